@@ -1,0 +1,267 @@
+"""What others may ask of a running emulation: the surface that the gRPC service, the web page and the metrics are written against.
+
+``emulator.runtime.session.Session`` implements it; calls are thread-safe and take effect at cycle boundaries. Times are emulated
+seconds from the scenario's start, floats; ids are int64.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from emulator.workload.jobs import JobColumns
+
+
+class JobState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INFEASIBLE = "infeasible"
+    REJECTED = "rejected"
+
+
+class ControlError(Exception):
+    """A request that cannot be met. ``field`` names the request's field, ``allowed`` says what would be accepted."""
+
+    def __init__(self, message: str, *, field: str = "", allowed: str = "") -> None:
+        super().__init__(message)
+        self.field, self.allowed = field, allowed
+
+
+class InvalidRequest(ControlError):
+    """INVALID_ARGUMENT."""
+
+
+class NotFound(ControlError):
+    """NOT_FOUND."""
+
+
+class NeverFits(ControlError):
+    """FAILED_PRECONDITION: no placement on this cluster could ever hold the job."""
+
+
+class QueueFull(ControlError):
+    """RESOURCE_EXHAUSTED, with the wall seconds after which to try again."""
+
+    def __init__(self, message: str, *, retry_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class WrongState(ControlError):
+    """FAILED_PRECONDITION: the clock or the job is not in a state that allows this."""
+
+
+@dataclass(frozen=True)
+class JobView:
+    job_id: int
+    name: str
+    queue: str
+    tenant: str
+    kind: str  # gang | training | service
+    state: JobState
+    reason: str  # why it is pending, or how it ended
+    gpus: int
+    milli_gpus: int
+    priority: int
+    submit_seconds: float
+    start_seconds: float | None
+    end_seconds: float | None
+    progress_ratio: float
+    preemptions: int
+    restarts: int
+    network_slowdown_ratio: float
+    placement_level: str  # "" while it has no placement
+    hosts: str  # hostlist of the placement, e.g. "r00012-h[00-07]"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a job stands where it stands: a sentence and the numbers in it."""
+
+    job_id: int
+    state: JobState
+    kind: str  # quota | capacity | fragmentation | topology | power | hold | dependency | priority | none
+    text: str
+    numbers: Mapping[str, float]
+    position: int  # place in its queue, 0 first; -1 when not pending
+
+
+@dataclass(frozen=True)
+class QueueView:
+    name: str
+    pending_jobs: int
+    pending_gpus: int
+    running_jobs: int
+    running_gpus: int
+
+
+@dataclass(frozen=True)
+class RackView:
+    rack: int
+    name: str
+    site: str
+    gpus: int
+    gpus_busy: int
+    gpus_down: int
+    cordoned: bool
+    power_watts: float
+
+
+@dataclass(frozen=True)
+class LinkView:
+    link: int
+    name: str
+    tier: str
+    lower: str
+    upper: str
+    lanes: int
+    bytes_per_second: float
+    utilization_ratio: float
+    healthy_ratio: float  # of the nominal capacity
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    name: str
+    gpu_model: str
+    gpus: int
+    gpus_busy: int
+    gpus_down: int
+    gpus_cordoned: int
+    hosts: int
+    racks: int
+    domains: int
+    links: int
+    leaf_switches: int
+    spine_switches: int
+    core_switches: int
+    power_watts: float
+    power_cap_watts: float  # 0: none
+    sites: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClockView:
+    emulated_seconds: float
+    cycle_seconds: float
+    speed: float  # emulated seconds per wall second asked for; inf: as fast as it can
+    achieved_speed: float
+    lag_seconds: float  # emulated seconds behind the asked speed
+    paused: bool
+    finished: bool
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """One delta of a watch: ``sequence`` rises by one from event to event over the whole emulation."""
+
+    sequence: int
+    at_seconds: float
+    job: JobView
+
+
+@dataclass(frozen=True)
+class SubmitResult:
+    """Per job of the batch, in its order: the id it got, or why not (``error`` None when accepted)."""
+
+    job_ids: Sequence[int]
+    errors: Mapping[int, ControlError]  # index in the batch -> error
+
+
+@dataclass(frozen=True)
+class Histogram:
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]  # per bucket, not cumulative; one more than bounds
+    total: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The head's numbers at one publication: all that its /metrics shows."""
+
+    clock: ClockView
+    cluster: ClusterView
+    queues: tuple[QueueView, ...]
+    jobs_by_state: Mapping[str, int]  # current: pending, running; since the start: the others
+    jobs_submitted: int
+    jobs_started: int
+    preemptions: int
+    restarts: int
+    queue_wait_seconds: Histogram
+    gpus_by_state: Mapping[str, int]  # busy, idle, down, cordoned
+    gpu_allocation_ratio: float
+    gpu_utilization_ratio: float
+    gpu_seconds_allocated: float
+    power_watts: float
+    facility_power_watts: float
+    energy_joules: float
+    link_load_ratio: Mapping[str, float]  # by tier
+    link_peak_ratio: Mapping[str, float]
+    link_bytes_per_second: Mapping[str, float]
+    faults: Mapping[str, int]  # by cause
+    cycles: int
+    events: int
+    cycle_wall_seconds: float  # of the last cycle
+    actors: int
+
+
+class Control(Protocol):
+    """Reads answer from the last finished cycle; changes are journalled before the call returns."""
+
+    def submit(self, jobs: JobColumns, request_id: str = "") -> SubmitResult:
+        """Accept a batch now. ``job_id`` and ``submit_ns`` of ``jobs`` are ignored and given here. Raises QueueFull when none fits."""
+        ...
+
+    def cancel(self, job_id: int, request_id: str = "") -> JobView: ...
+
+    def job(self, job_id: int) -> JobView: ...
+
+    def jobs(self, *, states: frozenset[JobState] = frozenset(), queue: str = "", after_id: int = -1, limit: int = 100) -> list[JobView]:
+        """Jobs with an id above ``after_id``, by id."""
+        ...
+
+    def explain(self, job_id: int) -> Explanation: ...
+
+    def watch(self, *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Iterator[JobEvent | None]:
+        """A snapshot (one event a job, unless ``after_sequence`` can be resumed from), then deltas; None now and then while idle.
+
+        Ends when every job in ``job_ids`` (if any) has ended. Raises WrongState when ``after_sequence`` is no longer held.
+        """
+        ...
+
+    def queues(self) -> list[QueueView]: ...
+
+    def cluster(self) -> ClusterView: ...
+
+    def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]: ...
+
+    def links(self, *, after: int = -1, limit: int = 100, tier: str = "") -> list[LinkView]: ...
+
+    def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView: ...
+
+    def inject_fault(
+        self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = ""
+    ) -> str:
+        """``target`` is host, rack or link; a link keeps ``remaining_ratio`` of its capacity. Returns a sentence saying what was done."""
+        ...
+
+    def clock(self) -> ClockView: ...
+
+    def pause(self) -> ClockView: ...
+
+    def resume(self) -> ClockView: ...
+
+    def set_speed(self, speed: float) -> ClockView: ...
+
+    def step(self, cycles: int) -> ClockView:
+        """Run so many cycles while paused. Raises WrongState otherwise."""
+        ...
+
+    def snapshot(self) -> Snapshot: ...
+
+    def metrics_targets(self) -> tuple[str, ...]:
+        """host:port of every /metrics, the head's first."""
+        ...

@@ -1,0 +1,69 @@
+"""What the engine needs of the place where shards run. ``emulator.runtime`` has the implementations (in-process, Ray)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from emulator.fabric.messages import FabricReadings, FabricReport, FlowOrders
+from emulator.racks.messages import RackOrders, RackReadings, RackReport
+
+
+@dataclass(frozen=True)
+class ShardRange:
+    """A rack shard holds racks ``first_rack`` up to ``end_rack``, which are hosts ``first_host`` up to ``end_host``, in whole blocks."""
+
+    first_rack: int
+    end_rack: int
+    first_host: int
+    end_host: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """One message to the shards: run to ``until_ns`` with these orders. Shards and planes not named are left alone."""
+
+    until_ns: int
+    racks: Mapping[int, RackOrders] = field(default_factory=dict)  # shard -> orders
+    planes: Mapping[int, FlowOrders] = field(default_factory=dict)  # plane -> orders
+
+
+@dataclass(frozen=True)
+class Answers:
+    racks: Mapping[int, RackReport]
+    planes: Mapping[int, FabricReport]
+
+
+@dataclass(frozen=True)
+class Readings:
+    racks: tuple[RackReadings, ...]  # by shard
+    planes: tuple[FabricReadings, ...]  # by plane
+
+
+class Shards(Protocol):
+    """Rack shards and fabric planes, wherever they run. One call is one barrier."""
+
+    @property
+    def ranges(self) -> tuple[ShardRange, ...]:
+        """The rack shards, in rack order."""
+        ...
+
+    @property
+    def plane_count(self) -> int: ...
+
+    def advance(self, window: Window) -> Answers:
+        """Run the named shards and planes to the window's end."""
+        ...
+
+    def read(self, at_ns: int) -> Readings:
+        """Readings of everything. Changes nothing; every order up to ``at_ns`` has been sent before."""
+        ...
+
+    def publish(self, at_ns: int) -> Readings:
+        """As ``read``; shards that serve their own metrics also render them."""
+        ...
+
+    def metrics_addresses(self) -> tuple[str, ...]:
+        """host:port of each actor's own /metrics; empty in-process."""
+        ...
+
+    def close(self) -> None: ...

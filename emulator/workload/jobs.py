@@ -1,0 +1,115 @@
+"""Jobs as columns: what every source of work (generator, trace reader, API) hands to the engine."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+SECOND = 1_000_000_000  # ns
+
+
+class JobKind(IntEnum):
+    GANG = 0  # N GPUs for a duration
+    TRAINING = 1  # a gang whose speed follows its share of the fabric
+    SERVICE = 2  # one replica of a service; runs for its duration, or until cancelled where that is 0
+
+
+#: ``JobColumns.level`` where a job does not care.
+ANY_LEVEL = -1
+#: Names of levels a job may require or prefer, in the order of ``JobColumns.require_level``.
+LEVEL_NAMES = ("host", "domain", "rack", "leaf", "pod", "building", "site")
+
+
+@dataclass(frozen=True)
+class TrainingShape:
+    """What the fabric does to one training job: a step is compute plus the part of the ring that is not hidden behind it.
+
+    ``step_seconds(b) = compute_seconds + max(0, ring_bytes / b + latency_seconds - overlap_seconds)`` where b is the bytes per second
+    that each lane of the data-parallel ring gets. The formula lives in ``workload.training``.
+    """
+
+    compute_seconds: float
+    ring_bytes: float  # bytes each lane sends per step, 2 (n - 1) / n of the gradient shard included
+    overlap_seconds: float
+    latency_seconds: float
+    model_flops: float  # per step over the whole job, for MFU
+
+
+@dataclass(frozen=True, eq=False)
+class JobColumns:
+    """Jobs in order of submission; every array has the shape (jobs,). Job ids are unique and given by the source.
+
+    ``duration_ns`` is the running time when nothing disturbs the job and the fabric gives it all it asks for. ``estimate_ns`` is what
+    the submitter claims (backfill plans with it); sources without one repeat the duration. ``milli_gpus`` below 1000 means a share
+    of one GPU (then ``gpus`` is 1). ``utilization`` is SM activity while computing, 0 to 1: it sets the power.
+    ``shape`` indexes ``shapes`` for training jobs and is -1 for the rest.
+    """
+
+    job_id: NDArray[np.int64]
+    submit_ns: NDArray[np.int64]
+    gpus: NDArray[np.int32]
+    duration_ns: NDArray[np.int64]
+    estimate_ns: NDArray[np.int64]
+    milli_gpus: NDArray[np.int32]
+    kind: NDArray[np.int8]
+    priority: NDArray[np.int32]
+    queue: NDArray[np.int32]  # index into queues
+    tenant: NDArray[np.int32]  # index into tenants
+    utilization: NDArray[np.float64]
+    checkpoint_ns: NDArray[np.int64]  # 0: starts anew after an interruption
+    require_level: NDArray[np.int8]  # index into LEVEL_NAMES or ANY_LEVEL
+    prefer_level: NDArray[np.int8]
+    preemptible: NDArray[np.bool_]
+    shape: NDArray[np.int32]
+    shapes: tuple[TrainingShape, ...] = ()
+    queues: tuple[str, ...] = ("default",)
+    tenants: tuple[str, ...] = ("default",)
+    names: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.job_id)
+
+
+def job_columns(count: int, **columns: object) -> JobColumns:
+    """``count`` jobs with the defaults of a plain gang, and ``columns`` instead where given (arrays or scalars)."""
+    defaults: dict[str, object] = {
+        "job_id": np.arange(count),
+        "milli_gpus": 1000,
+        "kind": int(JobKind.GANG),
+        "priority": 0,
+        "queue": 0,
+        "tenant": 0,
+        "utilization": 1.0,
+        "checkpoint_ns": 0,
+        "require_level": ANY_LEVEL,
+        "prefer_level": ANY_LEVEL,
+        "preemptible": True,
+        "shape": -1,
+    }
+    given = defaults | columns
+    given.setdefault("estimate_ns", given["duration_ns"])
+    dtypes = {
+        "job_id": np.int64, "submit_ns": np.int64, "gpus": np.int32, "duration_ns": np.int64, "estimate_ns": np.int64,
+        "milli_gpus": np.int32, "kind": np.int8, "priority": np.int32, "queue": np.int32, "tenant": np.int32,
+        "utilization": np.float64, "checkpoint_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
+        "preemptible": np.bool_, "shape": np.int32,
+    }  # fmt: skip
+    for name, dtype in dtypes.items():
+        given[name] = np.ascontiguousarray(np.broadcast_to(np.asarray(given[name], dtype=dtype), (count,)))
+    return JobColumns(**given)  # type: ignore[arg-type]
+
+
+@dataclass
+class SourceReport:
+    """What a source of work kept, and why it dropped the rest."""
+
+    kept: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+
+
+#: A source of work: batches in order of submission; ``submit_ns`` never decreases from batch to batch.
+JobSource = Iterator[JobColumns]
+
+COLUMN_NAMES = tuple(f.name for f in fields(JobColumns) if f.name not in ("shapes", "queues", "tenants", "names"))

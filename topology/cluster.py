@@ -1,0 +1,129 @@
+"""The compiled cluster: immutable arrays that everything downstream reads.
+
+Hosts are numbered so that the hosts of every unit of every level are consecutive; a level is therefore just the offsets of its
+units. Links are undirected trunks between a lower node ``u`` and an upper node ``v``; direction ``2 * link`` is up (u to v) and
+``2 * link + 1`` is down.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topology.catalog import HostType
+
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+
+#: A block's whole free hosts are one 64-bit mask, so no block has more hosts than this.
+BLOCK_HOSTS = 64
+
+#: Link tiers, in the order of ``Links.tier``.
+TIERS = ("host_leaf", "leaf_spine", "spine_core", "inter_building", "wan")
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """One level of the hierarchy: unit ``i`` holds hosts ``first_host[i]`` up to ``first_host[i + 1]``.
+
+    ``uplinks[uplink_start[i]:uplink_start[i + 1]]`` are the links that leave unit ``i`` upwards: what a job that is both inside and
+    outside the unit has to cross. Levels without switches of their own (rack, block) have none.
+    """
+
+    name: str
+    first_host: Int32  # (units + 1,)
+    uplink_start: Int32  # (units + 1,)
+    uplinks: Int32  # link ids
+
+    def __len__(self) -> int:
+        return len(self.first_host) - 1
+
+    @cached_property
+    def host_unit(self) -> Int32:
+        """The unit of every host, shape (hosts,)."""
+        return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.first_host))
+
+
+@dataclass(frozen=True, eq=False)
+class Links:
+    """The fabric. Nodes 0..D-1 are the endpoints (one per domain, in order), the rest are switches or banks of equal switches.
+
+    A *bank* stands for ``switches`` physical switches of one tier that are wired alike; adaptive spraying spreads over them evenly.
+    """
+
+    u: Int32  # (links,) lower node
+    v: Int32  # (links,) upper node
+    lanes: Int32  # (links,) parallel cables
+    bytes_per_second: Float64  # (links,) all lanes together, one direction, before routing efficiency
+    tier: NDArray[np.int8]  # (links,) index into TIERS
+    rail_first: NDArray[np.int16]  # (links,) first rail that uses the link
+    rails: NDArray[np.int16]  # (links,) how many consecutive rails use it
+    plane: Int32  # (links,) connected component of the fabric without its hosts
+    switches: Int32  # (nodes,) physical switches the node stands for; 0 for endpoints
+    node_tier: NDArray[np.int8]  # (nodes,) 0 endpoint, 1 leaf, 2 spine, 3 core, 4 inter-building or WAN
+    latency_seconds: Float64  # (links,) one way
+
+    def __len__(self) -> int:
+        return len(self.u)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Physical counts (not the aggregated graph's), as `gigawatt topology show -o json` prints them."""
+
+    gpus: int
+    hosts: int
+    racks: int
+    domains: int
+    leaf: int
+    spine: int
+    core: int
+    host_leaf_links: int
+    leaf_spine_links: int
+    spine_core_links: int
+    oversubscription_leaf: float
+    oversubscription_spine: float
+    bisection_bytes_per_second: float
+    worst_pod_to_pod_ratio: float
+
+
+@dataclass(frozen=True, eq=False)
+class Cluster:
+    """Everything static about a cluster. ``levels`` run from the innermost (host) outwards to the whole cluster (site).
+
+    Level names, where present, in order: host, domain, rack, leaf, pod, building, site. ``block`` is apart: at most 64 consecutive hosts
+    that share their domain (when it has several hosts) or their leaf switches.
+    """
+
+    name: str
+    host_type: HostType
+    host_count: int
+    levels: tuple[Level, ...]
+    block: Level
+    links: Links
+    counts: Counts
+    rails: int
+    site_names: tuple[str, ...]
+
+    @property
+    def gpus_per_host(self) -> int:
+        return self.host_type.gpus
+
+    @property
+    def gpu_count(self) -> int:
+        return self.host_count * self.host_type.gpus
+
+    def level(self, name: str) -> Level:
+        """The level called ``name``. Raises KeyError where the cluster has none."""
+        for level in self.levels:
+            if level.name == name:
+                return level
+        raise KeyError(name)
+
+    def host_name(self, host: int) -> str:
+        """A stable name: rack number and place in the rack, e.g. ``r00012-h03``."""
+        rack = self.level("rack")
+        unit = int(np.searchsorted(rack.first_host, host, side="right")) - 1
+        return f"r{unit:05d}-h{host - int(rack.first_host[unit]):02d}"
