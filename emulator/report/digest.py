@@ -33,6 +33,7 @@ def digest(
     placement_block: NDArray[np.int32],
     placement_host_mask: NDArray[np.uint64],
     placement_gpu_mask: NDArray[np.uint64],
+    *,
     rack_energy_joules: NDArray[np.float64],
 ) -> str:
     """SHA-256 in hexadecimal, over little-endian bytes.

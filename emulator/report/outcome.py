@@ -135,7 +135,7 @@ class Timeline:
 def timeline(samples: Iterable[Sample]) -> Timeline:
     """``samples`` as columns."""
     rows = list(samples)
-    columns: dict[str, NDArray[np.int64] | Float64] = {}
+    columns: dict[str, NDArray[np.generic]] = {}
     for place, name in enumerate(Sample._fields):
         values = [row[place] for row in rows]
         if name.startswith("link_"):
