@@ -19,7 +19,7 @@ from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
-from emulator.racks.power import gpu_milliwatts, host_idle_milliwatts
+from emulator.racks.power import gpu_milliwatts, idle_milliwatts
 from emulator.scheduler.free import Row
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER, State
@@ -57,7 +57,7 @@ class Engine:
         self.waits_ns: list[int] = []
         self.reasons: dict[int, str] = {}  # slot -> how it ended, where the state does not say it all
         self.on_change = on_change
-        self.idle_milliwatts = host_idle_milliwatts(cluster.host_type)
+        self.idle_milliwatts = idle_milliwatts(cluster.host_type)
         self.meter = Meter(cluster.host_count * self.idle_milliwatts)
         self._gpu_milliwatts: dict[float, int] = {}
         self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
