@@ -1,18 +1,18 @@
-"""Inputs of a live emulation besides the scenario: plain records, so that a journal can hold them and a replay can repeat them."""
+"""Inputs of a live emulation besides the scenario, as the engine acts on them."""
 
 from dataclasses import dataclass
 
-from emulator.workload.jobs import JobColumns
 
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Submit:
-    jobs: JobColumns
+    """Jobs that the scheduler knows already are submitted."""
+
+    slots: range
 
 
 @dataclass(frozen=True)
 class Cancel:
-    job_id: int
+    slot: int
 
 
 @dataclass(frozen=True)

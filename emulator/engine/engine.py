@@ -51,7 +51,10 @@ class Engine:
         self.now_ns = 0
         self.cycles = 0
         self.events = 0
+        self.submitted = 0
         self.started = 0
+        self.preemptions = 0
+        self.restarts = 0
         self.faults = [0] * len(CAUSES)
         self.ended = dict.fromkeys((State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASIBLE, State.REJECTED), 0)
         self.waits_ns: list[int] = []
@@ -153,6 +156,7 @@ class Engine:
 
     def _arrive(self, slot: int) -> None:
         self.events += 1
+        self.submitted += 1
         state = self.scheduler.arrive(slot)
         if state != State.PENDING:
             self.ended[state] += 1
@@ -161,11 +165,11 @@ class Engine:
     def _act(self, command: Command, at_ns: int) -> None:
         self.events += 1
         match command:
-            case Submit(jobs):
-                for slot in self.scheduler.add(jobs):
+            case Submit(slots):
+                for slot in slots:
                     self._arrive(slot)
-            case Cancel(job_id):
-                self._cancel(self.table.slot_of[job_id], at_ns)
+            case Cancel(slot):
+                self._cancel(slot, at_ns)
             case Cordon(first_host, end_host, cordoned):
                 self.scheduler.cordon(range(first_host, end_host), cordoned=cordoned)
             case BreakHosts(first_host, end_host, repair_ns):
@@ -248,7 +252,9 @@ class Engine:
         table = self.table
         self._progress(slot, at_ns)
         table.version[slot] += 1
-        table.run_ns[slot] += at_ns - table.start_ns[slot]
+        ran = at_ns - table.start_ns[slot]
+        table.run_ns[slot] += ran
+        self.meter.held_gpu_seconds += table.gpus[slot] * table.milli_gpus[slot] / 1000 * ran / 1e9
         draw = self._draw.pop(slot)
         if table.milli_gpus[slot] < 1000 and self._share_tenants(table.rows[slot][0], -1):
             self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], -draw)
@@ -265,12 +271,17 @@ class Engine:
             del self._tenants[gpu]
         return tenants
 
+    def shared_gpu_surplus(self) -> int:
+        """Running fractional jobs beyond one per GPU: what a count of their GPUs has too many."""
+        return sum(self._tenants.values()) - len(self._tenants)
+
     def _progress(self, slot: int, at_ns: int) -> None:
         """Bring the job's remaining work to ``at_ns``."""
         table = self.table
         passed = at_ns - table.since_ns[slot]
         overhead = min(passed, table.overhead_ns[slot])
         table.overhead_ns[slot] -= overhead
+        table.overhead_run_ns[slot] += overhead
         passed -= overhead
         speed = table.speed[slot]
         done = passed if speed == 1.0 else int(passed * speed)
@@ -286,6 +297,7 @@ class Engine:
         self._stop(slot, at_ns)
         self._lose_work(slot)
         self.table.restarts[slot] += 1
+        self.restarts += 1
         self.events += 1
         self.reasons[slot] = reason
         if self.table.restarts[slot] > self.settings.max_restarts:
@@ -324,6 +336,7 @@ class Engine:
             self._halt(slot, at_ns)
             self._lose_work(slot)
             table.preemptions[slot] += 1
+            self.preemptions += 1
             self.events += 1
             self.reasons[slot] = "preempted by a job of higher priority"
             self.scheduler.requeue(slot)

@@ -13,6 +13,7 @@ class Meter:
     idle_gpu_ns: int = 0
     fragmented_gpu_ns: int = 0
     active_gpu_seconds: float = 0.0
+    held_gpu_seconds: float = 0.0  # of runs that ended
 
     def change(self, at_ns: int, milliwatts: int) -> None:
         """The power changes by ``milliwatts`` at ``at_ns``; changes may come in any order."""

@@ -1,6 +1,6 @@
 """The engine's side of the fabric: which flows the running jobs have, when the planes must be asked, and what a share does to a job."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from emulator.fabric.rings import RingFlow, RingMap
 from emulator.fabric.settings import FabricSettings
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import JobTable
-from emulator.workload.training import step_seconds
+from emulator.workload.training import speed_ratio, step_seconds
 from topology.cluster import Cluster
 
 
@@ -32,6 +32,7 @@ class Network:
         self._rates: dict[tuple[int, int], float] = {}  # (slot, plane) -> rate, where it is below the cap
         self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
         self._waiting: list[list[Order]] = [[] for _ in range(plane_count)]
+        self._scales: dict[int, float] = {}
         self.asks: set[int] = set()  # planes whose rates may change
 
     @property
@@ -64,6 +65,9 @@ class Network:
     def scale_link(self, at_ns: int, link: int, remaining_ratio: float) -> None:
         """The link keeps this part of its healthy capacity."""
         plane = int(self._plane_of_link[link])
+        self._scales[link] = remaining_ratio
+        if remaining_ratio == 1.0:
+            del self._scales[link]
         self._waiting[plane].append(Order(at_ns, FlowOrder.SCALE_LINK, link, remaining_ratio))
         self.asks.add(plane)
 
@@ -110,11 +114,28 @@ class Network:
         """The flows of a running job; none for jobs that do not train."""
         return self._flows.get(slot, ())
 
+    def link_loads(self, running: Iterable[int]) -> NDArray[np.float64]:
+        """Bytes per second on every link, of its busier direction, shape (links,)."""
+        loads = np.zeros(2 * len(self._plane_of_link))
+        lanes = np.zeros(len(self._plane_of_link))
+        for slot in sorted(running):
+            if self.flows_of(slot):
+                rate = self.rate(slot)
+                for flow in self._flows[slot]:
+                    loads[flow.links] += flow.weights * rate
+                link, count = self._rings.endpoint_lanes(self._table.rows[slot])
+                lanes[link] += count * rate
+        return np.maximum(loads.reshape(-1, 2).max(axis=1), lanes)
+
+    def link_scales(self) -> dict[int, float]:
+        """Links that do not have their healthy capacity, and the part of it that they have."""
+        return dict(self._scales)
+
     def _speed(self, slot: int) -> float:
         shape, rate = self._table.shapes[self._table.shape[slot]], self.rate(slot)
         if rate <= 0.0 < shape.ring_bytes:
             return 0.0
-        return step_seconds(shape, self.full_bytes_per_second) / step_seconds(shape, rate)
+        return float(speed_ratio(shape, rate, self.full_bytes_per_second))
 
     def set_speed(self, slot: int) -> None:
         """The job now runs at its current rate."""
@@ -122,7 +143,7 @@ class Network:
 
     def _computing_at(self, slot: int, rate: float) -> float:
         shape = self._table.shapes[self._table.shape[slot]]
-        return min(1.0, shape.compute_seconds / step_seconds(shape, rate)) if rate > 0.0 else 0.0
+        return min(1.0, shape.compute_seconds / float(step_seconds(shape, rate))) if rate > 0.0 else 0.0
 
     def computing(self, slot: int) -> float:
         """The part of its time that a running job's GPUs compute rather than wait for the network."""

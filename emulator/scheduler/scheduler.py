@@ -29,6 +29,24 @@ class SchedulerSettings:
     queue_priority: Mapping[str, int] = field(default_factory=dict)  # added to the priority of a queue's jobs
 
 
+@dataclass
+class QueueCounts:
+    """How much one queue has waiting and running."""
+
+    pending_jobs: int = 0
+    pending_gpus: int = 0
+    running_jobs: int = 0
+    running_gpus: int = 0
+
+    def wait(self, gpus: int, jobs: int = 1) -> None:
+        self.pending_jobs += jobs
+        self.pending_gpus += gpus * jobs
+
+    def run(self, gpus: int, jobs: int = 1) -> None:
+        self.running_jobs += jobs
+        self.running_gpus += gpus * jobs
+
+
 class Scheduler:
     """State of one emulation's scheduler.
 
@@ -53,13 +71,16 @@ class Scheduler:
         self._jobs_of_block: list[set[int]] = [set() for _ in self.free.block_free]
         self._down: set[int] = set()
         self._cordoned: set[int] = set()
-        self._lowest_running: dict[int, int] = {}  # priority -> preemptible running jobs
+        self._preemptible: dict[int, int] = {}  # priority -> running jobs that may be preempted
+        self.counts: list[QueueCounts] = []  # by queue
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
 
     def add(self, jobs: JobColumns, state: State = State.FUTURE) -> range:
         """Take note of jobs; each counts from ``arrive`` on."""
-        return self.table.extend(jobs, dict(self.settings.queue_priority), state)
+        slots = self.table.extend(jobs, dict(self.settings.queue_priority), state)
+        self.counts += [QueueCounts() for _ in self.table.queues[len(self.counts) :]]
+        return slots
 
     def arrive(self, slot: int) -> State:
         """The job is submitted: pending, or infeasible when no placement on this cluster could ever hold it, or rejected by the limit."""
@@ -70,17 +91,29 @@ class Scheduler:
             state = State.REJECTED
         else:
             state = State.PENDING
-            self.pending.push(slot)
+            self._wait(slot)
         table.state[slot] = state
         return state
+
+    def add_queue(self, name: str) -> None:
+        """A queue that is there before its first job."""
+        if name not in self.table.queues:
+            self.table.queues.append(name)
+            self.counts.append(QueueCounts())
+
+    def _wait(self, slot: int) -> None:
+        self.pending.push(slot)
+        self.counts[self.table.queue[slot]].wait(self.table.gpus[slot])
 
     def requeue(self, slot: int) -> None:
         """A stopped job waits again, in the place that its submission gives it."""
         self.table.state[slot] = State.PENDING
-        self.pending.push(slot)
+        self._wait(slot)
 
     def cancel_pending(self, slot: int) -> None:
+        """A waiting job does not want to run any more."""
         self.pending.remove(slot)
+        self.counts[self.table.queue[slot]].wait(self.table.gpus[slot], -1)
 
     def release(self, slot: int, *, at_ns: int) -> None:
         """The job stopped at ``at_ns``: its GPUs are free again."""
@@ -95,10 +128,11 @@ class Scheduler:
     def _forget_running(self, slot: int, at_ns: int) -> None:
         table = self.table
         self.running.discard(slot)
+        self.counts[table.queue[slot]].run(table.gpus[slot], -1)
         for block, _, _ in table.rows[slot]:
             self._jobs_of_block[block].discard(slot)
         if table.preemptible[slot]:
-            self._lowest_running[table.priority[slot]] -= 1
+            self._preemptible[table.priority[slot]] -= 1
         if self._easy:
             expected = table.start_ns[slot] + table.estimate_ns[slot]
             del self._by_end[bisect_left(self._by_end, (expected, slot))]
@@ -123,11 +157,14 @@ class Scheduler:
             table.state[slot] = State.RUNNING
             table.start_ns[slot] = now_ns
             self.running.add(slot)
+            counts = self.counts[table.queue[slot]]
+            counts.wait(table.gpus[slot], -1)
+            counts.run(table.gpus[slot])
             for block, _, _ in rows:
                 self._jobs_of_block[block].add(slot)
             if table.preemptible[slot]:
                 priority = table.priority[slot]
-                self._lowest_running[priority] = self._lowest_running.get(priority, 0) + 1
+                self._preemptible[priority] = self._preemptible.get(priority, 0) + 1
             if self._easy:
                 insort(self._by_end, (now_ns + table.estimate_ns[slot], slot))
         return plan
@@ -136,7 +173,7 @@ class Scheduler:
         """Let heads of higher priority push out what runs below them, until one cannot."""
         started = {slot for slot, _ in view.plan.starts}
         while (head := self.pending.head()) >= 0:
-            if min((p for p, jobs in self._lowest_running.items() if jobs), default=self.table.priority[head]) >= self.table.priority[head]:
+            if min((p for p, jobs in self._preemptible.items() if jobs), default=self.table.priority[head]) >= self.table.priority[head]:
                 return
             candidates = self.running.difference(view.plan.preempted, started)
             preempt_for_head(view, candidates, self.settings.preempt_after_ns)

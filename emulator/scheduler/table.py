@@ -61,6 +61,7 @@ class JobTable:
     work_ns: list[int] = field(default_factory=list)  # of full-speed work done in them, lost work included
     lost_ns: list[int] = field(default_factory=list)  # of that work, what had to be done again
     overhead_ns: list[int] = field(default_factory=list)  # restart overhead still ahead of the current run
+    overhead_run_ns: list[int] = field(default_factory=list)  # restart overhead done
 
     shapes: list[TrainingShape] = field(default_factory=list)
     queues: list[str] = field(default_factory=list)
@@ -104,6 +105,7 @@ class JobTable:
         for name, value in (
             ("since_ns", 0), ("speed", 1.0), ("state", state), ("first_start_ns", -1), ("start_ns", -1), ("end_ns", -1), ("version", 0),
             ("preemptions", 0), ("restarts", 0), ("run_ns", 0), ("work_ns", 0), ("lost_ns", 0), ("overhead_ns", 0),
+            ("overhead_run_ns", 0),
         ):  # fmt: skip
             getattr(self, name).extend([value] * count)
         self.rows += [_NO_ROWS] * count
