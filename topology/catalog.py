@@ -15,7 +15,7 @@ GBIT = 1e9 / 8  # bytes per second
 _Record = TypeVar("_Record")
 
 
-class UnknownHardware(LookupError):
+class UnknownHardware(LookupError, ValueError):
     """No record of that name; the message lists those there are."""
 
 
