@@ -7,7 +7,7 @@ Float64 = NDArray[np.float64]
 Int = NDArray[np.integer]
 
 
-def max_min_rates(flow: Int, start: Int, link: Int, weight: Float64, cap: Float64, capacity: Float64) -> Float64:
+def max_min_rates(flow: Int, start: Int, link: Int, weight: Float64, *, cap: Float64, capacity: Float64) -> Float64:
     """The max-min fair rates of flows that share links.
 
     Parameters
@@ -41,12 +41,12 @@ def max_min_rates(flow: Int, start: Int, link: Int, weight: Float64, cap: Float6
         sorted_start = np.concatenate(([0], np.cumsum(counts)))
         entry = np.arange(sorted_start[-1]) + np.repeat(np.asarray(start)[:-1][order] - sorted_start[:-1], counts)
         rates = np.empty(len(flow))
-        rates[order] = _fill(sorted_start, link[entry], weight[entry], cap[order], capacity)
+        rates[order] = _fill(sorted_start, link[entry], weight[entry], cap=cap[order], capacity=capacity)
         return rates
-    return _fill(start, link, weight, cap, capacity)
+    return _fill(start, link, weight, cap=cap, capacity=capacity)
 
 
-def _fill(start: Int, link: Int, weight: Float64, cap: Float64, capacity: Float64) -> Float64:
+def _fill(start: Int, link: Int, weight: Float64, *, cap: Float64, capacity: Float64) -> Float64:
     counts = np.diff(start)
     rate = np.array(cap, dtype=np.float64)  # flows without links run at their cap
     # Rows below are the flows with links; a row leaves when it is frozen, an entry when its link has no unfrozen flow.
@@ -56,7 +56,7 @@ def _fill(start: Int, link: Int, weight: Float64, cap: Float64, capacity: Float6
     row_cap, row_start = rate[rows], np.concatenate(([0], np.cumsum(counts[rows])))[:-1]
     frozen_rate = np.zeros(len(rows))  # 0 while unfrozen
     unfrozen = np.ones(len(rows), dtype=bool)
-    active_link, active_row, active_start = entry_link, entry_row, row_start  # entries of unfrozen rows
+    active_link, active_start = entry_link, row_start  # entries of unfrozen rows
     active = np.arange(len(rows))
     level = np.empty(len(capacity))
     while len(active):
