@@ -42,7 +42,7 @@ def wide(*arrays, hosts):
 
 
 def test_two_jobs_share_an_oversubscribed_trunk_and_alone_each_runs_at_full_speed(clos):
-    """Four arrays of 4 hosts, a leaf per rail, each leaf with one lane up of 64 ports (63:1). Jobs 1 and 2 have a host each in arrays 0 and 1.
+    """Four arrays of 4 hosts, a leaf per rail with one lane up of 64 ports (63:1). Jobs 1 and 2 have a host each in arrays 0 and 1.
 
     Per rail a job has one ring, which leaves array 0 once and comes back once, over a trunk of one lane: 0.95 x 50 GB/s = 47.5 GB/s.
     A ring alone asks for what one NIC sends, 47.5 GB/s: full speed. Two rings share it: 47.5 / 2 = 23.75 GB/s each. Job 3, between
