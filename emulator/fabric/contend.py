@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.fabric.uplinks import lane_bytes_per_second, rail_gpus, uplinks
+from emulator.fabric.uplinks import lane_bytes_per_second, uplinks
 from topology.cluster import Cluster, Float64
 
 #: Relative slack of every "does it fit" question, so that a link exactly as fast as its endpoints is never called contended because of
@@ -19,20 +19,19 @@ def hose_bound_bytes_per_second(cluster: Cluster) -> Float64:
     its lane.
     """
     bound = np.zeros(len(cluster.links))
-    lanes = rail_gpus(cluster)
     for table in uplinks(cluster):
-        hosts = np.diff(table.level.first_host).astype(np.int64)
-        smaller = np.minimum(hosts, cluster.host_count - hosts)[:, None] * lanes[None, :]
-        np.add.at(bound, table.link, (table.share * smaller[table.unit]).sum(axis=1))
+        inside = np.diff(table.level.first_host).astype(np.float64)
+        smaller = np.minimum(1.0, (cluster.host_count - inside) / inside)  # of the unit's lanes, those that find one outside
+        np.add.at(bound, table.link, table.lanes.sum(axis=1) * smaller[table.unit])
     return bound * lane_bytes_per_second(cluster)
 
 
 def contendable_links(cluster: Cluster, scale: Float64 | None = None, bound: Float64 | None = None) -> NDArray[np.bool_]:
     """The directed links (2 * link up, 2 * link + 1 down) that could be full, shape (2 * links,).
 
-    ``scale`` is the part of each link's healthy capacity that is left, shape (links,); ``bound`` a kept ``hose_bound_bytes_per_second``. The
-    routing's efficiency is in the lanes' speed and in the trunks' alike, so it falls out. A flow that crosses none of these links runs at
-    its cap, whatever else runs.
+    ``scale`` is the part of each link's healthy capacity that is left, shape (links,), and ``bound`` a kept
+    ``hose_bound_bytes_per_second``. The routing's efficiency is in the lanes' speed and in the trunks' alike, so it falls out. A flow that
+    crosses none of these links runs at its cap, whatever else runs.
     """
     if bound is None:
         bound = hose_bound_bytes_per_second(cluster)

@@ -7,7 +7,7 @@ Float64 = NDArray[np.float64]
 Int = NDArray[np.integer]
 
 
-def max_min_rates(flow: Int, start: Int, link: Int, weight: Float64, cap: Float64, capacity: Float64) -> Float64:
+def max_min_rates(flow: Int, start: Int, link: Int, weight: Float64, *, cap: Float64, capacity: Float64) -> Float64:
     """The max-min fair rates of flows that share links.
 
     Parameters
@@ -41,47 +41,48 @@ def max_min_rates(flow: Int, start: Int, link: Int, weight: Float64, cap: Float6
         sorted_start = np.concatenate(([0], np.cumsum(counts)))
         entry = np.arange(sorted_start[-1]) + np.repeat(np.asarray(start)[:-1][order] - sorted_start[:-1], counts)
         rates = np.empty(len(flow))
-        rates[order] = _fill(sorted_start, link[entry], weight[entry], cap[order], capacity)
+        rates[order] = _fill(sorted_start, link[entry], weight[entry], cap=cap[order], capacity=capacity)
         return rates
-    return _fill(start, link, weight, cap, capacity)
+    return _fill(start, link, weight, cap=cap, capacity=capacity)
 
 
-def _fill(start: Int, link: Int, weight: Float64, cap: Float64, capacity: Float64) -> Float64:
+def _fill(start: Int, link: Int, weight: Float64, *, cap: Float64, capacity: Float64) -> Float64:
     counts = np.diff(start)
     rate = np.array(cap, dtype=np.float64)  # flows without links run at their cap
-    # Rows below are the flows with links; a row leaves when it is frozen, an entry when its link has no unfrozen flow.
-    rows = np.flatnonzero(counts)
-    entry_row = np.repeat(np.arange(len(rows)), counts[rows])
-    entry_link, entry_weight = np.asarray(link), np.asarray(weight)
-    row_cap, row_start = rate[rows], np.concatenate(([0], np.cumsum(counts[rows])))[:-1]
-    frozen_rate = np.zeros(len(rows))  # 0 while unfrozen
-    unfrozen = np.ones(len(rows), dtype=bool)
-    active_link, active_row, active_start = entry_link, entry_row, row_start  # entries of unfrozen rows
-    active = np.arange(len(rows))
-    level = np.empty(len(capacity))
-    while len(active):
-        used = np.bincount(entry_link, entry_weight * frozen_rate[entry_row], len(capacity))
-        left = np.bincount(entry_link, entry_weight * unfrozen[entry_row], len(capacity))
+    # Below, a row is a flow with links. Entries stand in order of flow, and stay while their link has an unfrozen flow.
+    rows, links = np.flatnonzero(counts), len(capacity)
+    row_cap, row_rate = rate[rows], np.zeros(len(rows))
+    entry_link, entry_row = np.asarray(link, dtype=np.intp), np.repeat(np.arange(len(rows)), counts[rows])
+    frozen_load, free_weight = np.zeros(len(entry_link)), np.array(weight, dtype=np.float64)
+    # The unfrozen rows, how many entries each has, and these entries' links.
+    open_row, open_size, open_link = np.arange(len(rows)), counts[rows], entry_link
+    level = np.empty(links)
+    while len(open_row):
+        used = np.bincount(entry_link, frozen_load, links)
+        left = np.bincount(entry_link, free_weight, links)
         level.fill(np.inf)
         np.divide(np.maximum(capacity - used, 0.0), left, out=level, where=left > 0.0)
-        entry_level = level[active_link]
-        lowest = np.minimum.reduceat(entry_level, active_start)
-        fits = row_cap[active] <= lowest
-        lowest = np.where(fits, row_cap[active], lowest)
-        tight = np.ones(len(capacity), dtype=bool)  # no unfrozen flow of the link is held lower elsewhere
-        sizes = np.diff(np.append(active_start, len(active_link)))
-        tight[active_link[np.repeat(lowest, sizes) < entry_level]] = False
-        done = fits | np.logical_or.reduceat(tight[active_link], active_start)
-        frozen = active[done]
-        frozen_rate[frozen] = lowest[done]
-        unfrozen[frozen] = False
-        keep = ~done
-        keep_entry = np.repeat(keep, sizes)
-        active, active_link, sizes = active[keep], active_link[keep_entry], sizes[keep]
-        active_start = np.concatenate(([0], np.cumsum(sizes)))[:-1]
-        alive = np.zeros(len(capacity), dtype=bool)
-        alive[active_link] = True
-        keep_entry = alive[entry_link]
-        entry_link, entry_weight, entry_row = entry_link[keep_entry], entry_weight[keep_entry], entry_row[keep_entry]
-    rate[rows] = frozen_rate
+        begin = np.cumsum(open_size) - open_size
+        open_level, open_cap = level.take(open_link), row_cap[open_row]
+        lowest = np.minimum.reduceat(open_level, begin)
+        done = open_cap <= lowest
+        lowest = np.minimum(open_cap, lowest)
+        tight = np.ones(links, dtype=bool)  # no unfrozen flow of the link is held lower elsewhere
+        tight[open_link[np.repeat(lowest, open_size) < open_level]] = False
+        done[np.searchsorted(begin, np.flatnonzero(tight.take(open_link)), side="right") - 1] = True
+        frozen = np.zeros(len(rows), dtype=bool)
+        frozen[open_row[done]] = True
+        row_rate[open_row[done]] = lowest[done]
+        fresh = np.flatnonzero(frozen.take(entry_row))
+        frozen_load[fresh] = free_weight[fresh] * row_rate[entry_row[fresh]]
+        free_weight[fresh] = 0.0
+        open_link = open_link[np.repeat(~done, open_size)]
+        open_row, open_size = open_row[~done], open_size[~done]
+        if 2 * len(open_link) < len(entry_link):  # more often costs more than it saves
+            needed = np.zeros(links, dtype=bool)
+            needed[open_link] = True
+            kept = needed.take(entry_link)
+            if 4 * np.count_nonzero(kept) < 3 * len(kept):
+                entry_link, entry_row, frozen_load, free_weight = (of[kept] for of in (entry_link, entry_row, frozen_load, free_weight))
+    rate[rows] = row_rate
     return rate

@@ -21,7 +21,10 @@ PlaneSnapshot = Mapping[str, NDArray[np.generic]]
 
 @dataclass(slots=True)
 class _Flow:
-    """``links`` are directed and local to the plane; ``demand`` and ``load`` are bytes per second on them at the cap and at the rate."""
+    """``links`` are directed and local to the plane; ``demand`` and ``load`` are bytes per second on them at the cap and at the rate.
+
+    ``narrow_links`` and ``narrow_weights`` are the part of them that could be full.
+    """
 
     cap: float
     lanes: int
@@ -31,6 +34,8 @@ class _Flow:
     load: Int64
     rate: float
     reported: float
+    narrow_links: Int64
+    narrow_weights: Float64
 
 
 def _whole(load: Float64) -> Int64:
@@ -45,8 +50,8 @@ class FabricPlane:
     the orders, nor of what was solved before. Only links whose demand (every flow at its cap) exceeds their capacity can hold anybody
     below its cap; an order touches what shares such links with it, directly or through others, and only that is solved again.
 
-    Endpoint links are not contended (a lane belongs to one GPU), so a fault of one is the affected jobs' lower cap: the head sends their flows
-    again. The plane keeps the fault for its readings.
+    Endpoint links are not contended (a lane belongs to one GPU), so a fault of one is the affected jobs' lower cap: the head sends
+    their flows again. The plane keeps the fault for its readings.
 
     Raises ValueError for a plane that the cluster does not have.
     """
@@ -89,7 +94,7 @@ class FabricPlane:
     def advance(self, until_ns: int, orders: FlowOrders) -> FabricReport:
         """Apply ``orders`` in their order and report the rates that changed.
 
-        Raises ValueError for an order after ``until_ns``, for the removal of a flow that is not there, and for a link that is not the plane's.
+        Raises ValueError for an order after ``until_ns``, the removal of a flow that is not there, and a link of another plane.
         """
         if len(orders) and int(orders.time_ns.max()) > until_ns:
             raise ValueError(f"plane {self._plane}: an order for {int(orders.time_ns.max())} ns in a window that ends at {until_ns} ns")
@@ -130,11 +135,12 @@ class FabricPlane:
         if not (math.isfinite(cap) and cap >= 0.0):
             raise ValueError(f"plane {self._plane}: flow {flow} has cap {cap}; allowed: finite and at least 0")
         demand = _whole(weights * cap)
-        self._flows[flow] = _Flow(cap, lanes, links, weights, demand, demand, cap, cap)
+        narrow = self._contendable[links]
+        self._flows[flow] = _Flow(cap, lanes, links, weights, demand, demand, cap, cap, links[narrow], weights[narrow])
         self._demand[links] += demand
         self._load[links] += demand
         self._count_lanes(lanes, cap, 1)
-        if bool(self._contendable[links].any()):
+        if bool(narrow.any()):
             self._contending.add(flow)
         return links
 
@@ -173,7 +179,12 @@ class FabricPlane:
         if bool((before == self._contendable).all()):
             return False
         either = before | self._contendable  # what crosses a mended link is solved once more
-        self._contending = {flow for flow, state in self._flows.items() if bool(either[state.links].any())}
+        self._contending.clear()
+        for flow, state in self._flows.items():
+            narrow = either[state.links]
+            state.narrow_links, state.narrow_weights = state.links[narrow], state.weights[narrow]
+            if bool(narrow.any()):
+                self._contending.add(flow)
         return True
 
     def _share(self, touched: Int64, changed: set[int]) -> None:
@@ -187,9 +198,9 @@ class FabricPlane:
         flows = [self._flows[flow] for flow in ids.tolist()]
         if not flows:
             return
-        row = np.repeat(np.arange(len(flows)), [len(flow.links) for flow in flows])
-        link = np.concatenate([flow.links for flow in flows])
-        weight = np.concatenate([flow.weights for flow in flows])
+        row = np.repeat(np.arange(len(flows)), [len(flow.narrow_links) for flow in flows])
+        link = np.concatenate([flow.narrow_links for flow in flows])
+        weight = np.concatenate([flow.narrow_weights for flow in flows])
         reached = np.zeros(len(flows), dtype=bool)
         mark = np.zeros(len(self._load), dtype=bool)
         mark[hot] = True
@@ -205,7 +216,7 @@ class FabricPlane:
         rows = np.flatnonzero(reached)
         start = np.concatenate(([0], np.cumsum(np.bincount(row[mine], minlength=len(flows))[rows])))
         caps = np.array([flows[index].cap for index in rows.tolist()])
-        rates = max_min_rates(ids[rows], start, link, weight[mine], caps, self._capacity[used])
+        rates = max_min_rates(ids[rows], start, link, weight[mine], cap=caps, capacity=self._capacity[used])
         for index, rate in zip(rows.tolist(), rates.tolist(), strict=True):
             flow = flows[index]
             if rate != flow.rate:
@@ -233,7 +244,7 @@ class FabricPlane:
         )
 
     def _global(self, local: Int64) -> NDArray[np.int32]:
-        return (2 * self._links[local >> 1] + (local & 1)).astype(np.int32)
+        return np.asarray(2 * self._links[local >> 1] + (local & 1), dtype=np.int32)
 
     def read(self, at_ns: int) -> FabricReadings:
         """Load, capacity and peak by tier. Rates are constant between orders, so any instant since the last window reads alike."""
@@ -260,7 +271,7 @@ class FabricPlane:
         )
 
     def link_loads(self) -> tuple[NDArray[np.int32], Float64]:
-        """The directed switch links of the plane and the bytes per second on each. Endpoint links follow from ``RingMap.endpoint_lanes``."""
+        """The directed switch links of the plane and the bytes per second on each; for endpoint links see ``RingMap.endpoint_lanes``."""
         return self._global(np.arange(len(self._load))), self._load.astype(np.float64)
 
     def snapshot(self) -> PlaneSnapshot:

@@ -60,11 +60,11 @@ class RingMap:
         self._counts: dict[int, tuple[int, ...]] = {}  # GPU mask -> GPUs per rail
         first, last = cluster.block.first_host[:-1], cluster.block.first_host[1:] - 1
         self._levels = [self._compile(table, first, last) for table in uplinks(cluster)]
-        domain_hosts = cluster.host_type.domain_hosts
+        self._domain_first_host = cluster.level("domain").first_host
         #: Domain of each block where domains have several hosts, else None: then every host is a domain.
         self._block_domain: list[int] | None = None
-        if domain_hosts > 1:
-            self._block_domain = _units(cluster.level("domain").first_host, first).tolist()
+        if cluster.host_type.domain_hosts > 1:
+            self._block_domain = _units(self._domain_first_host, first).tolist()
         planes = self._rail_planes(first)
         self._block_planes = planes
         #: The plane of each rail where it is the same everywhere, else None.
@@ -83,14 +83,13 @@ class RingMap:
         links = self._cluster.links
         ids = np.flatnonzero(links.tier == 0)
         ids = ids[np.argsort(links.u[ids], kind="stable")]
-        domains = self._cluster.host_count // self._cluster.host_type.domain_hosts
-        return ids, np.searchsorted(links.u[ids], np.arange(domains + 1)).astype(np.int64)
+        return ids, np.searchsorted(links.u[ids], np.arange(len(self._domain_first_host))).astype(np.int64)
 
     def _rail_planes(self, first: Int32) -> Int32:
         """The plane of each rail at each block, shape (blocks, rails); -1 for a rail without a link."""
         links = self._cluster.links
         ids, start = self._endpoint_links
-        domain = first // self._cluster.host_type.domain_hosts
+        domain = _units(self._domain_first_host, first)
         entry, block = _ranges(start[domain], start[domain + 1])
         planes = np.full((len(first), self._rails), -1, dtype=np.int32)
         link = ids[entry]
@@ -189,31 +188,31 @@ class RingMap:
         return of_rail
 
     def endpoint_lanes(self, rows: Sequence[Row]) -> tuple[Int64, Float64]:
-        """The endpoint links under a job's GPUs and how many of its GPUs each serves: what a fault there touches, and what a link's page shows.
+        """The endpoint links under a job's GPUs and how many of its GPUs each serves, both of shape (links of the job,), by link id.
 
-        Both arrays have the shape (links of the job,), in order of link id. Costs in proportion to the job's hosts, not to its blocks.
+        What a fault there touches, and what a link's page shows. Costs in proportion to the job's hosts, not to its blocks.
         """
         cluster = self._cluster
         ids, start = self._endpoint_links
-        domain_hosts = cluster.host_type.domain_hosts
         found: list[Int64] = []
         lanes: list[Float64] = []
         for block, host_mask, gpu_mask in rows:
             hosts = int(cluster.block.first_host[block]) + np.flatnonzero([host_mask >> bit & 1 for bit in range(host_mask.bit_length())])
-            domain = hosts // domain_hosts
+            domain = np.unique(_units(self._domain_first_host, hosts))
             entry, _ = _ranges(start[domain], start[domain + 1])
             link = ids[entry]
             rail = np.arange(self._rails)[None, :]
             first = cluster.links.rail_first[link].astype(np.int64)[:, None]
             serves = (rail >= first) & (rail < first + cluster.links.rails[link].astype(np.int64)[:, None])
             found.append(link)
-            lanes.append((serves * np.array(self._rail_counts(gpu_mask))).sum(axis=1).astype(np.float64))
+            gpus = np.array(self._rail_counts(gpu_mask)) * (len(hosts) // len(domain))
+            lanes.append((serves * gpus).sum(axis=1).astype(np.float64))
         link, where = np.unique(np.concatenate(found), return_inverse=True)
-        total = np.bincount(where, np.concatenate(lanes), len(link))
+        total = np.bincount(where, np.concatenate(lanes), len(link)).astype(np.float64)
         return link[total > 0.0], total[total > 0.0]
 
 
-def _units(first_host: Int32, hosts: Int32) -> NDArray[np.int64]:
+def _units(first_host: Int32, hosts: NDArray[np.integer]) -> Int64:
     return np.searchsorted(first_host, hosts, side="right").astype(np.int64) - 1
 
 
@@ -230,4 +229,4 @@ def _most_elsewhere(gpus: Int64, times: Int64) -> Int64:
     most = gpus.max(axis=0)
     at_most = gpus == most
     second = np.where(at_most, 0, gpus).max(axis=0)
-    return np.where(at_most & ((at_most * times).sum(axis=0) == 1), second, most)
+    return np.asarray(np.where(at_most & ((at_most * times).sum(axis=0) == 1), second, most))
