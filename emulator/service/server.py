@@ -14,6 +14,7 @@ from grpc_health.v1._async import HealthServicer
 from grpc_reflection.v1alpha import reflection
 
 from emulator.engine.control import Control
+from emulator.service import DEFAULT_ADDRESS
 from emulator.service.calls import Calls
 from emulator.service.guard import Guard
 from emulator.service.job_servicer import JobServicer
@@ -28,8 +29,6 @@ from topology.catalog import HostType
 
 log = logging.getLogger(__name__)
 
-#: Where the API listens and the client looks for it, unless told otherwise: this machine only.
-DEFAULT_ADDRESS = "127.0.0.1:50051"
 #: Largest message taken, in bytes: a batch of 65,536 jobs with names of 200 bytes.
 MAX_MESSAGE_BYTES = 16 * 2**20
 
