@@ -204,7 +204,8 @@ class Client:
             raise ClientError(f"target is {target!r}; allowed: {', '.join(_TARGETS)}", code="INVALID_ARGUMENT", field="target")
         if not 0 < duration_seconds < MAX_SECONDS:
             raise ClientError(f"duration_seconds is {duration_seconds:g}; allowed: more than 0", code="INVALID_ARGUMENT", field="duration")
-        request = cluster_pb.InjectFaultRequest(
+        request = _request(
+            cluster_pb.InjectFaultRequest,
             target=_TARGETS[target],
             number=number,
             duration=seconds_message(duration_seconds),
