@@ -1,0 +1,258 @@
+"""A small HTTP server for metrics, the same in the head and in every actor.
+
+    /metrics   the Prometheus text format, gzip when asked for
+    /sd        what to scrape, for Prometheus' ``http_sd_configs`` (the head alone)
+    /healthz   ``ok`` while the server answers
+    /          an index of these
+
+A scrape reads what was last published and never waits for the emulation. Text is rendered when somebody asks for it, at most once a
+publication, in the thread of the request.
+"""
+
+import contextlib
+import errno
+import html
+import json
+import socket
+import threading
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import Any, Self
+
+from emulator.telemetry.exposition import CONTENT_TYPE
+
+#: Where the head serves metrics unless told otherwise; deploy/prometheus/prometheus.yml asks there.
+DEFAULT_PORT = 9464
+#: A connection that says nothing for so long is closed: Prometheus keeps its own open between scrapes, up to 5 minutes.
+IDLE_SECONDS = 330.0
+#: The fastest level: a shard's text shrinks to a tenth with it, a third of the time of the default.
+GZIP_LEVEL = 1
+
+
+class PortTaken(OSError):
+    """The port is in use, or may not be had."""
+
+
+@dataclass(frozen=True)
+class TargetGroup:
+    """Targets (``host:port``) that share labels, as ``http_sd`` has them."""
+
+    targets: Sequence[str]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def metrics_groups(addresses: Sequence[str], cluster: str) -> list[TargetGroup]:
+    """``Control.metrics_targets()`` as groups: the head first, then the actors. Labels ``role`` (head or shard) and ``cluster``."""
+    head, shards = addresses[:1], addresses[1:]
+    roles = (("head", head), ("shard", shards))
+    return [TargetGroup(list(targets), {"role": role, "cluster": cluster}) for role, targets in roles if targets]
+
+
+def discovery(groups: Sequence[TargetGroup]) -> bytes:
+    """The JSON that ``http_sd_configs`` reads: a list of target groups."""
+    return json.dumps([{"targets": list(group.targets), "labels": dict(group.labels)} for group in groups], indent=1).encode() + b"\n"
+
+
+def _gzip(body: bytes) -> bytes:
+    compressor = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, 31)  # 31: a gzip header, without a time of day
+    return compressor.compress(body) + compressor.flush()
+
+
+class Page:
+    """The latest publication of one thing, as bytes. ``publish`` costs nothing; the first reader after it renders."""
+
+    def __init__(self, render: Callable[[], bytes] = bytes) -> None:
+        self._lock = threading.Lock()
+        self._latest = render
+        self._rendered: Callable[[], bytes] | None = None
+        self._plain, self._zipped = b"", b""
+
+    def publish(self, render: Callable[[], bytes]) -> None:
+        """``render`` must give the same bytes whenever it is called, from any thread: it closes over finished readings."""
+        self._latest = render
+
+    def read(self, *, zipped: bool = False) -> bytes:
+        with self._lock:
+            latest = self._latest
+            if latest is not self._rendered:
+                self._plain, self._zipped, self._rendered = latest(), b"", latest
+            if not zipped:
+                return self._plain
+            self._zipped = self._zipped or _gzip(self._plain)
+            return self._zipped
+
+
+def accepts_gzip(header: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip (RFC 9110, 12.5.3): named, or ``*``, with a quality above zero."""
+    qualities: dict[str, float] = {}
+    for part in header.split(","):
+        coding, _, parameters = part.partition(";")
+        quality = parameters.strip().lower().removeprefix("q=") or "1"
+        try:
+            qualities[coding.strip().lower()] = float(quality)
+        except ValueError:
+            qualities[coding.strip().lower()] = 0.0
+    return qualities.get("gzip", qualities.get("*", 0.0)) > 0
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_port = False
+    request_queue_size = 64
+
+    def __init__(self, address: tuple[str, int], routes: "Mapping[str, Route]", title: str) -> None:
+        self.routes, self.title = routes, title
+        self.connections: set[socket.socket] = set()
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        super().__init__(address, _Handler)
+
+    def server_bind(self) -> None:
+        # HTTPServer's own looks the host's name up in DNS, which can take seconds, for a name that nothing here uses.
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.connections.add(connection)
+        return connection, address
+
+    def shutdown_request(self, request: Any) -> None:
+        self.connections.discard(request)
+        super().shutdown_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is its own affair; anything else is answered with 500 by the handler."""
+
+
+#: A media type, and the body: gzip or plain.
+Route = tuple[str, Callable[[bool], bytes]]
+
+ROUTE_HELP = {
+    "/metrics": "Prometheus metrics, text format 0.0.4",
+    "/sd": "what to scrape, for Prometheus' http_sd_configs",
+    "/healthz": "ok while this server answers",
+    "/": "this page",
+}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    server_version = "gigawatt"
+    sys_version = ""
+    timeout = IDLE_SECONDS
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        path = self.path.partition("?")[0]
+        route = self.server.routes.get(path)
+        if route is None:
+            there = ", ".join(sorted(self.server.routes))
+            self._send(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", f"nothing at {path}; here are {there}\n".encode())
+            return
+        media_type, read = route
+        zipped = accepts_gzip(self.headers.get("Accept-Encoding", ""))
+        try:
+            body = read(zipped)
+        except Exception as error:
+            message = f"{path} could not be rendered: {type(error).__name__}: {error}\n"
+            self._send(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", message.encode())
+            return
+        self._send(HTTPStatus.OK, media_type, body, {"Vary": "Accept-Encoding"} | ({"Content-Encoding": "gzip"} if zipped else {}))
+
+    do_HEAD = do_GET
+
+    def _refuse(self) -> None:
+        # The body is not read, so the connection cannot go on.
+        self.close_connection = True
+        text = f"{self.command} is not allowed; GET and HEAD are\n"
+        headers = {"Allow": "GET, HEAD", "Connection": "close"}
+        self._send(HTTPStatus.METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", text.encode(), headers)
+
+    do_POST = do_PUT = do_DELETE = do_PATCH = do_OPTIONS = _refuse
+
+    def _send(self, status: HTTPStatus, media_type: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Type": media_type, "Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Scrapes are not news."""
+
+
+def _plain(read: Callable[[], bytes]) -> Callable[[bool], bytes]:
+    return lambda zipped: _gzip(read()) if zipped else read()
+
+
+def _index(title: str, paths: Sequence[str]) -> bytes:
+    items = "".join(f'<li><a href="{path}">{path}</a>: {html.escape(ROUTE_HELP[path])}</li>' for path in paths if path != "/")
+    name = html.escape(title)
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title></head>'
+        f"<body><h1>{name}</h1><ul>{items}</ul></body></html>\n"
+    ).encode()
+
+
+class MetricsServer:
+    """Serves ``metrics`` in a thread of its own until ``close``.
+
+    ``targets`` is what /sd lists (None: there is no /sd). Port 0 takes a free one. Raises PortTaken where the port cannot be had, and
+    OSError where the host is not an address of this machine.
+    """
+
+    def __init__(
+        self,
+        metrics: Page,
+        *,
+        targets: Callable[[], Sequence[TargetGroup]] | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        title: str = "Gigawatt metrics",
+    ) -> None:
+        routes: dict[str, Route] = {"/metrics": (CONTENT_TYPE, lambda zipped: metrics.read(zipped=zipped))}
+        if targets is not None:
+            routes["/sd"] = ("application/json", _plain(lambda: discovery(targets())))
+        routes["/healthz"] = ("text/plain; charset=utf-8", _plain(lambda: b"ok\n"))
+        index = _index(title, [*routes])
+        routes["/"] = ("text/html; charset=utf-8", _plain(lambda: index))
+        try:
+            self._server = _Server((host, port), routes, title)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise OSError(error.errno, f"metrics cannot be served on {host}: {error.strerror or error}") from error
+            why = "is in use" if error.errno == errno.EADDRINUSE else "may not be opened by this user"
+            raise PortTaken(error.errno, f"metrics port {port} on {host} {why}: choose another, or 0 for a free one") from error
+        self.host, self.port = host, self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="metrics", daemon=True)
+        self._thread.start()
+
+    @property
+    def address(self) -> str:
+        """``host:port``, with the brackets that an IPv6 address needs."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    def close(self) -> None:
+        """Stop answering, kept-open connections included. May be called twice."""
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+        for connection in list(self._server.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,275 @@
+"""Every metric that Gigawatt serves, one row each: exposition, docs/metrics.md and the dashboard are made from this table.
+
+Rules of the table: names begin with ``gigawatt_``, units are base units and end the name, counters end in ``_total``, states are labels
+(never names), a series that can exist always exists (zero rather than absent), and no label has a value per job.
+"""
+
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.engine.control import Histogram, JobState, Snapshot
+from emulator.fabric.messages import FabricReadings
+from emulator.racks.messages import RackReadings
+from topology.cluster import TIERS
+
+#: Label values of one series, in the order of the metric's labels -> its value.
+Values = Mapping[tuple[str, ...], float]
+
+GPU_STATES = ("busy", "idle", "down", "cordoned")
+#: States a job stays in for good.
+ENDED = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED, JobState.INFEASIBLE, JobState.REJECTED)
+
+
+class Kind(StrEnum):
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Scope(StrEnum):
+    """Who serves a metric: the head, or the actor that holds the racks or the fabric plane."""
+
+    HEAD = "head"
+    SHARD = "shard"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """``unit`` is a base unit (seconds, watts, joules, bytes_per_second, ratio, flag) or what is counted."""
+
+    name: str
+    kind: Kind
+    unit: str
+    help: str
+    labels: tuple[str, ...]
+
+    @property
+    def scope(self) -> Scope:
+        return Scope.HEAD if isinstance(self, HeadMetric) else Scope.SHARD
+
+
+@dataclass(frozen=True)
+class HeadMetric(Metric):
+    read: Callable[[Snapshot], Values | Histogram]
+
+
+@dataclass(frozen=True)
+class RackMetric(Metric):
+    """``labels`` begin with those that ``read`` keys its columns by; the rack's own (``RACK_LABELS``) follow.
+
+    A column has shape (racks,) and holds integers that count ``10 ** -decimals`` units.
+    """
+
+    read: Callable[[RackReadings], Mapping[tuple[str, ...], NDArray[np.int64]]]
+    decimals: int = 0
+
+
+@dataclass(frozen=True)
+class PlaneMetric(Metric):
+    """``labels`` begin with ``plane``; ``read`` keys its values by the rest."""
+
+    read: Callable[[FabricReadings], Values]
+
+
+#: Labels of every rack's series. ``pod`` is absent where the cluster has no pods.
+RACK_LABELS = ("rack", "pod", "site")
+
+
+@cache
+def version() -> str:
+    """The installed version, ``unknown`` when run from a tree that is not installed."""
+    try:
+        return importlib.metadata.version("gigawatt")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _one(read: Callable[[Snapshot], float]) -> Callable[[Snapshot], Values]:
+    return lambda snapshot: {(): read(snapshot)}
+
+
+def _by(keys: tuple[str, ...], read: Callable[[Snapshot], Mapping[str, float]]) -> Callable[[Snapshot], Values]:
+    """One series for each of ``keys``, zero where the snapshot has none, and for whatever else the snapshot has."""
+    return lambda snapshot: {(key,): value for key, value in (dict.fromkeys(keys, 0.0) | dict(read(snapshot))).items()}
+
+
+def _pue(snapshot: Snapshot) -> float:
+    """Facility power over IT power (ISO/IEC 30134-2); not a number while no IT power is drawn."""
+    return snapshot.facility_power_watts / snapshot.power_watts if snapshot.power_watts else float("nan")
+
+
+HEAD: tuple[HeadMetric, ...] = (
+    # What is emulated.
+    HeadMetric(
+        "gigawatt_build_info", Kind.GAUGE, "flag", "Always 1; the version is in the label.", ("version",), lambda _: {(version(),): 1}
+    ),
+    HeadMetric(
+        "gigawatt_cluster_info", Kind.GAUGE, "flag", "Always 1; what is emulated is in the labels.", ("name", "gpu_model"),
+        lambda s: {(s.cluster.name, s.cluster.gpu_model): 1},
+    ),
+    HeadMetric("gigawatt_hosts", Kind.GAUGE, "hosts", "Hosts in the cluster.", (), _one(lambda s: s.cluster.hosts)),
+    HeadMetric("gigawatt_racks", Kind.GAUGE, "racks", "Racks in the cluster.", (), _one(lambda s: s.cluster.racks)),
+    HeadMetric("gigawatt_domains", Kind.GAUGE, "domains", "Scale-up (NVLink) domains.", (), _one(lambda s: s.cluster.domains)),
+    HeadMetric("gigawatt_links", Kind.GAUGE, "links", "Links (trunks) of the fabric.", (), _one(lambda s: s.cluster.links)),
+    HeadMetric(
+        "gigawatt_switches", Kind.GAUGE, "switches", "Switches by tier.", ("tier",),
+        lambda s: {("leaf",): s.cluster.leaf_switches, ("spine",): s.cluster.spine_switches, ("core",): s.cluster.core_switches},
+    ),
+    # GPUs.
+    HeadMetric("gigawatt_gpus", Kind.GAUGE, "GPUs", "GPUs by state.", ("state",), _by(GPU_STATES, lambda s: s.gpus_by_state)),
+    HeadMetric(
+        "gigawatt_gpu_allocation_ratio", Kind.GAUGE, "ratio", "Share of the GPUs that jobs hold, now.", (),
+        _one(lambda s: s.gpu_allocation_ratio),
+    ),
+    HeadMetric(
+        "gigawatt_gpu_utilization_ratio", Kind.GAUGE, "ratio", "Mean SM activity over all GPUs, now; idle GPUs count as 0.", (),
+        _one(lambda s: s.gpu_utilization_ratio),
+    ),
+    HeadMetric(
+        "gigawatt_gpu_allocated_seconds_total", Kind.COUNTER, "seconds", "GPU seconds (emulated) that jobs have held.", (),
+        _one(lambda s: s.gpu_seconds_allocated),
+    ),
+    # Jobs and queues.
+    HeadMetric(
+        "gigawatt_jobs", Kind.GAUGE, "jobs", "Jobs in each state: now for pending and running, since the start for the others.", ("state",),
+        _by(tuple(JobState), lambda s: s.jobs_by_state),
+    ),
+    HeadMetric("gigawatt_jobs_submitted_total", Kind.COUNTER, "jobs", "Jobs submitted.", (), _one(lambda s: s.jobs_submitted)),
+    HeadMetric(
+        "gigawatt_jobs_started_total", Kind.COUNTER, "jobs", "Jobs started; a restart is not a start.", (), _one(lambda s: s.jobs_started)
+    ),
+    HeadMetric(
+        "gigawatt_jobs_ended_total", Kind.COUNTER, "jobs", "Jobs that have ended, by the state they ended in.", ("state",),
+        lambda s: {(state,): s.jobs_by_state.get(state, 0) for state in ENDED},
+    ),
+    HeadMetric("gigawatt_job_preemptions_total", Kind.COUNTER, "preemptions", "Preemptions.", (), _one(lambda s: s.preemptions)),
+    HeadMetric("gigawatt_job_restarts_total", Kind.COUNTER, "restarts", "Restarts after a fault.", (), _one(lambda s: s.restarts)),
+    HeadMetric(
+        "gigawatt_queue_wait_seconds", Kind.HISTOGRAM, "seconds", "Emulated time from submission to first start.", (),
+        lambda s: s.queue_wait_seconds,
+    ),
+    HeadMetric(
+        "gigawatt_queue_jobs", Kind.GAUGE, "jobs", "Jobs by queue: pending or running.", ("queue", "state"),
+        lambda s: {(q.name, state): n for q in s.queues for state, n in (("pending", q.pending_jobs), ("running", q.running_jobs))},
+    ),
+    HeadMetric(
+        "gigawatt_queue_gpus", Kind.GAUGE, "GPUs", "GPUs that the jobs of a queue ask for (pending) or hold (running).", ("queue", "state"),
+        lambda s: {(q.name, state): n for q in s.queues for state, n in (("pending", q.pending_gpus), ("running", q.running_gpus))},
+    ),
+    # Power.
+    HeadMetric("gigawatt_it_power_watts", Kind.GAUGE, "watts", "Power that the IT equipment draws.", (), _one(lambda s: s.power_watts)),
+    HeadMetric(
+        "gigawatt_facility_power_watts", Kind.GAUGE, "watts", "Power that the whole facility draws: IT, cooling and losses.", (),
+        _one(lambda s: s.facility_power_watts),
+    ),
+    HeadMetric(
+        "gigawatt_power_cap_watts", Kind.GAUGE, "watts", "Power that the facility may draw; 0 where there is no cap.", (),
+        _one(lambda s: s.cluster.power_cap_watts),
+    ),
+    HeadMetric(
+        "gigawatt_it_energy_joules_total", Kind.COUNTER, "joules", "Energy that the IT equipment has used.", (),
+        _one(lambda s: s.energy_joules),
+    ),
+    HeadMetric("gigawatt_pue_ratio", Kind.GAUGE, "ratio", "Power usage effectiveness: facility power over IT power, now.", (), _one(_pue)),
+    # Network.
+    HeadMetric(
+        "gigawatt_link_load_ratio", Kind.GAUGE, "ratio", "Load over capacity, all links of a tier together, both directions.", ("tier",),
+        _by(TIERS, lambda s: s.link_load_ratio),
+    ),
+    HeadMetric(
+        "gigawatt_link_peak_ratio", Kind.GAUGE, "ratio", "Load over capacity of the most loaded direction of a link, by tier.", ("tier",),
+        _by(TIERS, lambda s: s.link_peak_ratio),
+    ),
+    HeadMetric(
+        "gigawatt_link_bytes_per_second", Kind.GAUGE, "bytes_per_second", "Bytes per second on all links of a tier, both directions.",
+        ("tier",), _by(TIERS, lambda s: s.link_bytes_per_second),
+    ),
+    # Faults.
+    HeadMetric("gigawatt_faults_total", Kind.COUNTER, "faults", "Faults by cause.", ("cause",), _by((), lambda s: s.faults)),
+    # The clock.
+    HeadMetric(
+        "gigawatt_clock_emulated_seconds_total", Kind.COUNTER, "seconds", "Emulated time since the scenario's start.", (),
+        _one(lambda s: s.clock.emulated_seconds),
+    ),
+    HeadMetric(
+        "gigawatt_clock_cycle_seconds", Kind.GAUGE, "seconds", "Emulated length of a scheduling cycle.", (),
+        _one(lambda s: s.clock.cycle_seconds),
+    ),
+    HeadMetric(
+        "gigawatt_clock_speed_ratio", Kind.GAUGE, "ratio",
+        "Emulated seconds per wall second: asked for (+Inf: as fast as it can) and achieved. Prometheus stamps wall time, so divide a"
+        " rate() by the achieved speed to have it per emulated second.",
+        ("kind",), lambda s: {("asked",): s.clock.speed, ("achieved",): s.clock.achieved_speed},
+    ),
+    HeadMetric(
+        "gigawatt_clock_lag_seconds", Kind.GAUGE, "seconds", "Emulated seconds behind the asked speed.", (),
+        _one(lambda s: s.clock.lag_seconds),
+    ),
+    HeadMetric("gigawatt_clock_paused", Kind.GAUGE, "flag", "1 while the clock is paused.", (), _one(lambda s: s.clock.paused)),
+    HeadMetric("gigawatt_clock_finished", Kind.GAUGE, "flag", "1 once the run has ended.", (), _one(lambda s: s.clock.finished)),
+    # The emulator itself.
+    HeadMetric(
+        "gigawatt_cycles_total", Kind.COUNTER, "cycles", "Scheduling cycles run; leapt ones do not count.", (), _one(lambda s: s.cycles)
+    ),
+    HeadMetric("gigawatt_events_total", Kind.COUNTER, "events", "Events handled.", (), _one(lambda s: s.events)),
+    HeadMetric(
+        "gigawatt_cycle_wall_seconds", Kind.GAUGE, "seconds", "Wall time of the last cycle.", (), _one(lambda s: s.cycle_wall_seconds)
+    ),
+    HeadMetric("gigawatt_actors", Kind.GAUGE, "actors", "Actors that hold racks and fabric; 0 in-process.", (), _one(lambda s: s.actors)),
+)  # fmt: skip
+
+
+def _int64(values: NDArray[np.generic]) -> NDArray[np.int64]:
+    return values.astype(np.int64)
+
+
+def _rack_gpus(readings: RackReadings) -> dict[tuple[str, ...], NDArray[np.int64]]:
+    """A GPU whose host went down under a job may be counted busy as well until the head has freed it: idle is never below 0."""
+    gpus, busy, down = (_int64(column) for column in (readings.gpus, readings.gpus_busy, readings.gpus_down))
+    return {("busy",): busy, ("idle",): np.maximum(gpus - busy - down, 0), ("down",): down}
+
+
+RACK: tuple[RackMetric, ...] = (
+    RackMetric(
+        "gigawatt_rack_power_watts", Kind.GAUGE, "watts", "Power that a rack draws.", RACK_LABELS,
+        lambda r: {(): r.power_milliwatts}, decimals=3,
+    ),
+    RackMetric(
+        "gigawatt_rack_energy_joules_total", Kind.COUNTER, "joules", "Energy that a rack has used.", RACK_LABELS,
+        lambda r: {(): _int64(np.rint(r.energy_joules))},
+    ),
+    RackMetric("gigawatt_rack_gpus", Kind.GAUGE, "GPUs", "GPUs of a rack by state.", ("state", *RACK_LABELS), _rack_gpus),
+    RackMetric(
+        "gigawatt_rack_hosts_down", Kind.GAUGE, "hosts", "Hosts of a rack that are down.", RACK_LABELS, lambda r: {(): _int64(r.hosts_down)}
+    ),
+    RackMetric("gigawatt_rack_faults_total", Kind.COUNTER, "faults", "Faults in a rack.", RACK_LABELS, lambda r: {(): r.faults}),
+)  # fmt: skip
+
+
+def _tiers(values: NDArray[np.float64]) -> Values:
+    return {(tier,): float(value) for tier, value in zip(TIERS, values, strict=True)}
+
+
+PLANE: tuple[PlaneMetric, ...] = (
+    PlaneMetric("gigawatt_plane_flows", Kind.GAUGE, "flows", "Flows in a fabric plane.", ("plane",), lambda r: {(): r.flows}),
+    PlaneMetric(
+        "gigawatt_plane_bytes_per_second", Kind.GAUGE, "bytes_per_second", "Bytes per second on a plane's links, both directions.",
+        ("plane", "tier"), lambda r: _tiers(r.load_bytes_per_second),
+    ),
+    PlaneMetric(
+        "gigawatt_plane_capacity_bytes_per_second", Kind.GAUGE, "bytes_per_second", "Bytes per second that a plane's links can carry.",
+        ("plane", "tier"), lambda r: _tiers(r.capacity_bytes_per_second),
+    ),
+    PlaneMetric(
+        "gigawatt_plane_peak_ratio", Kind.GAUGE, "ratio", "Load over capacity of the most loaded direction of a link in a plane.",
+        ("plane", "tier"), lambda r: _tiers(r.peak_utilization),
+    ),
+)  # fmt: skip
+
+TABLE: tuple[Metric, ...] = (*HEAD, *RACK, *PLANE)

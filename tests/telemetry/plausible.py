@@ -1,0 +1,90 @@
+"""A plausible emulation to serve: the numbers of a small cluster, moving with ``tick`` as a real one's would."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from emulator.engine.control import ClockView, ClusterView, Histogram, JobState, QueueView, Snapshot
+from emulator.fabric.messages import FabricReadings
+from emulator.racks.messages import RackReadings
+from topology.cluster import Level
+
+RACKS, HOSTS_PER_RACK, GPUS_PER_HOST = 6, 8, 8
+
+
+def level(name: str, hosts_per_unit: int, hosts: int) -> Level:
+    first_host = np.append(np.arange(0, hosts, hosts_per_unit), hosts).astype(np.int32)
+    none = np.zeros(0, dtype=np.int32)
+    return Level(name, first_host, np.zeros(len(first_host), dtype=np.int32), none)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """As much of topology.cluster.Cluster as rack labels read."""
+
+    levels: tuple[Level, ...]
+    site_names: tuple[str, ...]
+
+
+def layout(racks: int = RACKS, *, site_names: tuple[str, ...] = ("memphis",), pods: bool = True) -> Layout:
+    hosts = racks * HOSTS_PER_RACK
+    levels = [level("rack", HOSTS_PER_RACK, hosts)]
+    if pods:
+        levels.append(level("pod", 2 * HOSTS_PER_RACK, hosts))
+    levels.append(level("site", -(-racks // len(site_names)) * HOSTS_PER_RACK, hosts))
+    return Layout(tuple(levels), site_names)
+
+
+def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")) -> Snapshot:
+    gpus = RACKS * HOSTS_PER_RACK * GPUS_PER_HOST
+    busy, down = 300 + tick % 7, 8
+    return Snapshot(
+        clock=ClockView(emulated_seconds=600.0 * tick, cycle_seconds=10.0, speed=600.0, achieved_speed=598.5, lag_seconds=0.25,
+                        paused=False, finished=False),
+        cluster=ClusterView(name="laptop", gpu_model="H100", gpus=gpus, gpus_busy=busy, gpus_down=down, gpus_cordoned=0,
+                            hosts=RACKS * HOSTS_PER_RACK, racks=RACKS, domains=RACKS * HOSTS_PER_RACK, links=448, leaf_switches=8,
+                            spine_switches=4, core_switches=0, power_watts=310e3, power_cap_watts=500e3, sites=("memphis",)),
+        queues=tuple(QueueView(name, 3 + i, 64 * (i + 1), 5, 150) for i, name in enumerate(queues)),
+        jobs_by_state={JobState.PENDING: 7, JobState.RUNNING: 10, JobState.FINISHED: 40 + tick, JobState.FAILED: tick // 5},
+        jobs_submitted=60 + 2 * tick,
+        jobs_started=50 + 2 * tick,
+        preemptions=tick // 3,
+        restarts=tick // 5,
+        queue_wait_seconds=Histogram((1.0, 60.0, 3600.0), (20 + tick, 20 + tick, 10, 0), 5e3 + 40.0 * tick),
+        gpus_by_state={"busy": busy, "idle": gpus - busy - down, "down": down, "cordoned": 0},
+        gpu_allocation_ratio=busy / gpus,
+        gpu_utilization_ratio=0.61,
+        gpu_seconds_allocated=600.0 * busy * tick,
+        power_watts=310e3,
+        facility_power_watts=341e3,
+        energy_joules=310e3 * 600.0 * tick,
+        link_load_ratio={"host_leaf": 0.31, "leaf_spine": 0.22},
+        link_peak_ratio={"host_leaf": 0.8, "leaf_spine": 0.97},
+        link_bytes_per_second={"host_leaf": 6e12, "leaf_spine": 4e12},
+        faults={"gpu": tick // 4, "host": 1},
+        cycles=60 * tick,
+        events=200 * tick,
+        cycle_wall_seconds=0.0042,
+        actors=2,
+    )  # fmt: skip
+
+
+def rack_readings(first_rack: int, racks: int, tick: int = 0) -> RackReadings:
+    rack = np.arange(first_rack, first_rack + racks)
+    return RackReadings(
+        at_ns=tick * 600_000_000_000,
+        first_rack=first_rack,
+        power_milliwatts=(50_000_123 + 1_000_000 * rack).astype(np.int64),
+        energy_joules=50e3 * 600.0 * tick + rack,
+        gpus=np.full(racks, HOSTS_PER_RACK * GPUS_PER_HOST, dtype=np.int32),
+        gpus_busy=(40 + rack % 8).astype(np.int32),
+        gpus_down=np.where(rack == 2, 8, 0).astype(np.int32),
+        hosts_down=np.where(rack == 2, 1, 0).astype(np.int32),
+        faults=(rack + tick // 4).astype(np.int64),
+    )
+
+
+def plane_readings(plane: int, tick: int = 0) -> FabricReadings:
+    capacity = np.array([2e13, 2e13, 0.0, 0.0, 0.0])
+    load = capacity * np.array([0.31, 0.22, 0.0, 0.0, 0.0])
+    return FabricReadings(tick, plane, load, capacity, np.array([0.8, 0.97, 0.0, 0.0, 0.0]), 10)

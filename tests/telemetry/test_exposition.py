@@ -1,0 +1,188 @@
+"""What is served is read back by the stock parser with exactly the numbers that went in."""
+
+import math
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from emulator.engine.control import JobState
+from emulator.racks.messages import RackReadings
+from emulator.telemetry.exposition import RackLabels, digits, escape, head_text, number, shard_text
+from emulator.telemetry.table import GPU_STATES, HEAD, PLANE, RACK, TABLE, Kind, Scope
+from tests.telemetry.plausible import RACKS, layout, plane_readings, rack_readings, snapshot
+from topology.cluster import TIERS
+
+Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+def parse(text: bytes) -> Series:
+    series: Series = {}
+    for family in text_string_to_metric_families(text.decode()):
+        for sample in family.samples:
+            key = (sample.name, frozenset(sample.labels.items()))
+            assert key not in series, f"twice: {key}"
+            series[key] = sample.value
+    return series
+
+
+def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return name, frozenset(labels.items())
+
+
+def shard(tick: int = 0, *, split: int = 3) -> bytes:
+    cluster = layout()
+    parts = [(0, split), (split, RACKS)]
+    racks = [(RackLabels(cluster, first, end), rack_readings(first, end - first, tick)) for first, end in parts]  # type: ignore[arg-type]
+    return shard_text(racks, [plane_readings(0, tick), plane_readings(1, tick)])
+
+
+def test_the_table_keeps_its_own_rules() -> None:
+    names = [metric.name for metric in TABLE]
+    assert len(set(names)) == len(names)
+    for metric in TABLE:
+        assert metric.name.startswith("gigawatt_")
+        assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER), metric.name
+        stem = metric.name.removesuffix("_total")
+        if metric.unit in ("seconds", "watts", "joules", "ratio", "bytes_per_second"):
+            assert stem.endswith("_" + metric.unit), metric.name
+        assert metric.help.endswith("."), metric.name
+        # Prometheus puts these on every series itself; ours would come out as exported_*.
+        assert not set(metric.labels) & {"job", "instance", "role", "cluster", "le", "job_id"}, metric.name
+    assert {metric.scope for metric in (*RACK, *PLANE)} == {Scope.SHARD}
+    assert {metric.scope for metric in HEAD} == {Scope.HEAD}
+
+
+def test_the_head_serves_the_whole_table() -> None:
+    tick = 17
+    given_snapshot = snapshot(tick)
+    families = {family.name: family for family in text_string_to_metric_families(head_text(given_snapshot).decode())}
+    for metric in HEAD:
+        # The parser calls a counter's family by the name without _total.
+        family = families[metric.name.removesuffix("_total")]
+        assert family.type == metric.kind
+        assert family.documentation == metric.help
+        assert family.samples
+    series = parse(head_text(given_snapshot))
+    assert series[key("gigawatt_jobs", state="running")] == 10
+    assert series[key("gigawatt_jobs_submitted_total")] == 94
+    assert series[key("gigawatt_jobs_ended_total", state="finished")] == 57
+    assert series[key("gigawatt_queue_gpus", queue="research", state="pending")] == 128
+    assert series[key("gigawatt_switches", tier="leaf")] == 8
+    assert series[key("gigawatt_clock_speed_ratio", kind="achieved")] == 598.5
+    assert series[key("gigawatt_pue_ratio")] == pytest.approx(1.1)
+    assert series[key("gigawatt_it_energy_joules_total")] == given_snapshot.energy_joules
+    assert series[key("gigawatt_clock_paused")] == 0
+
+
+def test_zeros_are_always_there() -> None:
+    series = parse(head_text(snapshot()))
+    for state in JobState:
+        assert key("gigawatt_jobs", state=state.value) in series
+    for state in GPU_STATES:
+        assert key("gigawatt_gpus", state=state) in series
+    for tier in TIERS:
+        assert series[key("gigawatt_link_peak_ratio", tier=tier)] == {"host_leaf": 0.8, "leaf_spine": 0.97}.get(tier, 0.0)
+
+
+def test_the_histogram_is_cumulative() -> None:
+    series = parse(head_text(snapshot(2)))
+    buckets = {bound: series[key("gigawatt_queue_wait_seconds_bucket", le=bound)] for bound in ("1.0", "60.0", "3600.0", "+Inf")}
+    assert buckets == {"1.0": 22, "60.0": 44, "3600.0": 54, "+Inf": 54}
+    assert series[key("gigawatt_queue_wait_seconds_count")] == 54
+    assert series[key("gigawatt_queue_wait_seconds_sum")] == 5080
+
+
+def test_power_usage_effectiveness_without_power_is_not_a_number() -> None:
+    import dataclasses
+
+    series = parse(head_text(dataclasses.replace(snapshot(), power_watts=0.0)))
+    assert math.isnan(series[key("gigawatt_pue_ratio")])
+
+
+def test_an_actor_serves_its_racks_and_planes() -> None:
+    series = parse(shard(3))
+    place = {"rack": "r00002", "pod": "p001", "site": "memphis"}
+    assert series[key("gigawatt_rack_power_watts", **place)] == 52000.123
+    assert series[key("gigawatt_rack_energy_joules_total", **place)] == 50e3 * 1800 + 2
+    assert series[key("gigawatt_rack_gpus", state="busy", **place)] == 42
+    assert series[key("gigawatt_rack_gpus", state="down", **place)] == 8
+    assert series[key("gigawatt_rack_gpus", state="idle", **place)] == 14
+    assert series[key("gigawatt_rack_hosts_down", **place)] == 1
+    assert series[key("gigawatt_rack_faults_total", **place)] == 2
+    assert sum(name == "gigawatt_rack_power_watts" for name, _ in series) == RACKS
+    assert series[key("gigawatt_plane_peak_ratio", plane="1", tier="leaf_spine")] == 0.97
+    assert series[key("gigawatt_plane_flows", plane="0")] == 10
+
+
+def test_how_racks_are_split_over_shards_changes_no_series() -> None:
+    assert parse(shard(4, split=1)) == parse(shard(4, split=5))
+
+
+def test_labels_and_readings_of_other_racks_are_refused() -> None:
+    with pytest.raises(ValueError, match="racks 0 to 2 with readings of racks 3 to 5"):
+        shard_text([(RackLabels(layout(), 0, 3), rack_readings(3, 3))])  # type: ignore[arg-type]
+
+
+def test_a_cluster_without_pods_has_no_pod_label() -> None:
+    labels = RackLabels(layout(4, pods=False, site_names=("abilene", "lordstown")), 0, 4)  # type: ignore[arg-type]
+    text = shard_text([(labels, rack_readings(0, 4))])
+    series = parse(text)
+    assert key("gigawatt_rack_hosts_down", rack="r00001", site="abilene") in series
+    assert key("gigawatt_rack_hosts_down", rack="r00003", site="lordstown") in series
+
+
+@given(st.lists(st.integers(0, 2**62), min_size=1, max_size=20), st.integers(0, 4))
+def test_digits_are_exact(values: list[int], decimals: int) -> None:
+    text = digits(np.array(values, dtype=np.int64), decimals)
+    for row, value in zip(text, values, strict=True):
+        whole, fraction = divmod(value, 10**decimals)
+        expected = f"{whole}.{fraction:0{decimals}d}" if decimals else str(whole)
+        assert row.tobytes().decode().lstrip(" ") == expected
+
+
+@given(st.lists(st.integers(-(10**12), 10**12), min_size=1, max_size=8))
+def test_digits_of_numbers_below_zero(values: list[int]) -> None:
+    rows = [row.tobytes().decode() for row in digits(np.array(values, dtype=np.int64), 3)]
+    assert [float(row) for row in rows] == [value / 1000 for value in values]
+
+
+@given(st.floats())
+def test_floats_read_back_the_same(value: float) -> None:
+    read = float(number(value))
+    assert read == value or (math.isnan(read) and math.isnan(value))
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_queue_name_survives(name: str) -> None:
+    text = head_text(snapshot(queues=(name,)))
+    # The parser splits at \n alone; so does Prometheus.
+    assert f'gigawatt_queue_jobs{{queue="{escape(name)}",state="pending"}} 3\n'.encode() in text
+    unescaped = {dict(labels).get("queue") for (metric, labels) in parse(text) if metric == "gigawatt_queue_jobs"}
+    assert unescaped == {name}
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_site_name_survives(name: str) -> None:
+    labels = RackLabels(layout(2, site_names=(name,)), 0, 2)  # type: ignore[arg-type]
+    series = parse(shard_text([(labels, rack_readings(0, 2))]))
+    assert key("gigawatt_rack_hosts_down", rack="r00001", pod="p000", site=name) in series
+
+
+def test_no_racks_no_lines() -> None:
+    none = np.zeros(0, dtype=np.int64)
+    readings = RackReadings(0, 2, none, none.astype(float), *[none.astype(np.int32)] * 4, none)
+    labels = RackLabels(layout(), 2, 2)  # type: ignore[arg-type]
+    assert parse(shard_text([(labels, readings)])) == {}
+    assert shard_text([]) == b""
+
+
+@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
+@pytest.mark.parametrize("text", [head_text(snapshot(5)), shard(5)], ids=["head", "shard"])
+def test_promtool_finds_nothing_to_say(text: bytes) -> None:
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout + done.stderr) == (0, b"")

@@ -1,0 +1,196 @@
+"""The metrics server over real sockets, loopback only."""
+
+import gzip
+import http.client
+import json
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from emulator.telemetry.exposition import head_text
+from emulator.telemetry.server import MetricsServer, Page, PortTaken, TargetGroup, accepts_gzip, metrics_groups
+from tests.telemetry.plausible import snapshot
+
+TEXT = head_text(snapshot(3))
+
+
+@pytest.fixture
+def server() -> Iterator[MetricsServer]:
+    page = Page(lambda: TEXT)
+    with MetricsServer(page, targets=lambda: metrics_groups(("127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3"), "laptop")) as running:
+        yield running
+
+
+def ask(server: MetricsServer, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
+    try:
+        connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+        response = connection.getresponse()
+        return response, response.read()
+    finally:
+        connection.close()
+
+
+def test_metrics_plain_and_gzip(server: MetricsServer) -> None:
+    response, body = ask(server, "/metrics")
+    assert (response.status, response.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert body == TEXT
+    assert response.headers["Content-Encoding"] is None
+    response, body = ask(server, "/metrics?collect=all", Accept_Encoding="gzip")
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert int(response.headers["Content-Length"]) == len(body) < len(TEXT)
+    assert gzip.decompress(body) == TEXT
+
+
+def test_head_has_the_length_and_no_body(server: MetricsServer) -> None:
+    response, body = ask(server, "/metrics", "HEAD")
+    assert (response.status, int(response.headers["Content-Length"]), body) == (200, len(TEXT), b"")
+
+
+def test_discovery_is_what_http_sd_reads(server: MetricsServer) -> None:
+    response, body = ask(server, "/sd")
+    assert response.headers["Content-Type"] == "application/json"
+    assert json.loads(body) == [
+        {"targets": ["127.0.0.1:1"], "labels": {"role": "head", "cluster": "laptop"}},
+        {"targets": ["127.0.0.1:2", "127.0.0.1:3"], "labels": {"role": "shard", "cluster": "laptop"}},
+    ]
+
+
+def test_without_actors_there_is_no_empty_group() -> None:
+    assert metrics_groups(("127.0.0.1:1",), "x") == [TargetGroup(["127.0.0.1:1"], {"role": "head", "cluster": "x"})]
+    assert metrics_groups((), "x") == []
+
+
+def test_health_and_index(server: MetricsServer) -> None:
+    assert ask(server, "/healthz")[1] == b"ok\n"
+    response, body = ask(server, "/")
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert all(path in body for path in (b"/metrics", b"/sd", b"/healthz"))
+
+
+def test_an_unknown_path_says_what_there_is(server: MetricsServer) -> None:
+    response, body = ask(server, "/metric")
+    assert response.status == 404
+    assert body == b"nothing at /metric; here are /, /healthz, /metrics, /sd\n"
+    with MetricsServer(Page()) as bare:
+        assert ask(bare, "/sd")[1] == b"nothing at /sd; here are /, /healthz, /metrics\n"
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_other_methods_are_refused(server: MetricsServer, method: str) -> None:
+    response, body = ask(server, "/metrics", method)
+    assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+    assert method.encode() in body
+
+
+def test_a_taken_port_is_named(server: MetricsServer) -> None:
+    with pytest.raises(PortTaken, match=f"metrics port {server.port} on 127.0.0.1 is in use: choose another, or 0 for a free one"):
+        MetricsServer(Page(), port=server.port)
+
+
+def test_a_host_that_is_not_here_is_named() -> None:
+    with pytest.raises(OSError, match=r"metrics cannot be served on 192\.0\.2\.1: "):
+        MetricsServer(Page(), host="192.0.2.1")
+
+
+def test_it_listens_on_loopback_alone(server: MetricsServer) -> None:
+    assert server.address == f"127.0.0.1:{server.port}"
+    assert server._server.socket.getsockname()[0] == "127.0.0.1"
+
+
+def test_a_port_is_free_again_after_close_and_kept_connections_end() -> None:
+    server = MetricsServer(Page(lambda: TEXT))
+    kept = http.client.HTTPConnection(server.host, server.port, timeout=30)
+    kept.request("GET", "/metrics")
+    assert kept.getresponse().read() == TEXT
+    server.close()
+    server.close()
+    kept.auto_open = 0  # no new connection behind the test's back
+
+    def ask_again() -> None:
+        kept.request("GET", "/metrics")
+        kept.getresponse()
+
+    with pytest.raises((http.client.HTTPException, OSError)):
+        ask_again()
+    kept.close()
+    with MetricsServer(Page(), port=server.port) as again:
+        assert ask(again, "/healthz")[0].status == 200
+
+
+def test_a_connection_serves_many_scrapes(server: MetricsServer) -> None:
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
+    for _ in range(3):
+        connection.request("GET", "/metrics")
+        assert connection.getresponse().read() == TEXT
+    connection.request("GET", "/nowhere")
+    assert connection.getresponse().read().startswith(b"nothing")
+    connection.close()
+
+
+def test_rubbish_does_not_end_the_server(server: MetricsServer) -> None:
+    with socket.create_connection((server.host, server.port), timeout=30) as rubbish:
+        rubbish.sendall(b"\x16\x03\x01 rubbish\r\n\r\n")
+        assert b"400" in rubbish.recv(4096)
+    with socket.create_connection((server.host, server.port), timeout=30):
+        pass
+    assert ask(server, "/healthz")[0].status == 200
+
+
+def test_a_page_renders_once_a_publication_and_only_when_read() -> None:
+    rendered: list[int] = []
+
+    def render(number: int) -> bytes:
+        rendered.append(number)
+        return b"%d" % number
+
+    page = Page()
+    assert page.read() == b""
+    page.publish(lambda: render(1))
+    page.publish(lambda: render(2))
+    assert rendered == []
+    assert (page.read(), gzip.decompress(page.read(zipped=True)), page.read()) == (b"2", b"2", b"2")
+    assert rendered == [2]
+    page.publish(lambda: render(3))
+    assert (gzip.decompress(page.read(zipped=True)), page.read()) == (b"3", b"3")
+    assert rendered == [2, 3]
+
+
+def test_a_failing_render_is_an_answer() -> None:
+    def fail() -> bytes:
+        raise ValueError("labels of racks 0 to 2")
+
+    page = Page(fail)
+    with MetricsServer(page) as server:
+        response, body = ask(server, "/metrics")
+        assert (response.status, body) == (500, b"/metrics could not be rendered: ValueError: labels of racks 0 to 2\n")
+        page.publish(lambda: b"fine\n")
+        assert ask(server, "/metrics")[1] == b"fine\n"
+
+
+def test_many_readers_during_publications_see_whole_pages() -> None:
+    page = Page(lambda: b"0" * 1000)
+    seen: list[bytes] = []
+
+    def read() -> None:
+        seen.extend(page.read() for _ in range(200))
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for number in range(1, 200):
+        page.publish(lambda number=number: b"%d" % (number % 10) * 1000)  # type: ignore[misc]
+    for reader in readers:
+        reader.join()
+    assert all(len(set(body)) == 1 and len(body) == 1000 for body in seen)
+
+
+@pytest.mark.parametrize(
+    ("header", "allowed"),
+    [("", False), ("gzip", True), ("deflate, gzip;q=0.5", True), ("gzip;q=0", False), ("*", True), ("identity", False),
+     ("GZIP ; Q=1.0", True), ("*;q=0", False), ("gzip;q=x", False), ("br, *;q=0.1", True)],
+)  # fmt: skip
+def test_accept_encoding(header: str, allowed: bool) -> None:
+    assert accepts_gzip(header) is allowed
