@@ -27,6 +27,7 @@ def root() -> None:
 def inject(
     target: Annotated[Target, typer.Argument(help="What to break.")],
     number: Annotated[int, typer.Argument(min=0, help="Its number.")],
+    *,
     duration: Annotated[str, typer.Option("--for", metavar="TIME", help="Emulated time until it is repaired.")] = "1h",
     remaining: Annotated[float, typer.Option("--remaining", min=0.0, max=1.0, help="Share of its capacity that a link keeps.")] = 0.0,
     api: ApiOption = None,

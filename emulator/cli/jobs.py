@@ -1,6 +1,5 @@
 """``gigawatt job``: submit jobs to a running emulation and follow them."""
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -12,12 +11,11 @@ from emulator.cli.connection import TIMEOUT_SECONDS, ApiOption, TimeoutOption, c
 from emulator.cli.errors import CommandError, Exit
 from emulator.cli.output import Format, FormatOption, console, show_one, show_rows
 from emulator.cli.progress import stamp
-from emulator.cli.values import duration_ns
+from emulator.cli.specs import job_spec, read
 
 if TYPE_CHECKING:
     from emulator.engine.control import JobView
     from emulator.service.client import Client
-    from emulator.v1.job_pb2 import JobSpec
 
 app = typer.Typer(help="Jobs of a running emulation.", no_args_is_help=True)
 
@@ -48,6 +46,7 @@ class State(StrEnum):
 
 @app.command("submit")
 def submit(
+    *,
     gpus: Annotated[int | None, typer.Option("--gpus", "-g", metavar="N", help="GPUs, all at once.")] = None,
     duration: Annotated[str | None, typer.Option("--duration", "-d", metavar="TIME", help="Emulated running time, e.g. 2h.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="A name to recognise it by.")] = None,
@@ -62,33 +61,38 @@ def submit(
     prefer: Annotated[str | None, typer.Option("--prefer", metavar="LEVEL", help="One unit of this level should hold all of it.")] = None,
     checkpoint: Annotated[str | None, typer.Option("--checkpoint", metavar="TIME", help="Emulated time between checkpoints.")] = None,
     no_preempt: Annotated[bool, typer.Option("--no-preempt", help="Jobs of higher priority may not take its GPUs.")] = False,
+    utilization: Annotated[float | None, typer.Option("--utilization", metavar="R", help="How busy its GPUs are, 0 to 1.")] = None,
+    replicas: Annotated[int | None, typer.Option("--replicas", metavar="N", help="A service of so many, placed each on its own.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Train this model, e.g. llama3-70b.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps, instead of a duration.")] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", metavar="FILE", help="A JobSpec as JSON or YAML; options go before it.")
+        Path | None, typer.Option("--file", "-f", metavar="FILE", help="These words as YAML or JSON; options go first.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")] = False,
     api: ApiOption = None,
     timeout: TimeoutOption = TIMEOUT_SECONDS,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Submit a job: a gang of GPUs for a duration, or what FILE says."""
-    fields: dict[str, Any] = {
+    """Submit a job: a gang of GPUs for a duration, training with --model, a service with --replicas."""
+    words: dict[str, Any] = {
         "gpus": gpus,
-        "duration": _protobuf_duration("--duration", duration),
+        "duration": duration,
         "name": name,
         "queue": queue,
         "tenant": tenant,
         "priority": priority,
-        "estimate": _protobuf_duration("--estimate", estimate),
+        "estimate": estimate,
         "milli_gpus": milli_gpus,
-        "require_level": require,
-        "prefer_level": prefer,
-        "checkpoint_interval": _protobuf_duration("--checkpoint", checkpoint),
+        "require": require,
+        "prefer": prefer,
+        "checkpoint": checkpoint,
         "preemptible": False if no_preempt else None,
+        "utilization": utilization,
+        "replicas": replicas,
+        "training": {key: value for key, value in (("name", model), ("steps", steps)) if value is not None} or None,
     }
-    given = {key: value for key, value in fields.items() if value is not None}
-    if file is None and gpus is None:
-        raise CommandError("--gpus: not given; allowed: --gpus N, or --file FILE with a JobSpec")
-    spec = job_spec((read_spec(file) if file else {}) | given, "--file" if file else "job")
+    given = {word: value for word, value in words.items() if value is not None}
+    spec = job_spec(given, "--") if file is None else job_spec(read(file) | given, f"--file {file}: ")
     with connected(api, timeout) as client:
         job = client.submit(spec)
         show_one(asdict(job), output)
@@ -98,6 +102,7 @@ def submit(
 
 @app.command("list")
 def list_jobs(
+    *,
     state: Annotated[list[State] | None, typer.Option("--state", help="Only these; may be repeated.")] = None,
     queue: Annotated[str, typer.Option("--queue", help="Only this queue.")] = "",
     limit: Annotated[int, typer.Option("--limit", min=1, max=10_000_000, help="At most so many.")] = 100,
@@ -150,55 +155,18 @@ def explain(
         show_one(asdict(client.explain(job_id)), output)
 
 
-def read_spec(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON or YAML file (JSON is YAML). Raises CommandError with the place."""
-    import yaml
-
-    try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"--file: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    except yaml.YAMLError as error:
-        raise CommandError(f"--file: {path} is neither JSON nor YAML: {error}") from error
-    if not isinstance(value, dict):
-        raise CommandError(f"--file: {path} holds no mapping; allowed: fields of JobSpec, such as gpus: 8 and duration: 3600s")
-    return value
-
-
-def job_spec(fields: Mapping[str, Any], place: str) -> "JobSpec":
-    """``fields`` as a JobSpec (protobuf's JSON mapping). Raises CommandError with the field."""
-    from google.protobuf.json_format import ParseDict, ParseError
-
-    from emulator.v1.job_pb2 import JobSpec
-
-    try:
-        return ParseDict(dict(fields), JobSpec())
-    except (ParseError, TypeError, AttributeError) as error:
-        allowed = ", ".join(JobSpec.DESCRIPTOR.fields_by_name)
-        raise CommandError(f"{place}: {error}; allowed fields: {allowed}") from error
-
-
-def _protobuf_duration(place: str, text: str | None) -> str | None:
-    if text is None:
-        return None
-    whole, rest = divmod(duration_ns(place, text), 1_000_000_000)
-    return f"{whole}.{rest:09d}s"
-
-
 def _follow(client: "Client", job_ids: list[int]) -> None:
     """Print events until the jobs have ended; exit 1 where one of those named did not finish."""
     out = console()
     last: dict[int, JobView] = {}
     for event in client.watch(job_ids=frozenset(job_ids)):
-        if event is None:
-            continue
         job = event.job
         last[job.job_id] = job
         where = f" on {job.hosts}" if job.hosts else ""
         why = f": {job.reason}" if job.reason else ""
         name = f" ({job.name})" if job.name else ""
         out.print(f"{stamp(event.at_seconds)}  job {job.job_id}{name}  {job.state}{where}{why}", markup=False)
-    unfinished = [job for job in last.values() if job.state != State.FINISHED]
+    unfinished = [job for job in last.values() if str(job.state) != State.FINISHED]
     if job_ids and unfinished:
         job = unfinished[0]
         raise CommandError(f"job {job.job_id} {job.state}" + (f": {job.reason}" if job.reason else ""), Exit.FAILED)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 def run(
     scenario: options.ScenarioArgument,
+    *,
     trace: options.TraceOption = None,
     trace_format: options.FormatOption = None,
     trace_option: options.TraceOptions = None,
@@ -23,7 +24,7 @@ def run(
     placement: options.PlacementOption = None,
     until: options.UntilOption = None,
     seed: options.SeedOption = None,
-    actors: options.ActorsOption = "auto",
+    actors: options.ActorsOption = None,
     address: options.AddressOption = None,
     settings: options.SetOption = None,
     out: options.OutOption = None,

@@ -1,15 +1,18 @@
 """Where the command line meets the emulation: opens a session from a request, and says what a session is to it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 from emulator.cli.errors import CommandError
-from emulator.cli.options import Request
+from emulator.cli.options import Request, Setting
 from emulator.engine.control import Control, Snapshot
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
 from topology.catalog import HostType
+
+if TYPE_CHECKING:
+    from emulator.scenario import Scenario
 
 Observer = Callable[[Progress], None]
 
@@ -57,42 +60,38 @@ def open_session(request: Request) -> Session:
     """The session that ``request`` describes. Raises CommandError where the scenario, the trace or the place to run is not usable."""
     from emulator.runtime import session  # type: ignore[attr-defined,unused-ignore]
 
+    loaded = load_scenario(request.scenario, request.settings)
     with usage_errors():
         opened = session.open_session(
-            scenario(request),
-            trace=request.trace,
-            trace_format=request.trace_format,
-            trace_options=request.trace_options,
-            until_ns=request.until_ns,
-            actors=request.actors,
+            loaded,
+            to_end_of_work=request.to_end_of_work,
             address=request.address,
             state_dir=request.state_dir,
-            speed=request.live_speed,
         )
     return cast("Session", opened)
 
 
-def scenario(request: Request) -> object:
-    """The loaded scenario with the request's settings on top."""
-    settings = dict(request.settings)
-    for key, value in (("scheduler.policy", request.policy), ("scheduler.placement", request.placement), ("seed", request.seed)):
-        if value is not None:
-            settings[key] = str(value)
-    return load_scenario(request.scenario, settings)
+def load_scenario(name: str, settings: Sequence[Setting]) -> "Scenario":
+    """A preset or a YAML file with ``settings`` on top. Raises CommandError with the place (the option that was typed) and what is allowed."""
+    from emulator.scenario import ScenarioError, load
 
-
-def load_scenario(name: str, settings: dict[str, str]) -> object:
-    """A preset or a YAML file, with ``settings`` (dotted keys) on top. Raises CommandError with the place and what is allowed."""
-    from emulator.scenario import load  # type: ignore[attr-defined,unused-ignore]
-
-    with usage_errors():
-        return load(name, settings)
+    try:
+        return load(name, [setting.override for setting in settings])
+    except ScenarioError as error:
+        message = str(error)
+        for setting in settings:
+            message = message.replace(f"--set {setting.override}: ", f"{setting.typed}: ")
+        raise CommandError(message) from error
 
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
     """Errors that lie in what was asked for (bad values, unreadable files) end the command with exit 2."""
+    from emulator.engine.control import ControlError
+
     try:
         yield
-    except (ValueError, OSError, LookupError) as error:
-        raise CommandError(str(error)) from error
+    except (ValueError, OSError, ControlError) as error:
+        allowed = getattr(error, "allowed", "")
+        message = str(error)
+        raise CommandError(message + (f"; allowed: {allowed}" if allowed and allowed not in message else "")) from error

@@ -22,12 +22,11 @@ def root() -> None:
 def show(scenario: options.ScenarioArgument, settings: options.SetOption = None, output: FormatOption = Format.TABLE) -> None:
     """GPUs, hosts, racks, switches and links, with oversubscription and bisection."""
     from emulator.cli.sessions import load_scenario, usage_errors
-    from emulator.cli.values import pairs
-    from emulator.scenario import build  # type: ignore[attr-defined,unused-ignore]
+    from emulator.scenario import build_cluster
 
-    loaded = load_scenario(scenario, pairs("--set", settings or []))
+    loaded = load_scenario(scenario, options.set_options(settings))
     with usage_errors():
-        cluster = build(loaded)
+        cluster = build_cluster(loaded)
     show_one(counted(cluster.counts), output)
 
 

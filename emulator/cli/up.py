@@ -12,7 +12,6 @@ from emulator.cli.ports import API_PORT, LOOPBACK, METRICS_PORT, check_free
 from emulator.cli.run import conclude, prepare
 from emulator.cli.signals import Stop
 from emulator.cli.values import duration_ns
-from emulator.cli.values import speed as speed_of
 
 #: Wall seconds between looks at how far it is, and at whether Ctrl-C was pressed.
 _GLANCE_SECONDS = 0.5
@@ -20,6 +19,7 @@ _GLANCE_SECONDS = 0.5
 
 def up(
     scenario: options.ScenarioArgument,
+    *,
     trace: options.TraceOption = None,
     trace_format: options.FormatOption = None,
     trace_option: options.TraceOptions = None,
@@ -27,7 +27,7 @@ def up(
     placement: options.PlacementOption = None,
     until: options.UntilOption = None,
     seed: options.SeedOption = None,
-    actors: options.ActorsOption = "auto",
+    actors: options.ActorsOption = None,
     address: options.AddressOption = None,
     settings: options.SetOption = None,
     out: options.OutOption = None,
@@ -59,7 +59,7 @@ def up(
         address=address,
         out=out,
         state_dir=state,
-        live_speed=None if speed is None else speed_of("--speed", speed),
+        speed=speed,
     )
     limit_seconds = math.inf if wall_time is None else duration_ns("--for", wall_time) / 1e9
     check_free("--port", host, port)

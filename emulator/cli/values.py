@@ -3,38 +3,23 @@
 import math
 import re
 
-from emulator.cli.errors import wrong
+from emulator.cli.errors import CommandError, wrong
 
-_UNIT_NANOSECONDS = {
-    "ns": 1,
-    "us": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "min": 60_000_000_000,
-    "h": 3_600_000_000_000,
-    "d": 86_400_000_000_000,
-    "w": 604_800_000_000_000,
-}
-_TERM = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|min|s|m|h|d|w)")
-#: Ten years: well inside int64 nanoseconds, whatever is added to it.
-_LONGEST_NANOSECONDS = 3652 * _UNIT_NANOSECONDS["d"]
 #: An actor is a process.
 _MOST_ACTORS = 1024
 
 
 def duration_ns(place: str, text: str) -> int:
-    """``24h``, ``90m``, ``1h30m``, ``0.5s`` or plain seconds, as nanoseconds; more than 0 and at most ten years."""
-    compact = text.strip().replace(" ", "")
-    if re.fullmatch(r"\d+(\.\d+)?", compact):
-        compact += "s"
-    terms = _TERM.findall(compact)
-    if not terms or "".join(number + unit for number, unit in terms) != compact:
-        raise wrong(place, text, "is not a duration", "a number with ms, s, m, h, d or w, for example 24h, 90m or 1h30m")
-    total = sum(round(float(number) * _UNIT_NANOSECONDS[unit]) if math.isfinite(float(number)) else math.inf for number, unit in terms)
-    if not 0 < total <= _LONGEST_NANOSECONDS:
-        raise wrong(place, text, "is out of range", "more than 0, at most 3652d")
-    return int(total)
+    """``24h``, ``90m`` or ``1h30m`` as nanoseconds, more than 0: the scenario's own way of writing durations."""
+    from emulator.scenario.units import parse_duration
+
+    try:
+        nanoseconds = parse_duration(text)
+    except ValueError as error:
+        raise CommandError(f"{place}: {error}") from error
+    if not nanoseconds:
+        raise wrong(place, text, "is no time at all", "more than 0, e.g. 24h")
+    return nanoseconds
 
 
 def pairs(place: str, items: list[str]) -> dict[str, str]:
