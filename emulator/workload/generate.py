@@ -30,7 +30,7 @@ ESTIMATE_STEPS = (0.5, 0.3, 0.1)
 #: Failures per host and second (RSC-1: 6.50 per 1,000 node-days) and seconds lost to a checkpoint (BLOOM: 2.3 TB in 40 s), for Young's
 #: interval sqrt(2 w M); no interval is longer than an hour (assumed).
 HOST_FAILURES_PER_SECOND, CHECKPOINT_SECONDS, LONGEST_CHECKPOINT_SECONDS = 6.5e-3 / 86_400, 40.0, 3_600.0
-#: Parameters per GPU around which a gang's model is picked: MLM Table 1 has 53 to 74 million up to 1,024 GPUs, Llama 3 405B has 50 on 8,192.
+#: Parameters per GPU around which a gang's model is picked: MLM Table 1 has 53 to 76 million up to 1,024 GPUs, Llama 3 405B 50 on 8,192.
 PARAMETERS_PER_GPU = 60e6
 MODELS_PER_CLASS = 3
 
@@ -89,7 +89,7 @@ class _Tables:
     jobs_per_second: float
 
 
-def generate(
+def generate(  # noqa: PLR0917
     settings: GeneratorSettings, gpus: int, seed: int, until_ns: int, gpu: GpuType, gpus_per_host: int, domain_gpus: int | None = None
 ) -> Iterator[JobColumns]:
     """Jobs submitted before ``until_ns`` on ``gpus`` of type ``gpu``, in order of submission, ids from 0 in that order.
@@ -115,7 +115,8 @@ def _batches(tables: _Tables, settings: GeneratorSettings, seed: int, until_ns: 
         count = int(np.searchsorted(submit_ns, until_ns))
         if count:
             row, duration = _classes_and_durations(tables, seed, first, CHUNK_JOBS)
-            yield _columns(tables, settings, seed, numbers[:count], row[:count], duration[:count], carried + first, submit_ns[:count])
+            jobs = _columns(tables, seed, numbers[:count], row[:count], duration[:count])
+            yield replace(jobs, job_id=carried + numbers[:count], submit_ns=submit_ns[:count])
         if count < CHUNK_JOBS:
             return
         first += CHUNK_JOBS
@@ -128,7 +129,7 @@ def _carried_over(tables: _Tables, settings: GeneratorSettings, seed: int) -> Jo
     row, duration = _classes_and_durations(tables, seed, first, count)
     elapsed = -_submissions(tables, settings, seed, first, count)
     left = np.flatnonzero(duration > elapsed)
-    jobs = _columns(tables, settings, seed, left + first, row[left], duration[left], 0, np.zeros(len(left), np.int64))
+    jobs = _columns(tables, seed, left + first, row[left], duration[left])
     left_ns = duration[left] - elapsed[left]
     return replace(
         jobs,
@@ -158,16 +159,9 @@ def _classes_and_durations(tables: _Tables, seed: int, first: int, count: int) -
     return row, np.rint(np.clip(seconds, SHORTEST_SECONDS, LONGEST_SECONDS) * SECOND).astype(np.int64)
 
 
-def _columns(
-    tables: _Tables,
-    settings: GeneratorSettings,
-    seed: int,
-    numbers: NDArray[np.int64],
-    row: NDArray[np.int64],
-    duration_ns: NDArray[np.int64],
-    first_id: int,
-    submit_ns: NDArray[np.int64],
-) -> JobColumns:
+def _columns(tables: _Tables, seed: int, numbers: NDArray[np.int64], row: NDArray[np.int64], duration_ns: NDArray[np.int64]) -> JobColumns:
+    """The columns of jobs ``numbers``, submitted at 0 and with ids from 0."""
+
     def of_class(name: str) -> NDArray[np.float64]:
         return np.array([getattr(job_class, name) for job_class in tables.classes])[row]
 
@@ -180,8 +174,7 @@ def _columns(
     estimate_ns = limits[np.minimum(limit, len(limits) - 1)].astype(np.int64)
     return job_columns(
         len(numbers),
-        job_id=first_id + np.arange(len(numbers)),
-        submit_ns=submit_ns,
+        submit_ns=0,
         gpus=of_class("gpus"),
         duration_ns=duration_ns,
         estimate_ns=np.where(service, duration_ns, estimate_ns),
@@ -195,7 +188,7 @@ def _columns(
         shape=np.where(training, tables.first_shape[row] + pick, -1),
         shapes=tables.shapes,
         queues=QUEUES,
-        tenants=tuple(f"team-{number:02d}" for number in range(settings.tenants)),
+        tenants=tuple(f"team-{number:02d}" for number in range(len(tables.tenant_end))),
     )
 
 
@@ -276,4 +269,4 @@ _NORMALS -= _NORMALS[::-1]
 
 def _normal_quantile(probability: NDArray[np.float64]) -> NDArray[np.float64]:
     """The standard normal's quantile, interpolated on the logit (error below 1e-5)."""
-    return np.interp(np.log(probability / (1.0 - probability)), _LOGITS, _NORMALS)
+    return np.asarray(np.interp(np.log(probability / (1.0 - probability)), _LOGITS, _NORMALS))

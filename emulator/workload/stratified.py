@@ -44,7 +44,7 @@ def points(seed: int, first: int, count: int) -> tuple[NDArray[np.float64], NDAr
     shift = bits(seed, Stream.JOB_SIZE, 0, 1).astype(np.uint64)
     one = _reversed_bits(index) ^ np.uint32(shift & np.uint64(0xFFFFFFFF))
     two = _second_dimension(index) ^ np.uint32(shift >> np.uint64(32))
-    return (one + 0.5) * 2.0**-32, (two + 0.5) * 2.0**-32
+    return (one.astype(np.float64) + 0.5) * 2.0**-32, (two.astype(np.float64) + 0.5) * 2.0**-32
 
 
 def arrivals(seed: int, first: int, count: int) -> NDArray[np.float64]:

@@ -73,7 +73,7 @@ class Parallelism:
         return self.data * self.microbatches * self.microbatch_sequences
 
 
-def megatron_model(name: str, layers: int, hidden: int, heads: int, sequence: int = 2048, vocabulary: int = 51_200) -> Model:
+def megatron_model(name: str, layers: int, hidden: int, heads: int, *, sequence: int = 2048, vocabulary: int = 51_200) -> Model:
     """A GPT of MLM: P = 12 l h^2 (1 + 13 / 12h + (V + s) / 12lh) (equation 2); its kernels computed all of attention."""
     layer_parameters = 12.0 * layers * hidden**2
     parameters = layer_parameters * (1 + 13 / (12 * hidden) + (vocabulary + sequence) / (12 * layers * hidden))
@@ -172,7 +172,7 @@ def choose_parallelism(model: Model, gpus: int, gpu: GpuType, *, domain_gpus: in
     return None
 
 
-def _llama(name: str, parameters: float, layers: int, hidden: int, heads: int, batch_tokens: float) -> Model:
+def _llama(name: str, parameters: float, layers: int, hidden: int, heads: int, *, batch_tokens: float) -> Model:
     vocabulary = 128_256
     return Model(
         name, parameters, parameters - 2.0 * vocabulary * hidden, layers, hidden, heads, 8_192, vocabulary, batch_tokens=batch_tokens
@@ -193,8 +193,8 @@ MODELS: dict[str, Model] = {
         megatron_model("gpt-310.1b", 96, 16384, 128),
         megatron_model("gpt-529.6b", 105, 20480, 128),
         megatron_model("gpt-1008b", 128, 25600, 160),
-        _llama("llama3-8b", 8.03e9, 32, 4096, 32, 4e6),
-        _llama("llama3-70b", 70.6e9, 80, 8192, 64, 8e6),
-        _llama("llama3-405b", 405.9e9, 126, 16384, 128, 16e6),
+        _llama("llama3-8b", 8.03e9, 32, 4096, 32, batch_tokens=4e6),
+        _llama("llama3-70b", 70.6e9, 80, 8192, 64, batch_tokens=8e6),
+        _llama("llama3-405b", 405.9e9, 126, 16384, 128, batch_tokens=16e6),
     )
 }

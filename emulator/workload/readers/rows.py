@@ -8,7 +8,6 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -72,7 +71,7 @@ class Row:
         text = self.fields[column]
         allowed = f"a {'whole ' if whole else ''}number from {low:.15g} to {high:.15g}"
         try:
-            value = float(text)
+            value = math.nan if "_" in text else float(text)
         except ValueError:
             raise self.error(column, f"{text[:40]!r} is not a number", allowed) from None
         if not low <= value <= high or (whole and value != math.floor(value)):
@@ -83,7 +82,7 @@ class Row:
         """The field as an integer in low..high; exact also where a float would not be."""
         text = self.fields[column]
         try:
-            value = int(text) if len(text) <= 20 else high + 1
+            value = int(text) if len(text) <= 20 and "_" not in text else high + 1
         except ValueError:
             return int(self.number(column, low, high, whole=True))
         if not low <= value <= high:
@@ -137,10 +136,9 @@ def lines(trace: Trace) -> Iterator[tuple[int, str]]:
         with trace.path.open("rb") as raw:
             compressed = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if compressed else raw
-            buffered = io.BufferedReader(stream, 1 << 16)  # type: ignore[arg-type]
+            stream = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if compressed else raw
             number = 0
-            while line := buffered.readline(trace.limits.line_bytes + 1):
+            while line := stream.readline(trace.limits.line_bytes + 1):
                 number += 1
                 if len(line) > trace.limits.line_bytes:
                     raise trace.error("the line is too long", number, allowed=f"at most {trace.limits.line_bytes} bytes")
@@ -206,7 +204,15 @@ def job_batches(
     row that goes back in time is an error. ``rebase`` counts the time from the first job kept.
     """
     batch: list[Kept] = []
-    read, first_ns, last_ns, last_id = 0, None, -(2**63), -1
+    first_ns, last_ns, last_id = None if rebase else 0, -(2**63), -1
+
+    def handed_out(jobs: list[Kept]) -> JobColumns:
+        nonlocal first_ns
+        first_ns = jobs[0].submit_ns if first_ns is None else first_ns
+        before = trace.report.kept
+        trace.report.kept += len(jobs)
+        return _columns(jobs, before, first_ns, (queues.names, tenants.names))
+
     for row in rows:
         try:
             if isinstance(row, TraceError):
@@ -215,10 +221,8 @@ def job_batches(
             if isinstance(job, str):
                 trace.drop(job)
                 continue
-            if job.job_id is not None:
-                if job.job_id <= last_id:
-                    raise row.error("id", f"{job.job_id} after {last_id}", "ids that rise from row to row, or the option ids=renumber")
-                last_id = job.job_id
+            if job.job_id is not None and job.job_id <= last_id:
+                raise row.error("id", f"{job.job_id} after {last_id}", "ids that rise from row to row, or the option ids=renumber")
             if not trace.sort and job.submit_ns < last_ns:
                 raise row.error("submission", "earlier than the row before", "rows in order of submission, or the option sort=yes")
         except TraceError:
@@ -227,25 +231,20 @@ def job_batches(
             trace.drop("malformed")
             continue
         last_ns = job.submit_ns
+        last_id = last_id if job.job_id is None else job.job_id
         batch.append(job)
         if len(batch) >= trace.limits.chunk_rows and not trace.sort:
-            first_ns = batch[0].submit_ns if first_ns is None and rebase else first_ns
-            yield _columns(trace, batch, read, first_ns or 0, queues, tenants)
-            read += len(batch)
+            yield handed_out(batch)
             batch = []
     batch.sort(key=lambda job: job.submit_ns)
     for start in range(0, len(batch), trace.limits.chunk_rows):
-        first_ns = batch[0].submit_ns if first_ns is None and rebase else first_ns
-        chunk = batch[start : start + trace.limits.chunk_rows]
-        yield _columns(trace, chunk, read, first_ns or 0, queues, tenants)
-        read += len(chunk)
-    if not read:
+        yield handed_out(batch[start : start + trace.limits.chunk_rows])
+    if not trace.report.kept:
         dropped = ", ".join(f"{count} {reason}" for reason, count in trace.report.dropped.items())
         raise trace.error("no job in it" + (f": dropped {dropped}" if dropped else ""), allowed="at least one job")
 
 
-def _columns(trace: Trace, jobs: list[Kept], read: int, first_ns: int, queues: Interned, tenants: Interned) -> JobColumns:
-    trace.report.kept += len(jobs)
+def _columns(jobs: list[Kept], read: int, first_ns: int, names: tuple[tuple[str, ...], tuple[str, ...]]) -> JobColumns:
     numbered = jobs[0].job_id is not None
     return job_columns(
         len(jobs),
@@ -259,7 +258,7 @@ def _columns(trace: Trace, jobs: list[Kept], read: int, first_ns: int, queues: I
         queue=[job.queue for job in jobs],
         tenant=[job.tenant for job in jobs],
         preemptible=[job.preemptible for job in jobs],
-        queues=queues.names,
-        tenants=tenants.names,
+        queues=names[0],
+        tenants=names[1],
         names=tuple(job.name for job in jobs) if any(job.name for job in jobs) else None,
     )

@@ -1,0 +1,308 @@
+"""The Grafana dashboard, written from the table: titles and layout are here, descriptions and units come from the metrics.
+
+A metric that no panel shows gets one of its own in the last row, so nothing in the table can be missing from the dashboard.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from emulator.telemetry.table import TABLE, Kind, Metric, RackMetric
+
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+#: The schema version that Grafana 10.1 to 11 writes; newer ones migrate it when they load it.
+SCHEMA_VERSION = 39
+COLUMNS = 24
+#: In every selector: the clusters chosen at the top of the page.
+CHOSEN = 'cluster=~"$cluster"'
+
+#: Grafana's name for each unit of the table; what is counted is shown as a plain number.
+UNITS = {"seconds": "s", "watts": "watt", "joules": "joule", "ratio": "percentunit", "bytes_per_second": "Bps", "flag": "bool"}
+
+_METRICS = {metric.name: metric for metric in TABLE}
+_NAME = re.compile(r"gigawatt_\w+")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """``queries`` are (expression, legend). ``unit`` is a Grafana unit; without one it is the first metric's.
+
+    A metric's name followed by ``[]`` stands for a rate over ``$__rate_interval``; every selector gets the chosen clusters.
+    """
+
+    title: str
+    queries: tuple[tuple[str, str], ...]
+    kind: str = "timeseries"
+    unit: str = ""
+    width: int = 8
+    height: int = 7
+    stacked: bool = False
+    top: float | None = None
+    note: str = ""
+
+
+def _stat(title: str, expression: str, unit: str = "") -> Panel:
+    return Panel(title, ((expression, ""),), "stat", unit, width=4, height=4)
+
+
+def _share(title: str, expression: str) -> Panel:
+    return Panel(title, ((expression, ""),), "gauge", width=4, height=4, top=1.0)
+
+
+WAIT = "cluster:gigawatt_queue_wait_seconds"
+PER_HOUR = "per_emulated_second1m{} * 3600"
+
+ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
+    (
+        "Overview",
+        (
+            _stat("GPUs", "cluster:gigawatt_gpus:sum{}"),
+            _share("GPUs allocated", "gigawatt_gpu_allocation_ratio{}"),
+            _share("GPU utilization", "gigawatt_gpu_utilization_ratio{}"),
+            _stat("Jobs running", 'gigawatt_jobs{state="running"}'),
+            _stat("Jobs pending", 'gigawatt_jobs{state="pending"}'),
+            _stat("IT power", "gigawatt_it_power_watts{}"),
+            _stat("Emulated time", "gigawatt_clock_emulated_seconds_total{}", "dtdurations"),
+            _stat("Speed", 'gigawatt_clock_speed_ratio{kind="achieved"}', "suffix:x"),
+            _stat("Wait, median", WAIT + ":p50{}"),
+            _stat("Busiest link", "max by (cluster) (gigawatt_link_peak_ratio{})"),
+            _stat("Hosts down", "cluster:gigawatt_rack_hosts_down:sum{}"),
+            _stat("PUE", "gigawatt_pue_ratio{}", "none"),
+        ),
+    ),
+    (
+        "GPUs and jobs",
+        (
+            Panel("GPUs by state", (("gigawatt_gpus{}", "{{state}}"),), stacked=True),
+            Panel(
+                "Allocation and utilization",
+                (("gigawatt_gpu_allocation_ratio{}", "allocated"), ("gigawatt_gpu_utilization_ratio{}", "utilized")), top=1.0,
+            ),
+            Panel("Jobs pending and running", (('gigawatt_jobs{state=~"pending|running"}', "{{state}}"),)),
+            Panel(
+                "Jobs per emulated hour",
+                (
+                    (f"cluster:gigawatt_jobs_submitted:{PER_HOUR}", "submitted"),
+                    (f"cluster:gigawatt_jobs_started:{PER_HOUR}", "started"),
+                    (f"cluster_state:gigawatt_jobs_ended:{PER_HOUR}", "{{state}}"),
+                ),
+                note="By emulated time, over the last minute of wall time.",
+            ),
+            Panel("Wait before the first start", tuple((f"{WAIT}:{p}{{}}", p) for p in ("p50", "p90", "p99"))),
+            Panel(
+                "Waits",
+                (("sum by (le) (increase(gigawatt_queue_wait_seconds_bucket[]))", "{{le}}"),), "heatmap",
+            ),
+            Panel("GPUs asked for, by queue", (('gigawatt_queue_gpus{state="pending"}', "{{queue}}"),), stacked=True),
+            Panel("GPUs held, by queue", (('gigawatt_queue_gpus{state="running"}', "{{queue}}"),), stacked=True),
+            Panel("Jobs by queue", (("gigawatt_queue_jobs{}", "{{queue}} {{state}}"),)),
+            Panel(
+                "Preemptions and restarts per emulated hour",
+                (
+                    (f"cluster:gigawatt_job_preemptions:{PER_HOUR}", "preemptions"),
+                    (f"cluster:gigawatt_job_restarts:{PER_HOUR}", "restarts"),
+                ),
+            ),
+            Panel("Jobs ended", (("gigawatt_jobs_ended_total{}", "{{state}}"),)),
+        ),
+    ),
+    (
+        "Power",
+        (
+            Panel(
+                "Power against the cap",
+                (
+                    ("gigawatt_it_power_watts{}", "IT"),
+                    ("gigawatt_facility_power_watts{}", "facility"),
+                    ("gigawatt_power_cap_watts{}", "cap"),
+                ),
+            ),
+            Panel("Power by pod", (("pod:gigawatt_rack_power_watts:sum{}", "{{site}} {{pod}}"),), stacked=True),
+            Panel("Power by site", (("site:gigawatt_rack_power_watts:sum{}", "{{site}}"),), stacked=True),
+            Panel("Racks that draw most", (("topk(10, gigawatt_rack_power_watts{})", "{{rack}}"),)),
+            Panel("Energy used by IT", (("gigawatt_it_energy_joules_total{}", "IT"),)),
+            Panel("Racks that used most energy", (("topk(10, gigawatt_rack_energy_joules_total{})", "{{rack}}"),)),
+            Panel("PUE", (("gigawatt_pue_ratio{}", "PUE"),), unit="none"),
+        ),
+    ),
+    (
+        "Network",
+        (
+            Panel("Load by tier", (("gigawatt_link_load_ratio{}", "{{tier}}"),)),
+            Panel("Busiest link by tier", (("gigawatt_link_peak_ratio{}", "{{tier}}"),)),
+            Panel("Bytes per second by tier", (("gigawatt_link_bytes_per_second{}", "{{tier}}"),)),
+            Panel("Flows by plane", (("gigawatt_plane_flows{}", "plane {{plane}}"),)),
+            Panel("Busiest link by plane", (("max by (plane) (gigawatt_plane_peak_ratio{})", "plane {{plane}}"),)),
+            Panel(
+                "Load by plane",
+                (("sum by (plane) (gigawatt_plane_bytes_per_second{}) / sum by (plane) (gigawatt_plane_capacity_bytes_per_second{})",
+                  "plane {{plane}}"),), unit="percentunit",
+            ),
+        ),
+    ),
+    (
+        "Faults",
+        (
+            Panel("Faults per emulated hour", ((f"cluster_cause:gigawatt_faults:{PER_HOUR}", "{{cause}}"),)),
+            Panel("Faults by cause", (("gigawatt_faults_total{}", "{{cause}}"),), stacked=True),
+            Panel("Hosts down", (("cluster:gigawatt_rack_hosts_down:sum{}", "hosts"),)),
+            Panel("Racks with most faults", (("topk(10, gigawatt_rack_faults_total{})", "{{rack}}"),)),
+            Panel("GPUs down, by pod", (('pod:gigawatt_rack_gpus:sum{state="down"}', "{{site}} {{pod}}"),), stacked=True),
+        ),
+    ),
+    (
+        "Clock and emulator",
+        (
+            Panel("Speed", (("gigawatt_clock_speed_ratio{}", "{{kind}}"),), unit="suffix:x"),
+            Panel("Behind the asked speed", (("gigawatt_clock_lag_seconds{}", "lag"),)),
+            Panel("Emulated time", (("gigawatt_clock_emulated_seconds_total{}", "emulated"),), unit="dtdurations"),
+            Panel("Paused or finished", (("gigawatt_clock_paused{}", "paused"), ("gigawatt_clock_finished{}", "finished"))),
+            Panel("Wall time of a cycle", (("gigawatt_cycle_wall_seconds{}", "last cycle"),)),
+            Panel(
+                "Cycles and events per wall second",
+                (("rate(gigawatt_cycles_total[])", "cycles"), ("rate(gigawatt_events_total[])", "events")),
+            ),
+            Panel("Endpoints that answer", (('sum by (role) (up{job="gigawatt"})', "{{role}}"), ("gigawatt_actors{}", "actors"))),
+        ),
+    ),
+    (
+        "The cluster",
+        (
+            _stat("Hosts", "gigawatt_hosts{}"),
+            _stat("Racks", "gigawatt_racks{}"),
+            _stat("Domains", "gigawatt_domains{}"),
+            _stat("Links", "gigawatt_links{}"),
+            Panel("Switches", (("gigawatt_switches{}", "{{tier}}"),), "stat", height=4),
+        ),
+    ),
+)  # fmt: skip
+
+REST = "Everything else"
+
+
+def _expression(text: str) -> str:
+    """Selectors with the chosen clusters, ``[]`` as a rate's interval."""
+    text = re.sub(r"(gigawatt_\w+)\[\]", r"\1{}[$__rate_interval]", text)
+    return re.sub(r"\{([^{}]*)\}", lambda match: "{" + ", ".join(filter(None, [match[1], CHOSEN])) + "}", text)
+
+
+def _shown(panel: Panel) -> Iterator[Metric]:
+    for expression, _ in panel.queries:
+        for name in _NAME.findall(expression):
+            for candidate in (name, f"{name}_total", name.removesuffix("_bucket"), name.removesuffix("_pending")):
+                if candidate in _METRICS:
+                    yield _METRICS[candidate]
+                    break
+
+
+def _plain_panel(metric: Metric) -> Panel:
+    expression = f"rate({metric.name}[])" if metric.kind is Kind.COUNTER else metric.name + "{}"
+    if isinstance(metric, RackMetric):  # never 50,000 lines
+        expression = f"topk(10, {expression})"
+    return Panel(metric.name, ((expression, " ".join(f"{{{{{label}}}}}" for label in metric.labels)),))
+
+
+def rows() -> tuple[tuple[str, tuple[Panel, ...]], ...]:
+    """``ROWS`` and the row of what they leave out."""
+    seen = {metric.name for _, panels in ROWS for panel in panels for metric in _shown(panel)}
+    rest = tuple(_plain_panel(metric) for metric in TABLE if metric.name not in seen)
+    return (*ROWS, (REST, rest)) if rest else ROWS
+
+
+def _options(panel: Panel) -> dict[str, Any]:
+    if panel.kind == "timeseries":
+        return {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}}
+    if panel.kind == "heatmap":
+        return {"calculate": False, "color": {"mode": "scheme", "scheme": "Oranges"}, "yAxis": {"unit": "s"}}
+    return {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
+
+
+def _panel(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
+    shown = list(_shown(panel))
+    defaults: dict[str, Any] = {"unit": panel.unit or (UNITS.get(shown[0].unit, "short") if shown else "short")}
+    if panel.top is not None:
+        defaults |= {"min": 0, "max": panel.top}
+    if panel.kind == "timeseries":
+        stacking = {"mode": "normal" if panel.stacked else "none"}
+        defaults["custom"] = {"lineWidth": 1, "fillOpacity": 30 if panel.stacked else 8, "showPoints": "never", "stacking": stacking}
+    descriptions = [*dict.fromkeys(metric.help for metric in shown), *filter(None, [panel.note])]
+    instant = panel.kind in ("stat", "gauge")
+    return {
+        "id": number,
+        "type": panel.kind,
+        "title": panel.title,
+        "description": "\n\n".join(descriptions),
+        "datasource": DATASOURCE,
+        "gridPos": {"x": x, "y": y, "w": panel.width, "h": panel.height},
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "options": _options(panel),
+        "targets": [
+            {
+                "refId": chr(ord("A") + i),
+                "datasource": DATASOURCE,
+                "expr": _expression(expression),
+                "legendFormat": legend or "__auto",
+                "format": "heatmap" if panel.kind == "heatmap" else "time_series",
+                "instant": instant,
+                "range": not instant,
+            }
+            for i, (expression, legend) in enumerate(panel.queries)
+        ],
+    }
+
+
+def _panels() -> list[dict[str, Any]]:
+    """Rows and their panels, left to right, a new line where the next does not fit."""
+    out: list[dict[str, Any]] = []
+    y = 0
+    for title, panels in rows():
+        out.append(
+            {"id": len(out) + 1, "type": "row", "title": title, "collapsed": False, "panels": [],
+             "gridPos": {"x": 0, "y": y, "w": COLUMNS, "h": 1}}
+        )  # fmt: skip
+        x, y, height = 0, y + 1, 0
+        for panel in panels:
+            if x + panel.width > COLUMNS:
+                x, y, height = 0, y + height, 0
+            out.append(_panel(panel, len(out) + 1, x, y))
+            x, height = x + panel.width, max(height, panel.height)
+        y += height
+    return out
+
+
+def _variables() -> list[dict[str, Any]]:
+    query = "label_values(gigawatt_cluster_info, cluster)"
+    return [
+        {"name": "datasource", "type": "datasource", "label": "Data source", "query": "prometheus", "hide": 0, "refresh": 1,
+         "multi": False, "includeAll": False},
+        {"name": "cluster", "type": "query", "label": "Cluster", "datasource": DATASOURCE, "hide": 0, "refresh": 2, "sort": 1,
+         "definition": query, "query": {"query": query, "refId": "cluster"}, "multi": True, "includeAll": True, "allValue": ".*",
+         "current": {"text": "All", "value": "$__all"}},
+    ]  # fmt: skip
+
+
+def dashboard() -> dict[str, Any]:
+    return {
+        "uid": "gigawatt",
+        "title": "Gigawatt",
+        "description": "An emulated AI cluster. Written by `python -m emulator.telemetry`; change emulator/telemetry/dashboard.py.",
+        "tags": ["gigawatt"],
+        "schemaVersion": SCHEMA_VERSION,
+        "version": 1,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "5s",
+        "time": {"from": "now-15m", "to": "now"},
+        "timepicker": {"refresh_intervals": ["1s", "5s", "30s", "1m", "5m"]},
+        "timezone": "browser",
+        "annotations": {"list": []},
+        "links": [],
+        "templating": {"list": _variables()},
+        "panels": _panels(),
+    }
+
+
+def dashboard_json() -> str:
+    return json.dumps(dashboard(), indent=1) + "\n"
