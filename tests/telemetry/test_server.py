@@ -58,6 +58,14 @@ def test_discovery_is_what_http_sd_reads(server: MetricsServer) -> None:
     ]
 
 
+def test_a_head_on_every_interface_is_listed_as_it_was_reached() -> None:
+    targets = metrics_groups(("0.0.0.0:9464", "10.0.0.7:4000"), "x")
+    with MetricsServer(Page(), targets=lambda: targets) as server:
+        for host, seen in {"head.example:80": "head.example:9464", "[::1]:5": "[::1]:9464", "bad host": "0.0.0.0:9464"}.items():
+            listed = json.loads(ask(server, "/sd", Host=host)[1])
+            assert [group["targets"] for group in listed] == [[seen], ["10.0.0.7:4000"]]
+
+
 def test_without_actors_there_is_no_empty_group() -> None:
     assert metrics_groups(("127.0.0.1:1",), "x") == [TargetGroup(["127.0.0.1:1"], {"role": "head", "cluster": "x"})]
     assert metrics_groups((), "x") == []
