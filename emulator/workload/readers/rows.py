@@ -90,8 +90,11 @@ class Row:
         return value
 
     def nanoseconds(self, column: str, low: float = 0.0) -> int:
-        """Seconds, at least ``low``, as nanoseconds."""
+        """Seconds, at least ``low``, as nanoseconds: exactly, where they are written as decimals without exponent."""
         seconds = self.number(column, low, MAX_SECONDS)
+        whole, _, fraction = self.fields[column].partition(".")
+        if whole.isdecimal() and (not fraction or fraction.isdecimal()):
+            return int(whole) * SECOND + round(int(fraction[:18].ljust(18, "0")) / SECOND)
         return int(seconds) * SECOND + round((seconds - int(seconds)) * SECOND)
 
 
