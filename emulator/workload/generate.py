@@ -61,7 +61,7 @@ class GeneratorSettings:
         checks = (
             ("load", 0.0 < self.load <= 10.0, "above 0, at most 10"),
             ("reference_gpus", self.reference_gpus is None or self.reference_gpus >= 1, "at least 1"),
-            ("jobs_per_day", self.jobs_per_day is None or 0.0 < self.jobs_per_day <= 1e8, "above 0, at most 1e8"),
+            ("jobs_per_day", self.jobs_per_day is None or 0.0 < self.jobs_per_day <= 1e7, "above 0, at most 1e7"),
             ("diurnal_ratio", 0.0 <= self.diurnal_ratio < 1.0, "from 0, below 1"),
             ("peak_hour", 0.0 <= self.peak_hour <= 24.0, "0 to 24"),
             ("day_seconds", 60.0 <= self.day_seconds <= 3.2e7, "60 to 3.2e7"),
@@ -124,18 +124,21 @@ def _batches(tables: _Tables, settings: GeneratorSettings, seed: int, until_ns: 
 
 def _carried_over(tables: _Tables, settings: GeneratorSettings, seed: int) -> JobColumns:
     """Jobs of the seven days before the start that would still be running at it, at once and with what is left of them."""
-    blocks = math.ceil(LONGEST_SECONDS * tables.jobs_per_second / BLOCK) + 1
-    first, count = -blocks * BLOCK, blocks * BLOCK
-    row, duration = _classes_and_durations(tables, seed, first, count)
-    elapsed = -_submissions(tables, settings, seed, first, count)
-    left = np.flatnonzero(duration > elapsed)
-    jobs = _columns(tables, seed, left + first, row[left], duration[left])
-    left_ns = duration[left] - elapsed[left]
+    chunks = math.ceil((LONGEST_SECONDS + settings.day_seconds) * tables.jobs_per_second / CHUNK_JOBS)
+    found = []
+    for first in range(-chunks * CHUNK_JOBS, 0, CHUNK_JOBS):
+        row, duration = _classes_and_durations(tables, seed, first, CHUNK_JOBS)
+        elapsed = -_submissions(tables, settings, seed, first, CHUNK_JOBS)
+        left = np.flatnonzero(duration > elapsed)
+        found.append((left + first, row[left], duration[left], elapsed[left]))
+    numbers, row, duration, elapsed = (np.concatenate(part) for part in zip(*found, strict=True))
+    jobs = _columns(tables, seed, numbers, row, duration)
+    left_ns = duration - elapsed
     return replace(
         jobs,
         duration_ns=left_ns,
-        estimate_ns=np.maximum(jobs.estimate_ns - elapsed[left], left_ns),
-        names=tuple(f"carried-over-{number}" for number in range(len(left))),
+        estimate_ns=np.maximum(jobs.estimate_ns - elapsed, left_ns),
+        names=tuple(f"carried-over-{number}" for number in range(len(jobs))),
     )
 
 

@@ -139,7 +139,7 @@ def step_seconds(shape: TrainingShape, bytes_per_second: ArrayLike) -> NDArray[n
     rate = np.asarray(bytes_per_second, dtype=np.float64)
     if shape.ring_bytes == 0.0:
         return np.full(rate.shape, shape.compute_seconds)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         visible = shape.ring_bytes / rate + (shape.latency_seconds - shape.overlap_seconds)
     return np.asarray(shape.compute_seconds + np.maximum(0.0, visible))
 
