@@ -4,7 +4,7 @@ import math
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 NANOSECONDS = {
     "ns": 1,
@@ -56,7 +56,7 @@ def parse_power(value: Any) -> float:
 
 def parse_speed(value: Any) -> float:
     """Emulated seconds per wall second: a number above 0, or ``max`` (infinity). Raises ValueError."""
-    if value == "max" or value == math.inf:
+    if value in ("max", math.inf):
         return math.inf
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1e9:
         raise ValueError(f"{value!r} is not a speed: write emulated seconds per wall second, above 0 up to 1e9, or max")
@@ -67,10 +67,14 @@ Duration = Annotated[
     int, BeforeValidator(parse_duration), PlainSerializer(format_duration), WithJsonSchema({"type": "string", "examples": ["10s", "24h"]})
 ]
 Power = Annotated[
-    float, BeforeValidator(parse_power), PlainSerializer(lambda watts: f"{watts!r}W"), WithJsonSchema({"type": "string", "examples": ["150MW"]})
+    float,
+    BeforeValidator(parse_power),
+    PlainSerializer(lambda watts: f"{watts!r}W"),
+    WithJsonSchema({"type": "string", "examples": ["150MW"]}),
 ]
 Speed = Annotated[
     float,
+    Field(allow_inf_nan=True),
     BeforeValidator(parse_speed),
     PlainSerializer(lambda speed: "max" if math.isinf(speed) else speed),
     WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "max"}]}),
