@@ -14,7 +14,7 @@ A site over the limit of three tiers is several fabrics, *buildings*, joined by 
 **Graph vocabulary** (what `topology.compile` reads; also what is imported and exported). Upper tiers are aggregated: a leaf is a node,
 the spines of a pod are one *bank* node (one per pod and rail where rails are isolated), so are the cores of a building.
 
-Graph attributes: ``name``; ``host`` and ``switch`` (names in `topology.catalog`, or records of it); ``hosts_per_rack``; ``site``; optionally
+Graph attributes: ``name``; ``host`` and ``switch`` (names in `topology.catalog`, or its records); ``hosts_per_rack``; ``site``; optionally
 ``worst_pod_to_pod_ratio`` (default 1), ``assumptions`` (list of sentences).
 
 Node attributes: ``tier`` (endpoint, leaf, spine, core, inter_building); endpoints: ``hosts`` in the scale-up domain (default: the host

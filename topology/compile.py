@@ -140,7 +140,7 @@ def _nodes(graph: nx.Graph, host_type: HostType) -> tuple[list[Any], Int64, Int6
     if not endpoints:
         raise TopologyError("the graph has no endpoint (node attribute tier=endpoint)")
     for node, count in zip(endpoints, hosts, strict=True):
-        if count is not host_type.domain_hosts and _whole(count, f"hosts of node {node}") > host_type.domain_hosts:
+        if (type(count) is not int or count != host_type.domain_hosts) and _whole(count, f"hosts of node {node}") > host_type.domain_hosts:
             raise TopologyError(f"node {node} has {count} hosts: a domain of {host_type.name} has at most {host_type.domain_hosts}")
     padding = [0] * len(endpoints)
     return endpoints + above, np.array(padding + tiers), np.array(padding + switches), np.array(hosts)

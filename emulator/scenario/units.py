@@ -20,7 +20,7 @@ WATTS = {"W": 1.0, "kW": 1e3, "MW": 1e6, "GW": 1e9}
 #: Ten thousand years would overflow int64 nanoseconds; a century is plenty.
 MOST_NANOSECONDS = 100 * 366 * NANOSECONDS["d"]
 
-_PART = re.compile(r"(\d+)(?:\.(\d{1,12}))?(ns|us|ms|min|s|m|h|d)")
+_PART = re.compile(r"([0-9]+)(?:[.]([0-9]{1,12}))?(ns|us|ms|min|s|m|h|d)")
 
 
 def parse_duration(value: Any) -> int:
@@ -48,7 +48,7 @@ def format_duration(nanoseconds: int) -> str:
 
 def parse_power(value: Any) -> float:
     """Watts of ``150MW``, ``8.4kW``, ``700 W``. Raises ValueError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d{1,2})?)\s*(W|kW|MW|GW)\s*", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"\s*([0-9]+(?:[.][0-9]+)?(?:e[+-]?[0-9]{1,2})?)\s*(W|kW|MW|GW)\s*", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a power: write a number and W, kW, MW or GW, e.g. 150MW")
     return float(match[1]) * WATTS[match[2]]

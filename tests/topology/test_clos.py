@@ -29,7 +29,7 @@ def counts(a_plan):
     graph = build(a_plan)
     tiers = nx.get_node_attributes(graph, "tier")
     switches = dict.fromkeys(("leaf", "spine", "core", "inter_building"), 0)
-    for node, data in graph.nodes(data=True):
+    for _, data in graph.nodes(data=True):
         if data["tier"] != "endpoint":
             switches[data["tier"]] += data["switches"]
     lanes = dict.fromkeys(switches, 0)
@@ -222,7 +222,7 @@ def test_oversubscription_is_what_was_asked_for():
 @given(up=st.lists(st.integers(1, 60), min_size=2, max_size=9), switches=st.integers(1, 40))
 @settings(max_examples=300)
 def test_striping_against_the_lane_matrix(up, switches):
-    """Cable by cable: the running number of an uplink, modulo the switches, is its switch; a pair has the sum of the smaller lane counts."""
+    """Cable by cable: the running number of an uplink, modulo the switches, is its switch; a pair has the sum of the smaller counts."""
     lanes = np.zeros((len(up), switches), dtype=int)
     number = 0
     for unit, uplinks in enumerate(up):

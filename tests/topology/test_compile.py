@@ -1,5 +1,7 @@
 """The compiler: consecutive units, nesting, uplinks, names, and errors for graphs that are none."""
 
+from itertools import pairwise
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -60,7 +62,9 @@ def test_a_shuffled_graph_by_hand():
     aggregate=st.sampled_from(["none", "rails"]),
 )
 @settings(max_examples=120, deadline=None)
-def test_units_nest_and_blocks_hold_at_most_64_hosts(host, hosts, rack, array, buildings, aggregate):
+def test_units_nest_and_blocks_hold_at_most_64_hosts(  # noqa: PLR0917
+    host, hosts, rack, array, buildings, aggregate
+):
     try:
         graph = cluster_graph(
             hosts,
@@ -82,7 +86,7 @@ def test_units_nest_and_blocks_hold_at_most_64_hosts(host, hosts, rack, array, b
         assert (np.diff(level.first_host) > 0).all()
         assert len(level.uplink_start) == len(level) + 1
         assert level.uplink_start[-1] == len(level.uplinks)
-    for inner, outer in zip(order, order[1:], strict=False):
+    for inner, outer in pairwise(order):
         assert np.isin(outer.first_host, inner.first_host).all(), (inner.name, outer.name)
     block, racks = cluster.block, cluster.level("rack")
     assert np.diff(block.first_host).max() <= 64
