@@ -8,12 +8,12 @@ from emulator.engine.network import Network
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Shards
 from emulator.fabric.settings import FabricSettings
-from emulator.racks.faults import FaultSettings
 from emulator.racks.shard import RackSettings
 from emulator.scenario import Scenario, build_cluster
+from emulator.scenario.settings import fabric_settings, fault_settings, generator_settings
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
-from emulator.workload.generate import GeneratorSettings, generate
-from emulator.workload.jobs import SECOND, JobSource, SourceReport
+from emulator.workload.generate import generate
+from emulator.workload.jobs import JobSource, SourceReport
 from emulator.workload.readers import open_trace
 from topology.cluster import Cluster
 
@@ -38,11 +38,11 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
     """
     cluster = build_cluster(scenario)
     source, sources = _source(scenario, cluster, horizon_ns)
-    fabric = FabricSettings(scenario.fabric.routing, scenario.fabric.efficiency)
+    fabric = fabric_settings(scenario)
     scheduler = Scheduler(cluster, _scheduler_settings(scenario), scenario.clock.cycle)
     for queue in scenario.scheduler.queues:
         scheduler.add_queue(queue.name)
-    made = shards(cluster, _rack_settings(scenario), fabric, scenario.seed)
+    made = shards(cluster, RackSettings(fault_settings(scenario)), fabric, scenario.seed)
     try:
         network = Network(cluster, fabric, scheduler.table, made.plane_count)
         engine = Engine(cluster, scheduler, made, network, source, _engine_settings(scenario, until_ns))
@@ -60,8 +60,9 @@ def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobS
     if workload.kind == "none":
         return None, {}
     host = cluster.host_type
-    settings = GeneratorSettings(**workload.generated.model_dump())
-    return generate(settings, cluster.gpu_count, scenario.seed, horizon_ns, host.gpu, host.gpus, host.domain_gpus), {}
+    return generate(
+        generator_settings(scenario), cluster.gpu_count, scenario.seed, horizon_ns, host.gpu, host.gpus, host.domain_gpus
+    ), {}
 
 
 def _scheduler_settings(scenario: Scenario) -> SchedulerSettings:
@@ -76,12 +77,6 @@ def _scheduler_settings(scenario: Scenario) -> SchedulerSettings:
     )
 
 
-def _rack_settings(scenario: Scenario) -> RackSettings:
-    faults = scenario.faults
-    repair = {cause: mean_ns / SECOND for cause, mean_ns in faults.repair.items()}
-    return RackSettings(FaultSettings(faults.enabled, faults.host_rate_per_1000_node_days, repair))
-
-
 def _engine_settings(scenario: Scenario, until_ns: int | None) -> EngineSettings:
     return EngineSettings(
         cycle_ns=scenario.clock.cycle,
@@ -89,5 +84,5 @@ def _engine_settings(scenario: Scenario, until_ns: int | None) -> EngineSettings
         publish_ns=scenario.telemetry.publish_interval,
         restart_overhead_ns=scenario.jobs.restart_overhead,
         max_restarts=scenario.jobs.max_restarts,
-        seed=scenario.seed,
+        power_gamma=scenario.power.gamma,
     )
