@@ -123,6 +123,11 @@ def test_how_racks_are_split_over_shards_changes_no_series() -> None:
     assert parse(shard(4, split=1)) == parse(shard(4, split=5))
 
 
+def test_the_head_can_serve_the_shards_text_too() -> None:
+    """In-process there are no actors: both texts are one answer."""
+    assert parse(head_text(snapshot(4)) + shard(4)) == parse(head_text(snapshot(4))) | parse(shard(4))
+
+
 def test_labels_and_readings_of_other_racks_are_refused() -> None:
     with pytest.raises(ValueError, match="racks 0 to 2 with readings of racks 3 to 5"):
         shard_text([(RackLabels(layout(), 0, 3), rack_readings(3, 3))])  # type: ignore[arg-type]
