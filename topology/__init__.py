@@ -1,0 +1,1 @@
+"""What a cluster is: networkx graphs and the arrays compiled from them."""

@@ -242,9 +242,7 @@ class Control(Protocol):
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView: ...
 
-    def inject_fault(
-        self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = ""
-    ) -> str:
+    def inject_fault(self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = "") -> str:
         """``target`` is host, rack or link; a link keeps ``remaining_ratio`` of its capacity. Returns a sentence saying what was done."""
         ...
 

@@ -1,0 +1,86 @@
+"""The command tree and the way out of it: every error becomes one line on stderr and an exit code."""
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from emulator.cli import clock, doctor, faults, hardware, jobs, presets, queues, run, topology, up
+from emulator.cli.errors import CommandError, Exit
+
+app = typer.Typer(
+    name="gigawatt",
+    help="Emulate gigawatt-scale AI clusters: racks, RDMA fabric, scheduler, power and metrics, on Ray.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("presets")(presets.presets)
+app.command("run")(run.run)
+app.command("up")(up.up)
+app.add_typer(jobs.app, name="job")
+app.add_typer(queues.app, name="queue")
+app.add_typer(hardware.racks, name="rack")
+app.add_typer(hardware.links, name="link")
+app.add_typer(faults.app, name="fault")
+app.add_typer(clock.app, name="clock")
+app.add_typer(topology.app, name="topology")
+app.command("doctor")(doctor.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"gigawatt {version('gigawatt')}")
+        except PackageNotFoundError:
+            print("gigawatt (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (also: GIGAWATT_DEBUG=1).")] = False,
+) -> None:
+    if debug:
+        os.environ["GIGAWATT_DEBUG"] = "1"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line (``sys.argv`` by default) and return its exit code."""
+    try:
+        code = app(args=arguments, prog_name="gigawatt", standalone_mode=False)
+    except KeyboardInterrupt:
+        return _ended("interrupted", Exit.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe went away (``| head``): nothing to say, and nowhere to say it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+    except Exception as error:
+        if os.environ.get("GIGAWATT_DEBUG"):
+            traceback.print_exc()
+        return _ended(*_told(error))
+    return int(code or 0)
+
+
+def _told(error: Exception) -> tuple[str, Exit]:
+    """What to say of ``error``, and the exit code."""
+    if isinstance(error, CommandError):
+        return str(error), error.code
+    usage = getattr(error, "format_message", None)  # typer's own errors: unknown options, missing arguments, bad values
+    if usage is not None:
+        return f"{usage()} (see gigawatt --help)", Exit.USAGE
+    kind = type(error).__name__
+    return f"{kind}: {error} (this is a fault of gigawatt; GIGAWATT_DEBUG=1 shows where)", Exit.FAILED
+
+
+def _ended(message: str, code: Exit) -> int:
+    words = " ".join(line.strip() for line in message.splitlines() if line.strip())
+    print(f"gigawatt: error: {words}" if code is not Exit.INTERRUPTED else f"gigawatt: {words}", file=sys.stderr, flush=True)
+    return code

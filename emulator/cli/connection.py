@@ -1,0 +1,36 @@
+"""Calls to a running emulation, with its answers' errors as exit codes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from emulator.cli.errors import CommandError, Exit
+from emulator.cli.ports import ENVIRONMENT, api_address
+
+if TYPE_CHECKING:
+    from emulator.service.client import Client
+
+ApiOption = Annotated[
+    str | None,
+    typer.Option("--api", metavar="HOST:PORT", help=f"Where the emulation listens; default: {ENVIRONMENT}, or 127.0.0.1:7070."),
+]
+TimeoutOption = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Give up (exit 5) after this long.")]
+TIMEOUT_SECONDS = 10.0
+
+
+@contextmanager
+def connected(api: str | None, timeout_seconds: float) -> Iterator["Client"]:
+    """A client of the emulation at ``api``. Inside, a failed call is a CommandError: 2 wrong, 3 not found, 4 infeasible, 5 too late."""
+    address = api_address(api)
+    from emulator.engine.control import InvalidRequest
+    from emulator.service.client import Client, ClientError
+
+    try:
+        with Client(address, timeout_seconds=timeout_seconds) as client:
+            yield client
+    except ClientError as error:
+        raise CommandError(str(error), Exit(error.exit_code)) from error
+    except InvalidRequest as error:
+        raise CommandError(f"{error}; allowed: {error.allowed}") from error

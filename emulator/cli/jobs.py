@@ -1,0 +1,172 @@
+"""``gigawatt job``: submit jobs to a running emulation and follow them."""
+
+from dataclasses import asdict
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emulator.cli.connection import TIMEOUT_SECONDS, ApiOption, TimeoutOption, connected
+from emulator.cli.errors import CommandError, Exit
+from emulator.cli.output import Format, FormatOption, console, show_one, show_rows
+from emulator.cli.progress import stamp
+from emulator.cli.specs import job_spec, read
+
+if TYPE_CHECKING:
+    from emulator.engine.control import JobView
+    from emulator.service.client import Client
+
+app = typer.Typer(help="Jobs of a running emulation.", no_args_is_help=True)
+
+IdArgument = Annotated[int, typer.Argument(metavar="ID", min=0, help="The job's id.")]
+_COLUMNS = {
+    "job_id": "ID",
+    "name": "NAME",
+    "queue": "QUEUE",
+    "state": "STATE",
+    "gpus": "GPUS",
+    "submit_seconds": "SUBMITTED",
+    "start_seconds": "STARTED",
+    "end_seconds": "ENDED",
+    "progress_ratio": "DONE",
+    "reason": "REASON",
+}
+
+
+class State(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    INFEASIBLE = "infeasible"
+    REJECTED = "rejected"
+
+
+@app.command("submit")
+def submit(
+    *,
+    gpus: Annotated[int | None, typer.Option("--gpus", "-g", metavar="N", help="GPUs, all at once.")] = None,
+    duration: Annotated[str | None, typer.Option("--duration", "-d", metavar="TIME", help="Emulated running time, e.g. 2h.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="A name to recognise it by.")] = None,
+    queue: Annotated[str | None, typer.Option("--queue", help="The queue to wait in.")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Who pays for it.")] = None,
+    priority: Annotated[int | None, typer.Option("--priority", help="Higher goes first.")] = None,
+    estimate: Annotated[
+        str | None, typer.Option("--estimate", metavar="TIME", help="Claimed running time; backfill plans with it.")
+    ] = None,
+    milli_gpus: Annotated[int | None, typer.Option("--milli-gpus", metavar="N", help="Thousandths of one GPU.")] = None,
+    require: Annotated[str | None, typer.Option("--require", metavar="LEVEL", help="One unit of this level must hold all of it.")] = None,
+    prefer: Annotated[str | None, typer.Option("--prefer", metavar="LEVEL", help="One unit of this level should hold all of it.")] = None,
+    checkpoint: Annotated[str | None, typer.Option("--checkpoint", metavar="TIME", help="Emulated time between checkpoints.")] = None,
+    no_preempt: Annotated[bool, typer.Option("--no-preempt", help="Jobs of higher priority may not take its GPUs.")] = False,
+    utilization: Annotated[float | None, typer.Option("--utilization", metavar="R", help="How busy its GPUs are, 0 to 1.")] = None,
+    replicas: Annotated[int | None, typer.Option("--replicas", metavar="N", help="A service of so many, placed each on its own.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="Train this model, e.g. llama3-70b.")] = None,
+    steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps, instead of a duration.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", "-f", metavar="FILE", help="These words as YAML or JSON; options go first.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")] = False,
+    api: ApiOption = None,
+    timeout: TimeoutOption = TIMEOUT_SECONDS,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Submit a job: a gang of GPUs for a duration, training with --model, a service with --replicas."""
+    words: dict[str, Any] = {
+        "gpus": gpus,
+        "duration": duration,
+        "name": name,
+        "queue": queue,
+        "tenant": tenant,
+        "priority": priority,
+        "estimate": estimate,
+        "milli_gpus": milli_gpus,
+        "require": require,
+        "prefer": prefer,
+        "checkpoint": checkpoint,
+        "preemptible": False if no_preempt else None,
+        "utilization": utilization,
+        "replicas": replicas,
+        "training": {key: value for key, value in (("name", model), ("steps", steps)) if value is not None} or None,
+    }
+    given = {word: value for word, value in words.items() if value is not None}
+    spec = job_spec(given, "--") if file is None else job_spec(read(file) | given, f"--file {file}: ")
+    with connected(api, timeout) as client:
+        job = client.submit(spec)
+        show_one(asdict(job), output)
+        if watch:
+            _follow(client, [job.job_id])
+
+
+@app.command("list")
+def list_jobs(
+    *,
+    state: Annotated[list[State] | None, typer.Option("--state", help="Only these; may be repeated.")] = None,
+    queue: Annotated[str, typer.Option("--queue", help="Only this queue.")] = "",
+    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000_000, help="At most so many.")] = 100,
+    api: ApiOption = None,
+    timeout: TimeoutOption = TIMEOUT_SECONDS,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """List jobs by id."""
+    from emulator.engine.control import JobState
+
+    states = frozenset(JobState(str(one)) for one in state or ())
+    with connected(api, timeout) as client:
+        jobs = client.jobs(states=states, queue=queue, limit=limit)
+        show_rows([asdict(job) for job in jobs], _COLUMNS, output)
+
+
+@app.command("get")
+def get(job_id: IdArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE) -> None:
+    """Show one job."""
+    with connected(api, timeout) as client:
+        show_one(asdict(client.job(job_id)), output)
+
+
+@app.command("cancel")
+def cancel(
+    job_id: IdArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE
+) -> None:
+    """End a pending or running job."""
+    with connected(api, timeout) as client:
+        show_one(asdict(client.cancel(job_id)), output)
+
+
+@app.command("watch")
+def watch_jobs(
+    job_ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=0, help="Only these; all without.")] = None,
+    api: ApiOption = None,
+    timeout: TimeoutOption = TIMEOUT_SECONDS,
+) -> None:
+    """Print every change of jobs, a line each; ends when all jobs named have ended."""
+    with connected(api, timeout) as client:
+        _follow(client, job_ids or [])
+
+
+@app.command("explain")
+def explain(
+    job_id: IdArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE
+) -> None:
+    """Say why a job stands where it stands, with the numbers."""
+    with connected(api, timeout) as client:
+        show_one(asdict(client.explain(job_id)), output)
+
+
+def _follow(client: "Client", job_ids: list[int]) -> None:
+    """Print events until the jobs have ended; exit 1 where one of those named did not finish."""
+    out = console()
+    last: dict[int, JobView] = {}
+    for event in client.watch(job_ids=frozenset(job_ids)):
+        job = event.job
+        last[job.job_id] = job
+        where = f" on {job.hosts}" if job.hosts else ""
+        why = f": {job.reason}" if job.reason else ""
+        name = f" ({job.name})" if job.name else ""
+        out.print(f"{stamp(event.at_seconds)}  job {job.job_id}{name}  {job.state}{where}{why}", markup=False)
+    unfinished = [job for job in last.values() if str(job.state) != State.FINISHED]
+    if job_ids and unfinished:
+        job = unfinished[0]
+        raise CommandError(f"job {job.job_id} {job.state}" + (f": {job.reason}" if job.reason else ""), Exit.FAILED)

@@ -1,0 +1,90 @@
+"""What surrounds a live session: the gRPC server, the head's metrics, and waiting for its end."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from emulator.cli.errors import CommandError
+from emulator.cli.ports import API_PORT, LOOPBACK
+from emulator.cli.sessions import Observer, Session
+from emulator.cli.signals import Stop
+
+
+@dataclass(frozen=True)
+class Served:
+    """Addresses as bound, host:port."""
+
+    api: str
+    metrics: str
+    shard_metrics: tuple[str, ...]
+
+
+@contextmanager
+def served(session: Session, *, host: str, port: int, metrics_port: int) -> Iterator[Served]:
+    """Serve ``session`` while inside. Raises CommandError where a port cannot be had."""
+    from emulator.service.server import ServeError, serve
+    from emulator.telemetry.exposition import head_text
+    from emulator.telemetry.server import MetricsServer, Page, metrics_groups
+
+    page = Page()
+    name = session.cluster().name
+    try:
+        metrics = MetricsServer(
+            page,
+            targets=lambda: metrics_groups(session.metrics_targets(), name),
+            host=host,
+            port=metrics_port,
+            title=f"Gigawatt: {name}",
+        )
+    except OSError as error:
+        raise CommandError(f"--metrics-port: {error.strerror or error}") from error
+    with metrics:
+        session.attach_metrics(metrics.address, lambda snapshot: page.publish(lambda: head_text(snapshot)))
+        try:
+            server = serve(session, f"{host}:{port}", host_type=session.host_type)
+        except ServeError as error:
+            raise CommandError(f"--port: {error}") from error
+        try:
+            yield Served(server.address, metrics.address, session.metrics_targets()[1:])
+        finally:
+            server.stop()
+
+
+def announce(addresses: Served, *, to_stderr: bool) -> None:
+    """Say where everything is, and how to submit from another terminal."""
+    default = addresses.api == f"{LOOPBACK}:{API_PORT}"
+    more = f" and {len(addresses.shard_metrics)} more, one an actor" if addresses.shard_metrics else ""
+    print(
+        f"API        {addresses.api} (gRPC, emulator.v1)\n"
+        f"metrics    http://{addresses.metrics}/metrics{more}\n"
+        f"discovery  http://{addresses.metrics}/sd (Prometheus http_sd_configs)\n"
+        f"submit     gigawatt job submit --gpus 1024 --duration 1h{'' if default else f' --api {addresses.api}'}\n"
+        "Ctrl-C ends it.",
+        file=sys.stderr if to_stderr else sys.stdout,
+        flush=True,
+    )
+
+
+def follow(
+    session: Session,
+    stop: Stop,
+    *,
+    limit_seconds: float,
+    glance_seconds: float,
+    observer: Observer | None,
+    clock: Callable[[], float] = time.monotonic,
+) -> bool:
+    """Run ``session`` until it ends, the limit of wall seconds is reached or ``stop`` is asked for; True only for the last."""
+    end = clock() + limit_seconds
+    session.start()
+    try:
+        while not stop.requested and (left := end - clock()) > 0:
+            if session.wait(min(glance_seconds, left)):
+                return False
+            if observer is not None:
+                observer(session.progress())
+    finally:
+        session.stop()
+    return stop.requested

@@ -1,0 +1,134 @@
+"""The options of ``run`` and ``up``, and the request they add up to."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emulator.cli.errors import CommandError, wrong
+from emulator.cli.values import actor_count, duration_ns, pairs
+from emulator.cli.values import speed as speed_of
+
+#: What is emulated, how, and what of it is kept.
+ScenarioArgument = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help="A preset's name (gigawatt presets) or a YAML file.", show_default=False)
+]
+TraceOption = Annotated[
+    Path | None, typer.Option("--trace", metavar="FILE", help="Jobs from a trace, plain or .gz, instead of the scenario's own.")
+]
+FormatOption = Annotated[str | None, typer.Option("--format", metavar="F", help="The trace's format: csv, philly, openb or swf.")]
+TraceOptions = Annotated[
+    list[str] | None, typer.Option("--trace-option", metavar="KEY=VALUE", help="A filter of the trace's reader; may be repeated.")
+]
+PolicyOption = Annotated[str | None, typer.Option("--policy", metavar="P", help="fifo, sjf or easy.")]
+PlacementOption = Annotated[str | None, typer.Option("--placement", metavar="P", help="topology or consolidate.")]
+UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="End at this emulated time, e.g. 24h.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every draw.")]
+ActorsOption = Annotated[
+    str | None,
+    typer.Option("--actors", metavar="N|auto|inline", help="Ray actors in all; auto: min(CPUs, pods); inline: none, in this process."),
+]
+AddressOption = Annotated[str | None, typer.Option("--address", metavar="RAY", help="A running Ray cluster instead of one of its own.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A scenario value, e.g. clock.cycle=1s; may be repeated.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--output-dir", "-o", metavar="DIR", help="Write summary.json, jobs.parquet, timeline.parquet and report.html here."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else, on stdout.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One scenario value from the command line: what was typed, and the ``a.b=value`` (in YAML) that it means."""
+
+    typed: str
+    override: str
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked ``run`` or ``up``: a scenario with settings on top, and what is not the scenario's business."""
+
+    scenario: str
+    settings: tuple[Setting, ...] = ()
+    to_end_of_work: bool = False  # a trace without --until: run until its last job has ended
+    address: str | None = None
+    out: Path | None = None
+    state_dir: Path | None = None  # up alone
+
+
+def request(
+    scenario: str,
+    *,
+    settings: list[str] | None,
+    policy: str | None,
+    placement: str | None,
+    seed: int | None,
+    until: str | None,
+    trace: Path | None,
+    trace_format: str | None,
+    trace_options: list[str] | None,
+    actors: str | None,
+    address: str | None,
+    out: Path | None,
+    state_dir: Path | None = None,
+    speed: str | None = None,
+) -> Request:
+    """Check what can be checked without reading the scenario. Raises CommandError with the option's name.
+
+    Options go before ``--set`` of the same value.
+    """
+    given = set_options(settings)
+    to_end_of_work = trace is not None and until is None and not any(setting.override.startswith("clock.until=") for setting in given)
+    if until is not None:
+        duration_ns("--until", until)
+    if speed is not None:
+        speed_of("--speed", speed)
+    if address is not None and actors == "inline":
+        raise CommandError("--address: with --actors inline nothing runs on Ray; allowed: one of the two")
+    for option, key, value in (
+        ("--policy", "scheduler.policy", policy),
+        ("--placement", "scheduler.placement", placement),
+        ("--seed", "seed", seed),
+        ("--until", "clock.until", until),
+        ("--actors", "runtime.actors", None if actors is None else actor_count(actors)),
+        ("--speed", "clock.speed", speed),
+    ):
+        if value is not None:
+            given.append(Setting(f"{option} {value}", f"{key}={value}"))
+    given += _trace_settings(trace, trace_format, pairs("--trace-option", trace_options or []))
+    return Request(scenario, tuple(given), to_end_of_work, address, out, state_dir)
+
+
+def set_options(settings: list[str] | None) -> list[Setting]:
+    """``--set`` as typed, checked to be pairs."""
+    return [Setting(f"--set {key}={value}", f"{key}={value}") for key, value in pairs("--set", settings or []).items()]
+
+
+def _trace_settings(trace: Path | None, trace_format: str | None, trace_options: dict[str, str]) -> list[Setting]:
+    if trace is None:
+        for name, given in (("--format", trace_format), ("--trace-option", trace_options)):
+            if given:
+                raise CommandError(f"{name}: there is no trace for it; allowed: together with --trace FILE")
+        return []
+    if not trace.is_file():
+        raise CommandError(f"--trace: {trace} " + ("is a directory" if trace.is_dir() else "does not exist") + "; allowed: a readable file")
+    from emulator.workload.readers import FORMATS
+
+    formats = ", ".join(FORMATS)
+    if trace_format is None:
+        raise CommandError(f"--trace: the format of {trace} is not given; allowed: --format {formats}")
+    if trace_format not in FORMATS:
+        raise wrong("--format", trace_format, "is not a trace format", formats)
+    return [
+        Setting(f"--trace {trace}", "workload.kind=trace"),
+        # JSON is YAML: whatever the path holds, it stays a string.
+        Setting(f"--trace {trace}", f"workload.path={json.dumps(str(trace.resolve()))}"),
+        Setting(f"--format {trace_format}", f"workload.format={trace_format}"),
+        *(Setting(f"--trace-option {key}={value}", f"workload.options.{key}={value}") for key, value in trace_options.items()),
+    ]

@@ -1,0 +1,115 @@
+"""Data on stdout as a table, JSON or YAML; words on stderr."""
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: Wide enough that a table into a pipe or file is never folded.
+_PIPE_WIDTH = 400
+
+
+class Format(StrEnum):
+    TABLE = "table"
+    JSON = "json"
+    YAML = "yaml"
+
+
+FormatOption = Annotated[Format, typer.Option("--output", "-o", help="How to print: table, json or yaml.")]
+
+
+def console(stream: IO[str] | None = None) -> "Console":
+    """A rich console on ``stream`` (stdout). rich itself honours NO_COLOR and a stream that is no terminal."""
+    from rich.console import Console
+
+    target = stream or sys.stdout
+    return Console(file=target, highlight=False, width=None if target.isatty() else _PIPE_WIDTH)
+
+
+def note(text: str) -> None:
+    """A line on stderr."""
+    print(f"gigawatt: {text}", file=sys.stderr, flush=True)
+
+
+def show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], output: Format) -> None:
+    """Print ``rows``; the table shows only ``columns`` (key -> heading), JSON and YAML everything."""
+    if output is not Format.TABLE:
+        _dump(list(rows), output)
+        return
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for key, heading in columns.items():
+        numeric = any(isinstance(row.get(key), int | float) and not isinstance(row.get(key), bool) for row in rows)
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(word(row.get(key))) for key in columns))
+    console().print(table)
+
+
+def show_one(record: Mapping[str, Any], output: Format) -> None:
+    """Print one record; nested mappings are indented in the table."""
+    if output is not Format.TABLE:
+        _dump(dict(record), output)
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            table.add_row(key, "")
+            for inner, item in value.items():
+                table.add_row(f"  {inner}", Text(word(item)))
+        else:
+            table.add_row(key, Text(word(value)))
+    console().print(table)
+
+
+def word(value: Any) -> str:
+    """A value as a cell: thousands apart, floats to four digits, a dash for nothing."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 and math.isfinite(value) else f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(word(item) for item in value) or "-"
+    return str(value)
+
+
+def _dump(value: Any, output: Format) -> None:
+    plain = _plain(value)
+    if output is Format.JSON:
+        print(json.dumps(plain, indent=2, allow_nan=False))
+    else:
+        import yaml
+
+        print(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), end="")
+
+
+def _plain(value: Any) -> Any:
+    """JSON's own types; infinities as the words that the options take, NaN as null."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, StrEnum):
+        return str(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "max" if value > 0 else "-max"
+    return value

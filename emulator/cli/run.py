@@ -1,0 +1,93 @@
+"""``gigawatt run``: one emulation from its start to its end, as fast as it can."""
+
+import sys
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from emulator.cli import options
+from emulator.cli.errors import CommandError, Exit
+from emulator.cli.signals import Stop
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from emulator.report.outcome import Outcome
+
+
+def run(
+    scenario: options.ScenarioArgument,
+    *,
+    trace: options.TraceOption = None,
+    trace_format: options.FormatOption = None,
+    trace_option: options.TraceOptions = None,
+    policy: options.PolicyOption = None,
+    placement: options.PlacementOption = None,
+    until: options.UntilOption = None,
+    seed: options.SeedOption = None,
+    actors: options.ActorsOption = None,
+    address: options.AddressOption = None,
+    settings: options.SetOption = None,
+    out: options.OutOption = None,
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+) -> None:
+    """Emulate SCENARIO to its end and report."""
+    request = options.request(
+        scenario,
+        settings=settings,
+        policy=policy,
+        placement=placement,
+        seed=seed,
+        until=until,
+        trace=trace,
+        trace_format=trace_format,
+        trace_options=trace_option,
+        actors=actors,
+        address=address,
+        out=out,
+    )
+    from emulator.cli import progress, sessions
+
+    prepare(out)
+    with Stop(gently=False), closing(sessions.open_session(request)) as session, progress.shown(quiet=quiet) as observer:
+        outcome = session.run_to_end(observer)
+    conclude(outcome, out=out, json=json)
+
+
+def prepare(out: "Path | None") -> None:
+    """See that the files can be written, before time is spent on what goes into them."""
+    if out is None:
+        return
+    from emulator.report.files import OutputError, prepare
+
+    try:
+        prepare(out)
+    except OutputError as error:
+        raise CommandError(f"-o: {error}") from error
+
+
+def conclude(outcome: "Outcome", *, out: "Path | None", json: bool, interrupted: bool = False) -> None:
+    """Write the files, print the summary; raises CommandError where the disk refuses, or to end an interrupted run with its code."""
+    from emulator.cli.output import console, note
+    from emulator.report.files import OutputError, write
+    from emulator.report.summary import summary, to_json
+    from emulator.report.terminal import summary_table
+
+    failure: OutputError | None = None
+    values = summary(outcome)
+    if out is not None:
+        try:
+            write(out, outcome)
+        except OutputError as error:
+            failure = error
+    if json:
+        print(to_json(values), end="")
+    else:
+        console().print(summary_table(values, outcome.sources))
+    sys.stdout.flush()
+    if failure is not None:
+        raise CommandError(str(failure), Exit.FAILED) from failure
+    if out is not None:
+        note(f"wrote {out}/summary.json, jobs.parquet, timeline.parquet, report.html")
+    if interrupted or outcome.interrupted:
+        raise CommandError("interrupted before its end: the figures are of the part that ran", Exit.INTERRUPTED)

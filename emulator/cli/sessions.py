@@ -1,0 +1,97 @@
+"""Where the command line meets the emulation: opens a session from a request, and says what a session is to it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol, cast
+
+from emulator.cli.errors import CommandError
+from emulator.cli.options import Request, Setting
+from emulator.engine.control import Control, Snapshot
+from emulator.report.outcome import Outcome
+from emulator.report.progress import Progress
+from topology.catalog import HostType
+
+if TYPE_CHECKING:
+    from emulator.scenario import Scenario
+
+Observer = Callable[[Progress], None]
+
+
+class Session(Control, Protocol):
+    """One emulation, ready to run. ``run_to_end`` is batch; ``start``, ``wait`` and ``stop`` are live."""
+
+    @property
+    def host_type(self) -> HostType:
+        """The cluster's: training jobs from the API are planned for its GPUs and NICs."""
+        ...
+
+    def attach_metrics(self, address: str, publish: Callable[[Snapshot], None]) -> None:
+        """The head's /metrics is served at ``address`` (first of ``metrics_targets`` from now on): call ``publish`` at each publication."""
+        ...
+
+    def run_to_end(self, progress: Observer | None = None) -> Outcome:
+        """Run to the scenario's end, or until its work is done; ``progress`` is called a few times per wall second."""
+        ...
+
+    def start(self) -> None:
+        """Let the emulated clock run, paced by the wall clock."""
+        ...
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait until the emulation has ended by itself (True), or so many wall seconds (False). Raises what ended it otherwise."""
+        ...
+
+    def stop(self) -> None:
+        """End the emulation at the next cycle boundary. May be called at any time, and again."""
+        ...
+
+    def progress(self) -> Progress: ...
+
+    def outcome(self) -> Outcome:
+        """What has been run, after ``stop`` or after ``wait`` returned True."""
+        ...
+
+    def close(self) -> None:
+        """Let go of actors, files and, where it was started here, Ray. May be called again."""
+        ...
+
+
+def open_session(request: Request) -> Session:
+    """The session that ``request`` describes. Raises CommandError where the scenario, the trace or the place to run is not usable."""
+    from emulator.runtime import session  # type: ignore[attr-defined,unused-ignore]
+
+    loaded = load_scenario(request.scenario, request.settings)
+    with usage_errors():
+        opened = session.open_session(
+            loaded,
+            to_end_of_work=request.to_end_of_work,
+            address=request.address,
+            state_dir=request.state_dir,
+        )
+    return cast("Session", opened)
+
+
+def load_scenario(name: str, settings: Sequence[Setting]) -> "Scenario":
+    """A preset or a YAML file with ``settings`` on top. Raises CommandError with the place (the option that was typed) and what is allowed."""
+    from emulator.scenario import ScenarioError, load
+
+    try:
+        return load(name, [setting.override for setting in settings])
+    except ScenarioError as error:
+        message = str(error)
+        for setting in settings:
+            message = message.replace(f"--set {setting.override}: ", f"{setting.typed}: ")
+        raise CommandError(message) from error
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """Errors that lie in what was asked for (bad values, unreadable files) end the command with exit 2."""
+    from emulator.engine.control import ControlError
+
+    try:
+        yield
+    except (ValueError, OSError, ControlError) as error:
+        allowed = getattr(error, "allowed", "")
+        message = str(error)
+        raise CommandError(message + (f"; allowed: {allowed}" if allowed and allowed not in message else "")) from error

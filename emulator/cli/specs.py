@@ -1,0 +1,92 @@
+"""A job to submit, from options and files, under the same words."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emulator.cli.errors import CommandError, wrong
+from emulator.cli.values import duration_ns
+
+if TYPE_CHECKING:
+    from emulator.service.spec import JobSpec, TrainingSpec
+
+#: Option or file key -> the field of JobSpec, and what it holds.
+_WORDS: dict[str, tuple[str, type]] = {
+    "gpus": ("gpus", int),
+    "name": ("name", str),
+    "queue": ("queue", str),
+    "tenant": ("tenant", str),
+    "priority": ("priority", int),
+    "milli_gpus": ("milli_gpus", int),
+    "duration": ("duration_seconds", float),
+    "estimate": ("estimate_seconds", float),
+    "checkpoint": ("checkpoint_seconds", float),
+    "require": ("require_level", str),
+    "prefer": ("prefer_level", str),
+    "preemptible": ("preemptible", bool),
+    "utilization": ("utilization_ratio", float),
+    "replicas": ("replicas", int),
+    "training": ("training", dict),
+}
+_DURATIONS = ("duration", "estimate", "checkpoint")
+_NOUNS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", dict: "a mapping"}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON or YAML file (JSON is YAML). Raises CommandError with the place."""
+    import yaml
+
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"--file: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise CommandError(f"--file: {path} is neither JSON nor YAML: {error}") from error
+    if not isinstance(value, dict):
+        raise CommandError(f"--file: {path} holds no mapping; allowed: keys {', '.join(_WORDS)}")
+    return {str(key): item for key, item in value.items()}
+
+
+def job_spec(words: Mapping[str, Any], place: str) -> "JobSpec":
+    """``words`` as a JobSpec; ``place`` begins the messages (``--file job.yaml: ``, or ``--`` for options). Raises CommandError."""
+    from emulator.service.spec import JobSpec
+
+    if words.get("gpus") is None:
+        raise CommandError(f"{place}gpus: not given; allowed: a whole number, 1 or more")
+    given: dict[str, Any] = {}
+    for word, value in words.items():
+        if word not in _WORDS:
+            raise CommandError(f"{place}{word}: unknown; allowed: {', '.join(_WORDS)}")
+        field, kind = _WORDS[word]
+        if word in _DURATIONS:
+            given[field] = duration_ns(f"{place}{word}", value) / 1e9
+        elif word == "training":
+            given[field] = training_spec(value, f"{place}training.")
+        else:
+            given[field] = _checked(f"{place}{word}", value, kind)
+    return JobSpec(**given)
+
+
+def training_spec(words: Any, place: str) -> "TrainingSpec":
+    """``training:`` of a file, or ``--model`` and ``--steps``."""
+    from emulator.service.spec import TrainingSpec
+
+    kinds: dict[str, type] = {}
+    for one in fields(TrainingSpec):
+        words_of_type = str(one.type)
+        kinds[one.name] = next(kind for kind in (bool, str, int, float) if kind.__name__ in words_of_type)
+    given = _checked(place.removesuffix("."), words, dict)
+    for word, value in given.items():
+        if word not in kinds:
+            raise CommandError(f"{place}{word}: unknown; allowed: {', '.join(kinds)}")
+        given = given | {word: _checked(f"{place}{word}", value, kinds[word])}
+    return TrainingSpec(**given)
+
+
+def _checked(place: str, value: Any, kind: type) -> Any:
+    """``value`` where it is of ``kind`` (whole numbers pass for floats, bools never for numbers)."""
+    good = isinstance(value, kind) or (kind is float and isinstance(value, int))
+    if not good or (isinstance(value, bool) and kind is not bool):
+        raise wrong(place, value, f"is not {_NOUNS[kind]}", _NOUNS[kind])
+    return float(value) if kind is float else value

@@ -1,0 +1,78 @@
+"""``gigawatt up``: the emulation live, with the gRPC API and metrics, until it ends or is ended."""
+
+import math
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from emulator.cli import options
+from emulator.cli.ports import API_PORT, LOOPBACK, METRICS_PORT, check_free
+from emulator.cli.run import conclude, prepare
+from emulator.cli.signals import Stop
+from emulator.cli.values import duration_ns
+
+#: Wall seconds between looks at how far it is, and at whether Ctrl-C was pressed.
+_GLANCE_SECONDS = 0.5
+
+
+def up(
+    scenario: options.ScenarioArgument,
+    *,
+    trace: options.TraceOption = None,
+    trace_format: options.FormatOption = None,
+    trace_option: options.TraceOptions = None,
+    policy: options.PolicyOption = None,
+    placement: options.PlacementOption = None,
+    until: options.UntilOption = None,
+    seed: options.SeedOption = None,
+    actors: options.ActorsOption = None,
+    address: options.AddressOption = None,
+    settings: options.SetOption = None,
+    out: options.OutOption = None,
+    json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
+    speed: Annotated[str | None, typer.Option("--speed", metavar="X|max", help="Emulated seconds per wall second.")] = None,
+    state: Annotated[Path | None, typer.Option("--state", metavar="DIR", help="Keep the journal here.")] = None,
+    wall_time: Annotated[str | None, typer.Option("--for", metavar="TIME", help="End after this much wall time, e.g. 60s.")] = None,
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines in, without authentication.")
+    ] = LOOPBACK,
+    port: Annotated[int, typer.Option("--port", help="Port of the gRPC API; 0: any free one.")] = API_PORT,
+    metrics_port: Annotated[
+        int, typer.Option("--metrics-port", help="Port of the head's /metrics and /sd; 0: any free one.")
+    ] = METRICS_PORT,
+) -> None:
+    """Run SCENARIO live: jobs come in over gRPC too, Prometheus can watch. Ctrl-C ends it with a summary."""
+    request = options.request(
+        scenario,
+        settings=settings,
+        policy=policy,
+        placement=placement,
+        seed=seed,
+        until=until,
+        trace=trace,
+        trace_format=trace_format,
+        trace_options=trace_option,
+        actors=actors,
+        address=address,
+        out=out,
+        state_dir=state,
+        speed=speed,
+    )
+    limit_seconds = math.inf if wall_time is None else duration_ns("--for", wall_time) / 1e9
+    check_free("--port", host, port)
+    check_free("--metrics-port", host, metrics_port)
+    prepare(out)
+    from emulator.cli import live, progress, sessions
+
+    with Stop() as stop, ExitStack() as stack:
+        session = sessions.open_session(request)
+        stack.callback(session.close)
+        served = stack.enter_context(live.served(session, host=host, port=port, metrics_port=metrics_port))
+        live.announce(served, to_stderr=json)
+        with progress.shown(quiet=quiet) as observer:
+            interrupted = live.follow(session, stop, limit_seconds=limit_seconds, glance_seconds=_GLANCE_SECONDS, observer=observer)
+        outcome = session.outcome()
+    conclude(outcome, out=out, json=json, interrupted=interrupted)

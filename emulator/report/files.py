@@ -1,0 +1,127 @@
+"""The files of a run: ``summary.json``, ``jobs.parquet``, ``timeline.parquet`` and ``report.html`` in one directory.
+
+Each is written beside its place and then renamed, so that a reader never sees half of one and a full disk leaves the old.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emulator.report.html import page
+from emulator.report.outcome import NEVER, PLACEMENT_LEVELS, STATES, Int64, JobTable, Outcome, Timeline
+from emulator.report.summary import summary, to_json
+from emulator.workload.jobs import SECOND, JobKind
+from topology.cluster import TIERS
+
+#: What a run writes, in the order it is written; ``summary.json`` is last, so that where it is new all are.
+FILES = ("jobs.parquet", "timeline.parquet", "report.html", "summary.json")
+
+
+class OutputError(Exception):
+    """The output directory cannot be written; the message says why, in one line."""
+
+
+def prepare(directory: Path) -> None:
+    """Make ``directory`` (its parent must exist) and see that files can be written there, before a run is spent on it.
+
+    Raises OutputError with the reason.
+    """
+    if not directory.parent.is_dir():
+        raise OutputError(f"cannot write to {directory}: {directory.parent} is not a directory; allowed: a new or an existing one below it")
+    if directory.exists() and not directory.is_dir():
+        raise OutputError(f"cannot write to {directory}: it is a file; allowed: a directory")
+    try:
+        directory.mkdir(exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise OutputError(f"cannot write to {directory}: {error.strerror or error}") from error
+
+
+def write(directory: Path, outcome: Outcome) -> dict[str, Any]:
+    """Write the four files and return the summary. Raises OutputError where the disk refuses."""
+    from pyarrow import parquet
+
+    values = summary(outcome)
+    contents: dict[str, Callable[[Path], object]] = {
+        "jobs.parquet": lambda path: parquet.write_table(jobs_table(outcome.jobs), path, compression="zstd"),
+        "timeline.parquet": lambda path: parquet.write_table(timeline_table(outcome.timeline), path, compression="zstd"),
+        "report.html": lambda path: path.write_text(page(outcome, values), encoding="utf-8"),
+        "summary.json": lambda path: path.write_text(to_json(values), encoding="utf-8"),
+    }
+    try:
+        for name in FILES:
+            _replace(directory / name, contents[name])
+    except OSError as error:
+        raise OutputError(f"cannot write to {directory}: {error.strerror or error}") from error
+    return values
+
+
+def jobs_table(jobs: JobTable) -> Any:
+    """``jobs.parquet`` as a pyarrow.Table: a row per job in order of id; times in seconds from the start, null where there is none."""
+    import pyarrow as pa
+
+    order = np.argsort(jobs.job_id, kind="stable")
+
+    def words(codes: Any, names: tuple[str, ...]) -> Any:
+        """A column of names; codes below 0 are the empty string."""
+        return pa.DictionaryArray.from_arrays(pa.array((codes[order] + 1).astype(np.int32)), pa.array(["", *names])).cast(pa.string())
+
+    def seconds(times_ns: Int64) -> Any:
+        ordered = times_ns[order]
+        return pa.array(ordered / SECOND, mask=ordered == NEVER, type=pa.float64())
+
+    return pa.table(
+        {
+            "job_id": jobs.job_id[order],
+            "queue": words(jobs.queue, jobs.queues),
+            "tenant": words(jobs.tenant, jobs.tenants),
+            "kind": words(jobs.kind, tuple(kind.name.lower() for kind in JobKind)),
+            "gpus": jobs.gpus[order],
+            "submit_seconds": pa.array(jobs.submit_ns[order] / SECOND),
+            "start_seconds": seconds(jobs.start_ns),
+            "end_seconds": seconds(jobs.end_ns),
+            "state": words(jobs.state, tuple(str(state) for state in STATES)),
+            "reason": words(jobs.reason, jobs.reasons),
+            "preemptions": jobs.preemptions[order],
+            "restarts": jobs.restarts[order],
+            "gpu_seconds": jobs.gpu_seconds[order],
+            "lost_gpu_seconds": jobs.lost_gpu_seconds[order],
+            "placement_level": words(jobs.placement_level, PLACEMENT_LEVELS),
+            "network_slowdown_ratio": jobs.network_slowdown_ratio[order],
+        }
+    )
+
+
+def timeline_table(timeline: Timeline) -> Any:
+    """``timeline.parquet`` as a pyarrow.Table: a row per publication; a load and a peak column per link tier."""
+    import pyarrow as pa
+
+    columns = {name: value for name, value in vars(timeline).items() if value.ndim == 1}
+    for place, tier in enumerate(TIERS):
+        columns[f"{tier}_load_ratio"] = np.ascontiguousarray(timeline.link_load_ratio[:, place])
+        columns[f"{tier}_peak_ratio"] = np.ascontiguousarray(timeline.link_peak_ratio[:, place])
+    return pa.table(columns)
+
+
+def _replace(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let ``fill`` write a temporary file in the same directory, then put it in ``path``'s place."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        fill(temporary)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,108 @@
+"""report.html: one page that needs nothing but itself."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from emulator.report.chart import Series, chart
+from emulator.report.outcome import STATES, Outcome
+from emulator.report.tables import Rows, sections
+from topology.cluster import TIERS
+
+_STYLE = """
+:root{color-scheme:light dark;--ink:#1c2024;--dim:#60666d;--paper:#fff;--rule:#e3e6e9;
+--blue:#0b62c4;--amber:#b35900;--red:#c1272d;--green:#1d7a3a;--violet:#7a3fb8}
+@media(prefers-color-scheme:dark){:root{--ink:#e8eaed;--dim:#9aa0a6;--paper:#15181b;--rule:#2c3136;
+--blue:#6cabf7;--amber:#f0a35e;--red:#f28b82;--green:#7fcf95;--violet:#c79bf2}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:900px;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.5rem;margin-bottom:0}h2{font-size:1.05rem;margin:1.6rem 0 .3rem}p.lead{color:var(--dim);margin-top:.2rem}
+table{border-collapse:collapse;width:100%}th{font-weight:400;color:var(--dim);text-align:left;width:17rem}
+th,td{padding:.2rem .6rem .2rem 0;border-bottom:1px solid var(--rule);vertical-align:top;overflow-wrap:anywhere}
+figure{margin:1.6rem 0}figcaption{display:flex;gap:1rem;align-items:baseline;flex-wrap:wrap}small{color:var(--dim)}
+figcaption i{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.35em}
+svg{width:100%;height:auto}svg text{fill:var(--dim);font-size:12px}.grid{stroke:var(--rule)}
+polyline{fill:none;stroke-width:1.6;stroke-linejoin:round}
+""".strip()
+
+#: How many of the pending jobs' reasons to show.
+_REASONS = 8
+
+
+def page(outcome: Outcome, values: Mapping[str, Any]) -> str:
+    """The whole document, from the outcome and its summary."""
+    tables = "".join(_table(title, rows) for title, rows in sections(values, outcome.sources))
+    reasons = _reasons(outcome)
+    if reasons:
+        tables += _table("Why jobs were left, failed or refused", reasons)
+    title = f"{escape(outcome.scenario)}: {outcome.gpus:,} GPUs, {escape(outcome.policy)}"
+    ended = "Interrupted before its end: the figures are of the part that ran. " if outcome.interrupted else ""
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>Gigawatt: {title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
+        f'<p class="lead">{ended}An emulation by Gigawatt. The hardware is modelled, the scheduling is real; times are emulated.</p>'
+        f"{''.join(_charts(outcome))}{tables}</body></html>\n"
+    )
+
+
+def _charts(outcome: Outcome) -> list[str]:
+    line = outcome.timeline
+    times = line.time_seconds
+    percent_of_gpus = 100.0 / max(outcome.gpus, 1)
+    used_tiers = [place for place in range(len(TIERS)) if len(line) and line.link_peak_ratio[:, place].any()]
+    colours = ("--green", "--blue", "--violet", "--amber", "--red")
+    return [
+        chart(
+            "GPUs",
+            "% of all",
+            times,
+            [
+                Series("held by jobs", line.gpus_busy * percent_of_gpus, "--blue", filled=True),
+                Series("SM activity", line.gpu_utilization_ratio * 100.0, "--green"),
+                Series("down or cordoned", (line.gpus_down + line.gpus_cordoned) * percent_of_gpus, "--red"),
+            ],
+            top=100.0,
+        ),
+        chart(
+            "Jobs",
+            "jobs",
+            times,
+            [
+                Series("pending", line.pending_jobs.astype(np.float64), "--amber", filled=True),
+                Series("running", line.running_jobs.astype(np.float64), "--blue"),
+            ],
+        ),
+        chart(
+            "Power",
+            "MW",
+            times,
+            [
+                Series("IT", line.power_watts, "--blue", filled=True),
+                Series("facility", line.facility_power_watts, "--amber"),
+            ],
+            scale=1e6,
+        ),
+        chart(
+            "Most loaded link of each tier",
+            "% of its capacity",
+            times,
+            [Series(TIERS[place].replace("_", "-"), line.link_peak_ratio[:, place] * 100.0, colours[place]) for place in used_tiers],
+            top=100.0,
+        )
+        if used_tiers
+        else "",
+    ]
+
+
+def _reasons(outcome: Outcome) -> Rows:
+    """The commonest (state, reason) of jobs that have one, the commonest first."""
+    jobs = outcome.jobs
+    pairs, counts = np.unique(np.stack([jobs.state, jobs.reason])[:, jobs.reason >= 0], axis=1, return_counts=True)
+    order = np.argsort(-counts, kind="stable")[:_REASONS]
+    return [(f"{STATES[pairs[0, i]]}: {counts[i]:,}", outcome.jobs.reasons[pairs[1, i]]) for i in order]
+
+
+def _table(title: str, rows: Rows) -> str:
+    body = "".join(f"<tr><th scope=row>{escape(label)}</th><td>{escape(value)}</td></tr>" for label, value in rows)
+    return f"<h2>{escape(title)}</h2><table>{body}</table>"

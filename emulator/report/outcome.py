@@ -1,0 +1,179 @@
+"""What a run leaves behind, as columns: all that summary.json, the Parquet files, the HTML page and the terminal table are made from.
+
+The session fills an ``Outcome`` at the end of a run (or at any moment of a live one); nothing here computes. Times are int64 nanoseconds
+from the scenario's start.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.engine.control import JobState, Snapshot
+from emulator.workload.jobs import LEVEL_NAMES
+from topology.cluster import TIERS
+
+Int8 = NDArray[np.int8]
+Int32 = NDArray[np.int32]
+Int64 = NDArray[np.int64]
+Float64 = NDArray[np.float64]
+
+#: ``JobTable.state`` indexes this. Never reorder: the digest holds these numbers.
+STATES: tuple[JobState, ...] = (
+    JobState.PENDING,
+    JobState.RUNNING,
+    JobState.FINISHED,
+    JobState.FAILED,
+    JobState.CANCELLED,
+    JobState.INFEASIBLE,
+    JobState.REJECTED,
+)
+
+#: ``JobTable.placement_level`` indexes this; -1 for a job that never had a placement.
+PLACEMENT_LEVELS: tuple[str, ...] = LEVEL_NAMES
+
+#: ``JobTable.start_ns`` and ``end_ns`` where there is none yet.
+NEVER = -1
+
+
+@dataclass(frozen=True, eq=False)
+class JobTable:
+    """Every job the run was asked for, the rejected and infeasible included. Shape (jobs,) each; any order, ids unique.
+
+    ``start_ns`` is the first start, ``end_ns`` the moment the job left for good. ``gpu_seconds`` is what it held (milli-GPUs as fractions)
+    up to the run's end; ``lost_gpu_seconds`` is the part of it that produced nothing that lasted: work after the last checkpoint before an
+    interruption, and restarting.
+    """
+
+    job_id: Int64
+    gpus: Int32
+    queue: Int32  # index into queues
+    tenant: Int32  # index into tenants
+    kind: Int8  # workload.jobs.JobKind
+    submit_ns: Int64
+    start_ns: Int64  # NEVER where it has not started
+    end_ns: Int64  # NEVER where it has not ended
+    state: Int8  # index into STATES
+    reason: Int32  # index into reasons; -1 for none
+    preemptions: Int32
+    restarts: Int32
+    gpu_seconds: Float64
+    lost_gpu_seconds: Float64
+    placement_level: Int8  # index into PLACEMENT_LEVELS, of the last placement; -1 for none
+    network_slowdown_ratio: Float64  # running time over what the fabric undisturbed would have given; 1 where the fabric does not matter
+    queues: tuple[str, ...] = ("default",)
+    tenants: tuple[str, ...] = ("default",)
+    reasons: tuple[str, ...] = ()
+    names: tuple[str, ...] | None = None  # by row
+
+    def __len__(self) -> int:
+        return len(self.job_id)
+
+
+class Sample(NamedTuple):
+    """The cluster at one publication."""
+
+    time_seconds: float
+    pending_jobs: int
+    running_jobs: int
+    pending_gpus: int
+    gpus_busy: int
+    gpus_idle: int
+    gpus_down: int
+    gpus_cordoned: int
+    gpu_utilization_ratio: float
+    power_watts: float
+    facility_power_watts: float
+    link_load_ratio: tuple[float, ...]  # by tier of TIERS
+    link_peak_ratio: tuple[float, ...]
+
+
+def sample(snapshot: Snapshot) -> Sample:
+    """The sample that a publication's snapshot amounts to; tiers that the cluster lacks count 0."""
+    gpus = snapshot.gpus_by_state
+    return Sample(
+        time_seconds=snapshot.clock.emulated_seconds,
+        pending_jobs=snapshot.jobs_by_state.get("pending", 0),
+        running_jobs=snapshot.jobs_by_state.get("running", 0),
+        pending_gpus=sum(queue.pending_gpus for queue in snapshot.queues),
+        gpus_busy=gpus.get("busy", 0),
+        gpus_idle=gpus.get("idle", 0),
+        gpus_down=gpus.get("down", 0),
+        gpus_cordoned=gpus.get("cordoned", 0),
+        gpu_utilization_ratio=snapshot.gpu_utilization_ratio,
+        power_watts=snapshot.power_watts,
+        facility_power_watts=snapshot.facility_power_watts,
+        link_load_ratio=tuple(snapshot.link_load_ratio.get(tier, 0.0) for tier in TIERS),
+        link_peak_ratio=tuple(snapshot.link_peak_ratio.get(tier, 0.0) for tier in TIERS),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Timeline:
+    """Samples as columns, shape (samples,), in order of time; the link columns have the shape (samples, tiers of TIERS)."""
+
+    time_seconds: Float64
+    pending_jobs: Int64
+    running_jobs: Int64
+    pending_gpus: Int64
+    gpus_busy: Int64
+    gpus_idle: Int64
+    gpus_down: Int64
+    gpus_cordoned: Int64
+    gpu_utilization_ratio: Float64
+    power_watts: Float64
+    facility_power_watts: Float64
+    link_load_ratio: Float64
+    link_peak_ratio: Float64
+
+    def __len__(self) -> int:
+        return len(self.time_seconds)
+
+
+def timeline(samples: Iterable[Sample]) -> Timeline:
+    """``samples`` as columns."""
+    rows = list(samples)
+    columns: dict[str, NDArray[np.generic]] = {}
+    for place, name in enumerate(Sample._fields):
+        values = [row[place] for row in rows]
+        if name.startswith("link_"):
+            columns[name] = np.array(values, dtype=np.float64).reshape(len(rows), len(TIERS))
+        else:
+            columns[name] = np.array(values, dtype=np.float64 if name.endswith(("_seconds", "_ratio", "_watts")) else np.int64)
+    return Timeline(**columns)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One run. Every number of the summary is here or is arithmetic on what is here (``report.summary`` has the formulas)."""
+
+    scenario: str
+    seed: int
+    policy: str
+    digest: str  # report.digest
+    actors: int  # 0: in-process
+    gpus: int
+    hosts: int
+    racks: int
+    links: int
+    emulated_ns: int  # where the run ended
+    wall_seconds: float  # of the emulation, start-up of the runtime included
+    cpu_seconds: float  # over all processes
+    peak_rss_bytes: int  # over all processes, shared pages once (PSS)
+    events: int
+    jobs: JobTable
+    timeline: Timeline
+    peak_flops_per_gpu: float  # dense bf16, for MFU
+    model_flops: float  # done by training jobs in the run, lost work not counted
+    active_gpu_seconds: float  # integral of SM activity over held GPUs
+    idle_gpu_seconds: float  # integral of GPUs that are healthy, not cordoned and free
+    fragmented_gpu_seconds: float  # the part of it on hosts that also hold a job
+    peak_power_watts: float  # IT, the highest at any instant
+    it_energy_joules: float
+    facility_energy_joules: float
+    water_litres: float
+    peak_link_utilization_ratio: float  # the most loaded directed link at any instant
+    interrupted: bool = False  # ended before its time, by a signal
+    sources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # source -> {"kept": rows, reason: rows dropped}

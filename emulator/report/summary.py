@@ -1,0 +1,128 @@
+"""summary.json: the run in some sixty numbers, under names that scripts depend on.
+
+Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a denominator is null):
+
+- ``wait_seconds``: first start - submission, over the jobs that started. ``completion_seconds``: end - submission, over the jobs that
+  finished. Percentiles interpolate linearly between the two nearest ranks.
+- ``gpu_allocation_ratio`` = sum(gpu_seconds) / (G T): GPU time held by jobs, over all GPU time (broken GPUs included).
+- ``gpu_utilization_ratio`` = integral of SM activity over held GPUs / (G T): what a DCGM dashboard averages to.
+- ``goodput_ratio`` = 1 - sum(lost_gpu_seconds) / sum(gpu_seconds): the ETTR of Kokolis et al. (HPCA'25, arXiv 2410.21680) over all jobs,
+  queueing left out.
+- ``mfu_ratio`` = model FLOPs done / (dense bf16 peak x GPU seconds of training jobs); MFU as in Chowdhery et al. (PaLM, 2022).
+- ``fragmentation_ratio`` = integral of free GPUs on hosts that also hold a job / integral of free GPUs (both healthy, not cordoned): the
+  share of the free capacity that no job of whole hosts can use.
+- ``power_watts``: IT power; the mean is ``it_energy_joules`` / T.
+- ``fabric.mean_slowdown_ratio``: mean of ``network_slowdown_ratio`` over the training jobs that started.
+"""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.engine.control import JobState
+from emulator.report.outcome import NEVER, STATES, Outcome
+from emulator.workload.jobs import SECOND, JobKind
+
+#: Of ``wait_seconds`` and ``completion_seconds``.
+PERCENTILES = (50, 90, 99)
+
+
+def summary(outcome: Outcome) -> dict[str, Any]:
+    """The summary as plain Python values, ready for JSON: no NaN and no infinity, null instead."""
+    jobs = outcome.jobs
+    started = jobs.start_ns != NEVER
+    finished = jobs.state == STATES.index(JobState.FINISHED)
+    training = jobs.kind == JobKind.TRAINING
+    by_state = {str(name): int((jobs.state == code).sum()) for code, name in enumerate(STATES)}
+    emulated_seconds = outcome.emulated_ns / SECOND
+    gpu_seconds = float(jobs.gpu_seconds.sum())
+    capacity_gpu_seconds = outcome.gpus * emulated_seconds
+    trained = training & started
+    values: dict[str, Any] = {
+        "scenario": outcome.scenario,
+        "seed": outcome.seed,
+        "policy": outcome.policy,
+        "digest": outcome.digest,
+        "actors": outcome.actors,
+        "gpus": outcome.gpus,
+        "hosts": outcome.hosts,
+        "racks": outcome.racks,
+        "links": outcome.links,
+        "emulated_seconds": emulated_seconds,
+        "wall_seconds": outcome.wall_seconds,
+        "cpu_seconds": outcome.cpu_seconds,
+        "peak_rss_bytes": outcome.peak_rss_bytes,
+        "events": outcome.events,
+        "jobs": {
+            "submitted": len(jobs),
+            **{name: by_state[name] for name in ("rejected", "infeasible", "pending", "running", "finished", "failed", "cancelled")},
+            "started": int(started.sum()),
+            "preemptions": int(jobs.preemptions.sum()),
+            "restarts": int(jobs.restarts.sum()),
+        },
+        "wait_seconds": _distribution((jobs.start_ns - jobs.submit_ns)[started]),
+        "completion_seconds": _distribution((jobs.end_ns - jobs.submit_ns)[finished]),
+        "gpu_allocation_ratio": _ratio(gpu_seconds, capacity_gpu_seconds),
+        "gpu_utilization_ratio": _ratio(outcome.active_gpu_seconds, capacity_gpu_seconds),
+        "goodput_ratio": _ratio(gpu_seconds - float(jobs.lost_gpu_seconds.sum()), gpu_seconds),
+        "mfu_ratio": _ratio(outcome.model_flops, outcome.peak_flops_per_gpu * float(jobs.gpu_seconds[training].sum())),
+        "fragmentation_ratio": _ratio(outcome.fragmented_gpu_seconds, outcome.idle_gpu_seconds),
+        "power_watts": {"mean": _ratio(outcome.it_energy_joules, emulated_seconds), "peak": outcome.peak_power_watts},
+        "it_energy_joules": outcome.it_energy_joules,
+        "facility_energy_joules": outcome.facility_energy_joules,
+        "water_litres": outcome.water_litres,
+        "fabric": {
+            "peak_link_utilization_ratio": outcome.peak_link_utilization_ratio,
+            "mean_slowdown_ratio": float(jobs.network_slowdown_ratio[trained].mean()) if trained.any() else None,
+        },
+        "inference": _inference(),
+    }
+    plain: dict[str, Any] = _plain(values)
+    return plain
+
+
+def to_json(values: dict[str, Any]) -> str:
+    """Indented JSON with a final newline. Raises ValueError on NaN or infinity: they are not JSON."""
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"
+
+
+def _inference() -> dict[str, Any]:
+    """Requests are not emulated one by one yet: the keys are there, and empty."""
+    latency = {f"p{percentile}": None for percentile in PERCENTILES}
+    return {
+        "requests": 0,
+        "completed": 0,
+        "rejected": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "ttft_seconds": dict(latency),
+        "tpot_seconds": dict(latency),
+        "slo_attainment_ratio": None,
+        "joules_per_request": None,
+    }
+
+
+def _distribution(values_ns: NDArray[np.int64]) -> dict[str, float | None]:
+    if not len(values_ns):
+        return {"mean": None, **{f"p{percentile}": None for percentile in PERCENTILES}}
+    seconds = values_ns / SECOND
+    points = np.percentile(seconds, PERCENTILES)
+    return {"mean": float(seconds.mean()), **{f"p{p}": float(point) for p, point in zip(PERCENTILES, points, strict=True)}}
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole > 0 else None
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with numpy scalars as Python's and what JSON cannot hold as None."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

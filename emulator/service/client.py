@@ -1,0 +1,295 @@
+"""The Python client of ``emulator.v1``: what Control offers, over gRPC, as the same plain records.
+
+Every call raises ClientError, whose text is for people and whose ``exit_code`` is what a command should end with.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+import numpy as np
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from grpc_status import rpc_status
+
+from emulator.engine.control import (
+    ClockView,
+    ClusterView,
+    Explanation,
+    InvalidRequest,
+    JobEvent,
+    JobState,
+    JobView,
+    LinkView,
+    QueueView,
+    RackView,
+)
+from emulator.service import DEFAULT_ADDRESS, views
+from emulator.service.errors import NEVER_FITS, seconds_message
+from emulator.service.spec import MAX_SECONDS, JobSpec, Refusal, Submitted, batches_of, spec_message
+from emulator.v1 import clock_service_pb2 as clock_pb
+from emulator.v1 import cluster_service_pb2 as cluster_pb
+from emulator.v1 import job_service_pb2 as job_pb
+from emulator.v1 import queue_service_pb2 as queue_pb
+from emulator.v1.clock_service_pb2_grpc import ClockServiceStub
+from emulator.v1.cluster_service_pb2_grpc import ClusterServiceStub
+from emulator.v1.job_service_pb2_grpc import JobServiceStub
+from emulator.v1.queue_service_pb2_grpc import QueueServiceStub
+from emulator.workload.jobs import JobColumns
+
+Request = TypeVar("Request", bound=Message)
+
+#: Exit codes of `gigawatt` (a contract): 2 usage, 3 not found, 4 infeasible, 5 deadline, 130 interrupted, 1 everything else.
+EXIT_CODES = {"INVALID_ARGUMENT": 2, "NOT_FOUND": 3, "DEADLINE_EXCEEDED": 5}
+_TARGETS = {"host": cluster_pb.FAULT_TARGET_HOST, "rack": cluster_pb.FAULT_TARGET_RACK, "link": cluster_pb.FAULT_TARGET_LINK}
+
+
+class ClientError(Exception):
+    """A call that failed. ``code`` is the canonical code's name, ``reason`` that of ErrorInfo; ``field`` and ``allowed`` may be empty."""
+
+    def __init__(self, text: str, *, code: str, reason: str = "", field: str = "", allowed: str = "", retry_seconds: float = 0.0) -> None:
+        super().__init__(text)
+        self.code, self.reason, self.field, self.allowed, self.retry_seconds = code, reason, field, allowed, retry_seconds
+
+    @property
+    def exit_code(self) -> int:
+        return 4 if self.reason == NEVER_FITS else EXIT_CODES.get(self.code, 1)
+
+
+class Client:
+    """A connection to a running emulation at ``address`` (host:port). ``timeout_seconds`` bounds every call but
+    watches and bulk submission.
+
+    Mutations carry a request_id of their own unless one is given: a call repeated with the same one is not done twice.
+    """
+
+    def __init__(self, address: str = DEFAULT_ADDRESS, timeout_seconds: float = 10.0) -> None:
+        self.address, self.timeout_seconds = address, timeout_seconds
+        self._channel = grpc.insecure_channel(
+            address,
+            options=[
+                ("grpc.max_receive_message_length", 64 * 2**20),  # the ids of a long bulk submission
+                ("grpc.enable_http_proxy", 0),  # an emulation on loopback is not behind the proxy that the environment names
+            ],
+        )
+        self._jobs = _stub(JobServiceStub, self._channel)
+        self._queues = _stub(QueueServiceStub, self._channel)
+        self._cluster = _stub(ClusterServiceStub, self._channel)
+        self._clock = _stub(ClockServiceStub, self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection and every watch on it."""
+        self._channel.close()
+
+    def submit(self, spec: JobSpec, request_id: str = "") -> JobView:
+        """Submit one job (of a service: its replicas) and return it (the first); raises where any of them was refused."""
+        try:
+            message = spec_message(spec)
+        except InvalidRequest as error:
+            raise ClientError(
+                f"{error}; allowed: {error.allowed}", code="INVALID_ARGUMENT", field=error.field, allowed=error.allowed
+            ) from None
+        response = self._call(self._jobs.SubmitJob, _request(job_pb.SubmitJobRequest, spec=message, request_id=_given(request_id)))
+        for refused in response.errors:
+            accepted = f"{len(response.job_ids)} replicas were accepted, the others not: {refused.message}"
+            raise ClientError(accepted, code=code_name(refused.code), field=refused.field, allowed=refused.allowed)
+        return views.job_view(response.job)
+
+    def submit_many(
+        self, jobs: Iterable[JobColumns], *, request_id: str = "", batch_jobs: int = 10_000, timeout_seconds: float | None = None
+    ) -> Submitted:
+        """Submit all of ``jobs``, batch after batch, over one stream. Refused jobs are in the answer; they do not raise.
+
+        ``job_id``, ``submit_ns`` of the columns mean nothing here. A training job goes as its step (``shapes``) with its duration.
+        """
+        stem = _given(request_id)
+        broken: list[Exception] = []
+
+        def requests() -> Iterator[job_pb.SubmitJobsRequest]:
+            try:
+                for number, batch in enumerate(batches_of(jobs, batch_jobs)):
+                    yield job_pb.SubmitJobsRequest(batch=batch, request_id=f"{stem}-{number}")
+            except Exception as error:  # the stream would swallow it
+                broken.append(error)
+                raise
+
+        try:
+            response = self._call(self._jobs.SubmitJobs, requests(), timeout_seconds=timeout_seconds, bounded=False)
+        except ClientError:
+            if broken:
+                raise broken[0] from None
+            raise
+        refusals = tuple(
+            Refusal(
+                error.index,
+                error.count,
+                code_name(error.code),
+                error.message,
+                error.field,
+                error.allowed,
+                error.retry_delay.ToNanoseconds() / 1e9,
+            )
+            for error in response.errors
+        )
+        return Submitted(np.array(response.job_ids, dtype=np.int64), response.accepted, response.refused, refusals)
+
+    def job(self, job_id: int) -> JobView:
+        return views.job_view(self._call(self._jobs.GetJob, _request(job_pb.GetJobRequest, job_id=job_id)).job)
+
+    def jobs(self, *, states: Iterable[JobState] = (), queue: str = "", limit: int | None = None) -> Iterator[JobView]:
+        """Jobs by id, page after page; at most ``limit`` where one is given."""
+        request = _request(job_pb.ListJobsRequest, states=[views.STATE_NUMBER[state] for state in states], queue=queue)
+        return map(views.job_view, self._pages(self._jobs.ListJobs, request, "jobs", limit))
+
+    def cancel(self, job_id: int, request_id: str = "") -> JobView:
+        request = _request(job_pb.CancelJobRequest, job_id=job_id, request_id=_given(request_id))
+        return views.job_view(self._call(self._jobs.CancelJob, request).job)
+
+    def explain(self, job_id: int) -> Explanation:
+        return views.explanation_view(self._call(self._jobs.ExplainJob, _request(job_pb.ExplainJobRequest, job_id=job_id)))
+
+    def watch(
+        self, *, job_ids: Iterable[int] = (), after_sequence: int | None = None, timeout_seconds: float | None = None
+    ) -> Iterator[JobEvent]:
+        """Each job as it stands, then every change; ends when all of ``job_ids`` (if any) have ended.
+
+        Closing the iterator ends the watch.
+        """
+        request = _request(job_pb.WatchJobsRequest, job_ids=job_ids, after_sequence=after_sequence)
+        stream = self._jobs.WatchJobs(request, timeout=timeout_seconds)
+        try:
+            for response in stream:
+                yield from map(views.event_view, response.events)
+        except grpc.RpcError as error:
+            raise self._error(error) from None
+        finally:
+            stream.cancel()
+
+    def queues(self) -> list[QueueView]:
+        return [
+            views.view_of(queue, QueueView) for queue in self._pages(self._queues.ListQueues, queue_pb.ListQueuesRequest(), "queues", None)
+        ]
+
+    def queue(self, name: str) -> QueueView:
+        return views.view_of(self._call(self._queues.GetQueue, _request(queue_pb.GetQueueRequest, name=name)).queue, QueueView)
+
+    def cluster(self) -> ClusterView:
+        return views.cluster_view(self._call(self._cluster.GetCluster, cluster_pb.GetClusterRequest()).cluster)
+
+    def racks(self, *, limit: int | None = None) -> Iterator[RackView]:
+        """Racks by number; at most ``limit`` where one is given."""
+        rows = self._pages(self._cluster.ListRacks, cluster_pb.ListRacksRequest(), "racks", limit)
+        return (views.view_of(rack, RackView) for rack in rows)
+
+    def links(self, *, tier: str = "", limit: int | None = None) -> Iterator[LinkView]:
+        """Links by number, of ``tier`` where one is given; at most ``limit`` where one is given."""
+        rows = self._pages(self._cluster.ListLinks, _request(cluster_pb.ListLinksRequest, tier=tier), "links", limit)
+        return (views.view_of(link, LinkView) for link in rows)
+
+    def cordon(self, rack: int, *, cordoned: bool = True, request_id: str = "") -> RackView:
+        request = _request(cluster_pb.CordonRackRequest, rack=rack, cordoned=cordoned, request_id=_given(request_id))
+        return views.view_of(self._call(self._cluster.CordonRack, request).rack, RackView)
+
+    def inject_fault(self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = "") -> str:
+        """Break a host, rack or link; returns a sentence that says what was done."""
+        if target not in _TARGETS:
+            raise ClientError(f"target is {target!r}; allowed: {', '.join(_TARGETS)}", code="INVALID_ARGUMENT", field="target")
+        if not 0 < duration_seconds < MAX_SECONDS:
+            raise ClientError(f"duration_seconds is {duration_seconds:g}; allowed: more than 0", code="INVALID_ARGUMENT", field="duration")
+        request = _request(
+            cluster_pb.InjectFaultRequest,
+            target=_TARGETS[target],
+            number=number,
+            duration=seconds_message(duration_seconds),
+            remaining_ratio=remaining_ratio,
+            request_id=_given(request_id),
+        )
+        text: str = self._call(self._cluster.InjectFault, request).text
+        return text
+
+    def clock(self) -> ClockView:
+        return self._clock_view(self._clock.GetClock, clock_pb.GetClockRequest())
+
+    def pause(self, request_id: str = "") -> ClockView:
+        return self._clock_view(self._clock.Pause, _request(clock_pb.PauseRequest, request_id=_given(request_id)))
+
+    def resume(self, request_id: str = "") -> ClockView:
+        return self._clock_view(self._clock.Resume, _request(clock_pb.ResumeRequest, request_id=_given(request_id)))
+
+    def set_speed(self, speed: float, request_id: str = "") -> ClockView:
+        """``speed`` in emulated seconds per wall second; inf: as fast as it can."""
+        return self._clock_view(self._clock.SetSpeed, _request(clock_pb.SetSpeedRequest, speed=speed, request_id=_given(request_id)))
+
+    def step(self, cycles: int = 1, request_id: str = "") -> ClockView:
+        return self._clock_view(self._clock.Step, _request(clock_pb.StepRequest, cycles=cycles, request_id=_given(request_id)))
+
+    def _clock_view(self, method: Any, request: Any) -> ClockView:
+        return views.view_of(self._call(method, request).clock, ClockView)
+
+    def _pages(self, method: Any, request: Any, rows: str, limit: int | None) -> Iterator[Any]:
+        """Rows of all pages; ``request`` is the first page's, and is changed from page to page."""
+        left = limit
+        while left is None or left > 0:
+            request.page_size = 1000 if left is None else min(1000, left)
+            response = self._call(method, request)
+            yield from getattr(response, rows)
+            if not response.next_page_token:
+                return
+            request.page_token = response.next_page_token
+            left = None if left is None else left - len(getattr(response, rows))
+
+    def _call(self, method: Callable[..., Any], request: Any, *, timeout_seconds: float | None = None, bounded: bool = True) -> Any:
+        try:
+            return method(request, timeout=self.timeout_seconds if bounded else timeout_seconds)
+        except grpc.RpcError as error:
+            raise self._error(error) from None
+
+    def _error(self, error: Any) -> ClientError:
+        code: str = error.code().name
+        if code == "UNAVAILABLE":
+            return ClientError(f"nothing answers at {self.address}: is `gigawatt up` running?", code=code)
+        if code == "DEADLINE_EXCEEDED":
+            return ClientError(f"{self.address} gave no answer in time", code=code)
+        known: dict[str, Any] = {}
+        status = rpc_status.from_call(error)
+        for detail in status.details if status is not None else ():
+            info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+            if detail.Unpack(info):
+                known |= {"reason": info.reason, "field": info.metadata.get("field", ""), "allowed": info.metadata.get("allowed", "")}
+            elif detail.Unpack(retry):
+                known["retry_seconds"] = retry.retry_delay.ToNanoseconds() / 1e9
+        text = error.details() or code
+        if known.get("allowed"):
+            text += f"; allowed: {known['allowed']}"
+        if known.get("retry_seconds"):
+            text += f"; try again in {known['retry_seconds']:g} s"
+        return ClientError(text, code=code, **known)
+
+
+def _request(kind: type[Request], **fields: object) -> Request:
+    """A request with ``fields``. Raises ClientError for values that it cannot hold."""
+    try:
+        return kind(**fields)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ClientError(f"{', '.join(fields)}: {error}", code="INVALID_ARGUMENT") from None
+
+
+def _stub(stub: Any, channel: grpc.Channel) -> Any:
+    return stub(channel)
+
+
+def code_name(number: int) -> str:
+    """The canonical code's name, e.g. NOT_FOUND for 5."""
+    return next((code.name for code in grpc.StatusCode if code.value[0] == number), "UNKNOWN")
+
+
+def _given(request_id: str) -> str:
+    return request_id or secrets.token_hex(8)

@@ -1,0 +1,200 @@
+"""Submissions as columns, before anyone has judged them: a JobSpec is a batch of its replicas.
+
+A draft's columns all have the shape (jobs,) and may hold any value that the message can hold; ``validate`` says which jobs are sound.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from google.protobuf.duration_pb2 import Duration
+from numpy.typing import NDArray
+
+from emulator.engine.control import InvalidRequest
+from emulator.service.errors import Malformed
+from emulator.v1 import job_pb2
+from emulator.workload.jobs import SECOND, JobKind
+
+#: Jobs that one batch may hold.
+MAX_BATCH_JOBS = 65_536
+#: Replicas that one service may be submitted with.
+MAX_REPLICAS = 10_000
+
+KIND_NUMBER = {None: JobKind.GANG, "gang": JobKind.GANG, "training": JobKind.TRAINING, "service": JobKind.SERVICE}
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """What was submitted. ``fields`` gives each column the name that its submitter knows it by."""
+
+    count: int
+    gpus: NDArray[np.int64]
+    milli_gpus: NDArray[np.int64]
+    duration_ns: NDArray[np.int64]
+    estimate_ns: NDArray[np.int64]
+    checkpoint_ns: NDArray[np.int64]
+    priority: NDArray[np.int64]
+    preemptible: NDArray[np.bool_]
+    utilization: NDArray[np.float64]
+    queue: NDArray[np.int64]
+    tenant: NDArray[np.int64]
+    workload: NDArray[np.int64]
+    require_level: NDArray[np.int64]
+    prefer_level: NDArray[np.int64]
+    names: Sequence[str]  # none, or count of them
+    queues: tuple[str, ...]
+    tenants: tuple[str, ...]
+    workloads: tuple[job_pb2.Workload, ...]
+    levels: tuple[str, ...]
+    fields: Mapping[str, str]
+
+    def field(self, column: str) -> str:
+        return self.fields.get(column, column)
+
+
+def duration_ns(duration: Duration, field: str) -> int:
+    """A Duration in nanoseconds, as large as it may be. Raises InvalidRequest where its two halves disagree."""
+    if not -SECOND < duration.nanos < SECOND or duration.seconds * duration.nanos < 0:
+        raise InvalidRequest(
+            f"{field} has {duration.seconds} s and {duration.nanos} ns",
+            field=field,
+            allowed="nanos within a second, of the same sign as seconds",
+        )
+    return max(-(2**63), min(2**63 - 1, duration.seconds * SECOND + duration.nanos))
+
+
+def kind_of(workload: job_pb2.Workload) -> JobKind:
+    return KIND_NUMBER[workload.WhichOneof("kind")]
+
+
+def _utilization(workload: job_pb2.Workload) -> float:
+    """The ratio that ``workload`` asks for; 1 where it asks for none."""
+    match workload.WhichOneof("kind"):
+        case "gang":
+            part: job_pb2.GangWorkload | job_pb2.ServiceWorkload = workload.gang
+        case "service":
+            part = workload.service
+        case _:
+            return 1.0
+    return part.utilization_ratio if part.HasField("utilization_ratio") else 1.0
+
+
+def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
+    """``spec`` as a draft of one job, or of one per replica. Raises InvalidRequest where it cannot be put into columns."""
+    match spec.WhichOneof("workload"):
+        case "training":
+            workload = job_pb2.Workload(training=spec.training)
+        case "service":
+            workload = job_pb2.Workload(service=spec.service)
+        case _:
+            workload = job_pb2.Workload(gang=spec.gang)
+    replicas = spec.service.replicas if spec.HasField("service") and spec.service.HasField("replicas") else 1
+    if not 1 <= replicas <= MAX_REPLICAS:
+        field = "spec.service.replicas"
+        raise InvalidRequest(f"{field} is {replicas}", field=field, allowed=f"1 to {MAX_REPLICAS:,}")
+
+    def column(value: float) -> NDArray[np.int64]:
+        return np.full(replicas, value, dtype=np.int64)
+
+    return Draft(
+        count=replicas,
+        gpus=column(spec.gpus),
+        milli_gpus=column(spec.milli_gpus if spec.HasField("milli_gpus") else 1000),
+        duration_ns=column(duration_ns(spec.duration, "spec.duration")),
+        estimate_ns=column(duration_ns(spec.estimate, "spec.estimate")),
+        checkpoint_ns=column(duration_ns(spec.checkpoint_interval, "spec.checkpoint_interval")),
+        priority=column(spec.priority),
+        preemptible=np.full(replicas, spec.preemptible if spec.HasField("preemptible") else True),
+        utilization=np.full(replicas, _utilization(workload)),
+        queue=column(0),
+        tenant=column(0),
+        workload=column(0),
+        require_level=column(0),
+        prefer_level=column(1),
+        names=[spec.name] * replicas,
+        queues=(spec.queue or "default",),
+        tenants=(spec.tenant or "default",),
+        workloads=(workload,),
+        levels=(spec.require_level, spec.prefer_level),
+        fields={
+            "duration_ns": "spec.duration",
+            "estimate_ns": "spec.estimate",
+            "checkpoint_ns": "spec.checkpoint_interval",
+            "utilization": f"spec.{spec.WhichOneof('workload') or 'gang'}.utilization_ratio",
+            "training": "spec.training",
+        }
+        | {name: f"spec.{name}" for name in ("name", "gpus", "milli_gpus", "queue", "tenant", "require_level", "prefer_level")},
+    )
+
+
+def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
+    """``batch`` as a draft. Raises Malformed where its columns do not fit together: that is no single job's fault."""
+    count = batch.count
+    if not 1 <= count <= MAX_BATCH_JOBS:
+        raise Malformed(f"batch.count is {count}", field="batch.count", allowed=f"1 to {MAX_BATCH_JOBS:,}")
+    if len(batch.names) not in {0, count}:
+        raise Malformed(f"batch.names has {len(batch.names)} values", field="batch.names", allowed=f"none or {count:,}")
+    if not batch.gpus:
+        raise Malformed("batch.gpus is empty", field="batch.gpus", allowed=f"1 or {count:,} values")
+
+    def column(name: str, default: object, dtype: type[np.generic] = np.int64) -> NDArray[Any]:
+        values = getattr(batch, name)
+        if len(values) not in {0, 1, count}:
+            raise Malformed(f"batch.{name} has {len(values)} values", field=f"batch.{name}", allowed=f"none, 1 or {count:,}")
+        if len(values) == count:
+            return np.fromiter(values, dtype=dtype, count=count)
+        return np.full(count, values[0] if values else default, dtype=dtype)
+
+    def indexes(name: str, entries: str, size: int) -> NDArray[np.int64]:
+        index: NDArray[np.int64] = column(name, 0)
+        if int(index.max()) >= size:
+            raise Malformed(
+                f"batch.{name} has the index {int(index.max())}, but batch.{entries} has {size} entries",
+                field=f"batch.{name}",
+                allowed=f"0 to {size - 1}",
+            )
+        return index
+
+    queues = tuple(name or "default" for name in batch.queues) or ("default",)
+    tenants = tuple(name or "default" for name in batch.tenants) or ("default",)
+    workloads = tuple(batch.workloads) or (job_pb2.Workload(),)
+    levels = tuple(batch.levels) or ("",)
+    workload = indexes("workload", "workloads", len(workloads))
+    if batch.utilization_ratio:
+        utilization = column("utilization_ratio", 1.0, np.float64)
+    else:
+        utilization = np.array([_utilization(entry) for entry in workloads])[workload]
+    return Draft(
+        count=count,
+        gpus=column("gpus", 0),
+        milli_gpus=column("milli_gpus", 1000),
+        duration_ns=column("duration_nanoseconds", 0),
+        estimate_ns=column("estimate_nanoseconds", 0),
+        checkpoint_ns=column("checkpoint_nanoseconds", 0),
+        priority=column("priority", 0),
+        preemptible=column("preemptible", True, np.bool_),
+        utilization=utilization,
+        queue=indexes("queue", "queues", len(queues)),
+        tenant=indexes("tenant", "tenants", len(tenants)),
+        workload=workload,
+        require_level=indexes("require_level", "levels", len(levels)),
+        prefer_level=indexes("prefer_level", "levels", len(levels)),
+        names=batch.names,
+        queues=queues,
+        tenants=tenants,
+        workloads=workloads,
+        levels=levels,
+        fields={
+            "name": "batch.names",
+            "duration_ns": "batch.duration_nanoseconds",
+            "estimate_ns": "batch.estimate_nanoseconds",
+            "checkpoint_ns": "batch.checkpoint_nanoseconds",
+            "utilization": "batch.utilization_ratio",
+            "training": "batch.workloads.training",
+            "service": "batch.workloads.service",
+            "queue": "batch.queues",
+            "tenant": "batch.tenants",
+        }
+        | {name: f"batch.{name}" for name in ("gpus", "milli_gpus", "require_level", "prefer_level")},
+    )

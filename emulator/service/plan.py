@@ -1,0 +1,97 @@
+"""From a training workload on so many GPUs to the shape of its steps, by the formulas of ``workload.training``."""
+
+import math
+from dataclasses import replace
+
+from emulator.engine.control import InvalidRequest
+from emulator.service.convert import Plan
+from emulator.v1 import job_pb2
+from emulator.workload.jobs import TrainingShape
+from emulator.workload.training import MODELS, Model, Parallelism, choose_parallelism, step_seconds, training_shape
+from topology.catalog import HostType
+
+#: Llama 3's (arXiv 2407.21783, table 3), where a model does not say.
+DEFAULT_VOCABULARY = 128_256
+#: Width of an attention head in nearly all published models, where a model does not say how many heads it has.
+HEAD_WIDTH = 128
+
+
+def planner(host_type: HostType) -> Plan:
+    """Plans training for the GPUs, scale-up domains and NICs of ``host_type``."""
+
+    def plan(training: job_pb2.TrainingWorkload, gpus: int) -> tuple[TrainingShape, float]:
+        if training.WhichOneof("plan") == "step":
+            step = training.step
+            shape = TrainingShape(step.compute_seconds, step.ring_bytes, step.overlap_seconds, step.latency_seconds, step.model_flops)
+        else:
+            model = model_of(training.model)
+            parallelism = parallelism_of(training.model, model, gpus, host_type)
+            shape = training_shape(model, parallelism, host_type.gpu, domain_gpus=host_type.domain_gpus, recompute=training.model.recompute)
+        seconds = float(step_seconds(shape, host_type.nic_bytes_per_second))
+        if not (math.isfinite(seconds) and seconds > 0 and math.isfinite(shape.model_flops)):
+            raise InvalidRequest("model makes steps that cannot be timed", field="model", allowed="sizes whose step takes a finite time")
+        return shape, seconds
+
+    return plan
+
+
+def model_of(given: job_pb2.TrainingModel) -> Model:
+    """The model that ``given`` names or describes. Raises InvalidRequest with the field below the workload."""
+    if given.name and given.name not in MODELS:
+        raise _wrong("name", repr(given.name[:80]), f"none, or one of {', '.join(sorted(MODELS))}")
+    if not given.name:
+        for field in ("parameters", "layers", "hidden_size", "sequence_length"):
+            if not given.HasField(field):
+                raise _wrong(field, "missing", "must be given for a model without a name")
+    known = MODELS.get(given.name) or Model("custom", 0.0, 0.0, 0, 0, 0, 0, DEFAULT_VOCABULARY)
+    hidden = given.hidden_size or known.hidden
+    parameters, vocabulary = given.parameters or known.parameters, given.vocabulary_size or known.vocabulary
+    changed = any(given.HasField(field) for field in ("parameters", "hidden_size", "vocabulary_size"))
+    layer_parameters = parameters - 2.0 * vocabulary * hidden if changed or not given.name else known.layer_parameters
+    if layer_parameters <= 0:
+        least = f"more than {2 * vocabulary * hidden:,}, the embeddings of {vocabulary:,} entries"
+        raise _wrong("parameters", f"{parameters:g}", least)
+    return replace(
+        known,
+        parameters=parameters,
+        layer_parameters=layer_parameters,
+        layers=given.layers or known.layers,
+        hidden=hidden,
+        heads=given.attention_heads or known.heads or max(1, round(hidden / HEAD_WIDTH)),
+        sequence=given.sequence_length or known.sequence,
+        vocabulary=vocabulary,
+    )
+
+
+def parallelism_of(given: job_pb2.TrainingModel, model: Model, gpus: int, host_type: HostType) -> Parallelism:
+    """How ``gpus`` share ``model``. Raises InvalidRequest with the field below the workload."""
+    domain_gpus = host_type.domain_gpus
+    if given.HasField("tensor_parallel") or given.HasField("pipeline_parallel"):
+        tensor, pipeline, interleave = given.tensor_parallel or 1, given.pipeline_parallel or 1, given.interleave or 1
+    else:
+        batch_tokens = float(given.global_batch_size) * model.sequence or model.batch_tokens
+        chosen = choose_parallelism(replace(model, batch_tokens=batch_tokens), gpus, host_type.gpu, domain_gpus=domain_gpus)
+        if chosen is None:
+            raise _wrong("parameters", f"{model.parameters:g}", f"what fits in the memory of {gpus:,} {host_type.gpu.name}, or more GPUs")
+        tensor, pipeline, interleave = chosen.tensor, chosen.pipeline, given.interleave or chosen.interleave
+    if tensor > domain_gpus:
+        raise _wrong("tensor_parallel", tensor, f"at most {domain_gpus}, the GPUs of a scale-up domain")
+    if pipeline * interleave > model.layers:
+        field = "interleave" if pipeline <= model.layers else "pipeline_parallel"
+        raise _wrong(field, interleave if field == "interleave" else pipeline, f"at most {model.layers} layers over all stages")
+    if gpus % (tensor * pipeline):
+        field = "tensor_parallel" if given.tensor_parallel > 1 else "pipeline_parallel"
+        raise _wrong(field, getattr(given, field), f"tensor_parallel * pipeline_parallel that divides the {gpus:,} GPUs of the job")
+    data = gpus // (tensor * pipeline)
+    micro = given.micro_batch_size or 1
+    if not given.HasField("global_batch_size"):
+        microbatches = max(1, pipeline, round(model.batch_tokens / (model.sequence * data * micro)))
+    elif given.global_batch_size % (data * micro):
+        raise _wrong("global_batch_size", given.global_batch_size, f"a multiple of {data * micro:,} (data parallelism * micro_batch_size)")
+    else:
+        microbatches = given.global_batch_size // (data * micro)
+    return Parallelism(tensor, pipeline, data, microbatches, micro, interleave)
+
+
+def _wrong(field: str, value: object, allowed: str) -> InvalidRequest:
+    return InvalidRequest(f"model.{field} is {value}", field=f"model.{field}", allowed=allowed)

@@ -1,0 +1,141 @@
+"""QueueService, ClusterService and ClockService: thin shells around Control."""
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc.aio
+
+from emulator.engine.control import ClockView, Control, InvalidRequest, NotFound
+from emulator.service import views
+from emulator.service.answers import Answers
+from emulator.service.calls import Calls
+from emulator.service.draft import duration_ns
+from emulator.service.paging import page_of
+from emulator.service.validate import MAX_NS, MAX_YEARS, check_request_id
+from emulator.v1 import clock_service_pb2 as clock_pb
+from emulator.v1 import cluster_service_pb2 as cluster_pb
+from emulator.v1 import queue_service_pb2 as queue_pb
+from emulator.v1.clock_service_pb2_grpc import ClockServiceServicer
+from emulator.v1.cluster_service_pb2_grpc import ClusterServiceServicer
+from emulator.v1.queue_service_pb2_grpc import QueueServiceServicer
+from emulator.workload.jobs import SECOND
+from topology.cluster import TIERS
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+MAX_STEP_CYCLES = 1_000_000
+_TARGETS = {cluster_pb.FAULT_TARGET_HOST: "host", cluster_pb.FAULT_TARGET_RACK: "rack", cluster_pb.FAULT_TARGET_LINK: "link"}
+
+
+class QueueServicer(QueueServiceServicer):
+    def __init__(self, control: Control, call: Calls) -> None:
+        self._control, self._call = control, call
+
+    async def ListQueues(self, request: queue_pb.ListQueuesRequest, context: Context) -> queue_pb.ListQueuesResponse:
+        page = page_of("queues", request.page_size, request.page_token)
+        queues = sorted(await self._call(self._control.queues), key=lambda queue: queue.name)
+        first = page.after + 1
+        rows, token = page.cut(queues[first : first + page.size + 1], first + page.size - 1)
+        return queue_pb.ListQueuesResponse(queues=map(views.queue_message, rows), next_page_token=token)
+
+    async def GetQueue(self, request: queue_pb.GetQueueRequest, context: Context) -> queue_pb.GetQueueResponse:
+        queues = await self._call(self._control.queues)
+        for queue in queues:
+            if queue.name == request.name:
+                return queue_pb.GetQueueResponse(queue=views.queue_message(queue))
+        raise NotFound(f"there is no queue {request.name!r:.80}", field="name", allowed=", ".join(sorted(queue.name for queue in queues)))
+
+
+class ClusterServicer(ClusterServiceServicer):
+    def __init__(self, control: Control, call: Calls) -> None:
+        self._control, self._call = control, call
+
+    async def GetCluster(self, request: cluster_pb.GetClusterRequest, context: Context) -> cluster_pb.GetClusterResponse:
+        return cluster_pb.GetClusterResponse(cluster=views.cluster_message(await self._call(self._control.cluster)))
+
+    async def ListRacks(self, request: cluster_pb.ListRacksRequest, context: Context) -> cluster_pb.ListRacksResponse:
+        page = page_of("racks", request.page_size, request.page_token)
+        found = await self._call(self._control.racks, after=page.after, limit=page.size + 1)
+        last = page.last(found)
+        rows, token = page.cut(found, last.rack if last else -1)
+        return cluster_pb.ListRacksResponse(racks=map(views.rack_message, rows), next_page_token=token)
+
+    async def ListLinks(self, request: cluster_pb.ListLinksRequest, context: Context) -> cluster_pb.ListLinksResponse:
+        if request.tier and request.tier not in TIERS:
+            raise InvalidRequest(f"tier is {request.tier!r:.80}", field="tier", allowed=", ".join(TIERS))
+        page = page_of(f"links {request.tier}", request.page_size, request.page_token)
+        found = await self._call(self._control.links, after=page.after, limit=page.size + 1, tier=request.tier)
+        last = page.last(found)
+        rows, token = page.cut(found, last.link if last else -1)
+        return cluster_pb.ListLinksResponse(links=map(views.link_message, rows), next_page_token=token)
+
+    async def CordonRack(self, request: cluster_pb.CordonRackRequest, context: Context) -> cluster_pb.CordonRackResponse:
+        check_request_id(request.request_id)
+        _check_number("rack", request.rack)
+        rack = await self._call(self._control.cordon, request.rack, cordoned=request.cordoned, request_id=request.request_id)
+        return cluster_pb.CordonRackResponse(rack=views.rack_message(rack))
+
+    async def InjectFault(self, request: cluster_pb.InjectFaultRequest, context: Context) -> cluster_pb.InjectFaultResponse:
+        check_request_id(request.request_id)
+        target = _TARGETS.get(request.target)
+        if target is None:
+            raise InvalidRequest(
+                f"target is {request.target}", field="target", allowed="FAULT_TARGET_HOST, FAULT_TARGET_RACK or FAULT_TARGET_LINK"
+            )
+        _check_number("number", request.number)
+        nanoseconds = duration_ns(request.duration, "duration")
+        if not 0 < nanoseconds <= MAX_NS:
+            raise InvalidRequest(
+                f"duration is {nanoseconds / SECOND:g} s", field="duration", allowed=f"more than 0, at most {MAX_YEARS} years"
+            )
+        ratio = request.remaining_ratio
+        if not 0 <= ratio < 1 or (ratio and target != "link"):
+            raise InvalidRequest(
+                f"remaining_ratio is {ratio:g} for a {target}",
+                field="remaining_ratio",
+                allowed="0 or more and less than 1; only 0 for what is no link",
+            )
+        text = await self._call(
+            self._control.inject_fault,
+            target=target,
+            number=request.number,
+            duration_seconds=nanoseconds / SECOND,
+            remaining_ratio=ratio,
+            request_id=request.request_id,
+        )
+        return cluster_pb.InjectFaultResponse(text=text)
+
+
+class ClockServicer(ClockServiceServicer):
+    def __init__(self, control: Control, call: Calls) -> None:
+        self._control, self._call, self._answers = control, call, Answers()
+
+    async def _change(self, request: Any, change: Callable[[], ClockView]) -> clock_pb.Clock:
+        check_request_id(request.request_id)
+        name, body = type(request).__name__, request.SerializeToString(deterministic=True)
+        return views.clock_message(await self._answers.once(name, request.request_id, body, lambda: self._call(change)))
+
+    async def GetClock(self, request: clock_pb.GetClockRequest, context: Context) -> clock_pb.GetClockResponse:
+        return clock_pb.GetClockResponse(clock=views.clock_message(await self._call(self._control.clock)))
+
+    async def Pause(self, request: clock_pb.PauseRequest, context: Context) -> clock_pb.PauseResponse:
+        return clock_pb.PauseResponse(clock=await self._change(request, self._control.pause))
+
+    async def Resume(self, request: clock_pb.ResumeRequest, context: Context) -> clock_pb.ResumeResponse:
+        return clock_pb.ResumeResponse(clock=await self._change(request, self._control.resume))
+
+    async def SetSpeed(self, request: clock_pb.SetSpeedRequest, context: Context) -> clock_pb.SetSpeedResponse:
+        if not request.speed > 0:  # NaN too
+            raise InvalidRequest(f"speed is {request.speed:g}", field="speed", allowed="more than 0; infinity means as fast as it can")
+        return clock_pb.SetSpeedResponse(clock=await self._change(request, lambda: self._control.set_speed(request.speed)))
+
+    async def Step(self, request: clock_pb.StepRequest, context: Context) -> clock_pb.StepResponse:
+        cycles = request.cycles if request.HasField("cycles") else 1
+        if not 1 <= cycles <= MAX_STEP_CYCLES:
+            raise InvalidRequest(f"cycles is {cycles}", field="cycles", allowed=f"1 to {MAX_STEP_CYCLES:,}")
+        return clock_pb.StepResponse(clock=await self._change(request, lambda: self._control.step(cycles)))
+
+
+def _check_number(field: str, number: int) -> None:
+    if not 0 <= number < 2**31:
+        raise InvalidRequest(f"{field} is {number}", field=field, allowed="0 to 2147483647")

@@ -1,0 +1,180 @@
+"""Jobs as a client describes them: plain records and columns in, messages out."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from google.protobuf.duration_pb2 import Duration
+from numpy.typing import NDArray
+
+from emulator.engine.control import InvalidRequest
+from emulator.service.draft import MAX_BATCH_JOBS
+from emulator.service.errors import seconds_message
+from emulator.v1 import job_pb2
+from emulator.workload.jobs import LEVEL_NAMES, JobColumns, JobKind
+
+#: What a message's Duration holds, 10,000 years; the server allows less.
+MAX_SECONDS = 315_576_000_000.0
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """A model and its parallelism; what is None is left to the server (TrainingModel in job.proto says what it then is)."""
+
+    name: str = ""  # a model that the emulator knows, e.g. "llama3-70b"
+    steps: int = 0  # this or the job's duration
+    parameters: float | None = None
+    layers: int | None = None
+    hidden_size: int | None = None
+    attention_heads: int | None = None
+    sequence_length: int | None = None
+    vocabulary_size: int | None = None
+    global_batch_size: int | None = None
+    micro_batch_size: int | None = None
+    tensor_parallel: int | None = None
+    pipeline_parallel: int | None = None
+    interleave: int | None = None
+    recompute: bool = False
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """A job to submit: a gang, unless ``training`` or ``replicas`` (then a service) is given. Durations are emulated seconds."""
+
+    gpus: int
+    name: str = ""
+    queue: str = ""
+    tenant: str = ""
+    priority: int = 0
+    milli_gpus: int = 1000
+    duration_seconds: float = 0.0
+    estimate_seconds: float = 0.0
+    require_level: str = ""
+    prefer_level: str = ""
+    preemptible: bool = True
+    checkpoint_seconds: float = 0.0
+    utilization_ratio: float = 1.0
+    training: TrainingSpec | None = None
+    replicas: int | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """``count`` consecutive jobs from ``index`` (in the order sent) that were refused for one reason."""
+
+    index: int
+    count: int
+    code: str
+    text: str
+    field: str
+    allowed: str
+    retry_seconds: float  # 0: trying again will not help
+
+
+@dataclass(frozen=True, eq=False)
+class Submitted:
+    """What became of a bulk submission; ``job_ids`` in the order sent, -1 where refused."""
+
+    job_ids: NDArray[np.int64]
+    accepted: int
+    refused: int
+    refusals: tuple[Refusal, ...]
+
+
+def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
+    """``spec`` as a message. Raises InvalidRequest for values that a message cannot hold; what is allowed the server says."""
+    message = job_pb2.JobSpec(
+        name=spec.name,
+        queue=spec.queue,
+        tenant=spec.tenant,
+        priority=_integer("priority", spec.priority),
+        gpus=_integer("gpus", spec.gpus),
+        milli_gpus=_integer("milli_gpus", spec.milli_gpus),
+        require_level=spec.require_level,
+        prefer_level=spec.prefer_level,
+        preemptible=spec.preemptible,
+    )
+    for field, seconds in (
+        ("duration", spec.duration_seconds),
+        ("estimate", spec.estimate_seconds),
+        ("checkpoint_interval", spec.checkpoint_seconds),
+    ):
+        if seconds:
+            getattr(message, field).CopyFrom(_duration(field, seconds))
+    if spec.training is not None:
+        given = {name: value for name, value in vars(spec.training).items() if name != "steps" and value is not None}
+        checked: dict[str, Any] = {name: _integer(name, value) if type(value) is int else value for name, value in given.items()}
+        message.training.model.CopyFrom(job_pb2.TrainingModel(**checked))
+        message.training.steps = _integer("steps", spec.training.steps, 63)
+    elif spec.replicas is not None:
+        message.service.CopyFrom(
+            job_pb2.ServiceWorkload(replicas=_integer("replicas", spec.replicas), utilization_ratio=spec.utilization_ratio)
+        )
+    else:
+        message.gang.utilization_ratio = spec.utilization_ratio
+    return message
+
+
+def _integer(field: str, value: int, bits: int = 31) -> int:
+    if not -(2**bits) <= value < 2**bits:
+        raise InvalidRequest(f"{field} is {value}", field=field, allowed=f"{-(2**bits)} to {2**bits - 1}")
+    return value
+
+
+def _duration(field: str, seconds: float) -> Duration:
+    if not math.isfinite(seconds) or abs(seconds) >= MAX_SECONDS:
+        raise InvalidRequest(f"{field} is {seconds} s", field=field, allowed="a finite number of seconds")
+    return seconds_message(seconds)
+
+
+def batches_of(jobs: Iterable[JobColumns], batch_jobs: int) -> Iterator[job_pb2.JobBatch]:
+    """``jobs`` as batches of at most ``batch_jobs``."""
+    size = max(1, min(batch_jobs, MAX_BATCH_JOBS))
+    for columns in jobs:
+        for first in range(0, len(columns), size):
+            yield batch_message(columns, slice(first, first + size))
+
+
+def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
+    """Some rows of ``jobs``, at least one, as a batch; a column of equal values goes as one."""
+
+    def column(values: NDArray[Any]) -> list[Any]:
+        part = values[rows]
+        return list((part[:1] if (part == part[0]).all() else part).tolist())
+
+    kind, shape = jobs.kind[rows].astype(np.int64), jobs.shape[rows].astype(np.int64)
+    pairs, workload = np.unique(np.stack([kind, shape]), axis=1, return_inverse=True)
+    levels = ("", *LEVEL_NAMES)
+    return job_pb2.JobBatch(
+        count=len(kind),
+        names=jobs.names[rows] if jobs.names is not None else (),
+        gpus=column(jobs.gpus),
+        duration_nanoseconds=column(jobs.duration_ns),
+        estimate_nanoseconds=column(jobs.estimate_ns),
+        milli_gpus=column(jobs.milli_gpus),
+        priority=column(jobs.priority),
+        checkpoint_nanoseconds=column(jobs.checkpoint_ns),
+        preemptible=column(jobs.preemptible),
+        queue=column(jobs.queue),
+        queues=jobs.queues,
+        tenant=column(jobs.tenant),
+        tenants=jobs.tenants,
+        workload=workload.tolist(),
+        workloads=[_workload(jobs, int(kind), int(shape)) for kind, shape in pairs.T],
+        require_level=(jobs.require_level[rows].astype(np.int64) + 1).tolist(),
+        prefer_level=(jobs.prefer_level[rows].astype(np.int64) + 1).tolist(),
+        levels=levels,
+        utilization_ratio=column(jobs.utilization),
+    )
+
+
+def _workload(jobs: JobColumns, kind: int, shape: int) -> job_pb2.Workload:
+    match JobKind(kind):
+        case JobKind.TRAINING:
+            return job_pb2.Workload(training=job_pb2.TrainingWorkload(step=job_pb2.TrainingStep(**vars(jobs.shapes[shape]))))
+        case JobKind.SERVICE:
+            return job_pb2.Workload(service=job_pb2.ServiceWorkload())
+        case _:
+            return job_pb2.Workload(gang=job_pb2.GangWorkload())

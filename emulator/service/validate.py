@@ -1,0 +1,174 @@
+"""Which jobs of a draft are sound, and what is wrong with the others: rules over columns, the first that a job breaks is its error."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.engine.control import ControlError, InvalidRequest
+from emulator.service.draft import Draft, kind_of
+from emulator.v1 import job_pb2
+from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobKind
+
+#: Longest time that a request may name: with int64 nanoseconds a job slowed down 29-fold still ends within the clock's range.
+MAX_YEARS = 10
+MAX_NS = MAX_YEARS * 365 * 86_400 * SECOND
+MAX_NAME = 253
+MAX_REQUEST_ID = 128
+MAX_STEPS = 10**12
+#: A Kubernetes label value: such names are safe as labels of a metric, in a terminal and in a file's name.
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_LABEL_RULE = "1 to 63 letters, digits, '-', '_' or '.', a letter or digit first and last"
+#: Largest values of TrainingModel's counts: far beyond any model, and small enough to plan for in no time.
+MODEL_LIMITS = {
+    "layers": 10_000,
+    "hidden_size": 10**6,
+    "attention_heads": 10**5,
+    "sequence_length": 10**8,
+    "vocabulary_size": 10**8,
+    "global_batch_size": 10**9,
+    "micro_batch_size": 10**6,
+    "tensor_parallel": 10**6,
+    "pipeline_parallel": 10_000,
+    "interleave": 10_000,
+}
+_TIME_RULE = f"more than 0, at most {MAX_YEARS} years"
+
+
+def check_request_id(request_id: str) -> None:
+    """Raises InvalidRequest unless ``request_id`` is "" or at most 128 printable ASCII characters."""
+    if len(request_id) > MAX_REQUEST_ID or not (request_id.isascii() and request_id.isprintable()):
+        raise InvalidRequest(
+            "request_id is too long or not printable", field="request_id", allowed=f"at most {MAX_REQUEST_ID} printable ASCII characters"
+        )
+
+
+def is_label(name: str) -> bool:
+    """Whether ``name`` can be a queue's or a tenant's."""
+    return _LABEL.fullmatch(name) is not None
+
+
+class _Verdicts:
+    """The first error of every job that has one."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self.errors: dict[int, ControlError] = {}
+
+    def refuse(self, bad: NDArray[np.bool_], column: str, say: Callable[[int], str], allowed: str) -> None:
+        """Refuse the jobs in ``bad``; ``say`` gets the index of one and says what its column holds."""
+        if not bad.any():
+            return
+        field = self._draft.field(column)
+        known: dict[str, InvalidRequest] = {}
+        for index in np.flatnonzero(bad).tolist():
+            if index not in self.errors:
+                text = f"{field} {say(index)}"
+                self.errors[index] = known.setdefault(text, InvalidRequest(text, field=field, allowed=allowed))
+
+    def refuse_entries(self, of: NDArray[np.int64], errors: dict[int, InvalidRequest]) -> None:
+        """Refuse the jobs whose index ``of`` points to an entry with an error."""
+        for index in np.flatnonzero(np.isin(of, list(errors))).tolist() if errors else ():
+            self.errors.setdefault(index, errors[int(of[index])])
+
+
+def faults_of(draft: Draft) -> dict[int, ControlError]:
+    """What is wrong, by the job's index in ``draft``; jobs that are not named are sound."""
+    verdicts = _Verdicts(draft)
+    kinds = np.array([kind_of(workload) for workload in draft.workloads])[draft.workload]
+    refuse = verdicts.refuse
+    refuse(draft.gpus < 1, "gpus", lambda i: f"is {draft.gpus[i]}", "1 or more")
+    milli = draft.milli_gpus
+    refuse((milli < 1) | (milli > 1000), "milli_gpus", lambda i: f"is {milli[i]}", "1 to 1000")
+    refuse(
+        (milli < 1000) & (draft.gpus != 1), "milli_gpus", lambda i: f"is {milli[i]} with {draft.gpus[i]} GPUs", "below 1000 only with 1 GPU"
+    )
+
+    duration = draft.duration_ns
+    refuse((duration < 0) | (duration > MAX_NS), "duration_ns", lambda i: f"is {_seconds(duration[i])}", _TIME_RULE)
+    refuse((kinds == JobKind.GANG) & (duration == 0), "duration_ns", lambda i: "is missing", _TIME_RULE)
+    for column, values in (("estimate_ns", draft.estimate_ns), ("checkpoint_ns", draft.checkpoint_ns)):
+        refuse((values < 0) | (values > MAX_NS), column, lambda i, v=values: f"is {_seconds(v[i])}", f"0 (none) to {MAX_YEARS} years")  # type: ignore[misc]
+    ratio = draft.utilization
+    refuse(~((ratio >= 0) & (ratio <= 1)), "utilization", lambda i: f"is {ratio[i]:g}", "0 to 1")
+
+    for column, index, names in (("queue", draft.queue, draft.queues), ("tenant", draft.tenant, draft.tenants)):
+        verdicts.refuse_entries(index, _bad_labels(draft.field(column), names))
+    for column, index in (("require_level", draft.require_level), ("prefer_level", draft.prefer_level)):
+        verdicts.refuse_entries(index, _bad_levels(draft.field(column), draft.levels))
+    if draft.names:
+        bad = np.fromiter((len(name) > MAX_NAME or not name.isprintable() for name in draft.names), dtype=np.bool_, count=draft.count)
+        refuse(bad, "name", lambda i: f"is {draft.names[i]!r:.80}", f"at most {MAX_NAME} printable characters")
+
+    verdicts.refuse_entries(draft.workload, _bad_workloads(draft))
+    steps = np.array([workload.training.steps for workload in draft.workloads])[draft.workload]
+    training, rule = kinds == JobKind.TRAINING, f"a duration, or 1 to {MAX_STEPS:,} steps"
+    refuse(training & (duration == 0) & (steps == 0), "training", lambda i: "has neither a duration nor steps", rule)
+    refuse(training & (duration > 0) & (steps > 0), "training", lambda i: "has both a duration and steps", rule)
+    return verdicts.errors
+
+
+def _seconds(nanoseconds: np.int64) -> str:
+    return f"{int(nanoseconds) / SECOND:g} s"
+
+
+def _bad_labels(field: str, names: Sequence[str]) -> dict[int, InvalidRequest]:
+    return {
+        index: InvalidRequest(f"{field} is {name!r:.80}", field=field, allowed=_LABEL_RULE)
+        for index, name in enumerate(names)
+        if not is_label(name)
+    }
+
+
+def _bad_levels(field: str, levels: Sequence[str]) -> dict[int, InvalidRequest]:
+    return {
+        index: InvalidRequest(f"{field} is {level!r:.80}", field=field, allowed=", ".join(LEVEL_NAMES))
+        for index, level in enumerate(levels)
+        if level and level not in LEVEL_NAMES
+    }
+
+
+def _bad_workloads(draft: Draft) -> dict[int, InvalidRequest]:
+    errors = {}
+    for index, workload in enumerate(draft.workloads):
+        try:
+            match workload.WhichOneof("kind"):
+                case "training":
+                    _check_training(workload.training, draft.field("training"))
+                case "service" if "service" in draft.fields and workload.service.HasField("replicas") and workload.service.replicas != 1:
+                    field = f"{draft.field('service')}.replicas"
+                    raise InvalidRequest(
+                        f"{field} is {workload.service.replicas}", field=field, allowed="1: a job of a batch is one replica"
+                    )
+        except InvalidRequest as error:
+            errors[index] = error
+    return errors
+
+
+def _check_training(training: job_pb2.TrainingWorkload, field: str) -> None:
+    def check(good: bool, name: str, value: float, allowed: str) -> None:
+        if not good:
+            raise InvalidRequest(f"{field}.{name} is {value:g}", field=f"{field}.{name}", allowed=allowed)
+
+    check(0 <= training.steps <= MAX_STEPS, "steps", training.steps, f"1 to {MAX_STEPS:,}, or none with a duration")
+    match training.WhichOneof("plan"):
+        case "model":
+            model = training.model
+            if model.HasField("parameters"):
+                check(1 <= model.parameters <= 1e18, "model.parameters", model.parameters, "1 to 1e18")  # NaN compares false
+            for name, most in MODEL_LIMITS.items():
+                value = getattr(model, name)
+                check(not model.HasField(name) or 1 <= value <= most, f"model.{name}", value, f"1 to {most:,}")  # type: ignore[arg-type]
+        case "step":
+            step = training.step
+            limit = MAX_NS / SECOND
+            check(0 < step.compute_seconds <= limit, "step.compute_seconds", step.compute_seconds, _TIME_RULE)
+            for name in ("overlap_seconds", "latency_seconds"):
+                check(0 <= getattr(step, name) <= limit, f"step.{name}", getattr(step, name), f"0 to {MAX_YEARS} years")
+            for name in ("ring_bytes", "model_flops"):
+                value = getattr(step, name)
+                check(math.isfinite(value) and value >= 0, f"step.{name}", value, "0 or more, finite")
+        case _:
+            raise InvalidRequest(f"{field} has neither a model nor a step", field=field, allowed="model or step")

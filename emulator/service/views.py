@@ -1,0 +1,108 @@
+"""What Control shows as messages, and back again for the client.
+
+Fields have one name in both worlds (the tests hold them equal), so the copying is by name; only enums and absences are translated.
+"""
+
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+
+from emulator.engine.control import ClockView, ClusterView, Explanation, JobEvent, JobState, JobView, LinkView, QueueView, RackView
+from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_pb2, job_service_pb2, queue_service_pb2
+from emulator.workload.jobs import JobKind
+
+View = TypeVar("View", ClockView, ClusterView, Explanation, JobView, LinkView, QueueView, RackView)
+
+_NAMES = {
+    view: tuple(field.name for field in fields(view))
+    for view in (ClockView, ClusterView, Explanation, JobView, LinkView, QueueView, RackView)
+}
+
+STATE_NUMBER = {state: job_pb2.JobState.Value(f"JOB_STATE_{state.name}") for state in JobState}
+STATE_OF = {int(number): state for state, number in STATE_NUMBER.items()}
+_KIND_NUMBER = {kind.name.lower(): job_pb2.JobKind.Value(f"JOB_KIND_{kind.name}") for kind in JobKind}
+_KIND_OF = {number: kind for kind, number in _KIND_NUMBER.items()}
+_REASON_NUMBER = {name.removeprefix("REASON_KIND_").lower(): number for name, number in job_service_pb2.ReasonKind.items() if number}
+_REASON_OF = {number: kind for kind, number in _REASON_NUMBER.items()}
+
+
+def _fields(view: Any) -> dict[str, Any]:
+    return {name: getattr(view, name) for name in _NAMES[type(view)]}
+
+
+def view_of(message: Message, view: type[View], **translated: object) -> View:
+    """``message`` as ``view``, with ``translated`` for the fields that have another form there."""
+    values: dict[str, Any] = {name: translated[name] if name in translated else getattr(message, name) for name in _NAMES[view]}
+    return view(**values)
+
+
+def _present(message: Message, name: str, absent: object) -> Any:
+    return getattr(message, name) if message.HasField(name) else absent
+
+
+def job_message(job: JobView) -> job_pb2.Job:
+    return job_pb2.Job(**_fields(job) | {"kind": _KIND_NUMBER.get(job.kind, 0), "state": STATE_NUMBER[job.state]})
+
+
+def job_view(job: job_pb2.Job) -> JobView:
+    return view_of(
+        job,
+        JobView,
+        kind=_KIND_OF.get(job.kind, ""),
+        state=STATE_OF[job.state],
+        start_seconds=_present(job, "start_seconds", None),
+        end_seconds=_present(job, "end_seconds", None),
+    )
+
+
+def event_message(event: JobEvent) -> job_service_pb2.JobEvent:
+    return job_service_pb2.JobEvent(sequence=event.sequence, at_seconds=event.at_seconds, job=job_message(event.job))
+
+
+def event_view(event: job_service_pb2.JobEvent) -> JobEvent:
+    return JobEvent(event.sequence, event.at_seconds, job_view(event.job))
+
+
+def explanation_message(why: Explanation) -> job_service_pb2.ExplainJobResponse:
+    translated = {
+        "state": STATE_NUMBER[why.state],
+        "kind": _REASON_NUMBER.get(why.kind, 0),
+        "position": why.position if why.position >= 0 else None,
+    }
+    return job_service_pb2.ExplainJobResponse(**_fields(why) | translated)
+
+
+def explanation_view(why: job_service_pb2.ExplainJobResponse) -> Explanation:
+    return view_of(
+        why,
+        Explanation,
+        state=STATE_OF[why.state],
+        kind=_REASON_OF.get(why.kind, ""),
+        numbers=dict(why.numbers),
+        position=_present(why, "position", -1),
+    )
+
+
+def queue_message(queue: QueueView) -> queue_service_pb2.Queue:
+    return queue_service_pb2.Queue(**_fields(queue))
+
+
+def cluster_message(cluster: ClusterView) -> cluster_service_pb2.Cluster:
+    return cluster_service_pb2.Cluster(**_fields(cluster))
+
+
+def cluster_view(cluster: cluster_service_pb2.Cluster) -> ClusterView:
+    return view_of(cluster, ClusterView, sites=tuple(cluster.sites))
+
+
+def rack_message(rack: RackView) -> cluster_service_pb2.Rack:
+    return cluster_service_pb2.Rack(**_fields(rack))
+
+
+def link_message(link: LinkView) -> cluster_service_pb2.Link:
+    return cluster_service_pb2.Link(**_fields(link))
+
+
+def clock_message(clock: ClockView) -> clock_service_pb2.Clock:
+    return clock_service_pb2.Clock(**_fields(clock))

@@ -1,0 +1,95 @@
+"""Standard Workload Format of the Parallel Workloads Archive: 18 numbers a line, -1 for unknown, comments after ``;``.
+
+Chapin et al., "Benchmarks and Standards for the Evaluation of Parallel Job Schedulers", JSSPP'99;
+cs.huji.ac.il/labs/parallel/workload/swf.html. Processors stand for GPUs, ``processors_per_gpu`` to one, rounded up. Options:
+``from``, ``until`` (seconds of the log's clock), ``processors`` (``allocated`` or ``requested``; each falls back to the other where
+unknown), ``status`` (the codes to keep, e.g. ``1`` or ``0,1,5``; default all). The wait that the log observed is never read. Decisions:
+
+- a job without a known running time, or that never ran (0 s), is dropped; so is one without processors;
+- an unknown requested time means that the running time is the estimate; a known one is kept even where the job overran it;
+- status 2 to 4 under a number already seen are the pieces of a job listed whole before, and are dropped.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from emulator.workload.jobs import JobSource
+from emulator.workload.readers.rows import MAX_GPUS, MAX_ID, MAX_SECONDS, Interned, Kept, Row, Trace, TraceError, job_batches, lines
+from emulator.workload.readers.window import choice, seconds_window
+
+#: The first twelve of the 18 fields; the rest (group, executable, queue, partition, preceding job, think time) is not read.
+FIELDS = (
+    "id", "submission", "wait", "run_time", "allocated", "cpu_time", "memory",
+    "requested", "requested_time", "requested_memory", "status", "user",
+)  # fmt: skip
+FIELD_COUNT = 18
+OPTIONS = ("from", "until", "processors", "processors_per_gpu", "status")
+
+
+def _rows(trace: Trace) -> Iterator[Row | TraceError]:
+    found = False
+    for line, text in lines(trace):
+        if not text.strip() or text.lstrip().startswith(";"):
+            continue
+        found = True
+        values = text.split()
+        if len(values) == FIELD_COUNT:
+            yield Row(trace, line, dict(zip(FIELDS, values, strict=False)))
+        else:
+            yield trace.error(f"{len(values)} fields", line, allowed=f"{FIELD_COUNT} fields separated by blanks, -1 for unknown")
+    if not found:
+        raise trace.error("the file has no job", allowed="lines of 18 fields after the comments")
+
+
+def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
+    """Jobs of the log. Raises TraceError."""
+    window = seconds_window(options)
+    first, second = ("allocated", "requested") if choice(options, "processors", ("allocated", "requested")) == "allocated" else (
+        "requested", "allocated",
+    )  # fmt: skip
+    try:
+        per_gpu = int(options.get("processors_per_gpu", "1"))
+    except ValueError:
+        per_gpu = 0
+    if not 1 <= per_gpu <= 1_000_000:
+        raise TraceError(f"trace option processors_per_gpu={options['processors_per_gpu']}", allowed="a whole number from 1 to 1000000")
+    keep_status = frozenset(options["status"].split(",")) if "status" in options else None
+    if keep_status is not None and not keep_status <= {"-1", "0", "1", "2", "3", "4", "5"}:
+        raise TraceError(f"trace option status={options['status']}", allowed="codes from -1 to 5, separated by commas")
+    tenants = Interned()
+    last_id = -1
+
+    def parse(row: Row) -> Kept | str:
+        nonlocal last_id
+        number = row.integer("id", 0, MAX_ID)
+        submit_ns = row.nanoseconds("submission")
+        run_time = row.number("run_time", -1, MAX_SECONDS)
+        processors = row.integer(first, -1, MAX_GPUS)
+        if processors <= 0:
+            processors = row.integer(second, -1, MAX_GPUS)
+        requested = row.number("requested_time", -1, MAX_SECONDS)
+        status = row.integer("status", -1, 5)
+        user = row.integer("user", -1, MAX_ID)
+        if 2 <= status <= 4 and number <= last_id:
+            return "part of a job listed before"
+        if keep_status is not None and str(status) not in keep_status:
+            return f"status {status}"
+        if reason := window.outside(submit_ns):
+            return reason
+        if run_time < 0:
+            return "unknown running time"
+        if run_time == 0:
+            return "zero duration"
+        if processors <= 0:
+            return "no processors"
+        duration_ns = row.nanoseconds("run_time")
+        last_id = max(last_id, number)
+        return Kept(
+            window.shift(submit_ns),
+            -(-processors // per_gpu),
+            duration_ns,
+            row.nanoseconds("requested_time") if requested > 0 else duration_ns,
+            job_id=number,
+            tenant=tenants[f"user-{user}" if user >= 0 else "default"],
+        )
+
+    return job_batches(trace, _rows(trace), parse, Interned("default"), tenants)

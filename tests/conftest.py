@@ -1,0 +1,17 @@
+"""What all tests may ask for."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def traces() -> Path:
+    """The folder of real traces; the test skips where it is absent, for they are never part of the repository."""
+    folder = Path(os.environ.get("GIGAWATT_TRACES") or ROOT.parent / "shared" / "traces")
+    if not folder.is_dir():
+        pytest.skip(f"real traces: {folder} is not a folder; set GIGAWATT_TRACES to the one that holds them")
+    return folder

@@ -1,0 +1,106 @@
+"""The summary has the contract's keys and the documented arithmetic, and is always JSON."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from emulator.report.outcome import JobTable, Outcome, timeline
+from emulator.report.summary import summary, to_json
+from emulator.report.terminal import summary_table
+
+DISTRIBUTION = {"mean": None, "p50": None, "p90": None, "p99": None}
+PERCENTILES = {"p50": None, "p90": None, "p99": None}
+
+
+def names(words: str) -> dict[str, None]:
+    return dict.fromkeys(words.split())
+
+
+#: The contract, written out apart from the code.
+CONTRACT = {
+    **names("scenario seed policy digest actors gpus hosts racks links emulated_seconds wall_seconds cpu_seconds"),
+    **names("peak_rss_bytes events"),
+    "jobs": names("submitted rejected infeasible pending running finished failed cancelled started preemptions restarts"),
+    "wait_seconds": DISTRIBUTION,
+    "completion_seconds": DISTRIBUTION,
+    **names("gpu_allocation_ratio gpu_utilization_ratio goodput_ratio mfu_ratio fragmentation_ratio"),
+    "power_watts": {"mean": None, "peak": None},
+    **names("it_energy_joules facility_energy_joules water_litres"),
+    "fabric": {"peak_link_utilization_ratio": None, "mean_slowdown_ratio": None},
+    "inference": {
+        **names("requests completed rejected input_tokens output_tokens slo_attainment_ratio joules_per_request"),
+        "ttft_seconds": PERCENTILES,
+        "tpot_seconds": PERCENTILES,
+    },
+}  # fmt: skip
+
+
+def keys(value: object) -> object:
+    return {key: keys(item) for key, item in value.items()} if isinstance(value, dict) else None
+
+
+def empty_jobs(full: JobTable) -> JobTable:
+    return replace(full, **{name: column[:0] for name, column in vars(full).items() if isinstance(column, np.ndarray)})
+
+
+def test_every_key_of_the_contract_and_no_other(outcome: Outcome) -> None:
+    assert keys(summary(outcome)) == CONTRACT
+
+
+def test_arithmetic(outcome: Outcome) -> None:
+    """256 GPUs x 4 h = 1,024 GPU hours; jobs held 8 + 32 + 128 = 168 of them, lost 16.8, and 160 were training."""
+    values = summary(outcome)
+    assert values["jobs"] == {
+        "submitted": 6, "rejected": 1, "infeasible": 1, "pending": 1, "running": 1, "finished": 2, "failed": 0, "cancelled": 0,
+        "started": 3, "preemptions": 1, "restarts": 3,
+    }  # fmt: skip
+    assert values["gpu_allocation_ratio"] == pytest.approx(168 / 1024)
+    assert values["gpu_utilization_ratio"] == pytest.approx(0.1)
+    assert values["goodput_ratio"] == pytest.approx(0.9)
+    assert values["mfu_ratio"] == pytest.approx(0.4)
+    assert values["fragmentation_ratio"] == 0.25
+    assert values["power_watts"] == {"mean": 1e5, "peak": 2e5}
+    assert values["fabric"]["mean_slowdown_ratio"] == 1.5
+    # waits 0, 1 h, 1 h; completions 1 h, 3 h (rejected and infeasible jobs never count)
+    assert values["wait_seconds"] == {"mean": 2400.0, "p50": 3600.0, "p90": 3600.0, "p99": 3600.0}
+    assert values["completion_seconds"]["mean"] == 7200.0
+    assert values["completion_seconds"]["p90"] == pytest.approx(3600 + 0.9 * 7200)
+
+
+def test_no_jobs_and_no_time_give_nulls_not_nan(outcome: Outcome) -> None:
+    nothing = replace(outcome, jobs=empty_jobs(outcome.jobs), emulated_ns=0, idle_gpu_seconds=0.0, timeline=timeline([]))
+    values = json.loads(to_json(summary(nothing)))
+    assert values["wait_seconds"] == DISTRIBUTION
+    assert [values[key] for key in ("gpu_allocation_ratio", "goodput_ratio", "mfu_ratio", "fragmentation_ratio")] == [None] * 4
+    assert values["power_watts"]["mean"] is None
+    assert values["fabric"]["mean_slowdown_ratio"] is None
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), np.float64("-inf")])
+def test_what_json_cannot_hold_is_null(outcome: Outcome, bad: float) -> None:
+    assert json.loads(to_json(summary(replace(outcome, water_litres=bad))))["water_litres"] is None
+
+
+def test_numpy_scalars_become_plain(outcome: Outcome) -> None:
+    values = summary(replace(outcome, seed=np.int64(5), gpus=np.int32(256), wall_seconds=np.float32(0.5)))  # type: ignore[arg-type]
+    assert json.loads(to_json(values))["seed"] == 5
+
+
+def test_the_terminal_table_shows_the_figures(outcome: Outcome) -> None:
+    from rich.console import Console
+
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(summary_table(summary(outcome), outcome.sources))
+    text = console.export_text()
+    for shown in (
+        "laptop, seed 1, policy easy",
+        "16.4 %",
+        "Ray, 2 actors",
+        "ab" * 32,
+        "6 jobs; left out: 2 bad row",
+        "400 kWh",
+        "infeasible",
+    ):
+        assert shown in text

@@ -1,0 +1,286 @@
+"""An emulation of nothing but the Control surface: jobs in memory, states changed by the test, every rule of the Protocol kept."""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import grpc
+import numpy as np
+import pytest
+
+from emulator.engine.control import (
+    ClockView,
+    ClusterView,
+    ControlError,
+    Explanation,
+    JobEvent,
+    JobState,
+    JobView,
+    LinkView,
+    NeverFits,
+    NotFound,
+    QueueFull,
+    QueueView,
+    RackView,
+    Snapshot,
+    SubmitResult,
+    WrongState,
+)
+from emulator.service.client import Client
+from emulator.service.server import Limits, Server, serve
+from emulator.workload.jobs import JobColumns, JobKind
+from topology.catalog import HostType, host
+
+ENDED = frozenset(JobState) - {JobState.PENDING, JobState.RUNNING}
+
+
+class FakeControl:
+    GPUS, RACKS, LINKS = 100_000, 25, 2_500
+
+    def __init__(self, pending_limit: int = 200_000) -> None:
+        self.pending_limit = pending_limit
+        self.views: dict[int, JobView] = {}
+        self.events: list[JobEvent] = []
+        self.first_sequence = 0  # events before it are no longer held
+        self.answers: dict[str, SubmitResult | JobView | RackView | str] = {}
+        self.batches: list[JobColumns] = []
+        self.steps = 0
+        self.clock_view = ClockView(0.0, 10.0, 1.0, 1.0, 0.0, False, False)
+        self.cordoned: set[int] = set()
+        self.changed = threading.Condition(threading.RLock())
+        self.next_id = 0
+        self.idle_seconds = 0.02
+        self.gate: threading.Event | None = None  # when set, explain waits for it
+        self.open_watches = 0
+        self.next_error: Exception | None = None
+
+    def submit(self, jobs: JobColumns, request_id: str = "") -> SubmitResult:
+        with self.changed:
+            if self.next_error is not None:
+                error, self.next_error = self.next_error, None
+                raise error
+            if request_id in self.answers:
+                return self.answers[request_id]  # type: ignore[return-value]
+            room = self.pending_limit - self.next_id
+            if room <= 0:
+                raise QueueFull(f"the queue holds {self.pending_limit} jobs", retry_seconds=2.5)
+            errors: dict[int, ControlError] = {}
+            ids = np.full(len(jobs), -1, dtype=np.int64)
+            fits = jobs.gpus <= self.GPUS
+            for index in np.flatnonzero(~fits).tolist():
+                errors[index] = NeverFits(f"the cluster has {self.GPUS} GPUs", field="gpus", allowed=f"at most {self.GPUS}")
+            good = np.flatnonzero(fits)
+            for index in good[room:].tolist():
+                errors[index] = QueueFull("the queue is full", retry_seconds=2.5)
+            good = good[:room]
+            ids[good] = np.arange(self.next_id, self.next_id + len(good))
+            self.next_id += len(good)
+            self.batches.append(jobs)
+            if len(good) <= 1000:  # a bulk test looks at the columns, not at views
+                for index in good.tolist():
+                    self._add(int(ids[index]), jobs, index)
+            result = SubmitResult(ids, errors)
+            if request_id:
+                self.answers[request_id] = result
+            return result
+
+    def _add(self, job_id: int, jobs: JobColumns, index: int) -> None:
+        self._publish(
+            JobView(
+                job_id=job_id,
+                name=jobs.names[index] if jobs.names else "",
+                queue=jobs.queues[jobs.queue[index]],
+                tenant=jobs.tenants[jobs.tenant[index]],
+                kind=JobKind(int(jobs.kind[index])).name.lower(),
+                state=JobState.PENDING,
+                reason="waits for the next cycle",
+                gpus=int(jobs.gpus[index]),
+                milli_gpus=int(jobs.milli_gpus[index]),
+                priority=int(jobs.priority[index]),
+                submit_seconds=self.clock_view.emulated_seconds,
+                start_seconds=None,
+                end_seconds=None,
+                progress_ratio=0.0,
+                preemptions=0,
+                restarts=0,
+                network_slowdown_ratio=1.0,
+                placement_level="",
+                hosts="",
+            )
+        )
+
+    def _publish(self, view: JobView) -> None:
+        with self.changed:
+            self.views[view.job_id] = view
+            self.events.append(JobEvent(len(self.events), self.clock_view.emulated_seconds, view))
+            self.changed.notify_all()
+
+    def change(self, job_id: int, **changes: object) -> None:
+        """What a test does to a job."""
+        self._publish(replace(self.views[job_id], **changes))  # type: ignore[arg-type]
+
+    def cancel(self, job_id: int, request_id: str = "") -> JobView:
+        with self.changed:
+            if request_id and request_id in self.answers:
+                return self.answers[request_id]  # type: ignore[return-value]
+            if self.job(job_id).state in ENDED:
+                raise WrongState(f"job {job_id} has ended", field="job_id", allowed="a pending or running job")
+            self.change(job_id, state=JobState.CANCELLED, reason="cancelled", end_seconds=1.0)
+            if request_id:
+                self.answers[request_id] = self.views[job_id]
+            return self.views[job_id]
+
+    def job(self, job_id: int) -> JobView:
+        try:
+            return self.views[job_id]
+        except KeyError:
+            raise NotFound(f"there is no job {job_id}", field="job_id") from None
+
+    def jobs(self, *, states: frozenset[JobState] = frozenset(), queue: str = "", after_id: int = -1, limit: int = 100) -> list[JobView]:
+        with self.changed:
+            return [
+                view
+                for job_id, view in sorted(self.views.items())
+                if job_id > after_id and (not states or view.state in states) and queue in {"", view.queue}
+            ][:limit]
+
+    def explain(self, job_id: int) -> Explanation:
+        view = self.job(job_id)
+        if self.gate is not None:
+            self.gate.wait(30)
+        if view.state is not JobState.PENDING:
+            return Explanation(job_id, view.state, "none", "it is not pending", {}, -1)
+        return Explanation(job_id, view.state, "capacity", "8 of 16 GPUs are free", {"gpus_free": 8.0, "gpus": 16.0}, 0)
+
+    def watch(self, *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Iterator[JobEvent | None]:
+        with self.changed:
+            self.open_watches += 1
+        try:
+            for job_id in sorted(job_ids):
+                self.job(job_id)
+            with self.changed:
+                at = len(self.events)
+                if after_sequence >= 0:
+                    if not self.first_sequence - 1 <= after_sequence < len(self.events):
+                        raise WrongState("events after this sequence are no longer held", field="after_sequence")
+                    at = after_sequence + 1
+                    snapshot = []
+                else:
+                    snapshot = [JobEvent(at - 1, 0.0, view) for view in self.jobs(limit=10**9)]
+            yield from (event for event in snapshot if not job_ids or event.job.job_id in job_ids)
+            while True:
+                with self.changed:
+                    fresh = self.events[at:]
+                    at += len(fresh)
+                    if not fresh:
+                        if job_ids and all(self.views[job_id].state in ENDED for job_id in job_ids):
+                            return
+                        self.changed.wait(self.idle_seconds)
+                yield from (event for event in fresh if not job_ids or event.job.job_id in job_ids)
+                if not fresh:
+                    yield None
+        finally:
+            with self.changed:
+                self.open_watches -= 1
+                self.changed.notify_all()
+
+    def queues(self) -> list[QueueView]:
+        return [QueueView(name, 1, 8, 2, 16) for name in ("research", "default", "inference")]
+
+    def cluster(self) -> ClusterView:
+        return ClusterView(
+            "laptop", "H100", self.GPUS, 8, 16, 24, 12_500, self.RACKS, 12_500, self.LINKS, 1_568, 1_568, 784, 1.5e8, 2e8, ("memphis", "atlanta")
+        )
+
+    def _rack(self, rack: int) -> RackView:
+        return RackView(rack, f"r{rack:05d}", "memphis", 64, 8, 0, rack in self.cordoned, 40_000.0)
+
+    def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]:
+        return [self._rack(rack) for rack in range(after + 1, min(self.RACKS, after + 1 + limit))]
+
+    def links(self, *, after: int = -1, limit: int = 100, tier: str = "") -> list[LinkView]:
+        rows = (
+            LinkView(link, f"l{link}", "host_leaf" if link % 2 == 0 else "leaf_spine", "a", "b", 8, 4e11, 0.5, 1.0)
+            for link in range(after + 1, self.LINKS)
+        )
+        return [row for row in rows if tier in {"", row.tier}][:limit]
+
+    def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
+        if rack >= self.RACKS:
+            raise NotFound(f"there is no rack {rack}", field="rack", allowed=f"0 to {self.RACKS - 1}")
+        if request_id and request_id in self.answers:
+            return self.answers[request_id]  # type: ignore[return-value]
+        (self.cordoned.add if cordoned else self.cordoned.discard)(rack)
+        if request_id:
+            self.answers[request_id] = self._rack(rack)
+        return self._rack(rack)
+
+    def inject_fault(
+        self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = ""
+    ) -> str:
+        if number >= self.LINKS:
+            raise NotFound(f"there is no {target} {number}", field="number", allowed=f"0 to {self.LINKS - 1}")
+        return f"{target} {number} is down for {duration_seconds:g} s and keeps {remaining_ratio:g}"
+
+    def clock(self) -> ClockView:
+        return self.clock_view
+
+    def pause(self) -> ClockView:
+        self.clock_view = replace(self.clock_view, paused=True)
+        return self.clock_view
+
+    def resume(self) -> ClockView:
+        self.clock_view = replace(self.clock_view, paused=False)
+        return self.clock_view
+
+    def set_speed(self, speed: float) -> ClockView:
+        self.clock_view = replace(self.clock_view, speed=speed)
+        return self.clock_view
+
+    def step(self, cycles: int) -> ClockView:
+        if not self.clock_view.paused:
+            raise WrongState("the clock is running", allowed="pause it first")
+        self.steps += cycles
+        self.clock_view = replace(self.clock_view, emulated_seconds=self.steps * self.clock_view.cycle_seconds)
+        return self.clock_view
+
+    def snapshot(self) -> Snapshot:
+        raise NotImplementedError
+
+    def metrics_targets(self) -> tuple[str, ...]:
+        return ()
+
+
+
+
+@pytest.fixture()
+def control() -> FakeControl:
+    return FakeControl()
+
+
+#: Small, so that a test can reach them.
+LIMITS = Limits(calls=8, watches=3, threads=4)
+
+
+@pytest.fixture()
+def server(control: FakeControl) -> Iterator[Server]:
+    server = serve(control, "127.0.0.1:0", host_type=host("hgx-h100"), limits=LIMITS)
+    yield server
+    server.stop(0.0)
+
+
+@pytest.fixture()
+def channel(server: Server) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(server.address) as channel:
+        yield channel
+
+
+@pytest.fixture()
+def client(server: Server) -> Iterator[Client]:
+    with Client(server.address) as client:
+        yield client
+
+
+@pytest.fixture()
+def cluster_host() -> HostType:
+    return host("hgx-h100")

@@ -1,0 +1,339 @@
+"""Clos (fat-tree) fabrics: parameters in, ``networkx.Graph`` out, with exact switch and cable counts.
+
+With radix k at the speed of the NICs and N NICs at full bisection (Leiserson 1985; Al-Fares, Loukissas, Vahdat, SIGCOMM'08; the same
+formulas give every row of NVIDIA's DGX SuperPOD B200 reference architecture):
+
+    leaf = ceil(N / (k/2))
+    N <= k^2/2 (two tiers):    spine = ceil(N / k)
+    N <= k^3/4 (three tiers):  spine = leaf, core = ceil(N / k)
+
+*Rail-optimised*: NIC r of every host of an *array* is on the array's leaf r. *Plain*: all NICs of a host are on one leaf. Where the last
+array is partial, its rails share as few leaves as hold them, which is what the formula counts, unless arrays are kept whole.
+A site over the limit of three tiers is several fabrics, *buildings*, joined by one inter-building tier.
+
+**Graph vocabulary** (what `topology.compile` reads; also what is imported and exported). Upper tiers are aggregated: a leaf is a node,
+the spines of a pod are one *bank* node (one per pod and rail where rails are isolated), so are the cores of a building.
+
+Graph attributes: ``name``; ``host`` and ``switch`` (names in `topology.catalog`); ``hosts_per_rack``; ``site``; and optionally
+``worst_pod_to_pod_ratio`` (default 1), ``assumptions`` (list of sentences).
+
+Node attributes: ``tier`` (endpoint, leaf, spine, core, inter_building); endpoints: ``hosts`` in the scale-up domain (default: the host
+type's); switches: ``switches``, how many physical ones the node stands for (default 1).
+
+Edge attributes: ``lanes``, parallel cables (default 1); ``rail``, the first rail that uses them (default 0); ``rails``, how many do
+(default: 1 for a cable of an endpoint, else all); ``lane_bytes_per_second`` (default: the NIC's); ``latency_seconds`` one way
+(default: by tier). An edge joins a lower tier to a higher one; endpoints join leaves only.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil, floor
+from typing import Literal
+
+import networkx as nx
+import numpy as np
+from numpy.typing import NDArray
+
+from topology.catalog import HostType, SwitchType
+
+
+class TopologyError(ValueError):
+    """A fabric that cannot be built or a graph that is not one; ``field`` names the parameter (of `ClosPlan`) at fault, if one is."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+@dataclass(frozen=True)
+class ClosPlan:
+    """What to build. Raises TopologyError where no such fabric exists.
+
+    ``whole_arrays`` buys every array, leaf and spine complete, with all its uplinks, even where the last array has fewer hosts.
+    ``even_striping`` takes as many spines as divide a leaf's uplinks evenly, and all of these (DGX SuperPOD H100).
+    Oversubscription is ports down to ports up of a switch (1: non-blocking), rounded to whole ports in favour of hosts.
+    ``pod_arrays`` defaults to as many arrays as a spine's ports down reach with one link a leaf.
+    ``aggregate="rails"`` also joins the leaves of an array into one bank, with one edge a host: for millions of GPUs.
+    """
+
+    name: str
+    host: HostType
+    switch: SwitchType
+    hosts: int
+    hosts_per_rack: int
+    rail_optimised: bool = True
+    rails_meet: bool = True
+    whole_arrays: bool = False
+    even_striping: bool = False
+    leaf_oversubscription: float = 1.0
+    spine_oversubscription: float = 1.0
+    array_hosts: int | None = None
+    pod_arrays: int | None = None
+    buildings: int = 1
+    building_oversubscription: float = 1.0
+    aggregate: Literal["none", "rails"] = "none"
+    site: str = "site"
+    assumptions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for field in ("hosts", "hosts_per_rack", "buildings"):
+            if getattr(self, field) < 1:
+                raise TopologyError(f"{field} is {getattr(self, field)}: at least 1 is needed", field)
+        if self.hosts_per_rack % self.host.domain_hosts:
+            raise TopologyError(
+                f"hosts_per_rack is {self.hosts_per_rack}, but {self.host.name} hosts come in domains of {self.host.domain_hosts}: "
+                "whole domains only",
+                "hosts_per_rack",
+            )
+        if self.radix < 4 or self.radix % 2:
+            raise TopologyError(
+                f"switch {self.switch.name} has radix {self.radix} at the NIC's {self.host.nic_bytes_per_second * 8e-9:g} Gb/s: "
+                "an even number of at least 4 ports is needed",
+                "switch",
+            )
+        for field, most in (
+            ("leaf_oversubscription", self.radix - 1),
+            ("spine_oversubscription", self.radix - 1),
+            ("building_oversubscription", 1e6),
+        ):
+            if not 1 <= getattr(self, field) <= most:
+                raise TopologyError(f"{field} is {getattr(self, field):g}: allowed are 1 (non-blocking) to {most:g}", field)
+        if not self.rails_meet and not self.rail_optimised:
+            raise TopologyError("isolated rails need a rail-optimised fabric", "rails_meet")
+        if not self.rails_meet and self.aggregate == "rails":
+            raise TopologyError("aggregate='rails' joins the rails of an array, so rails cannot be isolated", "aggregate")
+        if self.leaf_endpoints < 1:
+            raise TopologyError(
+                f"a leaf has {self.leaf_down} ports down, fewer than the {self.bundle} NICs that one {self.host.name} domain puts on it",
+                "switch",
+            )
+        most = self.leaf_endpoints * self.host.domain_hosts
+        if self.array_hosts is not None and not 1 <= self.array_hosts <= most:
+            raise TopologyError(f"array_hosts is {self.array_hosts}: the leaf's ports down allow 1 to {most}", "array_hosts")
+        if self.array_hosts is not None and self.array_hosts % self.host.domain_hosts:
+            raise TopologyError(
+                f"array_hosts is {self.array_hosts}: {self.host.name} comes in domains of {self.host.domain_hosts}", "array_hosts"
+            )
+        most = max(1, self.spine_down // self.plane_leaves)
+        if self.pod_arrays is not None and not 1 <= self.pod_arrays <= most:
+            raise TopologyError(f"pod_arrays is {self.pod_arrays}: the spine's {self.spine_down} ports down allow 1 to {most}", "pod_arrays")
+        if self.buildings > self.endpoints:
+            raise TopologyError(f"buildings is {self.buildings}, more than the {self.endpoints} domains", "buildings")
+
+    @property
+    def radix(self) -> int:
+        """Ports of a switch at the speed of the NICs: faster ports break out, slower ones are bundled."""
+        ratio = self.switch.port_bytes_per_second / self.host.nic_bytes_per_second
+        return self.switch.radix * int(ratio) if ratio >= 1 else self.switch.radix // ceil(1 / ratio)
+
+    @property
+    def leaf_up(self) -> int:
+        return floor(self.radix / (1 + self.leaf_oversubscription))
+
+    @property
+    def leaf_down(self) -> int:
+        return self.radix - self.leaf_up
+
+    @property
+    def spine_up(self) -> int:
+        return floor(self.radix / (1 + self.spine_oversubscription))
+
+    @property
+    def spine_down(self) -> int:
+        return self.radix - self.spine_up
+
+    @property
+    def array_leaves(self) -> int:
+        """Leaves of a whole array: one per rail, or one."""
+        return self.host.nics if self.rail_optimised else 1
+
+    @property
+    def bundle(self) -> int:
+        """NICs that one endpoint (domain) has on one leaf."""
+        return self.host.domain_hosts * self.host.nics // self.array_leaves
+
+    @property
+    def leaf_endpoints(self) -> int:
+        return self.leaf_down // self.bundle
+
+    @property
+    def array_endpoints(self) -> int:
+        return self.array_hosts // self.host.domain_hosts if self.array_hosts else self.leaf_endpoints
+
+    @property
+    def plane_leaves(self) -> int:
+        """Leaves of an array in one plane."""
+        return self.array_leaves if self.rails_meet else 1
+
+    @property
+    def endpoints(self) -> int:
+        """Scale-up domains of the site; the last may lack hosts."""
+        return ceil(self.hosts / self.host.domain_hosts)
+
+    @property
+    def max_hosts(self) -> int:
+        """Most hosts of one building: every core reaches a pod through at least one port, so a plane has at most radix pods."""
+        return self.radix * self.spine_down // self.plane_leaves * self.array_endpoints * self.host.domain_hosts
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """A leaf, or the joined leaves of an array. A cable is (endpoint, first rail, rails), with as many lanes as the endpoint has hosts x rails."""
+
+    node: str
+    array: int
+    rail: int
+    rails: int
+    switches: int
+    down: int
+    up: int
+    cables: list[tuple[int, int, int]]
+
+
+def build(plan: ClosPlan) -> nx.Graph:
+    """The graph of a plan. Raises TopologyError where a building is over what three tiers of its switch can reach."""
+    graph = nx.Graph(
+        name=plan.name,
+        host=plan.host.name,
+        switch=plan.switch.name,
+        hosts_per_rack=plan.hosts_per_rack,
+        site=plan.site,
+        assumptions=list(plan.assumptions),
+    )
+    kind = "host" if plan.host.domain_hosts == 1 else "domain"
+    names = [f"{kind}-{number}" for number in range(plan.endpoints)]
+    hosts = np.full(plan.endpoints, plan.host.domain_hosts)
+    hosts[-1] = plan.hosts - (plan.endpoints - 1) * plan.host.domain_hosts
+    graph.add_nodes_from(names, tier="endpoint")
+    if hosts[-1] < plan.host.domain_hosts:
+        graph.nodes[names[-1]]["hosts"] = int(hosts[-1])
+    bounds = [plan.endpoints * building // plan.buildings for building in range(plan.buildings + 1)]
+    ratios = []
+    for building in range(plan.buildings):
+        prefix = f"b{building}-" if plan.buildings > 1 else ""
+        leaves = list(_leaves(plan, prefix, range(bounds[building], bounds[building + 1]), hosts))
+        for leaf in leaves:
+            graph.add_node(leaf.node, tier="leaf", switches=leaf.switches)
+            graph.add_edges_from(
+                (names[endpoint], leaf.node, {"lanes": int(hosts[endpoint]) * rails, "rail": rail, "rails": rails})
+                for endpoint, rail, rails in leaf.cables
+            )
+        ratios.append(_upper_tiers(plan, graph, prefix, leaves))
+    if plan.buildings > 1:
+        lanes = sum(cable["lanes"] for _, _, cable in graph.edges("inter-building", data=True))
+        graph.nodes["inter-building"]["switches"] = ceil(lanes / plan.radix)
+    graph.graph["worst_pod_to_pod_ratio"] = min(ratios)
+    return graph
+
+
+def _leaves(plan: ClosPlan, prefix: str, endpoints: range, hosts: NDArray[np.int64]) -> Iterator[_Leaf]:
+    """The leaves of one building, array by array."""
+    full = plan.whole_arrays or plan.even_striping
+    rails_of_bundle = plan.host.nics // plan.array_leaves
+    for array, low in enumerate(range(endpoints.start, endpoints.stop, plan.array_endpoints)):
+        members = range(low, min(endpoints.stop, low + plan.array_endpoints))
+        shared = ceil(len(members) * plan.array_leaves / plan.leaf_endpoints)
+        folds = plan.rails_meet and not full and shared < plan.array_leaves
+        groups = _folded(members, plan.array_leaves, plan.leaf_endpoints) if folds else _unfolded(members, plan.array_leaves, rails_of_bundle)
+        leaves = []
+        for number, cables in enumerate(groups):
+            down = sum(int(hosts[endpoint]) * rails for endpoint, _, rails in cables)
+            up = plan.leaf_up if full else ceil(down * plan.leaf_up / plan.leaf_down)
+            rail, end = cables[0][1], cables[-1][1] + cables[-1][2]
+            leaves.append(_Leaf(f"leaf-{prefix}a{array}-{number}", array, rail, end - rail, 1, down, up, cables))
+        if plan.aggregate == "rails":
+            joined = [(endpoint, 0, plan.host.nics) for endpoint in members]
+            down, up = sum(leaf.down for leaf in leaves), sum(leaf.up for leaf in leaves)
+            leaves = [_Leaf(f"leaf-{prefix}a{array}", array, 0, plan.host.nics, len(leaves), down, up, joined)]
+        yield from leaves
+
+
+def _unfolded(members: range, leaves: int, rails: int) -> Iterator[list[tuple[int, int, int]]]:
+    """One leaf per rail (or one for all rails)."""
+    for leaf in range(leaves):
+        yield [(endpoint, leaf * rails, rails) for endpoint in members]
+
+
+def _folded(members: range, rails: int, leaf_endpoints: int) -> Iterator[list[tuple[int, int, int]]]:
+    """The rails of a partial array one after the other on as few leaves as hold them."""
+    bundles = [(endpoint, rail) for rail in range(rails) for endpoint in members]
+    for at in range(0, len(bundles), leaf_endpoints):
+        by_endpoint: dict[int, list[int]] = {}
+        for endpoint, rail in bundles[at : at + leaf_endpoints]:
+            by_endpoint.setdefault(endpoint, []).append(rail)
+        yield sorted(((endpoint, on[0], len(on)) for endpoint, on in by_endpoint.items()), key=lambda cable: (cable[1], cable[0]))
+
+
+def _upper_tiers(plan: ClosPlan, graph: nx.Graph, prefix: str, leaves: list[_Leaf]) -> float:
+    """Add the spines and cores of one building; returns the worst bandwidth ratio between two of its pods (or leaves)."""
+    arrays = leaves[-1].array + 1
+    plane_leaves = arrays if not plan.rails_meet else sum(leaf.switches for leaf in leaves)
+    if plane_leaves > plan.radix * plan.spine_down:
+        raise TopologyError(
+            f"{plan.hosts} {plan.host.name} hosts in {plan.buildings} building(s) need {plane_leaves} leaves in a plane, but three tiers of "
+            f"{plan.switch.name} (radix {plan.radix} at the NIC's speed) reach {plan.radix * plan.spine_down}: "
+            f"at most {plan.max_hosts} hosts a building, so at least {ceil(plan.hosts / plan.max_hosts)} buildings",
+            "buildings" if plan.max_hosts else "switch",
+        )
+    two_tiers = plane_leaves <= plan.radix
+    pod_arrays = arrays if two_tiers else plan.pod_arrays or max(1, plan.spine_down // plan.plane_leaves)
+    by_group: dict[tuple[int, int], list[_Leaf]] = {}
+    for leaf in leaves:
+        by_group.setdefault((-1 if plan.rails_meet else leaf.rail, leaf.array // pod_arrays), []).append(leaf)
+    full = plan.whole_arrays or plan.even_striping
+    ratio = 1.0
+    planes = sorted({plane for plane, _ in by_group})
+    for plane in planes:
+        suffix = "" if plane < 0 else f"-r{plane}"
+        rails = {"rail": 0, "rails": plan.host.nics} if plane < 0 else {"rail": plane, "rails": 1}
+        tops: list[tuple[str, int]] = []  # banks at the top so far and their lanes upwards
+        for pod in sorted(pod for of, pod in by_group if of == plane):
+            group = by_group[plane, pod]
+            down = sum(leaf.up for leaf in group)
+            outer = ceil(down / plan.building_oversubscription) if two_tiers and plan.buildings > 1 else 0
+            spines = ceil((down + outer) / plan.radix) if two_tiers else ceil(down / plan.spine_down)
+            if plan.even_striping:
+                spines = next((n for n in range(spines, plan.leaf_up) if plan.leaf_up % n == 0), max(spines, plan.leaf_up))
+            bank = f"spine-{prefix}p{pod}{suffix}"
+            graph.add_node(bank, tier="spine", switches=spines)
+            graph.add_edges_from((leaf.node, bank, {"lanes": leaf.up, "rail": leaf.rail, "rails": leaf.rails}) for leaf in group)
+            if two_tiers:
+                ratio = min(ratio, _worst_pair(tuple(leaf.up // leaf.switches for leaf in group for _ in range(leaf.switches)), spines))
+                tops.append((bank, outer))
+            else:
+                tops.append((bank, spines * plan.spine_up if full else ceil(down * plan.spine_up / plan.spine_down)))
+        if not two_tiers:
+            up = sum(lanes for _, lanes in tops)
+            outer = ceil(up / plan.building_oversubscription) if plan.buildings > 1 else 0
+            cores = ceil((up + outer) / plan.radix)
+            bank = f"core-{prefix.rstrip('-')}{suffix}" if prefix else f"core{suffix}"
+            graph.add_node(bank, tier="core", switches=cores)
+            graph.add_edges_from((spine, bank, {"lanes": lanes} | rails) for spine, lanes in tops)
+            ratio = min(ratio, _worst_pair(tuple(lanes for _, lanes in tops), cores))
+            tops = [(bank, outer)]
+        if plan.buildings > 1:
+            graph.add_node("inter-building", tier="inter_building")
+            graph.add_edges_from((top, "inter-building", {"lanes": lanes} | rails) for top, lanes in tops)
+    return ratio
+
+
+@lru_cache(maxsize=64)
+def _worst_pair(uplinks: tuple[int, ...], switches: int) -> float:
+    """Worst bandwidth between two units over the smaller one's uplinks, 0 to 1.
+
+    The units' uplinks are cabled in turn, each to the next of ``switches`` switches above. Between units i and j a switch carries
+    min(lanes of i, lanes of j), so the pair has the sum of that over the switches, which port counts do not show.
+    """
+    if len(uplinks) < 2:
+        return 1.0
+    up = np.asarray(uplinks, dtype=np.int64)
+    first = np.concatenate(([0], np.cumsum(up)[:-1]))
+    turn = (np.arange(switches)[None, :] - first[:, None]) % switches
+    lanes = (up // switches)[:, None] + (turn < (up % switches)[:, None])
+    lanes = lanes.astype(np.int32)
+    worst = 1.0
+    for unit in range(len(up) - 1):
+        shared = np.minimum(lanes[unit], lanes[unit + 1 :]).sum(axis=1)
+        worst = min(worst, float((shared / np.minimum(up[unit], up[unit + 1 :])).min()))
+    return worst
