@@ -159,7 +159,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel("Behind the asked speed", (("gigawatt_clock_lag_seconds{}", "lag"),)),
             Panel("Emulated time", (("gigawatt_clock_emulated_seconds_total{}", "emulated"),), unit="dtdurations"),
             Panel("Paused or finished", (("gigawatt_clock_paused{}", "paused"), ("gigawatt_clock_finished{}", "finished"))),
-            Panel("Wall time of a cycle", (("gigawatt_cycle_wall_seconds{}", "last cycle"),)),
+            Panel("Wall time of a cycle", (("gigawatt_cycle_wall_seconds{}", "a cycle"),)),
             Panel(
                 "Cycles and events per wall second",
                 (("rate(gigawatt_cycles_total[])", "cycles"), ("rate(gigawatt_events_total[])", "events")),
