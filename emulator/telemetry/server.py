@@ -30,6 +30,8 @@ from emulator.telemetry.exposition import CONTENT_TYPE
 DEFAULT_PORT = 9464
 #: A connection that says nothing for so long is closed: Prometheus keeps its own open between scrapes, up to 5 minutes.
 IDLE_SECONDS = 330.0
+#: More at once are turned away: each holds a thread, and one Prometheus needs one connection.
+MAX_CONNECTIONS = 64
 #: The fastest level: a shard's text shrinks to a tenth with it, a third of the time of the default.
 GZIP_LEVEL = 1
 
@@ -129,6 +131,9 @@ class _Server(ThreadingHTTPServer):
         connection, address = super().get_request()
         self.connections.add(connection)
         return connection, address
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        return len(self.connections) <= MAX_CONNECTIONS
 
     def shutdown_request(self, request: Any) -> None:
         self.connections.discard(request)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from emulator.telemetry.exposition import head_text
-from emulator.telemetry.server import MetricsServer, Page, PortTaken, TargetGroup, accepts_gzip, metrics_groups
+from emulator.telemetry.server import MAX_CONNECTIONS, MetricsServer, Page, PortTaken, TargetGroup, accepts_gzip, metrics_groups
+from tests.prometheus import wait_until
 from tests.telemetry.plausible import snapshot
 
 TEXT = head_text(snapshot(3))
@@ -145,6 +146,27 @@ def test_rubbish_does_not_end_the_server(server: MetricsServer) -> None:
     with socket.create_connection((server.host, server.port), timeout=30):
         pass
     assert ask(server, "/healthz")[0].status == 200
+
+
+def test_more_connections_than_allowed_are_turned_away_until_some_end(server: MetricsServer) -> None:
+    held = []
+    for _ in range(MAX_CONNECTIONS):
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b"ok\n"
+        held.append(connection)
+    with pytest.raises((http.client.HTTPException, OSError)):
+        ask(server, "/healthz")
+    for connection in held:
+        connection.close()
+
+    def answers() -> bool:
+        try:
+            return ask(server, "/healthz")[0].status == 200
+        except (http.client.HTTPException, OSError):
+            return False
+
+    wait_until(answers, 30, "the server to notice that they have gone")
 
 
 def test_a_page_renders_once_a_publication_and_only_when_read() -> None:
