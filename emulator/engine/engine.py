@@ -390,9 +390,7 @@ class Engine:
         utilization = self.table.utilization[slot]
         full = self._gpu_milliwatts.get(utilization)
         if full is None:
-            full = self._gpu_milliwatts[utilization] = gpu_milliwatts(
-                self.cluster.host_type, utilization, self.settings.power_gamma
-            )
+            full = self._gpu_milliwatts[utilization] = gpu_milliwatts(self.cluster.host_type, utilization, self.settings.power_gamma)
         computing = self.network.computing(slot)
         part = computing + (1.0 - computing) * self.settings.communication_power_ratio
         return int(full * part * self.table.milli_gpus[slot] / 1000)

@@ -60,9 +60,7 @@ def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobS
     if workload.kind == "none":
         return None, {}
     host = cluster.host_type
-    return generate(
-        generator_settings(scenario), cluster.gpu_count, scenario.seed, horizon_ns, host.gpu, host.gpus, host.domain_gpus
-    ), {}
+    return generate(generator_settings(scenario), cluster.gpu_count, scenario.seed, horizon_ns, host.gpu, host.gpus, host.domain_gpus), {}
 
 
 def _scheduler_settings(scenario: Scenario) -> SchedulerSettings:

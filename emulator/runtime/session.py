@@ -290,9 +290,7 @@ class Session:
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
         return self._call(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))
 
-    def inject_fault(
-        self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = ""
-    ) -> str:
+    def inject_fault(self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = "") -> str:
         return self._call(
             lambda: self._inputs.inject_fault(target, number, duration_seconds, remaining_ratio, self._stamp_ns(), request_id)
         )

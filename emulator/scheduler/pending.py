@@ -108,9 +108,7 @@ class ScanQueue:
             self._first += 1
         return self._keys[self._first][-1] if self._first < len(self._keys) else -1
 
-    def behind_head(
-        self, most_gpus: int, short_ns: int, long_gpus: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def behind_head(self, most_gpus: int, short_ns: int, long_gpus: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
         """Jobs behind the head of at most ``most_gpus`` whose estimate is at most ``short_ns`` or whose size at most ``long_gpus``.
 
         Returns (positions, gpus, estimates in ns), in queue order; ``slot_at`` gives the slot of a position, until the next push.
