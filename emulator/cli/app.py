@@ -66,6 +66,8 @@ def main(arguments: list[str] | None = None) -> int:
         if os.environ.get("GIGAWATT_DEBUG"):
             traceback.print_exc()
         return _ended(*_told(error))
+    if code == Exit.INTERRUPTED:  # typer's answer to KeyboardInterrupt
+        return _ended("interrupted", Exit.INTERRUPTED)
     return int(code or 0)
 
 

@@ -47,7 +47,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], out
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for key, heading in columns.items():
         numeric = any(isinstance(row.get(key), int | float) and not isinstance(row.get(key), bool) for row in rows)
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
@@ -57,7 +57,7 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], out
 
 
 def show_one(record: Mapping[str, Any], output: Format) -> None:
-    """Print one record; nested mappings are indented in the table."""
+    """Print one record; in the table nested mappings are indented and lists are a line an item."""
     if output is not Format.TABLE:
         _dump(dict(record), output)
         return
@@ -72,6 +72,9 @@ def show_one(record: Mapping[str, Any], output: Format) -> None:
             table.add_row(key, "")
             for inner, item in value.items():
                 table.add_row(f"  {inner}", Text(word(item)))
+        elif isinstance(value, list | tuple):
+            for place, item in enumerate(value):
+                table.add_row("" if place else key, Text(word(item)))
         else:
             table.add_row(key, Text(word(value)))
     console().print(table)
@@ -87,8 +90,6 @@ def word(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 and math.isfinite(value) else f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(word(item) for item in value) or "-"
     return str(value)
 
 

@@ -58,9 +58,9 @@ class Session(Control, Protocol):
 
 def open_session(request: Request) -> Session:
     """The session that ``request`` describes. Raises CommandError where the scenario, the trace or the place to run is not usable."""
+    loaded = load_scenario(request.scenario, request.settings)
     from emulator.runtime import session  # type: ignore[attr-defined,unused-ignore]
 
-    loaded = load_scenario(request.scenario, request.settings)
     with usage_errors():
         opened = session.open_session(
             loaded,
@@ -72,7 +72,7 @@ def open_session(request: Request) -> Session:
 
 
 def load_scenario(name: str, settings: Sequence[Setting]) -> "Scenario":
-    """A preset or a YAML file with ``settings`` on top. Raises CommandError with the place (the option that was typed) and what is allowed."""
+    """A preset or a YAML file with ``settings`` on top. Raises CommandError with the place, as it was typed, and what is allowed."""
     from emulator.scenario import ScenarioError, load
 
     try:

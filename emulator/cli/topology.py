@@ -27,7 +27,7 @@ def show(scenario: options.ScenarioArgument, settings: options.SetOption = None,
     loaded = load_scenario(scenario, options.set_options(settings))
     with usage_errors():
         cluster = build_cluster(loaded)
-    show_one(counted(cluster.counts), output)
+    show_one(counted(cluster.counts) | {"assumptions": list(loaded.assumptions)}, output)
 
 
 def counted(counts: "Counts") -> dict[str, Any]:

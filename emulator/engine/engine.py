@@ -64,6 +64,7 @@ class Engine:
         self.meter = Meter(cluster.host_count * self.idle_milliwatts)
         self._gpu_milliwatts: dict[float, int] = {}
         self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
+        self._active: dict[int, int] = {}  # slot of a running job -> SM activity, in millionths of a GPU
         self._draw: dict[int, int] = {}  # slot of a running job -> milliwatts per GPU
         self._orders = RackOrderBuffer(shards.ranges, scheduler.free.first_host)
         self._ends: list[tuple[int, int, int, int]] = []  # (end, job id, slot, version)
@@ -252,9 +253,9 @@ class Engine:
         table = self.table
         self._progress(slot, at_ns)
         table.version[slot] += 1
-        ran = at_ns - table.start_ns[slot]
-        table.run_ns[slot] += ran
-        self.meter.held_gpu_seconds += table.gpus[slot] * table.milli_gpus[slot] / 1000 * ran / 1e9
+        table.run_ns[slot] += at_ns - table.start_ns[slot]
+        self.meter.hold(at_ns, -table.gpus[slot] * table.milli_gpus[slot])
+        self.meter.active_micro_gpus -= self._active.pop(slot)
         draw = self._draw.pop(slot)
         if table.milli_gpus[slot] < 1000 and self._share_tenants(table.rows[slot][0], -1):
             self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], -draw)
@@ -351,6 +352,8 @@ class Engine:
             table.speed[slot] = 1.0
             if table.shape[slot] >= 0:
                 self.network.add(at_ns, slot, rows)
+            self.meter.hold(at_ns, table.gpus[slot] * table.milli_gpus[slot])
+            self._note_activity(slot)
             draw = self._draw[slot] = self._draw_of(slot)
             shared = table.milli_gpus[slot] < 1000 and self._share_tenants(rows[0], 1) > 1
             self._orders.add(at_ns, RackOrder.RERATE if shared else RackOrder.OCCUPY, rows, draw)
@@ -376,12 +379,18 @@ class Engine:
             wait = remaining if speed == 1.0 else -int(-remaining // speed)
             heappush(self._ends, (at_ns + table.overhead_ns[slot] + wait, table.job_id[slot], slot, version))
 
+    def _note_activity(self, slot: int) -> None:
+        table = self.table
+        active = int(table.gpus[slot] * table.milli_gpus[slot] * 1000 * table.utilization[slot] * self.network.computing(slot))
+        self.meter.active_micro_gpus += active - self._active.get(slot, 0)
+        self._active[slot] = active
+
     def _draw_of(self, slot: int) -> int:
         """Dynamic milliwatts per GPU: as it computes, less where it waits for the network."""
         utilization = self.table.utilization[slot]
         full = self._gpu_milliwatts.get(utilization)
         if full is None:
-            full = self._gpu_milliwatts[utilization] = gpu_milliwatts(self.cluster.host_type, utilization)
+            full = self._gpu_milliwatts[utilization] = gpu_milliwatts(self.cluster.host_type, utilization, self.settings.power_gamma)
         computing = self.network.computing(slot)
         part = computing + (1.0 - computing) * self.settings.communication_power_ratio
         return int(full * part * self.table.milli_gpus[slot] / 1000)
@@ -395,6 +404,7 @@ class Engine:
             self._progress(slot, at_ns)
             table.speed[slot] = speed
             self.network.set_speed(slot)
+            self._note_activity(slot)
             draw = self._draw_of(slot)
             change = draw - self._draw[slot]
             self._draw[slot] = draw

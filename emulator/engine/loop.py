@@ -9,8 +9,8 @@ from emulator.scheduler.table import NEVER
 class Loop:
     """``sample`` is called at multiples of the publication interval, after the cycle of that instant, and at the end."""
 
-    def __init__(self, engine: Engine, sample: Callable[[], None], *, live: bool) -> None:
-        self._engine, self._sample, self._live = engine, sample, live
+    def __init__(self, engine: Engine, sample: Callable[[], None], *, endless: bool) -> None:
+        self._engine, self._sample, self._endless = engine, sample, endless
         self._until = engine.settings.until_ns
         self._next_sample = 0
         self.finished = False
@@ -20,7 +20,7 @@ class Loop:
         engine = self._engine
         cycle = engine.next_cycle_ns()
         if cycle == NEVER and self._until is None:
-            return self._next_sample if self._live else NEVER
+            return self._next_sample if self._endless else NEVER
         limit = cycle if self._until is None else min(cycle, self._until)
         return min(limit, self._next_sample)
 
@@ -28,7 +28,7 @@ class Loop:
         """Do what is next: a cycle, a sample between two cycles, or the end."""
         engine, until = self._engine, self._until
         cycle = engine.next_cycle_ns()
-        if not self._live and until is None and not engine.has_work():
+        if not self._endless and until is None and not engine.has_work():
             self._end(engine.now_ns)
         elif until is not None and cycle > until and self._next_sample >= until:
             self._end(until)

@@ -13,12 +13,23 @@ class Meter:
     idle_gpu_ns: int = 0
     fragmented_gpu_ns: int = 0
     active_gpu_seconds: float = 0.0
-    held_gpu_seconds: float = 0.0  # of runs that ended
+    active_micro_gpus: int = 0  # SM activity now, over all GPUs
+    _held_milli_gpus: int = 0
+    _held_moment: int = 0
 
     def change(self, at_ns: int, milliwatts: int) -> None:
         """The power changes by ``milliwatts`` at ``at_ns``; changes may come in any order."""
         self.power_milliwatts += milliwatts
         self._moment += milliwatts * at_ns
+
+    def hold(self, at_ns: int, milli_gpus: int) -> None:
+        """So many more GPUs are held from ``at_ns`` on (fewer when negative)."""
+        self._held_milli_gpus += milli_gpus
+        self._held_moment += milli_gpus * at_ns
+
+    def held_gpu_seconds(self, at_ns: int) -> float:
+        """Integral of held GPUs from 0 to ``at_ns``."""
+        return (self._held_milli_gpus * at_ns - self._held_moment) / 1e12
 
     def energy_joules(self, at_ns: int) -> float:
         """IT energy from 0 to ``at_ns``."""

@@ -27,7 +27,7 @@ class Network:
         self._table = table
         self._rings = RingMap(cluster, settings)
         self._plane_of_link = cluster.links.plane
-        self._contendable: NDArray[np.bool_] = contendable_links(cluster, None)
+        self._contendable: NDArray[np.bool_] = contendable_links(cluster, settings)
         self._flows: dict[int, tuple[RingFlow, ...]] = {}  # slot -> flows
         self._rates: dict[tuple[int, int], float] = {}  # (slot, plane) -> rate, where it is below the cap
         self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
@@ -45,9 +45,7 @@ class Network:
         flows = self._flows[slot] = self._rings.flows(rows)
         self._computing[slot] = self._computing_at(slot, self.full_bytes_per_second)
         for flow in flows:
-            order = Order(
-                at_ns, FlowOrder.ADD, self._table.job_id[slot], self.full_bytes_per_second, flow.lanes, flow.links, flow.weights
-            )
+            order = Order(at_ns, FlowOrder.ADD, self._table.job_id[slot], self.full_bytes_per_second, flow.lanes, flow.links, flow.weights)
             self._order(flow, order)
 
     def remove(self, at_ns: int, slot: int) -> None:
@@ -125,7 +123,8 @@ class Network:
                     loads[flow.links] += flow.weights * rate
                 link, count = self._rings.endpoint_lanes(self._table.rows[slot])
                 lanes[link] += count * rate
-        return np.maximum(loads.reshape(-1, 2).max(axis=1), lanes)
+        busier: NDArray[np.float64] = np.maximum(loads.reshape(-1, 2).max(axis=1), lanes)
+        return busier
 
     def link_scales(self) -> dict[int, float]:
         """Links that do not have their healthy capacity, and the part of it that they have."""

@@ -20,4 +20,4 @@ class EngineSettings:
     restart_overhead_ns: int = 300 * SECOND
     max_restarts: int = 100  # a job interrupted more often has failed
     communication_power_ratio: float = 0.55
-    seed: int = 0
+    power_gamma: float = 1.0  # exponent of utilization in a GPU's draw

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.fabric.settings import FabricSettings
 from emulator.fabric.uplinks import lane_bytes_per_second, uplinks
 from topology.cluster import Cluster, Float64
 
@@ -26,14 +27,20 @@ def hose_bound_bytes_per_second(cluster: Cluster) -> Float64:
     return bound * lane_bytes_per_second(cluster)
 
 
-def contendable_links(cluster: Cluster, scale: Float64 | None = None, bound: Float64 | None = None) -> NDArray[np.bool_]:
+def contendable_links(
+    cluster: Cluster, settings: FabricSettings, *, scale: Float64 | None = None, bound: Float64 | None = None
+) -> NDArray[np.bool_]:
     """The directed links (2 * link up, 2 * link + 1 down) that could be full, shape (2 * links,).
 
     ``scale`` is the part of each link's healthy capacity that is left, shape (links,), and ``bound`` a kept
-    ``hose_bound_bytes_per_second``. The routing's efficiency is in the lanes' speed and in the trunks' alike, so it falls out. A flow that
-    crosses none of these links runs at its cap, whatever else runs.
+    ``hose_bound_bytes_per_second``. A flow that crosses none of these links runs at its cap, whatever else runs.
     """
     if bound is None:
         bound = hose_bound_bytes_per_second(cluster)
     capacity = cluster.links.bytes_per_second if scale is None else cluster.links.bytes_per_second * scale
-    return np.repeat(capacity * (1.0 + SLACK) < bound, 2)
+    return np.repeat(outrun(capacity * settings.efficiency, bound * settings.efficiency), 2)
+
+
+def outrun(capacity: Float64, bound: Float64) -> NDArray[np.bool_]:
+    """Whether links of this capacity can be full when at most ``bound`` can ever cross them (same units)."""
+    return np.asarray(capacity * (1.0 + SLACK) < bound)

@@ -83,6 +83,7 @@ def _fill(start: Int, link: Int, weight: Float64, *, cap: Float64, capacity: Flo
             needed[open_link] = True
             kept = needed.take(entry_link)
             if 4 * np.count_nonzero(kept) < 3 * len(kept):
-                entry_link, entry_row, frozen_load, free_weight = (of[kept] for of in (entry_link, entry_row, frozen_load, free_weight))
+                entry_link, entry_row = entry_link[kept], entry_row[kept]
+                frozen_load, free_weight = frozen_load[kept], free_weight[kept]
     rate[rows] = row_rate
     return rate

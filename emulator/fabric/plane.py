@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.fabric.contend import SLACK, hose_bound_bytes_per_second
+from emulator.fabric.contend import SLACK, hose_bound_bytes_per_second, outrun
 from emulator.fabric.maxmin import max_min_rates
 from emulator.fabric.messages import FabricReadings, FabricReport, FlowOrder, FlowOrders
 from emulator.fabric.settings import FabricSettings
@@ -21,7 +21,8 @@ PlaneSnapshot = Mapping[str, NDArray[np.generic]]
 
 @dataclass(slots=True)
 class _Flow:
-    """``links`` are directed and local to the plane; ``demand`` and ``load`` are bytes per second on them at the cap and at the rate.
+    """``links`` are directed and local to the plane; ``demand`` and ``load`` are bytes per second on them at the cap and at the
+    rate (or an earlier one, while the plane lists it as unloaded).
 
     ``narrow_links`` and ``narrow_weights`` are the part of them that could be full.
     """
@@ -67,7 +68,7 @@ class FabricPlane:
         self._endpoints = int(np.count_nonzero((links.plane == plane) & (links.tier == 0)))
         self._endpoint_speed = float(links.bytes_per_second[(links.plane == plane) & (links.tier == 0)].sum())
         self._lane_speed = lane_bytes_per_second(cluster)
-        self._bound = hose_bound_bytes_per_second(cluster)[self._links]
+        self._most = np.repeat(hose_bound_bytes_per_second(cluster)[self._links] * settings.efficiency, 2)
         self._clear()
 
     def _clear(self) -> None:
@@ -79,6 +80,7 @@ class FabricPlane:
         self._endpoint_scale: dict[int, float] = {}
         self._demand = np.zeros(directed, dtype=np.int64)
         self._load = np.zeros(directed, dtype=np.int64)
+        self._unloaded: dict[int, _Flow] = {}  # flows whose load is that of an earlier rate
         self._lane_load = 0
         self._lane_rates: Counter[float] = Counter()  # flows with lanes, by rate
         self._contended = np.zeros(directed, dtype=bool)  # demand exceeds capacity, as of the last solution
@@ -88,8 +90,7 @@ class FabricPlane:
         """What follows from the links' health."""
         self._capacity = np.repeat(self._speed * self._scale * self._settings.efficiency, 2)
         self._limit = np.floor(self._capacity * (1.0 + SLACK)).astype(np.int64)
-        healthy = self._speed * self._scale
-        self._contendable = np.repeat(healthy * (1.0 + SLACK) < self._bound, 2)
+        self._contendable = outrun(self._capacity, self._most)
 
     def advance(self, until_ns: int, orders: FlowOrders) -> FabricReport:
         """Apply ``orders`` in their order and report the rates that changed.
@@ -146,6 +147,7 @@ class FabricPlane:
 
     def _remove(self, flow: int) -> Int64:
         gone = self._flows.pop(flow)
+        self._unloaded.pop(flow, None)
         self._contending.discard(flow)
         self._demand[gone.links] -= gone.demand
         self._load[gone.links] -= gone.load
@@ -220,16 +222,23 @@ class FabricPlane:
         for index, rate in zip(rows.tolist(), rates.tolist(), strict=True):
             flow = flows[index]
             if rate != flow.rate:
-                self._set_rate(flow, rate)
+                self._set_rate(int(ids[index]), flow, rate)
                 changed.add(int(ids[index]))
 
-    def _set_rate(self, flow: _Flow, rate: float) -> None:
+    def _set_rate(self, number: int, flow: _Flow, rate: float) -> None:
+        self._unloaded[number] = flow
         self._count_lanes(flow.lanes, flow.rate, -1)
         self._count_lanes(flow.lanes, rate, 1)
-        self._load[flow.links] -= flow.load
-        flow.load = _whole(flow.weights * rate)
-        self._load[flow.links] += flow.load
         flow.rate = rate
+
+    def _loads(self) -> Int64:
+        """Bytes per second on every directed link, brought up to date for the flows whose rate has changed since it was last asked for."""
+        for state in self._unloaded.values():
+            self._load[state.links] -= state.load
+            state.load = _whole(state.weights * state.rate)
+            self._load[state.links] += state.load
+        self._unloaded.clear()
+        return self._load
 
     def _report(self, until_ns: int, changed: set[int], contendable_changed: bool) -> FabricReport:
         told = [(flow, self._flows[flow]) for flow in sorted(changed) if self._flows[flow].rate != self._flows[flow].reported]
@@ -251,11 +260,12 @@ class FabricPlane:
         links = self._cluster.links
         load, capacity, peak = np.zeros(len(TIERS)), np.zeros(len(TIERS)), np.zeros(len(TIERS))
         healthy = np.repeat(self._speed * self._scale, 2)
-        ratio = np.divide(self._load, healthy, out=np.zeros(len(healthy)), where=healthy > 0.0)
+        loads = self._loads()
+        ratio = np.divide(loads, healthy, out=np.zeros(len(healthy)), where=healthy > 0.0)
         tiers = np.repeat(self._tier, 2)
         for tier in np.unique(self._tier).tolist():
             here = tiers == tier
-            load[tier] = int(self._load[here].sum())
+            load[tier] = int(loads[here].sum())
             capacity[tier] = healthy[here].sum()
             peak[tier] = ratio[here].max()
         lost = sum((1.0 - factor) * float(links.bytes_per_second[link]) for link, factor in sorted(self._endpoint_scale.items()))
@@ -272,7 +282,7 @@ class FabricPlane:
 
     def link_loads(self) -> tuple[NDArray[np.int32], Float64]:
         """The directed switch links of the plane and the bytes per second on each; for endpoint links see ``RingMap.endpoint_lanes``."""
-        return self._global(np.arange(len(self._load))), self._load.astype(np.float64)
+        return self._global(np.arange(len(self._load))), self._loads().astype(np.float64)
 
     def snapshot(self) -> PlaneSnapshot:
         """All that the plane's future depends on, as arrays. A plane restored from it goes on with the same bits."""
@@ -311,6 +321,6 @@ class FabricPlane:
             entries = slice(columns["start"][index], columns["start"][index + 1])
             self._add(flow, columns["cap"][index], columns["lanes"][index], local[entries], weights[entries])
             state = self._flows[flow]
-            self._set_rate(state, columns["rate"][index])
+            self._set_rate(flow, state, columns["rate"][index])
             state.reported = columns["reported"][index]
         self._contended = self._contendable & (self._demand > self._limit)

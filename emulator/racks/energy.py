@@ -38,8 +38,10 @@ class Meters:
         np.add.at(self.power, meter, milliwatts)
         np.add.at(self.moment_seconds, meter, milliwatts * seconds + carry)
         np.add.at(self.moment_ns, meter, rest)
-        carry, self.moment_ns = np.divmod(self.moment_ns, SECOND_NS)
-        self.moment_seconds += carry
+        # A meter named twice is read twice and written twice with the same carry, once in effect.
+        carry, rest = np.divmod(self.moment_ns[meter], SECOND_NS)
+        self.moment_seconds[meter] += carry
+        self.moment_ns[meter] = rest
 
     def joules(self, at_ns: int) -> NDArray[np.float64]:
         """Energy of each meter from 0 to ``at_ns``, which no change lies after."""

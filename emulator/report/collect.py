@@ -1,14 +1,16 @@
 """From a running engine to snapshots, samples and the outcome."""
 
 import time
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emulator.engine import views
 from emulator.engine.control import ClockView, Histogram, Snapshot
 from emulator.engine.shards import Readings
 from emulator.racks.faults import CAUSES
-from emulator.racks.power import PowerSettings, water_litres
+from emulator.racks.power import water_litres
 from emulator.report import usage
 from emulator.report.digest import digest
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable, Outcome, Sample, sample, timeline
@@ -19,6 +21,8 @@ from emulator.workload.jobs import SECOND
 from emulator.workload.training import step_seconds
 from topology.cluster import TIERS
 
+Scalar = TypeVar("Scalar", bound=np.generic)
+
 #: Upper bounds of the wait histogram's buckets, seconds: from a cycle to a day.
 WAIT_BOUNDS = (10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0)
 #: Wall seconds between two looks at the memory of all processes.
@@ -28,9 +32,10 @@ MEMORY_SECONDS = 2.0
 class Collector:
     """Reads one engine; keeps the samples of its timeline."""
 
-    def __init__(self, emulation: Emulation, power: PowerSettings, *, power_cap_watts: float, actors: int, opened_at: float) -> None:
+    def __init__(self, emulation: Emulation, *, actors: int, opened_at: float) -> None:
         self._emulation, self._engine = emulation, emulation.engine
-        self._power, self.power_cap_watts, self._actors = power, power_cap_watts, actors
+        self._power, self._actors = emulation.scenario.power, actors
+        self.power_cap_watts = (self._power.cap or 0) / 1e3
         self._opened_at = opened_at
         self._started_at = time.monotonic()
         self._samples: list[Sample] = []
@@ -58,17 +63,11 @@ class Collector:
         return self._snapshot(clock, self._engine.read(publish=True))
 
     def _snapshot(self, clock: ClockView, readings: Readings) -> Snapshot:
-        engine, table = self._engine, self._engine.table
+        engine = self._engine
         self._note_waits()
         watts = engine.meter.power_milliwatts / 1e3
         load, peak, moved = self._links(readings)
         gpus = views.gpus_by_state(engine)
-        held = 0.0
-        active = 0.0
-        for slot in engine.scheduler.running:
-            size = table.gpus[slot] * table.milli_gpus[slot] / 1000
-            held += size * (engine.now_ns - table.start_ns[slot])
-            active += size * table.utilization[slot] * engine.network.computing(slot)
         total = engine.cluster.gpu_count
         counts = engine.scheduler.counts
         return Snapshot(
@@ -87,8 +86,8 @@ class Collector:
             queue_wait_seconds=Histogram(WAIT_BOUNDS, tuple(self._wait_counts), self._wait_total),
             gpus_by_state=gpus,
             gpu_allocation_ratio=gpus["busy"] / total,
-            gpu_utilization_ratio=active / total,
-            gpu_seconds_allocated=engine.meter.held_gpu_seconds + held / SECOND,
+            gpu_utilization_ratio=engine.meter.active_micro_gpus / 1e6 / total,
+            gpu_seconds_allocated=engine.meter.held_gpu_seconds(engine.now_ns),
             power_watts=watts,
             facility_power_watts=watts * self._power.pue,
             energy_joules=engine.meter.energy_joules(engine.now_ns),
@@ -207,7 +206,7 @@ class Collector:
             reasons.setdefault(text, len(reasons))
         levels = {"": -1} | {name: number for number, name in enumerate(PLACEMENT_LEVELS)}
 
-        def column(values: list[int], dtype: type[np.generic]) -> "np.ndarray[tuple[int], np.dtype[np.generic]]":
+        def column(values: list[int], dtype: type[Scalar]) -> NDArray[Scalar]:
             return np.array([values[slot] for slot in slots], dtype=dtype)
 
         return JobTable(
@@ -243,7 +242,7 @@ class Collector:
         state = self._engine.table.state[slot]
         return "waiting at the end of the run" if state == State.PENDING else views.reason(self._engine, slot, state)
 
-    def _digest(self, slots: list[int], jobs: JobTable, energy: "np.ndarray[tuple[int], np.dtype[np.float64]]") -> str:
+    def _digest(self, slots: list[int], jobs: JobTable, energy: NDArray[np.float64]) -> str:
         rows = [self._engine.table.rows[slot] for slot in slots]
         start = np.zeros(len(slots) + 1, dtype=np.int64)
         np.cumsum([len(placement) for placement in rows], out=start[1:])

@@ -15,7 +15,7 @@ def summary_table(values: Mapping[str, Any], sources: Mapping[str, Mapping[str, 
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False, show_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for title, rows in sections(values, sources):

@@ -152,7 +152,9 @@ class Inputs:
                 if not 0 <= number < len(self._cluster.links):
                     raise NotFound(f"no link {number}", field="number", allowed=f"0 to {len(self._cluster.links) - 1}")
                 if not 0 <= remaining_ratio < 1:
-                    raise InvalidRequest(f"remaining_ratio is {remaining_ratio}", field="remaining_ratio", allowed="0 up to, not including, 1")
+                    raise InvalidRequest(
+                        f"remaining_ratio is {remaining_ratio}", field="remaining_ratio", allowed="0 up to, not including, 1"
+                    )
                 command: Command = ScaleLink(number, remaining_ratio, duration_ns)
                 payload = {"link": number, "remaining_ratio": remaining_ratio, "duration_ns": duration_ns}
                 done = f"link {number} keeps {remaining_ratio:.0%} of its capacity"

@@ -9,10 +9,10 @@ from topology.cluster import Cluster
 
 
 class Place:
-    """``actors`` is a number, ``auto`` or ``inline``; after ``shards`` it is how many there are, 0 in-process."""
+    """``actors`` is how many there are, once ``shards`` was called; 0 in-process."""
 
-    def __init__(self, scenario: Scenario, actors: int | str, address: str | None) -> None:
-        self._scenario, self._asked, self._address = scenario, actors, address
+    def __init__(self, scenario: Scenario, address: str | None) -> None:
+        self._scenario, self._address = scenario, address
         self.actors = 0
 
     def shards(self, cluster: Cluster, racks: RackSettings, fabric: FabricSettings, seed: int) -> Shards:

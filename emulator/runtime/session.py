@@ -8,7 +8,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +31,7 @@ from emulator.report.collect import Collector
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
 from emulator.engine import views
-from emulator.runtime.assemble import Emulation, TraceRequest, assemble, power_settings
+from emulator.runtime.assemble import Emulation, assemble
 from emulator.runtime.inputs import Inputs
 from emulator.engine.loop import Loop
 from emulator.runtime.place import Place
@@ -44,6 +44,8 @@ from topology.catalog import HostType
 
 T = TypeVar("T")
 
+#: How far work is generated for a session without an end: ten years.
+LIVE_HORIZON_NS = 10 * 365 * 86_400 * SECOND
 #: Wall seconds between two reports of progress, and between two publications of a live session's metrics.
 PROGRESS_SECONDS = 0.2
 PUBLISH_SECONDS = 1.0
@@ -52,16 +54,13 @@ PUBLISH_SECONDS = 1.0
 class Session:
     """``run_to_end`` is batch and runs in the calling thread; ``start``, ``wait``, ``stop`` are live. Implements ``engine.control.Control``."""
 
-    def __init__(self, emulation: Emulation, *, journal: Journal | None, speed: float, live: bool, actors: int, opened_at: float) -> None:
+    def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
         self._engine = emulation.engine
-        power = power_settings(emulation.scenario)
-        cap_watts = (emulation.scenario.power.cap or 0) / 1e3
-        self._collector = Collector(emulation, power, power_cap_watts=cap_watts, actors=actors, opened_at=opened_at)
-        self._loop = Loop(self._engine, self._sample, live=live)
+        self._collector = Collector(emulation, actors=actors, opened_at=opened_at)
+        self._loop = Loop(self._engine, self._sample, endless=endless)
         self._journal = journal
         self._inputs = Inputs(emulation, journal)
         self._watchers = Watchers(self._engine)
-        self._engine.on_change = self._watchers.note if live else None
         self._calls: queue.SimpleQueue[tuple[Future[object], Callable[[], object]] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
@@ -70,7 +69,7 @@ class Session:
         self._outcome: Outcome | None = None
         self._closed = False
         # Pacing: at wall time _anchor_wall the emulated clock stood at _anchor_ns.
-        self._speed = speed
+        self._speed = emulation.scenario.clock.speed
         self._paused = False
         self._anchor_wall, self._anchor_ns = time.monotonic(), 0
         self._metrics_address = ""
@@ -95,6 +94,7 @@ class Session:
     def start(self) -> None:
         """Let the emulated clock run, paced by the wall clock."""
         if self._thread is None:
+            self._engine.on_change = self._watchers.note
             self._anchor_wall = time.monotonic()
             self._thread = threading.Thread(target=self._own, name="engine", daemon=True)
             self._thread.start()
@@ -290,9 +290,7 @@ class Session:
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
         return self._call(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))
 
-    def inject_fault(
-        self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = ""
-    ) -> str:
+    def inject_fault(self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = "") -> str:
         return self._call(
             lambda: self._inputs.inject_fault(target, number, duration_seconds, remaining_ratio, self._stamp_ns(), request_id)
         )
@@ -362,21 +360,20 @@ class Session:
 def open_session(
     scenario: Scenario,
     *,
-    trace: Path | None = None,
-    trace_format: str | None = None,
-    trace_options: Mapping[str, str] | None = None,
-    until_ns: int | None = None,
-    actors: int | str = "auto",
+    to_end_of_work: bool = False,
+    endless: bool = False,
     address: str | None = None,
     state_dir: Path | None = None,
-    speed: float | None = None,
-    live: bool = False,
 ) -> Session:
-    """A session of ``scenario``, ready to run or start. Raises ValueError (ScenarioError, TraceError, JournalError) for unusable input."""
+    """A session of ``scenario``, ready to run or start.
+
+    It ends at ``clock.until``, unless ``to_end_of_work`` (when no job is left that could still run) or ``endless`` (when it is stopped).
+    Raises ValueError (ScenarioError, TraceError, JournalError) for unusable input.
+    """
     opened_at = time.monotonic()
     journal = Journal(state_dir, scenario=scenario.name) if state_dir is not None else None
-    request = None if trace is None else TraceRequest(trace, trace_format or "", trace_options or {})
-    place = Place(scenario, actors, address)
-    emulation = assemble(scenario, place.shards, trace=request, until_ns=until_ns, live=live)
-    pace = scenario.clock.speed if speed is None else speed
-    return Session(emulation, journal=journal, speed=pace, live=live, actors=place.actors, opened_at=opened_at)
+    place = Place(scenario, address)
+    until_ns = None if to_end_of_work or endless else scenario.clock.until
+    horizon_ns = LIVE_HORIZON_NS if until_ns is None else until_ns
+    emulation = assemble(scenario, place.shards, until_ns=until_ns, horizon_ns=horizon_ns)
+    return Session(emulation, journal=journal, endless=endless, actors=place.actors, opened_at=opened_at)

@@ -39,9 +39,7 @@ class Watchers:
         with self._changed:
             self._changed.notify_all()
 
-    def follow(
-        self, slots: frozenset[int], after_sequence: int, call: Call, ended: threading.Event
-    ) -> Iterator[JobEvent | None]:
+    def follow(self, slots: frozenset[int], after_sequence: int, call: Call, ended: threading.Event) -> Iterator[JobEvent | None]:
         """See ``Control.watch``. ``call`` runs a function in the owner's thread."""
         if after_sequence >= 0:
             position = after_sequence + 1
@@ -55,9 +53,7 @@ class Watchers:
     def _oldest(self) -> int:
         return self._next - len(self._history)
 
-    def _from_snapshot(
-        self, slots: frozenset[int], call: Call, ended: threading.Event
-    ) -> Iterator[JobEvent | None]:
+    def _from_snapshot(self, slots: frozenset[int], call: Call, ended: threading.Event) -> Iterator[JobEvent | None]:
         position = 0
         table = self._engine.table
 

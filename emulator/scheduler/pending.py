@@ -81,7 +81,7 @@ class ScanQueue:
     def push(self, slot: int) -> None:
         key = self._order(self._table, slot)
         size = len(self._keys)
-        if size == len(self._alive):
+        if size == len(self._alive) or size > 2 * len(self._waiting) + 64:
             self._make_room()
             size = len(self._keys)
         place = size if not size or key > self._keys[-1] else bisect_left(self._keys, key)
@@ -108,10 +108,10 @@ class ScanQueue:
             self._first += 1
         return self._keys[self._first][-1] if self._first < len(self._keys) else -1
 
-    def behind_head(self, most_gpus: int, short_ns: int, long_gpus: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Positions behind the head of jobs of at most ``most_gpus`` whose estimate is at most ``short_ns`` or whose size at most ``long_gpus``.
+    def behind_head(self, most_gpus: int, short_ns: int, long_gpus: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Jobs behind the head of at most ``most_gpus`` whose estimate is at most ``short_ns`` or whose size at most ``long_gpus``.
 
-        Returns (positions, gpus), in queue order; ``slot_at`` gives the slot of a position, until the next push.
+        Returns (positions, gpus, estimates in ns), in queue order; ``slot_at`` gives the slot of a position, until the next push.
         """
         start, end = self._first + 1, len(self._keys)
         gpus = self._gpus[start:end]
@@ -119,7 +119,7 @@ class ScanQueue:
         if long_gpus < most_gpus:
             wanted &= (self._estimate[start:end] <= short_ns) | (gpus <= long_gpus)
         found = np.flatnonzero(wanted)
-        return found + start, gpus[found]
+        return found + start, gpus[found], self._estimate[start:end][found]
 
     def slot_at(self, position: int) -> int:
         return self._keys[position][-1]

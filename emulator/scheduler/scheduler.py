@@ -208,9 +208,7 @@ class Scheduler:
         """Slots of the jobs that hold GPUs of ``host``, by slot."""
         block = self.free.host_block[host]
         bit = 1 << (host - self.free.first_host[block])
-        return sorted(
-            slot for slot in self._jobs_of_block[block] if any(row[0] == block and row[1] & bit for row in self.table.rows[slot])
-        )
+        return sorted(slot for slot in self._jobs_of_block[block] if any(row[0] == block and row[1] & bit for row in self.table.rows[slot]))
 
     @property
     def cordoned_hosts(self) -> frozenset[int]:

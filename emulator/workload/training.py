@@ -179,7 +179,8 @@ def _llama(name: str, parameters: float, layers: int, hidden: int, heads: int, *
     )
 
 
-#: MLM Table 1 by billions of parameters, and Llama 3 (LL3 Table 3 and section 3.4: batches of 4 to 16 million tokens).
+#: MLM Table 1 by billions of parameters, and Llama 3 (LL3 Table 3; 405B on 16 million tokens
+#: a batch, Table 4; the smaller models' batches are assumed).
 MODELS: dict[str, Model] = {
     model.name: model
     for model in (

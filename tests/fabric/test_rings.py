@@ -13,6 +13,7 @@ from emulator.fabric.settings import FabricSettings
 from topology.cluster import Cluster
 
 NIC = 400e9 / 8  # bytes per second of an HGX H100 host's NIC, line rate
+SETTINGS = FabricSettings()
 
 CLUSTERS = {
     "two tiers": {},
@@ -92,7 +93,7 @@ def test_agrees_with_a_walk_around_every_ring(cluster_of, name, data):
     cluster = cluster_of(name)
     rows = data.draw(placements(cluster))
     weights, lanes = walk(cluster, rows)
-    flows = RingMap(cluster, FabricSettings()).flows(rows)
+    flows = RingMap(cluster, SETTINGS).flows(rows)
     assert {flow.plane: flow.lanes for flow in flows} == dict(lanes)
     for flow in flows:
         assert dict(zip(flow.links.tolist(), flow.weights.tolist(), strict=True)) == dict(weights[flow.plane])
@@ -101,23 +102,23 @@ def test_agrees_with_a_walk_around_every_ring(cluster_of, name, data):
 def test_two_hosts_of_two_leaves_load_one_lane_per_rail(cluster_of):
     """Hosts 0 and 4 are in arrays 0 and 1, with a leaf per rail each: 8 rails x 2 arrays x (up, down) = 32 links of weight 1, 16 lanes."""
     cluster = cluster_of("two tiers")
-    (flow,) = RingMap(cluster, FabricSettings()).flows([(0, 1, 255), (1, 1, 255)])
+    (flow,) = RingMap(cluster, SETTINGS).flows([(0, 1, 255), (1, 1, 255)])
     assert (len(flow.links), set(flow.weights.tolist()), flow.lanes) == (32, {1.0}, 16)
 
 
 def test_a_job_in_one_domain_has_no_flow_and_one_in_a_leaf_no_links(cluster_of):
-    rings = RingMap(cluster_of("two tiers"), FabricSettings())
+    rings = RingMap(cluster_of("two tiers"), SETTINGS)
     assert rings.flows([(0, 0b1, 255)]) == ()
     (flow,) = rings.flows([(0, 0b11, 255)])
     assert len(flow.links) == 0
     assert flow.lanes == 16
-    racks = RingMap(cluster_of("nvl72"), FabricSettings())
+    racks = RingMap(cluster_of("nvl72"), SETTINGS)
     assert racks.flows([(0, (1 << 18) - 1, 15)]) == ()
 
 
 def test_an_nvl72_rack_has_a_ring_for_each_gpu(cluster_of):
     """Two whole racks under different leaves: 72 / 4 rails = 18 rings a rail; half of one rack instead: 9 trays, hence 9."""
-    rings = RingMap(cluster_of("nvl72"), FabricSettings())
+    rings = RingMap(cluster_of("nvl72"), SETTINGS)
     (whole,) = rings.flows([(0, (1 << 18) - 1, 15), (2, (1 << 18) - 1, 15)])
     (half,) = rings.flows([(0, (1 << 18) - 1, 15), (2, (1 << 9) - 1, 15)])
     assert (set(whole.weights.tolist()), whole.lanes) == ({18.0}, 144)
@@ -126,12 +127,12 @@ def test_an_nvl72_rack_has_a_ring_for_each_gpu(cluster_of):
 
 def test_remainder_rings_only_on_rails_it_shares(cluster_of):
     """Eight GPUs in one array and four (rails 0 to 3) in another: four rings, 4 x 2 x 2 = 16 links and 8 lanes."""
-    (flow,) = RingMap(cluster_of("two tiers"), FabricSettings()).flows([(0, 1, 255), (1, 1, 0b1111)])
+    (flow,) = RingMap(cluster_of("two tiers"), SETTINGS).flows([(0, 1, 255), (1, 1, 0b1111)])
     assert (len(flow.links), flow.lanes) == (16, 8)
 
 
 def test_isolated_rails_are_planes_of_their_own(cluster_of):
-    flows = RingMap(cluster_of("isolated rails"), FabricSettings()).flows([(0, 1, 255), (1, 1, 255)])
+    flows = RingMap(cluster_of("isolated rails"), SETTINGS).flows([(0, 1, 255), (1, 1, 255)])
     assert [(flow.plane, flow.lanes, len(flow.links)) for flow in flows] == [(plane, 2, 4) for plane in range(8)]
 
 
@@ -143,7 +144,7 @@ def test_the_cap_is_the_payload_rate_of_a_nic(cluster_of):
 def test_endpoint_lanes_count_every_gpu_once(cluster_of, name):
     cluster = cluster_of(name)
     rows = [(0, 0b101, 0b111), (1, 0b11, 0b1011)]
-    links, lanes = RingMap(cluster, FabricSettings()).endpoint_lanes(rows)
+    links, lanes = RingMap(cluster, SETTINGS).endpoint_lanes(rows)
     assert lanes.sum() == 2 * 3 + 2 * 3
     assert (cluster.links.tier[links] == 0).all()
     assert (np.diff(links) > 0).all()
@@ -151,14 +152,14 @@ def test_endpoint_lanes_count_every_gpu_once(cluster_of, name):
 
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_nothing_contends_where_nothing_is_oversubscribed(cluster_of, name):
-    assert not contendable_links(cluster_of(name)).any()
+    assert not contendable_links(cluster_of(name), SETTINGS).any()
 
 
 def test_contendable_are_the_trunks_thinner_than_their_lanes(clos):
     """At 31:1 a leaf has floor(64 / 32) = 2 ports up, for 4 hosts below it, so each can be full; at 15:1 it has 4, and none can."""
-    assert not contendable_links(clos(leaf_oversubscription=15.0)).any()
+    assert not contendable_links(clos(leaf_oversubscription=15.0), SETTINGS).any()
     cluster = clos(leaf_oversubscription=31.0)
-    contendable = contendable_links(cluster)
+    contendable = contendable_links(cluster, SETTINGS)
     assert contendable.tolist() == np.repeat(cluster.links.tier == 1, 2).tolist()
     bound = hose_bound_bytes_per_second(cluster)
     assert set(bound[cluster.links.tier == 1].tolist()) == {4 * NIC}
@@ -170,9 +171,9 @@ def test_a_broken_trunk_becomes_contendable(cluster_of):
     link = int(np.flatnonzero(cluster.links.tier == 1)[0])
     scale = np.ones(len(cluster.links))
     scale[link] = 4 / 32
-    assert not contendable_links(cluster, scale).any()
+    assert not contendable_links(cluster, SETTINGS, scale=scale).any()
     scale[link] = 3.9 / 32
-    assert np.flatnonzero(contendable_links(cluster, scale)).tolist() == [2 * link, 2 * link + 1]
+    assert np.flatnonzero(contendable_links(cluster, SETTINGS, scale=scale)).tolist() == [2 * link, 2 * link + 1]
 
 
 def test_the_smaller_side_bounds_what_crosses(clos):
@@ -187,7 +188,7 @@ def test_the_smaller_side_bounds_what_crosses(clos):
 def test_disjoint_jobs_never_exceed_the_hose_bound(cluster_of, name, data):
     """Cut the cluster's hosts at random into jobs of whole hosts: no link is asked for more than its bound."""
     cluster = cluster_of(name)
-    rings = RingMap(cluster, FabricSettings())
+    rings = RingMap(cluster, SETTINGS)
     jobs = data.draw(st.integers(1, 6))
     owner = np.random.default_rng(data.draw(st.integers(0, 10**6))).integers(0, jobs, cluster.host_count)
     load = np.zeros(2 * len(cluster.links))

@@ -1,98 +1,10 @@
-"""A made-up run whose summary can be worked out by hand."""
-
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from emulator.report.outcome import STATES, JobTable, Outcome, Sample, timeline
-from emulator.workload.jobs import SECOND, JobKind
-from topology.cluster import TIERS
-
-HOUR = 3600 * SECOND
-
-
-def code(state: str) -> int:
-    return [str(name) for name in STATES].index(state)
-
-
-def build_jobs() -> JobTable:
-    """Six jobs, not in order of id: two finished, one running after an interruption, one pending, one rejected, one infeasible."""
-    return JobTable(
-        job_id=np.array([7, 3, 1, 2, 9, 8]),
-        gpus=np.array([8, 16, 64, 128, 1, 100000], dtype=np.int32),
-        queue=np.array([0, 1, 0, 0, 0, 1], dtype=np.int32),
-        tenant=np.array([0, 0, 1, 0, 0, 0], dtype=np.int32),
-        kind=np.array([JobKind.GANG, JobKind.TRAINING, JobKind.TRAINING, JobKind.GANG, JobKind.GANG, JobKind.GANG], dtype=np.int8),
-        submit_ns=np.array([0, 0, HOUR, HOUR, 2 * HOUR, 0]),
-        start_ns=np.array([0, HOUR, 2 * HOUR, -1, -1, -1]),
-        end_ns=np.array([HOUR, 3 * HOUR, -1, -1, 2 * HOUR, 0]),
-        state=np.array([code(s) for s in ("finished", "finished", "running", "pending", "rejected", "infeasible")], dtype=np.int8),
-        reason=np.array([-1, -1, -1, 0, 1, 2], dtype=np.int32),
-        preemptions=np.array([0, 1, 0, 0, 0, 0], dtype=np.int32),
-        restarts=np.array([0, 1, 2, 0, 0, 0], dtype=np.int32),
-        gpu_seconds=np.array([8.0, 32.0, 128.0, 0.0, 0.0, 0.0]) * 3600,
-        lost_gpu_seconds=np.array([0.0, 4.0, 12.8, 0.0, 0.0, 0.0]) * 3600,
-        placement_level=np.array([0, 3, 4, -1, -1, -1], dtype=np.int8),
-        network_slowdown_ratio=np.array([1.0, 1.25, 1.75, 1.0, 1.0, 1.0]),
-        queues=("default", "research"),
-        tenants=("default", "vision"),
-        reasons=("capacity: 96 of 128 GPUs are free", "queue is full", "100000 GPUs > 256"),
-    )
-
-
-def build_samples(count: int = 5) -> list[Sample]:
-    return [
-        Sample(
-            time_seconds=900.0 * i,
-            pending_jobs=i,
-            running_jobs=2 * i,
-            pending_gpus=128 * i,
-            gpus_busy=32 * i,
-            gpus_idle=250 - 32 * i,
-            gpus_down=6,
-            gpus_cordoned=0,
-            gpu_utilization_ratio=0.1 * (i % 10),
-            power_watts=1e5 + 1e4 * i,
-            facility_power_watts=1.2e5 + 1e4 * i,
-            link_load_ratio=tuple(0.0 for _ in TIERS),
-            link_peak_ratio=(0.25, 0.5, *(0.0 for _ in TIERS[2:])),
-        )
-        for i in range(count)
-    ]
-
-
-def build_outcome() -> Outcome:
-    return Outcome(
-        scenario="laptop",
-        seed=1,
-        policy="easy",
-        digest="ab" * 32,
-        actors=2,
-        gpus=256,
-        hosts=32,
-        racks=4,
-        links=512,
-        emulated_ns=4 * HOUR,
-        wall_seconds=2.0,
-        cpu_seconds=3.0,
-        peak_rss_bytes=2**30,
-        events=100,
-        jobs=build_jobs(),
-        timeline=timeline(build_samples()),
-        peak_flops_per_gpu=1e15,
-        model_flops=0.4 * 1e15 * 160 * 3600,
-        active_gpu_seconds=102.4 * 3600,
-        idle_gpu_seconds=1000.0,
-        fragmented_gpu_seconds=250.0,
-        peak_power_watts=2e5,
-        it_energy_joules=1.44e9,
-        facility_energy_joules=1.8e9,
-        water_litres=420.0,
-        peak_link_utilization_ratio=0.95,
-        sources={"trace": {"kept": 6, "bad row": 2}},
-    )
+from emulator.report.outcome import JobTable, Outcome
+from tests.report.example import build_jobs, build_outcome
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def test_a_nice_step_is_just_above(raw: float) -> None:
 def test_time_ticks_are_few_and_inside(start: float, length: float) -> None:
     ticks = time_ticks(start, start + length)
     assert len(ticks) <= 11
-    assert all(start <= tick <= start + length + 1e-6 for tick, _ in ticks)
+    assert all(start - 1e-6 <= tick <= start + length + 1e-6 for tick, _ in ticks)
     assert len({label for _, label in ticks}) == len(ticks)
 
 

@@ -106,8 +106,8 @@ def test_estimates_are_round_and_some_are_the_maximum():
     assert counts[-1] > 0.05 * counts.sum()
 
 
-def test_the_mix_is_the_published_one():
-    """RSC and HPN, as cited in mix.py."""
+def test_the_mix_is_the_one_cited():
+    """RSC and HPN, as cited in mix.py, some of it recalled."""
     jobs = {size: sum(row.job_share for row in CLASSES if row.gpus == size) for size in {row.gpus for row in CLASSES}}
     time = {size: sum(row.time_share for row in CLASSES if row.gpus == size) for size in jobs}
     assert sum(jobs.values()) == pytest.approx(100)

@@ -8,6 +8,9 @@ host by host (``emulator.scheduler.shadow``).
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from emulator.scheduler.pending import ScanQueue
 from emulator.scheduler.shadow import Shadow
 from emulator.scheduler.view import Plan, View
 from emulator.workload.jobs import ANY_LEVEL
@@ -46,31 +49,25 @@ class Easy:
         if shadow is None or shadow.head != head or shadow.time_ns <= now:
             shadow = self.shadow = Shadow.of(view, head)
         pending = view.pending
+        assert isinstance(pending, ScanQueue), "EASY looks behind the head"
         short_ns = shadow.time_ns - now
-        positions, sizes = pending.behind_head(free.most_that_could_fit(), short_ns, shadow.spare_gpus())  # type: ignore[union-attr]
-        index = 0
-        torn: set[tuple[int, int]] = set()  # (gpus, level) of long jobs that would delay the head, as of the last start
-        while index < len(positions):
-            slot = pending.slot_at(int(positions[index]))  # type: ignore[union-attr]
-            shape = table.gpus[slot], table.require_level[slot]
-            long = table.estimate_ns[slot] > short_ns
-            rows = None if long and shape in torn and table.milli_gpus[slot] == 1000 else view.choose(slot)
+        positions, sizes, estimates = pending.behind_head(free.most_that_could_fit(), short_ns, shadow.spare_gpus())
+        long = estimates > short_ns
+        no_room = np.zeros(len(positions), dtype=bool)  # free GPUs only shrink within a pass: what did not fit will not
+        delaying = np.zeros(len(positions), dtype=bool)  # would delay the head where it would go now, that is until the next start
+        index = -1
+        while len(ahead := np.flatnonzero(~(no_room | delaying)[index + 1 :])) and free.free_gpus:
+            index += 1 + int(ahead[0])
+            slot = pending.slot_at(int(positions[index]))
+            plain = table.require_level[slot] == ANY_LEVEL and table.milli_gpus[slot] == 1000
+            same = sizes == sizes[index] if plain else index
+            rows = view.choose(slot)
             if rows is None:
-                if shape[1] == ANY_LEVEL and table.milli_gpus[slot] == 1000 and not (long and shape in torn):
-                    # Free GPUs only shrink within a pass: no other job of this size fits either.
-                    behind = sizes[index + 1 :] != shape[0]
-                    positions, sizes, index = positions[index + 1 :][behind], sizes[index + 1 :][behind], 0
-                else:
-                    index += 1
-                continue
-            if long and not shadow.spares(rows, table.milli_gpus[slot]):
-                torn.add(shape)
+                no_room[same] = True
+            elif long[index] and not shadow.spares(rows, table.milli_gpus[slot]):
+                delaying[same & long if plain else same] = True
             else:
-                if not long:
+                if not long[index]:
                     shadow.lends(rows)
                 view.start(slot, rows)
-                torn.clear()
-                if not free.free_gpus:
-                    break
-            index += 1
-
+                delaying[:] = False

@@ -1,0 +1,8 @@
+"""``python -m emulator.cli`` is ``gigawatt``."""
+
+import sys
+
+from emulator.cli.app import main
+
+if __name__ == "__main__":
+    sys.exit(main())

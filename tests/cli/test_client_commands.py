@@ -1,0 +1,151 @@
+"""Commands against a running server: tables, JSON, exit codes."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from emulator.engine.control import JobState, QueueFull
+from emulator.service.server import serve
+from tests.cli.conftest import Run
+from tests.service.fake_control import FakeControl
+from topology.catalog import HGX_H100
+
+Served = tuple[FakeControl, str]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeControl]:
+    control = FakeControl()
+    server = serve(control, "127.0.0.1:0", host_type=HGX_H100)  # type: ignore[arg-type]
+    monkeypatch.setenv("GIGAWATT_API", server.address)
+    yield control
+    server.stop()
+
+
+def test_submit_list_get_explain_cancel(gigawatt: Run, served: FakeControl) -> None:
+    code, out, err = gigawatt("job submit --gpus 1024 --duration 2h --name pretrain --priority 5 --no-preempt -o json")
+    assert (code, err) == (0, "")
+    job = json.loads(out)
+    assert (job["job_id"], job["gpus"], job["name"], job["priority"], job["state"]) == (0, 1024, "pretrain", 5, "pending")
+    (columns,) = served.batches
+    assert (columns.duration_ns[0], bool(columns.preemptible[0])) == (7200 * 10**9, False)
+    code, out, _ = gigawatt("job list")
+    assert code == 0
+    assert out.split()[:5] == ["ID", "NAME", "QUEUE", "STATE", "GPUS"]
+    assert "pretrain" in out
+    assert json.loads(gigawatt("job list --state running -o json")[1]) == []
+    assert yaml.safe_load(gigawatt("job get 0 -o yaml")[1])["start_seconds"] is None
+    assert "8 of 16 GPUs are free" in gigawatt("job explain 0")[1]
+    assert json.loads(gigawatt("job cancel 0 -o json")[1])["state"] == "cancelled"
+
+
+def test_a_file_and_options_add_up(gigawatt: Run, served: FakeControl, tmp_path: Path) -> None:
+    path = tmp_path / "job.yaml"
+    path.write_text("gpus: 16\nduration: 1h30m\nname: from-file\nutilization: 1\nrequire: leaf\npreemptible: false\n")
+    code, out, err = gigawatt("job submit --name mine -o json --file", path)
+    assert (code, err) == (0, "")
+    assert json.loads(out)["name"] == "mine"
+    assert served.batches[0].duration_ns[0] == 5400 * 10**9
+
+
+def test_training_and_services_can_be_submitted(gigawatt: Run, served: FakeControl) -> None:
+    assert json.loads(gigawatt("job submit --gpus 64 --model llama3-8b --steps 100 -o json")[1])["kind"] == "training"
+    assert json.loads(gigawatt("job submit --gpus 8 --replicas 3 -o json")[1])["kind"] == "service"
+    assert len(served.views) == 4
+
+
+def test_exit_codes_say_what_was_wrong(gigawatt: Run, served: FakeControl) -> None:
+    for line, code, shown in (
+        ("job get 99", 3, "no job 99"),
+        ("rack cordon 9999", 3, "no rack 9999"),
+        ("job submit --gpus 1000000 --duration 1h", 4, "the cluster has 100000 GPUs"),
+        ("job submit --gpus 8", 2, "duration"),
+        ("job submit --gpus 0 --duration 1h", 2, "gpus"),
+        ("job submit --gpus 99999999999 --duration 1h", 2, "gpus"),
+        ("clock step", 1, "pause"),
+        ("link list --tier nowhere", 2, "tier"),
+    ):  # fmt: skip
+        got, out, err = gigawatt(line)
+        assert (got, out, err.count("\n")) == (code, "", 1), line
+        assert err.startswith("gigawatt: error: ")
+        assert shown in err, line
+
+
+def test_a_full_queue_says_when_to_try_again(gigawatt: Run, served: FakeControl) -> None:
+    served.next_error = QueueFull("the queue holds 10 jobs", retry_seconds=2.5)
+    code, _, err = gigawatt("job submit --gpus 8 --duration 1h")
+    assert code == 1
+    assert "try again in 2.5 s" in err
+
+
+def test_no_answer_in_time_is_5(gigawatt: Run, served: FakeControl) -> None:
+    gigawatt("job submit --gpus 8 --duration 1h")
+    served.gate = threading.Event()
+    try:
+        code, _, err = gigawatt("job explain 0 --timeout 0.3")
+    finally:
+        served.gate.set()
+    assert code == 5
+    assert "no answer in time" in err
+
+
+def test_nobody_there_is_1(gigawatt: Run) -> None:
+    code, _, err = gigawatt("queue list --api 127.0.0.1:9")
+    assert code == 1
+    assert "nothing answers at 127.0.0.1:9" in err
+
+
+@pytest.mark.parametrize(("state", "expected"), [(JobState.FINISHED, 0), (JobState.FAILED, 1)])
+def test_watch_prints_changes_and_ends_with_the_job(gigawatt: Run, served: FakeControl, state: JobState, expected: int) -> None:
+    gigawatt("job submit --gpus 8 --duration 1h --name x[y]")
+
+    def live() -> None:
+        with served.changed:
+            while not served.open_watches:  # it does not say when one opens
+                served.changed.wait(0.01)
+        served.change(0, state=JobState.RUNNING, hosts="r00000-h00")
+        served.change(0, state=state, reason="it ended")
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    code, out, err = gigawatt("job watch 0")
+    thread.join()
+    assert code == expected
+    assert out.splitlines()[0] == "00:00:00  job 0 (x[y])  pending: waits for the next cycle"
+    assert out.splitlines()[-1].startswith(f"00:00:00  job 0 (x[y])  {state}")
+    assert ("it ended" in err) is (expected == 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "check"),
+    [
+        ("queue list", lambda rows: [row["name"] for row in rows] == ["default", "inference", "research"]),
+        ("rack list --limit 3", lambda rows: [row["rack"] for row in rows] == [0, 1, 2]),
+        ("link list --limit 1500", lambda rows: len(rows) == 1500),
+        ("link list --tier leaf_spine --limit 2", lambda rows: [row["link"] for row in rows] == [1, 3]),
+        ("rack cordon 3", lambda rack: rack["cordoned"] is True),
+        ("rack uncordon 3", lambda rack: rack["cordoned"] is False),
+        ("clock show", lambda clock: clock["cycle_seconds"] == 10.0),
+        ("clock pause", lambda clock: clock["paused"] is True),
+        ("clock resume", lambda clock: clock["paused"] is False),
+        ("clock speed 60", lambda clock: clock["speed"] == 60.0),
+        ("clock speed max", lambda clock: clock["speed"] == "max"),
+    ],
+)
+def test_the_other_commands(gigawatt: Run, served: FakeControl, line: str, check: Callable[..., bool]) -> None:
+    code, out, err = gigawatt(line, "-o", "json")
+    assert (code, err) == (0, "")
+    assert check(json.loads(out))
+    code, out, err = gigawatt(line)
+    assert (code, err) == (0, "")
+    assert out
+
+
+def test_step_and_fault(gigawatt: Run, served: FakeControl) -> None:
+    gigawatt("clock pause")
+    assert json.loads(gigawatt("clock step 3 -o json")[1])["emulated_seconds"] == 30.0
+    assert gigawatt("fault inject link 7 --for 30m --remaining 0.5")[1] == "link 7 is down for 1800 s and keeps 0.5\n"
