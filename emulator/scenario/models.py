@@ -42,13 +42,6 @@ def _as_float(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else value
 
 
-def _in_order(times: tuple[int, int]) -> tuple[int, int]:
-    if not 0 < times[0] <= times[1]:
-        raise ValueError("[shortest, longest] is needed, above 0 and in that order")
-    return times
-
-
-DurationRange = Annotated[tuple[Duration, Duration], BeforeValidator(_as_tuple), AfterValidator(_in_order)]
 Real = Annotated[float, BeforeValidator(_as_float)]
 Ratio = Annotated[Real, Field(ge=1)]
 
@@ -169,22 +162,13 @@ class JobSettings(Section):
     detection_delay: Duration = parse_duration("30s")  # arXiv 2509.16293 (ByteRobust) table 3: NIC crash or port flap with inspection
 
 
-class RepairTimes(Section):
-    """(shortest, longest) by what has to be done; see `emulator.racks.faults` for the causes and the sources."""
-
-    restart: DurationRange = (parse_duration("1m"), parse_duration("5m"))  # assumed
-    reset: DurationRange = (parse_duration("10m"), parse_duration("30m"))  # assumed
-    cable: DurationRange = (parse_duration("30m"), parse_duration("2h"))  # assumed
-    service: DurationRange = (parse_duration("1h"), parse_duration("4h"))  # published NVL72 service times of a compute tray
-
-
 class FaultSettings(Section):
     """Host faults: one Poisson process a host, causes by their published shares."""
 
     enabled: bool = True
     #: arXiv 2407.21783 (Llama 3), 419 unexpected interruptions in 54 days of 2,048 hosts; RSC-1 has 6.50, RSC-2 2.34 (arXiv 2410.21680).
     host_rate_per_1000_node_days: Annotated[Real, Field(ge=0, lt=1e6)] = 3.79
-    repair: RepairTimes = RepairTimes()
+    repair: dict[str, Annotated[Duration, Field(gt=0)]] = {}  # mean repair time by cause, instead of the default; `emulator.racks.faults`
 
 
 class FabricSettings(Section):

@@ -1,8 +1,7 @@
-"""A scenario's sections as the settings that the rooms below take."""
+"""A scenario's sections as the settings that the rooms below take. A value that only they can judge raises their ValueError."""
 
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.faults import FaultSettings
-from emulator.racks.power import PowerSettings
 from emulator.scenario.models import Scenario
 from emulator.workload.generate import GeneratorSettings
 
@@ -15,25 +14,14 @@ def generator_settings(scenario: Scenario) -> GeneratorSettings:
 
 
 def fault_settings(scenario: Scenario) -> FaultSettings:
-    repair = scenario.faults.repair
+    """Raises ValueError naming the causes there are."""
+    faults = scenario.faults
     return FaultSettings(
-        enabled=scenario.faults.enabled,
-        per_thousand_node_days=scenario.faults.host_rate_per_1000_node_days,
-        restart_seconds=_seconds(repair.restart),
-        reset_seconds=_seconds(repair.reset),
-        cable_seconds=_seconds(repair.cable),
-        service_seconds=_seconds(repair.service),
+        enabled=faults.enabled,
+        host_rate_per_1000_node_days=faults.host_rate_per_1000_node_days,
+        repair_seconds={cause: time / _SECOND for cause, time in faults.repair.items()},
     )
 
 
 def fabric_settings(scenario: Scenario) -> FabricSettings:
     return FabricSettings(routing=scenario.fabric.routing, efficiency=scenario.fabric.efficiency)
-
-
-def power_settings(scenario: Scenario) -> PowerSettings:
-    power = scenario.power
-    return PowerSettings(gamma=power.gamma, pue=power.pue, wue_litres_per_kwh=power.wue_litres_per_kwh)
-
-
-def _seconds(times: tuple[int, int]) -> tuple[float, float]:
-    return times[0] / _SECOND, times[1] / _SECOND
