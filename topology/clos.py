@@ -33,7 +33,6 @@ from typing import Literal
 
 import networkx as nx
 import numpy as np
-from numpy.typing import NDArray
 
 from topology.catalog import HOSTS, SWITCHES, HostType, SwitchType
 
@@ -232,11 +231,11 @@ def build(plan: ClosPlan) -> nx.Graph:
     )
     kind = "host" if plan.host.domain_hosts == 1 else "domain"
     names = [f"{kind}-{number}" for number in range(plan.endpoints)]
-    hosts = np.full(plan.endpoints, plan.host.domain_hosts)
+    hosts = [plan.host.domain_hosts] * plan.endpoints
     hosts[-1] = plan.hosts - (plan.endpoints - 1) * plan.host.domain_hosts
     graph.add_nodes_from(names, tier="endpoint")
     if hosts[-1] < plan.host.domain_hosts:
-        graph.nodes[names[-1]]["hosts"] = int(hosts[-1])
+        graph.nodes[names[-1]]["hosts"] = hosts[-1]
     bounds = [plan.endpoints * building // plan.buildings for building in range(plan.buildings + 1)]
     ratios = []
     for building in range(plan.buildings):
@@ -245,7 +244,7 @@ def build(plan: ClosPlan) -> nx.Graph:
         for leaf in leaves:
             graph.add_node(leaf.node, tier="leaf", switches=len(leaf.ups))
             graph.add_edges_from(
-                (names[endpoint], leaf.node, {"lanes": int(hosts[endpoint]) * rails, "rail": rail, "rails": rails})
+                (names[endpoint], leaf.node, {"lanes": hosts[endpoint] * rails, "rail": rail, "rails": rails})
                 for endpoint, rail, rails in leaf.cables
             )
         ratios.append(_upper_tiers(plan, graph, prefix, leaves))
@@ -256,26 +255,27 @@ def build(plan: ClosPlan) -> nx.Graph:
     return graph
 
 
-def _leaves(plan: ClosPlan, prefix: str, endpoints: range, hosts: NDArray[np.int64]) -> Iterator[_Leaf]:
+def _leaves(plan: ClosPlan, prefix: str, endpoints: range, hosts: list[int]) -> Iterator[_Leaf]:
     """The leaves of one building, array by array."""
     full = plan.whole_arrays or plan.even_striping
     rails_of_bundle = plan.host.nics // plan.array_leaves
     for array, low in enumerate(range(endpoints.start, endpoints.stop, plan.array_endpoints)):
         members = range(low, min(endpoints.stop, low + plan.array_endpoints))
         folds = plan.partial_leaves(len(members)) < plan.array_leaves
-        groups = (
-            _folded(members, plan.array_leaves, plan.leaf_endpoints) if folds else _unfolded(members, plan.array_leaves, rails_of_bundle)
-        )
-        leaves = []
-        for number, cables in enumerate(groups):
-            down = sum(int(hosts[endpoint]) * rails for endpoint, _, rails in cables)
-            up = plan.leaf_up if full else ceil(down * plan.leaf_up / plan.leaf_down)
-            rail, end = cables[0][1], cables[-1][1] + cables[-1][2]
-            leaves.append(_Leaf(f"leaf-{prefix}a{array}-{number}", array, rail, end - rail, (up,), cables))
+        if folds:
+            groups = list(_folded(members, plan.array_leaves, plan.leaf_endpoints))
+            downs = [sum(hosts[endpoint] * rails for endpoint, _, rails in cables) for cables in groups]
+        else:
+            groups = [] if plan.aggregate == "rails" else list(_unfolded(members, plan.array_leaves, rails_of_bundle))
+            downs = [sum(hosts[members.start : members.stop]) * rails_of_bundle] * plan.array_leaves
+        ups = [plan.leaf_up if full else ceil(down * plan.leaf_up / plan.leaf_down) for down in downs]
         if plan.aggregate == "rails":
             joined = [(endpoint, 0, plan.host.nics) for endpoint in members]
-            leaves = [_Leaf(f"leaf-{prefix}a{array}", array, 0, plan.host.nics, tuple(leaf.ups[0] for leaf in leaves), joined)]
-        yield from leaves
+            yield _Leaf(f"leaf-{prefix}a{array}", array, 0, plan.host.nics, tuple(ups), joined)
+            continue
+        for number, (cables, up) in enumerate(zip(groups, ups, strict=True)):
+            rail, end = cables[0][1], cables[-1][1] + cables[-1][2]
+            yield _Leaf(f"leaf-{prefix}a{array}-{number}", array, rail, end - rail, (up,), cables)
 
 
 def _unfolded(members: range, leaves: int, rails: int) -> Iterator[list[tuple[int, int, int]]]:

@@ -17,6 +17,7 @@ from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
+from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
 from emulator.racks.power import gpu_milliwatts, idle_milliwatts
@@ -417,13 +418,21 @@ class Engine:
     def read(self, *, publish: bool = False) -> Readings:
         """Readings of every shard and plane as of now. Changes nothing that counts."""
         waiting = self._orders.waiting_shards()
-        planes = self.network.take_all()
-        if waiting or planes:
-            racks = {shard: self._orders.take(shard) for shard in waiting}
-            answers = self.shards.advance(Window(self.now_ns, racks=racks, planes=planes))
-            for shard, report in answers.racks.items():
-                self._promises[shard] = report.next_event_ns
+        if waiting:
+            self._ask_shards(self.now_ns, waiting)
+        self._send_flows()
         return self.shards.publish(self.now_ns) if publish else self.shards.read(self.now_ns)
+
+    def read_planes(self) -> tuple[FabricReadings, ...]:
+        """As ``read``, of the fabric alone."""
+        self._send_flows()
+        return self.shards.read_planes(self.now_ns)
+
+    def _send_flows(self) -> None:
+        """Send the flows that wait: none of them can change a rate, or the planes would have been asked."""
+        planes = self.network.take_all()
+        if planes:
+            self.shards.advance(Window(self.now_ns, planes=planes))
 
     def _changed(self, slot: int) -> None:
         if self.on_change is not None:

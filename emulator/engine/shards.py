@@ -58,6 +58,10 @@ class Shards(Protocol):
         """Readings of everything. Changes nothing; every order up to ``at_ns`` has been sent before."""
         ...
 
+    def read_planes(self, at_ns: int) -> tuple[FabricReadings, ...]:
+        """Readings of the planes alone, by plane."""
+        ...
+
     def publish(self, at_ns: int) -> Readings:
         """As ``read``; shards that serve their own metrics also render them."""
         ...

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from emulator.engine import views
 from emulator.engine.control import ClockView, Histogram, Snapshot
-from emulator.engine.shards import Readings
+from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.power import water_litres
 from emulator.report import usage
@@ -51,7 +51,7 @@ class Collector:
 
     def sample(self, clock: ClockView) -> Snapshot:
         """A snapshot that also goes into the timeline."""
-        snapshot = self._snapshot(clock, self._engine.read())
+        snapshot = self._snapshot(clock, self._engine.read_planes())
         if not self._samples or self._samples[-1].time_seconds < self._engine.now_ns / SECOND:
             self._samples.append(sample(snapshot)._replace(time_seconds=self._engine.now_ns / SECOND))
         if time.monotonic() >= self._memory_due:
@@ -60,13 +60,13 @@ class Collector:
 
     def publish(self, clock: ClockView) -> Snapshot:
         """A snapshot for the metrics; shards that serve their own render them."""
-        return self._snapshot(clock, self._engine.read(publish=True))
+        return self._snapshot(clock, self._engine.read(publish=True).planes)
 
-    def _snapshot(self, clock: ClockView, readings: Readings) -> Snapshot:
+    def _snapshot(self, clock: ClockView, planes: tuple[FabricReadings, ...]) -> Snapshot:
         engine = self._engine
         self._note_waits()
         watts = engine.meter.power_milliwatts / 1e3
-        load, peak, moved = self._links(readings)
+        load, peak, moved = self._links(planes)
         gpus = views.gpus_by_state(engine)
         total = engine.cluster.gpu_count
         counts = engine.scheduler.counts
@@ -108,10 +108,10 @@ class Collector:
             self._wait_counts[bucket] += int(number)
         self._wait_total += float(waits.sum())
 
-    def _links(self, readings: Readings) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-        load = sum((plane.load_bytes_per_second for plane in readings.planes), np.zeros(len(TIERS)))
-        capacity = sum((plane.capacity_bytes_per_second for plane in readings.planes), np.zeros(len(TIERS)))
-        peak = np.max([plane.peak_utilization for plane in readings.planes], axis=0, initial=0.0)
+    def _links(self, planes: tuple[FabricReadings, ...]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+        load = sum((plane.load_bytes_per_second for plane in planes), np.zeros(len(TIERS)))
+        capacity = sum((plane.capacity_bytes_per_second for plane in planes), np.zeros(len(TIERS)))
+        peak = np.max([plane.peak_utilization for plane in planes], axis=0, initial=0.0)
         self._peak_link = max(self._peak_link, float(peak.max()))
         there = [tier for tier in range(len(TIERS)) if capacity[tier] > 0]
         return (

@@ -1,6 +1,7 @@
 """Shards in this process: the oracle that every other runtime must equal."""
 
 from emulator.engine.shards import Answers, Readings, ShardRange, Window
+from emulator.fabric.messages import FabricReadings
 from emulator.fabric.plane import FabricPlane
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings, RackShard
@@ -31,7 +32,10 @@ class InlineShards:
         )
 
     def read(self, at_ns: int) -> Readings:
-        return Readings(tuple(shard.read(at_ns) for shard in self._racks), tuple(plane.read(at_ns) for plane in self._planes))
+        return Readings(tuple(shard.read(at_ns) for shard in self._racks), self.read_planes(at_ns))
+
+    def read_planes(self, at_ns: int) -> tuple[FabricReadings, ...]:
+        return tuple(plane.read(at_ns) for plane in self._planes)
 
     def publish(self, at_ns: int) -> Readings:
         return self.read(at_ns)

@@ -42,13 +42,6 @@ def _as_float(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else value
 
 
-def _in_order(times: tuple[int, int]) -> tuple[int, int]:
-    if not 0 < times[0] <= times[1]:
-        raise ValueError("[shortest, longest] is needed, above 0 and in that order")
-    return times
-
-
-DurationRange = Annotated[tuple[Duration, Duration], BeforeValidator(_as_tuple), AfterValidator(_in_order)]
 Real = Annotated[float, BeforeValidator(_as_float)]
 Ratio = Annotated[Real, Field(ge=1)]
 
@@ -165,7 +158,6 @@ class SchedulerSettings(Section):
 class JobSettings(Section):
     """What an interruption costs a job."""
 
-    checkpoint_interval: Duration = parse_duration("1h")  # 0: none, work is lost from the start; assumed
     restart_overhead: Duration = parse_duration("5m")  # arXiv 2410.21680 (RSC): u0 of 5 to 20 min
     max_restarts: Annotated[int, Field(ge=0)] = 100  # a job interrupted more often has failed
 
@@ -175,14 +167,13 @@ class FaultSettings(Section):
 
     enabled: bool = True
     #: arXiv 2407.21783 (Llama 3), 419 unexpected interruptions in 54 days of 2,048 hosts; RSC-1 has 6.50, RSC-2 2.34 (arXiv 2410.21680).
-    host_rate_per_1000_node_days: Annotated[Real, Field(ge=0, le=1e6)] = 3.79
-    repair: dict[str, Duration] = {}  # mean repair time by cause, where it is not that of the table in `emulator.racks.faults`
+    host_rate_per_1000_node_days: Annotated[Real, Field(ge=0, lt=1e6)] = 3.79
+    repair: dict[str, Annotated[Duration, Field(gt=0)]] = {}  # mean repair time by cause, instead of the default; `emulator.racks.faults`
 
 
 class FabricSettings(Section):
     routing: Literal["adaptive"] = "adaptive"
     efficiency: Annotated[Real, Field(gt=0, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X
-    link_faults: bool = False
 
 
 class PowerSettings(Section):

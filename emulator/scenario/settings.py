@@ -1,4 +1,4 @@
-"""A scenario's sections as the settings that the rooms below take."""
+"""A scenario's sections as the settings that the rooms below take. A value that only they can judge raises their ValueError."""
 
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.faults import FaultSettings
@@ -14,9 +14,13 @@ def generator_settings(scenario: Scenario) -> GeneratorSettings:
 
 
 def fault_settings(scenario: Scenario) -> FaultSettings:
+    """Raises ValueError naming the causes there are."""
     faults = scenario.faults
-    repair_seconds = {cause: mean / _SECOND for cause, mean in faults.repair.items()}
-    return FaultSettings(faults.enabled, faults.host_rate_per_1000_node_days, repair_seconds)
+    return FaultSettings(
+        enabled=faults.enabled,
+        host_rate_per_1000_node_days=faults.host_rate_per_1000_node_days,
+        repair_seconds={cause: time / _SECOND for cause, time in faults.repair.items()},
+    )
 
 
 def fabric_settings(scenario: Scenario) -> FabricSettings:

@@ -56,6 +56,7 @@ class FreeIndex:
         self.split: dict[int, int] = {}
         self.whole = cluster.host_count
         self.split_gpus = 0  # free GPUs on split hosts that are offered
+        self.split_count = [0] * self.gpus_per_host  # those hosts, by how many of their GPUs are free
         self._split_by_free: list[list[int]] = [[] for _ in range(self.gpus_per_host)]
         self._open: list[int] = list(range(len(sizes)))
         self._is_open = bytearray(b"\1" * len(sizes))
@@ -159,7 +160,7 @@ class FreeIndex:
             self._close(block, 1 << bit)
             before = self.full
         else:
-            self.split_gpus -= before.bit_count()
+            self._uncount_split(before)
         self._put_split(host, before & ~gpus)
 
     def _give_part(self, block: int, bit: int, gpus: int) -> None:
@@ -167,7 +168,7 @@ class FreeIndex:
         before = self.split[host]
         offered = self._offered[block] >> bit & 1
         if offered:
-            self.split_gpus -= before.bit_count()
+            self._uncount_split(before)
         after = before | gpus
         if after == self.full:
             del self.split[host]
@@ -182,12 +183,18 @@ class FreeIndex:
         self.split[host] = mask
         free = mask.bit_count()
         self.split_gpus += free
+        self.split_count[free] += 1
         if free:
             heap = self._split_by_free[free]
             heappush(heap, host)
             if len(heap) > 2 * len(self.split) + 64:
                 heap[:] = {other for other in heap if self.split.get(other, 0).bit_count() == free and self.is_offered(other)}
                 heapify(heap)
+
+    def _uncount_split(self, mask: int) -> None:
+        free = mask.bit_count()
+        self.split_gpus -= free
+        self.split_count[free] -= 1
 
     def _close(self, block: int, hosts: int) -> None:
         self.block_free[block] &= ~hosts
@@ -216,7 +223,7 @@ class FreeIndex:
             return
         self._offered[block] &= ~(1 << bit)
         if host in self.split:
-            self.split_gpus -= self.split[host].bit_count()
+            self._uncount_split(self.split[host])
         elif self.block_free[block] >> bit & 1:
             self._close(block, 1 << bit)
 

@@ -36,10 +36,7 @@ class Shadow:
         table, free = view.table, view.free
         hosts, rest = divmod(table.gpus[head], free.gpus_per_host)
         level = _search_level(free, table.require_level[head])
-        by_free = [0] * (free.gpus_per_host + 1)
-        for host, mask in free.split.items():
-            if free.is_offered(host):
-                by_free[mask.bit_count()] += 1
+        by_free = list(free.split_count)
         units = list(free.levels[level].counts) if level >= 0 else []
         shadow = cls(head, NEVER, free, hosts, rest, level, free.whole, by_free, units)
         for expected, slot in view.running:

@@ -139,6 +139,23 @@ def test_order_of_insertion_of_switches_and_edges_does_not_matter():
     assert describe(one) == describe(two)
 
 
+def test_the_nth_bank_is_above_the_nth_unit_however_switches_were_inserted():
+    graph = cluster_graph(600, buildings=2)
+    again = nx.Graph(**graph.graph)
+    again.add_nodes_from(reversed(list(graph.nodes(data=True))))
+    again.add_nodes_from([(f"x{node}", data) for node, data in graph.nodes(data=True) if data["tier"] == "endpoint"])
+    again.remove_nodes_from([node for node, data in graph.nodes(data=True) if data["tier"] == "endpoint"])
+    ends = {node: f"x{node}" if data["tier"] == "endpoint" else node for node, data in graph.nodes(data=True)}
+    again.add_edges_from((ends[u], ends[v], data) for u, v, data in graph.edges(data=True))
+    cluster = compile_cluster(again)
+    assert describe(cluster) == describe(compile_cluster(graph))
+    for name in ("leaf", "pod", "building"):
+        level = cluster.level(name)
+        assert (np.diff(cluster.links.u[level.uplinks]) >= 0).all(), name
+    banks = cluster.links.u[cluster.level("pod").uplinks]
+    assert banks.tolist() == np.flatnonzero(cluster.links.node_tier == 2).tolist()
+
+
 def change(node=None, edge=None, remove=None, **attributes):
     graph = small_graph()
     for key, value in attributes.items():
