@@ -34,7 +34,6 @@ class _Flow:
     demand: Int64
     load: Int64
     rate: float
-    reported: float
     narrow_links: Int64
     narrow_weights: Float64
 
@@ -100,7 +99,7 @@ class FabricPlane:
         if len(orders) and int(orders.time_ns.max()) > until_ns:
             raise ValueError(f"plane {self._plane}: an order for {int(orders.time_ns.max())} ns in a window that ends at {until_ns} ns")
         touched: list[Int64] = []
-        changed: set[int] = set()
+        changed: dict[int, float] = {}  # flow -> the rate that the head knows
         rescaled = False
         local = self._local(orders.link)
         kinds, ids, caps, lanes, start = (column.tolist() for column in (orders.kind, orders.flow, orders.cap, orders.lanes, orders.start))
@@ -113,10 +112,10 @@ class FabricPlane:
                 raise ValueError(f"plane {self._plane}: no flow {flow} to remove")
             if flow in self._flows:
                 touched.append(self._remove(flow))
-                changed.discard(flow)
+                changed.pop(flow, None)
             if kind == FlowOrder.ADD:
                 touched.append(self._add(flow, cap, lane, local[begin:end], orders.weight[begin:end]))
-                changed.add(flow)
+                changed[flow] = cap
         contendable_changed = rescaled and self._recontend()
         self._share(np.concatenate(touched) if touched else np.empty(0, dtype=np.int64), changed)
         self._until_ns = max(self._until_ns, until_ns)
@@ -137,7 +136,7 @@ class FabricPlane:
             raise ValueError(f"plane {self._plane}: flow {flow} has cap {cap}; allowed: finite and at least 0")
         demand = _whole(weights * cap)
         narrow = self._contendable[links]
-        self._flows[flow] = _Flow(cap, lanes, links, weights, demand, demand, cap, cap, links[narrow], weights[narrow])
+        self._flows[flow] = _Flow(cap, lanes, links, weights, demand, demand, cap, links[narrow], weights[narrow])
         self._demand[links] += demand
         self._load[links] += demand
         self._count_lanes(lanes, cap, 1)
@@ -189,8 +188,8 @@ class FabricPlane:
                 self._contending.add(flow)
         return True
 
-    def _share(self, touched: Int64, changed: set[int]) -> None:
-        """Solve again what the touched links concern, and add to ``changed`` the flows whose rate is another."""
+    def _share(self, touched: Int64, changed: dict[int, float]) -> None:
+        """Solve again what the touched links concern, and add to ``changed`` the flows whose rate becomes another."""
         now = self._contendable[touched] & (self._demand[touched] > self._limit[touched])
         hot = touched[now | self._contended[touched]]
         self._contended[touched] = now
@@ -222,8 +221,8 @@ class FabricPlane:
         for index, rate in zip(rows.tolist(), rates.tolist(), strict=True):
             flow = flows[index]
             if rate != flow.rate:
+                changed.setdefault(int(ids[index]), flow.rate)
                 self._set_rate(int(ids[index]), flow, rate)
-                changed.add(int(ids[index]))
 
     def _set_rate(self, number: int, flow: _Flow, rate: float) -> None:
         self._unloaded[number] = flow
@@ -240,14 +239,12 @@ class FabricPlane:
         self._unloaded.clear()
         return self._load
 
-    def _report(self, until_ns: int, changed: set[int], contendable_changed: bool) -> FabricReport:
-        told = [(flow, self._flows[flow]) for flow in sorted(changed) if self._flows[flow].rate != self._flows[flow].reported]
-        for _, state in told:
-            state.reported = state.rate
+    def _report(self, until_ns: int, changed: dict[int, float], contendable_changed: bool) -> FabricReport:
+        told = [flow for flow, known in sorted(changed.items()) if self._flows[flow].rate != known]
         return FabricReport(
             until_ns=until_ns,
-            flow=np.array([flow for flow, _ in told], dtype=np.int64),
-            rate=np.array([state.rate for _, state in told], dtype=np.float64),
+            flow=np.array(told, dtype=np.int64),
+            rate=np.array([self._flows[flow].rate for flow in told], dtype=np.float64),
             contendable=self._global(np.flatnonzero(self._contendable)) if contendable_changed else np.empty(0, dtype=np.int32),
             contendable_changed=contendable_changed,
         )
@@ -297,7 +294,6 @@ class FabricPlane:
             "cap": np.array([flow.cap for flow in flows], dtype=np.float64),
             "lanes": np.array([flow.lanes for flow in flows], dtype=np.int64),
             "rate": np.array([flow.rate for flow in flows], dtype=np.float64),
-            "reported": np.array([flow.reported for flow in flows], dtype=np.float64),
             "start": start,
             "link": self._global(np.concatenate([np.empty(0, dtype=np.int64), *(flow.links for flow in flows)])),
             "weight": np.concatenate([np.empty(0), *(flow.weights for flow in flows)]),
@@ -320,7 +316,5 @@ class FabricPlane:
         for index, flow in enumerate(columns["flow"]):
             entries = slice(columns["start"][index], columns["start"][index + 1])
             self._add(flow, columns["cap"][index], columns["lanes"][index], local[entries], weights[entries])
-            state = self._flows[flow]
-            self._set_rate(flow, state, columns["rate"][index])
-            state.reported = columns["reported"][index]
+            self._set_rate(flow, self._flows[flow], columns["rate"][index])
         self._contended = self._contendable & (self._demand > self._limit)

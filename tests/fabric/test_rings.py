@@ -96,6 +96,7 @@ def test_agrees_with_a_walk_around_every_ring(cluster_of, name, data):
     flows = RingMap(cluster, SETTINGS).flows(rows)
     assert {flow.plane: flow.lanes for flow in flows} == dict(lanes)
     for flow in flows:
+        assert len(set(flow.links.tolist())) == len(flow.links)
         assert dict(zip(flow.links.tolist(), flow.weights.tolist(), strict=True)) == dict(weights[flow.plane])
 
 
