@@ -30,7 +30,7 @@ def build_jobs() -> JobTable:
         restarts=np.array([0, 1, 2, 0, 0, 0], dtype=np.int32),
         gpu_seconds=np.array([8.0, 32.0, 128.0, 0.0, 0.0, 0.0]) * 3600,
         lost_gpu_seconds=np.array([0.0, 4.0, 12.8, 0.0, 0.0, 0.0]) * 3600,
-        placement_level=np.array([0, 3, 4, -1, -1, -1], dtype=np.int8),
+        placement_level=np.array([1, 4, 5, -1, -1, -1], dtype=np.int8),
         network_slowdown_ratio=np.array([1.0, 1.25, 1.75, 1.0, 1.0, 1.0]),
         queues=("default", "research"),
         tenants=("default", "vision"),
