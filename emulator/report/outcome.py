@@ -32,7 +32,7 @@ STATES: tuple[JobState, ...] = (
 )
 
 #: ``JobTable.placement_level`` indexes this; -1 for a job that never had a placement.
-PLACEMENT_LEVELS: tuple[str, ...] = ("gpu", *LEVEL_NAMES)
+PLACEMENT_LEVELS: tuple[str, ...] = ("gpu", *LEVEL_NAMES, "cluster")
 
 #: ``JobTable.start_ns`` and ``end_ns`` where there is none yet.
 NEVER = -1

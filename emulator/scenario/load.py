@@ -33,6 +33,9 @@ class _Source:
     overrides: dict[_Path, str]
 
     def place(self, path: _Path) -> str:
+        for given, override in self.overrides.items():
+            if given[: len(path)] == path and path not in self.lines:
+                return f"--set {override}"
         for length in range(len(path), 0, -1):
             if path[:length] in self.overrides:
                 return f"--set {self.overrides[path[:length]]}"
@@ -107,7 +110,9 @@ def _parse(name: str, text: str) -> tuple[dict[str, Any], dict[_Path, int]]:
                 if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
                     raise ScenarioError(f"{name}:{at}: a key is a plain word")
                 if (*path, label) in lines:
-                    raise ScenarioError(f"{name}:{at}: {'.'.join(map(str, (*path, label)))} is given twice (first in line {lines[*path, label]})")
+                    raise ScenarioError(
+                        f"{name}:{at}: {'.'.join(map(str, (*path, label)))} is given twice (first in line {lines[*path, label]})"
+                    )
                 key.tag = "tag:yaml.org,2002:str"
                 lines[*path, label] = at
                 walk(child, (*path, label))
@@ -195,6 +200,8 @@ def _explain(problem: Any, source: _Source) -> str:
         message = f"unknown key{f', did you mean {close[0]}?' if close else ''}; allowed: {', '.join(allowed)}"
     elif kind == "missing":
         message = "missing"
+    elif kind == "model_type":
+        message = f"a section is needed, with keys {', '.join(_keys(path))}"
     elif kind == "value_error":
         message = str(problem["ctx"]["error"])
     else:
@@ -210,7 +217,7 @@ def _keys(path: _Path) -> list[str]:
         field = model.model_fields.get(str(step)) if isinstance(step, str) else None
         if field is None:
             continue
-        models = [kind for kind in _models(field.annotation)]
+        models = _models(field.annotation)
         if not models:
             return []
         model = models[0]

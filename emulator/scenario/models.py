@@ -29,13 +29,26 @@ def _known_switch(name: str) -> str:
 
 
 def _as_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    raise ValueError(f"{value!r} is not a list")
+
+
+def _as_texts(value: Any) -> Any:
+    return {key: str(text) for key, text in value.items()} if isinstance(value, dict) else value
 
 
 def _as_float(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else value
 
 
+def _in_order(times: tuple[int, int]) -> tuple[int, int]:
+    if not 0 < times[0] <= times[1]:
+        raise ValueError("[shortest, longest] is needed, above 0 and in that order")
+    return times
+
+
+DurationRange = Annotated[tuple[Duration, Duration], BeforeValidator(_as_tuple), AfterValidator(_in_order)]
 Real = Annotated[float, BeforeValidator(_as_float)]
 Ratio = Annotated[Real, Field(ge=1)]
 
@@ -99,9 +112,17 @@ class ClockSettings(Section):
 
 
 class GeneratedWorkload(Section):
-    """Settings of the generator of a day of jobs."""
+    """Settings of the generator of a day of jobs, under its own names: see `emulator.workload.generate`."""
 
-    load: Annotated[Real, Field(gt=0, le=10)] = 0.95  # GPU time asked for over GPU time there is
+    load: Annotated[Real, Field(gt=0, le=10)] = 0.95  # GPU time of the arrivals over GPU time there is
+    reference_gpus: Annotated[int, Field(ge=1)] | None = None  # size the workload for a cluster of so many instead
+    jobs_per_day: Annotated[Real, Field(gt=0, le=1e8)] | None = None
+    diurnal_ratio: Annotated[Real, Field(ge=0, lt=1)] = 0.3
+    peak_hour: Annotated[Real, Field(ge=0, le=24)] = 15.0
+    day: Annotated[Duration, Field(ge=60 * 10**9, le=32_000_000 * 10**9)] = parse_duration("24h")
+    carry_over: bool = True  # jobs of the days before still run at the start
+    largest_gang_ratio: Annotated[Real, Field(gt=0, le=1)] = 0.25
+    tenants: Annotated[int, Field(ge=1, le=100_000)] = 24
 
 
 class WorkloadSettings(Section):
@@ -111,7 +132,7 @@ class WorkloadSettings(Section):
     generated: GeneratedWorkload = GeneratedWorkload()
     path: str | None = None
     format: str | None = None
-    options: Annotated[dict[str, str], BeforeValidator(lambda v: {k: str(x) for k, x in v.items()} if isinstance(v, dict) else v)] = {}
+    options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = {}
 
     @model_validator(mode="after")
     def _trace_has_path(self) -> Self:
@@ -130,6 +151,7 @@ class SchedulerSettings(Section):
     placement: Literal["consolidate", "topology"] = "topology"
     pending_limit: Annotated[int, Field(ge=1)] = 200_000
     preemption: bool = False
+    preempt_after: Annotated[Duration, Field(ge=0)] = parse_duration("2h")  # a victim has run for so long (RSC: arXiv 2410.21680)
     queues: Annotated[tuple[QueueSettings, ...], BeforeValidator(_as_tuple), Field(min_length=1)] = (QueueSettings(name="default"),)
 
     @model_validator(mode="after")
@@ -145,15 +167,16 @@ class JobSettings(Section):
 
     checkpoint_interval: Duration = parse_duration("1h")  # 0: none, work is lost from the start; assumed
     restart_overhead: Duration = parse_duration("5m")  # arXiv 2410.21680 (RSC): u0 of 5 to 20 min
-    detection_delay: Duration = parse_duration("30s")  # arXiv 2509.16293 (ByteRobust) table 3: NIC crash or port flap with inspection
+    max_restarts: Annotated[int, Field(ge=0)] = 100  # a job interrupted more often has failed
 
 
 class FaultSettings(Section):
     """Host faults: one Poisson process a host, causes by their published shares."""
 
     enabled: bool = True
-    host_rate_per_1000_node_days: Annotated[Real, Field(ge=0, le=1e6)] = 3.79  # arXiv 2407.21783 (Llama 3), all 466 interruptions
-    repair: dict[str, Duration] = {}  # mean repair time by cause, instead of the default's
+    #: arXiv 2407.21783 (Llama 3), 419 unexpected interruptions in 54 days of 2,048 hosts; RSC-1 has 6.50, RSC-2 2.34 (arXiv 2410.21680).
+    host_rate_per_1000_node_days: Annotated[Real, Field(ge=0, le=1e6)] = 3.79
+    repair: dict[str, Duration] = {}  # mean repair time by cause, where it is not that of the table in `emulator.racks.faults`
 
 
 class FabricSettings(Section):
@@ -166,6 +189,7 @@ class PowerSettings(Section):
     """A host draws what its type in the catalog says; this is the site around it."""
 
     cap: Power | None = None  # of the whole facility
+    gamma: Annotated[Real, Field(gt=0, le=10)] = 1.0  # exponent of utilization in a GPU's draw; 1: linear, as RAPS
     pue: Annotated[Real, Field(ge=1, le=5)] = 1.2  # liquid-cooled AI: 1.15 to 1.25, a planning value
     wue_litres_per_kwh: Annotated[Real, Field(ge=0, le=100)] = 0.27  # Microsoft's 2025 figure
 

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 NANOSECONDS = {
     "ns": 1,
@@ -20,7 +20,7 @@ WATTS = {"W": 1.0, "kW": 1e3, "MW": 1e6, "GW": 1e9}
 #: Ten thousand years would overflow int64 nanoseconds; a century is plenty.
 MOST_NANOSECONDS = 100 * 366 * NANOSECONDS["d"]
 
-_PART = re.compile(r"(\d+)(?:\.(\d{1,12}))?(ns|us|ms|min|s|m|h|d)")
+_PART = re.compile(r"([0-9]+)(?:[.]([0-9]{1,12}))?(ns|us|ms|min|s|m|h|d)")
 
 
 def parse_duration(value: Any) -> int:
@@ -48,7 +48,7 @@ def format_duration(nanoseconds: int) -> str:
 
 def parse_power(value: Any) -> float:
     """Watts of ``150MW``, ``8.4kW``, ``700 W``. Raises ValueError."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?(?:e[+-]?\d{1,2})?)\s*(W|kW|MW|GW)\s*", value) if isinstance(value, str) else None
+    match = re.fullmatch(r"\s*([0-9]+(?:[.][0-9]+)?(?:e[+-]?[0-9]{1,2})?)\s*(W|kW|MW|GW)\s*", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a power: write a number and W, kW, MW or GW, e.g. 150MW")
     return float(match[1]) * WATTS[match[2]]
@@ -56,7 +56,7 @@ def parse_power(value: Any) -> float:
 
 def parse_speed(value: Any) -> float:
     """Emulated seconds per wall second: a number above 0, or ``max`` (infinity). Raises ValueError."""
-    if value == "max" or value == math.inf:
+    if value in ("max", math.inf):
         return math.inf
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1e9:
         raise ValueError(f"{value!r} is not a speed: write emulated seconds per wall second, above 0 up to 1e9, or max")
@@ -67,10 +67,14 @@ Duration = Annotated[
     int, BeforeValidator(parse_duration), PlainSerializer(format_duration), WithJsonSchema({"type": "string", "examples": ["10s", "24h"]})
 ]
 Power = Annotated[
-    float, BeforeValidator(parse_power), PlainSerializer(lambda watts: f"{watts!r}W"), WithJsonSchema({"type": "string", "examples": ["150MW"]})
+    float,
+    BeforeValidator(parse_power),
+    PlainSerializer(lambda watts: f"{watts!r}W"),
+    WithJsonSchema({"type": "string", "examples": ["150MW"]}),
 ]
 Speed = Annotated[
     float,
+    Field(allow_inf_nan=True),
     BeforeValidator(parse_speed),
     PlainSerializer(lambda speed: "max" if math.isinf(speed) else speed),
     WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "max"}]}),

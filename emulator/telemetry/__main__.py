@@ -5,7 +5,7 @@ from pathlib import Path
 
 from emulator.telemetry.dashboard import dashboard_json
 from emulator.telemetry.docs import metrics_markdown
-from emulator.telemetry.rules import rules_yaml
+from emulator.telemetry.rules import prometheusrule_yaml, rules_yaml
 
 
 def generated() -> dict[str, str]:
@@ -13,6 +13,7 @@ def generated() -> dict[str, str]:
     return {
         "docs/metrics.md": metrics_markdown(),
         "deploy/prometheus/rules.yml": rules_yaml(),
+        "deploy/kuberay/prometheusrule.yaml": prometheusrule_yaml(),
         "deploy/grafana/dashboards/gigawatt.json": dashboard_json(),
     }
 

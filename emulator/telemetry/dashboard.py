@@ -159,7 +159,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel("Behind the asked speed", (("gigawatt_clock_lag_seconds{}", "lag"),)),
             Panel("Emulated time", (("gigawatt_clock_emulated_seconds_total{}", "emulated"),), unit="dtdurations"),
             Panel("Paused or finished", (("gigawatt_clock_paused{}", "paused"), ("gigawatt_clock_finished{}", "finished"))),
-            Panel("Wall time of a cycle", (("gigawatt_cycle_wall_seconds{}", "last cycle"),)),
+            Panel("Wall time of a cycle", (("gigawatt_cycle_wall_seconds{}", "a cycle"),)),
             Panel(
                 "Cycles and events per wall second",
                 (("rate(gigawatt_cycles_total[])", "cycles"), ("rate(gigawatt_events_total[])", "events")),
@@ -212,11 +212,20 @@ def rows() -> tuple[tuple[str, tuple[Panel, ...]], ...]:
 
 
 def _options(panel: Panel) -> dict[str, Any]:
+    """What Grafana itself writes for a new panel of that kind, where that is not its default on reading."""
     if panel.kind == "timeseries":
         return {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}}
     if panel.kind == "heatmap":
-        return {"calculate": False, "color": {"mode": "scheme", "scheme": "Oranges"}, "yAxis": {"unit": "s"}}
-    return {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}}
+        color = {"mode": "scheme", "scheme": "Oranges", "scale": "exponential", "exponent": 0.5, "fill": "dark-orange", "steps": 64}
+        return {
+            "calculate": False, "cellGap": 1, "cellValues": {}, "color": color | {"reverse": False}, "filterValues": {"le": 1e-9},
+            "legend": {"show": True}, "rowsFrame": {"layout": "auto"}, "tooltip": {"mode": "single", "yHistogram": False},
+            "yAxis": {"axisPlacement": "left", "reverse": False, "unit": "s"},
+        }  # fmt: skip
+    reduced = {"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "orientation": "auto"}
+    if panel.kind == "gauge":
+        return reduced | {"showThresholdLabels": False, "showThresholdMarkers": True}
+    return reduced | {"colorMode": "value", "graphMode": "none", "justifyMode": "auto", "textMode": "auto"}
 
 
 def _panel(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
@@ -227,6 +236,8 @@ def _panel(panel: Panel, number: int, x: int, y: int) -> dict[str, Any]:
     if panel.kind == "timeseries":
         stacking = {"mode": "normal" if panel.stacked else "none"}
         defaults["custom"] = {"lineWidth": 1, "fillOpacity": 30 if panel.stacked else 8, "showPoints": "never", "stacking": stacking}
+    else:
+        defaults["thresholds"] = {"mode": "absolute", "steps": [{"color": "green", "value": None}]}
     descriptions = [*dict.fromkeys(metric.help for metric in shown), *filter(None, [panel.note])]
     instant = panel.kind in ("stat", "gauge")
     return {

@@ -64,11 +64,25 @@ GROUPS: tuple[Group, ...] = (
 )
 
 
-def rules_yaml() -> str:
-    """The rule file. Written by hand rather than by a YAML library, for the comment and stable quoting."""
-    lines = ["# Written by `python -m emulator.telemetry` from emulator/telemetry/rules.py.", "groups:"]
+_WRITTEN = "# Written by `python -m emulator.telemetry` from emulator/telemetry/rules.py.\n"
+
+
+def _groups_yaml(indent: str) -> str:
+    """Laid out here rather than by a YAML library, so that an expression stays on one line, unquoted."""
+    lines = ["groups:"]
     for group in GROUPS:
         lines += [f"  - name: {group.name}", "    rules:"]
         for rule in group.rules:
             lines += [f"      - record: {rule.record}", "        expr: >-", f"          {rule.expr}"]
-    return "\n".join(lines) + "\n"
+    return "".join(f"{indent}{line}\n" for line in lines)
+
+
+def rules_yaml() -> str:
+    """The rule file that prometheus.yml names."""
+    return _WRITTEN + _groups_yaml("")
+
+
+def prometheusrule_yaml() -> str:
+    """The same rules for the Prometheus operator."""
+    labels = "metadata:\n  name: gigawatt\n  labels:\n    app.kubernetes.io/name: gigawatt\n"
+    return f"{_WRITTEN}apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\n{labels}spec:\n{_groups_yaml('  ')}"

@@ -13,6 +13,7 @@ import contextlib
 import errno
 import html
 import json
+import re
 import socket
 import threading
 import zlib
@@ -29,6 +30,8 @@ from emulator.telemetry.exposition import CONTENT_TYPE
 DEFAULT_PORT = 9464
 #: A connection that says nothing for so long is closed: Prometheus keeps its own open between scrapes, up to 5 minutes.
 IDLE_SECONDS = 330.0
+#: More at once are turned away: each holds a thread, and one Prometheus needs one connection.
+MAX_CONNECTIONS = 64
 #: The fastest level: a shard's text shrinks to a tenth with it, a third of the time of the default.
 GZIP_LEVEL = 1
 
@@ -52,9 +55,18 @@ def metrics_groups(addresses: Sequence[str], cluster: str) -> list[TargetGroup]:
     return [TargetGroup(list(targets), {"role": role, "cluster": cluster}) for role, targets in roles if targets]
 
 
-def discovery(groups: Sequence[TargetGroup]) -> bytes:
-    """The JSON that ``http_sd_configs`` reads: a list of target groups."""
-    return json.dumps([{"targets": list(group.targets), "labels": dict(group.labels)} for group in groups], indent=1).encode() + b"\n"
+def discovery(groups: Sequence[TargetGroup], asked_host: str = "") -> bytes:
+    """The JSON that ``http_sd_configs`` reads: a list of target groups.
+
+    A target that listens on every interface is listed under the name that the asker reached this server by.
+    """
+
+    def seen(target: str) -> str:
+        host, _, port = target.rpartition(":")
+        return f"{asked_host}:{port}" if asked_host and host in ("0.0.0.0", "[::]") else target
+
+    listed = [{"targets": [seen(target) for target in group.targets], "labels": dict(group.labels)} for group in groups]
+    return json.dumps(listed, indent=1).encode() + b"\n"
 
 
 def _gzip(body: bytes) -> bytes:
@@ -120,6 +132,9 @@ class _Server(ThreadingHTTPServer):
         self.connections.add(connection)
         return connection, address
 
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        return len(self.connections) <= MAX_CONNECTIONS
+
     def shutdown_request(self, request: Any) -> None:
         self.connections.discard(request)
         super().shutdown_request(request)
@@ -128,8 +143,8 @@ class _Server(ThreadingHTTPServer):
         """A client that went away is its own affair; anything else is answered with 500 by the handler."""
 
 
-#: A media type, and the body: gzip or plain.
-Route = tuple[str, Callable[[bool], bytes]]
+#: A media type, and the body for a host that was asked for, gzip or plain.
+Route = tuple[str, Callable[[str, bool], bytes]]
 
 ROUTE_HELP = {
     "/metrics": "Prometheus metrics, text format 0.0.4",
@@ -157,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         media_type, read = route
         zipped = accepts_gzip(self.headers.get("Accept-Encoding", ""))
         try:
-            body = read(zipped)
+            body = read(_host_alone(self.headers.get("Host", "")), zipped)
         except Exception as error:
             message = f"{path} could not be rendered: {type(error).__name__}: {error}\n"
             self._send(HTTPStatus.INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", message.encode())
@@ -187,8 +202,15 @@ class _Handler(BaseHTTPRequestHandler):
         """Scrapes are not news."""
 
 
-def _plain(read: Callable[[], bytes]) -> Callable[[bool], bytes]:
-    return lambda zipped: _gzip(read()) if zipped else read()
+def _host_alone(header: str) -> str:
+    """A Host header without its port; empty where it is none (then nothing is made of it)."""
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d*)?", header.strip())
+    return match[1] if match else ""
+
+
+def _small(read: Callable[[str], bytes]) -> Callable[[str, bool], bytes]:
+    """Made anew for every request."""
+    return lambda host, zipped: _gzip(read(host)) if zipped else read(host)
 
 
 def _index(title: str, paths: Sequence[str]) -> bytes:
@@ -216,12 +238,12 @@ class MetricsServer:
         port: int = 0,
         title: str = "Gigawatt metrics",
     ) -> None:
-        routes: dict[str, Route] = {"/metrics": (CONTENT_TYPE, lambda zipped: metrics.read(zipped=zipped))}
+        routes: dict[str, Route] = {"/metrics": (CONTENT_TYPE, lambda _, zipped: metrics.read(zipped=zipped))}
         if targets is not None:
-            routes["/sd"] = ("application/json", _plain(lambda: discovery(targets())))
-        routes["/healthz"] = ("text/plain; charset=utf-8", _plain(lambda: b"ok\n"))
+            routes["/sd"] = ("application/json", _small(lambda asked: discovery(targets(), asked)))
+        routes["/healthz"] = ("text/plain; charset=utf-8", _small(lambda _: b"ok\n"))
         index = _index(title, [*routes])
-        routes["/"] = ("text/html; charset=utf-8", _plain(lambda: index))
+        routes["/"] = ("text/html; charset=utf-8", _small(lambda _: index))
         try:
             self._server = _Server((host, port), routes, title)
         except OSError as error:

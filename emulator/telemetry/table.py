@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from emulator.engine.control import Histogram, JobState, Snapshot
 from emulator.fabric.messages import FabricReadings
+from emulator.racks.faults import CAUSES
 from emulator.racks.messages import RackReadings
 from topology.cluster import TIERS
 
@@ -191,7 +192,10 @@ HEAD: tuple[HeadMetric, ...] = (
         ("tier",), _by(TIERS, lambda s: s.link_bytes_per_second),
     ),
     # Faults.
-    HeadMetric("gigawatt_faults_total", Kind.COUNTER, "faults", "Faults by cause.", ("cause",), _by((), lambda s: s.faults)),
+    HeadMetric(
+        "gigawatt_faults_total", Kind.COUNTER, "faults", "Faults by cause.", ("cause",),
+        _by(tuple(cause.name for cause in CAUSES), lambda s: s.faults),
+    ),
     # The clock.
     HeadMetric(
         "gigawatt_clock_emulated_seconds_total", Kind.COUNTER, "seconds", "Emulated time since the scenario's start.", (),
@@ -219,7 +223,8 @@ HEAD: tuple[HeadMetric, ...] = (
     ),
     HeadMetric("gigawatt_events_total", Kind.COUNTER, "events", "Events handled.", (), _one(lambda s: s.events)),
     HeadMetric(
-        "gigawatt_cycle_wall_seconds", Kind.GAUGE, "seconds", "Wall time of the last cycle.", (), _one(lambda s: s.cycle_wall_seconds)
+        "gigawatt_cycle_wall_seconds", Kind.GAUGE, "seconds", "Wall time of a cycle, mean since the last publication.", (),
+        _one(lambda s: s.cycle_wall_seconds),
     ),
     HeadMetric("gigawatt_actors", Kind.GAUGE, "actors", "Actors that hold racks and fabric; 0 in-process.", (), _one(lambda s: s.actors)),
 )  # fmt: skip

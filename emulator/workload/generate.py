@@ -17,10 +17,10 @@ from topology.catalog import GpuType
 
 #: Jobs handed out at a time.
 CHUNK_JOBS = 32 * BLOCK
-#: Jobs a day on 100,000 GPUs, growing with the root of the GPUs. Published: RSC-1 7,200 on 16,384 A100 and RSC-2 4,400 on 8,000 (arXiv
-#: 2410.21680), Philly 117,325 in 75 days on about 2,490 (ATC'19): the rule gives 12,100, 8,500 and 4,700, so it is on the busy side.
+#: Jobs a day on 100,000 GPUs, growing with the root of the GPUs (assumed). Published: RSC-1 7,200 on 16,384 A100 and RSC-2 4,400 on 8,000
+#: (arXiv 2410.21680), where the rule gives 12,100 and 8,500: it is on the busy side.
 JOBS_PER_DAY, JOBS_GPUS = 30_000, 100_000
-#: Nothing is shorter (Helios and Philly leave out jobs that ended within the first minute), nothing longer (RSC: 7 days).
+#: Nothing is shorter (assumed), nothing longer (RSC: 7 days).
 SHORTEST_SECONDS, LONGEST_SECONDS = 60.0, 7 * 86_400.0
 #: Time limits that users pick. Estimates are modal: 90 % of the jobs use some 20 round values, and the maximum is always popular
 #: (Tsafrir, "Using inaccurate estimates accurately", JSSPP'10).
@@ -41,9 +41,10 @@ class GeneratorSettings:
 
     ``reference_gpus`` sizes the workload (sizes, number and durations of the jobs) for a cluster of that many GPUs instead of the given
     one. ``jobs_per_day`` defaults to 30,000 on 100,000 GPUs and grows with the root of the GPUs. The arrival rate swings by
-    ``diurnal_ratio`` around its mean over ``day_seconds`` and peaks at ``peak_hour`` of 24. With ``carry_over`` the first batch holds the
-    jobs of the days before that would still be running at the start (none of them having queued), with the time they have left: an
-    assumption that spares the emulation hours of filling up. They are named ``carried-over-N`` and are not part of ``load``.
+    ``diurnal_ratio`` around its mean over ``day_seconds`` and peaks at ``peak_hour`` of 24 (Hu et al., SC'21, found such a rhythm; its size
+    here is assumed). With ``carry_over`` the first batch holds the jobs of the days before that would still be running at the start
+    (none of them having queued), with the time they have left: an assumption that spares the emulation hours of filling up. They are
+    named ``carried-over-N`` and are not part of ``load``.
     No gang has more than ``largest_gang_ratio`` of the GPUs (RSC: 4,096 of 16,384).
     """
 
@@ -61,7 +62,7 @@ class GeneratorSettings:
         checks = (
             ("load", 0.0 < self.load <= 10.0, "above 0, at most 10"),
             ("reference_gpus", self.reference_gpus is None or self.reference_gpus >= 1, "at least 1"),
-            ("jobs_per_day", self.jobs_per_day is None or 0.0 < self.jobs_per_day <= 1e8, "above 0, at most 1e8"),
+            ("jobs_per_day", self.jobs_per_day is None or 0.0 < self.jobs_per_day <= 1e7, "above 0, at most 1e7"),
             ("diurnal_ratio", 0.0 <= self.diurnal_ratio < 1.0, "from 0, below 1"),
             ("peak_hour", 0.0 <= self.peak_hour <= 24.0, "0 to 24"),
             ("day_seconds", 60.0 <= self.day_seconds <= 3.2e7, "60 to 3.2e7"),
@@ -124,18 +125,21 @@ def _batches(tables: _Tables, settings: GeneratorSettings, seed: int, until_ns: 
 
 def _carried_over(tables: _Tables, settings: GeneratorSettings, seed: int) -> JobColumns:
     """Jobs of the seven days before the start that would still be running at it, at once and with what is left of them."""
-    blocks = math.ceil(LONGEST_SECONDS * tables.jobs_per_second / BLOCK) + 1
-    first, count = -blocks * BLOCK, blocks * BLOCK
-    row, duration = _classes_and_durations(tables, seed, first, count)
-    elapsed = -_submissions(tables, settings, seed, first, count)
-    left = np.flatnonzero(duration > elapsed)
-    jobs = _columns(tables, seed, left + first, row[left], duration[left])
-    left_ns = duration[left] - elapsed[left]
+    chunks = math.ceil((LONGEST_SECONDS + settings.day_seconds) * tables.jobs_per_second / CHUNK_JOBS)
+    found = []
+    for first in range(-chunks * CHUNK_JOBS, 0, CHUNK_JOBS):
+        row, duration = _classes_and_durations(tables, seed, first, CHUNK_JOBS)
+        elapsed = -_submissions(tables, settings, seed, first, CHUNK_JOBS)
+        left = np.flatnonzero(duration > elapsed)
+        found.append((left + first, row[left], duration[left], elapsed[left]))
+    numbers, row, duration, elapsed = (np.concatenate(part) for part in zip(*found, strict=True))
+    jobs = _columns(tables, seed, numbers, row, duration)
+    left_ns = duration - elapsed
     return replace(
         jobs,
         duration_ns=left_ns,
-        estimate_ns=np.maximum(jobs.estimate_ns - elapsed[left], left_ns),
-        names=tuple(f"carried-over-{number}" for number in range(len(left))),
+        estimate_ns=np.maximum(jobs.estimate_ns - elapsed, left_ns),
+        names=tuple(f"carried-over-{number}" for number in range(len(jobs))),
     )
 
 

@@ -1,12 +1,13 @@
 """What kinds of job a large AI cluster is asked to run: how many of each size, and how much of its GPU time they take.
 
-The shares are a table built to meet these published figures, which a test holds it to; the split between the anchors is assumed.
+The shares are a table built to meet these figures, which a test holds it to; the split between them is assumed.
 
-- RSC (Kokolis et al., HPCA'25, arXiv 2410.21680; 16,384 A100, 7,200 jobs a day): over 40 % of the jobs have one GPU; over 90 % have
-  at most 8 and together take about 10 % of the GPU time; jobs of 256 and more take 66 %; jobs of 4,096 are under 1 % of the jobs and
-  take 12 % of the GPU time; none runs longer than 7 days.
+- RSC (Kokolis et al., HPCA'25, arXiv 2410.21680; 16,384 A100, 7,200 jobs a day): jobs of 4,096 GPUs are under 1 % of the jobs and take
+  12 % of the GPU time; none runs longer than 7 days. Recalled from the same paper and not checked against its text: over 40 % of the
+  jobs have one GPU; over 90 % have at most 8 and take about 10 % of the GPU time; jobs of 256 and more take 66 %.
 - HPN (Qian et al., SIGCOMM'24): 96.3 % of the LLM training jobs have fewer than 1,024 GPUs.
-- Philly (ATC'19) and Helios (Hu et al., SC'21): durations are heavy-tailed, the more the smaller the job; here lognormal.
+- Philly (ATC'19) and Helios (Hu et al., SC'21) found heavy-tailed durations; the lognormal and its spread, wider for smaller jobs,
+  are assumed.
 """
 
 from dataclasses import dataclass

@@ -139,7 +139,7 @@ def step_seconds(shape: TrainingShape, bytes_per_second: ArrayLike) -> NDArray[n
     rate = np.asarray(bytes_per_second, dtype=np.float64)
     if shape.ring_bytes == 0.0:
         return np.full(rate.shape, shape.compute_seconds)
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):
         visible = shape.ring_bytes / rate + (shape.latency_seconds - shape.overlap_seconds)
     return np.asarray(shape.compute_seconds + np.maximum(0.0, visible))
 
@@ -179,7 +179,8 @@ def _llama(name: str, parameters: float, layers: int, hidden: int, heads: int, *
     )
 
 
-#: MLM Table 1 by billions of parameters, and Llama 3 (LL3 Table 3 and section 3.4: batches of 4 to 16 million tokens).
+#: MLM Table 1 by billions of parameters, and Llama 3 (LL3 Table 3; 405B on 16 million tokens
+#: a batch, Table 4; the smaller models' batches are assumed).
 MODELS: dict[str, Model] = {
     model.name: model
     for model in (

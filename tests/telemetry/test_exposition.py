@@ -6,14 +6,21 @@ import subprocess
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from emulator.engine.control import JobState
+from emulator.fabric.settings import FabricSettings
+from emulator.racks.faults import CAUSES
 from emulator.racks.messages import RackReadings
+from emulator.racks.shard import RackSettings
+from emulator.runtime.inline import InlineShards
+from emulator.scenario.build import build_cluster
+from emulator.scenario.load import load
 from emulator.telemetry.exposition import RackLabels, digits, escape, head_text, number, shard_text
 from emulator.telemetry.table import GPU_STATES, HEAD, PLANE, RACK, TABLE, Kind, Scope
+from emulator.workload.jobs import SECOND
 from tests.telemetry.plausible import RACKS, layout, plane_readings, rack_readings, snapshot
 from topology.cluster import TIERS
 
@@ -85,6 +92,8 @@ def test_zeros_are_always_there() -> None:
         assert key("gigawatt_jobs", state=state.value) in series
     for state in GPU_STATES:
         assert key("gigawatt_gpus", state=state) in series
+    for cause in CAUSES:
+        assert key("gigawatt_faults_total", cause=cause.name) in series
     for tier in TIERS:
         assert series[key("gigawatt_link_peak_ratio", tier=tier)] == {"host_leaf": 0.8, "leaf_spine": 0.97}.get(tier, 0.0)
 
@@ -123,6 +132,29 @@ def test_how_racks_are_split_over_shards_changes_no_series() -> None:
     assert parse(shard(4, split=1)) == parse(shard(4, split=5))
 
 
+def test_the_head_can_serve_the_shards_text_too() -> None:
+    """In-process there are no actors: both texts are one answer."""
+    assert parse(head_text(snapshot(4)) + shard(4)) == parse(head_text(snapshot(4))) | parse(shard(4))
+
+
+def test_a_presets_racks_and_planes() -> None:
+    """Real readings of the laptop preset, in three shards: what is served adds up to what was read."""
+    cluster = build_cluster(load("laptop"))
+    shards = InlineShards(cluster, RackSettings(), FabricSettings(), seed=1, shards=3)
+    readings = shards.read(3600 * SECOND)
+    labels = [RackLabels(cluster, span.first_rack, span.end_rack) for span in shards.ranges]
+    series = parse(shard_text(list(zip(labels, readings.racks, strict=True)), readings.planes))
+    racks, planes = cluster.counts.racks, shards.plane_count
+    assert len(series) == racks * 7 + planes * (1 + 3 * len(TIERS))
+    totals: dict[str, float] = {}
+    for (name, _), value in series.items():
+        totals[name] = totals.get(name, 0) + value
+    assert totals["gigawatt_rack_gpus"] == cluster.gpu_count
+    assert totals["gigawatt_rack_power_watts"] == pytest.approx(sum(int(r.power_milliwatts.sum()) for r in readings.racks) / 1000)
+    assert totals["gigawatt_rack_energy_joules_total"] == pytest.approx(sum(r.energy_joules.sum() for r in readings.racks), abs=racks)
+    assert key("gigawatt_rack_hosts_down", rack="r00000", pod="p000", site="laptop") in series
+
+
 def test_labels_and_readings_of_other_racks_are_refused() -> None:
     with pytest.raises(ValueError, match="racks 0 to 2 with readings of racks 3 to 5"):
         shard_text([(RackLabels(layout(), 0, 3), rack_readings(3, 3))])  # type: ignore[arg-type]
@@ -157,7 +189,14 @@ def test_floats_read_back_the_same(value: float) -> None:
     assert read == value or (math.isnan(read) and math.isnan(value))
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])))
+#: Any text, and more often than by chance what has to be escaped.
+NAMES = st.text(st.characters(exclude_categories=["Cs"])) | st.text('\\n"\n\r{},= ', max_size=6)
+
+
+@given(NAMES)
+@example("a\\nb")
+@example("ends in \\")
+@example('\\"')
 def test_any_queue_name_survives(name: str) -> None:
     text = head_text(snapshot(queues=(name,)))
     # The parser splits at \n alone; so does Prometheus.
@@ -166,7 +205,7 @@ def test_any_queue_name_survives(name: str) -> None:
     assert unescaped == {name}
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])))
+@given(NAMES)
 def test_any_site_name_survives(name: str) -> None:
     labels = RackLabels(layout(2, site_names=(name,)), 0, 2)  # type: ignore[arg-type]
     series = parse(shard_text([(labels, rack_readings(0, 2))]))

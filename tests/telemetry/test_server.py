@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from emulator.telemetry.exposition import head_text
-from emulator.telemetry.server import MetricsServer, Page, PortTaken, TargetGroup, accepts_gzip, metrics_groups
+from emulator.telemetry.server import MAX_CONNECTIONS, MetricsServer, Page, PortTaken, TargetGroup, accepts_gzip, metrics_groups
+from tests.prometheus import wait_until
 from tests.telemetry.plausible import snapshot
 
 TEXT = head_text(snapshot(3))
@@ -56,6 +57,14 @@ def test_discovery_is_what_http_sd_reads(server: MetricsServer) -> None:
         {"targets": ["127.0.0.1:1"], "labels": {"role": "head", "cluster": "laptop"}},
         {"targets": ["127.0.0.1:2", "127.0.0.1:3"], "labels": {"role": "shard", "cluster": "laptop"}},
     ]
+
+
+def test_a_head_on_every_interface_is_listed_as_it_was_reached() -> None:
+    targets = metrics_groups(("0.0.0.0:9464", "10.0.0.7:4000"), "x")
+    with MetricsServer(Page(), targets=lambda: targets) as server:
+        for host, seen in {"head.example:80": "head.example:9464", "[::1]:5": "[::1]:9464", "bad host": "0.0.0.0:9464"}.items():
+            listed = json.loads(ask(server, "/sd", Host=host)[1])
+            assert [group["targets"] for group in listed] == [[seen], ["10.0.0.7:4000"]]
 
 
 def test_without_actors_there_is_no_empty_group() -> None:
@@ -137,6 +146,27 @@ def test_rubbish_does_not_end_the_server(server: MetricsServer) -> None:
     with socket.create_connection((server.host, server.port), timeout=30):
         pass
     assert ask(server, "/healthz")[0].status == 200
+
+
+def test_more_connections_than_allowed_are_turned_away_until_some_end(server: MetricsServer) -> None:
+    held = []
+    for _ in range(MAX_CONNECTIONS):
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
+        connection.request("GET", "/healthz")
+        assert connection.getresponse().read() == b"ok\n"
+        held.append(connection)
+    with pytest.raises((http.client.HTTPException, OSError)):
+        ask(server, "/healthz")
+    for connection in held:
+        connection.close()
+
+    def answers() -> bool:
+        try:
+            return ask(server, "/healthz")[0].status == 200
+        except (http.client.HTTPException, OSError):
+            return False
+
+    wait_until(answers, 30, "the server to notice that they have gone")
 
 
 def test_a_page_renders_once_a_publication_and_only_when_read() -> None:

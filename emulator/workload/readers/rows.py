@@ -69,14 +69,16 @@ class Row:
     def number(self, column: str, low: float, high: float, *, whole: bool = False) -> float:
         """The field as a finite number in low..high, a whole one if asked ('8.0' is whole)."""
         text = self.fields[column]
-        allowed = f"a {'whole ' if whole else ''}number from {low:.15g} to {high:.15g}"
         try:
             value = math.nan if "_" in text else float(text)
         except ValueError:
-            raise self.error(column, f"{text[:40]!r} is not a number", allowed) from None
-        if not low <= value <= high or (whole and value != math.floor(value)):
-            raise self.error(column, f"{text[:40]!r} is out of range", allowed)
-        return value
+            value, wrong = math.nan, "is not a number"
+        else:
+            wrong = "is out of range"
+        if low <= value <= high and not (whole and value != math.floor(value)):
+            return value
+        allowed = f"a {'whole ' if whole else ''}number from {low:.15g} to {high:.15g}"
+        raise self.error(column, f"{text[:40]!r} {wrong}", allowed)
 
     def integer(self, column: str, low: int, high: int) -> int:
         """The field as an integer in low..high; exact also where a float would not be."""
@@ -90,8 +92,11 @@ class Row:
         return value
 
     def nanoseconds(self, column: str, low: float = 0.0) -> int:
-        """Seconds, at least ``low``, as nanoseconds."""
+        """Seconds, at least ``low``, as nanoseconds: exactly, where they are written as decimals without exponent."""
         seconds = self.number(column, low, MAX_SECONDS)
+        whole, _, fraction = self.fields[column].partition(".")
+        if whole.isdecimal() and (not fraction or fraction.isdecimal()):
+            return int(whole) * SECOND + round(int(fraction[:18].ljust(18, "0")) / SECOND)
         return int(seconds) * SECOND + round((seconds - int(seconds)) * SECOND)
 
 

@@ -4,7 +4,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
+import grpc
 import numpy as np
+import pytest
 
 from emulator.engine.control import (
     ClockView,
@@ -24,14 +26,17 @@ from emulator.engine.control import (
     SubmitResult,
     WrongState,
 )
-from emulator.workload.jobs import SECOND, JobColumns, JobKind
+from emulator.service.client import Client
+from emulator.service.server import Limits, Server, serve
+from emulator.workload.jobs import JobColumns, JobKind
+from topology.catalog import HostType, host
 
 ENDED = frozenset(JobState) - {JobState.PENDING, JobState.RUNNING}
-GPUS = 100_000
-RACKS, LINKS = 25, 2_500
 
 
 class FakeControl:
+    GPUS, RACKS, LINKS = 100_000, 25, 2_500
+
     def __init__(self, pending_limit: int = 200_000) -> None:
         self.pending_limit = pending_limit
         self.views: dict[int, JobView] = {}
@@ -61,9 +66,9 @@ class FakeControl:
                 raise QueueFull(f"the queue holds {self.pending_limit} jobs", retry_seconds=2.5)
             errors: dict[int, ControlError] = {}
             ids = np.full(len(jobs), -1, dtype=np.int64)
-            fits = jobs.gpus <= GPUS
+            fits = jobs.gpus <= self.GPUS
             for index in np.flatnonzero(~fits).tolist():
-                errors[index] = NeverFits(f"the cluster has {GPUS} GPUs", field="gpus", allowed=f"at most {GPUS}")
+                errors[index] = NeverFits(f"the cluster has {self.GPUS} GPUs", field="gpus", allowed=f"at most {self.GPUS}")
             good = np.flatnonzero(fits)
             for index in good[room:].tolist():
                 errors[index] = QueueFull("the queue is full", retry_seconds=2.5)
@@ -184,25 +189,25 @@ class FakeControl:
 
     def cluster(self) -> ClusterView:
         return ClusterView(
-            "laptop", "H100", GPUS, 8, 16, 24, 12_500, RACKS, 12_500, LINKS, 1_568, 1_568, 784, 1.5e8, 2e8, ("memphis", "atlanta")
+            "laptop", "H100", self.GPUS, 8, 16, 24, 12_500, self.RACKS, 12_500, self.LINKS, 1_568, 1_568, 784, 1.5e8, 2e8, ("memphis", "atlanta")
         )
 
     def _rack(self, rack: int) -> RackView:
         return RackView(rack, f"r{rack:05d}", "memphis", 64, 8, 0, rack in self.cordoned, 40_000.0)
 
     def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]:
-        return [self._rack(rack) for rack in range(after + 1, min(RACKS, after + 1 + limit))]
+        return [self._rack(rack) for rack in range(after + 1, min(self.RACKS, after + 1 + limit))]
 
     def links(self, *, after: int = -1, limit: int = 100, tier: str = "") -> list[LinkView]:
         rows = (
             LinkView(link, f"l{link}", "host_leaf" if link % 2 == 0 else "leaf_spine", "a", "b", 8, 4e11, 0.5, 1.0)
-            for link in range(after + 1, LINKS)
+            for link in range(after + 1, self.LINKS)
         )
         return [row for row in rows if tier in {"", row.tier}][:limit]
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
-        if rack >= RACKS:
-            raise NotFound(f"there is no rack {rack}", field="rack", allowed=f"0 to {RACKS - 1}")
+        if rack >= self.RACKS:
+            raise NotFound(f"there is no rack {rack}", field="rack", allowed=f"0 to {self.RACKS - 1}")
         if request_id and request_id in self.answers:
             return self.answers[request_id]  # type: ignore[return-value]
         (self.cordoned.add if cordoned else self.cordoned.discard)(rack)
@@ -213,8 +218,8 @@ class FakeControl:
     def inject_fault(
         self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = ""
     ) -> str:
-        if number >= LINKS:
-            raise NotFound(f"there is no {target} {number}", field="number", allowed=f"0 to {LINKS - 1}")
+        if number >= self.LINKS:
+            raise NotFound(f"there is no {target} {number}", field="number", allowed=f"0 to {self.LINKS - 1}")
         return f"{target} {number} is down for {duration_seconds:g} s and keeps {remaining_ratio:g}"
 
     def clock(self) -> ClockView:
@@ -246,3 +251,36 @@ class FakeControl:
         return ()
 
 
+
+
+@pytest.fixture()
+def control() -> FakeControl:
+    return FakeControl()
+
+
+#: Small, so that a test can reach them.
+LIMITS = Limits(calls=8, watches=3, threads=4)
+
+
+@pytest.fixture()
+def server(control: FakeControl) -> Iterator[Server]:
+    server = serve(control, "127.0.0.1:0", host_type=host("hgx-h100"), limits=LIMITS)
+    yield server
+    server.stop(0.0)
+
+
+@pytest.fixture()
+def channel(server: Server) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(server.address) as channel:
+        yield channel
+
+
+@pytest.fixture()
+def client(server: Server) -> Iterator[Client]:
+    with Client(server.address) as client:
+        yield client
+
+
+@pytest.fixture()
+def cluster_host() -> HostType:
+    return host("hgx-h100")

@@ -1,0 +1,430 @@
+"""The cycle: emulated time advances from one scheduling cycle in which something is due to the next.
+
+A cycle at t settles what happened since the cycle before (completions, faults and repairs at their exact times), takes in what arrived, plans
+once, and shares the fabric among the flows that changed. At one instant: completions, faults, repairs, commands, arrivals, then one plan;
+ties by id. Cost follows events: nothing is done in cycles without one.
+"""
+
+from bisect import insort
+from collections.abc import Callable
+from heapq import heappop, heappush
+
+import numpy as np
+
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, ScaleLink, Submit
+from emulator.engine.meter import Meter
+from emulator.engine.network import Network
+from emulator.engine.orders import RackOrderBuffer
+from emulator.engine.settings import EngineSettings
+from emulator.engine.shards import Answers, Readings, Shards, Window
+from emulator.racks.faults import CAUSES
+from emulator.racks.messages import HostEvent, RackOrder
+from emulator.racks.power import gpu_milliwatts, idle_milliwatts
+from emulator.scheduler.free import Row
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.table import NEVER, State
+from emulator.workload.jobs import JobKind, JobSource
+from topology.cluster import Cluster
+
+#: Rack orders that wait at the head before they are sent even though no window needs them.
+ORDERS_KEPT = 65_536
+
+
+class Engine:
+    """One emulation. Pure but for ``shards``, which may run anywhere; not thread-safe: one owner calls it.
+
+    ``on_change(slot)`` is called for each job whose state changed, at the moment it does.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        scheduler: Scheduler,
+        shards: Shards,
+        network: Network,
+        source: JobSource | None,
+        settings: EngineSettings,
+        on_change: Callable[[int], None] | None = None,
+    ) -> None:
+        self.cluster, self.scheduler, self.shards, self.network, self.settings = cluster, scheduler, shards, network, settings
+        self.table = scheduler.table
+        self.now_ns = 0
+        self.cycles = 0
+        self.events = 0
+        self.submitted = 0
+        self.started = 0
+        self.preemptions = 0
+        self.restarts = 0
+        self.faults = [0] * len(CAUSES)
+        self.ended = dict.fromkeys((State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASIBLE, State.REJECTED), 0)
+        self.waits_ns: list[int] = []
+        self.reasons: dict[int, str] = {}  # slot -> how it ended, where the state does not say it all
+        self.on_change = on_change
+        self.idle_milliwatts = idle_milliwatts(cluster.host_type)
+        self.meter = Meter(cluster.host_count * self.idle_milliwatts)
+        self._gpu_milliwatts: dict[float, int] = {}
+        self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
+        self._active: dict[int, int] = {}  # slot of a running job -> SM activity, in millionths of a GPU
+        self._draw: dict[int, int] = {}  # slot of a running job -> milliwatts per GPU
+        self._orders = RackOrderBuffer(shards.ranges, scheduler.free.first_host)
+        self._ends: list[tuple[int, int, int, int]] = []  # (end, job id, slot, version)
+        self._source = source
+        self._arrivals = range(0)
+        self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
+        self._timers: list[tuple[int, int, Command]] = []
+        self._sequence = 0
+        self._reconsider_ns = NEVER
+        self._promises = [0] * len(shards.ranges)  # by shard: nothing of it concerns anyone before
+        self._ask_shards(0, list(range(len(self._promises))))
+
+    # -- time -----------------------------------------------------------------------------------------------------------------------
+
+    def next_cycle_ns(self) -> int:
+        """The next cycle in which something is due; NEVER when nothing will ever be without an input."""
+        due = min(self._next_arrival_ns(), self._next_end_ns(), min(self._promises), self._reconsider_ns)
+        if self._inbox:
+            due = min(due, self._inbox[0][0])
+        if self._timers:
+            due = min(due, self._timers[0][0])
+        if due == NEVER:
+            return NEVER
+        return self.boundary(max(due, self.now_ns + 1))
+
+    def boundary(self, time_ns: int) -> int:
+        """The first cycle at or after ``time_ns``."""
+        return -(-time_ns // self.settings.cycle_ns) * self.settings.cycle_ns
+
+    def has_work(self) -> bool:
+        """Whether a job is running, pending where it may still start, or to come."""
+        if self._inbox or self._timers or self._next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
+            return True
+        return len(self.scheduler.pending) > 0 and bool(self.scheduler.down_hosts)
+
+    def finish(self, until_ns: int) -> None:
+        """Settle up to ``until_ns`` without planning: the end of the emulation."""
+        self._note_time(until_ns)
+        self._settle(until_ns)
+        self.now_ns = until_ns
+        for slot in self.scheduler.running:
+            self._progress(slot, until_ns)
+
+    def idle_to(self, at_ns: int) -> None:
+        """Nothing is due up to ``at_ns``: let the clock say so, for whoever reads it."""
+        self._note_time(at_ns)
+        self.now_ns = at_ns
+
+    def run_cycle(self, at_ns: int) -> None:
+        """The cycle at ``at_ns``, which is ``next_cycle_ns()`` or earlier."""
+        before = self.events
+        self._note_time(at_ns)
+        self._settle(at_ns)
+        self.now_ns = at_ns
+        self._intake(at_ns)
+        if self.events != before or self._reconsider_ns <= at_ns:
+            self._plan(at_ns)
+        if self.network.asks:
+            self._share(at_ns)
+        self.cycles += 1
+
+    def _note_time(self, at_ns: int) -> None:
+        free = self.scheduler.free
+        self.meter.note_cycle(free.free_gpus, free.split_gpus, at_ns - self.now_ns)
+
+    # -- inputs ---------------------------------------------------------------------------------------------------------------------
+
+    def post(self, command: Command, stamp_ns: int) -> None:
+        """An input, to act at the cycle ``stamp_ns``, which has not been run yet."""
+        self._sequence += 1
+        insort(self._inbox, (stamp_ns, self._sequence, command))
+
+    def _next_arrival_ns(self) -> int:
+        while not self._arrivals and self._source is not None:
+            batch = next(self._source, None)
+            if batch is None:
+                self._source = None
+            elif len(batch):
+                self._arrivals = self.scheduler.add(batch)
+        return self.table.submit_ns[self._arrivals[0]] if self._arrivals else NEVER
+
+    def _intake(self, at_ns: int) -> None:
+        while self._timers and self._timers[0][0] <= at_ns:
+            self._act(heappop(self._timers)[2], at_ns)
+        while self._inbox and self._inbox[0][0] <= at_ns:
+            self._act(self._inbox.pop(0)[2], at_ns)
+        while self._next_arrival_ns() <= at_ns:
+            self._arrive(self._arrivals[0])
+            self._arrivals = self._arrivals[1:]
+
+    def _arrive(self, slot: int) -> None:
+        self.events += 1
+        self.submitted += 1
+        state = self.scheduler.arrive(slot)
+        if state != State.PENDING:
+            self.ended[state] += 1
+        self._changed(slot)
+
+    def _act(self, command: Command, at_ns: int) -> None:
+        self.events += 1
+        match command:
+            case Submit(slots):
+                for slot in slots:
+                    self._arrive(slot)
+            case Cancel(slot):
+                self._cancel(slot, at_ns)
+            case Cordon(first_host, end_host, cordoned):
+                self.scheduler.cordon(range(first_host, end_host), cordoned=cordoned)
+            case BreakHosts(first_host, end_host, repair_ns):
+                rows = self._rows_of_hosts(first_host, end_host)
+                self._orders.add(at_ns, RackOrder.BREAK_HOST, rows, 0, at_ns + repair_ns)
+                self._settle_shards(at_ns, sorted({self._orders.shard_of_block[row[0]] for row in rows}))
+            case ScaleLink(link, remaining_ratio, duration_ns):
+                self.network.scale_link(at_ns, link, remaining_ratio)
+                if duration_ns:
+                    self._sequence += 1
+                    heappush(self._timers, (at_ns + duration_ns, self._sequence, ScaleLink(link, 1.0, 0)))
+
+    def _rows_of_hosts(self, first_host: int, end_host: int) -> list[Row]:
+        free = self.scheduler.free
+        rows: dict[int, int] = {}
+        for host in range(first_host, end_host):
+            block = free.host_block[host]
+            rows[block] = rows.get(block, 0) | 1 << (host - free.first_host[block])
+        return [(block, mask, free.full) for block, mask in rows.items()]
+
+    # -- settle ---------------------------------------------------------------------------------------------------------------------
+
+    def _next_end_ns(self) -> int:
+        ends, versions = self._ends, self.table.version
+        while ends and versions[ends[0][2]] != ends[0][3]:
+            heappop(ends)
+        return ends[0][0] if ends else NEVER
+
+    def _settle(self, at_ns: int) -> None:
+        """All that happened up to ``at_ns``, at its exact times."""
+        due = [shard for shard, promise in enumerate(self._promises) if promise <= at_ns]
+        if due:
+            self._settle_shards(at_ns, due)
+        self._settle_ends(at_ns)
+
+    def _settle_shards(self, at_ns: int, shards: list[int]) -> None:
+        answers = self._ask_shards(at_ns, shards)
+        reports = [answers.racks[shard] for shard in shards]
+        columns = (np.concatenate([getattr(report, name) for report in reports]) for name in ("time_ns", "event", "host", "cause"))
+        for time_ns, event, host, cause in sorted(zip(*(column.tolist() for column in columns), strict=True)):
+            self._settle_ends(time_ns)
+            self.events += 1
+            if event == HostEvent.FAULT:
+                self.faults[cause] += 1
+                self.meter.change(time_ns, -self.idle_milliwatts)
+                for slot in self.scheduler.host_down(host):
+                    self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
+            else:
+                self.meter.change(time_ns, self.idle_milliwatts)
+                self.scheduler.host_up(host)
+
+    def _ask_shards(self, at_ns: int, shards: list[int]) -> Answers:
+        answers = self.shards.advance(Window(at_ns, racks={shard: self._orders.take(shard) for shard in shards}))
+        for shard, report in answers.racks.items():
+            self._promises[shard] = report.next_event_ns
+        return answers
+
+    def _settle_ends(self, at_ns: int) -> None:
+        ends, table = self._ends, self.table
+        while ends and ends[0][0] <= at_ns:
+            end_ns, _, slot, version = heappop(ends)
+            if table.version[slot] == version:
+                self._stop(slot, end_ns)
+                table.remaining_ns[slot] = 0
+                self._end(slot, end_ns, State.FINISHED)
+
+    def _end(self, slot: int, at_ns: int, state: State) -> None:
+        self.table.end_ns[slot] = at_ns
+        self.table.state[slot] = state
+        self.ended[state] += 1
+        self.events += 1
+        self._changed(slot)
+
+    def _stop(self, slot: int, at_ns: int) -> None:
+        """The job's run ends: give back its GPUs, its power and its flows, and account for the run."""
+        self._halt(slot, at_ns)
+        self.scheduler.release(slot, at_ns=at_ns)
+
+    def _halt(self, slot: int, at_ns: int) -> None:
+        table = self.table
+        self._progress(slot, at_ns)
+        table.version[slot] += 1
+        table.run_ns[slot] += at_ns - table.start_ns[slot]
+        self.meter.hold(at_ns, -table.gpus[slot] * table.milli_gpus[slot])
+        self.meter.active_micro_gpus -= self._active.pop(slot)
+        draw = self._draw.pop(slot)
+        if table.milli_gpus[slot] < 1000 and self._share_tenants(table.rows[slot][0], -1):
+            self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], -draw)
+        else:
+            self._orders.add(at_ns, RackOrder.RELEASE, table.rows[slot], draw)
+        self.meter.change(at_ns, -draw * table.gpus[slot])
+        if table.shape[slot] >= 0:
+            self.network.remove(at_ns, slot)
+
+    def _share_tenants(self, gpu: Row, change: int) -> int:
+        """Count the fractional jobs on one GPU; returns how many there are after the change."""
+        tenants = self._tenants[gpu] = self._tenants.get(gpu, 0) + change
+        if not tenants:
+            del self._tenants[gpu]
+        return tenants
+
+    def shared_gpu_surplus(self) -> int:
+        """Running fractional jobs beyond one per GPU: what a count of their GPUs has too many."""
+        return sum(self._tenants.values()) - len(self._tenants)
+
+    def _progress(self, slot: int, at_ns: int) -> None:
+        """Bring the job's remaining work to ``at_ns``."""
+        table = self.table
+        passed = at_ns - table.since_ns[slot]
+        overhead = min(passed, table.overhead_ns[slot])
+        table.overhead_ns[slot] -= overhead
+        table.overhead_run_ns[slot] += overhead
+        passed -= overhead
+        speed = table.speed[slot]
+        done = passed if speed == 1.0 else int(passed * speed)
+        table.remaining_ns[slot] -= done
+        table.work_ns[slot] += done
+        table.since_ns[slot] = at_ns
+        self.meter.active_gpu_seconds += (
+            table.gpus[slot] * table.milli_gpus[slot] / 1000 * table.utilization[slot] * passed / 1e9 * self.network.computing(slot)
+        )
+
+    def _interrupt(self, slot: int, at_ns: int, reason: str) -> None:
+        """A fault took a GPU of the job: back to its last checkpoint, and into the queue again."""
+        self._stop(slot, at_ns)
+        self._lose_work(slot)
+        self.table.restarts[slot] += 1
+        self.restarts += 1
+        self.events += 1
+        self.reasons[slot] = reason
+        if self.table.restarts[slot] > self.settings.max_restarts:
+            self._end(slot, at_ns, State.FAILED)
+        else:
+            self.scheduler.requeue(slot)
+            self._changed(slot)
+
+    def _lose_work(self, slot: int) -> None:
+        """What was done since the last checkpoint is lost; the next run begins with the restart overhead."""
+        table = self.table
+        done = table.duration_ns[slot] - table.remaining_ns[slot]
+        every = table.checkpoint_ns[slot]
+        lost = done % every if every else done
+        table.remaining_ns[slot] += lost
+        table.lost_ns[slot] += lost
+        table.overhead_ns[slot] = self.settings.restart_overhead_ns
+
+    def _cancel(self, slot: int, at_ns: int) -> None:
+        state = self.table.state[slot]
+        if state == State.PENDING:
+            self.scheduler.cancel_pending(slot)
+        elif state == State.RUNNING:
+            self._stop(slot, at_ns)
+        else:
+            return
+        self._end(slot, at_ns, State.CANCELLED)
+
+    # -- plan and share -------------------------------------------------------------------------------------------------------------
+
+    def _plan(self, at_ns: int) -> None:
+        plan = self.scheduler.plan(at_ns)
+        self._reconsider_ns = plan.reconsider_at_ns
+        table = self.table
+        for slot in plan.preempted:
+            self._halt(slot, at_ns)
+            self._lose_work(slot)
+            table.preemptions[slot] += 1
+            self.preemptions += 1
+            self.events += 1
+            self.reasons[slot] = "preempted by a job of higher priority"
+            self.scheduler.requeue(slot)
+            self._changed(slot)
+        for slot, rows in plan.starts:
+            self.events += 1
+            self.started += 1
+            if table.first_start_ns[slot] < 0:
+                table.first_start_ns[slot] = at_ns
+                self.waits_ns.append(at_ns - table.submit_ns[slot])
+            table.since_ns[slot] = at_ns
+            table.speed[slot] = 1.0
+            if table.shape[slot] >= 0:
+                self.network.add(at_ns, slot, rows)
+            self.meter.hold(at_ns, table.gpus[slot] * table.milli_gpus[slot])
+            self._note_activity(slot)
+            draw = self._draw[slot] = self._draw_of(slot)
+            shared = table.milli_gpus[slot] < 1000 and self._share_tenants(rows[0], 1) > 1
+            self._orders.add(at_ns, RackOrder.RERATE if shared else RackOrder.OCCUPY, rows, draw)
+            self.meter.change(at_ns, draw * table.gpus[slot])
+            self._expect_end(slot, at_ns)
+            self._changed(slot)
+        if self._orders.size > ORDERS_KEPT:
+            self._ask_shards_quietly(at_ns)
+
+    def _ask_shards_quietly(self, at_ns: int) -> None:
+        """Send what waits. Everything due by now is settled, so nothing comes back but the promises."""
+        self._ask_shards(at_ns, self._orders.waiting_shards())
+
+    def _expect_end(self, slot: int, at_ns: int) -> None:
+        """(Re)compute when a running job will end, its remaining work being as of ``at_ns``."""
+        table = self.table
+        speed = table.speed[slot]
+        version = table.version[slot] = table.version[slot] + 1
+        if table.kind[slot] == JobKind.SERVICE and table.duration_ns[slot] == 0:  # a service that runs until it is cancelled
+            return
+        if speed > 0.0:
+            remaining = table.remaining_ns[slot]
+            wait = remaining if speed == 1.0 else -int(-remaining // speed)
+            heappush(self._ends, (at_ns + table.overhead_ns[slot] + wait, table.job_id[slot], slot, version))
+
+    def _note_activity(self, slot: int) -> None:
+        table = self.table
+        active = int(table.gpus[slot] * table.milli_gpus[slot] * 1000 * table.utilization[slot] * self.network.computing(slot))
+        self.meter.active_micro_gpus += active - self._active.get(slot, 0)
+        self._active[slot] = active
+
+    def _draw_of(self, slot: int) -> int:
+        """Dynamic milliwatts per GPU: as it computes, less where it waits for the network."""
+        utilization = self.table.utilization[slot]
+        full = self._gpu_milliwatts.get(utilization)
+        if full is None:
+            full = self._gpu_milliwatts[utilization] = gpu_milliwatts(self.cluster.host_type, utilization, self.settings.power_gamma)
+        computing = self.network.computing(slot)
+        part = computing + (1.0 - computing) * self.settings.communication_power_ratio
+        return int(full * part * self.table.milli_gpus[slot] / 1000)
+
+    def _share(self, at_ns: int) -> None:
+        """Let the planes share themselves anew, and run the jobs whose share changed at their new speed."""
+        answers = self.shards.advance(Window(at_ns, planes=self.network.take_asked()))
+        table = self.table
+        for slot, speed in self.network.speeds(answers):
+            self.events += 1
+            self._progress(slot, at_ns)
+            table.speed[slot] = speed
+            self.network.set_speed(slot)
+            self._note_activity(slot)
+            draw = self._draw_of(slot)
+            change = draw - self._draw[slot]
+            self._draw[slot] = draw
+            self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], change)
+            self.meter.change(at_ns, change * table.gpus[slot])
+            self._expect_end(slot, at_ns)
+
+    # -- reading --------------------------------------------------------------------------------------------------------------------
+
+    def read(self, *, publish: bool = False) -> Readings:
+        """Readings of every shard and plane as of now. Changes nothing that counts."""
+        waiting = self._orders.waiting_shards()
+        planes = self.network.take_all()
+        if waiting or planes:
+            racks = {shard: self._orders.take(shard) for shard in waiting}
+            answers = self.shards.advance(Window(self.now_ns, racks=racks, planes=planes))
+            for shard, report in answers.racks.items():
+                self._promises[shard] = report.next_event_ns
+        return self.shards.publish(self.now_ns) if publish else self.shards.read(self.now_ns)
+
+    def _changed(self, slot: int) -> None:
+        if self.on_change is not None:
+            self.on_change(slot)

@@ -1,0 +1,149 @@
+"""The engine's side of the fabric: which flows the running jobs have, when the planes must be asked, and what a share does to a job."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.engine.shards import Answers
+from emulator.fabric.contend import contendable_links
+from emulator.fabric.messages import FlowOrder, FlowOrders, Order, pack_orders
+from emulator.fabric.rings import RingFlow, RingMap
+from emulator.fabric.settings import FabricSettings
+from emulator.scheduler.free import Row
+from emulator.scheduler.table import JobTable
+from emulator.workload.training import speed_ratio, step_seconds
+from topology.cluster import Cluster
+
+
+class Network:
+    """Flows of training jobs, and the orders to the planes that wait at the head.
+
+    A plane is asked for rates only when a flow that could meet a full link comes or goes, or a link's capacity changes; every other flow
+    runs at its cap, and its order travels with the next message.
+    """
+
+    def __init__(self, cluster: Cluster, settings: FabricSettings, table: JobTable, plane_count: int) -> None:
+        self._table = table
+        self._rings = RingMap(cluster, settings)
+        self._plane_of_link = cluster.links.plane
+        self._contendable: NDArray[np.bool_] = contendable_links(cluster, settings)
+        self._flows: dict[int, tuple[RingFlow, ...]] = {}  # slot -> flows
+        self._rates: dict[tuple[int, int], float] = {}  # (slot, plane) -> rate, where it is below the cap
+        self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
+        self._waiting: list[list[Order]] = [[] for _ in range(plane_count)]
+        self._scales: dict[int, float] = {}
+        self.asks: set[int] = set()  # planes whose rates may change
+
+    @property
+    def full_bytes_per_second(self) -> float:
+        """What each lane of a flow gets when nothing contends."""
+        return self._rings.lane_bytes_per_second
+
+    def add(self, at_ns: int, slot: int, rows: Sequence[Row]) -> None:
+        """A training job started on ``rows``."""
+        flows = self._flows[slot] = self._rings.flows(rows)
+        self._computing[slot] = self._computing_at(slot, self.full_bytes_per_second)
+        for flow in flows:
+            order = Order(at_ns, FlowOrder.ADD, self._table.job_id[slot], self.full_bytes_per_second, flow.lanes, flow.links, flow.weights)
+            self._order(flow, order)
+
+    def remove(self, at_ns: int, slot: int) -> None:
+        """The job stopped."""
+        for flow in self._flows.pop(slot):
+            self._order(flow, Order(at_ns, FlowOrder.REMOVE, self._table.job_id[slot]))
+            self._rates.pop((slot, flow.plane), None)
+        del self._computing[slot]
+
+    def _order(self, flow: RingFlow, order: Order) -> None:
+        self._waiting[flow.plane].append(order)
+        if self._contendable[flow.links].any():
+            self.asks.add(flow.plane)
+
+    def scale_link(self, at_ns: int, link: int, remaining_ratio: float) -> None:
+        """The link keeps this part of its healthy capacity."""
+        plane = int(self._plane_of_link[link])
+        self._scales[link] = remaining_ratio
+        if remaining_ratio == 1.0:
+            del self._scales[link]
+        self._waiting[plane].append(Order(at_ns, FlowOrder.SCALE_LINK, link, remaining_ratio))
+        self.asks.add(plane)
+
+    def take_asked(self) -> dict[int, FlowOrders]:
+        """The orders of the planes that must be asked now."""
+        asked = {plane: pack_orders(self._waiting[plane]) for plane in sorted(self.asks)}
+        for plane in asked:
+            self._waiting[plane] = []
+        self.asks.clear()
+        return asked
+
+    def take_all(self) -> dict[int, FlowOrders]:
+        """The orders of every plane that has some. No plane must be asked: those come first."""
+        taken = {plane: pack_orders(orders) for plane, orders in enumerate(self._waiting) if orders}
+        for plane in taken:
+            self._waiting[plane] = []
+        return taken
+
+    def speeds(self, answers: Answers) -> Iterator[tuple[int, float]]:
+        """Jobs whose speed is not what it was, by job id, with the new one (1: as if alone)."""
+        touched: set[tuple[int, int]] = set()
+        for plane, report in sorted(answers.planes.items()):
+            if report.contendable_changed:
+                self._contendable = self._contendable.copy()
+                links = np.flatnonzero(self._plane_of_link == plane)
+                self._contendable[2 * links] = self._contendable[2 * links + 1] = False
+                self._contendable[report.contendable] = True
+            for job_id, rate in zip(report.flow.tolist(), report.rate.tolist(), strict=True):
+                slot = self._table.slot_of[job_id]
+                if slot in self._flows:
+                    self._rates[slot, plane] = rate
+                    touched.add((job_id, slot))
+        for _, slot in sorted(touched):
+            speed = self._speed(slot)
+            if speed != self._table.speed[slot]:
+                yield slot, speed
+
+    def rate(self, slot: int) -> float:
+        """Bytes per second that each lane of the job's rings gets; its slowest plane counts, since a step waits for all rails."""
+        full = self.full_bytes_per_second
+        return min((self._rates.get((slot, flow.plane), full) for flow in self._flows[slot]), default=full)
+
+    def flows_of(self, slot: int) -> tuple[RingFlow, ...]:
+        """The flows of a running job; none for jobs that do not train."""
+        return self._flows.get(slot, ())
+
+    def link_loads(self, running: Iterable[int]) -> NDArray[np.float64]:
+        """Bytes per second on every link, of its busier direction, shape (links,)."""
+        loads = np.zeros(2 * len(self._plane_of_link))
+        lanes = np.zeros(len(self._plane_of_link))
+        for slot in sorted(running):
+            if self.flows_of(slot):
+                rate = self.rate(slot)
+                for flow in self._flows[slot]:
+                    loads[flow.links] += flow.weights * rate
+                link, count = self._rings.endpoint_lanes(self._table.rows[slot])
+                lanes[link] += count * rate
+        busier: NDArray[np.float64] = np.maximum(loads.reshape(-1, 2).max(axis=1), lanes)
+        return busier
+
+    def link_scales(self) -> dict[int, float]:
+        """Links that do not have their healthy capacity, and the part of it that they have."""
+        return dict(self._scales)
+
+    def _speed(self, slot: int) -> float:
+        shape, rate = self._table.shapes[self._table.shape[slot]], self.rate(slot)
+        if rate <= 0.0 < shape.ring_bytes:
+            return 0.0
+        return float(speed_ratio(shape, rate, self.full_bytes_per_second))
+
+    def set_speed(self, slot: int) -> None:
+        """The job now runs at its current rate."""
+        self._computing[slot] = self._computing_at(slot, self.rate(slot))
+
+    def _computing_at(self, slot: int, rate: float) -> float:
+        shape = self._table.shapes[self._table.shape[slot]]
+        return min(1.0, shape.compute_seconds / float(step_seconds(shape, rate))) if rate > 0.0 else 0.0
+
+    def computing(self, slot: int) -> float:
+        """The part of its time that a running job's GPUs compute rather than wait for the network."""
+        return self._computing.get(slot, 1.0)

@@ -1,0 +1,23 @@
+"""What the engine needs to know beyond the cluster, the scheduler and the shards."""
+
+from dataclasses import dataclass
+
+from emulator.workload.jobs import SECOND
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Times are emulated nanoseconds.
+
+    ``restart_overhead_ns`` is held by a job before its work goes on after an interruption: detection, rescheduling, initialisation and
+    loading the checkpoint (RSC's u0, 5 to 20 minutes: Kokolis et al., HPCA'25). ``communication_power_ratio`` is the draw of a GPU that
+    waits for the network, as a part of its dynamic power while computing (0.5 to 0.6 is what training power traces show; assumed).
+    """
+
+    cycle_ns: int = 10 * SECOND
+    until_ns: int | None = None  # None: until nothing is left to do
+    publish_ns: int = 300 * SECOND  # between two samples of the timeline
+    restart_overhead_ns: int = 300 * SECOND
+    max_restarts: int = 100  # a job interrupted more often has failed
+    communication_power_ratio: float = 0.55
+    power_gamma: float = 1.0  # exponent of utilization in a GPU's draw

@@ -1,0 +1,245 @@
+"""What readers see of an engine: job, rack, link and cluster views, made when somebody asks."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from emulator.engine.control import ClusterView, Explanation, JobState, JobView, LinkView, QueueView, RackView
+from emulator.engine.engine import Engine
+from emulator.engine.shards import Readings
+from emulator.scheduler.explain import explain_pending
+from emulator.scheduler.free import Row
+from emulator.scheduler.table import State
+from emulator.workload.jobs import SECOND, JobKind
+from topology.cluster import TIERS, Cluster
+from topology.describe import link_name, node_name
+
+#: How the API calls a state. A job known from a trace but not submitted yet is not shown at all.
+STATES = {
+    State.FUTURE: JobState.PENDING,
+    State.PENDING: JobState.PENDING,
+    State.RUNNING: JobState.RUNNING,
+    State.FINISHED: JobState.FINISHED,
+    State.FAILED: JobState.FAILED,
+    State.CANCELLED: JobState.CANCELLED,
+    State.INFEASIBLE: JobState.INFEASIBLE,
+    State.REJECTED: JobState.REJECTED,
+}
+_WHY_NOT = {State.INFEASIBLE: "no placement on this cluster could ever hold it", State.REJECTED: "the queue was full"}
+
+
+def job_view(engine: Engine, slot: int, state: State | None = None) -> JobView:
+    """One job as of the engine's last cycle; ``state`` instead of its own for an event that lies behind."""
+    table = engine.table
+    state = table.state[slot] if state is None else state
+    duration, left = table.duration_ns[slot], table.remaining_ns[slot]
+    if state == State.RUNNING:
+        passed = max(0, engine.now_ns - table.since_ns[slot] - table.overhead_ns[slot])
+        left -= int(passed * table.speed[slot])
+    rows = table.rows[slot]
+    return JobView(
+        job_id=table.job_id[slot],
+        name=table.names.get(slot, ""),
+        queue=table.queues[table.queue[slot]],
+        tenant=table.tenants[table.tenant[slot]],
+        kind=JobKind(table.kind[slot]).name.lower(),
+        state=STATES[state],
+        reason=reason(engine, slot, state),
+        gpus=table.gpus[slot],
+        milli_gpus=table.milli_gpus[slot],
+        priority=table.priority[slot],
+        submit_seconds=table.submit_ns[slot] / SECOND,
+        start_seconds=table.first_start_ns[slot] / SECOND if table.first_start_ns[slot] >= 0 else None,
+        end_seconds=table.end_ns[slot] / SECOND if table.end_ns[slot] >= 0 else None,
+        progress_ratio=min(1.0, max(0.0, 1.0 - left / duration)) if duration else 0.0,
+        preemptions=table.preemptions[slot],
+        restarts=table.restarts[slot],
+        network_slowdown_ratio=slowdown(engine, slot),
+        placement_level=placement_level(engine.cluster, rows),
+        hosts=hostlist(engine.cluster, engine.scheduler.hosts_of(rows)),
+    )
+
+
+def reason(engine: Engine, slot: int, state: State) -> str:
+    """Why it is pending, or how it ended."""
+    if state in _WHY_NOT:
+        return _WHY_NOT[state]
+    if state == State.PENDING and slot in engine.scheduler.pending:
+        return explain_pending(engine.scheduler, slot).text
+    return engine.reasons.get(slot, "") if state in (State.FAILED, State.CANCELLED) else ""
+
+
+def slowdown(engine: Engine, slot: int) -> float:
+    """Running time over what the same work takes when nothing contends; 1 before anything was done."""
+    table = engine.table
+    work, ran = table.work_ns[slot], table.run_ns[slot]
+    if table.shape[slot] < 0:
+        return 1.0
+    if table.state[slot] == State.RUNNING:
+        ran += table.since_ns[slot] - table.start_ns[slot]
+    ran -= table.overhead_run_ns[slot]
+    return max(1.0, ran / work) if work else 1.0
+
+
+def explanation(engine: Engine, slot: int) -> Explanation:
+    """A pending job's reason with its numbers, or a sentence on how another one stands."""
+    table = engine.table
+    state = table.state[slot]
+    if state == State.PENDING and slot in engine.scheduler.pending:
+        why = explain_pending(engine.scheduler, slot)
+        return Explanation(table.job_id[slot], STATES[state], why.kind, why.text, why.numbers, why.position)
+    text = reason(engine, slot, state) or {
+        State.FUTURE: "is submitted in the next cycle",
+        State.RUNNING: f"runs on {hostlist(engine.cluster, engine.scheduler.hosts_of(table.rows[slot]))}",
+        State.FINISHED: "finished",
+        State.CANCELLED: "was cancelled",
+    }.get(state, STATES[state].value)
+    return Explanation(table.job_id[slot], STATES[state], "none", text, {}, -1)
+
+
+def placement_level(cluster: Cluster, rows: list[Row]) -> str:
+    """The innermost level that holds the whole placement: gpu, host, domain, rack, leaf, pod, ...; "" without a placement."""
+    if not rows:
+        return ""
+    first = min(rows)
+    last = max(rows)
+    low = int(cluster.block.first_host[first[0]]) + (first[1] & -first[1]).bit_length() - 1
+    high = int(cluster.block.first_host[last[0]]) + max(row[1] for row in rows if row[0] == last[0]).bit_length() - 1
+    low = min(low, int(cluster.block.first_host[first[0]]) + min((row[1] & -row[1]).bit_length() for row in rows if row[0] == first[0]) - 1)
+    if low == high:
+        return "gpu" if sum(row[2].bit_count() for row in rows) == 1 else "host"
+    for level in cluster.levels:
+        unit = np.searchsorted(level.first_host, (low, high), side="right")
+        if unit[0] == unit[1]:
+            return level.name
+    return "cluster"
+
+
+def hostlist(cluster: Cluster, hosts: Iterable[int]) -> str:
+    """Names of hosts in brackets: ``r[00012-00014]-h[00-07],r00015-h03``."""
+    first = cluster.level("rack").first_host
+    numbers = np.array(sorted(hosts), dtype=np.int64)
+    if not len(numbers):
+        return ""
+    racks = np.searchsorted(first, numbers, side="right") - 1
+    places = numbers - first[racks]
+    by_rack = {int(rack): tuple(places[racks == rack].tolist()) for rack in np.unique(racks)}
+    runs: list[tuple[int, int, tuple[int, ...]]] = []
+    for rack, inside in by_rack.items():
+        if runs and runs[-1][1] == rack - 1 and runs[-1][2] == inside:
+            runs[-1] = (runs[-1][0], rack, inside)
+        else:
+            runs.append((rack, rack, inside))
+    return ",".join(f"r{_bracket([(start, end)], 5)}-h{_bracket(_ranges(inside), 2)}" for start, end, inside in runs)
+
+
+def _ranges(numbers: tuple[int, ...]) -> list[tuple[int, int]]:
+    ranges: list[tuple[int, int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1] = (ranges[-1][0], number)
+        else:
+            ranges.append((number, number))
+    return ranges
+
+
+def _bracket(ranges: list[tuple[int, int]], width: int) -> str:
+    parts = [f"{a:0{width}d}" if a == b else f"{a:0{width}d}-{b:0{width}d}" for a, b in ranges]
+    return parts[0] if len(ranges) == 1 and ranges[0][0] == ranges[0][1] else f"[{','.join(parts)}]"
+
+
+def queue_views(engine: Engine) -> list[QueueView]:
+    """All queues, in order of their first job."""
+    return [
+        QueueView(name, counts.pending_jobs, counts.pending_gpus, counts.running_jobs, counts.running_gpus)
+        for name, counts in zip(engine.table.queues, engine.scheduler.counts, strict=True)
+    ]
+
+
+def gpus_by_state(engine: Engine) -> dict[str, int]:
+    """Every GPU in one state: down where its host is broken, cordoned where it may not be used, else busy or idle."""
+    scheduler, gpus = engine.scheduler, engine.cluster.gpus_per_host
+    down = len(scheduler.down_hosts) * gpus
+    busy = sum(counts.running_gpus for counts in scheduler.counts)
+    idle = scheduler.free.free_gpus
+    shared = engine.shared_gpu_surplus()
+    return {
+        "busy": busy - shared,
+        "idle": idle,
+        "down": down,
+        "cordoned": engine.cluster.gpu_count - (busy - shared) - idle - down,
+    }
+
+
+def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
+    cluster, counts, gpus = engine.cluster, engine.cluster.counts, gpus_by_state(engine)
+    return ClusterView(
+        name=cluster.name,
+        gpu_model=cluster.host_type.gpu.name,
+        gpus=cluster.gpu_count,
+        gpus_busy=gpus["busy"],
+        gpus_down=gpus["down"],
+        gpus_cordoned=gpus["cordoned"],
+        hosts=cluster.host_count,
+        racks=counts.racks,
+        domains=counts.domains,
+        links=counts.host_leaf_links + counts.leaf_spine_links + counts.spine_core_links,
+        leaf_switches=counts.leaf,
+        spine_switches=counts.spine,
+        core_switches=counts.core,
+        power_watts=engine.meter.power_milliwatts / 1e3,
+        power_cap_watts=power_cap_watts,
+        sites=cluster.site_names,
+    )
+
+
+def rack_views(engine: Engine, readings: Readings, after: int, limit: int) -> list[RackView]:
+    """Racks with a number above ``after``."""
+    cluster = engine.cluster
+    rack = cluster.level("rack")
+    site = cluster.level("site").host_unit
+    power = np.concatenate([shard.power_milliwatts for shard in readings.racks])
+    busy = np.concatenate([shard.gpus_busy for shard in readings.racks])
+    down = np.concatenate([shard.gpus_down for shard in readings.racks])
+    cordoned = engine.scheduler.cordoned_hosts
+    views = []
+    for number in range(after + 1, min(after + 1 + limit, len(rack))):
+        start, end = int(rack.first_host[number]), int(rack.first_host[number + 1])
+        views.append(
+            RackView(
+                rack=number,
+                name=f"r{number:05d}",
+                site=cluster.site_names[min(int(site[start]), len(cluster.site_names) - 1)],
+                gpus=(end - start) * cluster.gpus_per_host,
+                gpus_busy=int(busy[number]),
+                gpus_down=int(down[number]),
+                cordoned=any(host in cordoned for host in range(start, end)),
+                power_watts=float(power[number]) / 1e3,
+            )
+        )
+    return views
+
+
+def link_views(engine: Engine, after: int, limit: int, tier: str) -> list[LinkView]:
+    """Links with a number above ``after``, of one tier where that is named. The load of a link is the larger of its two directions."""
+    links = engine.cluster.links
+    wanted = np.arange(after + 1, len(links))
+    if tier:
+        wanted = wanted[links.tier[wanted] == TIERS.index(tier)]
+    chosen = wanted[:limit].tolist()
+    load = engine.network.link_loads(engine.scheduler.running)
+    scale = engine.network.link_scales()
+    return [
+        LinkView(
+            link=number,
+            name=link_name(engine.cluster, number),
+            tier=TIERS[links.tier[number]],
+            lower=node_name(engine.cluster, int(links.u[number])),
+            upper=node_name(engine.cluster, int(links.v[number])),
+            lanes=int(links.lanes[number]),
+            bytes_per_second=float(links.bytes_per_second[number]),
+            utilization_ratio=float(load[number] / links.bytes_per_second[number]),
+            healthy_ratio=scale.get(number, 1.0),
+        )
+        for number in chosen
+    ]

@@ -1,0 +1,85 @@
+"""Which links leave each unit of the hierarchy, for which rails, and how a rail's traffic divides over them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from topology.cluster import Cluster, Float64, Int32, Level
+
+
+@dataclass(frozen=True, eq=False)
+class Uplinks:
+    """The switch uplinks of one level: unit i has the entries ``start[i]:start[i + 1]``, entry e belongs to unit ``unit[e]``.
+
+    ``lanes[e, r]`` is how many GPUs of the unit on rail r have link ``link[e]`` on their way out: each switch sprays a rail over those of
+    its uplinks that serve it, in proportion to their speed. ``share[e, r]`` is the same as a part of the unit's GPUs on rail r, hence the
+    part of the rail's rings that the link carries (1 where one link serves the rail, 0 where it does not serve it).
+    """
+
+    level: Level
+    start: Int32  # (units + 1,)
+    link: Int32  # (entries,)
+    unit: Int32  # (entries,)
+    lanes: Float64  # (entries, rails)
+    share: Float64  # (entries, rails)
+
+
+def uplinks(cluster: Cluster) -> tuple[Uplinks, ...]:
+    """The levels of ``cluster`` that have uplinks, innermost first.
+
+    A link that skips a tier leaves units of several levels; it stands with the outermost, for nothing inside that unit needs it.
+    """
+    ids, carried = _carried(cluster)
+    tables: list[Uplinks] = []
+    seen = cluster.links.tier == 0
+    for level in reversed(cluster.levels):
+        fresh = ~seen[level.uplinks]
+        if not fresh.any():
+            continue
+        link = level.uplinks[fresh]
+        seen[link] = True
+        unit = np.repeat(np.arange(len(level), dtype=np.int32), np.diff(level.uplink_start))[fresh]
+        start = np.searchsorted(unit, np.arange(len(level) + 1)).astype(np.int32)
+        lanes = carried[np.searchsorted(ids, link)]
+        total = np.zeros((len(level), cluster.rails))
+        np.add.at(total, unit, lanes)
+        share = np.divide(lanes, total[unit], out=np.zeros_like(lanes), where=lanes > 0.0)
+        tables.append(Uplinks(level=level, start=start, link=link, unit=unit, lanes=lanes, share=share))
+    return tuple(reversed(tables))
+
+
+def _carried(cluster: Cluster) -> tuple[NDArray[np.int64], Float64]:
+    """The switch links, ascending, and the GPUs per rail that have each on their way up, shape (switch links, rails)."""
+    links, endpoints = cluster.links, len(cluster.level("domain"))
+    below = np.zeros((len(links.switches) - endpoints, cluster.rails))  # by switch node
+    for rail, gpus in enumerate(rail_gpus(cluster).tolist()):
+        served = np.flatnonzero((links.tier == 0) & (links.rail_first <= rail) & (rail < links.rail_first + links.rails))
+        nics = links.lanes[served] / links.rails[served]
+        below[:, rail] = np.bincount(links.v[served] - endpoints, nics * (gpus * cluster.rails / cluster.host_type.nics), len(below))
+    ids = np.flatnonzero(links.tier > 0)
+    carried = np.zeros((len(ids), cluster.rails))
+    for tier in range(1, int(links.tier.max(initial=0)) + 1):
+        rows = np.flatnonzero(links.tier[ids] == tier)
+        link = ids[rows]
+        lower, upper = links.u[link] - endpoints, links.v[link] - endpoints
+        first, count = (column[link].astype(np.int64)[:, None] for column in (links.rail_first, links.rails))
+        rail_number = np.arange(cluster.rails)[None, :]
+        serves = (rail_number >= first) & (rail_number < first + count)
+        speed = np.where(serves, links.bytes_per_second[link][:, None], 0.0)
+        total = np.zeros_like(below)
+        np.add.at(total, lower, speed)
+        carried[rows] = below[lower] * np.divide(speed, total[lower], out=np.zeros_like(speed), where=serves)
+        np.add.at(below, upper, carried[rows])
+    return ids, carried
+
+
+def rail_gpus(cluster: Cluster) -> NDArray[np.int64]:
+    """How many GPUs of a host are on each rail, shape (rails,): GPU g is on rail g mod rails."""
+    return np.bincount(np.arange(cluster.gpus_per_host) % cluster.rails, minlength=cluster.rails).astype(np.int64)
+
+
+def lane_bytes_per_second(cluster: Cluster) -> float:
+    """The line rate of one GPU's way out of its host: its NIC, or its part of one where GPUs share NICs."""
+    host = cluster.host_type
+    return host.nic_bytes_per_second * min(1.0, host.nics / host.gpus)

@@ -1,0 +1,43 @@
+"""Power as a function of what runs: whole milliwatts, so that sums are exact in any order.
+
+A host draws ``idle_watts`` while it is up and, on top, for each busy GPU its share of the host's dynamic range:
+
+    P(u) = P_idle + (P_max - P_idle) u^gamma
+
+with P_max the measured maximum in training (HGX H100: 8.4 kW of 10.2 kW rated; Latif et al., arXiv 2412.08602). CPUs, NICs and fans
+rise with the GPUs that they serve, so the range of the whole host is split over its GPUs. gamma = 1 is the linear model of ExaDigiT RAPS
+(``raps/power.py``, arXiv 2410.05133); other values are the user's calibration.
+"""
+
+from topology.catalog import HostType
+
+MILLIWATTS_PER_WATT = 1_000
+
+#: Exponent of utilization: 1, linear, as RAPS.
+GAMMA = 1.0
+
+
+def idle_milliwatts(host_type: HostType) -> int:
+    """What one host draws while it is up and nothing runs."""
+    return round(host_type.idle_watts * MILLIWATTS_PER_WATT)
+
+
+def gpu_milliwatts(host_type: HostType, utilization: float, gamma: float = GAMMA) -> int:
+    """What one busy GPU adds to its host's idle draw at ``utilization`` (0 to 1, SM activity): the ``milliwatts`` of a rack order.
+
+    Raises ValueError for a utilization outside 0 to 1.
+    """
+    if not 0.0 <= utilization <= 1.0:
+        raise ValueError(f"utilization must be between 0 and 1, not {utilization}")
+    range_watts = host_type.peak_watts - host_type.idle_watts
+    return round(range_watts * MILLIWATTS_PER_WATT / host_type.gpus * float(utilization**gamma))
+
+
+def facility_milliwatts(it_milliwatts: int, pue: float) -> int:
+    """Power at the meter: cooling and conversion included (P_facility = PUE P_IT)."""
+    return round(it_milliwatts * pue)
+
+
+def water_litres(it_joules: float, wue_litres_per_kwh: float) -> float:
+    """Water evaporated to reject so much IT energy."""
+    return it_joules / 3.6e6 * wue_litres_per_kwh

@@ -1,0 +1,265 @@
+"""From a running engine to snapshots, samples and the outcome."""
+
+import time
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.engine import views
+from emulator.engine.control import ClockView, Histogram, Snapshot
+from emulator.engine.shards import Readings
+from emulator.racks.faults import CAUSES
+from emulator.racks.power import water_litres
+from emulator.report import usage
+from emulator.report.digest import digest
+from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable, Outcome, Sample, sample, timeline
+from emulator.report.progress import Progress
+from emulator.runtime.assemble import Emulation
+from emulator.scheduler.table import State
+from emulator.workload.jobs import SECOND
+from emulator.workload.training import step_seconds
+from topology.cluster import TIERS
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+#: Upper bounds of the wait histogram's buckets, seconds: from a cycle to a day.
+WAIT_BOUNDS = (10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0)
+#: Wall seconds between two looks at the memory of all processes.
+MEMORY_SECONDS = 2.0
+
+
+class Collector:
+    """Reads one engine; keeps the samples of its timeline."""
+
+    def __init__(self, emulation: Emulation, *, actors: int, opened_at: float) -> None:
+        self._emulation, self._engine = emulation, emulation.engine
+        self._power, self._actors = emulation.scenario.power, actors
+        self.power_cap_watts = (self._power.cap or 0) / 1e3
+        self._opened_at = opened_at
+        self._started_at = time.monotonic()
+        self._samples: list[Sample] = []
+        self._wait_counts = [0] * (len(WAIT_BOUNDS) + 1)
+        self._wait_total = 0.0
+        self._waits_seen = 0
+        self._peak_link = 0.0
+        self._peak_memory = 0
+        self._memory_due = 0.0
+        self._cycle_wall = (0, self._started_at)
+
+    # -- snapshots ------------------------------------------------------------------------------------------------------------------
+
+    def sample(self, clock: ClockView) -> Snapshot:
+        """A snapshot that also goes into the timeline."""
+        snapshot = self._snapshot(clock, self._engine.read())
+        if not self._samples or self._samples[-1].time_seconds < self._engine.now_ns / SECOND:
+            self._samples.append(sample(snapshot)._replace(time_seconds=self._engine.now_ns / SECOND))
+        if time.monotonic() >= self._memory_due:
+            self._note_memory()
+        return snapshot
+
+    def publish(self, clock: ClockView) -> Snapshot:
+        """A snapshot for the metrics; shards that serve their own render them."""
+        return self._snapshot(clock, self._engine.read(publish=True))
+
+    def _snapshot(self, clock: ClockView, readings: Readings) -> Snapshot:
+        engine = self._engine
+        self._note_waits()
+        watts = engine.meter.power_milliwatts / 1e3
+        load, peak, moved = self._links(readings)
+        gpus = views.gpus_by_state(engine)
+        total = engine.cluster.gpu_count
+        counts = engine.scheduler.counts
+        return Snapshot(
+            clock=clock,
+            cluster=views.cluster_view(engine, self.power_cap_watts),
+            queues=tuple(views.queue_views(engine)),
+            jobs_by_state={
+                "pending": sum(count.pending_jobs for count in counts),
+                "running": sum(count.running_jobs for count in counts),
+                **{views.STATES[state].value: number for state, number in engine.ended.items()},
+            },
+            jobs_submitted=engine.submitted,
+            jobs_started=engine.started,
+            preemptions=engine.preemptions,
+            restarts=engine.restarts,
+            queue_wait_seconds=Histogram(WAIT_BOUNDS, tuple(self._wait_counts), self._wait_total),
+            gpus_by_state=gpus,
+            gpu_allocation_ratio=gpus["busy"] / total,
+            gpu_utilization_ratio=engine.meter.active_micro_gpus / 1e6 / total,
+            gpu_seconds_allocated=engine.meter.held_gpu_seconds(engine.now_ns),
+            power_watts=watts,
+            facility_power_watts=watts * self._power.pue,
+            energy_joules=engine.meter.energy_joules(engine.now_ns),
+            link_load_ratio=load,
+            link_peak_ratio=peak,
+            link_bytes_per_second=moved,
+            faults={cause.name: number for cause, number in zip(CAUSES, engine.faults, strict=True)},
+            cycles=engine.cycles,
+            events=engine.events,
+            cycle_wall_seconds=self._cycle_seconds(),
+            actors=self._actors,
+        )
+
+    def _note_waits(self) -> None:
+        waits = np.array(self._engine.waits_ns[self._waits_seen :]) / SECOND
+        self._waits_seen += len(waits)
+        for bucket, number in enumerate(np.bincount(np.searchsorted(WAIT_BOUNDS, waits), minlength=len(self._wait_counts))):
+            self._wait_counts[bucket] += int(number)
+        self._wait_total += float(waits.sum())
+
+    def _links(self, readings: Readings) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+        load = sum((plane.load_bytes_per_second for plane in readings.planes), np.zeros(len(TIERS)))
+        capacity = sum((plane.capacity_bytes_per_second for plane in readings.planes), np.zeros(len(TIERS)))
+        peak = np.max([plane.peak_utilization for plane in readings.planes], axis=0, initial=0.0)
+        self._peak_link = max(self._peak_link, float(peak.max()))
+        there = [tier for tier in range(len(TIERS)) if capacity[tier] > 0]
+        return (
+            {TIERS[tier]: float(load[tier] / capacity[tier]) for tier in there},
+            {TIERS[tier]: float(peak[tier]) for tier in there},
+            {TIERS[tier]: float(load[tier]) for tier in there},
+        )
+
+    def _cycle_seconds(self) -> float:
+        """Mean wall seconds a cycle has taken since the last snapshot."""
+        (cycles, since), now = self._cycle_wall, time.monotonic()
+        done = self._engine.cycles - cycles
+        if done:
+            self._cycle_wall = self._engine.cycles, now
+        return (now - since) / done if done else 0.0
+
+    def _note_memory(self) -> None:
+        self._peak_memory = max(self._peak_memory, usage.memory_bytes())
+        self._memory_due = time.monotonic() + MEMORY_SECONDS
+
+    def achieved_speed(self, emulated_ns: int) -> float:
+        """Emulated seconds per wall second since the start."""
+        return emulated_ns / SECOND / max(1e-9, time.monotonic() - self._started_at)
+
+    def progress(self) -> Progress:
+        engine = self._engine
+        until = engine.settings.until_ns
+        counts = engine.scheduler.counts
+        return Progress(
+            emulated_seconds=engine.now_ns / SECOND,
+            until_seconds=None if until is None else until / SECOND,
+            wall_seconds=time.monotonic() - self._started_at,
+            submitted=engine.submitted,
+            pending=sum(count.pending_jobs for count in counts),
+            running=sum(count.running_jobs for count in counts),
+            ended=sum(engine.ended.values()),
+            gpus_busy=sum(count.running_gpus for count in counts) - engine.shared_gpu_surplus(),
+            gpus=engine.cluster.gpu_count,
+        )
+
+    # -- the end --------------------------------------------------------------------------------------------------------------------
+
+    def outcome(self, *, interrupted: bool) -> Outcome:
+        """Everything that a report is made of, after the engine's ``finish``."""
+        engine, cluster, scenario = self._engine, self._engine.cluster, self._emulation.scenario
+        readings = engine.read()
+        energy = np.concatenate([shard.energy_joules for shard in readings.racks])
+        slots = [slot for slot, state in enumerate(engine.table.state) if state != State.FUTURE]
+        jobs = self._jobs(slots)
+        joules = float(np.cumsum(energy)[-1])
+        self._note_memory()
+        counts = cluster.counts
+        return Outcome(
+            scenario=scenario.name,
+            seed=scenario.seed,
+            policy=scenario.scheduler.policy,
+            digest=self._digest(slots, jobs, energy),
+            actors=self._actors,
+            gpus=cluster.gpu_count,
+            hosts=cluster.host_count,
+            racks=counts.racks,
+            links=counts.host_leaf_links + counts.leaf_spine_links + counts.spine_core_links,
+            emulated_ns=engine.now_ns,
+            wall_seconds=time.monotonic() - self._opened_at,
+            cpu_seconds=usage.cpu_seconds(),
+            peak_rss_bytes=self._peak_memory,
+            events=engine.events,
+            jobs=jobs,
+            timeline=timeline(self._samples),
+            peak_flops_per_gpu=cluster.host_type.gpu.bf16_flops,
+            model_flops=self._model_flops(slots),
+            active_gpu_seconds=engine.meter.active_gpu_seconds,
+            idle_gpu_seconds=engine.meter.idle_gpu_ns / SECOND,
+            fragmented_gpu_seconds=engine.meter.fragmented_gpu_ns / SECOND,
+            peak_power_watts=engine.meter.peak_milliwatts / 1e3,
+            it_energy_joules=joules,
+            facility_energy_joules=joules * self._power.pue,
+            water_litres=water_litres(joules, self._power.wue_litres_per_kwh),
+            peak_link_utilization_ratio=self._peak_link,
+            interrupted=interrupted,
+            sources={name: {"kept": source.kept, **source.dropped} for name, source in self._emulation.sources.items()},
+        )
+
+    def _jobs(self, slots: list[int]) -> JobTable:
+        engine, table = self._engine, self._engine.table
+        size = np.array([table.gpus[slot] * table.milli_gpus[slot] / 1000 for slot in slots])
+        ran = np.array([self._ran_ns(slot) for slot in slots], dtype=np.int64)
+        lost = np.array([table.lost_ns[slot] + table.overhead_run_ns[slot] for slot in slots], dtype=np.int64)
+        reasons: dict[str, int] = {}
+        reason = [self._reason(slot) for slot in slots]
+        for text in reason:
+            reasons.setdefault(text, len(reasons))
+        levels = {"": -1} | {name: number for number, name in enumerate(PLACEMENT_LEVELS)}
+
+        def column(values: list[int], dtype: type[Scalar]) -> NDArray[Scalar]:
+            return np.array([values[slot] for slot in slots], dtype=dtype)
+
+        return JobTable(
+            job_id=column(table.job_id, np.int64),
+            gpus=column(table.gpus, np.int32),
+            queue=column(table.queue, np.int32),
+            tenant=column(table.tenant, np.int32),
+            kind=column(table.kind, np.int8),
+            submit_ns=column(table.submit_ns, np.int64),
+            start_ns=column(table.first_start_ns, np.int64),
+            end_ns=column(table.end_ns, np.int64),
+            state=np.array([STATES.index(views.STATES[table.state[slot]]) for slot in slots], dtype=np.int8),
+            reason=np.array([reasons[text] if text else -1 for text in reason], dtype=np.int32),
+            preemptions=column(table.preemptions, np.int32),
+            restarts=column(table.restarts, np.int32),
+            gpu_seconds=size * ran / SECOND,
+            lost_gpu_seconds=size * lost / SECOND,
+            placement_level=np.array([levels[views.placement_level(engine.cluster, table.rows[slot])] for slot in slots], dtype=np.int8),
+            network_slowdown_ratio=np.array([views.slowdown(engine, slot) for slot in slots]),
+            queues=tuple(table.queues),
+            tenants=tuple(table.tenants),
+            reasons=tuple(reasons),
+            names=tuple(table.names.get(slot, "") for slot in slots) if table.names else None,
+        )
+
+    def _ran_ns(self, slot: int) -> int:
+        table = self._engine.table
+        running = table.state[slot] == State.RUNNING
+        return table.run_ns[slot] + (self._engine.now_ns - table.start_ns[slot] if running else 0)
+
+    def _reason(self, slot: int) -> str:
+        """How a job ended; a pending one's reason is general, since what keeps each of a long queue costs a walk through it."""
+        state = self._engine.table.state[slot]
+        return "waiting at the end of the run" if state == State.PENDING else views.reason(self._engine, slot, state)
+
+    def _digest(self, slots: list[int], jobs: JobTable, energy: NDArray[np.float64]) -> str:
+        rows = [self._engine.table.rows[slot] for slot in slots]
+        start = np.zeros(len(slots) + 1, dtype=np.int64)
+        np.cumsum([len(placement) for placement in rows], out=start[1:])
+        flat = [row for placement in rows for row in placement]
+        return digest(
+            jobs,
+            start,
+            np.array([row[0] for row in flat], dtype=np.int32),
+            np.array([row[1] for row in flat], dtype=np.uint64),
+            np.array([row[2] for row in flat], dtype=np.uint64),
+            rack_energy_joules=energy,
+        )
+
+    def _model_flops(self, slots: list[int]) -> float:
+        """FLOPs of the steps that lasted: work over the time of a step at full share, times the model's FLOPs per step."""
+        table, full = self._engine.table, self._engine.network.full_bytes_per_second
+        rate = [shape.model_flops / float(step_seconds(shape, full)) for shape in table.shapes]
+        return float(
+            sum((table.work_ns[slot] - table.lost_ns[slot]) / SECOND * rate[table.shape[slot]] for slot in slots if table.shape[slot] >= 0)
+        )

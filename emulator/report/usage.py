@@ -1,0 +1,38 @@
+"""What the emulation itself costs: CPU time and memory over this process and everything it started."""
+
+import os
+from collections.abc import Iterator
+
+import psutil
+
+
+def _processes() -> Iterator[psutil.Process]:
+    own = psutil.Process(os.getpid())
+    yield own
+    yield from own.children(recursive=True)
+
+
+def cpu_seconds() -> float:
+    """User and system time of all of them so far, ended children included."""
+    total = 0.0
+    for process in _processes():
+        try:
+            times = process.cpu_times()
+        except psutil.Error:
+            continue
+        total += times.user + times.system
+        if process.pid == os.getpid():
+            total += times.children_user + times.children_system
+    return total
+
+
+def memory_bytes() -> int:
+    """Resident memory of all of them now, shared pages counted once (PSS) where the system tells, else RSS."""
+    total = 0
+    for process in _processes():
+        try:
+            memory = process.memory_full_info()
+        except psutil.Error:
+            continue
+        total += getattr(memory, "pss", memory.rss)
+    return total

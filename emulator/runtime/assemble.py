@@ -1,0 +1,86 @@
+"""From a scenario to an engine that is ready to run: every room gets its part of the scenario."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from emulator.engine.engine import Engine
+from emulator.engine.network import Network
+from emulator.engine.settings import EngineSettings
+from emulator.engine.shards import Shards
+from emulator.fabric.settings import FabricSettings
+from emulator.racks.shard import RackSettings
+from emulator.scenario import Scenario, build_cluster
+from emulator.scenario.settings import fabric_settings, fault_settings, generator_settings
+from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.workload.generate import generate
+from emulator.workload.jobs import JobSource, SourceReport
+from emulator.workload.readers import open_trace
+from topology.cluster import Cluster
+
+#: Makes the shards: (cluster, rack settings, fabric settings, seed) -> shards.
+ShardFactory = Callable[[Cluster, RackSettings, FabricSettings, int], Shards]
+
+
+@dataclass(frozen=True, eq=False)
+class Emulation:
+    """An engine and what it was made from."""
+
+    scenario: Scenario
+    cluster: Cluster
+    engine: Engine
+    sources: Mapping[str, SourceReport]
+
+
+def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, horizon_ns: int) -> Emulation:
+    """Build everything. Raises ScenarioError, TraceError or ValueError where the scenario cannot be emulated.
+
+    ``until_ns`` is where the emulation ends (None: with its work, or never); a generated workload goes on to ``horizon_ns``.
+    """
+    cluster = build_cluster(scenario)
+    source, sources = _source(scenario, cluster, horizon_ns)
+    fabric = fabric_settings(scenario)
+    scheduler = Scheduler(cluster, _scheduler_settings(scenario), scenario.clock.cycle)
+    for queue in scenario.scheduler.queues:
+        scheduler.add_queue(queue.name)
+    made = shards(cluster, RackSettings(fault_settings(scenario)), fabric, scenario.seed)
+    try:
+        network = Network(cluster, fabric, scheduler.table, made.plane_count)
+        engine = Engine(cluster, scheduler, made, network, source, _engine_settings(scenario, until_ns))
+    except BaseException:
+        made.close()
+        raise
+    return Emulation(scenario, cluster, engine, sources)
+
+
+def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobSource | None, dict[str, SourceReport]]:
+    workload = scenario.workload
+    if workload.kind == "trace":
+        source, report = open_trace(workload.path or "", workload.format or "", workload.options)
+        return source, {workload.format or "": report}
+    if workload.kind == "none":
+        return None, {}
+    host = cluster.host_type
+    return generate(generator_settings(scenario), cluster.gpu_count, scenario.seed, horizon_ns, host.gpu, host.gpus, host.domain_gpus), {}
+
+
+def _scheduler_settings(scenario: Scenario) -> SchedulerSettings:
+    settings = scenario.scheduler
+    return SchedulerSettings(
+        policy=settings.policy,
+        placement=settings.placement,
+        pending_limit=settings.pending_limit,
+        preemption=settings.preemption,
+        preempt_after_ns=settings.preempt_after,
+        queue_priority={queue.name: queue.priority for queue in settings.queues},
+    )
+
+
+def _engine_settings(scenario: Scenario, until_ns: int | None) -> EngineSettings:
+    return EngineSettings(
+        cycle_ns=scenario.clock.cycle,
+        until_ns=until_ns,
+        publish_ns=scenario.telemetry.publish_interval,
+        restart_overhead_ns=scenario.jobs.restart_overhead,
+        max_restarts=scenario.jobs.max_restarts,
+        power_gamma=scenario.power.gamma,
+    )

@@ -1,0 +1,208 @@
+"""Inputs of a live emulation: checked, journalled, stamped with their cycle, then posted to the engine."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
+
+import numpy as np
+
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, ScaleLink, Submit
+from emulator.engine.control import (
+    ControlError,
+    InvalidRequest,
+    JobState,
+    JobView,
+    NeverFits,
+    NotFound,
+    QueueFull,
+    RackView,
+    SubmitResult,
+    WrongState,
+)
+from emulator.engine.views import STATES, job_view, rack_views
+from emulator.runtime.assemble import Emulation
+from emulator.scheduler.placement import could_ever_fit
+from emulator.scheduler.table import State
+from emulator.store.journal import Journal
+from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND, JobColumns
+
+T = TypeVar("T")
+
+#: Ids of jobs from the API start here, so that they never meet those of a trace or a generator.
+FIRST_ID = 1_000_000_000
+#: Requests whose answers are remembered, for clients that repeat them.
+REQUESTS_KEPT = 10_000
+#: Wall seconds after which a client may try a full queue again.
+RETRY_SECONDS = 5.0
+_LIVE = (State.FUTURE, State.PENDING, State.RUNNING)
+
+
+class Inputs:
+    """Called by the engine's owner only."""
+
+    def __init__(self, emulation: Emulation, journal: Journal | None) -> None:
+        self._engine = emulation.engine
+        self._scheduler = emulation.engine.scheduler
+        self._cluster = emulation.cluster
+        self._journal = journal
+        self._next_id = FIRST_ID
+        self._answers: OrderedDict[str, Any] = OrderedDict()
+        self._posted = 0  # jobs accepted whose cycle has not come, so that they are not in the queue yet
+        self._posted_stamp = -1
+
+    def slot(self, job_id: int) -> int:
+        """The slot of a job that has been submitted. Raises NotFound."""
+        table = self._engine.table
+        slot = table.slot_of.get(job_id)
+        if slot is None or (table.state[slot] == State.FUTURE and job_id < FIRST_ID):
+            raise NotFound(f"no job {job_id}", field="job_id", allowed="the id of a submitted job")
+        return slot
+
+    def jobs(self, states: frozenset[JobState], queue: str, after_id: int, limit: int) -> list[JobView]:
+        """Submitted jobs with an id above ``after_id``, by id."""
+        table = self._engine.table
+        if queue and queue not in table.queues:
+            raise NotFound(f"no queue {queue!r}", field="queue", allowed=", ".join(table.queues))
+        number = table.queues.index(queue) if queue else -1
+        found: list[tuple[int, int]] = []
+        for slot, (job_id, state) in enumerate(zip(table.job_id, table.state, strict=True)):
+            if job_id <= after_id or (state == State.FUTURE and job_id < FIRST_ID):
+                continue
+            if (not states or STATES[state] in states) and number in (-1, table.queue[slot]):
+                found.append((job_id, slot))
+        return [job_view(self._engine, slot) for _, slot in sorted(found)[:limit]]
+
+    def submit(self, jobs: JobColumns, stamp_ns: int, request_id: str) -> SubmitResult:
+        """Accept what can ever run and what the queue has room for."""
+        return self._once(request_id, lambda: self._submit(jobs, stamp_ns, request_id))
+
+    def _submit(self, jobs: JobColumns, stamp_ns: int, request_id: str) -> SubmitResult:
+        errors: dict[int, ControlError] = self._never_fit(jobs)
+        if stamp_ns != self._posted_stamp:
+            self._posted, self._posted_stamp = 0, stamp_ns
+        limit = self._scheduler.settings.pending_limit
+        room = limit - len(self._scheduler.pending) - self._posted
+        accepted = [index for index in range(len(jobs)) if index not in errors]
+        if accepted and room <= 0:
+            raise QueueFull(f"{limit} jobs are pending, which is the limit (scheduler.pending_limit)", retry_seconds=RETRY_SECONDS)
+        for index in accepted[room:]:
+            errors[index] = QueueFull(f"the queue's limit of {limit} pending jobs was reached", retry_seconds=RETRY_SECONDS)
+        accepted = accepted[:room]
+        ids = np.full(len(jobs), -1, dtype=np.int64)
+        ids[accepted] = np.arange(self._next_id, self._next_id + len(accepted))
+        if accepted:
+            kept = replace(
+                jobs if len(accepted) == len(jobs) else _rows(jobs, np.array(accepted)),
+                job_id=ids[accepted],
+                submit_ns=np.full(len(accepted), stamp_ns, dtype=np.int64),
+            )
+            if self._journal is not None:
+                self._journal.append(stamp_ns, "submit", _payload(kept), request_id)
+            self._next_id += len(accepted)
+            self._posted += len(accepted)
+            self._engine.post(Submit(self._scheduler.add(kept)), stamp_ns)
+        return SubmitResult(ids.tolist(), errors)
+
+    def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
+        shapes, where = np.unique(np.stack((jobs.gpus, jobs.require_level)), axis=1, return_inverse=True)
+        errors: dict[int, ControlError] = {}
+        for number, (gpus, level) in enumerate(shapes.T.tolist()):
+            if not could_ever_fit(self._scheduler.free, gpus, level):
+                inside = f" inside one {LEVEL_NAMES[level]}" if level >= 0 else ""
+                message = f"{gpus} GPUs{inside} never fit on this cluster of {self._cluster.gpu_count} GPUs"
+                for index in np.flatnonzero(where == number).tolist():
+                    errors[index] = NeverFits(message, field="gpus", allowed=f"at most what one placement of {self._cluster.name} can hold")
+        return errors
+
+    def cancel(self, job_id: int, stamp_ns: int, request_id: str) -> JobView:
+        """The job ends at the next cycle. Raises WrongState where it has ended already."""
+
+        def cancel() -> JobView:
+            slot = self.slot(job_id)
+            state = self._engine.table.state[slot]
+            if state not in _LIVE:
+                raise WrongState(f"job {job_id} is {STATES[state]}; allowed: a pending or running job", field="job_id")
+            self._post(Cancel(slot), stamp_ns, "cancel", {"job_id": job_id}, request_id)
+            return job_view(self._engine, slot)
+
+        return self._once(request_id, cancel)
+
+    def cordon(self, rack: int, stamp_ns: int, *, cordoned: bool, request_id: str) -> RackView:
+        """The rack is not used (or used again) from the next cycle on; jobs on it go on."""
+
+        def cordon() -> RackView:
+            first, end = self._hosts_of("rack", rack)
+            payload = {"first_host": first, "end_host": end, "cordoned": cordoned}
+            self._post(Cordon(first, end, cordoned), stamp_ns, "cordon", payload, request_id)
+            return replace(rack_views(self._engine, self._engine.read(), rack - 1, 1)[0], cordoned=cordoned)
+
+        return self._once(request_id, cordon)
+
+    def inject_fault(
+        self, target: str, number: int, duration_seconds: float, remaining_ratio: float, stamp_ns: int, request_id: str
+    ) -> str:
+        """A host, all hosts of a rack, or a link fails at the next cycle. Returns what was done, as a sentence."""
+
+        def inject() -> str:
+            if not 0 < duration_seconds <= 1e9:
+                raise InvalidRequest(f"duration is {duration_seconds} s", field="duration", allowed="above 0, at most 1e9 s")
+            duration_ns = int(duration_seconds * SECOND)
+            if target == "link":
+                if not 0 <= number < len(self._cluster.links):
+                    raise NotFound(f"no link {number}", field="number", allowed=f"0 to {len(self._cluster.links) - 1}")
+                if not 0 <= remaining_ratio < 1:
+                    raise InvalidRequest(
+                        f"remaining_ratio is {remaining_ratio}", field="remaining_ratio", allowed="0 up to, not including, 1"
+                    )
+                command: Command = ScaleLink(number, remaining_ratio, duration_ns)
+                payload = {"link": number, "remaining_ratio": remaining_ratio, "duration_ns": duration_ns}
+                done = f"link {number} keeps {remaining_ratio:.0%} of its capacity"
+            elif target in ("host", "rack"):
+                first, end = self._hosts_of(target, number)
+                command = BreakHosts(first, end, duration_ns)
+                payload = {"first_host": first, "end_host": end, "repair_ns": duration_ns}
+                done = f"{target} {number} fails"
+            else:
+                raise InvalidRequest(f"target is {target!r}", field="target", allowed="host, rack, link")
+            self._post(command, stamp_ns, "fault", payload, request_id)
+            return f"{done} at {stamp_ns / SECOND:g} s for {duration_seconds:g} s"
+
+        return self._once(request_id, inject)
+
+    def _hosts_of(self, level: str, number: int) -> tuple[int, int]:
+        first_host = self._cluster.level(level).first_host
+        if not 0 <= number < len(first_host) - 1:
+            raise NotFound(f"no {level} {number}", field=level, allowed=f"0 to {len(first_host) - 2}")
+        return int(first_host[number]), int(first_host[number + 1])
+
+    def _post(self, command: Command, stamp_ns: int, kind: str, payload: dict[str, Any], request_id: str) -> None:
+        if self._journal is not None:
+            self._journal.append(stamp_ns, kind, payload, request_id)
+        self._engine.post(command, stamp_ns)
+
+    def _once(self, request_id: str, act: Callable[[], T]) -> T:
+        """The first answer for a request id that was seen before."""
+        if request_id and request_id in self._answers:
+            return self._answers[request_id]  # type: ignore[no-any-return]
+        answer = act()
+        if request_id:
+            self._answers[request_id] = answer
+            if len(self._answers) > REQUESTS_KEPT:
+                self._answers.popitem(last=False)
+        return answer
+
+
+def _rows(jobs: JobColumns, rows: np.ndarray[Any, np.dtype[np.int64]]) -> JobColumns:
+    names = None if jobs.names is None else tuple(jobs.names[row] for row in rows.tolist())
+    return replace(jobs, names=names, **{name: getattr(jobs, name)[rows] for name in COLUMN_NAMES})
+
+
+def _payload(jobs: JobColumns) -> dict[str, Any]:
+    columns = {name: getattr(jobs, name).tolist() for name in COLUMN_NAMES}
+    return columns | {
+        "shapes": [asdict(shape) for shape in jobs.shapes],
+        "queues": jobs.queues,
+        "tenants": jobs.tenants,
+        "names": jobs.names,
+    }

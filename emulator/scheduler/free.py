@@ -1,0 +1,310 @@
+"""The free-GPU index: which GPUs are free, kept so that placing a job costs by the blocks it touches, not by the cluster.
+
+A host is in one of three states: whole and free (a bit of its block's mask), wholly held by one job (a bit of ``_held``), or *split*
+(in ``split``, with the mask of its free GPUs). Hosts that are down or cordoned are not offered, whatever their state.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import heapify, heappop, heappush
+
+import numpy as np
+
+from emulator.scheduler.levels import LevelCounters
+from topology.cluster import Cluster
+
+#: Part of a placement: on every host of ``host_mask`` in ``block``, the GPUs of ``gpu_mask``.
+Row = tuple[int, int, int]
+
+
+def mask_bits(mask: int) -> Iterator[int]:
+    """Numbers of the set bits, lowest first."""
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+def lowest_bits(mask: int, count: int) -> int:
+    """The ``count`` lowest set bits of ``mask``, which has at least as many."""
+    low = mask & -mask
+    run = low * ((1 << count) - 1)
+    if run & mask == run:
+        return run
+    if mask.bit_count() == count:
+        return mask
+    taken = 0
+    for _ in range(count):
+        low = mask & -mask
+        taken |= low
+        mask ^= low
+    return taken
+
+
+class FreeIndex:
+    """Free GPUs of one cluster of equal hosts."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.gpus_per_host = cluster.gpus_per_host
+        self.host_count = cluster.host_count
+        self.full = (1 << self.gpus_per_host) - 1
+        self.first_host: list[int] = cluster.block.first_host.tolist()
+        self.host_block: Sequence[int] = cluster.block.host_unit.tolist()
+        sizes = np.diff(cluster.block.first_host).tolist()
+        self.block_free: list[int] = [(1 << size) - 1 for size in sizes]
+        self._offered: list[int] = list(self.block_free)
+        self._held: list[int] = [0] * len(sizes)
+        self.split: dict[int, int] = {}
+        self.whole = cluster.host_count
+        self.split_gpus = 0  # free GPUs on split hosts that are offered
+        self._split_by_free: list[list[int]] = [[] for _ in range(self.gpus_per_host)]
+        self._open: list[int] = list(range(len(sizes)))
+        self._is_open = bytearray(b"\1" * len(sizes))
+        self.levels, self._units = _search_levels(cluster, sizes)
+        self.rack_first: list[int] = cluster.level("rack").first_host.tolist()
+        self._shared: dict[tuple[int, int], int] = {}  # (host, gpu) -> free milli-GPU
+        self._shared_by_free: dict[int, list[tuple[int, int]]] = {}
+
+    # -- what is free ------------------------------------------------------------------------------------------------------------
+
+    @property
+    def free_gpus(self) -> int:
+        """GPUs that could be given out now, split hosts included."""
+        return self.whole * self.gpus_per_host + self.split_gpus
+
+    def fits(self, gpus: int) -> bool:
+        """Whether a gang of ``gpus`` has a placement anywhere: whole hosts, and the rest on one more."""
+        hosts, rest = divmod(gpus, self.gpus_per_host)
+        return self.whole >= hosts and (rest == 0 or self.whole > hosts or self.split_host(rest) >= 0)
+
+    def most_that_could_fit(self) -> int:
+        """An upper bound on the gang that fits now: a cheap filter before ``fits``."""
+        for free in range(self.gpus_per_host - 1, 0, -1):
+            if self.first_split(free) >= 0:
+                return self.whole * self.gpus_per_host + free
+        return self.whole * self.gpus_per_host
+
+    def split_host(self, gpus: int) -> int:
+        """The split host with the fewest free GPUs that are still at least ``gpus`` (under a whole host), the first such; -1 if none."""
+        for free in range(gpus, self.gpus_per_host):
+            host = self.first_split(free)
+            if host >= 0:
+                return host
+        return -1
+
+    def first_split(self, free: int) -> int:
+        """The first split host with exactly ``free`` free GPUs, -1 when there is none."""
+        heap = self._split_by_free[free]
+        split, first, blocks = self.split, self.first_host, self.host_block
+        while heap:
+            host = heap[0]
+            mask = split.get(host, 0)
+            block = blocks[host]
+            if mask.bit_count() == free and self._offered[block] >> (host - first[block]) & 1:
+                return host
+            heappop(heap)
+        return -1
+
+    def first_whole_hosts(self, hosts: int) -> list[Row]:
+        """The first ``hosts`` whole free hosts by number, which must exist, as rows. Takes nothing."""
+        rows: list[Row] = []
+        seen: list[int] = []
+        while hosts:
+            block = heappop(self._open)
+            free = self.block_free[block]
+            if not free:
+                self._is_open[block] = 0
+                continue
+            seen.append(block)
+            count = min(hosts, free.bit_count())
+            rows.append((block, lowest_bits(free, count), self.full))
+            hosts -= count
+        for block in seen:
+            heappush(self._open, block)
+        return rows
+
+    def is_offered(self, host: int) -> bool:
+        block = self.host_block[host]
+        return bool(self._offered[block] >> (host - self.first_host[block]) & 1)
+
+    def offered(self, block: int) -> int:
+        """Mask of the block's hosts that are neither down nor cordoned."""
+        return self._offered[block]
+
+    # -- taking and giving back -----------------------------------------------------------------------------------------------------
+
+    def take(self, rows: Iterable[Row]) -> None:
+        """Hold the GPUs of ``rows``, which must be free."""
+        for block, hosts, gpus in rows:
+            if gpus == self.full:
+                self._held[block] |= hosts
+                self._close(block, hosts)
+            else:
+                for bit in mask_bits(hosts):
+                    self._take_part(block, bit, gpus)
+
+    def give(self, rows: Iterable[Row]) -> None:
+        """Free the GPUs of ``rows`` again."""
+        for block, hosts, gpus in rows:
+            if gpus == self.full:
+                self._held[block] &= ~hosts
+                self._reopen(block, hosts & self._offered[block])
+            else:
+                for bit in mask_bits(hosts):
+                    self._give_part(block, bit, gpus)
+
+    def _take_part(self, block: int, bit: int, gpus: int) -> None:
+        host = self.first_host[block] + bit
+        before = self.split.get(host)
+        if before is None:
+            self._close(block, 1 << bit)
+            before = self.full
+        else:
+            self.split_gpus -= before.bit_count()
+        self._put_split(host, before & ~gpus)
+
+    def _give_part(self, block: int, bit: int, gpus: int) -> None:
+        host = self.first_host[block] + bit
+        before = self.split[host]
+        offered = self._offered[block] >> bit & 1
+        if offered:
+            self.split_gpus -= before.bit_count()
+        after = before | gpus
+        if after == self.full:
+            del self.split[host]
+            if offered:
+                self._reopen(block, 1 << bit)
+        elif offered:
+            self._put_split(host, after)
+        else:
+            self.split[host] = after
+
+    def _put_split(self, host: int, mask: int) -> None:
+        self.split[host] = mask
+        free = mask.bit_count()
+        self.split_gpus += free
+        if free:
+            heap = self._split_by_free[free]
+            heappush(heap, host)
+            if len(heap) > 2 * len(self.split) + 64:
+                heap[:] = {other for other in heap if self.split.get(other, 0).bit_count() == free and self.is_offered(other)}
+                heapify(heap)
+
+    def _close(self, block: int, hosts: int) -> None:
+        self.block_free[block] &= ~hosts
+        self._count(block, -hosts.bit_count())
+
+    def _reopen(self, block: int, hosts: int) -> None:
+        if not hosts:
+            return
+        self.block_free[block] |= hosts
+        self._count(block, hosts.bit_count())
+        if not self._is_open[block]:
+            self._is_open[block] = 1
+            heappush(self._open, block)
+
+    def _count(self, block: int, change: int) -> None:
+        self.whole += change
+        for level, units in zip(self.levels, self._units, strict=True):
+            level.add(units[block], change)
+
+    # -- availability -------------------------------------------------------------------------------------------------------------
+
+    def withdraw(self, host: int) -> None:
+        """Stop offering a host (down or cordoned). Jobs on it keep their GPUs until they are given back."""
+        block, bit = self._place(host)
+        if not self._offered[block] >> bit & 1:
+            return
+        self._offered[block] &= ~(1 << bit)
+        if host in self.split:
+            self.split_gpus -= self.split[host].bit_count()
+        elif self.block_free[block] >> bit & 1:
+            self._close(block, 1 << bit)
+
+    def offer(self, host: int) -> None:
+        """Offer a withdrawn host again."""
+        block, bit = self._place(host)
+        if self._offered[block] >> bit & 1:
+            return
+        self._offered[block] |= 1 << bit
+        if host in self.split:
+            self._put_split(host, self.split[host])
+        elif not self._held[block] >> bit & 1:
+            self._reopen(block, 1 << bit)
+
+    def _place(self, host: int) -> tuple[int, int]:
+        block = self.host_block[host]
+        return block, host - self.first_host[block]
+
+    def unit_of_block(self, level: int, block: int) -> int:
+        """The unit of search level ``level`` that ``block`` is in."""
+        return self._units[level][block]
+
+    # -- shares of one GPU --------------------------------------------------------------------------------------------------------
+
+    def shared_gpu(self, milli: int) -> tuple[int, int] | None:
+        """The (host, gpu) already shared with the least room that is still at least ``milli``, the first such."""
+        for free in sorted(self._shared_by_free):
+            if free >= milli:
+                for host, gpu in sorted(self._shared_by_free[free]):
+                    if self.is_offered(host):
+                        return host, gpu
+        return None
+
+    def share(self, host: int, gpu: int) -> int:
+        """Milli-GPU free on a GPU that is shared or wholly free."""
+        return self._shared.get((host, gpu), 1000)
+
+    def take_share(self, host: int, gpu: int, milli: int) -> bool:
+        """Take ``milli`` of a GPU; True when that opened it (it was free and counts as held from now on)."""
+        free = self._shared.get((host, gpu))
+        if free is None:
+            block, bit = self._place(host)
+            self._take_part(block, bit, 1 << gpu)
+            self._set_share((host, gpu), None, 1000 - milli)
+            return True
+        self._set_share((host, gpu), free, free - milli)
+        return False
+
+    def give_share(self, host: int, gpu: int, milli: int) -> bool:
+        """Give ``milli`` back; True when the GPU is wholly free again."""
+        free = self._shared[host, gpu]
+        if free + milli < 1000:
+            self._set_share((host, gpu), free, free + milli)
+            return False
+        self._set_share((host, gpu), free, None)
+        block, bit = self._place(host)
+        self._give_part(block, bit, 1 << gpu)
+        return True
+
+    def _set_share(self, key: tuple[int, int], before: int | None, after: int | None) -> None:
+        if before is not None:
+            peers = self._shared_by_free[before]
+            peers.remove(key)
+            if not peers:
+                del self._shared_by_free[before]
+        if after is None:
+            del self._shared[key]
+        else:
+            self._shared[key] = after
+            self._shared_by_free.setdefault(after, []).append(key)
+
+
+def _search_levels(cluster: Cluster, sizes: list[int]) -> tuple[tuple[LevelCounters, ...], tuple[list[int], ...]]:
+    """Levels to search, innermost (the block) first, each strictly coarser than the one before, and the unit of every block in each."""
+    starts = cluster.block.first_host[:-1]
+    innermost = "domain" if cluster.host_type.domain_hosts > 1 else "leaf"
+    levels = [LevelCounters(innermost, list(sizes), list(range(len(sizes) + 1)))]
+    units = [list(range(len(sizes)))]
+    for level in cluster.levels:
+        if level.name in ("host", "rack", "domain") or len(level) >= len(levels[-1].counts):
+            continue
+        of_block = level.host_unit[starts].tolist()
+        first_hosts = np.concatenate([starts[np.searchsorted(units[-1], range(len(levels[-1].counts)))], [cluster.host_count]])
+        first_child = np.searchsorted(first_hosts, level.first_host).tolist()
+        levels.append(LevelCounters(level.name, np.diff(level.first_host).tolist(), first_child))
+        units.append(of_block)
+    if len(levels[-1].counts) > 1:
+        first_child = [0, len(levels[-1].counts)]
+        levels.append(LevelCounters("cluster", [cluster.host_count], first_child))
+        units.append([0] * len(sizes))
+    return tuple(levels), tuple(units)

@@ -1,0 +1,159 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from emulator.fabric.maxmin import max_min_rates
+
+
+def solve(rows, caps, capacity, ids=None):
+    """Rows are lists of (link, weight)."""
+    start = np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(np.int64)
+    link = np.array([link for row in rows for link, _ in row], dtype=np.int64)
+    weight = np.array([weight for row in rows for _, weight in row], dtype=np.float64)
+    ids = np.arange(len(rows)) if ids is None else np.array(ids)
+    return max_min_rates(ids, start, link, weight, cap=np.array(caps, dtype=np.float64), capacity=np.array(capacity, dtype=np.float64))
+
+
+def slow(rows, caps, capacity):
+    """Progressive filling one bottleneck at a time, straight from the textbook."""
+    rates, free = {}, list(capacity)
+    while len(rates) < len(rows):
+        open_rows = [i for i in range(len(rows)) if i not in rates]
+        level, frozen = min((caps[i], [i]) for i in open_rows)
+        for link in range(len(capacity)):
+            on_link = [i for i in open_rows if any(at == link for at, _ in rows[i])]
+            weight = sum(w for i in on_link for at, w in rows[i] if at == link)
+            if on_link and free[link] / weight < level:
+                level, frozen = free[link] / weight, on_link
+        for i in frozen:
+            rates[i] = level
+            for link, weight in rows[i]:
+                free[link] = max(0.0, free[link] - weight * level)
+    return np.array([rates[i] for i in range(len(rows))])
+
+
+def lexicographic(rows, caps, capacity):
+    """Max-min by linear programs (HiGHS): raise the common floor of the free flows, then fix those that cannot be above it."""
+    count = len(rows)
+    use = np.zeros((len(capacity), count))
+    for i, row in enumerate(rows):
+        for link, weight in row:
+            use[link, i] = weight
+    fixed = {}
+    while len(fixed) < count:
+        free = [i for i in range(count) if i not in fixed]
+        bounds = [(fixed.get(i, 0.0), fixed.get(i, caps[i])) for i in range(count)]
+        floor = np.zeros((len(free), count + 1))
+        for at, i in enumerate(free):
+            floor[at, i], floor[at, -1] = -1.0, 1.0
+        left = np.vstack((np.column_stack((use, np.zeros(len(capacity)))), floor))
+        right = np.concatenate((np.array(capacity) * (1 + 1e-10), np.zeros(len(free))))
+        found = linprog([0.0] * count + [-1.0], A_ub=left, b_ub=right, bounds=[*bounds, (0, None)], method="highs")
+        assert found.success, found.message
+        level = -found.fun
+        held = []
+        for i in free:
+            bounds_i = [(fixed[j], fixed[j]) if j in fixed else (level * (1 - 1e-9), caps[j]) for j in range(count)]
+            most = linprog(
+                [-1.0 if j == i else 0.0 for j in range(count)], A_ub=use, b_ub=np.array(capacity) * (1 + 1e-10), bounds=bounds_i
+            )
+            assert most.success, most.message
+            if -most.fun <= level * (1 + 1e-6) + 1e-9:
+                held.append(i)
+        assert held
+        fixed |= dict.fromkeys(held, level)
+    return np.array([fixed[i] for i in range(count)])
+
+
+@st.composite
+def networks(draw, flows=12, links=8):
+    count, size = draw(st.integers(1, flows)), draw(st.integers(1, links))
+    number = st.integers(1, 40).map(lambda n: n / 4)
+    capacity = draw(st.lists(number | st.just(0.0), min_size=size, max_size=size))
+    rows = draw(
+        st.lists(
+            st.dictionaries(st.integers(0, size - 1), number, max_size=4).map(lambda row: sorted(row.items())),
+            min_size=count,
+            max_size=count,
+        )
+    )
+    caps = draw(st.lists(number, min_size=count, max_size=count))
+    return rows, caps, capacity
+
+
+def test_the_textbook_example():
+    """Links of 1 and 2: A crosses both, B the first, C the second. A and B get 1/2 of the first; C the 2 - 1/2 = 3/2 that A leaves."""
+    assert solve([[(0, 1), (1, 1)], [(0, 1)], [(1, 1)]], [9, 9, 9], [1, 2]).tolist() == [0.5, 0.5, 1.5]
+
+
+def test_a_weight_is_lanes_that_share_one_rate():
+    """Eight lanes of one job and two of another on a link of 100: each lane gets 100 / (8 + 2) = 10."""
+    assert solve([[(0, 8)], [(0, 2)]], [99, 99], [100]).tolist() == [10.0, 10.0]
+
+
+def test_what_a_capped_flow_leaves_goes_to_the_others():
+    """A link of 10 between caps 1, 9 and 9: 1, then (10 - 1) / 2 = 4.5 each."""
+    assert solve([[(0, 1)]] * 3, [1, 9, 9], [10]).tolist() == [1.0, 4.5, 4.5]
+
+
+def test_a_dead_link_stalls_only_its_flows():
+    assert solve([[(0, 1), (1, 1)], [(1, 1)]], [5, 5], [0, 8]).tolist() == [0.0, 5.0]
+
+
+def test_flows_without_links_run_at_their_cap():
+    assert solve([[], [(0, 1)], []], [3, np.inf, np.inf], [7]).tolist() == [3.0, 7.0, np.inf]
+
+
+def test_no_flows():
+    assert solve([], [], [1.0]).tolist() == []
+
+
+@given(networks())
+@settings(max_examples=200, deadline=None)
+def test_agrees_with_one_bottleneck_at_a_time(network):
+    np.testing.assert_allclose(solve(*network), slow(*network), rtol=1e-9, atol=1e-12)
+
+
+@given(networks(flows=6, links=5))
+@settings(max_examples=40, deadline=None)
+def test_agrees_with_linear_programming(network):
+    np.testing.assert_allclose(solve(*network), lexicographic(*network), rtol=1e-5, atol=1e-6)
+
+
+@given(networks(flows=30, links=10))
+@settings(max_examples=150, deadline=None)
+def test_feasible_and_every_flow_has_a_bottleneck(network):
+    rows, caps, capacity = network
+    rates = solve(rows, caps, capacity)
+    load = [sum(weight * rates[i] for i, row in enumerate(rows) for at, weight in row if at == link) for link in range(len(capacity))]
+    assert all(used <= most * (1 + 1e-9) for used, most in zip(load, capacity, strict=True))
+    for i, row in enumerate(rows):
+        full = [link for link, _ in row if load[link] >= capacity[link] * (1 - 1e-9)]
+        highest = [max(rates[j] for j, other in enumerate(rows) if any(at == link for at, _ in other)) for link in full]
+        assert rates[i] == caps[i] or any(rates[i] >= most * (1 - 1e-9) for most in highest)
+
+
+def random_network(rng, flows, links):
+    rows = [
+        [(int(link), float(rng.uniform(0.1, 8))) for link in rng.choice(links, rng.integers(1, 5), replace=False)] for _ in range(flows)
+    ]
+    return rows, rng.uniform(0.5, 4, flows).tolist(), rng.uniform(1, 30, links).tolist()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_bits_do_not_depend_on_the_order_of_rows_or_on_other_components(seed):
+    """Two unconnected networks, apart and together with their rows shuffled: the same bits."""
+    rng = np.random.default_rng(seed)
+    rows, caps, capacity = random_network(rng, 60, 15)
+    others, other_caps, other_capacity = random_network(rng, 40, 12)
+    moved = [[(link + 15, weight) for link, weight in row] for row in others]
+    ids = rng.permutation(1000)[:100]
+    order = rng.permutation(100)
+    both, both_caps = rows + moved, caps + other_caps
+    together = solve([both[i] for i in order], [both_caps[i] for i in order], capacity + other_capacity, ids[order])
+    back = np.empty(100)
+    back[order] = together
+    assert back[:60].tobytes() == solve(rows, caps, capacity, ids[:60]).tobytes()
+    assert back[60:].tobytes() == solve(others, other_caps, other_capacity, ids[60:]).tobytes()

@@ -1,0 +1,273 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator.fabric.messages import FlowOrder, Order, pack_orders
+from emulator.fabric.plane import FabricPlane
+from emulator.fabric.rings import RingMap
+from emulator.fabric.settings import FabricSettings
+from topology.cluster import TIERS
+
+GBPS = 1e9 / 8
+NIC = 400 * GBPS
+LANE = 0.95 * NIC  # payload rate of a NIC with the default settings
+SETTINGS = FabricSettings()
+ADD, REMOVE, SCALE = FlowOrder.ADD, FlowOrder.REMOVE, FlowOrder.SCALE_LINK
+LEAF_SPINE, HOST_LEAF = TIERS.index("leaf_spine"), TIERS.index("host_leaf")
+
+
+@pytest.fixture(scope="session")
+def thin(clos):
+    """Four arrays of 4 hosts; each of their 8 leaves has 2 lanes up (31:1 of 64 ports): half of what its hosts can send."""
+    return clos(leaf_oversubscription=31.0)
+
+
+def add(cluster, job, rows, *, at=0, plane=0, cap=None):
+    rings = RingMap(cluster, SETTINGS)
+    flow = next(flow for flow in rings.flows(rows) if flow.plane == plane)
+    return Order(at, ADD, job, rings.lane_bytes_per_second if cap is None else cap, flow.lanes, flow.links, flow.weights)
+
+
+def rates_of(plane, *orders, until=0):
+    report = plane.advance(until, pack_orders(orders))
+    return dict(zip(report.flow.tolist(), report.rate.tolist(), strict=True))
+
+
+def wide(*arrays, hosts):
+    """Rows of a job on the same hosts of several arrays, all GPUs."""
+    return [(array, hosts, 255) for array in arrays]
+
+
+def test_two_jobs_share_an_oversubscribed_trunk_and_alone_each_runs_at_full_speed(clos):
+    """Four arrays of 4 hosts, a leaf per rail with one lane up of 64 ports (63:1). Jobs 1 and 2 have a host each in arrays 0 and 1.
+
+    Per rail a job has one ring, which leaves array 0 once and comes back once, over a trunk of one lane: 0.95 x 50 GB/s = 47.5 GB/s.
+    A ring alone asks for what one NIC sends, 47.5 GB/s: full speed. Two rings share it: 47.5 / 2 = 23.75 GB/s each. Job 3, between
+    arrays 2 and 3, has trunks of its own and stays at 47.5.
+    """
+    cluster = clos(leaf_oversubscription=63.0)
+    plane = FabricPlane(cluster, 0, SETTINGS)
+    first, second = add(cluster, 1, wide(0, 1, hosts=0b0001)), add(cluster, 2, wide(0, 1, hosts=0b0010))
+    assert rates_of(plane, first) == {}  # at its cap
+    assert rates_of(plane, second, add(cluster, 3, wide(2, 3, hosts=1))) == {1: pytest.approx(23.75e9), 2: pytest.approx(23.75e9)}
+    assert rates_of(plane, Order(0, REMOVE, 1)) == {2: pytest.approx(47.5e9)}
+    assert rates_of(plane, first) == {1: pytest.approx(23.75e9), 2: pytest.approx(23.75e9)}
+    assert rates_of(plane, Order(0, REMOVE, 2)) == {1: pytest.approx(47.5e9)}
+
+
+def test_a_degraded_trunk_is_shared_until_it_is_mended(thin):
+    """Two rings over a trunk of 2 lanes run at full speed. A quarter of it is half a lane: 23.75 GB/s, hence 11.875 each; alone, 23.75."""
+    plane = FabricPlane(thin, 0, SETTINGS)
+    trunk = int(np.flatnonzero(thin.links.tier == 1)[0])
+    assert rates_of(plane, add(thin, 1, wide(0, 1, hosts=0b0011)), add(thin, 2, wide(0, 1, hosts=0b1100))) == {}
+    assert rates_of(plane, Order(0, SCALE, trunk, 0.25)) == {1: pytest.approx(11.875e9), 2: pytest.approx(11.875e9)}
+    assert rates_of(plane, Order(0, REMOVE, 1)) == {2: pytest.approx(23.75e9)}
+    assert rates_of(plane, Order(0, SCALE, trunk, 1.0)) == {2: LANE}
+
+
+def test_three_jobs_share_a_trunk_by_max_min(thin):
+    """Jobs 1, 2 and 3 have a host each in array 0, and their other host in arrays 1, 2 and 3. Every trunk out of array 0 has 2 lanes, 95
+    GB/s of payload, for three rings: 95 / 3 = 31.67 GB/s each. When job 3 ends, two rings fit: 47.5 each, full speed.
+    """
+    plane = FabricPlane(thin, 0, SETTINGS)
+    jobs = [add(thin, job, [(0, 1 << job, 255), (job, 1, 255)]) for job in (1, 2, 3)]
+    assert rates_of(plane, *jobs) == dict.fromkeys((1, 2, 3), pytest.approx(95e9 / 3))
+    assert rates_of(plane, Order(0, REMOVE, 3)) == {1: LANE, 2: LANE}
+
+
+def test_a_capped_job_leaves_its_part_to_the_others(thin):
+    """As above with job 1 capped at 15 GB/s: the others get (95 - 15) / 2 = 40."""
+    plane = FabricPlane(thin, 0, SETTINGS)
+    jobs = [add(thin, job, [(0, 1 << job, 255), (job, 1, 255)], cap=15e9 if job == 1 else None) for job in (1, 2, 3)]
+    assert rates_of(plane, *jobs) == {2: pytest.approx(40e9), 3: pytest.approx(40e9)}
+
+
+def test_weights_are_rings_that_share_a_rate(clos):
+    """NVL72 racks, leaves of one rail for 2 racks. Jobs 1 (whole racks 0 and 2: 18 rings a rail) and 2 (half of racks 1 and 3, 9 trays: 9
+    rings) leave leaf 0 over trunks of 144 / 2 = 72 ports. Cut to 13.5 lanes of payload, 27 rings get half a lane each.
+    """
+    cluster = clos(host="gb200-nvl72", switch="quantum-x800", hosts=18 * 4, hosts_per_rack=18, array_hosts=36)
+    plane, racks = FabricPlane(cluster, 0, SETTINGS), RingMap(cluster, SETTINGS)
+    trunk = int(np.flatnonzero(cluster.links.tier == 1)[0])
+    whole, half = (1 << 18) - 1, (1 << 9) - 1
+    lanes = cluster.links.lanes[trunk]
+    orders = [add(cluster, 1, [(0, whole, 15), (2, whole, 15)]), add(cluster, 2, [(1, half, 15), (3, half, 15)])]
+    assert rates_of(plane, *orders) == {}
+    expected = pytest.approx(racks.lane_bytes_per_second / 2)
+    assert rates_of(plane, Order(0, SCALE, trunk, 13.5 / lanes)) == {1: expected, 2: expected}
+
+
+def test_a_dead_link_stalls_only_what_crosses_it(thin):
+    plane = FabricPlane(thin, 0, SETTINGS)
+    trunk = int(np.flatnonzero(thin.links.tier == 1)[0])
+    orders = [add(thin, 1, wide(0, 1, hosts=1)), add(thin, 2, wide(2, 3, hosts=1))]
+    assert rates_of(plane, *orders, Order(0, SCALE, trunk, 0.0)) == {1: 0.0}
+    assert rates_of(plane, Order(0, SCALE, trunk, 1.0)) == {1: LANE}
+
+
+def test_contendable_links_are_sent_when_they_change(clos):
+    """A leaf with 32 lanes up and 4 hosts: contendable with 3 of 32 left, not with 4."""
+    cluster = clos()
+    plane = FabricPlane(cluster, 0, SETTINGS)
+    trunk = int(np.flatnonzero(cluster.links.tier == 1)[0])
+    cut = plane.advance(0, pack_orders([Order(0, SCALE, trunk, 3 / 32)]))
+    assert cut.contendable_changed
+    assert cut.contendable.tolist() == [2 * trunk, 2 * trunk + 1]
+    same = plane.advance(0, pack_orders([Order(0, SCALE, trunk, 2 / 32)]))
+    assert not same.contendable_changed
+    mended = plane.advance(0, pack_orders([Order(0, SCALE, trunk, 4 / 32)]))
+    assert mended.contendable_changed
+    assert mended.contendable.tolist() == []
+
+
+def test_readings_add_up(thin):
+    """One job on 2 hosts, in arrays 0 and 1. Endpoint links: 16 lanes x 47.5 GB/s x 2 directions. Trunks: 2 arrays x 8 rails x 2 ways,
+    47.5 GB/s each, of 2 x 50 GB/s: 0.475. Capacities: 128 NICs and 32 trunks of 2 lanes, both directions.
+    """
+    plane = FabricPlane(thin, 0, SETTINGS)
+    rates_of(plane, add(thin, 1, wide(0, 1, hosts=1)))
+    readings = plane.read(5)
+    assert readings.flows == 1
+    assert readings.load_bytes_per_second[[HOST_LEAF, LEAF_SPINE]].tolist() == [2 * 16 * LANE, 32 * LANE]
+    assert readings.capacity_bytes_per_second[[HOST_LEAF, LEAF_SPINE]].tolist() == [2 * 128 * NIC, 2 * 32 * 2 * NIC]
+    assert readings.peak_utilization[[HOST_LEAF, LEAF_SPINE]].tolist() == pytest.approx([0.95, 0.475])
+    links, loads = plane.link_loads()
+    assert loads.sum() == 32 * LANE
+    assert set(links[loads > 0].tolist()) == set(add(thin, 1, wide(0, 1, hosts=1)).link.tolist())
+    rates_of(plane, Order(0, REMOVE, 1))
+    assert plane.read(6).load_bytes_per_second.tolist() == [0.0] * len(TIERS)
+    assert plane.read(6).peak_utilization.tolist() == [0.0] * len(TIERS)
+
+
+def test_a_broken_endpoint_link_is_missing_from_the_capacity(thin):
+    plane = FabricPlane(thin, 0, SETTINGS)
+    before = plane.read(0).capacity_bytes_per_second[HOST_LEAF]
+    assert rates_of(plane, Order(0, SCALE, 0, 0.25)) == {}
+    assert before - plane.read(0).capacity_bytes_per_second[HOST_LEAF] == 2 * 0.75 * NIC
+
+
+def test_a_flow_added_again_is_replaced(thin):
+    plane = FabricPlane(thin, 0, SETTINGS)
+    rates_of(plane, add(thin, 1, wide(0, 1, hosts=0b1111)))
+    rates_of(plane, add(thin, 1, wide(0, 1, hosts=0b0001), cap=1e9))
+    assert plane.read(0).flows == 1
+    assert plane.read(0).load_bytes_per_second[[HOST_LEAF, LEAF_SPINE]].tolist() == [2 * 16 * 1e9, 32 * 1e9]
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (Order(0, REMOVE, 7), "no flow 7"),
+        (Order(9, REMOVE, 7), "window"),
+        (Order(0, SCALE, 10**6, 0.5), "link 1000000"),
+        (Order(0, SCALE, 0, 1.5), "1.5"),
+        (Order(0, ADD, 1, float("nan")), "cap"),
+        (Order(0, ADD, 1, 1.0, 1, np.array([0], dtype=np.int32), np.ones(1)), "links"),
+    ],
+)
+def test_what_cannot_be_is_refused(thin, order, message):
+    with pytest.raises(ValueError, match=message):
+        FabricPlane(thin, 0, SETTINGS).advance(0, pack_orders([order]))
+
+
+def test_settings_and_planes_that_are_not_modelled_are_refused(thin):
+    with pytest.raises(ValueError, match=r"ecmp.*not modelled"):
+        FabricSettings(routing="ecmp")
+    with pytest.raises(ValueError, match="efficiency"):
+        FabricSettings(efficiency=0.0)
+    with pytest.raises(ValueError, match="plane 3"):
+        FabricPlane(thin, 3, SETTINGS)
+
+
+def test_isolated_rails_are_independent_planes(clos):
+    """A cut trunk of rail 3 slows the job's flow in that plane alone; the head takes the lowest of its eight rates."""
+    cluster = clos(leaf_oversubscription=31.0, rails_meet=False)
+    planes = [FabricPlane(cluster, plane, SETTINGS) for plane in range(8)]
+    trunk = int(np.flatnonzero((cluster.links.tier == 1) & (cluster.links.plane == 3))[0])
+    for number, plane in enumerate(planes):
+        assert rates_of(plane, add(cluster, 1, wide(0, 1, hosts=1), plane=number)) == {}
+    assert rates_of(planes[3], Order(0, SCALE, trunk, 0.25)) == {1: pytest.approx(0.95 * NIC / 2)}
+
+
+def random_orders(cluster, rng, count):
+    """Orders over flows of random hosts (hosts may be shared: harder than any placement) and random link faults."""
+    rings, present, orders = RingMap(cluster, SETTINGS), set(), []
+    upper = np.flatnonzero(cluster.links.tier > 0)
+    hosts = np.diff(cluster.block.first_host)
+    for number in range(count):
+        kind = rng.choice(["add", "add", "remove", "scale"])
+        if kind == "scale":
+            orders.append(Order(number, SCALE, int(rng.choice(upper)), float(rng.choice([0.0, 0.3, 0.7, 1.0]))))
+        elif kind == "remove" and present:
+            job = int(rng.choice(sorted(present)))
+            present.discard(job)
+            orders.append(Order(number, REMOVE, job))
+        else:
+            blocks = rng.choice(len(hosts), rng.integers(2, len(hosts) + 1), replace=False)
+            rows = [(int(block), int(rng.integers(1, 1 << int(hosts[block]))), 255) for block in blocks]
+            job = int(rng.integers(0, 40))
+            present.add(job)
+            orders.append(add(cluster, job, rows, at=number, cap=float(rings.lane_bytes_per_second * rng.choice([0.2, 0.9, 1.0]))))
+    return orders
+
+
+def state(plane):
+    return {name: (value.dtype.str, value.tobytes()) for name, value in plane.snapshot().items() if name not in ("reported", "until_ns")}
+
+
+def known(plane, batches):
+    """What the head believes: the cap of every flow until a report says otherwise."""
+    rates = {}
+    for batch in batches:
+        for order in batch:
+            if order.kind == ADD:
+                rates[order.flow] = order.cap
+            elif order.kind == REMOVE:
+                del rates[order.flow]
+        rates |= rates_of(plane, *batch, until=batch[-1].time_ns if batch else 0)
+    return rates
+
+
+@given(seed=st.integers(0, 10**6), cuts=st.lists(st.integers(0, 60), max_size=8))
+@settings(max_examples=40, deadline=None)
+def test_rates_do_not_depend_on_grouping_or_on_a_restore(thin, seed, cuts):
+    """One order at a time, all at once, in random groups, and with a snapshot restored half-way: the same bits, and the head knows them."""
+    orders = random_orders(thin, np.random.default_rng(seed), 60)
+    single, grouped, once = (FabricPlane(thin, 0, SETTINGS) for _ in range(3))
+    bounds = [0, *sorted(cuts), 60]
+    beliefs = [
+        known(single, [[order] for order in orders]),
+        known(grouped, [orders[low:high] for low, high in pairwise(bounds) if high > low]),
+        known(once, [orders]),
+    ]
+    assert state(single) == state(grouped) == state(once)
+    snapshot = once.snapshot()
+    truth = dict(zip(snapshot["flow"].tolist(), snapshot["rate"].tolist(), strict=True))
+    assert beliefs == [truth] * 3
+
+    first, second = FabricPlane(thin, 0, SETTINGS), FabricPlane(thin, 0, SETTINGS)
+    known(first, [orders[:30]])
+    second.restore(first.snapshot())
+    ahead = [plane.advance(60, pack_orders(orders[30:])) for plane in (first, second)]
+    assert ahead[0].flow.tobytes() == ahead[1].flow.tobytes()
+    assert ahead[0].rate.tobytes() == ahead[1].rate.tobytes()
+    assert state(second) == state(once)
+    readings = [plane.read(60) for plane in (single, second)]
+    for name in ("load_bytes_per_second", "capacity_bytes_per_second", "peak_utilization"):
+        assert getattr(readings[0], name).tobytes() == getattr(readings[1], name).tobytes()
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=30, deadline=None)
+def test_no_link_is_over_its_capacity(thin, seed):
+    """With links that could be full by the hose bound, or that jobs on shared hosts overrun, as long as the former are all there are."""
+    plane = FabricPlane(thin, 0, SETTINGS)
+    plane.advance(99, pack_orders(random_orders(thin, np.random.default_rng(seed), 50)))
+    links, loads = plane.link_loads()
+    capacity = np.repeat(thin.links.bytes_per_second * 0.95, 2)
+    capacity[2 * np.flatnonzero(thin.links.tier > 0)] *= plane.snapshot()["scale"]
+    capacity[2 * np.flatnonzero(thin.links.tier > 0) + 1] *= plane.snapshot()["scale"]
+    assert (loads <= capacity[links] * (1 + 1e-9) + 64).all()

@@ -1,0 +1,394 @@
+"""Trace readers: small files made here, and the published traces where they are."""
+
+import gzip
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from emulator.workload.jobs import COLUMN_NAMES, SECOND, JobColumns, SourceReport
+from emulator.workload.readers import FORMATS, TraceError, TraceLimits, open_pods, open_trace
+
+TRACES = Path(os.environ.get("GIGAWATT_TRACES", Path(__file__).parents[2] / "../shared/traces"))
+
+CSV = "id,submit_s,gpus,duration_s\n"
+PHILLY = "timestamp,duration,num_gpus,gpu_time,cluster\n"
+OPENB = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time\n"
+SWF = "; Version: 2.2\n"
+
+
+def swf(*, number: object = 1, submit: object = 0, run: object = 60, allocated: object = 4, requested: object = 4, time: object = 100,
+        status: object = 1, user: object = 7) -> str:  # fmt: skip
+    return f"{number} {submit} 12345 {run} {allocated} -1 -1 {requested} {time} -1 {status} {user} 1 -1 1 -1 -1 -1\n"
+
+
+def read_all(
+    path: Path, format: str, options: Mapping[str, str] | None = None, limits: TraceLimits | None = None
+) -> tuple[list[JobColumns], SourceReport]:
+    batches, report = open_trace(path, format, options, limits)
+    return list(batches), report
+
+
+def column(batches: list[JobColumns], name: str) -> list[object]:
+    return list(np.concatenate([getattr(batch, name) for batch in batches]).tolist())
+
+
+@pytest.fixture
+def write(tmp_path):
+    def writer(text: str | bytes, name: str = "trace") -> Path:
+        path = tmp_path / name
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+        return path
+
+    return writer
+
+
+def test_csv(write):
+    batches, report = read_all(write(CSV + "3,0,8,60\n5,1.5,1,0.25\n6,1.5,2,0\n"), "csv")
+    assert column(batches, "job_id") == [3, 5]
+    assert column(batches, "submit_ns") == [0, 1_500_000_000]
+    assert column(batches, "gpus") == [8, 1]
+    assert column(batches, "duration_ns") == [60 * SECOND, SECOND // 4]
+    assert column(batches, "estimate_ns") == column(batches, "duration_ns")
+    assert report == SourceReport(kept=2, dropped={"zero duration": 1})
+
+
+def test_csv_with_every_column(write):
+    text = "gpu_milli,name,id,submit_s,gpus,duration_s,priority,queue,tenant,estimate_s\n"
+    text += '500,"a, b",1,0,1,60,-2,q1,t1,90\n,,2,0,4,60,,,,\n'
+    (batch,), _ = read_all(write(text), "csv")
+    assert batch.names == ("a, b", "")
+    assert batch.milli_gpus.tolist() == [500, 1000]
+    assert batch.priority.tolist() == [-2, 0]
+    assert [batch.queues[number] for number in batch.queue] == ["q1", "default"]
+    assert [batch.tenants[number] for number in batch.tenant] == ["t1", "default"]
+    assert batch.estimate_ns.tolist() == [90 * SECOND, 60 * SECOND]
+
+
+def test_csv_window_counts_from_its_beginning(write):
+    path = write(CSV + "1,0,1,9\n2,10,1,9\n3,19,1,9\n4,20,1,9\n")
+    batches, report = read_all(path, "csv", {"from": "10", "until": "20"})
+    assert column(batches, "job_id") == [2, 3]
+    assert column(batches, "submit_ns") == [0, 9 * SECOND]
+    assert report.dropped == {"before from": 1, "at or after until": 1}
+
+
+def test_csv_out_of_order_is_an_error_or_sorted(write):
+    path = write(CSV + "1,5,1,9\n2,3,1,9\n3,5,1,9\n")
+    with pytest.raises(TraceError, match=r"trace:3: submission: earlier .*sort=yes"):
+        read_all(path, "csv")
+    batches, _ = read_all(path, "csv", {"sort": "yes"})
+    assert column(batches, "job_id") == [2, 1, 3], "stable: 1 before 3"
+
+
+def test_csv_ids_rise_or_are_renumbered(write):
+    path = write(CSV + "2,0,1,9\n2,1,1,9\n")
+    with pytest.raises(TraceError, match=r"trace:3: id: 2 after 2 .*ids=renumber"):
+        read_all(path, "csv")
+    (batch,), _ = read_all(path, "csv", {"ids": "renumber"})
+    assert batch.job_id.tolist() == [0, 1]
+    assert batch.names == ("2", "2")
+
+
+def test_streaming_holds_one_batch(write):
+    """Rows are read as they are asked for: a bad last row is not seen until its batch is."""
+    path = write(CSV + "".join(f"{n},{n},1,9\n" for n in range(1000)) + "x,0,0,0\n")
+    batches, report = open_trace(path, "csv", limits=TraceLimits(chunk_rows=100))
+    sizes = [len(next(batches)) for _ in range(10)]
+    assert sizes == [100] * 10
+    assert report.kept == 1000
+    with pytest.raises(TraceError, match="trace:1002: id: 'x' is not a number"):
+        next(batches)
+
+
+@pytest.mark.parametrize("format", ["csv", "philly", "openb", "swf"])
+def test_batch_size_changes_nothing(write, format):
+    text = {
+        "csv": CSV + "".join(f"{n},{n // 3},{n % 8 + 1},9\n" for n in range(50)),
+        "philly": PHILLY + "".join(f"2017-10-{n % 7 + 1:02d} 00:00:{n:02d},{n + 1}.0,1,0,vc{n % 3}\n" for n in range(50)),
+        "openb": OPENB + "".join(f"p{n},1,1,1,{n + 1},,{'LS' if n % 2 else 'BE'},Running,{n},{n + 9},{n + 1}\n" for n in range(50)),
+        "swf": SWF + "".join(swf(number=n, submit=n, user=n % 4) for n in range(50)),
+    }[format]
+    path = write(text)
+    whole, report = read_all(path, format)
+    parts, other = read_all(path, format, limits=TraceLimits(chunk_rows=7))
+    assert len(whole) == 1
+    assert len(parts) == 8
+    assert report == other
+    for name in COLUMN_NAMES:
+        assert column(whole, name) == column(parts, name), name
+    for part in parts:
+        assert part.tenants == whole[0].tenants[: len(part.tenants)], "numbers keep their meaning"
+
+
+def test_gzip_and_plain_and_a_byte_order_mark_read_alike(write):
+    text = "\ufeff" + CSV + "1,0,1,9\r\n\r\n2,1,1,9"
+    plain, _ = read_all(write(text, "a.csv"), "csv")
+    packed, _ = read_all(write(gzip.compress(text.encode()), "b"), "csv")
+    assert column(plain, "job_id") == column(packed, "job_id") == [1, 2]
+
+
+def test_philly(write):
+    text = PHILLY + (
+        "2017-10-02 00:00:05,10.0,2,20.0,b\n2017-10-01 00:00:07,20.0,16,320.0,a\n2017-10-01 00:00:00,30.0,1,30.0,b\n"
+        "2017-09-30 23:59:59,1.0,1,1.0,b\n2017-12-01 00:00:00,1.0,1,1.0,b\n"
+        "2017-10-03 00:00:00,0.0,1,0.0,b\n2017-10-03 00:00:00,5.0,0,0.0,b\n"
+    )
+    path = write(text)
+    batches, report = read_all(path, "philly", {"virtual_cluster": "b", "from": "2017-10-01", "until": "2017-12-01"})
+    assert column(batches, "submit_ns") == [0, 86_405 * SECOND]
+    assert column(batches, "duration_ns") == [30 * SECOND, 10 * SECOND]
+    assert column(batches, "job_id") == [0, 1]
+    assert batches[0].tenants == ("b",)
+    assert report == SourceReport(
+        2, {"other virtual cluster": 1, "before from": 1, "at or after until": 1, "zero duration": 1, "no GPU": 1}
+    )
+    everything, _ = read_all(path, "philly")
+    assert column(everything, "submit_ns")[0] == 0, "counted from the first job kept"
+    assert column(everything, "gpus") == [1, 1, 16, 2, 1]
+
+
+def test_openb_decisions(write):
+    text = OPENB + (
+        "p0,1,1,1,460,,LS,Running,10,100,30\n"
+        "p1,1,1,1,460,,LS,Running,10,100,30\n"
+        "p2,1,1,0,0,,BE,Running,10,100,30\n"
+        "p3,1,1,1,1000,,BE,Pending,10,100,\n"
+        "p4,1,1,8,1000,V100M16|V100M32,BE,Succeeded,20,50,50\n"
+        "p5,1,1,8,1000,V100M16|V100M32,BE,Failed,20,60,50\n"
+    )
+    path = write(text)
+    (batch,), report = read_all(path, "openb")
+    assert batch.names == ("p0", "p1", "p5"), "twins are two pods"
+    assert batch.milli_gpus.tolist() == [460, 460, 1000]
+    assert batch.gpus.tolist() == [1, 1, 8]
+    assert batch.submit_ns.tolist() == [10 * SECOND, 10 * SECOND, 20 * SECOND]
+    assert batch.duration_ns.tolist() == [70 * SECOND, 70 * SECOND, 10 * SECOND]
+    assert batch.preemptible.tolist() == [False, False, True]
+    assert report.dropped == {"no GPU": 1, "never scheduled, so no running time": 1, "zero duration": 1}
+    _, report = read_all(path, "openb", {"gpu_spec": "drop"})
+    assert report.dropped["asks for a GPU model"] == 2
+    pods = open_pods(path)
+    assert pods.gpus.tolist() == [1, 1, 0, 1, 8, 8]
+    assert pods.milli_gpus.tolist() == [460, 460, 0, 1000, 1000, 1000]
+    assert pods.gpu_spec[4] == "V100M16|V100M32"
+
+
+def test_swf_decisions(write):
+    text = SWF + "".join(
+        (
+            swf(number=1, submit=0),
+            swf(number=2, submit=1, allocated=-1, requested=3, time=-1),
+            swf(number=3, submit=1, allocated=2, requested=5, run=500),
+            swf(number=4, submit=2, run=-1),
+            swf(number=5, submit=2, run=0),
+            swf(number=6, submit=2, allocated=-1, requested=-1),
+            swf(number=3, submit=3, status=2),
+            swf(number=7, submit=3, status=0, user=-1, run="358.00"),
+        )
+    )
+    path = write(text)
+    (batch,), report = read_all(path, "swf")
+    assert batch.job_id.tolist() == [1, 2, 3, 7]
+    assert batch.gpus.tolist() == [4, 3, 2, 4]
+    assert batch.duration_ns.tolist() == [60 * SECOND, 60 * SECOND, 500 * SECOND, 358 * SECOND]
+    assert batch.estimate_ns.tolist() == [100 * SECOND, 60 * SECOND, 100 * SECOND, 100 * SECOND]
+    assert [batch.tenants[number] for number in batch.tenant] == ["user-7", "user-7", "user-7", "default"]
+    assert report.dropped == {"unknown running time": 1, "zero duration": 1, "no processors": 1, "part of a job listed before": 1}
+    (batch,), report = read_all(path, "swf", {"processors": "requested", "processors_per_gpu": "2", "status": "1"})
+    assert batch.gpus.tolist() == [2, 2, 3]
+    assert report.dropped["status 0"] == 1
+
+
+CSV_ROWS = [
+    ("1,0,0,9", "gpus: '0' is out of range"), ("1,0,-1,9", "gpus"), ("1,0,1.5,9", "gpus"), ("1,0,1_0,9", "gpus"), ("1,-1,1,9", "submit_s"),
+    ("1,nan,1,9", "submit_s"), ("1,0,1,inf", "duration_s"), ("1,0,1,1e300", "duration_s"), ("1,0,1,-5", "duration_s"),
+    ("1,0,99999999999999999999999999,9", "gpus"), ("1,0,1", "3 fields"), ("1,0,1,9,9", "5 fields"), ("1,,1,9", "submit_s"),
+    ("x,0,1,9", "id: 'x' is not a number"), ("-1,0,1,9", "id"), ('1,0,1,"9', "not a CSV row"), ("1,0,1,0x10", "duration_s"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("row", "complaint"), CSV_ROWS)
+def test_malformed_rows(write, row, complaint):
+    path = write(CSV + f"0,0,1,9\n{row}\n")
+    with pytest.raises(TraceError, match=rf"trace:3: {complaint}.*allowed: ") as error:
+        read_all(path, "csv")
+    assert error.value.line == 3
+    assert "\n" not in str(error.value)
+    batches, report = read_all(path, "csv", {"bad_rows": "skip"})
+    assert report == SourceReport(1, {"malformed": 1})
+    assert column(batches, "job_id") == [0]
+
+
+def test_a_bad_row_leaves_no_trace_when_skipped(write):
+    """Neither its id nor its time counts for the rows after it."""
+    path = write(CSV + "0,0,1,9\n9,100,0,9\n1,1,1,9\n")
+    batches, _ = read_all(path, "csv", {"bad_rows": "skip"})
+    assert column(batches, "job_id") == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("format", "text", "complaint"),
+    [
+        ("philly", PHILLY + "yesterday,1.0,1,1.0,a\n", "2: timestamp: 'yesterday' is not a date"),
+        ("philly", PHILLY + "2017-10-01 00:00:00+01:00,1.0,1,1.0,a\n", "2: timestamp"),
+        ("philly", "timestamp,duration\n", "1: num_gpus: the header lacks this column"),
+        ("openb", OPENB + "p0,1,1,2,500,,LS,Running,0,9,0\n", "2: gpu_milli: 500 of each of 2"),
+        ("openb", OPENB + "p0,1,1,1,0,,LS,Running,0,9,0\n", "2: gpu_milli"),
+        ("openb", OPENB + "p0,1,1,1,1000,,LS,Running,0,9,10\n", "2: deletion_time: '9' is out of range"),
+        ("openb", OPENB + ",1,1,1,1000,,LS,Running,0,9,1\n", "2: name"),
+        ("openb", "name,num_gpu,gpu_milli\np0,1,500\n", "1: creation_time"),
+        ("swf", SWF + "1 2 3\n", "2: 3 fields"),
+        ("swf", SWF + swf(run="x"), "2: run_time: 'x' is not a number"),
+        ("swf", SWF + swf(run=-2), "2: run_time"),
+        ("swf", SWF + swf(submit=-1), "2: submission"),
+        ("swf", SWF + swf(status=9), "2: status"),
+        ("swf", SWF + swf(number=2) + swf(number=2), "3: id: 2 after 2"),
+        ("swf", SWF, " the file has no job"),
+        ("csv", "", " the file is empty"),
+        ("csv", "\n\n", " the file is empty"),
+        ("csv", CSV, " no job in it"),
+        ("csv", CSV + "1,0,1,0\n", " no job in it: dropped 1 zero duration"),
+        ("csv", "id,submit_s,gpus,duration_s,colour\n", "1: colour: no such column"),
+        ("csv", "id,id,submit_s,gpus,duration_s\n", "1: id: the column is there twice"),
+        ("csv", "id,submit_s,gpus,duration_s,gpu_milli\n1,0,2,9,500\n", "2: gpus: 2 GPUs with gpu_milli 500"),
+        ("csv", CSV.encode() + b"1,0,1,\xff\n", "2: not text"),
+        ("csv", bytes(range(256)) * 20, "1: not text"),
+        ("csv", CSV.encode() + b"\0" * 100, "2: not text"),
+        ("csv", CSV + "1" * 100_000, "2: the line is too long"),
+        ("csv", gzip.compress((CSV + "1,0,1,9\n" * 1000).encode())[:-20], " damaged gzip"),
+        ("csv", b"\x1f\x8bnot gzip at all", " damaged gzip"),
+    ],
+)
+def test_bad_files(write, format, text, complaint):
+    path = write(text)
+    with pytest.raises(TraceError, match=f"trace:{complaint}") as error:
+        read_all(path, format)
+    assert error.value.file == str(path)
+
+
+def test_missing_and_unreadable_files(tmp_path):
+    with pytest.raises(TraceError, match="nowhere: cannot be read: No such file"):
+        open_trace(tmp_path / "nowhere", "csv")
+    with pytest.raises(TraceError, match="cannot be read: Is a directory"):
+        open_trace(tmp_path, "csv")
+
+
+@pytest.mark.parametrize(
+    ("format", "options", "complaint"),
+    [
+        ("parquet", {}, r"no trace format 'parquet' \(allowed: csv, philly"),
+        ("csv", {"virtual_cluster": "x"}, "csv has no trace option 'virtual_cluster'"),
+        ("csv", {"from": "yesterday"}, "option from=yesterday"),
+        ("csv", {"from": "nan"}, "option from=nan"),
+        ("csv", {"from": "5", "until": "5"}, "until is not later than from"),
+        ("csv", {"bad_rows": "maybe"}, r"bad_rows=maybe \(allowed: error or skip"),
+        ("philly", {"from": "2017-13-01"}, "from=2017-13-01"),
+        ("philly", {"virtual_cluster": "nope"}, "no virtual cluster 'nope'"),
+        ("swf", {"processors_per_gpu": "0"}, "processors_per_gpu=0"),
+        ("swf", {"status": "done"}, "status=done"),
+        ("openb", {"gpu_spec": "V100"}, "gpu_spec=V100"),
+    ],
+)
+def test_bad_options(write, format, options, complaint):
+    path = write(PHILLY + "2017-10-01 00:00:00,1.0,1,1.0,a\n")
+    with pytest.raises(TraceError, match=complaint):
+        read_all(path, format, options)
+
+
+FIELD = st.one_of(
+    st.sampled_from(["", "0", "1", "-1", "1e9", "nan", "inf", "-inf", "1e999", "2017-10-01 00:00:00", "9" * 30, "0.5", '"', "x", "Ⅷ", "٣"]),
+    st.integers(-5, 10**12).map(str),
+    st.floats().map(str),
+    st.text(max_size=6),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(sorted(FORMATS)), st.lists(st.lists(FIELD, min_size=3, max_size=18), max_size=6), st.booleans(), st.booleans())
+def test_any_text_is_read_or_refused(tmp_path, format, rows, with_header, skip):
+    """Whatever is in the file, jobs come out that keep the contract, or a TraceError."""
+    header = {"csv": CSV, "philly": PHILLY, "openb": OPENB, "swf": SWF}[format] if with_header else ""
+    separator = " " if format == "swf" else ","
+    path = tmp_path / "trace"
+    path.write_text(header + "\n".join(separator.join(row) for row in rows), encoding="utf-8", errors="replace", newline="")
+    try:
+        batches, report = read_all(path, format, {"bad_rows": "skip" if skip else "error"})
+    except TraceError:
+        return
+    assert report.kept == sum(len(batch) for batch in batches) > 0
+    assert (np.diff(column(batches, "submit_ns")) >= 0).all()
+    assert min(column(batches, "duration_ns")) > 0
+    assert min(column(batches, "estimate_ns")) > 0
+    assert min(column(batches, "gpus")) > 0
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(sorted(FORMATS)), st.binary(max_size=200), st.booleans())
+def test_any_bytes_are_read_or_refused(tmp_path, format, junk, compressed):
+    path = tmp_path / "trace"
+    path.write_bytes(gzip.compress(junk) if compressed else junk)
+    with pytest.raises(TraceError):
+        read_all(path, format)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.tuples(st.integers(0, 10**15), st.integers(1, 10**6), st.integers(1, 10**15)), min_size=1, max_size=30), st.integers(1, 9)
+)
+def test_what_was_written_is_read(tmp_path, jobs, chunk):
+    """Microseconds survive exactly, whatever the batches."""
+    jobs = sorted(jobs, key=lambda job: job[0])
+    path = tmp_path / "trace"
+    path.write_text(
+        CSV + "".join(f"{n},{s // 10**6}.{s % 10**6:06d},{g},{d // 10**6}.{d % 10**6:06d}\n" for n, (s, g, d) in enumerate(jobs))
+    )
+    batches, _ = read_all(path, "csv", limits=TraceLimits(chunk_rows=chunk))
+    assert column(batches, "submit_ns") == [job[0] * 1000 for job in jobs]
+    assert column(batches, "gpus") == [job[1] for job in jobs]
+    assert column(batches, "duration_ns") == [job[2] * 1000 for job in jobs]
+
+
+def published(name: str) -> Path:
+    path = TRACES / name
+    if not path.exists():
+        pytest.skip(f"needs the published trace {name} in GIGAWATT_TRACES")
+    return path
+
+
+@pytest.mark.traces
+@pytest.mark.parametrize(("cluster", "jobs", "gpus"), [("2869ce", 315, 128), ("103959", 1450, 64)])
+def test_philly_keeps_the_jobs_of_the_reference_schedule(cluster, jobs, gpus):
+    """(submit, duration, GPUs) as a multiset is that of the schedule computed by others."""
+    options = {"virtual_cluster": cluster, "from": "2017-10-01", "until": "2017-12-01"}
+    batches, report = read_all(published("philly/philly.csv.gz"), "philly", options)
+    assert report.kept == jobs
+    assert report.kept + sum(report.dropped.values()) == 63_210
+    with gzip.open(published(f"philly/schedule_{cluster}_fifo_{gpus}gpus.csv.gz"), "rt") as file:
+        next(file)
+        reference = sorted(tuple(map(int, line.split(",")[:3])) for line in file)
+    seconds = [[value // SECOND for value in column(batches, name)] for name in ("submit_ns", "duration_ns")]
+    assert sorted(zip(*seconds, column(batches, "gpus"), strict=True)) == reference
+
+
+@pytest.mark.traces
+def test_openb_counts():
+    batches, report = read_all(published("openb/pod_list_default.csv.gz"), "openb")
+    assert report.dropped == {"no GPU": 1_052, "never scheduled, so no running time": 897}
+    assert report.kept == 8_152 - 1_052 - 897
+    assert min(column(batches, "milli_gpus")) >= 1
+    pods = open_pods(published("openb/pod_list_multigpu50.csv.gz"))
+    assert len(pods.gpus) == len(pods.milli_gpus) == len(pods.gpu_spec)
+    assert len(open_pods(published("openb/pod_list_default.csv.gz")).gpus) == 8_152
+
+
+@pytest.mark.traces
+def test_gaia_counts():
+    batches, report = read_all(published("swf/UniLu-Gaia-2014-2.swf.gz"), "swf")
+    assert report.kept + sum(report.dropped.values()) == 51_987
+    assert report.dropped == {"unknown running time": 28, "zero duration": 100}
+    assert max(column(batches, "gpus")) == 516
