@@ -7,47 +7,63 @@ from emulator.scheduler.table import NEVER
 
 
 class Loop:
-    """``sample`` is called at multiples of the publication interval, after the cycle of that instant, and at the end."""
+    """``sample`` is called at multiples of the publication interval, after the cycle of that instant, and at the end.
+
+    Where nothing happens for longer than the interval, only its last multiple is sampled: the cost of samples follows events too.
+    ``endless``: it does not end for want of work, since more may come.
+    """
 
     def __init__(self, engine: Engine, sample: Callable[[], None], *, endless: bool) -> None:
         self._engine, self._sample, self._endless = engine, sample, endless
         self._until = engine.settings.until_ns
         self._next_sample = 0
+        self._sampled_events = -1
         self.finished = False
 
     def next_ns(self) -> int:
         """The emulated time of the next step; NEVER while only an input could make one."""
-        engine = self._engine
-        cycle = engine.next_cycle_ns()
-        if cycle == NEVER and self._until is None:
-            return self._next_sample if self._endless else NEVER
+        cycle = self._engine.next_cycle_ns()
         limit = cycle if self._until is None else min(cycle, self._until)
-        return min(limit, self._next_sample)
+        return min(limit, self._sample_ns(limit))
 
     def step(self) -> None:
         """Do what is next: a cycle, a sample between two cycles, or the end."""
         engine, until = self._engine, self._until
-        cycle = engine.next_cycle_ns()
-        if not self._endless and until is None and not engine.has_work():
+        if until is None and not self._endless and not engine.has_work():
             self._end(engine.now_ns)
-        elif until is not None and cycle > until and self._next_sample >= until:
+            return
+        cycle = engine.next_cycle_ns()
+        limit = cycle if until is None else min(cycle, until)
+        sample = self._sample_ns(limit)
+        if sample < limit:
+            engine.idle_to(sample)
+            self._take_sample(sample)
+        elif until is not None and cycle > until:
             self._end(until)
-        elif self._next_sample < cycle:
-            engine.idle_to(self._next_sample)
-            self._take_sample()
         else:
             engine.run_cycle(cycle)
-            if cycle == self._next_sample:
-                self._take_sample()
+            if cycle == sample:
+                self._take_sample(sample)
 
     def finish_now(self) -> None:
         """End here, before the time."""
         if not self.finished:
             self._end(self._engine.now_ns)
 
-    def _take_sample(self) -> None:
+    def _sample_ns(self, limit_ns: int) -> int:
+        """When the next sample is due, given that nothing happens before ``limit_ns``."""
+        if self._engine.events != self._sampled_events:
+            return self._next_sample
+        if limit_ns == NEVER:
+            return NEVER
+        interval = self._engine.settings.publish_ns
+        return max(self._next_sample, self._engine.boundary((limit_ns - 1) // interval * interval))
+
+    def _take_sample(self, at_ns: int) -> None:
         self._sample()
-        self._next_sample = self._engine.boundary(self._next_sample + self._engine.settings.publish_ns)
+        interval = self._engine.settings.publish_ns
+        self._next_sample = self._engine.boundary((at_ns // interval + 1) * interval)
+        self._sampled_events = self._engine.events
 
     def _end(self, at_ns: int) -> None:
         self._engine.finish(at_ns)

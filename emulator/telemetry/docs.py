@@ -21,6 +21,10 @@ Prometheus stamps what it scrapes with wall time. When the clock runs at 600 emu
 cluster would show: divide by the achieved `gigawatt_clock_speed_ratio`, or use the recording rules below, which do.
 """
 
+_RACKS = """\
+`pod` is there where the cluster has pods. With `telemetry.detail: pod` the racks of a pod are added up and `rack` is absent; with `cluster`
+those of a site are, and `pod` is absent too. A unit that is spread over actors is served in parts, one at each: sum them."""
+
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
@@ -36,7 +40,7 @@ def _table(metrics: Sequence[Metric]) -> list[str]:
 
 def metrics_markdown() -> str:
     lines = [_INTRO, "## Of the head", "", *_table(HEAD), ""]
-    lines += ["## Of each rack", "", "Labels `pod` and `site` are there where the cluster has such levels.", "", *_table(RACK), ""]
+    lines += ["## Of each rack", "", _RACKS, "", *_table(RACK), ""]
     lines += ["## Of each fabric plane", "", *_table(PLANE), ""]
     lines += ["## Recording rules", "", "In `deploy/prometheus/rules.yml`.", "", "| rule | expression |", "| --- | --- |"]
     lines += [f"| `{rule.record}` | `{_cell(rule.expr)}` |" for group in GROUPS for rule in group.rules]

@@ -124,44 +124,67 @@ def _rows(texts: Sequence[str], pad: Callable[[str, int], str] = str.ljust) -> B
     return np.frombuffer(b"".join(padded), dtype=np.uint8).reshape(len(encoded), width)
 
 
+#: What ``telemetry.detail`` shows of the racks, outermost last. Racks that the shown labels do not tell apart are added up.
+DETAIL = {"rack": ("rack", "pod", "site"), "pod": ("pod", "site"), "cluster": ("site",)}
+
+
 class RackLabels:
     """The labels of racks ``first_rack`` up to ``end_rack``, ready to be copied into lines; made when first asked for.
 
-    A rack is called what its hosts are (``r00012``), a pod ``p000``; a site has the scenario's name.
+    A rack is called what its hosts are (``r00012``), a pod ``p000``; a site has the scenario's name. Raises ValueError for a ``detail``
+    that is none of ``DETAIL``.
     """
 
-    def __init__(self, cluster: Cluster, first_rack: int, end_rack: int) -> None:
+    def __init__(self, cluster: Cluster, first_rack: int, end_rack: int, detail: str = "rack") -> None:
+        if detail not in DETAIL:
+            raise ValueError(f"telemetry.detail is {detail!r}; allowed: {', '.join(DETAIL)}")
         self._cluster, self.first_rack, self.end_rack = cluster, first_rack, end_rack
+        self._detail = detail
 
-    def _units(self, level_name: str) -> list[int] | None:
-        """The unit of that level that each rack stands in; None where the cluster has no such level."""
+    @cached_property
+    def _units(self) -> dict[str, NDArray[np.int64]]:
+        """Per level that is shown and that the cluster has: the unit that each rack stands in, shape (racks,)."""
         levels = {level.name: level for level in self._cluster.levels}
-        if level_name not in levels:
-            return None
         first_hosts = levels["rack"].first_host[self.first_rack : self.end_rack]
-        units: list[int] = (np.searchsorted(levels[level_name].first_host, first_hosts, side="right") - 1).tolist()
-        return units
+        shown = (levels[name] for name in DETAIL[self._detail] if name in levels)
+        return {level.name: np.searchsorted(level.first_host, first_hosts, side="right") - 1 for level in shown}
+
+    @cached_property
+    def _starts(self) -> NDArray[np.intp]:
+        """The first rack of each group that is shown, counted from ``first_rack``; a unit's racks are consecutive."""
+        changes = np.zeros(self.end_rack - self.first_rack, dtype=bool)
+        changes[:1] = True
+        for units in self._units.values():
+            changes[1:] |= np.diff(units) != 0
+        return np.flatnonzero(changes)
+
+    def add_up(self, column: NDArray[np.int64]) -> NDArray[np.int64]:
+        """A column per rack as a column per line."""
+        if len(self._starts) == len(column):
+            return column
+        added: NDArray[np.int64] = np.add.reduceat(column, self._starts)
+        return added
 
     @cached_property
     def text(self) -> Bytes:
-        """``rack="r00012",pod="p000",site="colossus"} `` with blanks to equal width, shape (racks, width)."""
-        racks = range(self.first_rack, self.end_rack)
-        columns = [[f'rack="r{rack:05d}"' for rack in racks]]
-        if pods := self._units("pod"):
-            columns.append([f'pod="p{pod:03d}"' for pod in pods])
+        """``rack="r00012",pod="p000",site="colossus"} `` with blanks to equal width, shape (lines, width)."""
         names = self._cluster.site_names
-        if sites := self._units("site"):
-            columns.append([f'site="{escape(names[site] if site < len(names) else f"s{site}")}"' for site in sites])
+        called = {
+            "rack": lambda unit: f"r{unit:05d}",
+            "pod": lambda unit: f"p{unit:03d}",
+            "site": lambda unit: escape(names[unit] if unit < len(names) else f"s{unit}"),
+        }
+        columns = [[f'{level}="{called[level](unit)}"' for unit in units[self._starts].tolist()] for level, units in self._units.items()]
         return _rows([",".join(parts) + "} " for parts in zip(*columns, strict=True)])
 
 
-def _rack_blocks(metric: RackMetric, readings: RackReadings, labels: Bytes) -> Iterable[Bytes]:
-    own = metric.labels[: -len(RACK_LABELS)]
+def _rack_blocks(metric: RackMetric, readings: RackReadings, rack_labels: RackLabels) -> Iterable[Bytes]:
+    own, labels = metric.labels[: -len(RACK_LABELS)], rack_labels.text
     for texts, column in metric.read(readings).items():
         inner = "".join(f'{label}="{escape(text)}",' for label, text in zip(own, texts, strict=True))
         start = np.frombuffer(f"{metric.name}{{{inner}".encode(), dtype=np.uint8)
-        value = digits(column, metric.decimals)
-        lines = np.empty((len(column), len(start) + labels.shape[1] + value.shape[1] + 1), dtype=np.uint8)
+        value = digits(rack_labels.add_up(column), metric.decimals)
+        lines = np.empty((len(value), len(start) + labels.shape[1] + value.shape[1] + 1), dtype=np.uint8)
         at_value = len(start) + labels.shape[1]
         lines[:, : len(start)] = start
         lines[:, len(start) : at_value] = labels
@@ -185,7 +208,7 @@ def shard_text(racks: Sequence[tuple[RackLabels, RackReadings]], planes: Sequenc
     if racks:
         for metric in RACK:
             parts.append(header(metric).encode())
-            parts.extend(block.ravel().data for labels, readings in racks for block in _rack_blocks(metric, readings, labels.text))
+            parts.extend(block.ravel().data for labels, readings in racks for block in _rack_blocks(metric, readings, labels))
     if planes:
         for plane_metric in PLANE:
             values = {(str(plane.plane), *texts): value for plane in planes for texts, value in plane_metric.read(plane).items()}

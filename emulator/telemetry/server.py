@@ -226,7 +226,7 @@ class MetricsServer:
     """Serves ``metrics`` in a thread of its own until ``close``.
 
     ``targets`` is what /sd lists (None: there is no /sd). Port 0 takes a free one. Raises PortTaken where the port cannot be had, and
-    OSError where the host is not an address of this machine.
+    OSError where it is no port or the host is not an address of this machine.
     """
 
     def __init__(
@@ -244,6 +244,8 @@ class MetricsServer:
         routes["/healthz"] = ("text/plain; charset=utf-8", _small(lambda _: b"ok\n"))
         index = _index(title, [*routes])
         routes["/"] = ("text/html; charset=utf-8", _small(lambda _: index))
+        if not 0 <= port <= 65535:
+            raise OSError(errno.EINVAL, f"metrics port {port} is out of range: 0 (any free one) to 65535")
         try:
             self._server = _Server((host, port), routes, title)
         except OSError as error:

@@ -18,7 +18,7 @@ from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
-from emulator.telemetry.exposition import RackLabels, digits, escape, head_text, number, shard_text
+from emulator.telemetry.exposition import DETAIL, RackLabels, digits, escape, head_text, number, shard_text
 from emulator.telemetry.table import GPU_STATES, HEAD, PLANE, RACK, TABLE, Kind, Scope
 from emulator.workload.jobs import SECOND
 from tests.telemetry.plausible import RACKS, layout, plane_readings, rack_readings, snapshot
@@ -210,6 +210,30 @@ def test_any_site_name_survives(name: str) -> None:
     labels = RackLabels(layout(2, site_names=(name,)), 0, 2)  # type: ignore[arg-type]
     series = parse(shard_text([(labels, rack_readings(0, 2))]))
     assert key("gigawatt_rack_hosts_down", rack="r00001", pod="p000", site=name) in series
+
+
+@pytest.mark.parametrize("detail", ["rack", "pod", "cluster"])
+@pytest.mark.parametrize("split", [1, 3, 4])
+def test_detail_adds_up_what_it_does_not_tell_apart(detail: str, split: int) -> None:
+    """Two racks a pod, three a site; a shard may begin in the middle of either."""
+    cluster = layout(site_names=("abilene", "lordstown"))
+    totals: dict[frozenset[tuple[str, str]], float] = {}
+    for first, end in ((0, split), (split, RACKS)):
+        labels = RackLabels(cluster, first, end, detail)  # type: ignore[arg-type]
+        for (name, where), value in parse(shard_text([(labels, rack_readings(first, end - first))])).items():
+            if name == "gigawatt_rack_faults_total":
+                totals[where] = totals.get(where, 0) + value
+    expected: dict[frozenset[tuple[str, str]], float] = {}
+    for rack in range(RACKS):  # a rack's faults are its number, see plausible.py
+        place = {"rack": f"r{rack:05d}", "pod": f"p{rack // 2:03d}", "site": ("abilene", "lordstown")[rack // 3]}
+        where = frozenset((label, place[label]) for label in DETAIL[detail])
+        expected[where] = expected.get(where, 0) + rack
+    assert totals == expected
+
+
+def test_an_unknown_detail_is_named() -> None:
+    with pytest.raises(ValueError, match=r"telemetry\.detail is 'gpu'; allowed: rack, pod, cluster"):
+        RackLabels(layout(), 0, 1, "gpu")  # type: ignore[arg-type]
 
 
 def test_no_racks_no_lines() -> None:

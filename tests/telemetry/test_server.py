@@ -104,6 +104,11 @@ def test_a_host_that_is_not_here_is_named() -> None:
         MetricsServer(Page(), host="192.0.2.1")
 
 
+def test_a_port_out_of_range_is_named() -> None:
+    with pytest.raises(OSError, match="metrics port 65536 is out of range: 0"):
+        MetricsServer(Page(), port=65536)
+
+
 def test_it_listens_on_loopback_alone(server: MetricsServer) -> None:
     assert server.address == f"127.0.0.1:{server.port}"
     assert server._server.socket.getsockname()[0] == "127.0.0.1"
