@@ -56,7 +56,8 @@ class Request:
 
     scenario: str
     settings: tuple[Setting, ...] = ()
-    to_end_of_work: bool = False  # a trace without --until: run until its last job has ended
+    to_end_of_work: bool = False  # run, a trace and no end given: until its last job has ended
+    endless: bool = False  # up and no end given: until it is stopped
     address: str | None = None
     out: Path | None = None
     state_dir: Path | None = None  # up alone
@@ -76,6 +77,7 @@ def request(
     actors: str | None,
     address: str | None,
     out: Path | None,
+    live: bool = False,
     state_dir: Path | None = None,
     speed: str | None = None,
 ) -> Request:
@@ -84,7 +86,7 @@ def request(
     Options go before ``--set`` of the same value.
     """
     given = set_options(settings)
-    to_end_of_work = trace is not None and until is None and not any(setting.override.startswith("clock.until=") for setting in given)
+    open_end = until is None and not any(setting.override.startswith("clock.until=") for setting in given)
     if until is not None:
         duration_ns("--until", until)
     if speed is not None:
@@ -102,7 +104,8 @@ def request(
         if value is not None:
             given.append(Setting(f"{option} {value}", f"{key}={value}"))
     given += _trace_settings(trace, trace_format, pairs("--trace-option", trace_options or []))
-    return Request(scenario, tuple(given), to_end_of_work, address, out, state_dir)
+    to_end_of_work = open_end and not live and trace is not None
+    return Request(scenario, tuple(given), to_end_of_work, open_end and live, address, out, state_dir)
 
 
 def set_options(settings: list[str] | None) -> list[Setting]:

@@ -89,5 +89,5 @@ def conclude(outcome: "Outcome", *, out: "Path | None", json: bool, interrupted:
         raise CommandError(str(failure), Exit.FAILED) from failure
     if out is not None:
         note(f"wrote {out}/summary.json, jobs.parquet, timeline.parquet, report.html")
-    if interrupted or outcome.interrupted:
-        raise CommandError("interrupted before its end: the figures are of the part that ran", Exit.INTERRUPTED)
+    if interrupted:
+        raise CommandError("interrupted: the figures are of the part that ran", Exit.INTERRUPTED)

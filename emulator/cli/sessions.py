@@ -65,6 +65,7 @@ def open_session(request: Request) -> Session:
         opened = session.open_session(
             loaded,
             to_end_of_work=request.to_end_of_work,
+            endless=request.endless,
             address=request.address,
             state_dir=request.state_dir,
         )

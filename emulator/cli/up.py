@@ -58,6 +58,7 @@ def up(
         actors=actors,
         address=address,
         out=out,
+        live=True,
         state_dir=state,
         speed=speed,
     )

@@ -48,6 +48,7 @@ def page(outcome: Outcome, values: Mapping[str, Any]) -> str:
 
 def _charts(outcome: Outcome) -> list[str]:
     line = outcome.timeline
+    watts, unit = (1e6, "MW") if len(line) and line.facility_power_watts.max() >= 1e6 else (1e3, "kW")
     times = line.time_seconds
     percent_of_gpus = 100.0 / max(outcome.gpus, 1)
     used_tiers = [place for place in range(len(TIERS)) if len(line) and line.link_peak_ratio[:, place].any()]
@@ -75,13 +76,13 @@ def _charts(outcome: Outcome) -> list[str]:
         ),
         chart(
             "Power",
-            "MW",
+            unit,
             times,
             [
                 Series("IT", line.power_watts, "--blue", filled=True),
                 Series("facility", line.facility_power_watts, "--amber"),
             ],
-            scale=1e6,
+            scale=watts,
         ),
         chart(
             "Most loaded link of each tier",

@@ -86,6 +86,13 @@ def test_a_trace_runs_to_the_end_of_its_work(
     assert requests[0].to_end_of_work is expected
 
 
+@pytest.mark.parametrize(("more", "expected"), [("", True), ("--until 1h", False), ("--set clock.until=1h", False)])
+def test_a_live_run_without_an_end_goes_on(gigawatt: Run, opened: Callable[..., list[Request]], more: str, expected: bool) -> None:
+    requests = opened(FakeSession())
+    assert gigawatt(f"up laptop --port 0 --metrics-port 0 -q {more}")[0] == 0
+    assert (requests[0].endless, requests[0].to_end_of_work) == (expected, False)
+
+
 def test_an_interrupted_batch_is_130_and_closes(gigawatt: Run, opened: Callable[..., list[Request]]) -> None:
     session = FakeSession(interrupt=True)
     opened(session)
@@ -188,5 +195,5 @@ def test_a_signal_ends_a_live_run_with_its_summary(number: signal.Signals) -> No
         program.kill()
     assert program.returncode == 130
     assert "laptop, seed 1, policy easy" in out
-    assert "interrupted before its end" in err
+    assert "interrupted: the figures" in err
     assert "Traceback" not in err
