@@ -189,7 +189,22 @@ class FakeControl:
 
     def cluster(self) -> ClusterView:
         return ClusterView(
-            "laptop", "H100", self.GPUS, 8, 16, 24, 12_500, self.RACKS, 12_500, self.LINKS, 1_568, 1_568, 784, 1.5e8, 2e8, ("memphis", "atlanta")
+            "laptop",
+            "H100",
+            self.GPUS,
+            8,
+            16,
+            24,
+            12_500,
+            self.RACKS,
+            12_500,
+            self.LINKS,
+            1_568,
+            1_568,
+            784,
+            1.5e8,
+            2e8,
+            ("memphis", "atlanta"),
         )
 
     def _rack(self, rack: int) -> RackView:
@@ -215,9 +230,7 @@ class FakeControl:
             self.answers[request_id] = self._rack(rack)
         return self._rack(rack)
 
-    def inject_fault(
-        self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = ""
-    ) -> str:
+    def inject_fault(self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = "") -> str:
         if number >= self.LINKS:
             raise NotFound(f"there is no {target} {number}", field="number", allowed=f"0 to {self.LINKS - 1}")
         return f"{target} {number} is down for {duration_seconds:g} s and keeps {remaining_ratio:g}"
@@ -251,9 +264,7 @@ class FakeControl:
         return ()
 
 
-
-
-@pytest.fixture()
+@pytest.fixture
 def control() -> FakeControl:
     return FakeControl()
 
@@ -262,25 +273,25 @@ def control() -> FakeControl:
 LIMITS = Limits(calls=8, watches=3, threads=4)
 
 
-@pytest.fixture()
+@pytest.fixture
 def server(control: FakeControl) -> Iterator[Server]:
     server = serve(control, "127.0.0.1:0", host_type=host("hgx-h100"), limits=LIMITS)
     yield server
     server.stop(0.0)
 
 
-@pytest.fixture()
+@pytest.fixture
 def channel(server: Server) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(server.address) as channel:
         yield channel
 
 
-@pytest.fixture()
+@pytest.fixture
 def client(server: Server) -> Iterator[Client]:
     with Client(server.address) as client:
         yield client
 
 
-@pytest.fixture()
+@pytest.fixture
 def cluster_host() -> HostType:
     return host("hgx-h100")

@@ -18,9 +18,7 @@ def batch(**columns):
 
 
 def submit(channel, *batches, request_ids=()):
-    requests = [
-        pb.SubmitJobsRequest(batch=b, request_id=i) for b, i in zip(batches, request_ids or [""] * len(batches), strict=True)
-    ]
+    requests = [pb.SubmitJobsRequest(batch=b, request_id=i) for b, i in zip(batches, request_ids or [""] * len(batches), strict=True)]
     return JobServiceStub(channel).SubmitJobs(iter(requests))
 
 
