@@ -126,5 +126,5 @@ class Cluster:
     def host_name(self, host: int) -> str:
         """A stable name: rack number and place in the rack, e.g. ``r00012-h03``."""
         rack = self.level("rack")
-        unit = int(np.searchsorted(rack.first_host, host, side="right")) - 1
+        unit = int(rack.first_host.searchsorted(np.int32(host), side="right")) - 1
         return f"r{unit:05d}-h{host - int(rack.first_host[unit]):02d}"

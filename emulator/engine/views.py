@@ -108,8 +108,9 @@ def placement_level(cluster: Cluster, rows: list[Row]) -> str:
     low = min(low, int(cluster.block.first_host[first[0]]) + min((row[1] & -row[1]).bit_length() for row in rows if row[0] == first[0]) - 1)
     if low == high:
         return "gpu" if sum(row[2].bit_count() for row in rows) == 1 else "host"
-    for level in cluster.levels:
-        unit = np.searchsorted(level.first_host, (low, high), side="right")
+    ends = np.array((low, high), dtype=np.int32)  # of the offsets' own type, or numpy would convert those, one per host, at each call
+    for level in cluster.levels[1:]:
+        unit = level.first_host.searchsorted(ends, side="right")
         if unit[0] == unit[1]:
             return level.name
     return "cluster"
