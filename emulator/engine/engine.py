@@ -1,8 +1,8 @@
 """The cycle: emulated time advances from one scheduling cycle in which something is due to the next.
 
-A cycle at t settles what happened since the cycle before (completions, faults and repairs at their exact times), takes in what arrived, plans
-once, and shares the fabric among the flows that changed. At one instant: completions, faults, repairs, commands, arrivals, then one plan;
-ties by id. Cost follows events: nothing is done in cycles without one.
+A cycle at t settles what happened since the cycle before (completions, faults and repairs at their exact times), takes in what
+arrived, plans once, and shares the fabric among the flows that changed. At one instant: completions, faults, repairs, commands,
+arrivals, then one plan; ties by id. Cost follows events: nothing is done in cycles without one.
 """
 
 from bisect import insort
@@ -82,7 +82,7 @@ class Engine:
 
     def next_cycle_ns(self) -> int:
         """The next cycle in which something is due; NEVER when nothing will ever be without an input."""
-        due = min(self._next_arrival_ns(), self._next_end_ns(), min(self._promises), self._reconsider_ns)
+        due = min(self._next_arrival_ns(), self._next_end_ns(), *self._promises, self._reconsider_ns)
         if self._inbox:
             due = min(due, self._inbox[0][0])
         if self._timers:

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from emulator.engine.shards import ShardRange
-from emulator.fabric.messages import FlowOrder, FlowOrders
 from emulator.racks.messages import RackOrder, RackOrders
 from emulator.scheduler.free import Row
 

@@ -13,6 +13,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
+from emulator.engine import views
 from emulator.engine.control import (
     ClockView,
     ClusterView,
@@ -27,13 +28,12 @@ from emulator.engine.control import (
     SubmitResult,
     WrongState,
 )
+from emulator.engine.loop import Loop
 from emulator.report.collect import Collector
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
-from emulator.engine import views
 from emulator.runtime.assemble import Emulation, assemble
 from emulator.runtime.inputs import Inputs
-from emulator.engine.loop import Loop
 from emulator.runtime.place import Place
 from emulator.runtime.watch import Watchers
 from emulator.scenario import Scenario
@@ -52,7 +52,7 @@ PUBLISH_SECONDS = 1.0
 
 
 class Session:
-    """``run_to_end`` is batch and runs in the calling thread; ``start``, ``wait``, ``stop`` are live. Implements ``engine.control.Control``."""
+    """``run_to_end`` is batch and runs in the calling thread; ``start``, ``wait``, ``stop`` are live. A ``Control``."""
 
     def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
         self._engine = emulation.engine

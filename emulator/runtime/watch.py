@@ -4,6 +4,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
+
 from emulator.engine.control import JobEvent, WrongState
 from emulator.engine.engine import Engine
 from emulator.engine.views import job_view

@@ -9,12 +9,12 @@ BUCKETED_HOSTS = 1024
 class LevelCounters:
     """Whole free hosts per unit of one level.
 
-    Units are bucketed by their count in lazy min-heaps (an entry whose unit has another count by now is dropped when met), with a bitmask of
-    the buckets that may hold something.
+    Units are bucketed by their count in lazy min-heaps (an entry whose unit has another count by now is dropped when met), with a
+    bitmask of the buckets that may hold something.
     """
 
     def __init__(self, name: str, counts: list[int], first_child: list[int]) -> None:
-        """``counts[i]`` free hosts in unit i, whose children in the next finer level are ``first_child[i]`` up to ``first_child[i + 1]``."""
+        """``counts[i]`` free hosts in unit i; its children, in the next finer level, are ``first_child[i]`` to ``first_child[i + 1]``."""
         self.name = name
         self.counts = counts
         self.first_child = first_child

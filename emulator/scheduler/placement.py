@@ -127,8 +127,8 @@ def _fill(free: FreeIndex, index: int, unit: int, hosts: int) -> list[Row]:
     for position, (negative, child) in enumerate(children):
         if -negative >= hosts:
             # The last part: the child that it fills best, which is the last of those that hold it.
-            _, child = max((n, -c) for n, c in children[position:] if -n >= hosts)
-            return rows + _fill(free, index - 1, -child, hosts)
+            _, last = max((n, -c) for n, c in children[position:] if -n >= hosts)
+            return rows + _fill(free, index - 1, -last, hosts)
         rows += _fill(free, index - 1, child, -negative)
         hosts += negative
     raise AssertionError("a unit has fewer free hosts than its counter says")

@@ -90,7 +90,7 @@ class _Tables:
     jobs_per_second: float
 
 
-def generate(  # noqa: PLR0917
+def generate(
     settings: GeneratorSettings, gpus: int, seed: int, until_ns: int, gpu: GpuType, gpus_per_host: int, domain_gpus: int | None = None
 ) -> Iterator[JobColumns]:
     """Jobs submitted before ``until_ns`` on ``gpus`` of type ``gpu``, in order of submission, ids from 0 in that order.

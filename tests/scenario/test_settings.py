@@ -1,12 +1,12 @@
 """A scenario without a word about a room gives that room's own defaults, and every field arrives."""
 
 import pytest
+
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.faults import FaultSettings
-from emulator.workload.generate import GeneratorSettings
-
 from emulator.scenario import load
 from emulator.scenario.settings import fabric_settings, fault_settings, generator_settings
+from emulator.workload.generate import GeneratorSettings
 
 
 def test_defaults_are_the_rooms_own():
