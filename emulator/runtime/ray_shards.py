@@ -1,0 +1,289 @@
+"""Shards in Ray actors: the same answers as in-process, on more processes and machines, whoever dies on the way.
+
+The head keeps of every actor its last snapshot and what it sent since. An actor that is lost is made anew from these under the next
+epoch, and the message that it did not answer is sent again; shards are deterministic, so nobody notices but the log.
+"""
+
+import logging
+import pickle
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from emulator.engine.shards import Answers, Readings, ShardRange, Window
+from emulator.fabric.settings import FabricSettings
+from emulator.racks.shard import RackSettings
+from emulator.runtime.actor import ExporterFactory, Held, Reply, ShardHost, Share, pack
+from emulator.runtime.ranges import plane_count, shard_ranges
+from emulator.runtime.ray_start import RaySession, join_ray, start_ray
+from topology.cluster import Cluster
+
+logger = logging.getLogger(__name__)
+
+#: A snapshot is taken after so many windows, or when the log of what was sent since outgrows it and these bytes.
+SNAPSHOT_WINDOWS = 1_000
+SNAPSHOT_LOG_BYTES = 8 * 2**20
+#: How often one actor is made anew for one message before the emulation gives up.
+REBUILDS = 3
+#: An actor that does not answer for so long is taken for dead. The longest window is seconds.
+ANSWER_SECONDS = 300.0
+
+
+class ActorsLost(RuntimeError):
+    """An actor could not be brought back."""
+
+
+@dataclass
+class _Actor:
+    """What the head knows of one actor."""
+
+    share: Share
+    options: dict[str, Any]
+    epoch: int = 0
+    handle: Any = None
+    window: int = 0
+    address: str = ""
+    #: The state after ``snapshot_window`` (empty: a fresh one), and the payloads of the windows since.
+    snapshot: bytes = b""
+    snapshot_window: int = 0
+    log: list[bytes] = field(default_factory=list)
+    log_bytes: int = 0
+
+
+class RayShards:
+    """``engine.shards.Shards`` on Ray: our own on this machine, or the cluster at ``address``.
+
+    ``actors`` is the number of actors in all (fewer where the cluster has less to hold), or "auto": the CPUs or the pods, whichever are
+    fewer. Rack shards are as many as actors; planes go, largest first, to the actor with least to do. Raises
+    ``ray_start.RayStartError`` where Ray cannot be had or cannot hold the actors.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        rack_settings: RackSettings,
+        fabric_settings: FabricSettings,
+        seed: int,
+        *,
+        actors: int | str = "auto",
+        address: str | None = None,
+        exporter: ExporterFactory | None = None,
+        system_config: Mapping[str, object] | None = None,
+        snapshot_windows: int = SNAPSHOT_WINDOWS,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self._snapshot_windows, self._answer_seconds = snapshot_windows, answer_seconds
+        self._plane_count = plane_count(cluster)
+        self._actors: list[_Actor] = []
+        #: Actors that may have run a message whose answer was not taken.
+        self._unsure: set[int] = set()
+        self._last_error = ""
+        #: How often an actor was made anew.
+        self.rebuilds = 0
+        self._session = join_ray(address) if address else start_ray(object_bytes=len(pack(cluster)), system_config=system_config)
+        try:
+            import ray
+
+            self._ray = ray
+            self._remote = ray.remote(max_restarts=0, max_task_retries=0)(ShardHost)
+            count = _auto(cluster, self._session) if actors == "auto" else int(actors)
+            self._ranges = shard_ranges(cluster, count)
+            shares = _shares(cluster, self._ranges, count, Share(rack_settings, fabric_settings, seed, exporter))
+            options = self._session.actor_options(len(shares))
+            self._actors = [_Actor(share, option) for share, option in zip(shares, options, strict=True)]
+            self._cluster = ray.put(cluster)
+            self._bring_up(range(len(self._actors)))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def ranges(self) -> tuple[ShardRange, ...]:
+        return self._ranges
+
+    @property
+    def plane_count(self) -> int:
+        return self._plane_count
+
+    @property
+    def actor_count(self) -> int:
+        return len(self._actors)
+
+    def advance(self, window: Window) -> Answers:
+        calls: dict[int, tuple[str, tuple[Any, ...]]] = {}
+        for number, actor in enumerate(self._actors):
+            racks = {shard: window.racks[shard] for shard in actor.share.shards if shard in window.racks}
+            planes = {plane: window.planes[plane] for plane in actor.share.planes if plane in window.planes}
+            if racks or planes:
+                calls[number] = ("advance", (actor.window + 1, pack(Window(window.until_ns, racks, planes))))
+        answers = Answers(racks={}, planes={})
+        for number, answer in self._ask(calls).items():
+            actor = self._actors[number]
+            actor.window, payload = calls[number][1]
+            actor.log.append(payload)
+            actor.log_bytes += len(payload)
+            advanced: Answers = pickle.loads(answer)
+            answers = Answers({**answers.racks, **advanced.racks}, {**answers.planes, **advanced.planes})
+        self._snapshot_where_due()
+        return answers
+
+    def read(self, at_ns: int) -> Readings:
+        return self._read(at_ns, publish=False)
+
+    def publish(self, at_ns: int) -> Readings:
+        return self._read(at_ns, publish=True)
+
+    def metrics_addresses(self) -> tuple[str, ...]:
+        return tuple(actor.address for actor in self._actors if actor.address)
+
+    def close(self) -> None:
+        """End the actors, and Ray where it is ours. May be called twice."""
+        for actor in self._actors:
+            self._kill(actor)
+        self._session.close()
+
+    def _read(self, at_ns: int, *, publish: bool) -> Readings:
+        answers = self._ask({number: ("read", (actor.window, at_ns, publish)) for number, actor in enumerate(self._actors)})
+        readings: list[Held] = [pickle.loads(answer) for answer in answers.values()]
+        racks = {shard: reading for part in readings for shard, reading in part.racks.items()}
+        planes = {plane: reading for part in readings for plane, reading in part.planes.items()}
+        return Readings(tuple(racks[shard] for shard in sorted(racks)), tuple(planes[plane] for plane in sorted(planes)))
+
+    def _snapshot_where_due(self) -> None:
+        due = [
+            number
+            for number, actor in enumerate(self._actors)
+            if len(actor.log) >= self._snapshot_windows or actor.log_bytes > max(SNAPSHOT_LOG_BYTES, len(actor.snapshot))
+        ]
+        for number, answer in self._ask({number: ("snapshot", (self._actors[number].window,)) for number in due}).items():
+            actor = self._actors[number]
+            actor.snapshot, actor.snapshot_window, actor.log, actor.log_bytes = answer, actor.window, [], 0
+
+    def _ask(self, calls: Mapping[int, tuple[str, tuple[Any, ...]]]) -> dict[int, bytes]:
+        """One barrier: the answer of every actor called, lost ones brought back. What a shard itself raises comes through."""
+        if self._unsure:
+            self._bring_up(sorted(self._unsure))
+        self._unsure = set(calls)
+        answers: dict[int, bytes] = {}
+        missing = self._gather(list(calls), calls, answers)
+        for _ in range(REBUILDS):
+            if not missing:
+                break
+            self._bring_up(missing)
+            missing = self._gather(missing, calls, answers)
+        if missing:
+            raise ActorsLost(f"actors {', '.join(map(str, missing))} died {REBUILDS + 1} times over the same message; {self._last_error}")
+        self._unsure = set()
+        return {number: answers[number] for number in calls}
+
+    def _gather(self, numbers: Sequence[int], calls: Mapping[int, tuple[str, tuple[Any, ...]]], answers: dict[int, bytes]) -> list[int]:
+        """Call ``numbers`` and put what they answer into ``answers``; the numbers that were lost."""
+        sent = {}
+        for number in numbers:
+            actor, (verb, arguments) = self._actors[number], calls[number]
+            sent[number] = getattr(actor.handle, verb).remote(actor.epoch, *arguments)
+        deadline = time.monotonic() + self._answer_seconds
+        replies: dict[int, Reply | None]
+        try:
+            replies = dict(zip(sent, self._ray.get(list(sent.values()), timeout=self._answer_seconds), strict=True))
+        except self._losses():
+            replies = {number: self._one(number, reference, deadline) for number, reference in sent.items()}
+        lost = []
+        for number, reply in replies.items():
+            if reply is not None and reply[0] == self._actors[number].epoch:
+                answers[number] = reply[2]
+            else:
+                lost.append(number)
+        return lost
+
+    def _one(self, number: int, reference: Any, deadline: float) -> Reply | None:
+        try:
+            reply: Reply = self._ray.get(reference, timeout=max(1.0, deadline - time.monotonic()))
+        except self._losses() as error:
+            self._note("actor %d is lost: %s", number, error)
+            return None
+        return reply
+
+    def _note(self, message: str, number: int, error: BaseException) -> None:
+        """Ray's messages are pages; the last line says what it was."""
+        lines = str(error).strip().splitlines()
+        self._last_error = f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"
+        logger.warning(message, number, self._last_error)
+
+    def _losses(self) -> tuple[type[BaseException], ...]:
+        """What Ray raises when an actor, its process or its node is gone, or does not answer."""
+        errors = self._ray.exceptions
+        return (
+            errors.RayActorError,
+            errors.ActorUnavailableError,
+            errors.WorkerCrashedError,
+            errors.ObjectLostError,
+            errors.GetTimeoutError,
+        )
+
+    def _bring_up(self, numbers: Sequence[int]) -> None:
+        """Make actors, each under its next epoch and in the state that the head last heard of."""
+        for _ in range(REBUILDS + 1):
+            waiting = {}
+            for number in numbers:
+                actor = self._actors[number]
+                self._kill(actor)
+                actor.epoch += 1
+                actor.handle = self._remote.options(**actor.options).remote(self._cluster, actor.share, actor.epoch)
+                waiting[number] = actor.handle.recover.remote(actor.snapshot_window, actor.snapshot, actor.log)
+            numbers = [number for number, reference in waiting.items() if not self._is_up(number, reference)]
+            self._unsure -= set(waiting) - set(numbers)
+            if not numbers:
+                return
+        raise ActorsLost(f"actors {', '.join(map(str, numbers))} could not be started in {REBUILDS + 1} tries; {self._last_error}")
+
+    def _is_up(self, number: int, reference: Any) -> bool:
+        actor = self._actors[number]
+        try:
+            window = self._ray.get(reference, timeout=self._answer_seconds)
+            if actor.share.exporter is not None:
+                host = "127.0.0.1" if self._session.ours else ""
+                port = int(actor.address.rpartition(":")[2] or 0)
+                actor.address = self._ray.get(actor.handle.serve_metrics.remote(host, port), timeout=self._answer_seconds)
+        except self._losses() as error:
+            self._note("actor %d did not start: %s", number, error)
+            return False
+        if window != actor.window:
+            raise ActorsLost(f"actor {number} came back at window {window} instead of {actor.window}")
+        if actor.epoch > 1:
+            self.rebuilds += 1
+            logger.warning("actor %d goes on as epoch %d from window %d", number, actor.epoch, actor.window)
+        return True
+
+    def _kill(self, actor: _Actor) -> None:
+        handle, actor.handle = actor.handle, None
+        if handle is not None and self._ray.is_initialized():
+            self._ray.kill(handle, no_restart=True)
+
+
+def _auto(cluster: Cluster, session: RaySession) -> int:
+    pods = next((len(level) for level in cluster.levels if level.name == "pod"), 1)
+    return max(1, min(session.cpus, pods))
+
+
+def _shares(cluster: Cluster, ranges: Sequence[ShardRange], count: int, empty: Share) -> list[Share]:
+    """What each actor holds; those with nothing are left out. Load is hosts for racks, links for planes."""
+    shards: list[list[int]] = [[] for _ in range(count)]
+    planes: list[list[int]] = [[] for _ in range(count)]
+    load = np.zeros(count)
+    for shard, span in enumerate(ranges):
+        shards[shard].append(shard)
+        load[shard] += span.end_host - span.first_host
+    links = np.bincount(cluster.links.plane, minlength=plane_count(cluster))
+    for plane in np.argsort(-links, kind="stable").tolist():
+        least = int(np.argmin(load))
+        planes[least].append(plane)
+        load[least] += links[plane]
+    return [
+        replace(empty, shards=tuple(mine), ranges=tuple(ranges[shard] for shard in mine), planes=tuple(sorted(theirs)))
+        for mine, theirs in zip(shards, planes, strict=True)
+        if mine or theirs
+    ]
