@@ -15,7 +15,7 @@ GBIT = 1e9 / 8  # bytes per second
 _Record = TypeVar("_Record")
 
 
-class UnknownHardware(LookupError):
+class UnknownHardware(LookupError, ValueError):
     """No record of that name; the message lists those there are."""
 
 
@@ -300,7 +300,7 @@ def switch(name: str) -> SwitchType:
 
 
 def _find(what: str, records: Mapping[str, _Record], name: str) -> _Record:
-    if name in records:
+    if isinstance(name, str) and name in records:
         return records[name]
     close = get_close_matches(str(name).lower(), [known.lower() for known in records], n=1)
     hint = next((f", did you mean {known}?" for known in records if close and known.lower() == close[0]), "")

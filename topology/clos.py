@@ -14,7 +14,7 @@ A site over the limit of three tiers is several fabrics, *buildings*, joined by 
 **Graph vocabulary** (what `topology.compile` reads; also what is imported and exported). Upper tiers are aggregated: a leaf is a node,
 the spines of a pod are one *bank* node (one per pod and rail where rails are isolated), so are the cores of a building.
 
-Graph attributes: ``name``; ``host`` and ``switch`` (names in `topology.catalog`); ``hosts_per_rack``; ``site``; and optionally
+Graph attributes: ``name``; ``host`` and ``switch`` (names in `topology.catalog`, or its records); ``hosts_per_rack``; ``site``; optionally
 ``worst_pod_to_pod_ratio`` (default 1), ``assumptions`` (list of sentences).
 
 Node attributes: ``tier`` (endpoint, leaf, spine, core, inter_building); endpoints: ``hosts`` in the scale-up domain (default: the host
@@ -33,9 +33,11 @@ from typing import Literal
 
 import networkx as nx
 import numpy as np
-from numpy.typing import NDArray
 
-from topology.catalog import HostType, SwitchType
+from topology.catalog import HOSTS, SWITCHES, HostType, SwitchType
+
+#: About 4 GiB of graph.
+MOST_CABLE_EDGES = 5_000_000
 
 
 class TopologyError(ValueError):
@@ -53,7 +55,7 @@ class ClosPlan:
     ``whole_arrays`` buys every array, leaf and spine complete, with all its uplinks, even where the last array has fewer hosts.
     ``even_striping`` takes as many spines as divide a leaf's uplinks evenly, and all of these (DGX SuperPOD H100).
     Oversubscription is ports down to ports up of a switch (1: non-blocking), rounded to whole ports in favour of hosts.
-    ``pod_arrays`` defaults to as many arrays as a spine's ports down reach with one link a leaf.
+    ``pod_arrays`` is the most arrays a pod has, by default as many as a spine's ports down reach with one link a leaf.
     ``aggregate="rails"`` also joins the leaves of an array into one bank, with one edge a host: for millions of GPUs.
     """
 
@@ -117,9 +119,25 @@ class ClosPlan:
             )
         most = max(1, self.spine_down // self.plane_leaves)
         if self.pod_arrays is not None and not 1 <= self.pod_arrays <= most:
-            raise TopologyError(f"pod_arrays is {self.pod_arrays}: the spine's {self.spine_down} ports down allow 1 to {most}", "pod_arrays")
+            raise TopologyError(
+                f"pod_arrays is {self.pod_arrays}: the spine's {self.spine_down} ports down allow 1 to {most}", "pod_arrays"
+            )
         if self.buildings > self.endpoints:
             raise TopologyError(f"buildings is {self.buildings}, more than the {self.endpoints} domains", "buildings")
+        if self.building_leaves > self.radix * self.spine_down:
+            least = ceil(self.hosts / max(1, self.max_hosts))
+            raise TopologyError(
+                f"{self.hosts} {self.host.name} hosts in {self.buildings} building(s) put {self.building_leaves} leaves in a plane, but "
+                f"three tiers of {self.switch.name}, radix {self.radix} at {self.host.nic_bytes_per_second * 8e-9:g} Gb/s, reach "
+                f"{self.radix * self.spine_down}: at most {self.max_hosts} hosts a building, so {least} buildings or a larger switch",
+                "buildings",
+            )
+        cables = self.endpoints * (1 if self.aggregate == "rails" else self.array_leaves)
+        if cables > MOST_CABLE_EDGES:
+            hint = (
+                "aggregate='rails' has one for all rails of a host" if self.aggregate == "none" and self.rail_optimised else "fewer hosts"
+            )
+            raise TopologyError(f"the graph would have {cables} host cables, more than {MOST_CABLE_EDGES}; {hint}", "aggregate")
 
     @property
     def radix(self) -> int:
@@ -172,6 +190,18 @@ class ClosPlan:
         return ceil(self.hosts / self.host.domain_hosts)
 
     @property
+    def building_leaves(self) -> int:
+        """Leaves in one plane of the largest building."""
+        whole, rest = divmod(ceil(self.endpoints / self.buildings), self.array_endpoints)
+        return whole * self.plane_leaves + (min(self.plane_leaves, self.partial_leaves(rest)) if rest else 0)
+
+    def partial_leaves(self, endpoints: int) -> int:
+        """Leaves of an array of so many endpoints: as few as hold their cables, or one per rail."""
+        if self.whole_arrays or self.even_striping or not self.rails_meet:
+            return self.array_leaves
+        return min(self.array_leaves, ceil(endpoints * self.array_leaves / self.leaf_endpoints))
+
+    @property
     def max_hosts(self) -> int:
         """Most hosts of one building: every core reaches a pod through at least one port, so a plane has at most radix pods."""
         return self.radix * self.spine_down // self.plane_leaves * self.array_endpoints * self.host.domain_hosts
@@ -179,44 +209,42 @@ class ClosPlan:
 
 @dataclass(frozen=True)
 class _Leaf:
-    """A leaf, or the joined leaves of an array. A cable is (endpoint, first rail, rails), with as many lanes as the endpoint has hosts x rails."""
+    """A leaf, or the joined leaves of an array. A cable is (endpoint, first rail, rails), of a lane per host and rail."""
 
     node: str
     array: int
     rail: int
     rails: int
-    switches: int
-    down: int
-    up: int
+    ups: tuple[int, ...]  # lanes upwards of each physical leaf
     cables: list[tuple[int, int, int]]
 
 
 def build(plan: ClosPlan) -> nx.Graph:
-    """The graph of a plan. Raises TopologyError where a building is over what three tiers of its switch can reach."""
+    """The graph of a plan."""
     graph = nx.Graph(
         name=plan.name,
-        host=plan.host.name,
-        switch=plan.switch.name,
+        host=plan.host.name if HOSTS.get(plan.host.name) == plan.host else plan.host,
+        switch=plan.switch.name if SWITCHES.get(plan.switch.name) == plan.switch else plan.switch,
         hosts_per_rack=plan.hosts_per_rack,
         site=plan.site,
         assumptions=list(plan.assumptions),
     )
     kind = "host" if plan.host.domain_hosts == 1 else "domain"
     names = [f"{kind}-{number}" for number in range(plan.endpoints)]
-    hosts = np.full(plan.endpoints, plan.host.domain_hosts)
+    hosts = [plan.host.domain_hosts] * plan.endpoints
     hosts[-1] = plan.hosts - (plan.endpoints - 1) * plan.host.domain_hosts
     graph.add_nodes_from(names, tier="endpoint")
     if hosts[-1] < plan.host.domain_hosts:
-        graph.nodes[names[-1]]["hosts"] = int(hosts[-1])
+        graph.nodes[names[-1]]["hosts"] = hosts[-1]
     bounds = [plan.endpoints * building // plan.buildings for building in range(plan.buildings + 1)]
     ratios = []
     for building in range(plan.buildings):
         prefix = f"b{building}-" if plan.buildings > 1 else ""
         leaves = list(_leaves(plan, prefix, range(bounds[building], bounds[building + 1]), hosts))
         for leaf in leaves:
-            graph.add_node(leaf.node, tier="leaf", switches=leaf.switches)
+            graph.add_node(leaf.node, tier="leaf", switches=len(leaf.ups))
             graph.add_edges_from(
-                (names[endpoint], leaf.node, {"lanes": int(hosts[endpoint]) * rails, "rail": rail, "rails": rails})
+                (names[endpoint], leaf.node, {"lanes": hosts[endpoint] * rails, "rail": rail, "rails": rails})
                 for endpoint, rail, rails in leaf.cables
             )
         ratios.append(_upper_tiers(plan, graph, prefix, leaves))
@@ -227,26 +255,27 @@ def build(plan: ClosPlan) -> nx.Graph:
     return graph
 
 
-def _leaves(plan: ClosPlan, prefix: str, endpoints: range, hosts: NDArray[np.int64]) -> Iterator[_Leaf]:
+def _leaves(plan: ClosPlan, prefix: str, endpoints: range, hosts: list[int]) -> Iterator[_Leaf]:
     """The leaves of one building, array by array."""
     full = plan.whole_arrays or plan.even_striping
     rails_of_bundle = plan.host.nics // plan.array_leaves
     for array, low in enumerate(range(endpoints.start, endpoints.stop, plan.array_endpoints)):
         members = range(low, min(endpoints.stop, low + plan.array_endpoints))
-        shared = ceil(len(members) * plan.array_leaves / plan.leaf_endpoints)
-        folds = plan.rails_meet and not full and shared < plan.array_leaves
-        groups = _folded(members, plan.array_leaves, plan.leaf_endpoints) if folds else _unfolded(members, plan.array_leaves, rails_of_bundle)
-        leaves = []
-        for number, cables in enumerate(groups):
-            down = sum(int(hosts[endpoint]) * rails for endpoint, _, rails in cables)
-            up = plan.leaf_up if full else ceil(down * plan.leaf_up / plan.leaf_down)
-            rail, end = cables[0][1], cables[-1][1] + cables[-1][2]
-            leaves.append(_Leaf(f"leaf-{prefix}a{array}-{number}", array, rail, end - rail, 1, down, up, cables))
+        folds = plan.partial_leaves(len(members)) < plan.array_leaves
+        if folds:
+            groups = list(_folded(members, plan.array_leaves, plan.leaf_endpoints))
+            downs = [sum(hosts[endpoint] * rails for endpoint, _, rails in cables) for cables in groups]
+        else:
+            groups = [] if plan.aggregate == "rails" else list(_unfolded(members, plan.array_leaves, rails_of_bundle))
+            downs = [sum(hosts[members.start : members.stop]) * rails_of_bundle] * plan.array_leaves
+        ups = [plan.leaf_up if full else ceil(down * plan.leaf_up / plan.leaf_down) for down in downs]
         if plan.aggregate == "rails":
             joined = [(endpoint, 0, plan.host.nics) for endpoint in members]
-            down, up = sum(leaf.down for leaf in leaves), sum(leaf.up for leaf in leaves)
-            leaves = [_Leaf(f"leaf-{prefix}a{array}", array, 0, plan.host.nics, len(leaves), down, up, joined)]
-        yield from leaves
+            yield _Leaf(f"leaf-{prefix}a{array}", array, 0, plan.host.nics, tuple(ups), joined)
+            continue
+        for number, (cables, up) in enumerate(zip(groups, ups, strict=True)):
+            rail, end = cables[0][1], cables[-1][1] + cables[-1][2]
+            yield _Leaf(f"leaf-{prefix}a{array}-{number}", array, rail, end - rail, (up,), cables)
 
 
 def _unfolded(members: range, leaves: int, rails: int) -> Iterator[list[tuple[int, int, int]]]:
@@ -268,19 +297,16 @@ def _folded(members: range, rails: int, leaf_endpoints: int) -> Iterator[list[tu
 def _upper_tiers(plan: ClosPlan, graph: nx.Graph, prefix: str, leaves: list[_Leaf]) -> float:
     """Add the spines and cores of one building; returns the worst bandwidth ratio between two of its pods (or leaves)."""
     arrays = leaves[-1].array + 1
-    plane_leaves = arrays if not plan.rails_meet else sum(leaf.switches for leaf in leaves)
-    if plane_leaves > plan.radix * plan.spine_down:
-        raise TopologyError(
-            f"{plan.hosts} {plan.host.name} hosts in {plan.buildings} building(s) need {plane_leaves} leaves in a plane, but three tiers of "
-            f"{plan.switch.name} (radix {plan.radix} at the NIC's speed) reach {plan.radix * plan.spine_down}: "
-            f"at most {plan.max_hosts} hosts a building, so at least {ceil(plan.hosts / plan.max_hosts)} buildings",
-            "buildings" if plan.max_hosts else "switch",
-        )
-    two_tiers = plane_leaves <= plan.radix
+    two_tiers = (sum(len(leaf.ups) for leaf in leaves) if plan.rails_meet else arrays) <= plan.radix
     pod_arrays = arrays if two_tiers else plan.pod_arrays or max(1, plan.spine_down // plan.plane_leaves)
+    pod_of_array = np.arange(arrays) // pod_arrays
+    if 0 < arrays % pod_arrays < pod_arrays / 2:
+        # A last pod of few uplinks could miss the cores that another one reaches, so the arrays are dealt evenly.
+        pods = ceil(arrays / pod_arrays)
+        pod_of_array = np.searchsorted([arrays * pod // pods for pod in range(1, pods)], np.arange(arrays), side="right")
     by_group: dict[tuple[int, int], list[_Leaf]] = {}
     for leaf in leaves:
-        by_group.setdefault((-1 if plan.rails_meet else leaf.rail, leaf.array // pod_arrays), []).append(leaf)
+        by_group.setdefault((-1 if plan.rails_meet else leaf.rail, int(pod_of_array[leaf.array])), []).append(leaf)
     full = plan.whole_arrays or plan.even_striping
     ratio = 1.0
     planes = sorted({plane for plane, _ in by_group})
@@ -290,16 +316,17 @@ def _upper_tiers(plan: ClosPlan, graph: nx.Graph, prefix: str, leaves: list[_Lea
         tops: list[tuple[str, int]] = []  # banks at the top so far and their lanes upwards
         for pod in sorted(pod for of, pod in by_group if of == plane):
             group = by_group[plane, pod]
-            down = sum(leaf.up for leaf in group)
+            uplinks = tuple(lanes for leaf in group for lanes in leaf.ups)
+            down = sum(uplinks)
             outer = ceil(down / plan.building_oversubscription) if two_tiers and plan.buildings > 1 else 0
             spines = ceil((down + outer) / plan.radix) if two_tiers else ceil(down / plan.spine_down)
             if plan.even_striping:
                 spines = next((n for n in range(spines, plan.leaf_up) if plan.leaf_up % n == 0), max(spines, plan.leaf_up))
             bank = f"spine-{prefix}p{pod}{suffix}"
             graph.add_node(bank, tier="spine", switches=spines)
-            graph.add_edges_from((leaf.node, bank, {"lanes": leaf.up, "rail": leaf.rail, "rails": leaf.rails}) for leaf in group)
+            graph.add_edges_from((leaf.node, bank, {"lanes": sum(leaf.ups), "rail": leaf.rail, "rails": leaf.rails}) for leaf in group)
             if two_tiers:
-                ratio = min(ratio, _worst_pair(tuple(leaf.up // leaf.switches for leaf in group for _ in range(leaf.switches)), spines))
+                ratio = min(ratio, _worst_pair(uplinks, spines))
                 tops.append((bank, outer))
             else:
                 tops.append((bank, spines * plan.spine_up if full else ceil(down * plan.spine_up / plan.spine_down)))
@@ -323,17 +350,19 @@ def _worst_pair(uplinks: tuple[int, ...], switches: int) -> float:
     """Worst bandwidth between two units over the smaller one's uplinks, 0 to 1.
 
     The units' uplinks are cabled in turn, each to the next of ``switches`` switches above. Between units i and j a switch carries
-    min(lanes of i, lanes of j), so the pair has the sum of that over the switches, which port counts do not show.
+    min(lanes of i, lanes of j), so the pair has the sum of that over the switches, which port counts do not show. A unit has
+    ``up // switches`` lanes on every switch and one more on an arc of ``up % switches`` of them: two units with as many on every switch
+    share that and the overlap of their arcs; otherwise the smaller one has all its uplinks.
     """
-    if len(uplinks) < 2:
-        return 1.0
     up = np.asarray(uplinks, dtype=np.int64)
-    first = np.concatenate(([0], np.cumsum(up)[:-1]))
-    turn = (np.arange(switches)[None, :] - first[:, None]) % switches
-    lanes = (up // switches)[:, None] + (turn < (up % switches)[:, None])
-    lanes = lanes.astype(np.int32)
+    first = (np.cumsum(up) - up) % switches
+    every, arc = up // switches, up % switches
     worst = 1.0
     for unit in range(len(up) - 1):
-        shared = np.minimum(lanes[unit], lanes[unit + 1 :]).sum(axis=1)
-        worst = min(worst, float((shared / np.minimum(up[unit], up[unit + 1 :])).min()))
+        others = unit + 1 + np.flatnonzero(every[unit + 1 :] == every[unit])
+        ahead = (first[others] - first[unit]) % switches
+        overlap = np.maximum(0, np.minimum(arc[unit] - ahead, arc[others]))
+        overlap += np.maximum(0, np.minimum(arc[others] - (switches - ahead), arc[unit]))
+        shared = every[unit] * switches + overlap
+        worst = min(worst, float((shared / np.minimum(up[unit], up[others])).min(initial=1.0)))
     return worst

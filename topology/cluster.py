@@ -106,6 +106,7 @@ class Cluster:
     counts: Counts
     rails: int
     site_names: tuple[str, ...]
+    assumptions: tuple[str, ...] = ()  # what is not published about it, in sentences
 
     @property
     def gpus_per_host(self) -> int:

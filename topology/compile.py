@@ -18,7 +18,7 @@ from topology.cluster import BLOCK_HOSTS, TIERS, Cluster, Counts, Int64, Level, 
 
 #: Node tiers in the order of ``Links.node_tier``; an edge is of the link tier below its upper node's.
 NODE_TIERS = ("endpoint", "leaf", "spine", "core", "inter_building")
-#: Length of one cable by link tier, in the order of `topology.cluster.TIERS`; assumed: within a row, a hall, a building, a campus, a region.
+#: Length of one cable by link tier, as in `topology.cluster.TIERS`; assumed: within a row, a hall, a building, a campus, a region.
 CABLE_METRES = (5.0, 30.0, 100.0, 1000.0, 100_000.0)
 #: Light in fibre, one way: 4.9 to 5 us/km.
 FIBRE_SECONDS_PER_METRE = 5e-9
@@ -95,12 +95,17 @@ def compile_cluster(graph: nx.Graph) -> Cluster:
         counts=_counts(graph, host_type, levels, links, endpoints),
         rails=int((edges["rail"] + edges["rails"]).max()),
         site_names=(str(graph.graph.get("site", "site")),),
+        assumptions=tuple(map(str, graph.graph.get("assumptions", ()))),
     )
 
 
 def _hardware(graph: nx.Graph) -> tuple[HostType, SwitchType]:
+    host, switch = graph.graph.get("host", ""), graph.graph.get("switch", "")
     try:
-        return catalog.host(graph.graph.get("host", "")), catalog.switch(graph.graph.get("switch", ""))
+        return (
+            host if isinstance(host, HostType) else catalog.host(host),
+            switch if isinstance(switch, SwitchType) else catalog.switch(switch),
+        )
     except UnknownHardware as error:
         raise TopologyError(f"graph attribute: {error}") from None
 
@@ -135,7 +140,7 @@ def _nodes(graph: nx.Graph, host_type: HostType) -> tuple[list[Any], Int64, Int6
     if not endpoints:
         raise TopologyError("the graph has no endpoint (node attribute tier=endpoint)")
     for node, count in zip(endpoints, hosts, strict=True):
-        if count != host_type.domain_hosts and _whole(count, f"hosts of node {node}") > host_type.domain_hosts:
+        if (type(count) is not int or count != host_type.domain_hosts) and _whole(count, f"hosts of node {node}") > host_type.domain_hosts:
             raise TopologyError(f"node {node} has {count} hosts: a domain of {host_type.name} has at most {host_type.domain_hosts}")
     padding = [0] * len(endpoints)
     return endpoints + above, np.array(padding + tiers), np.array(padding + switches), np.array(hosts)
@@ -155,26 +160,29 @@ def _edges(graph: nx.Graph, names: list[Any], tier: Int64, host_type: HostType, 
             at = int(np.flatnonzero(wrong)[0])
             raise TopologyError(f"edge {names[u[at]]} - {names[v[at]]}: {problem}")
 
-    def column(key: str, default: Any, kinds: str, what: str) -> NDArray[Any]:
+    def column(key: str, default: Any, kinds: tuple[type, ...], what: str) -> NDArray[Any]:
         values = [attributes.get(key, default) for attributes in data]
-        try:
-            array = np.array(values)
-        except (ValueError, OverflowError):
-            array = np.array([None])
-        if data and (array.dtype.kind not in kinds or array.ndim != 1):
-            refuse(np.array([np.asarray(value).dtype.kind not in kinds or np.ndim(value) != 0 for value in values]), f"{key} is not {what}")
+        wrong = {kind for kind in set(map(type, values)) if kind is bool or not issubclass(kind, kinds)}
+        if wrong:
+            refuse(np.array([type(value) in wrong for value in values]), f"{key} is not {what}")
+        array = np.array(values)
+        if array.dtype.kind == "O":
+            refuse(np.array([abs(value) >= 2**31 for value in values]), f"{key} is beyond 32 bits")
         return array
 
+    whole, real = (int, np.integer), (int, float, np.integer, np.floating)
     refuse(tier[u] == tier[v], "joins two nodes of the same tier")
     refuse((tier[u] == 0) & (tier[v] != 1), "an endpoint joins leaves only")
-    lanes = column("lanes", 1, "iu", "a whole number")
-    rail = column("rail", 0, "iu", "a whole number")
-    rails = column("rails", 0, "iu", "a whole number")
-    speed = column("lane_bytes_per_second", host_type.nic_bytes_per_second, "iuf", "a number").astype(np.float64)
-    latency = column("latency_seconds", -1.0, "iuf", "a number").astype(np.float64)
+    lanes = column("lanes", 1, whole, "a whole number")
+    rail = column("rail", 0, whole, "a whole number")
+    rails = column("rails", 0, whole, "a whole number")
+    speed = column("lane_bytes_per_second", host_type.nic_bytes_per_second, real, "a number").astype(np.float64)
+    latency = column("latency_seconds", -1.0, real, "a number").astype(np.float64)
     rails = np.where(rails == 0, np.where(tier[u] == 0, 1, host_type.nics - rail), rails)
     refuse((lanes < 1) | (lanes > 2**31 - 1), "lanes is below 1 or beyond 32 bits")
-    refuse((rail < 0) | (rails < 1) | (rail + rails > host_type.nics), f"rail and rails reach beyond the {host_type.nics} rails of the host")
+    refuse(
+        (rail < 0) | (rails < 1) | (rail + rails > host_type.nics), f"rail and rails reach beyond the {host_type.nics} rails of the host"
+    )
     refuse(~(np.isfinite(speed) & (speed > 0)), "lane_bytes_per_second is not above 0")
     # Each link carries half of the switch at either end, so that a path through n switches has n switch latencies.
     ends_in_switches = np.where(tier[u] == 0, 1, 2)

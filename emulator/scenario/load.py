@@ -1,0 +1,230 @@
+"""Reading scenarios: presets and YAML files, ``--set`` overrides, and errors that say where and what is allowed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from emulator.scenario.models import Scenario
+
+#: A YAML file of more nodes than this is no scenario (or a bomb of aliases).
+MOST_NODES = 100_000
+#: Ways to say how big a cluster is: an override of one replaces the others.
+_SIZES = ("hosts", "gpus", "scalable_units")
+
+_Path = tuple[str | int, ...]
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be read or is not one; the message names file, line, field and what is allowed."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a value came from: the file's line of every path in it, and the overrides by path."""
+
+    name: str
+    lines: dict[_Path, int]
+    overrides: dict[_Path, str]
+
+    def place(self, path: _Path) -> str:
+        for given, override in self.overrides.items():
+            if given[: len(path)] == path and path not in self.lines:
+                return f"--set {override}"
+        for length in range(len(path), 0, -1):
+            if path[:length] in self.overrides:
+                return f"--set {self.overrides[path[:length]]}"
+            if path[:length] in self.lines:
+                return f"{self.name}:{self.lines[path[:length]]}"
+        return self.name
+
+
+def presets() -> list[tuple[str, str]]:
+    """(name, description) of every built-in scenario, by name."""
+    folder = resources.files("emulator.scenario") / "presets"
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    return [(file.name.removesuffix(".yaml"), str(yaml.safe_load(file.read_text("utf-8"))["description"])) for file in files]
+
+
+def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
+    """The scenario of a preset's name or a YAML file, with ``a.b=value`` overrides (values in YAML).
+
+    Raises ScenarioError: no such file or preset, bad YAML, an unknown key, a value outside what is allowed.
+    """
+    name, text = _read(name_or_path)
+    value, lines = _parse(name, text)
+    given: dict[_Path, str] = {}
+    for override in overrides:
+        _override(value, override, given)
+    source = _Source(name, lines, given)
+    try:
+        return Scenario.model_validate(value)
+    except ValidationError as error:
+        problems = [_explain(problem, source) for problem in error.errors(include_url=False)]
+        shown = problems[:5] + ([f"and {len(problems) - 5} more"] if len(problems) > 5 else [])
+        raise ScenarioError("\n".join(shown)) from None
+
+
+def dump(scenario: Scenario) -> str:
+    """YAML that loads back to an equal scenario."""
+    return str(yaml.safe_dump(scenario.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+
+
+def _read(name_or_path: str | Path) -> tuple[str, str]:
+    """(what to call it in messages, its text)."""
+    name = str(name_or_path)
+    known = [preset for preset, _ in presets()]
+    if isinstance(name_or_path, str) and name in known:
+        return f"preset {name}", (resources.files("emulator.scenario") / "presets" / f"{name}.yaml").read_text("utf-8")
+    try:
+        return name, Path(name).read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{name}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+    except (OSError, ValueError) as error:
+        if "/" in name or name.endswith((".yaml", ".yml")):
+            reason = getattr(error, "strerror", None) or error
+            raise ScenarioError(f"{name}: cannot be read: {reason}") from None
+        close = get_close_matches(name.lower(), known, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise ScenarioError(f"no scenario called {name!r}: neither a preset nor a file.{hint} Presets: {', '.join(known)}") from None
+
+
+def _parse(name: str, text: str) -> tuple[dict[str, Any], dict[_Path, int]]:
+    """The document and the line of every path in it."""
+    lines: dict[_Path, int] = {}
+    budget = MOST_NODES
+
+    def walk(node: yaml.Node, path: _Path) -> None:
+        nonlocal budget
+        budget -= 1
+        if budget < 0:
+            raise ScenarioError(f"{name}: more than {MOST_NODES} values")
+        if isinstance(node, yaml.MappingNode):
+            for key, child in node.value:
+                at, label = key.start_mark.line + 1, str(key.value)
+                if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                    raise ScenarioError(f"{name}:{at}: a key is a plain word")
+                if (*path, label) in lines:
+                    raise ScenarioError(
+                        f"{name}:{at}: {'.'.join(map(str, (*path, label)))} is given twice (first in line {lines[*path, label]})"
+                    )
+                key.tag = "tag:yaml.org,2002:str"
+                lines[*path, label] = at
+                walk(child, (*path, label))
+        elif isinstance(node, yaml.SequenceNode):
+            for index, child in enumerate(node.value):
+                lines[*path, index] = child.start_mark.line + 1
+                walk(child, (*path, index))
+
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            raise ScenarioError(f"{name}: not a scenario: a mapping of sections (name, cluster, ...) is needed")
+        walk(node, ())
+        value = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ScenarioError(f"{name}:{mark.line + 1 if mark else 1}: bad YAML: {error.problem or error.context}") from None
+    except ScenarioError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ScenarioError(f"{name}: bad YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+    return value, lines
+
+
+def _override(value: dict[str, Any], override: str, given: dict[_Path, str]) -> None:
+    """Put one ``a.b=value`` into the document."""
+    key, equals, text = override.partition("=")
+    steps = key.strip().split(".")
+    if not equals or not all(steps):
+        raise ScenarioError(f"--set {override}: not of the form section.key=value, e.g. clock.cycle=1s")
+    path: _Path = tuple(steps)
+    if steps[:2] == ["workload", "options"] and len(steps) > 2:
+        new: Any = text  # a reader's option is its own text, whatever YAML would make of it
+        path = ("workload", "options", ".".join(steps[2:]))
+    else:
+        try:
+            new = yaml.safe_load(text) if text.strip() else None
+        except (yaml.YAMLError, ValueError, RecursionError):
+            new = text
+    holder: Any = value
+    for depth, step in enumerate(path[:-1]):
+        inner = _step(holder, step, override)
+        if inner is None:
+            inner = {}
+            _put(holder, step, inner, override)
+        if not isinstance(inner, dict | list):
+            raise ScenarioError(f"--set {override}: {'.'.join(map(str, path[: depth + 1]))} is a single value, it has no keys")
+        holder = inner
+    if path[0] == "cluster" and len(path) == 2 and path[1] in _SIZES and isinstance(holder, dict):
+        for size in _SIZES:
+            if ("cluster", size) not in given:
+                holder.pop(size, None)
+    _put(holder, path[-1], new, override)
+    given[path] = override
+
+
+def _step(holder: Any, step: str | int, override: str) -> Any:
+    if isinstance(holder, dict):
+        return holder.get(step)
+    return holder[_index(holder, step, override)]
+
+
+def _put(holder: Any, step: str | int, new: Any, override: str) -> None:
+    if isinstance(holder, dict):
+        holder[step] = new
+    else:
+        holder[_index(holder, step, override)] = new
+
+
+def _index(holder: list[Any], step: str | int, override: str) -> int:
+    if not str(step).isdecimal() or not int(step) < len(holder):
+        raise ScenarioError(f"--set {override}: {step!r} is not a place in a list of {len(holder)}")
+    return int(step)
+
+
+def _explain(problem: Any, source: _Source) -> str:
+    """One line for one of pydantic's errors."""
+    path: _Path = tuple(problem["loc"])
+    dotted = ".".join(map(str, path)) or "scenario"
+    kind, got = problem["type"], problem["input"]
+    if kind == "extra_forbidden":
+        allowed = _keys(path[:-1])
+        close = get_close_matches(str(path[-1]), allowed, n=1)
+        message = f"unknown key{f', did you mean {close[0]}?' if close else ''}; allowed: {', '.join(allowed)}"
+    elif kind == "missing":
+        message = "missing"
+    elif kind == "model_type":
+        message = f"a section is needed, with keys {', '.join(_keys(path))}"
+    elif kind == "value_error":
+        message = str(problem["ctx"]["error"])
+    else:
+        shown = repr(got)
+        message = f"{problem['msg'][0].lower()}{problem['msg'][1:]}, got {shown if len(shown) <= 80 else shown[:77] + '...'}"
+    return f"{source.place(path)}: {dotted}: {message}"
+
+
+def _keys(path: _Path) -> list[str]:
+    """The keys allowed in a section."""
+    model: type[BaseModel] = Scenario
+    for step in path:
+        field = model.model_fields.get(str(step)) if isinstance(step, str) else None
+        if field is None:
+            continue
+        models = _models(field.annotation)
+        if not models:
+            return []
+        model = models[0]
+    return list(model.model_fields)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]

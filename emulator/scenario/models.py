@@ -1,0 +1,227 @@
+"""What a scenario says: one frozen pydantic model per section, strict, with no unknown keys.
+
+Quantities have units in the YAML (`emulator.scenario.units`); a field whose name ends in ``_per_kwh`` or the like is a plain number of it.
+"""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from emulator.scenario.units import Duration, Power, Speed, parse_duration
+from topology import catalog
+
+#: Most hosts of a scenario: 32 million GPUs, eight times 10 GW. Beyond it a typing error is likelier than a cluster.
+MOST_HOSTS = 4_000_000
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _known_host(name: str) -> str:
+    catalog.host(name)
+    return name
+
+
+def _known_switch(name: str) -> str:
+    catalog.switch(name)
+    return name
+
+
+def _as_tuple(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    raise ValueError(f"{value!r} is not a list")
+
+
+def _as_texts(value: Any) -> Any:
+    return {key: str(text) for key, text in value.items()} if isinstance(value, dict) else value
+
+
+def _as_float(value: Any) -> Any:
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else value
+
+
+Real = Annotated[float, BeforeValidator(_as_float)]
+Ratio = Annotated[Real, Field(ge=1)]
+
+
+class Oversubscription(Section):
+    """Ports down to ports up, 1: non-blocking."""
+
+    leaf: Ratio = 1.0
+    spine: Ratio = 1.0
+    building: Ratio = 1.0  # cores to the inter-building tier, where there are several buildings
+
+
+class ClusterSettings(Section):
+    """What is built. Exactly one of ``hosts``, ``gpus`` and ``scalable_units`` says how much of it."""
+
+    builder: Literal["clos"] = "clos"
+    host: Annotated[str, AfterValidator(_known_host)] = "hgx-h100"
+    hosts: Annotated[int, Field(ge=1, le=MOST_HOSTS)] | None = None
+    gpus: Annotated[int, Field(ge=1)] | None = None
+    scalable_units: Annotated[int, Field(ge=1)] | None = None
+    scalable_unit_hosts: Annotated[int, Field(ge=1)] = 32  # DGX SuperPOD
+    scalable_unit_hosts_left_out: Annotated[int, Field(ge=0)] = 0  # of the whole: their ports serve the fabric manager
+    hosts_per_rack: Annotated[int, Field(ge=1)] = 8
+    switch: Annotated[str, AfterValidator(_known_switch)] = "sn5600"
+    rail_optimised: bool = True
+    rails: Literal["meet", "isolated"] = "meet"
+    whole_arrays: bool = False
+    even_striping: bool = False
+    oversubscription: Oversubscription = Oversubscription()
+    array_hosts: Annotated[int, Field(ge=1)] | None = None
+    pod_arrays: Annotated[int, Field(ge=1)] | None = None
+    buildings: Annotated[int, Field(ge=1, le=1000)] = 1
+    aggregate: Literal["none", "rails"] = "none"
+    site: Annotated[str, Field(min_length=1)] = "site"
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        given = [name for name in ("hosts", "gpus", "scalable_units") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of hosts, gpus and scalable_units is needed; given: {', '.join(given) or 'none'}")
+        each = catalog.host(self.host).gpus
+        if self.gpus is not None and self.gpus % each:
+            raise ValueError(f"gpus is {self.gpus}: {self.host} has {each} GPUs, so a multiple of {each} is needed")
+        if not 1 <= self.host_count <= MOST_HOSTS:
+            raise ValueError(f"that makes {self.host_count} hosts: allowed are 1 to {MOST_HOSTS}")
+        return self
+
+    @property
+    def host_count(self) -> int:
+        if self.hosts is not None:
+            return self.hosts
+        if self.gpus is not None:
+            return self.gpus // catalog.host(self.host).gpus
+        return (self.scalable_units or 0) * self.scalable_unit_hosts - self.scalable_unit_hosts_left_out
+
+
+class ClockSettings(Section):
+    cycle: Annotated[Duration, Field(gt=0)] = parse_duration("10s")
+    until: Annotated[Duration, Field(gt=0)] = parse_duration("24h")
+    speed: Speed = 1.0  # of `gigawatt up`: emulated seconds per wall second
+
+
+class GeneratedWorkload(Section):
+    """Settings of the generator of a day of jobs, under its own names: see `emulator.workload.generate`."""
+
+    load: Annotated[Real, Field(gt=0, le=10)] = 0.95  # GPU time of the arrivals over GPU time there is
+    reference_gpus: Annotated[int, Field(ge=1)] | None = None  # size the workload for a cluster of so many instead
+    jobs_per_day: Annotated[Real, Field(gt=0, le=1e8)] | None = None
+    diurnal_ratio: Annotated[Real, Field(ge=0, lt=1)] = 0.3
+    peak_hour: Annotated[Real, Field(ge=0, le=24)] = 15.0
+    day: Annotated[Duration, Field(ge=60 * 10**9, le=32_000_000 * 10**9)] = parse_duration("24h")
+    carry_over: bool = True  # jobs of the days before still run at the start
+    largest_gang_ratio: Annotated[Real, Field(gt=0, le=1)] = 0.25
+    tenants: Annotated[int, Field(ge=1, le=100_000)] = 24
+
+
+class WorkloadSettings(Section):
+    """``generated`` work, a ``trace`` file (``path``, ``format``, ``options`` of its reader), or ``none``."""
+
+    kind: Literal["generated", "trace", "none"] = "generated"
+    generated: GeneratedWorkload = GeneratedWorkload()
+    path: str | None = None
+    format: str | None = None
+    options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = {}
+
+    @model_validator(mode="after")
+    def _trace_has_path(self) -> Self:
+        if self.kind == "trace" and not (self.path and self.format):
+            raise ValueError("a trace needs both path and format")
+        return self
+
+
+class QueueSettings(Section):
+    name: Annotated[str, Field(min_length=1)]
+    priority: Annotated[int, Field(ge=-(2**31), lt=2**31)] = 0  # added to a job's own
+
+
+class SchedulerSettings(Section):
+    policy: Literal["fifo", "sjf", "easy"] = "easy"
+    placement: Literal["consolidate", "topology"] = "topology"
+    pending_limit: Annotated[int, Field(ge=1)] = 200_000
+    preemption: bool = False
+    queues: Annotated[tuple[QueueSettings, ...], BeforeValidator(_as_tuple), Field(min_length=1)] = (QueueSettings(name="default"),)
+
+    @model_validator(mode="after")
+    def _queues_differ(self) -> Self:
+        names = [queue.name for queue in self.queues]
+        if len(set(names)) < len(names):
+            raise ValueError(f"queues need different names; given: {', '.join(names)}")
+        return self
+
+
+class JobSettings(Section):
+    """What an interruption costs a job."""
+
+    checkpoint_interval: Duration = parse_duration("1h")  # 0: none, work is lost from the start; assumed
+    restart_overhead: Duration = parse_duration("5m")  # arXiv 2410.21680 (RSC): u0 of 5 to 20 min
+    detection_delay: Duration = parse_duration("30s")  # arXiv 2509.16293 (ByteRobust) table 3: NIC crash or port flap with inspection
+
+
+class FaultSettings(Section):
+    """Host faults: one Poisson process a host, causes by their published shares."""
+
+    enabled: bool = True
+    #: arXiv 2407.21783 (Llama 3), 419 unexpected interruptions in 54 days of 2,048 hosts; RSC-1 has 6.50, RSC-2 2.34 (arXiv 2410.21680).
+    host_rate_per_1000_node_days: Annotated[Real, Field(ge=0, lt=1e6)] = 3.79
+    repair: dict[str, Annotated[Duration, Field(gt=0)]] = {}  # mean repair time by cause, instead of the default; `emulator.racks.faults`
+
+
+class FabricSettings(Section):
+    routing: Literal["adaptive"] = "adaptive"
+    efficiency: Annotated[Real, Field(gt=0, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X
+    link_faults: bool = False
+
+
+class PowerSettings(Section):
+    """A host draws what its type in the catalog says; this is the site around it."""
+
+    cap: Power | None = None  # of the whole facility
+    gamma: Annotated[Real, Field(gt=0, le=10)] = 1.0  # exponent of utilization in a GPU's draw; 1: linear, as RAPS
+    pue: Annotated[Real, Field(ge=1, le=5)] = 1.2  # liquid-cooled AI: 1.15 to 1.25, a planning value
+    wue_litres_per_kwh: Annotated[Real, Field(ge=0, le=100)] = 0.27  # Microsoft's 2025 figure
+
+
+class TelemetrySettings(Section):
+    detail: Literal["cluster", "pod", "rack"] = "rack"
+    publish_interval: Annotated[Duration, Field(gt=0)] = parse_duration("1m")  # emulated
+
+
+def _actors(value: Any) -> Any:
+    if value in ("auto", "inline") or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000):
+        return value
+    raise ValueError(f"{value!r} is not a number of actors: allowed are auto, inline and 1 to 10000")
+
+
+class RuntimeSettings(Section):
+    """Where shards run, and how soon Ray notices that one is gone (its own defaults)."""
+
+    actors: Annotated[int | str, BeforeValidator(_actors)] = "auto"
+    snapshot_interval: Annotated[Duration, Field(gt=0)] = parse_duration("6h")  # emulated, of each shard
+    health_check_initial_delay: Duration = parse_duration("5s")
+    health_check_period: Annotated[Duration, Field(gt=0)] = parse_duration("3s")
+    health_check_timeout: Annotated[Duration, Field(gt=0)] = parse_duration("10s")
+    health_check_failure_threshold: Annotated[int, Field(ge=1)] = 5
+
+
+class Scenario(Section):
+    """Everything that a result depends on, but the inputs that come while it runs."""
+
+    name: Annotated[str, Field(min_length=1)]
+    description: str = ""
+    assumptions: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    cluster: ClusterSettings
+    clock: ClockSettings = ClockSettings()
+    workload: WorkloadSettings = WorkloadSettings()
+    scheduler: SchedulerSettings = SchedulerSettings()
+    jobs: JobSettings = JobSettings()
+    faults: FaultSettings = FaultSettings()
+    fabric: FabricSettings = FabricSettings()
+    power: PowerSettings = PowerSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
+    runtime: RuntimeSettings = RuntimeSettings()

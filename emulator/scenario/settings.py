@@ -1,0 +1,27 @@
+"""A scenario's sections as the settings that the rooms below take. A value that only they can judge raises their ValueError."""
+
+from emulator.fabric.settings import FabricSettings
+from emulator.racks.faults import FaultSettings
+from emulator.scenario.models import Scenario
+from emulator.workload.generate import GeneratorSettings
+
+_SECOND = 10**9
+
+
+def generator_settings(scenario: Scenario) -> GeneratorSettings:
+    fields = scenario.workload.generated.model_dump(exclude={"day"})
+    return GeneratorSettings(**fields, day_seconds=scenario.workload.generated.day / _SECOND)
+
+
+def fault_settings(scenario: Scenario) -> FaultSettings:
+    """Raises ValueError naming the causes there are."""
+    faults = scenario.faults
+    return FaultSettings(
+        enabled=faults.enabled,
+        host_rate_per_1000_node_days=faults.host_rate_per_1000_node_days,
+        repair_seconds={cause: time / _SECOND for cause, time in faults.repair.items()},
+    )
+
+
+def fabric_settings(scenario: Scenario) -> FabricSettings:
+    return FabricSettings(routing=scenario.fabric.routing, efficiency=scenario.fabric.efficiency)

@@ -1,0 +1,81 @@
+"""Quantities as people write them: ``10s``, ``1h30m``, ``150MW``; and as the code holds them: int nanoseconds, float watts."""
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+
+NANOSECONDS = {
+    "ns": 1,
+    "us": 10**3,
+    "ms": 10**6,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "min": 60 * 10**9,
+    "h": 3600 * 10**9,
+    "d": 86_400 * 10**9,
+}
+WATTS = {"W": 1.0, "kW": 1e3, "MW": 1e6, "GW": 1e9}
+#: Ten thousand years would overflow int64 nanoseconds; a century is plenty.
+MOST_NANOSECONDS = 100 * 366 * NANOSECONDS["d"]
+
+_PART = re.compile(r"([0-9]+)(?:[.]([0-9]{1,12}))?(ns|us|ms|min|s|m|h|d)")
+
+
+def parse_duration(value: Any) -> int:
+    """Nanoseconds of ``10s``, ``500ms``, ``24h``, ``1h30m``, ``2d``; exact. Raises ValueError."""
+    if value == 0 and isinstance(value, int) and not isinstance(value, bool):
+        return 0
+    text = value.strip() if isinstance(value, str) else ""
+    parts = list(_PART.finditer(text))
+    if not parts or len(text) > 64 or "".join(part.group() for part in parts) != text:
+        raise ValueError(f"{value!r} is not a duration: write a number and a unit, e.g. 500ms, 10s, 5m, 24h, 7d or 1h30m")
+    total = 0
+    for part in parts:
+        unit, fraction = NANOSECONDS[part[3]], part[2] or ""
+        total += int(part[1]) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
+    if total > MOST_NANOSECONDS:
+        raise ValueError(f"{value!r} is longer than a century")
+    return total
+
+
+def format_duration(nanoseconds: int) -> str:
+    """The shortest exact form with one unit."""
+    units = sorted(((size, unit) for unit, size in NANOSECONDS.items() if unit != "min"), reverse=True)
+    return next(f"{nanoseconds // size}{unit}" for size, unit in units if nanoseconds % size == 0)
+
+
+def parse_power(value: Any) -> float:
+    """Watts of ``150MW``, ``8.4kW``, ``700 W``. Raises ValueError."""
+    match = re.fullmatch(r"\s*([0-9]+(?:[.][0-9]+)?(?:e[+-]?[0-9]{1,2})?)\s*(W|kW|MW|GW)\s*", value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is not a power: write a number and W, kW, MW or GW, e.g. 150MW")
+    return float(match[1]) * WATTS[match[2]]
+
+
+def parse_speed(value: Any) -> float:
+    """Emulated seconds per wall second: a number above 0, or ``max`` (infinity). Raises ValueError."""
+    if value in ("max", math.inf):
+        return math.inf
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1e9:
+        raise ValueError(f"{value!r} is not a speed: write emulated seconds per wall second, above 0 up to 1e9, or max")
+    return float(value)
+
+
+Duration = Annotated[
+    int, BeforeValidator(parse_duration), PlainSerializer(format_duration), WithJsonSchema({"type": "string", "examples": ["10s", "24h"]})
+]
+Power = Annotated[
+    float,
+    BeforeValidator(parse_power),
+    PlainSerializer(lambda watts: f"{watts!r}W"),
+    WithJsonSchema({"type": "string", "examples": ["150MW"]}),
+]
+Speed = Annotated[
+    float,
+    Field(allow_inf_nan=True),
+    BeforeValidator(parse_speed),
+    PlainSerializer(lambda speed: "max" if math.isinf(speed) else speed),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "max"}]}),
+]
