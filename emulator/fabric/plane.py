@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 
 from emulator.fabric.contend import SLACK, hose_bound_bytes_per_second, outrun
 from emulator.fabric.maxmin import max_min_rates
-from emulator.fabric.messages import FabricReadings, FabricReport, FlowOrder, FlowOrders
+from emulator.fabric.messages import NO_WEIGHTS, FabricReadings, FabricReport, FlowOrder, FlowOrders
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.uplinks import lane_bytes_per_second
 from topology.cluster import TIERS, Cluster, Float64, Int64
 
 #: What a snapshot is: plain arrays by name.
 PlaneSnapshot = Mapping[str, NDArray[np.generic]]
+
+NO_PLACES: Int64 = np.empty(0, dtype=np.int64)
 
 
 @dataclass(slots=True)
@@ -99,7 +101,6 @@ class FabricPlane:
         if len(orders) and int(orders.time_ns.max()) > until_ns:
             raise ValueError(f"plane {self._plane}: an order for {int(orders.time_ns.max())} ns in a window that ends at {until_ns} ns")
         touched: list[Int64] = []
-        changed: dict[int, float] = {}  # flow -> the rate that the head knows
         rescaled = False
         local = self._local(orders.link)
         kinds, ids, caps, lanes, start = (column.tolist() for column in (orders.kind, orders.flow, orders.cap, orders.lanes, orders.start))
@@ -112,19 +113,23 @@ class FabricPlane:
                 raise ValueError(f"plane {self._plane}: no flow {flow} to remove")
             if flow in self._flows:
                 touched.append(self._remove(flow))
-                changed.pop(flow, None)
             if kind == FlowOrder.ADD:
                 touched.append(self._add(flow, cap, lane, local[begin:end], orders.weight[begin:end]))
-                changed[flow] = cap
         contendable_changed = rescaled and self._recontend()
-        self._share(np.concatenate(touched) if touched else np.empty(0, dtype=np.int64), changed)
+        told = self._share(np.concatenate(touched) if touched else NO_PLACES)
         self._until_ns = max(self._until_ns, until_ns)
-        return self._report(until_ns, changed, contendable_changed)
+        return FabricReport(
+            until_ns=until_ns,
+            flow=np.array(told, dtype=np.int64),
+            rate=np.array([self._flows[flow].rate for flow in told], dtype=np.float64),
+            contendable=self._global(np.flatnonzero(self._contendable)) if contendable_changed else np.empty(0, dtype=np.int32),
+            contendable_changed=contendable_changed,
+        )
 
     def _local(self, link: NDArray[np.int32]) -> Int64:
         """Directed links of the cluster to directed links of the plane."""
         if not len(link):
-            return np.empty(0, dtype=np.int64)
+            return NO_PLACES
         ids = link.astype(np.int64)
         place = np.searchsorted(self._links, ids >> 1)
         if not len(self._links) or bool((self._links[np.minimum(place, len(self._links) - 1)] != ids >> 1).any()):
@@ -134,14 +139,17 @@ class FabricPlane:
     def _add(self, flow: int, cap: float, lanes: int, links: Int64, weights: Float64) -> Int64:
         if not (math.isfinite(cap) and cap >= 0.0):
             raise ValueError(f"plane {self._plane}: flow {flow} has cap {cap}; allowed: finite and at least 0")
-        demand = _whole(weights * cap)
-        narrow = self._contendable[links]
-        self._flows[flow] = _Flow(cap, lanes, links, weights, demand, demand, cap, links[narrow], weights[narrow])
-        self._demand[links] += demand
-        self._load[links] += demand
+        if not len(links):
+            self._flows[flow] = _Flow(cap, lanes, NO_PLACES, NO_WEIGHTS, NO_PLACES, NO_PLACES, cap, NO_PLACES, NO_WEIGHTS)
+        else:
+            links, weights = links.copy(), weights.copy()  # not views, which would keep the whole message
+            demand, narrow = _whole(weights * cap), self._contendable[links]
+            self._flows[flow] = _Flow(cap, lanes, links, weights, demand, demand, cap, links[narrow], weights[narrow])
+            self._demand[links] += demand
+            self._load[links] += demand
+            if bool(narrow.any()):
+                self._contending.add(flow)
         self._count_lanes(lanes, cap, 1)
-        if bool(narrow.any()):
-            self._contending.add(flow)
         return links
 
     def _remove(self, flow: int) -> Int64:
@@ -168,7 +176,7 @@ class FabricPlane:
             raise ValueError(f"plane {self._plane}: link {link} is not one of the plane's")
         if links.tier[link] == 0:
             self._endpoint_scale[link] = factor
-            return np.empty(0, dtype=np.int64)
+            return NO_PLACES
         place = int(np.searchsorted(self._links, link))
         self._scale[place] = factor
         return np.array([2 * place, 2 * place + 1])
@@ -188,17 +196,17 @@ class FabricPlane:
                 self._contending.add(flow)
         return True
 
-    def _share(self, touched: Int64, changed: dict[int, float]) -> None:
-        """Solve again what the touched links concern, and add to ``changed`` the flows whose rate becomes another."""
+    def _share(self, touched: Int64) -> list[int]:
+        """Solve again what the touched links concern; returns the flows whose rate is now another, ascending."""
         now = self._contendable[touched] & (self._demand[touched] > self._limit[touched])
         hot = touched[now | self._contended[touched]]
         self._contended[touched] = now
         if not len(hot):
-            return
+            return []
         ids = np.array(sorted(self._contending), dtype=np.int64)
         flows = [self._flows[flow] for flow in ids.tolist()]
         if not flows:
-            return
+            return []
         row = np.repeat(np.arange(len(flows)), [len(flow.narrow_links) for flow in flows])
         link = np.concatenate([flow.narrow_links for flow in flows])
         weight = np.concatenate([flow.narrow_weights for flow in flows])
@@ -218,11 +226,13 @@ class FabricPlane:
         start = np.concatenate(([0], np.cumsum(np.bincount(row[mine], minlength=len(flows))[rows])))
         caps = np.array([flows[index].cap for index in rows.tolist()])
         rates = max_min_rates(ids[rows], start, link, weight[mine], cap=caps, capacity=self._capacity[used])
+        changed = []
         for index, rate in zip(rows.tolist(), rates.tolist(), strict=True):
             flow = flows[index]
             if rate != flow.rate:
-                changed.setdefault(int(ids[index]), flow.rate)
+                changed.append(int(ids[index]))
                 self._set_rate(int(ids[index]), flow, rate)
+        return changed
 
     def _set_rate(self, number: int, flow: _Flow, rate: float) -> None:
         self._unloaded[number] = flow
@@ -238,16 +248,6 @@ class FabricPlane:
             self._load[state.links] += state.load
         self._unloaded.clear()
         return self._load
-
-    def _report(self, until_ns: int, changed: dict[int, float], contendable_changed: bool) -> FabricReport:
-        told = [flow for flow, known in sorted(changed.items()) if self._flows[flow].rate != known]
-        return FabricReport(
-            until_ns=until_ns,
-            flow=np.array(told, dtype=np.int64),
-            rate=np.array([self._flows[flow].rate for flow in told], dtype=np.float64),
-            contendable=self._global(np.flatnonzero(self._contendable)) if contendable_changed else np.empty(0, dtype=np.int32),
-            contendable_changed=contendable_changed,
-        )
 
     def _global(self, local: Int64) -> NDArray[np.int32]:
         return np.asarray(2 * self._links[local >> 1] + (local & 1), dtype=np.int32)
@@ -295,8 +295,8 @@ class FabricPlane:
             "lanes": np.array([flow.lanes for flow in flows], dtype=np.int64),
             "rate": np.array([flow.rate for flow in flows], dtype=np.float64),
             "start": start,
-            "link": self._global(np.concatenate([np.empty(0, dtype=np.int64), *(flow.links for flow in flows)])),
-            "weight": np.concatenate([np.empty(0), *(flow.weights for flow in flows)]),
+            "link": self._global(np.concatenate([NO_PLACES, *(flow.links for flow in flows)])),
+            "weight": np.concatenate([NO_WEIGHTS, *(flow.weights for flow in flows)]),
             "scale": self._scale.copy(),
             "endpoint_link": np.array([link for link, _ in scaled], dtype=np.int64),
             "endpoint_scale": np.array([factor for _, factor in scaled], dtype=np.float64),
