@@ -69,7 +69,7 @@ def show_one(record: Mapping[str, Any], output: Format) -> None:
     table.add_column(overflow="fold")
     for key, value in record.items():
         if isinstance(value, Mapping):
-            table.add_row(key, "")
+            table.add_row(key, "" if value else "-")
             for inner, item in value.items():
                 table.add_row(f"  {inner}", Text(word(item)))
         elif isinstance(value, list | tuple):

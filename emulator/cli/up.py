@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emulator.cli import options
+from emulator.cli.output import note
 from emulator.cli.ports import API_PORT, LOOPBACK, METRICS_PORT, check_free
 from emulator.cli.run import conclude, prepare
 from emulator.cli.signals import Stop
@@ -68,6 +69,8 @@ def up(
     prepare(out)
     from emulator.cli import live, progress, sessions
 
+    if not quiet:
+        note(f"starting {scenario} ...")
     with Stop() as stop, ExitStack() as stack:
         session = sessions.open_session(request)
         stack.callback(session.close)

@@ -4,12 +4,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.service.fake_control import FakeControl
 
 from emulator.engine.control import Snapshot
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
 from tests.report.example import build_outcome
+from tests.service.conftest import FakeControl
 from tests.telemetry.plausible import snapshot
 from topology.catalog import HGX_H100, HostType
 

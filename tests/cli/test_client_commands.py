@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.service.fake_control import FakeControl
 
 from emulator.engine.control import JobState, QueueFull
 from emulator.service.server import serve
 from tests.cli.conftest import Run
+from tests.service.conftest import FakeControl
 from topology.catalog import HGX_H100
 
 Served = tuple[FakeControl, str]
