@@ -3,7 +3,6 @@
 An interceptor, so that servicers raise ControlError and know nothing of status codes.
 """
 
-import asyncio
 import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -119,8 +118,6 @@ async def _abort(error: Exception, method: str, context: grpc.aio.ServicerContex
     if isinstance(error, ControlError) and code_of(error)[0] is not grpc.StatusCode.INTERNAL:
         status = rpc_status.to_status(status_of(error))
         await context.abort(status.code, status.details, status.trailing_metadata)
-    if isinstance(error, asyncio.InvalidStateError | grpc.aio.UsageError) and context.cancelled():
-        return
     incident = secrets.token_hex(4)
     log.error("%s failed, incident %s", method, incident, exc_info=error)
     await context.abort(grpc.StatusCode.INTERNAL, shortened(f"internal error; the server's log has it as incident {incident}"))

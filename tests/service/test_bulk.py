@@ -61,6 +61,11 @@ def test_refused_jobs_are_named_and_the_others_accepted(channel, control):
     assert [list(columns.names) for columns in control.batches[:1]] == [["a", "d", "e"]]
 
 
+def test_the_same_error_with_a_sound_job_between_is_two_errors(channel):
+    response = submit(channel, batch(count=4, gpus=[0, 8, 0, 0]))
+    assert [(e.index, e.count) for e in response.errors] == [(0, 1), (2, 2)]
+
+
 def test_a_queue_that_fills_up_refuses_the_rest_with_a_delay(channel, control):
     control.pending_limit = 5
     response = submit(channel, batch(count=4), batch(count=4), batch(count=4))

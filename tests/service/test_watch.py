@@ -1,22 +1,24 @@
 """Watches: snapshot, deltas, resuming, and threads that end when nobody watches."""
 
+import asyncio
 import threading
-from itertools import islice
+from itertools import count, islice
 
 import grpc
 import pytest
 
-from emulator.engine.control import JobState
+from emulator.engine.control import JobEvent, JobState
 from emulator.service.client import ClientError
 from emulator.service.spec import JobSpec
+from emulator.service.watches import Watch
 from emulator.v1 import job_service_pb2 as pb
 from emulator.v1.job_service_pb2_grpc import JobServiceStub
 
 DEADLINE_SECONDS = 30
 
 
-def submit(client, count=1):
-    return [client.submit(JobSpec(gpus=1, duration_seconds=1.0, name=f"job-{number}")).job_id for number in range(count)]
+def submit(client, jobs=1):
+    return [client.submit(JobSpec(gpus=1, duration_seconds=1.0, name=f"job-{number}")).job_id for number in range(jobs)]
 
 
 def all_watches_end(control):
@@ -125,6 +127,33 @@ def test_a_slow_reader_holds_its_own_thread_back_and_nobody_else(client, channel
     assert got == list(range(1, 20_001))
     unread.cancel()
     assert all_watches_end(control)
+
+
+def test_a_watch_that_waits_for_room_ends_when_it_is_stopped():
+    """Capacity 4 of an endless iterator: it is read 4 beyond what was taken at most, and closed when the watch stops."""
+    drawn, full, closed = [], threading.Event(), threading.Event()
+
+    def endless():
+        try:
+            for number in count():
+                drawn.append(number)
+                if number == 4:  # the fifth finds no room
+                    full.set()
+                yield JobEvent(number, 0.0, None)
+        finally:
+            closed.set()
+
+    async def run():
+        watch = Watch(endless, lambda event: event.sequence, capacity=4)
+        watch.thread.start()
+        assert await asyncio.to_thread(full.wait, DEADLINE_SECONDS)
+        watch.stop()
+        assert await asyncio.to_thread(closed.wait, DEADLINE_SECONDS)
+        watch.thread.join(DEADLINE_SECONDS)
+        assert not watch.thread.is_alive()
+
+    asyncio.run(run())
+    assert drawn == [0, 1, 2, 3, 4]
 
 
 def test_stopping_the_server_ends_its_watches(client, server, control):
