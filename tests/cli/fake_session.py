@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-
 from emulator.engine.control import Snapshot
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
