@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from emulator.engine import views
 from emulator.engine.control import ClockView, Histogram, Snapshot
+from emulator.engine.shards import Readings
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.power import water_litres
@@ -58,9 +59,10 @@ class Collector:
             self._note_memory()
         return snapshot
 
-    def publish(self, clock: ClockView) -> Snapshot:
-        """A snapshot for the metrics; shards that serve their own render them."""
-        return self._snapshot(clock, self._engine.read(publish=True).planes)
+    def publish(self, clock: ClockView) -> tuple[Snapshot, Readings]:
+        """A snapshot for the metrics and the readings behind it; shards that serve their own render them."""
+        readings = self._engine.read(publish=True)
+        return self._snapshot(clock, readings.planes), readings
 
     def _snapshot(self, clock: ClockView, planes: tuple[FabricReadings, ...]) -> Snapshot:
         engine = self._engine

@@ -116,6 +116,11 @@ class ShardHost:
             self._exporter.publish(tuple(racks.values()), tuple(planes.values()))
         return epoch, window, pack(Held(racks, planes))
 
+    def read_planes(self, epoch: int, window: int, at_ns: int) -> Reply:
+        """Readings of the planes, by number, after ``window``."""
+        self._expect(epoch, window)
+        return epoch, window, pack({plane: held.read(at_ns) for plane, held in self._planes.items()})
+
     def snapshot(self, epoch: int, window: int) -> Reply:
         """The whole state after ``window``, packed."""
         self._expect(epoch, window)

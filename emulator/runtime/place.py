@@ -1,11 +1,15 @@
 """Where the shards of a scenario run: in this process, on a Ray that is started here, or on a given one."""
 
+from functools import partial
+
 from emulator.engine.shards import Shards
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
 from emulator.scenario import Scenario
 from topology.cluster import Cluster
+
+_MS = 1_000_000  # ns
 
 
 class Place:
@@ -16,5 +20,28 @@ class Place:
         self.actors = 0
 
     def shards(self, cluster: Cluster, racks: RackSettings, fabric: FabricSettings, seed: int) -> Shards:
-        """The shards, started. Raises ValueError where they cannot be had."""
-        return InlineShards(cluster, racks, fabric, seed)
+        """The shards, started. Raises RayStartError where they cannot be had."""
+        runtime = self._scenario.runtime
+        if runtime.actors == "inline":
+            return InlineShards(cluster, racks, fabric, seed)
+        from emulator.runtime.ray_shards import RayShards
+        from emulator.telemetry.exporter import ShardExporter
+
+        health = {
+            "health_check_initial_delay_ms": runtime.health_check_initial_delay // _MS,
+            "health_check_period_ms": runtime.health_check_period // _MS,
+            "health_check_timeout_ms": runtime.health_check_timeout // _MS,
+            "health_check_failure_threshold": runtime.health_check_failure_threshold,
+        }
+        shards = RayShards(
+            cluster,
+            racks,
+            fabric,
+            seed,
+            actors=runtime.actors,
+            address=self._address,
+            exporter=partial(ShardExporter, detail=self._scenario.telemetry.detail),
+            system_config=None if self._address else health,
+        )
+        self.actors = shards.actor_count
+        return shards

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from emulator.engine.shards import Answers, Readings, ShardRange, Window
+from emulator.fabric.messages import FabricReadings
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.actor import ExporterFactory, Held, Reply, ShardHost, Share, pack
@@ -132,6 +133,13 @@ class RayShards:
 
     def read(self, at_ns: int) -> Readings:
         return self._read(at_ns, publish=False)
+
+    def read_planes(self, at_ns: int) -> tuple[FabricReadings, ...]:
+        calls = {number: ("read_planes", (actor.window, at_ns)) for number, actor in enumerate(self._actors) if actor.share.planes}
+        planes: dict[int, FabricReadings] = {}
+        for answer in self._ask(calls).values():
+            planes |= pickle.loads(answer)
+        return tuple(planes[plane] for plane in sorted(planes))
 
     def publish(self, at_ns: int) -> Readings:
         return self._read(at_ns, publish=True)

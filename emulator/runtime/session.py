@@ -29,6 +29,7 @@ from emulator.engine.control import (
     WrongState,
 )
 from emulator.engine.loop import Loop
+from emulator.engine.shards import Readings, ShardRange
 from emulator.report.collect import Collector
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
@@ -41,6 +42,7 @@ from emulator.scheduler.table import NEVER
 from emulator.store.journal import Journal
 from emulator.workload.jobs import SECOND, JobColumns
 from topology.catalog import HostType
+from topology.cluster import Cluster
 
 T = TypeVar("T")
 
@@ -73,7 +75,7 @@ class Session:
         self._paused = False
         self._anchor_wall, self._anchor_ns = time.monotonic(), 0
         self._metrics_address = ""
-        self._publish: Callable[[Snapshot], None] | None = None
+        self._publish: Callable[[Snapshot, Readings], None] | None = None
         self._next_publish = 0.0
         self._snapshot: Snapshot | None = None
 
@@ -222,7 +224,17 @@ class Session:
     def host_type(self) -> HostType:
         return self._engine.cluster.host_type
 
-    def attach_metrics(self, address: str, publish: Callable[[Snapshot], None]) -> None:
+    @property
+    def topology(self) -> Cluster:
+        return self._engine.cluster
+
+    @property
+    def local_shards(self) -> tuple[ShardRange, ...]:
+        """Shards that run in this process and so serve no metrics of their own."""
+        shards = self._engine.shards
+        return () if shards.metrics_addresses() else shards.ranges
+
+    def attach_metrics(self, address: str, publish: Callable[[Snapshot, Readings], None]) -> None:
         """The head's /metrics is served at ``address``: ``publish`` is called at each publication from now on."""
 
         def attach() -> None:
@@ -240,12 +252,13 @@ class Session:
             idle = self._paced_ns() // self._engine.settings.cycle_ns * self._engine.settings.cycle_ns
             if self._engine.now_ns < idle < self._engine.next_cycle_ns():
                 self._engine.idle_to(idle)
-        self._snapshot = self._collector.publish(self._clock())
+        self._snapshot, readings = self._collector.publish(self._clock())
         if self._publish is not None:
-            self._publish(self._snapshot)
+            self._publish(self._snapshot, readings)
 
     def snapshot(self) -> Snapshot:
-        return self._call(lambda: self._snapshot or self._collector.publish(self._clock()))
+        """The last publication, or sample where nothing is published."""
+        return self._call(lambda: self._snapshot or self._collector.publish(self._clock())[0])
 
     def metrics_targets(self) -> tuple[str, ...]:
         head = (self._metrics_address,) if self._metrics_address else ()
