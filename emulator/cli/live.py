@@ -10,6 +10,8 @@ from emulator.cli.errors import CommandError
 from emulator.cli.ports import API_PORT, LOOPBACK
 from emulator.cli.sessions import Observer, Session
 from emulator.cli.signals import Stop
+from emulator.engine.control import Snapshot
+from emulator.engine.shards import Readings
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,10 @@ class Served:
 
 
 @contextmanager
-def served(session: Session, *, host: str, port: int, metrics_port: int) -> Iterator[Served]:
+def served(session: Session, *, host: str, port: int, metrics_port: int, detail: str = "rack") -> Iterator[Served]:
     """Serve ``session`` while inside. Raises CommandError where a port cannot be had."""
     from emulator.service.server import ServeError, serve
+    from emulator.telemetry.exporter import ShardText
     from emulator.telemetry.exposition import head_text
     from emulator.telemetry.server import MetricsServer, Page, metrics_groups
 
@@ -41,9 +44,16 @@ def served(session: Session, *, host: str, port: int, metrics_port: int) -> Iter
     except OSError as error:
         raise CommandError(f"--metrics-port: {error.strerror or error}") from error
     with metrics:
-        session.attach_metrics(metrics.address, lambda snapshot: page.publish(lambda: head_text(snapshot)))
+        local = ShardText(session.topology, session.local_shards, detail) if session.local_shards else None
+
+        def publish(snapshot: Snapshot, readings: Readings) -> None:
+            page.publish(lambda: head_text(snapshot) + (local(readings.racks, readings.planes) if local else b""))
+
+        session.attach_metrics(metrics.address, publish)
         try:
-            server = serve(session, f"{host}:{port}", host_type=session.host_type)
+            server = serve(
+                session, f"{host}:{port}", host_type=session.host_type, lane_bytes_per_second=session.lane_bytes_per_second
+            )
         except ServeError as error:
             raise CommandError(f"--port: {error}") from error
         try:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Protocol, cast
 from emulator.cli.errors import CommandError
 from emulator.cli.options import Request, Setting
 from emulator.engine.control import Control, Snapshot
+from emulator.engine.shards import Readings, ShardRange
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
 from topology.catalog import HostType
+from topology.cluster import Cluster
 
 if TYPE_CHECKING:
     from emulator.scenario import Scenario
@@ -25,7 +27,20 @@ class Session(Control, Protocol):
         """The cluster's: training jobs from the API are planned for its GPUs and NICs."""
         ...
 
-    def attach_metrics(self, address: str, publish: Callable[[Snapshot], None]) -> None:
+    @property
+    def lane_bytes_per_second(self) -> float:
+        """Payload rate of one GPU's lane of the fabric."""
+        ...
+
+    @property
+    def topology(self) -> Cluster: ...
+
+    @property
+    def local_shards(self) -> tuple[ShardRange, ...]:
+        """Shards that run in this process and so serve no metrics of their own."""
+        ...
+
+    def attach_metrics(self, address: str, publish: Callable[[Snapshot, Readings], None]) -> None:
         """The head's /metrics is served at ``address`` (first of ``metrics_targets`` from now on): call ``publish`` at each publication."""
         ...
 

@@ -50,6 +50,7 @@ class Engine:
         self.cluster, self.scheduler, self.shards, self.network, self.settings = cluster, scheduler, shards, network, settings
         self.table = scheduler.table
         self.now_ns = 0
+        self._last_cycle_ns = -1
         self.cycles = 0
         self.events = 0
         self.submitted = 0
@@ -89,7 +90,7 @@ class Engine:
             due = min(due, self._timers[0][0])
         if due == NEVER:
             return NEVER
-        return self.boundary(max(due, self.now_ns + 1))
+        return self.boundary(max(due, self._last_cycle_ns + 1))
 
     def boundary(self, time_ns: int) -> int:
         """The first cycle at or after ``time_ns``."""
@@ -119,7 +120,7 @@ class Engine:
         before = self.events
         self._note_time(at_ns)
         self._settle(at_ns)
-        self.now_ns = at_ns
+        self.now_ns = self._last_cycle_ns = at_ns
         self._intake(at_ns)
         if self.events != before or self._reconsider_ns <= at_ns:
             self._plan(at_ns)

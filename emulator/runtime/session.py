@@ -225,6 +225,10 @@ class Session:
         return self._engine.cluster.host_type
 
     @property
+    def lane_bytes_per_second(self) -> float:
+        return self._engine.network.full_bytes_per_second
+
+    @property
     def topology(self) -> Cluster:
         return self._engine.cluster
 

@@ -16,8 +16,8 @@ DEFAULT_VOCABULARY = 128_256
 HEAD_WIDTH = 128
 
 
-def planner(host_type: HostType) -> Plan:
-    """Plans training for the GPUs, scale-up domains and NICs of ``host_type``."""
+def planner(host_type: HostType, lane_bytes_per_second: float) -> Plan:
+    """Plans training for the GPUs and scale-up domains of ``host_type``, each GPU with a lane of the fabric at that payload rate."""
 
     def plan(training: job_pb2.TrainingWorkload, gpus: int) -> tuple[TrainingShape, float]:
         if training.WhichOneof("plan") == "step":
@@ -27,7 +27,7 @@ def planner(host_type: HostType) -> Plan:
             model = model_of(training.model)
             parallelism = parallelism_of(training.model, model, gpus, host_type)
             shape = training_shape(model, parallelism, host_type.gpu, domain_gpus=host_type.domain_gpus, recompute=training.model.recompute)
-        seconds = float(step_seconds(shape, host_type.nic_bytes_per_second))
+        seconds = float(step_seconds(shape, lane_bytes_per_second))
         if not (math.isfinite(seconds) and seconds > 0 and math.isfinite(shape.model_flops)):
             raise InvalidRequest("model makes steps that cannot be timed", field="model", allowed="sizes whose step takes a finite time")
         return shape, seconds

@@ -18,6 +18,7 @@ from emulator.service import DEFAULT_ADDRESS
 from emulator.service.calls import Calls
 from emulator.service.guard import Guard
 from emulator.service.job_servicer import JobServicer
+from emulator.service.convert import Plan
 from emulator.service.plan import planner
 from emulator.service.servicers import ClockServicer, ClusterServicer, QueueServicer
 from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_service_pb2, queue_service_pb2
@@ -74,7 +75,7 @@ class Server:
                 self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
 
-    async def run(self, control: Control, address: str, host_type: HostType, limits: Limits, bound: "Future[Server]") -> None:
+    async def run(self, control: Control, address: str, plan: Plan, limits: Limits, bound: "Future[Server]") -> None:
         """Bind, tell ``bound``, and serve until stopped."""
         call = Calls(limits.threads)
         server = grpc.aio.server(
@@ -88,7 +89,7 @@ class Server:
         )
         healthy = HealthServicer()
         servicers: tuple[tuple[Any, Any], ...] = (
-            (add_JobServiceServicer_to_server, JobServicer(control, call, planner(host_type), limits.watches)),
+            (add_JobServiceServicer_to_server, JobServicer(control, call, plan, limits.watches)),
             (add_QueueServiceServicer_to_server, QueueServicer(control, call)),
             (add_ClusterServiceServicer_to_server, ClusterServicer(control, call)),
             (add_ClockServiceServicer_to_server, ClockServicer(control, call)),
@@ -123,11 +124,20 @@ def _bind(server: grpc.aio.Server, address: str) -> tuple[str, int]:
         raise ServeError(f"cannot serve on {address}: the port is taken, or the address is not this machine's; choose another") from error
 
 
-def serve(control: Control, address: str = DEFAULT_ADDRESS, *, host_type: HostType, limits: Limits | None = None) -> Server:
+def serve(
+    control: Control,
+    address: str = DEFAULT_ADDRESS,
+    *,
+    host_type: HostType,
+    lane_bytes_per_second: float | None = None,
+    limits: Limits | None = None,
+) -> Server:
     """Serve ``control`` on ``address`` (host:port; port 0 takes any that is free) and return once calls are answered.
 
-    ``host_type`` is the cluster's: training jobs are planned for its GPUs and NICs. Raises ServeError where it cannot bind.
+    ``host_type`` is the cluster's: training jobs are planned for its GPUs, and for ``lane_bytes_per_second`` of payload per lane of the
+    fabric (by default its NICs' line rate). Raises ServeError where it cannot bind.
     """
+    plan = planner(host_type, lane_bytes_per_second or host_type.nic_bytes_per_second)
     bound: Future[Server] = Future()
 
     def run() -> None:
@@ -135,7 +145,7 @@ def serve(control: Control, address: str = DEFAULT_ADDRESS, *, host_type: HostTy
         try:
             asyncio.set_event_loop(loop)
             server = Server(loop, threading.current_thread())
-            loop.run_until_complete(server.run(control, address, host_type, limits or Limits(), bound))
+            loop.run_until_complete(server.run(control, address, plan, limits or Limits(), bound))
             loop.run_until_complete(loop.shutdown_asyncgens())
         except BaseException as error:
             if bound.done():

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from emulator.engine.control import Snapshot
+from emulator.engine.shards import Readings, ShardRange
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
 from tests.report.example import build_outcome
@@ -27,9 +28,17 @@ class FakeSession(FakeControl):
     def host_type(self) -> HostType:
         return HGX_H100
 
-    def attach_metrics(self, address: str, publish: Callable[[Snapshot], None]) -> None:
+    @property
+    def lane_bytes_per_second(self) -> float:
+        return HGX_H100.nic_bytes_per_second
+
+    @property
+    def local_shards(self) -> tuple[ShardRange, ...]:
+        return ()
+
+    def attach_metrics(self, address: str, publish: Callable[[Snapshot, Readings], None]) -> None:
         self.head = (address,)
-        publish(snapshot())
+        publish(snapshot(), Readings((), ()))
 
     def metrics_targets(self) -> tuple[str, ...]:
         return (*self.head, "127.0.0.1:50001", "127.0.0.1:50002")

@@ -40,7 +40,6 @@ def test_the_example_starts_when_it_should(gigawatt: Run, tmp_path: Path, policy
     assert summary["goodput_ratio"] == 1.0
 
 
-@pytest.mark.xfail(strict=True, reason="the first cycle that the engine runs is the second")
 def test_what_is_submitted_at_0_starts_at_0(gigawatt: Run, tmp_path: Path) -> None:
     (tmp_path / "jobs.csv").write_text("id,submit_s,gpus,duration_s\n1,0,8,600\n")
     gigawatt(f"run laptop --trace {tmp_path}/jobs.csv --format csv --actors inline -q -o", tmp_path / "out")
