@@ -7,6 +7,7 @@ arrivals, then one plan; ties by id. Cost follows events: nothing is done in cyc
 
 from bisect import insort
 from collections.abc import Callable
+from dataclasses import replace
 from heapq import heappop, heappush
 
 import numpy as np
@@ -76,6 +77,8 @@ class Engine:
         self._timers: list[tuple[int, int, Command]] = []
         self._sequence = 0
         self._reconsider_ns = NEVER
+        self._plane_readings: tuple[FabricReadings, ...] = ()
+        self._planes_read = -1  # network.changes when they were read
         self._promises = [0] * len(shards.ranges)  # by shard: nothing of it concerns anyone before
         self._ask_shards(0, list(range(len(self._promises))))
 
@@ -425,9 +428,12 @@ class Engine:
         return self.shards.publish(self.now_ns) if publish else self.shards.read(self.now_ns)
 
     def read_planes(self) -> tuple[FabricReadings, ...]:
-        """As ``read``, of the fabric alone."""
-        self._send_flows()
-        return self.shards.read_planes(self.now_ns)
+        """As ``read``, of the fabric alone. Nothing is asked while no flow has changed: loads are constant in between."""
+        if self._planes_read != self.network.changes:
+            self._send_flows()
+            self._plane_readings = self.shards.read_planes(self.now_ns)
+            self._planes_read = self.network.changes
+        return tuple(replace(plane, at_ns=self.now_ns) for plane in self._plane_readings)
 
     def _send_flows(self) -> None:
         """Send the flows that wait: none of them can change a rate, or the planes would have been asked."""

@@ -33,6 +33,7 @@ class Network:
         self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
         self._waiting: list[list[Order]] = [[] for _ in range(plane_count)]
         self._scales: dict[int, float] = {}
+        self.changes = 0  # of flows and capacities so far: what a reading of the planes is as of
         self.asks: set[int] = set()  # planes whose rates may change
 
     @property
@@ -56,6 +57,7 @@ class Network:
         del self._computing[slot]
 
     def _order(self, flow: RingFlow, order: Order) -> None:
+        self.changes += 1
         self._waiting[flow.plane].append(order)
         if self._contendable[flow.links].any():
             self.asks.add(flow.plane)
@@ -63,6 +65,7 @@ class Network:
     def scale_link(self, at_ns: int, link: int, remaining_ratio: float) -> None:
         """The link keeps this part of its healthy capacity."""
         plane = int(self._plane_of_link[link])
+        self.changes += 1
         self._scales[link] = remaining_ratio
         if remaining_ratio == 1.0:
             del self._scales[link]
