@@ -75,7 +75,7 @@ def test_actors_answer_as_in_process(cluster, script, expected, actors):
 
 
 @pytest.mark.ray
-def test_killed_actors_are_rebuilt_and_nobody_notices(cluster, script, expected, exporter, caplog, capfd):  # noqa: PLR0917
+def test_killed_actors_are_rebuilt_and_nobody_notices(cluster, script, expected, exporter, caplog, capfd):
     """Kills before a snapshot, after one, two actors at once, and one again at the next window; their metrics keep their address."""
     shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=3, exporter=exporter, snapshot_windows=7)
     addresses = shards.metrics_addresses()
