@@ -6,7 +6,7 @@ Built from the running jobs' estimates, then kept up to date with what is backfi
 from dataclasses import dataclass, field
 
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
-from emulator.scheduler.table import ENDLESS_NS, NEVER
+from emulator.scheduler.table import NEVER
 from emulator.scheduler.view import View, share_of
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 
@@ -40,8 +40,6 @@ class Shadow:
         units = list(free.levels[level].counts) if level >= 0 else []
         shadow = cls(head, NEVER, free, hosts, rest, level, free.whole, by_free, units)
         for expected, slot in view.running:
-            if expected >= ENDLESS_NS:  # and all behind it
-                break
             boundary = max(-(-expected // view.cycle_ns) * view.cycle_ns, view.now_ns + view.cycle_ns)
             if boundary > shadow.time_ns:
                 break

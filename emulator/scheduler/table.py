@@ -10,8 +10,6 @@ from emulator.scheduler.free import Row
 from emulator.workload.jobs import JobColumns, TrainingShape
 
 NEVER = 2**63 - 1
-#: Estimate of a job that runs until somebody ends it.
-ENDLESS_NS = 2**62
 
 
 class State(IntEnum):

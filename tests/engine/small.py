@@ -99,3 +99,18 @@ def hosts_of(made: Engine, job_id: int) -> list[int]:
 def endpoint_link(cluster: Cluster, host: int) -> int:
     """The (first) link of a host that is a domain of its own."""
     return int(np.flatnonzero((cluster.links.tier == 0) & (cluster.links.u == host))[0])
+
+
+def fingerprint(made: Engine) -> tuple[object, ...]:
+    """All that the digest of a run is made from."""
+    table = made.table
+    jobs = [
+        (
+            table.job_id[s], table.submit_ns[s], table.first_start_ns[s], table.end_ns[s], table.gpus[s], table.preemptions[s],
+            table.restarts[s], table.state[s], tuple(sorted(table.rows[s])),
+        )
+        for s in range(len(table))
+        if table.state[s] != State.FUTURE
+    ]  # fmt: skip
+    energy = np.concatenate([shard.energy_joules for shard in made.read().racks])
+    return tuple(sorted(jobs)), energy.tobytes()
