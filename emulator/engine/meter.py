@@ -39,4 +39,8 @@ class Meter:
         """For ``length_ns`` up to now so many GPUs could have been given out, ``split_gpus`` of them on hosts that also hold a job."""
         self.idle_gpu_ns += free_gpus * length_ns
         self.fragmented_gpu_ns += split_gpus * length_ns
+        self.note_peak()
+
+    def note_peak(self) -> None:
+        """Everything that happens at this instant has happened: between two calls the power must not have been higher."""
         self.peak_milliwatts = max(self.peak_milliwatts, self.power_milliwatts)
