@@ -316,9 +316,7 @@ class Engine:
         table.remaining_ns[slot] -= done
         table.work_ns[slot] += done
         table.since_ns[slot] = at_ns
-        self.meter.active_gpu_seconds += (
-            table.gpus[slot] * table.milli_gpus[slot] / 1000 * table.utilization[slot] * passed / 1e9 * self.network.computing(slot)
-        )
+        self.meter.active_micro_gpu_ns += self._active[slot] * passed
 
     def _interrupt(self, slot: int, at_ns: int, reason: str) -> None:
         """A fault took a GPU of the job: back to its last checkpoint, and into the queue again."""
