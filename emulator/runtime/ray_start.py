@@ -63,6 +63,15 @@ class RaySession:
             return [{"num_cpus": float(math.floor(share)) if share >= 1 else math.floor(share * 10_000) / 10_000}] * actors
         return _spread(actors)
 
+    def has_lost_place(self, options: Mapping[str, Any]) -> bool:
+        """Whether a node that held part of the options' placement group is gone; what was there has to start elsewhere."""
+        strategy = options.get("scheduling_strategy")
+        if strategy is None:
+            return False
+        from ray.util.placement_group import placement_group_table
+
+        return bool(placement_group_table(strategy.placement_group).get("state") == "RESCHEDULING")
+
     def close(self) -> None:
         """Disconnect; stop Ray and remove its files if it is ours. May be called twice."""
         if self._closed:
@@ -94,7 +103,7 @@ def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: 
     temp_dir = _temp_dir()
     session = RaySession(ours=True, cpus=count, temp_dir=temp_dir)
     try:
-        with _without_extras():
+        with _without_extras(), _importable():
             ray.init(
                 num_cpus=count,
                 num_gpus=0,
@@ -132,7 +141,8 @@ def join_ray(address: str) -> RaySession:
 
     if ray.is_initialized():
         raise RayStartError("this process is connected to a Ray already: close that first")
-    ray_constants.ENABLE_RAY_CLUSTER = True
+    # A cluster on loopback knows this machine as 127.0.0.1, any other by its address.
+    ray_constants.ENABLE_RAY_CLUSTER = host not in ("127.0.0.1", "localhost")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="gigawatt")
     except Exception as error:
@@ -181,6 +191,20 @@ def _without_extras() -> Iterator[None]:
     finally:
         for name, method in kept.items():
             setattr(Node, name, method)
+
+
+@contextlib.contextmanager
+def _importable() -> Iterator[None]:
+    """Workers import the ``emulator`` that this process runs, installed or not."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), before]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _quiet() -> None:
