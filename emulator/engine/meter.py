@@ -12,7 +12,7 @@ class Meter:
     _moment: int = 0
     idle_gpu_ns: int = 0
     fragmented_gpu_ns: int = 0
-    active_gpu_seconds: float = 0.0
+    active_micro_gpu_ns: int = 0  # SM activity so far, of runs and parts of runs that are accounted for
     active_micro_gpus: int = 0  # SM activity now, over all GPUs
     _held_milli_gpus: int = 0
     _held_moment: int = 0
@@ -30,6 +30,11 @@ class Meter:
     def held_gpu_seconds(self, at_ns: int) -> float:
         """Integral of held GPUs from 0 to ``at_ns``."""
         return (self._held_milli_gpus * at_ns - self._held_moment) / 1e12
+
+    @property
+    def active_gpu_seconds(self) -> float:
+        """Integral of SM activity, up to where each running job was last accounted for."""
+        return self.active_micro_gpu_ns / 1e15
 
     def energy_joules(self, at_ns: int) -> float:
         """IT energy from 0 to ``at_ns``."""
