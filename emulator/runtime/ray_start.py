@@ -84,6 +84,13 @@ class RaySession:
             shutil.rmtree(self.temp_dir, ignore_errors=True)
 
 
+def set_environment() -> None:
+    """What Ray reads when it is imported, where it is not set already. A program that imports Ray itself calls this first."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
 def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: Mapping[str, object] | None = None) -> RaySession:
     """A Ray of our own with ``cpus`` (default: those this process may use), with room for objects of ``object_bytes`` in all.
 
@@ -91,9 +98,7 @@ def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: 
     already, or Ray does not start.
     """
     count = cpus or len(os.sched_getaffinity(0))
-    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
-    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    set_environment()
     import ray
     from ray._private import ray_constants
 
