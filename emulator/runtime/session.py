@@ -59,6 +59,7 @@ class Session:
     def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
         self._engine = emulation.engine
         self._collector = Collector(emulation, actors=actors, opened_at=opened_at)
+        self._detail = emulation.scenario.telemetry.detail
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._journal = journal
         self._inputs = Inputs(emulation, journal)
@@ -231,6 +232,10 @@ class Session:
     @property
     def topology(self) -> Cluster:
         return self._engine.cluster
+
+    @property
+    def telemetry_detail(self) -> str:
+        return self._detail
 
     @property
     def local_shards(self) -> tuple[ShardRange, ...]:

@@ -134,11 +134,11 @@ class FreeIndex:
     # -- taking and giving back -----------------------------------------------------------------------------------------------------
 
     def take(self, rows: Iterable[Row]) -> None:
-        """Hold the GPUs of ``rows``, which must be free."""
+        """Hold the GPUs of ``rows``, which must be free (though their hosts may be withdrawn: a victim of preemption that stays)."""
         for block, hosts, gpus in rows:
             if gpus == self.full:
                 self._held[block] |= hosts
-                self._close(block, hosts)
+                self._close(block, hosts & self._offered[block])
             else:
                 for bit in mask_bits(hosts):
                     self._take_part(block, bit, gpus)
@@ -156,6 +156,9 @@ class FreeIndex:
     def _take_part(self, block: int, bit: int, gpus: int) -> None:
         host = self.first_host[block] + bit
         before = self.split.get(host)
+        if not self._offered[block] >> bit & 1:
+            self.split[host] = (self.full if before is None else before) & ~gpus
+            return
         if before is None:
             self._close(block, 1 << bit)
             before = self.full

@@ -8,18 +8,12 @@ import pytest
 
 from emulator.engine.shards import Window
 from emulator.fabric.messages import FlowOrder, Order, pack_orders
-from emulator.fabric.settings import FabricSettings
-from emulator.racks.faults import FaultSettings
 from emulator.racks.messages import RackOrder, RackOrders
-from emulator.racks.shard import RackSettings
 from topology import catalog
 from topology.clos import ClosPlan, build
 from topology.compile import compile_cluster
 
 SECOND = 1_000_000_000
-SEED = 5
-RACKS = RackSettings(faults=FaultSettings(host_rate_per_1000_node_days=2e5))
-FABRIC = FabricSettings()
 
 
 @pytest.fixture(scope="session")
