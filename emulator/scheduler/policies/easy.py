@@ -15,6 +15,7 @@ import numpy as np
 
 from emulator.scheduler.pending import ScanQueue
 from emulator.scheduler.shadow import Shadow
+from emulator.scheduler.table import NEVER
 from emulator.scheduler.view import Plan, View
 
 
@@ -58,6 +59,8 @@ class Easy:
         if not len(behind.positions):
             return
         sizes, plain, long = behind.sizes, behind.plain, behind.estimates_ns > short_ns
+        if shadow.time_ns == NEVER:  # nothing can delay the head further
+            long[:] = False
         open_ = np.ones(len(sizes), dtype=bool)  # may fit: free GPUs only shrink within a pass, so what did not fit will not
         ready = open_.copy()  # and is not known to delay the head where it would go now, that is until the next start
         while ready[index := int(ready.argmax())]:
