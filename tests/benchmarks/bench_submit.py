@@ -36,7 +36,7 @@ def many_jobs():
 
 
 class Counter(JobServiceServicer):
-    def SubmitJobs(self, request_iterator, context):  # noqa: N802
+    def SubmitJobs(self, request_iterator, context):
         return pb.SubmitJobsResponse(accepted=sum(request.batch.count for request in request_iterator))
 
 
