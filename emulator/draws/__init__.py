@@ -48,8 +48,8 @@ def bits(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDArr
     shape, entities, counters = entities.shape, entities.reshape(-1), counters.reshape(-1)
     out = np.empty(entities.size, np.uint64)
     if out.size <= _FEW:
-        for place, (number, count) in enumerate(zip(entities.tolist(), counters.tolist(), strict=True)):
-            x0, x1, _, _ = philox_one((number & 0xFFFFFFFF, number >> 32, count & 0xFFFFFFFF, stream & 0xFFFFFFFF), key)
+        for place, (one, count) in enumerate(zip(entities.tolist(), counters.tolist(), strict=True)):
+            x0, x1, _, _ = philox_one((one & 0xFFFFFFFF, one >> 32, count & 0xFFFFFFFF, stream & 0xFFFFFFFF), key)
             out[place] = x1 << 32 | x0
         return out.reshape(shape)
     for start in range(0, out.size, _PIECE):

@@ -55,6 +55,7 @@ class Engine:
         self.cycles = 0
         self.events = 0
         self.submitted = 0
+        self.posted_jobs = 0  # by inputs whose cycle has not come
         self.started = 0
         self.preemptions = 0
         self.restarts = 0
@@ -153,6 +154,8 @@ class Engine:
             raise ValueError(f"an input cannot act at {stamp_ns} ns: the next cycle is at {self.open_cycle_ns()} ns")
         self._sequence += 1
         insort(self._inbox, (stamp_ns, self._sequence, command))
+        if isinstance(command, Submit):
+            self.posted_jobs += len(command.slots)
 
     def _next_arrival_ns(self) -> int:
         while not self._arrivals and self._source is not None:
@@ -184,6 +187,7 @@ class Engine:
         self.events += 1
         match command:
             case Submit(slots):
+                self.posted_jobs -= len(slots)
                 for slot in slots:
                     self._arrive(slot, accepted=True)
             case Cancel(slot):
@@ -242,7 +246,7 @@ class Engine:
             if event == HostEvent.FAULT:
                 self.faults[cause] += 1
                 self.meter.change(time_ns, -self.idle_milliwatts)
-                for slot in self.scheduler.host_down(host):
+                for slot in sorted(self.scheduler.host_down(host), key=self.table.job_id.__getitem__):
                     self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
             else:
                 self.meter.change(time_ns, self.idle_milliwatts)

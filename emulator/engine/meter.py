@@ -12,7 +12,7 @@ class Meter:
     _moment: int = 0
     idle_gpu_ns: int = 0
     fragmented_gpu_ns: int = 0
-    active_micro_gpu_ns: int = 0  # integral of SM activity, of what jobs have done so far
+    active_micro_gpu_ns: int = 0  # SM activity so far, of runs and parts of runs that are accounted for
     active_micro_gpus: int = 0  # SM activity now, over all GPUs
     _held_milli_gpus: int = 0
     _held_moment: int = 0
@@ -33,7 +33,7 @@ class Meter:
 
     @property
     def active_gpu_seconds(self) -> float:
-        """Integral of SM activity over held GPUs."""
+        """Integral of SM activity, up to where each running job was last accounted for."""
         return self.active_micro_gpu_ns / 1e15
 
     def energy_joules(self, at_ns: int) -> float:

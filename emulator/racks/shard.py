@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.racks.energy import Meters
-from emulator.racks.faults import FaultSettings
+from emulator.racks.faults import NEVER, FaultSettings
 from emulator.racks.host_faults import HostEvents, HostFaults
 from emulator.racks.messages import HostEvent, RackOrder, RackOrders, RackReadings, RackReport
 from emulator.racks.occupancy import Occupancy, hosts_of
@@ -123,6 +123,8 @@ class RackShard:
 
     def _check(self, until_ns: int, orders: RackOrders) -> NDArray[np.int64]:
         """The shard's own number of each order's block."""
+        if until_ns >= NEVER:
+            raise ValueError(f"a window ends before {NEVER} ns, which means never")
         if until_ns < self.now_ns:
             raise ValueError(f"the shard is at {self.now_ns} ns, which is after the window's end, {until_ns} ns")
         local = orders.block.astype(np.int64) - self._first_block

@@ -244,9 +244,9 @@ class RayShards:
                 actor = self._actors[number]
                 self._kill(actor)
                 actor.epoch += 1
-                actor.handle = self._remote.options(**(ANYWHERE if attempt % 2 else actor.options)).remote(
-                    self._cluster, actor.share, actor.epoch
-                )
+                if not self._session.ours and (attempt % 2 or self._session.has_lost_place(actor.options)):
+                    actor.options = ANYWHERE
+                actor.handle = self._remote.options(**actor.options).remote(self._cluster, actor.share, actor.epoch)
                 waiting[number] = actor.handle.recover.remote(actor.snapshot_window, actor.snapshot, actor.log)
             numbers = [number for number, reference in waiting.items() if not self._is_up(number, reference)]
             self._unsure -= set(waiting) - set(numbers)

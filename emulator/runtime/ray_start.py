@@ -63,6 +63,15 @@ class RaySession:
             return [{"num_cpus": float(math.floor(share)) if share >= 1 else math.floor(share * 10_000) / 10_000}] * actors
         return _spread(actors)
 
+    def has_lost_place(self, options: Mapping[str, Any]) -> bool:
+        """Whether a node that held part of the options' placement group is gone; what was there has to start elsewhere."""
+        strategy = options.get("scheduling_strategy")
+        if strategy is None:
+            return False
+        from ray.util.placement_group import placement_group_table
+
+        return bool(placement_group_table(strategy.placement_group).get("state") == "RESCHEDULING")
+
     def close(self) -> None:
         """Disconnect; stop Ray and remove its files if it is ours. May be called twice."""
         if self._closed:
@@ -75,6 +84,13 @@ class RaySession:
             shutil.rmtree(self.temp_dir, ignore_errors=True)
 
 
+def set_environment() -> None:
+    """What Ray reads when it is imported, where it is not set already. A program that imports Ray itself calls this first."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
 def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: Mapping[str, object] | None = None) -> RaySession:
     """A Ray of our own with ``cpus`` (default: those this process may use), with room for objects of ``object_bytes`` in all.
 
@@ -82,9 +98,7 @@ def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: 
     already, or Ray does not start.
     """
     count = cpus or len(os.sched_getaffinity(0))
-    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
-    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    set_environment()
     import ray
     from ray._private import ray_constants
 
@@ -94,7 +108,7 @@ def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: 
     temp_dir = _temp_dir()
     session = RaySession(ours=True, cpus=count, temp_dir=temp_dir)
     try:
-        with _without_extras():
+        with _without_extras(), _importable():
             ray.init(
                 num_cpus=count,
                 num_gpus=0,
@@ -132,7 +146,8 @@ def join_ray(address: str) -> RaySession:
 
     if ray.is_initialized():
         raise RayStartError("this process is connected to a Ray already: close that first")
-    ray_constants.ENABLE_RAY_CLUSTER = True
+    # A cluster on loopback knows this machine as 127.0.0.1, any other by its address.
+    ray_constants.ENABLE_RAY_CLUSTER = host not in ("127.0.0.1", "localhost")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="gigawatt")
     except Exception as error:
@@ -181,6 +196,20 @@ def _without_extras() -> Iterator[None]:
     finally:
         for name, method in kept.items():
             setattr(Node, name, method)
+
+
+@contextlib.contextmanager
+def _importable() -> Iterator[None]:
+    """Workers import the ``emulator`` that this process runs, installed or not."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), before]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _quiet() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from emulator.scheduler.placement import whole_hosts_within
+from emulator.scheduler.placement import topology
 from emulator.scheduler.scheduler import Scheduler
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 
@@ -16,41 +16,55 @@ class Reason(NamedTuple):
 
 
 def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
-    """The first thing that keeps the job from starting.
+    """The first thing that keeps the job, which is in the queue, from starting.
 
-    Costs by its place in the queue. What a policy would do is not tried out, only what the job itself needs: GPUs at all (capacity), whole
-    hosts (fragmentation), hosts within a level (topology), and its turn (priority).
+    What a policy would do is not tried out, only what the job itself needs: GPUs at all (capacity), whole hosts (fragmentation), hosts
+    within a level (topology), and its turn (priority).
     """
     table, free = scheduler.table, scheduler.free
-    gpus, level = table.gpus[slot], table.require_level[slot]
+    gpus, milli, level = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot]
     hosts, rest = divmod(gpus, free.gpus_per_host)
-    position = next((place for place, other in enumerate(scheduler.pending.in_order()) if other == slot), -1)
+    position = scheduler.pending.position(slot)
     numbers: dict[str, float] = {
-        "gpus_needed": gpus,
+        "gpus_needed": gpus * milli / 1000,
         "gpus_free": free.free_gpus,
-        "whole_hosts_needed": hosts,
+        "whole_hosts_needed": hosts if milli == 1000 else 0,
         "whole_hosts_free": free.whole,
         "hosts_down": len(scheduler.down_hosts),
         "hosts_cordoned": len(scheduler.cordoned_hosts),
     }
-    if free.free_gpus < gpus:
-        text = f"needs {gpus} GPUs, {free.free_gpus} are free"
+    if milli < 1000 and not free.free_gpus and free.shared_gpu(milli) is None:
+        text = f"needs {milli / 1000:g} of a GPU; no GPU is free, and no shared one has that much left"
         return Reason("capacity", text, numbers, position)
-    if not free.fits(gpus):
-        text = f"needs {_hosts(hosts, rest)}; {free.free_gpus} GPUs are free, but only {free.whole} hosts are wholly so"
-        return Reason("fragmentation", text, numbers, position)
-    if level != ANY_LEVEL and hosts + (rest > 0) > 1 and whole_hosts_within(free, hosts + (rest > 0), level) is None:
-        name = LEVEL_NAMES[level]
-        text = f"needs {hosts + (rest > 0)} whole hosts inside one {name}; no {name} has so many free now"
-        return Reason("topology", text, numbers, position)
+    if milli == 1000:
+        if free.free_gpus < gpus:
+            return Reason("capacity", f"needs {gpus} GPUs, {free.free_gpus} are free", numbers, position)
+        if not free.fits(gpus):
+            text = f"needs {_hosts(hosts, rest)}; {free.free_gpus} GPUs are free, but only {_count(free.whole, 'host')} wholly so"
+            return Reason("fragmentation", text, numbers, position)
+        if level != ANY_LEVEL and topology(free, gpus, level) is None:
+            name = LEVEL_NAMES[level]
+            text = f"needs {_hosts(hosts, rest)} inside one {name}; no {name} has that free now"
+            return Reason("topology", text, numbers, position)
     if position > 0:
-        ahead = next(scheduler.pending.in_order())
-        numbers |= {"jobs_ahead": position, "head_job_id": table.job_id[ahead], "head_gpus": table.gpus[ahead]}
-        text = f"would fit, but {position} jobs are ahead of it; the first, job {table.job_id[ahead]}, waits for {table.gpus[ahead]} GPUs"
+        ahead = scheduler.pending.head()
+        numbers |= {
+            "jobs_ahead": position,
+            "head_job_id": table.job_id[ahead],
+            "head_gpus": table.gpus[ahead] * table.milli_gpus[ahead] / 1000,
+        }
+        text = (
+            f"would fit, but {_count(position, 'job')} ahead of it; the first, job {table.job_id[ahead]}, "
+            f"waits for {numbers['head_gpus']:g} GPUs"
+        )
         return Reason("priority", text, numbers, position)
     return Reason("priority", "starts in the next cycle", numbers, position)
 
 
 def _hosts(hosts: int, rest: int) -> str:
-    parts = [f"{hosts} whole hosts"] if hosts else []
+    parts = [f"{hosts} whole host{'s' if hosts > 1 else ''}"] if hosts else []
     return " and ".join([*parts, f"{rest} GPUs on one host"] if rest else parts)
+
+
+def _count(count: int, what: str) -> str:
+    return f"1 {what} is" if count == 1 else f"{count} {what}s are"

@@ -4,12 +4,14 @@ A host is in one of three states: whole and free (a bit of its block's mask), wh
 (in ``split``, with the mask of its free GPUs). Hosts that are down or cordoned are not offered, whatever their state.
 """
 
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 
 import numpy as np
 
 from emulator.scheduler.levels import LevelCounters
+from emulator.workload.jobs import LEVEL_NAMES
 from topology.cluster import Cluster
 
 #: Part of a placement: on every host of ``host_mask`` in ``block``, the GPUs of ``gpu_mask``.
@@ -25,7 +27,7 @@ def mask_bits(mask: int) -> Iterator[int]:
 
 
 def lowest_bits(mask: int, count: int) -> int:
-    """The ``count`` lowest set bits of ``mask``, which has at least as many."""
+    """The ``count`` (1 or more) lowest set bits of ``mask``, which has at least as many."""
     low = mask & -mask
     run = low * ((1 << count) - 1)
     if run & mask == run:
@@ -60,10 +62,10 @@ class FreeIndex:
         self._split_by_free: list[list[int]] = [[] for _ in range(self.gpus_per_host)]
         self._open: list[int] = list(range(len(sizes)))
         self._is_open = bytearray(b"\1" * len(sizes))
-        self.levels, self._units = _search_levels(cluster, sizes)
+        self.levels, self.units, self.depths = _search_levels(cluster, sizes)
         self.rack_first: list[int] = cluster.level("rack").first_host.tolist()
         self._shared: dict[tuple[int, int], int] = {}  # (host, gpu) -> free milli-GPU
-        self._shared_by_free: dict[int, list[tuple[int, int]]] = {}
+        self._shared_by_free: dict[int, list[tuple[int, int]]] = {}  # and back, each list sorted
 
     # -- what is free ------------------------------------------------------------------------------------------------------------
 
@@ -78,7 +80,7 @@ class FreeIndex:
         return self.whole >= hosts and (rest == 0 or self.whole > hosts or self.split_host(rest) >= 0)
 
     def most_that_could_fit(self) -> int:
-        """An upper bound on the gang that fits now: a cheap filter before ``fits``."""
+        """The largest gang of whole GPUs that fits now; every smaller one does too."""
         for free in range(self.gpus_per_host - 1, 0, -1):
             if self.first_split(free) >= 0:
                 return self.whole * self.gpus_per_host + free
@@ -169,10 +171,10 @@ class FreeIndex:
     def _give_part(self, block: int, bit: int, gpus: int) -> None:
         host = self.first_host[block] + bit
         before = self.split[host]
+        after = before | gpus
         offered = self._offered[block] >> bit & 1
         if offered:
             self._uncount_split(before)
-        after = before | gpus
         if after == self.full:
             del self.split[host]
             if offered:
@@ -214,7 +216,7 @@ class FreeIndex:
 
     def _count(self, block: int, change: int) -> None:
         self.whole += change
-        for level, units in zip(self.levels, self._units, strict=True):
+        for level, units in zip(self.levels, self.units, strict=True):
             level.add(units[block], change)
 
     # -- availability -------------------------------------------------------------------------------------------------------------
@@ -247,7 +249,11 @@ class FreeIndex:
 
     def unit_of_block(self, level: int, block: int) -> int:
         """The unit of search level ``level`` that ``block`` is in."""
-        return self._units[level][block]
+        return self.units[level][block]
+
+    def rack_of_host(self) -> list[int]:
+        """The rack of every host."""
+        return np.repeat(np.arange(len(self.rack_first) - 1), np.diff(self.rack_first)).tolist()
 
     # -- shares of one GPU --------------------------------------------------------------------------------------------------------
 
@@ -255,10 +261,14 @@ class FreeIndex:
         """The (host, gpu) already shared with the least room that is still at least ``milli``, the first such."""
         for free in sorted(self._shared_by_free):
             if free >= milli:
-                for host, gpu in sorted(self._shared_by_free[free]):
+                for host, gpu in self._shared_by_free[free]:
                     if self.is_offered(host):
                         return host, gpu
         return None
+
+    def has_room(self) -> bool:
+        """Whether anything at all could be given out now, be it a share of a GPU."""
+        return self.free_gpus > 0 or len(self._shared_by_free) > (0 in self._shared_by_free)
 
     def share(self, host: int, gpu: int) -> int:
         """Milli-GPU free on a GPU that is shared or wholly free."""
@@ -289,32 +299,42 @@ class FreeIndex:
     def _set_share(self, key: tuple[int, int], before: int | None, after: int | None) -> None:
         if before is not None:
             peers = self._shared_by_free[before]
-            peers.remove(key)
+            del peers[bisect_left(peers, key)]
             if not peers:
                 del self._shared_by_free[before]
         if after is None:
             del self._shared[key]
         else:
             self._shared[key] = after
-            self._shared_by_free.setdefault(after, []).append(key)
+            insort(self._shared_by_free.setdefault(after, []), key)
 
 
-def _search_levels(cluster: Cluster, sizes: list[int]) -> tuple[tuple[LevelCounters, ...], tuple[list[int], ...]]:
-    """Levels to search, innermost (the block) first, each strictly coarser than the one before, and the unit of every block in each."""
+def _search_levels(cluster: Cluster, sizes: list[int]) -> tuple[tuple[LevelCounters, ...], tuple[list[int], ...], tuple[int, ...]]:
+    """Levels to search, the unit of every block in each, and by level name how many of them lie within one unit of the level so named.
+
+    The levels run from the innermost (the block) outwards, each strictly coarser than the one before. A level of the cluster that is finer
+    than the block (a host; a rack of fewer hosts than share its leaves) is not among them: its depth is 0. One that the cluster does
+    not have (a building, where there is one) is as the next coarser that it has.
+    """
     starts = cluster.block.first_host[:-1]
-    innermost = "domain" if cluster.host_type.domain_hosts > 1 else "leaf"
-    levels = [LevelCounters(innermost, list(sizes), list(range(len(sizes) + 1)))]
+    levels = [LevelCounters("block", list(sizes), list(range(len(sizes) + 1)))]
     units = [list(range(len(sizes)))]
+    depth: dict[str, int] = {}
     for level in cluster.levels:
-        if level.name in ("host", "rack", "domain") or len(level) >= len(levels[-1].counts):
+        if not np.isin(level.first_host, cluster.block.first_host).all():
+            depth[level.name] = 0
             continue
-        of_block = level.host_unit[starts].tolist()
-        first_hosts = np.concatenate([starts[np.searchsorted(units[-1], range(len(levels[-1].counts)))], [cluster.host_count]])
-        first_child = np.searchsorted(first_hosts, level.first_host).tolist()
-        levels.append(LevelCounters(level.name, np.diff(level.first_host).tolist(), first_child))
-        units.append(of_block)
+        if len(level) < len(levels[-1].counts):
+            finer = np.asarray(starts)[np.searchsorted(units[-1], range(len(levels[-1].counts)))]
+            first_child = np.searchsorted(np.append(finer, cluster.host_count), level.first_host).tolist()
+            levels.append(LevelCounters(level.name, np.diff(level.first_host).tolist(), first_child))
+            units.append(level.host_unit[starts].tolist())
+        depth[level.name] = len(levels)
     if len(levels[-1].counts) > 1:
-        first_child = [0, len(levels[-1].counts)]
-        levels.append(LevelCounters("cluster", [cluster.host_count], first_child))
+        levels.append(LevelCounters("cluster", [cluster.host_count], [0, len(levels[-1].counts)]))
         units.append([0] * len(sizes))
-    return tuple(levels), tuple(units)
+    depths = [0] * len(LEVEL_NAMES)
+    coarser = len(levels)
+    for place in reversed(range(len(LEVEL_NAMES))):
+        depths[place] = coarser = depth.get(LEVEL_NAMES[place], coarser)
+    return tuple(levels), tuple(units), tuple(depths)

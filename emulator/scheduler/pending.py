@@ -2,12 +2,14 @@
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emulator.scheduler.table import JobTable
+from emulator.workload.jobs import ANY_LEVEL
 
 #: What a policy sorts by: (table, slot) -> key; the smallest goes first.
 Order = Callable[[JobTable, int], tuple[int, ...]]
@@ -24,12 +26,17 @@ def by_estimate(table: JobTable, slot: int) -> tuple[int, ...]:
 
 
 class HeadQueue:
-    """For strict head-of-line policies: only the first job is ever looked at. A heap; a removed job is dropped when it comes to the top."""
+    """For strict head-of-line policies: only the first job is ever looked at.
+
+    A heap with lazy removal: a removed job is dropped when it comes to the top, or when such jobs are the most. The full order is made when
+    somebody asks for it, and kept until the queue changes.
+    """
 
     def __init__(self, table: JobTable, order: Order) -> None:
         self._table, self._order = table, order
         self._heap: list[tuple[int, ...]] = []
         self._waiting: set[int] = set()
+        self._places: dict[int, int] | None = None  # slot -> position, in order; None: not known
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -38,10 +45,15 @@ class HeadQueue:
         return slot in self._waiting
 
     def push(self, slot: int) -> None:
+        self._places = None
+        if len(self._heap) > 2 * len(self._waiting) + 64:
+            self._heap = [self._order(self._table, other) for other in self._waiting]
+            heapify(self._heap)
         self._waiting.add(slot)
         heappush(self._heap, self._order(self._table, slot))
 
     def remove(self, slot: int) -> None:
+        self._places = None
         self._waiting.discard(slot)
 
     def head(self) -> int:
@@ -53,23 +65,43 @@ class HeadQueue:
 
     def in_order(self) -> Iterator[int]:
         """All slots, first to last."""
-        seen = -1
-        for key in sorted(self._heap):
-            if key[-1] in self._waiting and key[-1] != seen:
-                seen = key[-1]
-                yield seen
+        return iter(self._in_order())
+
+    def position(self, slot: int) -> int:
+        """How many jobs are before the slot, which waits."""
+        return self._in_order()[slot]
+
+    def _in_order(self) -> dict[int, int]:
+        if self._places is None:
+            keys = sorted(self._order(self._table, slot) for slot in self._waiting)
+            self._places = {key[-1]: place for place, key in enumerate(keys)}
+        return self._places
+
+
+class Behind(NamedTuple):
+    """Jobs behind the head, in queue order; ``ScanQueue.slot_at`` gives the slot of a position, until the next push."""
+
+    positions: NDArray[np.int64]
+    sizes: NDArray[np.int64]  # GPUs; of jobs that take a share of one, milli-GPU less 1000 (so the size orders how hard a job fits)
+    estimates_ns: NDArray[np.int64]
+    plain: NDArray[np.bool_]  # asks for no level: equal sizes then go to the same place
 
 
 class ScanQueue:
-    """For backfilling policies: sorted columns, so that candidates behind the head are found with a few array operations."""
+    """For backfilling policies: sorted keys, and columns beside them in which a few array operations find candidates behind the head.
+
+    A removed job stays until such jobs are the most. Columns are filled when they are looked at: a job that starts at once costs none.
+    """
 
     def __init__(self, table: JobTable, order: Order) -> None:
         self._table, self._order = table, order
         self._keys: list[tuple[int, ...]] = []
         self._first = 0  # everything before it is gone
+        self._filled = 0  # keys that have their columns
         self._alive = np.zeros(64, dtype=bool)
-        self._gpus = np.zeros(64, dtype=np.int64)
-        self._estimate = np.zeros(64, dtype=np.int64)
+        self._plain = np.zeros(64, dtype=bool)
+        self._size = np.zeros(64, dtype=np.int64)
+        self._estimate_ns = np.zeros(64, dtype=np.int64)
         self._waiting: set[int] = set()
 
     def __len__(self) -> int:
@@ -80,68 +112,104 @@ class ScanQueue:
 
     def push(self, slot: int) -> None:
         key = self._order(self._table, slot)
-        size = len(self._keys)
-        if size == len(self._alive) or size > 2 * len(self._waiting) + 64:
-            self._make_room()
-            size = len(self._keys)
-        place = size if not size or key > self._keys[-1] else bisect_left(self._keys, key)
+        if len(self._keys) > 2 * len(self._waiting) + 64:
+            self._drop_dead()
+        keys = self._keys
         self._waiting.add(slot)
-        if place < size and self._keys[place] == key:
-            self._alive[place] = True
-            self._first = min(self._first, place)
+        if not keys or key > keys[-1]:
+            keys.append(key)
             return
-        for column, value in ((self._alive, True), (self._gpus, self._table.gpus[slot]), (self._estimate, self._table.estimate_ns[slot])):
-            if place < size:
-                column[place + 1 : size + 1] = column[place:size].copy()
-            column[place] = value
-        self._keys.insert(place, key)
+        self._fill()
+        place = bisect_left(keys, key)
         self._first = min(self._first, place)
+        if keys[place] == key:
+            self._alive[place] = True
+            return
+        self._reserve(len(keys) + 1)
+        for column, value in zip(self._columns(), self._values(slot), strict=True):
+            column[place + 1 : len(keys) + 1] = column[place : len(keys)].copy()
+            column[place] = value
+        keys.insert(place, key)
+        self._filled = len(keys)
 
     def remove(self, slot: int) -> None:
         if slot in self._waiting:
             self._waiting.discard(slot)
-            self._alive[bisect_left(self._keys, self._order(self._table, slot))] = False
+            if not self._waiting:
+                self._keys.clear()
+                self._first = self._filled = 0
+            else:
+                place = bisect_left(self._keys, self._order(self._table, slot), self._first)
+                if place < self._filled:
+                    self._alive[place] = False
 
     def head(self) -> int:
         """The first job's slot, -1 when the queue is empty."""
-        while self._first < len(self._keys) and not self._alive[self._first]:
+        if not self._waiting:
+            return -1
+        while self._keys[self._first][-1] not in self._waiting:
             self._first += 1
-        return self._keys[self._first][-1] if self._first < len(self._keys) else -1
+        return self._keys[self._first][-1]
 
-    def behind_head(self, most_gpus: int, short_ns: int, long_gpus: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    def behind_head(self, most_gpus: int, short_ns: int, long_gpus: int) -> Behind:
         """Jobs behind the head of at most ``most_gpus`` whose estimate is at most ``short_ns`` or whose size at most ``long_gpus``.
 
-        Returns (positions, gpus, estimates in ns), in queue order; ``slot_at`` gives the slot of a position, until the next push.
+        ``head`` has been asked since the last change.
         """
+        self._fill()
         start, end = self._first + 1, len(self._keys)
-        gpus = self._gpus[start:end]
-        wanted = self._alive[start:end] & (gpus <= most_gpus)
+        size = self._size[start:end]
+        wanted = self._alive[start:end] & (size <= most_gpus)
         if long_gpus < most_gpus:
-            wanted &= (self._estimate[start:end] <= short_ns) | (gpus <= long_gpus)
-        found = np.flatnonzero(wanted)
-        return found + start, gpus[found], self._estimate[start:end][found]
+            wanted &= (self._estimate_ns[start:end] <= short_ns) | (size <= long_gpus)
+        found = np.flatnonzero(wanted) + start
+        return Behind(found, self._size[found], self._estimate_ns[found], self._plain[found])
 
     def slot_at(self, position: int) -> int:
         return self._keys[position][-1]
 
+    def position(self, slot: int) -> int:
+        """How many jobs are before the slot, which waits."""
+        self._fill()
+        place = bisect_left(self._keys, self._order(self._table, slot))
+        return int(np.count_nonzero(self._alive[:place]))
+
     def in_order(self) -> Iterator[int]:
         """All slots, first to last."""
-        for place in range(self._first, len(self._keys)):
-            if self._alive[place]:
-                yield self._keys[place][-1]
+        return (key[-1] for key in self._keys[self._first :] if key[-1] in self._waiting)
 
-    def _make_room(self) -> None:
-        """Drop the dead; double the columns when that frees less than half."""
-        size = len(self._keys)
-        keep = np.flatnonzero(self._alive[:size])
-        capacity = len(self._alive) * (2 if 2 * len(keep) > size else 1)
-        for name in ("_alive", "_gpus", "_estimate"):
-            column = getattr(self, name)
-            fresh = np.zeros(capacity, dtype=column.dtype)
-            fresh[: len(keep)] = column[keep]
-            setattr(self, name, fresh)
-        self._keys = [self._keys[place] for place in keep.tolist()]
-        self._first = 0
+    def _columns(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+        return self._alive, self._plain, self._size, self._estimate_ns
+
+    def _values(self, slot: int) -> tuple[bool, bool, int, int]:
+        """The columns of one job."""
+        table = self._table
+        milli = table.milli_gpus[slot]
+        if milli < 1000:
+            return slot in self._waiting, True, milli - 1000, table.estimate_ns[slot]
+        plain = table.require_level[slot] == table.prefer_level[slot] == ANY_LEVEL
+        return slot in self._waiting, plain, table.gpus[slot], table.estimate_ns[slot]
+
+    def _fill(self) -> None:
+        """Fill the columns of what was appended."""
+        start, end = self._filled, len(self._keys)
+        if start < end:
+            self._reserve(end)
+            rows = zip(*(self._values(key[-1]) for key in self._keys[start:]), strict=True)
+            for column, values in zip(self._columns(), rows, strict=True):
+                column[start:end] = values
+            self._filled = end
+
+    def _reserve(self, size: int) -> None:
+        capacity = len(self._alive)
+        if size > capacity:
+            more = max(size, 2 * capacity) - capacity
+            self._alive, self._plain = np.pad(self._alive, (0, more)), np.pad(self._plain, (0, more))
+            self._size, self._estimate_ns = np.pad(self._size, (0, more)), np.pad(self._estimate_ns, (0, more))
+
+    def _drop_dead(self) -> None:
+        self._keys = [key for key in self._keys if key[-1] in self._waiting]
+        self._first = self._filled = 0
 
 
 Pending = HeadQueue | ScanQueue

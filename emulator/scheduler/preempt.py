@@ -1,42 +1,62 @@
-"""Preemption by priority: what running jobs of lower priority make room for the head of the queue."""
+"""Preemption by priority: which running jobs of lower priority make room for a job that does not fit."""
 
-from emulator.scheduler.view import View
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from emulator.scheduler.shares import hold, let_go
+
+if TYPE_CHECKING:
+    from emulator.scheduler.view import View
 
 
-def preempt_for_head(view: View, running: set[int], after_ns: int) -> None:
-    """Let the head of the queue start by stopping jobs of lower priority, as few of them as the greedy order below allows.
+@dataclass(frozen=True)
+class Preemption:
+    """That there is preemption, and of what: running jobs that may be preempted, by priority."""
 
-    Victims have run for at least ``after_ns`` (RSC preempts after two hours: Kokolis et al., HPCA'25). Lowest priority first, then those
-    that started last, since they lose least; then every victim whose GPUs turn out not to be needed goes on. Where the head would fit
-    only with jobs that have not run for long enough, the plan says when to look again.
+    after_ns: int
+    jobs_by_priority: Mapping[int, int]
+
+    def lowest_priority(self) -> int:
+        """Of the jobs that may be preempted; above every priority where there is none."""
+        return min((priority for priority, jobs in self.jobs_by_priority.items() if jobs), default=2**31)
+
+
+def victims_for(view: "View", slot: int, after_ns: int) -> list[int]:
+    """Jobs of lower priority that are stopped so that the job fits: none where that would not do. The victims' GPUs are free on return.
+
+    Victims have run for at least ``after_ns`` (RSC preempts after two hours: Kokolis et al., HPCA'25) and were not started in this cycle.
+    They are stopped one by one, lowest priority first, of these those that started last, since they lose least, of these the highest
+    id, until the job fits. Then each that it fits without goes on, the most valuable first (in reverse order): no victim is
+    stopped in vain. Where only jobs that have not run for long enough stand in the way, the plan says when to look again.
     """
-    table, head = view.table, view.pending.head()
-    priority = table.priority[head]
-    lower = [slot for slot in running if table.preemptible[slot] and table.priority[slot] < priority and table.milli_gpus[slot] == 1000]
-    if view.free.free_gpus + sum(table.gpus[slot] for slot in lower) < table.gpus[head]:
-        return
-    ripe = [slot for slot in lower if table.start_ns[slot] + after_ns <= view.now_ns]
-    if len(ripe) < len(lower):
-        soon = min(table.start_ns[slot] + after_ns for slot in lower if table.start_ns[slot] + after_ns > view.now_ns)
-        view.plan.reconsider_at_ns = min(view.plan.reconsider_at_ns, soon)
-    ripe.sort(key=lambda slot: (table.priority[slot], -table.start_ns[slot], -table.job_id[slot]))
+    table, free = view.table, view.free
+    priority = table.priority[slot]
+    stopped_already = set(view.plan.preempted)
+    lower = [
+        other for other in view.running if table.preemptible[other] and table.priority[other] < priority and other not in stopped_already
+    ]
+    if free.free_gpus + sum(table.gpus[other] for other in lower) < table.gpus[slot]:
+        return []
+    ripe = [other for other in lower if table.start_ns[other] + after_ns <= view.now_ns]
+    ripe.sort(key=lambda other: (table.priority[other], -table.start_ns[other], -table.job_id[other]))
     stopped: list[int] = []
-    for slot in ripe:
-        view.free.give(table.rows[slot])
-        stopped.append(slot)
-        if view.free.fits(table.gpus[head]) and view.choose(head) is not None:
+    share = table.milli_gpus[slot] < 1000
+    for victim in ripe:
+        let_go(free, table.rows[victim], table.milli_gpus[victim])
+        stopped.append(victim)
+        if (share or free.fits(table.gpus[slot])) and view.choose(slot) is not None:
             break
     else:
-        for slot in stopped:
-            view.free.take(table.rows[slot])
-        return
-    for slot in stopped[:-1]:
-        view.free.take(table.rows[slot])
-        if view.choose(head) is None:
-            view.free.give(table.rows[slot])
+        for victim in stopped:
+            hold(free, table.rows[victim], table.milli_gpus[victim])
+        if len(ripe) < len(lower):
+            view.plan.reconsider(min(ripe_ns for other in lower if (ripe_ns := table.start_ns[other] + after_ns) > view.now_ns))
+        return []
+    for victim in reversed(stopped[:-1]):
+        hold(free, table.rows[victim], table.milli_gpus[victim])
+        if view.choose(slot) is None:
+            let_go(free, table.rows[victim], table.milli_gpus[victim])
         else:
-            stopped = [other for other in stopped if other != slot]
-    rows = view.choose(head)
-    assert rows is not None, "the head fits after the last victim was given back"
-    view.plan.preempted += stopped
-    view.start(head, rows)
+            stopped.remove(victim)
+    return stopped

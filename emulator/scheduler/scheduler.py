@@ -1,22 +1,19 @@
 """The scheduler: queue, placements and the free-GPU index, in one place. It knows no time but the cycle it is asked for."""
 
-from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Mapping
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
-from emulator.scheduler.pending import HeadQueue, Order, Pending, ScanQueue, by_estimate, by_submission
+from emulator.scheduler.pending import HeadQueue, Pending, ScanQueue
 from emulator.scheduler.placement import PLACEMENTS, could_ever_fit
-from emulator.scheduler.policies import strict
-from emulator.scheduler.policies.easy import Easy
-from emulator.scheduler.preempt import preempt_for_head
+from emulator.scheduler.policies import POLICIES
+from emulator.scheduler.preempt import Preemption
+from emulator.scheduler.shares import let_go
 from emulator.scheduler.table import JobTable, State
-from emulator.scheduler.view import Plan, View, share_of
+from emulator.scheduler.view import Plan, View
 from emulator.workload.jobs import JobColumns
 from topology.cluster import Cluster
-
-#: Policies by name, with the order of their queue.
-POLICIES: dict[str, Order] = {"fifo": by_submission, "sjf": by_estimate, "easy": by_submission}
 
 
 @dataclass(frozen=True)
@@ -63,15 +60,16 @@ class Scheduler:
         self.free = FreeIndex(cluster)
         self.running: set[int] = set()
         self._placement = PLACEMENTS[settings.placement]
-        order = POLICIES[settings.policy]
-        self._easy = Easy() if settings.policy == "easy" else None
-        self.pending: Pending = ScanQueue(self.table, order) if self._easy else HeadQueue(self.table, order)
-        self._policy: Callable[[View], Plan] = self._easy.plan if self._easy else strict.plan
-        self._by_end: list[tuple[int, int]] = []  # (start + estimate, slot) of running jobs, sorted; only for EASY
+        policy = POLICIES[settings.policy]
+        self._policy = policy.make()
+        self.pending: Pending = (ScanQueue if policy.looks_behind else HeadQueue)(self.table, policy.order)
+        self._by_end: list[tuple[int, int]] | None = [] if policy.looks_behind else None  # see View.by_end
+        self._surprises = 0  # see View.surprises
         self._jobs_of_block: list[set[int]] = [set() for _ in self.free.block_free]
         self._down: set[int] = set()
         self._cordoned: set[int] = set()
         self._preemptible: dict[int, int] = {}  # priority -> running jobs that may be preempted
+        self._preemption = Preemption(settings.preempt_after_ns, self._preemptible) if settings.preemption else None
         self.counts: list[QueueCounts] = []  # by queue
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
@@ -121,14 +119,16 @@ class Scheduler:
     def release(self, slot: int, *, at_ns: int) -> None:
         """The job stopped at ``at_ns``: its GPUs are free again."""
         table = self.table
-        rows, milli = table.rows[slot], table.milli_gpus[slot]
-        if milli < 1000:
-            self.free.give_share(*share_of(self.free, rows), milli)
-        else:
-            self.free.give(rows)
-        self._forget_running(slot, at_ns)
+        let_go(self.free, table.rows[slot], table.milli_gpus[slot])
+        self._forget_running(slot)
+        if self._by_end is not None:
+            expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
+            del self._by_end[bisect_left(self._by_end, (expected_ns, slot))]
+            # An end by the expected cycle is no surprise, nor is a later one: reservations expect what is overdue at any moment.
+            if -(-at_ns // self.cycle_ns) < -(-expected_ns // self.cycle_ns):
+                self._surprises += 1
 
-    def _forget_running(self, slot: int, at_ns: int) -> None:
+    def _forget_running(self, slot: int) -> None:
         table = self.table
         self.running.discard(slot)
         self.counts[table.queue[slot]].run(table.gpus[slot], -1)
@@ -136,27 +136,23 @@ class Scheduler:
             self._jobs_of_block[block].discard(slot)
         if table.preemptible[slot]:
             self._preemptible[table.priority[slot]] -= 1
-        if self._easy:
-            expected = table.start_ns[slot] + table.estimate_ns[slot]
-            del self._by_end[bisect_left(self._by_end, (expected, slot))]
-            if at_ns != expected:
-                self._easy.forget()
 
     # -- one cycle ------------------------------------------------------------------------------------------------------------------
 
     def plan(self, now_ns: int) -> Plan:
         """Decide the cycle at ``now_ns``; GPUs and queue are as decided when it returns, the table gets rows, state and start."""
-        table = self.table
-        view = View(now_ns, self.cycle_ns, table, self.pending, self.free, self._placement, self._by_end)
         if not len(self.pending):
-            return view.plan
+            return Plan()
+        table = self.table
+        view = View(
+            now_ns, self.cycle_ns, table, self.pending, self.free, self._placement, self.running, self._by_end,
+            self._surprises, self._preemption,
+        )  # fmt: skip
         plan = self._policy(view)
-        if self.settings.preemption and len(self.pending):
-            self._preempt(view)
+        self._surprises = view.surprises
         for slot in plan.preempted:
-            self._forget_running(slot, now_ns)
+            self._forget_running(slot)
         for slot, rows in plan.starts:
-            table.rows[slot] = rows
             table.state[slot] = State.RUNNING
             table.start_ns[slot] = now_ns
             self.running.add(slot)
@@ -168,22 +164,7 @@ class Scheduler:
             if table.preemptible[slot]:
                 priority = table.priority[slot]
                 self._preemptible[priority] = self._preemptible.get(priority, 0) + 1
-            if self._easy:
-                insort(self._by_end, (now_ns + table.estimate_ns[slot], slot))
         return plan
-
-    def _preempt(self, view: View) -> None:
-        """Let heads of higher priority push out what runs below them, until one cannot."""
-        started = {slot for slot, _ in view.plan.starts}
-        while (head := self.pending.head()) >= 0:
-            if min((p for p, jobs in self._preemptible.items() if jobs), default=self.table.priority[head]) >= self.table.priority[head]:
-                return
-            candidates = self.running.difference(view.plan.preempted, started)
-            preempt_for_head(view, candidates, self.settings.preempt_after_ns)
-            if self.pending.head() == head:
-                return
-            if self._easy:
-                self._easy.forget()
 
     # -- hosts come and go ----------------------------------------------------------------------------------------------------------
 
@@ -223,14 +204,12 @@ class Scheduler:
 
     def _withdraw(self, host: int) -> None:
         self.free.withdraw(host)
-        if self._easy:
-            self._easy.forget()
+        self._surprises += 1
 
     def _offer(self, host: int) -> None:
         if host not in self._down and host not in self._cordoned:
             self.free.offer(host)
-            if self._easy:
-                self._easy.forget()
+            self._surprises += 1
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
 

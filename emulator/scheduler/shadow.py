@@ -3,96 +3,117 @@
 Built from the running jobs' estimates, then kept up to date with what is backfilled, so that it is computed once per head.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
-from emulator.scheduler.table import NEVER
-from emulator.scheduler.view import View, share_of
-from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
+from emulator.scheduler.shares import share_of
+from emulator.scheduler.table import ENDLESS, NEVER
+from emulator.scheduler.view import View
+from emulator.workload.jobs import ANY_LEVEL
 
 
 @dataclass
 class Shadow:
-    """Free GPUs at ``time_ns``: ``whole`` hosts, hosts by free GPUs, and the hosts whose mask differs from now's.
+    """Free GPUs at ``time_ns``, as differences from what is free now.
 
-    ``time_ns`` is NEVER when no end of a running job lets the head in (hosts are down): then nothing can delay it further.
+    A *unit* is one of the level that the head requires; where it requires none, all hosts are one unit. ``time_ns`` is NEVER when no end of
+    a running job lets the head in (hosts are down): then nothing can delay it further.
     """
 
     head: int
-    time_ns: int
     free: FreeIndex
-    hosts: int  # whole hosts that the head needs
+    hosts: int  # whole hosts that the head needs in one unit
     rest: int  # and GPUs on one more
-    level: int  # search level inside which it needs them, -1: anywhere
-    whole: int
-    by_free: list[int]  # split hosts by their count of free GPUs
-    units: list[int]  # whole hosts per unit of ``level``; empty where that is -1
-    masks: dict[int, int] = field(default_factory=dict)  # host -> free GPUs then
-    shares: dict[tuple[int, int], int] = field(default_factory=dict)  # (host, gpu) -> free milli-GPU then
+    unit_of_block: list[int] | None  # None: see unit_of_host
+    unit_of_host: list[int] | None  # where racks smaller than a block are required; both None: one unit
+    whole: list[int]  # whole hosts, by unit
+    part: list[int]  # split hosts with ``rest`` free GPUs or more, by unit; not kept where rest is 0
+    gpus: int  # free on hosts that are offered
+    fitting: int = 0  # units that hold the head
+    time_ns: int = NEVER
+    masks: dict[int, int] = field(default_factory=dict)  # host -> free GPUs then, for the hosts where part of a host came or went
+    shares: dict[tuple[int, int], int] = field(default_factory=dict)  # (host, gpu) -> free milli-GPU then, likewise
 
     @classmethod
     def of(cls, view: View, head: int) -> "Shadow":
         """The reservation of ``head``, which does not fit now."""
-        table, free = view.table, view.free
-        hosts, rest = divmod(table.gpus[head], free.gpus_per_host)
-        level = _search_level(free, table.require_level[head])
-        by_free = list(free.split_count)
-        units = list(free.levels[level].counts) if level >= 0 else []
-        shadow = cls(head, NEVER, free, hosts, rest, level, free.whole, by_free, units)
-        for expected, slot in view.running:
-            boundary = max(-(-expected // view.cycle_ns) * view.cycle_ns, view.now_ns + view.cycle_ns)
-            if boundary > shadow.time_ns:
+        assert view.by_end is not None, "a policy that makes reservations asks for the running jobs by their ends"
+        shadow = cls._now(view, head)
+        table, cycle_ns = view.table, view.cycle_ns
+        for expected_ns, slot in view.by_end:
+            if expected_ns >= ENDLESS:
+                break
+            # What is overdue is expected at the next cycle, and what ends is free at the cycle that follows.
+            boundary_ns = max(-(-expected_ns // cycle_ns) * cycle_ns, view.now_ns + cycle_ns)
+            if boundary_ns > shadow.time_ns:
                 break
             shadow._release(table.rows[slot], table.milli_gpus[slot])
-            if shadow.time_ns == NEVER and shadow.head_fits():
-                shadow.time_ns = boundary
+            if shadow.fitting and shadow.time_ns == NEVER:
+                shadow.time_ns = boundary_ns
         return shadow
 
-    def head_fits(self) -> bool:
-        if self.level >= 0 and self.hosts + (self.rest > 0) > 1:
-            return max(self.units) >= self.hosts + (self.rest > 0)
-        if self.whole < self.hosts:
-            return False
-        return self.rest == 0 or self.whole > self.hosts or any(self.by_free[self.rest :])
+    @classmethod
+    def _now(cls, view: View, head: int) -> "Shadow":
+        """What is free now."""
+        table, free = view.table, view.free
+        level = table.require_level[head]
+        hosts, rest = divmod(table.gpus[head], free.gpus_per_host)
+        unit_of_block = unit_of_host = None
+        if level == ANY_LEVEL or hosts + (rest > 0) == 1:
+            whole = [free.whole]
+        elif free.depths[level]:
+            unit_of_block = free.units[free.depths[level] - 1]
+            whole = list(free.levels[free.depths[level] - 1].counts)
+        else:
+            unit_of_host = free.rack_of_host()
+            whole = [0] * (len(free.rack_first) - 1)
+            for block, mask in enumerate(free.block_free):
+                for bit in mask_bits(mask):
+                    whole[unit_of_host[free.first_host[block] + bit]] += 1
+        shadow = cls(head, free, hosts, rest, unit_of_block, unit_of_host, whole, [0] * len(whole), free.free_gpus)
+        if rest:
+            for host, mask in free.split.items():
+                if mask.bit_count() >= rest and free.is_offered(host):
+                    shadow.part[shadow._unit(host)] += 1
+        shadow.fitting = sum(map(shadow._fits_in, range(len(whole))))
+        return shadow
 
     def spare_gpus(self) -> int:
         """An upper bound on the GPUs that could be held at the shadow time without delaying the head."""
         if self.time_ns == NEVER:
             return self.free.host_count * self.free.gpus_per_host
-        gpus = self.free.gpus_per_host
-        return self.whole * gpus + sum(free * count for free, count in enumerate(self.by_free)) - self.hosts * gpus - self.rest
+        return self.gpus - self.hosts * self.free.gpus_per_host - self.rest
 
-    def lends(self, rows: list[Row]) -> None:
-        """A job took ``rows`` but gives them back in time: remember what the hosts it split will look like then."""
+    def lends(self, rows: list[Row], milli_gpus: int) -> None:
+        """A job is about to take ``rows`` but gives them back in time: remember what they will look like then."""
+        if milli_gpus < 1000:
+            host, gpu = key = share_of(self.free, rows)
+            self.shares.setdefault(key, self.free.share(host, gpu))
         for block, host_mask, gpu_mask in rows:
-            if gpu_mask != self.free.full:
-                for bit in mask_bits(host_mask):
-                    host = self.free.first_host[block] + bit
+            if gpu_mask != self.free.full or milli_gpus < 1000:
+                for host in self._hosts(block, host_mask):
                     self.masks.setdefault(host, self.free.split.get(host, self.free.full))
 
     def spares(self, rows: list[Row], milli_gpus: int) -> bool:
-        """Whether the head still fits then with ``rows`` taken too; if so they count as taken from now on."""
+        """Whether the head still fits then when a job takes ``rows`` now and keeps them; if so they count as taken from now on."""
         if self.time_ns == NEVER:
             return True
         if milli_gpus < 1000:
-            return self._spares_share(rows, milli_gpus)
-        self._apply(rows, take=True)
-        if self.head_fits():
-            return True
-        self._apply(rows, take=False)
-        return False
-
-    def _spares_share(self, rows: list[Row], milli_gpus: int) -> bool:
-        host, gpu = share_of(self.free, rows)
-        key = host, gpu
-        before = self.shares.get(key, self.free.share(host, gpu))
-        if before == 1000:
-            self._apply(rows, take=True)
-            if not self.head_fits():
-                self._apply(rows, take=False)
+            host, gpu = key = share_of(self.free, rows)
+            before = self.shares.get(key, self.free.share(host, gpu))
+            if before == 1000 and not self._spares_gpus(rows):
                 return False
-        self.shares[key] = before - milli_gpus
-        return True
+            self.shares[key] = before - milli_gpus
+            return True
+        return self._spares_gpus(rows)
+
+    def _spares_gpus(self, rows: list[Row]) -> bool:
+        self._take(rows)
+        if self.fitting:
+            return True
+        self._give(rows)
+        return False
 
     def _release(self, rows: list[Row], milli_gpus: int) -> None:
         if milli_gpus < 1000:
@@ -100,35 +121,56 @@ class Shadow:
             self.shares[key] = self.shares.get(key, self.free.share(host, gpu)) + milli_gpus
             if self.shares[key] < 1000:
                 return
-        self._apply(rows, take=False)
+            block, host_mask, gpu_mask = rows[0]
+            self._change_part(block, host_mask & self.free.offered(block), gpu_mask, take=False)
+        else:
+            self._give(rows)
 
-    def _apply(self, rows: list[Row], *, take: bool) -> None:
-        free = self.free
+    def _take(self, rows: list[Row]) -> None:
         for block, host_mask, gpu_mask in rows:
-            if gpu_mask == free.full:
-                change = (host_mask & free.offered(block)).bit_count()
-                self._count_whole(block, -change if take else change)
-                continue
-            for bit in mask_bits(host_mask & free.offered(block)):
-                host = free.first_host[block] + bit
-                before = self.masks.get(host, free.split.get(host, free.full))
-                after = before & ~gpu_mask if take else before | gpu_mask
-                self.masks[host] = after
-                for mask, change in ((before, -1), (after, 1)):
-                    if mask == free.full:
-                        self._count_whole(block, change)
-                    else:
-                        self.by_free[mask.bit_count()] += change
+            self._change(block, host_mask & self.free.offered(block), gpu_mask, take=True)
 
-    def _count_whole(self, block: int, change: int) -> None:
-        self.whole += change
-        if self.level >= 0:
-            self.units[self.free.unit_of_block(self.level, block)] += change
+    def _give(self, rows: list[Row]) -> None:
+        for block, host_mask, gpu_mask in rows:
+            self._change(block, host_mask & self.free.offered(block), gpu_mask, take=False)
 
+    def _change(self, block: int, host_mask: int, gpu_mask: int, *, take: bool) -> None:
+        if gpu_mask != self.free.full:
+            self._change_part(block, host_mask, gpu_mask, take=take)
+            return
+        hosts = -host_mask.bit_count() if take else host_mask.bit_count()
+        self.gpus += hosts * self.free.gpus_per_host
+        if self.unit_of_host is None:
+            self._count(self.unit_of_block[block] if self.unit_of_block else 0, hosts, 0)
+        else:
+            for host in self._hosts(block, host_mask):
+                self._count(self.unit_of_host[host], -1 if take else 1, 0)
 
-def _search_level(free: FreeIndex, require_level: int) -> int:
-    """The coarsest search level that is at most as coarse as the required one; -1 for none."""
-    if require_level == ANY_LEVEL:
-        return -1
-    fine = [i for i, level in enumerate(free.levels) if level.name in LEVEL_NAMES and LEVEL_NAMES.index(level.name) <= require_level]
-    return fine[-1] if fine else 0
+    def _change_part(self, block: int, host_mask: int, gpu_mask: int, *, take: bool) -> None:
+        full, rest = self.free.full, self.rest
+        for host in self._hosts(block, host_mask):
+            before = self.masks.get(host, self.free.split.get(host, full))
+            after = self.masks[host] = before & ~gpu_mask if take else before | gpu_mask
+            self.gpus += after.bit_count() - before.bit_count()
+            part = (rest <= after.bit_count() and after != full) - (rest <= before.bit_count() and before != full)
+            self._count(self._unit(host), (after == full) - (before == full), part)
+
+    def _count(self, unit: int, whole: int, part: int) -> None:
+        """``whole`` more whole hosts and ``part`` more split ones of enough free GPUs in ``unit``."""
+        before = self._fits_in(unit)
+        self.whole[unit] += whole
+        self.part[unit] += part
+        self.fitting += self._fits_in(unit) - before
+
+    def _fits_in(self, unit: int) -> bool:
+        spare = self.whole[unit] - self.hosts
+        return spare > 0 or (spare == 0 and (self.rest == 0 or self.part[unit] > 0))
+
+    def _unit(self, host: int) -> int:
+        if self.unit_of_block:
+            return self.unit_of_block[self.free.host_block[host]]
+        return self.unit_of_host[host] if self.unit_of_host else 0
+
+    def _hosts(self, block: int, host_mask: int) -> Iterator[int]:
+        first = self.free.first_host[block]
+        return (first + bit for bit in mask_bits(host_mask))

@@ -6,10 +6,14 @@ Columns are Python lists: the cycle touches single jobs, where a list is three t
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+import numpy as np
+
 from emulator.scheduler.free import Row
-from emulator.workload.jobs import JobColumns, TrainingShape
+from emulator.workload.jobs import JobColumns, JobKind, TrainingShape
 
 NEVER = 2**63 - 1
+#: The estimate of a service that runs until it is cancelled: 146 years in ns, so that a time of day can still be added to it.
+ENDLESS = 2**62
 
 
 class State(IntEnum):
@@ -102,6 +106,8 @@ class JobTable:
         ):  # fmt: skip
             getattr(self, name).extend(getattr(jobs, name).tolist())
         self.remaining_ns += jobs.duration_ns.tolist()
+        for row in np.flatnonzero((jobs.kind == JobKind.SERVICE) & (jobs.duration_ns == 0)).tolist():
+            self.estimate_ns[first + row] = ENDLESS
         for name, value in (
             ("since_ns", 0), ("speed", 1.0), ("state", state), ("first_start_ns", -1), ("start_ns", -1), ("end_ns", -1), ("version", 0),
             ("preemptions", 0), ("restarts", 0), ("run_ns", 0), ("work_ns", 0), ("lost_ns", 0), ("overhead_ns", 0),

@@ -16,13 +16,17 @@ from topology.compile import compile_cluster
 SECOND = 1_000_000_000
 
 
-@pytest.fixture(scope="session")
-def cluster():
+def make_cluster():
     """160 hosts in 40 racks; eight planes, for the rails do not meet."""
     plan = ClosPlan(
         name="test", host=catalog.host("hgx-h100"), switch=catalog.switch("qm9700"), hosts=160, hosts_per_rack=4, rails_meet=False
     )
     return compile_cluster(build(plan))
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    return make_cluster()
 
 
 class Script:

@@ -100,6 +100,16 @@ def test_killed_actors_are_rebuilt_and_nobody_notices(cluster, script, expected,
 
 
 @pytest.mark.ray
+def test_an_actor_that_hangs_is_replaced(cluster, script, expected):
+    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=2, answer_seconds=2.0)
+    try:
+        assert script.run(cluster, shards, lambda window: actor_processes()[0].suspend() if window == 5 else None) == expected
+        assert shards.rebuilds == 1
+    finally:
+        shards.close()
+
+
+@pytest.mark.ray
 def test_errors_of_a_shard_come_through_and_the_answers_go_on(cluster, script, expected):
     """A refused window leaves the other actors of that barrier ahead of the head: all are brought back to where the head is."""
     shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=2)

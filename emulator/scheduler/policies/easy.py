@@ -1,9 +1,12 @@
 """EASY backfilling (Lifka 1995; Mu'alem and Feitelson, IEEE TPDS 2001, section 2).
 
 Jobs start in queue order until the head does not fit. It then gets a reservation: the *shadow time* is the first cycle at which, by the
-running jobs' estimates, it will. A job behind it may start now when it fits and either ends by the shadow time, or leaves the head
-still fitting at that time. "Fits" is a matter of whole hosts and not of GPU counts alone, so the state at the shadow time is kept
-host by host (``emulator.scheduler.shadow``).
+running jobs' estimates, it will; what has run for longer than estimated is expected to end by the next cycle. A job behind the head *may
+start* when it fits now, where the placement puts it, and either ends by the shadow time or leaves the head still fitting at that time.
+The first in queue order that may start does, until none may: a second look at the same state therefore starts nothing.
+
+"Fits" is a matter of whole hosts and not of GPU counts alone, so the state at the shadow time is kept host by host
+(``emulator.scheduler.shadow``). Where no shadow time exists, since the head needs hosts that are down, nothing delays it.
 """
 
 from dataclasses import dataclass
@@ -13,61 +16,61 @@ import numpy as np
 from emulator.scheduler.pending import ScanQueue
 from emulator.scheduler.shadow import Shadow
 from emulator.scheduler.view import Plan, View
-from emulator.workload.jobs import ANY_LEVEL
 
 
 @dataclass
 class Easy:
-    """The policy with its cache: the head's reservation, until something frees GPUs otherwise than expected."""
+    """The policy, with the head's reservation as a cache: it holds until it passes or something goes otherwise than estimated."""
 
     shadow: Shadow | None = None
+    surprises: int = 0  # as of the shadow
 
-    def forget(self) -> None:
-        """Something happened that the reservation did not foresee (a fault, a cancellation, an early end)."""
-        self.shadow = None
-
-    def plan(self, view: View) -> Plan:
+    def __call__(self, view: View) -> Plan:
         """Start what fits in order, then backfill behind the head."""
         pending = view.pending
+        assert isinstance(pending, ScanQueue), "EASY looks behind the head"
         while (head := pending.head()) >= 0:
-            rows = view.choose(head)
+            rows = view.choose(head) or view.make_room(head)
             if rows is None:
                 break
             # What starts in turn was not in the reservation, which was for this job.
             self.shadow = None
             view.start(head, rows)
-        if head >= 0 and len(pending) > 1 and view.free.free_gpus:
-            self._backfill(view, head)
-        if self.shadow is not None and view.now_ns < self.shadow.time_ns:
+        if len(pending) > 1 and view.free.has_room():
+            shadow = self._reservation(view, head)
+            self._backfill(view, pending, shadow)
             # The reservation is made anew when it passes, whether or not anything ended by then.
-            view.plan.reconsider_at_ns = self.shadow.time_ns
+            view.plan.reconsider(shadow.time_ns)
         return view.plan
 
-    def _backfill(self, view: View, head: int) -> None:
-        table, free, now = view.table, view.free, view.now_ns
+    def _reservation(self, view: View, head: int) -> Shadow:
         shadow = self.shadow
-        if shadow is None or shadow.head != head or shadow.time_ns <= now:
+        if shadow is None or shadow.head != head or shadow.time_ns <= view.now_ns or self.surprises != view.surprises:
             shadow = self.shadow = Shadow.of(view, head)
-        pending = view.pending
-        assert isinstance(pending, ScanQueue), "EASY looks behind the head"
-        short_ns = shadow.time_ns - now
-        positions, sizes, estimates = pending.behind_head(free.most_that_could_fit(), short_ns, shadow.spare_gpus())
-        long = estimates > short_ns
-        no_room = np.zeros(len(positions), dtype=bool)  # free GPUs only shrink within a pass: what did not fit will not
-        delaying = np.zeros(len(positions), dtype=bool)  # would delay the head where it would go now, that is until the next start
-        index = -1
-        while len(ahead := np.flatnonzero(~(no_room | delaying)[index + 1 :])) and free.free_gpus:
-            index += 1 + int(ahead[0])
-            slot = pending.slot_at(int(positions[index]))
-            plain = table.require_level[slot] == ANY_LEVEL and table.milli_gpus[slot] == 1000
-            same = sizes == sizes[index] if plain else index
+            self.surprises = view.surprises
+        return shadow
+
+    @staticmethod
+    def _backfill(view: View, pending: ScanQueue, shadow: Shadow) -> None:
+        milli_gpus = view.table.milli_gpus
+        short_ns = shadow.time_ns - view.now_ns
+        behind = pending.behind_head(view.free.most_that_could_fit(), short_ns, shadow.spare_gpus())
+        if not len(behind.positions):
+            return
+        sizes, plain, long = behind.sizes, behind.plain, behind.estimates_ns > short_ns
+        open_ = np.ones(len(sizes), dtype=bool)  # may fit: free GPUs only shrink within a pass, so what did not fit will not
+        ready = open_.copy()  # and is not known to delay the head where it would go now, that is until the next start
+        while ready[index := int(ready.argmax())]:
+            slot = pending.slot_at(int(behind.positions[index]))
             rows = view.choose(slot)
             if rows is None:
-                no_room[same] = True
-            elif long[index] and not shadow.spares(rows, table.milli_gpus[slot]):
-                delaying[same & long if plain else same] = True
+                open_[sizes >= sizes[index] if plain[index] else index] = False
+                ready &= open_
+            elif long[index] and not shadow.spares(rows, milli_gpus[slot]):
+                ready[(sizes == sizes[index]) & long & plain if plain[index] else index] = False
             else:
                 if not long[index]:
-                    shadow.lends(rows)
+                    shadow.lends(rows, milli_gpus[slot])
                 view.start(slot, rows)
-                delaying[:] = False
+                open_[index] = False
+                ready = open_.copy()

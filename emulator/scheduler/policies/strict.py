@@ -11,7 +11,7 @@ def plan(view: View) -> Plan:
     """Start the head of the queue as long as it fits."""
     pending = view.pending
     while (slot := pending.head()) >= 0:
-        rows = view.choose(slot)
+        rows = view.choose(slot) or view.make_room(slot)
         if rows is None:
             break
         view.start(slot, rows)

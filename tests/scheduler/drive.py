@@ -1,0 +1,144 @@
+"""Drives the real engine and scheduler with jobs of the oracle's, and the clusters to do it on."""
+
+import math
+import random
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+
+from emulator.engine.engine import Engine
+from emulator.engine.settings import EngineSettings
+from emulator.engine.shards import Answers, ShardRange
+from emulator.racks.messages import HostEvent, RackReport
+from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.table import State
+from emulator.workload.jobs import SECOND, job_columns
+from tests.scheduler.oracle import Job, Plain, Simulation
+from topology import catalog
+from topology.clos import ClosPlan, build
+from topology.compile import compile_cluster
+
+HGX, NVL72 = catalog.host("hgx-h100"), catalog.host("gb200-nvl72")
+#: Small stand-ins: 2 NICs a host and switches of 8 ports, so that 48 hosts have three tiers.
+TWO_NICS = replace(HGX, name="two-nics", nics=2)
+EIGHT_PORTS = replace(catalog.switch("qm9700"), name="eight-ports", radix=8)
+QM9700, SN5600, X800 = catalog.switch("qm9700"), catalog.switch("sn5600"), catalog.switch("quantum-x800")
+PLAIN = {"rail_optimised": False}
+
+#: Name -> host, switch, hosts, hosts a rack, and what is special about it.
+PLANS = {
+    "hgx": (HGX, SN5600, 16, 8, {}),  # one block
+    "hgx-128": (HGX, SN5600, 128, 8, {}),  # two blocks of 64 hosts in racks of 8: 1,024 GPUs
+    "leaves": (HGX, QM9700, 40, 4, PLAIN),  # 10 leaves of 4 hosts
+    "pods": (TWO_NICS, EIGHT_PORTS, 48, 2, PLAIN),  # 24 leaves of 2 hosts in 6 pods
+    "small-racks": (HGX, QM9700, 40, 3, {"array_hosts": 16}),  # racks of 3 in arrays of 16
+    "nvl72": (NVL72, QM9700, 18 * 5, 18, {}),  # domain = rack = block of 18 hosts of 4 GPUs
+    "two-domain-racks": (NVL72, X800, 18 * 5 - 7, 36, {}),  # racks of two domains, the last domain partial
+    "wide-racks": (HGX, X800, 130, 70, {}),  # racks of 70 hosts, in blocks of 64 and 6
+    "buildings": (TWO_NICS, EIGHT_PORTS, 48, 2, PLAIN | {"buildings": 2}),
+}
+
+
+@cache
+def make_cluster(name):
+    host, switch, hosts, per_rack, more = PLANS[name]
+    return compile_cluster(build(ClosPlan(name, host, switch, hosts, per_rack, **more)))
+
+
+class ScriptedShards:
+    """Shards that do nothing but report the faults of a script."""
+
+    def __init__(self, cluster, faults):
+        self.ranges = (ShardRange(0, len(cluster.level("rack")), 0, cluster.host_count),)
+        self.plane_count = 1
+        self._faults = sorted((time * SECOND, HostEvent.FAULT if down else HostEvent.REPAIR, host) for time, host, down in faults)
+
+    def advance(self, window):
+        now = [fault for fault in self._faults if fault[0] <= window.until_ns]
+        self._faults = self._faults[len(now) :]
+        time, event, host = np.array(now, dtype=np.int64).reshape(-1, 3).T
+        coming = self._faults[0][0] if self._faults else 2**63 - 1
+        report = RackReport(window.until_ns, time, event.astype(np.int8), host.astype(np.int32), np.zeros(len(now), np.int16), coming)
+        return Answers(dict.fromkeys(window.racks, report), {})
+
+
+class NoNetwork:
+    asks = frozenset()
+
+    def computing(self, slot):
+        return 1.0
+
+
+def columns(jobs):
+    """The oracle's jobs, in order of submission."""
+
+    def column(name):
+        return np.array([getattr(job, name) for job in jobs], dtype=np.int64)
+
+    return job_columns(
+        len(jobs), job_id=column("number"), submit_ns=column("submit") * SECOND, gpus=column("gpus"),
+        duration_ns=column("duration") * SECOND, estimate_ns=column("estimate") * SECOND, milli_gpus=column("milli"), priority=column("priority"), require_level=column("require"),
+        prefer_level=column("prefer"), preemptible=column("preemptible"),
+    )  # fmt: skip
+
+
+def make_scheduler(cluster, cycle=1, **settings):
+    return Scheduler(cluster, SchedulerSettings(**settings), cycle * SECOND)
+
+
+def run_engine(cluster, jobs, policy, rule, cycle=1, faults=(), preempt_after=None):
+    """As ``Simulation.run``: (starts, preemptions, engine); a start is (time, job, hosts and masks)."""
+    preemption = {} if preempt_after is None else {"preemption": True, "preempt_after_ns": preempt_after * SECOND}
+    scheduler = make_scheduler(cluster, cycle, policy=policy, placement=rule, **preemption)
+    starts, preempted = [], []
+
+    def note(slot):
+        table = scheduler.table
+        if table.state[slot] == State.RUNNING:
+            first = scheduler.free.first_host
+            place = [
+                (first[block] + bit, gpus)
+                for block, hosts, gpus in table.rows[slot]
+                for bit in range(hosts.bit_length())
+                if hosts >> bit & 1
+            ]
+            starts.append((engine.now_ns // SECOND, table.job_id[slot], tuple(sorted(place))))
+        elif table.state[slot] == State.PENDING and engine.reasons.get(slot, "").startswith("preempted"):
+            engine.reasons[slot] = ""
+            preempted.append((engine.now_ns // SECOND, table.job_id[slot]))
+
+    jobs = sorted(jobs, key=lambda job: (job.submit, job.number))
+    settings = EngineSettings(cycle_ns=cycle * SECOND, restart_overhead_ns=0, max_restarts=10**9)
+    shards = ScriptedShards(cluster, faults)
+    engine = Engine(cluster, scheduler, shards, NoNetwork(), iter([columns(jobs)]), settings, note)
+    while engine.has_work() and (at := engine.next_cycle_ns()) < 2**62:
+        engine.run_cycle(at)
+    return starts, preempted, engine
+
+
+def check(cluster, jobs, policy, rule, cycle=1, faults=(), preempt_after=None, every_cycle=True):
+    """Start by start, host by host, GPU by GPU."""
+    starts, preempted, engine = run_engine(cluster, jobs, policy, rule, cycle, faults, preempt_after)
+    copies = [Job(**{name: getattr(job, name) for name in Job.__dataclass_fields__}) for job in jobs]
+    expected = Simulation(Plain.of(cluster), copies, policy, rule, cycle, list(faults), preempt_after, every_cycle).run()
+    for ours, theirs in zip(starts, expected.log, strict=False):
+        assert ours == theirs
+    assert starts == expected.log
+    assert preempted == expected.preempted
+    return engine, expected
+
+
+def workload(count, gpus, load, seed, sizes=(1, 2, 4, 8, 16, 32, 64), weights=(0.40, 0.15, 0.12, 0.20, 0.07, 0.04, 0.02)):
+    """The common gang workload: Poisson arrivals, lognormal durations (median 600 s, sigma 1.2, clipped to 30..14,400 s)."""
+    draw = random.Random(seed)
+    mean_gang = sum(size * weight for size, weight in zip(sizes, weights, strict=True))
+    rate = load * gpus / (mean_gang * 600.0 * math.exp(1.2 * 1.2 / 2))
+    now = 0.0
+    jobs = []
+    for number in range(count):
+        now += draw.expovariate(rate)
+        gang = draw.choices(sizes, weights)[0]
+        seconds = int(min(14_400, max(30, draw.lognormvariate(math.log(600.0), 1.2))))
+        jobs.append(Job(number, int(now), gang, seconds))
+    return jobs
