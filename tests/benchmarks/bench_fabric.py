@@ -37,8 +37,8 @@ def scattered_jobs(cluster):
 
 @pytest.mark.parametrize("degraded", [0, 400])
 def test_one_job_of_1024_gpus_changes(colossus, degraded, row):
-    """One of 97 such jobs on Colossus goes and comes back: its flow leaves the plane, is made anew from its placement and added, and what it
-    shares full links with is solved again, twice. A healthy Colossus has no link that could be full, so some links are also degraded to a
+    """One of 97 such jobs on Colossus goes and comes back: its flow leaves the plane, is made anew from its placement and added, and what
+    it shares full links with is solved again, twice. A healthy Colossus has no link that could be full, so some links are degraded to a
     tenth. The pass: summing every flow's load on every link (``np.bincount``) twice."""
     ring_map = RingMap(colossus, SETTINGS)
     placements = scattered_jobs(colossus)

@@ -42,9 +42,7 @@ def test_rack_metrics(row):
     registry = CollectorRegistry()
     registry.register(RackCollector(text))
     values = racks[0][1].power_milliwatts
-    ours, theirs, digits = paired(
-        lambda: shard_text(racks), lambda: generate_latest(registry), lambda: np.char.mod("%d", values), rounds=3
-    )
+    ours, theirs, digits = paired(lambda: shard_text(racks), lambda: generate_latest(registry), lambda: np.char.mod("%d", values), rounds=3)
     row(
         "Exposition: samples per CPU second against prometheus-client",
         racks=f"{RACKS:,}",
