@@ -44,6 +44,10 @@ class HeadQueue:
     def __contains__(self, slot: int) -> bool:
         return slot in self._waiting
 
+    def comes_before(self, slot: int, other: int) -> bool:
+        """Whether the queue's order has ``slot`` before ``other``, wherever they are."""
+        return self._order(self._table, slot) < self._order(self._table, other)
+
     def push(self, slot: int) -> None:
         self._places = None
         if len(self._heap) > 2 * len(self._waiting) + 64:
@@ -109,6 +113,10 @@ class ScanQueue:
 
     def __contains__(self, slot: int) -> bool:
         return slot in self._waiting
+
+    def comes_before(self, slot: int, other: int) -> bool:
+        """Whether the queue's order has ``slot`` before ``other``, wherever they are."""
+        return self._order(self._table, slot) < self._order(self._table, other)
 
     def push(self, slot: int) -> None:
         key = self._order(self._table, slot)

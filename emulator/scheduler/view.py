@@ -78,9 +78,13 @@ class View:
         self.plan.preempted += victims
         for victim in victims:
             self.forget_end(victim)
-        # They wait again when this plan is carried out, and may fit elsewhere.
+        # They wait again when this plan is carried out, and take their turn in the next cycle.
         self.plan.reconsider(self.now_ns + self.cycle_ns)
         return self.choose(slot)
+
+    def has_turn(self, slot: int) -> bool:
+        """Whether the waiting job comes before all that this plan preempts: what comes after a victim waits for the next cycle with it."""
+        return not self.plan.preempted or all(self.pending.comes_before(slot, victim) for victim in self.plan.preempted)
 
     def forget_end(self, slot: int) -> None:
         """The running job's end is not awaited any more."""

@@ -29,14 +29,14 @@ class Easy:
         """Start what fits in order, then backfill behind the head."""
         pending = view.pending
         assert isinstance(pending, ScanQueue), "EASY looks behind the head"
-        while (head := pending.head()) >= 0:
+        while (head := pending.head()) >= 0 and view.has_turn(head):
             rows = view.choose(head) or view.make_room(head)
             if rows is None:
                 break
             # What starts in turn was not in the reservation, which was for this job.
             self.shadow = None
             view.start(head, rows)
-        if len(pending) > 1 and view.free.has_room():
+        if len(pending) > 1 and view.free.has_room() and not view.plan.preempted:
             shadow = self._reservation(view, head)
             self._backfill(view, pending, shadow)
             # The reservation is made anew when it passes, whether or not anything ended by then.
