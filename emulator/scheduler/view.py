@@ -17,7 +17,7 @@ from emulator.scheduler.shares import hold
 from emulator.scheduler.table import NEVER, JobTable
 
 
-@dataclass
+@dataclass(slots=True)
 class Plan:
     """The answer of one cycle. ``reconsider_at_ns``: when it may change without any event (the engine never leaps over that)."""
 
@@ -29,7 +29,7 @@ class Plan:
         self.reconsider_at_ns = min(self.reconsider_at_ns, at_ns)
 
 
-@dataclass
+@dataclass(slots=True)
 class View:
     """The queue, the running jobs and the free GPUs at one cycle.
 
