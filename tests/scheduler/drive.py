@@ -12,7 +12,7 @@ from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, ShardRange
 from emulator.racks.messages import HostEvent, RackReport
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
-from emulator.scheduler.table import State
+from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import SECOND, job_columns
 from tests.scheduler.oracle import Job, Plain, Simulation
 from topology import catalog
@@ -158,7 +158,7 @@ def plan_at(scheduler, seconds):
     for slot in plan.preempted:
         scheduler.requeue(slot)
     ids = scheduler.table.job_id
-    again = None if plan.reconsider_at_ns >= 2**62 else plan.reconsider_at_ns / SECOND
+    again = None if plan.reconsider_at_ns == NEVER else plan.reconsider_at_ns / SECOND
     return [ids[slot] for slot, _ in plan.starts], [ids[slot] for slot in plan.preempted], again
 
 
