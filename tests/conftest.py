@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from emulator.runtime.ray_start import set_environment
+
+# Some tests import Ray for its schemas, others start it: what it reads from the environment at import has to be there before all of them.
+set_environment()
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

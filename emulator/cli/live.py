@@ -21,10 +21,11 @@ class Served:
     api: str
     metrics: str
     shard_metrics: tuple[str, ...]
+    gpus: int
 
 
 @contextmanager
-def served(session: Session, *, host: str, port: int, metrics_port: int, detail: str = "rack") -> Iterator[Served]:
+def served(session: Session, *, host: str, port: int, metrics_port: int) -> Iterator[Served]:
     """Serve ``session`` while inside. Raises CommandError where a port cannot be had."""
     from emulator.service.server import ServeError, serve
     from emulator.telemetry.exporter import ShardText
@@ -44,20 +45,18 @@ def served(session: Session, *, host: str, port: int, metrics_port: int, detail:
     except OSError as error:
         raise CommandError(f"--metrics-port: {error.strerror or error}") from error
     with metrics:
-        local = ShardText(session.topology, session.local_shards, detail) if session.local_shards else None
+        local = ShardText(session.topology, session.local_shards, session.telemetry_detail) if session.local_shards else None
 
         def publish(snapshot: Snapshot, readings: Readings) -> None:
             page.publish(lambda: head_text(snapshot) + (local(readings.racks, readings.planes) if local else b""))
 
         session.attach_metrics(metrics.address, publish)
         try:
-            server = serve(
-                session, f"{host}:{port}", host_type=session.host_type, lane_bytes_per_second=session.lane_bytes_per_second
-            )
+            server = serve(session, f"{host}:{port}", host_type=session.host_type, lane_bytes_per_second=session.lane_bytes_per_second)
         except ServeError as error:
             raise CommandError(f"--port: {error}") from error
         try:
-            yield Served(server.address, metrics.address, session.metrics_targets()[1:])
+            yield Served(server.address, metrics.address, session.metrics_targets()[1:], session.cluster().gpus)
         finally:
             server.stop()
 
@@ -66,11 +65,12 @@ def announce(addresses: Served, *, to_stderr: bool) -> None:
     """Say where everything is, and how to submit from another terminal."""
     default = addresses.api == f"{LOOPBACK}:{API_PORT}"
     more = f" and {len(addresses.shard_metrics)} more, one an actor" if addresses.shard_metrics else ""
+    job = f"gigawatt job submit --gpus {min(1024, max(1, addresses.gpus // 4))} --duration 1h"
     print(
         f"API        {addresses.api} (gRPC, emulator.v1)\n"
         f"metrics    http://{addresses.metrics}/metrics{more}\n"
         f"discovery  http://{addresses.metrics}/sd (Prometheus http_sd_configs)\n"
-        f"submit     gigawatt job submit --gpus 1024 --duration 1h{'' if default else f' --api {addresses.api}'}\n"
+        f"submit     {job}{'' if default else f' --api {addresses.api}'}\n"
         "Ctrl-C ends it.",
         file=sys.stderr if to_stderr else sys.stdout,
         flush=True,

@@ -36,6 +36,11 @@ class Session(Control, Protocol):
     def topology(self) -> Cluster: ...
 
     @property
+    def telemetry_detail(self) -> str:
+        """rack, pod or cluster: how fine the metrics of the local shards are."""
+        ...
+
+    @property
     def local_shards(self) -> tuple[ShardRange, ...]:
         """Shards that run in this process and so serve no metrics of their own."""
         ...

@@ -14,6 +14,8 @@ from emulator.draws.philox import philox, philox_one
 
 #: Draws are made in pieces of this size, which stay in the cache.
 _PIECE = 16_384
+#: Up to so many draws cost less one by one than as arrays.
+_FEW = 12
 
 
 class Stream(IntEnum):
@@ -45,6 +47,11 @@ def bits(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDArr
     entities, counters = np.broadcast_arrays(np.asarray(entity).astype(np.uint64), np.asarray(counter).astype(np.uint64))
     shape, entities, counters = entities.shape, entities.reshape(-1), counters.reshape(-1)
     out = np.empty(entities.size, np.uint64)
+    if out.size <= _FEW:
+        for place, (one, count) in enumerate(zip(entities.tolist(), counters.tolist(), strict=True)):
+            x0, x1, _, _ = philox_one((one & 0xFFFFFFFF, one >> 32, count & 0xFFFFFFFF, stream & 0xFFFFFFFF), key)
+            out[place] = x1 << 32 | x0
+        return out.reshape(shape)
     for start in range(0, out.size, _PIECE):
         e, c = entities[start : start + _PIECE], counters[start : start + _PIECE] & np.uint64(0xFFFFFFFF)
         low, high, _, _ = philox((e & np.uint64(0xFFFFFFFF), e >> np.uint64(32), c, np.full_like(c, stream & 0xFFFFFFFF)), key)

@@ -35,11 +35,19 @@ class BreakHosts:
 
 @dataclass(frozen=True)
 class ScaleLink:
-    """A link keeps ``remaining_ratio`` of its healthy capacity, for ``duration_ns`` (0: until told otherwise)."""
+    """A fault leaves a link ``remaining_ratio`` of its healthy capacity for ``duration_ns``; of several at once the worst counts."""
 
     link: int
     remaining_ratio: float
     duration_ns: int
 
 
-Command = Submit | Cancel | Cordon | BreakHosts | ScaleLink
+@dataclass(frozen=True)
+class MendLink:
+    """Fault ``number`` of a link is over."""
+
+    link: int
+    number: int
+
+
+Command = Submit | Cancel | Cordon | BreakHosts | ScaleLink | MendLink

@@ -7,11 +7,12 @@ arrivals, then one plan; ties by id. Cost follows events: nothing is done in cyc
 
 from bisect import insort
 from collections.abc import Callable
+from dataclasses import replace
 from heapq import heappop, heappush
 
 import numpy as np
 
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, ScaleLink, Submit
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, MendLink, ScaleLink, Submit
 from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
@@ -50,10 +51,11 @@ class Engine:
         self.cluster, self.scheduler, self.shards, self.network, self.settings = cluster, scheduler, shards, network, settings
         self.table = scheduler.table
         self.now_ns = 0
-        self._last_cycle_ns = -1
+        self._passed_ns = -1  # no cycle up to here will be run any more
         self.cycles = 0
         self.events = 0
         self.submitted = 0
+        self.posted_jobs = 0  # by inputs whose cycle has not come
         self.started = 0
         self.preemptions = 0
         self.restarts = 0
@@ -74,8 +76,11 @@ class Engine:
         self._arrivals = range(0)
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
         self._timers: list[tuple[int, int, Command]] = []
+        self._link_faults: dict[int, dict[int, float]] = {}  # link -> fault number -> part of the capacity that it leaves
         self._sequence = 0
         self._reconsider_ns = NEVER
+        self._plane_readings: tuple[FabricReadings, ...] = ()
+        self._planes_read = -1  # network.changes when they were read
         self._promises = [0] * len(shards.ranges)  # by shard: nothing of it concerns anyone before
         self._ask_shards(0, list(range(len(self._promises))))
 
@@ -90,15 +95,24 @@ class Engine:
             due = min(due, self._timers[0][0])
         if due == NEVER:
             return NEVER
-        return self.boundary(max(due, self._last_cycle_ns + 1))
+        return self.boundary(max(due, self._passed_ns + 1))
+
+    def open_cycle_ns(self) -> int:
+        """The first cycle that has not been passed: the earliest in which an input can still act."""
+        return self.boundary(self._passed_ns + 1)
 
     def boundary(self, time_ns: int) -> int:
         """The first cycle at or after ``time_ns``."""
         return -(-time_ns // self.settings.cycle_ns) * self.settings.cycle_ns
 
     def has_work(self) -> bool:
-        """Whether a job is running, pending where it may still start, or to come."""
-        if self._inbox or self._timers or self._next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
+        """Whether a job will end, is to come, or waits for something that will happen.
+
+        What is left otherwise stays as it is for ever: services without an end, and jobs for which there will be no room.
+        """
+        if self._inbox or self._next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
+            return True
+        if self._timers and self.scheduler.running:  # a job may stand still until its link is mended
             return True
         return len(self.scheduler.pending) > 0 and bool(self.scheduler.down_hosts)
 
@@ -106,21 +120,21 @@ class Engine:
         """Settle up to ``until_ns`` without planning: the end of the emulation."""
         self._note_time(until_ns)
         self._settle(until_ns)
-        self.now_ns = until_ns
-        for slot in self.scheduler.running:
+        self.now_ns = self._passed_ns = until_ns
+        for slot in sorted(self.scheduler.running):
             self._progress(slot, until_ns)
 
     def idle_to(self, at_ns: int) -> None:
         """Nothing is due up to ``at_ns``: let the clock say so, for whoever reads it."""
         self._note_time(at_ns)
-        self.now_ns = at_ns
+        self.now_ns = self._passed_ns = at_ns
 
     def run_cycle(self, at_ns: int) -> None:
         """The cycle at ``at_ns``, which is ``next_cycle_ns()`` or earlier."""
         before = self.events
         self._note_time(at_ns)
         self._settle(at_ns)
-        self.now_ns = self._last_cycle_ns = at_ns
+        self.now_ns = self._passed_ns = at_ns
         self._intake(at_ns)
         if self.events != before or self._reconsider_ns <= at_ns:
             self._plan(at_ns)
@@ -135,9 +149,13 @@ class Engine:
     # -- inputs ---------------------------------------------------------------------------------------------------------------------
 
     def post(self, command: Command, stamp_ns: int) -> None:
-        """An input, to act at the cycle ``stamp_ns``, which has not been run yet."""
+        """An input, to act at the cycle ``stamp_ns``. Raises ValueError where that has passed."""
+        if stamp_ns < self.open_cycle_ns():
+            raise ValueError(f"an input cannot act at {stamp_ns} ns: the next cycle is at {self.open_cycle_ns()} ns")
         self._sequence += 1
         insort(self._inbox, (stamp_ns, self._sequence, command))
+        if isinstance(command, Submit):
+            self.posted_jobs += len(command.slots)
 
     def _next_arrival_ns(self) -> int:
         while not self._arrivals and self._source is not None:
@@ -157,10 +175,10 @@ class Engine:
             self._arrive(self._arrivals[0])
             self._arrivals = self._arrivals[1:]
 
-    def _arrive(self, slot: int) -> None:
+    def _arrive(self, slot: int, *, accepted: bool = False) -> None:
         self.events += 1
         self.submitted += 1
-        state = self.scheduler.arrive(slot)
+        state = self.scheduler.arrive(slot, accepted=accepted)
         if state != State.PENDING:
             self.ended[state] += 1
         self._changed(slot)
@@ -169,21 +187,31 @@ class Engine:
         self.events += 1
         match command:
             case Submit(slots):
+                self.posted_jobs -= len(slots)
                 for slot in slots:
-                    self._arrive(slot)
+                    self._arrive(slot, accepted=True)
             case Cancel(slot):
                 self._cancel(slot, at_ns)
             case Cordon(first_host, end_host, cordoned):
                 self.scheduler.cordon(range(first_host, end_host), cordoned=cordoned)
             case BreakHosts(first_host, end_host, repair_ns):
                 rows = self._rows_of_hosts(first_host, end_host)
-                self._orders.add(at_ns, RackOrder.BREAK_HOST, rows, 0, at_ns + repair_ns)
+                self._orders.add(at_ns, RackOrder.BREAK_HOST, rows, 0, repair_ns)
                 self._settle_shards(at_ns, sorted({self._orders.shard_of_block[row[0]] for row in rows}))
             case ScaleLink(link, remaining_ratio, duration_ns):
-                self.network.scale_link(at_ns, link, remaining_ratio)
-                if duration_ns:
-                    self._sequence += 1
-                    heappush(self._timers, (at_ns + duration_ns, self._sequence, ScaleLink(link, 1.0, 0)))
+                self._sequence += 1
+                self._link_faults.setdefault(link, {})[self._sequence] = remaining_ratio
+                heappush(self._timers, (at_ns + duration_ns, self._sequence, MendLink(link, self._sequence)))
+                self._scale_link(at_ns, link)
+            case MendLink(link, number):
+                del self._link_faults[link][number]
+                self._scale_link(at_ns, link)
+
+    def _scale_link(self, at_ns: int, link: int) -> None:
+        """Let the link have what the worst of its faults leaves it."""
+        remaining_ratio = min(self._link_faults[link].values(), default=1.0)
+        if remaining_ratio != self.network.link_scales().get(link, 1.0):
+            self.network.scale_link(at_ns, link, remaining_ratio)
 
     def _rows_of_hosts(self, first_host: int, end_host: int) -> list[Row]:
         free = self.scheduler.free
@@ -218,10 +246,11 @@ class Engine:
             if event == HostEvent.FAULT:
                 self.faults[cause] += 1
                 self.meter.change(time_ns, -self.idle_milliwatts)
-                for slot in self.scheduler.host_down(host):
+                for slot in sorted(self.scheduler.host_down(host), key=self.table.job_id.__getitem__):
                     self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
             else:
                 self.meter.change(time_ns, self.idle_milliwatts)
+                self.meter.note_peak()
                 self.scheduler.host_up(host)
 
     def _ask_shards(self, at_ns: int, shards: list[int]) -> Answers:
@@ -291,9 +320,7 @@ class Engine:
         table.remaining_ns[slot] -= done
         table.work_ns[slot] += done
         table.since_ns[slot] = at_ns
-        self.meter.active_gpu_seconds += (
-            table.gpus[slot] * table.milli_gpus[slot] / 1000 * table.utilization[slot] * passed / 1e9 * self.network.computing(slot)
-        )
+        self.meter.active_micro_gpu_ns += self._active[slot] * passed
 
     def _interrupt(self, slot: int, at_ns: int, reason: str) -> None:
         """A fault took a GPU of the job: back to its last checkpoint, and into the queue again."""
@@ -310,9 +337,12 @@ class Engine:
             self._changed(slot)
 
     def _lose_work(self, slot: int) -> None:
-        """What was done since the last checkpoint is lost; the next run begins with the restart overhead."""
+        """What was done since the last checkpoint is lost; the next run begins with the restart overhead.
+
+        A service without an end has served what it has served.
+        """
         table = self.table
-        done = table.duration_ns[slot] - table.remaining_ns[slot]
+        done = table.duration_ns[slot] - table.remaining_ns[slot] if table.duration_ns[slot] else 0
         every = table.checkpoint_ns[slot]
         lost = done % every if every else done
         table.remaining_ns[slot] += lost
@@ -327,13 +357,15 @@ class Engine:
             self._stop(slot, at_ns)
         else:
             return
+        self.reasons.pop(slot, None)
         self._end(slot, at_ns, State.CANCELLED)
 
     # -- plan and share -------------------------------------------------------------------------------------------------------------
 
     def _plan(self, at_ns: int) -> None:
         plan = self.scheduler.plan(at_ns)
-        self._reconsider_ns = plan.reconsider_at_ns
+        # What a preemption left over, and who was preempted, are for the next cycle's plan.
+        self._reconsider_ns = min(plan.reconsider_at_ns, at_ns + 1) if plan.preempted else plan.reconsider_at_ns
         table = self.table
         for slot in plan.preempted:
             self._halt(slot, at_ns)
@@ -425,9 +457,12 @@ class Engine:
         return self.shards.publish(self.now_ns) if publish else self.shards.read(self.now_ns)
 
     def read_planes(self) -> tuple[FabricReadings, ...]:
-        """As ``read``, of the fabric alone."""
-        self._send_flows()
-        return self.shards.read_planes(self.now_ns)
+        """As ``read``, of the fabric alone. Nothing is asked while no flow has changed: loads are constant in between."""
+        if self._planes_read != self.network.changes:
+            self._send_flows()
+            self._plane_readings = self.shards.read_planes(self.now_ns)
+            self._planes_read = self.network.changes
+        return tuple(replace(plane, at_ns=self.now_ns) for plane in self._plane_readings)
 
     def _send_flows(self) -> None:
         """Send the flows that wait: none of them can change a rate, or the planes would have been asked."""

@@ -12,7 +12,7 @@ class Meter:
     _moment: int = 0
     idle_gpu_ns: int = 0
     fragmented_gpu_ns: int = 0
-    active_gpu_seconds: float = 0.0
+    active_micro_gpu_ns: int = 0  # SM activity so far, of runs and parts of runs that are accounted for
     active_micro_gpus: int = 0  # SM activity now, over all GPUs
     _held_milli_gpus: int = 0
     _held_moment: int = 0
@@ -31,6 +31,11 @@ class Meter:
         """Integral of held GPUs from 0 to ``at_ns``."""
         return (self._held_milli_gpus * at_ns - self._held_moment) / 1e12
 
+    @property
+    def active_gpu_seconds(self) -> float:
+        """Integral of SM activity, up to where each running job was last accounted for."""
+        return self.active_micro_gpu_ns / 1e15
+
     def energy_joules(self, at_ns: int) -> float:
         """IT energy from 0 to ``at_ns``."""
         return (self.power_milliwatts * at_ns - self._moment) / 1e12
@@ -39,4 +44,8 @@ class Meter:
         """For ``length_ns`` up to now so many GPUs could have been given out, ``split_gpus`` of them on hosts that also hold a job."""
         self.idle_gpu_ns += free_gpus * length_ns
         self.fragmented_gpu_ns += split_gpus * length_ns
+        self.note_peak()
+
+    def note_peak(self) -> None:
+        """Everything that happens at this instant has happened: between two calls the power must not have been higher."""
         self.peak_milliwatts = max(self.peak_milliwatts, self.power_milliwatts)

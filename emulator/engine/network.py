@@ -1,5 +1,6 @@
 """The engine's side of the fabric: which flows the running jobs have, when the planes must be asked, and what a share does to a job."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -20,19 +21,25 @@ class Network:
     """Flows of training jobs, and the orders to the planes that wait at the head.
 
     A plane is asked for rates only when a flow that could meet a full link comes or goes, or a link's capacity changes; every other flow
-    runs at its cap, and its order travels with the next message.
+    runs at its cap, and its order travels with the next message. The cap is the lane's payload rate, or the part of it that a degraded
+    endpoint link under the job's GPUs leaves: a ring is as fast as its slowest lane.
     """
 
     def __init__(self, cluster: Cluster, settings: FabricSettings, table: JobTable, plane_count: int) -> None:
         self._table = table
         self._rings = RingMap(cluster, settings)
+        self._cluster = cluster
         self._plane_of_link = cluster.links.plane
         self._contendable: NDArray[np.bool_] = contendable_links(cluster, settings)
         self._flows: dict[int, tuple[RingFlow, ...]] = {}  # slot -> flows
-        self._rates: dict[tuple[int, int], float] = {}  # (slot, plane) -> rate, where it is below the cap
+        self._caps: dict[tuple[int, int], float] = {}  # (slot, plane) -> cap, where a degraded endpoint link lowers it
+        self._rates: dict[tuple[int, int], float] = {}  # (slot, plane) -> rate, where the plane has told one
+        self._recapped: set[int] = set()  # slots whose cap has changed since the speeds were last asked for
         self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
         self._waiting: list[list[Order]] = [[] for _ in range(plane_count)]
-        self._scales: dict[int, float] = {}
+        self._scales: dict[int, float] = {}  # link -> part of its healthy capacity, where that is not all
+        self._endpoint_scales: dict[int, float] = {}  # those of them that are endpoint links
+        self.changes = 0  # of flows and capacities so far: what a reading of the planes is as of
         self.asks: set[int] = set()  # planes whose rates may change
 
     @property
@@ -44,30 +51,64 @@ class Network:
         """A training job started on ``rows``."""
         flows = self._flows[slot] = self._rings.flows(rows)
         self._computing[slot] = self._computing_at(slot, self.full_bytes_per_second)
+        self._cap(slot, rows)
         for flow in flows:
-            order = Order(at_ns, FlowOrder.ADD, self._table.job_id[slot], self.full_bytes_per_second, flow.lanes, flow.links, flow.weights)
-            self._order(flow, order)
+            self._order_flow(at_ns, slot, flow)
 
     def remove(self, at_ns: int, slot: int) -> None:
         """The job stopped."""
         for flow in self._flows.pop(slot):
             self._order(flow, Order(at_ns, FlowOrder.REMOVE, self._table.job_id[slot]))
             self._rates.pop((slot, flow.plane), None)
+            self._caps.pop((slot, flow.plane), None)
+        self._recapped.discard(slot)
         del self._computing[slot]
 
+    def _cap(self, slot: int, rows: Sequence[Row]) -> bool:
+        """Work out the caps of the job's flows; True where one of them is now another."""
+        before = {flow.plane: self._caps.pop((slot, flow.plane), self.full_bytes_per_second) for flow in self._flows[slot]}
+        if before and self._endpoint_scales:
+            for link in self._rings.endpoint_lanes(rows)[0].tolist():
+                plane, scale = int(self._plane_of_link[link]), self._endpoint_scales.get(link)
+                if scale is not None and plane in before:
+                    self._caps[slot, plane] = min(self._caps.get((slot, plane), math.inf), scale * self.full_bytes_per_second)
+        changed = [plane for plane, cap in before.items() if cap != self._caps.get((slot, plane), self.full_bytes_per_second)]
+        for plane in changed:
+            self._rates.pop((slot, plane), None)  # the plane tells the new one where it is below the cap
+            self.asks.add(plane)
+        if changed:
+            self._recapped.add(slot)
+        return bool(changed)
+
+    def _order_flow(self, at_ns: int, slot: int, flow: RingFlow) -> None:
+        cap = self._caps.get((slot, flow.plane), self.full_bytes_per_second)
+        self._order(flow, Order(at_ns, FlowOrder.ADD, self._table.job_id[slot], cap, flow.lanes, flow.links, flow.weights))
+
     def _order(self, flow: RingFlow, order: Order) -> None:
+        self.changes += 1
         self._waiting[flow.plane].append(order)
         if self._contendable[flow.links].any():
             self.asks.add(flow.plane)
 
     def scale_link(self, at_ns: int, link: int, remaining_ratio: float) -> None:
-        """The link keeps this part of its healthy capacity."""
+        """The link keeps this part of its healthy capacity. Of an endpoint link the jobs above it feel that in their caps."""
         plane = int(self._plane_of_link[link])
-        self._scales[link] = remaining_ratio
-        if remaining_ratio == 1.0:
-            del self._scales[link]
+        self.changes += 1
+        endpoint = self._cluster.links.tier[link] == 0
+        for scales in (self._scales, self._endpoint_scales) if endpoint else (self._scales,):
+            scales[link] = remaining_ratio
+            if remaining_ratio == 1.0:
+                del scales[link]
         self._waiting[plane].append(Order(at_ns, FlowOrder.SCALE_LINK, link, remaining_ratio))
         self.asks.add(plane)
+        if endpoint:
+            domain = self._cluster.level("domain").first_host[self._cluster.links.u[link] :][:2]
+            first, last = np.searchsorted(self._cluster.block.first_host, (domain[0], domain[1] - 1), side="right") - 1
+            for slot in sorted(self._flows, key=self._table.job_id.__getitem__):
+                if any(first <= row[0] <= last for row in self._table.rows[slot]) and self._cap(slot, self._table.rows[slot]):
+                    for flow in self._flows[slot]:
+                        if flow.plane == plane:
+                            self._order_flow(at_ns, slot, flow)
 
     def take_asked(self) -> dict[int, FlowOrders]:
         """The orders of the planes that must be asked now."""
@@ -86,7 +127,8 @@ class Network:
 
     def speeds(self, answers: Answers) -> Iterator[tuple[int, float]]:
         """Jobs whose speed is not what it was, by job id, with the new one (1: as if alone)."""
-        touched: set[tuple[int, int]] = set()
+        touched = {(self._table.job_id[slot], slot) for slot in self._recapped}
+        self._recapped.clear()
         for plane, report in sorted(answers.planes.items()):
             if report.contendable_changed:
                 self._contendable = self._contendable.copy()
@@ -106,7 +148,8 @@ class Network:
     def rate(self, slot: int) -> float:
         """Bytes per second that each lane of the job's rings gets; its slowest plane counts, since a step waits for all rails."""
         full = self.full_bytes_per_second
-        return min((self._rates.get((slot, flow.plane), full) for flow in self._flows[slot]), default=full)
+        told, caps = self._rates, self._caps
+        return min((told.get((slot, flow.plane), caps.get((slot, flow.plane), full)) for flow in self._flows[slot]), default=full)
 
     def flows_of(self, slot: int) -> tuple[RingFlow, ...]:
         """The flows of a running job; none for jobs that do not train."""
@@ -142,7 +185,7 @@ class Network:
 
     def _computing_at(self, slot: int, rate: float) -> float:
         shape = self._table.shapes[self._table.shape[slot]]
-        return min(1.0, shape.compute_seconds / float(step_seconds(shape, rate))) if rate > 0.0 else 0.0
+        return min(1.0, shape.compute_seconds / float(step_seconds(shape, rate)))
 
     def computing(self, slot: int) -> float:
         """The part of its time that a running job's GPUs compute rather than wait for the network."""

@@ -72,8 +72,12 @@ class HostFaults:
         while (chunks := np.flatnonzero(self._due_ns <= until_ns)).size:
             hosts = (chunks[:, None] * _CHUNK + np.arange(_CHUNK)).reshape(-1)
             fault_ns, repair_ns = self.fault_ns[hosts], self.repair_ns[hosts]
-            events.append(self._fail(hosts[(fault_ns < repair_ns) & (fault_ns <= until_ns)]))
-            events.append(self._mend(hosts[(repair_ns < fault_ns) & (repair_ns <= until_ns)]))
+            failing = hosts[(fault_ns < repair_ns) & (fault_ns <= until_ns)]
+            mending = hosts[(repair_ns < fault_ns) & (repair_ns <= until_ns)]
+            if failing.size:
+                events.append(self._fail(failing))
+            if mending.size:
+                events.append(self._mend(mending))
             self._due_ns[chunks] = self._chunk_due(chunks)
         return events
 

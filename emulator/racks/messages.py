@@ -2,7 +2,8 @@
 
 Every message is plain numpy, so that it travels to a Ray actor in one pickle. Times are emulated int64 nanoseconds. Orders may carry
 times before the shard's present (the head learns of a fault, then says when the gang's other GPUs were freed): energy is a sum of
-exact integers, so the order of arrival changes nothing.
+exact integers, so the order of arrival changes nothing. No order lies after the end of the window that it comes with; BREAK_HOST and
+MEND_HOST not before the shard's present either. Jobs that share a GPU occupy and release it each for itself.
 """
 
 from dataclasses import dataclass

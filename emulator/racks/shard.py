@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.racks.energy import Meters
-from emulator.racks.faults import FaultSettings
+from emulator.racks.faults import NEVER, FaultSettings
 from emulator.racks.host_faults import HostEvents, HostFaults
 from emulator.racks.messages import HostEvent, RackOrder, RackOrders, RackReadings, RackReport
 from emulator.racks.occupancy import Occupancy, hosts_of
@@ -63,6 +63,7 @@ class RackShard:
         #: First host of each rack and block, counted from the shard's own first host, with the end.
         self._rack_first, self._block_first = rack_first - span.first_host, block_first - span.first_host
         self._rack_hosts = np.diff(rack_first)
+        self._last_bit = (np.diff(block_first) - 1).astype(np.uint64)  # of the host masks of each block
         self._piece_start, self._piece_rack, self._piece_mask = _pieces(self._rack_first, self._block_first)
         self.meters = Meters(len(self._rack_hosts))
         self.occupancy = Occupancy(span.end_host - span.first_host, host_type.gpus)
@@ -122,6 +123,8 @@ class RackShard:
 
     def _check(self, until_ns: int, orders: RackOrders) -> NDArray[np.int64]:
         """The shard's own number of each order's block."""
+        if until_ns >= NEVER:
+            raise ValueError(f"a window ends before {NEVER} ns, which means never")
         if until_ns < self.now_ns:
             raise ValueError(f"the shard is at {self.now_ns} ns, which is after the window's end, {until_ns} ns")
         local = orders.block.astype(np.int64) - self._first_block
@@ -132,7 +135,7 @@ class RackShard:
             raise ValueError(
                 f"an order names block {int(orders.block[np.argmax(np.abs(local))])}; the shard has {self._first_block} to {end_block - 1}"
             )
-        if np.any(orders.host_mask >> (np.diff(self._block_first)[local] - 1).astype(np.uint64) > 1):
+        if np.any(orders.host_mask >> self._last_bit[local] > 1):
             raise ValueError("an order's host_mask has hosts beyond the end of its block")
         if np.any(orders.gpu_mask >= np.uint64(1 << self._gpus_per_host)) and self._gpus_per_host < 64:
             raise ValueError(f"an order's gpu_mask has GPUs beyond the host's {self._gpus_per_host}")
@@ -150,7 +153,8 @@ class RackShard:
         self.occupancy.change(self._block_first[local[rows]], orders.host_mask[rows], orders.gpu_mask[rows], takes[rows])
         rows = np.flatnonzero(draws)
         per_host = draws[rows] * orders.milliwatts[rows] * np.bitwise_count(orders.gpu_mask[rows]).astype(np.int64)
-        first, counts = self._piece_start[local[rows]], np.diff(self._piece_start)[local[rows]]
+        first = self._piece_start[local[rows]]
+        counts = self._piece_start[local[rows] + 1] - first
         order = np.repeat(np.arange(len(rows)), counts)
         piece = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts) + first[order]
         hosts = np.bitwise_count(orders.host_mask[rows][order] & self._piece_mask[piece]).astype(np.int64)

@@ -1,5 +1,6 @@
 """Inputs of a live emulation: checked, journalled, stamped with their cycle, then posted to the engine."""
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -24,8 +25,8 @@ from emulator.engine.views import STATES, job_view, rack_views
 from emulator.runtime.assemble import Emulation
 from emulator.scheduler.placement import could_ever_fit
 from emulator.scheduler.table import State
-from emulator.store.journal import Journal
-from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND, JobColumns
+from emulator.store.journal import Input, Journal, JournalError
+from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND, JobColumns, TrainingShape, job_columns
 
 T = TypeVar("T")
 
@@ -39,7 +40,7 @@ _LIVE = (State.FUTURE, State.PENDING, State.RUNNING)
 
 
 class Inputs:
-    """Called by the engine's owner only."""
+    """Called only by who has the turn at the engine."""
 
     def __init__(self, emulation: Emulation, journal: Journal | None) -> None:
         self._engine = emulation.engine
@@ -47,9 +48,7 @@ class Inputs:
         self._cluster = emulation.cluster
         self._journal = journal
         self._next_id = FIRST_ID
-        self._answers: OrderedDict[str, Any] = OrderedDict()
-        self._posted = 0  # jobs accepted whose cycle has not come, so that they are not in the queue yet
-        self._posted_stamp = -1
+        self._answers: OrderedDict[str, tuple[bytes, Any]] = OrderedDict()  # by request id, with what was asked
 
     def slot(self, job_id: int) -> int:
         """The slot of a job that has been submitted. Raises NotFound."""
@@ -74,15 +73,13 @@ class Inputs:
         return [job_view(self._engine, slot) for _, slot in sorted(found)[:limit]]
 
     def submit(self, jobs: JobColumns, stamp_ns: int, request_id: str) -> SubmitResult:
-        """Accept what can ever run and what the queue has room for."""
-        return self._once(request_id, lambda: self._submit(jobs, stamp_ns, request_id))
+        """Accept what can ever run and what the queue has room for, jobs accepted for the next cycle included."""
+        return self._once(request_id, "submit", lambda: _body(jobs), lambda: self._submit(jobs, stamp_ns, request_id))
 
     def _submit(self, jobs: JobColumns, stamp_ns: int, request_id: str) -> SubmitResult:
         errors: dict[int, ControlError] = self._never_fit(jobs)
-        if stamp_ns != self._posted_stamp:
-            self._posted, self._posted_stamp = 0, stamp_ns
         limit = self._scheduler.settings.pending_limit
-        room = limit - len(self._scheduler.pending) - self._posted
+        room = limit - len(self._scheduler.pending) - self._engine.posted_jobs
         accepted = [index for index in range(len(jobs)) if index not in errors]
         if accepted and room <= 0:
             raise QueueFull(f"{limit} jobs are pending, which is the limit (scheduler.pending_limit)", retry_seconds=RETRY_SECONDS)
@@ -98,9 +95,8 @@ class Inputs:
                 submit_ns=np.full(len(accepted), stamp_ns, dtype=np.int64),
             )
             if self._journal is not None:
-                self._journal.append(stamp_ns, "submit", _payload(kept), request_id)
+                self._write(stamp_ns, "submit", _payload(kept), request_id)
             self._next_id += len(accepted)
-            self._posted += len(accepted)
             self._engine.post(Submit(self._scheduler.add(kept)), stamp_ns)
         return SubmitResult(ids.tolist(), errors)
 
@@ -126,18 +122,18 @@ class Inputs:
             self._post(Cancel(slot), stamp_ns, "cancel", {"job_id": job_id}, request_id)
             return job_view(self._engine, slot)
 
-        return self._once(request_id, cancel)
+        return self._once(request_id, "cancel", lambda: repr(job_id).encode(), cancel)
 
     def cordon(self, rack: int, stamp_ns: int, *, cordoned: bool, request_id: str) -> RackView:
         """The rack is not used (or used again) from the next cycle on; jobs on it go on."""
 
         def cordon() -> RackView:
-            first, end = self._hosts_of("rack", rack)
+            first, end = self._hosts_of("rack", rack, "rack")
             payload = {"first_host": first, "end_host": end, "cordoned": cordoned}
             self._post(Cordon(first, end, cordoned), stamp_ns, "cordon", payload, request_id)
             return replace(rack_views(self._engine, self._engine.read(), rack - 1, 1)[0], cordoned=cordoned)
 
-        return self._once(request_id, cordon)
+        return self._once(request_id, "cordon", lambda: repr((rack, cordoned)).encode(), cordon)
 
     def inject_fault(
         self, target: str, number: int, duration_seconds: float, remaining_ratio: float, stamp_ns: int, request_id: str
@@ -147,7 +143,7 @@ class Inputs:
         def inject() -> str:
             if not 0 < duration_seconds <= 1e9:
                 raise InvalidRequest(f"duration is {duration_seconds} s", field="duration", allowed="above 0, at most 1e9 s")
-            duration_ns = int(duration_seconds * SECOND)
+            duration_ns = max(1, round(duration_seconds * SECOND))
             if target == "link":
                 if not 0 <= number < len(self._cluster.links):
                     raise NotFound(f"no link {number}", field="number", allowed=f"0 to {len(self._cluster.links) - 1}")
@@ -159,7 +155,7 @@ class Inputs:
                 payload = {"link": number, "remaining_ratio": remaining_ratio, "duration_ns": duration_ns}
                 done = f"link {number} keeps {remaining_ratio:.0%} of its capacity"
             elif target in ("host", "rack"):
-                first, end = self._hosts_of(target, number)
+                first, end = self._hosts_of(target, number, "number")
                 command = BreakHosts(first, end, duration_ns)
                 payload = {"first_host": first, "end_host": end, "repair_ns": duration_ns}
                 done = f"{target} {number} fails"
@@ -168,34 +164,95 @@ class Inputs:
             self._post(command, stamp_ns, "fault", payload, request_id)
             return f"{done} at {stamp_ns / SECOND:g} s for {duration_seconds:g} s"
 
-        return self._once(request_id, inject)
+        body = repr((target, number, duration_seconds, remaining_ratio)).encode()
+        return self._once(request_id, "fault", lambda: body, inject)
 
-    def _hosts_of(self, level: str, number: int) -> tuple[int, int]:
+    def _hosts_of(self, level: str, number: int, field: str) -> tuple[int, int]:
         first_host = self._cluster.level(level).first_host
         if not 0 <= number < len(first_host) - 1:
-            raise NotFound(f"no {level} {number}", field=level, allowed=f"0 to {len(first_host) - 2}")
+            raise NotFound(f"no {level} {number}", field=field, allowed=f"0 to {len(first_host) - 2}")
         return int(first_host[number]), int(first_host[number + 1])
 
     def _post(self, command: Command, stamp_ns: int, kind: str, payload: dict[str, Any], request_id: str) -> None:
         if self._journal is not None:
-            self._journal.append(stamp_ns, kind, payload, request_id)
+            self._write(stamp_ns, kind, payload, request_id)
         self._engine.post(command, stamp_ns)
 
-    def _once(self, request_id: str, act: Callable[[], T]) -> T:
-        """The first answer for a request id that was seen before."""
-        if request_id and request_id in self._answers:
-            return self._answers[request_id]  # type: ignore[no-any-return]
+    def _write(self, stamp_ns: int, kind: str, payload: dict[str, Any], request_id: str) -> None:
+        """Before anything is posted, so that what cannot be kept is not accepted."""
+        assert self._journal is not None
+        try:
+            self._journal.append(stamp_ns, kind, payload, request_id)
+        except JournalError as error:
+            raise WrongState(f"nothing was accepted, for it could not be kept: {error}") from error
+
+    def _once(self, request_id: str, kind: str, body: Callable[[], bytes], act: Callable[[], T]) -> T:
+        """The first answer for a request that was made before; a refusal is no answer. Raises InvalidRequest where it was another."""
+        if not request_id:
+            return act()
+        asked = hashlib.sha256(kind.encode() + b" " + body()).digest()
+        if request_id in self._answers:
+            before, answer = self._answers[request_id]
+            if before != asked:
+                raise InvalidRequest(
+                    f"request_id {request_id!r} was used for another request", field="request_id", allowed="a new one for each new request"
+                )
+            return answer  # type: ignore[no-any-return]
         answer = act()
-        if request_id:
-            self._answers[request_id] = answer
-            if len(self._answers) > REQUESTS_KEPT:
-                self._answers.popitem(last=False)
+        self._answers[request_id] = asked, answer
+        if len(self._answers) > REQUESTS_KEPT:
+            self._answers.popitem(last=False)
         return answer
+
+    def take_up(self, record: Input) -> None:
+        """Post an input of a journal to act in its cycle, as it did when it was accepted; ``end`` is no input and does nothing.
+
+        Raises JournalError for a record that is none of this scenario's.
+        """
+        given = record.payload
+        try:
+            match record.kind:
+                case "submit":
+                    jobs = _jobs(given)
+                    self._next_id = max(self._next_id, int(jobs.job_id[-1]) + 1)
+                    command: Command = Submit(self._scheduler.add(jobs))
+                case "cancel":
+                    command = Cancel(self._engine.table.slot_of[given["job_id"]])
+                case "cordon":
+                    command = Cordon(**given)
+                case "fault":
+                    command = ScaleLink(**given) if "link" in given else BreakHosts(**given)
+                case "end":
+                    return
+                case _:
+                    raise ValueError(f"unknown kind {record.kind!r}")
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise JournalError(f"input {record.sequence} of the journal cannot be taken up: {error}") from error
+        self._engine.post(command, record.stamp_ns)
+
+
+def _body(jobs: JobColumns) -> bytes:
+    """What a client asked for, as bytes to tell one request from another; ids and submission times are not the client's."""
+    columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in ("job_id", "submit_ns")]
+    return b"".join(columns) + repr((jobs.shapes, jobs.queues, jobs.tenants, jobs.names)).encode()
 
 
 def _rows(jobs: JobColumns, rows: np.ndarray[Any, np.dtype[np.int64]]) -> JobColumns:
     names = None if jobs.names is None else tuple(jobs.names[row] for row in rows.tolist())
     return replace(jobs, names=names, **{name: getattr(jobs, name)[rows] for name in COLUMN_NAMES})
+
+
+def _jobs(payload: dict[str, Any]) -> JobColumns:
+    """The reverse of ``_payload``."""
+    columns = {name: payload[name] for name in COLUMN_NAMES}
+    return job_columns(
+        len(payload["job_id"]),
+        **columns,
+        shapes=tuple(TrainingShape(**shape) for shape in payload["shapes"]),
+        queues=tuple(payload["queues"]),
+        tenants=tuple(payload["tenants"]),
+        names=None if payload["names"] is None else tuple(payload["names"]),
+    )
 
 
 def _payload(jobs: JobColumns) -> dict[str, Any]:

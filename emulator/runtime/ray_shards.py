@@ -31,6 +31,10 @@ SNAPSHOT_LOG_BYTES = 8 * 2**20
 REBUILDS = 3
 #: An actor that does not answer for so long is taken for dead. The longest window is seconds.
 ANSWER_SECONDS = 300.0
+#: An actor that is not up for so long is tried elsewhere.
+START_SECONDS = 60.0
+#: Ray's options for an actor whose place does not come back: its node is gone and took a bundle of the placement group along.
+ANYWHERE: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
 
 
 class ActorsLost(RuntimeError):
@@ -216,9 +220,9 @@ class RayShards:
         return reply
 
     def _note(self, message: str, number: int, error: BaseException) -> None:
-        """Ray's messages are pages; the last line says what it was."""
-        lines = str(error).strip().splitlines()
-        self._last_error = f"{type(error).__name__}: {lines[-1].strip() if lines else 'no message'}"
+        """Ray's messages are pages; the last line, or its first sentence, says what it was."""
+        lines = str(error).strip().splitlines() or ["no message"]
+        self._last_error = f"{type(error).__name__}: {lines[-1].strip().partition('. ')[0][:200]}"
         logger.warning(message, number, self._last_error)
 
     def _losses(self) -> tuple[type[BaseException], ...]:
@@ -234,12 +238,14 @@ class RayShards:
 
     def _bring_up(self, numbers: Sequence[int]) -> None:
         """Make actors, each under its next epoch and in the state that the head last heard of."""
-        for _ in range(REBUILDS + 1):
+        for attempt in range(REBUILDS + 1):
             waiting = {}
             for number in numbers:
                 actor = self._actors[number]
                 self._kill(actor)
                 actor.epoch += 1
+                if not self._session.ours and (attempt % 2 or self._session.has_lost_place(actor.options)):
+                    actor.options = ANYWHERE
                 actor.handle = self._remote.options(**actor.options).remote(self._cluster, actor.share, actor.epoch)
                 waiting[number] = actor.handle.recover.remote(actor.snapshot_window, actor.snapshot, actor.log)
             numbers = [number for number, reference in waiting.items() if not self._is_up(number, reference)]
@@ -251,7 +257,7 @@ class RayShards:
     def _is_up(self, number: int, reference: Any) -> bool:
         actor = self._actors[number]
         try:
-            window = self._ray.get(reference, timeout=self._answer_seconds)
+            window = self._ray.get(reference, timeout=START_SECONDS)
             if actor.share.exporter is not None:
                 host = "127.0.0.1" if self._session.ours else ""
                 port = int(actor.address.rpartition(":")[2] or 0)

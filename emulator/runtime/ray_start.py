@@ -4,14 +4,15 @@ Ours listens on loopback only, keeps its files in a temporary directory of its o
 the environment has to be there before it is first imported, so this module imports it late.
 """
 
+import contextlib
 import logging
 import math
 import os
 import secrets
 import shutil
-import sys
+import socket
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ _LONGEST_TEMP = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/p
 #: Least that Ray accepts is 75 MiB.
 _OBJECT_STORE_BYTES = 128 * 2**20
 _PLACEMENT_SECONDS = 30.0
+_CONNECT_SECONDS = 5.0
+
+logger = logging.getLogger(__name__)
 
 _ENVIRONMENT = {
     # Without it Ray swaps 127.0.0.1 for the machine's address and listens on every interface. (The name is of other systems; it is what
@@ -59,6 +63,15 @@ class RaySession:
             return [{"num_cpus": float(math.floor(share)) if share >= 1 else math.floor(share * 10_000) / 10_000}] * actors
         return _spread(actors)
 
+    def has_lost_place(self, options: Mapping[str, Any]) -> bool:
+        """Whether a node that held part of the options' placement group is gone; what was there has to start elsewhere."""
+        strategy = options.get("scheduling_strategy")
+        if strategy is None:
+            return False
+        from ray.util.placement_group import placement_group_table
+
+        return bool(placement_group_table(strategy.placement_group).get("state") == "RESCHEDULING")
+
     def close(self) -> None:
         """Disconnect; stop Ray and remove its files if it is ours. May be called twice."""
         if self._closed:
@@ -71,6 +84,13 @@ class RaySession:
             shutil.rmtree(self.temp_dir, ignore_errors=True)
 
 
+def set_environment() -> None:
+    """What Ray reads when it is imported, where it is not set already. A program that imports Ray itself calls this first."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+
 def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: Mapping[str, object] | None = None) -> RaySession:
     """A Ray of our own with ``cpus`` (default: those this process may use), with room for objects of ``object_bytes`` in all.
 
@@ -78,47 +98,61 @@ def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: 
     already, or Ray does not start.
     """
     count = cpus or len(os.sched_getaffinity(0))
-    if "ray" in sys.modules:
-        _refuse_wrong_import()
-    os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
-    if "RAY_AUTH_TOKEN_PATH" not in os.environ:
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    set_environment()
     import ray
+    from ray._private import ray_constants
 
+    if ray.is_initialized():
+        raise RayStartError("this process is connected to a Ray already: close that first")
+    ray_constants.ENABLE_RAY_CLUSTER = False  # where somebody else has imported Ray before
     temp_dir = _temp_dir()
     session = RaySession(ours=True, cpus=count, temp_dir=temp_dir)
     try:
-        ray.init(
-            num_cpus=count,
-            num_gpus=0,
-            include_dashboard=False,
-            object_store_memory=_OBJECT_STORE_BYTES + 2 * object_bytes,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            namespace="gigawatt",
-            _node_ip_address="127.0.0.1",
-            _temp_dir=str(temp_dir),
-            _system_config=dict(system_config) if system_config else None,
-        )
+        with _without_extras(), _importable():
+            ray.init(
+                num_cpus=count,
+                num_gpus=0,
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES + 2 * object_bytes,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                namespace="gigawatt",
+                _node_ip_address="127.0.0.1",
+                _temp_dir=str(temp_dir),
+                _system_config=dict(system_config) if system_config else None,
+            )
     except BaseException as error:
         logs = _last_words(temp_dir)
         session.close()
         if isinstance(error, Exception):
             raise RayStartError(f"Ray did not start: {error}{logs}") from error
         raise
+    _quiet()
     return session
 
 
 def join_ray(address: str) -> RaySession:
-    """Connect to the Ray cluster at ``address`` (``host:port``, ``auto``). Raises RayStartError where there is none."""
+    """Connect to the Ray cluster whose GCS is at ``address`` (``host:port``). Raises RayStartError where none answers."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or "/" in host:
+        raise RayStartError(f"{address!r} is no address of a Ray cluster: allowed is host:port of its GCS, e.g. 10.0.0.5:6379")
+    try:
+        # Ray itself would wait for minutes.
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise RayStartError(f"no Ray cluster answers at {address}: {error}") from error
     import ray
+    from ray._private import ray_constants
 
     if ray.is_initialized():
         raise RayStartError("this process is connected to a Ray already: close that first")
+    # A cluster on loopback knows this machine as 127.0.0.1, any other by its address.
+    ray_constants.ENABLE_RAY_CLUSTER = host not in ("127.0.0.1", "localhost")
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="gigawatt")
     except Exception as error:
-        raise RayStartError(f"no Ray cluster answers at {address}: {error}") from error
+        raise RayStartError(f"the Ray cluster at {address} does not let us in: {error}") from error
+    _quiet()
     return RaySession(ours=False, cpus=int(_call(ray.cluster_resources).get("CPU", 0)))
 
 
@@ -146,20 +180,49 @@ def _spread(actors: int) -> list[dict[str, Any]]:
     ]
 
 
+@contextlib.contextmanager
+def _without_extras() -> Iterator[None]:
+    """Leave out the autoscaler's monitor, the log tailer and the dashboard's server: 165 MB and 2 s of start that nothing here uses.
+
+    Ray has no option for it (``include_dashboard=False`` starts a smaller one). What a version does not have is left alone.
+    """
+    from ray._private.node import Node
+
+    kept = {name: getattr(Node, name) for name in ("start_monitor", "start_log_monitor", "start_api_server") if hasattr(Node, name)}
+    try:
+        for name in kept:
+            setattr(Node, name, lambda self, **_: None)
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(Node, name, method)
+
+
+@contextlib.contextmanager
+def _importable() -> Iterator[None]:
+    """Workers import the ``emulator`` that this process runs, installed or not."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), before]))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+
+
+def _quiet() -> None:
+    """Ray prints the deaths of workers on our standard output, which is for data; they are reported by whoever misses the worker."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda data, **_: logger.debug("%s", data.get("lines"))
+
+
 def _call(untyped: Callable[[], Any]) -> Any:
     """Ray's annotations stop at these."""
     return untyped()
-
-
-def _refuse_wrong_import() -> None:
-    import ray
-    from ray._private import ray_constants
-
-    if ray.is_initialized():
-        raise RayStartError("this process is connected to a Ray already: close that first")
-    if getattr(ray_constants, "ENABLE_RAY_CLUSTER", False):
-        # Imported by somebody else before our environment stood: what it read there decides the interfaces that it listens on.
-        ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def _temp_dir() -> Path:

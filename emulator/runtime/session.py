@@ -1,15 +1,15 @@
 """One emulation, batch or live: an engine, the thread that owns it, and the surface (``engine.control``) that everyone else uses.
 
-The engine is touched by one thread only. Whoever wants something of a live session posts a call, which runs between two cycles; reads
-therefore see whole cycles, and what was accepted is in the journal and stamped with its cycle before the caller hears of it.
+The engine is touched by one thread at a time, in turns: a step of the loop is one, every call of a live session is one. Reads therefore
+see whole cycles, and what was accepted is in the journal and stamped with its cycle before the caller hears of it. A call runs in the
+thread that makes it, so that none is left without an answer when the engine's thread ends.
 """
 
+import json
 import math
-import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from emulator.engine.control import (
     ClockView,
     ClusterView,
     Explanation,
+    InvalidRequest,
     JobEvent,
     JobState,
     JobView,
@@ -36,6 +37,7 @@ from emulator.report.progress import Progress
 from emulator.runtime.assemble import Emulation, assemble
 from emulator.runtime.inputs import Inputs
 from emulator.runtime.place import Place
+from emulator.runtime.turns import Turns
 from emulator.runtime.watch import Watchers
 from emulator.scenario import Scenario
 from emulator.scheduler.table import NEVER
@@ -51,29 +53,41 @@ LIVE_HORIZON_NS = 10 * 365 * 86_400 * SECOND
 #: Wall seconds between two reports of progress, and between two publications of a live session's metrics.
 PROGRESS_SECONDS = 0.2
 PUBLISH_SECONDS = 1.0
+#: Wall seconds that ``close`` waits for the engine's thread, which may be in the middle of a message to its actors.
+CLOSE_SECONDS = 60.0
 
 
 class Session:
-    """``run_to_end`` is batch and runs in the calling thread; ``start``, ``wait``, ``stop`` are live. A ``Control``."""
+    """``run_to_end`` is batch and runs in the calling thread; ``start``, ``wait``, ``stop`` are live. A ``Control``.
+
+    Calls are thread-safe at any time. After the end only reads are answered; after ``close``, or when an error has ended the emulation,
+    every call raises WrongState, which says so.
+    """
 
     def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
         self._engine = emulation.engine
         self._collector = Collector(emulation, actors=actors, opened_at=opened_at)
+        self._detail = emulation.scenario.telemetry.detail
         self._loop = Loop(self._engine, self._sample, endless=endless)
+        self._endless = endless
         self._journal = journal
         self._inputs = Inputs(emulation, journal)
         self._watchers = Watchers(self._engine)
-        self._calls: queue.SimpleQueue[tuple[Future[object], Callable[[], object]] | None] = queue.SimpleQueue()
-        self._thread: threading.Thread | None = None
+        self._turns = Turns()  # whoever has the turn may touch the engine and everything below
+        self._nudge = threading.Event()  # tells the engine's thread that something other than time has changed
         self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._stopping = False
-        self._outcome: Outcome | None = None
         self._closed = False
+        self._cut_short = False
+        self._outcome: Outcome | None = None
         # Pacing: at wall time _anchor_wall the emulated clock stood at _anchor_ns.
         self._speed = emulation.scenario.clock.speed
         self._paused = False
         self._anchor_wall, self._anchor_ns = time.monotonic(), 0
+        self._step_to_ns = -1  # where a paused clock is on its way to
+        self._stepped = threading.Event()  # no step is under way
         self._metrics_address = ""
         self._publish: Callable[[Snapshot, Readings], None] | None = None
         self._next_publish = 0.0
@@ -82,141 +96,194 @@ class Session:
     # -- batch ----------------------------------------------------------------------------------------------------------------------
 
     def run_to_end(self, progress: Callable[[Progress], None] | None = None) -> Outcome:
-        """Run to the scenario's end, or until its work is done; ``progress`` is called a few times per wall second."""
+        """Run to the scenario's end, or until its work is done; ``progress`` is called a few times per wall second.
+
+        Raises WrongState for a session without an end, and for a live one.
+        """
+        if self._endless or self._thread is not None or self._closed:
+            raise WrongState("only a session that has an end and was neither started nor closed can be run to its end")
         due = time.monotonic()
         while not self._loop.finished:
-            self._loop.step()
+            with self._turns:
+                self._loop.step()
             if progress is not None and (now := time.monotonic()) >= due:
                 due = now + PROGRESS_SECONDS
                 progress(self._collector.progress())
+        self._ended.set()
         return self.outcome()
 
-    # -- live: the owner's thread ---------------------------------------------------------------------------------------------------
+    # -- live: the engine's thread --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Let the emulated clock run, paced by the wall clock."""
-        if self._thread is None:
-            self._engine.on_change = self._watchers.note
-            self._anchor_wall = time.monotonic()
-            self._thread = threading.Thread(target=self._own, name="engine", daemon=True)
-            self._thread.start()
+        """Let the emulated clock run, paced by the wall clock. May be called again."""
+        with self._turns:
+            self._check_open()
+            if self._thread is None and not self._ended.is_set():
+                self._engine.on_change = self._watchers.note
+                self._anchor_wall = time.monotonic()
+                self._thread = threading.Thread(target=self._own, name="engine", daemon=True)
+                self._thread.start()
 
     def _own(self) -> None:
         try:
-            while not self._stopping and not self._loop.finished:
-                self._turn()
-            if self._stopping:
-                self._loop.finish_now()
-            self._publish_now()
+            while True:
+                with self._turns:
+                    self._nudge.clear()
+                    if self._stopping or self._loop.finished:
+                        self._finish()
+                        return
+                    wait_seconds = self._turn()
+                if wait_seconds > 0:
+                    self._nudge.wait(wait_seconds)
         except BaseException as error:  # the thread's end is everyone's: told by wait() and by every call
             self._failure = error
-        self._ended.set()
-        self._watchers.wake()
-        while self._thread is not None:
-            self._answer(self._calls.get())
+        finally:
+            self._ended.set()
+            self._stepped.set()
+            self._watchers.wake()
 
-    def _turn(self) -> None:
-        """Answer calls until the next step is due, then make it."""
-        while not self._calls.empty():
-            self._answer(self._calls.get())
+    def _turn(self) -> float:
+        """Publish, or make the next step of the loop, where they are due; returns the wall seconds until one of them is."""
         now = time.monotonic()
         if self._publish is not None and now >= self._next_publish:
             self._publish_now()
-        target = NEVER if self._paused else self._loop.next_ns()
-        wait = self._wall_of(target) - now
-        if self._publish is not None:
-            wait = min(wait, self._next_publish - now)
-        if wait > 0:
-            try:
-                self._answer(self._calls.get(timeout=min(wait, PUBLISH_SECONDS)))
-            except queue.Empty:
-                return
-        elif target != NEVER and self._wall_of(target) <= now:
+        step_wall = self._wall_of(self._loop.next_ns())
+        if step_wall <= now:
             self._loop.step()
             self._watchers.wake()
+            return 0.0
+        if self._step_to_ns >= 0:
+            self._idle_to(self._step_to_ns)
+            self._anchor_ns, self._step_to_ns = self._step_to_ns, -1
+            self._stepped.set()
+        publish_wall = math.inf if self._publish is None else self._next_publish
+        return min(step_wall - now, publish_wall - now, PUBLISH_SECONDS)
 
-    def _answer(self, call: tuple[Future[object], Callable[[], object]] | None) -> None:
-        if call is None:
-            self._thread = None
-            return
-        future, function = call
-        try:
-            future.set_result(function())
-        except BaseException as error:  # goes to the caller
-            future.set_exception(error)
+    def _finish(self) -> None:
+        """The end, be it the emulation's own or one that was asked for; the journal has its place then."""
+        if not self._loop.finished:
+            self._cut_short = True
+            self._idle_to(self._paced_ns())
+            self._loop.finish_now()
+        if self._journal is not None:
+            self._journal.append(self._engine.now_ns, "end", {})
+        self._step_to_ns = -1
+        self._publish_now()
+
+    def _idle_to(self, at_ns: int) -> None:
+        """Move the engine's clock to the last cycle boundary up to ``at_ns``, as far as nothing is due there."""
+        engine, cycle_ns = self._engine, self._engine.settings.cycle_ns
+        boundary_ns = min(at_ns, self._loop.next_ns() - 1) // cycle_ns * cycle_ns
+        if not self._loop.finished and engine.now_ns < boundary_ns:
+            engine.idle_to(boundary_ns)
 
     def _wall_of(self, emulated_ns: int) -> float:
-        """The wall time at which the paced clock reads ``emulated_ns``."""
-        if emulated_ns == NEVER:
+        """The wall time at which the clock reads ``emulated_ns``: never while it is paused, long ago on the way of a step."""
+        if emulated_ns == NEVER or (self._paused and emulated_ns > self._step_to_ns):
             return math.inf
+        if self._paused:
+            return 0.0
         return self._anchor_wall + (emulated_ns - self._anchor_ns) / SECOND / self._speed
 
     def _paced_ns(self) -> int:
-        """What the emulated clock reads now; never behind the last cycle."""
+        """What the emulated clock reads now: never behind the engine, and never at what is due but has not been run."""
         engine = self._engine
-        if self._paused or math.isinf(self._speed) or self._loop.finished or self._thread is None:
+        if self._loop.finished or self._thread is None:
             return engine.now_ns
-        paced = self._anchor_ns + int((time.monotonic() - self._anchor_wall) * self._speed * SECOND)
-        next_ns = self._loop.next_ns()
-        return max(engine.now_ns, min(paced, next_ns - 1) if next_ns != NEVER else paced)
+        asked = self._asked_ns()
+        return max(engine.now_ns, min(asked, self._loop.next_ns() - 1))
+
+    def _asked_ns(self) -> int:
+        """What the clock would read if the engine kept up with its speed."""
+        if self._paused or math.isinf(self._speed):
+            return max(self._anchor_ns, self._engine.now_ns)
+        ahead = (time.monotonic() - self._anchor_wall) * self._speed * SECOND
+        return self._anchor_ns + int(min(ahead, LIVE_HORIZON_NS))
 
     def _stamp_ns(self) -> int:
-        """The cycle in which an input that is accepted now acts: the first that has not been run."""
-        return self._engine.boundary(max(self._paced_ns(), self._engine.now_ns) + 1)
+        """The cycle in which an input that is accepted now acts: the first that the clock has not passed."""
+        return max(self._engine.open_cycle_ns(), self._engine.boundary(self._paced_ns()))
 
     def _anchor(self) -> None:
-        now_ns = self._paced_ns()
-        self._anchor_wall, self._anchor_ns = time.monotonic(), now_ns
+        self._anchor_ns, self._anchor_wall = self._paced_ns(), time.monotonic()
+
+    # -- calls ----------------------------------------------------------------------------------------------------------------------
 
     def _call(self, function: Callable[[], T]) -> T:
-        """Run ``function`` in the owner's thread between two cycles, or here when nothing owns the engine yet or any more."""
-        thread = self._thread
-        if thread is None or thread is threading.current_thread():
+        """Run ``function`` between two steps."""
+        with self._turns:
+            self._check_open()
             return function()
-        future: Future[object] = Future()
-        self._calls.put((future, function))
-        return future.result()  # type: ignore[return-value]
+
+    def _change(self, function: Callable[[], T]) -> T:
+        """As ``_call``, for what is to act in a cycle to come. Raises WrongState when none will."""
+
+        def change() -> T:
+            if self._loop.finished or self._stopping:
+                raise WrongState("the emulation has ended; allowed: reading what it did")
+            result = function()
+            self._nudge.set()
+            return result
+
+        return self._call(change)
+
+    def _check_open(self) -> None:
+        if self._failure is not None:
+            raise WrongState(f"the emulation has ended with an error: {type(self._failure).__name__}: {self._failure}") from self._failure
+        if self._closed:
+            raise WrongState("the session is closed; allowed: nothing more")
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
         """Wait until the emulation has ended by itself (True), or so many wall seconds (False). Raises what ended it otherwise."""
+        if self._thread is None and timeout_seconds is None and not self._ended.is_set():
+            raise WrongState("the session has not been started, so waiting for its end would never end")
         ended = self._ended.wait(timeout_seconds)
         if self._failure is not None:
             raise self._failure
         return ended
 
     def stop(self) -> None:
-        """End the emulation at the next cycle boundary."""
+        """End the emulation at the cycle boundary that its clock has reached. May be called at any time, and again."""
         self._stopping = True
-        if self._thread is not None:
-            self._call(lambda: None)
+        self._nudge.set()
+        with self._turns:
+            started = self._thread is not None
+            if not started and not self._ended.is_set() and not self._closed:
+                self._finish()
+                self._ended.set()
+        if started:
             self._ended.wait()
 
     def close(self) -> None:
         """Let go of the thread, the shards and the journal. May be called again."""
-        if self._closed:
-            return
-        self._closed = True
         self._stopping = True
+        self._nudge.set()
         thread = self._thread
         if thread is not None:
-            self._calls.put(None)
-            thread.join(timeout=60)
-        self._engine.shards.close()
-        if self._journal is not None:
-            self._journal.close()
+            thread.join(CLOSE_SECONDS)
+        had_turn = self._turns.take(CLOSE_SECONDS)
+        try:
+            if self._closed:
+                return
+            self._closed = True
+            self._ended.set()
+            self._watchers.wake()
+            self._engine.shards.close()
+            if self._journal is not None:
+                self._journal.close()
+        finally:
+            if had_turn:
+                self._turns.give()
 
     def progress(self) -> Progress:
-        return self._collector.progress()
+        with self._turns:
+            return self._collector.progress()
 
     def outcome(self) -> Outcome:
         """What has been run, after ``run_to_end``, ``stop`` or the end of ``wait``."""
         if self._outcome is None:
-            self._outcome = self._call(lambda: self._collector.outcome(interrupted=self._interrupted()))
+            self._outcome = self._call(lambda: self._collector.outcome(interrupted=self._cut_short and not self._endless))
         return self._outcome
-
-    def _interrupted(self) -> bool:
-        until = self._engine.settings.until_ns
-        return self._stopping and until is not None and self._engine.now_ns < until
 
     # -- publication ----------------------------------------------------------------------------------------------------------------
 
@@ -231,6 +298,10 @@ class Session:
     @property
     def topology(self) -> Cluster:
         return self._engine.cluster
+
+    @property
+    def telemetry_detail(self) -> str:
+        return self._detail
 
     @property
     def local_shards(self) -> tuple[ShardRange, ...]:
@@ -252,10 +323,7 @@ class Session:
 
     def _publish_now(self) -> None:
         self._next_publish = time.monotonic() + PUBLISH_SECONDS
-        if not self._loop.finished:
-            idle = self._paced_ns() // self._engine.settings.cycle_ns * self._engine.settings.cycle_ns
-            if self._engine.now_ns < idle < self._engine.next_cycle_ns():
-                self._engine.idle_to(idle)
+        self._idle_to(self._paced_ns())
         self._snapshot, readings = self._collector.publish(self._clock())
         if self._publish is not None:
             self._publish(self._snapshot, readings)
@@ -272,10 +340,10 @@ class Session:
 
     def submit(self, jobs: JobColumns, request_id: str = "") -> SubmitResult:
         """Accept a batch: journalled and known when this returns, in the queue from the next cycle on."""
-        return self._call(lambda: self._inputs.submit(jobs, self._stamp_ns(), request_id))
+        return self._change(lambda: self._inputs.submit(jobs, self._stamp_ns(), request_id))
 
     def cancel(self, job_id: int, request_id: str = "") -> JobView:
-        return self._call(lambda: self._inputs.cancel(job_id, self._stamp_ns(), request_id))
+        return self._change(lambda: self._inputs.cancel(job_id, self._stamp_ns(), request_id))
 
     def job(self, job_id: int) -> JobView:
         return self._call(lambda: views.job_view(self._engine, self._inputs.slot(job_id)))
@@ -287,8 +355,10 @@ class Session:
         return self._call(lambda: views.explanation(self._engine, self._inputs.slot(job_id)))
 
     def watch(self, *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Iterator[JobEvent | None]:
-        slots = self._call(lambda: frozenset(self._inputs.slot(job_id) for job_id in job_ids))
-        return self._watchers.follow(slots, after_sequence, self._call, self._ended)
+        def slots() -> frozenset[int]:
+            return frozenset(self._inputs.slot(job_id) for job_id in job_ids)
+
+        return self._watchers.follow(self._call(slots), after_sequence, self._turns, self._ended)
 
     def queues(self) -> list[QueueView]:
         return self._call(lambda: views.queue_views(self._engine))
@@ -305,10 +375,10 @@ class Session:
         return self._call(lambda: views.link_views(self._engine, after, limit, tier))
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
-        return self._call(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))
+        return self._change(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))
 
     def inject_fault(self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = "") -> str:
-        return self._call(
+        return self._change(
             lambda: self._inputs.inject_fault(target, number, duration_seconds, remaining_ratio, self._stamp_ns(), request_id)
         )
 
@@ -319,16 +389,14 @@ class Session:
 
     def _clock(self) -> ClockView:
         paced = self._paced_ns()
-        lag = 0.0
-        if not (self._paused or math.isinf(self._speed) or self._loop.finished or self._thread is None):
-            asked = self._anchor_ns + (time.monotonic() - self._anchor_wall) * self._speed * SECOND
-            lag = max(0.0, (asked - paced) / SECOND)
+        running = self._thread is not None and not self._paused and not self._loop.finished
+        lag = (self._asked_ns() - paced) / SECOND if running else 0.0
         return ClockView(
             emulated_seconds=paced / SECOND,
             cycle_seconds=self._engine.settings.cycle_ns / SECOND,
             speed=self._speed,
             achieved_speed=self._collector.achieved_speed(paced),
-            lag_seconds=lag,
+            lag_seconds=max(0.0, lag),
             paused=self._paused,
             finished=self._loop.finished,
         )
@@ -343,35 +411,43 @@ class Session:
 
     def resume(self) -> ClockView:
         def resume() -> ClockView:
-            if self._paused:
-                self._paused = False
-                self._anchor_wall, self._anchor_ns = time.monotonic(), max(self._anchor_ns, self._engine.now_ns)
+            self._anchor()
+            self._paused, self._step_to_ns = False, -1
+            self._stepped.set()
+            self._nudge.set()
             return self._clock()
 
         return self._call(resume)
 
     def set_speed(self, speed: float) -> ClockView:
+        """Raises InvalidRequest for a speed that is not above 0."""
+
         def set_speed() -> ClockView:
+            if not speed > 0:
+                raise InvalidRequest(f"speed is {speed}", field="speed", allowed="above 0; inf: as fast as it can")
             self._anchor()
             self._speed = speed
+            self._nudge.set()
             return self._clock()
 
         return self._call(set_speed)
 
     def step(self, cycles: int) -> ClockView:
-        def step() -> ClockView:
-            if not self._paused:
-                raise WrongState("the clock runs; allowed: Pause it first, then Step")
-            target = self._engine.now_ns + cycles * self._engine.settings.cycle_ns
-            while not self._loop.finished and self._loop.next_ns() <= target:
-                self._loop.step()
-            if not self._loop.finished and self._engine.now_ns < target:
-                self._engine.idle_to(target)
-            self._anchor_ns = self._engine.now_ns
-            self._watchers.wake()
-            return self._clock()
+        """Run so many cycles while paused, and wait until that is done. Raises WrongState for a clock that runs, or does not run yet."""
 
-        return self._call(step)
+        def begin() -> None:
+            if not self._paused or self._thread is None:
+                raise WrongState("the clock runs, or was never started; allowed: Pause it first, then Step")
+            if not cycles > 0:
+                raise InvalidRequest(f"cycles is {cycles}", field="cycles", allowed="1 or more")
+            cycle_ns = self._engine.settings.cycle_ns
+            first_ns = self._stamp_ns() if self._step_to_ns < 0 else self._step_to_ns + cycle_ns  # behind a step that is under way
+            self._step_to_ns = first_ns + (cycles - 1) * cycle_ns
+            self._stepped.clear()
+
+        self._change(begin)
+        self._stepped.wait()
+        return self.clock()
 
 
 def open_session(
@@ -388,9 +464,20 @@ def open_session(
     Raises ValueError (ScenarioError, TraceError, JournalError) for unusable input.
     """
     opened_at = time.monotonic()
-    journal = Journal(state_dir, scenario=scenario.name) if state_dir is not None else None
     place = Place(scenario, address)
     until_ns = None if to_end_of_work or endless else scenario.clock.until
     horizon_ns = LIVE_HORIZON_NS if until_ns is None else until_ns
-    emulation = assemble(scenario, place.shards, until_ns=until_ns, horizon_ns=horizon_ns)
+    journal = Journal(state_dir, scenario=_identity(scenario, until_ns), fresh=True) if state_dir is not None else None
+    try:
+        emulation = assemble(scenario, place.shards, until_ns=until_ns, horizon_ns=horizon_ns)
+    except BaseException:
+        if journal is not None:
+            journal.close()
+        raise
     return Session(emulation, journal=journal, endless=endless, actors=place.actors, opened_at=opened_at)
+
+
+def _identity(scenario: Scenario, until_ns: int | None) -> str:
+    """All of a scenario that its result depends on: not where it runs, nor how fast."""
+    parts = scenario.model_dump(mode="json", exclude={"runtime": True, "clock": {"speed", "until"}})
+    return json.dumps(parts | {"until_ns": until_ns}, sort_keys=True)

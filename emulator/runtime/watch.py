@@ -2,17 +2,15 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 
 from emulator.engine.control import JobEvent, WrongState
 from emulator.engine.engine import Engine
 from emulator.engine.views import job_view
+from emulator.runtime.turns import Turns
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND
-
-#: Runs a function in the thread that owns the engine.
-Call = Callable[[Callable[[], list[JobEvent]]], list[JobEvent]]
 
 #: Changes kept for watchers to resume from.
 HISTORY = 200_000
@@ -22,7 +20,7 @@ _ENDED = frozenset({State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASI
 
 
 class Watchers:
-    """Written by the owner's thread, one entry a change; a sequence number is the place of a change since the start."""
+    """One entry a change; a sequence number is the place of a change since the start. Whoever touches them has the turn at the engine."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -36,73 +34,69 @@ class Watchers:
         self._next += 1
 
     def wake(self) -> None:
-        """Tell the watchers to look."""
+        """Tell everyone who waits to look; needs no turn."""
         with self._changed:
             self._changed.notify_all()
 
-    def follow(self, slots: frozenset[int], after_sequence: int, call: Call, ended: threading.Event) -> Iterator[JobEvent | None]:
-        """See ``Control.watch``. ``call`` runs a function in the owner's thread."""
-        if after_sequence >= 0:
+    def _wait(self, position: int) -> None:
+        """Until the next ``wake``, at most a second; not at all when there is a change from ``position`` on. Needs no turn."""
+        with self._changed:
+            if position >= self._next:
+                self._changed.wait(IDLE_SECONDS)
+
+    def follow(self, slots: frozenset[int], after_sequence: int, turns: Turns, ended: threading.Event) -> Iterator[JobEvent | None]:
+        """See ``Control.watch``. Takes a turn for each batch of events, and goes on to the last change after the emulation has ended."""
+        if after_sequence < 0:
+            return self._events(slots, None, turns, ended)
+        with turns:
             position = after_sequence + 1
             if not self._oldest() <= position <= self._next:
                 raise WrongState(
                     f"change {after_sequence} is not held any more: allowed are {self._oldest() - 1} to {self._next - 1}, or a new watch"
                 )
-            return self._deltas(slots, position, set(slots), call, ended)
-        return self._from_snapshot(slots, call, ended)
+        return self._events(slots, position, turns, ended)
 
     def _oldest(self) -> int:
         return self._next - len(self._history)
 
-    def _from_snapshot(self, slots: frozenset[int], call: Call, ended: threading.Event) -> Iterator[JobEvent | None]:
-        position = 0
-        table = self._engine.table
+    def _events(self, slots: frozenset[int], position: int | None, turns: Turns, ended: threading.Event) -> Iterator[JobEvent | None]:
+        waiting = set(slots)
+        if position is None:
+            with turns:
+                position = self._next
+                table = self._engine.table
+                now = self._engine.now_ns / SECOND
+                chosen = [(slot, table.state[slot]) for slot in sorted(slots or range(len(table)))]
+                waiting = {slot for slot, state in chosen if slots and state not in _ENDED}
+            if not slots:
+                chosen = [(slot, state) for slot, state in chosen if state != State.FUTURE]
+            for start in range(0, len(chosen), BATCH):
+                with turns:
+                    views = [
+                        JobEvent(position - 1, now, job_view(self._engine, slot, state)) for slot, state in chosen[start : start + BATCH]
+                    ]
+                yield from views
+        while not slots or waiting:
+            over = ended.is_set()  # before the look, so that what came last is not missed
+            with turns:
+                events, position = self._take(slots, position, waiting)
+                drained = position == self._next
+            yield from events
+            if drained and (not slots or waiting):
+                if over:
+                    return
+                self._wait(position)
+                yield None
 
-        def snapshot() -> list[JobEvent]:
-            nonlocal position
-            position = self._next
-            chosen = sorted(slots) if slots else [slot for slot, state in enumerate(table.state) if state != State.FUTURE]
-            now = self._engine.now_ns / SECOND
-            return [JobEvent(position - 1, now, job_view(self._engine, slot)) for slot in chosen]
-
-        events = call(snapshot)
-        waiting = {slot for slot in slots if table.state[slot] not in _ENDED}
-        yield from events
-        if slots and not waiting:
-            return
-        yield from self._deltas(slots, position, waiting, call, ended)
-
-    def _deltas(
-        self,
-        slots: frozenset[int],
-        position: int,
-        waiting: set[int],
-        call: Call,
-        ended: threading.Event,
-    ) -> Iterator[JobEvent | None]:
-        def take() -> list[JobEvent]:
-            nonlocal position
-            if position < self._oldest():
-                raise WrongState("the watcher is too slow: changes it has not read are not held any more; allowed: a new watch")
-            changes = list(islice(self._history, position - self._oldest(), position - self._oldest() + BATCH))
-            events = []
-            for sequence, (time_ns, slot, state) in enumerate(changes, start=position):
-                if not slots or slot in slots:
-                    events.append(JobEvent(sequence, time_ns / SECOND, job_view(self._engine, slot, state)))
-                    if state in _ENDED:
-                        waiting.discard(slot)
-            position += len(changes)
-            return events
-
-        while True:
-            yield from call(take)
-            if slots and not waiting:
-                return
-            if position < self._next:
-                continue
-            if ended.is_set():
-                return
-            with self._changed:
-                if position >= self._next:
-                    self._changed.wait(IDLE_SECONDS)
-            yield None
+    def _take(self, slots: frozenset[int], position: int, waiting: set[int]) -> tuple[list[JobEvent], int]:
+        """The next changes from ``position`` on, and the position behind them; the ended leave ``waiting``."""
+        if position < self._oldest():
+            raise WrongState("the watcher is too slow: changes it has not read are not held any more; allowed: a new watch")
+        changes = list(islice(self._history, position - self._oldest(), position - self._oldest() + BATCH))
+        events = []
+        for sequence, (time_ns, slot, state) in enumerate(changes, start=position):
+            if not slots or slot in slots:
+                events.append(JobEvent(sequence, time_ns / SECOND, job_view(self._engine, slot, state)))
+                if state in _ENDED:
+                    waiting.discard(slot)
+        return events, position + len(changes)

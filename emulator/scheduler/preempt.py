@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from emulator.scheduler.shares import hold, let_go
+from emulator.scheduler.shadow import Shadow
+from emulator.scheduler.shares import let_go
 
 if TYPE_CHECKING:
     from emulator.scheduler.view import View
@@ -40,23 +41,33 @@ def victims_for(view: "View", slot: int, after_ns: int) -> list[int]:
         return []
     ripe = [other for other in lower if table.start_ns[other] + after_ns <= view.now_ns]
     ripe.sort(key=lambda other: (table.priority[other], -table.start_ns[other], -table.job_id[other]))
-    stopped: list[int] = []
-    share = table.milli_gpus[slot] < 1000
-    for victim in ripe:
+    stopped = _fewest(view, slot, ripe)
+    if not stopped and len(ripe) < len(lower):
+        view.plan.reconsider(min(ripe_ns for other in lower if (ripe_ns := table.start_ns[other] + after_ns) > view.now_ns))
+    for victim in stopped:
         let_go(free, table.rows[victim], table.milli_gpus[victim])
+    return stopped
+
+
+def _fewest(view: "View", slot: int, ripe: list[int]) -> list[int]:
+    """The first of ``ripe`` that do, without those that are not needed; none where all do not.
+
+    Tried out beside the index, since hundreds of jobs may be looked at for each that is stopped.
+    """
+    rows, milli_gpus = view.table.rows, view.table.milli_gpus
+    shadow = Shadow.now(view, slot)
+    stopped: list[int] = []
+    for victim in ripe:
+        shadow.release(rows[victim], milli_gpus[victim])
         stopped.append(victim)
-        if (share or free.fits(table.gpus[slot])) and view.choose(slot) is not None:
+        if shadow.holds(milli_gpus[slot]):
             break
     else:
-        for victim in stopped:
-            hold(free, table.rows[victim], table.milli_gpus[victim])
-        if len(ripe) < len(lower):
-            view.plan.reconsider(min(ripe_ns for other in lower if (ripe_ns := table.start_ns[other] + after_ns) > view.now_ns))
         return []
     for victim in reversed(stopped[:-1]):
-        hold(free, table.rows[victim], table.milli_gpus[victim])
-        if view.choose(slot) is None:
-            let_go(free, table.rows[victim], table.milli_gpus[victim])
-        else:
+        shadow.take(rows[victim], milli_gpus[victim])
+        if shadow.holds(milli_gpus[slot]):
             stopped.remove(victim)
+        else:
+            shadow.release(rows[victim], milli_gpus[victim])
     return stopped

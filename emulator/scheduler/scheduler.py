@@ -86,12 +86,15 @@ class Scheduler:
         self.counts += [QueueCounts() for _ in self.table.queues[len(self.counts) :]]
         return slots
 
-    def arrive(self, slot: int) -> State:
-        """The job is submitted: pending, or infeasible when no placement on this cluster could ever hold it, or rejected by the limit."""
+    def arrive(self, slot: int, *, accepted: bool = False) -> State:
+        """The job is submitted: pending, or infeasible when no placement on this cluster could ever hold it, or rejected by the limit.
+
+        ``accepted``: somebody was told that it is in the queue, so that the limit does not count any more.
+        """
         table = self.table
         if not could_ever_fit(self.free, table.gpus[slot], table.require_level[slot]):
             state = State.INFEASIBLE
-        elif len(self.pending) >= self.settings.pending_limit:
+        elif len(self.pending) >= self.settings.pending_limit and not accepted:
             state = State.REJECTED
         else:
             state = State.PENDING

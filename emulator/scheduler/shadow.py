@@ -5,12 +5,15 @@ Built from the running jobs' estimates, then kept up to date with what is backfi
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.shares import share_of
 from emulator.scheduler.table import ENDLESS, NEVER
-from emulator.scheduler.view import View
 from emulator.workload.jobs import ANY_LEVEL
+
+if TYPE_CHECKING:
+    from emulator.scheduler.view import View
 
 
 @dataclass
@@ -36,10 +39,10 @@ class Shadow:
     shares: dict[tuple[int, int], int] = field(default_factory=dict)  # (host, gpu) -> free milli-GPU then, likewise
 
     @classmethod
-    def of(cls, view: View, head: int) -> "Shadow":
+    def of(cls, view: "View", head: int) -> "Shadow":
         """The reservation of ``head``, which does not fit now."""
         assert view.by_end is not None, "a policy that makes reservations asks for the running jobs by their ends"
-        shadow = cls._now(view, head)
+        shadow = cls.now(view, head)
         table, cycle_ns = view.table, view.cycle_ns
         for expected_ns, slot in view.by_end:
             if expected_ns >= ENDLESS:
@@ -48,14 +51,14 @@ class Shadow:
             boundary_ns = max(-(-expected_ns // cycle_ns) * cycle_ns, view.now_ns + cycle_ns)
             if boundary_ns > shadow.time_ns:
                 break
-            shadow._release(table.rows[slot], table.milli_gpus[slot])
+            shadow.release(table.rows[slot], table.milli_gpus[slot])
             if shadow.fitting and shadow.time_ns == NEVER:
                 shadow.time_ns = boundary_ns
         return shadow
 
     @classmethod
-    def _now(cls, view: View, head: int) -> "Shadow":
-        """What is free now."""
+    def now(cls, view: "View", head: int) -> "Shadow":
+        """What is free now; ``time_ns`` is not set."""
         table, free = view.table, view.free
         level = table.require_level[head]
         hosts, rest = divmod(table.gpus[head], free.gpus_per_host)
@@ -97,45 +100,41 @@ class Shadow:
 
     def spares(self, rows: list[Row], milli_gpus: int) -> bool:
         """Whether the head still fits then when a job takes ``rows`` now and keeps them; if so they count as taken from now on."""
-        if self.time_ns == NEVER:
+        self.take(rows, milli_gpus)
+        if self.fitting:
             return True
+        self.release(rows, milli_gpus)
+        return False
+
+    def holds(self, milli_gpus: int) -> bool:
+        """Whether the head fits then; with less than 1000 ``milli_gpus`` it may also share a GPU of which a part came free."""
+        if self.fitting or milli_gpus == 1000:
+            return self.fitting > 0
+        return any(milli_gpus <= share < 1000 and self.free.is_offered(host) for (host, _), share in self.shares.items())
+
+    def take(self, rows: list[Row], milli_gpus: int) -> None:
+        """A job takes ``rows`` and keeps them."""
         if milli_gpus < 1000:
             host, gpu = key = share_of(self.free, rows)
             before = self.shares.get(key, self.free.share(host, gpu))
-            if before == 1000 and not self._spares_gpus(rows):
-                return False
             self.shares[key] = before - milli_gpus
-            return True
-        return self._spares_gpus(rows)
+            if before < 1000:
+                return
+        for block, host_mask, gpu_mask in rows:
+            self._change(block, host_mask & self.free.offered(block), gpu_mask, share=milli_gpus < 1000, take=True)
 
-    def _spares_gpus(self, rows: list[Row]) -> bool:
-        self._take(rows)
-        if self.fitting:
-            return True
-        self._give(rows)
-        return False
-
-    def _release(self, rows: list[Row], milli_gpus: int) -> None:
+    def release(self, rows: list[Row], milli_gpus: int) -> None:
+        """A job gives ``rows`` back by then."""
         if milli_gpus < 1000:
             host, gpu = key = share_of(self.free, rows)
             self.shares[key] = self.shares.get(key, self.free.share(host, gpu)) + milli_gpus
             if self.shares[key] < 1000:
                 return
-            block, host_mask, gpu_mask = rows[0]
-            self._change_part(block, host_mask & self.free.offered(block), gpu_mask, take=False)
-        else:
-            self._give(rows)
-
-    def _take(self, rows: list[Row]) -> None:
         for block, host_mask, gpu_mask in rows:
-            self._change(block, host_mask & self.free.offered(block), gpu_mask, take=True)
+            self._change(block, host_mask & self.free.offered(block), gpu_mask, share=milli_gpus < 1000, take=False)
 
-    def _give(self, rows: list[Row]) -> None:
-        for block, host_mask, gpu_mask in rows:
-            self._change(block, host_mask & self.free.offered(block), gpu_mask, take=False)
-
-    def _change(self, block: int, host_mask: int, gpu_mask: int, *, take: bool) -> None:
-        if gpu_mask != self.free.full:
+    def _change(self, block: int, host_mask: int, gpu_mask: int, *, share: bool, take: bool) -> None:
+        if share or gpu_mask != self.free.full:
             self._change_part(block, host_mask, gpu_mask, take=take)
             return
         hosts = -host_mask.bit_count() if take else host_mask.bit_count()

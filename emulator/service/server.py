@@ -16,9 +16,9 @@ from grpc_reflection.v1alpha import reflection
 from emulator.engine.control import Control
 from emulator.service import DEFAULT_ADDRESS
 from emulator.service.calls import Calls
+from emulator.service.convert import Plan
 from emulator.service.guard import Guard
 from emulator.service.job_servicer import JobServicer
-from emulator.service.convert import Plan
 from emulator.service.plan import planner
 from emulator.service.servicers import ClockServicer, ClusterServicer, QueueServicer
 from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_service_pb2, queue_service_pb2

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 #: Rises when a journal written before cannot be read any more.
-FORMAT = 1
+FORMAT = 2
 
+_FILE = "journal.sqlite"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS input (
@@ -28,7 +29,7 @@ class JournalError(ValueError):
 
 @dataclass(frozen=True)
 class Input:
-    """One accepted input: what, and the cycle in which it acts."""
+    """One accepted input: what, and the cycle in which it acts. The last one of a session that came to its end is an ``end``."""
 
     sequence: int
     stamp_ns: int
@@ -40,41 +41,68 @@ class Input:
 class Journal:
     """The journal of one live emulation in a directory of its own.
 
-    One thread at a time may use it. Raises JournalError where the directory holds the journal of another scenario, or of another version.
+    ``scenario`` is all that the result depends on besides the inputs: with it the journal is enough to repeat the session. One thread at a
+    time may use it. Every method raises JournalError where the file cannot be read or written; opening it also where the directory
+    holds the journal of another scenario or version, or (with ``fresh``) one that has inputs already.
     """
 
-    def __init__(self, directory: Path, *, scenario: str) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._path = directory / "journal.sqlite"
+    def __init__(self, directory: Path, *, scenario: str, fresh: bool = False) -> None:
+        self._path = directory / _FILE
         try:
+            directory.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-            self._database.execute("PRAGMA journal_mode=WAL")
-            self._database.execute("PRAGMA synchronous=FULL")
-            self._database.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise JournalError(f"--state: {self._path}: {error}") from error
-        about = {"format": str(FORMAT), "scenario": scenario}
-        for key, value in about.items():
-            held = self._database.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
+        except (OSError, sqlite3.Error) as error:
+            raise self._error(error) from error
+        try:
+            self._open(scenario, fresh=fresh)
+        except BaseException as error:
+            self._database.close()
+            if isinstance(error, sqlite3.Error):
+                raise self._error(error) from error
+            raise
+
+    def _open(self, scenario: str, *, fresh: bool) -> None:
+        run = self._database.execute
+        run("PRAGMA journal_mode=WAL")
+        run("PRAGMA synchronous=FULL")
+        self._database.executescript(_SCHEMA)
+        for key, value in {"format": str(FORMAT), "scenario": scenario}.items():
+            held = run("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
             if held is not None and held[0] != value:
-                self.close()
                 raise JournalError(f"--state: {self._path} is the journal of another {key}; allowed: an empty directory, or the same {key}")
-            self._database.execute("INSERT OR IGNORE INTO about VALUES (?, ?)", (key, value))
+            run("INSERT OR IGNORE INTO about VALUES (?, ?)", (key, value))
+        if fresh and (count := len(self)):
+            raise JournalError(
+                f"--state: {self._path} holds {count} inputs of an earlier session, which cannot go on yet; allowed: an empty directory"
+            )
+
+    def _error(self, error: Exception) -> JournalError:
+        return JournalError(f"--state: {self._path}: {error}; allowed: a directory that can be written, empty or with a sound journal")
 
     def __len__(self) -> int:
-        return int(self._database.execute("SELECT count(*) FROM input").fetchone()[0])
+        try:
+            return int(self._database.execute("SELECT count(*) FROM input").fetchone()[0])
+        except sqlite3.Error as error:
+            raise self._error(error) from error
 
     def append(self, stamp_ns: int, kind: str, payload: dict[str, Any], request_id: str = "") -> None:
         """On disk when this returns."""
-        self._database.execute(
-            "INSERT INTO input (stamp_ns, kind, request_id, payload) VALUES (?, ?, ?, ?)",
-            (stamp_ns, kind, request_id, json.dumps(payload, separators=(",", ":"))),
-        )
+        try:
+            self._database.execute(
+                "INSERT INTO input (stamp_ns, kind, request_id, payload) VALUES (?, ?, ?, ?)",
+                (stamp_ns, kind, request_id, json.dumps(payload, separators=(",", ":"))),
+            )
+        except sqlite3.Error as error:
+            raise self._error(error) from error
 
     def inputs(self) -> Iterator[Input]:
         """All inputs in order of acceptance."""
-        for sequence, stamp_ns, kind, request_id, payload in self._database.execute("SELECT * FROM input ORDER BY sequence"):
-            yield Input(sequence, stamp_ns, kind, request_id, json.loads(payload))
+        try:
+            for sequence, stamp_ns, kind, request_id, payload in self._database.execute("SELECT * FROM input ORDER BY sequence"):
+                yield Input(sequence, stamp_ns, kind, request_id, json.loads(payload))
+        except (sqlite3.Error, json.JSONDecodeError) as error:
+            raise self._error(error) from error
 
     def close(self) -> None:
+        """May be called again."""
         self._database.close()

@@ -32,6 +32,8 @@ class FakeSession(FakeControl):
     def lane_bytes_per_second(self) -> float:
         return HGX_H100.nic_bytes_per_second
 
+    telemetry_detail = "rack"
+
     @property
     def local_shards(self) -> tuple[ShardRange, ...]:
         return ()

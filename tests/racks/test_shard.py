@@ -223,6 +223,28 @@ def test_an_injected_fault_postpones_the_drawn_one_by_the_time_it_is_down():
     assert mine[:3] == [1, 1 + 10 * SECOND, first[host] + 10 * SECOND]
 
 
+def test_a_host_mended_early_has_its_next_fault_earlier_by_as_much():
+    span = shard_ranges(CLUSTER, 1)[0]
+    broken = [(1, RackOrder.BREAK_HOST, 0, 1, 0, 0, 100 * SECOND)]
+
+    def next_fault(rows):
+        report = RackShard(CLUSTER, span, STORMY, 5).advance(10**12, rack_orders(rows))
+        return report.time_ns[(report.host == 0) & (report.event == HostEvent.FAULT)][1]
+
+    assert next_fault(broken) - next_fault([*broken, (1 + 30 * SECOND, RackOrder.MEND_HOST, 0, 1, 0, 0, 0)]) == 70 * SECOND
+
+
+def test_the_next_injected_fault_after_a_restore_has_a_new_repair_time():
+    span = shard_ranges(CLUSTER, 1)[0]
+    shard, other = (RackShard(CLUSTER, span, QUIET, 5) for _ in range(2))
+    first = shard.advance(SECOND, rack_orders([(0, RackOrder.BREAK_HOST, 0, 1, 0, 0, 0)])).next_event_ns
+    other.restore(shard.snapshot())
+    again = [(first, RackOrder.BREAK_HOST, 0, 1, 0, 0, 0)]
+    ends = {held.advance(first, rack_orders(again)).next_event_ns for held in (shard, other)}
+    assert len(ends) == 1
+    assert ends.pop() != 2 * first
+
+
 @pytest.mark.parametrize(
     ("row", "words"),
     [
@@ -250,6 +272,8 @@ def test_time_runs_forwards_and_readings_need_the_events_before_them():
             shard.read(at)
     with pytest.raises(ValueError, match="after the window's end"):
         shard.advance(0, rack_orders([]))
+    with pytest.raises(ValueError, match="means never"):
+        shard.advance(NEVER, rack_orders([]))
     with pytest.raises(ValueError, match="not whole"):
         RackShard(CLUSTER, type("Span", (), {"first_rack": 0, "end_rack": 1, "first_host": 0, "end_host": 4})(), QUIET, 1)
 

@@ -8,27 +8,25 @@ import pytest
 
 from emulator.engine.shards import Window
 from emulator.fabric.messages import FlowOrder, Order, pack_orders
-from emulator.fabric.settings import FabricSettings
-from emulator.racks.faults import FaultSettings
 from emulator.racks.messages import RackOrder, RackOrders
-from emulator.racks.shard import RackSettings
 from topology import catalog
 from topology.clos import ClosPlan, build
 from topology.compile import compile_cluster
 
 SECOND = 1_000_000_000
-SEED = 5
-RACKS = RackSettings(faults=FaultSettings(host_rate_per_1000_node_days=2e5))
-FABRIC = FabricSettings()
 
 
-@pytest.fixture(scope="session")
-def cluster():
+def make_cluster():
     """160 hosts in 40 racks; eight planes, for the rails do not meet."""
     plan = ClosPlan(
         name="test", host=catalog.host("hgx-h100"), switch=catalog.switch("qm9700"), hosts=160, hosts_per_rack=4, rails_meet=False
     )
     return compile_cluster(build(plan))
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    return make_cluster()
 
 
 class Script:

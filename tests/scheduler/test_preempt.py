@@ -172,3 +172,18 @@ def test_victims_on_cordoned_hosts_are_left_alone():
     end(scheduler, 1, 2)
     scheduler.cordon(range(8, 16), cordoned=False)
     assert (scheduler.free.whole, scheduler.free.free_gpus) == (8, 64)
+
+
+def test_a_share_on_a_cordoned_host_is_not_preempted():
+    """All GPUs are held, one of them by shares of 600 and 300 on a cordoned host: nobody could be given what 600 would give back."""
+    scheduler = scheduler_with(
+        Job(1, 0, 1, 1000, milli=600),
+        Job(2, 0, 120, 1000, priority=9),
+        Job(3, 0, 7, 1000, priority=9),
+        Job(4, 0, 1, 1000, milli=300, priority=9),
+    )
+    assert plan_at(scheduler, 0)[0] == [2, 3, 4, 1]
+    (host,) = scheduler.hosts_of(scheduler.table.rows[0])
+    scheduler.cordon(range(host, host + 1), cordoned=True)
+    submit(scheduler, Job(9, 1, 1, 10, milli=500, priority=1))
+    assert plan_at(scheduler, 1)[:2] == ([], [])

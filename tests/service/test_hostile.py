@@ -20,7 +20,7 @@ from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND, JobKind, T
 from emulator.workload.training import MODELS
 from topology.catalog import host
 
-PLAN = planner(host("hgx-h100"))
+PLAN = planner(host("hgx-h100"), 50e9)
 
 int32s = st.one_of(st.integers(-2, 9), st.integers(-(2**31), 2**31 - 1))
 int64s = st.one_of(st.integers(-2, 9), st.sampled_from([SECOND, MAX_NS, MAX_NS + 1]), st.integers(-(2**63), 2**63 - 1))

@@ -62,9 +62,7 @@ def test_a_shuffled_graph_by_hand():
     aggregate=st.sampled_from(["none", "rails"]),
 )
 @settings(max_examples=120, deadline=None)
-def test_units_nest_and_blocks_hold_at_most_64_hosts(
-    host, hosts, rack, array, buildings, aggregate
-):
+def test_units_nest_and_blocks_hold_at_most_64_hosts(host, hosts, rack, array, buildings, aggregate):
     try:
         graph = cluster_graph(
             hosts,

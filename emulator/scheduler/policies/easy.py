@@ -15,6 +15,7 @@ import numpy as np
 
 from emulator.scheduler.pending import ScanQueue
 from emulator.scheduler.shadow import Shadow
+from emulator.scheduler.table import NEVER
 from emulator.scheduler.view import Plan, View
 
 #: More GPUs than any job asks for.
@@ -62,6 +63,8 @@ class Easy:
         if not len(behind.positions):
             return
         sizes, plain, long = behind.sizes, behind.plain, behind.estimates_ns > short_ns
+        if shadow.time_ns == NEVER:  # nothing can delay the head further
+            long[:] = False
         long_plain = long & plain
         # Free GPUs only shrink within a pass, so what did not fit once will not: nothing from this size on, nor these jobs.
         no_room = _ANY_SIZE

@@ -1,0 +1,116 @@
+"""What holds for every workload: energy and GPU time add up, and the answer depends on nothing but the inputs."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator.engine import views
+from emulator.engine.engine import Engine
+from emulator.scheduler.table import State
+from emulator.workload.jobs import SECOND
+from tests.engine.random_work import UNTIL, Manner, Work, run_work, work
+from tests.engine.small import fingerprint
+
+POLICIES = ["fifo", "easy"]
+seeds = st.integers(0, 300)
+
+
+@cache
+def work_of(seed: int) -> Work:
+    return work(seed)
+
+
+@cache
+def plain(seed: int, policy: str) -> Engine:
+    return run_work(work_of(seed), seed, policy, Manner())
+
+
+def check_sums(made: Engine, _: int = 0) -> None:
+    """The head's books against the shards', at any instant between two cycles."""
+    readings = made.read()
+    power = sum(int(shard.power_milliwatts.sum()) for shard in readings.racks)
+    assert power == made.meter.power_milliwatts
+    energy = np.concatenate([shard.energy_joules for shard in readings.racks])
+    assert float(energy.sum()) == pytest.approx(made.meter.energy_joules(made.now_ns), rel=1e-12)
+    assert made.meter.peak_milliwatts >= 0
+    gpus = views.gpus_by_state(made)
+    assert gpus["busy"] == sum(int(shard.gpus_busy.sum()) for shard in readings.racks)
+    assert gpus["down"] == sum(int(shard.gpus_down.sum()) for shard in readings.racks)
+    assert min(gpus.values()) >= 0
+    assert sum(gpus.values()) == made.cluster.gpu_count
+    for plane in readings.planes:
+        assert plane.flows == sum(bool(made.network.flows_of(slot)) for slot in made.scheduler.running)
+    active = sum(made._active.values())
+    assert active == made.meter.active_micro_gpus
+    held = sum(made.table.gpus[slot] * made.table.milli_gpus[slot] for slot in made.scheduler.running)
+    assert held == made.meter._held_milli_gpus
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@settings(max_examples=25, deadline=None)
+@given(seed=seeds)
+def test_energy_and_gpu_time_add_up_at_every_cycle(policy, seed):
+    made = run_work(work_of(seed), seed, policy, Manner(look=check_sums))
+    table = made.table
+    milli_ns = 0
+    for slot, state in enumerate(table.state):
+        ran = table.run_ns[slot] + (made.now_ns - table.start_ns[slot] if state == State.RUNNING else 0)
+        milli_ns += table.gpus[slot] * table.milli_gpus[slot] * ran
+        assert table.lost_ns[slot] <= table.work_ns[slot]
+        if state == State.FINISHED:  # what lasted of its work is all it had to do, but for a nanosecond at each change of speed
+            assert 0 <= table.duration_ns[slot] - (table.work_ns[slot] - table.lost_ns[slot]) <= 50
+    assert milli_ns == made.meter._held_milli_gpus * made.now_ns - made.meter._held_moment
+    assert made.now_ns == UNTIL
+    check_sums(made)
+
+
+def test_the_workloads_have_everything_in_them():
+    """Or the properties would say little."""
+    both = [plain(seed, policy) for seed in range(8) for policy in POLICIES]
+    assert sum(made.restarts for made in both) > 50
+    assert sum(made.preemptions for made in both) > 10
+    slowed = [slot for made in both for slot in range(len(made.table)) if views.slowdown(made, slot) > 1.01]
+    assert len(slowed) > 20
+    assert sum(made.ended[State.FAILED] for made in both) > 0
+    assert sum(made.ended[State.CANCELLED] for made in both) > 5
+    assert sum(len(made._link_faults) for made in both) > 5
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=seeds,
+    shards=st.sampled_from([1, 2, 3, 7]),
+    publish=st.sampled_from([1, 7, 60, 900, 10_000]),
+    cuts=st.lists(st.integers(1, 29), max_size=6),
+    inputs_at_once=st.booleans(),
+    reads=st.integers(0, 2**32),
+)
+def test_the_answer_depends_on_the_inputs_alone(policy, seed, shards, publish, cuts, inputs_at_once, reads):
+    """Not on the shards, on publications, on reads at random moments, on how the source is cut, on when inputs were handed in."""
+    random = np.random.default_rng(reads)
+
+    def look(made: Engine, due_ns: int) -> None:
+        match int(random.integers(8)):
+            case 0:
+                made.read()
+            case 1:
+                made.read_planes()
+            case 2:  # the clock of a live session goes on between two cycles
+                at_ns = made.now_ns + int(random.integers(1, 5)) * 10 * SECOND
+                if at_ns < due_ns:
+                    made.idle_to(at_ns)
+            case 3:
+                views.link_views(made, -1, 50, "")
+
+    manner = Manner(shards, publish * SECOND, cuts, inputs_at_once, look)
+    made = run_work(work_of(seed), seed, policy, manner)
+    expected = plain(seed, policy)
+    assert fingerprint(made) == fingerprint(expected)
+    assert made.events == expected.events
+    for name in ("idle_gpu_ns", "fragmented_gpu_ns", "peak_milliwatts", "active_gpu_seconds", "_moment"):
+        assert getattr(made.meter, name) == getattr(expected.meter, name), name
+    assert made.cycles == expected.cycles

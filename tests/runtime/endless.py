@@ -1,0 +1,24 @@
+"""Reads two actors until it is interrupted, then once more; run by test_interrupt as a program."""
+
+import sys
+
+from conftest import make_cluster
+
+from emulator.fabric.settings import FabricSettings
+from emulator.racks.shard import RackSettings
+from emulator.runtime.ray_shards import RayShards
+
+
+def main() -> None:
+    shards = RayShards(make_cluster(), RackSettings(), FabricSettings(), 5, actors=2)
+    try:
+        print("running", flush=True)
+        while True:
+            shards.read(0)
+    except KeyboardInterrupt:
+        print(sum(len(reading.gpus) for reading in shards.read(0).racks), "racks", flush=True)
+    finally:
+        shards.close()
+
+
+sys.exit(main())

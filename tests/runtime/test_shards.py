@@ -1,0 +1,155 @@
+"""Every runtime gives the in-process answers: with any number of shards and actors, and whoever is killed on the way."""
+
+import logging
+import os
+import signal
+import urllib.request
+
+import numpy as np
+import psutil
+import pytest
+
+from emulator.engine.shards import Window
+from emulator.fabric.settings import FabricSettings
+from emulator.racks.faults import FaultSettings
+from emulator.racks.messages import RackOrder, RackOrders
+from emulator.racks.shard import RackSettings
+from emulator.runtime import ray_shards
+from emulator.runtime.inline import InlineShards
+from emulator.runtime.ray_shards import ActorsLost, RayShards
+from emulator.runtime.ray_start import RayStartError
+
+RACKS = RackSettings(faults=FaultSettings(host_rate_per_1000_node_days=2e5))
+FABRIC = FabricSettings()
+SEED = 5
+
+
+@pytest.fixture(scope="session")
+def expected(cluster, script):
+    return script.run(cluster, InlineShards(cluster, RACKS, FABRIC, SEED))
+
+
+def actor_processes():
+    """Processes of this one's actors, by the name that Ray gives them."""
+    return [process for process in psutil.Process().children(recursive=True) if process.name().startswith("ray::Shar")]
+
+
+def children():
+    return psutil.Process().children(recursive=True)
+
+
+@pytest.mark.parametrize("shards", [2, 3, 99])
+def test_shards_in_process_answer_alike(cluster, script, expected, shards):
+    assert script.run(cluster, InlineShards(cluster, RACKS, FABRIC, SEED, shards)) == expected
+
+
+def test_the_script_exercises_everything(cluster, script, expected):
+    assert sum(len(events) for events in expected[0::2]) > 100
+    assert len(InlineShards(cluster, RACKS, FABRIC, SEED, 99).ranges) > 2
+    assert InlineShards(cluster, RACKS, FABRIC, SEED).plane_count == 8
+    assert InlineShards(cluster, RACKS, FABRIC, SEED).metrics_addresses() == ()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("actors", [1, 2, 5])
+def test_actors_answer_as_in_process(cluster, script, expected, actors):
+    before = set(children())
+    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=actors)
+    try:
+        assert shards.actor_count == actors
+        assert shards.plane_count == 8
+        assert len(actor_processes()) == actors
+        listening = {
+            connection.laddr.ip.removeprefix("::ffff:")
+            for process in {psutil.Process(), *children()} - before
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening == {"127.0.0.1"}, "on one machine everything listens on loopback only"
+        assert script.run(cluster, shards) == expected
+        assert shards.rebuilds == 0
+    finally:
+        shards.close()
+        shards.close()
+    assert set(children()) <= before, "nothing is left behind"
+
+
+@pytest.mark.ray
+def test_killed_actors_are_rebuilt_and_nobody_notices(cluster, script, expected, exporter, caplog, capfd):
+    """Kills before a snapshot, after one, two actors at once, and one again at the next window; their metrics keep their address."""
+    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=3, exporter=exporter, snapshot_windows=7)
+    addresses = shards.metrics_addresses()
+
+    def between(window):
+        for process in actor_processes()[: {2: 1, 17: 2, 18: 1}.get(window, 0)]:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+
+    with caplog.at_level(logging.WARNING):
+        try:
+            assert script.run(cluster, shards, between) == expected
+            assert shards.rebuilds == 4
+            assert shards.metrics_addresses() == addresses
+            for address in addresses:
+                with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as reply:
+                    assert reply.read().startswith(b"racks ")
+        finally:
+            shards.close()
+    assert "goes on as epoch 2" in caplog.text
+    assert capfd.readouterr().out == "", "standard output is for data"
+
+
+@pytest.mark.ray
+def test_an_actor_that_hangs_is_replaced(cluster, script, expected):
+    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=2, answer_seconds=2.0)
+    try:
+        assert script.run(cluster, shards, lambda window: actor_processes()[0].suspend() if window == 5 else None) == expected
+        assert shards.rebuilds == 1
+    finally:
+        shards.close()
+
+
+@pytest.mark.ray
+def test_errors_of_a_shard_come_through_and_the_answers_go_on(cluster, script, expected):
+    """A refused window leaves the other actors of that barrier ahead of the head: all are brought back to where the head is."""
+    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=2)
+
+    def between(window):
+        if window == 4:
+            until = script.untils[window]
+            first, second = (int(np.searchsorted(cluster.block.first_host, span.first_host)) for span in shards.ranges)
+            good = orders([(0, RackOrder.OCCUPY, first, 1, 1, 5, 0)])
+            bad = orders([(until + 2, RackOrder.OCCUPY, second, 1, 1, 5, 0)])
+            with pytest.raises(ValueError, match="after the window's end"):
+                shards.advance(Window(until + 1, {0: good, 1: bad}))
+
+    try:
+        assert script.run(cluster, shards, between) == expected
+    finally:
+        shards.close()
+
+
+def orders(rows):
+    dtypes = (np.int64, np.int8, np.int32, np.uint64, np.uint64, np.int64, np.int64)
+    return RackOrders(*(np.array([row[i] for row in rows], dtype) for i, dtype in enumerate(dtypes)))
+
+
+@pytest.mark.ray
+def test_what_cannot_be_had_is_said(cluster, monkeypatch):
+    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=1)
+    try:
+        with pytest.raises(RayStartError, match="connected to a Ray already"):
+            RayShards(cluster, RACKS, FABRIC, SEED, actors=1)
+        monkeypatch.setattr(ray_shards, "REBUILDS", 0)
+        (process,) = actor_processes()
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        with pytest.raises(ActorsLost, match="actors 0 died"):
+            shards.read(0)
+    finally:
+        shards.close()
+    with pytest.raises(RayStartError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"):
+        RayShards(cluster, RACKS, FABRIC, SEED, actors=1, address="127.0.0.1:1")
+    with pytest.raises(RayStartError, match="allowed is host:port"):
+        RayShards(cluster, RACKS, FABRIC, SEED, actors=1, address="ray://elsewhere")
+    assert actor_processes() == []
