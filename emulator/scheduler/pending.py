@@ -44,6 +44,10 @@ class HeadQueue:
     def __contains__(self, slot: int) -> bool:
         return slot in self._waiting
 
+    def comes_before(self, slot: int, other: int) -> bool:
+        """Whether the queue's order has ``slot`` before ``other``, wherever they are."""
+        return self._order(self._table, slot) < self._order(self._table, other)
+
     def push(self, slot: int) -> None:
         self._places = None
         if len(self._heap) > 2 * len(self._waiting) + 64:
@@ -87,6 +91,10 @@ class Behind(NamedTuple):
     plain: NDArray[np.bool_]  # asks for no level: equal sizes then go to the same place
 
 
+#: The size in the columns of a job that is gone: larger than any that fits.
+_GONE = 2**62
+
+
 class ScanQueue:
     """For backfilling policies: sorted keys, and columns beside them in which a few array operations find candidates behind the head.
 
@@ -98,7 +106,6 @@ class ScanQueue:
         self._keys: list[tuple[int, ...]] = []
         self._first = 0  # everything before it is gone
         self._filled = 0  # keys that have their columns
-        self._alive = np.zeros(64, dtype=bool)
         self._plain = np.zeros(64, dtype=bool)
         self._size = np.zeros(64, dtype=np.int64)
         self._estimate_ns = np.zeros(64, dtype=np.int64)
@@ -109,6 +116,10 @@ class ScanQueue:
 
     def __contains__(self, slot: int) -> bool:
         return slot in self._waiting
+
+    def comes_before(self, slot: int, other: int) -> bool:
+        """Whether the queue's order has ``slot`` before ``other``, wherever they are."""
+        return self._order(self._table, slot) < self._order(self._table, other)
 
     def push(self, slot: int) -> None:
         key = self._order(self._table, slot)
@@ -123,7 +134,7 @@ class ScanQueue:
         place = bisect_left(keys, key)
         self._first = min(self._first, place)
         if keys[place] == key:
-            self._alive[place] = True
+            self._size[place] = self._values(slot)[1]
             return
         self._reserve(len(keys) + 1)
         for column, value in zip(self._columns(), self._values(slot), strict=True):
@@ -141,7 +152,7 @@ class ScanQueue:
             else:
                 place = bisect_left(self._keys, self._order(self._table, slot), self._first)
                 if place < self._filled:
-                    self._alive[place] = False
+                    self._size[place] = _GONE
 
     def head(self) -> int:
         """The first job's slot, -1 when the queue is empty."""
@@ -159,7 +170,7 @@ class ScanQueue:
         self._fill()
         start, end = self._first + 1, len(self._keys)
         size = self._size[start:end]
-        wanted = self._alive[start:end] & (size <= most_gpus)
+        wanted = size <= most_gpus
         if long_gpus < most_gpus:
             wanted &= (self._estimate_ns[start:end] <= short_ns) | (size <= long_gpus)
         found = np.flatnonzero(wanted) + start
@@ -172,23 +183,22 @@ class ScanQueue:
         """How many jobs are before the slot, which waits."""
         self._fill()
         place = bisect_left(self._keys, self._order(self._table, slot))
-        return int(np.count_nonzero(self._alive[:place]))
+        return int(np.count_nonzero(self._size[:place] < _GONE))
 
     def in_order(self) -> Iterator[int]:
         """All slots, first to last."""
         return (key[-1] for key in self._keys[self._first :] if key[-1] in self._waiting)
 
-    def _columns(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
-        return self._alive, self._plain, self._size, self._estimate_ns
+    def _columns(self) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
+        return self._plain, self._size, self._estimate_ns
 
-    def _values(self, slot: int) -> tuple[bool, bool, int, int]:
+    def _values(self, slot: int) -> tuple[bool, int, int]:
         """The columns of one job."""
         table = self._table
         milli = table.milli_gpus[slot]
-        if milli < 1000:
-            return slot in self._waiting, True, milli - 1000, table.estimate_ns[slot]
-        plain = table.require_level[slot] == table.prefer_level[slot] == ANY_LEVEL
-        return slot in self._waiting, plain, table.gpus[slot], table.estimate_ns[slot]
+        size = (table.gpus[slot] if milli == 1000 else milli - 1000) if slot in self._waiting else _GONE
+        plain = milli < 1000 or table.require_level[slot] == table.prefer_level[slot] == ANY_LEVEL
+        return plain, size, table.estimate_ns[slot]
 
     def _fill(self) -> None:
         """Fill the columns of what was appended."""
@@ -201,10 +211,10 @@ class ScanQueue:
             self._filled = end
 
     def _reserve(self, size: int) -> None:
-        capacity = len(self._alive)
+        capacity = len(self._size)
         if size > capacity:
             more = max(size, 2 * capacity) - capacity
-            self._alive, self._plain = np.pad(self._alive, (0, more)), np.pad(self._plain, (0, more))
+            self._plain = np.pad(self._plain, (0, more))
             self._size, self._estimate_ns = np.pad(self._size, (0, more)), np.pad(self._estimate_ns, (0, more))
 
     def _drop_dead(self) -> None:

@@ -63,6 +63,8 @@ def topology(free: FreeIndex, gpus: int, require_level: int = ANY_LEVEL, prefer_
     if gpus == free.gpus_per_host:
         require_level = prefer_level = ANY_LEVEL
     depth = len(free.levels) if require_level == ANY_LEVEL else free.depths[require_level]
+    if ANY_LEVEL < require_level < _RACK and not depth:
+        return None
     if _RACK in (require_level, prefer_level) and free.depths[_RACK] == 0:
         rows = _in_small_rack(free, hosts, rest)
         if rows is not None or require_level == _RACK:

@@ -1,6 +1,5 @@
 """The scheduler: queue, placements and the free-GPU index, in one place. It knows no time but the cycle it is asked for."""
 
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -59,17 +58,24 @@ class Scheduler:
         self.table = JobTable()
         self.free = FreeIndex(cluster)
         self.running: set[int] = set()
-        self._placement = PLACEMENTS[settings.placement]
         policy = POLICIES[settings.policy]
         self._policy = policy.make()
         self.pending: Pending = (ScanQueue if policy.looks_behind else HeadQueue)(self.table, policy.order)
-        self._by_end: list[tuple[int, int]] | None = [] if policy.looks_behind else None  # see View.by_end
-        self._surprises = 0  # see View.surprises
         self._jobs_of_block: list[set[int]] = [set() for _ in self.free.block_free]
         self._down: set[int] = set()
         self._cordoned: set[int] = set()
         self._preemptible: dict[int, int] = {}  # priority -> running jobs that may be preempted
-        self._preemption = Preemption(settings.preempt_after_ns, self._preemptible) if settings.preemption else None
+        self._view = View(
+            now_ns=0,
+            cycle_ns=cycle_ns,
+            table=self.table,
+            pending=self.pending,
+            free=self.free,
+            placement=PLACEMENTS[settings.placement],
+            running=self.running,
+            by_end=[] if policy.looks_behind else None,
+            preemption=Preemption(settings.preempt_after_ns, self._preemptible) if settings.preemption else None,
+        )
         self.counts: list[QueueCounts] = []  # by queue
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
@@ -121,12 +127,12 @@ class Scheduler:
         table = self.table
         let_go(self.free, table.rows[slot], table.milli_gpus[slot])
         self._forget_running(slot)
-        if self._by_end is not None:
-            expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
-            del self._by_end[bisect_left(self._by_end, (expected_ns, slot))]
+        if self._view.by_end is not None:
+            self._view.forget_end(slot)
             # An end by the expected cycle is no surprise, nor is a later one: reservations expect what is overdue at any moment.
-            if -(-at_ns // self.cycle_ns) < -(-expected_ns // self.cycle_ns):
-                self._surprises += 1
+            expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
+            if at_ns < expected_ns and -(-at_ns // self.cycle_ns) < -(-expected_ns // self.cycle_ns):
+                self._view.surprises += 1
 
     def _forget_running(self, slot: int) -> None:
         table = self.table
@@ -144,12 +150,9 @@ class Scheduler:
         if not len(self.pending):
             return Plan()
         table = self.table
-        view = View(
-            now_ns, self.cycle_ns, table, self.pending, self.free, self._placement, self.running, self._by_end,
-            self._surprises, self._preemption,
-        )  # fmt: skip
+        view = self._view
+        view.now_ns, view.plan = now_ns, Plan()
         plan = self._policy(view)
-        self._surprises = view.surprises
         for slot in plan.preempted:
             self._forget_running(slot)
         for slot, rows in plan.starts:
@@ -204,12 +207,12 @@ class Scheduler:
 
     def _withdraw(self, host: int) -> None:
         self.free.withdraw(host)
-        self._surprises += 1
+        self._view.surprises += 1
 
     def _offer(self, host: int) -> None:
         if host not in self._down and host not in self._cordoned:
             self.free.offer(host)
-            self._surprises += 1
+            self._view.surprises += 1
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
 

@@ -108,7 +108,9 @@ class Shadow:
 
     def holds(self, milli_gpus: int) -> bool:
         """Whether the head fits then; with less than 1000 ``milli_gpus`` it may also share a GPU of which a part came free."""
-        return self.fitting > 0 or (milli_gpus < 1000 and any(milli_gpus <= share < 1000 for share in self.shares.values()))
+        if self.fitting or milli_gpus == 1000:
+            return self.fitting > 0
+        return any(milli_gpus <= share < 1000 and self.free.is_offered(host) for (host, _), share in self.shares.items())
 
     def take(self, rows: list[Row], milli_gpus: int) -> None:
         """A job takes ``rows`` and keeps them."""

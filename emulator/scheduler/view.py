@@ -17,7 +17,7 @@ from emulator.scheduler.shares import hold
 from emulator.scheduler.table import NEVER, JobTable
 
 
-@dataclass
+@dataclass(slots=True)
 class Plan:
     """The answer of one cycle. ``reconsider_at_ns``: when it may change without any event (the engine never leaps over that)."""
 
@@ -29,7 +29,7 @@ class Plan:
         self.reconsider_at_ns = min(self.reconsider_at_ns, at_ns)
 
 
-@dataclass
+@dataclass(slots=True)
 class View:
     """The queue, the running jobs and the free GPUs at one cycle.
 
@@ -78,9 +78,13 @@ class View:
         self.plan.preempted += victims
         for victim in victims:
             self.forget_end(victim)
-        # They wait again when this plan is carried out, and may fit elsewhere.
+        # They wait again when this plan is carried out, and take their turn in the next cycle.
         self.plan.reconsider(self.now_ns + self.cycle_ns)
         return self.choose(slot)
+
+    def has_turn(self, slot: int) -> bool:
+        """Whether the waiting job comes before all that this plan preempts: what comes after a victim waits for the next cycle with it."""
+        return not self.plan.preempted or all(self.pending.comes_before(slot, victim) for victim in self.plan.preempted)
 
     def forget_end(self, slot: int) -> None:
         """The running job's end is not awaited any more."""

@@ -12,7 +12,7 @@ from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, ShardRange
 from emulator.racks.messages import HostEvent, RackReport
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
-from emulator.scheduler.table import State
+from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import SECOND, job_columns
 from tests.scheduler.oracle import Job, Plain, Simulation
 from topology import catalog
@@ -76,11 +76,11 @@ def columns(jobs):
     def column(name):
         return np.array([getattr(job, name) for job in jobs], dtype=np.int64)
 
-    return job_columns(
-        len(jobs), job_id=column("number"), submit_ns=column("submit") * SECOND, gpus=column("gpus"),
-        duration_ns=column("duration") * SECOND, estimate_ns=column("estimate") * SECOND, milli_gpus=column("milli"), priority=column("priority"), require_level=column("require"),
-        prefer_level=column("prefer"), preemptible=column("preemptible"),
-    )  # fmt: skip
+    names = {"job_id": "number", "gpus": "gpus", "milli_gpus": "milli", "priority": "priority", "require_level": "require"}
+    names |= {"prefer_level": "prefer", "preemptible": "preemptible"}
+    times = {"submit_ns": "submit", "duration_ns": "duration", "estimate_ns": "estimate"}
+    values = {name: column(ours) for name, ours in names.items()}
+    return job_columns(len(jobs), **values, **{name: column(ours) * SECOND for name, ours in times.items()})
 
 
 def make_scheduler(cluster, cycle=1, **settings):
@@ -142,3 +142,26 @@ def workload(count, gpus, load, seed, sizes=(1, 2, 4, 8, 16, 32, 64), weights=(0
         seconds = int(min(14_400, max(30, draw.lognormvariate(math.log(600.0), 1.2))))
         jobs.append(Job(number, int(now), gang, seconds))
     return jobs
+
+
+def submit(scheduler, *jobs):
+    """Add jobs of the oracle's and let them arrive; returns their slots."""
+    slots = scheduler.add(columns(jobs))
+    for slot in slots:
+        scheduler.arrive(slot)
+    return slots
+
+
+def plan_at(scheduler, seconds):
+    """One cycle: (ids of the jobs started, ids of the jobs preempted, seconds at which to look again or None). The preempted wait again."""
+    plan = scheduler.plan(seconds * SECOND)
+    for slot in plan.preempted:
+        scheduler.requeue(slot)
+    ids = scheduler.table.job_id
+    again = None if plan.reconsider_at_ns == NEVER else plan.reconsider_at_ns / SECOND
+    return [ids[slot] for slot, _ in plan.starts], [ids[slot] for slot in plan.preempted], again
+
+
+def end(scheduler, slot, seconds):
+    """The running job ends."""
+    scheduler.release(slot, at_ns=seconds * SECOND)

@@ -129,7 +129,7 @@ class Plain:
             require = prefer = -1
         racks = self.named["rack"]
         small = len(racks) > len(self.levels[0])
-        if small and LEVEL_NAMES.index("rack") in (require, prefer):
+        if small and LEVEL_NAMES.index("rack") in (require, prefer) and (require == -1 or self.within(require) or require == 2):
             inside = self.search([racks], hosts, rest)
             if inside or LEVEL_NAMES[require] == "rack":
                 return inside
@@ -266,12 +266,17 @@ class Simulation:
 
     def decide(self, now):
         self.shadow = INFINITE
-        key = {"sjf": lambda job: (-job.priority, job.estimate, job.submit, job.number)}
-        self.queue.sort(key=key.get(self.policy, lambda job: (-job.priority, job.submit, job.number)))
+
+        def key(job):
+            return (-job.priority, job.estimate * (self.policy == "sjf"), job.submit, job.number)
+
+        self.queue.sort(key=key)
         older = list(self.running)
         victims = []
         while self.queue:
             head = self.queue[0]
+            if any(key(victim) < key(head) for victim in victims):
+                break
             place = self.where(self.state, head)
             if place is None and self.preempt_after is not None:
                 chosen = self.victims(now, head, [job for job in older if job not in victims])
@@ -283,7 +288,7 @@ class Simulation:
             if place is None:
                 break
             self.start(now, head, place)
-        if self.policy == "easy" and len(self.queue) > 1:
+        if self.policy == "easy" and len(self.queue) > 1 and not victims:
             self.backfill(now)
         self.queue += victims
 

@@ -18,6 +18,9 @@ from emulator.scheduler.shadow import Shadow
 from emulator.scheduler.table import NEVER
 from emulator.scheduler.view import Plan, View
 
+#: More GPUs than any job asks for.
+_ANY_SIZE = 2**62
+
 
 @dataclass
 class Easy:
@@ -30,14 +33,14 @@ class Easy:
         """Start what fits in order, then backfill behind the head."""
         pending = view.pending
         assert isinstance(pending, ScanQueue), "EASY looks behind the head"
-        while (head := pending.head()) >= 0:
+        while (head := pending.head()) >= 0 and view.has_turn(head):
             rows = view.choose(head) or view.make_room(head)
             if rows is None:
                 break
             # What starts in turn was not in the reservation, which was for this job.
             self.shadow = None
             view.start(head, rows)
-        if len(pending) > 1 and view.free.has_room():
+        if len(pending) > 1 and view.free.has_room() and not view.plan.preempted:
             shadow = self._reservation(view, head)
             self._backfill(view, pending, shadow)
             # The reservation is made anew when it passes, whether or not anything ended by then.
@@ -55,25 +58,35 @@ class Easy:
     def _backfill(view: View, pending: ScanQueue, shadow: Shadow) -> None:
         milli_gpus = view.table.milli_gpus
         short_ns = shadow.time_ns - view.now_ns
+
         behind = pending.behind_head(view.free.most_that_could_fit(), short_ns, shadow.spare_gpus())
         if not len(behind.positions):
             return
         sizes, plain, long = behind.sizes, behind.plain, behind.estimates_ns > short_ns
         if shadow.time_ns == NEVER:  # nothing can delay the head further
             long[:] = False
-        open_ = np.ones(len(sizes), dtype=bool)  # may fit: free GPUs only shrink within a pass, so what did not fit will not
-        ready = open_.copy()  # and is not known to delay the head where it would go now, that is until the next start
+        long_plain = long & plain
+        # Free GPUs only shrink within a pass, so what did not fit once will not: nothing from this size on, nor these jobs.
+        no_room = _ANY_SIZE
+        done: list[int] = []
+        ready = np.ones(len(sizes), dtype=bool)  # not known to delay the head where it would go now, that is until the next start
         while ready[index := int(ready.argmax())]:
             slot = pending.slot_at(int(behind.positions[index]))
             rows = view.choose(slot)
             if rows is None:
-                open_[sizes >= sizes[index] if plain[index] else index] = False
-                ready &= open_
+                if plain[index]:
+                    no_room = int(sizes[index])
+                    ready[sizes >= no_room] = False
+                else:
+                    done.append(index)
+                    ready[index] = False
             elif long[index] and not shadow.spares(rows, milli_gpus[slot]):
-                ready[(sizes == sizes[index]) & long & plain if plain[index] else index] = False
+                ready[long_plain & (sizes == sizes[index]) if plain[index] else index] = False
             else:
                 if not long[index]:
                     shadow.lends(rows, milli_gpus[slot])
                 view.start(slot, rows)
-                open_[index] = False
-                ready = open_.copy()
+                done.append(index)
+                no_room = min(no_room, view.free.most_that_could_fit() + 1)
+                ready = sizes < no_room
+                ready[done] = False

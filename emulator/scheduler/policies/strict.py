@@ -10,7 +10,7 @@ from emulator.scheduler.view import Plan, View
 def plan(view: View) -> Plan:
     """Start the head of the queue as long as it fits."""
     pending = view.pending
-    while (slot := pending.head()) >= 0:
+    while (slot := pending.head()) >= 0 and view.has_turn(slot):
         rows = view.choose(slot) or view.make_room(slot)
         if rows is None:
             break
