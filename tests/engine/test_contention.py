@@ -142,14 +142,23 @@ def test_a_job_that_starts_on_a_degraded_link_has_its_part_from_the_start():
 
 
 def test_the_worst_of_several_faults_counts():
-    """On host 0's link: a half from 100 to 500 s, a quarter from 200 to 300 s; on host 1's: a half from 400 to 600 s. Work done: 100 by
-    100, 50 more by 200, 25 by 300, 100 by 500, 50 by 600: 325 s. The other 675 end at 1,275 s."""
+    """On host 0's link: a half from 100 to 500 s, a quarter from 200 to 300 s and four fifths from 250 to 270 s; on host 1's: a half
+    from 400 to 600 s. Work done: 100 by 100, 50 more by 200, 25 by 300, 100 by 500, 50 by 600: 325 s. The other 675 end at 1,275 s."""
     made = two_gangs()
     first, second = endpoint_link(made.cluster, 0), endpoint_link(made.cluster, 1)
     made.post(ScaleLink(first, 0.5, 400 * SECOND), 100 * SECOND)
     made.post(ScaleLink(first, 0.25, 100 * SECOND), 200 * SECOND)
+    made.post(ScaleLink(first, 0.8, 20 * SECOND), 250 * SECOND)
     made.post(ScaleLink(second, 0.5, 200 * SECOND), 400 * SECOND)
     assert ends(run(made)) == {0: 1275.0, 1: 1000.0}
+
+
+def test_nothing_is_left_of_a_job_that_ends_on_a_degraded_link():
+    made = two_gangs()
+    made.post(ScaleLink(endpoint_link(made.cluster, 0), 0.5, 5000 * SECOND), 0)
+    run_until(made, 3000 * SECOND)
+    assert ends(made) == {0: 2000.0, 1: 1000.0}
+    assert (made.network._caps, made.network._rates, made.network._computing) == ({}, {}, {})
 
 
 def test_what_a_capped_job_leaves_of_a_trunk_is_the_others():

@@ -67,7 +67,7 @@ def test_a_hundred_thousand_jobs_are_accepted_and_none_lost(served, tmp_path, ca
     count = 100_000
     made, address = served(endless=True, state_dir=tmp_path / "state")
     made.pause()
-    jobs = job_columns(count, submit_ns=0, gpus=np.arange(count) % 64 + 1, duration_ns=(np.arange(count) % 90 + 10) * SECOND)
+    jobs = job_columns(count, submit_ns=0, gpus=np.arange(count) % 64 + 1, duration_ns=(np.arange(count) % 90 + 100) * SECOND)
     with Client(address) as client:
         begin = time.perf_counter()
         done = client.submit_many([jobs])
