@@ -35,7 +35,7 @@ ORDERS_KEPT = 65_536
 class Engine:
     """One emulation. Pure but for ``shards``, which may run anywhere; not thread-safe: one owner calls it.
 
-    ``on_change(slot)`` is called for each job whose state changed, at the moment it does.
+    ``on_change(slot, at_ns)`` is called for each job whose state changed, with the instant at which it did.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Engine:
         network: Network,
         source: JobSource | None,
         settings: EngineSettings,
-        on_change: Callable[[int], None] | None = None,
+        on_change: Callable[[int, int], None] | None = None,
     ) -> None:
         self.cluster, self.scheduler, self.shards, self.network, self.settings = cluster, scheduler, shards, network, settings
         self.table = scheduler.table
@@ -172,16 +172,16 @@ class Engine:
         while self._inbox and self._inbox[0][0] <= at_ns:
             self._act(self._inbox.pop(0)[2], at_ns)
         while self._next_arrival_ns() <= at_ns:
-            self._arrive(self._arrivals[0])
+            self._arrive(self._arrivals[0], at_ns)
             self._arrivals = self._arrivals[1:]
 
-    def _arrive(self, slot: int, *, accepted: bool = False) -> None:
+    def _arrive(self, slot: int, at_ns: int, *, accepted: bool = False) -> None:
         self.events += 1
         self.submitted += 1
         state = self.scheduler.arrive(slot, accepted=accepted)
         if state != State.PENDING:
             self.ended[state] += 1
-        self._changed(slot)
+        self._changed(slot, at_ns)
 
     def _act(self, command: Command, at_ns: int) -> None:
         self.events += 1
@@ -189,7 +189,7 @@ class Engine:
             case Submit(slots):
                 self.posted_jobs -= len(slots)
                 for slot in slots:
-                    self._arrive(slot, accepted=True)
+                    self._arrive(slot, at_ns, accepted=True)
             case Cancel(slot):
                 self._cancel(slot, at_ns)
             case Cordon(first_host, end_host, cordoned):
@@ -273,7 +273,7 @@ class Engine:
         self.table.state[slot] = state
         self.ended[state] += 1
         self.events += 1
-        self._changed(slot)
+        self._changed(slot, at_ns)
 
     def _stop(self, slot: int, at_ns: int) -> None:
         """The job's run ends: give back its GPUs, its power and its flows, and account for the run."""
@@ -334,7 +334,7 @@ class Engine:
             self._end(slot, at_ns, State.FAILED)
         else:
             self.scheduler.requeue(slot)
-            self._changed(slot)
+            self._changed(slot, at_ns)
 
     def _lose_work(self, slot: int) -> None:
         """What was done since the last checkpoint is lost; the next run begins with the restart overhead.
@@ -375,7 +375,7 @@ class Engine:
             self.events += 1
             self.reasons[slot] = "preempted by a job of higher priority"
             self.scheduler.requeue(slot)
-            self._changed(slot)
+            self._changed(slot, at_ns)
         for slot, rows in plan.starts:
             self.events += 1
             self.started += 1
@@ -393,7 +393,7 @@ class Engine:
             self._orders.add(at_ns, RackOrder.RERATE if shared else RackOrder.OCCUPY, rows, draw)
             self.meter.change(at_ns, draw * table.gpus[slot])
             self._expect_end(slot, at_ns)
-            self._changed(slot)
+            self._changed(slot, at_ns)
         if self._orders.size > ORDERS_KEPT:
             self._ask_shards_quietly(at_ns)
 
@@ -470,6 +470,6 @@ class Engine:
         if planes:
             self.shards.advance(Window(self.now_ns, planes=planes))
 
-    def _changed(self, slot: int) -> None:
+    def _changed(self, slot: int, at_ns: int) -> None:
         if self.on_change is not None:
-            self.on_change(slot)
+            self.on_change(slot, at_ns)

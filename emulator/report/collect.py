@@ -52,12 +52,16 @@ class Collector:
 
     def sample(self, clock: ClockView) -> Snapshot:
         """A snapshot that also goes into the timeline."""
-        snapshot = self._snapshot(clock, self._engine.read_planes())
+        snapshot = self.snapshot(clock)
         if not self._samples or self._samples[-1].time_seconds < self._engine.now_ns / SECOND:
             self._samples.append(sample(snapshot)._replace(time_seconds=self._engine.now_ns / SECOND))
         if time.monotonic() >= self._memory_due:
             self._note_memory()
         return snapshot
+
+    def snapshot(self, clock: ClockView) -> Snapshot:
+        """The numbers as of now."""
+        return self._snapshot(clock, self._engine.read_planes())
 
     def publish(self, clock: ClockView) -> tuple[Snapshot, Readings]:
         """A snapshot for the metrics and the readings behind it; shards that serve their own render them."""

@@ -91,7 +91,6 @@ class Session:
         self._metrics_address = ""
         self._publish: Callable[[Snapshot, Readings], None] | None = None
         self._next_publish = 0.0
-        self._snapshot: Snapshot | None = None
 
     # -- batch ----------------------------------------------------------------------------------------------------------------------
 
@@ -319,18 +318,18 @@ class Session:
         self._call(attach)
 
     def _sample(self) -> None:
-        self._snapshot = self._collector.sample(self._clock())
+        self._collector.sample(self._clock())
 
     def _publish_now(self) -> None:
         self._next_publish = time.monotonic() + PUBLISH_SECONDS
         self._idle_to(self._paced_ns())
-        self._snapshot, readings = self._collector.publish(self._clock())
+        snapshot, readings = self._collector.publish(self._clock())
         if self._publish is not None:
-            self._publish(self._snapshot, readings)
+            self._publish(snapshot, readings)
 
     def snapshot(self) -> Snapshot:
-        """The last publication, or sample where nothing is published."""
-        return self._call(lambda: self._snapshot or self._collector.publish(self._clock())[0])
+        """The numbers as of the last cycle."""
+        return self._call(lambda: self._collector.snapshot(self._clock()))
 
     def metrics_targets(self) -> tuple[str, ...]:
         head = (self._metrics_address,) if self._metrics_address else ()

@@ -28,9 +28,9 @@ class Watchers:
         self._next = 0  # sequence of the next change
         self._changed = threading.Condition()
 
-    def note(self, slot: int) -> None:
-        """The job's state changed just now."""
-        self._history.append((self._engine.now_ns, slot, self._engine.table.state[slot]))
+    def note(self, slot: int, at_ns: int) -> None:
+        """The job's state has changed."""
+        self._history.append((at_ns, slot, self._engine.table.state[slot]))
         self._next += 1
 
     def wake(self) -> None:
@@ -38,10 +38,10 @@ class Watchers:
         with self._changed:
             self._changed.notify_all()
 
-    def _wait(self, position: int) -> None:
-        """Until the next ``wake``, at most a second; not at all when there is a change from ``position`` on. Needs no turn."""
+    def _wait(self, position: int, ended: threading.Event) -> None:
+        """Until the next ``wake``, at most a second; not at all when there is a change from ``position`` on, or the end. Needs no turn."""
         with self._changed:
-            if position >= self._next:
+            if position >= self._next and not ended.is_set():
                 self._changed.wait(IDLE_SECONDS)
 
     def follow(self, slots: frozenset[int], after_sequence: int, turns: Turns, ended: threading.Event) -> Iterator[JobEvent | None]:
@@ -60,32 +60,29 @@ class Watchers:
         return self._next - len(self._history)
 
     def _events(self, slots: frozenset[int], position: int | None, turns: Turns, ended: threading.Event) -> Iterator[JobEvent | None]:
-        waiting = set(slots)
-        if position is None:
+        table = self._engine.table
+        with turns:
+            waiting = {slot for slot in slots if table.state[slot] not in _ENDED}
+            if position is None:
+                position, now = self._next, self._engine.now_ns / SECOND
+                states = [(slot, table.state[slot]) for slot in (sorted(slots) if slots else range(len(table)))]
+            else:
+                states, now = [], 0.0
+        known = [(slot, state) for slot, state in states if slots or state != State.FUTURE]
+        for start in range(0, len(known), BATCH):
             with turns:
-                position = self._next
-                table = self._engine.table
-                now = self._engine.now_ns / SECOND
-                chosen = [(slot, table.state[slot]) for slot in sorted(slots or range(len(table)))]
-                waiting = {slot for slot, state in chosen if slots and state not in _ENDED}
-            if not slots:
-                chosen = [(slot, state) for slot, state in chosen if state != State.FUTURE]
-            for start in range(0, len(chosen), BATCH):
-                with turns:
-                    views = [
-                        JobEvent(position - 1, now, job_view(self._engine, slot, state)) for slot, state in chosen[start : start + BATCH]
-                    ]
-                yield from views
-        while not slots or waiting:
+                views = [JobEvent(position - 1, now, job_view(self._engine, slot, state)) for slot, state in known[start : start + BATCH]]
+            yield from views
+        while True:
             over = ended.is_set()  # before the look, so that what came last is not missed
             with turns:
                 events, position = self._take(slots, position, waiting)
                 drained = position == self._next
             yield from events
-            if drained and (not slots or waiting):
-                if over:
+            if drained:
+                if over or (slots and not waiting):
                     return
-                self._wait(position)
+                self._wait(position, ended)
                 yield None
 
     def _take(self, slots: frozenset[int], position: int, waiting: set[int]) -> tuple[list[JobEvent], int]:

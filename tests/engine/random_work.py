@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -85,7 +86,7 @@ def _jobs(random: np.random.Generator, count: int, *, submit_ns: object, first_i
 def chunks(jobs: JobColumns, cuts: list[int]) -> Iterator[JobColumns]:
     """``jobs`` as a source that gives them in parts."""
     edges = [0, *sorted({cut for cut in cuts if 0 < cut < len(jobs)}), len(jobs)]
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in pairwise(edges):
         columns = {name: value[begin:end] for name, value in vars(jobs).items() if isinstance(value, np.ndarray)}
         yield job_columns(end - begin, **columns, shapes=jobs.shapes)
 

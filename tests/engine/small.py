@@ -16,8 +16,8 @@ from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from topology import catalog
-from topology.cluster import Cluster
 from topology.clos import ClosPlan, build
+from topology.cluster import Cluster
 from topology.compile import compile_cluster
 
 NO_FAULTS = FaultSettings(enabled=False)

@@ -26,8 +26,8 @@ def test_two_jobs_share_a_trunk_and_one_alone_has_it_all():
 
     A step takes 1 s at full share; at half the ring takes 2 s of which 1 is hidden: 1 + (2 - 1) = 2 s, speed 0.5.
 
-    Job 0 has 1,503 s of work: at speed 0.5 it ends at 3,006 s. Job 1 has 3,000 s; what job 0 leaves is its from the next cycle on, 3,010 s,
-    when it has done 1,505. The other 1,495 at full speed end at 4,505 s.
+    Job 0 has 1,503 s of work: at speed 0.5 it ends at 3,006 s. Job 1 has 3,000 s; what job 0 leaves is its from the next cycle on,
+    3,010 s, when it has done 1,505. The other 1,495 at full speed end at 4,505 s.
     """
     made = shared_trunk(duration_ns=[1503 * SECOND, 3000 * SECOND])
     run_until(made, 0)
@@ -50,9 +50,9 @@ def test_a_job_that_comes_later_takes_its_share_from_its_first_cycle_on():
 
 
 def test_three_jobs_of_different_weight_share_by_lane():
-    """Leaf 0 (hosts 0, 1, 2) has 24 lanes down and 8 up: 380 GB/s of payload. Jobs 0 and 1 have 12 GPUs each, 8 in the leaf and 4 outside:
-    4 rings each. Job 2 has a whole host on either side: 8 rings. Max-min is over lanes' rates: 4 x + 4 x + 8 x = 380 gives x = 23.75 GB/s
-    to each, half speed, though job 2 has twice the traffic of the others; 4 x + 4 x = 380 is x = 47.5, a whole lane.
+    """Leaf 0 (hosts 0, 1, 2) has 24 lanes down and 8 up: 380 GB/s of payload. Jobs 0 and 1 have 12 GPUs each, 8 in the leaf and 4
+    outside: 4 rings each. Job 2 has a whole host on either side: 8 rings. Max-min is over lanes' rates: 4 x + 4 x + 8 x = 380 gives x =
+    23.75 GB/s to each, half speed, though job 2 has twice the traffic of the others; 4 x + 4 x = 380 is x = 47.5, a whole lane.
 
     Jobs 0 and 1 start at 0 and 10 s and run at full speed until job 2 starts at 20 s. Its 100 s of work end at 220 s. Job 0 has done
     20 + 100 of its 400 s then and ends at 500 s; job 1 has done 10 + 100 of its 500 s and ends at 610 s.
@@ -77,8 +77,8 @@ def test_who_does_not_cross_the_trunk_is_not_slowed():
 
 
 def test_a_degraded_trunk_is_shared_too():
-    """From 100 to 500 s leaf 1's trunk has half: 190 GB/s over 16 lanes, a quarter of a lane each. Work done: 50 s by 100, 400 / 4 = 100 more by
-    500, the other 850 of 1,000 at half speed take 1,700 s: 2,200 s."""
+    """From 100 to 500 s leaf 1's trunk has half: 190 GB/s over 16 lanes, a quarter of a lane each. Work done: 50 s by 100, 400 / 4 =
+    100 more by 500, the other 850 of 1,000 at half speed take 1,700 s: 2,200 s."""
     made = shared_trunk(duration_ns=1000 * SECOND)
     trunk = int(np.flatnonzero(made.cluster.links.tier == 1)[1])
     made.post(ScaleLink(trunk, 0.5, 400 * SECOND), 100 * SECOND)
@@ -105,8 +105,8 @@ def two_gangs(**settings):
 
 @pytest.mark.parametrize(("remaining", "end"), [(0.5, 1100.0), (0.25, 1150.0), (0.0, 1200.0)])
 def test_an_endpoint_link_that_is_degraded_slows_the_job_on_it(remaining, end):
-    """Host 1's link keeps a part r from 100 to 300 s. All rings of job 0 pass there, so it runs at speed r: 100 + 200 r s of work are done at
-    300 s, the rest follows at full speed and ends at 300 + 900 - 200 r. Job 1 has nothing to do with it."""
+    """Host 1's link keeps a part r from 100 to 300 s. All rings of job 0 pass there, so it runs at speed r: 100 + 200 r s of work are
+    done at 300 s, the rest follows at full speed and ends at 300 + 900 - 200 r. Job 1 has nothing to do with it."""
     made = two_gangs()
     link = endpoint_link(made.cluster, 1)
     made.post(ScaleLink(link, remaining, 200 * SECOND), 100 * SECOND)
@@ -142,19 +142,28 @@ def test_a_job_that_starts_on_a_degraded_link_has_its_part_from_the_start():
 
 
 def test_the_worst_of_several_faults_counts():
-    """On host 0's link: a half from 100 to 500 s, a quarter from 200 to 300 s; on host 1's: a half from 400 to 600 s. Work done: 100 by 100, 50
-    more by 200, 25 by 300, 100 by 500, 50 by 600: 325 s. The other 675 end at 1,275 s."""
+    """On host 0's link: a half from 100 to 500 s, a quarter from 200 to 300 s and four fifths from 250 to 270 s; on host 1's: a half
+    from 400 to 600 s. Work done: 100 by 100, 50 more by 200, 25 by 300, 100 by 500, 50 by 600: 325 s. The other 675 end at 1,275 s."""
     made = two_gangs()
     first, second = endpoint_link(made.cluster, 0), endpoint_link(made.cluster, 1)
     made.post(ScaleLink(first, 0.5, 400 * SECOND), 100 * SECOND)
     made.post(ScaleLink(first, 0.25, 100 * SECOND), 200 * SECOND)
+    made.post(ScaleLink(first, 0.8, 20 * SECOND), 250 * SECOND)
     made.post(ScaleLink(second, 0.5, 200 * SECOND), 400 * SECOND)
     assert ends(run(made)) == {0: 1275.0, 1: 1000.0}
 
 
+def test_nothing_is_left_of_a_job_that_ends_on_a_degraded_link():
+    made = two_gangs()
+    made.post(ScaleLink(endpoint_link(made.cluster, 0), 0.5, 5000 * SECOND), 0)
+    run_until(made, 3000 * SECOND)
+    assert ends(made) == {0: 2000.0, 1: 1000.0}
+    assert (made.network._caps, made.network._rates, made.network._computing) == ({}, {}, {})
+
+
 def test_what_a_capped_job_leaves_of_a_trunk_is_the_others():
-    """Jobs 0 and 1 share leaf 1's trunk; host 0's link keeps a quarter, so job 0 takes 8 * 11.875 = 95 of 380 GB/s, and job 1 gets the other
-    285: 35.625 GB/s a lane, three quarters. When the link is mended at 1,000 s both are back at a half."""
+    """Jobs 0 and 1 share leaf 1's trunk; host 0's link keeps a quarter, so job 0 takes 8 * 11.875 = 95 of 380 GB/s, and job 1 gets the
+    other 285: 35.625 GB/s a lane, three quarters. When the link is mended at 1,000 s both are back at a half."""
     made = shared_trunk(duration_ns=2000 * SECOND)
     made.post(ScaleLink(endpoint_link(made.cluster, 0), 0.25, 900 * SECOND), 100 * SECOND)
     run_until(made, 100 * SECOND)
@@ -197,9 +206,7 @@ def test_a_fault_under_a_rack_sized_domain_slows_every_job_of_the_domain_that_le
 
 def test_a_job_that_loses_a_host_leaves_its_cap_behind():
     """Host 0's link keeps a half from 0 on; job 0 loses host 0 at 105 s with no checkpoint and starts anew on hosts 1 and 2 at 110 s."""
-    made = engine(
-        clos(4, **TWO_TO_ONE), [training(gpus=16, duration_ns=1000 * SECOND)], fail_at={0: 105 * SECOND}, restart_overhead_ns=0
-    )
+    made = engine(clos(4, **TWO_TO_ONE), [training(gpus=16, duration_ns=1000 * SECOND)], fail_at={0: 105 * SECOND}, restart_overhead_ns=0)
     made.post(ScaleLink(endpoint_link(made.cluster, 0), 0.5, 10**6 * SECOND), 0)
     run_until(made, 110 * SECOND)
     assert hosts_of(made, 0) == [1, 2]

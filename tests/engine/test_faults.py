@@ -25,13 +25,13 @@ def drawn_repair_ns(host, seed=1):
 
 def test_a_fault_stops_the_gang_at_once_and_it_goes_on_from_its_last_checkpoint():
     """Job 0 is on hosts 0 and 1 from 0 s; host 0 fails at 755.000000007 s. It has done as much work; checkpoints are every 300 s of work,
-    so 155.000000007 s are lost. Hosts 1 and 2 are free at the next cycle, 760 s: 300 s of restart overhead, then the other 400 s of work: it
-    ends at 1,460 s exactly."""
+    so 155.000000007 s are lost. Hosts 1 and 2 are free at the next cycle, 760 s: 300 s of restart overhead, then the other 400 s of
+    work: it ends at 1,460 s exactly."""
     made = engine(clos(4), [gangs(1)], fail_at={0: FAULT})
     seen = []
-    made.on_change = lambda slot: seen.append((made.table.state[slot], made.table.run_ns[slot]))
+    made.on_change = lambda slot, at_ns: seen.append((made.table.state[slot], at_ns))
     run_until(made, 760 * SECOND)
-    assert seen == [(State.PENDING, 0), (State.RUNNING, 0), (State.PENDING, FAULT), (State.RUNNING, FAULT)]
+    assert seen == [(State.PENDING, 0), (State.RUNNING, 0), (State.PENDING, FAULT), (State.RUNNING, 760 * SECOND)]
     assert hosts_of(made, 0) == [1, 2]
     table = made.table
     assert (table.lost_ns[0], table.remaining_ns[0], table.restarts[0]) == (155 * SECOND + 7, 400 * SECOND, 1)
@@ -63,9 +63,9 @@ def test_the_completion_of_the_same_nanosecond_wins():
 
 
 def test_the_gangs_other_hosts_are_placeable_at_the_next_cycle_and_the_repaired_one_at_the_first_after_its_repair():
-    """Hosts 0 and 1 hold job 0, hosts 2 and 3 job 1 for a long time; job 2 (one host) waits. Host 0 fails: job 0 is requeued in its place, before
-    job 2, and under `fifo` waits for two hosts; under `easy` job 2 (which ends long after the repair could be hoped for) takes host 1, since with a
-    host down no end of a running job lets job 0 in before job 1's."""
+    """Hosts 0 and 1 hold job 0, hosts 2 and 3 job 1 for a long time; job 2 (one host) waits. Host 0 fails: job 0 is requeued in its
+    place, before job 2, and under `fifo` waits for two hosts; under `easy` job 2 (which ends long after the repair could be hoped for)
+    takes host 1, since with a host down no end of a running job lets job 0 in before job 1's."""
     jobs = gangs(3, gpus=[16, 16, 8], duration_ns=np.array([1000, 50_000, 400]) * SECOND, submit_ns=np.array([0, 0, 5]) * SECOND)
     back = -(-(FAULT + drawn_repair_ns(0)) // (10 * SECOND)) * 10
     assert back > 1200
@@ -100,8 +100,8 @@ def test_one_fault_takes_every_job_of_its_host_and_no_other():
 
 
 def test_an_injected_fault_lasts_as_long_as_was_asked_for():
-    """Hosts 0 and 1 (of which job 0 has the second) break at the cycle at 500 s for 100 s, so they are back in the one at 600 s. Job 0 goes
-    on at once on hosts 1 and 2: wherever it is, 500 s of work are done, 200 of them lost."""
+    """Hosts 0 and 1 (of which job 0 has the second) break at the cycle at 500 s for 100 s, so they are back in the one at 600 s. Job 0
+    goes on at once on hosts 1 and 2: wherever it is, 500 s of work are done, 200 of them lost."""
     made = engine(clos(3), [gangs(1, gpus=24)])
     made.post(BreakHosts(0, 2, 100 * SECOND), 500 * SECOND)
     run_until(made, 500 * SECOND)
@@ -160,8 +160,9 @@ def test_an_input_for_a_cycle_that_has_passed_is_an_error():
 
 
 def test_preemption_leaves_its_rest_to_the_next_cycle():
-    """Job 0 has all of host 0; job 1 of higher priority needs half of it from 100 s on. Job 2, of 4 GPUs, takes the other half 10 s later,
-    though nothing else happens: the preempted job 0, first in the queue, does not fit there, and `easy` backfills what does not delay it."""
+    """Job 0 has all of host 0; job 1 of higher priority needs half of it from 100 s on. Job 2, of 4 GPUs, takes the other half 10 s
+    later, though nothing else happens: the preempted job 0, first in the queue, does not fit there, and `easy` backfills what does not
+    delay it."""
     jobs = gangs(
         3,
         gpus=[8, 4, 4],

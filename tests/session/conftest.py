@@ -1,0 +1,71 @@
+"""Live sessions over a small cluster, with the real engine thread."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from emulator.runtime.session import Session, open_session
+from emulator.scenario import Scenario
+from emulator.scenario.load import load
+
+#: Eight hosts in two racks; no faults, no work of its own; the clock is paused by whoever wants to be sure of the instant.
+QUIET = """
+name: quiet
+cluster: {host: hgx-h100, hosts: 8, hosts_per_rack: 4, switch: qm9700}
+clock: {cycle: 10s, until: 1h, speed: max}
+workload: {kind: none}
+faults: {enabled: false}
+jobs: {restart_overhead: 60s}
+runtime: {actors: inline}
+"""
+
+#: The same with a day's worth of small jobs, and hosts that fail.
+BUSY = """
+name: busy
+cluster: {host: hgx-h100, hosts: 32, hosts_per_rack: 4, switch: qm9700, oversubscription: {leaf: 3}}
+clock: {cycle: 10s, until: 6h, speed: max}
+workload: {kind: generated, generated: {load: 1.1}}
+faults: {host_rate_per_1000_node_days: 3000}
+runtime: {actors: inline}
+"""
+
+
+@pytest.fixture
+def scenario(tmp_path: Path):
+    """Scenarios by text, with settings on top."""
+
+    def make(text: str = QUIET, *settings: str) -> Scenario:
+        path = tmp_path / "scenario.yaml"
+        path.write_text(text)
+        return load(str(path), list(settings))
+
+    return make
+
+
+@pytest.fixture
+def session(scenario):
+    """Opens sessions, and closes them all; no thread of the engine may be left."""
+    opened: list[Session] = []
+
+    def make(text: str = QUIET, *settings: str, **options: object) -> Session:
+        opened.append(open_session(scenario(text, *settings), **options))  # type: ignore[arg-type]
+        return opened[-1]
+
+    yield make
+    for one in opened:
+        one.close()
+    assert not [thread for thread in threading.enumerate() if thread.name in {"engine", "gigawatt-watch"}]
+
+
+@pytest.fixture
+def paused(session):
+    """A started session whose clock is paused before the first cycle."""
+
+    def make(*settings: str, **options: object) -> Session:
+        made = session(QUIET, *settings, **options)
+        made.pause()
+        made.start()
+        return made
+
+    return make

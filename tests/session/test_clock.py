@@ -1,0 +1,182 @@
+"""The clock of a live session: pace, pause, step, speed, and the cycle in which an input acts."""
+
+import math
+import threading
+
+import numpy as np
+import pytest
+
+from emulator.engine.control import InvalidRequest, JobState, WrongState
+from emulator.scenario import ScenarioError
+from emulator.workload.jobs import SECOND, job_columns
+from tests.session.conftest import BUSY
+
+
+def jobs(count=1, **columns):
+    return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 95 * SECOND} | columns)
+
+
+def test_live_at_full_speed_gives_the_digest_of_a_batch_run(session):
+    batch = session(BUSY).run_to_end()
+    live = session(BUSY)
+    live.start()
+    assert live.wait(120)
+    outcome = live.outcome()
+    assert outcome.digest == batch.digest
+    assert (outcome.emulated_ns, outcome.events, outcome.interrupted) == (6 * 3600 * SECOND, batch.events, False)
+    assert len(batch.jobs) > 50
+
+
+def test_neither_pauses_steps_nor_reads_change_the_digest(session):
+    expected = session(BUSY).run_to_end()
+    live = session(BUSY)
+    live.pause()
+    live.start()
+    random = np.random.default_rng(1)
+    while not (clock := live.clock()).finished and clock.emulated_seconds < 3000:
+        live.step(int(random.integers(1, 20)))
+        live.racks()
+        live.links(limit=5)
+        live.snapshot()
+    live.attach_metrics("127.0.0.1:1", lambda snapshot, readings: None)
+    live.resume()
+    live.set_speed(math.inf)
+    assert live.wait(120)
+    assert live.outcome().digest == expected.digest
+
+
+def test_step_runs_so_many_cycles_and_only_while_paused(paused):
+    made = paused()
+    assert made.clock().emulated_seconds == 0.0
+    assert made.step(1).emulated_seconds == 0.0  # the first cycle is at 0
+    assert made.step(1).emulated_seconds == 10.0
+    assert made.step(4).emulated_seconds == 50.0
+    assert made.clock().paused
+    with pytest.raises(InvalidRequest, match="cycles is 0"):
+        made.step(0)
+    made.set_speed(1e-9)
+    made.resume()
+    with pytest.raises(WrongState, match="Pause it first"):
+        made.step(1)
+
+
+def test_a_step_beyond_the_end_ends_it(paused):
+    made = paused()
+    clock = made.step(100_000)
+    assert (clock.emulated_seconds, clock.finished) == (3600.0, True)
+    assert made.wait(60)
+    with pytest.raises(WrongState, match="has ended"):
+        made.step(1)
+
+
+def test_steps_asked_for_at_once_come_one_after_the_other(paused):
+    made = paused()
+    made.step(1)
+    threads = [threading.Thread(target=made.step, args=(3,)) for _ in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert made.clock().emulated_seconds == 300.0
+
+
+def test_an_input_acts_in_the_first_cycle_that_was_not_run(paused):
+    """Paused before cycle 0: there. After it: at 10 s. Paused at 50 s: at 60 s. The job of 95 s ends to the nanosecond."""
+    made = paused()
+    first = made.submit(jobs()).job_ids[0]
+    made.step(1)
+    second = made.submit(jobs()).job_ids[0]
+    assert made.job(second).state == JobState.PENDING
+    made.step(5)
+    third = made.submit(jobs()).job_ids[0]
+    made.step(20)
+    views = [made.job(job) for job in (first, second, third)]
+    assert [(view.submit_seconds, view.start_seconds, view.end_seconds) for view in views] == [
+        (0.0, 0.0, 95.0),
+        (10.0, 10.0, 105.0),
+        (60.0, 60.0, 155.0),
+    ]
+
+
+def test_the_clock_stands_while_paused_and_never_goes_back(session):
+    made = session()
+    made.set_speed(1000.0)
+    made.start()
+    reached = 0.0
+    while reached < 30.0:
+        now = made.clock().emulated_seconds
+        assert now >= reached
+        reached = now
+    at = made.pause().emulated_seconds
+    assert at >= reached
+    assert [made.clock().emulated_seconds for _ in range(3)] == [at] * 3
+    assert made.clock().lag_seconds == 0.0
+    stepped = made.step(1).emulated_seconds
+    assert stepped == math.ceil(at / 10) * 10
+    assert made.resume().emulated_seconds >= stepped
+
+
+def test_a_paced_clock_stamps_inputs_behind_what_it_reads(session):
+    made = session()
+    made.set_speed(50.0)
+    made.start()
+    ids = []
+    for _ in range(20):
+        before = made.clock().emulated_seconds
+        ids.append(made.submit(jobs(gpus=1, duration_ns=SECOND)).job_ids[0])
+        after = made.clock().emulated_seconds
+        submit = made.job(ids[-1]).submit_seconds
+        assert before <= submit < after + 10.0
+        assert submit % 10 == 0
+    made.set_speed(math.inf)
+    assert made.wait(60)
+    for job in ids:
+        assert made.job(job).start_seconds == made.job(job).submit_seconds
+
+
+@pytest.mark.parametrize("speed", [0.0, -1.0, math.nan])
+def test_a_speed_that_is_none_is_refused(session, speed):
+    made = session()
+    with pytest.raises(InvalidRequest, match="speed is"):
+        made.set_speed(speed)
+
+
+@pytest.mark.parametrize("speed", [5e-324, 1e-300, 1e300, math.inf])
+def test_any_speed_above_zero_is_one(session, speed):
+    made = session()
+    made.set_speed(speed)
+    made.start()
+    assert made.clock().speed == speed
+    assert made.submit(jobs()).errors == {}
+    made.pause()
+    made.step(3)
+    assert made.clock().emulated_seconds >= 20.0
+
+
+def test_a_stopped_session_ends_where_its_clock_stood(paused):
+    made = paused()
+    made.submit(jobs(duration_ns=1000 * SECOND))
+    made.step(21)
+    made.stop()
+    outcome = made.outcome()
+    assert (outcome.emulated_ns, outcome.interrupted) == (200 * SECOND, True)
+    assert outcome.jobs.gpu_seconds.tolist() == [8 * 200.0]
+    assert made.clock().finished
+
+
+def test_an_endless_session_goes_on_without_work(session):
+    made = session(endless=True)
+    made.start()
+    assert not made.wait(0.0)
+    job = made.submit(jobs()).job_ids[0]
+    states = [event.job.state for event in made.watch(job_ids=frozenset({job})) if event]
+    assert states[-1] == JobState.FINISHED
+    made.stop()
+    assert made.outcome().interrupted is False
+    with pytest.raises(WrongState, match="has an end"):
+        made.run_to_end()
+
+
+def test_the_scenario_says_what_is_wrong_with_it(scenario):
+    with pytest.raises(ScenarioError):
+        scenario("name: x\ncluster: {hosts: 1}\nclock: {speed: -1}\n")

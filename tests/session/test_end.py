@@ -1,0 +1,189 @@
+"""The end of a session: by itself, asked for, by an error; and that nobody waits for ever."""
+
+import threading
+
+import pytest
+
+from emulator.engine.control import WrongState
+from emulator.workload.jobs import SECOND, job_columns
+from tests.session.conftest import QUIET
+
+
+def jobs(count=1, **columns):
+    return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 95 * SECOND} | columns)
+
+
+READS = {
+    "job": lambda made, job: made.job(job),
+    "jobs": lambda made, job: made.jobs(),
+    "explain": lambda made, job: made.explain(job),
+    "watch": lambda made, job: list(made.watch(job_ids=frozenset({job}))),
+    "queues": lambda made, job: made.queues(),
+    "cluster": lambda made, job: made.cluster(),
+    "racks": lambda made, job: made.racks(),
+    "links": lambda made, job: made.links(),
+    "clock": lambda made, job: made.clock(),
+    "pause": lambda made, job: made.pause(),
+    "resume": lambda made, job: made.resume(),
+    "set_speed": lambda made, job: made.set_speed(2.0),
+    "snapshot": lambda made, job: made.snapshot(),
+}
+CHANGES = {
+    "submit": lambda made, job: made.submit(jobs()),
+    "cancel": lambda made, job: made.cancel(job),
+    "cordon": lambda made, job: made.cordon(0, cordoned=True),
+    "inject_fault": lambda made, job: made.inject_fault(target="host", number=0, duration_seconds=1.0),
+    "step": lambda made, job: made.step(1),
+}
+
+
+@pytest.fixture
+def ended(session):
+    """A session of one job that came to its end, and the job."""
+    made = session()
+    made.pause()
+    made.start()
+    job = made.submit(jobs()).job_ids[0]
+    made.resume()
+    assert made.wait(60)
+    return made, job
+
+
+@pytest.mark.parametrize("name", READS)
+def test_after_the_end_reads_are_answered(ended, name):
+    READS[name](*ended)
+    ended[0].stop()
+    READS[name](*ended)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_after_the_end_nothing_is_accepted_that_would_never_act(ended, name):
+    with pytest.raises(WrongState, match="has ended"):
+        CHANGES[name](*ended)
+
+
+@pytest.mark.parametrize("name", READS | CHANGES)
+def test_after_close_every_call_says_that_it_is_closed(ended, name):
+    made, job = ended
+    made.close()
+    with pytest.raises(WrongState, match="the session is closed"):
+        (READS | CHANGES)[name](made, job)
+    with pytest.raises(WrongState, match="closed"):
+        made.start()
+    assert made.wait(60)
+    made.stop()
+    made.close()
+    assert made.progress().ended == 1
+
+
+@pytest.fixture
+def broken(session):
+    """A session whose shards fail at the cycle after the first, and a job of it."""
+    made = session()
+    made.pause()
+    made.start()
+    job = made.submit(jobs()).job_ids[0]
+    made.step(1)
+
+    def fail(window):
+        raise RuntimeError("the actors are gone")
+
+    made._engine.shards.advance = fail
+    made.inject_fault(target="host", number=0, duration_seconds=1.0)
+    made.resume()
+    return made, job
+
+
+def test_what_ends_the_engine_is_told_by_wait_and_by_every_call(broken):
+    made, job = broken
+    with pytest.raises(RuntimeError, match="the actors are gone"):
+        made.wait(60)
+    for call in (READS | CHANGES).values():
+        with pytest.raises(WrongState, match="ended with an error: RuntimeError: the actors are gone"):
+            call(made, job)
+    with pytest.raises(RuntimeError, match="the actors are gone"):
+        made.wait(0.0)
+    made.stop()
+    with pytest.raises(WrongState, match="the actors are gone"):
+        made.outcome()
+    made.close()
+    made.close()
+
+
+def test_a_watch_ends_when_the_engine_dies(broken):
+    made, _ = broken
+    thread = threading.Thread(target=lambda: list(made._watchers.follow(frozenset(), -1, made._turns, made._ended)))
+    thread.start()
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_a_step_ends_when_the_engine_dies(session):
+    made = session()
+    made.pause()
+    made.start()
+    made._loop.step = lambda: 1 // 0
+    with pytest.raises(WrongState, match="ZeroDivisionError"):
+        made.step(5)
+
+
+def test_calls_in_flight_are_answered_while_it_closes(session):
+    """Threads that call without a pause, and others that close, over and over: every one comes to an end."""
+    for _ in range(20):
+        made = session(QUIET, endless=True)
+        made.start()
+        said = []
+
+        def call(made=made, said=said):
+            try:
+                while True:
+                    made.clock()
+                    made.submit(jobs())
+                    made.progress()
+            except WrongState as error:
+                said.append(str(error))
+
+        callers = [threading.Thread(target=call) for _ in range(6)]
+        enders = [threading.Thread(target=made.close) for _ in range(3)] + [threading.Thread(target=made.stop)]
+        for thread in callers + enders:
+            thread.start()
+        for thread in callers + enders:
+            thread.join(60)
+        assert not any(thread.is_alive() for thread in callers + enders)
+        assert len(said) == 6
+        assert all("closed" in text or "ended" in text for text in said)
+
+
+def test_before_the_start_calls_are_answered_too(session):
+    made = session()
+    job = made.submit(jobs()).job_ids[0]
+    assert made.clock().emulated_seconds == 0.0
+    with pytest.raises(WrongState, match="never started"):
+        made.step(1)
+    with pytest.raises(WrongState, match="has not been started"):
+        made.wait()
+    assert made.wait(0.0) is False
+    made.start()
+    made.start()
+    assert made.wait(60)
+    assert made.job(job).start_seconds == 0.0
+
+
+def test_a_session_that_was_never_started_can_be_stopped(session):
+    made = session()
+    made.stop()
+    assert made.outcome().emulated_ns == 0
+    assert made.wait()
+    made.start()
+    made.close()
+
+
+def test_a_batch_run_ends_once_and_is_not_live(session):
+    made = session()
+    assert made.run_to_end().emulated_ns == 3600 * SECOND
+    with pytest.raises(WrongState, match="has ended"):
+        made.submit(jobs())
+    made.stop()
+    made.close()
+    with pytest.raises(WrongState):
+        made.run_to_end()

@@ -1,0 +1,215 @@
+"""What a live session accepts and refuses."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from emulator.engine.control import InvalidRequest, JobState, NeverFits, NotFound, QueueFull, WrongState
+from emulator.runtime.inputs import FIRST_ID
+from emulator.workload.jobs import LEVEL_NAMES, SECOND, job_columns
+
+
+def jobs(count=1, **columns):
+    return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 95 * SECOND} | columns)
+
+
+def test_a_repeated_request_gets_the_first_answer_and_is_done_once(paused):
+    made = paused()
+    first = made.submit(jobs(3), "a")
+    made.step(3)
+    assert made.submit(jobs(3), "a").job_ids == first.job_ids == [FIRST_ID, FIRST_ID + 1, FIRST_ID + 2]
+    assert len(made.jobs()) == 3
+    cancelled = made.cancel(FIRST_ID, "b")
+    made.step(1)
+    assert made.cancel(FIRST_ID, "b") == cancelled  # though it has been cancelled since
+    said = made.inject_fault(target="host", number=1, duration_seconds=5, request_id="c")
+    assert made.inject_fault(target="host", number=1, duration_seconds=5, request_id="c") == said
+    made.step(1)
+    assert made.cluster().gpus_down == 8
+    assert made.cordon(0, cordoned=True, request_id="d") == made.cordon(0, cordoned=True, request_id="d")
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda made: made.submit(jobs(3), "a"),
+        lambda made: made.submit(jobs(2, gpus=4), "a"),
+        lambda made: made.submit(jobs(2, names=("x", "y")), "a"),
+        lambda made: made.submit(jobs(2, queues=("other",)), "a"),
+        lambda made: made.cancel(FIRST_ID, "a"),
+        lambda made: made.cordon(0, cordoned=True, request_id="a"),
+        lambda made: made.inject_fault(target="host", number=0, duration_seconds=1, request_id="a"),
+    ],
+)
+def test_a_request_id_is_for_one_request(paused, again):
+    made = paused()
+    made.submit(jobs(2), "a")
+    with pytest.raises(InvalidRequest, match="request_id 'a' was used for another request") as error:
+        again(made)
+    assert (error.value.field, error.value.allowed) == ("request_id", "a new one for each new request")
+    assert len(made.jobs()) == 2
+
+
+def test_without_a_request_id_the_same_again_is_another(paused):
+    made = paused()
+    assert made.submit(jobs()).job_ids != made.submit(jobs()).job_ids
+
+
+def test_a_full_queue_takes_what_it_has_room_for_and_a_refusal_is_not_remembered(paused):
+    """The limit is 5, counting what was accepted for the next cycle. Of 8 hosts 4 jobs of 2 hosts each run."""
+    made = paused("scheduler.pending_limit=5")
+    assert made.submit(jobs(3, gpus=16)).errors == {}
+    part = made.submit(jobs(4, gpus=16), "part")
+    assert part.job_ids == [FIRST_ID + 3, FIRST_ID + 4, -1, -1]
+    assert {index: type(error) for index, error in part.errors.items()} == {2: QueueFull, 3: QueueFull}
+    assert part.errors[2].retry_seconds > 0
+    with pytest.raises(QueueFull, match=r"5 jobs are pending, which is the limit \(scheduler.pending_limit\)"):
+        made.submit(jobs(1, gpus=16), "late")
+    made.step(1)  # four of the five start
+    assert made.submit(jobs(1, gpus=16), "late").errors == {}
+    assert made.submit(jobs(4, gpus=16), "part").job_ids == part.job_ids
+    made.step(100)
+    assert [view.state for view in made.jobs()] == [JobState.FINISHED] * 6
+
+
+def test_a_job_that_can_never_fit_is_refused_alone_and_in_a_batch(paused):
+    made = paused()
+    result = made.submit(jobs(4, gpus=[8, 65, 64, 16], require_level=[-1, -1, -1, LEVEL_NAMES.index("host")]))
+    assert result.job_ids == [FIRST_ID, -1, FIRST_ID + 1, -1]
+    assert {index: str(error) for index, error in result.errors.items()} == {
+        1: "65 GPUs never fit on this cluster of 64 GPUs",
+        3: "16 GPUs inside one host never fit on this cluster of 64 GPUs",
+    }
+    alone = made.submit(jobs(gpus=65))
+    assert alone.job_ids == [-1]
+    assert isinstance(alone.errors[0], NeverFits)
+    assert alone.errors[0].field == "gpus"
+
+
+def test_names_queues_and_shapes_of_the_accepted_stay_with_them(paused):
+    made = paused()
+    result = made.submit(jobs(3, gpus=[8, 65, 8], names=("a", "b", "c"), queue=[0, 0, 1], queues=("x", "y")))
+    views = [made.job(job) for job in result.job_ids if job >= 0]
+    assert [(view.name, view.queue) for view in views] == [("a", "x"), ("c", "y")]
+    assert [view.name for view in made.jobs(queue="y")] == ["c"]
+    with pytest.raises(NotFound, match="no queue 'z'"):
+        made.jobs(queue="z")
+
+
+def test_cancel_takes_what_waits_and_what_runs_but_not_what_has_ended(paused):
+    made = paused()
+    running, waiting, fresh = made.submit(jobs(3, gpus=[64, 64, 8])).job_ids
+    made.step(2)
+    made.cancel(running)
+    made.cancel(waiting)
+    assert made.job(running).state == JobState.RUNNING  # acts in the next cycle
+    made.step(1)
+    assert [made.job(job).state for job in (running, waiting, fresh)] == [JobState.CANCELLED, JobState.CANCELLED, JobState.RUNNING]
+    assert made.job(running).end_seconds == 20.0
+    with pytest.raises(WrongState, match=f"job {running} is cancelled"):
+        made.cancel(running)
+    unborn = made.submit(jobs()).job_ids[0]
+    made.cancel(unborn)
+    made.step(1)
+    assert made.job(unborn).state == JobState.CANCELLED
+    for method in (made.cancel, made.job, made.explain):
+        with pytest.raises(NotFound, match="no job 12345"):
+            method(12345)
+
+
+def test_a_cordoned_rack_is_not_used_and_what_runs_there_goes_on(paused):
+    made = paused()
+    first = made.submit(jobs(gpus=32)).job_ids[0]
+    made.step(1)
+    assert made.job(first).hosts == "r00000-h[00-03]"
+    assert made.cordon(0, cordoned=True).cordoned
+    made.cordon(1, cordoned=True)
+    second = made.submit(jobs(gpus=32)).job_ids[0]
+    made.step(1)
+    assert made.job(second).state == JobState.PENDING
+    assert made.cluster().gpus_cordoned == 32
+    made.cordon(1, cordoned=False)
+    made.step(1)
+    assert made.job(second).hosts == "r00001-h[00-03]"
+    made.step(8)
+    assert made.job(first).state == JobState.FINISHED
+    assert [rack.cordoned for rack in made.racks()] == [True, False]
+    with pytest.raises(NotFound, match="no rack 2") as error:
+        made.cordon(2, cordoned=True)
+    assert (error.value.field, error.value.allowed) == ("rack", "0 to 1")
+
+
+def test_injected_faults_strike_hosts_racks_and_links_and_pass(paused):
+    made = paused()
+    made.step(1)
+    assert made.inject_fault(target="rack", number=1, duration_seconds=25.0) == "rack 1 fails at 10 s for 25 s"
+    assert made.inject_fault(target="host", number=0, duration_seconds=1e-12).startswith("host 0 fails")  # a nanosecond at least
+    link = made.links(tier="leaf_spine")[0].link
+    made.inject_fault(target="link", number=link, duration_seconds=25.0, remaining_ratio=0.25)
+    made.step(1)
+    assert made.cluster().gpus_down == 40
+    assert made.links(after=link - 1, limit=1)[0].healthy_ratio == 0.25
+    made.step(1)
+    assert made.cluster().gpus_down == 32
+    made.step(2)
+    assert made.cluster().gpus_down == 0
+    assert made.links(after=link - 1, limit=1)[0].healthy_ratio == 1.0
+    assert sum(rack.gpus_down for rack in made.racks()) == 0
+
+
+@pytest.mark.parametrize(
+    ("fault", "field"),
+    [
+        ({"target": "host", "number": 8}, "number"),
+        ({"target": "host", "number": -1}, "number"),
+        ({"target": "rack", "number": 2}, "number"),
+        ({"target": "link", "number": 10**9}, "number"),
+        ({"target": "link", "number": 0, "remaining_ratio": 1.0}, "remaining_ratio"),
+        ({"target": "link", "number": 0, "remaining_ratio": float("nan")}, "remaining_ratio"),
+        ({"target": "host", "number": 0, "duration_seconds": 0.0}, "duration"),
+        ({"target": "host", "number": 0, "duration_seconds": float("nan")}, "duration"),
+        ({"target": "host", "number": 0, "duration_seconds": 2e9}, "duration"),
+        ({"target": "moon", "number": 0}, "target"),
+    ],
+)
+def test_faults_that_make_no_sense_are_refused(paused, fault, field):
+    made = paused()
+    with pytest.raises((InvalidRequest, NotFound)) as error:
+        made.inject_fault(**{"duration_seconds": 1.0} | fault)
+    assert error.value.field == field
+    assert error.value.allowed
+
+
+def test_many_threads_at_once_lose_nothing(session):
+    """Twenty threads submit, read and cancel while the clock runs as fast as it can."""
+    made = session(endless=True)
+    made.start()
+    accepted: list[list[int]] = [[] for _ in range(20)]
+    errors = []
+
+    def work(number: int) -> None:
+        random = np.random.default_rng(number)
+        try:
+            for turn in range(15):
+                ids = made.submit(jobs(4, gpus=random.choice([1, 2, 8], 4)), f"{number}-{turn}").job_ids
+                accepted[number] += ids
+                made.job(ids[0])
+                made.queues()
+                if turn % 5 == 0:
+                    made.racks()
+                    made.progress()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    ids = sorted(job for ids in accepted for job in ids)
+    assert ids == list(range(FIRST_ID, FIRST_ID + 1200))
+    list(made.watch(job_ids=frozenset(ids)))  # ends when they have all ended
+    made.stop()
+    assert (made.outcome().jobs.state == 2).sum() == 1200

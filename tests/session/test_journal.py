@@ -1,0 +1,161 @@
+"""Accepted means kept: the journal of a live session, whatever happens to the session."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emulator.engine.control import WrongState
+from emulator.runtime.session import open_session
+from emulator.scenario.load import load
+from emulator.store.journal import Journal, JournalError
+from emulator.workload.jobs import SECOND, TrainingShape, job_columns
+from tests.session.conftest import BUSY
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def jobs(count=1, **columns):
+    return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 95 * SECOND} | columns)
+
+
+def inputs_of(directory):
+    journal = Journal.__new__(Journal)  # as a reader that does not know the scenario
+    import sqlite3
+
+    journal._path, journal._database = directory, sqlite3.connect(directory / "journal.sqlite")
+    return list(journal.inputs())
+
+
+def test_the_journal_has_what_was_accepted_and_nothing_else(paused, tmp_path):
+    made = paused(state_dir=tmp_path / "state")
+    made.submit(jobs(2, gpus=[8, 65]), "a")
+    made.submit(jobs(2, gpus=[8, 65]), "a")
+    made.submit(jobs(gpus=65))
+    made.step(1)
+    made.cancel(10**9, "b")
+    made.cordon(1, cordoned=True)
+    made.inject_fault(target="host", number=3, duration_seconds=1.5)
+    made.inject_fault(target="link", number=3, duration_seconds=2.5, remaining_ratio=0.5)
+    with pytest.raises(Exception, match="no job 7"):
+        made.cancel(7)
+    made.step(1)
+    made.stop()
+    rows = inputs_of(tmp_path / "state")
+    assert [(row.stamp_ns // SECOND, row.kind, row.request_id) for row in rows] == [
+        (0, "submit", "a"),
+        (10, "cancel", "b"),
+        (10, "cordon", ""),
+        (10, "fault", ""),
+        (10, "fault", ""),
+        (10, "end", ""),
+    ]
+    assert (rows[0].payload["job_id"], rows[0].payload["gpus"], rows[0].payload["submit_ns"]) == ([10**9], [8], [0])
+    assert rows[3].payload == {"first_host": 3, "end_host": 4, "repair_ns": 1_500_000_000}
+
+
+def test_the_journal_is_enough_to_repeat_the_session(session, scenario, tmp_path):
+    """Inputs at moments that the wall clock chose; a batch run that is given the journal's comes to the same digest."""
+    live = session(BUSY, state_dir=tmp_path / "state")
+    live.set_speed(40_000.0)
+    live.start()
+    shape = TrainingShape(1.0, 47.5e9, 0.3, 1e-4, 1e15)
+    number = 0
+    while live.clock().emulated_seconds < 12_000:
+        number += 1
+        live.submit(jobs(3, gpus=[1, 16, 64], kind=[0, 1, 0], shape=[-1, 0, -1], shapes=(shape,), names=("a", "b", "c")))
+        if number % 7 == 0:
+            live.inject_fault(target="host", number=number % 32, duration_seconds=100.0)
+            live.inject_fault(target="link", number=number % 40, duration_seconds=100.0, remaining_ratio=0.3)
+            live.cordon(number % 8, cordoned=number % 2 == 0)
+    live.set_speed(float("inf"))
+    assert live.wait(120)
+    rows = inputs_of(tmp_path / "state")
+    assert len({row.stamp_ns for row in rows}) > 10
+    assert rows[-1].kind == "end"
+
+    again = open_session(scenario(BUSY))
+    for row in rows:
+        again._inputs.take_up(row)
+    assert again.run_to_end().digest == live.outcome().digest
+    again.close()
+
+
+def test_a_record_that_cannot_be_taken_up_is_named(session, tmp_path):
+    journal = Journal(tmp_path, scenario="x")
+    for kind, payload in (("cancel", {"job_id": 5}), ("cordon", {"host": 1}), ("dance", {}), ("submit", {})):
+        journal.append(0, kind, payload)
+    made = session()
+    for row in journal.inputs():
+        with pytest.raises(JournalError, match=f"input {row.sequence} of the journal cannot be taken up"):
+            made._inputs.take_up(row)
+
+
+def test_what_cannot_be_kept_is_not_accepted(paused, tmp_path):
+    made = paused(state_dir=tmp_path / "state")
+    made._journal._database.execute("DROP TABLE input")
+    with pytest.raises(WrongState, match="nothing was accepted, for it could not be kept"):
+        made.submit(jobs(), "a")
+    with pytest.raises(WrongState, match="nothing was accepted"):
+        made.cordon(0, cordoned=True)
+    assert made.jobs() == []
+    made.step(1)
+    assert made.racks()[0].cordoned is False
+
+
+def test_a_directory_is_of_one_scenario_and_one_session(scenario, session, tmp_path):
+    first = session(state_dir=tmp_path / "state")
+    first.submit(jobs())
+    first.close()
+    with pytest.raises(JournalError, match="another scenario"):
+        open_session(scenario(BUSY), state_dir=tmp_path / "state")
+    with pytest.raises(JournalError, match="holds 1 inputs of an earlier session"):
+        open_session(scenario(), state_dir=tmp_path / "state")
+    with pytest.raises(JournalError, match="another scenario"):
+        open_session(load(str(scenario_file(tmp_path)), ["seed=7"]), state_dir=tmp_path / "state")
+
+
+def scenario_file(tmp_path):
+    return tmp_path / "scenario.yaml"
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from emulator.runtime.session import open_session
+from emulator.scenario.load import load
+from emulator.workload.jobs import SECOND, job_columns
+session = open_session(load(sys.argv[1]), endless=True, state_dir=Path(sys.argv[2]))
+session.start()
+while True:
+    result = session.submit(job_columns(5, submit_ns=0, gpus=1, duration_ns=SECOND))
+    print(*result.job_ids, flush=True)
+"""
+
+
+def test_every_acknowledged_job_is_in_the_journal_of_a_killed_process(scenario, tmp_path):
+    """SIGKILL in the middle of submitting. What was printed was accepted; of what was not, at most the batch in hand may be there."""
+    scenario()
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(scenario_file(tmp_path)), str(tmp_path / "state")],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    told: list[int] = []
+    for line in child.stdout:
+        told += map(int, line.split())
+        if len(told) >= 500:
+            os.kill(child.pid, signal.SIGKILL)
+            break
+    for line in child.stdout.read().splitlines():
+        told += map(int, line.split())
+    assert child.wait() == -signal.SIGKILL
+    kept = [job for row in inputs_of(tmp_path / "state") for job in row.payload["job_id"]]
+    assert kept[: len(told)] == told
+    assert len(kept) - len(told) <= 5
+    assert kept == list(range(10**9, 10**9 + len(kept)))

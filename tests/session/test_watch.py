@@ -1,0 +1,113 @@
+"""Watching a live session."""
+
+import threading
+
+import pytest
+
+from emulator.engine.control import JobState, NotFound, WrongState
+from emulator.runtime import watch
+from emulator.workload.jobs import SECOND, job_columns
+
+
+def jobs(count=1, **columns):
+    return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 15 * SECOND} | columns)
+
+
+def seen(events):
+    return [(event.sequence, event.job.job_id, event.job.state.value) for event in events if event is not None]
+
+
+def test_a_watch_is_a_snapshot_and_then_every_change(paused):
+    made = paused()
+    a, b = made.submit(jobs(2, gpus=[64, 64])).job_ids
+    made.step(1)
+    events = made.watch(job_ids=frozenset({a, b}))
+    first = [next(events), next(events)]
+    assert seen(first) == [(2, a, "running"), (2, b, "pending")]
+    made.step(10)
+    assert seen(events) == [(3, a, "finished"), (4, b, "running"), (5, b, "finished")]
+
+
+def test_a_watch_is_resumed_behind_any_sequence(paused):
+    made = paused()
+    a, b = made.submit(jobs(2, gpus=[64, 64])).job_ids
+    made.step(10)
+    every = [(0, a, "pending"), (1, b, "pending"), (2, a, "running"), (3, a, "finished"), (4, b, "running"), (5, b, "finished")]
+    for after in range(5):
+        assert seen(made.watch(job_ids=frozenset({a, b}), after_sequence=after)) == every[after + 1 :]
+    assert seen(made.watch(job_ids=frozenset({b}), after_sequence=0)) == [row for row in every[1:] if row[1] == b]
+    with pytest.raises(WrongState, match="change 6 is not held"):
+        made.watch(after_sequence=6)
+    assert [event.at_seconds for event in made.watch(job_ids=frozenset({a, b}), after_sequence=0)] == [0.0, 0.0, 15.0, 20.0, 35.0]
+
+
+def test_watching_jobs_that_have_ended_gives_their_state_and_ends(paused):
+    made = paused()
+    a = made.submit(jobs()).job_ids[0]
+    made.step(10)
+    assert [event.job.state for event in made.watch(job_ids=frozenset({a}))] == [JobState.FINISHED]
+    with pytest.raises(NotFound, match="no job 7"):
+        made.watch(job_ids=frozenset({7}))
+
+
+def test_a_watch_of_everything_ends_with_the_session_and_misses_nothing(session):
+    made = session()
+    made.pause()
+    made.start()
+    events = made.watch()
+    ids = made.submit(jobs(50)).job_ids
+    made.resume()
+    told = seen(events)
+    assert made.wait(60)
+    assert [sequence for sequence, _, _ in told] == list(range(150))
+    assert sorted(job for _, job, state in told if state == "finished") == ids
+
+
+def test_a_watcher_that_is_too_slow_is_told_so(paused, monkeypatch):
+    monkeypatch.setattr(watch, "HISTORY", 4)
+    made = paused()
+    events = made.watch(job_ids=frozenset(made.submit(jobs()).job_ids))
+    next(events)
+    made.submit(jobs(10))
+    made.step(10)
+    with pytest.raises(WrongState, match="too slow"):
+        list(events)
+    with pytest.raises(WrongState, match="is not held any more"):
+        made.watch(after_sequence=0)
+
+
+def test_an_idle_watcher_gets_a_sign_of_life(paused, monkeypatch):
+    monkeypatch.setattr(watch, "IDLE_SECONDS", 0.01)
+    made = paused()
+    events = made.watch()
+    assert [next(events) for _ in range(3)] == [None] * 3
+    events.close()
+
+
+def test_many_watchers_see_the_same(session):
+    made = session(endless=True)
+    made.pause()
+    made.start()
+    ids = frozenset(made.submit(jobs(40)).job_ids)
+    told: list[list[tuple[int, int, str]]] = [[] for _ in range(30)]
+    threads = [threading.Thread(target=lambda rows=rows: rows.extend(seen(made.watch(job_ids=ids)))) for rows in told]
+    for thread in threads:
+        thread.start()
+    made.resume()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    for rows in told:
+        assert {job: state for _, job, state in rows} == dict.fromkeys(ids, "finished")
+        sequences = [sequence for sequence, _, _ in rows[len(ids) :]]
+        assert sequences == sorted(set(sequences))
+
+
+def test_closing_ends_every_watch(paused):
+    made = paused()
+    events = made.watch()
+    thread = threading.Thread(target=lambda: list(events))
+    thread.start()
+    made.close()
+    thread.join(60)
+    assert not thread.is_alive()
