@@ -71,6 +71,7 @@ def _scheduler_settings(scenario: Scenario) -> SchedulerSettings:
         pending_limit=settings.pending_limit,
         preemption=settings.preemption,
         preempt_after_ns=settings.preempt_after,
+        preempt_interval_ns=settings.preempt_interval,
         queue_priority={queue.name: queue.priority for queue in settings.queues},
     )
 

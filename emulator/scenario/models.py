@@ -144,6 +144,7 @@ class SchedulerSettings(Section):
     placement: Literal["consolidate", "topology"] = "topology"
     pending_limit: Annotated[int, Field(ge=1)] = 200_000
     preemption: bool = False
+    preempt_interval: Annotated[Duration, Field(ge=0)] = parse_duration("1m")  # between two searches for victims for one job; assumed
     preempt_after: Annotated[Duration, Field(ge=0)] = parse_duration("2h")  # a victim has run for so long (RSC: arXiv 2410.21680)
     queues: Annotated[tuple[QueueSettings, ...], BeforeValidator(_as_tuple), Field(min_length=1)] = (QueueSettings(name="default"),)
 

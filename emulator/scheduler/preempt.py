@@ -1,7 +1,7 @@
 """Preemption by priority: which running jobs of lower priority make room for a job that does not fit."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emulator.scheduler.shadow import Shadow
@@ -13,10 +13,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preemption:
-    """That there is preemption, and of what: running jobs that may be preempted, by priority."""
+    """That there is preemption, and of what: running jobs that may be preempted, by priority.
+
+    A job for which no room could be made is not tried again for ``interval_ns``, since the search looks at every running job below it.
+    """
 
     after_ns: int
+    interval_ns: int
     jobs_by_priority: Mapping[int, int]
+    refused: dict[int, int] = field(default_factory=dict)  # slot -> when it may be tried again
 
     def lowest_priority(self) -> int:
         """Of the jobs that may be preempted; above every priority where there is none."""

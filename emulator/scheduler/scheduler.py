@@ -22,6 +22,7 @@ class SchedulerSettings:
     pending_limit: int = 200_000
     preemption: bool = False
     preempt_after_ns: int = 0
+    preempt_interval_ns: int = 0
     queue_priority: Mapping[str, int] = field(default_factory=dict)  # added to the priority of a queue's jobs
 
 
@@ -74,7 +75,9 @@ class Scheduler:
             placement=PLACEMENTS[settings.placement],
             running=self.running,
             by_end=[] if policy.looks_behind else None,
-            preemption=Preemption(settings.preempt_after_ns, self._preemptible) if settings.preemption else None,
+            preemption=Preemption(settings.preempt_after_ns, settings.preempt_interval_ns, self._preemptible)
+            if settings.preemption
+            else None,
         )
         self.counts: list[QueueCounts] = []  # by queue
 

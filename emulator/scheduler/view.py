@@ -61,6 +61,8 @@ class View:
         """Start the job there, in this cycle."""
         table = self.table
         hold(self.free, rows, table.milli_gpus[slot])
+        if self.preemption is not None:
+            self.preemption.refused.pop(slot, None)
         self.pending.remove(slot)
         table.rows[slot] = rows
         if self.by_end is not None:
@@ -71,8 +73,13 @@ class View:
         """Where a job that does not fit would go once jobs of lower priority are preempted for it, which they then are; or None."""
         if self.preemption is None or self.preemption.lowest_priority() >= self.table.priority[slot]:
             return None
+        again_ns = self.preemption.refused.get(slot, 0)
+        if self.now_ns < again_ns:
+            self.plan.reconsider(again_ns)
+            return None
         victims = victims_for(self, slot, self.preemption.after_ns)
         if not victims:
+            self.preemption.refused[slot] = self.now_ns + self.preemption.interval_ns
             return None
         self.surprises += 1
         self.plan.preempted += victims

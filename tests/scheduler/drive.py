@@ -93,7 +93,7 @@ def run_engine(cluster, jobs, policy, rule, cycle=1, faults=(), preempt_after=No
     scheduler = make_scheduler(cluster, cycle, policy=policy, placement=rule, **preemption)
     starts, preempted = [], []
 
-    def note(slot):
+    def note(slot, _at_ns):
         table = scheduler.table
         if table.state[slot] == State.RUNNING:
             first = scheduler.free.first_host
