@@ -164,6 +164,17 @@ def test_a_stopped_session_ends_where_its_clock_stood(paused):
     assert made.clock().finished
 
 
+def test_stop_ends_at_the_boundary_that_a_paced_clock_has_reached(session):
+    made = session()
+    made.set_speed(1000.0)
+    made.start()
+    while made.clock().emulated_seconds < 50.0:
+        pass
+    at = made.pause().emulated_seconds
+    made.stop()
+    assert made.outcome().emulated_ns == at // 10 * 10 * SECOND
+
+
 def test_an_endless_session_goes_on_without_work(session):
     made = session(endless=True)
     made.start()
