@@ -1,6 +1,7 @@
 """From a running engine to snapshots, samples and the outcome."""
 
 import time
+from collections.abc import Mapping
 from typing import TypeVar
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from emulator.engine import views
 from emulator.engine.control import ClockView, Histogram, Snapshot
+from emulator.engine.engine import Engine
 from emulator.engine.shards import Readings
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
@@ -16,9 +18,9 @@ from emulator.report import usage
 from emulator.report.digest import digest
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable, Outcome, Sample, sample, timeline
 from emulator.report.progress import Progress
-from emulator.runtime.assemble import Emulation
+from emulator.scenario import Scenario
 from emulator.scheduler.table import State
-from emulator.workload.jobs import SECOND
+from emulator.workload.jobs import SECOND, SourceReport
 from emulator.workload.training import step_seconds
 from topology.cluster import TIERS
 
@@ -33,9 +35,11 @@ MEMORY_SECONDS = 2.0
 class Collector:
     """Reads one engine; keeps the samples of its timeline."""
 
-    def __init__(self, emulation: Emulation, *, actors: int, opened_at: float) -> None:
-        self._emulation, self._engine = emulation, emulation.engine
-        self._power, self._actors = emulation.scenario.power, actors
+    def __init__(
+        self, engine: Engine, scenario: Scenario, sources: Mapping[str, SourceReport], *, actors: int, opened_at: float
+    ) -> None:
+        self._engine, self._scenario, self._sources = engine, scenario, sources
+        self._power, self._actors = scenario.power, actors
         self.power_cap_watts = (self._power.cap or 0) / 1e3
         self._opened_at = opened_at
         self._started_at = time.monotonic()
@@ -162,7 +166,7 @@ class Collector:
 
     def outcome(self, *, interrupted: bool) -> Outcome:
         """Everything that a report is made of, after the engine's ``finish``."""
-        engine, cluster, scenario = self._engine, self._engine.cluster, self._emulation.scenario
+        engine, cluster, scenario = self._engine, self._engine.cluster, self._scenario
         readings = engine.read()
         energy = np.concatenate([shard.energy_joules for shard in readings.racks])
         slots = [slot for slot, state in enumerate(engine.table.state) if state != State.FUTURE]
@@ -198,7 +202,7 @@ class Collector:
             water_litres=water_litres(joules, self._power.wue_litres_per_kwh),
             peak_link_utilization_ratio=self._peak_link,
             interrupted=interrupted,
-            sources={name: {"kept": source.kept, **source.dropped} for name, source in self._emulation.sources.items()},
+            sources={name: {"kept": source.kept, **source.dropped} for name, source in self._sources.items()},
         )
 
     def _jobs(self, slots: list[int]) -> JobTable:

@@ -66,7 +66,7 @@ class Session:
 
     def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
         self._engine = emulation.engine
-        self._collector = Collector(emulation, actors=actors, opened_at=opened_at)
+        self._collector = Collector(emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at)
         self._detail = emulation.scenario.telemetry.detail
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._endless = endless
