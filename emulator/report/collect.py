@@ -35,9 +35,7 @@ MEMORY_SECONDS = 2.0
 class Collector:
     """Reads one engine; keeps the samples of its timeline."""
 
-    def __init__(
-        self, engine: Engine, scenario: Scenario, sources: Mapping[str, SourceReport], *, actors: int, opened_at: float
-    ) -> None:
+    def __init__(self, engine: Engine, scenario: Scenario, sources: Mapping[str, SourceReport], *, actors: int, opened_at: float) -> None:
         self._engine, self._scenario, self._sources = engine, scenario, sources
         self._power, self._actors = scenario.power, actors
         self.power_cap_watts = (self._power.cap or 0) / 1e3
