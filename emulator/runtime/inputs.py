@@ -26,12 +26,10 @@ from emulator.runtime.assemble import Emulation
 from emulator.scheduler.placement import could_ever_fit
 from emulator.scheduler.table import State
 from emulator.store.journal import Input, Journal, JournalError
-from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND, JobColumns, TrainingShape, job_columns
+from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, LEVEL_NAMES, SECOND, JobColumns, TrainingShape, job_columns
 
 T = TypeVar("T")
 
-#: Ids of jobs from the API start here, so that they never meet those of a trace or a generator.
-FIRST_ID = 1_000_000_000
 #: Requests whose answers are remembered, for clients that repeat them.
 REQUESTS_KEPT = 10_000
 #: Wall seconds after which a client may try a full queue again.
@@ -47,14 +45,14 @@ class Inputs:
         self._scheduler = emulation.engine.scheduler
         self._cluster = emulation.cluster
         self._journal = journal
-        self._next_id = FIRST_ID
+        self._next_id = API_FIRST_ID
         self._answers: OrderedDict[str, tuple[bytes, Any]] = OrderedDict()  # by request id, with what was asked
 
     def slot(self, job_id: int) -> int:
         """The slot of a job that has been submitted. Raises NotFound."""
         table = self._engine.table
         slot = table.slot_of.get(job_id)
-        if slot is None or (table.state[slot] == State.FUTURE and job_id < FIRST_ID):
+        if slot is None or (table.state[slot] == State.FUTURE and job_id < API_FIRST_ID):
             raise NotFound(f"no job {job_id}", field="job_id", allowed="the id of a submitted job")
         return slot
 
@@ -66,7 +64,7 @@ class Inputs:
         number = table.queues.index(queue) if queue else -1
         found: list[tuple[int, int]] = []
         for slot, (job_id, state) in enumerate(zip(table.job_id, table.state, strict=True)):
-            if job_id <= after_id or (state == State.FUTURE and job_id < FIRST_ID):
+            if job_id <= after_id or (state == State.FUTURE and job_id < API_FIRST_ID):
                 continue
             if (not states or STATES[state] in states) and number in (-1, table.queue[slot]):
                 found.append((job_id, slot))

@@ -9,6 +9,9 @@ from numpy.typing import NDArray
 
 SECOND = 1_000_000_000  # ns
 
+#: Ids of jobs from the API start here; those of a trace or a generator stay below, so that the two never meet.
+API_FIRST_ID = 1_000_000_000
+
 
 class JobKind(IntEnum):
     GANG = 0  # N GPUs for a duration

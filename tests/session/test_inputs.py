@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from emulator.engine.control import InvalidRequest, JobState, NeverFits, NotFound, QueueFull, WrongState
-from emulator.runtime.inputs import FIRST_ID
+from emulator.workload.jobs import API_FIRST_ID as FIRST_ID
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, job_columns
 
 

@@ -23,7 +23,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
 
     def parse(row: Row) -> Kept | str:
         fields = row.fields
-        number = 0 if renumber else row.integer("id", 0, MAX_ID)
+        number = 0 if renumber else row.integer("id", 0, MAX_ID, "; or the option ids=renumber")
         submit_ns = row.nanoseconds("submit_s")
         gpus = row.integer("gpus", 1, MAX_GPUS)
         duration_ns = row.nanoseconds("duration_s")

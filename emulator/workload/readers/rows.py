@@ -11,14 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from emulator.workload.jobs import SECOND, JobColumns, JobSource, SourceReport, job_columns
+from emulator.workload.jobs import API_FIRST_ID, SECOND, JobColumns, JobSource, SourceReport, job_columns
 
 #: Times beyond this are taken for garbage: a century, well inside the 292 years of int64 nanoseconds.
 MAX_SECONDS = 100 * 366 * 86_400
 #: No cluster has more: what a row may ask for at most.
 MAX_GPUS = 100_000_000
-#: The id of a job is an int64.
-MAX_ID = 2**62
+#: The largest id of a job from a trace.
+MAX_ID = API_FIRST_ID - 1
 
 
 class TraceError(ValueError):
@@ -80,15 +80,15 @@ class Row:
         allowed = f"a {'whole ' if whole else ''}number from {low:.15g} to {high:.15g}"
         raise self.error(column, f"{text[:40]!r} {wrong}", allowed)
 
-    def integer(self, column: str, low: int, high: int) -> int:
-        """The field as an integer in low..high; exact also where a float would not be."""
+    def integer(self, column: str, low: int, high: int, otherwise: str = "") -> int:
+        """The field as an integer in low..high; exact also where a float would not be. ``otherwise``: what else is allowed."""
         text = self.fields[column]
         try:
             value = int(text) if len(text) <= 20 and "_" not in text else high + 1
         except ValueError:
             return int(self.number(column, low, high, whole=True))
         if not low <= value <= high:
-            raise self.error(column, f"{text[:40]!r} is out of range", f"a whole number from {low} to {high}")
+            raise self.error(column, f"{text[:40]!r} is out of range", f"a whole number from {low} to {high}{otherwise}")
         return value
 
     def nanoseconds(self, column: str, low: float = 0.0) -> int:

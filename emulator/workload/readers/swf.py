@@ -68,7 +68,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
             processors = row.integer(second, -1, MAX_GPUS)
         requested = row.number("requested_time", -1, MAX_SECONDS)
         status = row.integer("status", -1, 5)
-        user = row.integer("user", -1, MAX_ID)
+        user = row.integer("user", -1, 2**62)
         if 2 <= status <= 4 and number <= last_id:
             return "part of a job listed before"
         if keep_status is not None and str(status) not in keep_status:
