@@ -24,15 +24,11 @@ class Stream(IntEnum):
     HOST_FAULT = 1
     HOST_FAULT_CAUSE = 2
     HOST_REPAIR = 3
-    LINK_FAULT = 4
-    LINK_REPAIR = 5
     ARRIVAL = 6
     JOB_SIZE = 7
     JOB_DURATION = 8
     JOB_KIND = 9
     JOB_TENANT = 10
-    JOB_PRIORITY = 11
-    INFLATE = 12
 
 
 def bits(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDArray[np.uint64]:

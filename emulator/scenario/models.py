@@ -201,7 +201,6 @@ class RuntimeSettings(Section):
     """Where shards run, and how soon Ray notices that one is gone (its own defaults)."""
 
     actors: Annotated[int | str, BeforeValidator(_actors)] = "auto"
-    snapshot_interval: Annotated[Duration, Field(gt=0)] = parse_duration("6h")  # emulated, of each shard
     health_check_initial_delay: Duration = parse_duration("5s")
     health_check_period: Annotated[Duration, Field(gt=0)] = parse_duration("3s")
     health_check_timeout: Annotated[Duration, Field(gt=0)] = parse_duration("10s")
