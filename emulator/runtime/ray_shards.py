@@ -261,7 +261,7 @@ class RayShards:
             if actor.share.exporter is not None:
                 host = "127.0.0.1" if self._session.ours else ""
                 port = int(actor.address.rpartition(":")[2] or 0)
-                actor.address = self._ray.get(actor.handle.serve_metrics.remote(host, port), timeout=self._answer_seconds)
+                actor.address = self._ray.get(actor.handle.serve_metrics.remote(host, port), timeout=START_SECONDS)
         except self._losses() as error:
             self._note("actor %d did not start: %s", number, error)
             return False

@@ -101,7 +101,7 @@ def test_killed_actors_are_rebuilt_and_nobody_notices(cluster, script, expected,
 
 @pytest.mark.ray
 def test_an_actor_that_hangs_is_replaced(cluster, script, expected):
-    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=2, answer_seconds=2.0)
+    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=2, answer_seconds=5.0)
     try:
         assert script.run(cluster, shards, lambda window: actor_processes()[0].suspend() if window == 5 else None) == expected
         assert shards.rebuilds == 1
