@@ -47,7 +47,7 @@ format: $(STAMP) ## Put the code into the house's format
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(STAMP) ## Run the benchmarks (15 minutes); they compare within one run: see docs/benchmarks.md
+bench: $(STAMP) ## Run the benchmarks (8 minutes); they compare within one run: see docs/benchmarks.md
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py test_*.py' -o timeout=1800
 
 .PHONY: clean

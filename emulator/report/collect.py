@@ -13,7 +13,7 @@ from emulator.engine.engine import Engine
 from emulator.engine.shards import Readings
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
-from emulator.racks.power import water_litres
+from emulator.racks.power import facility_milliwatts, water_litres
 from emulator.report import usage
 from emulator.report.digest import digest
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable, Outcome, Sample, sample, timeline
@@ -38,7 +38,7 @@ class Collector:
     def __init__(self, engine: Engine, scenario: Scenario, sources: Mapping[str, SourceReport], *, actors: int, opened_at: float) -> None:
         self._engine, self._scenario, self._sources = engine, scenario, sources
         self._power, self._actors = scenario.power, actors
-        self.power_cap_watts = (self._power.cap or 0) / 1e3
+        self.power_cap_watts = self._power.cap or 0.0
         self._opened_at = opened_at
         self._started_at = time.monotonic()
         self._samples: list[Sample] = []
@@ -97,7 +97,7 @@ class Collector:
             gpu_utilization_ratio=engine.meter.active_micro_gpus / 1e6 / total,
             gpu_seconds_allocated=engine.meter.held_gpu_seconds(engine.now_ns),
             power_watts=watts,
-            facility_power_watts=watts * self._power.pue,
+            facility_power_watts=facility_milliwatts(engine.meter.power_milliwatts, self._power.pue) / 1e3,
             energy_joules=engine.meter.energy_joules(engine.now_ns),
             link_load_ratio=load,
             link_peak_ratio=peak,

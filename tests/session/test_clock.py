@@ -191,3 +191,11 @@ def test_an_endless_session_goes_on_without_work(session):
 def test_the_scenario_says_what_is_wrong_with_it(scenario):
     with pytest.raises(ScenarioError):
         scenario("name: x\ncluster: {hosts: 1}\nclock: {speed: -1}\n")
+
+
+def test_the_power_cap_and_the_facility_are_told_in_watts(paused):
+    made = paused("power.cap=150MW", "power.pue=1.2")
+    assert made.cluster().power_cap_watts == made.snapshot().cluster.power_cap_watts == 150e6
+    snapshot = made.snapshot()
+    assert snapshot.power_watts == made.cluster().power_watts > 0
+    assert snapshot.facility_power_watts == pytest.approx(1.2 * snapshot.power_watts)
