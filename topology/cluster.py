@@ -20,8 +20,8 @@ Float64 = NDArray[np.float64]
 #: A block's whole free hosts are one 64-bit mask, so no block has more hosts than this.
 BLOCK_HOSTS = 64
 
-#: Link tiers, in the order of ``Links.tier``.
-TIERS = ("host_leaf", "leaf_spine", "spine_core", "inter_building", "wan")
+#: Link tiers, in the order of ``Links.tier``. The last two join switches of a dragonfly: those of one group, and those of two.
+TIERS = ("host_leaf", "leaf_spine", "spine_core", "inter_building", "wan", "local", "global")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +60,27 @@ class Links:
     tier: NDArray[np.int8]  # (links,) index into TIERS
     rail_first: NDArray[np.int16]  # (links,) first rail that uses the link
     rails: NDArray[np.int16]  # (links,) how many consecutive rails use it
-    plane: Int32  # (links,) connected component of the fabric without its hosts
+    plane: Int32  # (links,) connected component of the fabric without its hosts and without the WAN, which is a plane of its own (the last)
     switches: Int32  # (nodes,) physical switches the node stands for; 0 for endpoints
-    node_tier: NDArray[np.int8]  # (nodes,) 0 endpoint, 1 leaf, 2 spine, 3 core, 4 inter-building or WAN
+    node_tier: NDArray[np.int8]  # (nodes,) 0 endpoint, 1 leaf (or a dragonfly's switch), 2 spine, 3 core, 4 inter-building, 5 WAN gateway
     latency_seconds: Float64  # (links,) one way
 
     def __len__(self) -> int:
         return len(self.u)
+
+
+@dataclass(frozen=True, eq=False)
+class Peers:
+    """Links that join the units of one level to each other, rather than to a switch above: a dragonfly's, and a WAN's.
+
+    Between chassis (level leaf) run local links, between groups (level pod) global ones, between sites those of the WAN. They are no
+    uplinks of any unit.
+    """
+
+    level: str
+    links: Int32  # ids
+    unit_u: Int32  # (links,) the unit that node u is in
+    unit_v: Int32  # (links,)
 
 
 @dataclass(frozen=True)
@@ -98,7 +112,8 @@ class Cluster:
     """
 
     name: str
-    host_type: HostType
+    host_types: tuple[HostType, ...]
+    block_type: NDArray[np.int8]  # (blocks,) index into host_types: the hosts of a block are equal
     host_count: int
     levels: tuple[Level, ...]
     block: Level
@@ -107,14 +122,28 @@ class Cluster:
     rails: int
     site_names: tuple[str, ...]
     assumptions: tuple[str, ...] = ()  # what is not published about it, in sentences
+    peers: tuple[Peers, ...] = ()  # innermost first
+    host_names: tuple[str, ...] | None = None  # (hosts,) where the graph names them
+    switch_names: tuple[str, ...] | None = None  # by node, after the endpoints, where the graph names them
+
+    @property
+    def host_type(self) -> HostType:
+        """The type of hosts of a cluster that has one; the first of several."""
+        return self.host_types[0]
 
     @property
     def gpus_per_host(self) -> int:
         return self.host_type.gpus
 
+    @cached_property
+    def type_hosts(self) -> tuple[int, ...]:
+        """How many hosts there are of each type."""
+        counts = np.bincount(self.block_type, weights=np.diff(self.block.first_host), minlength=len(self.host_types))
+        return tuple(int(count) for count in counts)
+
     @property
     def gpu_count(self) -> int:
-        return self.host_count * self.host_type.gpus
+        return sum(hosts * host.gpus for hosts, host in zip(self.type_hosts, self.host_types, strict=True))
 
     def level(self, name: str) -> Level:
         """The level called ``name``. Raises KeyError where the cluster has none."""
@@ -124,7 +153,9 @@ class Cluster:
         raise KeyError(name)
 
     def host_name(self, host: int) -> str:
-        """A stable name: rack number and place in the rack, e.g. ``r00012-h03``."""
+        """Its name in the graph, or rack number and place in the rack, e.g. ``r00012-h03``."""
+        if self.host_names is not None:
+            return self.host_names[host]
         rack = self.level("rack")
         unit = int(rack.first_host.searchsorted(np.int32(host), side="right")) - 1
         return f"r{unit:05d}-h{host - int(rack.first_host[unit]):02d}"

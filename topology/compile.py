@@ -87,7 +87,8 @@ def compile_cluster(graph: nx.Graph) -> Cluster:
     block = np.arange(endpoints + 1) if host_type.domain_hosts > 1 else _block_offsets(offsets[1], rack, hosts_per_rack)
     return Cluster(
         name=str(graph.graph.get("name", "cluster")),
-        host_type=host_type,
+        host_types=(host_type,),
+        block_type=np.zeros(len(block) - 1, dtype=np.int8),
         host_count=int(first_host[-1]),
         levels=levels,
         block=_bare("block", first_host[block]),

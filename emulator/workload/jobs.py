@@ -21,23 +21,36 @@ class JobKind(IntEnum):
 
 #: ``JobColumns.level`` where a job does not care.
 ANY_LEVEL = -1
+#: ``JobColumns.host_type`` where a job does not care.
+ANY_TYPE = -1
 #: Names of levels a job may require or prefer, in the order of ``JobColumns.require_level``.
 LEVEL_NAMES = ("host", "domain", "rack", "leaf", "pod", "building", "site")
 
 
 @dataclass(frozen=True)
 class TrainingShape:
-    """What the fabric does to one training job: a step is compute plus the part of the ring that is not hidden behind it.
+    """What the fabric does to one training job: a step is compute plus the part of the communication that is not hidden behind it.
 
-    ``step_seconds(b) = compute_seconds + max(0, ring_bytes / b + latency_seconds - overlap_seconds)`` where b is the bytes per second
-    that each lane of the data-parallel ring gets. The formula lives in ``workload.training``.
+    ``step_seconds(b, a) = compute_seconds + max(0, bytes / b + hops * a + latency_seconds - overlap_seconds)``, where ``bytes`` is the sum
+    of the three below, b the bytes per second that each lane of the job gets, and a the latency of the placement's slowest hop. The
+    formula lives in ``workload.training``; what the bytes load is worked out by ``fabric.traffic`` from the placement.
+
+    The job's GPUs in order of host number are laid out tensor, pipeline, data from the inside out (LL3): replica k is GPUs
+    ``k * replica_gpus`` up to ``(k + 1) * replica_gpus``.
     """
 
     compute_seconds: float
-    ring_bytes: float  # bytes each lane sends per step, 2 (n - 1) / n of the gradient shard included
+    ring_bytes: float  # bytes each lane sends per step for data parallelism, 2 (n - 1) / n of the gradient shard included
     overlap_seconds: float
-    latency_seconds: float
+    latency_seconds: float  # a fixed part
     model_flops: float  # per step over the whole job, for MFU
+    hops: float = 0.0  # latencies of the slowest hop in one step
+    collective: str = "ring"  # of the data parallelism, on each rail between domains: ring or tree (double binary)
+    replica_gpus: int = 1  # GPUs of one replica: the stride of the data-parallel rings
+    stage_gpus: int = 1  # GPUs of one pipeline stage of a replica: the stride of the point-to-point traffic
+    pipeline_bytes: float = 0.0  # bytes each lane sends per step to the next stage, and as many back
+    expert_gpus: int = 1  # GPUs of one expert-parallel group
+    expert_bytes: float = 0.0  # bytes each lane sends per step in all-to-alls of its group, to all its members but itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +79,7 @@ class JobColumns:
     prefer_level: NDArray[np.int8]
     preemptible: NDArray[np.bool_]
     shape: NDArray[np.int32]
+    host_type: NDArray[np.int8]  # index into the cluster's host types, or ANY_TYPE
     shapes: tuple[TrainingShape, ...] = ()
     queues: tuple[str, ...] = ("default",)
     tenants: tuple[str, ...] = ("default",)
@@ -90,6 +104,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "prefer_level": ANY_LEVEL,
         "preemptible": True,
         "shape": -1,
+        "host_type": ANY_TYPE,
     }
     given = defaults | columns
     given.setdefault("estimate_ns", given["duration_ns"])
@@ -97,7 +112,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "job_id": np.int64, "submit_ns": np.int64, "gpus": np.int32, "duration_ns": np.int64, "estimate_ns": np.int64,
         "milli_gpus": np.int32, "kind": np.int8, "priority": np.int32, "queue": np.int32, "tenant": np.int32,
         "utilization": np.float64, "checkpoint_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
-        "preemptible": np.bool_, "shape": np.int32,
+        "preemptible": np.bool_, "shape": np.int32, "host_type": np.int8,
     }  # fmt: skip
     for name, dtype in dtypes.items():
         given[name] = np.ascontiguousarray(np.broadcast_to(np.asarray(given[name], dtype=dtype), (count,)))
