@@ -51,11 +51,12 @@ def compile_cluster(graph: nx.Graph) -> Cluster:
         return Level(name, first_host[offsets[top]].astype(np.int32), start.astype(np.int32), leaving[by_unit].astype(np.int32))
 
     leaf = offsets[LEAF]
-    rack = _chunks(leaf, (hosts_per_rack // domain_hosts)[leaf[:-1]])
+    rack = _racks(leaf, offsets[LEAF + 1], hosts_per_rack // domain_hosts, bool((nodes.group[edges.v[edges.u < endpoints]] >= 0).all()))
     domain = level("domain", 0)
     host = replace(domain, name="host") if (domain_hosts == 1).all() else _bare("host", np.arange(first_host[-1] + 1))
     buildings = [level("building", _BUILDING)] if (tier == _SITE).any() else []
-    levels = (host, domain, _bare("rack", first_host[rack]), level("leaf", LEAF), level("pod", LEAF + 1), *buildings, level("site", _SITE))
+    racks_and_leaves = sorted((_bare("rack", first_host[rack]), level("leaf", LEAF)), key=len, reverse=True)
+    levels = (host, domain, *racks_and_leaves, level("pod", LEAF + 1), *buildings, level("site", _SITE))
     block = _blocks(leaf, rack, hosts_per_rack, domain_hosts)
     peers = _peers(links, [label[permutation] for label in labels], unit_labels, offsets)
     host_types = tuple(nodes.host_types[kind] for kind in numbered)
@@ -182,6 +183,12 @@ def _chunks(offsets: Int64, size: Int64) -> Int64:
     counts = -(-np.diff(offsets) // size)
     within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.append(np.repeat(offsets[:-1], counts) + within * np.repeat(size, counts), offsets[-1])
+
+
+def _racks(leaf: Int64, pod: Int64, rack_endpoints: Int64, dragonfly: bool) -> Int64:
+    """Parts of leaf units; of a dragonfly cabinets of several of them, where these come out even."""
+    cabinets = _chunks(pod, rack_endpoints[pod[:-1]])
+    return cabinets if dragonfly and np.isin(cabinets, leaf).all() else _chunks(leaf, rack_endpoints[leaf[:-1]])
 
 
 def _blocks(leaf: Int64, rack: Int64, hosts_per_rack: Int64, domain_hosts: Int64) -> Int64:
