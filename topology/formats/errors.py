@@ -1,6 +1,6 @@
 """What is wrong with a file, and where."""
 
-from topology.clos import TopologyError
+from topology.vocabulary import TopologyError
 
 
 class FormatError(TopologyError):

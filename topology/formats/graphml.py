@@ -1,4 +1,4 @@
-"""GraphML (graphml.graphdrawing.org): holds the whole graph. Attributes are typed by the vocabulary, whatever type their ``<key>`` declares.
+"""GraphML (graphml.graphdrawing.org): holds the whole graph. Numbers are what looks like one.
 
 Read with expat, event by event, for the lines; a document type (where entities and their bombs live) is refused.
 """
@@ -12,9 +12,9 @@ from xml.sax.saxutils import escape, quoteattr
 import networkx as nx
 
 from topology.cluster import Cluster
+from topology.formats.attributes import Path, assemble, plain
 from topology.formats.defaults import Defaults
 from topology.formats.errors import FormatError
-from topology.formats.vocabulary import Path, assemble, plain
 
 _NAMESPACE = "http://graphml.graphdrawing.org/xmlns"
 _TYPES = {bool: "boolean", int: "long", float: "double"}
@@ -173,28 +173,27 @@ def _lines(graph: nx.Graph) -> Iterator[str]:
         ("edge", (data for _, _, data in graph.edges(data=True))),
     ):
         for data in holders:
-            for key, value in data.items():
+            for key, value in plain(data).items():
                 keys.setdefault((domain, key), f"d{len(keys)}")
                 kind = _TYPES.get(type(value), "string")
                 kinds[domain, key] = kind if kinds.get((domain, key), kind) == kind else "string"
 
-    def data(domain: str, values: dict[str, Any]) -> str:
-        return "".join(f'<data key="{keys[domain, key]}">{escape(_word(value))}</data>' for key, value in values.items())
+    def cells(domain: str, values: dict[str, Any]) -> str:
+        return "".join(f'<data key="{keys[domain, key]}">{escape(_word(value))}</data>' for key, value in plain(values).items())
 
     yield '<?xml version="1.0" encoding="UTF-8"?>'
     yield f'<graphml xmlns="{_NAMESPACE}">'
     for (domain, key), known in keys.items():
         yield f'<key id="{known}" for="{domain}" attr.name={quoteattr(key)} attr.type="{kinds[domain, key]}"/>'
     yield '<graph edgedefault="undirected">'
-    yield data("graph", graph.graph)
+    yield cells("graph", graph.graph)
     for node, values in graph.nodes(data=True):
-        yield f"<node id={quoteattr(str(node))}>{data('node', values)}</node>"
+        yield f"<node id={quoteattr(str(node))}>{cells('node', values)}</node>"
     for low, high, values in graph.edges(data=True):
-        yield f"<edge source={quoteattr(str(low))} target={quoteattr(str(high))}>{data('edge', values)}</edge>"
+        yield f"<edge source={quoteattr(str(low))} target={quoteattr(str(high))}>{cells('edge', values)}</edge>"
     yield "</graph>"
     yield "</graphml>"
 
 
 def _word(value: Any) -> str:
-    value = plain(value)
     return json.dumps(value) if isinstance(value, dict | list) else value if isinstance(value, str) else repr(value)

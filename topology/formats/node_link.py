@@ -1,7 +1,7 @@
 """Node-link JSON, as networkx writes it (`networkx.node_link_data`): holds the whole graph.
 
-``{"directed": false, "multigraph": false, "graph": {...}, "nodes": [{"id": ..., "tier": ..., ...}], "edges": [{"source": ..., "target": ...,
-...}]}``; ``links``, the older name of ``edges``, is read as well.
+``{"directed": false, "multigraph": false, "graph": {...}, "nodes": [{"id": ..., "tier": ..., ...}], "edges": [{"source": ...,
+"target": ..., ...}]}``; ``links``, the older name of ``edges``, is read as well.
 """
 
 import json
@@ -13,9 +13,9 @@ from typing import Any
 import networkx as nx
 
 from topology.cluster import Cluster
+from topology.formats.attributes import Path, assemble, plain
 from topology.formats.defaults import Defaults
 from topology.formats.errors import FormatError
-from topology.formats.vocabulary import Path, assemble, plain
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 _ENDS = ("source", "target", "key")
@@ -47,22 +47,19 @@ def read(text: str, source: str, defaults: Defaults) -> nx.Graph:
                 if not isinstance(item, dict) or needed not in item:
                     raise FormatError(f"{key}: an object with {needed} is needed", source, _line(text, (key, number)))
     nodes = ((node["id"], {key: value for key, value in node.items() if key != "id"}) for node in document["nodes"])
-    edges = (
-        (edge["source"], edge["target"], {key: value for key, value in edge.items() if key not in _ENDS}) for edge in document[listed]
-    )
+    edges = ((edge["source"], edge["target"], {key: value for key, value in edge.items() if key not in _ENDS}) for edge in document[listed])
     return assemble(source, document.get("graph", {}), nodes, edges, defaults, line)
 
 
 def write(graph: nx.Graph, cluster: Cluster) -> str:
     """One node or edge a line."""
-    head = {key: plain(value) for key, value in graph.graph.items()}
-    nodes = (json.dumps({"id": node, **{key: plain(value) for key, value in data.items()}}) for node, data in graph.nodes(data=True))
-    edges = (json.dumps({"source": low, "target": high, **data}) for low, high, data in graph.edges(data=True))
+    nodes = (json.dumps({"id": node, **plain(data)}) for node, data in graph.nodes(data=True))
+    edges = (json.dumps({"source": low, "target": high, **plain(data)}) for low, high, data in graph.edges(data=True))
     between = ",\n"
     return "\n".join(
         [
             '{\n"directed": false,\n"multigraph": false,',
-            f'"graph": {json.dumps(head, indent=1)},',
+            f'"graph": {json.dumps(plain(graph.graph), indent=1)},',
             f'"nodes": [\n{between.join(nodes)}\n],',
             f'"edges": [\n{between.join(edges)}\n]\n}}\n',
         ]
@@ -103,7 +100,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 def _line(text: str, path: Path) -> int:
     """Line of a path, or of the innermost part of it that there is. Only errors need it, so the text is looked through again."""
     best = 0
-    at, depth = _BLANK.match(text).end(), 0  # type: ignore[union-attr]
+    at, depth = _blank(text, 0), 0
     while depth < len(path):
         found = next((start for step, start in _children(text, at) if step == path[depth]), None)
         if found is None:
@@ -113,29 +110,34 @@ def _line(text: str, path: Path) -> int:
     return text.count("\n", 0, best) + 1
 
 
+def _blank(text: str, at: int) -> int:
+    """The next place that is not blank."""
+    match = _BLANK.match(text, at)
+    return match.end() if match else at
+
+
 def _children(text: str, at: int) -> Iterator[tuple[str | int, int]]:
     """(key or index, start of the value) of what is in the object or list that starts at ``at``; the text is good JSON."""
     decoder = JSONDecoder()
-    blank = lambda place: _BLANK.match(text, place).end()  # type: ignore[union-attr]  # noqa: E731
     if text[at] not in "{[":
         return
     named, number = text[at] == "{", 0
-    at = blank(at + 1)
+    at = _blank(text, at + 1)
     while text[at] not in "}]":
         step: str | int = number
         if named:
             step, at = decoder.raw_decode(text, at)
-            at = blank(blank(at) + 1)
+            at = _blank(text, _blank(text, at) + 1)
         yield step, at
         number += 1
-        at = blank(decoder.raw_decode(text, at)[1])
+        at = _blank(text, decoder.raw_decode(text, at)[1])
         if text[at] == ",":
-            at = blank(at + 1)
+            at = _blank(text, at + 1)
 
 
 def _twice(text: str) -> tuple[Path, int]:
     """The first path that there is twice, and where."""
-    pending: list[tuple[Path, int]] = [((), _BLANK.match(text).end())]  # type: ignore[union-attr]
+    pending: list[tuple[Path, int]] = [((), _blank(text, 0))]
     while pending:
         path, at = pending.pop()
         seen: set[str | int] = set()

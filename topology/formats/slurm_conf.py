@@ -5,6 +5,7 @@ Lines of ``Key=value``; keys in any case; ``#`` starts a comment; a backslash at
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import networkx as nx
@@ -12,7 +13,7 @@ import networkx as nx
 from topology.cluster import Cluster
 from topology.formats.defaults import Defaults
 from topology.formats.errors import FormatError
-from topology.formats.tree import Switch, Tree, from_cluster, hosts, named, to_graph
+from topology.formats.tree import Switch, Tree, from_cluster, named, names, to_graph
 from topology.hostlist import fold
 
 _TREE_KEYS = ("switchname", "switches", "nodes", "linkspeed")
@@ -29,15 +30,15 @@ class _Record(NamedTuple):
 
 def read_tree(text: str, source: str, defaults: Defaults) -> nx.Graph:
     """Raises FormatError."""
-    switches = []
+    switches, hosts = [], names(source)
     for line, values in _records(text, source, _TREE_KEYS, "topology/tree has SwitchName, Switches, Nodes and LinkSpeed"):
         if "switchname" not in values:
             raise FormatError("a line without SwitchName", source, line)
         switches.append(
             Switch(
                 named(values["switchname"], source, line),
-                hosts(values.get("switches", ""), source, line),
-                hosts(values.get("nodes", ""), source, line),
+                hosts(values.get("switches", ""), line),
+                hosts(values.get("nodes", ""), line),
                 line,
                 _speed(values["linkspeed"], source, line) if "linkspeed" in values else None,
             )
@@ -47,24 +48,20 @@ def read_tree(text: str, source: str, defaults: Defaults) -> nx.Graph:
 
 def read_block(text: str, source: str, defaults: Defaults) -> nx.Graph:
     """Raises FormatError."""
-    blocks = []
+    blocks, hosts = [], names(source)
     for line, values in _records(text, source, _BLOCK_KEYS, "topology/block has BlockName, Nodes and BlockSizes"):
         if "blocksizes" in values:
             block_sizes(values["blocksizes"].split(","), source, line)
         if "blockname" in values:
-            blocks.append(block(values["blockname"], values.get("nodes", ""), source, line))
+            blocks.append(Switch(named(values["blockname"], source, line), (), hosts(values.get("nodes", ""), line), line))
         elif "nodes" in values:
             raise FormatError("Nodes without BlockName", source, line)
     return to_graph(block_tree(blocks), source, defaults)
 
 
-def block(name: str, nodes: str, source: str, line: int) -> Switch:
-    return Switch(named(name, source, line), (), hosts(nodes, source, line), line)
-
-
 def block_tree(blocks: list[Switch]) -> Tree:
     """Blocks, each a leaf unit, joined by one tier of switches, which the file does not describe."""
-    return Tree(tuple(blocks), {host: item.name for item in blocks for host in item.hosts}, joined=True)
+    return Tree(tuple(blocks), joined=True)
 
 
 def block_sizes(sizes: list[str], source: str, line: int) -> None:
@@ -109,7 +106,8 @@ def _records(text: str, source: str, keys: tuple[str, ...], allowed: str) -> Ite
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """(number of the first, text) of lines without comments, continued ones joined."""
-    joined, first = [], 1
+    joined: list[str] = []
+    first = 1
     for number, line in enumerate(text.split("\n"), start=1):
         content = line.partition("#")[0].rstrip()
         first = first if joined else number
@@ -141,5 +139,5 @@ def cluster_blocks(cluster: Cluster) -> list[tuple[str, list[str]]]:
     starts = cluster.level(name).first_host.tolist()
     return [
         (f"block-{number:05d}", [cluster.host_name(host) for host in range(low, high)])
-        for number, (low, high) in enumerate(zip(starts, starts[1:], strict=False))
+        for number, (low, high) in enumerate(pairwise(starts))
     ]

@@ -6,8 +6,9 @@ one bank. A switch is as high as its highest switch below, plus one: leaf, spine
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import ceil, floor
 
 import networkx as nx
@@ -16,7 +17,7 @@ import numpy as np
 from topology.cluster import Cluster, Int64
 from topology.formats.defaults import Defaults, ports
 from topology.formats.errors import FormatError
-from topology.hostlist import HostlistError, expand, fold
+from topology.hostlist import MOST_NAMES, HostlistError, expand, fold
 
 _TIERS = ("leaf", "spine", "core", "inter_building")
 #: slurm.conf(5), topology.conf(5): a switch's name is not longer.
@@ -57,12 +58,20 @@ class _Bank:
     lanes_up: int = 0
 
 
-def hosts(text: str, source: str, line: int) -> tuple[str, ...]:
-    """A hostlist of a file. Raises FormatError."""
-    try:
-        return tuple(expand(text))
-    except HostlistError as error:
-        raise FormatError(str(error), source, line) from None
+def names(source: str) -> Callable[[str, int], tuple[str, ...]]:
+    """What reads the hostlists of one file: (text, line) to names, not more of them in all than `MOST_NAMES`. Raises FormatError."""
+    left = MOST_NAMES
+
+    def read(text: str, line: int) -> tuple[str, ...]:
+        nonlocal left
+        try:
+            found = tuple(expand(text, left))
+        except HostlistError as error:
+            raise FormatError(str(error), source, line) from None
+        left -= len(found)
+        return found
+
+    return read
 
 
 def named(name: str, source: str, line: int) -> str:
@@ -101,15 +110,17 @@ def to_graph(tree: Tree, source: str, defaults: Defaults) -> nx.Graph:
             fastest[bank.height] = max(fastest.get(bank.height, 0.0), member.speed or 0.0)
     leaves = {bank.name: bank for bank in banks if bank.height == 1}
     switch_names = {bank.name for bank in banks}
+    shared = _shared(kept, tree.domains)
     for item in kept:  # in the file's order, so that hosts keep it
-        if bank := leaves.get(item.name):
-            for name, members in _endpoints(bank, tree.domains, host.domain_hosts):
+        leaf = leaves.get(item.name)
+        if leaf:
+            for name, members in _endpoints(leaf, tree.domains, shared, host.domain_hosts):
                 if name in switch_names or name in graph:
                     raise FormatError(f"{name} names both a node or domain and another one, or a switch", source, item.line)
                 lanes = len(members) * host.nics
                 graph.add_node(name, tier="endpoint", hostlist=fold(members), **({"hosts": len(members)} if host.domain_hosts > 1 else {}))
                 graph.add_edge(name, item.name, lanes=lanes, rail=0, rails=host.nics)
-                bank.lanes_down += lanes
+                leaf.lanes_down += lanes
     for bank in banks:
         bank.lanes_down += sum(below.lanes_up for below in bank.below)
         over = defaults.oversubscription[min(bank.height, 3) - 1]
@@ -224,8 +235,19 @@ def _banks(switches: Sequence[Switch], source: str, *, joined: bool) -> list[_Ba
     return banks
 
 
-def _endpoints(bank: _Bank, domains: Mapping[str, str], domain_hosts: int) -> Iterator[tuple[str, list[str]]]:
-    """(name, hosts) of a leaf's scale-up domains: as the file says, else its hosts in turn."""
+def _shared(switches: Sequence[Switch], domains: Mapping[str, str]) -> set[str]:
+    """Domains that have hosts under several switches."""
+    first: dict[str, str] = {}
+    return {
+        domain
+        for item in switches
+        for domain in {domains.get(host, "") for host in item.hosts}
+        if first.setdefault(domain, item.name) != item.name
+    }
+
+
+def _endpoints(bank: _Bank, domains: Mapping[str, str], shared: Set[str], domain_hosts: int) -> Iterator[tuple[str, list[str]]]:
+    """(name, hosts) of a leaf's scale-up domains: as the file says, else its hosts in turn. Those ``shared`` with other leaves end here."""
     names = bank.members[0].hosts
     if domain_hosts == 1:
         yield from ((name, [name]) for name in names)
@@ -234,9 +256,10 @@ def _endpoints(bank: _Bank, domains: Mapping[str, str], domain_hosts: int) -> It
     for name in names:
         by_domain.setdefault(domains.get(name, ""), []).append(name)
     for domain, members in by_domain.items():
+        whole = domain and domain not in shared and len(members) <= domain_hosts
         for at in range(0, len(members), domain_hosts):
-            part = members[at : at + domain_hosts]
-            yield (domain if domain and len(members) <= domain_hosts else f"{domain or bank.name}-domain-{at // domain_hosts}"), part
+            place = "" if len(members) <= domain_hosts and domain else f"-{at // domain_hosts}"
+            yield domain if whole else f"{bank.name}-{domain or 'domain'}{place}", members[at : at + domain_hosts]
 
 
 def _assumed(tree: Tree, source: str, defaults: Defaults, banks: Sequence[_Bank]) -> Iterator[str]:
@@ -248,7 +271,10 @@ def _assumed(tree: Tree, source: str, defaults: Defaults, banks: Sequence[_Bank]
         + (f"oversubscribed ({tapers})." if tapers else "non-blocking.")
     )
     if defaults.host_type.domain_hosts > 1:
-        yield f"Assumed: scale-up domains of {defaults.host_type.domain_hosts} hosts are those that the file names, else the nodes of a leaf in turn."
+        yield (
+            f"Assumed: scale-up domains of at most {defaults.host_type.domain_hosts} hosts are those that the file names, else the nodes of a "
+            "leaf in turn."
+        )
     if any(bank.name.startswith("top") and not bank.members[0].line for bank in banks) and tree.joined:
         yield f"Assumed: one tier of switches joins what {source} leaves apart."
     if any(switch.speed for switch in tree.switches):
@@ -282,7 +308,7 @@ def from_cluster(cluster: Cluster) -> Tree:
 def _domains(cluster: Cluster, names: Sequence[str]) -> Iterator[tuple[str, str]]:
     starts = cluster.level("domain").first_host.tolist()
     if len(starts) - 1 < cluster.host_count:
-        for domain, (low, high) in enumerate(zip(starts, starts[1:], strict=False)):
+        for domain, (low, high) in enumerate(pairwise(starts)):
             yield from ((name, f"domain-{domain:05d}") for name in names[low:high])
 
 

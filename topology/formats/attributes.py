@@ -1,4 +1,4 @@
-"""The graph vocabulary of `topology.clos`, attribute by attribute: what each may be. Formats that hold a whole graph check with it."""
+"""The graph vocabulary of `topology.vocabulary`, attribute by attribute: what each may be. Formats of whole graphs check with it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, fields, is_dataclass
@@ -7,11 +7,13 @@ from math import isfinite
 from typing import Any
 
 import networkx as nx
+import numpy as np
 
 from topology import catalog
 from topology.catalog import GpuType, HostType, SwitchType
 from topology.formats.defaults import Defaults
 from topology.formats.errors import FormatError
+from topology.hostlist import expand, fold
 
 _MOST_WHOLE = 2**31 - 1
 _LONGEST_TEXT = 100_000
@@ -51,6 +53,13 @@ def _texts(value: Any) -> list[str]:
     return value
 
 
+def _hostlist(value: Any) -> str:
+    """As text, whatever it is."""
+    text = fold(_texts(value)) if isinstance(value, list) else _text(value)
+    expand(text)
+    return text
+
+
 def _one_of(*allowed: str) -> Check:
     def check(value: Any) -> str:
         if not isinstance(value, str) or value not in allowed:
@@ -84,7 +93,9 @@ def _built(kind: type[Any], value: Any) -> Any:
     names = {field.name for field in fields(kind)}
     if set(value) != names:
         wrong = sorted(map(str, names.symmetric_difference(value)))
-        raise ValueError(f"the record needs exactly {', '.join(field.name for field in fields(kind))}; missing or unknown: {', '.join(wrong)}")
+        raise ValueError(
+            f"the record needs exactly {', '.join(field.name for field in fields(kind))}; missing or unknown: {', '.join(wrong)}"
+        )
     built: dict[str, Any] = {}
     for field in fields(kind):
         given = value[field.name]
@@ -121,7 +132,7 @@ NODE: Mapping[str, Check] = {
     "host": _HOST,
     "site": _text,
     "hosts_per_rack": _whole(1),
-    "hostlist": _text,
+    "hostlist": _hostlist,
     "switches": _whole(1),
     "switch": _SWITCH,
     "group": _group,
@@ -136,9 +147,17 @@ EDGE: Mapping[str, Check] = {
 }
 
 
-def plain(value: Any) -> Any:
-    """An attribute's value in JSON's types."""
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+def plain(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes in JSON's types; those that are None are as if not there."""
+    return {key: _plain(key, value) for key, value in attributes.items() if value is not None}
+
+
+def _plain(key: str, value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if key == "hostlist" and not isinstance(value, str):
+        return fold(list(map(str, value)))
+    return value.item() if isinstance(value, np.generic) else list(value) if isinstance(value, tuple) else value
 
 
 def assemble(
