@@ -218,7 +218,7 @@ def _check_hosts(node: Any, data: Mapping[str, Any], host: HostType, count: Any,
 
 def _host_names(node: Any, hostlist: Any, hosts: int) -> Sequence[str]:
     try:
-        names = tuple(map(str, hostlist)) if isinstance(hostlist, list | tuple) else tuple(expand(str(hostlist)))
+        names = tuple(map(str, hostlist)) if isinstance(hostlist, list | tuple) else tuple(expand(str(hostlist), BLOCK_HOSTS))
     except HostlistError as error:
         raise TopologyError(f"hostlist of node {node}: {error}") from None
     if len(names) != hosts:
