@@ -9,13 +9,15 @@ from topology.cluster import Float64, Int64
 
 #: Rows and entries there is room for at first.
 _ROOM = 64
+SECOND_NS = 1e9
 
 
 class FlowTable:
     """Flows come and go in any order; a change costs its own links, and a look at all entries is one pass over arrays.
 
-    Columns by row: ``flow`` (job id), ``cap``, ``rate``, ``lanes``, ``spans`` (it has links in other planes). ``link``, ``row`` and
-    ``weight`` are by entry; those of flows that are gone stand at link ``links``, one beyond the last, until they are swept up.
+    Columns by row: ``flow`` (job id), ``cap``, ``rate``, ``lanes``, ``spans`` (it has links in other planes), ``sent`` (bytes per lane up
+    to ``since_ns``), ``loaded`` (the rate that whoever keeps loads last took in). ``link``, ``row`` and ``weight`` are by entry; those of
+    flows that are gone stand at link ``links``, one beyond the last, until they are swept up.
     """
 
     def __init__(self, links: int) -> None:
@@ -25,6 +27,7 @@ class FlowTable:
         self._rows = self._entries = self._dead = 0
         self.flow, self.lanes = np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64)
         self.cap, self.rate = np.empty(_ROOM), np.empty(_ROOM)
+        self.sent, self.since_ns, self.loaded = np.zeros(_ROOM), np.zeros(_ROOM, np.int64), np.zeros(_ROOM)
         self.spans = np.zeros(_ROOM, np.bool_)
         self._begin, self._size = np.zeros(_ROOM, np.int64), np.zeros(_ROOM, np.int64)
         self._link, self._row, self._weight = np.empty(_ROOM, np.intp), np.empty(_ROOM, np.intp), np.empty(_ROOM)
@@ -70,11 +73,11 @@ class FlowTable:
         offset = np.cumsum(size) - size
         return np.arange(int(size.sum())) + np.repeat(begin - offset, size), size
 
-    def add(self, flow: int, cap: float, lanes: int, spans: bool, link: Int64, weight: Float64) -> int:
-        """A new flow, at its cap; its row."""
+    def add(self, flow: int, cap: float, lanes: int, spans: bool, link: Int64, weight: Float64, at_ns: int) -> int:
+        """A new flow, at its cap from ``at_ns`` on and with nothing sent; its row."""
         row = self._free.pop() if self._free else self._rows
         if row == len(self.flow):
-            for name in ("flow", "lanes", "cap", "rate", "spans", "_begin", "_size"):
+            for name in ("flow", "lanes", "cap", "rate", "sent", "since_ns", "loaded", "spans", "_begin", "_size"):
                 column = getattr(self, name)
                 setattr(self, name, np.concatenate((column, np.zeros_like(column))))
         self._rows = max(self._rows, row + 1)
@@ -89,8 +92,17 @@ class FlowTable:
         self._link[place], self._row[place], self._weight[place] = link, row, weight
         self._begin[row], self._size[row], self._entries = self._entries, len(link), end
         self.flow[row], self.cap[row], self.rate[row], self.lanes[row], self.spans[row] = flow, cap, cap, lanes, spans
+        self.sent[row], self.since_ns[row], self.loaded[row] = 0.0, at_ns, 0.0
         self._row_of[flow] = row
         return row
+
+    def set_rates(self, rows: Int64, rates: Float64, at_ns: int) -> None:
+        self.sent[rows] = self.sent_at(rows, at_ns)
+        self.since_ns[rows], self.rate[rows] = at_ns, rates
+
+    def sent_at(self, rows: Int64, at_ns: int) -> Float64:
+        """Bytes that each lane of the flows has sent."""
+        return np.asarray(self.sent[rows] + self.rate[rows] * ((at_ns - self.since_ns[rows]) / SECOND_NS))
 
     def remove(self, flow: int) -> None:
         row = self._row_of.pop(flow)
@@ -121,12 +133,6 @@ class FlowTable:
             mark[link[reached[row]]] = True
             reached[row[mark[link]]] = True
         return reached
-
-    def rows_on(self, links: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The rows that load one of ``links`` (by directed link, one more than there are)."""
-        found = np.zeros(self._rows, dtype=np.bool_)
-        found[self.row[links[self.link]]] = True
-        return found
 
     def rows_of(self, flows: Iterable[int]) -> NDArray[np.bool_]:
         found = np.zeros(self._rows, dtype=np.bool_)

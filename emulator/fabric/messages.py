@@ -130,9 +130,13 @@ class FabricReadings:
 
 @dataclass(frozen=True, eq=False)
 class LinkReadings:
-    """The switch links of a plane, by id: what they carry, have carried since the start, and the most that they ever carried."""
+    """The switch links of a plane, by id: what they carry, have carried since the start, and were ever asked to carry at once.
+
+    ``peak_demand`` is the most that the flows on a link would have sent, each at its cap: where it is more than the link's capacity, flows
+    were held back.
+    """
 
     link: NDArray[np.int32]  # (links,) ascending
     load_bytes_per_second: NDArray[np.float64]  # (links, 2) up and down
     carried_bytes: NDArray[np.float64]  # (links, 2)
-    peak_bytes_per_second: NDArray[np.float64]  # (links, 2)
+    peak_demand_bytes_per_second: NDArray[np.float64]  # (links, 2)

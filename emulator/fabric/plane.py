@@ -1,8 +1,8 @@
 """A fabric plane: its flows, their rates and the load of its links."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,6 @@ from topology.cluster import TIERS, Cluster, Float64, Int64
 PlaneSnapshot = Mapping[str, NDArray[np.generic]]
 
 NO_PLACES: Int64 = np.empty(0, dtype=np.int64)
-_SECOND_NS = 1e9
 
 
 def _whole(load: Float64) -> Int64:
@@ -58,19 +57,15 @@ class FabricPlane:
 
     def _clear(self) -> None:
         directed = 2 * len(self._links)
-        self._until_ns = 0
+        self._now_ns = 0
         self._table = FlowTable(directed)
         self._scale = np.ones(len(self._links))
         self._endpoint_scale: dict[int, float] = {}
         self._demand = np.zeros(directed, dtype=np.int64)
-        self._load = np.zeros(directed, dtype=np.int64)
-        self._carried, self._since_ns = np.zeros(directed), np.zeros(directed, dtype=np.int64)  # bytes up to an instant
-        self._peak = np.zeros(directed, dtype=np.int64)  # the highest load so far
-        self._moved: list[Int64] = []  # links whose load has changed at ``_now_ns``
-        self._now_ns = 0
-        self._lane_load = 0
-        self._lane_carried, self._lane_since_ns = 0.0, 0
-        self._lane_rates: Counter[float] = Counter()  # flows with lanes, by rate
+        self._load = np.zeros(directed, dtype=np.int64)  # as of the rates that the table calls loaded
+        self._carried = np.zeros(directed)  # bytes of flows that are gone
+        self._lane_carried = 0.0
+        self._peak_demand = np.zeros(directed, dtype=np.int64)
         self._contended = np.zeros(directed + 1, dtype=bool)  # demand exceeds capacity, as of the last solution; the last: of no link
         self._measure()
 
@@ -93,7 +88,7 @@ class FabricPlane:
         local = self._local(orders.link)
         columns = (orders.time_ns, orders.kind, orders.flow, orders.cap, orders.lanes, orders.spans, orders.start[:-1], orders.start[1:])
         for time_ns, kind, flow, cap, lanes, spans, begin, end in zip(*(column.tolist() for column in columns), strict=True):
-            self._to(time_ns)
+            self._now_ns = max(self._now_ns, time_ns)
             if kind == FlowOrder.SCALE_LINK:
                 touched.append(self._rescale(flow, cap))
                 rescaled = True
@@ -103,7 +98,7 @@ class FabricPlane:
             if kind == FlowOrder.TELL:
                 tell.append(flow)
             elif kind == FlowOrder.SET_RATE:
-                self._set_rates(np.array([self._table.row_of(flow)]), np.array([cap]))
+                self._table.set_rates(np.array([self._table.row_of(flow)]), np.array([cap]), self._now_ns)
             else:
                 if flow in self._table:
                     touched.append(self._remove(flow))
@@ -113,10 +108,8 @@ class FabricPlane:
         if rescaled:
             self._measure()
         contendable_changed = rescaled and bool((before != self._contendable).any())
-        self._to(max(self._now_ns, until_ns))
+        self._now_ns = max(self._now_ns, until_ns)
         told, open_rows = self._share(np.concatenate(touched) if touched else NO_PLACES, tell)
-        self._note_peak()
-        self._until_ns = max(self._until_ns, until_ns)
         return FabricReport(
             until_ns=until_ns,
             flow=self._table.flow[told],
@@ -136,32 +129,12 @@ class FabricPlane:
             raise ValueError(f"plane {self._plane}: a flow crosses links that are not the plane's switch links")
         return 2 * place + (ids & 1)
 
-    def _to(self, time_ns: int) -> None:
-        """The orders up to now are applied: what the links carry now, they carry until ``time_ns``."""
-        if time_ns > self._now_ns:
-            self._note_peak()
-            self._now_ns = time_ns
-
-    def _note_peak(self) -> None:
-        for links in self._moved:
-            self._peak[links] = np.maximum(self._peak[links], self._load[links])
-        self._moved.clear()
-
-    def _move(self, links: Int64, change: Int64) -> None:
-        """Add ``change`` to the loads of ``links``, all different, and keep what they carried so far."""
-        self._carried[links] += self._load[links] * ((self._now_ns - self._since_ns[links]) / _SECOND_NS)
-        self._since_ns[links] = self._now_ns
-        self._load[links] += change
-        self._moved.append(links)
-
     def _add(self, flow: int, cap: float, lanes: int, spans: bool, links: Int64, weights: Float64) -> Int64:
         if not (math.isfinite(cap) and cap >= 0.0):
             raise ValueError(f"plane {self._plane}: flow {flow} has cap {cap}; allowed: finite and at least 0")
-        self._table.add(flow, cap, lanes, spans, links, weights)
-        demand = _whole(weights * cap)
-        self._demand[links] += demand
-        self._move(links, demand)
-        self._count_lanes(lanes, cap, 1)
+        self._table.add(flow, cap, lanes, spans, links, weights, self._now_ns)
+        self._demand[links] += _whole(weights * cap)
+        self._peak_demand[links] = np.maximum(self._peak_demand[links], self._demand[links])
         return links
 
     def _remove(self, flow: int) -> Int64:
@@ -169,20 +142,13 @@ class FabricPlane:
         row = table.row_of(flow)
         entries = table.span(row)
         links, weights = table.link[entries].copy(), table.weight[entries]
+        sent = float(table.sent_at(np.array([row]), self._now_ns)[0])
+        self._carried[links] += weights * sent
+        self._lane_carried += int(table.lanes[row]) * sent
         self._demand[links] -= _whole(weights * table.cap[row])
-        self._move(links, -_whole(weights * table.rate[row]))
-        self._count_lanes(int(table.lanes[row]), float(table.rate[row]), -1)
+        self._load[links] -= _whole(weights * table.loaded[row])
         table.remove(flow)
         return links
-
-    def _count_lanes(self, lanes: int, rate: float, sign: int) -> None:
-        if lanes:
-            self._lane_carried += self._lane_load * ((self._now_ns - self._lane_since_ns) / _SECOND_NS)
-            self._lane_since_ns = self._now_ns
-            self._lane_load += sign * lanes * round(rate)
-            self._lane_rates[rate] += sign
-            if not self._lane_rates[rate]:
-                del self._lane_rates[rate]
 
     def _rescale(self, link: int, factor: float) -> Int64:
         if not 0.0 <= factor <= 1.0:
@@ -205,38 +171,43 @@ class FabricPlane:
         if not len(hot) and not tell:
             return NO_PLACES, NO_ROWS
         table = self._table
-        entries = np.flatnonzero(self._contended[table.link])
         mark = np.zeros(len(self._contended), dtype=bool)
         mark[hot] = True
-        reached = table.rows_on(mark) if len(hot) else np.zeros(table.rows, dtype=bool)  # those of a mended link are solved once more
-        mark &= self._contended
+        entries = np.flatnonzero((mark | self._contended)[table.link])
+        reached = np.zeros(table.rows, dtype=bool)
+        reached[table.row[entries[mark[table.link[entries]]]]] = True  # those of a mended link are solved once more
+        if bool((mark > self._contended).any()):
+            entries = entries[self._contended[table.link[entries]]]
+        mark[:] = False
         reached = table.connected(reached, entries, mark)
         seeds = reached & table.spans[: table.rows]
         if tell:
             seeds |= table.rows_of(tell)
         if not bool(seeds.any()):
             return self._solve(reached, entries), NO_ROWS
-        mark[:] = False
         is_open = table.connected(seeds, entries, mark)
         reached &= ~is_open
-        return self._solve(reached, entries) if bool(reached.any()) else NO_PLACES, self._rows(is_open, entries)[1]
+        rows = self._rows(is_open, entries)[1]
+        return self._solve(reached, entries) if bool(reached.any()) else NO_PLACES, replace(
+            rows, link=self._global(rows.link.astype(np.int64))
+        )
 
     def _rows(self, wanted: NDArray[np.bool_], entries: NDArray[np.intp]) -> tuple[Int64, FlowRows]:
-        """The wanted rows of the table, in order of flow, and the problem that they are with ``entries`` alone."""
+        """The wanted rows of the table, in order of flow, and their problem over ``entries`` alone, with the plane's own links."""
         table = self._table
         rows = np.flatnonzero(wanted)
         rows = rows[np.argsort(table.flow[rows])]
         rank = np.zeros(table.rows, dtype=np.int64)
         rank[rows] = np.arange(len(rows))
         mine = entries[wanted[table.row[entries]]]
-        of = rank[table.row[mine]]  # in runs, which a stable sort merges
-        order = np.argsort(of, kind="stable")
+        of = rank[table.row[mine]]
+        order = np.argsort(of.astype(np.uint16) if len(rows) < 1 << 16 else of, kind="stable")  # numpy's radix sort is of 16 bits
         mine, of = mine[order], of[order]
         return rows, FlowRows(
             flow=table.flow[rows],
             cap=table.cap[rows],
             start=np.searchsorted(of, np.arange(len(rows) + 1)),
-            link=self._global(table.link[mine]),
+            link=table.link[mine].astype(np.int32),
             weight=table.weight[mine],
             capacity=self._capacity[table.link[mine]],
         )
@@ -247,25 +218,20 @@ class FabricPlane:
         rows, problem = self._rows(reached, entries)
         rates = solve_rows(problem)
         changed = rates != table.rate[rows]
-        self._set_rates(rows[changed], rates[changed])
+        table.set_rates(rows[changed], rates[changed], self._now_ns)
         return np.asarray(rows[changed])
 
-    def _set_rates(self, rows: Int64, rates: Float64) -> None:
+    def _loads(self) -> Int64:
+        """Bytes per second on every directed link, brought up to date for the flows whose rate has changed since it was last asked for."""
         table = self._table
-        for lanes, before, after in zip(table.lanes[rows].tolist(), table.rate[rows].tolist(), rates.tolist(), strict=True):
-            self._count_lanes(lanes, before, -1)
-            self._count_lanes(lanes, after, 1)
+        rows = table.sorted_rows()
+        rows = rows[table.loaded[rows] != table.rate[rows]]
         entries, sizes = table.spans_of(rows)
-        link, weight = table.link[entries], table.weight[entries]
-        change = _whole(weight * np.repeat(rates, sizes)) - _whole(weight * np.repeat(table.rate[rows], sizes))
-        table.rate[rows] = rates
-        if len(rows) == 1:
-            self._move(link, change)
-        elif len(rows):
-            total = np.zeros(len(self._load), dtype=np.int64)
-            np.add.at(total, link, change)
-            links = np.flatnonzero(total)
-            self._move(links, total[links])
+        weight = table.weight[entries]
+        change = _whole(weight * np.repeat(table.rate[rows], sizes)) - _whole(weight * np.repeat(table.loaded[rows], sizes))
+        np.add.at(self._load, table.link[entries], change)
+        table.loaded[rows] = table.rate[rows]
+        return self._load
 
     def _global(self, local: Int64) -> NDArray[np.int32]:
         return np.asarray(2 * self._links[local >> 1] + (local & 1), dtype=np.int32)
@@ -275,7 +241,7 @@ class FabricPlane:
         links = self._cluster.links
         load, capacity, peak, moved = (np.zeros(len(TIERS)) for _ in range(4))
         healthy = np.repeat(self._speed * self._scale, 2)
-        loads, carried = self._load, self._carried_at(at_ns)
+        loads, carried = self._loads(), self._carried_at(at_ns)
         ratio = np.divide(loads, healthy, out=np.zeros(len(healthy)), where=healthy > 0.0)
         tiers = np.repeat(self._tier, 2)
         for tier in np.unique(self._tier).tolist():
@@ -285,9 +251,13 @@ class FabricPlane:
             peak[tier] = ratio[here].max()
             moved[tier] = carried[here].sum()
         lost = sum((1.0 - factor) * float(links.bytes_per_second[link]) for link, factor in sorted(self._endpoint_scale.items()))
-        load[0], capacity[0] = 2 * self._lane_load, 2.0 * (self._endpoint_speed - lost)
-        moved[0] = 2.0 * (self._lane_carried + self._lane_load * ((at_ns - self._lane_since_ns) / _SECOND_NS))
-        peak[0] = max(self._lane_rates, default=0.0) / self._lane_speed
+        table = self._table
+        rows = table.sorted_rows()
+        rows = rows[table.lanes[rows] > 0]
+        load[0] = 2 * int((table.lanes[rows] * _whole(table.rate[rows])).sum())
+        capacity[0] = 2.0 * (self._endpoint_speed - lost)
+        moved[0] = 2.0 * (self._lane_carried + float((table.lanes[rows] * table.sent_at(rows, at_ns)).sum()))
+        peak[0] = table.rate[rows].max(initial=0.0) / self._lane_speed
         return FabricReadings(
             at_ns=at_ns,
             plane=self._plane,
@@ -299,16 +269,20 @@ class FabricPlane:
         )
 
     def _carried_at(self, at_ns: int) -> Float64:
-        """Bytes that every directed link has carried; reading it changes nothing."""
-        return np.asarray(self._carried + self._load * ((at_ns - self._since_ns) / _SECOND_NS))
+        """Bytes that every directed link has carried. Rates are summed over time by flow: a change costs its flows, not their links."""
+        table = self._table
+        rows = table.sorted_rows()
+        entries, sizes = table.spans_of(rows)
+        sent = table.weight[entries] * np.repeat(table.sent_at(rows, at_ns), sizes)
+        return np.asarray(self._carried + np.bincount(table.link[entries], sent, len(self._carried)))
 
     def read_links(self, at_ns: int) -> LinkReadings:
         """What every switch link of the plane carries and has carried; for endpoint links see ``engine.network``."""
         return LinkReadings(
             link=self._links.astype(np.int32),
-            load_bytes_per_second=self._load.astype(np.float64).reshape(-1, 2),
+            load_bytes_per_second=self._loads().astype(np.float64).reshape(-1, 2),
             carried_bytes=self._carried_at(at_ns).reshape(-1, 2),
-            peak_bytes_per_second=self._peak.astype(np.float64).reshape(-1, 2),
+            peak_demand_bytes_per_second=self._peak_demand.astype(np.float64).reshape(-1, 2),
         )
 
     def snapshot(self) -> PlaneSnapshot:
@@ -318,12 +292,14 @@ class FabricPlane:
         entries, sizes = table.spans_of(rows)
         scaled = sorted(self._endpoint_scale.items())
         return {
-            "until_ns": np.array([self._until_ns, self._now_ns, self._lane_since_ns], dtype=np.int64),
+            "until_ns": np.array(self._now_ns, dtype=np.int64),
             "flow": table.flow[rows],
             "cap": table.cap[rows],
             "lanes": table.lanes[rows],
             "rate": table.rate[rows],
             "spans": table.spans[rows],
+            "sent": table.sent[rows],
+            "since_ns": table.since_ns[rows],
             "start": np.concatenate(([0], np.cumsum(sizes))),
             "link": self._global(table.link[entries]),
             "weight": table.weight[entries],
@@ -331,8 +307,7 @@ class FabricPlane:
             "endpoint_link": np.array([link for link, _ in scaled], dtype=np.int64),
             "endpoint_scale": np.array([factor for _, factor in scaled], dtype=np.float64),
             "carried": self._carried.copy(),
-            "since_ns": self._since_ns.copy(),
-            "peak": self._peak.copy(),
+            "peak_demand": self._peak_demand.copy(),
             "lane_carried": np.array(self._lane_carried),
         }
 
@@ -341,7 +316,7 @@ class FabricPlane:
         if snapshot["scale"].shape != self._scale.shape:
             raise ValueError(f"plane {self._plane}: the snapshot has {len(snapshot['scale'])} switch links, the plane {len(self._scale)}")
         self._clear()
-        columns = {name: snapshot[name].tolist() for name in ("flow", "cap", "lanes", "rate", "spans", "start")}
+        columns = {name: snapshot[name].tolist() for name in ("flow", "cap", "lanes", "spans", "start")}
         self._scale = np.array(snapshot["scale"], dtype=np.float64)
         self._endpoint_scale = dict(zip(snapshot["endpoint_link"].tolist(), snapshot["endpoint_scale"].tolist(), strict=True))
         self._measure()
@@ -349,9 +324,11 @@ class FabricPlane:
         for index, flow in enumerate(columns["flow"]):
             place = slice(columns["start"][index], columns["start"][index + 1])
             self._add(flow, columns["cap"][index], columns["lanes"][index], columns["spans"][index], local[place], weights[place])
-            self._set_rates(np.array([self._table.row_of(flow)]), np.array([columns["rate"][index]]))
         self._contended[:-1] = self._contendable & (self._demand > self._limit)
-        self._until_ns, self._now_ns, self._lane_since_ns = snapshot["until_ns"].tolist()
-        self._carried, self._since_ns = np.array(snapshot["carried"], dtype=np.float64), np.array(snapshot["since_ns"], dtype=np.int64)
-        self._peak, self._lane_carried = np.array(snapshot["peak"], dtype=np.int64), float(snapshot["lane_carried"])
-        self._moved.clear()
+        self._now_ns = int(snapshot["until_ns"])
+        rows = self._table.sorted_rows()
+        self._table.rate[rows], self._table.sent[rows], self._table.since_ns[rows] = (
+            snapshot[name] for name in ("rate", "sent", "since_ns")
+        )
+        self._carried, self._lane_carried = np.array(snapshot["carried"], dtype=np.float64), float(snapshot["lane_carried"])
+        self._peak_demand = np.array(snapshot["peak_demand"], dtype=np.int64)

@@ -188,7 +188,7 @@ def test_links_count_what_they_carry(thin):
     rates_of(plane, Order(3 * second, REMOVE, 1), until=4 * second)
     links = plane.read_links(4 * second)
     assert links.carried_bytes[links.link == trunk].tolist() == [[190e9, 190e9]]
-    assert links.peak_bytes_per_second[links.link == trunk].tolist() == [[95e9, 95e9]]
+    assert links.peak_demand_bytes_per_second[links.link == trunk].tolist() == [[95e9, 95e9]]
     carried = plane.read(4 * second).carried_bytes
     assert carried[[HOST_LEAF, LEAF_SPINE]].tolist() == [2 * 16 * LANE * 4, 190e9 * 2 * 16]
     again = FabricPlane(thin, 0, SETTINGS)
@@ -271,7 +271,7 @@ def random_orders(cluster, rng, count):
 
 def state(plane):
     """All but what has been carried: a rate that is worked out later is another history."""
-    history = ("until_ns", "carried", "since_ns", "peak", "lane_carried")
+    history = ("until_ns", "carried", "sent", "since_ns", "peak_demand", "lane_carried")
     return {name: (value.dtype.str, value.tobytes()) for name, value in plane.snapshot().items() if name not in history}
 
 
