@@ -76,7 +76,7 @@ class Collector:
         watts = engine.meter.power_milliwatts / 1e3
         load, peak, moved = self._links(planes)
         gpus = views.gpus_by_state(engine)
-        total = engine.cluster.gpu_count
+        total = max(1, engine.meter.gpus)
         counts = engine.scheduler.counts
         return Snapshot(
             clock=clock,
@@ -157,7 +157,7 @@ class Collector:
             running=sum(count.running_jobs for count in counts),
             ended=sum(engine.ended.values()),
             gpus_busy=sum(count.running_gpus for count in counts) - engine.shared_gpu_surplus(),
-            gpus=engine.cluster.gpu_count,
+            gpus=engine.meter.gpus,
         )
 
     # -- the end --------------------------------------------------------------------------------------------------------------------
