@@ -196,6 +196,7 @@ class Snapshot:
     restarts: int
     queue_wait_seconds: Histogram
     gpus_by_state: Mapping[str, int]  # busy, idle, down, cordoned, planned
+    gpus_by_model: Mapping[tuple[str, str], int]  # (state, GPU model) -> GPUs
     gpu_allocation_ratio: float
     gpu_utilization_ratio: float
     gpu_seconds_allocated: float

@@ -6,7 +6,7 @@ arrivals, then one plan; ties by id. Cost follows events: nothing is done in cyc
 """
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from heapq import heappop, heappush
 
@@ -352,6 +352,12 @@ class Engine:
     def shared_gpu_surplus(self) -> int:
         """Running fractional jobs beyond one per GPU: what a count of their GPUs has too many."""
         return sum(self._tenants.values()) - len(self._tenants)
+
+    def held_gpus(self, slots: Collection[int]) -> int:
+        """GPUs that these running jobs hold; one that several share counts once."""
+        table = self.table
+        whole = sum(table.gpus[slot] for slot in slots if table.milli_gpus[slot] == 1000)
+        return whole + len({table.rows[slot][0] for slot in slots if table.milli_gpus[slot] < 1000})
 
     def _progress(self, slot: int, at_ns: int) -> None:
         """Bring the job's remaining work to ``at_ns``."""

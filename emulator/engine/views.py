@@ -161,17 +161,31 @@ def gpus_by_state(engine: Engine) -> dict[str, int]:
     """Every GPU in one state: planned where its rack is not in service yet, down where its host is broken, cordoned where it may not be
     used, else busy or idle."""
     scheduler = engine.scheduler
-    down = scheduler.gpus_of(scheduler.down_hosts)
-    busy = sum(counts.running_gpus for counts in scheduler.counts)
-    idle = scheduler.free_gpus
-    shared = engine.shared_gpu_surplus()
-    return {
-        "busy": busy - shared,
-        "idle": idle,
-        "down": down,
-        "cordoned": engine.meter.gpus - (busy - shared) - idle - down,
-        "planned": engine.planned_gpus,
-    }
+    busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.shared_gpu_surplus()
+    down, planned = scheduler.gpus_of(scheduler.down_hosts), engine.planned_gpus
+    return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus, down, planned)
+
+
+def _states(gpus: int, busy: int, idle: int, down: int, planned: int) -> dict[str, int]:
+    return {"busy": busy, "idle": idle, "down": down, "cordoned": gpus - busy - idle - down - planned, "planned": planned}
+
+
+def gpus_by_model(engine: Engine) -> dict[tuple[str, str], int]:
+    """As ``gpus_by_state``, keyed by (state, GPU model)."""
+    scheduler = engine.scheduler
+    if len(scheduler.partitions) == 1:
+        return {(state, scheduler.partitions[0].gpu_model): count for state, count in gpus_by_state(engine).items()}
+    found: dict[tuple[str, str], int] = {}
+    for partition in scheduler.partitions:
+        down, planned = (
+            scheduler.gpus_of(host for host in hosts if scheduler.partition_of_host(host) is partition)
+            for hosts in (scheduler.down_hosts, scheduler.planned_hosts)
+        )
+        busy = engine.held_gpus(partition.running)
+        for state, count in _states(partition.gpus, busy, partition.free.free_gpus, down, planned).items():
+            key = state, partition.gpu_model
+            found[key] = found.get(key, 0) + count
+    return found
 
 
 def gpu_models(cluster: Cluster) -> str:

@@ -1,8 +1,8 @@
 """The scheduler: queues, placements and the free-GPU indexes, in one place. It knows no time but the cycle it is asked for.
 
-Hosts of one type are a *partition* (``emulator.scheduler.partition``), and a job runs in one partition. A job that names no type is bound
-when it arrives: to the partition with the least demand, that is GPUs held and waited for over its GPUs, of those in which it could ever fit;
-of equal ones the first. It stays there.
+Hosts of one type are a *partition* (``emulator.scheduler.partition``), and a job runs in one partition. A job that names no type is
+bound when it arrives: to the partition with the least demand, that is GPUs held and waited for over its GPUs, of those in which it could
+ever fit; of equal ones the first. It stays there.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping

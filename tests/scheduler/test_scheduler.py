@@ -106,7 +106,8 @@ def test_positions_follow_the_queue(policy):
         table = scheduler.table
         estimate = [table.estimate_ns[slot] if policy == "sjf" else 0 for slot in slots]
         expected = sorted(
-            (slot for slot in slots if slot in scheduler.partitions[0].pending), key=lambda s: (-table.priority[s], estimate[s], table.submit_ns[s], s)
+            (slot for slot in slots if slot in scheduler.partitions[0].pending),
+            key=lambda s: (-table.priority[s], estimate[s], table.submit_ns[s], s),
         )
         assert order == expected
         assert scheduler.partitions[0].pending.head() == expected[0]
