@@ -11,18 +11,8 @@ formulas give every row of NVIDIA's DGX SuperPOD B200 reference architecture):
 array is partial, its rails share as few leaves as hold them, which is what the formula counts, unless arrays are kept whole.
 A site over the limit of three tiers is several fabrics, *buildings*, joined by one inter-building tier.
 
-**Graph vocabulary** (what `topology.compile` reads; also what is imported and exported). Upper tiers are aggregated: a leaf is a node,
-the spines of a pod are one *bank* node (one per pod and rail where rails are isolated), so are the cores of a building.
-
-Graph attributes: ``name``; ``host`` and ``switch`` (names in `topology.catalog`, or its records); ``hosts_per_rack``; ``site``; optionally
-``worst_pod_to_pod_ratio`` (default 1), ``assumptions`` (list of sentences).
-
-Node attributes: ``tier`` (endpoint, leaf, spine, core, inter_building); endpoints: ``hosts`` in the scale-up domain (default: the host
-type's); switches: ``switches``, how many physical ones the node stands for (default 1).
-
-Edge attributes: ``lanes``, parallel cables (default 1); ``rail``, the first rail that uses them (default 0); ``rails``, how many do
-(default: 1 for a cable of an endpoint, else all); ``lane_bytes_per_second`` (default: the NIC's); ``latency_seconds`` one way
-(default: by tier). An edge joins a lower tier to a higher one; endpoints join leaves only.
+The graph is in the vocabulary of `topology.vocabulary`, its upper tiers aggregated: a leaf is a node, the spines of a pod are one *bank*
+node (one per pod and rail where rails are isolated), so are the cores of a building.
 """
 
 from collections.abc import Iterator
@@ -35,17 +25,12 @@ import networkx as nx
 import numpy as np
 
 from topology.catalog import HOSTS, SWITCHES, HostType, SwitchType
+from topology.vocabulary import TopologyError
+
+__all__ = ["MOST_CABLE_EDGES", "ClosPlan", "TopologyError", "build"]
 
 #: About 4 GiB of graph.
 MOST_CABLE_EDGES = 5_000_000
-
-
-class TopologyError(ValueError):
-    """A fabric that cannot be built or a graph that is not one; ``field`` names the parameter (of `ClosPlan`) at fault, if one is."""
-
-    def __init__(self, message: str, field: str = "") -> None:
-        super().__init__(message)
-        self.field = field
 
 
 @dataclass(frozen=True)
