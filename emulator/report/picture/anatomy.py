@@ -65,6 +65,7 @@ class Anatomy:
     """The steps from the whole machine to one leaf's hosts."""
 
     cluster: Cluster
+    first_host: Int64  # by node, the first host below it; the number of hosts where there is none
     steps: tuple[Step, ...]
     switches: Int64  # physical, by node tier
     lanes: Int64  # cables by link tier
@@ -103,7 +104,7 @@ def take_apart(cluster: Cluster, load: LinkLoad | None) -> Anatomy:
         first, end, top = int(level.first_host[members.start]), int(level.first_host[members.start + 1]), tier
         around = f"{unit_name(cluster, units, members.start)} of {len(units):,}"
     size = len(TIERS)
-    capacity = np.bincount(links.tier, weights=links.bytes_per_second, minlength=size)
+    capacity = np.bincount(links.tier, weights=links.bytes_per_second, minlength=size).astype(np.float64)
     mean, peak, down = np.zeros(size), np.zeros(size), np.zeros(size, dtype=np.int64)
     if load is not None:
         used = np.bincount(links.tier, weights=load.mean_ratio * links.bytes_per_second, minlength=size)
@@ -112,6 +113,7 @@ def take_apart(cluster: Cluster, load: LinkLoad | None) -> Anatomy:
         down = np.bincount(links.tier[load.down_seconds > 0], minlength=size)
     return Anatomy(
         cluster,
+        host,
         tuple(steps),
         np.bincount(links.node_tier, weights=links.switches, minlength=len(SWITCHES)).astype(np.int64),
         np.bincount(links.tier, weights=links.lanes, minlength=size).astype(np.int64),
@@ -148,8 +150,11 @@ def _units(cluster: Cluster, level: Level, top: int, host: Int64, load: LinkLoad
             unit = np.concatenate((unit, peers.unit_u, peers.unit_v))
             leaving = np.concatenate((leaving, peers.links, peers.links))
 
-    def total(values: NDArray[np.float64]) -> Float64:
-        return np.bincount(unit, weights=values[leaving], minlength=count)
+    # Peers of units without hosts are numbered after the level's own.
+    unit, leaving = unit[unit < count], leaving[unit < count]
+
+    def total(values: Float64) -> Float64:
+        return np.bincount(unit, weights=values[leaving], minlength=count).astype(np.float64)
 
     def most(values: Float64) -> Float64:
         result = np.zeros(count)
@@ -157,7 +162,7 @@ def _units(cluster: Cluster, level: Level, top: int, host: Int64, load: LinkLoad
         return result
 
     of_node = np.minimum(np.searchsorted(level.first_host, host, side="right") - 1, count - 1)
-    mine = (links.node_tier > 0) & (links.node_tier <= top)
+    mine = (links.node_tier > 0) & (links.node_tier <= top) & (host < cluster.host_count)
     switches = np.zeros((count, len(SWITCHES)), dtype=np.int64)
     np.add.at(switches, (of_node[mine], links.node_tier[mine]), links.switches[mine])
 

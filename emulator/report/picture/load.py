@@ -68,7 +68,7 @@ def read_load(directory: Path, cluster: Cluster) -> LinkLoad:
 
 def _samples(links: NDArray[np.int64], names: list[str]) -> list[tuple[int, str]]:
     """Some links and their names, first and last among them: enough to know a cluster by."""
-    places = np.unique(np.linspace(0, len(links) - 1, 64).astype(np.int64)) if len(links) else []
+    places = np.unique(np.linspace(0, len(links) - 1, 64).astype(np.int64))[: len(links)]
     return [(int(links[place]), names[place]) for place in places]
 
 
