@@ -85,7 +85,7 @@ def fill(
                     row = link_row[place]
                     if unfrozen[row]:
                         unfrozen[row] = False
-                        rate[row] = min(now, cap[row])
+                        rate[row] = now
                         batch[frozen] = row
                         frozen += 1
                 leaves = True

@@ -136,6 +136,31 @@ def test_bits_do_not_depend_on_the_order_of_rows_or_on_other_components(seed):
 
 
 @pytest.mark.usefixtures("path")
+@pytest.mark.parametrize("seed", range(20))
+def test_ties_are_broken_alike_alone_and_in_company(seed):
+    """Components of a narrow link and four wide ones, alike but for the flows that they share. Once the narrow one has frozen its flow,
+    the wide ones have risen to one level; whichever is filled first, what it leaves the others is that level but for rounding."""
+    rng = np.random.default_rng(seed)
+    count, parts = 40, []
+    for _ in range(count):
+        weights = rng.choice([0.1, 0.3, 0.7], 3)
+        shared = [[(link, float(weights[0])) for link in pair] for pair in rng.permutation([(1, 2), (3, 4), (2, 3), (1, 4)]).tolist()]
+        own = [[(link, float(weights[1]))] for link in rng.permutation([1, 2, 3, 4]).tolist()]
+        narrow = [[(link, float(weights[2])) for link in range(5)]]
+        parts.append([*shared, *own, *narrow])
+    places = np.sort(rng.permutation(5 * count).reshape(count, 5), axis=1)
+    capacity = np.ones(5 * count)
+    capacity[places[:, 0]] = 0.05
+    rows = [[(int(places[part, link]), weight) for link, weight in row] for part, some in enumerate(parts) for row in some]
+    order = rng.permutation(len(rows))
+    together = np.empty(len(rows))
+    together[order] = solve([rows[i] for i in order], [np.inf] * len(rows), capacity, order)
+    for part, some in enumerate(parts):
+        alone = solve(some, [np.inf] * len(some), [0.05, 1, 1, 1, 1])
+        assert together[9 * part : 9 * part + 9].tobytes() == alone.tobytes()
+
+
+@pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("power", [-30, 7])
 def test_powers_of_two_scale_exactly(power):
     """Other units of rate scale the rates, heavier weights scale them down, without another bit changing."""
