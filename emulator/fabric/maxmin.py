@@ -87,10 +87,6 @@ def _solve(start: Int64, link: Int64, weight: Float64, *, cap: Float64, capacity
     if len(count) > len(capacity) or start[-1] != len(link) or len(weight) != len(link):  # compiled code does not look
         raise ValueError(f"{len(link)} links up to {len(count) - 1} and {len(weight)} weights; expected {start[-1]} under {len(capacity)}")
     crossed = np.flatnonzero(count)
-    if 2 * len(crossed) < len(capacity):  # most links are without flows
-        number = np.zeros(len(capacity), dtype=np.int64)
-        number[crossed] = np.arange(len(crossed))
-        link, count, capacity, crossed = number[link], count[crossed], capacity[crossed], np.arange(len(crossed))
     total = np.bincount(link, weight, len(capacity))
     level = np.divide(capacity, total, out=np.zeros(len(capacity)), where=count > 0)
     link_start = np.concatenate(([0], np.cumsum(count)))

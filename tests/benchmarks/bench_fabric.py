@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from emulator.fabric.contend import contendable_links
-from emulator.fabric.entries import connected_rows, entries_of, of_rows, on_links
 from emulator.fabric.maxmin import max_min_rates
 from emulator.fabric.messages import FlowOrder, Order, pack_orders
 from emulator.fabric.plane import FabricPlane
@@ -74,36 +72,6 @@ def test_one_job_of_1024_gpus_changes(colossus, degraded, row):
     work = f"one of {len(flows)} jobs of 1,024 GPUs goes and comes; {degraded} links degraded, {slowed} jobs slowed"
     row(TITLE, work=work, ms=spent * 1e3, numpy_ms=floor * 1e3, ratio=spent / floor)
     assert spent <= 40 * floor
-
-
-def test_solving_again_what_one_job_touches(colossus, row):
-    """The solver's part of such a change: from the contendable links of 97 flows, kept one array each, to the rates of those that hang
-    together with one of them; 400 links degraded to a tenth. The pass: summing every flow's load on every such link. Limit: 5 ms."""
-    ring_map = RingMap(colossus, SETTINGS)
-    flows = [flow for rows in scattered_jobs(colossus) for flow in ring_map.flows(rows)]
-    scale, trunks = np.ones(len(colossus.links)), np.flatnonzero(colossus.links.tier == 1)
-    scale[trunks[:: len(trunks) // 400]] = 0.1
-    contendable = contendable_links(colossus, SETTINGS, scale=scale)
-    links = [flow.links[contendable[flow.links]].astype(np.int64) for flow in flows]
-    weights = [flow.weights[contendable[flow.links]] for flow in flows]
-    cap = np.full(len(flows), ring_map.lane_bytes_per_second)
-    capacity = np.repeat(colossus.links.bytes_per_second * scale * SETTINGS.efficiency, 2)
-    entries = entries_of(links, weights)
-    contended = np.bincount(entries.link, entries.weight, len(capacity)) * cap[0] > capacity * (1 + 1e-9)
-    touched = np.zeros(len(capacity), dtype=bool)
-    touched[links[0]] = contended[links[0]]
-
-    def change():
-        entries = on_links(entries_of(links, weights), contended)
-        mine = connected_rows(entries, touched)
-        return max_min_rates(np.flatnonzero(mine), *of_rows(entries, mine), cap=cap[mine], capacity=capacity)
-
-    assert len(rates := change()) == 97
-    assert np.all(rates < cap[0])
-    spent, floor = paired(change, lambda: np.bincount(entries.link, entries.weight, len(capacity)))
-    work = f"97 jobs of 1,024 GPUs solved again, from {len(entries.link):,} entries"
-    row(TITLE, work=work, ms=spent * 1e3, numpy_ms=floor * 1e3, ratio=spent / floor)
-    assert spent <= 5e-3
 
 
 def test_rings_of_1024_gpus(colossus, row):
