@@ -21,7 +21,7 @@ SMALL_ENTRIES = 4000
 def compiled_fill() -> Callable[..., None]:
     """``fill`` as machine code, with the same bits: numba neither reorders nor contracts floating-point operations unless told to.
 
-    Kept on disk beside the module, or where NUMBA_CACHE_DIR says; compiled again by every process that can write neither.
+    Kept on disk where NUMBA_CACHE_DIR says, beside the module or in the user's cache directory; where none will do, every process compiles.
     """
     import numba  # here, since only runs whose flows contend need it
 
@@ -32,7 +32,7 @@ def compiled_fill() -> Callable[..., None]:
     )
     try:
         compiled: Callable[..., None] = numba.njit(signature, cache=True)(fill)
-    except RuntimeError:  # no directory to keep it in
+    except Exception:  # nowhere to keep it, a full disk, a damaged file: none of them is worth a run
         compiled = numba.njit(signature)(fill)
     return compiled
 

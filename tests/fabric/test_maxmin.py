@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -158,6 +163,30 @@ def test_ties_are_broken_alike_alone_and_in_company(seed):
     for part, some in enumerate(parts):
         alone = solve(some, [np.inf] * len(some), [0.05, 1, 1, 1, 1])
         assert together[9 * part : 9 * part + 9].tobytes() == alone.tobytes()
+
+
+def test_a_small_problem_does_not_load_the_compiler():
+    program = """
+import sys, numpy as np
+from emulator.fabric.maxmin import max_min_rates
+one = np.array([1.0])
+assert max_min_rates(np.array([0]), np.array([0, 1]), np.array([0]), one, cap=2 * one, capacity=one).tolist() == [1.0]
+assert "numba" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_a_damaged_cache_is_no_reason_to_stop(tmp_path):
+    """Twice: the second process finds what the first has kept, cut off."""
+    program = "from emulator.fabric.maxmin import compiled_fill; compiled_fill()"
+    for _ in range(2):
+        subprocess.run(
+            [sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2], env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+        )
+        kept = list(tmp_path.rglob("*.nbc"))
+        assert kept
+        for file in kept:
+            file.write_bytes(file.read_bytes()[:100])
 
 
 @pytest.mark.usefixtures("path")
