@@ -83,13 +83,13 @@ def test_no_flows():
 
 
 @given(networks())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_agrees_with_one_bottleneck_at_a_time(network):
     np.testing.assert_allclose(solve(*network), slow(*network), rtol=1e-9, atol=1e-12)
 
 
 @given(networks(flows=30, links=10))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_feasible_and_every_flow_has_a_bottleneck(network):
     rows, caps, capacity = network
     rates = solve(rows, caps, capacity)
