@@ -61,10 +61,10 @@ def max_min_rates(flow: Int, start: Int, link: Int, weight: Float64, *, cap: Flo
     Notes
     -----
     Progressive filling (Bertsekas and Gallager, Data Networks, 2nd ed., 6.5.2), see ``fill``: the link with the lowest level is full and
-    its flows are frozen, or the flow with the lowest cap is, whichever is lower; then again. Every tie is broken by id.
+    its flows are frozen, or the flow with the lowest cap is, whichever is lower; then again. Ties are broken by id.
 
-    What happens to a flow depends only on flows that it is connected to, since every step is the first of its component in the order of
-    (level, id): the rates of a component have the same bits alone and in company.
+    Each step is the first of its own component, in an order of that component's levels and ids alone. So what happens to a flow depends
+    only on flows that it is connected to, and the rates of a component have the same bits alone and in company.
     """
     order = np.argsort(flow, kind="stable") if len(flow) > 1 and not bool((flow[1:] > flow[:-1]).all()) else None
     start, link = (np.ascontiguousarray(values, dtype=np.int64) for values in (start, link))
