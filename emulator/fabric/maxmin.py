@@ -49,7 +49,7 @@ def max_min_rates(flow: Int, start: Int, link: Int, weight: Float64, *, cap: Flo
     cap
         The most each flow can use, shape (flows,), at least 0; may be infinite.
     capacity
-        Of every link, shape (links,), at least 0.
+        Of every link, shape (links,), finite and at least 0.
 
     Returns
     -------
