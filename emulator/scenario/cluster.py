@@ -61,6 +61,10 @@ class FabricOfHosts(Section):
     even_striping: bool = False
     array_hosts: Whole | None = None
     pod_arrays: Whole | None = None
+    planes: Annotated[int, Field(ge=1, le=64)] = 1
+    nic_ports: Annotated[int, Field(ge=1, le=64)] | None = None
+    uplink_ports: Annotated[int, Field(ge=1, le=64)] = 1
+    spine_switch: Switch | None = None
     buildings: Annotated[int, Field(ge=1, le=1000)] = 1
     aggregate: Literal["none", "rails"] = "none"
     # builder dragonfly: `topology.dragonfly.DragonflyPlan`
@@ -119,7 +123,20 @@ class FabricOfHosts(Section):
 SIZES = ("hosts", "gpus", "scalable_units")
 #: Keys that one builder alone reads.
 _KEYS = {
-    "clos": ("rail_optimised", "rails", "whole_arrays", "even_striping", "array_hosts", "pod_arrays", "buildings", "aggregate"),
+    "clos": (
+        "rail_optimised",
+        "rails",
+        "whole_arrays",
+        "even_striping",
+        "array_hosts",
+        "pod_arrays",
+        "planes",
+        "nic_ports",
+        "uplink_ports",
+        "spine_switch",
+        "buildings",
+        "aggregate",
+    ),
     "dragonfly": ("group_switches", "switch_host_ports", "global_links_per_pair", "local_links_per_pair", "chassis_switches", "groups"),
     "file": ("path", "format"),
 }
