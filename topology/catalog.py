@@ -268,7 +268,7 @@ GB300_NVL72 = HostType(
 
 
 def _with_conversion(watts: float) -> float:
-    """What a node of ``watts`` draws from its cabinet (RAPS): a regulator, (P + 13 W) / 0.98, and a rectifier for four, (P + 17 W) / 0.96."""
+    """What a node of ``watts`` draws from its cabinet (RAPS): a regulator, (P + 13 W) / 0.98, a rectifier for four, (P + 17 W) / 0.96."""
     return (4 * (watts + 13) / 0.98 + 17) / 0.96 / 4
 
 
