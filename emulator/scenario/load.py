@@ -52,8 +52,8 @@ def presets() -> list[tuple[str, str]]:
 
 def _preset_files() -> dict[str, Traversable]:
     """By name, in its order."""
-    files = (resources.files("emulator.scenario") / "presets").iterdir()
-    return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=lambda file: file.name) if file.name.endswith(".yaml")}
+    folder = resources.files("emulator.scenario") / "presets"
+    return dict(sorted((file.name.removesuffix(".yaml"), file) for file in folder.iterdir() if file.name.endswith(".yaml")))
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
