@@ -15,8 +15,9 @@ def describe(cluster: Cluster) -> dict[str, Any]:
     """What `gigawatt topology show -o json` prints: physical counts, and what they assume.
 
     Oversubscription compares bandwidth down to bandwidth up at the worst switch of a tier, at least 1. Bisection is half of the thinnest
-    tier, one direction. ``taper`` is the worst dragonfly group's bandwidth from its hosts over that to other groups (null: no dragonfly). ``worst_pod_to_pod_ratio`` is the bandwidth between the two worst-placed pods (leaves, where there is one pod) over
-    the smaller one's uplinks, given how these are striped over the switches above.
+    tier, one direction. ``taper`` is the worst dragonfly group's bandwidth from its hosts over that to other groups (None: no dragonfly).
+    ``worst_pod_to_pod_ratio`` is the bandwidth between the two worst-placed pods (leaves, where there is one pod) over the smaller one's
+    uplinks, given how these are striped over the switches above.
     """
     counts = cluster.counts
     return {

@@ -248,7 +248,7 @@ def test_hosts_with_fewer_nics_use_the_first_rails():
     for node in ("a1", "a2"):
         graph.nodes[node]["host"] = "frontier-node"
         graph.edges[node, "leaf-a"].update(lanes=4, rails=4)
-    with pytest.raises(TopologyError, match="edge spine - leaf-a|edge leaf-a - spine|edge leaf-b - spine"):
+    with pytest.raises(TopologyError, match=r"edge .*spine.*: lane_bytes_per_second is needed"):
         compile_cluster(graph)
     for leaf in ("leaf-a", "leaf-b"):
         graph.edges["spine", leaf]["lane_bytes_per_second"] = 50e9

@@ -97,7 +97,7 @@ def test_a_dragonfly_and_a_clos_by_wan() -> None:
     assert (cluster.counts.leaf, cluster.counts.local_links, cluster.counts.global_links) == (64 + 4, 2 * 4 * 28, 2 * 6 * 3)
     assert [(peers.level, len(peers.links)) for peers in cluster.peers] == [("leaf", 2 * 4 * 28), ("pod", 2 * 6 * 3), ("site", 3)]
     pod = cluster.level("pod")
-    groups = {pair for pair in zip(cluster.peers[1].unit_u.tolist(), cluster.peers[1].unit_v.tolist(), strict=True)}
+    groups = set(zip(cluster.peers[1].unit_u.tolist(), cluster.peers[1].unit_v.tolist(), strict=True))
     hosted = len(pod)
     assert hosted == 3 + 3 + 1
     # Groups of different sites are not joined; the groups without hosts have numbers of their own after the pods'.
