@@ -74,7 +74,8 @@ class Peers:
     """Links that join the units of one level to each other, rather than to a switch above: a dragonfly's, and a WAN's.
 
     Between chassis (level leaf) run local links, between groups (level pod) global ones, between sites those of the WAN. They are no
-    uplinks of any unit.
+    uplinks of any unit. Units of switches without hosts (a group of storage and services) are numbered after the level's own. Local links
+    may join two switches of one chassis: both units are then the same.
     """
 
     level: str
@@ -101,13 +102,22 @@ class Counts:
     oversubscription_spine: float
     bisection_bytes_per_second: float
     worst_pod_to_pod_ratio: float
+    inter_building: int = 0  # switches between the buildings of a site
+    wan: int = 0  # gateways
+    inter_building_links: int = 0
+    gateway_links: int = 0  # between a site's fabric and its gateways
+    wan_links: int = 0  # between gateways
+    local_links: int = 0  # of dragonflies: within groups
+    global_links: int = 0  # between groups
+    taper: float | None = None  # the worst group's bandwidth from its hosts over that to other groups; None: no dragonfly
 
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
     """Everything static about a cluster. ``levels`` run from the innermost (host) outwards to the whole cluster (site).
 
-    Level names, where present, in order: host, domain, rack, leaf, pod, building, site. ``block`` is apart: at most 64 consecutive hosts
+    Level names, where present, in order: host, domain, rack, leaf, pod, building, site; where a rack holds several chassis of a dragonfly,
+    the leaf units come before the racks. ``block`` is apart: at most 64 consecutive hosts
     that share their domain (when it has several hosts) or their leaf switches.
     """
 

@@ -10,14 +10,14 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from emulator.scenario.cluster import SIZES
 from emulator.scenario.models import Scenario
+from topology import yaml_lines
+from topology.yaml_lines import YamlError
 
 #: A YAML file of more nodes than this is no scenario (or a bomb of aliases).
 MOST_NODES = 100_000
-#: Ways to say how big a cluster is: an override of one replaces the others.
-_SIZES = ("hosts", "gpus", "scalable_units")
-
-_Path = tuple[str | int, ...]
+_Path = yaml_lines.Path
 
 
 class ScenarioError(ValueError):
@@ -96,45 +96,12 @@ def _read(name_or_path: str | Path) -> tuple[str, str]:
 
 def _parse(name: str, text: str) -> tuple[dict[str, Any], dict[_Path, int]]:
     """The document and the line of every path in it."""
-    lines: dict[_Path, int] = {}
-    budget = MOST_NODES
-
-    def walk(node: yaml.Node, path: _Path) -> None:
-        nonlocal budget
-        budget -= 1
-        if budget < 0:
-            raise ScenarioError(f"{name}: more than {MOST_NODES} values")
-        if isinstance(node, yaml.MappingNode):
-            for key, child in node.value:
-                at, label = key.start_mark.line + 1, str(key.value)
-                if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-                    raise ScenarioError(f"{name}:{at}: a key is a plain word")
-                if (*path, label) in lines:
-                    raise ScenarioError(
-                        f"{name}:{at}: {'.'.join(map(str, (*path, label)))} is given twice (first in line {lines[*path, label]})"
-                    )
-                key.tag = "tag:yaml.org,2002:str"
-                lines[*path, label] = at
-                walk(child, (*path, label))
-        elif isinstance(node, yaml.SequenceNode):
-            for index, child in enumerate(node.value):
-                lines[*path, index] = child.start_mark.line + 1
-                walk(child, (*path, index))
-
     try:
-        loader = yaml.SafeLoader(text)
-        node = loader.get_single_node()
-        if not isinstance(node, yaml.MappingNode):
-            raise ScenarioError(f"{name}: not a scenario: a mapping of sections (name, cluster, ...) is needed")
-        walk(node, ())
-        value = loader.construct_document(node)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise ScenarioError(f"{name}:{mark.line + 1 if mark else 1}: bad YAML: {error.problem or error.context}") from None
-    except ScenarioError:
-        raise
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ScenarioError(f"{name}: bad YAML: {str(error).splitlines()[0] if str(error) else type(error).__name__}") from None
+        value, lines = yaml_lines.typed(text, MOST_NODES)
+    except YamlError as error:
+        raise ScenarioError(f"{name}{f':{error.line}' if error.line else ''}: {error}") from None
+    if not isinstance(value, dict):
+        raise ScenarioError(f"{name}: not a scenario: a mapping of sections (name, cluster, ...) is needed")
     return value, lines
 
 
@@ -162,9 +129,9 @@ def _override(value: dict[str, Any], override: str, given: dict[_Path, str]) -> 
         if not isinstance(inner, dict | list):
             raise ScenarioError(f"--set {override}: {'.'.join(map(str, path[: depth + 1]))} is a single value, it has no keys")
         holder = inner
-    if path[0] == "cluster" and len(path) == 2 and path[1] in _SIZES and isinstance(holder, dict):
-        for size in _SIZES:
-            if ("cluster", size) not in given:
+    if path[0] == "cluster" and len(path) in (2, 4) and path[-1] in SIZES and isinstance(holder, dict):
+        for size in SIZES:  # an override of one replaces the others
+            if (*path[:-1], size) not in given:
                 holder.pop(size, None)
     _put(holder, path[-1], new, override)
     given[path] = override

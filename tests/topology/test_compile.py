@@ -194,7 +194,16 @@ def change(node=None, edge=None, remove=None, **attributes):
         (change(remove=("spine", "leaf-a")), "not connected"),
         (nx.Graph(host="hgx-h100", switch="qm9700", hosts_per_rack=1), "no endpoint"),
         (nx.DiGraph(host="hgx-h100", switch="qm9700", hosts_per_rack=1), "undirected"),
-        (nx.Graph(), "no host called ''"),
+        (nx.Graph(), "no endpoint"),
+        (change(host=""), "no host called ''"),
+        (change(node="a1", host="hgx"), "node a1: no host called 'hgx'"),
+        (change(node="a1", host=["hgx-h100"]), "node a1: no host called"),
+        (change(node="leaf-a", switch="cisco"), "node leaf-a: no switch called 'cisco'"),
+        (change(node="a1", host="hgx-h200"), "a1 and a2 share leaf switches, but differ in their types of hosts"),
+        (change(node="a2", hosts_per_rack=2), "a1 and a2 share leaf switches, but differ in their hosts_per_rack"),
+        (change(node="a2", site="elsewhere"), "a2 is at site elsewhere, but its fabric is that of site site"),
+        (change(node="a2", hostlist="a,b"), "node a2 has 1 hosts, but its hostlist names 2"),
+        (change(node="a2", hostlist=["r00000-h00"]), "host r00000-h00 is in the graph twice"),
     ],
 )
 def test_errors_name_the_place(graph, text):
