@@ -76,14 +76,13 @@ PLACEMENTS: dict[str, Placement] = {"consolidate": consolidate, "topology": topo
 
 
 def could_ever_fit(free: FreeIndex, gpus: int, require_level: int) -> bool:
-    """Whether the gang fits on the empty, healthy cluster."""
+    """Whether the gang fits on the empty, healthy hosts of the type, those that are still to come included."""
     needed = -(-gpus // free.gpus_per_host)
     if require_level == ANY_LEVEL or needed <= 1:
         return needed <= free.host_count
     depth = free.depths[require_level]
     if depth == 0:
-        racks = zip(free.rack_first, free.rack_first[1:], strict=False)
-        return require_level == _RACK and needed <= max(end - start for start, end in racks)
+        return require_level == _RACK and needed <= max((end - start for start, end in free.racks()), default=0)
     return needed <= free.levels[depth - 1].most_capacity()
 
 
@@ -141,7 +140,7 @@ def _in_small_rack(free: FreeIndex, hosts: int, rest: int) -> list[Row] | None:
     """As ``_search``, inside one rack, where racks are parts of blocks."""
     best: tuple[int, int, int] | None = None  # whole free hosts, block, mask of them
     best_split = -1
-    for first, end in zip(free.rack_first, free.rack_first[1:], strict=False):
+    for first, end in free.racks():
         block = free.host_block[first]
         idle = free.block_free[block] & ((1 << (end - first)) - 1) << (first - free.first_host[block])
         count = idle.bit_count()
