@@ -10,6 +10,7 @@ from topology.clos import ClosPlan
 from topology.cluster import Cluster
 from topology.compile import compile_cluster
 from topology.dragonfly import DragonflyPlan
+from topology.formats import read_graph
 from topology.sites import Part, Wan, WanLink, compose, full_mesh
 from topology.vocabulary import TopologyError
 
@@ -60,7 +61,7 @@ def plans(scenario: Scenario) -> tuple[ClosPlan | DragonflyPlan, ...]:
 def _fabric_graph(scenario: Scenario, fabric: FabricOfHosts, place: str, name: str, assumptions: tuple[str, ...]) -> nx.Graph:
     plan = _plan(scenario, fabric, place, name, assumptions)
     if plan is None:
-        return _read(scenario, fabric, place, name)
+        return _read(scenario, fabric, place, name, assumptions)
     return clos.build(plan) if isinstance(plan, ClosPlan) else dragonfly.build(plan)
 
 
@@ -111,8 +112,26 @@ def _plan(
         raise _refused(scenario, place, error) from None
 
 
-def _read(scenario: Scenario, fabric: FabricOfHosts, place: str, name: str) -> nx.Graph:
-    raise ScenarioError(f"scenario {scenario.name}: {place}.builder: file is not read yet")
+def _read(scenario: Scenario, fabric: FabricOfHosts, place: str, name: str, assumptions: tuple[str, ...]) -> nx.Graph:
+    """The graph in a file. What its format does not hold is as the section says."""
+    over = fabric.oversubscription
+    try:
+        graph = read_graph(
+            fabric.path or "",
+            fabric.format,
+            host=fabric.host,
+            switch=fabric.switch,
+            hosts_per_rack=fabric.hosts_per_rack,
+            site=fabric.site,
+            name=name,
+            oversubscription=(over.leaf, over.spine, over.building),
+        )
+    except (TopologyError, OSError) as error:
+        reason = error if isinstance(error, TopologyError) else f"{fabric.path} cannot be read: {error.strerror}"
+        raise ScenarioError(f"scenario {scenario.name}: {place}.path: {reason}") from None
+    graph.graph["name"] = name
+    graph.graph["assumptions"] = [*assumptions, *graph.graph["assumptions"]]
+    return graph
 
 
 def _wan(settings: WanSettings, parts: tuple[PartSettings, ...]) -> Wan:
