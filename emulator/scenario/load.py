@@ -66,6 +66,7 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     given: dict[_Path, str] = {}
     for override in overrides:
         _override(value, override, given)
+    _locate(value, name, given)
     source = _Source(name, lines, given)
     try:
         return Scenario.model_validate(value)
@@ -108,6 +109,21 @@ def _parse(name: str, text: str) -> tuple[dict[str, Any], dict[_Path, int]]:
     if not isinstance(value, dict):
         raise ScenarioError(f"{name}: not a scenario: a mapping of sections (name, cluster, ...) is needed")
     return value, lines
+
+
+def _locate(value: dict[str, Any], name: str, given: dict[_Path, str]) -> None:
+    """Clusters in files are where the scenario's file says, seen from its own folder; from here, where an override says it."""
+    cluster = value.get("cluster")
+    if not isinstance(cluster, dict) or name.startswith("preset "):
+        return
+    parts = cluster.get("parts")
+    for place, fabric in ((("cluster",), cluster), *((("cluster", "parts", str(at)), part) for at, part in enumerate(_listed(parts)))):
+        if isinstance(fabric, dict) and isinstance(fabric.get("path"), str) and (*place, "path") not in given:
+            fabric["path"] = str(Path(name).parent / fabric["path"])
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _override(value: dict[str, Any], override: str, given: dict[_Path, str]) -> None:

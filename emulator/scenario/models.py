@@ -59,7 +59,7 @@ class QueueSettings(Section):
 
 class SchedulerSettings(Section):
     policy: Literal["fifo", "sjf", "easy"] = "easy"
-    placement: Literal["consolidate", "topology"] = "topology"
+    placement: Literal["consolidate", "topology", "spread"] = "topology"
     pending_limit: Annotated[int, Field(ge=1)] = 200_000
     preemption: bool = False
     preempt_interval: Annotated[Duration, Field(ge=0)] = parse_duration("1m")  # between two searches for victims for one job; assumed
@@ -92,8 +92,10 @@ class FaultSettings(Section):
 
 
 class FabricSettings(Section):
-    routing: Literal["adaptive"] = "adaptive"
-    efficiency: Annotated[Real, Field(gt=0, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X
+    routing: Literal["adaptive", "ecmp", "minimal", "valiant"] = "adaptive"  # the last two are a dragonfly's
+    efficiency: Annotated[Real, Field(gt=0, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X; collisions under ecmp come on top
+    queue_pairs: Annotated[int, Field(ge=1, le=64)] = 1  # that a connection is hashed as, under ecmp
+    polarised: bool = False  # under ecmp: all switches hash alike
 
 
 class PowerSettings(Section):
