@@ -7,6 +7,7 @@ depend on what other types there are beside it.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,12 +90,13 @@ def _rows(jobs: JobColumns, rows: slice | NDArray[np.int64]) -> JobColumns:
     names = jobs.names
     if names is not None:
         names = tuple(names[row] for row in np.arange(len(jobs))[rows].tolist())
-    return replace(jobs, names=names, **{name: getattr(jobs, name)[rows] for name in COLUMN_NAMES})
+    columns: dict[str, Any] = {name: getattr(jobs, name)[rows] for name in COLUMN_NAMES}
+    return replace(jobs, names=names, **columns)
 
 
 def _joined(parts: Sequence[JobColumns]) -> JobColumns:
     """All jobs of ``parts`` (which have the same queues and tenants) in order of submission, earlier parts first."""
-    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMN_NAMES}
+    columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMN_NAMES}
     offsets = np.cumsum([0, *(len(part.shapes) for part in parts)])
     columns["shape"] = np.concatenate(
         [np.where(part.shape >= 0, part.shape + offset, -1) for part, offset in zip(parts, offsets, strict=False)]

@@ -29,15 +29,17 @@ def test_jobs_wait_for_the_racks_that_they_need():
     jobs = job_columns(3, submit_ns=0, gpus=gpus, duration_ns=durations)
     made = engine(clos(8), [jobs], buildout=Buildout(2, 600 * SECOND))
     run_until(made, 150 * SECOND)
-    assert [State.PENDING, State.PENDING, State.INFEASIBLE] == made.table.state
+    assert made.table.state == [State.PENDING, State.PENDING, State.INFEASIBLE]
     assert states(made) == [0, 24, 0, 0, 40]
     assert made.racks_in_service == 3
     why = explanation(made, 0)
-    assert why.text == "needs 32 GPUs, 24 are free; 5 hosts are not in service yet" and why.numbers["hosts_planned"] == 5
+    assert why.text == "needs 32 GPUs, 24 are free; 5 hosts are not in service yet"
+    assert why.numbers["hosts_planned"] == 5
     run(made)
     assert made.waits_ns == [200 * SECOND, 1200 * SECOND]
     assert hosts_of(made, 0) == [0, 1, 2, 3]
-    assert made.now_ns == 1300 * SECOND and states(made) == [0, 64, 0, 0, 0]
+    assert made.now_ns == 1300 * SECOND
+    assert states(made) == [0, 64, 0, 0, 0]
 
 
 def test_gpu_seconds_and_energy_are_those_of_what_was_there():

@@ -107,7 +107,8 @@ def test_an_index_of_one_type_is_that_of_its_hosts_alone(name):
         taken = [index.first_host[block] + bit for block, hosts, _ in rows for bit in mask_bits(hosts)]
         assert taken == (list(range(first)) if kind == 0 else list(range(first, cluster.host_count)))
         index.take(rows)
-        assert index.free_gpus == 0 and not index.fits(1)
+        assert index.free_gpus == 0
+        assert not index.fits(1)
 
 
 def test_a_job_that_names_no_type_goes_where_demand_is_least():
@@ -134,7 +135,8 @@ def test_a_named_type_is_kept_and_may_be_too_small():
     assert [scheduler.arrive(slot) for slot in slots] == [State.PENDING, State.INFEASIBLE, State.PENDING]
     assert scheduler.table.host_type[slots[2]] == 0
     assert [scheduler.waits(slot) for slot in slots] == [True, False, True]
-    assert scheduler.could_ever_fit(192, -1, ANY_TYPE) and not scheduler.could_ever_fit(193, -1, ANY_TYPE)
+    assert scheduler.could_ever_fit(192, -1, ANY_TYPE)
+    assert not scheduler.could_ever_fit(193, -1, ANY_TYPE)
     assert not scheduler.could_ever_fit(65, -1, 1)
 
 
@@ -145,7 +147,8 @@ def test_a_full_partition_does_not_hold_up_the_other_and_says_which_it_is():
         scheduler.arrive(slot)
     assert plan_at(scheduler, 2)[0] == [2, 0]
     assert scheduler.running == {slots[0], slots[2]}
-    assert scheduler.pending_jobs == 1 and scheduler.free_gpus() == (184, 0)
+    assert scheduler.pending_jobs == 1
+    assert scheduler.free_gpus() == (184, 0)
     why = explain_pending(scheduler, slots[1])
     assert (why.kind, why.position) == ("capacity", 0)
     assert why.text == f"needs 4 GPUs, 0 are free in {HGX.name}-half"

@@ -33,7 +33,8 @@ def test_one_type_is_the_plain_generator():
 def test_every_type_gets_its_load_and_its_own_shapes_in_order_of_submission():
     batches = day(carry_over=False)
     submit, host_type = column(batches, "submit_ns"), column(batches, "host_type")
-    assert (np.diff(submit) >= 0).all() and submit[-1] < DAY
+    assert (np.diff(submit) >= 0).all()
+    assert submit[-1] < DAY
     assert column(batches, "job_id").tolist() == list(range(len(submit)))
     work = column(batches, "gpus").astype(float) * column(batches, "duration_ns")
     for number, gpus in ((0, 10_000), (1, 7_200)):
@@ -44,7 +45,9 @@ def test_every_type_gets_its_load_and_its_own_shapes_in_order_of_submission():
         }
         for number in (0, 1)
     }
-    assert shapes[0] and shapes[1] and not shapes[0] & shapes[1]
+    assert shapes[0]
+    assert shapes[1]
+    assert not shapes[0] & shapes[1]
     for batch in batches:
         assert ((batch.shape >= 0) == (batch.kind == JobKind.TRAINING)).all()
 
