@@ -24,7 +24,15 @@ def list_racks(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List racks by number."""
-    columns = {"rack": "RACK", "name": "NAME", "site": "SITE", "gpus": "GPUS", "gpus_busy": "BUSY", "gpus_down": "DOWN"}
+    columns = {
+        "rack": "RACK",
+        "name": "NAME",
+        "site": "SITE",
+        "gpu_model": "MODEL",
+        "gpus": "GPUS",
+        "gpus_busy": "BUSY",
+        "gpus_down": "DOWN",
+    }
     columns |= {"cordoned": "CORDONED", "power_watts": "WATTS"}
     with connected(api, timeout) as client:
         show_rows([asdict(rack) for rack in client.racks(limit=limit)], columns, output)

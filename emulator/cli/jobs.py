@@ -63,6 +63,9 @@ def submit(
     no_preempt: Annotated[bool, typer.Option("--no-preempt", help="Jobs of higher priority may not take its GPUs.")] = False,
     utilization: Annotated[float | None, typer.Option("--utilization", metavar="R", help="How busy its GPUs are, 0 to 1.")] = None,
     replicas: Annotated[int | None, typer.Option("--replicas", metavar="N", help="A service of so many, placed each on its own.")] = None,
+    gpu_type: Annotated[
+        str | None, typer.Option("--gpu-type", metavar="TYPE", help="Model of its GPUs or type of its hosts, e.g. H100.")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Train this model, e.g. llama3-70b.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps, instead of a duration.")] = None,
     file: Annotated[
@@ -89,6 +92,7 @@ def submit(
         "preemptible": False if no_preempt else None,
         "utilization": utilization,
         "replicas": replicas,
+        "gpu_type": gpu_type,
         "training": {key: value for key, value in (("name", model), ("steps", steps)) if value is not None} or None,
     }
     given = {word: value for word, value in words.items() if value is not None}

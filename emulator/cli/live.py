@@ -52,7 +52,13 @@ def served(session: Session, *, host: str, port: int, metrics_port: int) -> Iter
 
         session.attach_metrics(metrics.address, publish)
         try:
-            server = serve(session, f"{host}:{port}", host_type=session.host_type, lane_bytes_per_second=session.lane_bytes_per_second)
+            server = serve(
+                session,
+                f"{host}:{port}",
+                host_type=session.host_type,
+                host_types=session.host_types,
+                lane_bytes_per_second=session.lane_bytes_per_second,
+            )
         except ServeError as error:
             raise CommandError(f"--port: {error}") from error
         try:

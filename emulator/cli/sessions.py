@@ -24,7 +24,12 @@ class Session(Control, Protocol):
 
     @property
     def host_type(self) -> HostType:
-        """The cluster's: training jobs from the API are planned for its GPUs and NICs."""
+        """The cluster's, of several the one with the most GPUs: training jobs from the API that name none are planned for it."""
+        ...
+
+    @property
+    def host_types(self) -> tuple[HostType, ...]:
+        """All of them, by number."""
         ...
 
     @property

@@ -27,6 +27,7 @@ _WORDS: dict[str, tuple[str, type]] = {
     "preemptible": ("preemptible", bool),
     "utilization": ("utilization_ratio", float),
     "replicas": ("replicas", int),
+    "gpu_type": ("gpu_type", str),
     "training": ("training", dict),
 }
 _DURATIONS = ("duration", "estimate", "checkpoint")

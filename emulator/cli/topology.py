@@ -1,11 +1,11 @@
-"""``gigawatt topology``: the cluster that a scenario describes, counted."""
+"""``gigawatt topology``: the cluster that a scenario or a file describes; ``show`` counts it."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from emulator.cli import options
+from emulator.cli import options, topology_files
 from emulator.cli.output import Format, FormatOption, show_one
 
 PictureOption = Annotated[Path | None, typer.Option("--picture", metavar="FILE", help="Draw it, too: a file ending in .svg or .png.")]
@@ -16,12 +16,10 @@ LoadOption = Annotated[
 if TYPE_CHECKING:
     from topology.cluster import Counts
 
-app = typer.Typer(help="Show the cluster that a scenario describes.", no_args_is_help=True)
-
-
-@app.callback()
-def root() -> None:
-    """Keeps ``show`` a word of its own while it is the only one."""
+app = typer.Typer(help="Show, check, export and import the cluster that a scenario or a file describes.", no_args_is_help=True)
+app.command("check")(topology_files.check)
+app.command("export")(topology_files.export)
+app.command("import")(topology_files.import_)
 
 
 @app.command("show")
@@ -44,7 +42,7 @@ def show(
         cluster = build_cluster(loaded)
         if picture is not None:
             draw(picture, cluster, loaded, load)
-    show_one(counted(cluster.counts) | {"assumptions": list(loaded.assumptions)}, output)
+    show_one(counted(cluster.counts) | {"assumptions": list(cluster.assumptions)}, output)
 
 
 def counted(counts: "Counts") -> dict[str, Any]:

@@ -75,6 +75,7 @@ class JobView:
     network_slowdown_ratio: float
     placement_level: str  # "" while it has no placement
     hosts: str  # hostlist of the placement, e.g. "r00012-h[00-07]"
+    gpu_type: str = ""  # model of the GPUs it is bound to; "" before it has arrived without naming one
 
 
 @dataclass(frozen=True)

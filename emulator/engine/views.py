@@ -10,7 +10,7 @@ from emulator.engine.shards import Readings
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import State
-from emulator.workload.jobs import SECOND, JobKind
+from emulator.workload.jobs import ANY_TYPE, SECOND, JobKind
 from topology.cluster import TIERS, Cluster
 from topology.describe import link_name, node_name
 
@@ -36,7 +36,7 @@ def job_view(engine: Engine, slot: int, state: State | None = None) -> JobView:
     if state == State.RUNNING:
         passed = max(0, engine.now_ns - table.since_ns[slot] - table.overhead_ns[slot])
         left -= int(passed * table.speed[slot])
-    rows = table.rows[slot]
+    rows, cluster_types = table.rows[slot], engine.cluster.host_types
     return JobView(
         job_id=table.job_id[slot],
         name=table.names.get(slot, ""),
@@ -57,6 +57,7 @@ def job_view(engine: Engine, slot: int, state: State | None = None) -> JobView:
         network_slowdown_ratio=slowdown(engine, slot),
         placement_level=placement_level(engine.cluster, rows),
         hosts=hostlist(engine.cluster, engine.scheduler.hosts_of(rows)),
+        gpu_type=cluster_types[table.host_type[slot]].gpu.name if table.host_type[slot] != ANY_TYPE else "",
     )
 
 
@@ -163,7 +164,7 @@ def gpus_by_state(engine: Engine) -> dict[str, int]:
     scheduler = engine.scheduler
     busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.shared_gpu_surplus()
     down, planned = scheduler.gpus_of(scheduler.down_hosts), engine.planned_gpus
-    return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus, down, planned)
+    return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus()[0], down, planned)
 
 
 def _states(gpus: int, busy: int, idle: int, down: int, planned: int) -> dict[str, int]:

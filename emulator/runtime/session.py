@@ -288,7 +288,13 @@ class Session:
 
     @property
     def host_type(self) -> HostType:
-        return self._engine.cluster.host_type
+        cluster = self._engine.cluster
+        gpus = [hosts * host_type.gpus for hosts, host_type in zip(cluster.type_hosts, cluster.host_types, strict=True)]
+        return cluster.host_types[gpus.index(max(gpus))]
+
+    @property
+    def host_types(self) -> tuple[HostType, ...]:
+        return self._engine.cluster.host_types
 
     @property
     def lane_bytes_per_second(self) -> float:

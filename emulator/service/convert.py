@@ -1,6 +1,5 @@
 """From a draft to the engine's JobColumns: the sound jobs, and what is wrong with the others."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,13 +7,9 @@ from numpy.typing import NDArray
 
 from emulator.engine.control import ControlError, InvalidRequest
 from emulator.service.draft import Draft, kind_of
+from emulator.service.gpu_types import GpuTypes
 from emulator.service.validate import MAX_NS, MAX_YEARS, faults_of
-from emulator.v1 import job_pb2
-from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobColumns, JobKind, TrainingShape, job_columns
-
-#: The shape of a training workload on so many GPUs, and its step's seconds on an idle fabric. Raises InvalidRequest with the field below
-#: the workload where the two do not go together.
-Plan = Callable[[job_pb2.TrainingWorkload, int], tuple[TrainingShape, float]]
+from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns, JobKind, TrainingShape, job_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,12 +21,13 @@ class Intake:
     errors: dict[int, ControlError]
 
 
-def intake_of(draft: Draft, plan: Plan) -> Intake:
+def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
     """Judge ``draft`` and convert what is sound."""
     errors = faults_of(draft)
+    host_type = _host_types(draft, gpu_types, errors)
     kinds = np.array([kind_of(workload) for workload in draft.workloads], dtype=np.int8)[draft.workload]
     duration = draft.duration_ns.copy()
-    shape, shapes = _plan_training(draft, kinds, duration, errors, plan)
+    shape, shapes = _plan_training(draft, kinds, host_type, duration, errors, gpu_types)
     rows = np.setdiff1d(np.arange(draft.count), np.fromiter(errors, dtype=np.int64, count=len(errors)), assume_unique=True)
     known = np.array([LEVEL_NAMES.index(level) if level in LEVEL_NAMES else -1 for level in draft.levels], dtype=np.int8)
     columns = job_columns(
@@ -51,6 +47,7 @@ def intake_of(draft: Draft, plan: Plan) -> Intake:
         prefer_level=known[draft.prefer_level[rows]],
         preemptible=draft.preemptible[rows],
         shape=shape[rows],
+        host_type=host_type[rows],
         shapes=shapes,
         queues=draft.queues,
         tenants=draft.tenants,
@@ -59,19 +56,43 @@ def intake_of(draft: Draft, plan: Plan) -> Intake:
     return Intake(columns, rows, errors)
 
 
+def _host_types(draft: Draft, gpu_types: GpuTypes, errors: dict[int, ControlError]) -> NDArray[np.int8]:
+    """The host type that each job asks for, ANY_TYPE where it does not say. Adds to ``errors``."""
+    numbers = np.full(len(draft.gpu_types), ANY_TYPE, dtype=np.int8)
+    field = draft.field("gpu_type")
+    for index, name in enumerate(draft.gpu_types):
+        try:
+            numbers[index] = gpu_types.number(name, field)
+        except InvalidRequest as error:
+            for row in np.flatnonzero(draft.gpu_type == index).tolist():
+                errors.setdefault(row, error)
+    return np.asarray(numbers[draft.gpu_type])
+
+
 def _plan_training(
-    draft: Draft, kinds: NDArray[np.int8], duration: NDArray[np.int64], errors: dict[int, ControlError], plan: Plan
+    draft: Draft,
+    kinds: NDArray[np.int8],
+    host_type: NDArray[np.int8],
+    duration: NDArray[np.int64],
+    errors: dict[int, ControlError],
+    gpu_types: GpuTypes,
 ) -> tuple[NDArray[np.int32], tuple[TrainingShape, ...]]:
-    """The shape of each training job, as an index into the shapes. Fills in durations from steps and adds to ``errors``."""
+    """The shape of each training job, as an index into the shapes. Fills in durations from steps and adds to ``errors``.
+
+    A job of a model that names no type is planned for the main one, and then asks for it in ``host_type``.
+    """
     shape = np.full(draft.count, -1, dtype=np.int32)
     shapes: list[TrainingShape] = []
-    planned: dict[tuple[int, int], tuple[int, float] | InvalidRequest] = {}
+    planned: dict[tuple[int, int, int], tuple[int, float] | InvalidRequest] = {}
     field = draft.field("training")
     for row in np.flatnonzero(kinds == JobKind.TRAINING).tolist():
         if row in errors:
             continue
-        key = (int(draft.workload[row]), int(draft.gpus[row]))
-        training = draft.workloads[key[0]].training
+        training = draft.workloads[draft.workload[row]].training
+        if host_type[row] == ANY_TYPE and training.WhichOneof("plan") == "model":
+            host_type[row] = gpu_types.main
+        key = (int(draft.workload[row]), int(draft.gpus[row]), int(host_type[row]))
+        plan = gpu_types.plans[gpu_types.main if key[2] == ANY_TYPE else key[2]]
         if key not in planned:
             try:
                 found, step_seconds = plan(training, key[1])

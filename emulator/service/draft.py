@@ -47,6 +47,8 @@ class Draft:
     tenants: tuple[str, ...]
     workloads: tuple[job_pb2.Workload, ...]
     levels: tuple[str, ...]
+    gpu_type: NDArray[np.int64]
+    gpu_types: tuple[str, ...]
     fields: Mapping[str, str]
 
     def field(self, column: str) -> str:
@@ -117,6 +119,8 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
         tenants=(spec.tenant or "default",),
         workloads=(workload,),
         levels=(spec.require_level, spec.prefer_level),
+        gpu_type=column(0),
+        gpu_types=(spec.gpu_type,),
         fields={
             "duration_ns": "spec.duration",
             "estimate_ns": "spec.estimate",
@@ -124,7 +128,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
             "utilization": f"spec.{spec.WhichOneof('workload') or 'gang'}.utilization_ratio",
             "training": "spec.training",
         }
-        | {name: f"spec.{name}" for name in ("name", "gpus", "milli_gpus", "queue", "tenant", "require_level", "prefer_level")},
+        | {name: f"spec.{name}" for name in ("name", "gpus", "milli_gpus", "queue", "tenant", "require_level", "prefer_level", "gpu_type")},
     )
 
 
@@ -160,6 +164,7 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
     tenants = tuple(name or "default" for name in batch.tenants) or ("default",)
     workloads = tuple(batch.workloads) or (job_pb2.Workload(),)
     levels = tuple(batch.levels) or ("",)
+    gpu_types = tuple(batch.gpu_types) or ("",)
     workload = indexes("workload", "workloads", len(workloads))
     if batch.utilization_ratio:
         utilization = column("utilization_ratio", 1.0, np.float64)
@@ -185,6 +190,8 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
         tenants=tenants,
         workloads=workloads,
         levels=levels,
+        gpu_type=indexes("gpu_type", "gpu_types", len(gpu_types)),
+        gpu_types=gpu_types,
         fields={
             "name": "batch.names",
             "duration_ns": "batch.duration_nanoseconds",
@@ -196,5 +203,5 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
             "queue": "batch.queues",
             "tenant": "batch.tenants",
         }
-        | {name: f"batch.{name}" for name in ("gpus", "milli_gpus", "require_level", "prefer_level")},
+        | {name: f"batch.{name}" for name in ("gpus", "milli_gpus", "require_level", "prefer_level", "gpu_type")},
     )

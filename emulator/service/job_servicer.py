@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from emulator.engine.control import Control, ControlError, InvalidRequest, JobState
 from emulator.service import views
 from emulator.service.calls import Calls
-from emulator.service.convert import Plan, intake_of
+from emulator.service.convert import intake_of
 from emulator.service.draft import Draft, draft_of_batch, draft_of_spec
 from emulator.service.errors import Busy, job_errors
+from emulator.service.gpu_types import GpuTypes
 from emulator.service.paging import page_of
 from emulator.service.validate import check_request_id
 from emulator.service.watches import Watch
@@ -27,13 +28,13 @@ MAX_WATCHED_JOBS = 10_000
 
 
 class JobServicer(JobServiceServicer):
-    def __init__(self, control: Control, call: Calls, plan: Plan, max_watches: int) -> None:
-        self._control, self._call, self._plan, self._max_watches = control, call, plan, max_watches
+    def __init__(self, control: Control, call: Calls, gpu_types: GpuTypes, max_watches: int) -> None:
+        self._control, self._call, self._gpu_types, self._max_watches = control, call, gpu_types, max_watches
         self._watches: set[Watch[pb.JobEvent]] = set()
 
     def _submit(self, draft: Draft, request_id: str) -> tuple[NDArray[np.int64], dict[int, ControlError]]:
         """Hand in what is sound of ``draft``: per job its id or -1, and the errors by index."""
-        intake = intake_of(draft, self._plan)
+        intake = intake_of(draft, self._gpu_types)
         job_ids, errors = np.full(draft.count, -1, dtype=np.int64), intake.errors
         if len(intake.rows):
             try:

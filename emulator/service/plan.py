@@ -4,7 +4,7 @@ import math
 from dataclasses import replace
 
 from emulator.engine.control import InvalidRequest
-from emulator.service.convert import Plan
+from emulator.service.gpu_types import Plan
 from emulator.v1 import job_pb2
 from emulator.workload.jobs import TrainingShape
 from emulator.workload.training import MODELS, Model, Parallelism, choose_parallelism, step_seconds, training_shape

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from grpc_reflection.v1alpha import reflection
 from emulator.engine.control import Control
 from emulator.service import DEFAULT_ADDRESS
 from emulator.service.calls import Calls
-from emulator.service.convert import Plan
+from emulator.service.gpu_types import GpuTypes
 from emulator.service.guard import Guard
 from emulator.service.job_servicer import JobServicer
 from emulator.service.plan import planner
@@ -75,7 +76,7 @@ class Server:
                 self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
 
-    async def run(self, control: Control, address: str, plan: Plan, limits: Limits, bound: "Future[Server]") -> None:
+    async def run(self, control: Control, address: str, gpu_types: GpuTypes, limits: Limits, bound: "Future[Server]") -> None:
         """Bind, tell ``bound``, and serve until stopped."""
         call = Calls(limits.threads)
         server = grpc.aio.server(
@@ -89,7 +90,7 @@ class Server:
         )
         healthy = HealthServicer()
         servicers: tuple[tuple[Any, Any], ...] = (
-            (add_JobServiceServicer_to_server, JobServicer(control, call, plan, limits.watches)),
+            (add_JobServiceServicer_to_server, JobServicer(control, call, gpu_types, limits.watches)),
             (add_QueueServiceServicer_to_server, QueueServicer(control, call)),
             (add_ClusterServiceServicer_to_server, ClusterServicer(control, call)),
             (add_ClockServiceServicer_to_server, ClockServicer(control, call)),
@@ -129,15 +130,20 @@ def serve(
     address: str = DEFAULT_ADDRESS,
     *,
     host_type: HostType,
+    host_types: Sequence[HostType] = (),
     lane_bytes_per_second: float | None = None,
     limits: Limits | None = None,
 ) -> Server:
     """Serve ``control`` on ``address`` (host:port; port 0 takes any that is free) and return once calls are answered.
 
-    ``host_type`` is the cluster's: training jobs are planned for its GPUs, and for ``lane_bytes_per_second`` of payload per lane of the
-    fabric (by default its NICs' line rate). Raises ServeError where it cannot bind.
+    Training jobs are planned for the GPUs that they name among ``host_types``, those of the cluster by number, and for ``host_type``'s, by
+    default the only one, where they name none; and for ``lane_bytes_per_second`` of payload per lane of ``host_type`` (by default its
+    NICs' line rate), of other types in proportion to their NICs. Raises ServeError where it cannot bind.
     """
-    plan = planner(host_type, lane_bytes_per_second or host_type.nic_bytes_per_second)
+    types = tuple(host_types) or (host_type,)
+    payload_ratio = (lane_bytes_per_second or host_type.nic_bytes_per_second) / host_type.nic_bytes_per_second
+    plans = tuple(planner(one, one.nic_bytes_per_second * payload_ratio) for one in types)
+    gpu_types = GpuTypes(types, plans, types.index(host_type))
     bound: Future[Server] = Future()
 
     def run() -> None:
@@ -145,7 +151,7 @@ def serve(
         try:
             asyncio.set_event_loop(loop)
             server = Server(loop, threading.current_thread())
-            loop.run_until_complete(server.run(control, address, plan, limits or Limits(), bound))
+            loop.run_until_complete(server.run(control, address, gpu_types, limits or Limits(), bound))
             loop.run_until_complete(loop.shutdown_asyncgens())
         except BaseException as error:
             if bound.done():

@@ -58,6 +58,7 @@ class JobSpec:
     utilization_ratio: float = 1.0
     training: TrainingSpec | None = None
     replicas: int | None = None
+    gpu_type: str = ""  # a GPU's model or a host type of the cluster; any without
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
         require_level=spec.require_level,
         prefer_level=spec.prefer_level,
         preemptible=spec.preemptible,
+        gpu_type=spec.gpu_type,
     )
     for field, seconds in (
         ("duration", spec.duration_seconds),

@@ -29,6 +29,10 @@ class FakeSession(FakeControl):
         return HGX_H100
 
     @property
+    def host_types(self) -> tuple[HostType, ...]:
+        return (HGX_H100,)
+
+    @property
     def lane_bytes_per_second(self) -> float:
         return HGX_H100.nic_bytes_per_second
 

@@ -12,6 +12,7 @@ from emulator.engine.control import InvalidRequest
 from emulator.service.convert import intake_of
 from emulator.service.draft import draft_of_batch, draft_of_spec
 from emulator.service.errors import code_of, job_errors, status_of
+from emulator.service.gpu_types import GpuTypes
 from emulator.service.plan import planner
 from emulator.service.spec import batch_message
 from emulator.service.validate import MAX_NS
@@ -20,7 +21,7 @@ from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND, JobKind, T
 from emulator.workload.training import MODELS
 from topology.catalog import host
 
-PLAN = planner(host("hgx-h100"), 50e9)
+TYPES = GpuTypes((host("hgx-h100"),), (planner(host("hgx-h100"), 50e9),))
 
 int32s = st.one_of(st.integers(-2, 9), st.integers(-(2**31), 2**31 - 1))
 int64s = st.one_of(st.integers(-2, 9), st.sampled_from([SECOND, MAX_NS, MAX_NS + 1]), st.integers(-(2**63), 2**63 - 1))
@@ -71,7 +72,7 @@ def attempt(kind, call, *given):
 
 def judge(draft):
     """What became of ``draft``, checked to be sound."""
-    intake = intake_of(draft, PLAN)
+    intake = intake_of(draft, TYPES)
     columns = intake.columns
     assert sorted([*intake.rows.tolist(), *intake.errors]) == list(range(draft.count))
     assert len(columns) == len(intake.rows)
@@ -178,7 +179,7 @@ def test_columns_survive_the_way_over_the_wire(data):
         names=tuple(column(st.sampled_from(["", "job", "größer"]))),
     )
     wire = job_pb2.JobBatch.FromString(batch_message(jobs, slice(0, count)).SerializeToString())
-    intake = intake_of(draft_of_batch(wire), PLAN)
+    intake = intake_of(draft_of_batch(wire), TYPES)
     assert not intake.errors
     got = intake.columns
     for name in set(COLUMN_NAMES) - {"job_id", "submit_ns", "shape"}:

@@ -143,6 +143,10 @@ plans = st.builds(
     leaf_oversubscription=st.sampled_from([1.0, 1.5, 3.0, 7.0]),
     spine_oversubscription=st.sampled_from([1.0, 2.0, 15.0]),
     pod_arrays=st.sampled_from([None, 1, 2]),
+    planes=st.sampled_from([1, 1, 2, 4]),
+    nic_ports=st.sampled_from([None, None, 2, 4]),
+    uplink_ports=st.sampled_from([1, 1, 2]),
+    spine_switch=st.sampled_from([None, None, switch_of(32), switch_of(128)]),
     buildings=st.sampled_from([1, 1, 2, 3]),
     building_oversubscription=st.sampled_from([1.0, 8.0]),
     aggregate=st.sampled_from(["none", "rails"]),
@@ -166,11 +170,17 @@ def test_ports_and_lanes_add_up(options):
         down[high] += data["lanes"]
     for node, data in graph.nodes(data=True):
         if data["tier"] == "endpoint":
-            assert up[node] == data.get("hosts", a_plan.host.domain_hosts) * a_plan.host.nics
-        else:
-            assert down[node] + up[node] <= data["switches"] * a_plan.radix, (node, data)
+            assert up[node] == data.get("hosts", a_plan.host.domain_hosts) * a_plan.host.nics * a_plan.ports
+        elif data["tier"] == "leaf":
+            assert down[node] + up[node] * a_plan.uplink_ports <= data["switches"] * a_plan.radix, (node, data)
             assert down[node] > 0
-    assert sum(up[node] for node, tier in graph.nodes(data="tier") if tier == "endpoint") == a_plan.hosts * a_plan.host.nics
+        else:
+            assert down[node] + up[node] <= data["switches"] * a_plan.upper_radix, (node, data)
+            assert down[node] > 0
+    nic_ports = sum(up[node] for node, tier in graph.nodes(data="tier") if tier == "endpoint")
+    assert nic_ports == a_plan.hosts * a_plan.host.nics * a_plan.ports
+    fabric = graph.subgraph(node for node in graph if graph.nodes[node]["tier"] not in ("endpoint", "inter_building"))
+    assert nx.number_connected_components(fabric) >= a_plan.planes * a_plan.buildings
     cluster = compile_cluster(graph)
     assert 0 <= cluster.counts.worst_pod_to_pod_ratio <= 1
     assert cluster.counts.gpus == a_plan.hosts * a_plan.host.gpus

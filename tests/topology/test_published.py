@@ -147,6 +147,18 @@ def test_two_ports_of_a_nic_may_be_under_the_same_spines() -> None:
     assert caught.value.field == "nic_ports"
 
 
+def test_a_pod_of_dual_tor_has_as_many_leaves_as_a_spine_reaches() -> None:
+    plan = ClosPlan("dual-tor", catalog.HGX_H100, catalog.QM9700, hosts=4096, hosts_per_rack=4, nic_ports=2)
+    graph = build(plan)
+    assert (plan.radix, plan.array_endpoints, switches(graph)) == (128, 64, {"leaf": 1024, "spine": 1024, "core": 512})
+    for pod in (node for node, data in graph.nodes(data=True) if data["tier"] == "spine"):
+        assert sum(graph.nodes[near]["tier"] == "leaf" for near in graph[pod]) == 64
+        assert graph.nodes[pod]["switches"] == 64
+    assert plan.max_hosts == 128**3 // 4 // 16
+    with pytest.raises(TopologyError, match="three tiers"):
+        replace(plan, hosts=plan.max_hosts + 1)
+
+
 def test_metas_24k_cluster_is_eight_pods_of_3072_at_7_to_1() -> None:
     plan = ClosPlan(
         "meta-24k",
