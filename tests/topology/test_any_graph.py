@@ -110,8 +110,7 @@ def test_a_cluster_or_an_error() -> None:
     def run(graph: nx.Graph) -> None:
         try:
             cluster = compile_cluster(graph)
-        except TopologyError as error:
-            assert str(error)
+        except TopologyError:
             built["errors"] += 1
             return
         check(cluster)
