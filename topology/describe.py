@@ -62,13 +62,13 @@ def node_name(cluster: Cluster, node: int) -> str:
         raise IndexError(f"no node {node}: there are {len(tiers)}")
     tier = int(tiers[node])
     if tier == 0:
-        first_host = int(cluster.level("domain").first_host[node])
+        domains, racks = cluster.level("domain").first_host, cluster.level("rack").first_host
+        first_host = int(domains[node])
         host = cluster.host_name(first_host)
-        domain_hosts = cluster.host_types[cluster.block_type[block_of(cluster, first_host)]].domain_hosts
-        if domain_hosts == 1 or cluster.host_names is not None:
+        if cluster.host_names is not None or cluster.host_types[cluster.block_type[block_of(cluster, first_host)]].domain_hosts == 1:
             return host
-        rack, _, place = host.partition("-h")
-        return f"{rack}-d{int(place) // domain_hosts:02d}"
+        rack = int(racks.searchsorted(domains[node], side="right")) - 1
+        return f"r{rack:05d}-d{node - int(domains.searchsorted(racks[rack])):02d}"
     # Nodes are sorted by tier, so a switch's number is its distance from the first of its tier.
     if cluster.switch_names is not None:
         return cluster.switch_names[node - len(cluster.level("domain"))]
