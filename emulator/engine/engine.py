@@ -13,16 +13,16 @@ from heapq import heappop, heappush
 import numpy as np
 
 from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, MendLink, ScaleLink, Submit
+from emulator.engine.installed import InstalledRacks
 from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
 from emulator.fabric.messages import FabricReadings
-from emulator.racks.buildout import in_service_ns
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
-from emulator.racks.power import gpu_milliwatts, idle_milliwatts
+from emulator.racks.power import gpu_milliwatts
 from emulator.scheduler.free import Row
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER, State
@@ -65,11 +65,8 @@ class Engine:
         self.waits_ns: list[int] = []
         self.reasons: dict[int, str] = {}  # slot -> how it ended, where the state does not say it all
         self.on_change = on_change
-        self._idle = [idle_milliwatts(host_type) for host_type in cluster.host_types]
         self.meter = Meter(0)
-        self.meter.install(0, sum(hosts * idle for hosts, idle in zip(cluster.type_hosts, self._idle, strict=True)), cluster.gpu_count)
-        self._rack_first: list[int] = cluster.level("rack").first_host.tolist()
-        self._to_come = self._plan_racks()
+        self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._gpu_milliwatts: dict[tuple[int, float], int] = {}
         self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
         self._active: dict[int, int] = {}  # slot of a running job -> SM activity, in millionths of a GPU
@@ -92,9 +89,7 @@ class Engine:
 
     def next_cycle_ns(self) -> int:
         """The next cycle in which something is due; NEVER when nothing will ever be without an input."""
-        due = min(self._next_arrival_ns(), self._next_end_ns(), *self._promises, self._reconsider_ns)
-        if self._to_come:
-            due = min(due, self._to_come[-1][0])
+        due = min(self._next_arrival_ns(), self._next_end_ns(), *self._promises, self._reconsider_ns, self.racks.next_ns())
         if self._inbox:
             due = min(due, self._inbox[0][0])
         if self._timers:
@@ -120,7 +115,7 @@ class Engine:
             return True
         if self._timers and self.scheduler.running:  # a job may stand still until its link is mended
             return True
-        return self.scheduler.pending_jobs > 0 and bool(self.scheduler.down_hosts or self._to_come)
+        return self.scheduler.pending_jobs > 0 and bool(self.scheduler.down_hosts or self.scheduler.planned_hosts)
 
     def finish(self, until_ns: int) -> None:
         """Settle up to ``until_ns`` without planning: the end of the emulation."""
@@ -238,43 +233,11 @@ class Engine:
 
     def _settle(self, at_ns: int) -> None:
         """All that happened up to ``at_ns``, at its exact times."""
-        while self._to_come and self._to_come[-1][0] <= at_ns:
-            self._commission(*self._to_come.pop())
+        self.events += self.racks.commission(at_ns)
         due = [shard for shard, promise in enumerate(self._promises) if promise <= at_ns]
         if due:
             self._settle_shards(at_ns, due)
         self._settle_ends(at_ns)
-
-    def _plan_racks(self) -> list[tuple[int, int]]:
-        """(time, rack) of the racks that are not there at the start, the next last; they are out of service from here on."""
-        times = in_service_ns(self.settings.buildout, len(self._rack_first) - 1)
-        planned = [(int(times[rack]), int(rack)) for rack in np.flatnonzero(times > 0)]
-        for _, rack in planned:
-            self.scheduler.plan_hosts(self._hosts_of_rack(rack))
-            self.meter.install(0, *(-value for value in self._size_of_rack(rack)))
-        return sorted(planned, reverse=True)
-
-    def _commission(self, at_ns: int, rack: int) -> None:
-        """A rack comes into service."""
-        self.events += 1
-        self.scheduler.commission(self._hosts_of_rack(rack))
-        self.meter.install(at_ns, *self._size_of_rack(rack))
-
-    def _hosts_of_rack(self, rack: int) -> range:
-        return range(self._rack_first[rack], self._rack_first[rack + 1])
-
-    def _size_of_rack(self, rack: int) -> tuple[int, int]:
-        """What it draws when idle, in milliwatts, and its GPUs."""
-        hosts = self._hosts_of_rack(rack)
-        return sum(self.idle_milliwatts(host) for host in hosts), self.scheduler.gpus_of(hosts)
-
-    def idle_milliwatts(self, host: int) -> int:
-        """What the host draws while it is up and nothing runs."""
-        return self._idle[self.scheduler.block_type[self.scheduler.host_block[host]]]
-
-    @property
-    def racks_in_service(self) -> int:
-        return len(self._rack_first) - 1 - len(self._to_come)
 
     @property
     def planned_gpus(self) -> int:
@@ -290,11 +253,11 @@ class Engine:
             self.events += 1
             if event == HostEvent.FAULT:
                 self.faults[cause] += 1
-                self.meter.change(time_ns, -self.idle_milliwatts(host))
+                self.meter.change(time_ns, -self.racks.idle_milliwatts(host))
                 for slot in sorted(self.scheduler.host_down(host), key=self.table.job_id.__getitem__):
                     self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
             else:
-                self.meter.change(time_ns, self.idle_milliwatts(host))
+                self.meter.change(time_ns, self.racks.idle_milliwatts(host))
                 self.meter.note_peak()
                 self.scheduler.host_up(host)
 

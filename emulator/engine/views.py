@@ -204,7 +204,7 @@ def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
         gpus_down=gpus["down"],
         gpus_cordoned=gpus["cordoned"],
         gpus_planned=gpus["planned"],
-        racks_in_service=engine.racks_in_service,
+        racks_in_service=len(engine.racks),
         hosts=cluster.host_count,
         racks=counts.racks,
         domains=counts.domains,

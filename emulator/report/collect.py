@@ -202,7 +202,7 @@ class Collector:
             water_litres=water_litres(joules, self._power.wue_litres_per_kwh),
             peak_link_utilization_ratio=self._peak_link,
             interrupted=interrupted,
-            sources={name: {"kept": source.kept, **source.dropped} for name, source in self._sources.items()},
+            sources={name: {"kept": source.kept, **source.noted, **source.dropped} for name, source in self._sources.items()},
         )
 
     def _jobs(self, slots: list[int]) -> JobTable:

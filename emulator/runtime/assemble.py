@@ -55,7 +55,7 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
 def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobSource | None, dict[str, SourceReport]]:
     workload = scenario.workload
     if workload.kind == "trace":
-        source, report = open_trace(workload.path or "", workload.format or "", workload.options)
+        source, report = open_trace(workload.path or "", workload.format or "", workload.options, host_types=cluster.host_types)
         return source, {workload.format or "": report}
     if workload.kind == "none":
         return None, {}

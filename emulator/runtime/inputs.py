@@ -157,6 +157,8 @@ class Inputs:
                 done = f"link {number} keeps {remaining_ratio:.0%} of its capacity"
             elif target in ("host", "rack"):
                 first, end = self._hosts_of(target, number, "number")
+                if first in self._scheduler.planned_hosts:
+                    raise WrongState(f"{target} {number} is not in service yet: it cannot fail", field="number")
                 command = BreakHosts(first, end, duration_ns)
                 payload = {"first_host": first, "end_host": end, "repair_ns": duration_ns}
                 done = f"{target} {number} fails"

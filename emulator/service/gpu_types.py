@@ -1,10 +1,11 @@
 """Types of GPUs by name, and how training is planned for each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from emulator.engine.control import InvalidRequest
 from emulator.v1 import job_pb2
+from emulator.workload.gpu_models import matching, names
 from emulator.workload.jobs import ANY_TYPE, TrainingShape
 from topology.catalog import HostType
 
@@ -30,27 +31,3 @@ class GpuTypes:
             which = "no type of this cluster" if not found else f"any of {', '.join(self.host_types[one].name for one in found)}"
             raise InvalidRequest(f"{field} is {name!r:.80}, which is {which}", field=field, allowed=", ".join(names(self.host_types)))
         return found[0]
-
-
-def matching(host_types: Sequence[HostType], name: str) -> list[int]:
-    """Host types that ``name`` means, capitals or not: the host type's own name, its GPU's model, or that without what follows the
-    first dash (H100 for H100-SXM5-80GB). A longer name goes before a shorter."""
-    spellings = [
-        [host_type.name for host_type in host_types],
-        [host_type.gpu.name for host_type in host_types],
-        [_short(host_type) for host_type in host_types],
-    ]
-    for spelling in spellings:
-        found = [number for number, known in enumerate(spelling) if known.lower() == name.lower()]
-        if found:
-            return found
-    return []
-
-
-def names(host_types: Sequence[HostType]) -> list[str]:
-    """What may be said: host types and the short names of their GPUs."""
-    return list(dict.fromkeys([*(_short(one) for one in host_types), *(one.name for one in host_types)]))
-
-
-def _short(host_type: HostType) -> str:
-    return host_type.gpu.name.split("-")[0]

@@ -132,6 +132,7 @@ class SourceReport:
 
     kept: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
+    noted: dict[str, int] = field(default_factory=dict)  # what is to be said of some that were kept
 
 
 #: A source of work: batches in order of submission; ``submit_ns`` never decreases from batch to batch.

@@ -8,10 +8,11 @@ import pytest
 from emulator.engine.control import InvalidRequest
 from emulator.service.convert import intake_of
 from emulator.service.draft import draft_of_batch, draft_of_spec
-from emulator.service.gpu_types import GpuTypes, matching
+from emulator.service.gpu_types import GpuTypes
 from emulator.service.plan import planner
 from emulator.service.spec import JobSpec, TrainingSpec, spec_message
 from emulator.v1 import job_pb2
+from emulator.workload.gpu_models import matching
 from emulator.workload.jobs import ANY_TYPE, SECOND
 from topology.catalog import host
 

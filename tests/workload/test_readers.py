@@ -3,6 +3,7 @@
 import gzip
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from emulator.workload.jobs import COLUMN_NAMES, SECOND, JobColumns, SourceReport
 from emulator.workload.readers import FORMATS, TraceError, TraceLimits, open_pods, open_trace
+from topology import catalog
 
 TRACES = Path(os.environ.get("GIGAWATT_TRACES", Path(__file__).parents[2] / "../shared/traces"))
 
@@ -170,6 +172,12 @@ def test_openb_decisions(write):
     assert batch.duration_ns.tolist() == [70 * SECOND, 70 * SECOND, 10 * SECOND]
     assert batch.preemptible.tolist() == [False, False, True]
     assert report.dropped == {"no GPU": 1, "never scheduled, so no running time": 1, "zero duration": 1}
+    assert batch.host_type.tolist() == [-1, -1, -1]
+    assert list(report.noted.values()) == [1]
+    types = [replace(catalog.host("hgx-h100"), name=name) for name in ("t4", "v100m32")]
+    batches, report = open_trace(path, "openb", host_types=types)
+    assert [batch.host_type.tolist() for batch in batches] == [[-1, -1, 1]]
+    assert report.noted == {}
     _, report = read_all(path, "openb", {"gpu_spec": "drop"})
     assert report.dropped["asks for a GPU model"] == 2
     pods = open_pods(path)

@@ -1,6 +1,6 @@
 """One way in to all trace formats."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from emulator.workload.readers import openb, philly, plain, swf
 from emulator.workload.readers.openb import Pods
 from emulator.workload.readers.rows import Trace, TraceError, TraceLimits
 from emulator.workload.readers.window import choice
+from topology.catalog import HostType
 
 #: Reader and its own options, by format.
 FORMATS: dict[str, tuple[Callable[[Trace, Mapping[str, str]], JobSource], tuple[str, ...]]] = {
@@ -22,12 +23,18 @@ COMMON_OPTIONS = ("bad_rows", "sort")
 
 
 def open_trace(
-    path: str | Path, format: str, options: Mapping[str, str] | None = None, limits: TraceLimits | None = None
+    path: str | Path,
+    format: str,
+    options: Mapping[str, str] | None = None,
+    limits: TraceLimits | None = None,
+    host_types: Sequence[HostType] = (),
 ) -> tuple[JobSource, SourceReport]:
     """The jobs of a trace file, plain or gzip, in batches, and a report that is complete when the batches have been read.
 
-    The first batch is read at once, so that a wrong file or option fails here; later rows may still raise while streaming. Memory
-    holds one batch, except where the input is sorted (always for ``philly``, elsewhere with the option ``sort=yes``). Raises TraceError.
+    Jobs that name GPU models are bound to the first of ``host_types`` that one of them means; the report says how many name none of
+    them, and may run anywhere. The first batch is read at once, so that a wrong file or option fails here; later rows may still raise
+    while streaming. Memory holds one batch, except where the input is sorted (always for ``philly``, elsewhere with the option
+    ``sort=yes``). Raises TraceError.
     """
     options = options or {}
     if format not in FORMATS:
@@ -41,6 +48,7 @@ def open_trace(
         limits or TraceLimits(),
         skip_bad_rows=choice(options, "bad_rows", ("error", "skip")) == "skip",
         sort=choice(options, "sort", ("no", "yes")) == "yes",
+        host_types=host_types,
     )
     batches: Iterator[JobColumns] = reader(trace, options)
     first = next(batches)

@@ -7,8 +7,9 @@ alibaba/clusterdata ``cluster-trace-gpu-v2023``. A job's submission is its pod's
 - a pod never scheduled (Pending) has no running time and is dropped, whatever it asked for;
 - a pod without GPUs is dropped: what is emulated is GPUs;
 - pods that agree in everything but their name are different pods and are all kept; a name that repeats the row before is malformed;
-- ``gpu_spec`` (the GPU models allowed) is dropped with its column's name only where asked for by ``gpu_spec=drop``; otherwise the job
-  is kept and may run on any GPU. QoS is the tenant; best effort (BE) is preemptible, the rest is not.
+- ``gpu_spec`` (the GPU models allowed) drops the job only where asked for by ``gpu_spec=drop``; otherwise the job is bound to the first
+  of them that the cluster has, and may run on any GPU where it has none. QoS is the tenant; best effort (BE) is preemptible, the rest
+  is not.
 
 The trace is a sample: its own clock never asks for more than 66 of the cluster's 6,212 GPUs.
 """
@@ -19,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.workload.jobs import JobSource
+from emulator.workload.gpu_models import matching
+from emulator.workload.jobs import ANY_TYPE, JobSource
 from emulator.workload.readers.rows import MAX_GPUS, MAX_SECONDS, Interned, Kept, Row, Trace, TraceError, csv_rows, job_batches
 from emulator.workload.readers.window import choice, seconds_window
 
@@ -35,6 +37,14 @@ def _gpus(row: Row) -> tuple[int, int]:
     if gpus > 1 and milli != 1000:
         raise row.error("gpu_milli", f"{milli} of each of {gpus} GPUs", "1000 where num_gpu is above 1")
     return gpus, milli if gpus else 0
+
+
+def _host_type(trace: Trace, spec: str) -> int:
+    """The host type of the first model in ``spec`` that the cluster has."""
+    found = [number for model in spec.split("|") if model for number in matching(trace.host_types, model)]
+    if spec and not found:
+        trace.note("kept for any GPU: of the models asked for the cluster has none")
+    return found[0] if found else ANY_TYPE
 
 
 def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
@@ -75,6 +85,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
             tenant=tenants[qos],
             preemptible=qos == "BE",
             name=name,
+            host_type=_host_type(trace, fields.get("gpu_spec") or ""),
         )
 
     return job_batches(trace, csv_rows(trace, REQUIRED, None), parse, Interned("default"), tenants)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from emulator.workload.jobs import API_FIRST_ID, SECOND, JobColumns, JobSource, SourceReport, job_columns
+from emulator.workload.jobs import ANY_TYPE, API_FIRST_ID, SECOND, JobColumns, JobSource, SourceReport, job_columns
+from topology.catalog import HostType
 
 #: Times beyond this are taken for garbage: a century, well inside the 292 years of int64 nanoseconds.
 MAX_SECONDS = 100 * 366 * 86_400
@@ -46,6 +47,7 @@ class Trace:
     limits: TraceLimits
     skip_bad_rows: bool
     sort: bool
+    host_types: Sequence[HostType] = ()  # of the cluster that the jobs are for
     report: SourceReport = field(default_factory=SourceReport)
 
     def error(self, message: str, line: int = 0, column: str = "", allowed: str = "") -> TraceError:
@@ -53,6 +55,10 @@ class Trace:
 
     def drop(self, reason: str) -> None:
         self.report.dropped[reason] = self.report.dropped.get(reason, 0) + 1
+
+    def note(self, what: str) -> None:
+        """Count a job that is kept, of which ``what`` is to be said."""
+        self.report.noted[what] = self.report.noted.get(what, 0) + 1
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,7 @@ class Kept:
     tenant: int = 0
     preemptible: bool = True
     name: str = ""
+    host_type: int = ANY_TYPE
 
 
 #: Turns a row into a job, or says why it is dropped. Raises TraceError on a malformed one.
@@ -263,6 +270,7 @@ def _columns(jobs: list[Kept], read: int, first_ns: int, names: tuple[tuple[str,
         queue=[job.queue for job in jobs],
         tenant=[job.tenant for job in jobs],
         preemptible=[job.preemptible for job in jobs],
+        host_type=[job.host_type for job in jobs],
         queues=names[0],
         tenants=names[1],
         names=tuple(job.name for job in jobs) if any(job.name for job in jobs) else None,

@@ -1,0 +1,57 @@
+"""The racks that are there: which are still to come and when, and what hosts draw when nothing runs on them."""
+
+import numpy as np
+
+from emulator.engine.meter import Meter
+from emulator.racks.buildout import Buildout, in_service_ns
+from emulator.racks.power import idle_milliwatts
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.table import NEVER
+from topology.cluster import Cluster
+
+
+class InstalledRacks:
+    """The head's account of the buildout; rack shards keep theirs by the same function of time."""
+
+    def __init__(self, cluster: Cluster, scheduler: Scheduler, meter: Meter, buildout: Buildout | None) -> None:
+        self._scheduler, self._meter = scheduler, meter
+        self._idle = [idle_milliwatts(host_type) for host_type in cluster.host_types]
+        self._rack_first: list[int] = cluster.level("rack").first_host.tolist()
+        meter.install(0, sum(hosts * idle for hosts, idle in zip(cluster.type_hosts, self._idle, strict=True)), cluster.gpu_count)
+        times = in_service_ns(buildout, len(self._rack_first) - 1)
+        #: (time, rack) of what is still to come, the next last.
+        self._to_come = sorted(((int(times[rack]), int(rack)) for rack in np.flatnonzero(times > 0)), reverse=True)
+        for _, rack in self._to_come:
+            scheduler.plan_hosts(self._hosts(rack))
+            meter.install(0, *(-value for value in self._size(rack)))
+
+    def idle_milliwatts(self, host: int) -> int:
+        """What the host draws while it is up and nothing runs."""
+        scheduler = self._scheduler
+        return self._idle[scheduler.block_type[scheduler.host_block[host]]]
+
+    def next_ns(self) -> int:
+        """When the next rack comes into service; NEVER when all are there."""
+        return self._to_come[-1][0] if self._to_come else NEVER
+
+    def commission(self, until_ns: int) -> int:
+        """Bring what has come by ``until_ns`` into service, at its exact times. Returns how many racks that are."""
+        count = 0
+        while self._to_come and self._to_come[-1][0] <= until_ns:
+            at_ns, rack = self._to_come.pop()
+            self._scheduler.commission(self._hosts(rack))
+            self._meter.install(at_ns, *self._size(rack))
+            count += 1
+        return count
+
+    def __len__(self) -> int:
+        """Racks in service."""
+        return len(self._rack_first) - 1 - len(self._to_come)
+
+    def _hosts(self, rack: int) -> range:
+        return range(self._rack_first[rack], self._rack_first[rack + 1])
+
+    def _size(self, rack: int) -> tuple[int, int]:
+        """What it draws when idle, in milliwatts, and its GPUs."""
+        hosts = self._hosts(rack)
+        return sum(self.idle_milliwatts(host) for host in hosts), self._scheduler.gpus_of(hosts)
