@@ -10,7 +10,6 @@ from topology.clos import ClosPlan
 from topology.cluster import Cluster
 from topology.compile import compile_cluster
 from topology.dragonfly import DragonflyPlan
-from topology.formats import read_graph
 from topology.sites import Part, Wan, WanLink, compose, full_mesh
 from topology.vocabulary import TopologyError
 
@@ -78,7 +77,7 @@ def _plan(
                 host=catalog.host(fabric.host),
                 switch=catalog.switch(fabric.switch),
                 hosts=fabric.host_count or 0,
-                hosts_per_rack=fabric.hosts_per_rack,
+                hosts_per_rack=fabric.rack_hosts,
                 group_switches=fabric.group_switches,
                 switch_host_ports=fabric.switch_host_ports,
                 global_links_per_pair=fabric.global_links_per_pair,
@@ -93,7 +92,7 @@ def _plan(
             host=catalog.host(fabric.host),
             switch=catalog.switch(fabric.switch),
             hosts=fabric.host_count or 0,
-            hosts_per_rack=fabric.hosts_per_rack,
+            hosts_per_rack=fabric.rack_hosts,
             rail_optimised=fabric.rail_optimised,
             rails_meet=fabric.rails == "meet",
             whole_arrays=fabric.whole_arrays,
@@ -103,6 +102,10 @@ def _plan(
             building_oversubscription=fabric.oversubscription.building,
             array_hosts=fabric.array_hosts,
             pod_arrays=fabric.pod_arrays,
+            planes=fabric.planes,
+            nic_ports=fabric.nic_ports,
+            uplink_ports=fabric.uplink_ports,
+            spine_switch=None if fabric.spine_switch is None else catalog.switch(fabric.spine_switch),
             buildings=fabric.buildings,
             aggregate=fabric.aggregate,
             site=fabric.site,
@@ -113,8 +116,9 @@ def _plan(
 
 
 def _read(scenario: Scenario, fabric: FabricOfHosts, place: str, name: str, assumptions: tuple[str, ...]) -> nx.Graph:
-    """The graph in a file. What its format does not hold is as the section says."""
-    over = fabric.oversubscription
+    from topology.formats import read_graph  # most scenarios need no format
+
+    between = fabric.oversubscription
     try:
         graph = read_graph(
             fabric.path or "",
@@ -124,13 +128,14 @@ def _read(scenario: Scenario, fabric: FabricOfHosts, place: str, name: str, assu
             hosts_per_rack=fabric.hosts_per_rack,
             site=fabric.site,
             name=name,
-            oversubscription=(over.leaf, over.spine, over.building),
+            oversubscription=(between.leaf, between.spine, between.building),
         )
-    except (TopologyError, OSError) as error:
-        reason = error if isinstance(error, TopologyError) else f"{fabric.path} cannot be read: {error.strerror}"
-        raise ScenarioError(f"scenario {scenario.name}: {place}.path: {reason}") from None
-    graph.graph["name"] = name
-    graph.graph["assumptions"] = [*assumptions, *graph.graph["assumptions"]]
+    except TopologyError as error:
+        raise ScenarioError(f"scenario {scenario.name}: {place}.path: {error}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ScenarioError(f"scenario {scenario.name}: {place}.path: {fabric.path}: cannot be read: {reason}") from None
+    graph.graph["assumptions"] = [*assumptions, *graph.graph.get("assumptions", ())]
     return graph
 
 
