@@ -29,6 +29,7 @@ class Stream(IntEnum):
     JOB_DURATION = 8
     JOB_KIND = 9
     JOB_TENANT = 10
+    HOST_TYPE = 11
 
 
 def bits(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDArray[np.uint64]:

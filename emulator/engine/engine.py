@@ -149,8 +149,7 @@ class Engine:
         self.cycles += 1
 
     def _note_time(self, at_ns: int) -> None:
-        scheduler = self.scheduler
-        self.meter.note_cycle(scheduler.free_gpus, scheduler.split_gpus, at_ns - self.now_ns)
+        self.meter.note_cycle(*self.scheduler.free_gpus(), at_ns - self.now_ns)
 
     # -- inputs ---------------------------------------------------------------------------------------------------------------------
 

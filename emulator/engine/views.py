@@ -163,7 +163,7 @@ def gpus_by_state(engine: Engine) -> dict[str, int]:
     scheduler = engine.scheduler
     busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.shared_gpu_surplus()
     down, planned = scheduler.gpus_of(scheduler.down_hosts), engine.planned_gpus
-    return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus, down, planned)
+    return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus()[0], down, planned)
 
 
 def _states(gpus: int, busy: int, idle: int, down: int, planned: int) -> dict[str, int]:

@@ -10,11 +10,11 @@ from emulator.engine.shards import Shards
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings
 from emulator.scenario import Scenario, build_cluster
-from emulator.scenario.settings import fabric_settings, fault_settings, generator_settings
+from emulator.scenario.settings import buildout, fabric_settings, fault_settings, generator_settings
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
-from emulator.workload.generate import generate
 from emulator.workload.jobs import JobSource, SourceReport
 from emulator.workload.readers import open_trace
+from emulator.workload.spread import generate_by_type
 from topology.cluster import Cluster
 
 #: Makes the shards: (cluster, rack settings, fabric settings, seed) -> shards.
@@ -42,7 +42,7 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
     scheduler = Scheduler(cluster, _scheduler_settings(scenario), scenario.clock.cycle)
     for queue in scenario.scheduler.queues:
         scheduler.add_queue(queue.name)
-    made = shards(cluster, RackSettings(fault_settings(scenario)), fabric, scenario.seed)
+    made = shards(cluster, RackSettings(fault_settings(scenario), buildout(scenario)), fabric, scenario.seed)
     try:
         network = Network(cluster, fabric, scheduler.table, made.plane_count)
         engine = Engine(cluster, scheduler, made, network, source, _engine_settings(scenario, until_ns))
@@ -59,8 +59,7 @@ def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobS
         return source, {workload.format or "": report}
     if workload.kind == "none":
         return None, {}
-    host = cluster.host_type
-    return generate(generator_settings(scenario), cluster.gpu_count, scenario.seed, horizon_ns, host.gpu, host.gpus, host.domain_gpus), {}
+    return generate_by_type(generator_settings(scenario), cluster.host_types, cluster.type_hosts, scenario.seed, horizon_ns), {}
 
 
 def _scheduler_settings(scenario: Scenario) -> SchedulerSettings:
@@ -84,4 +83,5 @@ def _engine_settings(scenario: Scenario, until_ns: int | None) -> EngineSettings
         restart_overhead_ns=scenario.jobs.restart_overhead,
         max_restarts=scenario.jobs.max_restarts,
         power_gamma=scenario.power.gamma,
+        buildout=buildout(scenario),
     )

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from emulator.scenario.section import Real, Section, as_tuple
-from emulator.scenario.units import Bandwidth
+from emulator.scenario.units import Bandwidth, Duration
 from topology import catalog
 
 #: Most hosts of a scenario: 32 million GPUs, eight times 10 GW. Beyond it a typing error is likelier than a cluster.
@@ -164,11 +164,19 @@ class WanSettings(Section):
         return self
 
 
+class BuildoutSettings(Section):
+    """Racks come into service one by one, in order of their number: ``initial_racks`` are there at the start, the last comes at ``until``."""
+
+    initial_racks: Annotated[int, Field(ge=0)] = 0
+    until: Annotated[Duration, Field(gt=0)]
+
+
 class ClusterSettings(FabricOfHosts):
-    """What is built: one fabric, or ``parts``, and the ``wan`` that joins their sites."""
+    """What is built: one fabric, or ``parts``, and the ``wan`` that joins their sites; and, where not all at once, when."""
 
     parts: Annotated[tuple[PartSettings, ...], BeforeValidator(as_tuple), Field(max_length=MOST_PARTS)] = ()
     wan: WanSettings | None = None
+    buildout: BuildoutSettings | None = None  # by default every rack is there from the start
 
     def _check_size(self) -> None:
         if not self.parts:

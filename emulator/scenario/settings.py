@@ -1,6 +1,7 @@
 """A scenario's sections as the settings that the rooms below take. A value that only they can judge raises their ValueError."""
 
 from emulator.fabric.settings import FabricSettings
+from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
 from emulator.scenario.models import Scenario
 from emulator.workload.generate import GeneratorSettings
@@ -21,6 +22,11 @@ def fault_settings(scenario: Scenario) -> FaultSettings:
         host_rate_per_1000_node_days=faults.host_rate_per_1000_node_days,
         repair_seconds={cause: time / _SECOND for cause, time in faults.repair.items()},
     )
+
+
+def buildout(scenario: Scenario) -> Buildout | None:
+    given = scenario.cluster.buildout
+    return None if given is None else Buildout(given.initial_racks, given.until)
 
 
 def fabric_settings(scenario: Scenario) -> FabricSettings:

@@ -108,7 +108,7 @@ def could_ever_fit(free: FreeIndex, gpus: int, require_level: int) -> bool:
         return needed <= free.host_count
     depth = free.depths[require_level]
     if depth == 0:
-        return require_level == _RACK and needed <= max(end - start for start, end in free.racks())
+        return require_level == _RACK and needed <= max((end - start for start, end in free.racks()), default=0)
     return needed <= free.levels[depth - 1].most_capacity()
 
 

@@ -95,7 +95,7 @@ class Scheduler:
         number = self._partition_for(slot)
         if number < 0:
             state = State.INFEASIBLE
-        elif self.pending_jobs >= self.settings.pending_limit and not accepted:
+        elif not accepted and self.pending_jobs >= self.settings.pending_limit:
             state = State.REJECTED
         else:
             state = State.PENDING
@@ -108,16 +108,17 @@ class Scheduler:
         """Where the job that arrives is to wait; -1 where it can never run."""
         table = self.table
         gpus, level, named = table.gpus[slot], table.require_level[slot], table.host_type[slot]
-        numbers: Iterable[int] = range(len(self.partitions)) if named == ANY_TYPE else (named,)
-        fitting = [number for number in numbers if could_ever_fit(self.partitions[number].free, gpus, level)]
-        if len(fitting) > 1:
-            return min(fitting, key=lambda number: self.partitions[number].wanted_milli_gpus / self.partitions[number].gpus)
-        return fitting[0] if fitting else -1
+        partitions = self.partitions
+        if named != ANY_TYPE or len(partitions) == 1:
+            number = max(0, named)
+            return number if could_ever_fit(partitions[number].free, gpus, level) else -1
+        fitting = [number for number, partition in enumerate(partitions) if could_ever_fit(partition.free, gpus, level)]
+        return min(fitting, key=lambda number: partitions[number].wanted_milli_gpus / partitions[number].gpus, default=-1)
 
     def could_ever_fit(self, gpus: int, require_level: int, host_type: int) -> bool:
         """Whether some placement on this cluster, when empty and healthy, holds such a job (``host_type``: of that type, or ANY_TYPE)."""
-        numbers: Iterable[int] = range(len(self.partitions)) if host_type == ANY_TYPE else (host_type,)
-        return any(could_ever_fit(self.partitions[number].free, gpus, require_level) for number in numbers)
+        named = self.partitions if host_type == ANY_TYPE else (self.partitions[host_type],)
+        return any(could_ever_fit(partition.free, gpus, require_level) for partition in named)
 
     def add_queue(self, name: str) -> None:
         """A queue that is there before its first job."""
@@ -263,14 +264,13 @@ class Scheduler:
         """Whether the job is in a queue."""
         return self.table.host_type[slot] != ANY_TYPE and slot in self.partition_of(slot).pending
 
-    @property
-    def free_gpus(self) -> int:
-        """GPUs that could be given out now, on hosts that also hold a job (``split_gpus``) and others."""
-        return sum([partition.free.free_gpus for partition in self.partitions])
-
-    @property
-    def split_gpus(self) -> int:
-        return sum([partition.free.split_gpus for partition in self.partitions])
+    def free_gpus(self) -> tuple[int, int]:
+        """GPUs that could be given out now, and how many of them are on hosts that also hold a job."""
+        idle = split = 0
+        for partition in self.partitions:
+            idle += partition.free.free_gpus
+            split += partition.free.split_gpus
+        return idle, split
 
     def gpus_of(self, hosts: Iterable[int]) -> int:
         """GPUs that ``hosts`` have, whatever their state."""

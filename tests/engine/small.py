@@ -62,7 +62,7 @@ def engine(
         SchedulerSettings(policy=policy, placement=placement, preemption=preemption, pending_limit=pending_limit),
         int(settings.get("cycle_ns", 10 * SECOND)),  # type: ignore[call-overload]
     )
-    places = InlineShards(cluster, RackSettings(faults), fabric, seed, shards)
+    places = InlineShards(cluster, RackSettings(faults, settings.get("buildout")), fabric, seed, shards)  # type: ignore[arg-type]
     for host, time_ns in (fail_at or {}).items():
         for span, rack_shard in zip(places.ranges, places._racks, strict=True):
             if span.first_host <= host < span.end_host:

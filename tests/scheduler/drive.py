@@ -13,7 +13,7 @@ from emulator.engine.shards import Answers, ShardRange
 from emulator.racks.messages import HostEvent, RackReport
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import NEVER, State
-from emulator.workload.jobs import SECOND, job_columns
+from emulator.workload.jobs import ANY_TYPE, SECOND, job_columns
 from tests.scheduler.oracle import Job, Plain, Simulation
 from topology import catalog
 from topology.clos import ClosPlan, build
@@ -70,8 +70,8 @@ class NoNetwork:
         return 1.0
 
 
-def columns(jobs):
-    """The oracle's jobs, in order of submission."""
+def columns(jobs, types=None):
+    """The oracle's jobs, in order of submission; ``types`` has the host type of each job that names one, by number."""
 
     def column(name):
         return np.array([getattr(job, name) for job in jobs], dtype=np.int64)
@@ -80,6 +80,7 @@ def columns(jobs):
     names |= {"prefer_level": "prefer", "preemptible": "preemptible"}
     times = {"submit_ns": "submit", "duration_ns": "duration", "estimate_ns": "estimate"}
     values = {name: column(ours) for name, ours in names.items()}
+    values["host_type"] = np.array([(types or {}).get(job.number, ANY_TYPE) for job in jobs], dtype=np.int64)
     return job_columns(len(jobs), **values, **{name: column(ours) * SECOND for name, ours in times.items()})
 
 
@@ -87,7 +88,7 @@ def make_scheduler(cluster, cycle=1, **settings):
     return Scheduler(cluster, SchedulerSettings(**settings), cycle * SECOND)
 
 
-def run_engine(cluster, jobs, policy, rule, cycle=1, faults=(), preempt_after=None):
+def run_engine(cluster, jobs, policy, rule, cycle=1, faults=(), preempt_after=None, types=None):
     """As ``Simulation.run``: (starts, preemptions, engine); a start is (time, job, hosts and masks)."""
     preemption = {} if preempt_after is None else {"preemption": True, "preempt_after_ns": preempt_after * SECOND}
     scheduler = make_scheduler(cluster, cycle, policy=policy, placement=rule, **preemption)
@@ -111,7 +112,7 @@ def run_engine(cluster, jobs, policy, rule, cycle=1, faults=(), preempt_after=No
     jobs = sorted(jobs, key=lambda job: (job.submit, job.number))
     settings = EngineSettings(cycle_ns=cycle * SECOND, restart_overhead_ns=0, max_restarts=10**9)
     shards = ScriptedShards(cluster, faults)
-    engine = Engine(cluster, scheduler, shards, NoNetwork(), iter([columns(jobs)]), settings, note)
+    engine = Engine(cluster, scheduler, shards, NoNetwork(), iter([columns(jobs, types)]), settings, note)
     while engine.has_work() and (at := engine.next_cycle_ns()) < 2**62:
         engine.run_cycle(at)
     return starts, preempted, engine

@@ -399,8 +399,7 @@ def test_frontier_power_model():
     25 CDUs of 8,473 W: 7.28 MW idle, 28.2 MW peak, within 1 %."""
 
     def site_megawatts(node_watts):
-        converted = (4 * (node_watts + 13) / 0.98 + 17) / 0.96 / 4
-        return (9472 * converted + 74 * 32 * catalog.ROSETTA.watts + 25 * 8473) / 1e6
+        return (9472 * node_watts + 74 * 32 * catalog.ROSETTA.watts + 25 * 8473) / 1e6
 
     assert site_megawatts(catalog.FRONTIER_NODE.idle_watts) == pytest.approx(7.28, rel=0.01)
     assert site_megawatts(catalog.FRONTIER_NODE.peak_watts) == pytest.approx(28.2, rel=0.01)

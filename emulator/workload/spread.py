@@ -1,0 +1,106 @@
+"""The generated day of a cluster of several host types: each type gets the work of a cluster of its size, planned for its GPUs.
+
+Jobs name the type that they were made for. ``reference_gpus`` and ``jobs_per_day`` are for the whole cluster, split by GPUs; where no
+number of jobs is given, each type has that of a cluster of its size. Each type has its own luck, so that the jobs of one do not
+depend on what other types there are beside it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.draws import Stream, bits
+from emulator.workload.generate import GeneratorSettings, generate
+from emulator.workload.jobs import COLUMN_NAMES, JobColumns
+from topology.catalog import HostType
+
+
+def generate_by_type(
+    settings: GeneratorSettings, host_types: Sequence[HostType], hosts: Sequence[int], seed: int, until_ns: int
+) -> Iterator[JobColumns]:
+    """Jobs for ``hosts[t]`` hosts of type ``host_types[t]`` each, as ``generate``: in order of submission, ids from 0 in that order.
+
+    Of jobs submitted at one instant those of the first type come first. Raises ValueError where the load cannot be had on one type.
+    """
+    gpus = [count * host_type.gpus for count, host_type in zip(hosts, host_types, strict=True)]
+    sources = []
+    for number, host_type in enumerate(host_types):
+        if gpus[number]:
+            own = _part_of(settings, gpus[number] / sum(gpus))
+            luck = seed if number == 0 else int(bits(seed, Stream.HOST_TYPE, number, 0))
+            try:
+                source = generate(own, gpus[number], luck, until_ns, host_type.gpu, host_type.gpus, host_type.domain_gpus)
+            except ValueError as error:
+                raise ValueError(f"{host_type.name}: {error}") from None
+            sources.append(_Source(number, source))
+    return sources[0].batches if len(host_types) == 1 else _merged(sources)
+
+
+def _part_of(settings: GeneratorSettings, part: float) -> GeneratorSettings:
+    """What is given for the whole cluster, for this part of its GPUs."""
+    reference = None if settings.reference_gpus is None else max(1, round(settings.reference_gpus * part))
+    return replace(settings, reference_gpus=reference, jobs_per_day=None if settings.jobs_per_day is None else settings.jobs_per_day * part)
+
+
+@dataclass(eq=False)
+class _Source:
+    """The jobs of one type: ``held`` is the batch that comes next, None when there is none."""
+
+    host_type: int
+    batches: Iterator[JobColumns]
+    held: JobColumns | None = None
+
+    def fetch(self) -> None:
+        """Hold the next batch that is not empty, unless one is held."""
+        while self.held is None or not len(self.held):
+            self.held = next(self.batches, None)
+            if self.held is None:
+                return
+            self.held = replace(self.held, host_type=np.full(len(self.held), self.host_type, np.int8))
+
+    def take_until(self, time_ns: int) -> JobColumns | None:
+        """The held jobs submitted up to then."""
+        if self.held is None:
+            return None
+        count = int(np.searchsorted(self.held.submit_ns, time_ns, side="right"))
+        taken, self.held = _rows(self.held, slice(count)), _rows(self.held, slice(count, None))
+        return taken
+
+
+def _merged(sources: Sequence[_Source]) -> Iterator[JobColumns]:
+    first = 0
+    while True:
+        for source in sources:
+            source.fetch()
+        held = [source.held for source in sources if source.held is not None]
+        if not held:
+            return
+        # Up to here every source has told all that it has.
+        known_ns = min(int(batch.submit_ns[-1]) for batch in held)
+        parts = [part for source in sources if (part := source.take_until(known_ns)) is not None and len(part)]
+        jobs = _joined(parts)
+        yield replace(jobs, job_id=np.arange(first, first + len(jobs)))
+        first += len(jobs)
+
+
+def _rows(jobs: JobColumns, rows: slice | NDArray[np.int64]) -> JobColumns:
+    names = jobs.names
+    if names is not None:
+        names = tuple(names[row] for row in np.arange(len(jobs))[rows].tolist())
+    return replace(jobs, names=names, **{name: getattr(jobs, name)[rows] for name in COLUMN_NAMES})
+
+
+def _joined(parts: Sequence[JobColumns]) -> JobColumns:
+    """All jobs of ``parts`` (which have the same queues and tenants) in order of submission, earlier parts first."""
+    columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMN_NAMES}
+    offsets = np.cumsum([0, *(len(part.shapes) for part in parts)])
+    columns["shape"] = np.concatenate(
+        [np.where(part.shape >= 0, part.shape + offset, -1) for part, offset in zip(parts, offsets, strict=False)]
+    ).astype(np.int32)
+    names = None
+    if any(part.names is not None for part in parts):
+        names = tuple(name for part in parts for name in (part.names or [""] * len(part)))
+    jobs = replace(parts[0], **columns, shapes=tuple(shape for part in parts for shape in part.shapes), names=names)
+    return _rows(jobs, np.argsort(jobs.submit_ns, kind="stable"))

@@ -1,0 +1,155 @@
+"""Clusters of several host types: each partition decides as a cluster of its hosts alone would."""
+
+import random
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from emulator.scheduler.explain import explain_pending
+from emulator.scheduler.free import FreeIndex, mask_bits
+from emulator.scheduler.placement import could_ever_fit
+from emulator.scheduler.table import State
+from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES
+from tests.scheduler.drive import HGX, PLANS, columns, make_cluster, make_scheduler, plan_at, run_engine
+from tests.scheduler.oracle import Job
+from tests.scheduler.test_simulations import CASES, feasible, random_faults, random_jobs
+from topology.clos import ClosPlan, build
+from topology.compile import compile_cluster
+
+#: Plan -> hosts of the first type; the rest are of the second, with half as many GPUs.
+SPLITS = {"leaves": 24, "pods": 24, "hgx-128": 64, "small-racks": 32}
+
+
+def halved(host):
+    return replace(host, name=f"{host.name}-half", gpus=host.gpus // 2)
+
+
+@cache
+def two_types(name):
+    cluster = make_cluster(name)
+    kind = (cluster.block.first_host[:-1] >= SPLITS[name]).astype(np.int8)
+    return replace(cluster, host_types=(cluster.host_type, halved(cluster.host_type)), block_type=kind)
+
+
+@cache
+def alone(name, kind):
+    """A cluster of the hosts of one type only."""
+    host, switch, hosts, per_rack, more = PLANS[name]
+    count = SPLITS[name] if kind == 0 else hosts - SPLITS[name]
+    return compile_cluster(build(ClosPlan(name, host if kind == 0 else halved(host), switch, count, per_rack, **more)))
+
+
+def mixed_jobs(draw, name, case, cycle):
+    """Jobs for both types in one order of submission, some of which name none: (jobs, types)."""
+    jobs, types = [], {}
+    for kind in (0, 1):
+        cluster = alone(name, kind)
+        for job in random_jobs(draw, cluster, 40, cycle, **case):
+            if not feasible(cluster, job):
+                continue
+            job.number = len(jobs)
+            named = draw.random() < 0.7 or not feasible(alone(name, 1 - kind), job)
+            types[job.number] = kind if named else ANY_TYPE
+            jobs.append(job)
+    return jobs, types
+
+
+@pytest.mark.parametrize("policy", ["fifo", "sjf", "easy"])
+@pytest.mark.parametrize("case", ["plain", "both", "shares", "all"])
+def test_each_partition_is_a_scheduler_of_its_own(case, policy):
+    """Start by start, host by host, GPU by GPU, with faults and preemption: as on a cluster of that type's hosts alone."""
+    shared_cycles = 0
+    for seed, name in enumerate(SPLITS):
+        draw = random.Random(f"{case} {seed}")
+        cluster, first = two_types(name), SPLITS[name]
+        jobs, types = mixed_jobs(draw, name, CASES[case] | {"priorities": (0, 0, 1, 2)}, 10)
+        faults = random_faults(draw, cluster, 600, cluster.host_count // 4)
+        for after in (None, 45):
+            starts, preempted, engine = run_engine(cluster, jobs, policy, "topology", 10, faults, after, types)
+            bound = dict(zip(engine.table.job_id, engine.table.host_type, strict=True))
+            assert all(bound[number] == kind for number, kind in types.items() if kind != ANY_TYPE)
+            moments = []
+            for kind, offset in ((0, 0), (1, first)):
+                own = [job for job in jobs if bound[job.number] == kind]
+                hits = [(at, host - offset, down) for at, host, down in faults if (host >= first) == kind]
+                expected = run_engine(alone(name, kind), own, policy, "topology", 10, hits, after)
+                ours = [
+                    (at, number, tuple((host - offset, gpus) for host, gpus in place))
+                    for at, number, place in starts
+                    if bound[number] == kind
+                ]
+                assert ours == expected[0]
+                assert [one for one in preempted if bound[one[1]] == kind] == expected[1]
+                moments.append({at for at, _, _ in ours})
+            shared_cycles += len(moments[0] & moments[1])
+    assert shared_cycles > 0, "both partitions start something in one cycle, or the merging of plans is not tried"
+
+
+@pytest.mark.parametrize("name", SPLITS)
+def test_an_index_of_one_type_is_that_of_its_hosts_alone(name):
+    cluster, first = two_types(name), SPLITS[name]
+    both = FreeIndex(cluster)
+    for kind in (0, 1):
+        index, own = FreeIndex(cluster, kind, both), FreeIndex(alone(name, kind))
+        assert (index.whole, index.host_count, index.gpus_per_host) == (own.whole, own.host_count, own.gpus_per_host)
+        for gpus in (
+            1,
+            own.gpus_per_host,
+            3 * own.gpus_per_host,
+            own.host_count * own.gpus_per_host,
+            own.host_count * own.gpus_per_host + 1,
+        ):
+            for level in range(-1, len(LEVEL_NAMES)):
+                assert could_ever_fit(index, gpus, level) == could_ever_fit(own, gpus, level), (gpus, level)
+        rows = index.first_whole_hosts(index.whole)
+        taken = [index.first_host[block] + bit for block, hosts, _ in rows for bit in mask_bits(hosts)]
+        assert taken == (list(range(first)) if kind == 0 else list(range(first, cluster.host_count)))
+        index.take(rows)
+        assert index.free_gpus == 0 and not index.fits(1)
+
+
+def test_a_job_that_names_no_type_goes_where_demand_is_least():
+    """leaves: 24 hosts of 8 GPUs and 16 of 4: 192 and 64 GPUs."""
+    scheduler = make_scheduler(two_types("leaves"), policy="fifo")
+    sizes = {0: 8, 1: 8, 2: 16, 3: 8, 4: 100, 5: 65}
+    slots = scheduler.add(columns([Job(number, 0, gpus, 100) for number, gpus in sizes.items()]))
+    bound = []
+    for slot in slots:
+        assert scheduler.arrive(slot) == State.PENDING
+        bound.append(scheduler.table.host_type[slot])
+    # Demand before each, of 192 and of 64: 0 and 0; 8, 0; 8, 8; 24, 8; then two that are too large for the second.
+    assert bound == [0, 1, 0, 0, 0, 0]
+    assert plan_at(scheduler, 0)[0] == [0, 2, 3, 4, 1]
+    scheduler.release(slots[4], at_ns=1)
+    late = scheduler.add(columns([Job(9, 0, 1, 1)]))[0]
+    scheduler.arrive(late)
+    assert scheduler.table.host_type[late] == 1, "97 of 192 are wanted in the first, 8 of 64 in the second"
+
+
+def test_a_named_type_is_kept_and_may_be_too_small():
+    scheduler = make_scheduler(two_types("leaves"))
+    slots = scheduler.add(columns([Job(0, 0, 64, 1), Job(1, 0, 65, 1), Job(2, 0, 65, 1)], {0: 1, 1: 1}))
+    assert [scheduler.arrive(slot) for slot in slots] == [State.PENDING, State.INFEASIBLE, State.PENDING]
+    assert scheduler.table.host_type[slots[2]] == 0
+    assert [scheduler.waits(slot) for slot in slots] == [True, False, True]
+    assert scheduler.could_ever_fit(192, -1, ANY_TYPE) and not scheduler.could_ever_fit(193, -1, ANY_TYPE)
+    assert not scheduler.could_ever_fit(65, -1, 1)
+
+
+def test_a_full_partition_does_not_hold_up_the_other_and_says_which_it_is():
+    scheduler = make_scheduler(two_types("leaves"), policy="fifo")
+    slots = scheduler.add(columns([Job(0, 0, 64, 9), Job(1, 1, 4, 9), Job(2, 2, 8, 9)], {0: 1, 1: 1, 2: 0}))
+    for slot in slots:
+        scheduler.arrive(slot)
+    assert plan_at(scheduler, 2)[0] == [2, 0]
+    assert scheduler.running == {slots[0], slots[2]}
+    assert scheduler.pending_jobs == 1 and scheduler.free_gpus() == (184, 0)
+    why = explain_pending(scheduler, slots[1])
+    assert (why.kind, why.position) == ("capacity", 0)
+    assert why.text == f"needs 4 GPUs, 0 are free in {HGX.name}-half"
+    scheduler.host_down(0)
+    assert explain_pending(scheduler, slots[1]).numbers["hosts_down"] == 0
+    scheduler.cordon(range(24, 28), cordoned=True)
+    assert explain_pending(scheduler, slots[1]).numbers["hosts_cordoned"] == 4
