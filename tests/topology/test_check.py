@@ -35,7 +35,7 @@ def test_notes() -> None:
     graph.nodes["spine-p0"]["switches"] = 1
     assert _found(graph)["single point of failure"] == ["2 leaf units of 2 have one switch above: spine-00000."]
     assert _found(graph, errors=True) == {"ports over the radix": ["spine-p0 (1 switch) needs 512 ports and has 64."]}
-    assert _found(_plan(hosts=60))["uneven units"] == ["1 of 2 leaf units have 32 hosts, but 1 has 28."]
+    assert _found(_plan(hosts=92))["uneven units"] == ["2 of 3 leaf units have 32 hosts, but 1 has 28."]
     found = _found(_plan(leaf_oversubscription=3.0, hosts=96))
     assert found["oversubscription"] == ["The worst leaf switch has 3 times as much bandwidth down as up."]
     found = _found(_plan(rail_optimised=False, hosts=8))
