@@ -94,7 +94,8 @@ def _single_points(cluster: Cluster) -> Iterator[str]:
         if level is None or not len(level.uplinks) or name in {peers.level for peers in cluster.peers}:
             continue
         unit, uplinks = _uplink_units(level), level.uplinks
-        tops = np.array([len(np.unique(links.v[uplinks[unit == at]])) for at in range(len(level))])
+        pairs = np.unique(unit * len(links.node_tier) + links.v[uplinks])
+        tops = np.bincount(pairs // len(links.node_tier), minlength=len(level))
         switches = _per_unit(level, links.switches[links.v[uplinks]].astype(np.int64))
         single = np.flatnonzero((tops == 1) & (switches == _per_unit(level, np.ones(len(uplinks), dtype=np.int64))))
         if len(single):
