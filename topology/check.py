@@ -117,7 +117,10 @@ def _oversubscription(cluster: Cluster) -> Iterator[str]:
             yield f"The worst {tier} switch has {ratio:.3g} times as much bandwidth down as up."
     if counts.worst_pod_to_pod_ratio < 0.999:
         ratio = counts.worst_pod_to_pod_ratio
-        yield f"Two pods (leaves, where there is one pod) have {ratio:.0%} of the smaller one's uplinks between them, by the striping."
+        if any(peers.level == "pod" for peers in cluster.peers):
+            yield f"Two groups of the dragonfly have {ratio:.2%} of the smaller one's bandwidth between them without a detour."
+        else:
+            yield f"Two pods (leaves, where there is one pod) have {ratio:.0%} of the smaller one's uplinks between them, by the striping."
 
 
 def _uneven(cluster: Cluster) -> Iterator[str]:

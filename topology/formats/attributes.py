@@ -43,7 +43,8 @@ def _real(*, zero: bool, most: float = 1e300) -> Check:
 
 def _rate(value: Any) -> float:
     """1 byte/s to 8 Pb/s: beyond it a unit is mistaken."""
-    if not 1.0 <= (rate := _real(zero=False)(value)) <= 1e15:
+    rate = float(_real(zero=False)(value))
+    if not 1.0 <= rate <= 1e15:
         raise ValueError("bytes per second from 1 to 1e15 are needed")
     return rate
 
