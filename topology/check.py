@@ -118,7 +118,7 @@ def _oversubscription(cluster: Cluster) -> Iterator[str]:
     if counts.worst_pod_to_pod_ratio < 0.999:
         ratio = counts.worst_pod_to_pod_ratio
         if any(peers.level == "pod" for peers in cluster.peers):
-            yield f"Two groups of the dragonfly have {ratio:.2%} of the smaller one's bandwidth between them without a detour."
+            yield f"Two groups of the dragonfly have {ratio:.2%} of their global links between them: the rest is a detour."
         else:
             yield f"Two pods (leaves, where there is one pod) have {ratio:.0%} of the smaller one's uplinks between them, by the striping."
 
