@@ -94,7 +94,8 @@ def _single_points(cluster: Cluster) -> Iterator[str]:
         if level is None or not len(level.uplinks) or name in {peers.level for peers in cluster.peers}:
             continue
         unit, uplinks = _uplink_units(level), level.uplinks
-        tops = np.array([len(np.unique(links.v[uplinks[unit == at]])) for at in range(len(level))])
+        pairs = np.unique(unit * len(links.node_tier) + links.v[uplinks])
+        tops = np.bincount(pairs // len(links.node_tier), minlength=len(level))
         switches = _per_unit(level, links.switches[links.v[uplinks]].astype(np.int64))
         single = np.flatnonzero((tops == 1) & (switches == _per_unit(level, np.ones(len(uplinks), dtype=np.int64))))
         if len(single):
@@ -116,7 +117,10 @@ def _oversubscription(cluster: Cluster) -> Iterator[str]:
             yield f"The worst {tier} switch has {ratio:.3g} times as much bandwidth down as up."
     if counts.worst_pod_to_pod_ratio < 0.999:
         ratio = counts.worst_pod_to_pod_ratio
-        yield f"Two pods (leaves, where there is one pod) have {ratio:.0%} of the smaller one's uplinks between them, by the striping."
+        if any(peers.level == "pod" for peers in cluster.peers):
+            yield f"Two groups of the dragonfly have {ratio:.2%} of their global links between them: the rest is a detour."
+        else:
+            yield f"Two pods (leaves, where there is one pod) have {ratio:.0%} of the smaller one's uplinks between them, by the striping."
 
 
 def _uneven(cluster: Cluster) -> Iterator[str]:

@@ -41,6 +41,14 @@ def _real(*, zero: bool, most: float = 1e300) -> Check:
     return check
 
 
+def _rate(value: Any) -> float:
+    """1 byte/s to 8 Pb/s: beyond it a unit is mistaken."""
+    rate = float(_real(zero=False)(value))
+    if not 1.0 <= rate <= 1e15:
+        raise ValueError("bytes per second from 1 to 1e15 are needed")
+    return rate
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str) or not 0 < len(value) <= _LONGEST_TEXT or not value.isprintable():
         raise ValueError("printable text is needed")
@@ -141,7 +149,7 @@ EDGE: Mapping[str, Check] = {
     "lanes": _whole(1),
     "rail": _whole(0),
     "rails": _whole(1),
-    "lane_bytes_per_second": _real(zero=False),
+    "lane_bytes_per_second": _rate,
     "latency_seconds": _real(zero=True),
     "distance_km": _real(zero=True),
 }

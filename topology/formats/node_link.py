@@ -83,12 +83,16 @@ def _no_constant(word: str) -> Any:
 
 def _parse(text: str, source: str) -> dict[str, Any]:
     try:
-        document = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        try:
+            document = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        except _Twice:
+            json.loads(text, parse_constant=_no_constant)  # what comes after the repeated key may be no JSON
+            path, at = _twice(text)
+            raise FormatError(f"{'.'.join(map(str, path))} is given twice", source, text.count("\n", 0, at) + 1) from None
+    except FormatError:
+        raise
     except JSONDecodeError as error:
         raise FormatError(f"bad JSON: {error.msg}", source, error.lineno) from None
-    except _Twice:
-        path, at = _twice(text)
-        raise FormatError(f"{'.'.join(map(str, path))} is given twice", source, text.count("\n", 0, at) + 1) from None
     except RecursionError:
         raise FormatError("bad JSON: nested too deeply", source, 1) from None
     except ValueError:

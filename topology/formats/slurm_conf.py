@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import networkx as nx
+import numpy as np
 
 from topology.cluster import Cluster
 from topology.formats.defaults import Defaults
@@ -134,9 +135,10 @@ def write_block(graph: nx.Graph, cluster: Cluster) -> str:
 
 
 def cluster_blocks(cluster: Cluster) -> list[tuple[str, list[str]]]:
-    """(name, hosts) of the blocks that a cluster is: its scale-up domains where these have several hosts, else its leaf units."""
-    name = "domain" if len(cluster.level("domain")) < cluster.host_count else "leaf"
-    starts = cluster.level(name).first_host.tolist()
+    """(name, hosts) of the blocks that a cluster is: its scale-up domains of several hosts, else its leaf units."""
+    domains = cluster.level("domain").first_host
+    several = np.flatnonzero(np.diff(domains) > 1)
+    starts = np.unique(np.concatenate((cluster.level("leaf").first_host, domains[several], domains[several + 1]))).tolist()
     return [
         (f"block-{number:05d}", [cluster.host_name(host) for host in range(low, high)])
         for number, (low, high) in enumerate(pairwise(starts))

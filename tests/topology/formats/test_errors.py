@@ -52,6 +52,7 @@ _BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
         ("node-link", _GRAPH.replace('"lanes": 8', '"lanes": ' + "9" * 5000), 9, "too many digits"),
         ("node-link", _GRAPH.replace('"lanes": 8', '"lanes": ' + "9" * 400), 9, "more than 40 digits"),
         ("node-link", _GRAPH.replace('"rails": 8}', '"rails": 8'), 10, "bad JSON"),
+        ("node-link", _GRAPH.replace('"h0", "tier"', '"h0", "tier": 1, "tier"').replace("8}", "8"), 10, "bad JSON: Expecting"),
         ("node-link", "[" * 100_000, 1, "nested too deeply"),
         ("node-link", '{"nodes": {}}', 1, "nodes is not a list"),
         ("node-link", '{"nodes": [1], "edges": []}', 1, "object with id"),

@@ -2,6 +2,7 @@
 
 from dataclasses import fields, is_dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import networkx as nx
@@ -10,15 +11,27 @@ import pytest
 
 from emulator.scenario import load, presets
 from emulator.scenario.build import build_graph
-from topology import catalog
+from topology import catalog, dragonfly
 from topology.catalog import HGX_H100, HostType
 from topology.clos import ClosPlan, build
 from topology.cluster import Cluster
 from topology.compile import compile_cluster
+from topology.dragonfly import DragonflyPlan
 from topology.formats import FORMATS, Holds, read_graph, write_graph
 
-#: Larger ones differ from these in numbers only.
-_MOST_HOSTS = 15_000
+#: Larger ones differ from these, and from the other graphs here, in numbers only.
+_MOST_HOSTS = 2_500
+_SITES = """
+name: three-fabrics
+assumptions: ["Assumed: everything."]
+cluster:
+  parts:
+    - {name: hall-a, site: Abilene, gpus: 512, switch: qm9700}
+    - {name: hall-b, site: Abilene, host: gb200-nvl72, hosts: 37, oversubscription: {building: 4}}
+    - {name: fly, site: Oak Ridge, builder: dragonfly, host: frontier-node, switch: rosetta, hosts: 96, hosts_per_rack: 32,
+       group_switches: 8, global_links_per_pair: 3}
+  wan: {gateway_bandwidth: 8Tbps, distance_km: 1400}
+"""
 
 
 def _plan(**changes: Any) -> nx.Graph:
@@ -50,6 +63,20 @@ def _own_host() -> nx.Graph:
     return _plan(host=host)
 
 
+def _sites() -> nx.Graph:
+    """Two buildings, a dragonfly, a WAN and three types of hosts."""
+    with NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(_SITES)
+        file.flush()
+        return build_graph(load(file.name))
+
+
+def _dragonfly() -> nx.Graph:
+    host, switch = catalog.FRONTIER_NODE, catalog.ROSETTA
+    plan = DragonflyPlan("fly", host, switch, hosts=150, hosts_per_rack=32, group_switches=8, switch_host_ports=16, groups=6)
+    return dragonfly.build(plan)
+
+
 _GRAPHS = {
     "two tiers": _plan,
     "three tiers": lambda: _plan(hosts=1000, hosts_per_rack=8),
@@ -60,6 +87,8 @@ _GRAPHS = {
     "NVL72": lambda: _plan(host=catalog.GB200_NVL72, hosts=18 * 40 + 5, hosts_per_rack=18, switch=catalog.SN5600),
     "NVL72, rails joined": lambda: _plan(host=catalog.GB200_NVL72, hosts=18 * 300, hosts_per_rack=18, aggregate="rails"),
     "mixed": _mixed,
+    "dragonfly": _dragonfly,
+    "sites": _sites,
     "own host": _own_host,
     **{
         f"preset {name}": lambda name=name: build_graph(load(name))  # type: ignore[misc]
@@ -105,14 +134,15 @@ def test_hierarchies_come_back(built: tuple[nx.Graph, Cluster], form: str, tmp_p
     graph, cluster = built
     path = tmp_path / "file"
     path.write_text(write_graph(graph, cluster, form))
+    one_type = len(cluster.host_types) == 1
     host = cluster.host_type.name if cluster.host_type.name in catalog.HOSTS else "hgx-h100"
-    rack = graph.graph["hosts_per_rack"]
+    rack = graph.graph["hosts_per_rack"] if one_type else None
     again = compile_cluster(read_graph(path, host=host, switch="sn5600", hosts_per_rack=rack))
     assert again.host_count == cluster.host_count
     assert [again.host_name(at) for at in range(again.host_count)] == [cluster.host_name(at) for at in range(cluster.host_count)]
-    several = cluster.host_type.domain_hosts > 1
+    several = one_type and cluster.host_type.domain_hosts > 1
     if form == "slurm-block":
-        held = ["domain"] if several else ["leaf"]
+        held = ["domain"] if several else ["leaf"] if one_type else []
     else:
         held = ["leaf", "pod", "site"] if len(cluster.site_names) == 1 else ["leaf", "pod"]
         held += ["domain"] if several else []
