@@ -265,7 +265,14 @@ GB300_NVL72 = HostType(
     peak_watts=136e3 / 18,  # NVL: 136 kW a rack (Azure)
     rated_watts=142e3 / 18,  # NVL
 )
-#: RAPS component model: 4 GPUs 88/560 W, CPU 90/280, memory 74.26, 4 NICs at 20, NVMe 30; before power conversion.
+
+
+def _with_conversion(watts: float) -> float:
+    """What a node of ``watts`` draws from its cabinet (RAPS): a regulator, (P + 13 W) / 0.98, a rectifier for four, (P + 17 W) / 0.96."""
+    return (4 * (watts + 13) / 0.98 + 17) / 0.96 / 4
+
+
+#: RAPS component model: 4 GPUs 88/560 W, CPU 90/280, memory 74.26, 4 NICs at 20, NVMe 30.
 FRONTIER_NODE = HostType(
     name="frontier-node",
     gpu=MI250X,
@@ -273,9 +280,9 @@ FRONTIER_NODE = HostType(
     domain_hosts=1,
     nics=4,  # GL: 4 x Slingshot-11
     nic_bytes_per_second=200 * GBIT,  # GL
-    idle_watts=4 * 88 + 90 + 74.26 + 4 * 20 + 30,  # RAPS
-    peak_watts=4 * 560 + 280 + 74.26 + 4 * 20 + 30,  # RAPS
-    rated_watts=4 * 560 + 280 + 74.26 + 4 * 20 + 30,  # RAPS: the component maximum
+    idle_watts=_with_conversion(4 * 88 + 90 + 74.26 + 4 * 20 + 30),  # RAPS
+    peak_watts=_with_conversion(4 * 560 + 280 + 74.26 + 4 * 20 + 30),  # RAPS
+    rated_watts=_with_conversion(4 * 560 + 280 + 74.26 + 4 * 20 + 30),  # RAPS: the component maximum
 )
 #: The same model with 6 GPUs 88/600 W and two CPUs.
 AURORA_NODE = HostType(
@@ -285,9 +292,9 @@ AURORA_NODE = HostType(
     domain_hosts=1,
     nics=8,  # ALCF: 8 fabric endpoints a node
     nic_bytes_per_second=200 * GBIT,  # ALCF: Slingshot-11
-    idle_watts=6 * 88 + 2 * 90 + 74.26 + 8 * 20 + 30,  # RAPS; the CPU figures assumed Frontier's
-    peak_watts=6 * 600 + 2 * 280 + 74.26 + 8 * 20 + 30,  # as above
-    rated_watts=6 * 600 + 2 * 280 + 74.26 + 8 * 20 + 30,  # as above
+    idle_watts=_with_conversion(6 * 88 + 2 * 90 + 74.26 + 8 * 20 + 30),  # RAPS; the CPU figures assumed Frontier's
+    peak_watts=_with_conversion(6 * 600 + 2 * 280 + 74.26 + 8 * 20 + 30),  # as above
+    rated_watts=_with_conversion(6 * 600 + 2 * 280 + 74.26 + 8 * 20 + 30),  # as above
 )
 
 QM9700 = SwitchType(

@@ -24,6 +24,11 @@ _PEERS = (("leaf", "local", LEAF), ("pod", "global", LEAF + 1), ("site", "wan", 
 def compile_cluster(graph: nx.Graph) -> Cluster:
     """The arrays of a graph. Raises TopologyError naming the node, edge or attribute at fault."""
     nodes, edges = read(graph)
+    ratio, assumptions = graph.graph.get("worst_pod_to_pod_ratio", 1.0), graph.graph.get("assumptions", ())
+    if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 <= ratio <= 1:
+        raise TopologyError(f"the graph's worst_pod_to_pod_ratio is {ratio!r}: 0 to 1 is possible")
+    if not isinstance(assumptions, list | tuple):
+        raise TopologyError(f"the graph's assumptions are {assumptions!r}: a list of sentences is needed")
     labels = _labels(nodes, edges)
     endpoints = nodes.endpoints
     permutation = _order(nodes, labels)
@@ -70,10 +75,10 @@ def compile_cluster(graph: nx.Graph) -> Cluster:
         levels=levels,
         block=_bare("block", first_host[block]),
         links=links,
-        counts=count(gpus, levels, links, peers, float(graph.graph.get("worst_pod_to_pod_ratio", 1.0))),
+        counts=count(gpus, levels, links, peers, float(ratio)),
         rails=int((edges.rail + edges.rails).max()),
         site_names=_site_names(nodes, order, labels, offsets[_SITE]),
-        assumptions=tuple(map(str, graph.graph.get("assumptions", ()))),
+        assumptions=tuple(map(str, assumptions)),
         peers=peers,
         host_names=_host_names(graph, nodes, order, first_host, racks),
         switch_names=tuple(str(nodes.names[at]) for at in permutation[endpoints:]) if graph.graph.get("names") == "given" else None,

@@ -30,7 +30,7 @@ def count(gpus: int, levels: tuple[Level, ...], links: Links, peers: tuple[Peers
         return float(max(1.0, (down[mine] / up[mine]).max())) if mine.any() else 1.0
 
     units = {level.name: len(level) for level in levels}
-    between = {peer.level: peer for peer in peers}
+    between = {peer.level: peer for peer in peers if (peer.unit_u != peer.unit_v).any()}
     gateway_lanes = int(links.lanes[(links.tier == _WAN) & up_links].sum())
     gateway_capacity = float(links.bytes_per_second[(links.tier == _WAN) & up_links].sum())
     cuts = [capacity[0] / 2]
@@ -68,12 +68,13 @@ def count(gpus: int, levels: tuple[Level, ...], links: Links, peers: tuple[Peers
 
 def _even_cut(links: Links, peers: Peers) -> float:
     """Bytes/s of the links between two halves of the units, of n (n - 1) / 2 pairs of units as many as are cut: floor(n^2 / 4)."""
-    units = len(np.unique(np.concatenate((peers.unit_u, peers.unit_v))))
-    return float(links.bytes_per_second[peers.links].sum() * (units**2 // 4) / (units * (units - 1) / 2))
+    apart = peers.unit_u != peers.unit_v
+    units = len(np.unique(np.concatenate((peers.unit_u[apart], peers.unit_v[apart]))))
+    return float(links.bytes_per_second[peers.links[apart]].sum() * (units**2 // 4) / (units * (units - 1) / 2))
 
 
-def _taper(levels: tuple[Level, ...], links: Links, peers: Peers) -> float:
-    """The worst group's bandwidth from its hosts over that to other groups."""
+def _taper(levels: tuple[Level, ...], links: Links, peers: Peers) -> float | None:
+    """The worst group's bandwidth from its hosts over that to other groups; None where no group with hosts is joined to another."""
     groups = {level.name: level for level in levels}["pod"]
     domain = {level.name: level for level in levels}["domain"]
     below = links.node_tier[links.u] == 0
@@ -81,7 +82,7 @@ def _taper(levels: tuple[Level, ...], links: Links, peers: Peers) -> float:
     into = np.bincount(group, weights=links.bytes_per_second[below], minlength=len(groups))
     out = np.zeros(len(groups))
     for unit in (peers.unit_u, peers.unit_v):
-        hosted = unit < len(groups)
+        hosted = (unit < len(groups)) & (peers.unit_u != peers.unit_v)
         out += np.bincount(unit[hosted], weights=links.bytes_per_second[peers.links][hosted], minlength=len(groups))
     joined = out > 0
-    return float((into[joined] / out[joined]).max())
+    return float((into[joined] / out[joined]).max()) if joined.any() else None

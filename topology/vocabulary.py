@@ -163,7 +163,8 @@ def _nodes(graph: nx.Graph) -> Nodes:
     named: list[Sequence[str] | None] = []
     checked: set[tuple[int, Any, Any]] = set()
     for node, data in graph.nodes(data=True):
-        rank = ranks.get(data.get("tier", ""), -1)
+        tier = data.get("tier")
+        rank = ranks.get(tier, -1) if isinstance(tier, str) else -1
         if rank == 0:
             kind = types.host(data, node)
             domain_hosts = types.hosts[kind].domain_hosts
@@ -183,7 +184,10 @@ def _nodes(graph: nx.Graph) -> Nodes:
             tiers.append(rank)
             switches.append(whole(data.get("switches", 1), f"switches of node {node}"))
             seconds.append(types.switch(data, node).latency_seconds)
-            group.append(groups.setdefault(data["group"], len(groups)) if rank == LEAF and data.get("group") is not None else -1)
+            own = data.get("group") if rank == LEAF else None
+            if own is not None and not isinstance(own, str | int):
+                raise TopologyError(f"group of node {node} is {own!r}: a name or a number is needed")
+            group.append(-1 if own is None else groups.setdefault(own, len(groups)))
             switch_sites.append(site_names.setdefault(str(data["site"]), len(site_names)) if data.get("site") is not None else -1)
         else:
             raise TopologyError(f"node {node} has tier {data.get('tier')!r}: one of {', '.join(NODE_TIERS)} is needed")

@@ -4,7 +4,7 @@ from emulator.cli.output import Format, FormatOption, show_rows
 
 
 def presets(output: FormatOption = Format.TABLE) -> None:
-    """List the built-in scenarios."""
+    """List the built-in scenarios, the smallest first."""
     from emulator.scenario import load
     from emulator.scenario import presets as built_in
     from topology import catalog
@@ -12,6 +12,10 @@ def presets(output: FormatOption = Format.TABLE) -> None:
     rows = []
     for name, description in built_in():
         cluster = load(name).cluster
-        host = catalog.host(cluster.host)
-        rows.append({"name": name, "gpus": cluster.host_count * host.gpus, "host": host.name, "description": description})
+        fabrics = cluster.parts or (cluster,)
+        hosts = [catalog.host(fabric.host) for fabric in fabrics]
+        gpus = sum((fabric.host_count or 0) * host.gpus for fabric, host in zip(fabrics, hosts, strict=True))
+        kinds = ", ".join(dict.fromkeys(host.name for host in hosts))
+        rows.append({"name": name, "gpus": gpus, "host": kinds, "description": description})
+    rows.sort(key=lambda row: (row["gpus"], row["name"]))
     show_rows(rows, {"name": "NAME", "gpus": "GPUS", "host": "HOST", "description": "WHAT"}, output)

@@ -446,9 +446,8 @@ class Engine:
 
     def _share(self, at_ns: int) -> None:
         """Let the planes share themselves anew, and run the jobs whose share changed at their new speed."""
-        answers = self.shards.advance(Window(at_ns, planes=self.network.take_asked()))
         table = self.table
-        for slot, speed in self.network.speeds(answers):
+        for slot, speed in self.network.share(at_ns, lambda planes: self.shards.advance(Window(at_ns, planes=planes)).planes):
             self.events += 1
             self._progress(slot, at_ns)
             table.speed[slot] = speed

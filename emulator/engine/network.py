@@ -1,28 +1,30 @@
 """The engine's side of the fabric: which flows the running jobs have, when the planes must be asked, and what a share does to a job."""
 
-import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.engine.shards import Answers
 from emulator.fabric.contend import contendable_links
-from emulator.fabric.messages import FlowOrder, FlowOrders, Order, pack_orders
+from emulator.fabric.messages import FabricReport, FlowOrder, FlowOrders, FlowRows, Order, pack_orders
 from emulator.fabric.rings import RingFlow, RingMap
 from emulator.fabric.settings import FabricSettings
+from emulator.fabric.spanning import solve_open
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import JobTable
 from emulator.workload.training import speed_ratio, step_seconds
 from topology.cluster import Cluster
 
+#: Send orders to planes and have their reports: one barrier.
+Advance = Callable[[Mapping[int, FlowOrders]], Mapping[int, FabricReport]]
+
 
 class Network:
-    """Flows of training jobs, and the orders to the planes that wait at the head.
+    """Flows of training jobs, one a job, and the orders to the planes that wait at the head.
 
     A plane is asked for rates only when a flow that could meet a full link comes or goes, or a link's capacity changes; every other flow
     runs at its cap, and its order travels with the next message. The cap is the lane's payload rate, or the part of it that a degraded
-    endpoint link under the job's GPUs leaves: a ring is as fast as its slowest lane.
+    endpoint link under the job's GPUs leaves: a ring is as fast as its slowest lane, and a step waits for all rails.
     """
 
     def __init__(self, cluster: Cluster, settings: FabricSettings, table: JobTable, plane_count: int) -> None:
@@ -31,9 +33,9 @@ class Network:
         self._cluster = cluster
         self._plane_of_link = cluster.links.plane
         self._contendable: NDArray[np.bool_] = contendable_links(cluster, settings)
-        self._flows: dict[int, tuple[RingFlow, ...]] = {}  # slot -> flows
-        self._caps: dict[tuple[int, int], float] = {}  # (slot, plane) -> cap, where a degraded endpoint link lowers it
-        self._rates: dict[tuple[int, int], float] = {}  # (slot, plane) -> rate, where the plane has told one
+        self._flows: dict[int, tuple[RingFlow, ...]] = {}  # slot -> its pieces, by plane
+        self._caps: dict[int, float] = {}  # slot -> cap, where a degraded endpoint link lowers it
+        self._rates: dict[int, float] = {}  # slot -> rate, where one was told that is not the cap
         self._recapped: set[int] = set()  # slots whose cap has changed since the speeds were last asked for
         self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
         self._waiting: list[list[Order]] = [[] for _ in range(plane_count)]
@@ -49,46 +51,49 @@ class Network:
 
     def add(self, at_ns: int, slot: int, rows: Sequence[Row]) -> None:
         """A training job started on ``rows``."""
-        flows = self._flows[slot] = self._rings.flows(rows)
+        self._flows[slot] = self._rings.flows(rows)
         self._computing[slot] = self._computing_at(slot, self.full_bytes_per_second)
         self._cap(slot, rows)
-        for flow in flows:
-            self._order_flow(at_ns, slot, flow)
+        self._order_flow(at_ns, slot)
 
     def remove(self, at_ns: int, slot: int) -> None:
         """The job stopped."""
-        for flow in self._flows.pop(slot):
-            self._order(flow, Order(at_ns, FlowOrder.REMOVE, self._table.job_id[slot]))
-            self._rates.pop((slot, flow.plane), None)
-            self._caps.pop((slot, flow.plane), None)
+        for piece in self._flows.pop(slot):
+            self._order(piece, Order(at_ns, FlowOrder.REMOVE, self._table.job_id[slot]))
+        self._rates.pop(slot, None)
+        self._caps.pop(slot, None)
         self._recapped.discard(slot)
         del self._computing[slot]
 
     def _cap(self, slot: int, rows: Sequence[Row]) -> bool:
-        """Work out the caps of the job's flows; True where one of them is now another."""
-        before = {flow.plane: self._caps.pop((slot, flow.plane), self.full_bytes_per_second) for flow in self._flows[slot]}
-        if before and self._endpoint_scales:
-            for link in self._rings.endpoint_lanes(rows)[0].tolist():
-                plane, scale = int(self._plane_of_link[link]), self._endpoint_scales.get(link)
-                if scale is not None and plane in before:
-                    self._caps[slot, plane] = min(self._caps.get((slot, plane), math.inf), scale * self.full_bytes_per_second)
-        changed = [plane for plane, cap in before.items() if cap != self._caps.get((slot, plane), self.full_bytes_per_second)]
-        for plane in changed:
-            self._rates.pop((slot, plane), None)  # the plane tells the new one where it is below the cap
-            self.asks.add(plane)
-        if changed:
-            self._recapped.add(slot)
-        return bool(changed)
+        """Work out the cap of the job's flow; True where it is now another."""
+        full = self.full_bytes_per_second
+        before = self._caps.pop(slot, full)
+        if self._flows[slot] and self._endpoint_scales:
+            scales = (self._endpoint_scales.get(link, 1.0) for link in self._rings.endpoint_lanes(rows)[0].tolist())
+            if (worst := min(scales, default=1.0)) < 1.0:
+                self._caps[slot] = worst * full
+        if before == self._caps.get(slot, full):
+            return False
+        self._rates.pop(slot, None)  # the planes tell the new one where it is below the cap
+        self._recapped.add(slot)
+        self.asks.update(piece.plane for piece in self._flows[slot])
+        return True
 
-    def _order_flow(self, at_ns: int, slot: int, flow: RingFlow) -> None:
-        cap = self._caps.get((slot, flow.plane), self.full_bytes_per_second)
-        self._order(flow, Order(at_ns, FlowOrder.ADD, self._table.job_id[slot], cap, flow.lanes, flow.links, flow.weights))
+    def _order_flow(self, at_ns: int, slot: int) -> None:
+        """(Re)place the job's flow in every plane that has a piece of it."""
+        cap, pieces = self._caps.get(slot, self.full_bytes_per_second), self._flows[slot]
+        self._rates.pop(slot, None)
+        spans = sum(len(piece.links) > 0 for piece in pieces) > 1
+        for piece in pieces:
+            order = Order(at_ns, FlowOrder.ADD, self._table.job_id[slot], cap, piece.lanes, piece.links, piece.weights, spans)
+            self._order(piece, order)
 
-    def _order(self, flow: RingFlow, order: Order) -> None:
+    def _order(self, piece: RingFlow, order: Order) -> None:
         self.changes += 1
-        self._waiting[flow.plane].append(order)
-        if self._contendable[flow.links].any():
-            self.asks.add(flow.plane)
+        self._waiting[piece.plane].append(order)
+        if self._contendable[piece.links].any():
+            self.asks.add(piece.plane)
 
     def scale_link(self, at_ns: int, link: int, remaining_ratio: float) -> None:
         """The link keeps this part of its healthy capacity. Of an endpoint link the jobs above it feel that in their caps."""
@@ -106,9 +111,7 @@ class Network:
             first, last = np.searchsorted(self._cluster.block.first_host, (domain[0], domain[1] - 1), side="right") - 1
             for slot in sorted(self._flows, key=self._table.job_id.__getitem__):
                 if any(first <= row[0] <= last for row in self._table.rows[slot]) and self._cap(slot, self._table.rows[slot]):
-                    for flow in self._flows[slot]:
-                        if flow.plane == plane:
-                            self._order_flow(at_ns, slot, flow)
+                    self._order_flow(at_ns, slot)
 
     def take_asked(self) -> dict[int, FlowOrders]:
         """The orders of the planes that must be asked now."""
@@ -125,31 +128,59 @@ class Network:
             self._waiting[plane] = []
         return taken
 
-    def speeds(self, answers: Answers) -> Iterator[tuple[int, float]]:
-        """Jobs whose speed is not what it was, by job id, with the new one (1: as if alone)."""
-        touched = {(self._table.job_id[slot], slot) for slot in self._recapped}
-        self._recapped.clear()
-        for plane, report in sorted(answers.planes.items()):
+    def share(self, at_ns: int, advance: Advance) -> Iterator[tuple[int, float]]:
+        """Let the planes share themselves anew. Jobs whose speed is not what it was, by job id, with the new one (1: as if alone)."""
+        touched = self._recapped
+        self._recapped = set()
+        opened: dict[int, FlowRows] = {}
+        for plane, report in sorted(advance(self.take_asked()).items()):
             if report.contendable_changed:
                 self._contendable = self._contendable.copy()
                 links = np.flatnonzero(self._plane_of_link == plane)
                 self._contendable[2 * links] = self._contendable[2 * links + 1] = False
                 self._contendable[report.contendable] = True
-            for job_id, rate in zip(report.flow.tolist(), report.rate.tolist(), strict=True):
-                slot = self._table.slot_of[job_id]
-                if slot in self._flows:
-                    self._rates[slot, plane] = rate
-                    touched.add((job_id, slot))
-        for _, slot in sorted(touched):
+            touched.update(self._take_rates(report.flow, report.rate))
+            if len(report.open):
+                opened[plane] = report.open
+        if opened:
+            touched.update(self._take_rates(*solve_open(opened, self._planes_that_may_hold, self._teller(at_ns, advance)), tell_ns=at_ns))
+        for _, slot in sorted((self._table.job_id[slot], slot) for slot in touched):
             speed = self._speed(slot)
             if speed != self._table.speed[slot]:
                 yield slot, speed
 
+    def _take_rates(self, job_ids: NDArray[np.int64], rates: NDArray[np.float64], tell_ns: int = -1) -> set[int]:
+        """Note the rates that are not what was known, and tell the planes from ``tell_ns`` on where it was not they who told."""
+        changed = set()
+        for job_id, rate in zip(job_ids.tolist(), rates.tolist(), strict=True):
+            slot = self._table.slot_of[job_id]
+            if slot not in self._flows or rate == self.rate(slot):
+                continue
+            self._rates[slot] = rate
+            changed.add(slot)
+            if tell_ns >= 0:
+                self.changes += 1
+                for piece in self._flows[slot]:
+                    self._waiting[piece.plane].append(Order(tell_ns, FlowOrder.SET_RATE, job_id, rate))
+        return changed
+
+    def _planes_that_may_hold(self, job_id: int) -> list[int]:
+        """The planes in which the job's flow crosses a link that could be full."""
+        pieces = self._flows[self._table.slot_of[job_id]]
+        return [piece.plane for piece in pieces if self._contendable[piece.links].any()]
+
+    def _teller(self, at_ns: int, advance: Advance) -> Callable[[Mapping[int, list[int]]], Mapping[int, FlowRows]]:
+        def ask(missing: Mapping[int, list[int]]) -> Mapping[int, FlowRows]:
+            for plane, job_ids in missing.items():
+                self._waiting[plane].extend(Order(at_ns, FlowOrder.TELL, job_id) for job_id in job_ids)
+            self.asks.update(missing)
+            return {plane: report.open for plane, report in advance(self.take_asked()).items()}
+
+        return ask
+
     def rate(self, slot: int) -> float:
-        """Bytes per second that each lane of the job's rings gets; its slowest plane counts, since a step waits for all rails."""
-        full = self.full_bytes_per_second
-        told, caps = self._rates, self._caps
-        return min((told.get((slot, flow.plane), caps.get((slot, flow.plane), full)) for flow in self._flows[slot]), default=full)
+        """Bytes per second that each lane of the job gets."""
+        return self._rates.get(slot, self._caps.get(slot, self.full_bytes_per_second))
 
     def flows_of(self, slot: int) -> tuple[RingFlow, ...]:
         """The flows of a running job; none for jobs that do not train."""

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from topology.cluster import Cluster, Float64, Int32, Level
+from topology.catalog import HostType
+from topology.cluster import Cluster, Float64, Int32, Int64, Level
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +15,7 @@ class Uplinks:
 
     ``lanes[e, r]`` is how many GPUs of the unit on rail r have link ``link[e]`` on their way out: each switch sprays a rail over those of
     its uplinks that serve it, in proportion to their speed. ``share[e, r]`` is the same as a part of the unit's GPUs on rail r, hence the
-    part of the rail's rings that the link carries (1 where one link serves the rail, 0 where it does not serve it).
+    part of the rail's traffic that the link carries (1 where one link serves the rail, 0 where it does not serve it).
     """
 
     level: Level
@@ -25,12 +26,12 @@ class Uplinks:
     share: Float64  # (entries, rails)
 
 
-def uplinks(cluster: Cluster) -> tuple[Uplinks, ...]:
-    """The levels of ``cluster`` that have uplinks, innermost first.
+def uplinks(cluster: Cluster, bytes_per_second: Float64 | None = None) -> tuple[Uplinks, ...]:
+    """The levels of ``cluster`` that have uplinks, innermost first, where its links have these speeds (default: all are healthy).
 
     A link that skips a tier leaves units of several levels; it stands with the outermost, for nothing inside that unit needs it.
     """
-    ids, carried = _carried(cluster)
+    ids, carried = _carried(cluster, cluster.links.bytes_per_second if bytes_per_second is None else bytes_per_second)
     tables: list[Uplinks] = []
     seen = cluster.links.tier == 0
     for level in reversed(cluster.levels):
@@ -49,37 +50,63 @@ def uplinks(cluster: Cluster) -> tuple[Uplinks, ...]:
     return tuple(reversed(tables))
 
 
-def _carried(cluster: Cluster) -> tuple[NDArray[np.int64], Float64]:
-    """The switch links, ascending, and the GPUs per rail that have each on their way up, shape (switch links, rails)."""
+def _carried(cluster: Cluster, bytes_per_second: Float64) -> tuple[NDArray[np.int64], Float64]:
+    """The switch links upwards, ascending, and the GPUs per rail that have each on their way up, shape (links, rails)."""
     links, endpoints = cluster.links, len(cluster.level("domain"))
     below = np.zeros((len(links.switches) - endpoints, cluster.rails))  # by switch node
-    for rail, gpus in enumerate(rail_gpus(cluster).tolist()):
-        served = np.flatnonzero((links.tier == 0) & (links.rail_first <= rail) & (rail < links.rail_first + links.rails))
-        nics = links.lanes[served] / links.rails[served]
-        below[:, rail] = np.bincount(links.v[served] - endpoints, nics * (gpus * cluster.rails / cluster.host_type.nics), len(below))
-    ids = np.flatnonzero(links.tier > 0)
+    gpus = domain_gpus(cluster)
+    for rail in range(cluster.rails):
+        served, share = endpoint_shares(cluster, rail)
+        below[:, rail] = np.bincount(links.v[served] - endpoints, share * gpus[links.u[served], rail], len(below))
+    upward = (links.tier > 0) & (links.node_tier[links.u] < links.node_tier[links.v])
+    ids = np.flatnonzero(upward)
     carried = np.zeros((len(ids), cluster.rails))
-    for tier in range(1, int(links.tier.max(initial=0)) + 1):
-        rows = np.flatnonzero(links.tier[ids] == tier)
+    for tier in range(1, int(links.node_tier.max(initial=0)) + 1):
+        rows = np.flatnonzero(links.node_tier[links.u[ids]] == tier)
         link = ids[rows]
         lower, upper = links.u[link] - endpoints, links.v[link] - endpoints
         first, count = (column[link].astype(np.int64)[:, None] for column in (links.rail_first, links.rails))
         rail_number = np.arange(cluster.rails)[None, :]
         serves = (rail_number >= first) & (rail_number < first + count)
-        speed = np.where(serves, links.bytes_per_second[link][:, None], 0.0)
+        speed = np.where(serves, bytes_per_second[link][:, None], 0.0)
         total = np.zeros_like(below)
         np.add.at(total, lower, speed)
+        dead = total[lower] == 0.0  # where no uplink is left, the traffic stays on them and stands still
+        if dead.any():
+            speed = np.where(serves & dead, links.bytes_per_second[link][:, None], speed)
+            total.fill(0.0)
+            np.add.at(total, lower, speed)
         carried[rows] = below[lower] * np.divide(speed, total[lower], out=np.zeros_like(speed), where=serves)
         np.add.at(below, upper, carried[rows])
     return ids, carried
 
 
-def rail_gpus(cluster: Cluster) -> NDArray[np.int64]:
-    """How many GPUs of a host are on each rail, shape (rails,): GPU g is on rail g mod rails."""
-    return np.bincount(np.arange(cluster.gpus_per_host) % cluster.rails, minlength=cluster.rails).astype(np.int64)
+def endpoint_shares(cluster: Cluster, rail: int) -> tuple[Int64, Float64]:
+    """The endpoint links that serve ``rail``, and the part of their domain's GPUs on the rail that each carries.
+
+    Where a NIC has a port on each of several leaves (dual ToR, dual plane), its traffic splits by their speed.
+    """
+    links = cluster.links
+    served = np.flatnonzero((links.tier == 0) & (links.rail_first <= rail) & (rail < links.rail_first + links.rails))
+    speed = links.bytes_per_second[served] / links.rails[served]
+    total = np.bincount(links.u[served], speed, len(cluster.level("domain")))
+    return served, speed / total[links.u[served]]
 
 
-def lane_bytes_per_second(cluster: Cluster) -> float:
+def host_rail_gpus(host: HostType, rails: int) -> NDArray[np.int64]:
+    """How many GPUs of a host are on each rail, shape (rails,): GPU g is on rail g mod the host's NICs."""
+    return np.bincount(np.arange(host.gpus) % min(rails, host.nics), minlength=rails).astype(np.int64)
+
+
+def domain_gpus(cluster: Cluster) -> NDArray[np.int64]:
+    """GPUs of every domain on each rail, shape (domains, rails)."""
+    first_host = cluster.level("domain").first_host
+    block = np.searchsorted(cluster.block.first_host, first_host[:-1], side="right") - 1
+    by_type = np.stack([host_rail_gpus(host, cluster.rails) for host in cluster.host_types])
+    return np.asarray(np.diff(first_host)[:, None] * by_type[cluster.block_type[block]])
+
+
+def lane_bytes_per_second(cluster: Cluster, host_type: int = 0) -> float:
     """The line rate of one GPU's way out of its host: its NIC, or its part of one where GPUs share NICs."""
-    host = cluster.host_type
+    host = cluster.host_types[host_type]
     return host.nic_bytes_per_second * min(1.0, host.nics / host.gpus)

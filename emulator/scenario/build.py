@@ -10,6 +10,7 @@ from topology.clos import ClosPlan
 from topology.cluster import Cluster
 from topology.compile import compile_cluster
 from topology.dragonfly import DragonflyPlan
+from topology.formats import read_graph
 from topology.sites import Part, Wan, WanLink, compose, full_mesh
 from topology.vocabulary import TopologyError
 
@@ -116,9 +117,8 @@ def _plan(
 
 
 def _read(scenario: Scenario, fabric: FabricOfHosts, place: str, name: str, assumptions: tuple[str, ...]) -> nx.Graph:
-    from topology.formats import read_graph  # most scenarios need no format
-
-    between = fabric.oversubscription
+    """The graph in a file. What its format does not hold is as the section says."""
+    over = fabric.oversubscription
     try:
         graph = read_graph(
             fabric.path or "",
@@ -128,13 +128,14 @@ def _read(scenario: Scenario, fabric: FabricOfHosts, place: str, name: str, assu
             hosts_per_rack=fabric.hosts_per_rack,
             site=fabric.site,
             name=name,
-            oversubscription=(between.leaf, between.spine, between.building),
+            oversubscription=(over.leaf, over.spine, over.building),
         )
     except TopologyError as error:
         raise ScenarioError(f"scenario {scenario.name}: {place}.path: {error}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ScenarioError(f"scenario {scenario.name}: {place}.path: {fabric.path}: cannot be read: {reason}") from None
+    graph.graph["name"] = name
     graph.graph["assumptions"] = [*assumptions, *graph.graph.get("assumptions", ())]
     return graph
 

@@ -165,8 +165,7 @@ class WanSettings(Section):
 
 
 class BuildoutSettings(Section):
-    """Racks come into service one by one, in order of their number: ``initial_racks`` are there at the start, the last comes at
-    ``until``."""
+    """Racks come into service one by one, by number: ``initial_racks`` are there at the start, the last comes at ``until``."""
 
     initial_racks: Annotated[int, Field(ge=0)] = 0
     until: Annotated[Duration, Field(gt=0)]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -46,9 +47,13 @@ class _Source:
 
 def presets() -> list[tuple[str, str]]:
     """(name, description) of every built-in scenario, by name."""
+    return [(name, str(yaml.safe_load(file.read_text("utf-8"))["description"])) for name, file in _preset_files().items()]
+
+
+def _preset_files() -> dict[str, Traversable]:
+    """By name, in its order."""
     folder = resources.files("emulator.scenario") / "presets"
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
-    return [(file.name.removesuffix(".yaml"), str(yaml.safe_load(file.read_text("utf-8"))["description"])) for file in files]
+    return dict(sorted((file.name.removesuffix(".yaml"), file) for file in folder.iterdir() if file.name.endswith(".yaml")))
 
 
 def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
@@ -61,6 +66,7 @@ def load(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Scenario:
     given: dict[_Path, str] = {}
     for override in overrides:
         _override(value, override, given)
+    _locate(value, name, given)
     source = _Source(name, lines, given)
     try:
         return Scenario.model_validate(value)
@@ -78,9 +84,9 @@ def dump(scenario: Scenario) -> str:
 def _read(name_or_path: str | Path) -> tuple[str, str]:
     """(what to call it in messages, its text)."""
     name = str(name_or_path)
-    known = [preset for preset, _ in presets()]
+    known = _preset_files()
     if isinstance(name_or_path, str) and name in known:
-        return f"preset {name}", (resources.files("emulator.scenario") / "presets" / f"{name}.yaml").read_text("utf-8")
+        return f"preset {name}", known[name].read_text("utf-8")
     try:
         return name, Path(name).read_text("utf-8")
     except UnicodeDecodeError as error:
@@ -103,6 +109,21 @@ def _parse(name: str, text: str) -> tuple[dict[str, Any], dict[_Path, int]]:
     if not isinstance(value, dict):
         raise ScenarioError(f"{name}: not a scenario: a mapping of sections (name, cluster, ...) is needed")
     return value, lines
+
+
+def _locate(value: dict[str, Any], name: str, given: dict[_Path, str]) -> None:
+    """Clusters in files are where the scenario's file says, seen from its own folder; from here, where an override says it."""
+    cluster = value.get("cluster")
+    if not isinstance(cluster, dict) or name.startswith("preset "):
+        return
+    parts = cluster.get("parts")
+    for place, fabric in ((("cluster",), cluster), *((("cluster", "parts", str(at)), part) for at, part in enumerate(_listed(parts)))):
+        if isinstance(fabric, dict) and isinstance(fabric.get("path"), str) and (*place, "path") not in given:
+            fabric["path"] = str(Path(name).parent / fabric["path"])
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _override(value: dict[str, Any], override: str, given: dict[_Path, str]) -> None:

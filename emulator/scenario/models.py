@@ -59,7 +59,7 @@ class QueueSettings(Section):
 
 class SchedulerSettings(Section):
     policy: Literal["fifo", "sjf", "easy"] = "easy"
-    placement: Literal["consolidate", "topology"] = "topology"
+    placement: Literal["consolidate", "topology", "spread"] = "topology"
     pending_limit: Annotated[int, Field(ge=1)] = 200_000
     preemption: bool = False
     preempt_interval: Annotated[Duration, Field(ge=0)] = parse_duration("1m")  # between two searches for victims for one job; assumed
@@ -87,14 +87,15 @@ class FaultSettings(Section):
     enabled: bool = True
     #: arXiv 2407.21783 (Llama 3), 419 unexpected interruptions in 54 days of 2,048 hosts; RSC-1 has 6.50, RSC-2 2.34 (arXiv 2410.21680).
     host_rate_per_1000_node_days: Annotated[Real, Field(ge=0, lt=1e6)] = 3.79
-    repair: Annotated[
-        dict[str, Annotated[Duration, Field(gt=0)]], Field(default_factory=dict)
-    ]  # mean repair time by cause, instead of the default; `emulator.racks.faults`
+    #: Mean repair time by cause, instead of the default: `emulator.racks.faults`.
+    repair: dict[str, Annotated[Duration, Field(gt=0)]] = Field(default_factory=dict)
 
 
 class FabricSettings(Section):
-    routing: Literal["adaptive"] = "adaptive"
-    efficiency: Annotated[Real, Field(gt=0, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X
+    routing: Literal["adaptive", "ecmp", "minimal", "valiant"] = "adaptive"  # the last two are a dragonfly's
+    efficiency: Annotated[Real, Field(gt=0, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X; collisions under ecmp come on top
+    queue_pairs: Annotated[int, Field(ge=1, le=64)] = 1  # that a connection is hashed as, under ecmp
+    polarised: bool = False  # under ecmp: all switches hash alike
 
 
 class PowerSettings(Section):

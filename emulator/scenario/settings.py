@@ -30,4 +30,4 @@ def buildout(scenario: Scenario) -> Buildout | None:
 
 
 def fabric_settings(scenario: Scenario) -> FabricSettings:
-    return FabricSettings(routing=scenario.fabric.routing, efficiency=scenario.fabric.efficiency)
+    return FabricSettings(**scenario.fabric.model_dump())

@@ -31,9 +31,10 @@ LEVEL_NAMES = ("host", "domain", "rack", "leaf", "pod", "building", "site")
 class TrainingShape:
     """What the fabric does to one training job: a step is compute plus the part of the communication that is not hidden behind it.
 
-    ``step_seconds(b, a) = compute_seconds + max(0, bytes / b + hops * a + latency_seconds - overlap_seconds)``, where ``bytes`` is the sum
-    of the three below, b the bytes per second that each lane of the job gets, and a the latency of the placement's slowest hop. The
-    formula lives in ``workload.training``; what the bytes load is worked out by ``fabric.traffic`` from the placement.
+    A step takes ``compute_seconds + max(0, ring_bytes / b + hops * a + latency_seconds - overlap_seconds)
+    + max(0, 2 pipeline_bytes / b - pipeline_overlap_seconds) + expert_bytes / b``, with b the bytes per second that each lane of the job
+    gets and a the latency of the placement's slowest hop. The formula lives in ``workload.training``; what the bytes load is worked out
+    by ``fabric.traffic`` from the placement.
 
     The job's GPUs in order of host number are laid out tensor, pipeline, data from the inside out (LL3): replica k is GPUs
     ``k * replica_gpus`` up to ``(k + 1) * replica_gpus``.
@@ -50,7 +51,13 @@ class TrainingShape:
     stage_gpus: int = 1  # GPUs of one pipeline stage of a replica: the stride of the point-to-point traffic
     pipeline_bytes: float = 0.0  # bytes each lane sends per step to the next stage, and as many back
     expert_gpus: int = 1  # GPUs of one expert-parallel group
-    expert_bytes: float = 0.0  # bytes each lane sends per step in all-to-alls of its group, to all its members but itself
+    expert_bytes: float = 0.0  # bytes each lane sends per step in all-to-alls to the members of its group outside its domain
+    pipeline_overlap_seconds: float = 0.0  # of the point-to-point traffic, what hides behind compute
+
+    @property
+    def lane_bytes(self) -> float:
+        """What each lane sends per step over the fabric."""
+        return self.ring_bytes + 2.0 * self.pipeline_bytes + self.expert_bytes
 
 
 @dataclass(frozen=True, eq=False)

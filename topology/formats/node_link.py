@@ -18,6 +18,7 @@ from topology.formats.defaults import Defaults
 from topology.formats.errors import FormatError
 
 _BLANK = re.compile(r"[ \t\n\r]*")
+_ODD_NUMBER = re.compile(r"\b(NaN|Infinity|\d{4000,})")
 _ENDS = ("source", "target", "key")
 
 
@@ -90,8 +91,11 @@ def _parse(text: str, source: str) -> dict[str, Any]:
         raise FormatError(f"{'.'.join(map(str, path))} is given twice", source, text.count("\n", 0, at) + 1) from None
     except RecursionError:
         raise FormatError("bad JSON: nested too deeply", source, 1) from None
-    except ValueError as error:
-        raise FormatError(f"bad JSON: {str(error).split(':')[0]}", source, 1) from None
+    except ValueError:
+        odd = _ODD_NUMBER.search(text)  # in a text it may be meant otherwise, but the first is a good guess
+        number = odd[0][:20] if odd else "a number"
+        line = text.count("\n", 0, odd.start()) + 1 if odd else 1
+        raise FormatError(f"bad JSON: {number} is not finite or has too many digits", source, line) from None
     if not isinstance(document, dict):
         raise FormatError("not node-link JSON: an object with nodes and edges is needed", source, 1)
     return document

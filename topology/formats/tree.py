@@ -272,8 +272,8 @@ def _assumed(tree: Tree, source: str, defaults: Defaults, banks: Sequence[_Bank]
     )
     if defaults.host_type.domain_hosts > 1:
         yield (
-            f"Assumed: scale-up domains of at most {defaults.host_type.domain_hosts} hosts are those that the file names, else the nodes of a "
-            "leaf in turn."
+            f"Assumed: scale-up domains of at most {defaults.host_type.domain_hosts} hosts are those that the file names, else the nodes "
+            "of a leaf in turn."
         )
     if any(bank.name.startswith("top") and not bank.members[0].line for bank in banks) and tree.joined:
         yield f"Assumed: one tier of switches joins what {source} leaves apart."

@@ -7,8 +7,8 @@ from typing import Any
 from topology.formats.errors import FormatError
 from topology.yaml_lines import Path, YamlError, texts
 
-#: More values than this are no topology (or a bomb of aliases): about 100 MB of lists. Hosts are one value in a hostlist.
-MOST_VALUES = 500_000
+#: More values than this are no topology (or a bomb of aliases): about 40 MB of lists. Hosts are one value in a hostlist.
+MOST_VALUES = 200_000
 
 
 class Document:

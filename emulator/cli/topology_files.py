@@ -1,0 +1,174 @@
+"""``gigawatt topology export``, ``import`` and ``check``: clusters to and from files, and what is odd about them."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from emulator.cli import options
+from emulator.cli.errors import CommandError, Exit, wrong
+from emulator.cli.output import Format, FormatOption, note, show_rows
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+_FileFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--format", metavar="F", help="node-link, graphml, slurm-tree, slurm-block, slurm-yaml or topograph; by default as the text looks."
+    ),
+]
+_Host = Annotated[str, typer.Option("--host", metavar="TYPE", help="Type of the hosts, where the file does not say.")]
+_Switch = Annotated[str, typer.Option("--switch", metavar="TYPE", help="Type of the switches, where the file does not say.")]
+_RackHosts = Annotated[
+    int | None, typer.Option("--hosts-per-rack", metavar="N", help="Hosts in a rack, where the file does not say: 8, or one NVLink domain.")
+]
+
+
+def export(
+    scenario: options.ScenarioArgument,
+    settings: options.SetOption = None,
+    file_format: Annotated[
+        str, typer.Option("--format", metavar="F", help="node-link, graphml, slurm-tree, slurm-block, ...")
+    ] = "node-link",
+    out: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead of to stdout.")] = None,
+) -> None:
+    """Write the cluster of SCENARIO to a file that Slurm, topograph or networkx reads; stderr says what the format cannot hold."""
+    from emulator.cli.sessions import load_scenario, usage_errors
+    from emulator.scenario.build import build_graph
+    from topology.compile import compile_cluster
+    from topology.formats import lost, write_graph
+
+    _known_format(file_format)
+    loaded = load_scenario(scenario, options.set_options(settings))
+    with usage_errors():
+        graph = build_graph(loaded)
+        cluster = compile_cluster(graph)
+    for sentence in lost(cluster, file_format):
+        note(f"warning: {file_format} does not hold: {sentence}")
+    _write(out, write_graph(graph, cluster, file_format))
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A description of a cluster, in one of the formats.", show_default=False)],
+    file_format: _FileFormat = None,
+    host: _Host = "hgx-h100",
+    switch: _Switch = "sn5600",
+    hosts_per_rack: _RackHosts = None,
+    out: Annotated[Path | None, typer.Option("--output", "-o", metavar="SCENARIO.yaml", help="Write here instead of to stdout.")] = None,
+) -> None:
+    """Write a scenario of the cluster in FILE, for run, up and topology show. FILE stays where it is: the scenario refers to it."""
+    import yaml
+
+    from emulator.cli.sessions import usage_errors
+    from topology.compile import compile_cluster
+    from topology.formats import detect
+
+    graph = _graph(file, file_format, host, switch, hosts_per_rack)
+    with usage_errors():
+        cluster = compile_cluster(graph)
+    if out is not None and out.exists() and out.samefile(file):
+        raise wrong("-o", str(out), "is the file that is read", "another one")
+    where = os.path.relpath(file.resolve(), out.resolve().parent) if out is not None else str(file)
+    section: dict[str, Any] = {"builder": "file", "path": where, "format": file_format or detect(file.read_text("utf-8-sig"))}
+    section |= {"host": host, "switch": switch, "hosts_per_rack": hosts_per_rack or _rack_hosts(graph)}
+    scenario = {"name": file.stem or "cluster", "description": f"The cluster of {file.name}", "seed": 1, "cluster": section}
+    _write(out, yaml.safe_dump(scenario, sort_keys=False, allow_unicode=True))
+    counts = cluster.counts
+    note(f"{file}: {counts.hosts} hosts, {counts.gpus} GPUs, {len(cluster.level('leaf'))} leaf units, {len(cluster.level('pod'))} pods")
+    for sentence in cluster.assumptions:
+        note(sentence)
+
+
+def check(
+    subject: Annotated[
+        str, typer.Argument(metavar="SCENARIO|FILE", help="A preset, a scenario, or a file of a format.", show_default=False)
+    ],
+    settings: options.SetOption = None,
+    file_format: _FileFormat = None,
+    host: _Host = "hgx-h100",
+    switch: _Switch = "sn5600",
+    hosts_per_rack: _RackHosts = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Say what is odd about a cluster. Exit 0, also with notes; 1 where it cannot run or cannot be built."""
+    from emulator.cli.sessions import load_scenario, usage_errors
+    from emulator.scenario.build import build_graph
+    from topology.check import check as odd
+
+    if _is_description(subject, file_format):
+        graph = _graph(Path(subject), file_format, host, switch, hosts_per_rack)
+    else:
+        loaded = load_scenario(subject, options.set_options(settings))
+        with usage_errors():
+            graph = build_graph(loaded)
+    findings = odd(graph)
+    if findings or output is not Format.TABLE:
+        rows = [{"kind": "error" if finding.error else "note", "about": finding.about, "finding": finding.text} for finding in findings]
+        show_rows(rows, {"kind": "KIND", "about": "ABOUT", "finding": "FINDING"}, output)
+    else:
+        note(f"{subject}: nothing is odd")
+    if errors := sum(finding.error for finding in findings):
+        raise CommandError(f"{subject}: {errors} error{'s' if errors > 1 else ''}", Exit.FAILED)
+
+
+def _known_format(name: str) -> None:
+    from topology.formats import FORMATS
+
+    if name not in FORMATS:
+        raise wrong("--format", name, "is not a format", ", ".join(FORMATS))
+
+
+def _is_description(subject: str, file_format: str | None) -> bool:
+    """Whether ``subject`` is a file in one of the formats (rather than a scenario)."""
+    from emulator.scenario import presets
+    from topology.formats import detect
+
+    path = Path(subject)
+    if subject in [name for name, _ in presets()]:
+        return False
+    if not path.exists() and ("/" in subject or path.suffix):
+        raise CommandError(f"{subject}: there is no such file", Exit.NOT_FOUND)
+    if file_format is not None:
+        return True
+    try:
+        return path.is_file() and detect(path.read_text("utf-8-sig")) is not None
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _graph(file: Path, file_format: str | None, host: str, switch: str, hosts_per_rack: int | None) -> "nx.Graph":
+    """The graph in ``file``. Raises CommandError."""
+    from emulator.cli.sessions import usage_errors
+    from topology import catalog
+    from topology.formats import read_graph
+
+    if file_format is not None:
+        _known_format(file_format)
+    for option, name, find in (("--host", host, catalog.host), ("--switch", switch, catalog.switch)):
+        try:
+            find(name)
+        except catalog.UnknownHardware as error:
+            raise CommandError(f"{option}: {error}") from error
+    if hosts_per_rack is not None and hosts_per_rack < 1:
+        raise wrong("--hosts-per-rack", hosts_per_rack, "is not a number of hosts", "1 or more")
+    if not file.exists():
+        raise CommandError(f"{file}: there is no such file", Exit.NOT_FOUND)
+    with usage_errors():
+        return read_graph(file, file_format, host=host, switch=switch, hosts_per_rack=hosts_per_rack)
+
+
+def _rack_hosts(graph: "nx.Graph") -> int:
+    return int(graph.graph["hosts_per_rack"])
+
+
+def _write(out: Path | None, text: str) -> None:
+    if out is None:
+        print(text, end="")
+        return
+    try:
+        out.write_text(text, "utf-8")
+    except OSError as error:
+        raise CommandError(f"-o: {out} cannot be written: {error.strerror}", Exit.FAILED) from error
+    note(f"wrote {out}")

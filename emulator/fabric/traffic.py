@@ -1,0 +1,194 @@
+"""From a job's placement and parallelism to the links that its traffic loads."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.fabric.channels import channels
+from emulator.workload.collectives import NIC_SECONDS
+from emulator.fabric.job_lanes import JobLanes, LaneCounter, Row, unit_numbers
+from emulator.fabric.settings import FabricSettings
+from emulator.fabric.uplinks import Uplinks, endpoint_shares, lane_bytes_per_second, uplinks
+from emulator.workload.jobs import TrainingShape
+from topology.cluster import Cluster, Float64, Int32, Int64
+
+#: Lanes below which a load is rounding error.
+LEAST_LANES = 1e-9
+
+
+class Piece(NamedTuple):
+    """What a job loads in one plane: at a rate of x bytes per second per lane, ``weights * x`` on its directed channels."""
+
+    plane: int
+    links: Int32  # directed channels, ascending
+    weights: Float64  # > 0
+    lanes: int  # NICs of the plane that it uses
+
+
+class Traffic(NamedTuple):
+    """All that a job sends: one flow with one rate over all its pieces, for a step waits for all rails."""
+
+    pieces: tuple[Piece, ...]  # by plane, ascending; empty for a job inside one domain and for one without bytes
+    cap: float  # payload bytes per second of one lane
+    hop_seconds: float  # latency between neighbours furthest apart
+
+
+class _Level(NamedTuple):
+    unit_of_block: list[int]
+    start: Int32  # (units + 1,) into the rest
+    link: Int32
+    share: Float64  # (entries, rails)
+    rail_sum: Float64  # (entries,) over rails
+    latency_seconds: float  # up and down again
+
+
+class TrafficMap:
+    """Where traffic runs on one cluster; ``traffic`` costs in proportion to a placement's rows and the links it crosses.
+
+    A gradient is reduced inside each scale-up domain first; then every lane of a replica has a ring (or double tree) with the same lane of
+    the other replicas, on its own rail: hierarchical all-reduce with a ring per NIC, as NCCL runs it (nccl-tests doc/PERFORMANCE.md).
+    Stages of a pipeline exchange activations with their neighbours, experts with all members of their group, also on the rail of the
+    receiver (NCCL's PXN forwards inside the domain to get there). The loads of these collectives are mixed by their bytes. What leaves
+    a unit divides over its uplinks by their healthy speed.
+
+    Raises ValueError for a cluster whose blocks straddle units with uplinks.
+    """
+
+    def __init__(self, cluster: Cluster, settings: FabricSettings) -> None:
+        self._cluster = cluster
+        self.channels = channels(cluster, settings)
+        #: Payload rate of one GPU's NIC, by host type: the cap of a job there.
+        self.caps = tuple(lane_bytes_per_second(cluster, number) * settings.efficiency for number in range(len(cluster.host_types)))
+        self._lanes = LaneCounter(cluster)
+        self._tables = uplinks(cluster)
+        self._levels = [self._compile(table) for table in self._tables]
+        links = cluster.links
+        self._leaf_seconds = 2.0 * float(links.latency_seconds[links.tier == 0].max(initial=0.0)) + NIC_SECONDS
+
+    def _compile(self, table: Uplinks) -> _Level:
+        blocks = self._cluster.block.first_host
+        unit = unit_numbers(table.level.first_host, blocks[:-1])
+        straddling = np.flatnonzero(unit != unit_numbers(table.level.first_host, blocks[1:] - 1))
+        if len(straddling):
+            raise ValueError(f"cluster {self._cluster.name}: block {straddling[0]} has hosts in two units of level {table.level.name}")
+        latency = 2.0 * float(self._cluster.links.latency_seconds[table.link].max(initial=0.0))
+        return _Level(unit.tolist(), table.start, table.link, table.share, table.share.sum(axis=1), latency)
+
+    def traffic(self, rows: Sequence[Row], shape: TrainingShape) -> Traffic:
+        """The traffic of a job placed on ``rows`` (in any order).
+
+        Raises ValueError for a placement on hosts that no fabric connects.
+        """
+        job = self._lanes.count(rows)
+        cap = min(self.caps[number] for number in job.host_types)
+        hop = self._leaf_seconds
+        if job.domains < 2:
+            return Traffic((), cap, hop)
+        found: list[tuple[Int32, Float64]] = []
+        for level in self._levels:
+            of_block = level.unit_of_block
+            if of_block[job.blocks[0]] == of_block[job.blocks[-1]]:
+                break  # units are ranges of hosts: the job is inside one, and so it is further out
+            hop += level.latency_seconds
+            if shape.lane_bytes > 0.0:
+                found.append(self._climb(level, job, shape))
+        if shape.lane_bytes <= 0.0:
+            return Traffic((), cap, hop)
+        return Traffic(self._pieces(job, shape, found), cap, hop)
+
+    def _climb(self, level: _Level, job: JobLanes, shape: TrainingShape) -> tuple[Int32, Float64]:
+        """The uplinks of the job's units of a level, and the lanes that cross each, either way."""
+        unit = np.array([level.unit_of_block[block] for block in job.blocks])
+        begins = np.concatenate(([0], np.flatnonzero(np.diff(unit)) + 1))
+        crossing = job.crossing(shape, begins, np.append(begins[1:], len(unit)))  # (units, rails or 1)
+        entry, position = ranges(level.start[unit[begins]], level.start[unit[begins] + 1])
+        if crossing.shape[1] == 1:
+            return level.link[entry], level.rail_sum[entry] * crossing[position, 0]
+        return level.link[entry], (level.share[entry] * crossing[position]).sum(axis=1)
+
+    def _pieces(self, job: JobLanes, shape: TrainingShape, found: list[tuple[Int32, Float64]]) -> tuple[Piece, ...]:
+        lanes = self._lanes.plane_lanes(job, shape)
+        if not found:
+            return tuple(Piece(plane, _NO_LINKS, _NO_WEIGHTS, count) for plane, count in lanes.items())
+        link, weight = (np.concatenate(column) for column in zip(*found, strict=True))
+        order = np.argsort(link, kind="stable")
+        order = order[weight[order] > LEAST_LANES]
+        link, weight = link[order], weight[order]
+        channel = np.repeat(self.channels.start[link] * 2, 2)
+        channel[1::2] += 1
+        weight = np.repeat(weight, 2)
+        if len(lanes) == 1:
+            return tuple(Piece(plane, channel, weight, count) for plane, count in lanes.items())
+        plane_of = np.repeat(self._cluster.links.plane[link], 2)
+        planes = sorted(lanes.keys() | set(np.unique(plane_of).tolist()))
+        return tuple(Piece(plane, channel[plane_of == plane], weight[plane_of == plane], lanes.get(plane, 0)) for plane in planes)
+
+    def ideal_hop_seconds(self, rows: Sequence[Row]) -> float:
+        """Latency between neighbours if all of the job were under one leaf."""
+        return self._leaf_seconds
+
+    def reroute(self, scales: Mapping[int, float]) -> Int64:
+        """Take channels as having these parts of their healthy speed (those not named: all of it), and route around them.
+
+        A switch divides its traffic over its uplinks by the speed that they have; where none has any it stays where it was, and stands
+        still. Returns the links whose part of any unit's traffic has changed, ascending: ask again for the jobs that load them.
+        """
+        speed = self._cluster.links.bytes_per_second.copy()
+        for channel, scale in sorted(scales.items()):
+            link = int(self.channels.link[channel])
+            if self._cluster.links.tier[link] > 0:
+                speed[link] -= (1.0 - scale) * float(self.channels.bytes_per_second[channel])
+        tables = uplinks(self._cluster, speed)
+        changed = [table.link[(table.share != old.share).any(axis=1)] for table, old in zip(tables, self._tables, strict=True)]
+        self._tables = tables
+        self._levels = [self._compile(table) for table in tables]
+        return np.unique(np.concatenate([*changed, np.empty(0, dtype=np.int64)])).astype(np.int64)
+
+    @cached_property
+    def _endpoint_table(self) -> tuple[Int64, Int64, Float64]:
+        """Endpoint links sorted by domain, where each domain's begin, and the part of each rail's GPUs that each serves."""
+        cluster, links = self._cluster, self._cluster.links
+        serves = np.zeros((int(np.count_nonzero(links.tier == 0)), cluster.rails))
+        ids = np.flatnonzero(links.tier == 0)
+        for rail in range(cluster.rails):
+            served, share = endpoint_shares(cluster, rail)
+            serves[np.searchsorted(ids, served), rail] = share
+        order = np.argsort(links.u[ids], kind="stable")
+        ids = ids[order]
+        start = np.searchsorted(links.u[ids], np.arange(len(cluster.level("domain")) + 1)).astype(np.int64)
+        return ids, start, serves[order]
+
+    def endpoint_lanes(self, rows: Sequence[Row]) -> tuple[Int64, Float64]:
+        """The endpoint links under a job's GPUs and how many of its GPUs each serves, both of shape (links of the job,), by link id.
+
+        What a fault there touches, and what a link's page shows. Costs in proportion to the job's hosts, not to its blocks.
+        """
+        cluster = self._cluster
+        ids, start, serves = self._endpoint_table
+        found: list[Int64] = []
+        lanes: list[Float64] = []
+        for block, host_mask, gpu_mask in rows:
+            hosts = int(cluster.block.first_host[block]) + np.flatnonzero([host_mask >> bit & 1 for bit in range(host_mask.bit_length())])
+            domain = np.unique(unit_numbers(cluster.level("domain").first_host, hosts))
+            entry, _ = ranges(start[domain], start[domain + 1])
+            gpus = np.array(self._lanes.rail_gpus(block, gpu_mask)) * (len(hosts) // len(domain))
+            found.append(ids[entry])
+            lanes.append((serves[entry] * gpus).sum(axis=1))
+        link, where = np.unique(np.concatenate(found), return_inverse=True)
+        total = np.bincount(where, np.concatenate(lanes), len(link)).astype(np.float64)
+        return link[total > 0.0], total[total > 0.0]
+
+
+_NO_LINKS: Int32 = np.empty(0, dtype=np.int32)
+_NO_WEIGHTS: Float64 = np.empty(0, dtype=np.float64)
+
+
+def ranges(begin: NDArray[np.integer], end: NDArray[np.integer]) -> tuple[Int64, Int64]:
+    """The numbers of all ranges begin[i]:end[i] in a row, and for each of them its i."""
+    counts = (end - begin).astype(np.int64)
+    position = np.repeat(np.arange(len(counts)), counts)
+    offset = np.cumsum(counts) - counts
+    return np.arange(int(counts.sum())) + (begin - offset)[position], position
