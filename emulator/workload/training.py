@@ -134,20 +134,35 @@ def training_shape(
     )
 
 
-def step_seconds(shape: TrainingShape, bytes_per_second: ArrayLike) -> NDArray[np.float64]:
-    """Seconds a step takes when each lane of the ring gets so many bytes per second; infinite at 0 unless the ring is empty."""
+def step_seconds(shape: TrainingShape, bytes_per_second: ArrayLike, hop_seconds: ArrayLike = 0.0) -> NDArray[np.float64]:
+    """Seconds a step takes when each lane gets so many bytes per second and a hop takes so long: see ``TrainingShape``.
+
+    Infinite at 0 bytes per second, unless there is nothing to send.
+    """
     rate = np.asarray(bytes_per_second, dtype=np.float64)
-    if shape.ring_bytes == 0.0:
+    if shape.lane_bytes == 0.0:
         return np.full(rate.shape, shape.compute_seconds)
-    with np.errstate(divide="ignore", over="ignore"):
-        visible = shape.ring_bytes / rate + (shape.latency_seconds - shape.overlap_seconds)
-    return np.asarray(shape.compute_seconds + np.maximum(0.0, visible))
+
+    def sending(count: float) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore", over="ignore"):
+            return np.asarray(count / rate if count else np.zeros(rate.shape))
+
+    latency = shape.latency_seconds + shape.hops * np.asarray(hop_seconds, dtype=np.float64)
+    ring = np.maximum(0.0, sending(shape.ring_bytes) + (latency - shape.overlap_seconds))
+    stages = np.maximum(0.0, sending(2.0 * shape.pipeline_bytes) - shape.pipeline_overlap_seconds)
+    return np.asarray(shape.compute_seconds + ring + stages + sending(shape.expert_bytes))
 
 
-def speed_ratio(shape: TrainingShape, bytes_per_second: ArrayLike, full_bytes_per_second: ArrayLike) -> NDArray[np.float64]:
-    """Speed at a share of the fabric over the speed at ``full_bytes_per_second``: 0 without bandwidth, and never above 1."""
-    ratio = step_seconds(shape, full_bytes_per_second) / step_seconds(shape, bytes_per_second)
-    return np.asarray(np.minimum(1.0, ratio))
+def speed_ratio(
+    shape: TrainingShape,
+    bytes_per_second: ArrayLike,
+    full_bytes_per_second: ArrayLike,
+    hop_seconds: ArrayLike = 0.0,
+    ideal_hop_seconds: ArrayLike = 0.0,
+) -> NDArray[np.float64]:
+    """Speed at a share of the fabric over the speed with whole lanes under one leaf: 0 without bandwidth, and never above 1."""
+    ideal = step_seconds(shape, full_bytes_per_second, ideal_hop_seconds)
+    return np.asarray(np.minimum(1.0, ideal / step_seconds(shape, bytes_per_second, hop_seconds)))
 
 
 def choose_parallelism(model: Model, gpus: int, gpu: GpuType, *, domain_gpus: int, interleave: int = 4) -> Parallelism | None:
