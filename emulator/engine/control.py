@@ -108,6 +108,8 @@ class RackView:
     gpus_down: int
     cordoned: bool
     power_watts: float
+    gpu_model: str = ""
+    in_service: bool = True  # False until a rack that is planned has come
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,8 @@ class ClusterView:
     power_watts: float
     power_cap_watts: float  # 0: none
     sites: tuple[str, ...]
+    gpus_planned: int = 0  # in racks that have not come into service yet
+    racks_in_service: int = 0
 
 
 @dataclass(frozen=True)
@@ -191,7 +195,8 @@ class Snapshot:
     preemptions: int
     restarts: int
     queue_wait_seconds: Histogram
-    gpus_by_state: Mapping[str, int]  # busy, idle, down, cordoned
+    gpus_by_state: Mapping[str, int]  # busy, idle, down, cordoned, planned
+    gpus_by_model: Mapping[tuple[str, str], int]  # (state, GPU model) -> GPUs
     gpu_allocation_ratio: float
     gpu_utilization_ratio: float
     gpu_seconds_allocated: float

@@ -6,7 +6,7 @@ arrivals, then one plan; ties by id. Cost follows events: nothing is done in cyc
 """
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from heapq import heappop, heappush
 
@@ -19,6 +19,7 @@ from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
 from emulator.fabric.messages import FabricReadings
+from emulator.racks.buildout import in_service_ns
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
 from emulator.racks.power import gpu_milliwatts, idle_milliwatts
@@ -64,13 +65,16 @@ class Engine:
         self.waits_ns: list[int] = []
         self.reasons: dict[int, str] = {}  # slot -> how it ended, where the state does not say it all
         self.on_change = on_change
-        self.idle_milliwatts = idle_milliwatts(cluster.host_type)
-        self.meter = Meter(cluster.host_count * self.idle_milliwatts)
-        self._gpu_milliwatts: dict[float, int] = {}
+        self._idle = [idle_milliwatts(host_type) for host_type in cluster.host_types]
+        self.meter = Meter(0)
+        self.meter.install(0, sum(hosts * idle for hosts, idle in zip(cluster.type_hosts, self._idle, strict=True)), cluster.gpu_count)
+        self._rack_first: list[int] = cluster.level("rack").first_host.tolist()
+        self._to_come = self._plan_racks()
+        self._gpu_milliwatts: dict[tuple[int, float], int] = {}
         self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
         self._active: dict[int, int] = {}  # slot of a running job -> SM activity, in millionths of a GPU
         self._draw: dict[int, int] = {}  # slot of a running job -> milliwatts per GPU
-        self._orders = RackOrderBuffer(shards.ranges, scheduler.free.first_host)
+        self._orders = RackOrderBuffer(shards.ranges, scheduler.first_host)
         self._ends: list[tuple[int, int, int, int]] = []  # (end, job id, slot, version)
         self._source = source
         self._arrivals = range(0)
@@ -89,6 +93,8 @@ class Engine:
     def next_cycle_ns(self) -> int:
         """The next cycle in which something is due; NEVER when nothing will ever be without an input."""
         due = min(self._next_arrival_ns(), self._next_end_ns(), *self._promises, self._reconsider_ns)
+        if self._to_come:
+            due = min(due, self._to_come[-1][0])
         if self._inbox:
             due = min(due, self._inbox[0][0])
         if self._timers:
@@ -114,7 +120,7 @@ class Engine:
             return True
         if self._timers and self.scheduler.running:  # a job may stand still until its link is mended
             return True
-        return len(self.scheduler.pending) > 0 and bool(self.scheduler.down_hosts)
+        return self.scheduler.pending_jobs > 0 and bool(self.scheduler.down_hosts or self._to_come)
 
     def finish(self, until_ns: int) -> None:
         """Settle up to ``until_ns`` without planning: the end of the emulation."""
@@ -143,8 +149,8 @@ class Engine:
         self.cycles += 1
 
     def _note_time(self, at_ns: int) -> None:
-        free = self.scheduler.free
-        self.meter.note_cycle(free.free_gpus, free.split_gpus, at_ns - self.now_ns)
+        scheduler = self.scheduler
+        self.meter.note_cycle(scheduler.free_gpus, scheduler.split_gpus, at_ns - self.now_ns)
 
     # -- inputs ---------------------------------------------------------------------------------------------------------------------
 
@@ -214,12 +220,14 @@ class Engine:
             self.network.scale_link(at_ns, link, remaining_ratio)
 
     def _rows_of_hosts(self, first_host: int, end_host: int) -> list[Row]:
-        free = self.scheduler.free
+        """Those of the hosts that are in service."""
+        scheduler = self.scheduler
         rows: dict[int, int] = {}
         for host in range(first_host, end_host):
-            block = free.host_block[host]
-            rows[block] = rows.get(block, 0) | 1 << (host - free.first_host[block])
-        return [(block, mask, free.full) for block, mask in rows.items()]
+            if host not in scheduler.planned_hosts:
+                block = scheduler.host_block[host]
+                rows[block] = rows.get(block, 0) | 1 << (host - scheduler.first_host[block])
+        return [(block, mask, scheduler.partitions[scheduler.block_type[block]].free.full) for block, mask in rows.items()]
 
     # -- settle ---------------------------------------------------------------------------------------------------------------------
 
@@ -231,10 +239,48 @@ class Engine:
 
     def _settle(self, at_ns: int) -> None:
         """All that happened up to ``at_ns``, at its exact times."""
+        while self._to_come and self._to_come[-1][0] <= at_ns:
+            self._commission(*self._to_come.pop())
         due = [shard for shard, promise in enumerate(self._promises) if promise <= at_ns]
         if due:
             self._settle_shards(at_ns, due)
         self._settle_ends(at_ns)
+
+    def _plan_racks(self) -> list[tuple[int, int]]:
+        """(time, rack) of the racks that are not there at the start, the next last; they are out of service from here on."""
+        times = in_service_ns(self.settings.buildout, len(self._rack_first) - 1)
+        planned = [(int(times[rack]), int(rack)) for rack in np.flatnonzero(times > 0)]
+        for _, rack in planned:
+            self.scheduler.plan_hosts(self._hosts_of_rack(rack))
+            self.meter.install(0, *(-value for value in self._size_of_rack(rack)))
+        return sorted(planned, reverse=True)
+
+    def _commission(self, at_ns: int, rack: int) -> None:
+        """A rack comes into service."""
+        self.events += 1
+        self.scheduler.commission(self._hosts_of_rack(rack))
+        self.meter.install(at_ns, *self._size_of_rack(rack))
+
+    def _hosts_of_rack(self, rack: int) -> range:
+        return range(self._rack_first[rack], self._rack_first[rack + 1])
+
+    def _size_of_rack(self, rack: int) -> tuple[int, int]:
+        """What it draws when idle, in milliwatts, and its GPUs."""
+        hosts = self._hosts_of_rack(rack)
+        return sum(self.idle_milliwatts(host) for host in hosts), self.scheduler.gpus_of(hosts)
+
+    def idle_milliwatts(self, host: int) -> int:
+        """What the host draws while it is up and nothing runs."""
+        return self._idle[self.scheduler.block_type[self.scheduler.host_block[host]]]
+
+    @property
+    def racks_in_service(self) -> int:
+        return len(self._rack_first) - 1 - len(self._to_come)
+
+    @property
+    def planned_gpus(self) -> int:
+        """GPUs that have not come into service yet."""
+        return self.cluster.gpu_count - self.meter.gpus
 
     def _settle_shards(self, at_ns: int, shards: list[int]) -> None:
         answers = self._ask_shards(at_ns, shards)
@@ -245,11 +291,11 @@ class Engine:
             self.events += 1
             if event == HostEvent.FAULT:
                 self.faults[cause] += 1
-                self.meter.change(time_ns, -self.idle_milliwatts)
+                self.meter.change(time_ns, -self.idle_milliwatts(host))
                 for slot in sorted(self.scheduler.host_down(host), key=self.table.job_id.__getitem__):
                     self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
             else:
-                self.meter.change(time_ns, self.idle_milliwatts)
+                self.meter.change(time_ns, self.idle_milliwatts(host))
                 self.meter.note_peak()
                 self.scheduler.host_up(host)
 
@@ -306,6 +352,12 @@ class Engine:
     def shared_gpu_surplus(self) -> int:
         """Running fractional jobs beyond one per GPU: what a count of their GPUs has too many."""
         return sum(self._tenants.values()) - len(self._tenants)
+
+    def held_gpus(self, slots: Collection[int]) -> int:
+        """GPUs that these running jobs hold; one that several share counts once."""
+        table = self.table
+        whole = sum(table.gpus[slot] for slot in slots if table.milli_gpus[slot] == 1000)
+        return whole + len({table.rows[slot][0] for slot in slots if table.milli_gpus[slot] < 1000})
 
     def _progress(self, slot: int, at_ns: int) -> None:
         """Bring the job's remaining work to ``at_ns``."""
@@ -421,10 +473,11 @@ class Engine:
 
     def _draw_of(self, slot: int) -> int:
         """Dynamic milliwatts per GPU: as it computes, less where it waits for the network."""
-        utilization = self.table.utilization[slot]
-        full = self._gpu_milliwatts.get(utilization)
+        kind = self.table.host_type[slot], self.table.utilization[slot]
+        full = self._gpu_milliwatts.get(kind)
         if full is None:
-            full = self._gpu_milliwatts[utilization] = gpu_milliwatts(self.cluster.host_type, utilization, self.settings.power_gamma)
+            host_type = self.cluster.host_types[kind[0]]
+            full = self._gpu_milliwatts[kind] = gpu_milliwatts(host_type, kind[1], self.settings.power_gamma)
         computing = self.network.computing(slot)
         part = computing + (1.0 - computing) * self.settings.communication_power_ratio
         return int(full * part * self.table.milli_gpus[slot] / 1000)

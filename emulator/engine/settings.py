@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from emulator.racks.buildout import Buildout
 from emulator.workload.jobs import SECOND
 
 
@@ -21,3 +22,4 @@ class EngineSettings:
     max_restarts: int = 100  # a job interrupted more often has failed
     communication_power_ratio: float = 0.55
     power_gamma: float = 1.0  # exponent of utilization in a GPU's draw
+    buildout: Buildout | None = None  # None: every rack is there from the start

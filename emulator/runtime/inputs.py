@@ -23,10 +23,9 @@ from emulator.engine.control import (
 )
 from emulator.engine.views import STATES, job_view, rack_views
 from emulator.runtime.assemble import Emulation
-from emulator.scheduler.placement import could_ever_fit
 from emulator.scheduler.table import State
 from emulator.store.journal import Input, Journal, JournalError
-from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, LEVEL_NAMES, SECOND, JobColumns, TrainingShape, job_columns
+from emulator.workload.jobs import ANY_TYPE, API_FIRST_ID, COLUMN_NAMES, LEVEL_NAMES, SECOND, JobColumns, TrainingShape, job_columns
 
 T = TypeVar("T")
 
@@ -77,7 +76,7 @@ class Inputs:
     def _submit(self, jobs: JobColumns, stamp_ns: int, request_id: str) -> SubmitResult:
         errors: dict[int, ControlError] = self._never_fit(jobs)
         limit = self._scheduler.settings.pending_limit
-        room = limit - len(self._scheduler.pending) - self._engine.posted_jobs
+        room = limit - self._scheduler.pending_jobs - self._engine.posted_jobs
         accepted = [index for index in range(len(jobs)) if index not in errors]
         if accepted and room <= 0:
             raise QueueFull(f"{limit} jobs are pending, which is the limit (scheduler.pending_limit)", retry_seconds=RETRY_SECONDS)
@@ -99,12 +98,16 @@ class Inputs:
         return SubmitResult(ids.tolist(), errors)
 
     def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
-        shapes, where = np.unique(np.stack((jobs.gpus, jobs.require_level)), axis=1, return_inverse=True)
+        shapes, where = np.unique(np.stack((jobs.gpus, jobs.require_level, jobs.host_type)), axis=1, return_inverse=True)
         errors: dict[int, ControlError] = {}
-        for number, (gpus, level) in enumerate(shapes.T.tolist()):
-            if not could_ever_fit(self._scheduler.free, gpus, level):
+        partitions = self._scheduler.partitions
+        for number, (gpus, level, host_type) in enumerate(shapes.T.tolist()):
+            if not self._scheduler.could_ever_fit(gpus, level, host_type):
                 inside = f" inside one {LEVEL_NAMES[level]}" if level >= 0 else ""
-                message = f"{gpus} GPUs{inside} never fit on this cluster of {self._cluster.gpu_count} GPUs"
+                chosen = partitions if host_type == ANY_TYPE else (partitions[host_type],)
+                size = " and ".join(f"{partition.gpus} {partition.name} GPUs" for partition in chosen)
+                size = size if len(partitions) > 1 else f"{self._cluster.gpu_count} GPUs"
+                message = f"{gpus} GPUs{inside} never fit on this cluster of {size}"
                 for index in np.flatnonzero(where == number).tolist():
                     errors[index] = NeverFits(message, field="gpus", allowed=f"at most what one placement of {self._cluster.name} can hold")
         return errors
