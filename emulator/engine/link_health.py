@@ -28,8 +28,9 @@ class Change(NamedTuple):
 class LinkHealth:
     """Faults come under a number and are mended under it; of several on a cable the worst counts.
 
-    Under adaptive routing a trunk is one channel and keeps the mean of its cables; under ECMP each cable is a channel of its own. The cables
-    of an endpoint link belong to the domain's hosts in turn, so a dead one is the way out of one host on one rail, and no other's loss.
+    Under adaptive routing a trunk is one channel and keeps the mean of its cables; under ECMP each cable is a channel of its own. The
+    cables of an endpoint link belong to the domain's hosts in turn, so a dead one is the way out of one host on one rail, and no other's
+    loss.
     """
 
     def __init__(self, cluster: Cluster, channels: Channels) -> None:

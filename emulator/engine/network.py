@@ -151,6 +151,17 @@ class Network:
         channel = mark[self._channels.link]
         return {slot for slot, traffic in self._traffic.items() if any(channel[piece.links >> 1].any() for piece in traffic.pieces)}
 
+    def jobs_over(self, links: set[int]) -> list[int]:
+        """Running jobs whose traffic needs one of these links, by job id."""
+        inside = np.array(sorted(link for link in links if self._channels.tier[self._channels.start[link]] > 0), dtype=np.int64)
+        found = self._jobs_on(inside)
+        for domain in {int(self._cluster.links.u[link]) for link in links.difference(inside.tolist())}:
+            first, end = self._cluster.level("domain").first_host[domain : domain + 2].tolist()
+            for slot in self._jobs_of(set(range(first, end))):
+                if self.pieces_of(slot) and links & set(self._map.endpoint_lanes(self._table.rows[slot])[0].tolist()):
+                    found.add(slot)
+        return sorted(found, key=self._table.job_id.__getitem__)
+
     def _send_again(self, at_ns: int, slot: int) -> None:
         """The flow as the links' health now has it, where that is not as it was."""
         rows = self._table.rows[slot]
