@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.fabric.channels import channels
-from emulator.workload.collectives import NIC_SECONDS
 from emulator.fabric.job_lanes import JobLanes, LaneCounter, Row, unit_numbers
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.uplinks import Uplinks, endpoint_shares, lane_bytes_per_second, uplinks
+from emulator.workload.collectives import NIC_SECONDS
 from emulator.workload.jobs import TrainingShape
 from topology.cluster import Cluster, Float64, Int32, Int64
 
