@@ -2,13 +2,15 @@
 
 Peaks are dense (half of the "with sparsity" figures). Source keys: TRT (TensorRT-LLM performance overview), MLM (arXiv 2104.04473),
 MAMF (maximum achievable matmul FLOPS tables), PWR (IEEE Access 2025, arXiv 2412.08602), RAPS (ExaDigiT/RAPS configurations), SP
-(DGX SuperPOD reference architectures), DS (vendor datasheet), NVL (published NVL72 rack figures), GL (glennklockwood.com/garden),
-ALCF (Aurora: arXiv 2512.04291). ``assumed`` marks a planning value without a primary source.
+(DGX SuperPOD reference architectures), LL3 (Llama 3, arXiv 2407.21783), HPN (Qian et al., SIGCOMM'24), DS (vendor datasheet), NVL
+(published NVL72 rack figures), GL (glennklockwood.com/garden), ALCF (Aurora: arXiv 2512.04291).
+``assumed`` marks a planning value without a primary source.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from math import ceil
 from typing import TypeVar
 
 GBIT = 1e9 / 8  # bytes per second
@@ -62,6 +64,11 @@ class SwitchType:
     latency_seconds: float
     watts: float
 
+    def ports_at(self, bytes_per_second: float) -> int:
+        """Ports at a cable's speed: faster ports break out, slower ones are bundled."""
+        ratio = self.port_bytes_per_second / bytes_per_second
+        return self.radix * int(ratio) if ratio >= 1 else self.radix // ceil(1 / ratio)
+
 
 A100 = GpuType(
     name="A100-SXM-80GB",
@@ -83,6 +90,16 @@ H100 = GpuType(
     scale_up_bytes_per_second=450e9,  # DS: NVLink4, 900 GB/s both directions
     tdp_watts=700.0,  # TRT
 )
+H800 = GpuType(
+    name="H800-SXM5-80GB",
+    bf16_flops=989e12,  # DS
+    fp8_flops=1979e12,  # DS
+    achievable_flops=794.5e12,  # assumed: the H100's, same die
+    memory_bytes=80e9,  # DS
+    memory_bytes_per_second=3.35e12,  # DS
+    scale_up_bytes_per_second=200e9,  # DeepSeek-V3 report: NVLink 400 GB/s both directions, 160 GB/s effective
+    tdp_watts=700.0,  # DS
+)
 H200 = GpuType(
     name="H200-SXM-141GB",
     bf16_flops=989e12,  # DS
@@ -102,6 +119,16 @@ B200 = GpuType(
     memory_bytes_per_second=7.7e12,  # DS
     scale_up_bytes_per_second=900e9,  # DS: NVLink5, 1.8 TB/s both directions
     tdp_watts=1000.0,  # DS
+)
+B300 = GpuType(
+    name="B300-SXM-288GB",
+    bf16_flops=2250e12,  # DS, recalled
+    fp8_flops=4500e12,  # DS, recalled
+    achievable_flops=1769e12,  # MAMF
+    memory_bytes=288e9,  # DS
+    memory_bytes_per_second=8.0e12,  # DS
+    scale_up_bytes_per_second=900e9,  # DS: NVLink5
+    tdp_watts=1100.0,  # DS, recalled
 )
 GB200 = GpuType(
     name="GB200-186GB",
@@ -171,6 +198,17 @@ HGX_H100 = HostType(
     peak_watts=8400.0,  # PWR: measured maximum in training
     rated_watts=10200.0,  # PWR
 )
+HGX_H800 = HostType(
+    name="hgx-h800",
+    gpu=H800,
+    gpus=8,
+    domain_hosts=1,
+    nics=8,  # HPN: eight for the GPUs; the ninth serves storage
+    nic_bytes_per_second=400 * GBIT,  # HPN: 2 ports x 200G
+    idle_watts=1900.0,  # assumed: as hgx-h100
+    peak_watts=8400.0,  # assumed: as hgx-h100
+    rated_watts=10200.0,  # assumed: as hgx-h100
+)
 HGX_H200 = HostType(
     name="hgx-h200",
     gpu=H200,
@@ -192,6 +230,17 @@ DGX_B200 = HostType(
     idle_watts=14300.0 * IDLE_OVER_RATED,  # assumed
     peak_watts=14300.0 * MEASURED_OVER_RATED,  # assumed
     rated_watts=14300.0,  # SP
+)
+DGX_B300 = HostType(
+    name="dgx-b300",
+    gpu=B300,
+    gpus=8,
+    domain_hosts=1,
+    nics=8,
+    nic_bytes_per_second=800 * GBIT,  # DS, recalled: 8 x CX-8
+    idle_watts=14500.0 * IDLE_OVER_RATED,  # assumed
+    peak_watts=14500.0 * MEASURED_OVER_RATED,  # assumed
+    rated_watts=14500.0,  # SP: 14.5 kW
 )
 #: One of 18 compute trays; the rack's nine NVLink switch trays and power shelves are spread over the trays' watts.
 GB200_NVL72 = HostType(
@@ -250,10 +299,38 @@ QM9700 = SwitchType(
 )
 SN5600 = SwitchType(
     name="sn5600",
-    radix=128,  # DS: Spectrum-4, 51.2 Tb/s as 128 x 400GbE by breakout
+    radix=128,  # DS: Spectrum-4, 51.2 Tb/s: 64 x 800GbE, or 128 x 400GbE by breakout
     port_bytes_per_second=400 * GBIT,  # DS
     latency_seconds=700e-9,  # recalled: 600 to 800 ns
     watts=940.0,  # DS, recalled: typical
+)
+SN5400 = SwitchType(
+    name="sn5400",
+    radix=64,  # DS: Spectrum-4, 25.6 Tb/s as 64 x 400GbE
+    port_bytes_per_second=400 * GBIT,  # DS
+    latency_seconds=700e-9,  # assumed: as sn5600
+    watts=670.0,  # assumed
+)
+TOMAHAWK5 = SwitchType(
+    name="tomahawk5",
+    radix=128,  # HPN: one 51.2 Tb/s chip, 128 x 400G or 256 x 200G
+    port_bytes_per_second=400 * GBIT,  # HPN
+    latency_seconds=700e-9,  # assumed: as sn5600
+    watts=940.0,  # assumed: as sn5600
+)
+MINIPACK2 = SwitchType(
+    name="minipack2",
+    radix=64,  # LL3: rack switch of Meta's 24k clusters; 25.6 Tb/s as 128 x 200G or 64 x 400G (recalled)
+    port_bytes_per_second=400 * GBIT,
+    latency_seconds=800e-9,  # assumed
+    watts=1000.0,  # assumed
+)
+ARISTA_7808 = SwitchType(
+    name="arista-7808",
+    radix=288,  # DS, recalled: 7800R3, 8 line cards of 36 x 400G; LL3 names the series
+    port_bytes_per_second=400 * GBIT,  # DS
+    latency_seconds=3.5e-6,  # assumed: deep buffers, virtual output queues
+    watts=10e3,  # assumed
 )
 QM8790 = SwitchType(
     name="qm8790",
@@ -277,11 +354,14 @@ ROSETTA = SwitchType(
     watts=250.0,  # RAPS
 )
 
-GPUS: Mapping[str, GpuType] = {gpu.name: gpu for gpu in (A100, H100, H200, B200, GB200, GB300, MI250X, MAX1550)}
+GPUS: Mapping[str, GpuType] = {gpu.name: gpu for gpu in (A100, H100, H800, H200, B200, B300, GB200, GB300, MI250X, MAX1550)}
 HOSTS: Mapping[str, HostType] = {
-    host.name: host for host in (HGX_A100, HGX_H100, HGX_H200, DGX_B200, GB200_NVL72, GB300_NVL72, FRONTIER_NODE, AURORA_NODE)
+    host.name: host
+    for host in (HGX_A100, HGX_H100, HGX_H800, HGX_H200, DGX_B200, DGX_B300, GB200_NVL72, GB300_NVL72, FRONTIER_NODE, AURORA_NODE)
 }
-SWITCHES: Mapping[str, SwitchType] = {switch.name: switch for switch in (QM9700, SN5600, QM8790, QUANTUM_X800, ROSETTA)}
+SWITCHES: Mapping[str, SwitchType] = {
+    switch.name: switch for switch in (QM9700, SN5600, SN5400, TOMAHAWK5, MINIPACK2, ARISTA_7808, QM8790, QUANTUM_X800, ROSETTA)
+}
 
 
 def gpu(name: str) -> GpuType:

@@ -116,7 +116,8 @@ class Counts:
 class Cluster:
     """Everything static about a cluster. ``levels`` run from the innermost (host) outwards to the whole cluster (site).
 
-    Level names, where present, in order: host, domain, rack, leaf, pod, building, site. ``block`` is apart: at most 64 consecutive hosts
+    Level names, where present, in order: host, domain, rack, leaf, pod, building, site; where a rack holds several chassis of a dragonfly,
+    the leaf units come before the racks. ``block`` is apart: at most 64 consecutive hosts
     that share their domain (when it has several hosts) or their leaf switches.
     """
 

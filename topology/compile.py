@@ -51,11 +51,13 @@ def compile_cluster(graph: nx.Graph) -> Cluster:
         return Level(name, first_host[offsets[top]].astype(np.int32), start.astype(np.int32), leaving[by_unit].astype(np.int32))
 
     leaf = offsets[LEAF]
-    rack = _chunks(leaf, (hosts_per_rack // domain_hosts)[leaf[:-1]])
+    rack = _racks(nodes, offsets, hosts_per_rack // domain_hosts)
     domain = level("domain", 0)
     host = replace(domain, name="host") if (domain_hosts == 1).all() else _bare("host", np.arange(first_host[-1] + 1))
     buildings = [level("building", _BUILDING)] if (tier == _SITE).any() else []
-    levels = (host, domain, _bare("rack", first_host[rack]), level("leaf", LEAF), level("pod", LEAF + 1), *buildings, level("site", _SITE))
+    racks, leaves = _bare("rack", first_host[rack]), level("leaf", LEAF)
+    inner = (racks, leaves) if len(racks) >= len(leaves) else (leaves, racks)
+    levels = (host, domain, *inner, level("pod", LEAF + 1), *buildings, level("site", _SITE))
     block = _blocks(leaf, rack, hosts_per_rack, domain_hosts)
     peers = _peers(links, [label[permutation] for label in labels], unit_labels, offsets)
     host_types = tuple(nodes.host_types[kind] for kind in numbered)
@@ -73,7 +75,7 @@ def compile_cluster(graph: nx.Graph) -> Cluster:
         site_names=_site_names(nodes, order, labels, offsets[_SITE]),
         assumptions=tuple(map(str, graph.graph.get("assumptions", ()))),
         peers=peers,
-        host_names=_host_names(graph, nodes, order, first_host, levels[2]),
+        host_names=_host_names(graph, nodes, order, first_host, racks),
         switch_names=tuple(str(nodes.names[at]) for at in permutation[endpoints:]) if graph.graph.get("names") == "given" else None,
     )
 
@@ -175,6 +177,17 @@ def _check_leaf_units(nodes: Nodes, order: Int64, leaf: Int64, host_type: Int64,
         if len(odd):
             one, other = nodes.names[order[first[odd[0]]]], nodes.names[order[odd[0]]]
             raise TopologyError(f"{one} and {other} share leaf switches, but differ in their {what}: put them under leaves of their own")
+
+
+def _racks(nodes: Nodes, offsets: list[Int64], size: Int64) -> Int64:
+    """Offsets of racks of at most ``size`` endpoints: parts of a leaf unit or, in a cluster of nothing but dragonflies whose racks are
+    larger, whole chassis of a group."""
+    leaf, pod = offsets[LEAF], offsets[LEAF + 1]
+    largest = np.maximum.reduceat(np.diff(leaf), np.searchsorted(leaf, pod[:-1]))  # chassis of each group
+    chassis = size[pod[:-1]] // largest
+    if (nodes.group[nodes.tier == LEAF] >= 0).all() and (chassis >= 1).all():
+        return leaf[_chunks(np.searchsorted(leaf, pod), chassis)]
+    return _chunks(leaf, size[leaf[:-1]])
 
 
 def _chunks(offsets: Int64, size: Int64) -> Int64:

@@ -77,13 +77,13 @@ class DragonflyPlan:
             raise TopologyError(
                 f"groups is {self.groups}: {self.hosts} hosts at {self.group_hosts} a group need {self.host_groups}", "groups"
             )
-        used = self.switch_host_ports + self.local_ports + self.global_ports
-        if used > self.radix:
-            free = self.radix - self.switch_host_ports - self.local_ports
+        down, local, up = self.switch_host_ports, self.local_ports, self.global_ports
+        if down + local + up > self.radix:
+            free = self.radix - down - local
             raise TopologyError(
-                f"a switch would need {used} ports ({self.switch_host_ports} to hosts, {self.local_ports} local, {self.global_ports} "
-                f"global), but {self.switch.name} has {self.radix} at the NIC's {self.host.nic_bytes_per_second * 8e-9:g} Gb/s: with {free} global "
-                f"ports at most {max(0, free) * self.group_switches // self.global_links_per_pair + 1} groups can be joined",
+                f"a switch would need {down + local + up} ports ({down} to hosts, {local} local, {up} global), "
+                f"but {self.switch.name} has {self.radix} at {self.host.nic_bytes_per_second * 8e-9:g} Gb/s: with {free} global ports "
+                f"at most {max(0, free) * self.group_switches // self.global_links_per_pair + 1} groups can be joined",
                 "groups" if free > 0 else "switch_host_ports",
             )
         links = self.group_count * self.group_switches**2 // 2 + self.group_count**2 // 2 * self.global_links_per_pair
@@ -94,8 +94,7 @@ class DragonflyPlan:
     @property
     def radix(self) -> int:
         """Ports of a switch at the speed of the NICs."""
-        ratio = self.switch.port_bytes_per_second / self.host.nic_bytes_per_second
-        return self.switch.radix * int(ratio) if ratio >= 1 else self.switch.radix // ceil(1 / ratio)
+        return self.switch.ports_at(self.host.nic_bytes_per_second)
 
     @property
     def host_switches(self) -> int:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby, product
 from math import prod
+from operator import itemgetter
 
-#: Most names of a list: the hosts of the largest cluster that a scenario may have.
-MOST_NAMES = 4_000_000
+#: Most names of a list: twice the hosts of 4,000,000 GB200 (10 GW), which is about 2 GiB of graph.
+MOST_NAMES = 2_000_000
 #: Of one name, after expansion; Slurm's own limit is 64 for a switch, a DNS name has 253.
 _LONGEST_NAME = 253
 #: Brackets of one name; Slurm has machines of up to 5 dimensions.
@@ -122,8 +123,9 @@ def _folded(rows: list[list[str]]) -> Iterator[list[str]]:
     fields = len(rows[0])
     for field in reversed(range(fields)):
         merged: list[list[str]] = []
-        for _, alike in groupby(rows, key=lambda row, field=field: [*row[:field], *row[field + 1 :]]):
-            run = list(alike)
+        others = [(*row[:field], *row[field + 1 :]) for row in rows]
+        for _, alike in groupby(zip(others, rows, strict=True), key=itemgetter(0)):
+            run = [row for _, row in alike]
             merged.append([*run[0][:field], _ranges([row[field] for row in run]), *run[0][field + 1 :]])
         rows = merged
     yield from rows

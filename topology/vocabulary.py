@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from topology import catalog
 from topology.catalog import HostType, SwitchType, UnknownHardware
 from topology.cluster import BLOCK_HOSTS, TIERS, Float64, Int64
+from topology.hostlist import HostlistError, expand
 
 #: Node tiers in the order of ``Links.node_tier``.
 NODE_TIERS = ("endpoint", "leaf", "spine", "core", "inter_building", "wan")
@@ -216,7 +217,10 @@ def _check_hosts(node: Any, data: Mapping[str, Any], host: HostType, count: Any,
 
 
 def _host_names(node: Any, hostlist: Any, hosts: int) -> Sequence[str]:
-    names = tuple(map(str, hostlist)) if isinstance(hostlist, list | tuple) else tuple(str(hostlist).split(","))
+    try:
+        names = tuple(map(str, hostlist)) if isinstance(hostlist, list | tuple) else tuple(expand(str(hostlist), BLOCK_HOSTS))
+    except HostlistError as error:
+        raise TopologyError(f"hostlist of node {node}: {error}") from None
     if len(names) != hosts:
         raise TopologyError(f"node {node} has {hosts} hosts, but its hostlist names {len(names)}")
     return names

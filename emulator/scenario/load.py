@@ -10,15 +10,13 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from emulator.scenario.cluster import SIZES
 from emulator.scenario.models import Scenario
 from topology import yaml_lines
 from topology.yaml_lines import YamlError
 
 #: A YAML file of more nodes than this is no scenario (or a bomb of aliases).
 MOST_NODES = 100_000
-#: Ways to say how big a cluster is: an override of one replaces the others.
-_SIZES = ("hosts", "gpus", "scalable_units")
-
 _Path = yaml_lines.Path
 
 
@@ -131,9 +129,9 @@ def _override(value: dict[str, Any], override: str, given: dict[_Path, str]) -> 
         if not isinstance(inner, dict | list):
             raise ScenarioError(f"--set {override}: {'.'.join(map(str, path[: depth + 1]))} is a single value, it has no keys")
         holder = inner
-    if path[0] == "cluster" and len(path) == 2 and path[1] in _SIZES and isinstance(holder, dict):
-        for size in _SIZES:
-            if ("cluster", size) not in given:
+    if path[0] == "cluster" and len(path) in (2, 4) and path[-1] in SIZES and isinstance(holder, dict):
+        for size in SIZES:  # an override of one replaces the others
+            if (*path[:-1], size) not in given:
                 holder.pop(size, None)
     _put(holder, path[-1], new, override)
     given[path] = override

@@ -5,97 +5,15 @@ Quantities have units in the YAML (`emulator.scenario.units`); a field whose nam
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from emulator.scenario.cluster import ClusterSettings
+from emulator.scenario.section import Real, Section, as_tuple
 from emulator.scenario.units import Duration, Power, Speed, parse_duration
-from topology import catalog
-
-#: Most hosts of a scenario: 32 million GPUs, eight times 10 GW. Beyond it a typing error is likelier than a cluster.
-MOST_HOSTS = 4_000_000
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-def _known_host(name: str) -> str:
-    catalog.host(name)
-    return name
-
-
-def _known_switch(name: str) -> str:
-    catalog.switch(name)
-    return name
-
-
-def _as_tuple(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return tuple(value)
-    raise ValueError(f"{value!r} is not a list")
 
 
 def _as_texts(value: Any) -> Any:
     return {key: str(text) for key, text in value.items()} if isinstance(value, dict) else value
-
-
-def _as_float(value: Any) -> Any:
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else value
-
-
-Real = Annotated[float, BeforeValidator(_as_float)]
-Ratio = Annotated[Real, Field(ge=1)]
-
-
-class Oversubscription(Section):
-    """Ports down to ports up, 1: non-blocking."""
-
-    leaf: Ratio = 1.0
-    spine: Ratio = 1.0
-    building: Ratio = 1.0  # cores to the inter-building tier, where there are several buildings
-
-
-class ClusterSettings(Section):
-    """What is built. Exactly one of ``hosts``, ``gpus`` and ``scalable_units`` says how much of it."""
-
-    builder: Literal["clos"] = "clos"
-    host: Annotated[str, AfterValidator(_known_host)] = "hgx-h100"
-    hosts: Annotated[int, Field(ge=1, le=MOST_HOSTS)] | None = None
-    gpus: Annotated[int, Field(ge=1)] | None = None
-    scalable_units: Annotated[int, Field(ge=1)] | None = None
-    scalable_unit_hosts: Annotated[int, Field(ge=1)] = 32  # DGX SuperPOD
-    scalable_unit_hosts_left_out: Annotated[int, Field(ge=0)] = 0  # of the whole: their ports serve the fabric manager
-    hosts_per_rack: Annotated[int, Field(ge=1)] = 8
-    switch: Annotated[str, AfterValidator(_known_switch)] = "sn5600"
-    rail_optimised: bool = True
-    rails: Literal["meet", "isolated"] = "meet"
-    whole_arrays: bool = False
-    even_striping: bool = False
-    oversubscription: Oversubscription = Oversubscription()
-    array_hosts: Annotated[int, Field(ge=1)] | None = None
-    pod_arrays: Annotated[int, Field(ge=1)] | None = None
-    buildings: Annotated[int, Field(ge=1, le=1000)] = 1
-    aggregate: Literal["none", "rails"] = "none"
-    site: Annotated[str, Field(min_length=1)] = "site"
-
-    @model_validator(mode="after")
-    def _one_size(self) -> Self:
-        given = [name for name in ("hosts", "gpus", "scalable_units") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"exactly one of hosts, gpus and scalable_units is needed; given: {', '.join(given) or 'none'}")
-        each = catalog.host(self.host).gpus
-        if self.gpus is not None and self.gpus % each:
-            raise ValueError(f"gpus is {self.gpus}: {self.host} has {each} GPUs, so a multiple of {each} is needed")
-        if not 1 <= self.host_count <= MOST_HOSTS:
-            raise ValueError(f"that makes {self.host_count} hosts: allowed are 1 to {MOST_HOSTS}")
-        return self
-
-    @property
-    def host_count(self) -> int:
-        if self.hosts is not None:
-            return self.hosts
-        if self.gpus is not None:
-            return self.gpus // catalog.host(self.host).gpus
-        return (self.scalable_units or 0) * self.scalable_unit_hosts - self.scalable_unit_hosts_left_out
 
 
 class ClockSettings(Section):
@@ -125,7 +43,7 @@ class WorkloadSettings(Section):
     generated: GeneratedWorkload = GeneratedWorkload()
     path: str | None = None
     format: str | None = None
-    options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = {}
+    options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _trace_has_path(self) -> Self:
@@ -146,7 +64,7 @@ class SchedulerSettings(Section):
     preemption: bool = False
     preempt_interval: Annotated[Duration, Field(ge=0)] = parse_duration("1m")  # between two searches for victims for one job; assumed
     preempt_after: Annotated[Duration, Field(ge=0)] = parse_duration("2h")  # a victim has run for so long (RSC: arXiv 2410.21680)
-    queues: Annotated[tuple[QueueSettings, ...], BeforeValidator(_as_tuple), Field(min_length=1)] = (QueueSettings(name="default"),)
+    queues: Annotated[tuple[QueueSettings, ...], BeforeValidator(as_tuple), Field(min_length=1)] = (QueueSettings(name="default"),)
 
     @model_validator(mode="after")
     def _queues_differ(self) -> Self:
@@ -169,7 +87,8 @@ class FaultSettings(Section):
     enabled: bool = True
     #: arXiv 2407.21783 (Llama 3), 419 unexpected interruptions in 54 days of 2,048 hosts; RSC-1 has 6.50, RSC-2 2.34 (arXiv 2410.21680).
     host_rate_per_1000_node_days: Annotated[Real, Field(ge=0, lt=1e6)] = 3.79
-    repair: dict[str, Annotated[Duration, Field(gt=0)]] = {}  # mean repair time by cause, instead of the default; `emulator.racks.faults`
+    #: Mean repair time by cause, instead of the default: `emulator.racks.faults`.
+    repair: dict[str, Annotated[Duration, Field(gt=0)]] = Field(default_factory=dict)
 
 
 class FabricSettings(Section):
@@ -214,7 +133,7 @@ class Scenario(Section):
 
     name: Annotated[str, Field(min_length=1)]
     description: str = ""
-    assumptions: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = ()
+    assumptions: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     cluster: ClusterSettings
     clock: ClockSettings = ClockSettings()

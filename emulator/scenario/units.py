@@ -1,4 +1,5 @@
-"""Quantities as people write them: ``10s``, ``1h30m``, ``150MW``; and as the code holds them: int nanoseconds, float watts."""
+"""Quantities as people write them: ``10s``, ``1h30m``, ``150MW``; and as the code holds them: int nanoseconds, float
+watts, float bytes per second."""
 
 import math
 import re
@@ -16,6 +17,7 @@ NANOSECONDS = {
     "h": 3600 * 10**9,
     "d": 86_400 * 10**9,
 }
+BITS = {"bps": 1.0, "kbps": 1e3, "Mbps": 1e6, "Gbps": 1e9, "Tbps": 1e12, "Pbps": 1e15}
 WATTS = {"W": 1.0, "kW": 1e3, "MW": 1e6, "GW": 1e9}
 #: Ten thousand years would overflow int64 nanoseconds; a century is plenty.
 MOST_NANOSECONDS = 100 * 366 * NANOSECONDS["d"]
@@ -54,6 +56,14 @@ def parse_power(value: Any) -> float:
     return float(match[1]) * WATTS[match[2]]
 
 
+def parse_bandwidth(value: Any) -> float:
+    """Bytes per second of ``400Gbps``, ``100Tbps``. Raises ValueError."""
+    match = re.fullmatch(r"\s*([0-9]+(?:[.][0-9]+)?(?:e[+-]?[0-9]{1,2})?)\s*([kMGTP]?bps)\s*", value) if isinstance(value, str) else None
+    if match is None or not 1.0 <= float(match[1]) * BITS[match[2]] <= 1e21:
+        raise ValueError(f"{value!r} is not a bandwidth: write a number above 0 and bps, kbps, Mbps, Gbps, Tbps or Pbps, e.g. 100Tbps")
+    return float(match[1]) * BITS[match[2]] / 8
+
+
 def parse_speed(value: Any) -> float:
     """Emulated seconds per wall second: a number above 0, or ``max`` (infinity). Raises ValueError."""
     if value in ("max", math.inf):
@@ -71,6 +81,12 @@ Power = Annotated[
     BeforeValidator(parse_power),
     PlainSerializer(lambda watts: f"{watts!r}W"),
     WithJsonSchema({"type": "string", "examples": ["150MW"]}),
+]
+Bandwidth = Annotated[
+    float,
+    BeforeValidator(parse_bandwidth),
+    PlainSerializer(lambda bytes_per_second: f"{bytes_per_second * 8!r}bps"),
+    WithJsonSchema({"type": "string", "examples": ["400Gbps", "100Tbps"]}),
 ]
 Speed = Annotated[
     float,

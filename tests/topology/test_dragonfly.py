@@ -2,15 +2,18 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import networkx as nx
+import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from topology.catalog import AURORA_NODE, FRONTIER_NODE, GB200_NVL72, ROSETTA, SwitchType
 from topology.clos import TopologyError
+from topology.compile import compile_cluster
 from topology.dragonfly import DragonflyPlan, balanced, build
 
 FRONTIER = DragonflyPlan(
@@ -130,6 +133,16 @@ def test_any_dragonfly_joins_all_groups_evenly(
     per_host = Counter(host for host, _, data in graph.edges(data=True) for _ in range(data["lanes"]) if host.startswith("host"))
     assert set(per_host.values()) == {4}
     assert len(per_host) == hosts
+
+
+@pytest.mark.parametrize(("plan", "racks", "chassis"), [(FRONTIER, 74, 588), (AURORA, 166, 5312)])
+def test_a_cabinet_holds_several_chassis(plan: DragonflyPlan, racks: int, chassis: int) -> None:
+    cluster = compile_cluster(build(plan))
+    assert (cluster.counts.racks, len(cluster.level("leaf")), len(cluster.level("pod"))) == (racks, chassis, plan.host_groups)
+    assert [level.name for level in cluster.levels] == ["host", "domain", "leaf", "rack", "pod", "site"]
+    for finer, coarser in pairwise(cluster.levels):
+        assert np.isin(coarser.first_host, finer.first_host).all()
+    assert np.array_equal(cluster.block.first_host, cluster.level("leaf").first_host)
 
 
 def test_a_domain_of_several_hosts_is_one_endpoint() -> None:

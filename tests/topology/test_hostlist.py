@@ -48,8 +48,8 @@ def test_fold(names: list[str], text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "position", "problem"),
     [
-        ("n[0-999999999]", 3, "at most 4000000"),
-        ("n[0-9999]x[0-9999]", 1, "more than 4000000 names"),
+        ("n[0-999999999]", 3, "at most 2000000"),
+        ("n[0-9999]x[0-9999]", 1, "more than 2000000 names"),
         ("a,b,n[1-2", 6, r"'\[' without '\]'"),
         ("n1]", 3, "without"),
         ("n[[1]]", 3, "inside"),
@@ -85,7 +85,7 @@ _runs = st.tuples(st.sampled_from(["n", "r1-h", "x.2-"]), st.integers(0, 200), s
 )
 
 
-@given(st.one_of(_names, st.lists(_runs, max_size=4).map(lambda runs: sum(runs, []))))
+@given(st.one_of(_names, st.lists(_runs, max_size=4).map(lambda runs: [name for run in runs for name in run])))
 def test_round_trip(names: list[str]) -> None:
     assert expand(fold(names)) == names
 
