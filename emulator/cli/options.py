@@ -23,7 +23,7 @@ TraceOptions = Annotated[
     list[str] | None, typer.Option("--trace-option", metavar="KEY=VALUE", help="A filter of the trace's reader; may be repeated.")
 ]
 PolicyOption = Annotated[str | None, typer.Option("--policy", metavar="P", help="fifo, sjf or easy.")]
-PlacementOption = Annotated[str | None, typer.Option("--placement", metavar="P", help="topology or consolidate.")]
+PlacementOption = Annotated[str | None, typer.Option("--placement", metavar="P", help="topology, consolidate or spread.")]
 UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="End at this emulated time, e.g. 24h.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every draw.")]
 ActorsOption = Annotated[

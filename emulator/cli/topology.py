@@ -1,11 +1,17 @@
 """``gigawatt topology``: the cluster that a scenario describes, counted."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from emulator.cli import options
 from emulator.cli.output import Format, FormatOption, show_one
+
+PictureOption = Annotated[Path | None, typer.Option("--picture", metavar="FILE", help="Draw it, too: a file ending in .svg or .png.")]
+LoadOption = Annotated[
+    Path | None, typer.Option("--load", metavar="RUN_DIR", help="Colour the picture by the links' load in a run (its -o directory).")
+]
 
 if TYPE_CHECKING:
     from topology.cluster import Counts
@@ -19,14 +25,25 @@ def root() -> None:
 
 
 @app.command("show")
-def show(scenario: options.ScenarioArgument, settings: options.SetOption = None, output: FormatOption = Format.TABLE) -> None:
+def show(
+    scenario: options.ScenarioArgument,
+    settings: options.SetOption = None,
+    picture: PictureOption = None,
+    load: LoadOption = None,
+    output: FormatOption = Format.TABLE,
+) -> None:
     """GPUs, hosts, racks, switches and links, with oversubscription and bisection."""
     from emulator.cli.sessions import load_scenario, usage_errors
+    from emulator.report.picture.write import check_options, draw
     from emulator.scenario import build_cluster
 
+    with usage_errors():
+        check_options(picture, load)
     loaded = load_scenario(scenario, options.set_options(settings))
     with usage_errors():
         cluster = build_cluster(loaded)
+        if picture is not None:
+            draw(picture, cluster, loaded, load)
     show_one(counted(cluster.counts) | {"assumptions": list(loaded.assumptions)}, output)
 
 

@@ -6,27 +6,31 @@ arrivals, then one plan; ties by id. Cost follows events: nothing is done in cyc
 """
 
 from bisect import insort
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from heapq import heappop, heappush
 
 import numpy as np
 
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, MendLink, ScaleLink, Submit
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, StallOut, Submit
+from emulator.engine.link_events import LinkEvents
+from emulator.engine.link_table import LinkTable, link_table
 from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
 from emulator.fabric.messages import FabricReadings
+from emulator.racks.buildout import in_service_ns
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
 from emulator.racks.power import gpu_milliwatts, idle_milliwatts
 from emulator.scheduler.free import Row
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER, State
-from emulator.workload.jobs import JobKind, JobSource
+from emulator.workload.jobs import SECOND, JobKind, JobSource
 from topology.cluster import Cluster
+from topology.describe import link_name
 
 #: Rack orders that wait at the head before they are sent even though no window needs them.
 ORDERS_KEPT = 65_536
@@ -64,19 +68,23 @@ class Engine:
         self.waits_ns: list[int] = []
         self.reasons: dict[int, str] = {}  # slot -> how it ended, where the state does not say it all
         self.on_change = on_change
-        self.idle_milliwatts = idle_milliwatts(cluster.host_type)
-        self.meter = Meter(cluster.host_count * self.idle_milliwatts)
-        self._gpu_milliwatts: dict[float, int] = {}
+        self._idle = [idle_milliwatts(host_type) for host_type in cluster.host_types]
+        self.meter = Meter(0)
+        self.meter.install(0, sum(hosts * idle for hosts, idle in zip(cluster.type_hosts, self._idle, strict=True)), cluster.gpu_count)
+        self._rack_first: list[int] = cluster.level("rack").first_host.tolist()
+        self._to_come = self._plan_racks()
+        self._gpu_milliwatts: dict[tuple[int, float], int] = {}
         self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
         self._active: dict[int, int] = {}  # slot of a running job -> SM activity, in millionths of a GPU
         self._draw: dict[int, int] = {}  # slot of a running job -> milliwatts per GPU
-        self._orders = RackOrderBuffer(shards.ranges, scheduler.free.first_host)
+        self._orders = RackOrderBuffer(shards.ranges, scheduler.first_host)
         self._ends: list[tuple[int, int, int, int]] = []  # (end, job id, slot, version)
         self._source = source
         self._arrivals = range(0)
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
         self._timers: list[tuple[int, int, Command]] = []
-        self._link_faults: dict[int, dict[int, float]] = {}  # link -> fault number -> part of the capacity that it leaves
+        self.links = LinkEvents(cluster, network, scheduler, settings.link_faults, settings.seed, settings.cycle_ns)
+        self._still_until: dict[int, int] = {}  # slot of a job that a flap stopped -> until when
         self._sequence = 0
         self._reconsider_ns = NEVER
         self._plane_readings: tuple[FabricReadings, ...] = ()
@@ -88,7 +96,9 @@ class Engine:
 
     def next_cycle_ns(self) -> int:
         """The next cycle in which something is due; NEVER when nothing will ever be without an input."""
-        due = min(self._next_arrival_ns(), self._next_end_ns(), *self._promises, self._reconsider_ns)
+        due = min(self._next_arrival_ns(), self._next_end_ns(), *self._promises, self._reconsider_ns, self.links.next_ns())
+        if self._to_come:
+            due = min(due, self._to_come[-1][0])
         if self._inbox:
             due = min(due, self._inbox[0][0])
         if self._timers:
@@ -112,9 +122,9 @@ class Engine:
         """
         if self._inbox or self._next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
             return True
-        if self._timers and self.scheduler.running:  # a job may stand still until its link is mended
+        if (self._timers or self.links.waiting) and self.scheduler.running:  # a job may stand still until its link is mended
             return True
-        return len(self.scheduler.pending) > 0 and bool(self.scheduler.down_hosts)
+        return self.scheduler.pending_jobs > 0 and bool(self.scheduler.down_hosts or self._to_come)
 
     def finish(self, until_ns: int) -> None:
         """Settle up to ``until_ns`` without planning: the end of the emulation."""
@@ -138,13 +148,13 @@ class Engine:
         self._intake(at_ns)
         if self.events != before or self._reconsider_ns <= at_ns:
             self._plan(at_ns)
-        if self.network.asks:
+        if self.network.stale:
             self._share(at_ns)
         self.cycles += 1
 
     def _note_time(self, at_ns: int) -> None:
-        free = self.scheduler.free
-        self.meter.note_cycle(free.free_gpus, free.split_gpus, at_ns - self.now_ns)
+        scheduler = self.scheduler
+        self.meter.note_cycle(scheduler.free_gpus, scheduler.split_gpus, at_ns - self.now_ns)
 
     # -- inputs ---------------------------------------------------------------------------------------------------------------------
 
@@ -167,6 +177,10 @@ class Engine:
         return self.table.submit_ns[self._arrivals[0]] if self._arrivals else NEVER
 
     def _intake(self, at_ns: int) -> None:
+        if self.links.next_ns() <= at_ns:
+            self.events += 1
+            for slot, down_ns in self.links.run(at_ns):
+                self._stand_still(slot, at_ns, down_ns)
         while self._timers and self._timers[0][0] <= at_ns:
             self._act(heappop(self._timers)[2], at_ns)
         while self._inbox and self._inbox[0][0] <= at_ns:
@@ -193,33 +207,42 @@ class Engine:
             case Cancel(slot):
                 self._cancel(slot, at_ns)
             case Cordon(first_host, end_host, cordoned):
-                self.scheduler.cordon(range(first_host, end_host), cordoned=cordoned)
+                self.links.cordon(range(first_host, end_host), cordoned=cordoned)
             case BreakHosts(first_host, end_host, repair_ns):
                 rows = self._rows_of_hosts(first_host, end_host)
                 self._orders.add(at_ns, RackOrder.BREAK_HOST, rows, 0, repair_ns)
                 self._settle_shards(at_ns, sorted({self._orders.shard_of_block[row[0]] for row in rows}))
-            case ScaleLink(link, remaining_ratio, duration_ns):
-                self._sequence += 1
-                self._link_faults.setdefault(link, {})[self._sequence] = remaining_ratio
-                heappush(self._timers, (at_ns + duration_ns, self._sequence, MendLink(link, self._sequence)))
-                self._scale_link(at_ns, link)
-            case MendLink(link, number):
-                del self._link_faults[link][number]
-                self._scale_link(at_ns, link)
+            case CutLinks(cuts, duration_ns, flap_ns, every_ns):
+                for slot, down_ns in self.links.inject(at_ns, cuts, duration_ns, flap_ns, every_ns):
+                    self._stand_still(slot, at_ns, down_ns)
+            case StallOut(slot, version):
+                if self.table.version[slot] == version and self.table.state[slot] == State.RUNNING:
+                    link = self.network.dead_link(slot)
+                    what = f"link {link_name(self.cluster, link)} is down" if link >= 0 else "no bandwidth"
+                    self._interrupt(slot, at_ns, f"stalled for {self.settings.stall_timeout_ns / SECOND:g} s: {what}")
 
-    def _scale_link(self, at_ns: int, link: int) -> None:
-        """Let the link have what the worst of its faults leaves it."""
-        remaining_ratio = min(self._link_faults[link].values(), default=1.0)
-        if remaining_ratio != self.network.link_scales().get(link, 1.0):
-            self.network.scale_link(at_ns, link, remaining_ratio)
+    def _stand_still(self, slot: int, at_ns: int, down_ns: int) -> None:
+        """A flap that no share sees stops the job for so long; several at once do not add up."""
+        until_ns = at_ns + down_ns
+        wait_ns = until_ns - max(at_ns, self._still_until.get(slot, 0))
+        if wait_ns <= 0:
+            return
+        self._still_until[slot] = until_ns
+        self._progress(slot, at_ns)
+        lost = int(wait_ns * self.table.speed[slot])
+        self.table.remaining_ns[slot] += lost
+        self.table.work_ns[slot] -= lost
+        self._expect_end(slot, at_ns)
 
     def _rows_of_hosts(self, first_host: int, end_host: int) -> list[Row]:
-        free = self.scheduler.free
+        """Those of the hosts that are in service."""
+        scheduler = self.scheduler
         rows: dict[int, int] = {}
         for host in range(first_host, end_host):
-            block = free.host_block[host]
-            rows[block] = rows.get(block, 0) | 1 << (host - free.first_host[block])
-        return [(block, mask, free.full) for block, mask in rows.items()]
+            if host not in scheduler.planned_hosts:
+                block = scheduler.host_block[host]
+                rows[block] = rows.get(block, 0) | 1 << (host - scheduler.first_host[block])
+        return [(block, mask, scheduler.partitions[scheduler.block_type[block]].free.full) for block, mask in rows.items()]
 
     # -- settle ---------------------------------------------------------------------------------------------------------------------
 
@@ -231,10 +254,48 @@ class Engine:
 
     def _settle(self, at_ns: int) -> None:
         """All that happened up to ``at_ns``, at its exact times."""
+        while self._to_come and self._to_come[-1][0] <= at_ns:
+            self._commission(*self._to_come.pop())
         due = [shard for shard, promise in enumerate(self._promises) if promise <= at_ns]
         if due:
             self._settle_shards(at_ns, due)
         self._settle_ends(at_ns)
+
+    def _plan_racks(self) -> list[tuple[int, int]]:
+        """(time, rack) of the racks that are not there at the start, the next last; they are out of service from here on."""
+        times = in_service_ns(self.settings.buildout, len(self._rack_first) - 1)
+        planned = [(int(times[rack]), int(rack)) for rack in np.flatnonzero(times > 0)]
+        for _, rack in planned:
+            self.scheduler.plan_hosts(self._hosts_of_rack(rack))
+            self.meter.install(0, *(-value for value in self._size_of_rack(rack)))
+        return sorted(planned, reverse=True)
+
+    def _commission(self, at_ns: int, rack: int) -> None:
+        """A rack comes into service."""
+        self.events += 1
+        self.scheduler.commission(self._hosts_of_rack(rack))
+        self.meter.install(at_ns, *self._size_of_rack(rack))
+
+    def _hosts_of_rack(self, rack: int) -> range:
+        return range(self._rack_first[rack], self._rack_first[rack + 1])
+
+    def _size_of_rack(self, rack: int) -> tuple[int, int]:
+        """What it draws when idle, in milliwatts, and its GPUs."""
+        hosts = self._hosts_of_rack(rack)
+        return sum(self.idle_milliwatts(host) for host in hosts), self.scheduler.gpus_of(hosts)
+
+    def idle_milliwatts(self, host: int) -> int:
+        """What the host draws while it is up and nothing runs."""
+        return self._idle[self.scheduler.block_type[self.scheduler.host_block[host]]]
+
+    @property
+    def racks_in_service(self) -> int:
+        return len(self._rack_first) - 1 - len(self._to_come)
+
+    @property
+    def planned_gpus(self) -> int:
+        """GPUs that have not come into service yet."""
+        return self.cluster.gpu_count - self.meter.gpus
 
     def _settle_shards(self, at_ns: int, shards: list[int]) -> None:
         answers = self._ask_shards(at_ns, shards)
@@ -245,11 +306,11 @@ class Engine:
             self.events += 1
             if event == HostEvent.FAULT:
                 self.faults[cause] += 1
-                self.meter.change(time_ns, -self.idle_milliwatts)
+                self.meter.change(time_ns, -self.idle_milliwatts(host))
                 for slot in sorted(self.scheduler.host_down(host), key=self.table.job_id.__getitem__):
                     self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
             else:
-                self.meter.change(time_ns, self.idle_milliwatts)
+                self.meter.change(time_ns, self.idle_milliwatts(host))
                 self.meter.note_peak()
                 self.scheduler.host_up(host)
 
@@ -295,6 +356,7 @@ class Engine:
         self.meter.change(at_ns, -draw * table.gpus[slot])
         if table.shape[slot] >= 0:
             self.network.remove(at_ns, slot)
+            self._still_until.pop(slot, None)
 
     def _share_tenants(self, gpu: Row, change: int) -> int:
         """Count the fractional jobs on one GPU; returns how many there are after the change."""
@@ -306,6 +368,12 @@ class Engine:
     def shared_gpu_surplus(self) -> int:
         """Running fractional jobs beyond one per GPU: what a count of their GPUs has too many."""
         return sum(self._tenants.values()) - len(self._tenants)
+
+    def held_gpus(self, slots: Collection[int]) -> int:
+        """GPUs that these running jobs hold; one that several share counts once."""
+        table = self.table
+        whole = sum(table.gpus[slot] for slot in slots if table.milli_gpus[slot] == 1000)
+        return whole + len({table.rows[slot][0] for slot in slots if table.milli_gpus[slot] < 1000})
 
     def _progress(self, slot: int, at_ns: int) -> None:
         """Bring the job's remaining work to ``at_ns``."""
@@ -386,6 +454,7 @@ class Engine:
             table.speed[slot] = 1.0
             if table.shape[slot] >= 0:
                 self.network.add(at_ns, slot, rows)
+                table.speed[slot] = self.network.speed(slot)
             self.meter.hold(at_ns, table.gpus[slot] * table.milli_gpus[slot])
             self._note_activity(slot)
             draw = self._draw[slot] = self._draw_of(slot)
@@ -412,6 +481,9 @@ class Engine:
             remaining = table.remaining_ns[slot]
             wait = remaining if speed == 1.0 else -int(-remaining // speed)
             heappush(self._ends, (at_ns + table.overhead_ns[slot] + wait, table.job_id[slot], slot, version))
+        else:
+            self._sequence += 1
+            heappush(self._timers, (at_ns + self.settings.stall_timeout_ns, self._sequence, StallOut(slot, version)))
 
     def _note_activity(self, slot: int) -> None:
         table = self.table
@@ -421,19 +493,19 @@ class Engine:
 
     def _draw_of(self, slot: int) -> int:
         """Dynamic milliwatts per GPU: as it computes, less where it waits for the network."""
-        utilization = self.table.utilization[slot]
-        full = self._gpu_milliwatts.get(utilization)
+        kind = self.table.host_type[slot], self.table.utilization[slot]
+        full = self._gpu_milliwatts.get(kind)
         if full is None:
-            full = self._gpu_milliwatts[utilization] = gpu_milliwatts(self.cluster.host_type, utilization, self.settings.power_gamma)
+            host_type = self.cluster.host_types[kind[0]]
+            full = self._gpu_milliwatts[kind] = gpu_milliwatts(host_type, kind[1], self.settings.power_gamma)
         computing = self.network.computing(slot)
         part = computing + (1.0 - computing) * self.settings.communication_power_ratio
         return int(full * part * self.table.milli_gpus[slot] / 1000)
 
     def _share(self, at_ns: int) -> None:
         """Let the planes share themselves anew, and run the jobs whose share changed at their new speed."""
-        answers = self.shards.advance(Window(at_ns, planes=self.network.take_asked()))
         table = self.table
-        for slot, speed in self.network.speeds(answers):
+        for slot, speed in self.network.share(at_ns, lambda planes: self.shards.advance(Window(at_ns, planes=planes)).planes):
             self.events += 1
             self._progress(slot, at_ns)
             table.speed[slot] = speed
@@ -463,6 +535,11 @@ class Engine:
             self._plane_readings = self.shards.read_planes(self.now_ns)
             self._planes_read = self.network.changes
         return tuple(replace(plane, at_ns=self.now_ns) for plane in self._plane_readings)
+
+    def read_links(self) -> LinkTable:
+        """What every link carries and has carried. Changes nothing that counts."""
+        self._send_flows()
+        return link_table(self.network, self.links.health, self.shards.read_links(self.now_ns), self.scheduler.running, self.now_ns)
 
     def _send_flows(self) -> None:
         """Send the flows that wait: none of them can change a rate, or the planes would have been asked."""

@@ -16,11 +16,23 @@ class Meter:
     active_micro_gpus: int = 0  # SM activity now, over all GPUs
     _held_milli_gpus: int = 0
     _held_moment: int = 0
+    gpus: int = 0  # in service
+    _gpus_moment: int = 0
 
     def change(self, at_ns: int, milliwatts: int) -> None:
         """The power changes by ``milliwatts`` at ``at_ns``; changes may come in any order."""
         self.power_milliwatts += milliwatts
         self._moment += milliwatts * at_ns
+
+    def install(self, at_ns: int, milliwatts: int, gpus: int) -> None:
+        """So many more GPUs are in service from ``at_ns`` on, on hosts that draw ``milliwatts`` when idle."""
+        self.change(at_ns, milliwatts)
+        self.gpus += gpus
+        self._gpus_moment += gpus * at_ns
+
+    def gpu_seconds(self, at_ns: int) -> float:
+        """Integral of the GPUs in service from 0 to ``at_ns``."""
+        return (self.gpus * at_ns - self._gpus_moment) / 1e9
 
     def hold(self, at_ns: int, milli_gpus: int) -> None:
         """So many more GPUs are held from ``at_ns`` on (fewer when negative)."""

@@ -64,7 +64,7 @@ def reason(engine: Engine, slot: int, state: State) -> str:
     """Why it is pending, or how it ended."""
     if state in _WHY_NOT:
         return _WHY_NOT[state]
-    if state == State.PENDING and slot in engine.scheduler.pending:
+    if state == State.PENDING and engine.scheduler.waits(slot):
         return explain_pending(engine.scheduler, slot).text
     return engine.reasons.get(slot, "") if state in (State.FAILED, State.CANCELLED) else ""
 
@@ -85,7 +85,7 @@ def explanation(engine: Engine, slot: int) -> Explanation:
     """A pending job's reason with its numbers, or a sentence on how another one stands."""
     table = engine.table
     state = table.state[slot]
-    if state == State.PENDING and slot in engine.scheduler.pending:
+    if state == State.PENDING and engine.scheduler.waits(slot):
         why = explain_pending(engine.scheduler, slot)
         return Explanation(table.job_id[slot], STATES[state], why.kind, why.text, why.numbers, why.position)
     text = reason(engine, slot, state) or {
@@ -158,29 +158,52 @@ def queue_views(engine: Engine) -> list[QueueView]:
 
 
 def gpus_by_state(engine: Engine) -> dict[str, int]:
-    """Every GPU in one state: down where its host is broken, cordoned where it may not be used, else busy or idle."""
-    scheduler, gpus = engine.scheduler, engine.cluster.gpus_per_host
-    down = len(scheduler.down_hosts) * gpus
-    busy = sum(counts.running_gpus for counts in scheduler.counts)
-    idle = scheduler.free.free_gpus
-    shared = engine.shared_gpu_surplus()
-    return {
-        "busy": busy - shared,
-        "idle": idle,
-        "down": down,
-        "cordoned": engine.cluster.gpu_count - (busy - shared) - idle - down,
-    }
+    """Every GPU in one state: planned where its rack is not in service yet, down where its host is broken, cordoned where it may not be
+    used, else busy or idle."""
+    scheduler = engine.scheduler
+    busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.shared_gpu_surplus()
+    down, planned = scheduler.gpus_of(scheduler.down_hosts), engine.planned_gpus
+    return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus, down, planned)
+
+
+def _states(gpus: int, busy: int, idle: int, down: int, planned: int) -> dict[str, int]:
+    return {"busy": busy, "idle": idle, "down": down, "cordoned": gpus - busy - idle - down - planned, "planned": planned}
+
+
+def gpus_by_model(engine: Engine) -> dict[tuple[str, str], int]:
+    """As ``gpus_by_state``, keyed by (state, GPU model)."""
+    scheduler = engine.scheduler
+    if len(scheduler.partitions) == 1:
+        return {(state, scheduler.partitions[0].gpu_model): count for state, count in gpus_by_state(engine).items()}
+    found: dict[tuple[str, str], int] = {}
+    for partition in scheduler.partitions:
+        down, planned = (
+            scheduler.gpus_of(host for host in hosts if scheduler.partition_of_host(host) is partition)
+            for hosts in (scheduler.down_hosts, scheduler.planned_hosts)
+        )
+        busy = engine.held_gpus(partition.running)
+        for state, count in _states(partition.gpus, busy, partition.free.free_gpus, down, planned).items():
+            key = state, partition.gpu_model
+            found[key] = found.get(key, 0) + count
+    return found
+
+
+def gpu_models(cluster: Cluster) -> str:
+    """The models of its GPUs, those of several types joined by a plus sign in order of the types: ``H100+GB200``."""
+    return "+".join(dict.fromkeys(host_type.gpu.name for host_type in cluster.host_types))
 
 
 def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
     cluster, counts, gpus = engine.cluster, engine.cluster.counts, gpus_by_state(engine)
     return ClusterView(
         name=cluster.name,
-        gpu_model=cluster.host_type.gpu.name,
+        gpu_model=gpu_models(cluster),
         gpus=cluster.gpu_count,
         gpus_busy=gpus["busy"],
         gpus_down=gpus["down"],
         gpus_cordoned=gpus["cordoned"],
+        gpus_planned=gpus["planned"],
+        racks_in_service=engine.racks_in_service,
         hosts=cluster.host_count,
         racks=counts.racks,
         domains=counts.domains,
@@ -211,10 +234,12 @@ def rack_views(engine: Engine, readings: Readings, after: int, limit: int) -> li
                 rack=number,
                 name=f"r{number:05d}",
                 site=cluster.site_names[min(int(site[start]), len(cluster.site_names) - 1)],
-                gpus=(end - start) * cluster.gpus_per_host,
+                gpus=engine.scheduler.gpus_of(range(start, end)),
                 gpus_busy=int(busy[number]),
                 gpus_down=int(down[number]),
                 cordoned=any(host in cordoned for host in range(start, end)),
+                gpu_model=cluster.host_types[engine.scheduler.block_type[engine.scheduler.host_block[start]]].gpu.name,
+                in_service=start not in engine.scheduler.planned_hosts,
                 power_watts=float(power[number]) / 1e3,
             )
         )
@@ -228,8 +253,7 @@ def link_views(engine: Engine, after: int, limit: int, tier: str) -> list[LinkVi
     if tier:
         wanted = wanted[links.tier[wanted] == TIERS.index(tier)]
     chosen = wanted[:limit].tolist()
-    load = engine.network.link_loads(engine.scheduler.running)
-    scale = engine.network.link_scales()
+    table = engine.read_links()
     return [
         LinkView(
             link=number,
@@ -239,8 +263,13 @@ def link_views(engine: Engine, after: int, limit: int, tier: str) -> list[LinkVi
             upper=node_name(engine.cluster, int(links.v[number])),
             lanes=int(links.lanes[number]),
             bytes_per_second=float(links.bytes_per_second[number]),
-            utilization_ratio=float(load[number] / links.bytes_per_second[number]),
-            healthy_ratio=scale.get(number, 1.0),
+            utilization_ratio=float(table.load_bytes_per_second[number].max() / links.bytes_per_second[number]),
+            healthy_ratio=float(table.healthy_ratio[number]),
+            carried_up_bytes=float(table.carried_bytes[number, 0]),
+            carried_down_bytes=float(table.carried_bytes[number, 1]),
+            peak_demand_ratio=float(table.peak_demand_bytes_per_second[number] / links.bytes_per_second[number]),
+            downs=int(table.downs[number]),
+            down_seconds=float(table.down_seconds[number]),
         )
         for number in chosen
     ]

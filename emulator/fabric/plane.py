@@ -1,17 +1,18 @@
 """A fabric plane: its flows, their rates and the load of its links."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.fabric.contend import SLACK, hose_bound_bytes_per_second, outrun
-from emulator.fabric.maxmin import max_min_rates
-from emulator.fabric.messages import NO_WEIGHTS, FabricReadings, FabricReport, FlowOrder, FlowOrders
+from emulator.fabric.channels import channels
+from emulator.fabric.contend import Demand, whole
+from emulator.fabric.flow_table import FlowTable
+from emulator.fabric.messages import NO_ROWS, FabricReadings, FabricReport, FlowOrder, FlowOrders, FlowRows, LinkReadings
 from emulator.fabric.settings import FabricSettings
+from emulator.fabric.spanning import solve_rows
 from emulator.fabric.uplinks import lane_bytes_per_second
 from topology.cluster import TIERS, Cluster, Float64, Int64
 
@@ -21,36 +22,15 @@ PlaneSnapshot = Mapping[str, NDArray[np.generic]]
 NO_PLACES: Int64 = np.empty(0, dtype=np.int64)
 
 
-@dataclass(slots=True)
-class _Flow:
-    """``links`` are directed and local to the plane; ``demand`` and ``load`` are bytes per second on them at the cap and at the
-    rate (or an earlier one, while the plane lists it as unloaded).
-
-    ``narrow_links`` and ``narrow_weights`` are the part of them that could be full.
-    """
-
-    cap: float
-    lanes: int
-    links: Int64
-    weights: Float64
-    demand: Int64
-    load: Int64
-    rate: float
-    narrow_links: Int64
-    narrow_weights: Float64
-
-
-def _whole(load: Float64) -> Int64:
-    """Loads are whole bytes per second: sums of integers do not depend on their order, so they can be kept up to date."""
-    return np.rint(load).astype(np.int64)
-
-
 class FabricPlane:
     """One connected component of the fabric without its endpoints. Pure: orders in, reports out.
 
     The rates are a function of the flows that are there and the links' health, and of nothing else: not of the order or grouping of
-    the orders, nor of what was solved before. Only links whose demand (every flow at its cap) exceeds their capacity can hold anybody
-    below its cap; an order touches what shares such links with it, directly or through others, and only that is solved again.
+    the orders, nor of what was solved before. Only channels (``fabric.channels``) whose demand, every flow at its cap, exceeds their
+    capacity can hold anybody below its cap; an order touches what shares such channels with it, directly or through others, and only that
+    is solved again.
+
+    A component that holds a flow with links in other planes is left to the head, which solves it with those planes (``fabric.spanning``).
 
     Endpoint links are not contended (a lane belongs to one GPU), so a fault of one is the affected jobs' lower cap: the head sends
     their flows again. The plane keeps the fault for its readings.
@@ -63,35 +43,28 @@ class FabricPlane:
         if not bool((links.plane == plane).any()):
             raise ValueError(f"plane {plane}: cluster {cluster.name} has planes 0 to {int(links.plane.max(initial=-1))}")
         self._cluster, self._plane, self._settings = cluster, plane, settings
-        self._links = np.flatnonzero((links.plane == plane) & (links.tier > 0))  # ids, ascending; local link i is self._links[i]
-        self._speed = links.bytes_per_second[self._links]
-        self._tier = links.tier[self._links]
-        self._endpoints = int(np.count_nonzero((links.plane == plane) & (links.tier == 0)))
-        self._endpoint_speed = float(links.bytes_per_second[(links.plane == plane) & (links.tier == 0)].sum())
-        self._lane_speed = lane_bytes_per_second(cluster)
-        self._most = np.repeat(hose_bound_bytes_per_second(cluster)[self._links] * settings.efficiency, 2)
+        made = channels(cluster, settings)
+        self._links = np.flatnonzero((made.plane == plane) & (made.tier > 0))  # ascending; local channel i is self._links[i]
+        self._link_of = made.link[self._links]
+        self._speed, self._tier = made.bytes_per_second[self._links], made.tier[self._links]
+        endpoints = (links.plane == plane) & (links.tier == 0)
+        self._endpoint_links = set(made.start[np.flatnonzero(endpoints)].tolist())  # their channels
+        self._channel_speed = made.bytes_per_second
+        self._endpoint_speed = float(links.bytes_per_second[endpoints].sum())
+        self._lane_speed = max(lane_bytes_per_second(cluster, number) for number in range(len(cluster.host_types)))
         self._clear()
 
     def _clear(self) -> None:
         directed = 2 * len(self._links)
-        self._until_ns = 0
-        self._flows: dict[int, _Flow] = {}
-        self._contending: set[int] = set()  # flows that cross a contendable link
-        self._scale = np.ones(len(self._links))
+        self._now_ns = 0
+        self._table = FlowTable(directed)
+        self._demand = Demand(self._speed, self._settings.efficiency)
         self._endpoint_scale: dict[int, float] = {}
-        self._demand = np.zeros(directed, dtype=np.int64)
-        self._load = np.zeros(directed, dtype=np.int64)
-        self._unloaded: dict[int, _Flow] = {}  # flows whose load is that of an earlier rate
-        self._lane_load = 0
-        self._lane_rates: Counter[float] = Counter()  # flows with lanes, by rate
-        self._contended = np.zeros(directed, dtype=bool)  # demand exceeds capacity, as of the last solution
-        self._measure()
-
-    def _measure(self) -> None:
-        """What follows from the links' health."""
-        self._capacity = np.repeat(self._speed * self._scale * self._settings.efficiency, 2)
-        self._limit = np.floor(self._capacity * (1.0 + SLACK)).astype(np.int64)
-        self._contendable = outrun(self._capacity, self._most)
+        self._load = np.zeros(directed, dtype=np.int64)  # as of the rates that the table calls loaded
+        self._carried = np.zeros(directed)  # bytes of flows that are gone
+        self._lane_carried = 0.0
+        self._peak_demand = np.zeros(directed, dtype=np.int64)
+        self._contended = np.zeros(directed + 1, dtype=bool)  # demand exceeds capacity, as of the last solution; the last: of no link
 
     def advance(self, until_ns: int, orders: FlowOrders) -> FabricReport:
         """Apply ``orders`` in their order and report the rates that changed.
@@ -101,29 +74,32 @@ class FabricPlane:
         if len(orders) and int(orders.time_ns.max()) > until_ns:
             raise ValueError(f"plane {self._plane}: an order for {int(orders.time_ns.max())} ns in a window that ends at {until_ns} ns")
         touched: list[Int64] = []
-        rescaled = False
+        tell: list[int] = []
         local = self._local(orders.link)
-        kinds, ids, caps, lanes, start = (column.tolist() for column in (orders.kind, orders.flow, orders.cap, orders.lanes, orders.start))
-        for kind, flow, cap, lane, begin, end in zip(kinds, ids, caps, lanes, start[:-1], start[1:], strict=True):
+        columns = (orders.time_ns, orders.kind, orders.flow, orders.cap, orders.lanes, orders.spans, orders.start[:-1], orders.start[1:])
+        for time_ns, kind, flow, cap, lanes, spans, begin, end in zip(*(column.tolist() for column in columns), strict=True):
+            self._now_ns = max(self._now_ns, time_ns)
             if kind == FlowOrder.SCALE_LINK:
                 touched.append(self._rescale(flow, cap))
-                rescaled = True
                 continue
-            if kind == FlowOrder.REMOVE and flow not in self._flows:
-                raise ValueError(f"plane {self._plane}: no flow {flow} to remove")
-            if flow in self._flows:
-                touched.append(self._remove(flow))
-            if kind == FlowOrder.ADD:
-                touched.append(self._add(flow, cap, lane, local[begin:end], orders.weight[begin:end]))
-        contendable_changed = rescaled and self._recontend()
-        told = self._share(np.concatenate(touched) if touched else NO_PLACES)
-        self._until_ns = max(self._until_ns, until_ns)
+            if kind != FlowOrder.ADD and flow not in self._table:
+                raise ValueError(f"plane {self._plane}: no flow {flow} to {FlowOrder(kind).name.lower()}")
+            if kind == FlowOrder.TELL:
+                tell.append(flow)
+            elif kind == FlowOrder.SET_RATE:
+                self._table.set_rates(np.array([self._table.row_of(flow)]), np.array([cap]), self._now_ns)
+            else:
+                if flow in self._table:
+                    touched.append(self._remove(flow))
+                if kind == FlowOrder.ADD:
+                    touched.append(self._add(flow, cap, lanes, spans, local[begin:end], orders.weight[begin:end]))
+        self._now_ns = max(self._now_ns, until_ns)
+        told, open_rows = self._share(np.concatenate(touched) if touched else NO_PLACES, tell)
         return FabricReport(
             until_ns=until_ns,
-            flow=np.array(told, dtype=np.int64),
-            rate=np.array([self._flows[flow].rate for flow in told], dtype=np.float64),
-            contendable=self._global(np.flatnonzero(self._contendable)) if contendable_changed else np.empty(0, dtype=np.int32),
-            contendable_changed=contendable_changed,
+            flow=self._table.flow[told],
+            rate=self._table.rate[told],
+            open=open_rows,
         )
 
     def _local(self, link: NDArray[np.int32]) -> Int64:
@@ -136,117 +112,107 @@ class FabricPlane:
             raise ValueError(f"plane {self._plane}: a flow crosses links that are not the plane's switch links")
         return 2 * place + (ids & 1)
 
-    def _add(self, flow: int, cap: float, lanes: int, links: Int64, weights: Float64) -> Int64:
+    def _add(self, flow: int, cap: float, lanes: int, spans: bool, links: Int64, weights: Float64) -> Int64:
         if not (math.isfinite(cap) and cap >= 0.0):
             raise ValueError(f"plane {self._plane}: flow {flow} has cap {cap}; allowed: finite and at least 0")
-        if not len(links):
-            self._flows[flow] = _Flow(cap, lanes, NO_PLACES, NO_WEIGHTS, NO_PLACES, NO_PLACES, cap, NO_PLACES, NO_WEIGHTS)
-        else:
-            links, weights = links.copy(), weights.copy()  # not views, which would keep the whole message
-            demand, narrow = _whole(weights * cap), self._contendable[links]
-            self._flows[flow] = _Flow(cap, lanes, links, weights, demand, demand, cap, links[narrow], weights[narrow])
-            self._demand[links] += demand
-            self._load[links] += demand
-            if bool(narrow.any()):
-                self._contending.add(flow)
-        self._count_lanes(lanes, cap, 1)
+        self._table.add(flow, cap, lanes, spans, links, weights, self._now_ns)
+        self._demand.add(links, weights, cap)
+        self._peak_demand[links] = np.maximum(self._peak_demand[links], self._demand.bytes_per_second[links])
         return links
 
     def _remove(self, flow: int) -> Int64:
-        gone = self._flows.pop(flow)
-        self._unloaded.pop(flow, None)
-        self._contending.discard(flow)
-        self._demand[gone.links] -= gone.demand
-        self._load[gone.links] -= gone.load
-        self._count_lanes(gone.lanes, gone.rate, -1)
-        return gone.links
-
-    def _count_lanes(self, lanes: int, rate: float, sign: int) -> None:
-        if lanes:
-            self._lane_load += sign * lanes * round(rate)
-            self._lane_rates[rate] += sign
-            if not self._lane_rates[rate]:
-                del self._lane_rates[rate]
+        table = self._table
+        row = table.row_of(flow)
+        entries = table.span(row)
+        links, weights = table.link[entries].copy(), table.weight[entries]
+        sent = float(table.sent_at(np.array([row]), self._now_ns)[0])
+        self._carried[links] += weights * sent
+        self._lane_carried += int(table.lanes[row]) * sent
+        self._demand.remove(links, weights, float(table.cap[row]))
+        self._load[links] -= whole(weights * table.loaded[row])
+        table.remove(flow)
+        return links
 
     def _rescale(self, link: int, factor: float) -> Int64:
         if not 0.0 <= factor <= 1.0:
             raise ValueError(f"plane {self._plane}: link {link} is scaled by {factor}; allowed: 0 to 1")
-        links = self._cluster.links
-        if not 0 <= link < len(links) or links.plane[link] != self._plane:
-            raise ValueError(f"plane {self._plane}: link {link} is not one of the plane's")
-        if links.tier[link] == 0:
+        if link in self._endpoint_links:
             self._endpoint_scale[link] = factor
             return NO_PLACES
         place = int(np.searchsorted(self._links, link))
-        self._scale[place] = factor
+        if place == len(self._links) or self._links[place] != link:
+            raise ValueError(f"plane {self._plane}: link {link} is not one of the plane's")
+        self._demand.rescale(place, factor)
         return np.array([2 * place, 2 * place + 1])
 
-    def _recontend(self) -> bool:
-        """Apply the links' new health; True when other links than before could be full."""
-        before = self._contendable
-        self._measure()
-        if bool((before == self._contendable).all()):
-            return False
-        either = before | self._contendable  # what crosses a mended link is solved once more
-        self._contending.clear()
-        for flow, state in self._flows.items():
-            narrow = either[state.links]
-            state.narrow_links, state.narrow_weights = state.links[narrow], state.weights[narrow]
-            if bool(narrow.any()):
-                self._contending.add(flow)
-        return True
-
-    def _share(self, touched: Int64) -> list[int]:
-        """Solve again what the touched links concern; returns the flows whose rate is now another, ascending."""
-        now = self._contendable[touched] & (self._demand[touched] > self._limit[touched])
+    def _share(self, touched: Int64, tell: list[int]) -> tuple[Int64, FlowRows]:
+        """Solve again what the touched links concern: the rows whose rate is now another, in order of flow, and the open components."""
+        now = self._demand.contended(touched)
         hot = touched[now | self._contended[touched]]
         self._contended[touched] = now
-        if not len(hot):
-            return []
-        ids = np.array(sorted(self._contending), dtype=np.int64)
-        flows = [self._flows[flow] for flow in ids.tolist()]
-        if not flows:
-            return []
-        row = np.repeat(np.arange(len(flows)), [len(flow.narrow_links) for flow in flows])
-        link = np.concatenate([flow.narrow_links for flow in flows])
-        weight = np.concatenate([flow.narrow_weights for flow in flows])
-        reached = np.zeros(len(flows), dtype=bool)
-        mark = np.zeros(len(self._load), dtype=bool)
+        if not len(hot) and not tell:
+            return NO_PLACES, NO_ROWS
+        table = self._table
+        mark = np.zeros(len(self._contended), dtype=bool)
         mark[hot] = True
-        reached[row[mark[link]]] = True
-        full = self._contended[link]
-        row, link, weight = row[full], link[full], weight[full]
-        count = -1
-        while count != (count := int(np.count_nonzero(reached))):  # flows connected to them through contended links
-            mark[link[reached[row]]] = True
-            reached[row[mark[link]]] = True
-        mine = reached[row]
-        used, link = np.unique(link[mine], return_inverse=True)
-        rows = np.flatnonzero(reached)
-        start = np.concatenate(([0], np.cumsum(np.bincount(row[mine], minlength=len(flows))[rows])))
-        caps = np.array([flows[index].cap for index in rows.tolist()])
-        rates = max_min_rates(ids[rows], start, link, weight[mine], cap=caps, capacity=self._capacity[used])
-        changed = []
-        for index, rate in zip(rows.tolist(), rates.tolist(), strict=True):
-            flow = flows[index]
-            if rate != flow.rate:
-                changed.append(int(ids[index]))
-                self._set_rate(int(ids[index]), flow, rate)
-        return changed
+        entries = np.flatnonzero((mark | self._contended)[table.link])
+        reached = np.zeros(table.rows, dtype=bool)
+        reached[table.row[entries[mark[table.link[entries]]]]] = True  # those of a mended link are solved once more
+        if bool((mark > self._contended).any()):
+            entries = entries[self._contended[table.link[entries]]]
+        mark[:] = False
+        reached = table.connected(reached, entries, mark)
+        seeds = reached & table.spans[: table.rows]
+        if tell:
+            seeds |= table.rows_of(tell)
+        if not bool(seeds.any()):
+            return self._solve(reached, entries), NO_ROWS
+        is_open = table.connected(seeds, entries, mark)
+        reached &= ~is_open
+        rows = self._rows(is_open, entries)[1]
+        return self._solve(reached, entries) if bool(reached.any()) else NO_PLACES, replace(
+            rows, link=self._global(rows.link.astype(np.int64))
+        )
 
-    def _set_rate(self, number: int, flow: _Flow, rate: float) -> None:
-        self._unloaded[number] = flow
-        self._count_lanes(flow.lanes, flow.rate, -1)
-        self._count_lanes(flow.lanes, rate, 1)
-        flow.rate = rate
+    def _rows(self, wanted: NDArray[np.bool_], entries: NDArray[np.intp]) -> tuple[Int64, FlowRows]:
+        """The wanted rows of the table, in order of flow, and their problem over ``entries`` alone, with the plane's own links."""
+        table = self._table
+        rows = np.flatnonzero(wanted)
+        rows = rows[np.argsort(table.flow[rows])]
+        rank = np.zeros(table.rows, dtype=np.int64)
+        rank[rows] = np.arange(len(rows))
+        mine = entries[wanted[table.row[entries]]]
+        of = rank[table.row[mine]]
+        order = np.argsort(of.astype(np.uint16) if len(rows) < 1 << 16 else of, kind="stable")  # numpy's radix sort is of 16 bits
+        mine, of = mine[order], of[order]
+        return rows, FlowRows(
+            flow=table.flow[rows],
+            cap=table.cap[rows],
+            start=np.searchsorted(of, np.arange(len(rows) + 1)),
+            link=table.link[mine].astype(np.int32),
+            weight=table.weight[mine],
+            capacity=self._demand.capacity[table.link[mine]],
+        )
+
+    def _solve(self, reached: NDArray[np.bool_], entries: NDArray[np.intp]) -> Int64:
+        """Give the reached rows, whole components, their rates; the rows whose rate changed, in order of flow."""
+        table = self._table
+        rows, problem = self._rows(reached, entries)
+        rates = solve_rows(problem)
+        changed = rates != table.rate[rows]
+        table.set_rates(rows[changed], rates[changed], self._now_ns)
+        return np.asarray(rows[changed])
 
     def _loads(self) -> Int64:
         """Bytes per second on every directed link, brought up to date for the flows whose rate has changed since it was last asked for."""
-        for state in self._unloaded.values():
-            self._load[state.links] -= state.load
-            state.load = _whole(state.weights * state.rate)
-            self._load[state.links] += state.load
-        self._unloaded.clear()
+        table = self._table
+        rows = table.sorted_rows()
+        rows = rows[table.loaded[rows] != table.rate[rows]]
+        entries, sizes = table.spans_of(rows)
+        weight = table.weight[entries]
+        change = whole(weight * np.repeat(table.rate[rows], sizes)) - whole(weight * np.repeat(table.loaded[rows], sizes))
+        np.add.at(self._load, table.link[entries], change)
+        table.loaded[rows] = table.rate[rows]
         return self._load
 
     def _global(self, local: Int64) -> NDArray[np.int32]:
@@ -254,10 +220,9 @@ class FabricPlane:
 
     def read(self, at_ns: int) -> FabricReadings:
         """Load, capacity and peak by tier. Rates are constant between orders, so any instant since the last window reads alike."""
-        links = self._cluster.links
-        load, capacity, peak = np.zeros(len(TIERS)), np.zeros(len(TIERS)), np.zeros(len(TIERS))
-        healthy = np.repeat(self._speed * self._scale, 2)
-        loads = self._loads()
+        load, capacity, peak, moved = (np.zeros(len(TIERS)) for _ in range(4))
+        healthy = np.repeat(self._speed * self._demand.scale, 2)
+        loads, carried = self._loads(), self._carried_at(at_ns)
         ratio = np.divide(loads, healthy, out=np.zeros(len(healthy)), where=healthy > 0.0)
         tiers = np.repeat(self._tier, 2)
         for tier in np.unique(self._tier).tolist():
@@ -265,56 +230,89 @@ class FabricPlane:
             load[tier] = int(loads[here].sum())
             capacity[tier] = healthy[here].sum()
             peak[tier] = ratio[here].max()
-        lost = sum((1.0 - factor) * float(links.bytes_per_second[link]) for link, factor in sorted(self._endpoint_scale.items()))
-        load[0], capacity[0] = 2 * self._lane_load, 2.0 * (self._endpoint_speed - lost)
-        peak[0] = max(self._lane_rates, default=0.0) / self._lane_speed
+            moved[tier] = carried[here].sum()
+        lost = sum((1.0 - factor) * float(self._channel_speed[link]) for link, factor in sorted(self._endpoint_scale.items()))
+        table = self._table
+        rows = table.sorted_rows()
+        rows = rows[table.lanes[rows] > 0]
+        load[0] = 2 * int((table.lanes[rows] * whole(table.rate[rows])).sum())
+        capacity[0] = 2.0 * (self._endpoint_speed - lost)
+        moved[0] = 2.0 * (self._lane_carried + float((table.lanes[rows] * table.sent_at(rows, at_ns)).sum()))
+        peak[0] = table.rate[rows].max(initial=0.0) / self._lane_speed
         return FabricReadings(
             at_ns=at_ns,
             plane=self._plane,
             load_bytes_per_second=load,
             capacity_bytes_per_second=capacity,
             peak_utilization=peak,
-            flows=len(self._flows),
+            carried_bytes=moved,
+            flows=len(self._table),
         )
 
-    def link_loads(self) -> tuple[NDArray[np.int32], Float64]:
-        """The directed switch links of the plane and the bytes per second on each; for endpoint links see ``RingMap.endpoint_lanes``."""
-        return self._global(np.arange(len(self._load))), self._loads().astype(np.float64)
+    def _carried_at(self, at_ns: int) -> Float64:
+        """Bytes that every directed link has carried. Rates are summed over time by flow: a change costs its flows, not their links."""
+        table = self._table
+        rows = table.sorted_rows()
+        entries, sizes = table.spans_of(rows)
+        sent = table.weight[entries] * np.repeat(table.sent_at(rows, at_ns), sizes)
+        return np.asarray(self._carried + np.bincount(table.link[entries], sent, len(self._carried)))
+
+    def read_links(self, at_ns: int) -> LinkReadings:
+        """What every switch link of the plane carries and has carried; for endpoint links see ``engine.network``."""
+        loads, carried, demand = self._loads(), self._carried_at(at_ns), self._peak_demand
+        ids, first = np.unique(self._link_of, return_index=True)  # channels are in order of link
+
+        def by_link(values: NDArray[np.generic]) -> Float64:
+            return np.asarray(np.add.reduceat(values.astype(np.float64).reshape(-1, 2), first), dtype=np.float64)
+
+        if not len(ids):
+            return LinkReadings(ids, *(np.empty((0, 2)) for _ in range(3)))
+        return LinkReadings(ids, by_link(loads), by_link(carried), by_link(demand))
 
     def snapshot(self) -> PlaneSnapshot:
         """All that the plane's future depends on, as arrays. A plane restored from it goes on with the same bits."""
-        ids = sorted(self._flows)
-        flows = [self._flows[flow] for flow in ids]
-        start = np.zeros(len(flows) + 1, dtype=np.int64)
-        np.cumsum([len(flow.links) for flow in flows], out=start[1:])
+        table = self._table
+        rows = table.sorted_rows()
+        entries, sizes = table.spans_of(rows)
         scaled = sorted(self._endpoint_scale.items())
         return {
-            "until_ns": np.array(self._until_ns, dtype=np.int64),
-            "flow": np.array(ids, dtype=np.int64),
-            "cap": np.array([flow.cap for flow in flows], dtype=np.float64),
-            "lanes": np.array([flow.lanes for flow in flows], dtype=np.int64),
-            "rate": np.array([flow.rate for flow in flows], dtype=np.float64),
-            "start": start,
-            "link": self._global(np.concatenate([NO_PLACES, *(flow.links for flow in flows)])),
-            "weight": np.concatenate([NO_WEIGHTS, *(flow.weights for flow in flows)]),
-            "scale": self._scale.copy(),
+            "until_ns": np.array(self._now_ns, dtype=np.int64),
+            "flow": table.flow[rows],
+            "cap": table.cap[rows],
+            "lanes": table.lanes[rows],
+            "rate": table.rate[rows],
+            "spans": table.spans[rows],
+            "sent": table.sent[rows],
+            "since_ns": table.since_ns[rows],
+            "start": np.concatenate(([0], np.cumsum(sizes))),
+            "link": self._global(table.link[entries]),
+            "weight": table.weight[entries],
+            "scale": self._demand.scale.copy(),
             "endpoint_link": np.array([link for link, _ in scaled], dtype=np.int64),
             "endpoint_scale": np.array([factor for _, factor in scaled], dtype=np.float64),
+            "carried": self._carried.copy(),
+            "peak_demand": self._peak_demand.copy(),
+            "lane_carried": np.array(self._lane_carried),
         }
 
     def restore(self, snapshot: PlaneSnapshot) -> None:
         """Become the plane that ``snapshot`` was taken of (same cluster, plane and settings). Raises ValueError for another's."""
-        if snapshot["scale"].shape != self._scale.shape:
-            raise ValueError(f"plane {self._plane}: the snapshot has {len(snapshot['scale'])} switch links, the plane {len(self._scale)}")
+        if len(snapshot["scale"]) != len(self._links):
+            raise ValueError(f"plane {self._plane}: the snapshot has {len(snapshot['scale'])} switch links, the plane {len(self._links)}")
         self._clear()
-        columns = {name: column.tolist() for name, column in snapshot.items() if name != "weight"}
-        self._until_ns = columns["until_ns"]
-        self._scale = np.array(snapshot["scale"], dtype=np.float64)
-        self._endpoint_scale = dict(zip(columns["endpoint_link"], columns["endpoint_scale"], strict=True))
-        self._measure()
+        columns = {name: snapshot[name].tolist() for name in ("flow", "cap", "lanes", "spans", "start")}
+        for place in np.flatnonzero(snapshot["scale"] != 1.0).tolist():
+            self._demand.rescale(place, float(snapshot["scale"][place]))
+        self._endpoint_scale = dict(zip(snapshot["endpoint_link"].tolist(), snapshot["endpoint_scale"].tolist(), strict=True))
         local, weights = self._local(np.asarray(snapshot["link"], dtype=np.int32)), np.array(snapshot["weight"], dtype=np.float64)
         for index, flow in enumerate(columns["flow"]):
             entries = slice(columns["start"][index], columns["start"][index + 1])
-            self._add(flow, columns["cap"][index], columns["lanes"][index], local[entries], weights[entries])
-            self._set_rate(flow, self._flows[flow], columns["rate"][index])
-        self._contended = self._contendable & (self._demand > self._limit)
+            self._add(flow, columns["cap"][index], columns["lanes"][index], columns["spans"][index], local[entries], weights[entries])
+        self._contended[:-1] = self._demand.contended(slice(None))
+        self._now_ns = int(snapshot["until_ns"])
+        rows = self._table.sorted_rows()
+        self._table.rate[rows], self._table.sent[rows], self._table.since_ns[rows] = (
+            snapshot[name] for name in ("rate", "sent", "since_ns")
+        )
+        self._carried, self._lane_carried = np.array(snapshot["carried"], dtype=np.float64), float(snapshot["lane_carried"])
+        self._peak_demand = np.array(snapshot["peak_demand"], dtype=np.int64)

@@ -44,10 +44,12 @@ class HostEvents:
 class HostFaults:
     """The hosts ``first_host`` up to ``first_host + count``. A host is up where its ``repair_ns`` is NEVER.
 
+    ``since_ns`` is when each comes into service, shape (count,): its first up time begins then.
+
     Invariant: while a host is down its ``fault_ns`` lies after its ``repair_ns``, so the earlier of the two is always what comes next.
     """
 
-    def __init__(self, first_host: int, count: int, settings: FaultSettings, seed: int) -> None:
+    def __init__(self, first_host: int, count: int, settings: FaultSettings, seed: int, since_ns: Int64 | None = None) -> None:
         self.first_host, self.count, self.settings, self.seed = first_host, count, settings, seed
         #: How many of its drawn faults each host has had.
         self.number = np.zeros(count, np.int32)
@@ -59,7 +61,8 @@ class HostFaults:
         #: Time of the next drawn fault, and of the repair under way; padded to whole chunks with NEVER.
         self.fault_ns = np.full(padded, NEVER, np.int64)
         self.repair_ns = np.full(padded, NEVER, np.int64)
-        self.fault_ns[:count] = faults.up_ns(settings, seed, np.arange(first_host, first_host + count), np.zeros(count, np.int64))
+        first_ns = faults.up_ns(settings, seed, np.arange(first_host, first_host + count), np.zeros(count, np.int64))
+        self.fault_ns[:count] = first_ns if since_ns is None else faults.later(since_ns, first_ns)
         self._due_ns = self._chunk_due(slice(None))
 
     def next_ns(self) -> int:

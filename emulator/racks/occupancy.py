@@ -29,26 +29,27 @@ def hosts_of(first_host: NDArray[np.int64], host_mask: UInt64) -> tuple[NDArray[
 
 
 class Occupancy:
-    """Counts for ``hosts`` hosts of ``gpus`` GPUs each."""
+    """Counts for hosts of ``gpus`` GPUs, shape (hosts,)."""
 
-    def __init__(self, hosts: int, gpus: int) -> None:
-        self.gpus = gpus
+    def __init__(self, gpus: NDArray[np.int32]) -> None:
+        hosts, most = len(gpus), int(gpus.max())
+        self.gpus, self._most = gpus, most
+        self._full = (np.uint64(1) << gpus.astype(np.uint64)) - np.uint64(1)
         #: Jobs on all GPUs of the host, shape (hosts,); negative while a release has overtaken its start.
         self.whole = np.zeros(hosts, np.int16)
-        #: Jobs on each GPU that do not hold the whole host, shape (hosts, gpus).
-        self.part = np.zeros((hosts, gpus), np.int16)
+        #: Jobs on each GPU that do not hold the whole host, shape (hosts, most GPUs of a host).
+        self.part = np.zeros((hosts, most), np.int16)
 
     def change(self, first_host: NDArray[np.int64], host_mask: UInt64, gpu_mask: UInt64, sign: NDArray[np.int16]) -> None:
         """Add ``sign`` (+1 taken, -1 freed) to the GPUs of each row."""
-        full = np.uint64((1 << self.gpus) - 1)
         for start in range(0, len(sign), _PIECE):
             rows = slice(start, start + _PIECE)
             row, host = hosts_of(first_host[rows], host_mask[rows])
             masks, signs = gpu_mask[rows][row], sign[rows][row]
-            whole = masks == full
+            whole = masks == self._full[host]
             np.add.at(self.whole, host[whole], signs[whole])
             row, gpu = np.nonzero(mask_bits(masks[~whole]))
-            np.add.at(self.part.reshape(-1), host[~whole][row] * self.gpus + gpu, signs[~whole][row])
+            np.add.at(self.part.reshape(-1), host[~whole][row] * self._most + gpu, signs[~whole][row])
 
     def busy(self) -> NDArray[np.int32]:
         """Busy GPUs of each host."""

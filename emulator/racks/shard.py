@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.racks.buildout import Buildout, in_service_ns
 from emulator.racks.energy import Meters
 from emulator.racks.faults import NEVER, FaultSettings
 from emulator.racks.host_faults import HostEvents, HostFaults
@@ -31,6 +32,7 @@ class RackSettings:
     """What a scenario says of racks."""
 
     faults: FaultSettings = field(default_factory=FaultSettings)
+    buildout: Buildout | None = None
 
 
 class RackSpan(Protocol):
@@ -50,10 +52,8 @@ class RackShard:
     """The racks of ``span``, which begins and ends with whole racks and whole blocks (ValueError otherwise)."""
 
     def __init__(self, cluster: Cluster, span: RackSpan, settings: RackSettings, seed: int) -> None:
-        host_type, rack, block = cluster.host_type, cluster.level("rack"), cluster.block
+        rack, block = cluster.level("rack"), cluster.block
         self.span, self.now_ns = span, 0
-        self._gpus_per_host = host_type.gpus
-        self._idle = idle_milliwatts(host_type)
         rack_first = rack.first_host[span.first_rack : span.end_rack + 1].astype(np.int64)
         self._first_block, end_block = (int(np.searchsorted(block.first_host, host)) for host in (span.first_host, span.end_host))
         block_first = block.first_host[self._first_block : end_block + 1].astype(np.int64)
@@ -63,16 +63,27 @@ class RackShard:
         #: First host of each rack and block, counted from the shard's own first host, with the end.
         self._rack_first, self._block_first = rack_first - span.first_host, block_first - span.first_host
         self._rack_hosts = np.diff(rack_first)
+        block_type = cluster.block_type[self._first_block : end_block]
+        gpus = np.array([host_type.gpus for host_type in cluster.host_types], np.int32)[block_type]
+        idle = np.array([idle_milliwatts(host_type) for host_type in cluster.host_types], np.int64)[block_type]
+        self._block_gpus, hosts = gpus.astype(np.uint64), np.diff(block_first)
+        #: GPUs and idle milliwatts of every host.
+        self._host_gpus, self._host_idle = np.repeat(gpus, hosts), np.repeat(idle, hosts)
         self._last_bit = (np.diff(block_first) - 1).astype(np.uint64)  # of the host masks of each block
         self._piece_start, self._piece_rack, self._piece_mask = _pieces(self._rack_first, self._block_first)
         self.meters = Meters(len(self._rack_hosts))
-        self.occupancy = Occupancy(span.end_host - span.first_host, host_type.gpus)
-        self.hosts = HostFaults(span.first_host, span.end_host - span.first_host, settings.faults, seed)
+        self.occupancy = Occupancy(self._host_gpus)
+        #: When each rack comes into service; what it draws from then on.
+        self._in_service_ns = in_service_ns(settings.buildout, len(rack))[span.first_rack : span.end_rack]
+        self._rack_idle = np.add.reduceat(self._host_idle, self._rack_first[:-1])
+        self.hosts = HostFaults(
+            span.first_host, len(self._host_gpus), settings.faults, seed, np.repeat(self._in_service_ns, self._rack_hosts)
+        )
         #: Hosts that are down, and faults since the start, per rack.
         self.hosts_down = np.zeros(len(self._rack_hosts), np.int64)
         self.faults = np.zeros(len(self._rack_hosts), np.int64)
-        racks = np.arange(len(self._rack_hosts))
-        self.meters.change(racks, self._rack_hosts * self._idle, np.zeros(len(racks), np.int64))
+        there = np.flatnonzero(self._in_service_ns == 0)
+        self.meters.change(there, self._rack_idle[there], np.zeros(len(there), np.int64))
 
     def advance(self, until_ns: int, orders: RackOrders) -> RackReport:
         """Run to ``until_ns``, with ``orders`` up to then. Starts, ends and re-ratings may lie in the past; BREAK_HOST and MEND_HOST not.
@@ -97,17 +108,32 @@ class RackShard:
         """Readings at ``at_ns``, which is the present or later but before the next event (ValueError otherwise)."""
         if not self.now_ns <= at_ns < self.hosts.next_ns():
             raise ValueError(f"readings are known from {self.now_ns} ns to {self.hosts.next_ns()} ns, not at {at_ns} ns: advance first")
+        meters = self._meters_at(at_ns)
+        down = np.where(self.hosts.repair_ns[: len(self._host_gpus)] == NEVER, 0, self._host_gpus)
         return RackReadings(
             at_ns=at_ns,
             first_rack=self.span.first_rack,
-            power_milliwatts=self.meters.power.copy(),
-            energy_joules=self.meters.joules(at_ns),
-            gpus=(self._rack_hosts * self._gpus_per_host).astype(np.int32),
-            gpus_busy=np.add.reduceat(self.occupancy.busy(), self._rack_first[:-1], dtype=np.int32),
-            gpus_down=(self.hosts_down * self._gpus_per_host).astype(np.int32),
+            power_milliwatts=meters.power.copy(),
+            energy_joules=meters.joules(at_ns),
+            gpus=np.where(self._in_service_ns <= at_ns, self._per_rack(self._host_gpus), 0).astype(np.int32),
+            gpus_busy=self._per_rack(self.occupancy.busy()),
+            gpus_down=self._per_rack(down),
             hosts_down=self.hosts_down.astype(np.int32),
             faults=self.faults.copy(),
         )
+
+    def _per_rack(self, hosts: NDArray[np.integer]) -> NDArray[np.int32]:
+        return np.add.reduceat(hosts, self._rack_first[:-1], dtype=np.int32)
+
+    def _meters_at(self, at_ns: int) -> Meters:
+        """The meters with the racks that have come into service by then: a closed form of time, which is not kept."""
+        come = np.flatnonzero((self._in_service_ns > 0) & (self._in_service_ns <= at_ns))
+        if not len(come):
+            return self.meters
+        meters = Meters(len(self._rack_hosts))
+        meters.load(self.meters.arrays())
+        meters.change(come, self._rack_idle[come], self._in_service_ns[come])
+        return meters
 
     def snapshot(self) -> Arrays:
         """The whole state as arrays of its own; a shard made alike and restored from it goes on to the same bits."""
@@ -137,8 +163,9 @@ class RackShard:
             )
         if np.any(orders.host_mask >> self._last_bit[local] > 1):
             raise ValueError("an order's host_mask has hosts beyond the end of its block")
-        if np.any(orders.gpu_mask >= np.uint64(1 << self._gpus_per_host)) and self._gpus_per_host < 64:
-            raise ValueError(f"an order's gpu_mask has GPUs beyond the host's {self._gpus_per_host}")
+        beyond = orders.gpu_mask >> (self._block_gpus[local] - np.uint64(1)) > 1
+        if beyond.any():
+            raise ValueError(f"an order's gpu_mask has GPUs beyond the host's {self._block_gpus[local][beyond][0]}")
         if orders.time_ns.max() > until_ns:
             raise ValueError(f"an order at {orders.time_ns.max()} ns lies after the window's end, {until_ns} ns")
         commands = (orders.kind == RackOrder.BREAK_HOST) | (orders.kind == RackOrder.MEND_HOST)
@@ -185,7 +212,7 @@ class RackShard:
         down = np.where(events.event == HostEvent.FAULT, 1, -1)
         np.add.at(self.hosts_down, rack, down)
         np.add.at(self.faults, rack[down > 0], 1)
-        self.meters.change(rack, -down * self._idle, events.time_ns)
+        self.meters.change(rack, -down * self._host_idle[events.host], events.time_ns)
 
 
 def _pieces(

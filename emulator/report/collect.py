@@ -20,7 +20,7 @@ from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable, Outcome,
 from emulator.report.progress import Progress
 from emulator.scenario import Scenario
 from emulator.scheduler.table import State
-from emulator.workload.jobs import SECOND, SourceReport
+from emulator.workload.jobs import SECOND, JobKind, SourceReport
 from emulator.workload.training import step_seconds
 from topology.cluster import TIERS
 
@@ -76,7 +76,7 @@ class Collector:
         watts = engine.meter.power_milliwatts / 1e3
         load, peak, moved = self._links(planes)
         gpus = views.gpus_by_state(engine)
-        total = engine.cluster.gpu_count
+        total = max(1, engine.meter.gpus)
         counts = engine.scheduler.counts
         return Snapshot(
             clock=clock,
@@ -93,6 +93,7 @@ class Collector:
             restarts=engine.restarts,
             queue_wait_seconds=Histogram(WAIT_BOUNDS, tuple(self._wait_counts), self._wait_total),
             gpus_by_state=gpus,
+            gpus_by_model=views.gpus_by_model(engine),
             gpu_allocation_ratio=gpus["busy"] / total,
             gpu_utilization_ratio=engine.meter.active_micro_gpus / 1e6 / total,
             gpu_seconds_allocated=engine.meter.held_gpu_seconds(engine.now_ns),
@@ -157,7 +158,7 @@ class Collector:
             running=sum(count.running_jobs for count in counts),
             ended=sum(engine.ended.values()),
             gpus_busy=sum(count.running_gpus for count in counts) - engine.shared_gpu_surplus(),
-            gpus=engine.cluster.gpu_count,
+            gpus=engine.meter.gpus,
         )
 
     # -- the end --------------------------------------------------------------------------------------------------------------------
@@ -189,7 +190,8 @@ class Collector:
             events=engine.events,
             jobs=jobs,
             timeline=timeline(self._samples),
-            peak_flops_per_gpu=cluster.host_type.gpu.bf16_flops,
+            capacity_gpu_seconds=engine.meter.gpu_seconds(engine.now_ns),
+            training_peak_flops=self._training_peak_flops(slots, jobs),
             model_flops=self._model_flops(slots),
             active_gpu_seconds=engine.meter.active_gpu_seconds,
             idle_gpu_seconds=engine.meter.idle_gpu_ns / SECOND,
@@ -263,6 +265,13 @@ class Collector:
             np.array([row[2] for row in flat], dtype=np.uint64),
             rack_energy_joules=energy,
         )
+
+    def _training_peak_flops(self, slots: list[int], jobs: JobTable) -> float:
+        """What the GPUs held by training jobs could have done at their models' dense bf16 peak."""
+        peak = np.array([host_type.gpu.bf16_flops for host_type in self._engine.cluster.host_types])
+        host_type = np.array([self._engine.table.host_type[slot] for slot in slots], dtype=np.int64)
+        training = jobs.kind == JobKind.TRAINING
+        return float((jobs.gpu_seconds * peak[host_type])[training].sum())
 
     def _model_flops(self, slots: list[int]) -> float:
         """FLOPs of the steps that lasted: work over the time of a step at full share, times the model's FLOPs per step."""

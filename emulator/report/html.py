@@ -62,6 +62,7 @@ def _charts(outcome: Outcome) -> list[str]:
                 Series("held by jobs", line.gpus_busy * percent_of_gpus, "--blue", filled=True),
                 Series("SM activity", line.gpu_utilization_ratio * 100.0, "--green"),
                 Series("down or cordoned", (line.gpus_down + line.gpus_cordoned) * percent_of_gpus, "--red"),
+                *([Series("not in service yet", line.gpus_planned * percent_of_gpus, "--violet")] if line.gpus_planned.any() else []),
             ],
             top=100.0,
         ),

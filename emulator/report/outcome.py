@@ -83,6 +83,8 @@ class Sample(NamedTuple):
     gpus_idle: int
     gpus_down: int
     gpus_cordoned: int
+    gpus_planned: int
+    racks_in_service: int
     gpu_utilization_ratio: float
     power_watts: float
     facility_power_watts: float
@@ -102,6 +104,8 @@ def sample(snapshot: Snapshot) -> Sample:
         gpus_idle=gpus.get("idle", 0),
         gpus_down=gpus.get("down", 0),
         gpus_cordoned=gpus.get("cordoned", 0),
+        gpus_planned=gpus.get("planned", 0),
+        racks_in_service=snapshot.cluster.racks_in_service,
         gpu_utilization_ratio=snapshot.gpu_utilization_ratio,
         power_watts=snapshot.power_watts,
         facility_power_watts=snapshot.facility_power_watts,
@@ -122,6 +126,8 @@ class Timeline:
     gpus_idle: Int64
     gpus_down: Int64
     gpus_cordoned: Int64
+    gpus_planned: Int64
+    racks_in_service: Int64
     gpu_utilization_ratio: Float64
     power_watts: Float64
     facility_power_watts: Float64
@@ -165,7 +171,8 @@ class Outcome:
     events: int
     jobs: JobTable
     timeline: Timeline
-    peak_flops_per_gpu: float  # dense bf16, for MFU
+    capacity_gpu_seconds: float  # integral of the GPUs in service, broken ones included
+    training_peak_flops: float  # what the GPUs that training jobs held could have done, dense bf16, each by its model; for MFU
     model_flops: float  # done by training jobs in the run, lost work not counted
     active_gpu_seconds: float  # integral of SM activity over held GPUs
     idle_gpu_seconds: float  # integral of GPUs that are healthy, not cordoned and free

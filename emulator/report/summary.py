@@ -4,11 +4,13 @@ Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a deno
 
 - ``wait_seconds``: first start - submission, over the jobs that started. ``completion_seconds``: end - submission, over the jobs that
   finished. Percentiles interpolate linearly between the two nearest ranks.
-- ``gpu_allocation_ratio`` = sum(gpu_seconds) / (G T): GPU time held by jobs, over all GPU time (broken GPUs included).
-- ``gpu_utilization_ratio`` = integral of SM activity over held GPUs / (G T): what a DCGM dashboard averages to.
+- ``gpu_allocation_ratio`` = sum(gpu_seconds) / C: GPU time held by jobs, over that of the GPUs in service (broken ones included), C;
+  C is G T where every rack is there from the start.
+- ``gpu_utilization_ratio`` = integral of SM activity over held GPUs / C: what a DCGM dashboard averages to.
 - ``goodput_ratio`` = 1 - sum(lost_gpu_seconds) / sum(gpu_seconds): the ETTR of Kokolis et al. (HPCA'25, arXiv 2410.21680) over all jobs,
   queueing left out.
-- ``mfu_ratio`` = model FLOPs done / (dense bf16 peak x GPU seconds of training jobs); MFU as in Chowdhery et al. (PaLM, 2022).
+- ``mfu_ratio`` = model FLOPs done / sum(GPU seconds of training jobs x dense bf16 peak of their GPUs' model); MFU as in Chowdhery et
+  al. (PaLM, 2022).
 - ``fragmentation_ratio`` = integral of free GPUs on hosts that also hold a job / integral of free GPUs (both healthy, not cordoned): the
   share of the free capacity that no job of whole hosts can use.
 - ``power_watts``: IT power; the mean is ``it_energy_joules`` / T.
@@ -39,7 +41,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
     by_state = {str(name): int((jobs.state == code).sum()) for code, name in enumerate(STATES)}
     emulated_seconds = outcome.emulated_ns / SECOND
     gpu_seconds = float(jobs.gpu_seconds.sum())
-    capacity_gpu_seconds = outcome.gpus * emulated_seconds
+    capacity_gpu_seconds = outcome.capacity_gpu_seconds
     trained = training & started
     values: dict[str, Any] = {
         "scenario": outcome.scenario,
@@ -68,7 +70,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "gpu_allocation_ratio": _ratio(gpu_seconds, capacity_gpu_seconds),
         "gpu_utilization_ratio": _ratio(outcome.active_gpu_seconds, capacity_gpu_seconds),
         "goodput_ratio": _ratio(gpu_seconds - float(jobs.lost_gpu_seconds.sum()), gpu_seconds),
-        "mfu_ratio": _ratio(outcome.model_flops, outcome.peak_flops_per_gpu * float(jobs.gpu_seconds[training].sum())),
+        "mfu_ratio": _ratio(outcome.model_flops, outcome.training_peak_flops),
         "fragmentation_ratio": _ratio(outcome.fragmented_gpu_seconds, outcome.idle_gpu_seconds),
         "power_watts": {"mean": _ratio(outcome.it_energy_joules, emulated_seconds), "peak": outcome.peak_power_watts},
         "it_energy_joules": outcome.it_energy_joules,

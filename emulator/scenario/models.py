@@ -59,7 +59,7 @@ class QueueSettings(Section):
 
 class SchedulerSettings(Section):
     policy: Literal["fifo", "sjf", "easy"] = "easy"
-    placement: Literal["consolidate", "topology"] = "topology"
+    placement: Literal["consolidate", "topology", "spread"] = "topology"
     pending_limit: Annotated[int, Field(ge=1)] = 200_000
     preemption: bool = False
     preempt_interval: Annotated[Duration, Field(ge=0)] = parse_duration("1m")  # between two searches for victims for one job; assumed

@@ -21,44 +21,54 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     What a policy would do is not tried out, only what the job itself needs: GPUs at all (capacity), whole hosts (fragmentation), hosts
     within a level (topology), and its turn (priority).
     """
-    table, free = scheduler.table, scheduler.free
+    table, partition = scheduler.table, scheduler.partition_of(slot)
+    free, pending = partition.free, partition.pending
+    several = len(scheduler.partitions) > 1
+    where = f" in {partition.name}" if several else ""
     gpus, milli, level = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot]
     hosts, rest = divmod(gpus, free.gpus_per_host)
-    position = scheduler.pending.position(slot)
+    position = pending.position(slot)
     numbers: dict[str, float] = {
         "gpus_needed": gpus * milli / 1000,
         "gpus_free": free.free_gpus,
         "whole_hosts_needed": hosts if milli == 1000 else 0,
         "whole_hosts_free": free.whole,
-        "hosts_down": len(scheduler.down_hosts),
-        "hosts_cordoned": len(scheduler.cordoned_hosts),
+        "hosts_down": sum(scheduler.partition_of_host(host) is partition for host in scheduler.down_hosts),
+        "hosts_cordoned": sum(scheduler.partition_of_host(host) is partition for host in scheduler.cordoned_hosts),
     }
+    if scheduler.planned_hosts:
+        numbers["hosts_planned"] = sum(scheduler.partition_of_host(host) is partition for host in scheduler.planned_hosts)
     if milli < 1000 and not free.free_gpus and free.shared_gpu(milli) is None:
-        text = f"needs {milli / 1000:g} of a GPU; no GPU is free, and no shared one has that much left"
+        text = f"needs {milli / 1000:g} of a GPU; no GPU is free{where}, and no shared one has that much left"
         return Reason("capacity", text, numbers, position)
     if milli == 1000:
         if free.free_gpus < gpus:
-            return Reason("capacity", f"needs {gpus} GPUs, {free.free_gpus} are free", numbers, position)
+            return Reason("capacity", f"needs {gpus} GPUs, {free.free_gpus} are free{where}{_to_come(numbers)}", numbers, position)
         if not free.fits(gpus):
-            text = f"needs {_hosts(hosts, rest)}; {free.free_gpus} GPUs are free, but only {_count(free.whole, 'host')} wholly so"
+            text = f"needs {_hosts(hosts, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'host')} wholly so"
             return Reason("fragmentation", text, numbers, position)
         if level != ANY_LEVEL and topology(free, gpus, level) is None:
             name = LEVEL_NAMES[level]
-            text = f"needs {_hosts(hosts, rest)} inside one {name}; no {name} has that free now"
+            text = f"needs {_hosts(hosts, rest)} inside one {name}; no {name} has that free{where} now"
             return Reason("topology", text, numbers, position)
     if position > 0:
-        ahead = scheduler.pending.head()
+        ahead = pending.head()
         numbers |= {
             "jobs_ahead": position,
             "head_job_id": table.job_id[ahead],
             "head_gpus": table.gpus[ahead] * table.milli_gpus[ahead] / 1000,
         }
         text = (
-            f"would fit, but {_count(position, 'job')} ahead of it; the first, job {table.job_id[ahead]}, "
+            f"would fit, but {_count(position, 'job')} ahead of it{where}; the first, job {table.job_id[ahead]}, "
             f"waits for {numbers['head_gpus']:g} GPUs"
         )
         return Reason("priority", text, numbers, position)
     return Reason("priority", "starts in the next cycle", numbers, position)
+
+
+def _to_come(numbers: Mapping[str, float]) -> str:
+    planned = int(numbers.get("hosts_planned", 0))
+    return f"; {_count(planned, 'host')} not in service yet" if planned else ""
 
 
 def _hosts(hosts: int, rest: int) -> str:

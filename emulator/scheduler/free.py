@@ -43,25 +43,28 @@ def lowest_bits(mask: int, count: int) -> int:
 
 
 class FreeIndex:
-    """Free GPUs of one cluster of equal hosts."""
+    """Free GPUs of the hosts of one type. Its tables run over all blocks of the cluster; those of other types hold nothing.
 
-    def __init__(self, cluster: Cluster) -> None:
-        self.gpus_per_host = cluster.gpus_per_host
-        self.host_count = cluster.host_count
+    ``like``: an index of another type of the same cluster, with which the tables of where hosts are are shared.
+    """
+
+    def __init__(self, cluster: Cluster, host_type: int = 0, like: "FreeIndex | None" = None) -> None:
+        self.gpus_per_host = cluster.host_types[host_type].gpus
+        self.host_count = cluster.type_hosts[host_type]
         self.full = (1 << self.gpus_per_host) - 1
-        self.first_host: list[int] = cluster.block.first_host.tolist()
-        self.host_block: Sequence[int] = cluster.block.host_unit.tolist()
-        sizes = np.diff(cluster.block.first_host).tolist()
+        self.first_host: list[int] = like.first_host if like else cluster.block.first_host.tolist()
+        self.host_block: Sequence[int] = like.host_block if like else cluster.block.host_unit.tolist()
+        sizes = np.where(cluster.block_type == host_type, np.diff(cluster.block.first_host), 0).tolist()
         self.block_free: list[int] = [(1 << size) - 1 for size in sizes]
         self._offered: list[int] = list(self.block_free)
         self._held: list[int] = [0] * len(sizes)
         self.split: dict[int, int] = {}
-        self.whole = cluster.host_count
+        self.whole = self.host_count
         self.split_gpus = 0  # free GPUs on split hosts that are offered
         self.split_count = [0] * self.gpus_per_host  # those hosts, by how many of their GPUs are free
         self._split_by_free: list[list[int]] = [[] for _ in range(self.gpus_per_host)]
-        self._open: list[int] = list(range(len(sizes)))
-        self._is_open = bytearray(b"\1" * len(sizes))
+        self._open: list[int] = [block for block, size in enumerate(sizes) if size]
+        self._is_open = bytearray(size > 0 for size in sizes)
         self.levels, self.units, self.depths = _search_levels(cluster, sizes)
         self.rack_first: list[int] = cluster.level("rack").first_host.tolist()
         self._shared: dict[tuple[int, int], int] = {}  # (host, gpu) -> free milli-GPU
@@ -251,6 +254,11 @@ class FreeIndex:
         """The unit of search level ``level`` that ``block`` is in."""
         return self.units[level][block]
 
+    def racks(self) -> Iterator[tuple[int, int]]:
+        """First host and end of every rack with hosts of the type; they are the whole rack where racks are smaller than a block."""
+        capacity, block_of = self.levels[0].capacity, self.host_block
+        return ((first, end) for first, end in zip(self.rack_first, self.rack_first[1:], strict=False) if capacity[block_of[first]])
+
     def rack_of_host(self) -> list[int]:
         """The rack of every host."""
         return np.repeat(np.arange(len(self.rack_first) - 1), np.diff(self.rack_first)).tolist()
@@ -312,26 +320,34 @@ class FreeIndex:
 def _search_levels(cluster: Cluster, sizes: list[int]) -> tuple[tuple[LevelCounters, ...], tuple[list[int], ...], tuple[int, ...]]:
     """Levels to search, the unit of every block in each, and by level name how many of them lie within one unit of the level so named.
 
-    The levels run from the innermost (the block) outwards, each strictly coarser than the one before. A level of the cluster that is finer
-    than the block (a host; a rack of fewer hosts than share its leaves) is not among them: its depth is 0. One that the cluster does
-    not have (a building, where there is one) is as the next coarser that it has.
+    ``sizes`` are the hosts of every block; only blocks with hosts count. The levels run from the innermost (the block) outwards, each
+    strictly coarser than the one before. A level of the cluster that is finer than a block (a host; a rack of fewer hosts than share its
+    leaves) is not among them: its depth is 0. One that the cluster does not have (a building, where there is one) is as the next coarser
+    that it has.
     """
-    starts = cluster.block.first_host[:-1]
+    starts, size = cluster.block.first_host[:-1], np.array(sizes)
+    own = size > 0
     levels = [LevelCounters("block", list(sizes), list(range(len(sizes) + 1)))]
     units = [list(range(len(sizes)))]
+    finest = int(own.sum())
     depth: dict[str, int] = {}
     for level in cluster.levels:
-        if not np.isin(level.first_host, cluster.block.first_host).all():
+        inside = level.first_host[~np.isin(level.first_host, cluster.block.first_host)]  # units that begin within a block
+        if own[np.searchsorted(starts, inside, side="right") - 1].any():
             depth[level.name] = 0
             continue
-        if len(level) < len(levels[-1].counts):
-            finer = np.asarray(starts)[np.searchsorted(units[-1], range(len(levels[-1].counts)))]
+        unit = np.searchsorted(level.first_host, starts, side="right") - 1
+        count = len(np.unique(unit[own]))
+        if count < finest:
+            finer = starts[np.minimum(np.searchsorted(units[-1], range(len(levels[-1].counts))), len(starts) - 1)]
             first_child = np.searchsorted(np.append(finer, cluster.host_count), level.first_host).tolist()
-            levels.append(LevelCounters(level.name, np.diff(level.first_host).tolist(), first_child))
-            units.append(level.host_unit[starts].tolist())
+            hosts = np.bincount(unit, weights=size, minlength=len(level)).astype(np.int64).tolist()
+            levels.append(LevelCounters(level.name, hosts, first_child))
+            units.append(unit.tolist())
+            finest = count
         depth[level.name] = len(levels)
-    if len(levels[-1].counts) > 1:
-        levels.append(LevelCounters("cluster", [cluster.host_count], [0, len(levels[-1].counts)]))
+    if finest > 1:
+        levels.append(LevelCounters("cluster", [sum(sizes)], [0, len(levels[-1].counts)]))
         units.append([0] * len(sizes))
     depths = [0] * len(LEVEL_NAMES)
     coarser = len(levels)

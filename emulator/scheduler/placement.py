@@ -7,6 +7,7 @@ spread over half-used hosts would cross the fabric where NVLink could have serve
 from collections.abc import Callable
 
 from emulator.scheduler.free import FreeIndex, Row, lowest_bits
+from emulator.scheduler.scatter import deal
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 
 #: A placement policy: (index, gpus, required level, preferred level) -> rows, or None when it does not fit now.
@@ -72,18 +73,42 @@ def topology(free: FreeIndex, gpus: int, require_level: int = ANY_LEVEL, prefer_
     return _search(free, hosts, rest, depth) if free.whole >= hosts else None
 
 
-PLACEMENTS: dict[str, Placement] = {"consolidate": consolidate, "topology": topology}
+def spread(free: FreeIndex, gpus: int, require_level: int = ANY_LEVEL, prefer_level: int = ANY_LEVEL) -> list[Row] | None:
+    """Whole hosts dealt evenly over the cluster, outermost units first: what Slurm's ``--spread-job`` asks for, and what packing spares.
+
+    The remainder goes to the split host with the fewest free GPUs that holds it, else to one more whole host. With ``require_level`` the
+    gang is spread over the unit of that level with the most whole free hosts. A preferred level is not read. Gangs of up to
+    a host, and of a rack whose hosts share all their leaves, have nothing to be spread over: they go where ``topology`` puts them.
+    """
+    hosts, rest = divmod(gpus, free.gpus_per_host)
+    depth = len(free.levels) if require_level == ANY_LEVEL else free.depths[require_level]
+    if gpus <= free.gpus_per_host or depth == 0:
+        return topology(free, gpus, require_level, prefer_level)
+    index = depth - 1
+    holding = [host for host in free.split if _holds(free, host, rest)] if rest else []
+    for negative, unit in sorted((-count, unit) for unit, count in enumerate(free.levels[index].counts) if count >= hosts):
+        inside = [host for host in holding if free.unit_of_block(index, free.host_block[host]) == unit]
+        if not rest:
+            return deal(free, index, unit, hosts)
+        if inside:
+            chosen = min(inside, key=lambda host: (free.split[host].bit_count(), host))
+            return [*deal(free, index, unit, hosts), _part_of_split(free, chosen, rest)]
+        if -negative > hosts:
+            return _last_host_in_part(deal(free, index, unit, hosts + 1), rest)
+    return None
+
+
+PLACEMENTS: dict[str, Placement] = {"consolidate": consolidate, "topology": topology, "spread": spread}
 
 
 def could_ever_fit(free: FreeIndex, gpus: int, require_level: int) -> bool:
-    """Whether the gang fits on the empty, healthy cluster."""
+    """Whether the gang fits on the empty, healthy hosts of the type, those that are still to come included."""
     needed = -(-gpus // free.gpus_per_host)
     if require_level == ANY_LEVEL or needed <= 1:
         return needed <= free.host_count
     depth = free.depths[require_level]
     if depth == 0:
-        racks = zip(free.rack_first, free.rack_first[1:], strict=False)
-        return require_level == _RACK and needed <= max(end - start for start, end in racks)
+        return require_level == _RACK and needed <= max(end - start for start, end in free.racks())
     return needed <= free.levels[depth - 1].most_capacity()
 
 
@@ -141,7 +166,7 @@ def _in_small_rack(free: FreeIndex, hosts: int, rest: int) -> list[Row] | None:
     """As ``_search``, inside one rack, where racks are parts of blocks."""
     best: tuple[int, int, int] | None = None  # whole free hosts, block, mask of them
     best_split = -1
-    for first, end in zip(free.rack_first, free.rack_first[1:], strict=False):
+    for first, end in free.racks():
         block = free.host_block[first]
         idle = free.block_free[block] & ((1 << (end - first)) - 1) << (first - free.first_host[block])
         count = idle.bit_count()

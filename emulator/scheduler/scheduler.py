@@ -1,17 +1,20 @@
-"""The scheduler: queue, placements and the free-GPU index, in one place. It knows no time but the cycle it is asked for."""
+"""The scheduler: queues, placements and the free-GPU indexes, in one place. It knows no time but the cycle it is asked for.
 
-from collections.abc import Iterator, Mapping
+Hosts of one type are a *partition* (``emulator.scheduler.partition``), and a job runs in one partition. A job that names no type is
+bound when it arrives: to the partition with the least demand, that is GPUs held and waited for over its GPUs, of those in which it could
+ever fit; of equal ones the first. It stays there.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
-from emulator.scheduler.pending import HeadQueue, Pending, ScanQueue
+from emulator.scheduler.partition import Partition, PartitionSettings
 from emulator.scheduler.placement import PLACEMENTS, could_ever_fit
 from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.preempt import Preemption
-from emulator.scheduler.shares import let_go
 from emulator.scheduler.table import JobTable, State
-from emulator.scheduler.view import Plan, View
-from emulator.workload.jobs import JobColumns
+from emulator.scheduler.view import Plan
+from emulator.workload.jobs import ANY_TYPE, JobColumns
 from topology.cluster import Cluster
 
 
@@ -55,30 +58,24 @@ class Scheduler:
             raise ValueError(f"unknown policy {settings.policy!r}; there are {', '.join(POLICIES)}")
         if settings.placement not in PLACEMENTS:
             raise ValueError(f"unknown placement {settings.placement!r}; there are {', '.join(PLACEMENTS)}")
-        self.settings, self.cycle_ns = settings, cycle_ns
+        self.settings = settings
         self.table = JobTable()
-        self.free = FreeIndex(cluster)
-        self.running: set[int] = set()
-        policy = POLICIES[settings.policy]
-        self._policy = policy.make()
-        self.pending: Pending = (ScanQueue if policy.looks_behind else HeadQueue)(self.table, policy.order)
-        self._jobs_of_block: list[set[int]] = [set() for _ in self.free.block_free]
+        preempt_ns = (settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
+        alike = PartitionSettings(POLICIES[settings.policy], PLACEMENTS[settings.placement], cycle_ns, preempt_ns)
+        first = FreeIndex(cluster)
+        indexes = [first, *(FreeIndex(cluster, number, first) for number in range(1, len(cluster.host_types)))]
+        #: One per host type, in their order.
+        self.partitions = tuple(
+            Partition.of(host_type.name, host_type.gpu.name, free, self.table, alike)
+            for host_type, free in zip(cluster.host_types, indexes, strict=True)
+        )
+        self.first_host, self.host_block = first.first_host, first.host_block
+        #: The partition of every block.
+        self.block_type: list[int] = cluster.block_type.tolist()
+        self._jobs_of_block: list[set[int]] = [set() for _ in self.block_type]
         self._down: set[int] = set()
         self._cordoned: set[int] = set()
-        self._preemptible: dict[int, int] = {}  # priority -> running jobs that may be preempted
-        self._view = View(
-            now_ns=0,
-            cycle_ns=cycle_ns,
-            table=self.table,
-            pending=self.pending,
-            free=self.free,
-            placement=PLACEMENTS[settings.placement],
-            running=self.running,
-            by_end=[] if policy.looks_behind else None,
-            preemption=Preemption(settings.preempt_after_ns, settings.preempt_interval_ns, self._preemptible)
-            if settings.preemption
-            else None,
-        )
+        self._planned: set[int] = set()
         self.counts: list[QueueCounts] = []  # by queue
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
@@ -95,15 +92,32 @@ class Scheduler:
         ``accepted``: somebody was told that it is in the queue, so that the limit does not count any more.
         """
         table = self.table
-        if not could_ever_fit(self.free, table.gpus[slot], table.require_level[slot]):
+        number = self._partition_for(slot)
+        if number < 0:
             state = State.INFEASIBLE
-        elif len(self.pending) >= self.settings.pending_limit and not accepted:
+        elif self.pending_jobs >= self.settings.pending_limit and not accepted:
             state = State.REJECTED
         else:
             state = State.PENDING
+            table.host_type[slot] = number
             self._wait(slot)
         table.state[slot] = state
         return state
+
+    def _partition_for(self, slot: int) -> int:
+        """Where the job that arrives is to wait; -1 where it can never run."""
+        table = self.table
+        gpus, level, named = table.gpus[slot], table.require_level[slot], table.host_type[slot]
+        numbers: Iterable[int] = range(len(self.partitions)) if named == ANY_TYPE else (named,)
+        fitting = [number for number in numbers if could_ever_fit(self.partitions[number].free, gpus, level)]
+        if len(fitting) > 1:
+            return min(fitting, key=lambda number: self.partitions[number].wanted_milli_gpus / self.partitions[number].gpus)
+        return fitting[0] if fitting else -1
+
+    def could_ever_fit(self, gpus: int, require_level: int, host_type: int) -> bool:
+        """Whether some placement on this cluster, when empty and healthy, holds such a job (``host_type``: of that type, or ANY_TYPE)."""
+        numbers: Iterable[int] = range(len(self.partitions)) if host_type == ANY_TYPE else (host_type,)
+        return any(could_ever_fit(self.partitions[number].free, gpus, require_level) for number in numbers)
 
     def add_queue(self, name: str) -> None:
         """A queue that is there before its first job."""
@@ -112,8 +126,9 @@ class Scheduler:
             self.counts.append(QueueCounts())
 
     def _wait(self, slot: int) -> None:
-        self.pending.push(slot)
-        self.counts[self.table.queue[slot]].wait(self.table.gpus[slot])
+        table = self.table
+        self.partitions[table.host_type[slot]].wait(slot)
+        self.counts[table.queue[slot]].wait(table.gpus[slot])
 
     def requeue(self, slot: int) -> None:
         """A stopped job waits again, in the place that its submission gives it."""
@@ -122,105 +137,148 @@ class Scheduler:
 
     def cancel_pending(self, slot: int) -> None:
         """A waiting job does not want to run any more."""
-        self.pending.remove(slot)
+        self.partition_of(slot).give_up(slot)
         self.counts[self.table.queue[slot]].wait(self.table.gpus[slot], -1)
 
     def release(self, slot: int, *, at_ns: int) -> None:
         """The job stopped at ``at_ns``: its GPUs are free again."""
-        table = self.table
-        let_go(self.free, table.rows[slot], table.milli_gpus[slot])
+        self.partitions[self.table.host_type[slot]].release(slot, at_ns)
         self._forget_running(slot)
-        if self._view.by_end is not None:
-            self._view.forget_end(slot)
-            # An end by the expected cycle is no surprise, nor is a later one: reservations expect what is overdue at any moment.
-            expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
-            if at_ns < expected_ns and -(-at_ns // self.cycle_ns) < -(-expected_ns // self.cycle_ns):
-                self._view.surprises += 1
 
     def _forget_running(self, slot: int) -> None:
         table = self.table
-        self.running.discard(slot)
         self.counts[table.queue[slot]].run(table.gpus[slot], -1)
         for block, _, _ in table.rows[slot]:
             self._jobs_of_block[block].discard(slot)
-        if table.preemptible[slot]:
-            self._preemptible[table.priority[slot]] -= 1
 
     # -- one cycle ------------------------------------------------------------------------------------------------------------------
 
     def plan(self, now_ns: int) -> Plan:
         """Decide the cycle at ``now_ns``; GPUs and queue are as decided when it returns, the table gets rows, state and start."""
-        if not len(self.pending):
-            return Plan()
+        plan = self._decide(now_ns)
         table = self.table
-        view = self._view
-        view.now_ns, view.plan = now_ns, Plan()
-        plan = self._policy(view)
         for slot in plan.preempted:
             self._forget_running(slot)
         for slot, rows in plan.starts:
             table.state[slot] = State.RUNNING
             table.start_ns[slot] = now_ns
-            self.running.add(slot)
             counts = self.counts[table.queue[slot]]
             counts.wait(table.gpus[slot], -1)
             counts.run(table.gpus[slot])
             for block, _, _ in rows:
                 self._jobs_of_block[block].add(slot)
-            if table.preemptible[slot]:
-                priority = table.priority[slot]
-                self._preemptible[priority] = self._preemptible.get(priority, 0) + 1
         return plan
+
+    def _decide(self, now_ns: int) -> Plan:
+        if len(self.partitions) == 1:
+            return self.partitions[0].plan(now_ns)
+        together = Plan()
+        for partition in self.partitions:
+            if partition.stirred or partition.reconsider_ns <= now_ns:
+                plan = partition.plan(now_ns)
+                together.starts += plan.starts
+                together.preempted += plan.preempted
+            together.reconsider(partition.reconsider_ns)
+        return together
 
     # -- hosts come and go ----------------------------------------------------------------------------------------------------------
 
     def host_down(self, host: int) -> list[int]:
         """The host is broken. Returns the slots of the jobs on it, by slot."""
         self._down.add(host)
-        self._withdraw(host)
+        self.partition_of_host(host).withdraw(host)
         return self.jobs_on(host)
 
     def host_up(self, host: int) -> None:
         self._down.discard(host)
         self._offer(host)
 
-    def cordon(self, hosts: range, *, cordoned: bool) -> None:
+    def cordon(self, hosts: Iterable[int], *, cordoned: bool) -> None:
         """Stop (or go on) placing jobs on ``hosts``; what runs there stays."""
         for host in hosts:
             if cordoned:
                 self._cordoned.add(host)
-                self._withdraw(host)
+                self.partition_of_host(host).withdraw(host)
             else:
                 self._cordoned.discard(host)
                 self._offer(host)
 
+    def plan_hosts(self, hosts: Iterable[int]) -> None:
+        """``hosts`` are not there yet: nothing is placed on them until they are commissioned."""
+        for host in hosts:
+            self._planned.add(host)
+            self.partition_of_host(host).withdraw(host)
+
+    def commission(self, hosts: Iterable[int]) -> None:
+        """``hosts``, which were planned, come into service."""
+        for host in hosts:
+            self._planned.discard(host)
+            self._offer(host)
+
     def jobs_on(self, host: int) -> list[int]:
         """Slots of the jobs that hold GPUs of ``host``, by slot."""
-        block = self.free.host_block[host]
-        bit = 1 << (host - self.free.first_host[block])
+        block = self.host_block[host]
+        bit = 1 << (host - self.first_host[block])
         return sorted(slot for slot in self._jobs_of_block[block] if any(row[0] == block and row[1] & bit for row in self.table.rows[slot]))
 
     @property
-    def cordoned_hosts(self) -> frozenset[int]:
-        return frozenset(self._cordoned)
+    def cordoned_hosts(self) -> Collection[int]:
+        return self._cordoned
 
     @property
-    def down_hosts(self) -> frozenset[int]:
-        return frozenset(self._down)
+    def down_hosts(self) -> Collection[int]:
+        return self._down
 
-    def _withdraw(self, host: int) -> None:
-        self.free.withdraw(host)
-        self._view.surprises += 1
+    @property
+    def planned_hosts(self) -> Collection[int]:
+        """Hosts that have not come into service yet."""
+        return self._planned
 
     def _offer(self, host: int) -> None:
-        if host not in self._down and host not in self._cordoned:
-            self.free.offer(host)
-            self._view.surprises += 1
+        if host not in self._down and host not in self._cordoned and host not in self._planned:
+            self.partition_of_host(host).offer(host)
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
+
+    def partition_of(self, slot: int) -> Partition:
+        """The partition that the job, which has arrived and can run, is bound to."""
+        return self.partitions[self.table.host_type[slot]]
+
+    def partition_of_host(self, host: int) -> Partition:
+        return self.partitions[self.block_type[self.host_block[host]]]
+
+    @property
+    def running(self) -> Collection[int]:
+        """Slots of the running jobs, in no order."""
+        if len(self.partitions) == 1:
+            return self.partitions[0].running
+        return set().union(*(partition.running for partition in self.partitions))
+
+    @property
+    def pending_jobs(self) -> int:
+        """How many jobs wait."""
+        return sum([len(partition.pending) for partition in self.partitions])
+
+    def waits(self, slot: int) -> bool:
+        """Whether the job is in a queue."""
+        return self.table.host_type[slot] != ANY_TYPE and slot in self.partition_of(slot).pending
+
+    @property
+    def free_gpus(self) -> int:
+        """GPUs that could be given out now, on hosts that also hold a job (``split_gpus``) and others."""
+        return sum([partition.free.free_gpus for partition in self.partitions])
+
+    @property
+    def split_gpus(self) -> int:
+        return sum([partition.free.split_gpus for partition in self.partitions])
+
+    def gpus_of(self, hosts: Iterable[int]) -> int:
+        """GPUs that ``hosts`` have, whatever their state."""
+        per_host = [partition.free.gpus_per_host for partition in self.partitions]
+        return sum(per_host[self.block_type[self.host_block[host]]] for host in hosts)
 
     def hosts_of(self, rows: list[Row]) -> Iterator[int]:
         """Host numbers of a placement, in the order of its rows."""
         for block, host_mask, _ in rows:
             for bit in mask_bits(host_mask):
-                yield self.free.first_host[block] + bit
+                yield self.first_host[block] + bit

@@ -47,6 +47,8 @@ class JobTable:
     prefer_level: list[int] = field(default_factory=list)
     preemptible: list[bool] = field(default_factory=list)
     shape: list[int] = field(default_factory=list)
+    #: The host type, once the job has arrived also that of a job that named none; ANY_TYPE otherwise.
+    host_type: list[int] = field(default_factory=list)
 
     #: What is left of ``duration_ns``, as of ``since_ns``; and the part of full speed at which it goes down.
     remaining_ns: list[int] = field(default_factory=list)
@@ -102,7 +104,7 @@ class JobTable:
         self.priority += [p + extra[q] for p, q in zip(jobs.priority.tolist(), jobs.queue.tolist(), strict=True)]
         for name in (
             "submit_ns", "gpus", "duration_ns", "estimate_ns", "milli_gpus", "kind", "utilization", "checkpoint_ns",
-            "require_level", "prefer_level", "preemptible",
+            "require_level", "prefer_level", "preemptible", "host_type",
         ):  # fmt: skip
             getattr(self, name).extend(getattr(jobs, name).tolist())
         self.remaining_ns += jobs.duration_ns.tolist()

@@ -75,7 +75,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
         "GPUs and jobs",
         (
-            Panel("GPUs by state", (("gigawatt_gpus{}", "{{state}}"),), stacked=True),
+            Panel("GPUs by state", (("sum by (state) (gigawatt_gpus{})", "{{state}}"),), stacked=True),
+            Panel("Racks in service", (("gigawatt_racks_in_service{}", "in service"), ("gigawatt_racks{}", "all"))),
             Panel(
                 "Allocation and utilization",
                 (("gigawatt_gpu_allocation_ratio{}", "allocated"), ("gigawatt_gpu_utilization_ratio{}", "utilized")), top=1.0,

@@ -22,7 +22,7 @@ from topology.cluster import TIERS
 #: Label values of one series, in the order of the metric's labels -> its value.
 Values = Mapping[tuple[str, ...], float]
 
-GPU_STATES = ("busy", "idle", "down", "cordoned")
+GPU_STATES = ("busy", "idle", "down", "cordoned", "planned")
 #: States a job stays in for good.
 ENDED = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED, JobState.INFEASIBLE, JobState.REJECTED)
 
@@ -100,6 +100,14 @@ def _by(keys: tuple[str, ...], read: Callable[[Snapshot], Mapping[str, float]]) 
     return lambda snapshot: {(key,): value for key, value in (dict.fromkeys(keys, 0.0) | dict(read(snapshot))).items()}
 
 
+def _gpus(snapshot: Snapshot) -> Values:
+    return {(state, model): snapshot.gpus_by_model.get((state, model), 0) for model in _models(snapshot) for state in GPU_STATES}
+
+
+def _models(snapshot: Snapshot) -> list[str]:
+    return sorted({model for _, model in snapshot.gpus_by_model})
+
+
 def _pue(snapshot: Snapshot) -> float:
     """Facility power over IT power (ISO/IEC 30134-2); not a number while no IT power is drawn."""
     return snapshot.facility_power_watts / snapshot.power_watts if snapshot.power_watts else float("nan")
@@ -116,6 +124,10 @@ HEAD: tuple[HeadMetric, ...] = (
     ),
     HeadMetric("gigawatt_hosts", Kind.GAUGE, "hosts", "Hosts in the cluster.", (), _one(lambda s: s.cluster.hosts)),
     HeadMetric("gigawatt_racks", Kind.GAUGE, "racks", "Racks in the cluster.", (), _one(lambda s: s.cluster.racks)),
+    HeadMetric(
+        "gigawatt_racks_in_service", Kind.GAUGE, "racks", "Racks that have come into service; the rest are planned.", (),
+        _one(lambda s: s.cluster.racks_in_service),
+    ),
     HeadMetric("gigawatt_domains", Kind.GAUGE, "domains", "Scale-up (NVLink) domains.", (), _one(lambda s: s.cluster.domains)),
     HeadMetric("gigawatt_links", Kind.GAUGE, "links", "Links (trunks) of the fabric.", (), _one(lambda s: s.cluster.links)),
     HeadMetric(
@@ -123,13 +135,16 @@ HEAD: tuple[HeadMetric, ...] = (
         lambda s: {("leaf",): s.cluster.leaf_switches, ("spine",): s.cluster.spine_switches, ("core",): s.cluster.core_switches},
     ),
     # GPUs.
-    HeadMetric("gigawatt_gpus", Kind.GAUGE, "GPUs", "GPUs by state.", ("state",), _by(GPU_STATES, lambda s: s.gpus_by_state)),
     HeadMetric(
-        "gigawatt_gpu_allocation_ratio", Kind.GAUGE, "ratio", "Share of the GPUs that jobs hold, now.", (),
+        "gigawatt_gpus", Kind.GAUGE, "GPUs", "GPUs by state and model; planned: in racks that are not in service yet.",
+        ("state", "gpu_model"), _gpus,
+    ),
+    HeadMetric(
+        "gigawatt_gpu_allocation_ratio", Kind.GAUGE, "ratio", "Share of the GPUs in service that jobs hold, now.", (),
         _one(lambda s: s.gpu_allocation_ratio),
     ),
     HeadMetric(
-        "gigawatt_gpu_utilization_ratio", Kind.GAUGE, "ratio", "Mean SM activity over all GPUs, now; idle GPUs count as 0.", (),
+        "gigawatt_gpu_utilization_ratio", Kind.GAUGE, "ratio", "Mean SM activity over the GPUs in service, now; idle GPUs count as 0.", (),
         _one(lambda s: s.gpu_utilization_ratio),
     ),
     HeadMetric(

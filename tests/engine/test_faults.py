@@ -72,7 +72,7 @@ def test_the_gangs_other_hosts_are_placeable_at_the_next_cycle_and_the_repaired_
 
     fifo = engine(clos(4), [jobs], fail_at={0: FAULT})
     run_until(fifo, 760 * SECOND)
-    assert list(fifo.scheduler.pending.in_order()) == [0, 2]
+    assert list(fifo.scheduler.partitions[0].pending.in_order()) == [0, 2]
     assert fifo.scheduler.down_hosts == {0}
     assert fifo.has_work()
     assert ends(run(fifo)) == {0: back + 700.0, 1: 50_000.0, 2: back + 700.0 + (-(back + 700) % 10) + 400.0}
@@ -89,7 +89,7 @@ def test_a_job_that_is_interrupted_too_often_has_failed():
     assert (made.table.state[0], made.table.end_ns[0]) == (State.FAILED, 1005 * SECOND)
     assert made.reasons[0].startswith(f"host {made.cluster.host_name(1)} failed: ")
     assert made.ended[State.FAILED] == 1
-    assert made.scheduler.free.free_gpus == 16
+    assert made.scheduler.partitions[0].free.free_gpus == 16
     assert not made.has_work()
 
 

@@ -29,7 +29,8 @@ def make_cluster(rack_first: list[int], block_first: list[int], host: str = "hgx
     host_type = catalog.host(host)
     counts = Counts(hosts * host_type.gpus, hosts, len(rack_first) - 1, 0, 0, 0, 0, 0, 0, 0, 1.0, 1.0, 0.0, 1.0)
     levels = (level("host", list(range(hosts + 1))), level("rack", rack_first), level("site", [0, hosts]))
-    return Cluster("test", host_type, hosts, levels, level("block", block_first), links, counts, 8, ("site",))
+    block_type = np.zeros(len(block_first) - 1, np.int8)
+    return Cluster("test", (host_type,), block_type, hosts, levels, level("block", block_first), links, counts, 8, ("site",))
 
 
 #: Both a rack and a block end at hosts 0, 16, 24 and 40 only.

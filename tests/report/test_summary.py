@@ -70,7 +70,15 @@ def test_arithmetic(outcome: Outcome) -> None:
 
 
 def test_no_jobs_and_no_time_give_nulls_not_nan(outcome: Outcome) -> None:
-    nothing = replace(outcome, jobs=empty_jobs(outcome.jobs), emulated_ns=0, idle_gpu_seconds=0.0, timeline=timeline([]))
+    nothing = replace(
+        outcome,
+        jobs=empty_jobs(outcome.jobs),
+        emulated_ns=0,
+        capacity_gpu_seconds=0.0,
+        training_peak_flops=0.0,
+        idle_gpu_seconds=0.0,
+        timeline=timeline([]),
+    )
     values = json.loads(to_json(summary(nothing)))
     assert values["wait_seconds"] == DISTRIBUTION
     assert [values[key] for key in ("gpu_allocation_ratio", "goodput_ratio", "mfu_ratio", "fragmentation_ratio")] == [None] * 4

@@ -96,7 +96,7 @@ def run_engine(cluster, jobs, policy, rule, cycle=1, faults=(), preempt_after=No
     def note(slot, _at_ns):
         table = scheduler.table
         if table.state[slot] == State.RUNNING:
-            first = scheduler.free.first_host
+            first = scheduler.first_host
             place = [
                 (first[block] + bit, gpus)
                 for block, hosts, gpus in table.rows[slot]

@@ -83,7 +83,7 @@ def test_topology(gpus, expected):
 def test_a_level_required_waits_and_a_level_preferred_does_not():
     """Free: 3 whole hosts in leaf 1, 2 in leaf 0."""
     index = index_with("leaves", (0, 0, 8, 8, 0, 0, 0, 8))
-    for rule in PLACEMENTS.values():
+    for rule in (consolidate, topology):
         assert by_host(index, rule(index, 24, LEAF, -1)) == {4: 8, 5: 8, 6: 8}
         assert rule(index, 32, LEAF, -1) is None
         assert by_host(index, rule(index, 32, -1, LEAF)) == {4: 8, 5: 8, 6: 8, 0: 8}
@@ -154,7 +154,7 @@ def test_against_the_plain_search(name):
         for _ in range(8):
             gpus = draw.choice((draw.randint(1, 3 * plain.per_host), draw.randint(1, cluster.gpu_count), 6 * plain.per_host))
             require, prefer = draw.choice((-1, draw.randrange(7))), draw.choice((-1, -1, draw.randrange(7)))
-            for rule, place in PLACEMENTS.items():
+            for rule, place in (("consolidate", consolidate), ("topology", topology)):
                 rows = place(index, gpus, require, prefer)
                 expected = plain.place(rule, gpus, 1000, require, prefer)
                 pairs = rows and [(index.first_host[block] + bit, mask) for block, hosts, mask in rows for bit in mask_bits(hosts)]

@@ -41,7 +41,7 @@ def test_no_victim_in_vain():
     plan_at(scheduler, 0)
     submit(scheduler, Job(9, 1, 14 * 8, 10, priority=1))
     assert plan_at(scheduler, 1)[:2] == ([9], [2, 1])
-    assert scheduler.free.whole == 16 - 14 - 1
+    assert scheduler.partitions[0].free.whole == 16 - 14 - 1
 
 
 def test_the_most_valuable_victim_is_spared_first():
@@ -68,9 +68,9 @@ def test_nobody_is_stopped_where_that_would_not_do():
     scheduler = scheduler_with(Job(1, 0, 64, 1000, priority=5), Job(2, 0, 64, 1000))
     plan_at(scheduler, 0)
     submit(scheduler, Job(9, 1, 72, 10, priority=1))
-    before = scheduler.free.free_gpus, list(scheduler.free.block_free)
+    before = scheduler.partitions[0].free.free_gpus, list(scheduler.partitions[0].free.block_free)
     assert plan_at(scheduler, 1) == ([], [], None)
-    assert (scheduler.free.free_gpus, list(scheduler.free.block_free)) == before
+    assert (scheduler.partitions[0].free.free_gpus, list(scheduler.partitions[0].free.block_free)) == before
 
 
 def test_a_victim_has_had_its_time():
@@ -93,7 +93,7 @@ def test_the_preempted_wait_in_their_place_and_do_not_push_back(policy):
     submit(scheduler, Job(2, 1, 128, 10), Job(9, 1, 8, 10, priority=1))
     assert plan_at(scheduler, 1) == ([9], [1], 2)
     assert plan_at(scheduler, 2)[:2] == ([], [])
-    assert list(scheduler.pending.in_order()) == ([1, 0] if policy == "sjf" else [0, 1])
+    assert list(scheduler.partitions[0].pending.in_order()) == ([1, 0] if policy == "sjf" else [0, 1])
     end(scheduler, 2, 11)
     assert plan_at(scheduler, 11)[:2] == ([2] if policy == "sjf" else [1], [])
 
@@ -168,10 +168,10 @@ def test_victims_on_cordoned_hosts_are_left_alone():
     scheduler.cordon(range(8, 16), cordoned=True)
     submit(scheduler, Job(9, 1, 64, 10, priority=1))
     assert plan_at(scheduler, 1)[:2] == ([9], [1])
-    assert (scheduler.free.whole, scheduler.free.free_gpus) == (0, 0)
+    assert (scheduler.partitions[0].free.whole, scheduler.partitions[0].free.free_gpus) == (0, 0)
     end(scheduler, 1, 2)
     scheduler.cordon(range(8, 16), cordoned=False)
-    assert (scheduler.free.whole, scheduler.free.free_gpus) == (8, 64)
+    assert (scheduler.partitions[0].free.whole, scheduler.partitions[0].free.free_gpus) == (8, 64)
 
 
 def test_a_share_on_a_cordoned_host_is_not_preempted():

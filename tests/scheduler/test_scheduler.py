@@ -49,8 +49,8 @@ def test_explanations(policy):
     cluster = make_cluster("leaves")
     scheduler = make_scheduler(cluster, policy=policy)
     for block in range(10):
-        scheduler.free.take([(block, 0b0111, 0xFF)])
-    scheduler.free.take([(0, 0b1000, 0x0F), (1, 0b1000, 0x0F)])
+        scheduler.partitions[0].free.take([(block, 0b0111, 0xFF)])
+    scheduler.partitions[0].free.take([(0, 0b1000, 0x0F), (1, 0b1000, 0x0F)])
     scheduler.cordon(range(39, 40), cordoned=True)
     scheduler.host_down(35)
 
@@ -98,19 +98,20 @@ def test_positions_follow_the_queue(policy):
     slots = list(submit(scheduler, *(Job(n, n // 3, 8, int(draw.integers(1, 9)), priority=int(draw.integers(3))) for n in range(300))))
     for round_ in range(4):
         for slot in draw.permutation(slots)[:100].tolist():
-            if slot in scheduler.pending:
+            if slot in scheduler.partitions[0].pending:
                 scheduler.cancel_pending(slot)
             else:
                 scheduler.requeue(slot)
-        order = list(scheduler.pending.in_order())
+        order = list(scheduler.partitions[0].pending.in_order())
         table = scheduler.table
         estimate = [table.estimate_ns[slot] if policy == "sjf" else 0 for slot in slots]
         expected = sorted(
-            (slot for slot in slots if slot in scheduler.pending), key=lambda s: (-table.priority[s], estimate[s], table.submit_ns[s], s)
+            (slot for slot in slots if slot in scheduler.partitions[0].pending),
+            key=lambda s: (-table.priority[s], estimate[s], table.submit_ns[s], s),
         )
         assert order == expected
-        assert scheduler.pending.head() == expected[0]
-        assert [scheduler.pending.position(slot) for slot in order] == list(range(len(order))), round_
+        assert scheduler.partitions[0].pending.head() == expected[0]
+        assert [scheduler.partitions[0].pending.position(slot) for slot in order] == list(range(len(order))), round_
 
 
 # -- EASY ---------------------------------------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_zeros_are_always_there() -> None:
     for state in JobState:
         assert key("gigawatt_jobs", state=state.value) in series
     for state in GPU_STATES:
-        assert key("gigawatt_gpus", state=state) in series
+        assert key("gigawatt_gpus", state=state, gpu_model="H100") in series
     for cause in CAUSES:
         assert key("gigawatt_faults_total", cause=cause.name) in series
     for tier in TIERS:

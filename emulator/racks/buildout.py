@@ -1,0 +1,36 @@
+"""A cluster that is still being built: racks come into service one by one, in order of their number.
+
+Rack k of R, of which the first n are there at the start, comes into service at T (k - n + 1) / (R - n): evenly, the last at T. A
+gigawatt-sized site was built like that at 5,556 NVL72 racks in a week, 33 an hour (the mission's figure). Until then its
+hosts draw no power, do not fail and take no jobs; a host's first up time begins when its rack comes into service.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Buildout:
+    """Raises ValueError for a number of racks below zero or a time before the start."""
+
+    initial_racks: int
+    until_ns: int
+
+    def __post_init__(self) -> None:
+        if self.initial_racks < 0:
+            raise ValueError(f"buildout.initial_racks: {self.initial_racks} is below 0")
+        if self.until_ns <= 0:
+            raise ValueError(f"buildout.until: {self.until_ns} ns is not after the start")
+
+
+def in_service_ns(buildout: Buildout | None, racks: int) -> NDArray[np.int64]:
+    """When each of ``racks`` comes into service, rounded down to ns, shape (racks,); 0 where it is there at the start."""
+    if buildout is None or buildout.initial_racks >= racks:
+        return np.zeros(racks, np.int64)
+    to_come = racks - buildout.initial_racks
+    place = np.arange(1, to_come + 1, dtype=np.int64)
+    # In two parts, as until_ns times the racks of a large site is beyond 64 bits.
+    whole, rest = divmod(buildout.until_ns, to_come)
+    return np.concatenate((np.zeros(buildout.initial_racks, np.int64), whole * place + rest * place // to_come))

@@ -1,0 +1,121 @@
+"""SVG by hand: shapes, and text that is known to fit. Standalone: no style sheet, script or font of its own."""
+
+import re
+from html import escape
+
+INK, DIM, RULE, PAPER, SHADE, BOX = "#1c2024", "#565d64", "#c9ced3", "#ffffff", "#f1f3f5", "#fbfcfd"
+#: Any of these is no wider than the first, which the widths below are of.
+FONTS = "Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif"
+#: Advance widths of DejaVu Sans in hundredths of the size (its own metrics), the widest of the usual sans-serif fonts.
+_WIDTHS = {
+    letter: width
+    for width, letters in (
+        (28, "'ijl"), (29, "IJ"), (32, " ,.·"), (34, "/:;\\|"), (36, "-f"), (41, "()[]!tr"), (46, '"'), (50, "*_`–"), (53, "sz?"),
+        (58, "cLFk"), (60, "vxyP"), (62, "TYaoe"), (64, "ESbdghnpquñ$0123456789{}µ"), (70, "KAVBRXZC"), (75, "UHN"), (79, "DG&OQ"),
+        (84, "w#+<=>^~×≈→"), (86, "M"),
+    )
+    for letter in letters
+}  # fmt: skip
+#: Of a character that is not in the table; and bold over regular, over a line of text.
+_WIDEST, _BOLD = 1.0, 1.15
+#: Below this nobody reads it.
+SMALLEST = 10.0
+#: What XML 1.0 cannot hold.
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+def text_width(content: str, size: float, *, bold: bool = False) -> float:
+    """At most so many pixels wide in any of the fonts."""
+    return sum(_WIDTHS.get(letter, 100 * _WIDEST) for letter in content) / 100 * size * (_BOLD if bold else 1.0)
+
+
+def fitted(content: str, size: float, room: float, *, bold: bool = False) -> tuple[str, float]:
+    """The text and its size so that it is at most ``room`` wide: smaller down to what can be read, then cut off."""
+    wide = text_width(content, size, bold=bold)
+    if wide <= room:
+        return content, size
+    size = max(SMALLEST, size * room / wide)
+    if text_width(content, size, bold=bold) <= room:
+        return content, size
+    while content and text_width(content + "…", size, bold=bold) > room:
+        content = content[:-1]
+    return (content.rstrip() + "…" if content else ""), size
+
+
+def number(value: float) -> str:
+    """A coordinate: tenths of a pixel, no more digits than needed."""
+    return f"{round(value, 1) + 0.0:g}"
+
+
+class Sheet:
+    """What has been drawn so far, in order: later covers earlier."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+
+    def rect(
+        self,
+        x: float,
+        y: float,
+        width: float,
+        height: float,
+        fill: str,
+        *,
+        stroke: str = "",
+        weight: float = 1.0,
+        radius: float = 3.0,
+        title: str = "",
+    ) -> None:
+        edge = f' stroke="{stroke}"' if stroke else ""
+        edge += f' stroke-width="{number(weight)}"' if weight != 1.0 else ""
+        corner = f' rx="{number(radius)}"' if radius else ""
+        shape = f'<rect x="{number(x)}" y="{number(y)}" width="{number(width)}" height="{number(height)}"{corner} fill="{fill}"{edge}'
+        self._parts.append(f"{shape}><title>{_clean(title)}</title></rect>" if title else shape + "/>")
+
+    def line(self, x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1.0, *, dashed: bool = False) -> None:
+        dash = ' stroke-dasharray="4 3"' if dashed else ""
+        self._parts.append(
+            f'<line x1="{number(x1)}" y1="{number(y1)}" x2="{number(x2)}" y2="{number(y2)}" stroke="{colour}" '
+            f'stroke-width="{number(width)}"{dash}/>'
+        )
+
+    def path(self, steps: str, colour: str, width: float = 1.0, *, fill: str = "none") -> None:
+        self._parts.append(f'<path d="{steps}" fill="{fill}" stroke="{colour}" stroke-width="{number(width)}"/>')
+
+    def circle(self, x: float, y: float, radius: float, fill: str, *, stroke: str = "", title: str = "") -> None:
+        edge = f' stroke="{stroke}"' if stroke else ""
+        shape = f'<circle cx="{number(x)}" cy="{number(y)}" r="{number(radius)}" fill="{fill}"{edge}'
+        self._parts.append(f"{shape}><title>{_clean(title)}</title></circle>" if title else shape + "/>")
+
+    def cross(self, x: float, y: float, reach: float) -> None:
+        """The mark of a dead link: black on white, which any eye tells from every colour."""
+        steps = f"M{number(x - reach)} {number(y - reach)}L{number(x + reach)} {number(y + reach)}"
+        steps += f"M{number(x - reach)} {number(y + reach)}L{number(x + reach)} {number(y - reach)}"
+        self.path(steps, PAPER, 5.0)
+        self.path(steps, "#000000", 2.0)
+
+    def text(
+        self, x: float, y: float, content: str, room: float, *, size: float = 12.0, colour: str = INK, bold: bool = False, anchor: str = ""
+    ) -> None:
+        """A line of text, its baseline at ``y``, at most ``room`` wide; ``anchor`` is middle or end, else it starts at ``x``."""
+        content, size = fitted(_CONTROL.sub("?", content), size, room, bold=bold)
+        if not content:
+            return
+        weight = ' font-weight="bold"' if bold else ""
+        where = f' text-anchor="{anchor}"' if anchor else ""
+        self._parts.append(
+            f'<text x="{number(x)}" y="{number(y)}" font-size="{number(size)}" fill="{colour}"{weight}{where}>'
+            f"{escape(content, quote=False)}</text>"
+        )
+
+    def document(self, width: float, height: float, title: str) -> str:
+        """All of it as a file."""
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(width)} {number(height)}" width="{number(width)}" '
+            f'height="{number(height)}" font-family="{FONTS}" role="img"><title>{_clean(title)}</title>'
+            f'<rect width="100%" height="100%" fill="{PAPER}"/>{"".join(self._parts)}</svg>\n'
+        )
+
+
+def _clean(content: str) -> str:
+    return escape(_CONTROL.sub("?", content), quote=False)

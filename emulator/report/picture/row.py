@@ -1,0 +1,302 @@
+"""One step inwards as a row: the switches above, the units below, some of them drawn, and all of them as a strip."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from emulator.report.picture.anatomy import SWITCHES, Anatomy, Step, Units, unit_name
+from emulator.report.picture.ink import BOX, DIM, INK, PAPER, RULE, SHADE, Sheet, number
+from emulator.report.picture.load import LinkLoad, heat, ink_on
+from emulator.report.units import percent, si
+
+#: Pixels: of the picture, of the column of figures at its left, and where the drawing begins and ends.
+WIDTH, MARGIN, FIGURES, LEFT, RIGHT = 1240.0, 20.0, 262.0, 300.0, 1220.0
+#: Units drawn as boxes: all up to so many, else the first ones and the last.
+MOST_BOXES = 8
+#: Switches drawn one by one.
+MOST_SWITCHES = 16
+#: Cells of a strip.
+MOST_CELLS = 300
+#: Host cells in a box.
+MOST_HOSTS = 72
+#: Of them, in one line.
+_ROW_HOSTS = 9
+_BAR, _GAP, _LINE = 26.0, 46.0, 15.0
+#: Of the wires, so that what they cross can be told from them.
+_WIRE = "#7d868e"
+#: Okabe and Ito's colours, which eyes without red or green tell apart; of host types.
+TYPE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a box was drawn: what is opened in the next row hangs from it."""
+
+    x: float
+    y: float
+    width: float
+
+
+def line_width(bytes_per_second: float) -> float:
+    """Pixels for a bandwidth: 1 at 100 Gb/s, and 1.2 more for each ten times as much. Ten decades have to fit in one picture."""
+    return max(1.0, 1.0 + 1.2 * float(np.log10(max(bytes_per_second * 8 / 1e11, 1e-9))))
+
+
+def plural(word: str, count: int) -> str:
+    """``196 arrays``."""
+    words = {"leaf": "leaves", "chassis": "chassis", "switch": "switches"}
+    return f"{count:,} {word if count == 1 else words.get(word, word + 's')}"
+
+
+def bits(bytes_per_second: float) -> str:
+    """A bandwidth as network people say it."""
+    return si(bytes_per_second * 8, "b/s")
+
+
+def cables(lanes: int, bytes_per_second: float) -> str:
+    """``512 × 400G``."""
+    return f"{lanes:,} × {bytes_per_second * 8e-9:,.4g}G"
+
+
+def chosen(members: range) -> list[int | None]:
+    """The units to draw, with None where some are left out."""
+    if len(members) <= MOST_BOXES:
+        return list(members)
+    return [*members[: MOST_BOXES - 3], None, members[-1]]
+
+
+def panel(sheet: Sheet, y: float, height: float, opened: Place | None, title: str) -> None:
+    """The background and title of a row, hung from the box that it opens."""
+    if opened is not None:
+        steps = f"M{number(opened.x)} {number(opened.y)}H{number(opened.x + opened.width)}L{number(RIGHT)} {number(y)}H{number(LEFT)}Z"
+        sheet.path(steps, RULE, 0.7, fill=SHADE)
+    sheet.rect(LEFT, y, RIGHT - LEFT, height, SHADE, stroke=RULE, radius=4)
+    sheet.text(LEFT + 12, y + 20, title[:1].upper() + title[1:], RIGHT - LEFT - 24, size=13.5, bold=True)
+
+
+def figures(sheet: Sheet, y: float, lines: list[tuple[str, bool]]) -> None:
+    """The column at the left of a row."""
+    for place, (line, bold) in enumerate(lines):
+        sheet.text(MARGIN, y + 20 + 17 * place, line, FIGURES, size=13 if bold else 12, colour=INK if bold else DIM, bold=bold)
+
+
+def draw(sheet: Sheet, y: float, anatomy: Anatomy, at: int, opened: Place | None, load: LinkLoad | None) -> tuple[float, Place | None]:
+    """Draw step ``at`` from ``y`` down; where it ends, and the box of the unit that the next step opens."""
+    step = anatomy.steps[at]
+    units, members = step.inner, step.members
+    coloured = load is not None
+    boxes = [_words(anatomy, units, unit) if unit is not None else [] for unit in chosen(members)]
+    hosts = units.level.name in ("rack", "domain")
+    box_height = 14 + _LINE * max(map(len, boxes)) + (38 if hosts and units.hosts[members.start] > _ROW_HOSTS else 22 if hosts else 6)
+    arcs = _arcs_height(step)
+    gap = (70.0 if hosts else _GAP) - 10
+    strip = _wants_strip(anatomy, units, members, coloured)
+    height = 34 + arcs + (_BAR + 10) * len(step.tiers) + (gap if step.tiers else 0) + box_height + 14 + (34 if strip else 0)
+    under = " and ".join(f"{tier.here:,} {SWITCHES[tier.tier]} switch{'es' * (tier.here != 1)}" for tier in step.tiers)
+    panel(sheet, y, height, opened, f"{step.title}: {plural(units.word, len(members))}" + (f" under {under}" if under else ""))
+    figures(sheet, y, _facts(anatomy, at, coloured))
+
+    slots = chosen(members)
+    width = min(230.0, (RIGHT - LEFT - 24 + 12) / len(slots) - 12)
+    start = LEFT + 12 + (RIGHT - LEFT - 24 - len(slots) * (width + 12) + 12) / 2
+    top = y + 34 + arcs
+    box_y = top + (_BAR + 10) * len(step.tiers) + (gap if step.tiers else 0)
+    centres = {unit: start + slot * (width + 12) + width / 2 for slot, unit in enumerate(slots) if unit is not None}
+    if step.tiers:
+        _trunks(sheet, anatomy, step, top, box_y, centres, load)
+    if step.peers is not None:
+        _arcs(sheet, anatomy, step, top if step.tiers else box_y, centres, load)
+    first = None
+    for slot, unit in enumerate(slots):
+        x = start + slot * (width + 12)
+        if unit is None:
+            left_out = len(members) - sum(1 for other in slots if other is not None)
+            sheet.text(x + width / 2, box_y + box_height / 2 - 4, "…", width, size=22, anchor="middle")
+            sheet.text(x + width / 2, box_y + box_height / 2 + 16, f"{left_out:,} more", width, colour=DIM, anchor="middle")
+            continue
+        fill = heat(units.mean_ratio[unit]) if coloured else BOX
+        ink = ink_on(fill)
+        sheet.rect(
+            x, box_y, width, box_height, fill, stroke=INK if unit == members.start else DIM, weight=2 if unit == members.start else 1
+        )
+        for place, line in enumerate(boxes[slot]):
+            sheet.text(x + 8, box_y + 17 + _LINE * place, line, width - 16, size=12, colour=ink, bold=not place)
+        if hosts:
+            _hosts(sheet, anatomy, units, unit, x + 8, box_y + 12 + _LINE * len(boxes[slot]), width - 16)
+        else:
+            _types(sheet, units, unit, x, box_y + box_height - 6, width)
+        if units.down_links[unit]:
+            sheet.cross(x + width - 10, box_y + 10, 5)
+        if unit == members.start:
+            first = Place(x, box_y + box_height, width)
+    if strip:
+        _strip(sheet, units, box_y + box_height + 12, coloured)
+    return y + height, first
+
+
+def _words(anatomy: Anatomy, units: Units, unit: int) -> list[str]:
+    """What a box says: at most as many lines as any kind of unit needs."""
+    cluster = anatomy.cluster
+    lines = [unit_name(cluster, units, unit)]
+    if units.level.name == "domain" and units.hosts[unit] == 1:
+        return [*lines, cables(int(units.lanes[unit]), units.lane_bytes_per_second[unit]) + " up"]
+    lines.append(f"{units.gpus[unit]:,} GPUs")
+    if units.level.name in ("rack", "domain"):
+        return [*lines, plural("host", int(units.hosts[unit])), cables(int(units.lanes[unit]), units.lane_bytes_per_second[unit]) + " up"]
+    if units.level.name in ("site", "building"):
+        lines.append(f"{units.hosts[unit]:,} hosts")
+        lines.append(f"{si(units.watts[unit], 'W')} IT at most")
+    inside = units.switches[unit].tolist()
+    lines += [plural(SWITCHES[tier], count) for tier, count in reversed(list(enumerate(inside))) if count]
+    if units.lanes[unit]:
+        lines.append(cables(int(units.lanes[unit]), units.lane_bytes_per_second[unit]) + " up" * bool(units.level.uplinks.size))
+    return lines
+
+
+def _facts(anatomy: Anatomy, at: int, coloured: bool) -> list[tuple[str, bool]]:
+    """The figures of the whole machine that a row stands for."""
+    step = anatomy.steps[at]
+    units = step.inner
+    lines = [(f"{tier.everywhere:,} {SWITCHES[tier.tier]} switches in all", True) for tier in step.tiers]
+    lines.append((f"{plural(units.word, len(units))} in all", not step.tiers))
+    lanes, capacity = int(units.lanes.sum()), float(units.bytes_per_second.sum())
+    if not lanes:
+        return lines
+    lines.append((f"{cables(lanes, capacity / lanes)} up", False))
+    lines.append((f"{bits(capacity)} each way", False))
+    if at + 1 < len(anatomy.steps):
+        below = anatomy.steps[at + 1].inner
+        ratio = float(below.bytes_per_second.sum()) / capacity if below.level.uplinks.size else 0.0
+        if ratio > 1.005:
+            lines.append((f"oversubscribed {ratio:,.3g} : 1 (down to up)", False))
+        elif ratio:
+            lines.append(("as much up as down (1 : 1)", False))
+    if coloured:
+        mean = float((units.mean_ratio * units.bytes_per_second).sum()) / capacity
+        lines.append((f"mean load {percent(mean)}", False))
+        lines.append((f"busiest link, at its peak {percent(float(units.peak_ratio.max()))}", False))
+        down = int(units.down_links.sum())
+        if down:
+            lines.append((f"{plural('link', down)} down at some time", False))
+    return lines
+
+
+def _trunks(sheet: Sheet, anatomy: Anatomy, step: Step, top: float, box_y: float, centres: dict[int, float], load: LinkLoad | None) -> None:
+    """The switches above the boxes and what joins the two."""
+    units, links = step.inner, anatomy.cluster.links
+    lowest = step.tiers[-1]
+    bar_y = top + (_BAR + 10) * (len(step.tiers) - 1)
+    single = len(lowest.nodes) == lowest.here and 1 < lowest.here <= MOST_SWITCHES and units.level.name in ("rack", "domain")
+    nodes = lowest.nodes if single else lowest.nodes[:0]
+    pitch = (RIGHT - LEFT - 24 + 8) / max(len(nodes), 1)
+    for unit, x in centres.items():
+        mine = units.level.uplinks[units.level.uplink_start[unit] : units.level.uplink_start[unit + 1]]
+        if not single:
+            colour = heat(units.mean_ratio[unit]) if load is not None else _WIRE
+            _wire(sheet, x, bar_y + _BAR, x, box_y, units.bytes_per_second[unit], colour, load is not None)
+            continue
+        for place, node in enumerate(nodes):
+            own = mine[links.v[mine] == node]
+            if len(own):
+                middle = LEFT + 12 + pitch * place + (pitch - 8) / 2
+                colour = heat(float(load.mean_ratio[own].mean())) if load is not None else _WIRE
+                _wire(sheet, middle, bar_y + _BAR, x, box_y, float(links.bytes_per_second[own].sum()), colour, load is not None)
+    for place, tier in enumerate(step.tiers):
+        y = top + (_BAR + 10) * place
+        if tier is lowest and single:
+            for at in range(len(nodes)):
+                x = LEFT + 12 + pitch * at
+                sheet.rect(x, y, pitch - 8, _BAR, PAPER, stroke=INK)
+                sheet.text(x + (pitch - 8) / 2, y + 17, f"{SWITCHES[tier.tier]} {at + 1}", pitch - 14, anchor="middle")
+            continue
+        sheet.rect(LEFT + 12, y, RIGHT - LEFT - 24, _BAR, PAPER, stroke=INK)
+        label = f"{tier.here:,} {SWITCHES[tier.tier]} switch{'es' * (tier.here != 1)}"
+        sheet.text((LEFT + RIGHT) / 2, y + 17, label, RIGHT - LEFT - 40, anchor="middle")
+
+
+def _wire(sheet: Sheet, x1: float, y1: float, x2: float, y2: float, bytes_per_second: float, colour: str, cased: bool) -> None:
+    width = line_width(bytes_per_second)
+    if cased:
+        sheet.line(x1, y1, x2, y2, DIM, width + 1.6)
+    sheet.line(x1, y1, x2, y2, colour, width)
+
+
+def _arcs_height(step: Step) -> float:
+    return 0.0 if step.peers is None else 30.0 + 16 * min(len(step.members), MOST_BOXES)
+
+
+def _arcs(sheet: Sheet, anatomy: Anatomy, step: Step, y: float, centres: dict[int, float], load: LinkLoad | None) -> None:
+    """Links between the units themselves, as arcs over them; of those that are drawn."""
+    assert step.peers is not None
+    links, reach = anatomy.cluster.links, _arcs_height(step) - 20
+    widest = max(centres.values()) - min(centres.values()) or 1.0
+    for link, u, v in zip(step.peers.links.tolist(), step.peers.unit_u.tolist(), step.peers.unit_v.tolist(), strict=True):
+        if u not in centres or v not in centres:
+            continue
+        (x1, x2), width = sorted((centres[u], centres[v])), line_width(float(links.bytes_per_second[link]))
+        rise = 14 + (reach - 14) * (x2 - x1) / widest
+        crest = number(y - rise * 4 / 3)
+        steps = f"M{number(x1)} {number(y)}C{number(x1)} {crest} {number(x2)} {crest} {number(x2)} {number(y)}"
+        if load is not None:
+            sheet.path(steps, DIM, width + 1.6)
+        sheet.path(steps, heat(float(load.mean_ratio[link])) if load is not None else _WIRE, width)
+        if load is not None and load.down_seconds[link] > 0:
+            sheet.cross((x1 + x2) / 2, y - rise, 5)
+
+
+def _hosts(sheet: Sheet, anatomy: Anatomy, units: Units, unit: int, x: float, y: float, room: float) -> None:
+    """A cell per host of the box."""
+    first, count = int(units.level.first_host[unit]), int(units.hosts[unit])
+    colours = [
+        TYPE_COLOURS[kind % len(TYPE_COLOURS)]
+        for kind in range(len(anatomy.cluster.host_types))
+        for _ in range(units.hosts_by_type[unit, kind])
+    ]
+    shown = min(count, MOST_HOSTS)
+    columns = shown if shown <= _ROW_HOSTS else -(-shown // 2)
+    size = min(14.0, room / columns - 2)
+    for cell in range(shown):
+        row, column = divmod(cell, columns)
+        sheet.rect(
+            x + column * (size + 2),
+            y + row * (size + 2),
+            size,
+            size,
+            colours[cell],
+            radius=1.5,
+            title=anatomy.cluster.host_name(first + cell),
+        )
+
+
+def _types(sheet: Sheet, units: Units, unit: int, x: float, y: float, width: float) -> None:
+    """What hosts a box has, as a band at its foot."""
+    for kind, hosts in enumerate(units.hosts_by_type[unit].tolist()):
+        part = width * hosts / int(units.hosts[unit])
+        if part:
+            sheet.rect(x, y, part, 6, TYPE_COLOURS[kind % len(TYPE_COLOURS)], radius=0)
+        x += part
+
+
+def _wants_strip(anatomy: Anatomy, units: Units, members: range, coloured: bool) -> bool:
+    """Where boxes do not show all there is to see."""
+    return len(units) > MOST_BOXES and (coloured or len(anatomy.cluster.host_types) > 1)
+
+
+def _strip(sheet: Sheet, units: Units, y: float, coloured: bool) -> None:
+    """All units of the machine in order, in as many cells as there is room for, each the mean of its units."""
+    count = min(len(units), MOST_CELLS)
+    edges = np.linspace(0, len(units), count + 1).astype(np.int64)
+    label = f"all {plural(units.word, len(units))}"
+    if len(units) > count:
+        label += f", {len(units) / count:,.3g} a cell"
+    sheet.text(LEFT + 12, y + 12, label, 210, size=11.5, colour=DIM)
+    left, pitch = LEFT + 228, (RIGHT - LEFT - 240) / count
+    for cell, (first, end) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
+        capacity = units.bytes_per_second[first:end]
+        mean = float((units.mean_ratio[first:end] * capacity).sum() / max(float(capacity.sum()), 1e-300))
+        kind = int(units.hosts_by_type[first:end].sum(axis=0).argmax())
+        colour = heat(mean) if coloured else TYPE_COLOURS[kind % len(TYPE_COLOURS)]
+        sheet.rect(left + cell * pitch, y, pitch, 14, colour, radius=0)
+        if units.down_links[first:end].any():
+            sheet.rect(left + cell * pitch, y + 15, max(pitch, 2.0), 5, "#000000", radius=0)
+    sheet.rect(left, y, RIGHT - LEFT - 240, 14, "none", stroke=RULE, radius=0)
