@@ -7,14 +7,16 @@ from hypothesis import strategies as st
 
 from emulator.fabric.messages import FlowOrder, Order, pack_orders
 from emulator.fabric.plane import FabricPlane
-from emulator.fabric.rings import RingMap
 from emulator.fabric.settings import FabricSettings
+from emulator.fabric.traffic import TrafficMap
+from emulator.workload.jobs import TrainingShape
 from topology.cluster import TIERS
 
 GBPS = 1e9 / 8
 NIC = 400 * GBPS
 LANE = 0.95 * NIC  # payload rate of a NIC with the default settings
 SETTINGS = FabricSettings()
+RING = TrainingShape(compute_seconds=1.0, ring_bytes=1e9, overlap_seconds=0.0, latency_seconds=0.0, model_flops=1.0)
 ADD, REMOVE, SCALE = FlowOrder.ADD, FlowOrder.REMOVE, FlowOrder.SCALE_LINK
 LEAF_SPINE, HOST_LEAF = TIERS.index("leaf_spine"), TIERS.index("host_leaf")
 
@@ -32,9 +34,9 @@ def thin(clos):
 
 
 def add(cluster, job, rows, *, at=0, plane=0, cap=None):
-    rings = RingMap(cluster, SETTINGS)
-    flow = next(flow for flow in rings.flows(rows) if flow.plane == plane)
-    return Order(at, ADD, job, rings.lane_bytes_per_second if cap is None else cap, flow.lanes, flow.links, flow.weights)
+    traffic = TrafficMap(cluster, SETTINGS).traffic(rows, RING)
+    piece = next(piece for piece in traffic.pieces if piece.plane == plane)
+    return Order(at, ADD, job, traffic.cap if cap is None else cap, piece.lanes, piece.links, piece.weights)
 
 
 def rates_of(plane, *orders, until=0):
@@ -96,13 +98,13 @@ def test_weights_are_rings_that_share_a_rate(clos):
     rings) leave leaf 0 over trunks of 144 / 2 = 72 ports. Cut to 13.5 lanes of payload, 27 rings get half a lane each.
     """
     cluster = clos(host="gb200-nvl72", switch="quantum-x800", hosts=18 * 4, hosts_per_rack=18, array_hosts=36)
-    plane, racks = FabricPlane(cluster, 0, SETTINGS), RingMap(cluster, SETTINGS)
+    plane = FabricPlane(cluster, 0, SETTINGS)
     trunk = int(np.flatnonzero(cluster.links.tier == 1)[0])
     whole, half = (1 << 18) - 1, (1 << 9) - 1
     lanes = cluster.links.lanes[trunk]
     orders = [add(cluster, 1, [(0, whole, 15), (2, whole, 15)]), add(cluster, 2, [(1, half, 15), (3, half, 15)])]
     assert rates_of(plane, *orders) == {}
-    expected = pytest.approx(racks.lane_bytes_per_second / 2)
+    expected = pytest.approx(TrafficMap(cluster, SETTINGS).caps[0] / 2)
     assert rates_of(plane, Order(0, SCALE, trunk, 13.5 / lanes)) == {1: expected, 2: expected}
 
 
@@ -232,7 +234,7 @@ def test_isolated_rails_are_independent_planes(clos):
 
 def random_orders(cluster, rng, count):
     """Orders over flows of random hosts (hosts may be shared: harder than any placement) and random link faults."""
-    rings, present, orders = RingMap(cluster, SETTINGS), set(), []
+    present, orders = set(), []
     upper = np.flatnonzero(cluster.links.tier > 0)
     hosts = np.diff(cluster.block.first_host)
     for number in range(count):
@@ -248,7 +250,7 @@ def random_orders(cluster, rng, count):
             rows = [(int(block), int(rng.integers(1, 1 << int(hosts[block]))), 255) for block in blocks]
             job = int(rng.integers(0, 40))
             present.add(job)
-            orders.append(add(cluster, job, rows, at=number, cap=float(rings.lane_bytes_per_second * rng.choice([0.2, 0.9, 1.0]))))
+            orders.append(add(cluster, job, rows, at=number, cap=float(LANE * rng.choice([0.2, 0.9, 1.0]))))
     return orders
 
 

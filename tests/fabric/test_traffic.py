@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.fabric.rings import RingMap
 from emulator.fabric.settings import FabricSettings
+from emulator.fabric.traffic import TrafficMap
+from emulator.workload.jobs import TrainingShape
 from topology.cluster import Cluster
 
 NIC = 400e9 / 8  # bytes per second of an HGX H100 host's NIC, line rate
 SETTINGS = FabricSettings()
+RING = TrainingShape(compute_seconds=1.0, ring_bytes=1e9, overlap_seconds=0.0, latency_seconds=0.0, model_flops=1.0)
 
 CLUSTERS = {
     "two tiers": {},
@@ -91,7 +93,7 @@ def test_agrees_with_a_walk_around_every_ring(cluster_of, name, data):
     cluster = cluster_of(name)
     rows = data.draw(placements(cluster))
     weights, lanes = walk(cluster, rows)
-    flows = RingMap(cluster, SETTINGS).flows(rows)
+    flows = TrafficMap(cluster, SETTINGS).traffic(rows, RING).pieces
     assert {flow.plane: flow.lanes for flow in flows} == dict(lanes)
     for flow in flows:
         assert len(set(flow.links.tolist())) == len(flow.links)
@@ -101,49 +103,49 @@ def test_agrees_with_a_walk_around_every_ring(cluster_of, name, data):
 def test_two_hosts_of_two_leaves_load_one_lane_per_rail(cluster_of):
     """Hosts 0 and 4 are in arrays 0 and 1, with a leaf per rail each: 8 rails x 2 arrays x (up, down) = 32 links of weight 1, 16 lanes."""
     cluster = cluster_of("two tiers")
-    (flow,) = RingMap(cluster, SETTINGS).flows([(0, 1, 255), (1, 1, 255)])
+    (flow,) = TrafficMap(cluster, SETTINGS).traffic([(0, 1, 255), (1, 1, 255)], RING).pieces
     assert (len(flow.links), set(flow.weights.tolist()), flow.lanes) == (32, {1.0}, 16)
 
 
 def test_a_job_in_one_domain_has_no_flow_and_one_in_a_leaf_no_links(cluster_of):
-    rings = RingMap(cluster_of("two tiers"), SETTINGS)
-    assert rings.flows([(0, 0b1, 255)]) == ()
-    (flow,) = rings.flows([(0, 0b11, 255)])
+    rings = TrafficMap(cluster_of("two tiers"), SETTINGS)
+    assert rings.traffic([(0, 0b1, 255)], RING).pieces == ()
+    (flow,) = rings.traffic([(0, 0b11, 255)], RING).pieces
     assert len(flow.links) == 0
     assert flow.lanes == 16
-    racks = RingMap(cluster_of("nvl72"), SETTINGS)
-    assert racks.flows([(0, (1 << 18) - 1, 15)]) == ()
+    racks = TrafficMap(cluster_of("nvl72"), SETTINGS)
+    assert racks.traffic([(0, (1 << 18) - 1, 15)], RING).pieces == ()
 
 
 def test_an_nvl72_rack_has_a_ring_for_each_gpu(cluster_of):
     """Two whole racks under different leaves: 72 / 4 rails = 18 rings a rail; half of one rack instead: 9 trays, hence 9."""
-    rings = RingMap(cluster_of("nvl72"), SETTINGS)
-    (whole,) = rings.flows([(0, (1 << 18) - 1, 15), (2, (1 << 18) - 1, 15)])
-    (half,) = rings.flows([(0, (1 << 18) - 1, 15), (2, (1 << 9) - 1, 15)])
+    rings = TrafficMap(cluster_of("nvl72"), SETTINGS)
+    (whole,) = rings.traffic([(0, (1 << 18) - 1, 15), (2, (1 << 18) - 1, 15)], RING).pieces
+    (half,) = rings.traffic([(0, (1 << 18) - 1, 15), (2, (1 << 9) - 1, 15)], RING).pieces
     assert (set(whole.weights.tolist()), whole.lanes) == ({18.0}, 144)
     assert (set(half.weights.tolist()), half.lanes) == ({9.0}, 72)
 
 
 def test_remainder_rings_only_on_rails_it_shares(cluster_of):
     """Eight GPUs in one array and four (rails 0 to 3) in another: four rings, 4 x 2 x 2 = 16 links and 8 lanes."""
-    (flow,) = RingMap(cluster_of("two tiers"), SETTINGS).flows([(0, 1, 255), (1, 1, 0b1111)])
+    (flow,) = TrafficMap(cluster_of("two tiers"), SETTINGS).traffic([(0, 1, 255), (1, 1, 0b1111)], RING).pieces
     assert (len(flow.links), flow.lanes) == (16, 8)
 
 
 def test_isolated_rails_are_planes_of_their_own(cluster_of):
-    flows = RingMap(cluster_of("isolated rails"), SETTINGS).flows([(0, 1, 255), (1, 1, 255)])
+    flows = TrafficMap(cluster_of("isolated rails"), SETTINGS).traffic([(0, 1, 255), (1, 1, 255)], RING).pieces
     assert [(flow.plane, flow.lanes, len(flow.links)) for flow in flows] == [(plane, 2, 4) for plane in range(8)]
 
 
 def test_the_cap_is_the_payload_rate_of_a_nic(cluster_of):
-    assert RingMap(cluster_of("two tiers"), FabricSettings(efficiency=0.9)).lane_bytes_per_second == 0.9 * NIC
+    assert TrafficMap(cluster_of("two tiers"), FabricSettings(efficiency=0.9)).caps == (0.9 * NIC,)
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_endpoint_lanes_count_every_gpu_once(cluster_of, name):
     cluster = cluster_of(name)
     rows = [(0, 0b101, 0b111), (1, 0b11, 0b1011)]
-    links, lanes = RingMap(cluster, SETTINGS).endpoint_lanes(rows)
+    links, lanes = TrafficMap(cluster, SETTINGS).endpoint_lanes(rows)
     assert lanes.sum() == 2 * 3 + 2 * 3
     assert (cluster.links.tier[links] == 0).all()
     assert (np.diff(links) > 0).all()
