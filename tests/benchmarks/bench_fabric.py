@@ -6,13 +6,15 @@ import pytest
 from emulator.fabric.maxmin import max_min_rates
 from emulator.fabric.messages import FlowOrder, Order, pack_orders
 from emulator.fabric.plane import FabricPlane
-from emulator.fabric.rings import RingMap
 from emulator.fabric.settings import FabricSettings
+from emulator.fabric.traffic import TrafficMap
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
+from emulator.workload.jobs import TrainingShape
 from tests.benchmarks.clocks import paired
 
 SETTINGS = FabricSettings()
+RING = TrainingShape(compute_seconds=1.0, ring_bytes=1e9, overlap_seconds=0.0, latency_seconds=0.0, model_flops=1.0)
 JOB_HOSTS = 128  # 1,024 GPUs
 TITLE = "Fabric: CPU time, and as a ratio to a single pass of numpy"
 
@@ -40,15 +42,15 @@ def test_one_job_of_1024_gpus_changes(colossus, degraded, row):
     """One of 97 such jobs on Colossus goes and comes back: its flow leaves the plane, is made anew from its placement and added, and what
     it shares full links with is solved again, twice. A healthy Colossus has no link that could be full, so some links are degraded to a
     tenth. The pass: summing every flow's load on every link (``np.bincount``) twice."""
-    ring_map = RingMap(colossus, SETTINGS)
+    traffic_map = TrafficMap(colossus, SETTINGS)
     placements = scattered_jobs(colossus)
-    flows = [ring_map.flows(rows) for rows in placements]
+    flows = [traffic_map.traffic(rows, RING).pieces for rows in placements]
     assert {flow.plane for job in flows for flow in job} == {0}
     plane = FabricPlane(colossus, 0, SETTINGS)
     trunks = np.flatnonzero(colossus.links.tier == 1)
 
     def add(job, flow):
-        return Order(0, FlowOrder.ADD, job, ring_map.lane_bytes_per_second, flow.lanes, flow.links, flow.weights)
+        return Order(0, FlowOrder.ADD, job, traffic_map.caps[0], flow.lanes, flow.links, flow.weights)
 
     orders = [Order(0, FlowOrder.SCALE_LINK, int(link), 0.1) for link in trunks[:: len(trunks) // degraded]] if degraded else []
     slowed = len(plane.advance(0, pack_orders([*orders, *(add(job, flow) for job, (flow,) in enumerate(flows))])).flow)
@@ -56,7 +58,7 @@ def test_one_job_of_1024_gpus_changes(colossus, degraded, row):
 
     def change():
         plane.advance(0, pack_orders([Order(0, FlowOrder.REMOVE, 0)]))
-        (flow,) = ring_map.flows(placements[0])
+        (flow,) = traffic_map.traffic(placements[0], RING).pieces
         plane.advance(0, pack_orders([add(0, flow)]))
 
     links = np.concatenate([flow.links for (flow,) in flows])
@@ -74,12 +76,12 @@ def test_one_job_of_1024_gpus_changes(colossus, degraded, row):
 
 def test_rings_of_1024_gpus(colossus, row):
     """From a placement on 128 hosts all over Colossus to the links of its rings. The pass: sorting these links (``np.unique``)."""
-    ring_map = RingMap(colossus, SETTINGS)
+    traffic_map = TrafficMap(colossus, SETTINGS)
     scattered = scattered_jobs(colossus)[0]
     packed = rows_of(colossus, np.arange(1000, 1000 + JOB_HOSTS))
     for name, placement in (("scattered", scattered), ("packed", packed)):
-        links = np.random.default_rng(2).permutation(np.concatenate([flow.links for flow in ring_map.flows(placement)]))
-        spent, floor = paired(lambda placement=placement: ring_map.flows(placement), lambda links=links: np.unique(links))
+        links = np.random.default_rng(2).permutation(np.concatenate([flow.links for flow in traffic_map.traffic(placement, RING).pieces]))
+        spent, floor = paired(lambda placement=placement: traffic_map.traffic(placement, RING).pieces, lambda links=links: np.unique(links))
         work = f"rings of 1,024 GPUs, {name}: {len(placement)} blocks, {len(links)} links"
         row(TITLE, work=work, ms=spent * 1e3, numpy_ms=floor * 1e3, ratio=spent / floor)
         assert spent <= 40 * floor
