@@ -124,6 +124,28 @@ class LinkView:
     bytes_per_second: float
     utilization_ratio: float
     healthy_ratio: float  # of the nominal capacity
+    carried_up_bytes: float = 0.0  # since the start
+    carried_down_bytes: float = 0.0
+    peak_demand_ratio: float = (
+        0.0  # most that its flows would have sent at once, each at its cap, over the capacity; above 1: they were held back
+    )
+    downs: int = 0  # faults that took it or one of its cables down
+    down_seconds: float = 0.0  # half of its cables down for a second are half a second
+
+
+@dataclass(frozen=True)
+class FaultRequest:
+    """``target`` is host or rack (``name`` a number), or link, cable, switch, plane or nic (``engine.fault_targets`` has their names).
+
+    What is part of the fabric keeps ``remaining_ratio`` of its capacity; or it flaps: down for ``flap_seconds`` every ``every_seconds``.
+    """
+
+    target: str
+    name: str
+    duration_seconds: float
+    remaining_ratio: float = 0.0
+    flap_seconds: float = 0.0
+    every_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -248,8 +270,19 @@ class Control(Protocol):
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView: ...
 
-    def inject_fault(self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = "") -> str:
-        """``target`` is host, rack or link; a link keeps ``remaining_ratio`` of its capacity. Returns a sentence saying what was done."""
+    def inject_fault(
+        self,
+        *,
+        target: str,
+        duration_seconds: float,
+        number: int = 0,
+        name: str = "",
+        remaining_ratio: float = 0.0,
+        flap_seconds: float = 0.0,
+        every_seconds: float = 0.0,
+        request_id: str = "",
+    ) -> str:
+        """Break something for a while (see ``FaultRequest``), by ``name`` or else ``number``. Returns a sentence saying what was done."""
         ...
 
     def clock(self) -> ClockView: ...

@@ -18,7 +18,7 @@ from emulator.workload.jobs import SECOND, JobKind
 from topology.cluster import TIERS
 
 #: What a run writes, in the order it is written; ``summary.json`` is last, so that where it is new all are.
-FILES = ("jobs.parquet", "timeline.parquet", "report.html", "summary.json")
+FILES = ("jobs.parquet", "timeline.parquet", "links.parquet", "report.html", "summary.json")
 
 
 class OutputError(Exception):

@@ -1,5 +1,6 @@
 """A scenario's sections as the settings that the rooms below take. A value that only they can judge raises their ValueError."""
 
+from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
@@ -30,4 +31,8 @@ def buildout(scenario: Scenario) -> Buildout | None:
 
 
 def fabric_settings(scenario: Scenario) -> FabricSettings:
-    return FabricSettings(**scenario.fabric.model_dump())
+    return FabricSettings(**scenario.fabric.model_dump(exclude={"faults"}))
+
+
+def link_fault_settings(scenario: Scenario) -> LinkFaultSettings:
+    return LinkFaultSettings(**scenario.fabric.faults.model_dump())

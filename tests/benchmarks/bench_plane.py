@@ -5,14 +5,16 @@ import pytest
 
 from emulator.fabric.messages import FlowOrder, Order, pack_orders
 from emulator.fabric.plane import FabricPlane
-from emulator.fabric.rings import RingMap
 from emulator.fabric.settings import FabricSettings
+from emulator.fabric.traffic import TrafficMap
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
+from emulator.workload.jobs import TrainingShape
 from tests.benchmarks.bench_fabric import scattered_jobs
 from tests.benchmarks.clocks import paired
 
 SETTINGS = FabricSettings()
+RING = TrainingShape(compute_seconds=1.0, ring_bytes=1e9, overlap_seconds=0.0, latency_seconds=0.0, model_flops=1.0)
 TITLE = "A fabric plane: CPU time of a change, and as a ratio to numpy"
 
 
@@ -23,14 +25,11 @@ def colossus():
 
 @pytest.mark.parametrize("degraded", [0, 40, 400])
 def test_one_job_of_1024_gpus_goes_and_comes(colossus, degraded, row):
-    """Of 97 such jobs, scattered over all hosts, one leaves the plane and is added again: two changes, each solved. Some trunks are cut to a
+    """Of 97 such jobs, scattered over all hosts, one leaves the plane and is added again: two changes, both solved. Some trunks are cut to a
     tenth, for a healthy Colossus has none that could be full. The pass: summing every flow's load on every link, twice."""
-    ring_map = RingMap(colossus, SETTINGS)
-    flows = [ring_map.flows(rows) for rows in scattered_jobs(colossus)]
-    orders = [
-        Order(0, FlowOrder.ADD, job, ring_map.lane_bytes_per_second, flow.lanes, flow.links, flow.weights)
-        for job, (flow,) in enumerate(flows)
-    ]
+    traffic_map = TrafficMap(colossus, SETTINGS)
+    flows = [traffic_map.traffic(rows, RING).pieces for rows in scattered_jobs(colossus)]
+    orders = [Order(0, FlowOrder.ADD, job, traffic_map.caps[0], flow.lanes, flow.links, flow.weights) for job, (flow,) in enumerate(flows)]
     plane = FabricPlane(colossus, 0, SETTINGS)
     trunks = np.flatnonzero(colossus.links.tier == 1)
     cut = [Order(0, FlowOrder.SCALE_LINK, int(link), 0.1) for link in trunks[:: len(trunks) // degraded]] if degraded else []

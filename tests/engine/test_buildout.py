@@ -92,7 +92,7 @@ def test_the_number_of_shards_changes_nothing(kinds):
             policy="easy",
             faults=stormy,
             shards=shards,
-            buildout=Buildout(3, 3 * 3600 * SECOND),
+            buildout=Buildout(3, 10_807 * SECOND),
             until_ns=6 * 3600 * SECOND,
         )
         run(made)

@@ -7,14 +7,16 @@ from hypothesis import strategies as st
 
 from emulator.fabric.messages import FlowOrder, Order, pack_orders
 from emulator.fabric.plane import FabricPlane
-from emulator.fabric.rings import RingMap
 from emulator.fabric.settings import FabricSettings
+from emulator.fabric.traffic import TrafficMap
+from emulator.workload.jobs import TrainingShape
 from topology.cluster import TIERS
 
 GBPS = 1e9 / 8
 NIC = 400 * GBPS
 LANE = 0.95 * NIC  # payload rate of a NIC with the default settings
 SETTINGS = FabricSettings()
+RING = TrainingShape(compute_seconds=1.0, ring_bytes=1e9, overlap_seconds=0.0, latency_seconds=0.0, model_flops=1.0)
 ADD, REMOVE, SCALE = FlowOrder.ADD, FlowOrder.REMOVE, FlowOrder.SCALE_LINK
 LEAF_SPINE, HOST_LEAF = TIERS.index("leaf_spine"), TIERS.index("host_leaf")
 
@@ -32,9 +34,9 @@ def thin(clos):
 
 
 def add(cluster, job, rows, *, at=0, plane=0, cap=None):
-    rings = RingMap(cluster, SETTINGS)
-    flow = next(flow for flow in rings.flows(rows) if flow.plane == plane)
-    return Order(at, ADD, job, rings.lane_bytes_per_second if cap is None else cap, flow.lanes, flow.links, flow.weights)
+    traffic = TrafficMap(cluster, SETTINGS).traffic(rows, RING)
+    piece = next(piece for piece in traffic.pieces if piece.plane == plane)
+    return Order(at, ADD, job, traffic.cap if cap is None else cap, piece.lanes, piece.links, piece.weights)
 
 
 def rates_of(plane, *orders, until=0):
@@ -96,13 +98,13 @@ def test_weights_are_rings_that_share_a_rate(clos):
     rings) leave leaf 0 over trunks of 144 / 2 = 72 ports. Cut to 13.5 lanes of payload, 27 rings get half a lane each.
     """
     cluster = clos(host="gb200-nvl72", switch="quantum-x800", hosts=18 * 4, hosts_per_rack=18, array_hosts=36)
-    plane, racks = FabricPlane(cluster, 0, SETTINGS), RingMap(cluster, SETTINGS)
+    plane = FabricPlane(cluster, 0, SETTINGS)
     trunk = int(np.flatnonzero(cluster.links.tier == 1)[0])
     whole, half = (1 << 18) - 1, (1 << 9) - 1
     lanes = cluster.links.lanes[trunk]
     orders = [add(cluster, 1, [(0, whole, 15), (2, whole, 15)]), add(cluster, 2, [(1, half, 15), (3, half, 15)])]
     assert rates_of(plane, *orders) == {}
-    expected = pytest.approx(racks.lane_bytes_per_second / 2)
+    expected = pytest.approx(TrafficMap(cluster, SETTINGS).caps[0] / 2)
     assert rates_of(plane, Order(0, SCALE, trunk, 13.5 / lanes)) == {1: expected, 2: expected}
 
 
@@ -138,21 +140,6 @@ def test_a_dead_link_stalls_only_what_crosses_it(thin):
     orders = [add(thin, 1, wide(0, 1, hosts=1)), add(thin, 2, wide(2, 3, hosts=1))]
     assert rates_of(plane, *orders, Order(0, SCALE, trunk, 0.0)) == {1: 0.0}
     assert rates_of(plane, Order(0, SCALE, trunk, 1.0)) == {1: LANE}
-
-
-def test_contendable_links_are_sent_when_they_change(clos):
-    """A leaf with 32 lanes up and 4 hosts: contendable with 3 of 32 left, not with 4."""
-    cluster = clos()
-    plane = FabricPlane(cluster, 0, SETTINGS)
-    trunk = int(np.flatnonzero(cluster.links.tier == 1)[0])
-    cut = plane.advance(0, pack_orders([Order(0, SCALE, trunk, 3 / 32)]))
-    assert cut.contendable_changed
-    assert cut.contendable.tolist() == [2 * trunk, 2 * trunk + 1]
-    same = plane.advance(0, pack_orders([Order(0, SCALE, trunk, 2 / 32)]))
-    assert not same.contendable_changed
-    mended = plane.advance(0, pack_orders([Order(0, SCALE, trunk, 4 / 32)]))
-    assert mended.contendable_changed
-    assert mended.contendable.tolist() == []
 
 
 def test_readings_add_up(thin):
@@ -247,7 +234,7 @@ def test_isolated_rails_are_independent_planes(clos):
 
 def random_orders(cluster, rng, count):
     """Orders over flows of random hosts (hosts may be shared: harder than any placement) and random link faults."""
-    rings, present, orders = RingMap(cluster, SETTINGS), set(), []
+    present, orders = set(), []
     upper = np.flatnonzero(cluster.links.tier > 0)
     hosts = np.diff(cluster.block.first_host)
     for number in range(count):
@@ -263,7 +250,7 @@ def random_orders(cluster, rng, count):
             rows = [(int(block), int(rng.integers(1, 1 << int(hosts[block]))), 255) for block in blocks]
             job = int(rng.integers(0, 40))
             present.add(job)
-            orders.append(add(cluster, job, rows, at=number, cap=float(rings.lane_bytes_per_second * rng.choice([0.2, 0.9, 1.0]))))
+            orders.append(add(cluster, job, rows, at=number, cap=float(LANE * rng.choice([0.2, 0.9, 1.0]))))
     return orders
 
 

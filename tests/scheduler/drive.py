@@ -10,6 +10,8 @@ import numpy as np
 from emulator.engine.engine import Engine
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, ShardRange
+from emulator.fabric.channels import channels
+from emulator.fabric.settings import FabricSettings
 from emulator.racks.messages import HostEvent, RackReport
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import NEVER, State
@@ -65,6 +67,10 @@ class ScriptedShards:
 
 class NoNetwork:
     asks = frozenset()
+    stale = False
+
+    def __init__(self, cluster):
+        self.channels = channels(cluster, FabricSettings())
 
     def computing(self, slot):
         return 1.0
@@ -112,7 +118,7 @@ def run_engine(cluster, jobs, policy, rule, cycle=1, faults=(), preempt_after=No
     jobs = sorted(jobs, key=lambda job: (job.submit, job.number))
     settings = EngineSettings(cycle_ns=cycle * SECOND, restart_overhead_ns=0, max_restarts=10**9)
     shards = ScriptedShards(cluster, faults)
-    engine = Engine(cluster, scheduler, shards, NoNetwork(), iter([columns(jobs, types)]), settings, note)
+    engine = Engine(cluster, scheduler, shards, NoNetwork(cluster), iter([columns(jobs, types)]), settings, note)
     while engine.has_work() and (at := engine.next_cycle_ns()) < 2**62:
         engine.run_cycle(at)
     return starts, preempted, engine

@@ -1,19 +1,19 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.fabric.contend import contendable_links, hose_bound_bytes_per_second
-from emulator.fabric.rings import RingMap
 from emulator.fabric.settings import FabricSettings
+from emulator.fabric.traffic import TrafficMap
+from emulator.workload.jobs import TrainingShape
 from topology.cluster import Cluster
 
 NIC = 400e9 / 8  # bytes per second of an HGX H100 host's NIC, line rate
 SETTINGS = FabricSettings()
+RING = TrainingShape(compute_seconds=1.0, ring_bytes=1e9, overlap_seconds=0.0, latency_seconds=0.0, model_flops=1.0)
 
 CLUSTERS = {
     "two tiers": {},
@@ -93,7 +93,7 @@ def test_agrees_with_a_walk_around_every_ring(cluster_of, name, data):
     cluster = cluster_of(name)
     rows = data.draw(placements(cluster))
     weights, lanes = walk(cluster, rows)
-    flows = RingMap(cluster, SETTINGS).flows(rows)
+    flows = TrafficMap(cluster, SETTINGS).traffic(rows, RING).pieces
     assert {flow.plane: flow.lanes for flow in flows} == dict(lanes)
     for flow in flows:
         assert len(set(flow.links.tolist())) == len(flow.links)
@@ -103,105 +103,49 @@ def test_agrees_with_a_walk_around_every_ring(cluster_of, name, data):
 def test_two_hosts_of_two_leaves_load_one_lane_per_rail(cluster_of):
     """Hosts 0 and 4 are in arrays 0 and 1, with a leaf per rail each: 8 rails x 2 arrays x (up, down) = 32 links of weight 1, 16 lanes."""
     cluster = cluster_of("two tiers")
-    (flow,) = RingMap(cluster, SETTINGS).flows([(0, 1, 255), (1, 1, 255)])
+    (flow,) = TrafficMap(cluster, SETTINGS).traffic([(0, 1, 255), (1, 1, 255)], RING).pieces
     assert (len(flow.links), set(flow.weights.tolist()), flow.lanes) == (32, {1.0}, 16)
 
 
 def test_a_job_in_one_domain_has_no_flow_and_one_in_a_leaf_no_links(cluster_of):
-    rings = RingMap(cluster_of("two tiers"), SETTINGS)
-    assert rings.flows([(0, 0b1, 255)]) == ()
-    (flow,) = rings.flows([(0, 0b11, 255)])
+    rings = TrafficMap(cluster_of("two tiers"), SETTINGS)
+    assert rings.traffic([(0, 0b1, 255)], RING).pieces == ()
+    (flow,) = rings.traffic([(0, 0b11, 255)], RING).pieces
     assert len(flow.links) == 0
     assert flow.lanes == 16
-    racks = RingMap(cluster_of("nvl72"), SETTINGS)
-    assert racks.flows([(0, (1 << 18) - 1, 15)]) == ()
+    racks = TrafficMap(cluster_of("nvl72"), SETTINGS)
+    assert racks.traffic([(0, (1 << 18) - 1, 15)], RING).pieces == ()
 
 
 def test_an_nvl72_rack_has_a_ring_for_each_gpu(cluster_of):
     """Two whole racks under different leaves: 72 / 4 rails = 18 rings a rail; half of one rack instead: 9 trays, hence 9."""
-    rings = RingMap(cluster_of("nvl72"), SETTINGS)
-    (whole,) = rings.flows([(0, (1 << 18) - 1, 15), (2, (1 << 18) - 1, 15)])
-    (half,) = rings.flows([(0, (1 << 18) - 1, 15), (2, (1 << 9) - 1, 15)])
+    rings = TrafficMap(cluster_of("nvl72"), SETTINGS)
+    (whole,) = rings.traffic([(0, (1 << 18) - 1, 15), (2, (1 << 18) - 1, 15)], RING).pieces
+    (half,) = rings.traffic([(0, (1 << 18) - 1, 15), (2, (1 << 9) - 1, 15)], RING).pieces
     assert (set(whole.weights.tolist()), whole.lanes) == ({18.0}, 144)
     assert (set(half.weights.tolist()), half.lanes) == ({9.0}, 72)
 
 
 def test_remainder_rings_only_on_rails_it_shares(cluster_of):
     """Eight GPUs in one array and four (rails 0 to 3) in another: four rings, 4 x 2 x 2 = 16 links and 8 lanes."""
-    (flow,) = RingMap(cluster_of("two tiers"), SETTINGS).flows([(0, 1, 255), (1, 1, 0b1111)])
+    (flow,) = TrafficMap(cluster_of("two tiers"), SETTINGS).traffic([(0, 1, 255), (1, 1, 0b1111)], RING).pieces
     assert (len(flow.links), flow.lanes) == (16, 8)
 
 
 def test_isolated_rails_are_planes_of_their_own(cluster_of):
-    flows = RingMap(cluster_of("isolated rails"), SETTINGS).flows([(0, 1, 255), (1, 1, 255)])
+    flows = TrafficMap(cluster_of("isolated rails"), SETTINGS).traffic([(0, 1, 255), (1, 1, 255)], RING).pieces
     assert [(flow.plane, flow.lanes, len(flow.links)) for flow in flows] == [(plane, 2, 4) for plane in range(8)]
 
 
 def test_the_cap_is_the_payload_rate_of_a_nic(cluster_of):
-    assert RingMap(cluster_of("two tiers"), FabricSettings(efficiency=0.9)).lane_bytes_per_second == 0.9 * NIC
+    assert TrafficMap(cluster_of("two tiers"), FabricSettings(efficiency=0.9)).caps == (0.9 * NIC,)
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
 def test_endpoint_lanes_count_every_gpu_once(cluster_of, name):
     cluster = cluster_of(name)
     rows = [(0, 0b101, 0b111), (1, 0b11, 0b1011)]
-    links, lanes = RingMap(cluster, SETTINGS).endpoint_lanes(rows)
+    links, lanes = TrafficMap(cluster, SETTINGS).endpoint_lanes(rows)
     assert lanes.sum() == 2 * 3 + 2 * 3
     assert (cluster.links.tier[links] == 0).all()
     assert (np.diff(links) > 0).all()
-
-
-@pytest.mark.parametrize("name", CLUSTERS)
-def test_nothing_contends_where_nothing_is_oversubscribed(cluster_of, name):
-    assert not contendable_links(cluster_of(name), SETTINGS).any()
-
-
-def test_contendable_are_the_trunks_thinner_than_their_lanes(clos):
-    """At 31:1 a leaf has floor(64 / 32) = 2 ports up, for 4 hosts below it, so each can be full; at 15:1 it has 4, and none can."""
-    assert not contendable_links(clos(leaf_oversubscription=15.0), SETTINGS).any()
-    cluster = clos(leaf_oversubscription=31.0)
-    contendable = contendable_links(cluster, SETTINGS)
-    assert contendable.tolist() == np.repeat(cluster.links.tier == 1, 2).tolist()
-    bound = hose_bound_bytes_per_second(cluster)
-    assert set(bound[cluster.links.tier == 1].tolist()) == {4 * NIC}
-
-
-def test_a_broken_trunk_becomes_contendable(cluster_of):
-    """A leaf has 32 lanes up for 4 hosts: with 3.9 of them left it can be full, with 4 it cannot."""
-    cluster = cluster_of("two tiers")
-    link = int(np.flatnonzero(cluster.links.tier == 1)[0])
-    scale = np.ones(len(cluster.links))
-    scale[link] = 4 / 32
-    assert not contendable_links(cluster, SETTINGS, scale=scale).any()
-    scale[link] = 3.9 / 32
-    assert np.flatnonzero(contendable_links(cluster, SETTINGS, scale=scale)).tolist() == [2 * link, 2 * link + 1]
-
-
-def test_the_smaller_side_bounds_what_crosses(clos):
-    """16 hosts in arrays of 12 and 4: at most 4 lanes a rail can ever leave or enter either."""
-    cluster = clos(array_hosts=12)
-    assert set(hose_bound_bytes_per_second(cluster)[cluster.links.tier == 1].tolist()) == {4 * NIC}
-
-
-@pytest.mark.parametrize("name", CLUSTERS)
-@given(data=st.data())
-@settings(max_examples=30, deadline=None)
-def test_disjoint_jobs_never_exceed_the_hose_bound(cluster_of, name, data):
-    """Cut the cluster's hosts at random into jobs of whole hosts: no link is asked for more than its bound."""
-    cluster = cluster_of(name)
-    rings = RingMap(cluster, SETTINGS)
-    jobs = data.draw(st.integers(1, 6))
-    owner = np.random.default_rng(data.draw(st.integers(0, 10**6))).integers(0, jobs, cluster.host_count)
-    load = np.zeros(2 * len(cluster.links))
-    first = cluster.block.first_host.tolist()
-    whole = (1 << cluster.gpus_per_host) - 1
-    for job in range(jobs):
-        rows = []
-        for block, (low, high) in enumerate(pairwise(first)):
-            mask = sum(1 << int(bit) for bit in np.flatnonzero(owner[low:high] == job))
-            if mask:
-                rows.append((block, mask, whole))
-        if rows:
-            for flow in rings.flows(rows):
-                load[flow.links] += flow.weights * NIC
-    assert (load <= np.repeat(hose_bound_bytes_per_second(cluster), 2) * (1 + 1e-12)).all()
