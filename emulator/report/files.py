@@ -1,4 +1,4 @@
-"""The files of a run: ``summary.json``, ``jobs.parquet``, ``timeline.parquet`` and ``report.html`` in one directory.
+"""The files of a run: ``summary.json``, ``jobs.parquet``, ``timeline.parquet``, ``links.parquet`` and ``report.html`` in one directory.
 
 Each is written beside its place and then renamed, so that a reader never sees half of one and a full disk leaves the old.
 """
@@ -43,7 +43,7 @@ def prepare(directory: Path) -> None:
 
 
 def write(directory: Path, outcome: Outcome) -> dict[str, Any]:
-    """Write the four files and return the summary. Raises OutputError where the disk refuses."""
+    """Write the files and return the summary. Raises OutputError where the disk refuses."""
     from pyarrow import parquet
 
     values = summary(outcome)
@@ -53,8 +53,10 @@ def write(directory: Path, outcome: Outcome) -> dict[str, Any]:
         "report.html": lambda path: path.write_text(page(outcome, values), encoding="utf-8"),
         "summary.json": lambda path: path.write_text(to_json(values), encoding="utf-8"),
     }
+    if (links := outcome.link_table) is not None:
+        contents["links.parquet"] = lambda path: parquet.write_table(links(), path, compression="zstd")
     try:
-        for name in FILES:
+        for name in (name for name in FILES if name in contents):
             _replace(directory / name, contents[name])
     except OSError as error:
         raise OutputError(f"cannot write to {directory}: {error.strerror or error}") from error

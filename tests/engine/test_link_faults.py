@@ -61,7 +61,7 @@ def test_a_host_that_somebody_has_cordoned_stays_so_when_its_nic_is_mended():
 
 
 def test_a_flap_shorter_than_a_cycle_costs_its_time():
-    """Cycles of 10 s. Job 0's NIC flaps at 100, 130, 160 and 190 s, 2 s each; job 1's does not. 8 s of work are lost; shares never change."""
+    """Cycles of 10 s. Job 0's NIC flaps at 100, 130, 160 and 190 s, 2 s each; job 1's does not. 8 s of work are lost."""
     made = gangs(4, 2)
     link = endpoint_link(made.cluster, 0)
     break_(made, "nic", "0", at=100, lasts=100, flap=2, every=30)

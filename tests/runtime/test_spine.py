@@ -50,8 +50,8 @@ def test_a_dead_spine_slows_who_fills_the_uplinks_by_its_part_of_them_and_nobody
     spine dead leaves a leaf 30 of 32 cables: 30 / 32 x 32 x 50 x 0.95 = 1,425 GB/s. Of job 0, 32 lanes cross each leaf's uplinks: 1,425 /
     32 = 44.53 GB/s each, 15 / 16 of a lane, so speed 0.9375. Job 1 has one lane there: 47.5 GB/s as before.
 
-    The spine is dead from 600 to 2,400 s. Job 0 has done 600 + 0.9375 x 1,800 = 2,287.5 s of its work by then, and the other 1,712.5 at full
-    speed: it ends at 4,112.5 s, job 1 at 4,000.
+    The spine is dead from 600 to 2,400 s. Job 0 has done 600 + 0.9375 x 1,800 = 2,287.5 s of its work by then, and does the other
+    1,712.5 at full speed: it ends at 4,112.5 s, job 1 at 4,000.
     """
     made = with_a_dead_spine(InlineShards)
     run_until(made, 590 * SECOND)
