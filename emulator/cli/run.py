@@ -88,6 +88,6 @@ def conclude(outcome: "Outcome", *, out: "Path | None", json: bool, interrupted:
     if failure is not None:
         raise CommandError(str(failure), Exit.FAILED) from failure
     if out is not None:
-        note(f"wrote {out}/summary.json, jobs.parquet, timeline.parquet, report.html")
+        note(f"wrote {out}/summary.json, jobs.parquet, timeline.parquet, links.parquet, report.html")
     if interrupted:
         raise CommandError("interrupted: the figures are of the part that ran", Exit.INTERRUPTED)

@@ -124,7 +124,7 @@ class Engine:
             return True
         if (self._timers or self.links.waiting) and self.scheduler.running:  # a job may stand still until its link is mended
             return True
-        return self.scheduler.pending_jobs > 0 and bool(self.scheduler.down_hosts or self._to_come)
+        return self.scheduler.pending_jobs > 0 and bool(self.scheduler.down_hosts or self._to_come or self.links.waiting)
 
     def finish(self, until_ns: int) -> None:
         """Settle up to ``until_ns`` without planning: the end of the emulation."""

@@ -120,6 +120,6 @@ def _nic(cluster: Cluster, name: str, remaining_ratio: float) -> tuple[str, tupl
             lanes = int(links.lanes[link])
             own = [cable for cable in range(lanes) if cable * hosts // lanes == host - first]
             if links.rails[link] > 1:  # of a link for several rails, the cable of this one
-                own = own[(rail - int(links.rail_first[link])) % len(own) :][:1]
+                own = [cable for cable in own if (cable - own[0]) % int(links.rails[link]) == rail - int(links.rail_first[link])] or own
             cuts.append(Cut(link, tuple(own), remaining_ratio))
     return f"NIC {cluster.host_name(host)}:{rail}", tuple(cuts)

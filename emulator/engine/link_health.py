@@ -117,14 +117,18 @@ class LinkHealth:
                 if not links.rail_first[sibling] <= rail < links.rail_first[sibling] + links.rails[sibling]:
                     continue
                 cables = self._cables(sibling)
-                owner = np.arange(len(cables)) * (end - first) // len(cables)
+                place = np.arange(len(cables))
+                owner = place * (end - first) // len(cables)
+                each, rails = len(cables) // (end - first), int(links.rails[sibling])
+                offset = rail - int(links.rail_first[sibling])
+                mine = (place % each) % rails == offset if each >= rails else place >= 0  # a host's cables serve its rails in turn
                 speed = links.bytes_per_second[sibling] / len(cables)
-                left += np.bincount(owner, cables * speed, end - first)
-                whole += np.bincount(owner, minlength=end - first) * speed
-            for place, ratio in enumerate(np.divide(left, whole, out=np.ones_like(left), where=whole > 0.0).tolist()):
-                if ratio != self.host_rails.get((first + place, rail), 1.0):
-                    _keep(self.host_rails, (first + place, rail), ratio)
-                    changed.add(first + place)
+                left += np.bincount(owner[mine], cables[mine] * speed, end - first)
+                whole += np.bincount(owner[mine], minlength=end - first) * speed
+            for host, ratio in enumerate(np.divide(left, whole, out=np.ones_like(left), where=whole > 0.0).tolist()):
+                if ratio != self.host_rails.get((first + host, rail), 1.0):
+                    _keep(self.host_rails, (first + host, rail), ratio)
+                    changed.add(first + host)
         return changed
 
 

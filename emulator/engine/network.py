@@ -272,12 +272,12 @@ class Network:
         return loads, carried
 
     def dead_link(self, slot: int) -> int:
-        """A link without any capacity that the job's traffic needs; -1 where there is none."""
+        """A link of those without capacity that the job's traffic needs; -1 where there is none."""
         dead = {channel for channel, scale in self._scales.items() if scale == 0.0}
         needed = [channel for piece in self.pieces_of(slot) for channel in np.unique(piece.links >> 1).tolist() if channel in dead]
-        if dead and not needed and self.pieces_of(slot):
-            ends = self._channels.start[self._map.endpoint_lanes(self._table.rows[slot])[0]]
-            needed = [channel for channel in ends.tolist() if channel in dead]
+        if not needed and self.pieces_of(slot):  # a lane's own way out: of a link for several lanes a part
+            ends = self._channels.start[self._map.endpoint_lanes(self._table.rows[slot])[0]].tolist()
+            needed = [channel for channel in ends if self._scales.get(channel, 1.0) < 1.0]
         return int(self._channels.link[min(needed)]) if needed else -1
 
     def speed(self, slot: int) -> float:

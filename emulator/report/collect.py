@@ -16,6 +16,7 @@ from emulator.racks.faults import CAUSES
 from emulator.racks.power import facility_milliwatts, water_litres
 from emulator.report import usage
 from emulator.report.digest import digest
+from emulator.report.links import links_table
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable, Outcome, Sample, sample, timeline
 from emulator.report.progress import Progress
 from emulator.scenario import Scenario
@@ -173,7 +174,9 @@ class Collector:
         joules = float(np.cumsum(energy)[-1])
         self._note_memory()
         counts = cluster.counts
+        links = engine.read_links()
         return Outcome(
+            link_table=lambda: links_table(cluster, links, engine.now_ns / SECOND),
             scenario=scenario.name,
             seed=scenario.seed,
             policy=scenario.scheduler.policy,

@@ -18,7 +18,7 @@ from emulator.workload.jobs import SECOND, JobKind
 from topology.cluster import TIERS
 
 #: What a run writes, in the order it is written; ``summary.json`` is last, so that where it is new all are.
-FILES = ("jobs.parquet", "timeline.parquet", "report.html", "summary.json")
+FILES = ("jobs.parquet", "timeline.parquet", "links.parquet", "report.html", "summary.json")
 
 
 class OutputError(Exception):
@@ -50,11 +50,12 @@ def write(directory: Path, outcome: Outcome) -> dict[str, Any]:
     contents: dict[str, Callable[[Path], object]] = {
         "jobs.parquet": lambda path: parquet.write_table(jobs_table(outcome.jobs), path, compression="zstd"),
         "timeline.parquet": lambda path: parquet.write_table(timeline_table(outcome.timeline), path, compression="zstd"),
+        **({"links.parquet": lambda path: parquet.write_table(outcome.link_table(), path, compression="zstd")} if outcome.link_table else {}),
         "report.html": lambda path: path.write_text(page(outcome, values), encoding="utf-8"),
         "summary.json": lambda path: path.write_text(to_json(values), encoding="utf-8"),
     }
     try:
-        for name in FILES:
+        for name in (name for name in FILES if name in contents):
             _replace(directory / name, contents[name])
     except OSError as error:
         raise OutputError(f"cannot write to {directory}: {error.strerror or error}") from error

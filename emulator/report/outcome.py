@@ -4,9 +4,9 @@ The session fills an ``Outcome`` at the end of a run (or at any moment of a live
 from the scenario's start.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -184,3 +184,4 @@ class Outcome:
     peak_link_utilization_ratio: float  # the most loaded directed link at any instant
     interrupted: bool = False  # ended before its time, by a signal
     sources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # source -> {"kept": rows, reason: rows dropped}
+    link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it

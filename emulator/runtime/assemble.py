@@ -10,7 +10,7 @@ from emulator.engine.shards import Shards
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings
 from emulator.scenario import Scenario, build_cluster
-from emulator.scenario.settings import fabric_settings, fault_settings, generator_settings
+from emulator.scenario.settings import fabric_settings, fault_settings, generator_settings, link_fault_settings
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.workload.generate import generate
 from emulator.workload.jobs import JobSource, SourceReport
@@ -82,6 +82,9 @@ def _engine_settings(scenario: Scenario, until_ns: int | None) -> EngineSettings
         until_ns=until_ns,
         publish_ns=scenario.telemetry.publish_interval,
         restart_overhead_ns=scenario.jobs.restart_overhead,
+        stall_timeout_ns=scenario.jobs.stall_timeout,
         max_restarts=scenario.jobs.max_restarts,
         power_gamma=scenario.power.gamma,
+        link_faults=link_fault_settings(scenario),
+        seed=scenario.seed,
     )

@@ -78,6 +78,7 @@ class JobSettings(Section):
     """What an interruption costs a job."""
 
     restart_overhead: Duration = parse_duration("5m")  # arXiv 2410.21680 (RSC): u0 of 5 to 20 min
+    stall_timeout: Annotated[Duration, Field(gt=0)] = parse_duration("10m")  # without any bandwidth; NCCL's default
     max_restarts: Annotated[int, Field(ge=0)] = 100  # a job interrupted more often has failed
 
 
@@ -91,11 +92,21 @@ class FaultSettings(Section):
     repair: dict[str, Annotated[Duration, Field(gt=0)]] = Field(default_factory=dict)
 
 
+class LinkFaultSettings(Section):
+    """Drawn faults of cables and switches; sources and what is assumed: `emulator.fabric.link_faults`."""
+
+    enabled: bool = False  # host faults have the cause network_switch_or_cable already
+    cable_percent_per_month: Annotated[Real, Field(ge=0, lt=1e6)] = 0.057  # Alibaba HPN (SIGCOMM'24), NIC-ToR links
+    switch_percent_per_month: Annotated[Real, Field(ge=0, lt=1e6)] = 0.051  # the same, ToR switches
+    flaps_per_cable_month: Annotated[Real, Field(ge=0, lt=1e6)] = 0.0
+
+
 class FabricSettings(Section):
     routing: Literal["adaptive", "ecmp", "minimal", "valiant"] = "adaptive"  # the last two are a dragonfly's
     efficiency: Annotated[Real, Field(gt=0, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X; collisions under ecmp come on top
     queue_pairs: Annotated[int, Field(ge=1, le=64)] = 1  # that a connection is hashed as, under ecmp
     polarised: bool = False  # under ecmp: all switches hash alike
+    faults: LinkFaultSettings = LinkFaultSettings()
 
 
 class PowerSettings(Section):

@@ -1,5 +1,6 @@
 """A scenario's sections as the settings that the rooms below take. A value that only they can judge raises their ValueError."""
 
+from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.faults import FaultSettings
 from emulator.scenario.models import Scenario
@@ -24,4 +25,8 @@ def fault_settings(scenario: Scenario) -> FaultSettings:
 
 
 def fabric_settings(scenario: Scenario) -> FabricSettings:
-    return FabricSettings(**scenario.fabric.model_dump())
+    return FabricSettings(**scenario.fabric.model_dump(exclude={"faults"}))
+
+
+def link_fault_settings(scenario: Scenario) -> LinkFaultSettings:
+    return LinkFaultSettings(**scenario.fabric.faults.model_dump())

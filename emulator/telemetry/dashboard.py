@@ -134,6 +134,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel("Load by tier", (("gigawatt_link_load_ratio{}", "{{tier}}"),)),
             Panel("Busiest link by tier", (("gigawatt_link_peak_ratio{}", "{{tier}}"),)),
             Panel("Bytes per second by tier", (("gigawatt_link_bytes_per_second{}", "{{tier}}"),)),
+            Panel("Carried by tier", (("sum by (tier) (gigawatt_plane_carried_bytes_total{})", "{{tier}}"),), unit="bytes"),
             Panel("Flows by plane", (("gigawatt_plane_flows{}", "plane {{plane}}"),)),
             Panel("Busiest link by plane", (("max by (plane) (gigawatt_plane_peak_ratio{})", "plane {{plane}}"),)),
             Panel(

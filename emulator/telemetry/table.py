@@ -283,6 +283,10 @@ PLANE: tuple[PlaneMetric, ...] = (
         ("plane", "tier"), lambda r: _tiers(r.load_bytes_per_second),
     ),
     PlaneMetric(
+        "gigawatt_plane_carried_bytes_total", Kind.COUNTER, "bytes", "Bytes that a plane's links have carried, both directions.",
+        ("plane", "tier"), lambda r: _tiers(r.carried_bytes),
+    ),
+    PlaneMetric(
         "gigawatt_plane_capacity_bytes_per_second", Kind.GAUGE, "bytes_per_second", "Bytes per second that a plane's links can carry.",
         ("plane", "tier"), lambda r: _tiers(r.capacity_bytes_per_second),
     ),

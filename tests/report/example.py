@@ -1,6 +1,7 @@
 """A made-up run whose summary can be worked out by hand."""
 
 import numpy as np
+import pyarrow as pa
 
 from emulator.report.outcome import STATES, JobTable, Outcome, Sample, timeline
 from emulator.workload.jobs import SECOND, JobKind
@@ -63,6 +64,7 @@ def build_samples(count: int = 5) -> list[Sample]:
 
 def build_outcome() -> Outcome:
     return Outcome(
+        link_table=lambda: pa.table({"link": [0, 1]}),
         scenario="laptop",
         seed=1,
         policy="easy",

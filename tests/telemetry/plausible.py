@@ -88,4 +88,4 @@ def rack_readings(first_rack: int, racks: int, tick: int = 0) -> RackReadings:
 def plane_readings(plane: int, tick: int = 0) -> FabricReadings:
     capacity = np.array([2e13, 2e13, 0.0, 0.0, 0.0, 0.0, 0.0])
     load = capacity * np.array([0.31, 0.22, 0.0, 0.0, 0.0, 0.0, 0.0])
-    return FabricReadings(tick, plane, load, capacity, np.array([0.8, 0.97, 0.0, 0.0, 0.0, 0.0, 0.0]), 10)
+    return FabricReadings(tick, plane, load, capacity, np.array([0.8, 0.97, 0.0, 0.0, 0.0, 0.0, 0.0]), load * tick / 1e9, 10)

@@ -145,7 +145,7 @@ def test_a_presets_racks_and_planes() -> None:
     labels = [RackLabels(cluster, span.first_rack, span.end_rack) for span in shards.ranges]
     series = parse(shard_text(list(zip(labels, readings.racks, strict=True)), readings.planes))
     racks, planes = cluster.counts.racks, shards.plane_count
-    assert len(series) == racks * 7 + planes * (1 + 3 * len(TIERS))
+    assert len(series) == racks * 7 + planes * (1 + 4 * len(TIERS))
     totals: dict[str, float] = {}
     for (name, _), value in series.items():
         totals[name] = totals.get(name, 0) + value
