@@ -158,8 +158,8 @@ def test_endpoint_lanes_count_every_gpu_once(cluster_of, name):
 
 @pytest.mark.parametrize(("pods", "planes"), [(("spine",), 1), (("left", "right"), 2)])
 def test_a_nic_of_two_ports_divides_its_traffic_by_their_speed(pods, planes):
-    """Four hosts of one NIC with a port of 300 Gb/s on one leaf and one of 100 on the other (dual-ToR; dual-plane with spines of their own):
-    a ring over two pairs of leaves has three quarters of its lane on the one.
+    """Four hosts of one NIC with a port of 300 Gb/s on one leaf and one of 100 on the other (dual-ToR; dual-plane with spines apart): a
+    ring over two pairs of leaves has three quarters of its lane on the one.
     """
     host = replace(catalog.host("hgx-h100"), name="small", gpus=1, nics=1)
     graph = nx.Graph(name="dual", host=host, switch="qm9700", hosts_per_rack=1)
