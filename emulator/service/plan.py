@@ -21,18 +21,52 @@ def planner(host_type: HostType, lane_bytes_per_second: float) -> Plan:
 
     def plan(training: job_pb2.TrainingWorkload, gpus: int) -> tuple[TrainingShape, float]:
         if training.WhichOneof("plan") == "step":
-            step = training.step
-            shape = TrainingShape(step.compute_seconds, step.ring_bytes, step.overlap_seconds, step.latency_seconds, step.model_flops)
+            shape = _step_shape(training.step, gpus)
         else:
             model = model_of(training.model)
             parallelism = parallelism_of(training.model, model, gpus, host_type)
-            shape = training_shape(model, parallelism, host_type.gpu, domain_gpus=host_type.domain_gpus, recompute=training.model.recompute)
+            shape = training_shape(
+                model,
+                parallelism,
+                host_type.gpu,
+                domain_gpus=host_type.domain_gpus,
+                recompute=training.model.recompute,
+                collective=training.model.collective or "ring",
+                bytes_per_second=lane_bytes_per_second,
+            )
         seconds = float(step_seconds(shape, lane_bytes_per_second))
         if not (math.isfinite(seconds) and seconds > 0 and math.isfinite(shape.model_flops)):
             raise InvalidRequest("model makes steps that cannot be timed", field="model", allowed="sizes whose step takes a finite time")
         return shape, seconds
 
     return plan
+
+
+def _step_shape(step: job_pb2.TrainingStep, gpus: int) -> TrainingShape:
+    shape = TrainingShape(
+        step.compute_seconds,
+        step.ring_bytes,
+        step.overlap_seconds,
+        step.latency_seconds,
+        step.model_flops,
+        hops=step.hops,
+        collective=step.collective or "ring",
+        replica_gpus=step.replica_gpus or 1,
+        stage_gpus=step.stage_gpus or 1,
+        pipeline_bytes=step.pipeline_bytes,
+        expert_gpus=step.expert_gpus or 1,
+        expert_bytes=step.expert_bytes,
+        pipeline_overlap_seconds=step.pipeline_overlap_seconds,
+    )
+    for field, size, whole in (
+        ("replica_gpus", shape.replica_gpus, gpus),
+        ("stage_gpus", shape.stage_gpus, shape.replica_gpus),
+        ("expert_gpus", shape.expert_gpus, gpus),
+    ):
+        if whole % size:
+            what = "replica_gpus" if field == "stage_gpus" else "GPUs of the job"
+            raise InvalidRequest(f"step.{field} is {size}", field=f"step.{field}", allowed=f"a divisor of {whole:,}, the {what}")
+    return shape
 
 
 def model_of(given: job_pb2.TrainingModel) -> Model:
@@ -48,6 +82,9 @@ def model_of(given: job_pb2.TrainingModel) -> Model:
     parameters, vocabulary = given.parameters or known.parameters, given.vocabulary_size or known.vocabulary
     changed = any(given.HasField(field) for field in ("parameters", "hidden_size", "vocabulary_size"))
     layer_parameters = parameters - 2.0 * vocabulary * hidden if changed or not given.name else known.layer_parameters
+    grown = parameters / known.parameters if known.experts else 1.0  # a mixture keeps its proportions
+    if known.experts:
+        layer_parameters = known.layer_parameters * grown
     if layer_parameters <= 0:
         least = f"more than {2 * vocabulary * hidden:,}, the embeddings of {vocabulary:,} entries"
         raise _wrong("parameters", f"{parameters:g}", least)
@@ -60,6 +97,8 @@ def model_of(given: job_pb2.TrainingModel) -> Model:
         heads=given.attention_heads or known.heads or max(1, round(hidden / HEAD_WIDTH)),
         sequence=given.sequence_length or known.sequence,
         vocabulary=vocabulary,
+        expert_parameters=known.expert_parameters * grown,
+        expert_layers=min(known.expert_layers, given.layers or known.layers),
     )
 
 
@@ -68,12 +107,14 @@ def parallelism_of(given: job_pb2.TrainingModel, model: Model, gpus: int, host_t
     domain_gpus = host_type.domain_gpus
     if given.HasField("tensor_parallel") or given.HasField("pipeline_parallel"):
         tensor, pipeline, interleave = given.tensor_parallel or 1, given.pipeline_parallel or 1, given.interleave or 1
+        expert = given.expert_parallel or 1
     else:
         batch_tokens = float(given.global_batch_size) * model.sequence or model.batch_tokens
         chosen = choose_parallelism(replace(model, batch_tokens=batch_tokens), gpus, host_type.gpu, domain_gpus=domain_gpus)
         if chosen is None:
             raise _wrong("parameters", f"{model.parameters:g}", f"what fits in the memory of {gpus:,} {host_type.gpu.name}, or more GPUs")
         tensor, pipeline, interleave = chosen.tensor, chosen.pipeline, given.interleave or chosen.interleave
+        expert = given.expert_parallel or chosen.expert
     if tensor > domain_gpus:
         raise _wrong("tensor_parallel", tensor, f"at most {domain_gpus}, the GPUs of a scale-up domain")
     if pipeline * interleave > model.layers:
@@ -83,6 +124,13 @@ def parallelism_of(given: job_pb2.TrainingModel, model: Model, gpus: int, host_t
         field = "tensor_parallel" if given.tensor_parallel > 1 else "pipeline_parallel"
         raise _wrong(field, getattr(given, field), f"tensor_parallel * pipeline_parallel that divides the {gpus:,} GPUs of the job")
     data = gpus // (tensor * pipeline)
+    if expert > 1 and not model.experts:
+        raise _wrong("expert_parallel", expert, f"none: {model.name} has no experts")
+    if expert > 1 and (expert % tensor or expert // tensor > model.experts or gpus % (expert * pipeline)):
+        allowed = (
+            f"1, or tensor_parallel times at most {model.experts} experts, where its product with pipeline_parallel divides {gpus:,} GPUs"
+        )
+        raise _wrong("expert_parallel", expert, allowed)
     micro = given.micro_batch_size or 1
     if not given.HasField("global_batch_size"):
         microbatches = max(1, pipeline, round(model.batch_tokens / (model.sequence * data * micro)))
@@ -90,7 +138,7 @@ def parallelism_of(given: job_pb2.TrainingModel, model: Model, gpus: int, host_t
         raise _wrong("global_batch_size", given.global_batch_size, f"a multiple of {data * micro:,} (data parallelism * micro_batch_size)")
     else:
         microbatches = given.global_batch_size // (data * micro)
-    return Parallelism(tensor, pipeline, data, microbatches, micro, interleave)
+    return Parallelism(tensor, pipeline, data, microbatches, micro, interleave, expert)
 
 
 def _wrong(field: str, value: object, allowed: str) -> InvalidRequest:

@@ -33,7 +33,9 @@ MODEL_LIMITS = {
     "tensor_parallel": 10**6,
     "pipeline_parallel": 10_000,
     "interleave": 10_000,
+    "expert_parallel": 10**6,
 }
+COLLECTIVES = ("ring", "tree")
 _TIME_RULE = f"more than 0, at most {MAX_YEARS} years"
 
 
@@ -161,14 +163,24 @@ def _check_training(training: job_pb2.TrainingWorkload, field: str) -> None:
             for name, most in MODEL_LIMITS.items():
                 value = getattr(model, name)
                 check(not model.HasField(name) or 1 <= value <= most, f"model.{name}", value, f"1 to {most:,}")  # type: ignore[arg-type]
+            _check_collective(model.collective, f"{field}.model.collective", (*COLLECTIVES, "auto"))
         case "step":
             step = training.step
             limit = MAX_NS / SECOND
             check(0 < step.compute_seconds <= limit, "step.compute_seconds", step.compute_seconds, _TIME_RULE)
-            for name in ("overlap_seconds", "latency_seconds"):
+            for name in ("overlap_seconds", "latency_seconds", "pipeline_overlap_seconds"):
                 check(0 <= getattr(step, name) <= limit, f"step.{name}", getattr(step, name), f"0 to {MAX_YEARS} years")
-            for name in ("ring_bytes", "model_flops"):
+            for name in ("replica_gpus", "stage_gpus", "expert_gpus"):
+                count = getattr(step, name)
+                check(not step.HasField(name) or 1 <= count <= 10**9, f"step.{name}", count, "1 to 1,000,000,000")  # type: ignore[arg-type]
+            _check_collective(step.collective, f"{field}.step.collective", COLLECTIVES)
+            for name in ("ring_bytes", "model_flops", "hops", "pipeline_bytes", "expert_bytes"):
                 value = getattr(step, name)
                 check(math.isfinite(value) and value >= 0, f"step.{name}", value, "0 or more, finite")
         case _:
             raise InvalidRequest(f"{field} has neither a model nor a step", field=field, allowed="model or step")
+
+
+def _check_collective(name: str, field: str, allowed: Sequence[str]) -> None:
+    if name and name not in allowed:
+        raise InvalidRequest(f"{field} is {name!r:.80}", field=field, allowed=", ".join(allowed))

@@ -25,8 +25,8 @@ def colossus():
 
 @pytest.mark.parametrize("degraded", [0, 40, 400])
 def test_one_job_of_1024_gpus_goes_and_comes(colossus, degraded, row):
-    """Of 97 such jobs, scattered over all hosts, one leaves the plane and is added again: two changes, both solved. Some trunks are cut to a
-    tenth, for a healthy Colossus has none that could be full. The pass: summing every flow's load on every link, twice."""
+    """Of 97 such jobs, scattered over all hosts, one leaves the plane and is added again: two changes, both solved. Some trunks are cut to
+    a tenth, for a healthy Colossus has none that could be full. The pass: summing every flow's load on every link, twice."""
     traffic_map = TrafficMap(colossus, SETTINGS)
     flows = [traffic_map.traffic(rows, RING).pieces for rows in scattered_jobs(colossus)]
     orders = [Order(0, FlowOrder.ADD, job, traffic_map.caps[0], flow.lanes, flow.links, flow.weights) for job, (flow,) in enumerate(flows)]

@@ -1,6 +1,8 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 
+import networkx as nx
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,8 +11,11 @@ from hypothesis import strategies as st
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.traffic import TrafficMap
 from emulator.workload.jobs import TrainingShape
+from topology import catalog
 from topology.cluster import Cluster
+from topology.compile import compile_cluster
 
+GBPS = 1e9 / 8
 NIC = 400e9 / 8  # bytes per second of an HGX H100 host's NIC, line rate
 SETTINGS = FabricSettings()
 RING = TrainingShape(compute_seconds=1.0, ring_bytes=1e9, overlap_seconds=0.0, latency_seconds=0.0, model_flops=1.0)
@@ -149,3 +154,57 @@ def test_endpoint_lanes_count_every_gpu_once(cluster_of, name):
     assert lanes.sum() == 2 * 3 + 2 * 3
     assert (cluster.links.tier[links] == 0).all()
     assert (np.diff(links) > 0).all()
+
+
+@pytest.mark.parametrize(("pods", "planes"), [(("spine",), 1), (("left", "right"), 2)])
+def test_a_nic_of_two_ports_divides_its_traffic_by_their_speed(pods, planes):
+    """Four hosts of one NIC with a port of 300 Gb/s on one leaf and one of 100 on the other (dual-ToR; dual-plane with spines apart): a
+    ring over two pairs of leaves has three quarters of its lane on the one.
+    """
+    host = replace(catalog.host("hgx-h100"), name="small", gpus=1, nics=1)
+    graph = nx.Graph(name="dual", host=host, switch="qm9700", hosts_per_rack=1)
+    for number in range(4):
+        graph.add_node(f"host{number}", tier="endpoint")
+    for pair in range(2):
+        for side, speed in enumerate((300 * GBPS, 100 * GBPS)):
+            leaf, spine = f"leaf{pair}{side}", pods[side % len(pods)]
+            graph.add_nodes_from([(leaf, {"tier": "leaf"}), (spine, {"tier": "spine"})])
+            graph.add_edges_from((f"host{2 * pair + k}", leaf, {"lane_bytes_per_second": speed}) for k in range(2))
+            graph.add_edge(leaf, spine, lanes=2)
+    cluster = compile_cluster(graph)
+    traffic_map = TrafficMap(cluster, SETTINGS)
+    rows = [
+        (int(cluster.block.host_unit[host]), 1 << int(host - cluster.block.first_host[cluster.block.host_unit[host]]), 1) for host in (0, 2)
+    ]
+    pieces = traffic_map.traffic(rows, RING).pieces
+    assert len(pieces) == planes
+    weights = sorted(weight for piece in pieces for weight in piece.weights.tolist())
+    assert weights == pytest.approx([0.25] * 4 + [0.75] * 4)
+    assert sorted(traffic_map.endpoint_lanes(rows)[1].tolist()) == pytest.approx([0.25, 0.25, 0.75, 0.75])
+
+
+@pytest.mark.parametrize("name", ["two tiers", "three tiers", "joined rails"])
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_replicas_of_several_hosts_have_a_ring_for_each_of_their_lanes(cluster_of, name, data):
+    """Whole hosts in replicas of R: max(0, min(R, m) + min(R, n - m) - R) rings a rail leave a leaf or pod with m of the n hosts."""
+    cluster = cluster_of(name)
+    replica, replicas = data.draw(st.integers(1, 6)), data.draw(st.integers(2, 4))
+    total = min(replica * replicas, cluster.host_count // replica * replica)
+    order = np.random.default_rng(data.draw(st.integers(0, 10**6))).permutation(cluster.host_count)
+    hosts = np.sort(order[:total])
+    block = cluster.block.host_unit[hosts]
+    rows = [(int(b), sum(1 << int(host - cluster.block.first_host[b]) for host in hosts[block == b]), 255) for b in np.unique(block)]
+    traffic_map = TrafficMap(cluster, SETTINGS)
+    (piece,) = traffic_map.traffic(rows, replace(RING, replica_gpus=8 * replica)).pieces
+    found = dict(zip(piece.links.tolist(), piece.weights.tolist(), strict=True))
+    for level in cluster.levels:
+        if level.name not in ("leaf", "pod"):
+            continue
+        for unit in np.unique(level.host_unit[hosts]).tolist():
+            inside = int((level.host_unit[hosts] == unit).sum())
+            rings = 0 if inside == total else max(0, min(replica, inside) + min(replica, total - inside) - replica)
+            uplinks = level.uplinks[level.uplink_start[unit] : level.uplink_start[unit + 1]].tolist()
+            for way in (0, 1):
+                lanes = sum(found.get(2 * link + way, 0.0) for link in uplinks)
+                assert lanes == pytest.approx(8 * rings if uplinks else 0.0)

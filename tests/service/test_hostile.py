@@ -86,7 +86,9 @@ def judge(draft):
     assert ((columns.utilization >= 0) & (columns.utilization <= 1)).all()
     assert ((columns.shape >= 0) == (columns.kind == JobKind.TRAINING)).all()
     for shape in columns.shapes:
-        assert all(math.isfinite(number) and number >= 0 for number in vars(shape).values())
+        numbers = {name: number for name, number in vars(shape).items() if name != "collective"}
+        assert all(math.isfinite(number) and number >= 0 for number in numbers.values())
+        assert shape.collective in ("ring", "tree")
     for level in (columns.require_level, columns.prefer_level):
         assert ((level >= -1) & (level < len(LEVEL_NAMES))).all()
     for error in intake.errors.values():
