@@ -88,8 +88,8 @@ def take_apart(cluster: Cluster, load: LinkLoad | None) -> Anatomy:
         if name == "rack":
             level = _cabled_racks(cluster)
         members = range(int(np.searchsorted(level.first_host, first)), int(np.searchsorted(level.first_host, end)))
-        if len(members) < 2 and not (name == "domain" and not steps):
-            # The unit around is this one too; what it has of switches stays with it.
+        if len(members) < 2 and name != "domain":
+            # The unit around is this one too: its switches are shown with what is inside.
             continue
         units = _units(cluster, level, tier, host, load)
         inside = (links.node_tier > tier) & (links.node_tier <= top) & (host >= first) & (host < end)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator.report.picture.anatomy import SWITCHES, Anatomy, Step, Tier, Units, unit_name
-from emulator.report.picture.ink import BOX, DIM, INK, PAPER, RULE, SHADE, Sheet, number
+from emulator.report.picture.ink import BOX, DIM, INK, PAPER, RULE, SHADE, Sheet, number, text_width
 from emulator.report.picture.load import LinkLoad, heat, ink_on
 from emulator.report.units import percent, si
 from topology.vocabulary import FIBRE_SECONDS_PER_METRE
@@ -130,7 +130,9 @@ def draw(sheet: Sheet, y: float, anatomy: Anatomy, at: int, opened: Place | None
             x, box_y, width, box_height, fill, stroke=INK if unit == members.start else DIM, weight=2 if unit == members.start else 1
         )
         for place, line in enumerate(boxes[slot]):
-            sheet.text(x + 8, box_y + 17 + _LINE * place, line, width - 16, size=12, colour=ink, bold=not place)
+            if text_width(line, 12) > width - 14:
+                line = line.removesuffix(" up")  # noqa: PLW2901
+            sheet.text(x + 7, box_y + 17 + _LINE * place, line, width - 14, size=12, colour=ink, bold=not place)
         if hosts:
             _hosts(sheet, anatomy, units, unit, x + 8, box_y + 12 + _LINE * len(boxes[slot]), width - 16)
         else:
@@ -158,7 +160,7 @@ def _words(anatomy: Anatomy, units: Units, unit: int) -> list[str]:
         return [*lines, plural("host", int(units.hosts[unit])), cables(int(units.lanes[unit]), units.lane_bytes_per_second[unit]) + " up"]
     if units.level.name in ("site", "building"):
         lines.append(f"{units.hosts[unit]:,} hosts")
-        lines.append(f"{si(units.watts[unit], 'W')} of hosts")
+        lines.append(f"{si(units.watts[unit], 'W')} IT")
     inside = units.switches[unit].tolist()
     lines += [plural(SWITCHES[tier], count) for tier, count in reversed(list(enumerate(inside))) if count]
     if units.lanes[unit]:
@@ -175,7 +177,8 @@ def _facts(anatomy: Anatomy, at: int, coloured: bool) -> list[tuple[str, bool]]:
     lanes, capacity = int(units.lanes.sum()), float(units.bytes_per_second.sum())
     if not lanes:
         return lines
-    lines.append((f"{cables(lanes, capacity / lanes)} up", False))
+    speeds = np.unique(units.lane_bytes_per_second)
+    lines.append((f"{cables(lanes, speeds[0]) if len(speeds) == 1 else f'{lanes:,} cables'} up", False))
     lines.append((f"{bits(capacity)} each way", False))
     if at + 1 < len(anatomy.steps):
         below = anatomy.steps[at + 1].inner
