@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.fabric.patterns import exchange_lanes, member_lanes, neighbour_lanes, strided_lanes
-from emulator.fabric.uplinks import endpoint_shares, host_rail_gpus
+from emulator.fabric.uplinks import endpoint_shares
 from emulator.workload.jobs import TrainingShape
 from topology.cluster import Cluster, Float64, Int32, Int64
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.fabric.channels import channels
-from emulator.fabric.collectives import NIC_SECONDS
+from emulator.workload.collectives import NIC_SECONDS
 from emulator.fabric.job_lanes import JobLanes, LaneCounter, Row, unit_numbers
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.uplinks import Uplinks, endpoint_shares, lane_bytes_per_second, uplinks

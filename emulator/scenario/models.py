@@ -91,8 +91,10 @@ class FaultSettings(Section):
 
 
 class FabricSettings(Section):
-    routing: Literal["adaptive"] = "adaptive"
-    efficiency: Annotated[Real, Field(gt=0, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X
+    routing: Literal["adaptive", "ecmp", "minimal", "valiant"] = "adaptive"  # the last two are a dragonfly's
+    efficiency: Annotated[Real, Field(gt=0, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X; collisions under ecmp come on top
+    queue_pairs: Annotated[int, Field(ge=1, le=64)] = 1  # that a connection is hashed as, under ecmp
+    polarised: bool = False  # under ecmp: all switches hash alike
 
 
 class PowerSettings(Section):

@@ -24,4 +24,4 @@ def fault_settings(scenario: Scenario) -> FaultSettings:
 
 
 def fabric_settings(scenario: Scenario) -> FabricSettings:
-    return FabricSettings(routing=scenario.fabric.routing, efficiency=scenario.fabric.efficiency)
+    return FabricSettings(**scenario.fabric.model_dump())

@@ -31,10 +31,10 @@ LEVEL_NAMES = ("host", "domain", "rack", "leaf", "pod", "building", "site")
 class TrainingShape:
     """What the fabric does to one training job: a step is compute plus the part of the communication that is not hidden behind it.
 
-    ``step_seconds(b, a) = compute_seconds + max(0, ring_bytes / b + hops * a + latency_seconds - overlap_seconds)
-    + max(0, 2 pipeline_bytes / b - pipeline_overlap_seconds) + expert_bytes / b``, with b the bytes per second that each lane of the job gets
-    and a the latency of the placement's slowest hop. The formula lives in ``workload.training``; what the bytes load is worked out by
-    ``fabric.traffic`` from the placement.
+    A step takes ``compute_seconds + max(0, ring_bytes / b + hops * a + latency_seconds - overlap_seconds)
+    + max(0, 2 pipeline_bytes / b - pipeline_overlap_seconds) + expert_bytes / b``, with b the bytes per second that each lane of the job
+    gets and a the latency of the placement's slowest hop. The formula lives in ``workload.training``; what the bytes load is worked out
+    by ``fabric.traffic`` from the placement.
 
     The job's GPUs in order of host number are laid out tensor, pipeline, data from the inside out (LL3): replica k is GPUs
     ``k * replica_gpus`` up to ``(k + 1) * replica_gpus``.

@@ -1,17 +1,20 @@
 """How long a training step takes: the arithmetic, the pipeline's bubble, and what of the gradients' way over the fabric stays visible.
 
 Source keys: MLM Narayanan et al., "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM", SC'21, arXiv
-2104.04473; LL3 "The Llama 3 Herd of Models", arXiv 2407.21783; NCCL nccl-tests doc/PERFORMANCE.md.
+2104.04473; LL3 "The Llama 3 Herd of Models", arXiv 2407.21783; DSV DeepSeek-V3, arXiv 2412.19437; NCCL nccl-tests doc/PERFORMANCE.md.
 
-One replica of the model is ``tensor * pipeline`` GPUs; ``data`` replicas take different sequences and reduce their gradients over
-the fabric once a step. Ranks are laid out tensor, pipeline, data from the inside out (LL3).
+``tensor * pipeline`` GPUs take a microbatch through the model; ``data`` of these take different sequences and reduce their gradients over
+the fabric once a step. Ranks are laid out tensor, pipeline, data from the inside out (LL3). The experts of a mixture are spread over
+``expert`` consecutive GPUs of a stage, which exchange tokens in all-to-alls; such a stage holds several of the data-parallel ranks.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emulator.workload.collectives import COLLECTIVE_BYTES, COLLECTIVE_HOPS, NIC_SECONDS, faster
 from emulator.workload.jobs import TrainingShape
 from topology.catalog import GpuType
 
@@ -21,10 +24,12 @@ KERNEL_CEILING_RATIO, HALF_HIDDEN = 0.72, 850.0
 #: Bus bandwidth of an all-reduce inside a scale-up domain over its one-way link rate: 8 A100 reach 230-250 of 300 GB/s, 8 H100 370
 #: of 450 without in-switch reduction (published nccl-tests results).
 SCALE_UP_RATIO = 0.8
-#: One hop of an inter-host ring: OCI's stated latency for its largest tier, 131,072 GPUs.
-RING_HOP_SECONDS = 8e-6
 #: Gradients are reduce-scattered in fp32 and parameters gathered in bf16 (LL3 section 3.3.2; ZeRO stage 1).
 GRADIENT_BYTES, PARAMETER_BYTES = 4, 2
+#: Activations are sent in bf16.
+ACTIVATION_BYTES = 2
+#: Widest expert parallelism that is chosen unasked: DSV trains 256 experts on 64 GPUs.
+WIDEST_EXPERT_PARALLEL = 64
 #: Of a GPU's memory, what weights, gradients and optimizer state may take; activations take the rest. Assumed.
 STATE_MEMORY_RATIO = 0.6
 #: Optimizer state per parameter, sharded over the replicas: fp32 master copy and Adam's two moments (Rajbhandari et al., ZeRO, SC'20).
@@ -45,6 +50,11 @@ class Model:
     vocabulary: int
     causal: bool = True  # whether the kernels leave out the masked half of attention
     batch_tokens: float = 4e6  # global batch of a step
+    experts: int = 0  # of one mixture layer; 0: a dense model
+    expert_parameters: float = 0.0  # of all experts of all layers
+    expert_layers: int = 0
+    token_experts: int = 0  # that a token is sent to in each of these layers
+    token_domains: int | None = None  # most domains that a token is sent to, where routing is limited
 
 
 @dataclass(frozen=True)
@@ -57,10 +67,21 @@ class Parallelism:
     microbatches: int
     microbatch_sequences: int = 1
     interleave: int = 1  # virtual stages per pipeline rank
+    expert: int = 1  # GPUs that share the experts of a layer; a multiple of ``tensor``, or 1
 
     @property
     def gpus(self) -> int:
         return self.tensor * self.pipeline * self.data
+
+    @property
+    def stage_gpus(self) -> int:
+        """GPUs of one stage with all of its layers' weights."""
+        return max(self.tensor, self.expert)
+
+    @property
+    def replica_gpus(self) -> int:
+        """GPUs with one copy of all weights."""
+        return self.stage_gpus * self.pipeline
 
     @property
     def bubble_ratio(self) -> float:
@@ -99,62 +120,112 @@ def kernel_efficiency(hidden: int) -> float:
 
 
 def training_shape(
-    model: Model, plan: Parallelism, gpu: GpuType, *, domain_gpus: int, recompute: bool = False, overlap: bool = True
+    model: Model,
+    plan: Parallelism,
+    gpu: GpuType,
+    *,
+    domain_gpus: int,
+    recompute: bool = False,
+    overlap: bool = True,
+    collective: str = "ring",
+    bytes_per_second: float = 50e9,
 ) -> TrainingShape:
     """What a step of ``model`` under ``plan`` takes on ``gpu``s in scale-up domains of ``domain_gpus``.
 
     Compute is ``(m t_mb)(1 + (p - 1) / (v m))`` with ``t_mb`` one microbatch through one stage: its arithmetic, plus the tensor-parallel
     all-reduces of 2 b s h bytes, two a layer in the forward and two in the backward pass (MLM section 3.2; two more when recomputing),
-    which are not hidden. Point-to-point traffic between stages is taken as hidden behind compute.
+    which are not hidden.
 
     A lane of the ring sends ``(n - 1) / n`` of the gradients (reduce-scatter) and of the parameters (all-gather) of its GPU's shard:
     with both in one dtype of b bytes the all-reduce's ``2 (n - 1) / n * b * P / (t p)`` (NCCL). Replicas in one domain reduce there first,
     so only ``n`` = replicas over those per domain meet on the fabric, each lane with its share. ``overlap`` hides the ring behind one
-    microbatch: the gradients behind the last backward pass, the parameters behind the next forward pass.
+    microbatch: the gradients behind the last backward pass, the parameters behind the next forward pass. ``collective`` is ring, tree, or
+    auto: the faster at ``bytes_per_second`` a lane.
+
+    Stages send b s h / t bytes a microbatch and virtual stage to the next one and as much back (MLM section 4.1), hidden behind compute.
+    A layer of experts sends each token to its experts and back, in both passes: four all-to-alls of b s h / t bytes times the experts of a
+    token that are in other domains (DSV section 3.2), not hidden. What the experts' GPUs have in common, attention and embeddings, they
+    reduce among themselves first, counted with the all-to-alls.
     """
     per_replica = step_flops(model, plan.microbatch_sequences, recompute=recompute)
     rate = gpu.achievable_flops * kernel_efficiency(model.hidden)
     scale_up = SCALE_UP_RATIO * gpu.scale_up_bytes_per_second
-    reduced_bytes = 2 * plan.microbatch_sequences * model.sequence * model.hidden
+    activation_bytes = ACTIVATION_BYTES * plan.microbatch_sequences * model.sequence * model.hidden
     reductions = (6 if recompute else 4) * model.layers / plan.pipeline
-    tensor_seconds = reductions * 2 * (plan.tensor - 1) / plan.tensor * reduced_bytes / scale_up
+    tensor_seconds = reductions * 2 * (plan.tensor - 1) / plan.tensor * activation_bytes / scale_up
     microbatch_seconds = per_replica / (plan.tensor * plan.pipeline) / rate + tensor_seconds
 
-    inside = max(1, min(plan.data, domain_gpus // (plan.tensor * plan.pipeline)))
-    outside = plan.data / inside
-    shard = model.parameters / (plan.tensor * plan.pipeline)
-    moved_bytes = shard * (GRADIENT_BYTES + PARAMETER_BYTES)
+    step_bytes = GRADIENT_BYTES + PARAMETER_BYTES
+    replicas = plan.gpus / plan.replica_gpus
+    inside = max(1.0, min(replicas, domain_gpus // plan.replica_gpus))
+    outside = replicas / inside
+    moved_bytes = model.parameters / plan.replica_gpus * step_bytes
     inside_seconds = (inside - 1) / inside * moved_bytes / scale_up
+    reduced = 0.5 * moved_bytes / inside  # an all-reduce moves each byte twice
+    if collective == "auto":
+        collective = faster(reduced, outside, bytes_per_second, NIC_SECONDS)
+    sent_bytes = activation_bytes / plan.tensor * plan.microbatches
     return TrainingShape(
         compute_seconds=plan.microbatches * microbatch_seconds * (1 + plan.bubble_ratio) + inside_seconds,
-        ring_bytes=(outside - 1) / outside * moved_bytes / inside,
+        ring_bytes=COLLECTIVE_BYTES[collective](reduced, outside),
         overlap_seconds=microbatch_seconds if overlap else 0.0,
-        latency_seconds=2 * (outside - 1) * RING_HOP_SECONDS,
+        latency_seconds=0.0,
         model_flops=step_flops(model, plan.sequences),
+        hops=COLLECTIVE_HOPS[collective](outside),
+        collective=collective,
+        replica_gpus=plan.replica_gpus,
+        stage_gpus=plan.stage_gpus,
+        pipeline_bytes=sent_bytes * plan.interleave if plan.pipeline > 1 and plan.replica_gpus > domain_gpus else 0.0,
+        pipeline_overlap_seconds=plan.microbatches * microbatch_seconds,
+        expert_gpus=plan.expert,
+        expert_bytes=_exchanged_bytes(model, plan, domain_gpus, sent_bytes),
     )
 
 
-def step_seconds(shape: TrainingShape, bytes_per_second: ArrayLike) -> NDArray[np.float64]:
-    """Seconds a step takes when each lane of the ring gets so many bytes per second; infinite at 0 unless the ring is empty."""
+def _exchanged_bytes(model: Model, plan: Parallelism, domain_gpus: int, sent_bytes: float) -> float:
+    """Bytes that each lane sends per step to the GPUs of its expert group in other domains."""
+    if plan.expert <= domain_gpus:
+        return 0.0
+    domains = plan.expert / domain_gpus
+    copies = model.token_experts * (domains - 1) / domains
+    if model.token_domains is not None:
+        copies = min(copies, model.token_domains)
+    common = (model.parameters - model.expert_parameters) / (plan.tensor * plan.pipeline)
+    common_bytes = (domains - 1) / domains * common * (GRADIENT_BYTES + PARAMETER_BYTES) / (domain_gpus / plan.tensor)
+    return 4 * model.expert_layers / plan.pipeline * copies * sent_bytes + common_bytes
+
+
+def step_seconds(shape: TrainingShape, bytes_per_second: ArrayLike, hop_seconds: float = NIC_SECONDS) -> NDArray[np.float64]:
+    """Seconds a step takes when each lane gets so many bytes per second and hops take so long; infinite at 0 unless nothing is sent."""
     rate = np.asarray(bytes_per_second, dtype=np.float64)
-    if shape.ring_bytes == 0.0:
-        return np.full(rate.shape, shape.compute_seconds)
-    with np.errstate(divide="ignore", over="ignore"):
-        visible = shape.ring_bytes / rate + (shape.latency_seconds - shape.overlap_seconds)
-    return np.asarray(shape.compute_seconds + np.maximum(0.0, visible))
+
+    def visible(size: float, others: float) -> NDArray[np.float64]:
+        with np.errstate(divide="ignore", over="ignore"):
+            return np.maximum(0.0, size / rate + others) if size > 0.0 else np.zeros(rate.shape)
+
+    ring = visible(shape.ring_bytes, shape.hops * hop_seconds + shape.latency_seconds - shape.overlap_seconds)
+    stages = visible(2.0 * shape.pipeline_bytes, -shape.pipeline_overlap_seconds)
+    return np.asarray(shape.compute_seconds + ring + stages + visible(shape.expert_bytes, 0.0))
 
 
-def speed_ratio(shape: TrainingShape, bytes_per_second: ArrayLike, full_bytes_per_second: ArrayLike) -> NDArray[np.float64]:
-    """Speed at a share of the fabric over the speed at ``full_bytes_per_second``: 0 without bandwidth, and never above 1."""
-    ratio = step_seconds(shape, full_bytes_per_second) / step_seconds(shape, bytes_per_second)
-    return np.asarray(np.minimum(1.0, ratio))
+def speed_ratio(
+    shape: TrainingShape,
+    bytes_per_second: ArrayLike,
+    full_bytes_per_second: ArrayLike,
+    hop_seconds: float = NIC_SECONDS,
+    ideal_hop_seconds: float = NIC_SECONDS,
+) -> NDArray[np.float64]:
+    """Speed at a share of the fabric over that of the ideal, a full lane and all under one leaf: 0 without bandwidth, and never above 1."""
+    ideal = step_seconds(shape, full_bytes_per_second, ideal_hop_seconds)
+    return np.asarray(np.minimum(1.0, ideal / step_seconds(shape, bytes_per_second, hop_seconds)))
 
 
 def choose_parallelism(model: Model, gpus: int, gpu: GpuType, *, domain_gpus: int, interleave: int = 4) -> Parallelism | None:
     """The least model parallelism whose state fits in memory on ``gpus``, tensor before pipeline; None where it does not fit.
 
     Tensor parallelism stays in a domain and within 8, and divides the heads; pipeline stages divide the layers into at most that many.
-    A replica gets as many one-sequence microbatches as the global batch leaves it, and at least as many as it has stages.
+    A replica gets as many one-sequence microbatches as the global batch leaves it, and at least as many as it has stages. Experts are
+    spread over 2, 4, ... up to 64 GPUs before tensor or pipeline parallelism grows (DSV has none of the former).
     """
     for tensor, pipeline in (
         *((tensor, 1) for tensor in (1, 2, 4)),
@@ -164,12 +235,25 @@ def choose_parallelism(model: Model, gpus: int, gpu: GpuType, *, domain_gpus: in
         if gpus % replica or tensor > domain_gpus or model.heads % tensor:
             continue
         data = gpus // replica
-        state_bytes = model.parameters / replica * (PARAMETER_BYTES + GRADIENT_BYTES + OPTIMIZER_BYTES / data)
-        if state_bytes <= STATE_MEMORY_RATIO * gpu.memory_bytes:
-            microbatches = max(1, pipeline, round(model.batch_tokens / (model.sequence * data)))
-            virtual = 1 if pipeline == 1 else max(1, min(interleave, model.layers // pipeline))
-            return Parallelism(tensor, pipeline, data, microbatches, interleave=virtual)
+        for expert in _expert_degrees(model, tensor, data):
+            copies = data * tensor // max(tensor, expert)  # of the experts' weights
+            common, mixture = model.parameters - model.expert_parameters, model.expert_parameters / max(1, expert // tensor)
+            state_bytes = (common + mixture) / replica * (PARAMETER_BYTES + GRADIENT_BYTES)
+            state_bytes += (common / data + mixture / copies) / replica * OPTIMIZER_BYTES
+            if state_bytes <= STATE_MEMORY_RATIO * gpu.memory_bytes:
+                microbatches = max(1, pipeline, round(model.batch_tokens / (model.sequence * data)))
+                virtual = 1 if pipeline == 1 else max(1, min(interleave, model.layers // pipeline))
+                return Parallelism(tensor, pipeline, data, microbatches, interleave=virtual, expert=expert)
     return None
+
+
+def _expert_degrees(model: Model, tensor: int, data: int) -> Iterator[int]:
+    """Ways to spread a stage's experts over its GPUs, the least first."""
+    yield 1
+    expert = 2 * tensor
+    while expert <= WIDEST_EXPERT_PARALLEL and expert // tensor <= model.experts and data % (expert // tensor) == 0:
+        yield expert
+        expert *= 2
 
 
 def _llama(name: str, parameters: float, layers: int, hidden: int, heads: int, *, batch_tokens: float) -> Model:
@@ -179,6 +263,54 @@ def _llama(name: str, parameters: float, layers: int, hidden: int, heads: int, *
     )
 
 
+def _mixture(
+    name: str,
+    parameters: float,
+    active_parameters: float,
+    layers: int,
+    hidden: int,
+    heads: int,
+    *,
+    sequence: int,
+    vocabulary: int,
+    batch_tokens: float,
+    expert_layers: int,
+    experts: int,
+    expert_width: int,
+    token_experts: int,
+    token_domains: int | None = None,
+) -> Model:
+    """A mixture of experts of three matrices each (SwiGLU); a token passes through the active parameters alone."""
+    return Model(
+        name,
+        parameters,
+        active_parameters - 2.0 * vocabulary * hidden,
+        layers,
+        hidden,
+        heads,
+        sequence,
+        vocabulary,
+        batch_tokens=batch_tokens,
+        experts=experts,
+        expert_parameters=3.0 * expert_layers * experts * hidden * expert_width,
+        expert_layers=expert_layers,
+        token_experts=token_experts,
+        token_domains=token_domains,
+    )
+
+
+#: Mixtral 8x7B (Jiang et al., arXiv 2401.04088, table 1; its batch is unpublished: assumed) and DSV sections 2.1 and 4.2: 256 routed
+#: experts in 58 of 61 layers, 8 for a token on at most 4 hosts, 15,360 sequences a step.
+MIXTURES = (
+    _mixture(
+        "mixtral-8x7b", 46.7e9, 12.9e9, 32, 4096, 32, sequence=32_768, vocabulary=32_000, batch_tokens=4e6,
+        expert_layers=32, experts=8, expert_width=14_336, token_experts=2,
+    ),
+    _mixture(
+        "deepseek-v3", 671e9, 37e9, 61, 7168, 128, sequence=4096, vocabulary=129_280, batch_tokens=15_360 * 4096,
+        expert_layers=58, experts=256, expert_width=2048, token_experts=8, token_domains=4,
+    ),
+)  # fmt: skip
 #: MLM Table 1 by billions of parameters, and Llama 3 (LL3 Table 3; 405B on 16 million tokens
 #: a batch, Table 4; the smaller models' batches are assumed).
 MODELS: dict[str, Model] = {
@@ -197,5 +329,6 @@ MODELS: dict[str, Model] = {
         _llama("llama3-8b", 8.03e9, 32, 4096, 32, batch_tokens=4e6),
         _llama("llama3-70b", 70.6e9, 80, 8192, 64, batch_tokens=8e6),
         _llama("llama3-405b", 405.9e9, 126, 16384, 128, batch_tokens=16e6),
+        *MIXTURES,
     )
 }

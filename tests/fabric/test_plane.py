@@ -229,8 +229,6 @@ def test_what_cannot_be_is_refused(thin, order, message):
 
 
 def test_settings_and_planes_that_are_not_modelled_are_refused(thin):
-    with pytest.raises(ValueError, match=r"ecmp.*not modelled"):
-        FabricSettings(routing="ecmp")
     with pytest.raises(ValueError, match="efficiency"):
         FabricSettings(efficiency=0.0)
     with pytest.raises(ValueError, match="plane 3"):

@@ -121,7 +121,7 @@ def test_a_trace_with_options_as_they_were_written():
         (["faults.repair.nic=0s"], "greater than 0"),
         (["workload.kind=trace"], "a trace needs both path and format"),
         (["runtime.actors=0"], "allowed are auto, inline and 1 to 10000"),
-        (["fabric.routing=ecmp"], "should be 'adaptive', got 'ecmp'"),
+        (["fabric.routing=hashed"], "should be 'adaptive', 'ecmp', 'minimal' or 'valiant', got 'hashed'"),
         (["cluster.scalable_units=2", "cluster.gpus=8"], "exactly one of hosts, gpus and scalable_units"),
         (["cluster.hosts=5000000"], "less than or equal to 4000000"),
         (["cluster.gpus=99999999999"], "multiple of 8"),

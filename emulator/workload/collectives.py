@@ -29,7 +29,7 @@ def ring_bytes(size: float, members: float) -> float:
 def tree_bytes(size: float, members: float) -> float:
     """Bytes that the busiest member of a double tree sends to all-reduce ``size`` bytes.
 
-    Each of its edges (``patterns.tree_degree``: four, in a tree of more than three members) carries half of them each way.
+    Each of its edges (``fabric.patterns.tree_degree``: four, in a tree of more than three members) carries half of them each way.
     """
     return 0.5 * min(4.0, members) * size if members > 1 else 0.0
 
