@@ -19,11 +19,14 @@ def count(gpus: int, levels: tuple[Level, ...], links: Links, peers: tuple[Peers
     capacity = np.bincount(links.tier, weights=links.bytes_per_second, minlength=len(TIERS))
     up_links = links.node_tier[links.u] < links.node_tier[links.v]
     size = len(links.switches)
-    down = np.bincount(links.v[up_links], weights=links.bytes_per_second[up_links], minlength=size)
-    up = np.bincount(links.u[up_links], weights=links.bytes_per_second[up_links], minlength=size)
+    fabric = up_links & (links.tier != _WAN)
+    down = np.bincount(links.v[fabric], weights=links.bytes_per_second[fabric], minlength=size)
+    up = np.bincount(links.u[fabric], weights=links.bytes_per_second[fabric], minlength=size)
+    dragonfly = np.zeros(size, dtype=bool)  # its switches have peers rather than an upper tier
+    dragonfly[links.u[~up_links]] = dragonfly[links.v[~up_links]] = True
 
     def oversubscription(tier: int) -> float:
-        mine = (links.node_tier == tier) & (up > 0)
+        mine = (links.node_tier == tier) & (up > 0) & ~dragonfly
         return float(max(1.0, (down[mine] / up[mine]).max())) if mine.any() else 1.0
 
     units = {level.name: len(level) for level in levels}

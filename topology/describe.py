@@ -4,17 +4,18 @@ from typing import Any
 
 import numpy as np
 
+from topology.cables import switch_count
 from topology.cluster import TIERS, Cluster
 
 #: What a switch is called, by ``Links.node_tier``.
-_SWITCH_NAMES = ("", "leaf", "spine", "core", "inter-building")
+_SWITCH_NAMES = ("", "leaf", "spine", "core", "inter-building", "gateway")
 
 
 def describe(cluster: Cluster) -> dict[str, Any]:
     """What `gigawatt topology show -o json` prints: physical counts, and what they assume.
 
     Oversubscription compares bandwidth down to bandwidth up at the worst switch of a tier, at least 1. Bisection is half of the thinnest
-    tier, one direction. ``worst_pod_to_pod_ratio`` is the bandwidth between the two worst-placed pods (leaves, where there is one pod) over
+    tier, one direction. ``taper`` is the worst dragonfly group's bandwidth from its hosts over that to other groups (null: no dragonfly). ``worst_pod_to_pod_ratio`` is the bandwidth between the two worst-placed pods (leaves, where there is one pod) over
     the smaller one's uplinks, given how these are striped over the switches above.
     """
     counts = cluster.counts
@@ -23,13 +24,27 @@ def describe(cluster: Cluster) -> dict[str, Any]:
         "hosts": counts.hosts,
         "racks": counts.racks,
         "domains": counts.domains,
-        "switches": {"leaf": counts.leaf, "spine": counts.spine, "core": counts.core},
+        "host_types": {host.name: hosts for host, hosts in zip(cluster.host_types, cluster.type_hosts, strict=True)},
+        "sites": list(cluster.site_names),
+        "switches": {
+            "leaf": counts.leaf,
+            "spine": counts.spine,
+            "core": counts.core,
+            "inter_building": counts.inter_building,
+            "wan": counts.wan,
+        },
         "links": {
             "host_leaf": counts.host_leaf_links,
             "leaf_spine": counts.leaf_spine_links,
             "spine_core": counts.spine_core_links,
+            "inter_building": counts.inter_building_links,
+            "gateway": counts.gateway_links,
+            "wan": counts.wan_links,
+            "local": counts.local_links,
+            "global": counts.global_links,
         },
         "oversubscription": {"leaf": counts.oversubscription_leaf, "spine": counts.oversubscription_spine},
+        "taper": counts.taper,
         "bisection_bytes_per_second": counts.bisection_bytes_per_second,
         "worst_pod_to_pod_ratio": counts.worst_pod_to_pod_ratio,
         "assumptions": list(cluster.assumptions),
@@ -39,21 +54,38 @@ def describe(cluster: Cluster) -> dict[str, Any]:
 def node_name(cluster: Cluster, node: int) -> str:
     """A stable name of a node of ``cluster.links``: its first host's (``r00012-h03``), its rack's where it is a domain, or ``leaf-00007``.
 
-    Raises IndexError where there is no such node.
+    Where the graph names hosts and switches, it is theirs. Raises IndexError where there is no such node.
     """
     tiers = cluster.links.node_tier
     if not 0 <= node < len(tiers):
         raise IndexError(f"no node {node}: there are {len(tiers)}")
     tier = int(tiers[node])
     if tier == 0:
-        host = cluster.host_name(int(cluster.level("domain").first_host[node]))
-        if cluster.host_type.domain_hosts == 1:
+        first_host = int(cluster.level("domain").first_host[node])
+        host = cluster.host_name(first_host)
+        domain_hosts = cluster.host_types[cluster.block_type[block_of(cluster, first_host)]].domain_hosts
+        if domain_hosts == 1 or cluster.host_names is not None:
             return host
         rack, _, place = host.partition("-h")
-        return f"{rack}-d{int(place) // cluster.host_type.domain_hosts:02d}"
+        return f"{rack}-d{int(place) // domain_hosts:02d}"
     # Nodes are sorted by tier, so a switch's number is its distance from the first of its tier.
+    if cluster.switch_names is not None:
+        return cluster.switch_names[node - len(cluster.level("domain"))]
     first = int(np.searchsorted(tiers, tier, side="left"))
     return f"{_SWITCH_NAMES[tier]}-{node - first:05d}"
+
+
+def block_of(cluster: Cluster, host: int) -> int:
+    """The block that a host is in."""
+    return int(cluster.block.first_host.searchsorted(np.int32(host), side="right")) - 1
+
+
+def switch_name(cluster: Cluster, node: int, number: int) -> str:
+    """A physical switch, ``number`` from 0 in its bank: ``spine-00000/3``; a bank of one by the node's name. Raises IndexError."""
+    count = switch_count(cluster, node)
+    if not 0 <= number < count:
+        raise IndexError(f"no switch {number} in {node_name(cluster, node)}: it has {count}")
+    return node_name(cluster, node) if count == 1 else f"{node_name(cluster, node)}/{number}"
 
 
 def link_name(cluster: Cluster, link: int) -> str:

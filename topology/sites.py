@@ -131,7 +131,7 @@ def _record(kind: type[Any], value: Any) -> Any:
 
 
 def _add(graph: nx.Graph, part: Part, defaults: dict[str, Any]) -> list[str]:
-    """Copy a part, every default of its own spelled out where it is not the whole's; returns the nodes at its top, which hosts are below."""
+    """Copy a part, with its own defaults spelled out where they are not the whole's; returns the nodes at its top that have hosts below."""
     own = part.graph.graph
     host_keys = {key: own[key] for key in ("host", "hosts_per_rack") if key in own and own[key] != defaults[key]}
     if part.site != defaults["site"]:
@@ -199,20 +199,14 @@ def _switch(graph: nx.Graph, node: str) -> SwitchType:
 
 
 def _fit_ports(graph: nx.Graph, node: str) -> None:
-    """As many switches in a bank as its cables need ports; a dragonfly's switch stays one, its cables to the tier above are taken to fit."""
+    """As many switches in a bank as its cables need ports; a dragonfly's switch stays one: cables to the tier above are taken to fit."""
     if graph.nodes[node].get("group") is None:
         switch, rank = _switch(graph, node), _RANK[graph.nodes[node]["tier"]]
         used = 0.0
         for other, data in graph.adj[node].items():
             lower = other if _RANK[graph.nodes[other]["tier"]] < rank else node
-            used += data.get("lanes", 1) / max(1, _ports(switch, _speed(graph, lower, data)))
+            used += data.get("lanes", 1) / max(1, switch.ports_at(_speed(graph, lower, data)))
         graph.nodes[node]["switches"] = max(graph.nodes[node].get("switches", 1), ceil(used - 1e-9))
-
-
-def _ports(switch: SwitchType, bytes_per_second: float) -> int:
-    """Ports at a cable's speed: faster ports break out, slower ones are bundled."""
-    ratio = switch.port_bytes_per_second / bytes_per_second
-    return switch.radix * int(ratio) if ratio >= 1 else switch.radix // ceil(1 / ratio)
 
 
 def _add_cables(graph: nx.Graph, lower: str, upper: str, bytes_per_second: float, **attributes: Any) -> None:

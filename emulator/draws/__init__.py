@@ -29,6 +29,9 @@ class Stream(IntEnum):
     JOB_DURATION = 8
     JOB_KIND = 9
     JOB_TENANT = 10
+    CABLE_FAULT = 20
+    SWITCH_FAULT = 21
+    LINK_FLAP = 22
 
 
 def bits(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDArray[np.uint64]:

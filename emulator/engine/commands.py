@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from emulator.engine.link_health import Cut
+
 
 @dataclass(frozen=True)
 class Submit:
@@ -34,20 +36,26 @@ class BreakHosts:
 
 
 @dataclass(frozen=True)
-class ScaleLink:
-    """A fault leaves a link ``remaining_ratio`` of its healthy capacity for ``duration_ns``; of several at once the worst counts."""
+class CutLinks:
+    """A fault of the fabric for ``duration_ns``: what ``cuts`` says, all the time or, flapping, for ``flap_ns`` every ``every_ns``."""
 
-    link: int
-    remaining_ratio: float
+    cuts: tuple[Cut, ...]
     duration_ns: int
+    flap_ns: int = 0
+    every_ns: int = 0
+
+
+def scale_link(link: int, remaining_ratio: float, duration_ns: int) -> CutLinks:
+    """A fault leaves a link ``remaining_ratio`` of its healthy capacity for ``duration_ns``; of several at once the worst counts."""
+    return CutLinks((Cut(link, (), remaining_ratio),), duration_ns)
 
 
 @dataclass(frozen=True)
-class MendLink:
-    """Fault ``number`` of a link is over."""
+class StallOut:
+    """A job that has stood still in this ``version`` of its run until now gives up."""
 
-    link: int
-    number: int
+    slot: int
+    version: int
 
 
-Command = Submit | Cancel | Cordon | BreakHosts | ScaleLink | MendLink
+Command = Submit | Cancel | Cordon | BreakHosts | CutLinks | StallOut

@@ -126,6 +126,21 @@ class LinkView:
 
 
 @dataclass(frozen=True)
+class FaultRequest:
+    """``target`` is host or rack (``name`` a number), or link, cable, switch, plane or nic (``engine.fault_targets`` has their names).
+
+    What is part of the fabric keeps ``remaining_ratio`` of its capacity; or it flaps: down for ``flap_seconds`` every ``every_seconds``.
+    """
+
+    target: str
+    name: str
+    duration_seconds: float
+    remaining_ratio: float = 0.0
+    flap_seconds: float = 0.0
+    every_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class ClusterView:
     name: str
     gpu_model: str
@@ -247,8 +262,19 @@ class Control(Protocol):
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView: ...
 
-    def inject_fault(self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = "") -> str:
-        """``target`` is host, rack or link; a link keeps ``remaining_ratio`` of its capacity. Returns a sentence saying what was done."""
+    def inject_fault(
+        self,
+        *,
+        target: str,
+        duration_seconds: float,
+        number: int = 0,
+        name: str = "",
+        remaining_ratio: float = 0.0,
+        flap_seconds: float = 0.0,
+        every_seconds: float = 0.0,
+        request_id: str = "",
+    ) -> str:
+        """Break something for a while (see ``FaultRequest``), by ``name`` or else ``number``. Returns a sentence saying what was done."""
         ...
 
     def clock(self) -> ClockView: ...

@@ -12,7 +12,8 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, MendLink, ScaleLink, Submit
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, StallOut, Submit
+from emulator.engine.link_events import LinkEvents
 from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
@@ -26,8 +27,9 @@ from emulator.racks.power import gpu_milliwatts, idle_milliwatts
 from emulator.scheduler.free import Row
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER, State
-from emulator.workload.jobs import JobKind, JobSource
+from emulator.workload.jobs import SECOND, JobKind, JobSource
 from topology.cluster import Cluster
+from topology.describe import link_name
 
 #: Rack orders that wait at the head before they are sent even though no window needs them.
 ORDERS_KEPT = 65_536
@@ -80,7 +82,8 @@ class Engine:
         self._arrivals = range(0)
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
         self._timers: list[tuple[int, int, Command]] = []
-        self._link_faults: dict[int, dict[int, float]] = {}  # link -> fault number -> part of the capacity that it leaves
+        self.links = LinkEvents(cluster, network, scheduler, settings.link_faults, settings.seed, settings.cycle_ns)
+        self._still_until: dict[int, int] = {}  # slot of a job that a flap stopped -> until when
         self._sequence = 0
         self._reconsider_ns = NEVER
         self._plane_readings: tuple[FabricReadings, ...] = ()
@@ -92,7 +95,7 @@ class Engine:
 
     def next_cycle_ns(self) -> int:
         """The next cycle in which something is due; NEVER when nothing will ever be without an input."""
-        due = min(self._next_arrival_ns(), self._next_end_ns(), *self._promises, self._reconsider_ns)
+        due = min(self._next_arrival_ns(), self._next_end_ns(), *self._promises, self._reconsider_ns, self.links.next_ns())
         if self._to_come:
             due = min(due, self._to_come[-1][0])
         if self._inbox:
@@ -118,7 +121,7 @@ class Engine:
         """
         if self._inbox or self._next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
             return True
-        if self._timers and self.scheduler.running:  # a job may stand still until its link is mended
+        if (self._timers or self.links.waiting) and self.scheduler.running:  # a job may stand still until its link is mended
             return True
         return self.scheduler.pending_jobs > 0 and bool(self.scheduler.down_hosts or self._to_come)
 
@@ -144,7 +147,7 @@ class Engine:
         self._intake(at_ns)
         if self.events != before or self._reconsider_ns <= at_ns:
             self._plan(at_ns)
-        if self.network.asks:
+        if self.network.stale:
             self._share(at_ns)
         self.cycles += 1
 
@@ -173,6 +176,10 @@ class Engine:
         return self.table.submit_ns[self._arrivals[0]] if self._arrivals else NEVER
 
     def _intake(self, at_ns: int) -> None:
+        if self.links.next_ns() <= at_ns:
+            self.events += 1
+            for slot, down_ns in self.links.run(at_ns):
+                self._stand_still(slot, at_ns, down_ns)
         while self._timers and self._timers[0][0] <= at_ns:
             self._act(heappop(self._timers)[2], at_ns)
         while self._inbox and self._inbox[0][0] <= at_ns:
@@ -199,25 +206,32 @@ class Engine:
             case Cancel(slot):
                 self._cancel(slot, at_ns)
             case Cordon(first_host, end_host, cordoned):
-                self.scheduler.cordon(range(first_host, end_host), cordoned=cordoned)
+                self.links.cordon(range(first_host, end_host), cordoned=cordoned)
             case BreakHosts(first_host, end_host, repair_ns):
                 rows = self._rows_of_hosts(first_host, end_host)
                 self._orders.add(at_ns, RackOrder.BREAK_HOST, rows, 0, repair_ns)
                 self._settle_shards(at_ns, sorted({self._orders.shard_of_block[row[0]] for row in rows}))
-            case ScaleLink(link, remaining_ratio, duration_ns):
-                self._sequence += 1
-                self._link_faults.setdefault(link, {})[self._sequence] = remaining_ratio
-                heappush(self._timers, (at_ns + duration_ns, self._sequence, MendLink(link, self._sequence)))
-                self._scale_link(at_ns, link)
-            case MendLink(link, number):
-                del self._link_faults[link][number]
-                self._scale_link(at_ns, link)
+            case CutLinks(cuts, duration_ns, flap_ns, every_ns):
+                for slot, down_ns in self.links.inject(at_ns, cuts, duration_ns, flap_ns, every_ns):
+                    self._stand_still(slot, at_ns, down_ns)
+            case StallOut(slot, version):
+                if self.table.version[slot] == version and self.table.state[slot] == State.RUNNING:
+                    link = self.network.dead_link(slot)
+                    what = f"link {link_name(self.cluster, link)} is down" if link >= 0 else "no bandwidth"
+                    self._interrupt(slot, at_ns, f"stalled for {self.settings.stall_timeout_ns / SECOND:g} s: {what}")
 
-    def _scale_link(self, at_ns: int, link: int) -> None:
-        """Let the link have what the worst of its faults leaves it."""
-        remaining_ratio = min(self._link_faults[link].values(), default=1.0)
-        if remaining_ratio != self.network.link_scales().get(link, 1.0):
-            self.network.scale_link(at_ns, link, remaining_ratio)
+    def _stand_still(self, slot: int, at_ns: int, down_ns: int) -> None:
+        """A flap that no share sees stops the job for so long; several at once do not add up."""
+        until_ns = at_ns + down_ns
+        wait_ns = until_ns - max(at_ns, self._still_until.get(slot, 0))
+        if wait_ns <= 0:
+            return
+        self._still_until[slot] = until_ns
+        self._progress(slot, at_ns)
+        lost = int(wait_ns * self.table.speed[slot])
+        self.table.remaining_ns[slot] += lost
+        self.table.work_ns[slot] -= lost
+        self._expect_end(slot, at_ns)
 
     def _rows_of_hosts(self, first_host: int, end_host: int) -> list[Row]:
         """Those of the hosts that are in service."""
@@ -341,6 +355,7 @@ class Engine:
         self.meter.change(at_ns, -draw * table.gpus[slot])
         if table.shape[slot] >= 0:
             self.network.remove(at_ns, slot)
+            self._still_until.pop(slot, None)
 
     def _share_tenants(self, gpu: Row, change: int) -> int:
         """Count the fractional jobs on one GPU; returns how many there are after the change."""
@@ -438,6 +453,7 @@ class Engine:
             table.speed[slot] = 1.0
             if table.shape[slot] >= 0:
                 self.network.add(at_ns, slot, rows)
+                table.speed[slot] = self.network.speed(slot)
             self.meter.hold(at_ns, table.gpus[slot] * table.milli_gpus[slot])
             self._note_activity(slot)
             draw = self._draw[slot] = self._draw_of(slot)
@@ -464,6 +480,9 @@ class Engine:
             remaining = table.remaining_ns[slot]
             wait = remaining if speed == 1.0 else -int(-remaining // speed)
             heappush(self._ends, (at_ns + table.overhead_ns[slot] + wait, table.job_id[slot], slot, version))
+        else:
+            self._sequence += 1
+            heappush(self._timers, (at_ns + self.settings.stall_timeout_ns, self._sequence, StallOut(slot, version)))
 
     def _note_activity(self, slot: int) -> None:
         table = self.table

@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.fabric.contend import contendable_links
+from emulator.fabric.channels import Channels
+from emulator.fabric.contend import Demand
 from emulator.fabric.messages import FabricReport, FlowOrder, FlowOrders, FlowRows, Order, pack_orders
-from emulator.fabric.rings import RingFlow, RingMap
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.spanning import solve_open
+from emulator.fabric.traffic import Piece, Traffic, TrafficMap
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import JobTable
 from emulator.workload.training import speed_ratio, step_seconds
-from topology.cluster import Cluster
+from topology.cluster import Cluster, Float64
 
 #: Send orders to planes and have their reports: one barrier.
 Advance = Callable[[Mapping[int, FlowOrders]], Mapping[int, FabricReport]]
@@ -22,103 +23,163 @@ Advance = Callable[[Mapping[int, FlowOrders]], Mapping[int, FabricReport]]
 class Network:
     """Flows of training jobs, one a job, and the orders to the planes that wait at the head.
 
-    A plane is asked for rates only when a flow that could meet a full link comes or goes, or a link's capacity changes; every other flow
-    runs at its cap, and its order travels with the next message. The cap is the lane's payload rate, or the part of it that a degraded
-    endpoint link under the job's GPUs leaves: a ring is as fast as its slowest lane, and a step waits for all rails.
+    A plane is asked for rates only when a flow that meets a contended channel comes or goes, or the capacity of one changes; every other
+    flow runs at its cap, and its order travels with the next message. The cap is the lane's payload rate, or the part of it that degraded
+    links at its endpoints leave: a ring is as fast as its slowest lane, and a step waits for all rails.
     """
 
     def __init__(self, cluster: Cluster, settings: FabricSettings, table: JobTable, plane_count: int) -> None:
-        self._table = table
-        self._rings = RingMap(cluster, settings)
-        self._cluster = cluster
-        self._plane_of_link = cluster.links.plane
-        self._contendable: NDArray[np.bool_] = contendable_links(cluster, settings)
-        self._flows: dict[int, tuple[RingFlow, ...]] = {}  # slot -> its pieces, by plane
-        self._caps: dict[int, float] = {}  # slot -> cap, where a degraded endpoint link lowers it
+        self._cluster, self._table = cluster, table
+        self._map = TrafficMap(cluster, settings)
+        self._channels = self._map.channels
+        self._demand = Demand(self._channels.bytes_per_second, settings.efficiency)
+        self._traffic: dict[int, Traffic] = {}  # of running training jobs, by slot
+        self._caps: dict[int, float] = {}  # slot -> bytes per second per lane that it can use
         self._rates: dict[int, float] = {}  # slot -> rate, where one was told that is not the cap
-        self._recapped: set[int] = set()  # slots whose cap has changed since the speeds were last asked for
+        self._recapped: set[int] = set()  # slots whose cap or traffic has changed since they were last given a speed
         self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
         self._waiting: list[list[Order]] = [[] for _ in range(plane_count)]
-        self._scales: dict[int, float] = {}  # link -> part of its healthy capacity, where that is not all
-        self._endpoint_scales: dict[int, float] = {}  # those of them that are endpoint links
+        self._scales: dict[int, float] = {}  # channel -> part of its healthy capacity, where that is not all
+        self._host_rails: Mapping[tuple[int, int], float] = {}  # (host, rail) -> part of its way out that is left, where not all is
+        self._asks: set[int] = set()  # planes whose rates may change
         self.changes = 0  # of flows and capacities so far: what a reading of the planes is as of
-        self.asks: set[int] = set()  # planes whose rates may change
 
     @property
     def full_bytes_per_second(self) -> float:
-        """What each lane of a flow gets when nothing contends."""
-        return self._rings.lane_bytes_per_second
+        """What each lane of a flow gets when nothing contends; the slowest host type's."""
+        return min(self._map.caps)
+
+    @property
+    def channels(self) -> Channels:
+        return self._channels
+
+    @property
+    def stale(self) -> bool:
+        """Whether the speed of a job may not be what it was."""
+        return bool(self._asks or self._recapped)
 
     def add(self, at_ns: int, slot: int, rows: Sequence[Row]) -> None:
         """A training job started on ``rows``."""
-        self._flows[slot] = self._rings.flows(rows)
-        self._computing[slot] = self._computing_at(slot, self.full_bytes_per_second)
-        self._cap(slot, rows)
-        self._order_flow(at_ns, slot)
+        traffic = self._traffic[slot] = self._map.traffic(rows, self._table.shapes[self._table.shape[slot]])
+        self._caps[slot] = self._cap_of(rows, traffic)
+        self._place(at_ns, slot)
+        self.set_speed(slot)
 
     def remove(self, at_ns: int, slot: int) -> None:
         """The job stopped."""
-        for piece in self._flows.pop(slot):
-            self._order(piece, Order(at_ns, FlowOrder.REMOVE, self._table.job_id[slot]))
+        self._withdraw(at_ns, slot)
+        del self._traffic[slot], self._caps[slot], self._computing[slot]
         self._rates.pop(slot, None)
-        self._caps.pop(slot, None)
         self._recapped.discard(slot)
-        del self._computing[slot]
 
-    def _cap(self, slot: int, rows: Sequence[Row]) -> bool:
-        """Work out the cap of the job's flow; True where it is now another."""
-        full = self.full_bytes_per_second
-        before = self._caps.pop(slot, full)
-        if self._flows[slot] and self._endpoint_scales:
-            scales = (self._endpoint_scales.get(link, 1.0) for link in self._rings.endpoint_lanes(rows)[0].tolist())
-            if (worst := min(scales, default=1.0)) < 1.0:
-                self._caps[slot] = worst * full
-        if before == self._caps.get(slot, full):
-            return False
-        self._rates.pop(slot, None)  # the planes tell the new one where it is below the cap
-        self._recapped.add(slot)
-        self.asks.update(piece.plane for piece in self._flows[slot])
-        return True
+    def _cap_of(self, rows: Sequence[Row], traffic: Traffic) -> float:
+        """A ring is as fast as its slowest lane: the least that is left of a rail of one of the job's hosts."""
+        if not traffic.pieces or not self._host_rails:
+            return traffic.cap
+        block, rails = self._cluster.block, self._cluster.rails
+        worst = 1.0
+        for (host, rail), ratio in self._host_rails.items():
+            number = int(np.searchsorted(block.first_host, host, side="right")) - 1
+            bit = 1 << (host - int(block.first_host[number]))
+            on_rail = sum(1 << gpu for gpu in range(rail, 64, rails))
+            if any(row[0] == number and row[1] & bit and row[2] & on_rail for row in rows):
+                worst = min(worst, ratio)
+        return worst * traffic.cap
 
-    def _order_flow(self, at_ns: int, slot: int) -> None:
-        """(Re)place the job's flow in every plane that has a piece of it."""
-        cap, pieces = self._caps.get(slot, self.full_bytes_per_second), self._flows[slot]
+    def _place(self, at_ns: int, slot: int) -> None:
+        """Put the job's flow into every plane that has a piece of it."""
+        job_id, cap, pieces = self._table.job_id[slot], self._caps[slot], self._traffic[slot].pieces
         self._rates.pop(slot, None)
         spans = sum(len(piece.links) > 0 for piece in pieces) > 1
         for piece in pieces:
-            order = Order(at_ns, FlowOrder.ADD, self._table.job_id[slot], cap, piece.lanes, piece.links, piece.weights, spans)
-            self._order(piece, order)
+            self.changes += 1
+            self._waiting[piece.plane].append(Order(at_ns, FlowOrder.ADD, job_id, cap, piece.lanes, piece.links, piece.weights, spans))
+            self._demand.add(piece.links, piece.weights, cap)
+            self._ask_about(piece)
 
-    def _order(self, piece: RingFlow, order: Order) -> None:
-        self.changes += 1
-        self._waiting[piece.plane].append(order)
-        if self._contendable[piece.links].any():
-            self.asks.add(piece.plane)
+    def _withdraw(self, at_ns: int, slot: int) -> None:
+        """Take the job's flow out of the planes."""
+        for piece in self._traffic[slot].pieces:
+            self.changes += 1
+            self._waiting[piece.plane].append(Order(at_ns, FlowOrder.REMOVE, self._table.job_id[slot]))
+            self._ask_about(piece)
+            self._demand.remove(piece.links, piece.weights, self._caps[slot])
 
-    def scale_link(self, at_ns: int, link: int, remaining_ratio: float) -> None:
-        """The link keeps this part of its healthy capacity. Of an endpoint link the jobs above it feel that in their caps."""
-        plane = int(self._plane_of_link[link])
-        self.changes += 1
-        endpoint = self._cluster.links.tier[link] == 0
-        for scales in (self._scales, self._endpoint_scales) if endpoint else (self._scales,):
-            scales[link] = remaining_ratio
-            if remaining_ratio == 1.0:
-                del scales[link]
-        self._waiting[plane].append(Order(at_ns, FlowOrder.SCALE_LINK, link, remaining_ratio))
-        self.asks.add(plane)
-        if endpoint:
-            domain = self._cluster.level("domain").first_host[self._cluster.links.u[link] :][:2]
-            first, last = np.searchsorted(self._cluster.block.first_host, (domain[0], domain[1] - 1), side="right") - 1
-            for slot in sorted(self._flows, key=self._table.job_id.__getitem__):
-                if any(first <= row[0] <= last for row in self._table.rows[slot]) and self._cap(slot, self._table.rows[slot]):
-                    self._order_flow(at_ns, slot)
+    def _ask_about(self, piece: Piece) -> None:
+        if bool(self._demand.contended(piece.links).any()):
+            self._asks.add(piece.plane)
+
+    def scale(self, at_ns: int, scales: Mapping[int, float], hosts: set[int], host_rails: Mapping[tuple[int, int], float]) -> None:
+        """These channels keep so much of their healthy capacity. Switches route around it, and the flows that this concerns are sent again.
+
+        ``host_rails`` is what is left of every (host, rail) that has not all of its way out, and ``hosts`` those for which it has changed.
+        """
+        self._host_rails = host_rails
+        inside = False
+        for channel, scale in sorted(scales.items()):
+            self.changes += 1
+            self._scales[channel] = scale
+            if scale == 1.0:
+                del self._scales[channel]
+            plane, both = int(self._channels.plane[channel]), slice(2 * channel, 2 * channel + 2)
+            self._waiting[plane].append(Order(at_ns, FlowOrder.SCALE_LINK, channel, scale))
+            if self._channels.tier[channel] > 0:
+                inside = True
+                before = bool(self._demand.contended(both).any())
+                self._demand.rescale(channel, scale)
+                if before or bool(self._demand.contended(both).any()):
+                    self._asks.add(plane)
+        concerned = self._jobs_of(hosts)
+        if inside:
+            concerned |= self._jobs_on(self._map.reroute(self._scales))
+        for slot in sorted(concerned, key=self._table.job_id.__getitem__):
+            self._send_again(at_ns, slot)
+
+    def _jobs_of(self, hosts: set[int]) -> set[int]:
+        """Jobs with GPUs of these hosts' blocks."""
+        if not hosts:
+            return set()
+        blocks = set((np.searchsorted(self._cluster.block.first_host, sorted(hosts), side="right") - 1).tolist())
+        return {slot for slot in self._traffic if any(row[0] in blocks for row in self._table.rows[slot])}
+
+    def _jobs_on(self, links: NDArray[np.integer]) -> set[int]:
+        """Jobs whose traffic loads one of these links."""
+        if not len(links):
+            return set()
+        mark = np.zeros(len(self._cluster.links), dtype=np.bool_)
+        mark[links] = True
+        channel = mark[self._channels.link]
+        return {slot for slot, traffic in self._traffic.items() if any(channel[piece.links >> 1].any() for piece in traffic.pieces)}
+
+    def jobs_over(self, links: set[int]) -> list[int]:
+        """Running jobs whose traffic needs one of these links, by job id."""
+        inside = np.array(sorted(link for link in links if self._channels.tier[self._channels.start[link]] > 0), dtype=np.int64)
+        found = self._jobs_on(inside)
+        for domain in {int(self._cluster.links.u[link]) for link in links.difference(inside.tolist())}:
+            first, end = self._cluster.level("domain").first_host[domain : domain + 2].tolist()
+            for slot in self._jobs_of(set(range(first, end))):
+                if self.pieces_of(slot) and links & set(self._map.endpoint_lanes(self._table.rows[slot])[0].tolist()):
+                    found.add(slot)
+        return sorted(found, key=self._table.job_id.__getitem__)
+
+    def _send_again(self, at_ns: int, slot: int) -> None:
+        """The flow as the links' health now has it, where that is not as it was."""
+        rows = self._table.rows[slot]
+        traffic = self._map.traffic(rows, self._table.shapes[self._table.shape[slot]])
+        cap = self._cap_of(rows, traffic)
+        if cap == self._caps[slot] and _same(traffic, self._traffic[slot]):
+            return
+        self._withdraw(at_ns, slot)
+        self._traffic[slot], self._caps[slot] = traffic, cap
+        self._recapped.add(slot)
+        self._place(at_ns, slot)
 
     def take_asked(self) -> dict[int, FlowOrders]:
         """The orders of the planes that must be asked now."""
-        asked = {plane: pack_orders(self._waiting[plane]) for plane in sorted(self.asks)}
+        asked = {plane: pack_orders(self._waiting[plane]) for plane in sorted(self._asks)}
         for plane in asked:
             self._waiting[plane] = []
-        self.asks.clear()
+        self._asks.clear()
         return asked
 
     def take_all(self) -> dict[int, FlowOrders]:
@@ -130,94 +191,102 @@ class Network:
 
     def share(self, at_ns: int, advance: Advance) -> Iterator[tuple[int, float]]:
         """Let the planes share themselves anew. Jobs whose speed is not what it was, by job id, with the new one (1: as if alone)."""
-        touched = self._recapped
-        self._recapped = set()
+        touched, self._recapped = self._recapped, set()
         opened: dict[int, FlowRows] = {}
-        for plane, report in sorted(advance(self.take_asked()).items()):
-            if report.contendable_changed:
-                self._contendable = self._contendable.copy()
-                links = np.flatnonzero(self._plane_of_link == plane)
-                self._contendable[2 * links] = self._contendable[2 * links + 1] = False
-                self._contendable[report.contendable] = True
-            touched.update(self._take_rates(report.flow, report.rate))
+        asked = self.take_asked()
+        for plane, report in sorted(advance(asked).items()) if asked else ():
+            touched |= self._take_rates(report.flow, report.rate)
             if len(report.open):
                 opened[plane] = report.open
         if opened:
-            touched.update(self._take_rates(*solve_open(opened, self._planes_that_may_hold, self._teller(at_ns, advance)), tell_ns=at_ns))
+            touched |= self._take_rates(*solve_open(opened, self._planes_that_hold, self._teller(at_ns, advance)), tell_ns=at_ns)
         for _, slot in sorted((self._table.job_id[slot], slot) for slot in touched):
-            speed = self._speed(slot)
+            speed = self.speed(slot)
             if speed != self._table.speed[slot]:
                 yield slot, speed
 
-    def _take_rates(self, job_ids: NDArray[np.int64], rates: NDArray[np.float64], tell_ns: int = -1) -> set[int]:
+    def _take_rates(self, job_ids: NDArray[np.int64], rates: Float64, tell_ns: int = -1) -> set[int]:
         """Note the rates that are not what was known, and tell the planes from ``tell_ns`` on where it was not they who told."""
         changed = set()
         for job_id, rate in zip(job_ids.tolist(), rates.tolist(), strict=True):
             slot = self._table.slot_of[job_id]
-            if slot not in self._flows or rate == self.rate(slot):
+            if slot not in self._traffic or rate == self.rate(slot):
                 continue
             self._rates[slot] = rate
             changed.add(slot)
             if tell_ns >= 0:
                 self.changes += 1
-                for piece in self._flows[slot]:
+                for piece in self._traffic[slot].pieces:
                     self._waiting[piece.plane].append(Order(tell_ns, FlowOrder.SET_RATE, job_id, rate))
         return changed
 
-    def _planes_that_may_hold(self, job_id: int) -> list[int]:
-        """The planes in which the job's flow crosses a link that could be full."""
-        pieces = self._flows[self._table.slot_of[job_id]]
-        return [piece.plane for piece in pieces if self._contendable[piece.links].any()]
+    def _planes_that_hold(self, job_id: int) -> list[int]:
+        """The planes in which the job's flow crosses a contended channel."""
+        pieces = self._traffic[self._table.slot_of[job_id]].pieces
+        return [piece.plane for piece in pieces if bool(self._demand.contended(piece.links).any())]
 
     def _teller(self, at_ns: int, advance: Advance) -> Callable[[Mapping[int, list[int]]], Mapping[int, FlowRows]]:
         def ask(missing: Mapping[int, list[int]]) -> Mapping[int, FlowRows]:
             for plane, job_ids in missing.items():
                 self._waiting[plane].extend(Order(at_ns, FlowOrder.TELL, job_id) for job_id in job_ids)
-            self.asks.update(missing)
+            self._asks.update(missing)
             return {plane: report.open for plane, report in advance(self.take_asked()).items()}
 
         return ask
 
     def rate(self, slot: int) -> float:
         """Bytes per second that each lane of the job gets."""
-        return self._rates.get(slot, self._caps.get(slot, self.full_bytes_per_second))
+        return self._rates.get(slot, self._caps[slot])
 
-    def flows_of(self, slot: int) -> tuple[RingFlow, ...]:
-        """The flows of a running job; none for jobs that do not train."""
-        return self._flows.get(slot, ())
+    def pieces_of(self, slot: int) -> tuple[Piece, ...]:
+        """What a running job loads; nothing for jobs that do not train or do not leave a domain."""
+        traffic = self._traffic.get(slot)
+        return traffic.pieces if traffic is not None else ()
 
-    def link_loads(self, running: Iterable[int]) -> NDArray[np.float64]:
+    def link_loads(self, running: Iterable[int]) -> Float64:
         """Bytes per second on every link, of its busier direction, shape (links,)."""
-        loads = np.zeros(2 * len(self._plane_of_link))
-        lanes = np.zeros(len(self._plane_of_link))
+        links = self._cluster.links
+        loads, lanes = np.zeros(2 * len(self._channels)), np.zeros(len(links))
         for slot in sorted(running):
-            if self.flows_of(slot):
+            if pieces := self.pieces_of(slot):
                 rate = self.rate(slot)
-                for flow in self._flows[slot]:
-                    loads[flow.links] += flow.weights * rate
-                link, count = self._rings.endpoint_lanes(self._table.rows[slot])
+                for piece in pieces:
+                    loads[piece.links] += piece.weights * rate
+                link, count = self._map.endpoint_lanes(self._table.rows[slot])
                 lanes[link] += count * rate
-        busier: NDArray[np.float64] = np.maximum(loads.reshape(-1, 2).max(axis=1), lanes)
-        return busier
+        by_link = np.add.reduceat(loads.reshape(-1, 2), self._channels.start[:-1])
+        return np.asarray(np.maximum(by_link.max(axis=1), lanes))
 
-    def link_scales(self) -> dict[int, float]:
-        """Links that do not have their healthy capacity, and the part of it that they have."""
-        return dict(self._scales)
+    def dead_link(self, slot: int) -> int:
+        """A link without any capacity that the job's traffic needs; -1 where there is none."""
+        dead = {channel for channel, scale in self._scales.items() if scale == 0.0}
+        needed = [channel for piece in self.pieces_of(slot) for channel in np.unique(piece.links >> 1).tolist() if channel in dead]
+        if dead and not needed and self.pieces_of(slot):
+            ends = self._channels.start[self._map.endpoint_lanes(self._table.rows[slot])[0]]
+            needed = [channel for channel in ends.tolist() if channel in dead]
+        return int(self._channels.link[min(needed)]) if needed else -1
 
-    def _speed(self, slot: int) -> float:
-        shape, rate = self._table.shapes[self._table.shape[slot]], self.rate(slot)
-        if rate <= 0.0 < shape.ring_bytes:
+    def speed(self, slot: int) -> float:
+        """Of a running job, relative to whole lanes under one leaf."""
+        shape, rate, traffic = self._table.shapes[self._table.shape[slot]], self.rate(slot), self._traffic[slot]
+        if rate <= 0.0 and traffic.pieces:
             return 0.0
-        return float(speed_ratio(shape, rate, self.full_bytes_per_second))
+        ideal = self._map.ideal_hop_seconds(self._table.rows[slot])
+        return float(speed_ratio(shape, rate, traffic.cap, traffic.hop_seconds, ideal))
 
     def set_speed(self, slot: int) -> None:
         """The job now runs at its current rate."""
-        self._computing[slot] = self._computing_at(slot, self.rate(slot))
-
-    def _computing_at(self, slot: int, rate: float) -> float:
         shape = self._table.shapes[self._table.shape[slot]]
-        return min(1.0, shape.compute_seconds / float(step_seconds(shape, rate)))
+        step = float(step_seconds(shape, self.rate(slot), self._traffic[slot].hop_seconds))
+        self._computing[slot] = min(1.0, shape.compute_seconds / step)
 
     def computing(self, slot: int) -> float:
         """The part of its time that a running job's GPUs compute rather than wait for the network."""
         return self._computing.get(slot, 1.0)
+
+
+def _same(one: Traffic, other: Traffic) -> bool:
+    return len(one.pieces) == len(other.pieces) and all(
+        a.plane == b.plane and a.lanes == b.lanes and np.array_equal(a.links, b.links) and np.array_equal(a.weights, b.weights)
+        for a, b in zip(one.pieces, other.pieces, strict=True)
+    )

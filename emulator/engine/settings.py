@@ -1,7 +1,8 @@
 """What the engine needs to know beyond the cluster, the scheduler and the shards."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.racks.buildout import Buildout
 from emulator.workload.jobs import SECOND
 
@@ -19,7 +20,10 @@ class EngineSettings:
     until_ns: int | None = None  # None: until nothing is left to do
     publish_ns: int = 300 * SECOND  # between two samples of the timeline
     restart_overhead_ns: int = 300 * SECOND
+    stall_timeout_ns: int = 600 * SECOND  # a job without any bandwidth for so long is interrupted (NCCL's watchdog: 10 min)
     max_restarts: int = 100  # a job interrupted more often has failed
     communication_power_ratio: float = 0.55
     power_gamma: float = 1.0  # exponent of utilization in a GPU's draw
     buildout: Buildout | None = None  # None: every rack is there from the start
+    link_faults: LinkFaultSettings = field(default_factory=LinkFaultSettings)
+    seed: int = 1  # of the drawn faults of links

@@ -254,7 +254,7 @@ def link_views(engine: Engine, after: int, limit: int, tier: str) -> list[LinkVi
         wanted = wanted[links.tier[wanted] == TIERS.index(tier)]
     chosen = wanted[:limit].tolist()
     load = engine.network.link_loads(engine.scheduler.running)
-    scale = engine.network.link_scales()
+    ratio = engine.links.health.ratio
     return [
         LinkView(
             link=number,
@@ -265,7 +265,7 @@ def link_views(engine: Engine, after: int, limit: int, tier: str) -> list[LinkVi
             lanes=int(links.lanes[number]),
             bytes_per_second=float(links.bytes_per_second[number]),
             utilization_ratio=float(load[number] / links.bytes_per_second[number]),
-            healthy_ratio=scale.get(number, 1.0),
+            healthy_ratio=ratio.get(number, 1.0),
         )
         for number in chosen
     ]

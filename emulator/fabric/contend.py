@@ -1,46 +1,47 @@
-"""Which links could ever be full: those that the endpoints below (or beyond) them can outrun."""
+"""Which channels could be full: those whose flows, each at its cap, would send more than there is."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.fabric.settings import FabricSettings
-from emulator.fabric.uplinks import lane_bytes_per_second, uplinks
-from topology.cluster import Cluster, Float64
+from topology.cluster import Float64, Int64
 
-#: Relative slack of every "does it fit" question, so that a link exactly as fast as its endpoints is never called contended because of
-#: rounding. A link may be loaded beyond its capacity by this much at most.
+#: Relative slack of "does it fit", so that a link exactly as fast as its endpoints is never called contended because of rounding. A link
+#: may be loaded beyond its capacity by this much at most.
 SLACK = 1e-9
 
 
-def hose_bound_bytes_per_second(cluster: Cluster) -> Float64:
-    """The most that can ever cross each link in one direction, at line rate, shape (links,); 0 for endpoint links.
+def whole(load: Float64) -> Int64:
+    """Loads are whole bytes per second: sums of integers do not depend on their order, so they can be kept up to date."""
+    return np.rint(load).astype(np.int64)
 
-    The hose model (Duffield et al., SIGCOMM'99): every ring that crosses out of a unit occupies one lane inside it and one
-    outside, so per rail it is the lanes of the smaller side. Endpoint links are left out: a lane belongs to one GPU, and a flow's cap is
-    its lane.
+
+class Demand:
+    """What the flows on each directed channel ask for, and what there is (payload bytes per second).
+
+    Kept by the planes, for what they solve, and by the head, which need not ask a plane about a flow that meets no contended channel: it
+    runs at its cap, whatever else runs.
     """
-    bound = np.zeros(len(cluster.links))
-    for table in uplinks(cluster):
-        inside = np.diff(table.level.first_host).astype(np.float64)
-        smaller = np.minimum(1.0, (cluster.host_count - inside) / inside)  # of the unit's lanes, those that find one outside
-        np.add.at(bound, table.link, table.lanes.sum(axis=1) * smaller[table.unit])
-    return bound * lane_bytes_per_second(cluster)
 
+    def __init__(self, bytes_per_second: Float64, efficiency: float) -> None:
+        self._speed, self._efficiency = bytes_per_second, efficiency
+        self.scale = np.ones(len(bytes_per_second))  # by channel
+        self.capacity = np.repeat(bytes_per_second * efficiency, 2)
+        self._limit = np.floor(self.capacity * (1.0 + SLACK)).astype(np.int64)
+        self.bytes_per_second = np.zeros(2 * len(bytes_per_second), dtype=np.int64)
 
-def contendable_links(
-    cluster: Cluster, settings: FabricSettings, *, scale: Float64 | None = None, bound: Float64 | None = None
-) -> NDArray[np.bool_]:
-    """The directed links (2 * link up, 2 * link + 1 down) that could be full, shape (2 * links,).
+    def add(self, channels: NDArray[np.integer], weights: Float64, cap: float) -> None:
+        """``channels`` are directed and all different."""
+        self.bytes_per_second[channels] += whole(weights * cap)
 
-    ``scale`` is the part of each link's healthy capacity that is left, shape (links,), and ``bound`` a kept
-    ``hose_bound_bytes_per_second``. A flow that crosses none of these links runs at its cap, whatever else runs.
-    """
-    if bound is None:
-        bound = hose_bound_bytes_per_second(cluster)
-    capacity = cluster.links.bytes_per_second if scale is None else cluster.links.bytes_per_second * scale
-    return np.repeat(outrun(capacity * settings.efficiency, bound * settings.efficiency), 2)
+    def remove(self, channels: NDArray[np.integer], weights: Float64, cap: float) -> None:
+        self.bytes_per_second[channels] -= whole(weights * cap)
 
+    def rescale(self, channel: int, factor: float) -> None:
+        """The channel keeps this part of its healthy capacity, in both directions."""
+        self.scale[channel] = factor
+        both = slice(2 * channel, 2 * channel + 2)
+        self.capacity[both] = self._speed[channel] * factor * self._efficiency
+        self._limit[both] = np.floor(self.capacity[both] * (1.0 + SLACK)).astype(np.int64)
 
-def outrun(capacity: Float64, bound: Float64) -> NDArray[np.bool_]:
-    """Whether links of this capacity can be full when at most ``bound`` can ever cross them (same units)."""
-    return np.asarray(capacity * (1.0 + SLACK) < bound)
+    def contended(self, channels: NDArray[np.integer] | slice) -> NDArray[np.bool_]:
+        return np.asarray(self.bytes_per_second[channels] > self._limit[channels])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 class FlowOrder(IntEnum):
     ADD = 0  # a flow that is there already is replaced
     REMOVE = 1
-    SCALE_LINK = 2  # flow is a link id; cap is the factor of its healthy capacity that is left, 0 to 1
+    SCALE_LINK = 2  # flow is a channel (under adaptive routing a link); cap is the factor of its healthy capacity that is left, 0 to 1
     SET_RATE = 3  # cap is the rate that the flow has from now on, from a problem that was solved over several planes
     TELL = 4  # report the flow's component as an open one
 
@@ -21,9 +21,9 @@ class FlowOrder(IntEnum):
 class FlowOrders:
     """Shape (orders,), with the links of order i at ``start[i]:start[i + 1]``.
 
-    A flow is one job's traffic: at rate x (bytes per second per lane) it puts ``weight * x`` on each of its directed links (2 * link is up,
-    2 * link + 1 down), and x on each of its ``lanes`` NICs in either direction. A plane is told the piece of it that lies in the plane, and
-    whether there are pieces elsewhere; the rate is one for all of them.
+    A flow is one job's traffic: at rate x (bytes per second per lane) it puts ``weight * x`` on each of its directed channels
+    (``fabric.channels``: 2 * channel is up, 2 * channel + 1 down), and x on each of its ``lanes`` NICs in either direction. A plane is told
+    the piece of it that lies in the plane, and whether there are pieces elsewhere; the rate is one for all of them.
     """
 
     time_ns: NDArray[np.int64]
@@ -106,8 +106,6 @@ class FabricReport:
     until_ns: int
     flow: NDArray[np.int64]
     rate: NDArray[np.float64]
-    contendable: NDArray[np.int32]  # directed links that could saturate now (whole list; sent when it changed)
-    contendable_changed: bool
     open: FlowRows = NO_ROWS
 
 

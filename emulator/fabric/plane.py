@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.fabric.contend import SLACK, hose_bound_bytes_per_second, outrun
+from emulator.fabric.channels import channels
+from emulator.fabric.contend import Demand, whole
 from emulator.fabric.flow_table import FlowTable
 from emulator.fabric.messages import NO_ROWS, FabricReadings, FabricReport, FlowOrder, FlowOrders, FlowRows, LinkReadings
 from emulator.fabric.settings import FabricSettings
@@ -21,17 +22,13 @@ PlaneSnapshot = Mapping[str, NDArray[np.generic]]
 NO_PLACES: Int64 = np.empty(0, dtype=np.int64)
 
 
-def _whole(load: Float64) -> Int64:
-    """Loads are whole bytes per second: sums of integers do not depend on their order, so they can be kept up to date."""
-    return np.rint(load).astype(np.int64)
-
-
 class FabricPlane:
     """One connected component of the fabric without its endpoints. Pure: orders in, reports out.
 
     The rates are a function of the flows that are there and the links' health, and of nothing else: not of the order or grouping of
-    the orders, nor of what was solved before. Only links whose demand (every flow at its cap) exceeds their capacity can hold anybody
-    below its cap; an order touches what shares such links with it, directly or through others, and only that is solved again.
+    the orders, nor of what was solved before. Only channels (``fabric.channels``) whose demand, every flow at its cap, exceeds their
+    capacity can hold anybody below its cap; an order touches what shares such channels with it, directly or through others, and only that
+    is solved again.
 
     A component that holds a flow with links in other planes is left to the head, which solves it with those planes (``fabric.spanning``).
 
@@ -46,34 +43,28 @@ class FabricPlane:
         if not bool((links.plane == plane).any()):
             raise ValueError(f"plane {plane}: cluster {cluster.name} has planes 0 to {int(links.plane.max(initial=-1))}")
         self._cluster, self._plane, self._settings = cluster, plane, settings
-        self._links = np.flatnonzero((links.plane == plane) & (links.tier > 0))  # ids, ascending; local link i is self._links[i]
-        self._speed = links.bytes_per_second[self._links]
-        self._tier = links.tier[self._links]
-        self._endpoints = int(np.count_nonzero((links.plane == plane) & (links.tier == 0)))
-        self._endpoint_speed = float(links.bytes_per_second[(links.plane == plane) & (links.tier == 0)].sum())
-        self._lane_speed = lane_bytes_per_second(cluster)
-        self._most = np.repeat(hose_bound_bytes_per_second(cluster)[self._links] * settings.efficiency, 2)
+        made = channels(cluster, settings)
+        self._links = np.flatnonzero((made.plane == plane) & (made.tier > 0))  # ascending; local channel i is self._links[i]
+        self._link_of = made.link[self._links]
+        self._speed, self._tier = made.bytes_per_second[self._links], made.tier[self._links]
+        endpoints = (links.plane == plane) & (links.tier == 0)
+        self._endpoint_links = set(made.start[np.flatnonzero(endpoints)].tolist())  # their channels
+        self._channel_speed = made.bytes_per_second
+        self._endpoint_speed = float(links.bytes_per_second[endpoints].sum())
+        self._lane_speed = max(lane_bytes_per_second(cluster, number) for number in range(len(cluster.host_types)))
         self._clear()
 
     def _clear(self) -> None:
         directed = 2 * len(self._links)
         self._now_ns = 0
         self._table = FlowTable(directed)
-        self._scale = np.ones(len(self._links))
+        self._demand = Demand(self._speed, self._settings.efficiency)
         self._endpoint_scale: dict[int, float] = {}
-        self._demand = np.zeros(directed, dtype=np.int64)
         self._load = np.zeros(directed, dtype=np.int64)  # as of the rates that the table calls loaded
         self._carried = np.zeros(directed)  # bytes of flows that are gone
         self._lane_carried = 0.0
         self._peak_demand = np.zeros(directed, dtype=np.int64)
         self._contended = np.zeros(directed + 1, dtype=bool)  # demand exceeds capacity, as of the last solution; the last: of no link
-        self._measure()
-
-    def _measure(self) -> None:
-        """What follows from the links' health."""
-        self._capacity = np.repeat(self._speed * self._scale * self._settings.efficiency, 2)
-        self._limit = np.floor(self._capacity * (1.0 + SLACK)).astype(np.int64)
-        self._contendable = outrun(self._capacity, self._most)
 
     def advance(self, until_ns: int, orders: FlowOrders) -> FabricReport:
         """Apply ``orders`` in their order and report the rates that changed.
@@ -84,14 +75,12 @@ class FabricPlane:
             raise ValueError(f"plane {self._plane}: an order for {int(orders.time_ns.max())} ns in a window that ends at {until_ns} ns")
         touched: list[Int64] = []
         tell: list[int] = []
-        rescaled = False
         local = self._local(orders.link)
         columns = (orders.time_ns, orders.kind, orders.flow, orders.cap, orders.lanes, orders.spans, orders.start[:-1], orders.start[1:])
         for time_ns, kind, flow, cap, lanes, spans, begin, end in zip(*(column.tolist() for column in columns), strict=True):
             self._now_ns = max(self._now_ns, time_ns)
             if kind == FlowOrder.SCALE_LINK:
                 touched.append(self._rescale(flow, cap))
-                rescaled = True
                 continue
             if kind != FlowOrder.ADD and flow not in self._table:
                 raise ValueError(f"plane {self._plane}: no flow {flow} to {FlowOrder(kind).name.lower()}")
@@ -104,18 +93,12 @@ class FabricPlane:
                     touched.append(self._remove(flow))
                 if kind == FlowOrder.ADD:
                     touched.append(self._add(flow, cap, lanes, spans, local[begin:end], orders.weight[begin:end]))
-        before = self._contendable
-        if rescaled:
-            self._measure()
-        contendable_changed = rescaled and bool((before != self._contendable).any())
         self._now_ns = max(self._now_ns, until_ns)
         told, open_rows = self._share(np.concatenate(touched) if touched else NO_PLACES, tell)
         return FabricReport(
             until_ns=until_ns,
             flow=self._table.flow[told],
             rate=self._table.rate[told],
-            contendable=self._global(np.flatnonzero(self._contendable)) if contendable_changed else np.empty(0, dtype=np.int32),
-            contendable_changed=contendable_changed,
             open=open_rows,
         )
 
@@ -133,8 +116,8 @@ class FabricPlane:
         if not (math.isfinite(cap) and cap >= 0.0):
             raise ValueError(f"plane {self._plane}: flow {flow} has cap {cap}; allowed: finite and at least 0")
         self._table.add(flow, cap, lanes, spans, links, weights, self._now_ns)
-        self._demand[links] += _whole(weights * cap)
-        self._peak_demand[links] = np.maximum(self._peak_demand[links], self._demand[links])
+        self._demand.add(links, weights, cap)
+        self._peak_demand[links] = np.maximum(self._peak_demand[links], self._demand.bytes_per_second[links])
         return links
 
     def _remove(self, flow: int) -> Int64:
@@ -145,27 +128,26 @@ class FabricPlane:
         sent = float(table.sent_at(np.array([row]), self._now_ns)[0])
         self._carried[links] += weights * sent
         self._lane_carried += int(table.lanes[row]) * sent
-        self._demand[links] -= _whole(weights * table.cap[row])
-        self._load[links] -= _whole(weights * table.loaded[row])
+        self._demand.remove(links, weights, float(table.cap[row]))
+        self._load[links] -= whole(weights * table.loaded[row])
         table.remove(flow)
         return links
 
     def _rescale(self, link: int, factor: float) -> Int64:
         if not 0.0 <= factor <= 1.0:
             raise ValueError(f"plane {self._plane}: link {link} is scaled by {factor}; allowed: 0 to 1")
-        links = self._cluster.links
-        if not 0 <= link < len(links) or links.plane[link] != self._plane:
-            raise ValueError(f"plane {self._plane}: link {link} is not one of the plane's")
-        if links.tier[link] == 0:
+        if link in self._endpoint_links:
             self._endpoint_scale[link] = factor
             return NO_PLACES
         place = int(np.searchsorted(self._links, link))
-        self._scale[place] = factor
+        if place == len(self._links) or self._links[place] != link:
+            raise ValueError(f"plane {self._plane}: link {link} is not one of the plane's")
+        self._demand.rescale(place, factor)
         return np.array([2 * place, 2 * place + 1])
 
     def _share(self, touched: Int64, tell: list[int]) -> tuple[Int64, FlowRows]:
         """Solve again what the touched links concern: the rows whose rate is now another, in order of flow, and the open components."""
-        now = self._contendable[touched] & (self._demand[touched] > self._limit[touched])
+        now = self._demand.contended(touched)
         hot = touched[now | self._contended[touched]]
         self._contended[touched] = now
         if not len(hot) and not tell:
@@ -209,7 +191,7 @@ class FabricPlane:
             start=np.searchsorted(of, np.arange(len(rows) + 1)),
             link=table.link[mine].astype(np.int32),
             weight=table.weight[mine],
-            capacity=self._capacity[table.link[mine]],
+            capacity=self._demand.capacity[table.link[mine]],
         )
 
     def _solve(self, reached: NDArray[np.bool_], entries: NDArray[np.intp]) -> Int64:
@@ -228,7 +210,7 @@ class FabricPlane:
         rows = rows[table.loaded[rows] != table.rate[rows]]
         entries, sizes = table.spans_of(rows)
         weight = table.weight[entries]
-        change = _whole(weight * np.repeat(table.rate[rows], sizes)) - _whole(weight * np.repeat(table.loaded[rows], sizes))
+        change = whole(weight * np.repeat(table.rate[rows], sizes)) - whole(weight * np.repeat(table.loaded[rows], sizes))
         np.add.at(self._load, table.link[entries], change)
         table.loaded[rows] = table.rate[rows]
         return self._load
@@ -238,9 +220,8 @@ class FabricPlane:
 
     def read(self, at_ns: int) -> FabricReadings:
         """Load, capacity and peak by tier. Rates are constant between orders, so any instant since the last window reads alike."""
-        links = self._cluster.links
         load, capacity, peak, moved = (np.zeros(len(TIERS)) for _ in range(4))
-        healthy = np.repeat(self._speed * self._scale, 2)
+        healthy = np.repeat(self._speed * self._demand.scale, 2)
         loads, carried = self._loads(), self._carried_at(at_ns)
         ratio = np.divide(loads, healthy, out=np.zeros(len(healthy)), where=healthy > 0.0)
         tiers = np.repeat(self._tier, 2)
@@ -250,11 +231,11 @@ class FabricPlane:
             capacity[tier] = healthy[here].sum()
             peak[tier] = ratio[here].max()
             moved[tier] = carried[here].sum()
-        lost = sum((1.0 - factor) * float(links.bytes_per_second[link]) for link, factor in sorted(self._endpoint_scale.items()))
+        lost = sum((1.0 - factor) * float(self._channel_speed[link]) for link, factor in sorted(self._endpoint_scale.items()))
         table = self._table
         rows = table.sorted_rows()
         rows = rows[table.lanes[rows] > 0]
-        load[0] = 2 * int((table.lanes[rows] * _whole(table.rate[rows])).sum())
+        load[0] = 2 * int((table.lanes[rows] * whole(table.rate[rows])).sum())
         capacity[0] = 2.0 * (self._endpoint_speed - lost)
         moved[0] = 2.0 * (self._lane_carried + float((table.lanes[rows] * table.sent_at(rows, at_ns)).sum()))
         peak[0] = table.rate[rows].max(initial=0.0) / self._lane_speed
@@ -278,12 +259,15 @@ class FabricPlane:
 
     def read_links(self, at_ns: int) -> LinkReadings:
         """What every switch link of the plane carries and has carried; for endpoint links see ``engine.network``."""
-        return LinkReadings(
-            link=self._links.astype(np.int32),
-            load_bytes_per_second=self._loads().astype(np.float64).reshape(-1, 2),
-            carried_bytes=self._carried_at(at_ns).reshape(-1, 2),
-            peak_demand_bytes_per_second=self._peak_demand.astype(np.float64).reshape(-1, 2),
-        )
+        loads, carried, demand = self._loads(), self._carried_at(at_ns), self._peak_demand
+        ids, first = np.unique(self._link_of, return_index=True)  # channels are in order of link
+
+        def by_link(values: NDArray[np.generic]) -> Float64:
+            return np.asarray(np.add.reduceat(values.astype(np.float64).reshape(-1, 2), first), dtype=np.float64)
+
+        if not len(ids):
+            return LinkReadings(ids, *(np.empty((0, 2)) for _ in range(3)))
+        return LinkReadings(ids, by_link(loads), by_link(carried), by_link(demand))
 
     def snapshot(self) -> PlaneSnapshot:
         """All that the plane's future depends on, as arrays. A plane restored from it goes on with the same bits."""
@@ -303,7 +287,7 @@ class FabricPlane:
             "start": np.concatenate(([0], np.cumsum(sizes))),
             "link": self._global(table.link[entries]),
             "weight": table.weight[entries],
-            "scale": self._scale.copy(),
+            "scale": self._demand.scale.copy(),
             "endpoint_link": np.array([link for link, _ in scaled], dtype=np.int64),
             "endpoint_scale": np.array([factor for _, factor in scaled], dtype=np.float64),
             "carried": self._carried.copy(),
@@ -313,18 +297,18 @@ class FabricPlane:
 
     def restore(self, snapshot: PlaneSnapshot) -> None:
         """Become the plane that ``snapshot`` was taken of (same cluster, plane and settings). Raises ValueError for another's."""
-        if snapshot["scale"].shape != self._scale.shape:
-            raise ValueError(f"plane {self._plane}: the snapshot has {len(snapshot['scale'])} switch links, the plane {len(self._scale)}")
+        if len(snapshot["scale"]) != len(self._links):
+            raise ValueError(f"plane {self._plane}: the snapshot has {len(snapshot['scale'])} switch links, the plane {len(self._links)}")
         self._clear()
         columns = {name: snapshot[name].tolist() for name in ("flow", "cap", "lanes", "spans", "start")}
-        self._scale = np.array(snapshot["scale"], dtype=np.float64)
+        for place in np.flatnonzero(snapshot["scale"] != 1.0).tolist():
+            self._demand.rescale(place, float(snapshot["scale"][place]))
         self._endpoint_scale = dict(zip(snapshot["endpoint_link"].tolist(), snapshot["endpoint_scale"].tolist(), strict=True))
-        self._measure()
         local, weights = self._local(np.asarray(snapshot["link"], dtype=np.int32)), np.array(snapshot["weight"], dtype=np.float64)
         for index, flow in enumerate(columns["flow"]):
-            place = slice(columns["start"][index], columns["start"][index + 1])
-            self._add(flow, columns["cap"][index], columns["lanes"][index], columns["spans"][index], local[place], weights[place])
-        self._contended[:-1] = self._contendable & (self._demand > self._limit)
+            entries = slice(columns["start"][index], columns["start"][index + 1])
+            self._add(flow, columns["cap"][index], columns["lanes"][index], columns["spans"][index], local[entries], weights[entries])
+        self._contended[:-1] = self._demand.contended(slice(None))
         self._now_ns = int(snapshot["until_ns"])
         rows = self._table.sorted_rows()
         self._table.rate[rows], self._table.sent[rows], self._table.since_ns[rows] = (

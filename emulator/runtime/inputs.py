@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, ScaleLink, Submit
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Submit, scale_link
 from emulator.engine.control import (
     ControlError,
+    FaultRequest,
     InvalidRequest,
     JobState,
     JobView,
@@ -21,11 +22,13 @@ from emulator.engine.control import (
     SubmitResult,
     WrongState,
 )
+from emulator.engine.fault_targets import TARGETS, NoSuchTarget, cuts_of
 from emulator.engine.views import STATES, job_view, rack_views
 from emulator.runtime.assemble import Emulation
 from emulator.scheduler.table import State
 from emulator.store.journal import Input, Journal, JournalError
 from emulator.workload.jobs import ANY_TYPE, API_FIRST_ID, COLUMN_NAMES, LEVEL_NAMES, SECOND, JobColumns, TrainingShape, job_columns
+from topology.cluster import Cluster
 
 T = TypeVar("T")
 
@@ -136,37 +139,61 @@ class Inputs:
 
         return self._once(request_id, "cordon", lambda: repr((rack, cordoned)).encode(), cordon)
 
-    def inject_fault(
-        self, target: str, number: int, duration_seconds: float, remaining_ratio: float, stamp_ns: int, request_id: str
-    ) -> str:
-        """A host, all hosts of a rack, or a link fails at the next cycle. Returns what was done, as a sentence."""
+    def inject_fault(self, fault: FaultRequest, stamp_ns: int, request_id: str) -> str:
+        """A host, all hosts of a rack, or a part of the fabric fails at the next cycle. Returns what was done, as a sentence."""
 
         def inject() -> str:
-            if not 0 < duration_seconds <= 1e9:
-                raise InvalidRequest(f"duration is {duration_seconds} s", field="duration", allowed="above 0, at most 1e9 s")
-            duration_ns = max(1, round(duration_seconds * SECOND))
-            if target == "link":
-                if not 0 <= number < len(self._cluster.links):
-                    raise NotFound(f"no link {number}", field="number", allowed=f"0 to {len(self._cluster.links) - 1}")
-                if not 0 <= remaining_ratio < 1:
-                    raise InvalidRequest(
-                        f"remaining_ratio is {remaining_ratio}", field="remaining_ratio", allowed="0 up to, not including, 1"
-                    )
-                command: Command = ScaleLink(number, remaining_ratio, duration_ns)
-                payload = {"link": number, "remaining_ratio": remaining_ratio, "duration_ns": duration_ns}
-                done = f"link {number} keeps {remaining_ratio:.0%} of its capacity"
-            elif target in ("host", "rack"):
-                first, end = self._hosts_of(target, number, "number")
-                command = BreakHosts(first, end, duration_ns)
-                payload = {"first_host": first, "end_host": end, "repair_ns": duration_ns}
-                done = f"{target} {number} fails"
-            else:
-                raise InvalidRequest(f"target is {target!r}", field="target", allowed="host, rack, link")
+            command, payload, done = self._fault_of(fault)
             self._post(command, stamp_ns, "fault", payload, request_id)
-            return f"{done} at {stamp_ns / SECOND:g} s for {duration_seconds:g} s"
+            flaps = f", down for {fault.flap_seconds:g} s every {fault.every_seconds:g} s" if fault.flap_seconds else ""
+            return f"{done} at {stamp_ns / SECOND:g} s for {fault.duration_seconds:g} s{flaps}"
 
-        body = repr((target, number, duration_seconds, remaining_ratio)).encode()
-        return self._once(request_id, "fault", lambda: body, inject)
+        return self._once(request_id, "fault", lambda: repr(fault).encode(), inject)
+
+    def _fault_of(self, fault: FaultRequest) -> tuple[Command, dict[str, Any], str]:
+        """The command, what the journal keeps of it, and what it does, as a sentence's beginning."""
+        if not 0 < fault.duration_seconds <= 1e9:
+            raise InvalidRequest(f"duration is {fault.duration_seconds} s", field="duration", allowed="above 0, at most 1e9 s")
+        duration_ns = max(1, round(fault.duration_seconds * SECOND))
+        if fault.target in ("host", "rack"):
+            if fault.flap_seconds or fault.every_seconds:
+                raise InvalidRequest(f"a {fault.target} does not flap", field="flap", allowed="with parts of the fabric only")
+            if not fault.name.isdecimal():
+                raise NotFound(f"no {fault.target} {fault.name!r:.80}", field="number", allowed="a number")
+            first, end = self._hosts_of(fault.target, int(fault.name), "number")
+            payload: dict[str, Any] = {"first_host": first, "end_host": end, "repair_ns": duration_ns}
+            return BreakHosts(first, end, duration_ns), payload, f"{fault.target} {fault.name} fails"
+        if fault.target not in TARGETS:
+            raise InvalidRequest(f"target is {fault.target!r}", field="target", allowed=", ".join(("host", "rack", *TARGETS)))
+        if not 0 <= fault.remaining_ratio < 1:
+            raise InvalidRequest(
+                f"remaining_ratio is {fault.remaining_ratio}", field="remaining_ratio", allowed="0 up to, not including, 1"
+            )
+        if fault.flap_seconds or fault.every_seconds:
+            if not 0 < fault.flap_seconds < fault.every_seconds <= 1e9:
+                raise InvalidRequest(
+                    f"down for {fault.flap_seconds:g} s every {fault.every_seconds:g} s",
+                    field="flap",
+                    allowed="above 0 s, and less than the time from one flap to the next",
+                )
+            if fault.remaining_ratio:
+                raise InvalidRequest("a link that flaps is wholly down", field="remaining_ratio", allowed="0 where it flaps")
+        try:
+            name, cuts = cuts_of(self._cluster, fault.target, fault.name, fault.remaining_ratio)
+        except NoSuchTarget as error:
+            message, _, allowed = str(error).partition("; allowed: ")
+            raise NotFound(message, field="number", allowed=allowed) from None
+        flap_ns, every_ns = round(fault.flap_seconds * SECOND), round(fault.every_seconds * SECOND)
+        payload = {
+            "target": fault.target,
+            "name": fault.name,
+            "remaining_ratio": fault.remaining_ratio,
+            "duration_ns": duration_ns,
+            "flap_ns": flap_ns,
+            "every_ns": every_ns,
+        }
+        does = "flaps" if flap_ns else f"keeps {fault.remaining_ratio:.0%} of its capacity"
+        return CutLinks(cuts, duration_ns, flap_ns, every_ns), payload, f"{name} {does}"
 
     def _hosts_of(self, level: str, number: int, field: str) -> tuple[int, int]:
         first_host = self._cluster.level(level).first_host
@@ -222,7 +249,7 @@ class Inputs:
                 case "cordon":
                     command = Cordon(**given)
                 case "fault":
-                    command = ScaleLink(**given) if "link" in given else BreakHosts(**given)
+                    command = _fault(self._cluster, given)
                 case "end":
                     return
                 case _:
@@ -230,6 +257,16 @@ class Inputs:
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise JournalError(f"input {record.sequence} of the journal cannot be taken up: {error}") from error
         self._engine.post(command, record.stamp_ns)
+
+
+def _fault(cluster: Cluster, given: dict[str, Any]) -> Command:
+    """A fault from its payload in the journal: of hosts, of a link by its number, or of any part of the fabric by its name."""
+    if "link" in given:
+        return scale_link(**given)
+    if "target" in given:
+        _, cuts = cuts_of(cluster, given["target"], given["name"], given["remaining_ratio"])
+        return CutLinks(cuts, given["duration_ns"], given["flap_ns"], given["every_ns"])
+    return BreakHosts(**given)
 
 
 def _body(jobs: JobColumns) -> bytes:

@@ -18,6 +18,7 @@ from emulator.engine.control import (
     ClockView,
     ClusterView,
     Explanation,
+    FaultRequest,
     InvalidRequest,
     JobEvent,
     JobState,
@@ -376,10 +377,20 @@ class Session:
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
         return self._change(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))
 
-    def inject_fault(self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = "") -> str:
-        return self._change(
-            lambda: self._inputs.inject_fault(target, number, duration_seconds, remaining_ratio, self._stamp_ns(), request_id)
-        )
+    def inject_fault(
+        self,
+        *,
+        target: str,
+        duration_seconds: float,
+        number: int = 0,
+        name: str = "",
+        remaining_ratio: float = 0.0,
+        flap_seconds: float = 0.0,
+        every_seconds: float = 0.0,
+        request_id: str = "",
+    ) -> str:
+        fault = FaultRequest(target, name or str(number), duration_seconds, remaining_ratio, flap_seconds, every_seconds)
+        return self._change(lambda: self._inputs.inject_fault(fault, self._stamp_ns(), request_id))
 
     # -- clock ----------------------------------------------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ def plans(scenario: Scenario) -> tuple[ClosPlan | DragonflyPlan, ...]:
 def _fabric_graph(scenario: Scenario, fabric: FabricOfHosts, place: str, name: str, assumptions: tuple[str, ...]) -> nx.Graph:
     plan = _plan(scenario, fabric, place, name, assumptions)
     if plan is None:
-        return _read(scenario, fabric, place, name)
+        return _read(scenario, fabric, place, name, assumptions)
     return clos.build(plan) if isinstance(plan, ClosPlan) else dragonfly.build(plan)
 
 
@@ -77,7 +77,7 @@ def _plan(
                 host=catalog.host(fabric.host),
                 switch=catalog.switch(fabric.switch),
                 hosts=fabric.host_count or 0,
-                hosts_per_rack=fabric.hosts_per_rack,
+                hosts_per_rack=fabric.rack_hosts,
                 group_switches=fabric.group_switches,
                 switch_host_ports=fabric.switch_host_ports,
                 global_links_per_pair=fabric.global_links_per_pair,
@@ -92,7 +92,7 @@ def _plan(
             host=catalog.host(fabric.host),
             switch=catalog.switch(fabric.switch),
             hosts=fabric.host_count or 0,
-            hosts_per_rack=fabric.hosts_per_rack,
+            hosts_per_rack=fabric.rack_hosts,
             rail_optimised=fabric.rail_optimised,
             rails_meet=fabric.rails == "meet",
             whole_arrays=fabric.whole_arrays,
@@ -102,6 +102,10 @@ def _plan(
             building_oversubscription=fabric.oversubscription.building,
             array_hosts=fabric.array_hosts,
             pod_arrays=fabric.pod_arrays,
+            planes=fabric.planes,
+            nic_ports=fabric.nic_ports,
+            uplink_ports=fabric.uplink_ports,
+            spine_switch=None if fabric.spine_switch is None else catalog.switch(fabric.spine_switch),
             buildings=fabric.buildings,
             aggregate=fabric.aggregate,
             site=fabric.site,
@@ -111,8 +115,28 @@ def _plan(
         raise _refused(scenario, place, error) from None
 
 
-def _read(scenario: Scenario, fabric: FabricOfHosts, place: str, name: str) -> nx.Graph:
-    raise ScenarioError(f"scenario {scenario.name}: {place}.builder: file is not read yet")
+def _read(scenario: Scenario, fabric: FabricOfHosts, place: str, name: str, assumptions: tuple[str, ...]) -> nx.Graph:
+    from topology.formats import read_graph  # most scenarios need no format
+
+    between = fabric.oversubscription
+    try:
+        graph = read_graph(
+            fabric.path or "",
+            fabric.format,
+            host=fabric.host,
+            switch=fabric.switch,
+            hosts_per_rack=fabric.hosts_per_rack,
+            site=fabric.site,
+            name=name,
+            oversubscription=(between.leaf, between.spine, between.building),
+        )
+    except TopologyError as error:
+        raise ScenarioError(f"scenario {scenario.name}: {place}.path: {error}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ScenarioError(f"scenario {scenario.name}: {place}.path: {fabric.path}: cannot be read: {reason}") from None
+    graph.graph["assumptions"] = [*assumptions, *graph.graph.get("assumptions", ())]
+    return graph
 
 
 def _wan(settings: WanSettings, parts: tuple[PartSettings, ...]) -> Wan:

@@ -50,7 +50,7 @@ class FabricOfHosts(Section):
     scalable_units: Whole | None = None
     scalable_unit_hosts: Whole = 32  # DGX SuperPOD
     scalable_unit_hosts_left_out: Annotated[int, Field(ge=0)] = 0  # of the whole: their ports serve the fabric manager
-    hosts_per_rack: Whole = 8
+    hosts_per_rack: Whole | None = None  # by default 8, or one scale-up domain
     switch: Switch = "sn5600"
     oversubscription: Oversubscription = Oversubscription()
     site: Name = "site"
@@ -61,6 +61,10 @@ class FabricOfHosts(Section):
     even_striping: bool = False
     array_hosts: Whole | None = None
     pod_arrays: Whole | None = None
+    planes: Annotated[int, Field(ge=1, le=64)] = 1
+    nic_ports: Annotated[int, Field(ge=1, le=64)] | None = None
+    uplink_ports: Annotated[int, Field(ge=1, le=64)] = 1
+    spine_switch: Switch | None = None
     buildings: Annotated[int, Field(ge=1, le=1000)] = 1
     aggregate: Literal["none", "rails"] = "none"
     # builder dragonfly: `topology.dragonfly.DragonflyPlan`
@@ -104,6 +108,12 @@ class FabricOfHosts(Section):
             raise ValueError(f"that makes {self.host_count} hosts: allowed are 1 to {MOST_HOSTS}")
 
     @property
+    def rack_hosts(self) -> int:
+        """Hosts of a rack: what is given, or one scale-up domain, or 8 as in Colossus."""
+        domain = catalog.host(self.host).domain_hosts
+        return self.hosts_per_rack or (domain if domain > 1 else 8)
+
+    @property
     def host_count(self) -> int | None:
         """How many hosts; None where only a file knows."""
         if self.builder == "file":
@@ -119,7 +129,10 @@ class FabricOfHosts(Section):
 SIZES = ("hosts", "gpus", "scalable_units")
 #: Keys that one builder alone reads.
 _KEYS = {
-    "clos": ("rail_optimised", "rails", "whole_arrays", "even_striping", "array_hosts", "pod_arrays", "buildings", "aggregate"),
+    "clos": (
+        *("rail_optimised", "rails", "whole_arrays", "even_striping", "array_hosts", "pod_arrays"),
+        *("planes", "nic_ports", "uplink_ports", "spine_switch", "buildings", "aggregate"),
+    ),
     "dragonfly": ("group_switches", "switch_host_ports", "global_links_per_pair", "local_links_per_pair", "chassis_switches", "groups"),
     "file": ("path", "format"),
 }

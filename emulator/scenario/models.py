@@ -43,7 +43,7 @@ class WorkloadSettings(Section):
     generated: GeneratedWorkload = GeneratedWorkload()
     path: str | None = None
     format: str | None = None
-    options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = {}
+    options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _trace_has_path(self) -> Self:
@@ -87,7 +87,8 @@ class FaultSettings(Section):
     enabled: bool = True
     #: arXiv 2407.21783 (Llama 3), 419 unexpected interruptions in 54 days of 2,048 hosts; RSC-1 has 6.50, RSC-2 2.34 (arXiv 2410.21680).
     host_rate_per_1000_node_days: Annotated[Real, Field(ge=0, lt=1e6)] = 3.79
-    repair: dict[str, Annotated[Duration, Field(gt=0)]] = {}  # mean repair time by cause, instead of the default; `emulator.racks.faults`
+    #: Mean repair time by cause, instead of the default: `emulator.racks.faults`.
+    repair: dict[str, Annotated[Duration, Field(gt=0)]] = Field(default_factory=dict)
 
 
 class FabricSettings(Section):

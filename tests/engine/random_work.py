@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, ScaleLink, Submit
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, Submit, scale_link
 from emulator.engine.engine import Engine
 from emulator.engine.loop import Loop
 from emulator.racks.faults import CAUSES, FaultSettings
@@ -53,7 +53,8 @@ def work(seed: int) -> Work:
         ratio = float(random.choice([0.0, 0.3, 0.5]))
         lasts = int(random.integers(1, 900)) * SECOND
         command = (
-            Cordon(*span, bool(random.integers(2))), BreakHosts(*span, lasts), ScaleLink(link, ratio, lasts), ScaleLink(link, ratio, lasts)
+            Cordon(*span, bool(random.integers(2))), BreakHosts(*span, lasts),
+            scale_link(link, ratio, lasts), scale_link(link, ratio, lasts)
         )[choice]  # fmt: skip
         posted.append((stamp * 10 * SECOND, command))
     return Work(_jobs(random, 30, submit_ns=submit, first_id=0), api, posted)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from emulator.engine.commands import Cordon, ScaleLink
+from emulator.engine.commands import Cordon, scale_link
 from emulator.engine.views import link_views
 from emulator.workload.jobs import SECOND
 from tests.engine.small import LANE, clos, endpoint_link, ends, engine, hosts_of, run, run_until, training
@@ -81,14 +81,14 @@ def test_a_degraded_trunk_is_shared_too():
     100 more by 500, the other 850 of 1,000 at half speed take 1,700 s: 2,200 s."""
     made = shared_trunk(duration_ns=1000 * SECOND)
     trunk = int(np.flatnonzero(made.cluster.links.tier == 1)[1])
-    made.post(ScaleLink(trunk, 0.5, 400 * SECOND), 100 * SECOND)
+    made.post(scale_link(trunk, 0.5, 400 * SECOND), 100 * SECOND)
     assert ends(run(made)) == {0: 2200.0, 1: 2200.0}
 
 
 def test_a_trunk_without_capacity_stalls_its_jobs_until_it_is_mended():
     made = shared_trunk(duration_ns=1000 * SECOND)
     trunk = int(np.flatnonzero(made.cluster.links.tier == 1)[1])
-    made.post(ScaleLink(trunk, 0.0, 400 * SECOND), 100 * SECOND)
+    made.post(scale_link(trunk, 0.0, 400 * SECOND), 100 * SECOND)
     run_until(made, 100 * SECOND)
     assert made.table.speed[:2] == [0.0, 0.0]
     assert made.has_work()
@@ -109,18 +109,18 @@ def test_an_endpoint_link_that_is_degraded_slows_the_job_on_it(remaining, end):
     done at 300 s, the rest follows at full speed and ends at 300 + 900 - 200 r. Job 1 has nothing to do with it."""
     made = two_gangs()
     link = endpoint_link(made.cluster, 1)
-    made.post(ScaleLink(link, remaining, 200 * SECOND), 100 * SECOND)
+    made.post(scale_link(link, remaining, 200 * SECOND), 100 * SECOND)
     run_until(made, 100 * SECOND)
     assert made.table.speed[:2] == [remaining, 1.0]
     assert made.network.rate(0) == remaining * LANE
     assert link_views(made, link - 1, 1, "")[0].healthy_ratio == remaining
     assert ends(run(made)) == {0: end, 1: 1000.0}
-    assert made.network.link_scales() == {}
+    assert made.links.health.scales == {}
 
 
 def test_a_stalled_job_draws_what_waiting_for_the_network_draws():
     made = two_gangs()
-    made.post(ScaleLink(endpoint_link(made.cluster, 1), 0.0, 200 * SECOND), 100 * SECOND)
+    made.post(scale_link(endpoint_link(made.cluster, 1), 0.0, 200 * SECOND), 100 * SECOND)
     run_until(made, 0)
     before = made.meter.power_milliwatts
     assert made.meter.active_micro_gpus == 32_000_000
@@ -133,11 +133,11 @@ def test_a_stalled_job_draws_what_waiting_for_the_network_draws():
 def test_a_job_that_starts_on_a_degraded_link_has_its_part_from_the_start():
     """The link keeps a half from 0 to 500 s, the job starts in that very cycle: 250 s of work by then, 750 more: 1,250 s."""
     made = two_gangs()
-    made.post(ScaleLink(endpoint_link(made.cluster, 1), 0.5, 500 * SECOND), 0)
+    made.post(scale_link(endpoint_link(made.cluster, 1), 0.5, 500 * SECOND), 0)
     assert ends(run(made)) == {0: 1250.0, 1: 1000.0}
 
     late = engine(clos(4, **TWO_TO_ONE), [training(gpus=16, duration_ns=1000 * SECOND, submit_ns=95 * SECOND)])
-    late.post(ScaleLink(endpoint_link(late.cluster, 0), 0.5, 500 * SECOND), 0)
+    late.post(scale_link(endpoint_link(late.cluster, 0), 0.5, 500 * SECOND), 0)
     assert ends(run(late)) == {0: 100.0 + 1200.0}  # from 100 to 500 s 200 s of work, then 800
 
 
@@ -146,16 +146,16 @@ def test_the_worst_of_several_faults_counts():
     from 400 to 600 s. Work done: 100 by 100, 50 more by 200, 25 by 300, 100 by 500, 50 by 600: 325 s. The other 675 end at 1,275 s."""
     made = two_gangs()
     first, second = endpoint_link(made.cluster, 0), endpoint_link(made.cluster, 1)
-    made.post(ScaleLink(first, 0.5, 400 * SECOND), 100 * SECOND)
-    made.post(ScaleLink(first, 0.25, 100 * SECOND), 200 * SECOND)
-    made.post(ScaleLink(first, 0.8, 20 * SECOND), 250 * SECOND)
-    made.post(ScaleLink(second, 0.5, 200 * SECOND), 400 * SECOND)
+    made.post(scale_link(first, 0.5, 400 * SECOND), 100 * SECOND)
+    made.post(scale_link(first, 0.25, 100 * SECOND), 200 * SECOND)
+    made.post(scale_link(first, 0.8, 20 * SECOND), 250 * SECOND)
+    made.post(scale_link(second, 0.5, 200 * SECOND), 400 * SECOND)
     assert ends(run(made)) == {0: 1275.0, 1: 1000.0}
 
 
 def test_nothing_is_left_of_a_job_that_ends_on_a_degraded_link():
     made = two_gangs()
-    made.post(ScaleLink(endpoint_link(made.cluster, 0), 0.5, 5000 * SECOND), 0)
+    made.post(scale_link(endpoint_link(made.cluster, 0), 0.5, 5000 * SECOND), 0)
     run_until(made, 3000 * SECOND)
     assert ends(made) == {0: 2000.0, 1: 1000.0}
     assert (made.network._caps, made.network._rates, made.network._computing) == ({}, {}, {})
@@ -165,7 +165,7 @@ def test_what_a_capped_job_leaves_of_a_trunk_is_the_others():
     """Jobs 0 and 1 share leaf 1's trunk; host 0's link keeps a quarter, so job 0 takes 8 * 11.875 = 95 of 380 GB/s, and job 1 gets the
     other 285: 35.625 GB/s a lane, three quarters. When the link is mended at 1,000 s both are back at a half."""
     made = shared_trunk(duration_ns=2000 * SECOND)
-    made.post(ScaleLink(endpoint_link(made.cluster, 0), 0.25, 900 * SECOND), 100 * SECOND)
+    made.post(scale_link(endpoint_link(made.cluster, 0), 0.25, 900 * SECOND), 100 * SECOND)
     run_until(made, 100 * SECOND)
     assert made.table.speed[:2] == pytest.approx([0.25, 0.75])
     run_until(made, 1000 * SECOND)
@@ -176,7 +176,7 @@ def test_what_a_capped_job_leaves_of_a_trunk_is_the_others():
 def test_a_job_inside_one_domain_does_not_use_its_endpoint_link():
     made = engine(clos(4, **TWO_TO_ONE), [training(2, gpus=[8, 16], duration_ns=1000 * SECOND)])
     for host in range(3):
-        made.post(ScaleLink(endpoint_link(made.cluster, host), 0.5, 500 * SECOND), 0)
+        made.post(scale_link(endpoint_link(made.cluster, host), 0.5, 500 * SECOND), 0)
     assert ends(run(made)) == {0: 1000.0, 1: 1250.0}
 
 
@@ -186,7 +186,7 @@ def test_one_rail_of_many_holds_the_whole_job_up():
     made = engine(cluster, [training(gpus=32, duration_ns=1000 * SECOND)])
     assert len(made.shards.read_planes(0)) == 8
     link = int(np.flatnonzero((cluster.links.tier == 0) & (cluster.links.u == 0) & (cluster.links.rail_first == 3))[0])
-    made.post(ScaleLink(link, 0.5, 200 * SECOND), 100 * SECOND)
+    made.post(scale_link(link, 0.5, 200 * SECOND), 100 * SECOND)
     run_until(made, 100 * SECOND)
     assert made.network.rate(0) == LANE / 2
     loads = [plane.load_bytes_per_second[0] for plane in made.read_planes()]
@@ -200,17 +200,17 @@ def test_a_fault_under_a_rack_sized_domain_slows_every_job_of_the_domain_that_le
     cluster = clos(36, host="gb200-nvl72", hosts_per_rack=18)
     made = engine(cluster, [training(3, gpus=[64, 16, 64], duration_ns=1000 * SECOND)])
     link = int(np.flatnonzero((cluster.links.tier == 0) & (cluster.links.u == 0) & (cluster.links.rail_first == 0))[0])
-    made.post(ScaleLink(link, 0.5, 200 * SECOND), 100 * SECOND)
+    made.post(scale_link(link, 0.5, 200 * SECOND), 100 * SECOND)
     assert ends(run(made)) == {0: 1000.0, 1: 1100.0, 2: 1000.0}
 
 
 def test_a_job_that_loses_a_host_leaves_its_cap_behind():
     """Host 0's link keeps a half from 0 on; job 0 loses host 0 at 105 s with no checkpoint and starts anew on hosts 1 and 2 at 110 s."""
     made = engine(clos(4, **TWO_TO_ONE), [training(gpus=16, duration_ns=1000 * SECOND)], fail_at={0: 105 * SECOND}, restart_overhead_ns=0)
-    made.post(ScaleLink(endpoint_link(made.cluster, 0), 0.5, 10**6 * SECOND), 0)
+    made.post(scale_link(endpoint_link(made.cluster, 0), 0.5, 10**6 * SECOND), 0)
     run_until(made, 110 * SECOND)
     assert hosts_of(made, 0) == [1, 2]
     assert made.table.speed[0] == 1.0
-    assert made.network._caps == {}
+    assert made.network._caps == {0: LANE}
     run_until(made, 2000 * SECOND)
     assert ends(made) == {0: 1110.0}

@@ -42,7 +42,7 @@ def check_sums(made: Engine, _: int = 0) -> None:
     assert min(gpus.values()) >= 0
     assert sum(gpus.values()) == made.cluster.gpu_count
     for plane in readings.planes:
-        assert plane.flows == sum(bool(made.network.flows_of(slot)) for slot in made.scheduler.running)
+        assert plane.flows == sum(bool(made.network.pieces_of(slot)) for slot in made.scheduler.running)
     active = sum(made._active.values())
     assert active == made.meter.active_micro_gpus
     held = sum(made.table.gpus[slot] * made.table.milli_gpus[slot] for slot in made.scheduler.running)
@@ -76,7 +76,7 @@ def test_the_workloads_have_everything_in_them():
     assert len(slowed) > 20
     assert sum(made.ended[State.FAILED] for made in both) > 0
     assert sum(made.ended[State.CANCELLED] for made in both) > 5
-    assert sum(len(made._link_faults) for made in both) > 5
+    assert sum(made.links.faults["injected"] for made in both) > 5
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -140,21 +140,6 @@ def test_a_dead_link_stalls_only_what_crosses_it(thin):
     assert rates_of(plane, Order(0, SCALE, trunk, 1.0)) == {1: LANE}
 
 
-def test_contendable_links_are_sent_when_they_change(clos):
-    """A leaf with 32 lanes up and 4 hosts: contendable with 3 of 32 left, not with 4."""
-    cluster = clos()
-    plane = FabricPlane(cluster, 0, SETTINGS)
-    trunk = int(np.flatnonzero(cluster.links.tier == 1)[0])
-    cut = plane.advance(0, pack_orders([Order(0, SCALE, trunk, 3 / 32)]))
-    assert cut.contendable_changed
-    assert cut.contendable.tolist() == [2 * trunk, 2 * trunk + 1]
-    same = plane.advance(0, pack_orders([Order(0, SCALE, trunk, 2 / 32)]))
-    assert not same.contendable_changed
-    mended = plane.advance(0, pack_orders([Order(0, SCALE, trunk, 4 / 32)]))
-    assert mended.contendable_changed
-    assert mended.contendable.tolist() == []
-
-
 def test_readings_add_up(thin):
     """One job on 2 hosts, in arrays 0 and 1. Endpoint links: 16 lanes x 47.5 GB/s x 2 directions. Trunks: 2 arrays x 8 rails x 2 ways,
     47.5 GB/s each, of 2 x 50 GB/s: 0.475. Capacities: 128 NICs and 32 trunks of 2 lanes, both directions.

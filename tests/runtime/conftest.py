@@ -73,7 +73,7 @@ class Script:
                 promises[shard] = report.next_event_ns
             columns = [[getattr(report, name) for report in answers.racks.values()] for name in ("time_ns", "event", "host", "cause")]
             seen.append(sorted(zip(*(np.concatenate(column).tolist() for column in columns), strict=True)) if racks else [])
-            seen.append([(plane, r.flow.tolist(), r.rate.tolist(), r.contendable.tolist()) for plane, r in sorted(answers.planes.items())])
+            seen.append([(plane, r.flow.tolist(), r.rate.tolist(), r.open.flow.tolist()) for plane, r in sorted(answers.planes.items())])
             if number % 7 == 6:
                 seen.append(self.readings(shards.publish(until)))
             between(number)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from topology import catalog
 from topology.catalog import UnknownHardware
 from topology.clos import ClosPlan, TopologyError, build
+from topology.cluster import TIERS
 from topology.compile import compile_cluster
 from topology.describe import describe, link_name, node_name
 
@@ -154,6 +155,115 @@ def test_the_nth_bank_is_above_the_nth_unit_however_switches_were_inserted():
     assert banks.tolist() == np.flatnonzero(cluster.links.node_tier == 2).tolist()
 
 
+def small_dragonfly():
+    """Three groups of two switches; the switches of group c have no hosts. Switches come before hosts, groups out of order."""
+    graph = nx.Graph(host="frontier-node", switch="rosetta", hosts_per_rack=2)
+    for group in ("c", "b", "a"):
+        graph.add_nodes_from([f"{group}0", f"{group}1"], tier="leaf", group=group)
+        graph.add_edge(f"{group}1", f"{group}0", lanes=2)
+    for group in ("b", "a"):
+        for at in range(4):  # two hosts on each switch
+            graph.add_node(f"{group}-host{at}", tier="endpoint")
+            graph.add_edge(f"{group}{at // 2}", f"{group}-host{at}", lanes=4, rails=4)
+    graph.add_edge("a1", "c0")
+    graph.add_edge("a0", "b0", lanes=3)
+    graph.add_edge("c1", "b1", latency_seconds=1e-6)
+    return graph
+
+
+def test_a_dragonfly_by_hand():
+    cluster = compile_cluster(small_dragonfly())
+    assert [(level.name, len(level)) for level in cluster.levels] == [
+        *[("host", 8), ("domain", 8), ("rack", 4), ("leaf", 4), ("pod", 2), ("site", 1)]
+    ]
+    links, local, between = cluster.links, *cluster.peers
+    # Group b has the first host; nodes are its hosts, those of a, then switches b0 b1 a0 a1 and those without hosts.
+    assert links.v[:8].tolist() == [8, 8, 9, 9, 10, 10, 11, 11]
+    assert (links.u[local.links].tolist(), links.v[local.links].tolist()) == ([8, 10, 12], [9, 11, 13])
+    assert (local.level, local.unit_u.tolist(), local.unit_v.tolist()) == ("leaf", [0, 2, 4], [1, 3, 5])
+    assert [TIERS[tier] for tier in links.tier[between.links]] == ["global"] * 3
+    assert (between.level, links.u[between.links].tolist(), links.v[between.links].tolist()) == ("pod", [8, 9, 11], [10, 13, 12])
+    assert (between.unit_u.tolist(), between.unit_v.tolist()) == ([0, 0, 1], [1, 2, 2])
+    assert links.lanes[between.links].tolist() == [3, 1, 1]
+    assert links.latency_seconds[between.links[1]] == 1e-6
+    assert links.latency_seconds[between.links[0]] == pytest.approx(catalog.ROSETTA.latency_seconds + 50 * 5e-9)
+    assert all(len(level.uplinks) == 0 for level in cluster.levels[2:])
+    assert set(links.plane.tolist()) == {0}
+    counts = cluster.counts
+    assert (counts.leaf, counts.local_links, counts.global_links) == (6, 6, 5)
+    assert counts.taper == 16 / 4
+    assert counts.oversubscription_leaf == 1.0
+    assert counts.bisection_bytes_per_second == pytest.approx(5 * 25e9 * 2 / 3)  # two of three pairs of groups are cut
+
+
+def test_a_cabinet_of_several_chassis_is_one_rack():
+    graph = small_dragonfly()
+    graph.graph["hosts_per_rack"] = 4
+    cluster = compile_cluster(graph)
+    assert [level.name for level in cluster.levels] == ["host", "domain", "leaf", "rack", "pod", "site"]
+    assert cluster.level("rack").first_host.tolist() == [0, 4, 8]
+    assert cluster.block.first_host.tolist() == [0, 2, 4, 6, 8]
+    graph.graph["hosts_per_rack"] = 3
+    assert compile_cluster(graph).level("rack").first_host.tolist() == [0, 2, 4, 6, 8]
+
+
+def test_groups_without_hosts_are_numbered_alike_however_they_were_inserted():
+    graph = small_dragonfly()
+    again = nx.Graph(**graph.graph)
+    again.add_nodes_from(reversed([(node, data) for node, data in graph.nodes(data=True) if data["tier"] == "leaf"]))
+    again.add_nodes_from([(node, data) for node, data in graph.nodes(data=True) if data["tier"] == "endpoint"])
+    again.add_edges_from(reversed(list(graph.edges(data=True))))
+    one, two = compile_cluster(graph), compile_cluster(again)
+    for left, right in zip(one.peers, two.peers, strict=True):
+        pairs = [set(zip(peers.unit_u.tolist(), peers.unit_v.tolist(), strict=True)) for peers in (left, right)]
+        assert pairs[0] == pairs[1]
+    assert one.counts == two.counts
+
+
+def test_a_nic_of_two_ports_has_a_leaf_in_each_plane():
+    """Four hosts in two segments; either port of a NIC leads to a leaf of its own, of a plane of its own (dual-ToR, dual-plane)."""
+    graph = nx.Graph(host="hgx-h100", switch="sn5600", hosts_per_rack=2)
+    for host in range(4):
+        graph.add_node(f"h{host}", tier="endpoint")
+        for plane in "ab":
+            leaf = f"leaf-{plane}{host // 2}"
+            graph.add_node(leaf, tier="leaf")
+            graph.add_node(f"spine-{plane}", tier="spine")
+            graph.add_edge(f"h{host}", leaf, lanes=8, rails=8, lane_bytes_per_second=25e9)
+            graph.add_edge(leaf, f"spine-{plane}", lanes=16, lane_bytes_per_second=25e9)
+    cluster = compile_cluster(graph)
+    assert cluster.level("leaf").first_host.tolist() == [0, 2, 4]
+    assert len(cluster.level("pod")) == 1
+    links = cluster.links
+    assert set(links.plane.tolist()) == {0, 1}
+    assert np.bincount(links.u[links.tier == 0]).tolist() == [2, 2, 2, 2]
+    for unit in range(2):
+        uplinks = cluster.level("leaf").uplinks[2 * unit : 2 * unit + 2]
+        assert sorted(links.plane[uplinks].tolist()) == [0, 1]
+    assert cluster.counts.oversubscription_leaf == 1.0
+
+
+def test_hosts_with_fewer_nics_use_the_first_rails():
+    graph = small_graph()
+    for node in ("a1", "a2"):
+        graph.nodes[node]["host"] = "frontier-node"
+        graph.edges[node, "leaf-a"].update(lanes=4, rails=4)
+    with pytest.raises(TopologyError, match="edge spine - leaf-a|edge leaf-a - spine|edge leaf-b - spine"):
+        compile_cluster(graph)
+    for leaf in ("leaf-a", "leaf-b"):
+        graph.edges["spine", leaf]["lane_bytes_per_second"] = 50e9
+    cluster = compile_cluster(graph)
+    links = cluster.links
+    assert cluster.rails == 8
+    assert (links.rail_first[:4].tolist(), links.rails[:4].tolist()) == ([0] * 4, [8, 8, 4, 4])
+    assert (links.bytes_per_second[:4] / links.lanes[:4]).tolist() == [50e9, 50e9, 25e9, 25e9]
+    assert cluster.block_type.tolist() == [0, 1]
+    assert cluster.counts.gpus == 2 * 8 + 2 * 4
+    graph.edges["a1", "leaf-a"]["rails"] = 8
+    with pytest.raises(TopologyError, match=r"edge .*a1.*beyond the 4 rails of the host"):
+        compile_cluster(graph)
+
+
 def change(node=None, edge=None, remove=None, **attributes):
     graph = small_graph()
     for key, value in attributes.items():
@@ -241,9 +351,15 @@ def test_describe_has_the_contract_keys():
         "hosts": 64,
         "racks": 16,
         "domains": 64,
-        "switches": {"leaf": 16, "spine": 8, "core": 0},
-        "links": {"host_leaf": 512, "leaf_spine": 512, "spine_core": 0},
+        "host_types": {"dgx-b200": 64},
+        "sites": ["site"],
+        "switches": {"leaf": 16, "spine": 8, "core": 0, "inter_building": 0, "wan": 0},
+        "links": {
+            **{"host_leaf": 512, "leaf_spine": 512, "spine_core": 0, "inter_building": 0},
+            **{"gateway": 0, "wan": 0, "local": 0, "global": 0},
+        },
         "oversubscription": {"leaf": 1.0, "spine": 1.0},
+        "taper": None,
         "bisection_bytes_per_second": 512 * 50e9 / 2,
         "worst_pod_to_pod_ratio": 1.0,
         "assumptions": ["rails meet"],

@@ -1,0 +1,118 @@
+"""Faults of the fabric in time: injected and drawn ones begin, flap and end, at scheduling cycles."""
+
+from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
+
+from emulator.engine.fault_targets import cable_count, cuts_of, switch_count
+from emulator.engine.link_health import Change, Cut, LinkHealth
+from emulator.engine.network import Network
+from emulator.fabric.link_faults import DrawnFault, LinkFaultSettings, drawn_faults
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.table import NEVER
+from topology.cluster import Cluster
+
+
+class LinkEvents:
+    """What happens to links, from event to event.
+
+    A fault lasts at least to the cycle after it begins, for shares are constant in between. A link that is down for less than a cycle (a
+    flap) changes no share: the jobs that need it stand still for as long as it is down, since their collectives wait for every packet, and
+    go on. How much of the trunk was down does not matter: packets are sprayed over all of its cables.
+
+    Hosts with a rail that has no way out are withdrawn from placement until it is mended, as a health check would: a job that a dead link
+    stopped does not start there again.
+    """
+
+    def __init__(
+        self, cluster: Cluster, network: Network, scheduler: Scheduler, settings: LinkFaultSettings, seed: int, cycle_ns: int
+    ) -> None:
+        self._cluster, self._network, self._scheduler, self._cycle_ns = cluster, network, scheduler, cycle_ns
+        self.health = LinkHealth(cluster, network.channels)
+        self._drawn: Iterator[DrawnFault] = drawn_faults(settings, seed, cable_count(cluster), switch_count(cluster))
+        self._next_drawn = next(self._drawn, None)
+        #: (time, order, fault that ends; -1: a flap, cuts of a flap, and for how long it is down, how often and until when).
+        self._timers: list[tuple[int, int, int, tuple[Cut, ...], tuple[int, int, int]]] = []
+        self._number = 0
+        self._withdrawn: set[int] = set()
+        self._cordoned: set[int] = set()  # those of them that somebody has cordoned as well
+        self.faults = {"cable": 0, "switch": 0, "flap": 0, "injected": 0}
+
+    def next_ns(self) -> int:
+        timer = self._timers[0][0] if self._timers else NEVER
+        return min(timer, self._next_drawn.time_ns if self._next_drawn is not None else NEVER)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a fault that is there will end, or flap again."""
+        return bool(self._timers)
+
+    def inject(self, at_ns: int, cuts: tuple[Cut, ...], duration_ns: int, flap_ns: int = 0, every_ns: int = 0) -> Iterator[tuple[int, int]]:
+        """Begin a fault for ``duration_ns``; or let it flap for so long: down for ``flap_ns`` every ``every_ns``.
+
+        Yields (slot, ns) of jobs that stand still for a moment.
+        """
+        self.faults["injected"] += 1
+        if flap_ns:
+            yield from self._flap(at_ns, cuts, (flap_ns, every_ns, at_ns + duration_ns))
+        else:
+            self._begin(at_ns, cuts, duration_ns)
+
+    def run(self, at_ns: int) -> Iterator[tuple[int, int]]:
+        """Everything up to ``at_ns``, in order. Yields (slot, ns) of jobs that stand still for a moment."""
+        while self.next_ns() <= at_ns:
+            if self._timers and (self._next_drawn is None or self._timers[0][0] <= self._next_drawn.time_ns):
+                _, _, fault, cuts, flap = heappop(self._timers)
+                if fault >= 0:
+                    self._apply(at_ns, self.health.mend(fault, at_ns))
+                else:
+                    yield from self._flap(at_ns, cuts, flap)
+                continue
+            drawn = self._next_drawn
+            assert drawn is not None
+            self._next_drawn = next(self._drawn, None)
+            self.faults[drawn.target] += 1
+            _, cuts = cuts_of(self._cluster, "switch" if drawn.target == "switch" else "cable", str(drawn.number))
+            if drawn.target == "flap":
+                yield from self._flap(at_ns, cuts, (drawn.duration_ns, 0, at_ns))
+            else:
+                self._begin(at_ns, cuts, drawn.duration_ns)
+
+    def cordon(self, hosts: Iterable[int], *, cordoned: bool) -> None:
+        """Somebody cordons hosts, or lets them be used again: those without a way out stay withdrawn."""
+        hosts = list(hosts)
+        withdrawn = self._withdrawn.intersection(hosts)
+        self._cordoned = self._cordoned | withdrawn if cordoned else self._cordoned - withdrawn
+        self._scheduler.cordon([host for host in hosts if host not in withdrawn], cordoned=cordoned)
+
+    def _begin(self, at_ns: int, cuts: tuple[Cut, ...], duration_ns: int) -> None:
+        self._number += 1
+        heappush(self._timers, (at_ns + duration_ns, self._number, self._number, cuts, (0, 0, 0)))
+        self._apply(at_ns, self.health.apply(self._number, cuts, at_ns))
+
+    def _flap(self, at_ns: int, cuts: tuple[Cut, ...], flap: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
+        down_ns, every_ns, until_ns = flap
+        if every_ns and at_ns + every_ns < until_ns:
+            self._number += 1
+            heappush(self._timers, (at_ns + every_ns, self._number, -1, cuts, flap))
+        if down_ns >= self._cycle_ns:
+            self._begin(at_ns, cuts, down_ns)
+            return
+        self.health.note_flap(cuts, down_ns)
+        for slot in self._network.jobs_over({cut.link for cut in cuts}):
+            yield slot, down_ns
+
+    def _apply(self, at_ns: int, change: Change) -> None:
+        if change.scales or change.hosts:
+            self._network.scale(at_ns, change.scales, change.hosts, self.health.host_rails)
+        unreachable = self.health.unreachable_hosts() if change.hosts else self._withdrawn
+        for host in sorted(unreachable - self._withdrawn):
+            if host in self._scheduler.cordoned_hosts:
+                self._cordoned.add(host)
+            else:
+                self._scheduler.cordon([host], cordoned=True)
+        for host in sorted(self._withdrawn - unreachable):
+            if host in self._cordoned:
+                self._cordoned.discard(host)
+            else:
+                self._scheduler.cordon([host], cordoned=False)
+        self._withdrawn = set(unreachable)

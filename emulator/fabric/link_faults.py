@@ -1,0 +1,77 @@
+"""Which cables and switches fail or flap, and when: drawn ahead, one event at a time.
+
+Failures of many equal parts, each a Poisson process, are one Poisson process of the summed rate whose events pick a part evenly: the k-th
+event of a kind is a function of (seed, kind, k) alone, and quiet parts cost nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from heapq import merge
+from typing import NamedTuple
+
+from emulator.draws import Stream, exponential, uniform
+
+SECOND_NS = 1_000_000_000
+#: "Per month" in the sources below.
+MONTH_NS = 30 * 86_400 * SECOND_NS
+
+
+@dataclass(frozen=True)
+class LinkFaultSettings:
+    """Rates per part, and (shortest, longest) seconds of what follows, drawn evenly.
+
+    Rates: Alibaba HPN (SIGCOMM'24) saw 0.057 % of its NIC-ToR links fail in a month and 0.051 % of its ToR switches go down; that other
+    cables and switches fail alike is assumed. It also saw 5,000 to 60,000 link flaps a day without saying of how many links, so the rate of
+    flaps is 0 unless given. Repairs: 0.5 to 2 h for a cable or transceiver, 1 to 4 h for a switch, and 1 to 30 s of a flap are assumed
+    (ByteRobust detects a port's flap within 30 s).
+
+    Raises ValueError for rates below 0 and for ranges that are none.
+    """
+
+    enabled: bool = False  # host faults have a cause "network_switch_or_cable" already, counted in what jobs saw
+    cable_percent_per_month: float = 0.057
+    switch_percent_per_month: float = 0.051
+    flaps_per_cable_month: float = 0.0
+    cable_repair_seconds: tuple[float, float] = (1800.0, 7200.0)
+    switch_repair_seconds: tuple[float, float] = (3600.0, 14400.0)
+    flap_seconds: tuple[float, float] = (1.0, 30.0)
+
+    def __post_init__(self) -> None:
+        for name in ("cable_percent_per_month", "switch_percent_per_month", "flaps_per_cable_month"):
+            if not 0.0 <= getattr(self, name) < 1e6:
+                raise ValueError(f"fabric.faults.{name}: {getattr(self, name)} is not a rate; allowed: 0 up to a million")
+        for name in ("cable_repair_seconds", "switch_repair_seconds", "flap_seconds"):
+            low, high = getattr(self, name)
+            if not 0.0 < low <= high < 1e9:
+                raise ValueError(f"fabric.faults.{name}: {low} to {high} s is no range; allowed: above 0 s, the longest last")
+
+
+class DrawnFault(NamedTuple):
+    time_ns: int
+    target: str  # cable | switch | flap (of a cable)
+    number: int  # of the cable or switch, counted over the cluster
+    duration_ns: int
+
+
+def drawn_faults(settings: LinkFaultSettings, seed: int, cables: int, switches: int) -> Iterator[DrawnFault]:
+    """The faults of ``cables`` cables and ``switches`` switches in order of time, without an end (none where they are not enabled)."""
+    if not settings.enabled:
+        return iter(())
+    return merge(
+        _process(seed, "cable", Stream.CABLE_FAULT, cables, settings.cable_percent_per_month / 100.0, settings.cable_repair_seconds),
+        _process(seed, "switch", Stream.SWITCH_FAULT, switches, settings.switch_percent_per_month / 100.0, settings.switch_repair_seconds),
+        _process(seed, "flap", Stream.LINK_FLAP, cables, settings.flaps_per_cable_month, settings.flap_seconds),
+    )
+
+
+def _process(seed: int, target: str, stream: Stream, parts: int, monthly: float, seconds: tuple[float, float]) -> Iterator[DrawnFault]:
+    """Counters of event k: the wait before it, the part that it hits, and how long it lasts."""
+    if not parts or not monthly:
+        return
+    mean_ns, time_ns, event = MONTH_NS / (monthly * parts), 0, 0
+    while True:
+        time_ns += max(1, round(float(exponential(seed, stream, 0, event)) * mean_ns))
+        number = min(parts - 1, int(float(uniform(seed, stream, 1, event)) * parts))
+        lasts = seconds[0] + (seconds[1] - seconds[0]) * float(uniform(seed, stream, 2, event))
+        yield DrawnFault(time_ns, target, number, max(1, round(lasts * SECOND_NS)))
+        event += 1
