@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.fabric.pairs import Pairs, exchange_pairs, join, neighbour_pairs, ring_pairs, tree_pairs
 from emulator.fabric.patterns import exchange_lanes, member_lanes, neighbour_lanes, strided_lanes
 from emulator.fabric.uplinks import endpoint_shares
 from emulator.workload.jobs import TrainingShape
@@ -43,6 +44,7 @@ class JobLanes:
     domains: int
     host_types: frozenset[int]
     rails: tuple[_Rail, ...]
+    rail_count: int
 
     def crossing(self, shape: TrainingShape, begin: Int64, end: Int64) -> Float64:
         """Lanes that cross out of each unit, given as ranges of rows; shape (units, rails), or (units, 1) for alike rails.
@@ -56,10 +58,18 @@ class JobLanes:
                 known[id(rail)] = _rail_crossing(rail, shape, begin, end, rail.total() / gpus)
         return np.stack([known[id(rail)] for rail in self.rails], axis=1)
 
+    def pairs(self, shape: TrainingShape, rows: Int64) -> tuple[Pairs, ...]:
+        """Lanes from unit to unit, by rail as in ``rails``, where unit i has the rows from ``rows[i]`` up to ``rows[i + 1]``."""
+        known: dict[int, Pairs] = {}
+        for rail in self.rails:
+            if id(rail) not in known:
+                known[id(rail)] = _rail_pairs(rail, shape, rows, rail.total() / self._gpus)
+        return tuple(known[id(rail)] for rail in self.rails)
+
     @property
     def _gpus(self) -> float:
-        """GPUs of the job, or per rail where rails are alike: then strides are per rail too."""
-        return float(sum(rail.total() for rail in self.rails))
+        alike = self.rail_count if len(self.rails) == 1 else 1
+        return float(alike * sum(rail.total() for rail in self.rails))
 
     def used(self, shape: TrainingShape) -> Float64:
         """Lanes of every row that send anything, shape (rows, rails) or (rows, 1)."""
@@ -97,6 +107,32 @@ def _rail_crossing(rail: _Rail, shape: TrainingShape, begin: Int64, end: Int64, 
         group = shape.expert_gpus * part
         crossing += shape.expert_bytes / shape.lane_bytes * exchange_lanes(first, last, total, group, float(most))
     return crossing
+
+
+def _rail_pairs(rail: _Rail, shape: TrainingShape, rows: Int64, part: float) -> Pairs:
+    lanes = np.concatenate(([0], np.cumsum(rail.gpus * rail.times))).astype(np.float64)
+    bounds, most = lanes[rows], int(rail.gpus.max())
+    found: list[Pairs] = []
+
+    def add(pairs: list[Pairs], times: float) -> None:
+        found.extend(some._replace(lanes=some.lanes * times) for some in pairs)
+
+    if bounds[-1] == 0.0:
+        return join([])
+    if shape.ring_bytes > 0.0:
+        between = tree_pairs if shape.collective == "tree" else ring_pairs
+        stride, weight = shape.replica_gpus * part, shape.ring_bytes / shape.lane_bytes
+        if stride > most:
+            add(between(bounds, stride), weight)
+        else:
+            for rings, members in rail.classes():
+                before = np.concatenate(([0], np.cumsum(rail.times * members))).astype(np.float64)
+                add(between(before[rows], 1.0), weight * rings)
+    if shape.pipeline_bytes > 0.0:
+        add(neighbour_pairs(bounds, shape.stage_gpus * part, shape.replica_gpus * part), shape.pipeline_bytes / shape.lane_bytes)
+    if shape.expert_bytes > 0.0:
+        add(exchange_pairs(bounds, shape.expert_gpus * part, float(most)), shape.expert_bytes / shape.lane_bytes)
+    return join(found)
 
 
 class LaneCounter:
@@ -149,7 +185,7 @@ class LaneCounter:
             rails = tuple(shared.setdefault(table[:, rail].tobytes(), _Rail(table[:, rail], repeat)) for rail in range(self._rails))
             if len(shared) == 1:
                 rails = rails[:1]
-        return JobLanes(blocks, sum(times), kinds, rails)
+        return JobLanes(blocks, sum(times), kinds, rails, self._rails)
 
     def _by_domain(self, rows: Sequence[Row], block_domain: list[int]) -> tuple[list[int], list[int], list[tuple[int, ...]]]:
         blocks: list[int] = []

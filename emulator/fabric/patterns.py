@@ -96,19 +96,21 @@ def _range_edges(begin: Int64, end: Int64, members: Int64) -> Int64:
 
 
 def neighbour_lanes(begin: Float64, end: Float64, total: float, stage: float, replica: float) -> Float64:
-    """Pairs of lanes ``stage`` apart within one ``replica`` that have one end in the unit: a lane to the next stage, and one back.
-
-    Lane i has a next stage where ``i mod replica`` is below ``replica - stage``.
-    """
+    """Pairs of lanes ``stage`` apart within one ``replica`` that have one end in the unit: a lane to the next stage, and one back."""
 
     def sources(lane: Float64) -> Float64:
-        lane = np.minimum(np.maximum(lane, 0.0), max(0.0, total - stage))
-        whole = np.floor(lane / replica)
-        return np.asarray(whole * (replica - stage) + np.minimum(lane - whole * replica, replica - stage))
+        return stage_sources(lane, total, stage, replica)
 
     out = sources(end) - sources(np.maximum(begin, end - stage))
     into = sources(np.minimum(begin, end - stage)) - sources(begin - stage)
     return np.asarray(np.where(end > begin, out + into, 0.0))
+
+
+def stage_sources(lane: Float64, total: float, stage: float, replica: float) -> Float64:
+    """Lanes below ``lane`` that have a next stage: i has one where ``i mod replica`` is below ``replica - stage``."""
+    lane = np.minimum(np.maximum(lane, 0.0), max(0.0, total - stage))
+    whole = np.floor(lane / replica)
+    return np.asarray(whole * (replica - stage) + np.minimum(lane - whole * replica, replica - stage))
 
 
 def exchange_lanes(begin: Float64, end: Float64, total: float, group: float, local: float) -> Float64:

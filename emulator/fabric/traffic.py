@@ -8,10 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.fabric.channels import channels
-from emulator.workload.collectives import NIC_SECONDS
+from emulator.fabric.dragonfly import DragonflyRoutes
 from emulator.fabric.job_lanes import JobLanes, LaneCounter, Row, unit_numbers
+from emulator.fabric.pairs import join
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.uplinks import Uplinks, endpoint_shares, lane_bytes_per_second, uplinks
+from emulator.fabric.wan import WanRoutes
+from emulator.workload.collectives import NIC_SECONDS
 from emulator.workload.jobs import TrainingShape
 from topology.cluster import Cluster, Float64, Int32, Int64
 
@@ -58,7 +61,7 @@ class TrafficMap:
     """
 
     def __init__(self, cluster: Cluster, settings: FabricSettings) -> None:
-        self._cluster = cluster
+        self._cluster, self._routing = cluster, settings.routing
         self.channels = channels(cluster, settings)
         #: Payload rate of one GPU's NIC, by host type: the cap of a job there.
         self.caps = tuple(lane_bytes_per_second(cluster, number) * settings.efficiency for number in range(len(cluster.host_types)))
@@ -66,7 +69,17 @@ class TrafficMap:
         self._tables = uplinks(cluster)
         self._levels = [self._compile(table) for table in self._tables]
         links = cluster.links
+        blocks = cluster.block.first_host[:-1]
+        self._chassis = unit_numbers(cluster.level("leaf").first_host, blocks).tolist()
+        self._site = unit_numbers(cluster.level("site").first_host, blocks).tolist()
+        self._speed = links.bytes_per_second
+        self._route_peers(self._speed)
         self._leaf_seconds = 2.0 * float(links.latency_seconds[links.tier == 0].max(initial=0.0)) + NIC_SECONDS
+
+    def _route_peers(self, bytes_per_second: Float64) -> None:
+        by_level = {peers.level: peers for peers in self._cluster.peers}
+        self._dragonfly = DragonflyRoutes(self._cluster, self._routing, bytes_per_second) if "leaf" in by_level else None
+        self._wan = WanRoutes(self._cluster, by_level["site"], bytes_per_second) if "site" in by_level else None
 
     def _compile(self, table: Uplinks) -> _Level:
         blocks = self._cluster.block.first_host
@@ -87,43 +100,65 @@ class TrafficMap:
         hop = self._leaf_seconds
         if job.domains < 2:
             return Traffic((), cap, hop)
-        found: list[tuple[Int32, Float64]] = []
+        found: list[tuple[Int64, Float64]] = []
         for level in self._levels:
-            of_block = level.unit_of_block
-            if of_block[job.blocks[0]] == of_block[job.blocks[-1]]:
+            if _within(level.unit_of_block, job):
                 break  # units are ranges of hosts: the job is inside one, and so it is further out
             hop += level.latency_seconds
             if shape.lane_bytes > 0.0:
-                found.append(self._climb(level, job, shape))
+                found += self._climb(level, job, shape)
+        if self._dragonfly is not None and shape.lane_bytes > 0.0 and not _within(self._chassis, job):
+            units, first_rows = _units(self._chassis, job)
+            rails = job.pairs(shape, first_rows)
+            rails = rails * self._cluster.rails if len(rails) == 1 else rails
+            loads, seconds = self._dragonfly.loads(units, rails, len(self._cluster.links))
+            hop += seconds
+            directed = np.flatnonzero(loads > LEAST_LANES)
+            found.append((directed, loads[directed]))
+        if self._wan is not None and shape.lane_bytes > 0.0 and not _within(self._site, job):
+            hop += self._cross(self._wan, job, shape, found)
         if shape.lane_bytes <= 0.0:
             return Traffic((), cap, hop)
         return Traffic(self._pieces(job, shape, found), cap, hop)
 
-    def _climb(self, level: _Level, job: JobLanes, shape: TrainingShape) -> tuple[Int32, Float64]:
-        """The uplinks of the job's units of a level, and the lanes that cross each, either way."""
-        unit = np.array([level.unit_of_block[block] for block in job.blocks])
-        begins = np.concatenate(([0], np.flatnonzero(np.diff(unit)) + 1))
-        crossing = job.crossing(shape, begins, np.append(begins[1:], len(unit)))  # (units, rails or 1)
-        entry, position = ranges(level.start[unit[begins]], level.start[unit[begins] + 1])
+    def _climb(self, level: _Level, job: JobLanes, shape: TrainingShape) -> list[tuple[Int64, Float64]]:
+        """The directed uplinks of the job's units of a level, and the lanes that cross each."""
+        units, first_rows = _units(level.unit_of_block, job)
+        crossing = job.crossing(shape, first_rows[:-1], first_rows[1:])  # (units, rails or 1)
+        entry, position = ranges(level.start[units], level.start[units + 1])
+        link = level.link[entry].astype(np.int64)
         if crossing.shape[1] == 1:
-            return level.link[entry], level.rail_sum[entry] * crossing[position, 0]
-        return level.link[entry], (level.share[entry] * crossing[position]).sum(axis=1)
+            lanes = level.rail_sum[entry] * crossing[position, 0]
+        else:
+            lanes = (level.share[entry] * crossing[position]).sum(axis=1)
+        return [(2 * link, lanes), (2 * link + 1, lanes)]
 
-    def _pieces(self, job: JobLanes, shape: TrainingShape, found: list[tuple[Int32, Float64]]) -> tuple[Piece, ...]:
+    def _cross(self, wan: WanRoutes, job: JobLanes, shape: TrainingShape, found: list[tuple[Int64, Float64]]) -> float:
+        """Add what runs between sites; returns the latency of the longest path."""
+        units, first_rows = _units(self._site, job)
+        rails = job.pairs(shape, first_rows)
+        pairs = join([*rails] * (self._cluster.rails // len(rails)))
+        longest = 0.0
+        for source, target, lanes in zip(units[pairs.source].tolist(), units[pairs.target].tolist(), pairs.lanes.tolist(), strict=True):
+            directed, part, seconds = wan.route(source, target)
+            found.append((directed, lanes * part))
+            longest = max(longest, seconds)
+        return longest
+
+    def _pieces(self, job: JobLanes, shape: TrainingShape, found: list[tuple[Int64, Float64]]) -> tuple[Piece, ...]:
         lanes = self._lanes.plane_lanes(job, shape)
         if not found:
             return tuple(Piece(plane, _NO_LINKS, _NO_WEIGHTS, count) for plane, count in lanes.items())
-        link, weight = (np.concatenate(column) for column in zip(*found, strict=True))
-        order = np.argsort(link, kind="stable")
-        order = order[weight[order] > LEAST_LANES]
-        link, weight = link[order], weight[order]
-        channel = np.repeat(self.channels.start[link] * 2, 2)
-        channel[1::2] += 1
-        weight = np.repeat(weight, 2)
-        if len(lanes) == 1:
-            return tuple(Piece(plane, channel, weight, count) for plane, count in lanes.items())
-        plane_of = np.repeat(self._cluster.links.plane[link], 2)
+        directed, weight = (np.concatenate(column) for column in zip(*found, strict=True))
+        directed, where = np.unique(directed, return_inverse=True)
+        weight = np.bincount(where, weight, len(directed)).astype(np.float64)
+        directed, weight = directed[weight > LEAST_LANES], weight[weight > LEAST_LANES]
+        link = directed >> 1
+        channel = (2 * self.channels.start[link] + (directed & 1)).astype(np.int32)
+        plane_of = self._cluster.links.plane[link]
         planes = sorted(lanes.keys() | set(np.unique(plane_of).tolist()))
+        if len(planes) == 1:
+            return (Piece(planes[0], channel, weight, lanes[planes[0]]),)
         return tuple(Piece(plane, channel[plane_of == plane], weight[plane_of == plane], lanes.get(plane, 0)) for plane in planes)
 
     def ideal_hop_seconds(self, rows: Sequence[Row]) -> float:
@@ -145,6 +180,11 @@ class TrafficMap:
         changed = [table.link[(table.share != old.share).any(axis=1)] for table, old in zip(tables, self._tables, strict=True)]
         self._tables = tables
         self._levels = [self._compile(table) for table in tables]
+        across = np.concatenate([np.empty(0, dtype=np.int64), *(peers.links for peers in self._cluster.peers)]).astype(np.int64)
+        if bool((speed[across] != self._speed[across]).any()):
+            changed.append(across)  # by way of any other group or site
+            self._route_peers(speed)
+        self._speed = speed
         return np.unique(np.concatenate([*changed, np.empty(0, dtype=np.int64)])).astype(np.int64)
 
     @cached_property
@@ -180,6 +220,17 @@ class TrafficMap:
         link, where = np.unique(np.concatenate(found), return_inverse=True)
         total = np.bincount(where, np.concatenate(lanes), len(link)).astype(np.float64)
         return link[total > 0.0], total[total > 0.0]
+
+
+def _within(unit_of_block: list[int], job: JobLanes) -> bool:
+    return unit_of_block[job.blocks[0]] == unit_of_block[job.blocks[-1]]
+
+
+def _units(unit_of_block: list[int], job: JobLanes) -> tuple[Int64, Int64]:
+    """The units that a job is in, and where their rows begin, with the end of the last: shapes (units,), (units + 1,)."""
+    unit = np.array([unit_of_block[block] for block in job.blocks], dtype=np.int64)
+    begins = np.concatenate(([0], np.flatnonzero(np.diff(unit)) + 1))
+    return unit[begins], np.append(begins, len(unit))
 
 
 _NO_LINKS: Int32 = np.empty(0, dtype=np.int32)

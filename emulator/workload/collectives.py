@@ -7,7 +7,7 @@ Sources: nccl-tests doc/PERFORMANCE.md (bus bandwidth: what a NIC moves per byte
 from math import ceil, inf, log2
 
 #: Latency that NCCL's own model takes for one hop over a network with its bandwidth-bound protocol ("Simple"), for rings and
-#: trees: 14 us (NCCL src/graph/tuning.cc, hwLat[NCCL_HW_NET]). It covers proxy, NIC and a small fabric; the switches' and cables' come on top.
+#: trees: 14 us (NCCL src/graph/tuning.cc, hwLat[NCCL_HW_NET]). It covers proxy, NIC and a small fabric; ours comes on top.
 NIC_SECONDS = 14e-6
 
 
@@ -57,7 +57,7 @@ def neighbour_seconds(size: float, bandwidth: float, hop_seconds: float) -> floa
 def hierarchical_seconds(
     size: float, *, domain: float, domains: float, scale_up: float, bandwidth: float, hop_seconds: float, collective: str = "ring"
 ) -> float:
-    """All-reduce over ``domains`` of ``domain`` GPUs: reduce-scatter inside, all-reduce of a ``domain``-th on each rail, all-gather inside."""
+    """All-reduce over ``domains`` of ``domain`` GPUs: reduce-scatter inside, all-reduce of each part on its rail, all-gather."""
     inside = _over(ring_bytes(size, domain), scale_up)
     return inside + COLLECTIVE_SECONDS[collective](size / domain, domains, bandwidth, hop_seconds)
 
