@@ -123,6 +123,13 @@ class LinkView:
     bytes_per_second: float
     utilization_ratio: float
     healthy_ratio: float  # of the nominal capacity
+    carried_up_bytes: float = 0.0  # since the start
+    carried_down_bytes: float = 0.0
+    peak_demand_ratio: float = (
+        0.0  # most that its flows would have sent at once, each at its cap, over the capacity; above 1: they were held back
+    )
+    downs: int = 0  # faults that took it or one of its cables down
+    down_seconds: float = 0.0  # half of its cables down for a second are half a second
 
 
 @dataclass(frozen=True)

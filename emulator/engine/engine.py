@@ -14,6 +14,7 @@ import numpy as np
 
 from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, StallOut, Submit
 from emulator.engine.link_events import LinkEvents
+from emulator.engine.link_table import LinkTable, link_table
 from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
@@ -534,6 +535,11 @@ class Engine:
             self._plane_readings = self.shards.read_planes(self.now_ns)
             self._planes_read = self.network.changes
         return tuple(replace(plane, at_ns=self.now_ns) for plane in self._plane_readings)
+
+    def read_links(self) -> LinkTable:
+        """What every link carries and has carried. Changes nothing that counts."""
+        self._send_flows()
+        return link_table(self.network, self.links.health, self.shards.read_links(self.now_ns), self.scheduler.running, self.now_ns)
 
     def _send_flows(self) -> None:
         """Send the flows that wait: none of them can change a rate, or the planes would have been asked."""

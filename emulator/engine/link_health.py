@@ -68,6 +68,10 @@ class LinkHealth:
             self.downs[cut.link] = self.downs.get(cut.link, 0) + 1
             self._down_seconds[cut.link] = self._down_seconds.get(cut.link, 0.0) + part * down_ns / SECOND_NS
 
+    def touched(self) -> list[int]:
+        """The links that have ever had a fault, ascending."""
+        return sorted(self.downs.keys() | self._down_seconds.keys())
+
     def down_seconds(self, link: int, at_ns: int) -> float:
         """How long the link was down up to now; half of its cables down for a second count half a second."""
         passed = (at_ns - self._since_ns.get(link, at_ns)) / SECOND_NS

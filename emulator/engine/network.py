@@ -13,6 +13,7 @@ from emulator.fabric.spanning import solve_open
 from emulator.fabric.traffic import Piece, Traffic, TrafficMap
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import JobTable
+from emulator.workload.jobs import SECOND
 from emulator.workload.training import speed_ratio, step_seconds
 from topology.cluster import Cluster, Float64
 
@@ -38,6 +39,8 @@ class Network:
         self._rates: dict[int, float] = {}  # slot -> rate, where one was told that is not the cap
         self._recapped: set[int] = set()  # slots whose cap or traffic has changed since they were last given a speed
         self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
+        self._sent: dict[int, tuple[float, int]] = {}  # slot -> bytes that each lane had sent, and when
+        self._closed: dict[Row, float] = {}  # bytes that each lane on these GPUs has sent for jobs that have stopped
         self._waiting: list[list[Order]] = [[] for _ in range(plane_count)]
         self._scales: dict[int, float] = {}  # channel -> part of its healthy capacity, where that is not all
         self._host_rails: Mapping[tuple[int, int], float] = {}  # (host, rail) -> part of its way out that is left, where not all is
@@ -62,13 +65,17 @@ class Network:
         """A training job started on ``rows``."""
         traffic = self._traffic[slot] = self._map.traffic(rows, self._table.shapes[self._table.shape[slot]])
         self._caps[slot] = self._cap_of(rows, traffic)
+        self._sent[slot] = 0.0, at_ns
         self._place(at_ns, slot)
         self.set_speed(slot)
 
     def remove(self, at_ns: int, slot: int) -> None:
         """The job stopped."""
         self._withdraw(at_ns, slot)
-        del self._traffic[slot], self._caps[slot], self._computing[slot]
+        if self._traffic[slot].pieces:
+            for row in self._table.rows[slot]:
+                self._closed[row] = self._closed.get(row, 0.0) + self._sent_at(slot, at_ns)
+        del self._traffic[slot], self._sent[slot], self._caps[slot], self._computing[slot]
         self._rates.pop(slot, None)
         self._recapped.discard(slot)
 
@@ -170,6 +177,7 @@ class Network:
         if cap == self._caps[slot] and _same(traffic, self._traffic[slot]):
             return
         self._withdraw(at_ns, slot)
+        self._sent[slot] = self._sent_at(slot, at_ns), at_ns
         self._traffic[slot], self._caps[slot] = traffic, cap
         self._recapped.add(slot)
         self._place(at_ns, slot)
@@ -195,29 +203,31 @@ class Network:
         opened: dict[int, FlowRows] = {}
         asked = self.take_asked()
         for plane, report in sorted(advance(asked).items()) if asked else ():
-            touched |= self._take_rates(report.flow, report.rate)
+            touched |= self._take_rates(report.flow, report.rate, at_ns)
             if len(report.open):
                 opened[plane] = report.open
         if opened:
-            touched |= self._take_rates(*solve_open(opened, self._planes_that_hold, self._teller(at_ns, advance)), tell_ns=at_ns)
+            solved = solve_open(opened, self._planes_that_hold, self._teller(at_ns, advance))
+            touched |= self._take_rates(*solved, at_ns, tell=True)
         for _, slot in sorted((self._table.job_id[slot], slot) for slot in touched):
             speed = self.speed(slot)
             if speed != self._table.speed[slot]:
                 yield slot, speed
 
-    def _take_rates(self, job_ids: NDArray[np.int64], rates: Float64, tell_ns: int = -1) -> set[int]:
-        """Note the rates that are not what was known, and tell the planes from ``tell_ns`` on where it was not they who told."""
+    def _take_rates(self, job_ids: NDArray[np.int64], rates: Float64, at_ns: int, *, tell: bool = False) -> set[int]:
+        """Note the rates that are not what was known, and ``tell`` them to the planes where it was not they who told."""
         changed = set()
         for job_id, rate in zip(job_ids.tolist(), rates.tolist(), strict=True):
             slot = self._table.slot_of[job_id]
             if slot not in self._traffic or rate == self.rate(slot):
                 continue
+            self._sent[slot] = self._sent_at(slot, at_ns), at_ns
             self._rates[slot] = rate
             changed.add(slot)
-            if tell_ns >= 0:
+            if tell:
                 self.changes += 1
                 for piece in self._traffic[slot].pieces:
-                    self._waiting[piece.plane].append(Order(tell_ns, FlowOrder.SET_RATE, job_id, rate))
+                    self._waiting[piece.plane].append(Order(at_ns, FlowOrder.SET_RATE, job_id, rate))
         return changed
 
     def _planes_that_hold(self, job_id: int) -> list[int]:
@@ -243,19 +253,23 @@ class Network:
         traffic = self._traffic.get(slot)
         return traffic.pieces if traffic is not None else ()
 
-    def link_loads(self, running: Iterable[int]) -> Float64:
-        """Bytes per second on every link, of its busier direction, shape (links,)."""
-        links = self._cluster.links
-        loads, lanes = np.zeros(2 * len(self._channels)), np.zeros(len(links))
+    def _sent_at(self, slot: int, at_ns: int) -> float:
+        """Bytes that each lane of a running job has sent since it started."""
+        sent, since_ns = self._sent[slot]
+        return sent + self.rate(slot) * ((at_ns - since_ns) / SECOND)
+
+    def endpoint_links(self, running: Iterable[int], at_ns: int) -> tuple[Float64, Float64]:
+        """Bytes per second now, and bytes since the start, of endpoint links in either direction, shape (links,); 0 for others."""
+        loads, carried = np.zeros(len(self._cluster.links)), np.zeros(len(self._cluster.links))
         for slot in sorted(running):
-            if pieces := self.pieces_of(slot):
-                rate = self.rate(slot)
-                for piece in pieces:
-                    loads[piece.links] += piece.weights * rate
-                link, count = self._map.endpoint_lanes(self._table.rows[slot])
-                lanes[link] += count * rate
-        by_link = np.add.reduceat(loads.reshape(-1, 2), self._channels.start[:-1])
-        return np.asarray(np.maximum(by_link.max(axis=1), lanes))
+            if self.pieces_of(slot):
+                link, lanes = self._map.endpoint_lanes(self._table.rows[slot])
+                loads[link] += lanes * self.rate(slot)
+                carried[link] += lanes * self._sent_at(slot, at_ns)
+        for row, sent in sorted(self._closed.items()):
+            link, lanes = self._map.endpoint_lanes([row])
+            carried[link] += lanes * sent
+        return loads, carried
 
     def dead_link(self, slot: int) -> int:
         """A link without any capacity that the job's traffic needs; -1 where there is none."""

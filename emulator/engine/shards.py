@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from emulator.fabric.messages import FabricReadings, FabricReport, FlowOrders
+from emulator.fabric.messages import FabricReadings, FabricReport, FlowOrders, LinkReadings
 from emulator.racks.messages import RackOrders, RackReadings, RackReport
 
 
@@ -60,6 +60,10 @@ class Shards(Protocol):
 
     def read_planes(self, at_ns: int) -> tuple[FabricReadings, ...]:
         """Readings of the planes alone, by plane."""
+        ...
+
+    def read_links(self, at_ns: int) -> tuple[LinkReadings, ...]:
+        """What the switch links of each plane carry and have carried, by plane."""
         ...
 
     def publish(self, at_ns: int) -> Readings:

@@ -253,8 +253,7 @@ def link_views(engine: Engine, after: int, limit: int, tier: str) -> list[LinkVi
     if tier:
         wanted = wanted[links.tier[wanted] == TIERS.index(tier)]
     chosen = wanted[:limit].tolist()
-    load = engine.network.link_loads(engine.scheduler.running)
-    ratio = engine.links.health.ratio
+    table = engine.read_links()
     return [
         LinkView(
             link=number,
@@ -264,8 +263,13 @@ def link_views(engine: Engine, after: int, limit: int, tier: str) -> list[LinkVi
             upper=node_name(engine.cluster, int(links.v[number])),
             lanes=int(links.lanes[number]),
             bytes_per_second=float(links.bytes_per_second[number]),
-            utilization_ratio=float(load[number] / links.bytes_per_second[number]),
-            healthy_ratio=ratio.get(number, 1.0),
+            utilization_ratio=float(table.load_bytes_per_second[number].max() / links.bytes_per_second[number]),
+            healthy_ratio=float(table.healthy_ratio[number]),
+            carried_up_bytes=float(table.carried_bytes[number, 0]),
+            carried_down_bytes=float(table.carried_bytes[number, 1]),
+            peak_demand_ratio=float(table.peak_demand_bytes_per_second[number] / links.bytes_per_second[number]),
+            downs=int(table.downs[number]),
+            down_seconds=float(table.down_seconds[number]),
         )
         for number in chosen
     ]

@@ -187,6 +187,20 @@ class LaneCounter:
                 rails = rails[:1]
         return JobLanes(blocks, sum(times), kinds, rails, self._rails)
 
+    def by_domain(self, rows: Sequence[Row]) -> tuple[Int64, Int64]:
+        """The domains of a placement in order of number, and their GPUs on each rail, shape (domains,) and (domains, rails)."""
+        hosts: list[Int64] = []
+        gpus: list[Int64] = []
+        for block, host_mask, gpu_mask in rows:
+            bits = np.flatnonzero([host_mask >> bit & 1 for bit in range(host_mask.bit_length())])
+            hosts.append(int(self._cluster.block.first_host[block]) + bits)
+            gpus.append(np.tile(np.array(self.rail_gpus(block, gpu_mask), dtype=np.int64), (len(bits), 1)))
+        domain = unit_numbers(self._cluster.level("domain").first_host, np.concatenate(hosts))
+        known, where = np.unique(domain, return_inverse=True)
+        total = np.zeros((len(known), self._rails), dtype=np.int64)
+        np.add.at(total, where, np.concatenate(gpus))
+        return known, total
+
     def _by_domain(self, rows: Sequence[Row], block_domain: list[int]) -> tuple[list[int], list[int], list[tuple[int, ...]]]:
         blocks: list[int] = []
         times: list[int] = []

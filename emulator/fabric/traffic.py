@@ -1,6 +1,7 @@
 """From a job's placement and parallelism to the links that its traffic loads."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -8,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.fabric.channels import channels
+from emulator.fabric.connections import connections
 from emulator.fabric.dragonfly import DragonflyRoutes
+from emulator.fabric.ecmp import EcmpRoutes, UInt64, flow_names
 from emulator.fabric.job_lanes import JobLanes, LaneCounter, Row, unit_numbers
 from emulator.fabric.pairs import join
 from emulator.fabric.settings import FabricSettings
@@ -16,7 +19,7 @@ from emulator.fabric.uplinks import Uplinks, endpoint_shares, lane_bytes_per_sec
 from emulator.fabric.wan import WanRoutes
 from emulator.workload.collectives import NIC_SECONDS
 from emulator.workload.jobs import TrainingShape
-from topology.cluster import Cluster, Float64, Int32, Int64
+from topology.cluster import BLOCK_HOSTS, Cluster, Float64, Int32, Int64
 
 #: Lanes below which a load is rounding error.
 LEAST_LANES = 1e-9
@@ -73,13 +76,23 @@ class TrafficMap:
         self._chassis = unit_numbers(cluster.level("leaf").first_host, blocks).tolist()
         self._site = unit_numbers(cluster.level("site").first_host, blocks).tolist()
         self._speed = links.bytes_per_second
+        self._settings = settings
+        self._scale = np.ones(len(self.channels))
+        self._rail_links: dict[int, tuple[Int64, Int64, Int64]] = {}
         self._route_peers(self._speed)
+        self._route_flows()
         self._leaf_seconds = 2.0 * float(links.latency_seconds[links.tier == 0].max(initial=0.0)) + NIC_SECONDS
 
     def _route_peers(self, bytes_per_second: Float64) -> None:
         by_level = {peers.level: peers for peers in self._cluster.peers}
         self._dragonfly = DragonflyRoutes(self._cluster, self._routing, bytes_per_second) if "leaf" in by_level else None
         self._wan = WanRoutes(self._cluster, by_level["site"], bytes_per_second) if "site" in by_level else None
+
+    def _route_flows(self) -> None:
+        """Under ECMP, where no peers join units: hashed flows."""
+        self._ecmp: EcmpRoutes | None = None
+        if self._routing == "ecmp" and self._dragonfly is None:
+            self._ecmp = EcmpRoutes(self._cluster, self.channels, polarised=self._settings.polarised, scale=self._scale)
 
     def _compile(self, table: Uplinks) -> _Level:
         blocks = self._cluster.block.first_host
@@ -100,25 +113,33 @@ class TrafficMap:
         hop = self._leaf_seconds
         if job.domains < 2:
             return Traffic((), cap, hop)
+        hashed = self._ecmp is not None and _within(self._site, job)
+        sprayed = replace(shape, ring_bytes=0.0, pipeline_bytes=0.0) if hashed else shape
         found: list[tuple[Int64, Float64]] = []
         for level in self._levels:
             if _within(level.unit_of_block, job):
                 break  # units are ranges of hosts: the job is inside one, and so it is further out
             hop += level.latency_seconds
-            if shape.lane_bytes > 0.0:
-                found += self._climb(level, job, shape)
+            if sprayed.lane_bytes > 0.0:
+                found += self._climb(level, job, sprayed)
         if self._dragonfly is not None and shape.lane_bytes > 0.0 and not _within(self._chassis, job):
             units, first_rows = _units(self._chassis, job)
             rails = job.pairs(shape, first_rows)
             rails = rails * self._cluster.rails if len(rails) == 1 else rails
             loads, seconds = self._dragonfly.loads(units, rails, len(self._cluster.links))
             hop += seconds
-            directed = np.flatnonzero(loads > LEAST_LANES)
+            directed = np.flatnonzero(loads)
             found.append((directed, loads[directed]))
         if self._wan is not None and shape.lane_bytes > 0.0 and not _within(self._site, job):
             hop += self._cross(self._wan, job, shape, found)
         if shape.lane_bytes <= 0.0:
             return Traffic((), cap, hop)
+        if self._routing == "ecmp":
+            found = self._cables(found, sprayed.lane_bytes / shape.lane_bytes)
+            if self._ecmp is not None and hashed:
+                loads = self._hashed(self._ecmp, rows, shape)
+                directed = np.flatnonzero(loads)
+                found.append((directed, loads[directed]))
         return Traffic(self._pieces(job, shape, found), cap, hop)
 
     def _climb(self, level: _Level, job: JobLanes, shape: TrainingShape) -> list[tuple[Int64, Float64]]:
@@ -145,6 +166,60 @@ class TrafficMap:
             longest = max(longest, seconds)
         return longest
 
+    def _cables(self, found: list[tuple[Int64, Float64]], part: float) -> list[tuple[Int64, Float64]]:
+        """What is on directed links, spread evenly over their healthy cables (many small flows, which average out), and scaled."""
+        if not found:
+            return []
+        directed, weight = (np.concatenate(column) for column in zip(*found, strict=True))
+        start, link = self.channels.start, directed >> 1
+        channel, position = ranges(start[link], start[link + 1])
+        scale = self._scale[channel]
+        total = np.bincount(position, scale, len(directed))[position]
+        share = np.where(total > 0.0, scale / np.where(total > 0.0, total, 1.0), 1.0 / (start[link + 1] - start[link])[position])
+        return [(2 * channel + (directed & 1)[position], part * weight[position] * share)]
+
+    def _hashed(self, ecmp: EcmpRoutes, rows: Sequence[Row], shape: TrainingShape) -> Float64:
+        """Lanes of rings, trees and stages on every directed cable."""
+        domain, gpus = self._lanes.by_domain(rows)  # (domains,), (domains, rails)
+        flows = []
+        for rail in range(self._cluster.rails):
+            mine = gpus[:, rail]
+            if not mine.any():
+                continue
+            part = mine.sum() / gpus.sum()
+            stride, stage = (max(1, round(size * part)) for size in (shape.replica_gpus, shape.stage_gpus))
+            source, target, weight = connections(mine, shape, stride, stage)
+            lane = np.repeat(np.arange(len(domain)), mine)
+            place = np.arange(len(lane)) - np.repeat(np.cumsum(mine) - mine, mine)
+            nic = (domain[lane] * self._cluster.rails + rail) * BLOCK_HOSTS + place
+            pairs = self._settings.queue_pairs
+            names = flow_names(nic[source], nic[target], pairs)
+            leaves = [self._leaf_of(ecmp, rail, domain[lane[ends]], place[ends], pairs, names) for ends in (source, target)]
+            flows.append((*leaves, names, np.repeat(weight / pairs, pairs)))
+        if not flows:
+            return np.zeros(2 * len(self.channels))
+        return ecmp.loads(*(np.concatenate(column) for column in zip(*flows, strict=True)))
+
+    def _leaf_of(self, ecmp: EcmpRoutes, rail: int, domain: Int64, place: Int64, pairs: int, names: UInt64) -> Int64:
+        """The physical leaf of each flow's NIC: the k-th of the domain on the rail; of several ports each flow hashes to one."""
+        links, (served, low, high) = self._cluster.links, self._served(rail)
+        domain, place = np.repeat(domain, pairs), np.repeat(place, pairs)
+        port = (names % (high - low)[domain].astype(np.uint64)).astype(np.int64)
+        link = served[low[domain] + port]
+        each = np.maximum(1, links.lanes[link] // links.rails[link])
+        return ecmp.leaf_switches(link, (rail - links.rail_first[link]).astype(np.int64) * each + place % each)
+
+    def _served(self, rail: int) -> tuple[Int64, Int64, Int64]:
+        """The endpoint links that serve a rail, by domain, and where those of each domain begin and end."""
+        known = self._rail_links.get(rail)
+        if known is None:
+            links = self._cluster.links
+            served, _ = endpoint_shares(self._cluster, rail)
+            served = served[np.argsort(links.u[served], kind="stable")]
+            bounds = np.searchsorted(links.u[served], np.arange(len(self._cluster.level("domain")) + 1)).astype(np.int64)
+            known = self._rail_links[rail] = (served, bounds[:-1], bounds[1:])
+        return known
+
     def _pieces(self, job: JobLanes, shape: TrainingShape, found: list[tuple[Int64, Float64]]) -> tuple[Piece, ...]:
         lanes = self._lanes.plane_lanes(job, shape)
         if not found:
@@ -153,9 +228,7 @@ class TrafficMap:
         directed, where = np.unique(directed, return_inverse=True)
         weight = np.bincount(where, weight, len(directed)).astype(np.float64)
         directed, weight = directed[weight > LEAST_LANES], weight[weight > LEAST_LANES]
-        link = directed >> 1
-        channel = (2 * self.channels.start[link] + (directed & 1)).astype(np.int32)
-        plane_of = self._cluster.links.plane[link]
+        channel, plane_of = directed.astype(np.int32), self.channels.plane[directed >> 1]
         planes = sorted(lanes.keys() | set(np.unique(plane_of).tolist()))
         if len(planes) == 1:
             return (Piece(planes[0], channel, weight, lanes[planes[0]]),)
@@ -185,6 +258,15 @@ class TrafficMap:
             changed.append(across)  # by way of any other group or site
             self._route_peers(speed)
         self._speed = speed
+        if self._routing == "ecmp":
+            part = np.ones(len(self.channels))
+            for channel, left in scales.items():
+                part[channel] = left
+            dead = np.flatnonzero((part > 0.0) != (self._scale > 0.0))
+            self._scale = part
+            if len(dead):
+                self._route_flows()
+                changed.append(np.flatnonzero(self._cluster.links.tier > 0))  # a choice anywhere may now be another
         return np.unique(np.concatenate([*changed, np.empty(0, dtype=np.int64)])).astype(np.int64)
 
     @cached_property

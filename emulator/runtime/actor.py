@@ -121,6 +121,11 @@ class ShardHost:
         self._expect(epoch, window)
         return epoch, window, pack({plane: held.read(at_ns) for plane, held in self._planes.items()})
 
+    def read_links(self, epoch: int, window: int, at_ns: int) -> Reply:
+        """``LinkReadings`` of the planes, by number, after ``window``."""
+        self._expect(epoch, window)
+        return epoch, window, pack({plane: held.read_links(at_ns) for plane, held in self._planes.items()})
+
     def snapshot(self, epoch: int, window: int) -> Reply:
         """The whole state after ``window``, packed."""
         self._expect(epoch, window)

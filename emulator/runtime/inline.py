@@ -1,7 +1,7 @@
 """Shards in this process: the oracle that every other runtime must equal."""
 
 from emulator.engine.shards import Answers, Readings, ShardRange, Window
-from emulator.fabric.messages import FabricReadings
+from emulator.fabric.messages import FabricReadings, LinkReadings
 from emulator.fabric.plane import FabricPlane
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings, RackShard
@@ -36,6 +36,9 @@ class InlineShards:
 
     def read_planes(self, at_ns: int) -> tuple[FabricReadings, ...]:
         return tuple(plane.read(at_ns) for plane in self._planes)
+
+    def read_links(self, at_ns: int) -> tuple[LinkReadings, ...]:
+        return tuple(plane.read_links(at_ns) for plane in self._planes)
 
     def publish(self, at_ns: int) -> Readings:
         return self.read(at_ns)

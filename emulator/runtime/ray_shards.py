@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from emulator.engine.shards import Answers, Readings, ShardRange, Window
-from emulator.fabric.messages import FabricReadings
+from emulator.fabric.messages import FabricReadings, LinkReadings
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.actor import ExporterFactory, Held, Reply, ShardHost, Share, pack
@@ -139,8 +139,15 @@ class RayShards:
         return self._read(at_ns, publish=False)
 
     def read_planes(self, at_ns: int) -> tuple[FabricReadings, ...]:
-        calls = {number: ("read_planes", (actor.window, at_ns)) for number, actor in enumerate(self._actors) if actor.share.planes}
-        planes: dict[int, FabricReadings] = {}
+        return self._of_planes("read_planes", at_ns)
+
+    def read_links(self, at_ns: int) -> tuple[LinkReadings, ...]:
+        return self._of_planes("read_links", at_ns)
+
+    def _of_planes(self, verb: str, at_ns: int) -> tuple[Any, ...]:
+        """What every plane answers, by plane."""
+        calls = {number: (verb, (actor.window, at_ns)) for number, actor in enumerate(self._actors) if actor.share.planes}
+        planes: dict[int, Any] = {}
         for answer in self._ask(calls).values():
             planes |= pickle.loads(answer)
         return tuple(planes[plane] for plane in sorted(planes))

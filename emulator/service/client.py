@@ -43,7 +43,15 @@ Request = TypeVar("Request", bound=Message)
 
 #: Exit codes of `gigawatt` (a contract): 2 usage, 3 not found, 4 infeasible, 5 deadline, 130 interrupted, 1 everything else.
 EXIT_CODES = {"INVALID_ARGUMENT": 2, "NOT_FOUND": 3, "DEADLINE_EXCEEDED": 5}
-_TARGETS = {"host": cluster_pb.FAULT_TARGET_HOST, "rack": cluster_pb.FAULT_TARGET_RACK, "link": cluster_pb.FAULT_TARGET_LINK}
+_TARGETS = {
+    "host": cluster_pb.FAULT_TARGET_HOST,
+    "rack": cluster_pb.FAULT_TARGET_RACK,
+    "link": cluster_pb.FAULT_TARGET_LINK,
+    "cable": cluster_pb.FAULT_TARGET_CABLE,
+    "switch": cluster_pb.FAULT_TARGET_SWITCH,
+    "plane": cluster_pb.FAULT_TARGET_PLANE,
+    "nic": cluster_pb.FAULT_TARGET_NIC,
+}
 
 
 class ClientError(Exception):
@@ -198,18 +206,38 @@ class Client:
         request = _request(cluster_pb.CordonRackRequest, rack=rack, cordoned=cordoned, request_id=_given(request_id))
         return views.view_of(self._call(self._cluster.CordonRack, request).rack, RackView)
 
-    def inject_fault(self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = "") -> str:
-        """Break a host, rack or link; returns a sentence that says what was done."""
+    def inject_fault(
+        self,
+        *,
+        target: str,
+        duration_seconds: float,
+        number: int = 0,
+        name: str = "",
+        remaining_ratio: float = 0.0,
+        flap_seconds: float = 0.0,
+        every_seconds: float = 0.0,
+        request_id: str = "",
+    ) -> str:
+        """Break a host, a rack or a part of the fabric (link, cable, switch, plane, nic), by number or name.
+
+        What flaps is down for ``flap_seconds`` every ``every_seconds``. Returns a sentence that says what was done.
+        """
         if target not in _TARGETS:
             raise ClientError(f"target is {target!r}; allowed: {', '.join(_TARGETS)}", code="INVALID_ARGUMENT", field="target")
         if not 0 < duration_seconds < MAX_SECONDS:
             raise ClientError(f"duration_seconds is {duration_seconds:g}; allowed: more than 0", code="INVALID_ARGUMENT", field="duration")
+        for field, seconds in (("flap_seconds", flap_seconds), ("every_seconds", every_seconds)):
+            if not 0 <= seconds < MAX_SECONDS:
+                raise ClientError(f"{field} is {seconds:g}; allowed: 0 or more", code="INVALID_ARGUMENT", field=field)
         request = _request(
             cluster_pb.InjectFaultRequest,
             target=_TARGETS[target],
             number=number,
             duration=seconds_message(duration_seconds),
             remaining_ratio=remaining_ratio,
+            name=name,
+            flap=seconds_message(flap_seconds),
+            every=seconds_message(every_seconds),
             request_id=_given(request_id),
         )
         text: str = self._call(self._cluster.InjectFault, request).text

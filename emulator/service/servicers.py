@@ -24,7 +24,18 @@ from topology.cluster import TIERS
 Context = grpc.aio.ServicerContext[Any, Any]
 
 MAX_STEP_CYCLES = 1_000_000
-_TARGETS = {cluster_pb.FAULT_TARGET_HOST: "host", cluster_pb.FAULT_TARGET_RACK: "rack", cluster_pb.FAULT_TARGET_LINK: "link"}
+#: Most characters of the name of a part of the fabric; names that people give to hosts and switches are shorter.
+MAX_NAME = 1000
+#: What can be broken, as in the API and as ``engine.control`` has it.
+FAULT_TARGETS = {
+    cluster_pb.FAULT_TARGET_HOST: "host",
+    cluster_pb.FAULT_TARGET_RACK: "rack",
+    cluster_pb.FAULT_TARGET_LINK: "link",
+    cluster_pb.FAULT_TARGET_CABLE: "cable",
+    cluster_pb.FAULT_TARGET_SWITCH: "switch",
+    cluster_pb.FAULT_TARGET_PLANE: "plane",
+    cluster_pb.FAULT_TARGET_NIC: "nic",
+}
 
 
 class QueueServicer(QueueServiceServicer):
@@ -77,10 +88,12 @@ class ClusterServicer(ClusterServiceServicer):
 
     async def InjectFault(self, request: cluster_pb.InjectFaultRequest, context: Context) -> cluster_pb.InjectFaultResponse:
         check_request_id(request.request_id)
-        target = _TARGETS.get(request.target)
+        target = FAULT_TARGETS.get(request.target)
         if target is None:
             raise InvalidRequest(
-                f"target is {request.target}", field="target", allowed="FAULT_TARGET_HOST, FAULT_TARGET_RACK or FAULT_TARGET_LINK"
+                f"target is {request.target}",
+                field="target",
+                allowed=", ".join(f"FAULT_TARGET_{known.upper()}" for known in FAULT_TARGETS.values()),
             )
         _check_number("number", request.number)
         nanoseconds = duration_ns(request.duration, "duration")
@@ -89,18 +102,24 @@ class ClusterServicer(ClusterServiceServicer):
                 f"duration is {nanoseconds / SECOND:g} s", field="duration", allowed=f"more than 0, at most {MAX_YEARS} years"
             )
         ratio = request.remaining_ratio
-        if not 0 <= ratio < 1 or (ratio and target != "link"):
+        if not 0 <= ratio < 1 or (ratio and target in ("host", "rack")):
             raise InvalidRequest(
                 f"remaining_ratio is {ratio:g} for a {target}",
                 field="remaining_ratio",
                 allowed="0 or more and less than 1; only 0 for what is no link",
             )
+        if len(request.name) > MAX_NAME:
+            raise InvalidRequest(f"name has {len(request.name)} characters", field="name", allowed=f"at most {MAX_NAME}")
+        flap, every = (duration_ns(value, name) / SECOND for value, name in ((request.flap, "flap"), (request.every, "every")))
         text = await self._call(
             self._control.inject_fault,
             target=target,
             number=request.number,
+            name=request.name,
             duration_seconds=nanoseconds / SECOND,
             remaining_ratio=ratio,
+            flap_seconds=flap,
+            every_seconds=every,
             request_id=request.request_id,
         )
         return cluster_pb.InjectFaultResponse(text=text)

@@ -1,13 +1,11 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.fabric.contend import contendable_links, hose_bound_bytes_per_second
 from emulator.fabric.rings import RingMap
 from emulator.fabric.settings import FabricSettings
 from topology.cluster import Cluster
@@ -149,59 +147,3 @@ def test_endpoint_lanes_count_every_gpu_once(cluster_of, name):
     assert lanes.sum() == 2 * 3 + 2 * 3
     assert (cluster.links.tier[links] == 0).all()
     assert (np.diff(links) > 0).all()
-
-
-@pytest.mark.parametrize("name", CLUSTERS)
-def test_nothing_contends_where_nothing_is_oversubscribed(cluster_of, name):
-    assert not contendable_links(cluster_of(name), SETTINGS).any()
-
-
-def test_contendable_are_the_trunks_thinner_than_their_lanes(clos):
-    """At 31:1 a leaf has floor(64 / 32) = 2 ports up, for 4 hosts below it, so each can be full; at 15:1 it has 4, and none can."""
-    assert not contendable_links(clos(leaf_oversubscription=15.0), SETTINGS).any()
-    cluster = clos(leaf_oversubscription=31.0)
-    contendable = contendable_links(cluster, SETTINGS)
-    assert contendable.tolist() == np.repeat(cluster.links.tier == 1, 2).tolist()
-    bound = hose_bound_bytes_per_second(cluster)
-    assert set(bound[cluster.links.tier == 1].tolist()) == {4 * NIC}
-
-
-def test_a_broken_trunk_becomes_contendable(cluster_of):
-    """A leaf has 32 lanes up for 4 hosts: with 3.9 of them left it can be full, with 4 it cannot."""
-    cluster = cluster_of("two tiers")
-    link = int(np.flatnonzero(cluster.links.tier == 1)[0])
-    scale = np.ones(len(cluster.links))
-    scale[link] = 4 / 32
-    assert not contendable_links(cluster, SETTINGS, scale=scale).any()
-    scale[link] = 3.9 / 32
-    assert np.flatnonzero(contendable_links(cluster, SETTINGS, scale=scale)).tolist() == [2 * link, 2 * link + 1]
-
-
-def test_the_smaller_side_bounds_what_crosses(clos):
-    """16 hosts in arrays of 12 and 4: at most 4 lanes a rail can ever leave or enter either."""
-    cluster = clos(array_hosts=12)
-    assert set(hose_bound_bytes_per_second(cluster)[cluster.links.tier == 1].tolist()) == {4 * NIC}
-
-
-@pytest.mark.parametrize("name", CLUSTERS)
-@given(data=st.data())
-@settings(max_examples=30, deadline=None)
-def test_disjoint_jobs_never_exceed_the_hose_bound(cluster_of, name, data):
-    """Cut the cluster's hosts at random into jobs of whole hosts: no link is asked for more than its bound."""
-    cluster = cluster_of(name)
-    rings = RingMap(cluster, SETTINGS)
-    jobs = data.draw(st.integers(1, 6))
-    owner = np.random.default_rng(data.draw(st.integers(0, 10**6))).integers(0, jobs, cluster.host_count)
-    load = np.zeros(2 * len(cluster.links))
-    first = cluster.block.first_host.tolist()
-    whole = (1 << cluster.gpus_per_host) - 1
-    for job in range(jobs):
-        rows = []
-        for block, (low, high) in enumerate(pairwise(first)):
-            mask = sum(1 << int(bit) for bit in np.flatnonzero(owner[low:high] == job))
-            if mask:
-                rows.append((block, mask, whole))
-        if rows:
-            for flow in rings.flows(rows):
-                load[flow.links] += flow.weights * NIC
-    assert (load <= np.repeat(hose_bound_bytes_per_second(cluster), 2) * (1 + 1e-12)).all()

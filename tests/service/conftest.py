@@ -230,10 +230,22 @@ class FakeControl:
             self.answers[request_id] = self._rack(rack)
         return self._rack(rack)
 
-    def inject_fault(self, *, target: str, number: int, duration_seconds: float, remaining_ratio: float = 0.0, request_id: str = "") -> str:
+    def inject_fault(
+        self,
+        *,
+        target: str,
+        duration_seconds: float,
+        number: int = 0,
+        name: str = "",
+        remaining_ratio: float = 0.0,
+        flap_seconds: float = 0.0,
+        every_seconds: float = 0.0,
+        request_id: str = "",
+    ) -> str:
         if number >= self.LINKS:
             raise NotFound(f"there is no {target} {number}", field="number", allowed=f"0 to {self.LINKS - 1}")
-        return f"{target} {number} is down for {duration_seconds:g} s and keeps {remaining_ratio:g}"
+        flaps = f", {flap_seconds:g} s every {every_seconds:g} s" if flap_seconds else ""
+        return f"{target} {name or number} is down for {duration_seconds:g} s and keeps {remaining_ratio:g}{flaps}"
 
     def clock(self) -> ClockView:
         return self.clock_view
