@@ -28,8 +28,8 @@ TRAINED = ("llama3-8b", "llama3-70b")
 #: How long a job would run undisturbed, and what is seen of it: none ends, so that all contend all the time.
 JOB_HOURS, SEEN_HOURS = 1000, 1
 PLACEMENTS = {"topology": "packed", "spread": "scattered"}
-ROUTINGS = {"colossus": ("adaptive",), "frontier": ("adaptive", "minimal", "valiant")}
-COLOURS = {"adaptive": "#0072b2", "minimal": "#d55e00", "valiant": "#009e73"}
+ROUTINGS = {"colossus": ("adaptive", "ecmp"), "frontier": ("adaptive", "minimal", "valiant")}
+COLOURS = {"adaptive": "#0072b2", "minimal": "#d55e00", "valiant": "#009e73", "ecmp": "#cc79a7"}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def jobs(host: HostType) -> JobColumns:
         plans = ((name, choose_parallelism(MODELS[name], size, host.gpu, domain_gpus=host.domain_gpus)) for name in wanted)
         name, plan = next((name, plan) for name, plan in plans if plan is not None)
         shape_of.append(len(shapes))
-        shapes.append(training_shape(MODELS[name], plan, host.gpu, domain_gpus=host.domain_gpus, overlap=False))
+        shapes.append(training_shape(MODELS[name], plan, host.gpu, domain_gpus=host.domain_gpus))
     return job_columns(
         len(gpus),
         submit_ns=0,
