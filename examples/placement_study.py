@@ -23,8 +23,8 @@ from topology.catalog import HostType
 
 #: GPUs of the jobs: eight of each size, 32,640 GPUs together, which Frontier's 37,632 hold.
 SIZES, OF_EACH = (16, 32, 64, 128, 256, 512, 1024, 2048), 8
-#: What the jobs train: the smaller model where the larger would not fit, in turn where both do.
-TRAINED = ("llama3-8b", "llama3-70b")
+#: What the jobs train, in turn: a dense model and a mixture of experts, which fits on either machine from so many GPUs on.
+DENSE, MIXTURE, MIXTURE_GPUS = "llama3-8b", "mixtral-8x7b", 64
 #: How long a job would run undisturbed, and what is seen of it: none ends, so that all contend all the time.
 JOB_HOURS, SEEN_HOURS = 1000, 1
 PLACEMENTS = {"topology": "packed", "spread": "scattered"}
@@ -48,9 +48,9 @@ def jobs(host: HostType) -> JobColumns:
     gpus = np.tile(SIZES, OF_EACH)
     shapes, shape_of = [], []
     for number, size in enumerate(gpus.tolist()):
-        wanted = (TRAINED[number // len(SIZES) % 2], *TRAINED)
-        plans = ((name, choose_parallelism(MODELS[name], size, host.gpu, domain_gpus=host.domain_gpus)) for name in wanted)
-        name, plan = next((name, plan) for name, plan in plans if plan is not None)
+        name = MIXTURE if size >= MIXTURE_GPUS and number // len(SIZES) % 2 else DENSE
+        plan = choose_parallelism(MODELS[name], size, host.gpu, domain_gpus=host.domain_gpus)
+        assert plan is not None
         shape_of.append(len(shapes))
         shapes.append(training_shape(MODELS[name], plan, host.gpu, domain_gpus=host.domain_gpus))
     return job_columns(
@@ -87,9 +87,14 @@ def run(machine: str, routing: str, placement: str) -> Result:
 def figure(results: list[Result]) -> str:
     """A panel a machine: size against slowdown; packed dashed, scattered whole."""
     sheet, width, height, left, gap = Sheet(), 470.0, 300.0, 62.0, 70.0
-    ceiling = max(1.05, *(float(result.mean.max()) for result in results))
-    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0) if (ceiling - 1) / step <= 6)
-    ceiling = 1 + step * np.ceil((ceiling - 1) / step)
+    highest = max(float(result.mean.max()) for result in results)
+    ticks = [1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0, 50.0, 80.0]
+    ticks = ticks[: 1 + next(place for place, tick in enumerate(ticks) if tick >= highest)]
+
+    def heights(ratio: np.ndarray | float) -> np.ndarray:
+        """From the bottom of a panel, on a logarithmic scale."""
+        return np.asarray(height * np.log(ratio) / np.log(ticks[-1]))
+
     total = left + 2 * width + gap + 20
     sheet.text(20, 28, "Packed against scattered: 64 training jobs on two machines", total - 40, size=18, bold=True)
     sheet.text(
@@ -98,8 +103,8 @@ def figure(results: list[Result]) -> str:
     for panel, machine in enumerate(ROUTINGS):
         x0, y0 = left + panel * (width + gap), 90.0
         sheet.text(x0, y0 - 12, machine, width, size=14, bold=True)
-        for tick in np.arange(1.0, ceiling + step / 2, step):
-            y = y0 + height * (1 - (tick - 1) / (ceiling - 1))
+        for tick in ticks:
+            y = y0 + height - float(heights(tick))
             sheet.line(x0, y, x0 + width, y, RULE)
             sheet.text(x0 - 8, y + 4, f"{tick:g}x", 50, colour=DIM, anchor="end")
         xs = [x0 + 24 + place * (width - 48) / (len(SIZES) - 1) for place in range(len(SIZES))]
@@ -108,7 +113,7 @@ def figure(results: list[Result]) -> str:
         sheet.text(x0 + width / 2, y0 + height + 40, "GPUs of the job", width, colour=DIM, anchor="middle")
         for result in results:
             if result.machine == machine:
-                points = list(zip(xs, y0 + height * (1 - (result.mean - 1) / (ceiling - 1)), strict=True))
+                points = list(zip(xs, y0 + height - heights(result.mean), strict=True))
                 colour, packed = COLOURS[result.routing], result.placement == "topology"
                 # Lines that lie on each other stay visible: the later the thinner.
                 thick = 2.0 + 1.8 * (len(ROUTINGS[machine]) - 1 - ROUTINGS[machine].index(result.routing))
