@@ -21,7 +21,7 @@ SMALL_ENTRIES = 4000
 def compiled_fill() -> Callable[..., None]:
     """``fill`` as machine code, with the same bits: numba neither reorders nor contracts floating-point operations unless told to.
 
-    Kept on disk beside the module, or where NUMBA_CACHE_DIR says; compiled again by every process that can write neither.
+    Kept on disk where NUMBA_CACHE_DIR says, beside the module or in the user's cache directory; where none will do, every process compiles.
     """
     import numba  # here, since only runs whose flows contend need it
 
@@ -32,7 +32,7 @@ def compiled_fill() -> Callable[..., None]:
     )
     try:
         compiled: Callable[..., None] = numba.njit(signature, cache=True)(fill)
-    except RuntimeError:  # no directory to keep it in
+    except Exception:  # nowhere to keep it, a full disk, a damaged file: none of them is worth a run
         compiled = numba.njit(signature)(fill)
     return compiled
 
@@ -49,7 +49,7 @@ def max_min_rates(flow: Int, start: Int, link: Int, weight: Float64, *, cap: Flo
     cap
         The most each flow can use, shape (flows,), at least 0; may be infinite.
     capacity
-        Of every link, shape (links,), at least 0.
+        Of every link, shape (links,), finite and at least 0.
 
     Returns
     -------
@@ -61,10 +61,10 @@ def max_min_rates(flow: Int, start: Int, link: Int, weight: Float64, *, cap: Flo
     Notes
     -----
     Progressive filling (Bertsekas and Gallager, Data Networks, 2nd ed., 6.5.2), see ``fill``: the link with the lowest level is full and
-    its flows are frozen, or the flow with the lowest cap is, whichever is lower; then again. Every tie is broken by id.
+    its flows are frozen, or the flow with the lowest cap is, whichever is lower; then again. Ties are broken by id.
 
-    What happens to a flow depends only on flows that it is connected to, since every step is the first of its component in the order of
-    (level, id): the rates of a component have the same bits alone and in company.
+    Each step is the first of its own component, in an order of that component's levels and ids alone. So what happens to a flow depends
+    only on flows that it is connected to, and the rates of a component have the same bits alone and in company.
     """
     order = np.argsort(flow, kind="stable") if len(flow) > 1 and not bool((flow[1:] > flow[:-1]).all()) else None
     start, link = (np.ascontiguousarray(values, dtype=np.int64) for values in (start, link))
@@ -86,9 +86,9 @@ def _solve(start: Int64, link: Int64, weight: Float64, *, cap: Float64, capacity
     count = np.bincount(link, minlength=len(capacity))
     if len(count) > len(capacity) or start[-1] != len(link) or len(weight) != len(link):  # compiled code does not look
         raise ValueError(f"{len(link)} links up to {len(count) - 1} and {len(weight)} weights; expected {start[-1]} under {len(capacity)}")
+    crossed = np.flatnonzero(count)
     total = np.bincount(link, weight, len(capacity))
     level = np.divide(capacity, total, out=np.zeros(len(capacity)), where=count > 0)
-    crossed = np.flatnonzero(count)
     link_start = np.concatenate(([0], np.cumsum(count)))
     work = (
         *(start, link, weight, cap, limited[np.argsort(cap[limited], kind="stable")], capacity, rate, unfrozen),
