@@ -184,3 +184,4 @@ class Outcome:
     peak_link_utilization_ratio: float  # the most loaded directed link at any instant
     interrupted: bool = False  # ended before its time, by a signal
     sources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # source -> {"kept": rows, reason: rows dropped}
+    picture: str = ""  # of the machine, as SVG

@@ -1,6 +1,9 @@
 """Pictures: what they say is what the cluster has, every text has its place, and what is asked wrongly is answered."""
 
+import re
 import xml.etree.ElementTree as ET
+from base64 import b64decode
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -14,12 +17,15 @@ from pyarrow import parquet
 from typer.testing import CliRunner
 
 from emulator.cli.app import app
+from emulator.report.html import page
+from emulator.report.outcome import Outcome
 from emulator.report.picture.anatomy import take_apart
 from emulator.report.picture.ink import SMALLEST, Sheet, fitted, text_width
 from emulator.report.picture.load import LinkLoad, LoadError, heat, ink_on, read_load
 from emulator.report.picture.page import picture
 from emulator.report.picture.row import WIDTH, bits, line_width
 from emulator.report.picture.write import png
+from emulator.report.summary import summary
 from emulator.scenario import Scenario, build_cluster, load
 from topology.cluster import Cluster
 from topology.describe import link_name
@@ -225,3 +231,11 @@ def test_widths_and_words_of_bandwidth() -> None:
     assert line_width(100e9 / 8) == 1.0
     assert line_width(1e12 / 8) == pytest.approx(2.2)
     assert bits(50e9) == "400 Gb/s"
+
+
+def test_the_report_has_the_picture_in_it(outcome: Outcome) -> None:
+    svg = picture(*machine("laptop"))
+    html = page(replace(outcome, picture=svg), summary(outcome))
+    (data,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', html)
+    assert b64decode(data).decode() == svg
+    assert "data:image" not in page(outcome, summary(outcome))
