@@ -100,7 +100,7 @@ def test_it_says_what_the_cluster_has() -> None:
         "100,000 × 400G up",
         "Array 1 of 196: 8 racks under 8 leaf switches",
         "19 more",
-        "Hosts at their measured maximum draw 105 MW, the facility 126 MW (PUE 1.2); cap 150 MW",
+        "Hosts draw at most 105 MW, the facility 126 MW (PUE 1.2); cap 150 MW",
     }
     dragonfly = {text.text for text in texts(picture(*machine("frontier")))}
     assert dragonfly >= {"74 groups in all", "2,368 switches in all", "From group 1 292 global cables, 58.4 Tb/s each way:"}

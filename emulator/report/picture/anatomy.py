@@ -36,7 +36,7 @@ class Units:
     hosts: Int64
     hosts_by_type: Int64  # (units, host types)
     gpus: Int64
-    watts: Float64  # measured maximum of the hosts
+    watts: Float64  # the most that its hosts draw in training (`HostType.peak_watts`)
     switches: Int64  # (units, node tiers): physical ones inside
     lanes: Int64  # cables that leave it: up, or to its peers where there is nothing above
     bytes_per_second: Float64

@@ -238,7 +238,7 @@ def _switches(tier: Tier) -> str:
 
 def _gateways(sheet: Sheet, anatomy: Anatomy, units: Units, tier: Tier, y: float, centres: dict[int, float]) -> None:
     """Every site has its own."""
-    width = min(206.0, (RIGHT - LEFT - 24) / len(centres) - 24)
+    width = min(180.0, 700.0 / len(centres))
     for unit, x in centres.items():
         first, end = units.level.first_host[unit], units.level.first_host[unit + 1]
         mine = tier.nodes[(anatomy.first_host[tier.nodes] >= first) & (anatomy.first_host[tier.nodes] < end)]
