@@ -18,6 +18,7 @@ from emulator.report import usage
 from emulator.report.digest import digest
 from emulator.report.links import links_table
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable, Outcome, Sample, sample, timeline
+from emulator.report.picture.page import picture
 from emulator.report.progress import Progress
 from emulator.scenario import Scenario
 from emulator.scheduler.table import State
@@ -206,6 +207,7 @@ class Collector:
             peak_link_utilization_ratio=self._peak_link,
             interrupted=interrupted,
             sources={name: {"kept": source.kept, **source.noted, **source.dropped} for name, source in self._sources.items()},
+            picture=picture(cluster, scenario),
         )
 
     def _jobs(self, slots: list[int]) -> JobTable:

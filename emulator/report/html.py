@@ -1,5 +1,6 @@
 """report.html: one page that needs nothing but itself."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
 from typing import Any
@@ -22,7 +23,7 @@ table{border-collapse:collapse;width:100%}th{font-weight:400;color:var(--dim);te
 th,td{padding:.2rem .6rem .2rem 0;border-bottom:1px solid var(--rule);vertical-align:top;overflow-wrap:anywhere}
 figure{margin:1.6rem 0}figcaption{display:flex;gap:1rem;align-items:baseline;flex-wrap:wrap}small{color:var(--dim)}
 figcaption i{display:inline-block;width:.8em;height:.8em;border-radius:2px;margin-right:.35em}
-svg{width:100%;height:auto}svg text{fill:var(--dim);font-size:12px}.grid{stroke:var(--rule)}
+svg,img{width:100%;height:auto}svg text{fill:var(--dim);font-size:12px}.grid{stroke:var(--rule)}
 polyline{fill:none;stroke-width:1.6;stroke-linejoin:round}
 """.strip()
 
@@ -42,8 +43,16 @@ def page(outcome: Outcome, values: Mapping[str, Any]) -> str:
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>Gigawatt: {title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
         f'<p class="lead">{ended}An emulation by Gigawatt. The hardware is modelled, the scheduling is real; times are emulated.</p>'
-        f"{''.join(_charts(outcome))}{tables}</body></html>\n"
+        f"{''.join(_charts(outcome))}{tables}{_machine(outcome)}</body></html>\n"
     )
+
+
+def _machine(outcome: Outcome) -> str:
+    """The picture as an image, so that the page's style does not reach it, nor its own the page."""
+    if not outcome.picture:
+        return ""
+    data = b64encode(outcome.picture.encode()).decode()
+    return f'<h2>The machine</h2><img alt="Tiers and units of {escape(outcome.scenario)}" src="data:image/svg+xml;base64,{data}">'
 
 
 def _charts(outcome: Outcome) -> list[str]:

@@ -36,9 +36,9 @@ class Units:
     hosts: Int64
     hosts_by_type: Int64  # (units, host types)
     gpus: Int64
-    watts: Float64  # measured maximum of the hosts
+    watts: Float64  # the most that its hosts draw in training (`HostType.peak_watts`)
     switches: Int64  # (units, node tiers): physical ones inside
-    lanes: Int64  # cables that leave it: up, or to its peers
+    lanes: Int64  # cables that leave it: up, or to its peers where there is nothing above
     bytes_per_second: Float64
     lane_bytes_per_second: Float64  # of its fastest cable
     mean_ratio: Float64  # of these cables' capacity
@@ -88,8 +88,8 @@ def take_apart(cluster: Cluster, load: LinkLoad | None) -> Anatomy:
         if name == "rack":
             level = _cabled_racks(cluster)
         members = range(int(np.searchsorted(level.first_host, first)), int(np.searchsorted(level.first_host, end)))
-        if len(members) < 2 and not (name == "domain" and not steps):
-            # The unit around is this one too; what it has of switches stays with it.
+        if len(members) < 2 and name != "domain":
+            # The unit around is this one too: its switches are shown with what is inside.
             continue
         units = _units(cluster, level, tier, host, load)
         inside = (links.node_tier > tier) & (links.node_tier <= top) & (host >= first) & (host < end)
@@ -102,7 +102,8 @@ def take_apart(cluster: Cluster, load: LinkLoad | None) -> Anatomy:
         peers = next((peers for peers in cluster.peers if peers.level == name), None)
         steps.append(Step(around, units, members, tuple(tiers), peers))
         first, end, top = int(level.first_host[members.start]), int(level.first_host[members.start + 1]), tier
-        around = f"{unit_name(cluster, units, members.start)} of {len(units):,}"
+        around = unit_name(cluster, units, members.start)
+        around += f" of {len(units):,}" if name != "site" else f" (site 1 of {len(units):,})"
     size = len(TIERS)
     capacity = np.bincount(links.tier, weights=links.bytes_per_second, minlength=size).astype(np.float64)
     mean, peak, down = np.zeros(size), np.zeros(size), np.zeros(size, dtype=np.int64)
@@ -146,7 +147,7 @@ def _units(cluster: Cluster, level: Level, top: int, host: Int64, load: LinkLoad
     links, count = cluster.links, len(level)
     unit, leaving = np.repeat(np.arange(count), np.diff(level.uplink_start)), level.uplinks.astype(np.int64)
     for peers in cluster.peers:
-        if peers.level == level.name:
+        if peers.level == level.name and not len(level.uplinks):
             unit = np.concatenate((unit, peers.unit_u, peers.unit_v))
             leaving = np.concatenate((leaving, peers.links, peers.links))
 

@@ -49,11 +49,13 @@ def _heading(sheet: Sheet, anatomy: Anatomy, scenario: Scenario, loaded_from: st
     room = WIDTH - 2 * MARGIN
     sheet.text(MARGIN, 34, scenario.name, room, size=24, bold=True)
     sheet.text(MARGIN, 56, scenario.description, room, size=14, colour=DIM)
+    sections = scenario.cluster.parts or (scenario.cluster,)
+    models = dict.fromkeys(name for part in sections for name in (part.switch, part.spine_switch) if name is not None)
     counts = [
         f"{cluster.gpu_count:,} GPUs",
         plural("host", cluster.host_count),
         plural("rack", len(cluster.level("rack"))),
-        plural("switch", int(anatomy.switches.sum())),
+        plural("switch", int(anatomy.switches.sum())) + f" ({', '.join(models)})",
         f"{int(anatomy.lanes.sum()):,} cables",
     ]
     sheet.text(MARGIN, 82, "  ·  ".join(counts), room, size=15, bold=True)
@@ -61,7 +63,7 @@ def _heading(sheet: Sheet, anatomy: Anatomy, scenario: Scenario, loaded_from: st
         float(sum(h * t.peak_watts for h, t in zip(cluster.type_hosts, cluster.host_types, strict=True))) * MILLIWATTS_PER_WATT
     )
     facility = facility_milliwatts(milliwatts, scenario.power.pue) / MILLIWATTS_PER_WATT
-    power = f"Hosts at their measured maximum draw {si(milliwatts / MILLIWATTS_PER_WATT, 'W')}, "
+    power = f"Hosts draw at most {si(milliwatts / MILLIWATTS_PER_WATT, 'W')}, "
     power += f"the facility {si(facility, 'W')} (PUE {scenario.power.pue:g})"
     cap = scenario.power.cap
     power += f"; cap {si(cap, 'W')}" if cap is not None else "; no power cap"
@@ -84,7 +86,7 @@ def _host(sheet: Sheet, y: float, anatomy: Anatomy, opened: Place | None) -> flo
         [
             (f"{host.gpus} × {host.gpu.name}", True),
             (f"{plural('NIC', host.nics)} of {bits(host.nic_bytes_per_second)}", False),
-            (f"{si(host.idle_watts, 'W')} idle, {si(host.peak_watts, 'W')} measured maximum", False),
+            (f"{si(host.idle_watts, 'W')} idle, {si(host.peak_watts, 'W')} at most", False),
             (f"{si(host.rated_watts, 'W')} rated", False),
         ],
     )
@@ -142,5 +144,5 @@ def _key(sheet: Sheet, y: float, anatomy: Anatomy, scenario: Scenario, coloured:
 
 def _type_line(host: HostType, count: int) -> str:
     gpus = f"{count * host.gpus:,} × {host.gpu.name}" if host.gpus else "no GPUs"
-    power = f"{si(host.peak_watts, 'W')} each at measured maximum ({si(host.rated_watts, 'W')} rated)"
+    power = f"{si(host.peak_watts, 'W')} each at most ({si(host.rated_watts, 'W')} rated)"
     return f"{plural('host', count)} {host.name}: {gpus}, {power}"

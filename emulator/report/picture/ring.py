@@ -42,7 +42,7 @@ def draw_ring(sheet: Sheet, y: float, anatomy: Anatomy, at: int, opened: Place |
     here = np.isin(ends[0], spots) & np.isin(ends[1], spots) & (ends[0] != ends[1])
     pairs = np.unique(np.sort(np.stack([ends[0][here], ends[1][here]]), axis=0), axis=1)
     faint = pairs[:, :: max(1, -(-pairs.shape[1] // _MOST_PAIRS))]
-    sheet.path("".join(_chord(where[u], where[v]) for u, v in faint.T.tolist()), RULE, 0.5)
+    sheet.path("".join(_chord(where[u], where[v]) for u, v in faint.T.tolist()), RULE, 0.5 if load is None else 0.3)
     front = spots[0]
     bundles: dict[int, list[int]] = {}
     for link, u, v in zip(peers.links[here].tolist(), ends[0][here].tolist(), ends[1][here].tolist(), strict=True):

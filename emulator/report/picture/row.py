@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emulator.report.picture.anatomy import SWITCHES, Anatomy, Step, Units, unit_name
-from emulator.report.picture.ink import BOX, DIM, INK, PAPER, RULE, SHADE, Sheet, number
+from emulator.report.picture.anatomy import SWITCHES, Anatomy, Step, Tier, Units, unit_name
+from emulator.report.picture.ink import BOX, DIM, INK, PAPER, RULE, SHADE, Sheet, number, text_width
 from emulator.report.picture.load import LinkLoad, heat, ink_on
 from emulator.report.units import percent, si
+from topology.vocabulary import FIBRE_SECONDS_PER_METRE
 
 #: Pixels: of the picture, of the column of figures at its left, and where the drawing begins and ends.
 WIDTH, MARGIN, FIGURES, LEFT, RIGHT = 1240.0, 20.0, 262.0, 300.0, 1220.0
@@ -21,6 +22,8 @@ MOST_CELLS = 300
 MOST_HOSTS = 72
 #: Of them, in one line.
 _ROW_HOSTS = 9
+#: Links between sites listed one by one, and the height of a line of three of them.
+_MOST_WAN_LINES, _WAN_LINE = 30, 16.0
 _BAR, _GAP, _LINE = 26.0, 46.0, 15.0
 #: Of the wires, so that what they cross can be told from them.
 _WIRE = "#7d868e"
@@ -44,7 +47,7 @@ def line_width(bytes_per_second: float) -> float:
 
 def plural(word: str, count: int) -> str:
     """``196 arrays``."""
-    words = {"leaf": "leaves", "chassis": "chassis", "switch": "switches"}
+    words = {"leaf": "leaves", "chassis": "chassis", "switch": "switches", "inter-building": "inter-building"}
     return f"{count:,} {word if count == 1 else words.get(word, word + 's')}"
 
 
@@ -91,15 +94,22 @@ def draw(sheet: Sheet, y: float, anatomy: Anatomy, at: int, opened: Place | None
     arcs = _arcs_height(step)
     gap = (70.0 if hosts else _GAP) - 10
     strip = _wants_strip(anatomy, units, members, coloured)
-    height = 34 + arcs + (_BAR + 10) * len(step.tiers) + (gap if step.tiers else 0) + box_height + 14 + (34 if strip else 0)
-    under = " and ".join(f"{tier.here:,} {SWITCHES[tier.tier]} switch{'es' * (tier.here != 1)}" for tier in step.tiers)
-    panel(sheet, y, height, opened, f"{step.title}: {plural(units.word, len(members))}" + (f" under {under}" if under else ""))
+    table = _wan_lines(anatomy, step)
+    above = 34 + (26 if strip else 0) + _WAN_LINE * -(-len(table) // 3) + arcs
+    height = above + (_BAR + 10) * len(step.tiers) + (gap if step.tiers else 0) + box_height + 14
+    under = " and ".join(_switches(tier) for tier in step.tiers)
+    title = f"{step.title}: {plural(units.word, len(members))}"
+    if step.peers is not None:
+        title += ", joined by a WAN"
+    elif under:
+        title += f" under {under}"
+    panel(sheet, y, height, opened, title)
     figures(sheet, y, _facts(anatomy, at, coloured))
 
     slots = chosen(members)
     width = min(230.0, (RIGHT - LEFT - 24 + 12) / len(slots) - 12)
     start = LEFT + 12 + (RIGHT - LEFT - 24 - len(slots) * (width + 12) + 12) / 2
-    top = y + 34 + arcs
+    top = y + above
     box_y = top + (_BAR + 10) * len(step.tiers) + (gap if step.tiers else 0)
     centres = {unit: start + slot * (width + 12) + width / 2 for slot, unit in enumerate(slots) if unit is not None}
     if step.tiers:
@@ -120,7 +130,9 @@ def draw(sheet: Sheet, y: float, anatomy: Anatomy, at: int, opened: Place | None
             x, box_y, width, box_height, fill, stroke=INK if unit == members.start else DIM, weight=2 if unit == members.start else 1
         )
         for place, line in enumerate(boxes[slot]):
-            sheet.text(x + 8, box_y + 17 + _LINE * place, line, width - 16, size=12, colour=ink, bold=not place)
+            if text_width(line, 12) > width - 14:
+                line = line.removesuffix(" up")  # noqa: PLW2901
+            sheet.text(x + 7, box_y + 17 + _LINE * place, line, width - 14, size=12, colour=ink, bold=not place)
         if hosts:
             _hosts(sheet, anatomy, units, unit, x + 8, box_y + 12 + _LINE * len(boxes[slot]), width - 16)
         else:
@@ -130,7 +142,10 @@ def draw(sheet: Sheet, y: float, anatomy: Anatomy, at: int, opened: Place | None
         if unit == members.start:
             first = Place(x, box_y + box_height, width)
     if strip:
-        _strip(sheet, units, box_y + box_height + 12, coloured)
+        _strip(sheet, units, y + 32, coloured)
+    for place, line in enumerate(table):
+        column, at_row = place % 3, place // 3
+        sheet.text(LEFT + 12 + 302 * column, y + 46 + (26 if strip else 0) + _WAN_LINE * at_row, line, 294, size=11.5, colour=DIM)
     return y + height, first
 
 
@@ -145,7 +160,7 @@ def _words(anatomy: Anatomy, units: Units, unit: int) -> list[str]:
         return [*lines, plural("host", int(units.hosts[unit])), cables(int(units.lanes[unit]), units.lane_bytes_per_second[unit]) + " up"]
     if units.level.name in ("site", "building"):
         lines.append(f"{units.hosts[unit]:,} hosts")
-        lines.append(f"{si(units.watts[unit], 'W')} IT at most")
+        lines.append(f"{si(units.watts[unit], 'W')} IT")
     inside = units.switches[unit].tolist()
     lines += [plural(SWITCHES[tier], count) for tier, count in reversed(list(enumerate(inside))) if count]
     if units.lanes[unit]:
@@ -162,7 +177,8 @@ def _facts(anatomy: Anatomy, at: int, coloured: bool) -> list[tuple[str, bool]]:
     lanes, capacity = int(units.lanes.sum()), float(units.bytes_per_second.sum())
     if not lanes:
         return lines
-    lines.append((f"{cables(lanes, capacity / lanes)} up", False))
+    speeds = np.unique(units.lane_bytes_per_second)
+    lines.append((f"{cables(lanes, speeds[0]) if len(speeds) == 1 else f'{lanes:,} cables'} up", False))
     lines.append((f"{bits(capacity)} each way", False))
     if at + 1 < len(anatomy.steps):
         below = anatomy.steps[at + 1].inner
@@ -209,9 +225,39 @@ def _trunks(sheet: Sheet, anatomy: Anatomy, step: Step, top: float, box_y: float
                 sheet.rect(x, y, pitch - 8, _BAR, PAPER, stroke=INK)
                 sheet.text(x + (pitch - 8) / 2, y + 17, f"{SWITCHES[tier.tier]} {at + 1}", pitch - 14, anchor="middle")
             continue
+        if units.level.name == "site":
+            _gateways(sheet, anatomy, units, tier, y, centres)
+            continue
         sheet.rect(LEFT + 12, y, RIGHT - LEFT - 24, _BAR, PAPER, stroke=INK)
-        label = f"{tier.here:,} {SWITCHES[tier.tier]} switch{'es' * (tier.here != 1)}"
-        sheet.text((LEFT + RIGHT) / 2, y + 17, label, RIGHT - LEFT - 40, anchor="middle")
+        sheet.text((LEFT + RIGHT) / 2, y + 17, _switches(tier), RIGHT - LEFT - 40, anchor="middle")
+
+
+def _switches(tier: Tier) -> str:
+    return f"{tier.here:,} {SWITCHES[tier.tier]} switch{'es' * (tier.here != 1)}"
+
+
+def _gateways(sheet: Sheet, anatomy: Anatomy, units: Units, tier: Tier, y: float, centres: dict[int, float]) -> None:
+    """Every site has its own."""
+    width = min(180.0, 700.0 / len(centres))
+    for unit, x in centres.items():
+        first, end = units.level.first_host[unit], units.level.first_host[unit + 1]
+        mine = tier.nodes[(anatomy.first_host[tier.nodes] >= first) & (anatomy.first_host[tier.nodes] < end)]
+        sheet.rect(x - width / 2, y, width, _BAR, PAPER, stroke=INK)
+        count = int(anatomy.cluster.links.switches[mine].sum())
+        sheet.text(x, y + 17, plural("gateway", count), width - 8, size=11.5, anchor="middle")
+
+
+def _wan_lines(anatomy: Anatomy, step: Step) -> list[str]:
+    """What joins the sites, link by link, as far as anybody would read it."""
+    if step.peers is None:
+        return []
+    cluster, lines = anatomy.cluster, []
+    for link, u, v in zip(step.peers.links.tolist(), step.peers.unit_u.tolist(), step.peers.unit_v.tolist(), strict=True):
+        kilometres = float(cluster.links.latency_seconds[link]) / FIBRE_SECONDS_PER_METRE / 1000
+        ends = f"{unit_name(cluster, step.inner, u)} – {unit_name(cluster, step.inner, v)}"
+        lines.append(f"{ends}: {kilometres:,.0f} km, {bits(float(cluster.links.bytes_per_second[link]))}")
+    left = len(lines) - _MOST_WAN_LINES
+    return lines if left <= 0 else [*lines[: _MOST_WAN_LINES - 1], f"and {left + 1:,} more links"]
 
 
 def _wire(sheet: Sheet, x1: float, y1: float, x2: float, y2: float, bytes_per_second: float, colour: str, cased: bool) -> None:
