@@ -36,9 +36,7 @@ SetOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option(
-        "--output-dir", "-o", metavar="DIR", help="Write summary.json, report.html and jobs, timeline and links.parquet here."
-    ),
+    typer.Option("--output-dir", "-o", metavar="DIR", help="Write summary.json, report.html and jobs, timeline and links.parquet here."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else, on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
