@@ -1,6 +1,7 @@
 """One preset: CPU seconds of building its graph, of compiling it, and of adding the same nodes and edges to an empty networkx graph.
 
-``python -m tests.benchmarks.cost_of_building PRESET`` prints a JSON object. The peak of resident memory (``VmHWM``) is read before the floor.
+``python -m tests.benchmarks.cost_of_building PRESET`` prints a JSON object. The peak of resident memory is read before
+the floor.
 """
 
 import json
