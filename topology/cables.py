@@ -10,6 +10,7 @@ assumes.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from topology.cluster import Cluster, Int32, Int64
 from topology.striping import striped
@@ -45,7 +46,7 @@ def cabling(cluster: Cluster) -> Cabling:
     return Cabling(lower_first=first[count:], upper_first=np.where(stripes, least[links.v], upper))
 
 
-def _stripes(cluster: Cluster) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+def _stripes(cluster: Cluster) -> NDArray[np.bool_]:
     """Whether a link leads from switches to switches above them."""
     links = cluster.links
     return (links.tier > 0) & (links.node_tier[links.u] < links.node_tier[links.v])
@@ -71,7 +72,7 @@ def upper_switches(cluster: Cluster, chosen: Int64, cables: Cabling) -> Int32:
         for place, stop, size in zip(places.tolist(), end[mine].tolist(), lanes[places].tolist(), strict=True):
             number[start[place] : start[place] + size] = switch[stop - size : stop]
     each = np.repeat(chosen, lanes)
-    return ((cables.upper_first[each] + number) % links.switches[links.v[each]]).astype(np.int32)
+    return np.asarray((cables.upper_first[each] + number) % links.switches[links.v[each]], dtype=np.int32)
 
 
 def cable_ends(cluster: Cluster, link: int, cables: Cabling | None = None) -> tuple[Int32, Int32]:
