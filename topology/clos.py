@@ -8,8 +8,8 @@ formulas give every row of NVIDIA's DGX SuperPOD B200 reference architecture):
     N <= k^3/4 (three tiers):  spine = leaf, core = ceil(N / k)
 
 *Rail-optimised*: NIC r of every host of an *array* is on the array's leaf r. *Plain*: all NICs of a host are on one leaf. Where an array
-(the last, or each where ``array_hosts`` makes them small) does not fill its leaves, its rails share as few leaves as hold them, which is what
-the formula counts, unless arrays are kept whole.
+(the last, or each where ``array_hosts`` makes them small) does not fill its leaves, its rails share as few leaves as hold them, which is
+what the formula counts, unless arrays are kept whole.
 A site over the limit of three tiers is several fabrics, *buildings*, joined by one inter-building tier.
 *Dual-ToR*: each NIC has several ports of a share of its speed, each to a leaf of its own; *dual-plane*: the leaves of the n-th ports are a
 fabric of their own (Alibaba HPN, Qian et al., SIGCOMM'24). N above is then the NIC ports of one plane, and k is at their speed.
