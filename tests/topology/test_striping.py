@@ -36,9 +36,7 @@ def test_against_a_sort_of_exact_fractions(lanes: list[int], switches: int) -> N
         assert np.bincount(switch, minlength=switches).tolist() == table[unit]
     load = np.array(table).sum(axis=0)
     assert load.max() - load.min() <= 1
-    shared = [
-        sum(map(min, table[one], table[other])) / min(lanes[one], lanes[other]) for one, other in combinations(range(len(lanes)), 2)
-    ]
+    shared = [sum(map(min, table[one], table[other])) / min(lanes[one], lanes[other]) for one, other in combinations(range(len(lanes)), 2)]
     assert worst_pair_ratio(tuple(lanes), switches) == pytest.approx(min(shared))
 
 
