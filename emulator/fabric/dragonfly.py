@@ -1,5 +1,6 @@
 """Routes over a dragonfly: from switch to switch over local and global links, directly or by way of another group."""
 
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -62,10 +63,10 @@ class DragonflyRoutes:
         self._local_link[self._group[u], self._slot[u], self._slot[v]] = np.concatenate((2 * local, 2 * local + 1))
         exists = self._local_link >= 0
         self._local_lanes = np.where(exists, bytes_per_second[self._local_link >> 1], 0.0) / self._lane_speed
-        self._local_alive = self._local_lanes > 0.0
+        self._local_alive: NDArray[np.bool_] = np.asarray(self._local_lanes > 0.0)
         self._local_ways = way_counts(self._local_alive)
         self.capacity, self._gates = self._join_groups(cluster, across, bytes_per_second)  # bytes per second, (groups, groups)
-        self.joined = self.capacity > 0.0
+        self.joined: NDArray[np.bool_] = np.asarray(self.capacity > 0.0)
         self.ways = way_counts(self.joined)
         self._switch_of = _rail_switches(cluster)
         self._chassis_group = self._group[self._switch_of[0][:, 0, 0]]
@@ -76,7 +77,7 @@ class DragonflyRoutes:
         links, speed = cluster.links, bytes_per_second[across]
         u, v = (np.concatenate(ends).astype(np.int64) for ends in ((links.u[across], links.v[across]), (links.v[across], links.u[across])))
         pair = self._group[u] * self.groups + self._group[v]
-        alive = np.bincount(pair, np.tile(speed, 2), self.groups**2)
+        alive = np.bincount(pair, np.tile(speed, 2), self.groups**2).astype(np.float64)
         kept = np.where(alive[pair] > 0.0, np.tile(speed, 2), np.tile(links.bytes_per_second[across], 2))  # all dead: they stay loaded
         part = kept / np.bincount(pair, kept, self.groups**2)[pair]
         order = np.lexsort((pair, self._slot[u], self._group[u]))
@@ -117,34 +118,40 @@ class DragonflyRoutes:
 
     def _by_switch(self, units: Int64, rails: tuple[Pairs, ...], active: Int64, place: Int64) -> tuple[Float64, Float64, Float64]:
         """Lanes by switch: to every other active group, from every other one (both (active, active, switches)), and within a group."""
-        groups, slots = len(active), self._slots
-        switch, share = self._switch_of  # (chassis, rails, ports)
-        ends, weights, inside, lanes_inside = ([], []), ([], []), [], []
-        alike = [(rails[0], np.arange(switch.shape[1]))] if len(rails) == 1 else [(pairs, np.array([r])) for r, pairs in enumerate(rails)]
-        for pairs, numbers in alike:
-            slot = self._slot[switch[units][:, numbers]].reshape(len(units), -1)  # (units, rails x ports)
-            part = share[units][:, numbers].reshape(len(units), -1)
+        shape = (len(active), len(active), self._slots)
+        sent: list[tuple[Int64, Float64]] = []
+        got: list[tuple[Int64, Float64]] = []
+        inside: list[tuple[Int64, Float64]] = []
+        every = range(self._switch_of[0].shape[1])
+        for pairs, numbers in [(rails[0], [*every])] if len(rails) == 1 else [(pairs, [rail]) for rail, pairs in enumerate(rails)]:
             one, other = place[pairs.source], place[pairs.target]
-            far = one != other
-            for way, unit, group in ((0, pairs.source, other), (1, pairs.target, one)):
-                total = np.bincount(unit[far] * groups + group[far], pairs.lanes[far], len(units) * groups)
-                some = np.flatnonzero(total)
-                here, there = np.divmod(some, groups)
-                ends[way].append((((place[here] * groups + there) * slots)[:, None] + slot[here]).reshape(-1))
-                weights[way].append((total[some][:, None] * part[here]).reshape(-1))
-            source, target, lanes, group = pairs.source[~far], pairs.target[~far], pairs.lanes[~far], active[one[~far]]
-            for rail in numbers.tolist():
-                for a in range(switch.shape[2]):
-                    for b in range(switch.shape[2]):
-                        i, j = self._slot[switch[units[source], rail, a]], self._slot[switch[units[target], rail, b]]
-                        inside.append((group * slots + i) * slots + j)
-                        lanes_inside.append(lanes * share[units[source], rail, a] * share[units[target], rail, b])
-        shape = (groups, groups, slots)
-        out, into = (
-            np.bincount(np.concatenate(ends[way]), np.concatenate(weights[way]), groups * groups * slots).reshape(shape) for way in (0, 1)
-        )
-        local = np.bincount(np.concatenate(inside), np.concatenate(lanes_inside), self._local_link.size).astype(np.float64)
-        return out, into, local.reshape(self._local_link.shape)
+            far, near = np.flatnonzero(one != other), np.flatnonzero(one == other)
+            sent.append(self._towards(units, numbers, pairs.source[far], other[far], pairs.lanes[far], place, shape))
+            got.append(self._towards(units, numbers, pairs.target[far], one[far], pairs.lanes[far], place, shape))
+            inside += self._inside(numbers, units[pairs.source[near]], units[pairs.target[near]], pairs.lanes[near], active[one[near]])
+        return _table(sent, shape), _table(got, shape), _table(inside, self._local_link.shape)
+
+    def _towards(
+        self, units: Int64, rails: list[int], unit: Int64, group: Int64, lanes: Float64, place: Int64, shape: tuple[int, int, int]
+    ) -> tuple[Int64, Float64]:
+        """Lanes of chassis to (or from) groups, on all of some rails, as entries of a table by (group, other group, switch)."""
+        switch, share = self._switch_of  # (chassis, rails, ports)
+        slot = self._slot[switch[units][:, rails]].reshape(len(units), -1)  # (units, rails x ports)
+        part = share[units][:, rails].reshape(len(units), -1)
+        total = np.bincount(unit * shape[1] + group, lanes, len(units) * shape[1])
+        some = np.flatnonzero(total)
+        here, there = np.divmod(some, shape[1])
+        entry = ((place[here] * shape[1] + there) * shape[2])[:, None] + slot[here]
+        return entry.reshape(-1), (total[some][:, None] * part[here]).reshape(-1)
+
+    def _inside(self, rails: list[int], one: Int64, other: Int64, lanes: Float64, group: Int64) -> list[tuple[Int64, Float64]]:
+        """Lanes between chassis of the same group, on each of some rails, as entries of a table by (group, switch, other switch)."""
+        switch, share = self._switch_of
+        found = []
+        for rail, a, b in product(rails, *[range(switch.shape[2])] * 2):
+            i, j = self._slot[switch[one, rail, a]], self._slot[switch[other, rail, b]]
+            found.append(((group * self._slots + i) * self._slots + j, lanes * share[one, rail, a] * share[other, rail, b]))
+        return found
 
     def _cross(self, active: Int64, out: Float64, into: Float64, spill: Float64 | None, loads: Float64, local: Float64) -> None:
         """Lanes between groups, on global links and on the local ones to and from them."""
@@ -173,7 +180,7 @@ class DragonflyRoutes:
         row[active] = np.arange(len(active))
         row = row[gates.group]
         for by_switch, way in ((leave, 0), (enter, 1)):
-            some = by_switch.any(axis=2)
+            some = np.logical_or.reduce(by_switch != 0.0, axis=2)
             entry = np.flatnonzero((row >= 0) & some[row, gates.peer])
             total, group, slot = self._at_gates(by_switch[row[entry], gates.peer[entry]], entry)
             if way == 0:
@@ -188,7 +195,7 @@ class DragonflyRoutes:
             found = np.repeat(by_way.sum(axis=1)[:, None], self.groups, axis=1)
             found[:, active] -= by_way
             found[np.arange(len(active)), active] = 0.0
-            return np.maximum(found, 0.0)
+            return np.asarray(np.maximum(found, 0.0))
         found = np.einsum("kh,ghi->gki", self.joined[:, active].astype(np.float64), by_way)
         return np.asarray(found * self.joined[active][:, :, None])
 
@@ -196,7 +203,7 @@ class DragonflyRoutes:
         """Lanes through groups that are others' way: from the gates where they come in to those where they leave."""
         gates, target = self._gates, np.flatnonzero(around.any(axis=0))
         alive = self.joined[gates.group, gates.peer]
-        entry = np.flatnonzero(alive & around.any(axis=1)[gates.peer])
+        entry = np.flatnonzero(alive & np.logical_or.reduce(around != 0.0, axis=1)[gates.peer])
         total, group, slot = self._at_gates(around[gates.peer[entry]][:, target], entry)
         inward = np.zeros((self.groups, len(target), self._slots))  # by way, target group and switch of the way
         inward[group, :, slot] = total
@@ -213,7 +220,7 @@ class DragonflyRoutes:
         gates = self._gates
         key = gates.group[entry] * self._slots + gates.slot[entry]
         first = np.flatnonzero(np.diff(key, prepend=-1))
-        total = np.add.reduceat(rows * gates.part[entry][:, None], first, axis=0)
+        total: Float64 = np.add.reduceat(rows * gates.part[entry][:, None], first, axis=0)
         return total, key[first] // self._slots, key[first] % self._slots
 
     def _within(self, local: Float64, loads: Float64) -> None:
@@ -231,6 +238,12 @@ class DragonflyRoutes:
             local[some] += first_legs(by_way, alive) + second_legs(by_way, alive) - spilt[some]
         used = (local > 0.0) & (self._local_link >= 0)
         loads[self._local_link[used]] = local[used]
+
+
+def _table(entries: list[tuple[Int64, Float64]], shape: tuple[int, int, int]) -> Float64:
+    """Entries of a flat table added up."""
+    where, lanes = (np.concatenate(column) for column in zip(*entries, strict=True))
+    return np.bincount(where, lanes, shape[0] * shape[1] * shape[2]).astype(np.float64).reshape(shape)
 
 
 def _slots(group: Int64) -> Int64:

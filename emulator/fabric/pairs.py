@@ -34,7 +34,7 @@ def join(parts: list[Pairs]) -> Pairs:
     units = int(max(source.max(initial=0), target.max(initial=0))) + 1
     key = source * units + target
     if units * units <= MOST_DENSE:
-        total = np.bincount(key, lanes, units * units)
+        total = np.bincount(key, lanes, units * units).astype(np.float64)
         key = np.flatnonzero(total)
         return Pairs(key // units, key % units, total[key])
     key, where = np.unique(key, return_inverse=True)

@@ -36,7 +36,7 @@ def spill_parts(demand: Int64 | Float64, capacity: Float64, ways: Float64) -> Fl
     """
     asked = np.asarray(demand, dtype=np.float64)
     joined = capacity > 0.0
-    if not bool(((asked > capacity) & joined).any()):
+    if not bool((asked > capacity).any()):
         return np.zeros_like(asked)
     problem = _Problem(asked, capacity, joined, ways)
     level = np.full(asked.shape, LEVELS * OCTAVES)
@@ -59,9 +59,18 @@ def spill_parts(demand: Int64 | Float64, capacity: Float64, ways: Float64) -> Fl
             level, found = lower, spilled
             continue
         bottlenecks += 1
-        falling[over.any(axis=1)] = False
-        falling[:, over.any(axis=0)] = False
+        leaving, entering = over
+        falling_before = int(falling.sum())
+        falling[leaving.any(axis=1)] = False
+        falling[:, entering.any(axis=0)] = False
+        if int(falling.sum()) == falling_before:
+            falling[(leaving | entering).any(axis=1)] = False
+            falling[:, (leaving | entering).any(axis=0)] = False
     return _rounded(found, asked)
+
+
+#: Overloaded pairs, by what more of the load comes from: traffic that leaves the source group, or that enters the target group.
+_Over = tuple[NDArray[np.bool_], NDArray[np.bool_]]
 
 
 class _Problem:
@@ -70,20 +79,22 @@ class _Problem:
         self._can_turn, self._ways = ways > 0.0, np.maximum(1.0, ways)
         self._enough = SETTLED * float(asked.sum())
 
-    def spills(self, level: NDArray[np.integer], spilled: Float64) -> tuple[Float64, NDArray[np.bool_] | None]:
+    def spills(self, level: NDArray[np.integer], spilled: Float64) -> tuple[Float64, _Over | None]:
         """The least spills at these levels, from some that are no larger; and the pairs whose links are overloaded by detours alone."""
         room = self._capacity * np.exp2(level / LEVELS)
         for _ in range(ITERATIONS):
             by_way = spilled / self._ways
-            detours = first_legs(by_way, self._joined) + second_legs(by_way, self._joined)
+            leaving, entering = first_legs(by_way, self._joined), second_legs(by_way, self._joined)
+            detours = leaving + entering
             over = detours > room * (1.0 + SETTLED)
             if bool(over.any()):
-                return spilled, over
+                return spilled, (over & (leaving >= entering), over & (leaving < entering))
             more = np.where(self._can_turn, np.maximum(0.0, self._asked - np.maximum(0.0, room - detours)), 0.0)
             if float((more - spilled).sum()) <= self._enough:
                 return more, None
             spilled = more
-        return spilled, detours > 0.5 * room
+        over = detours > 0.5 * room  # it would not settle soon
+        return spilled, (over & (leaving >= entering), over & (leaving < entering))
 
 
 def _rounded(spilled: Float64, asked: Float64) -> Float64:
