@@ -162,7 +162,7 @@ def gpus_by_state(engine: Engine) -> dict[str, int]:
     """Every GPU in one state: planned where its rack is not in service yet, down where its host is broken, cordoned where it may not be
     used, else busy or idle."""
     scheduler = engine.scheduler
-    busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.shared_gpu_surplus()
+    busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.runs.shared_gpu_surplus()
     down, planned = scheduler.gpus_of(scheduler.down_hosts), engine.planned_gpus
     return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus()[0], down, planned)
 
@@ -182,7 +182,7 @@ def gpus_by_model(engine: Engine) -> dict[tuple[str, str], int]:
             scheduler.gpus_of(host for host in hosts if scheduler.partition_of_host(host) is partition)
             for hosts in (scheduler.down_hosts, scheduler.planned_hosts)
         )
-        busy = engine.held_gpus(partition.running)
+        busy = engine.runs.held_gpus(partition.running)
         for state, count in _states(partition.gpus, busy, partition.free.free_gpus, down, planned).items():
             key = state, partition.gpu_model
             found[key] = found.get(key, 0) + count

@@ -159,7 +159,7 @@ class Collector:
             pending=sum(count.pending_jobs for count in counts),
             running=sum(count.running_jobs for count in counts),
             ended=sum(engine.ended.values()),
-            gpus_busy=sum(count.running_gpus for count in counts) - engine.shared_gpu_surplus(),
+            gpus_busy=sum(count.running_gpus for count in counts) - engine.runs.shared_gpu_surplus(),
             gpus=engine.meter.gpus,
         )
 
