@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
 from emulator.engine.fault_targets import cable_count, cuts_of, switch_count
+from emulator.engine.flaps import time_lost
 from emulator.engine.link_health import Change, Cut, LinkHealth
 from emulator.engine.network import Network
 from emulator.fabric.link_faults import DrawnFault, LinkFaultSettings, drawn_faults
@@ -16,8 +17,7 @@ class LinkEvents:
     """What happens to links, from event to event.
 
     A fault lasts at least to the cycle after it begins, for shares are constant in between. A link that is down for less than a cycle (a
-    flap) changes no share: the jobs that need it stand still for as long as it is down, since their collectives wait for every packet, and
-    go on. How much of the trunk was down does not matter: packets are sprayed over all of its cables.
+    flap) changes no share: jobs lose the time that ``flaps`` works out.
 
     Hosts with a rail that has no way out are withdrawn from placement until it is mended, as a health check would: a job that a dead link
     stopped does not start there again.
@@ -98,8 +98,7 @@ class LinkEvents:
             self._begin(at_ns, cuts, down_ns)
             return
         self.health.note_flap(cuts, down_ns)
-        for slot in self._network.jobs_over({cut.link for cut in cuts}):
-            yield slot, down_ns
+        yield from time_lost(self._cluster, self._network, self.health, cuts, down_ns)
 
     def _apply(self, at_ns: int, change: Change) -> None:
         if change.scales or change.hosts:
