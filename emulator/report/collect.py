@@ -17,7 +17,7 @@ from emulator.racks.faults import CAUSES
 from emulator.racks.power import facility_milliwatts, water_litres
 from emulator.report import usage
 from emulator.report.digest import digest
-from emulator.report.links import links_table
+from emulator.report.links import link_load, links_table
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable, Outcome, Sample, sample, timeline
 from emulator.report.picture.page import picture
 from emulator.report.progress import Progress
@@ -213,7 +213,7 @@ class Collector:
             peak_link_utilization_ratio=self._peak_link,
             interrupted=interrupted,
             sources={name: {"kept": source.kept, **source.noted, **source.dropped} for name, source in self._sources.items()},
-            picture=picture(cluster, scenario),
+            picture=picture(cluster, scenario, link_load(cluster, links, engine.now_ns / SECOND)),
         )
 
     def _jobs(self, slots: list[int]) -> JobTable:
