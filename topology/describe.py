@@ -12,7 +12,8 @@ _SWITCH_NAMES = ("", "leaf", "spine", "core", "inter-building", "gateway")
 
 
 def describe(cluster: Cluster) -> dict[str, Any]:
-    """What `gigawatt topology show -o json` prints: physical counts, and what they assume.
+    """What `gigawatt topology show -o json` prints: physical counts, and what they assume. ``units`` are those of each level of the
+    hierarchy, innermost first: a dragonfly's chassis are its leaf units and its groups its pods.
 
     Oversubscription compares bandwidth down to bandwidth up at the worst switch of a tier, at least 1. Bisection is half of the thinnest
     tier, one direction. ``taper`` is the worst dragonfly group's bandwidth from its hosts over that to other groups (None: no dragonfly).
@@ -27,29 +28,30 @@ def describe(cluster: Cluster) -> dict[str, Any]:
         "domains": counts.domains,
         "host_types": {host.name: hosts for host, hosts in zip(cluster.host_types, cluster.type_hosts, strict=True)},
         "sites": list(cluster.site_names),
-        "switches": {
-            "leaf": counts.leaf,
-            "spine": counts.spine,
-            "core": counts.core,
-            "inter_building": counts.inter_building,
-            "wan": counts.wan,
-        },
-        "links": {
-            "host_leaf": counts.host_leaf_links,
-            "leaf_spine": counts.leaf_spine_links,
-            "spine_core": counts.spine_core_links,
-            "inter_building": counts.inter_building_links,
-            "gateway": counts.gateway_links,
-            "wan": counts.wan_links,
-            "local": counts.local_links,
-            "global": counts.global_links,
-        },
+        "units": {level.name: len(level) for level in cluster.levels},
+        "switches": {"leaf": counts.leaf, "spine": counts.spine, "core": counts.core}
+        | _some({"inter_building": counts.inter_building, "wan": counts.wan}),
+        "links": {"host_leaf": counts.host_leaf_links, "leaf_spine": counts.leaf_spine_links, "spine_core": counts.spine_core_links}
+        | _some(
+            {
+                "inter_building": counts.inter_building_links,
+                "gateway": counts.gateway_links,
+                "wan": counts.wan_links,
+                "local": counts.local_links,
+                "global": counts.global_links,
+            }
+        ),
         "oversubscription": {"leaf": counts.oversubscription_leaf, "spine": counts.oversubscription_spine},
         "taper": counts.taper,
         "bisection_bytes_per_second": counts.bisection_bytes_per_second,
         "worst_pod_to_pod_ratio": counts.worst_pod_to_pod_ratio,
         "assumptions": list(cluster.assumptions),
     }
+
+
+def _some(counts: dict[str, int]) -> dict[str, int]:
+    """Tiers that few clusters have, where this one has them."""
+    return {tier: count for tier, count in counts.items() if count}
 
 
 def node_name(cluster: Cluster, node: int) -> str:

@@ -1,7 +1,7 @@
 """``gigawatt topology``: the cluster that a scenario or a file describes; ``show`` counts it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,8 @@ LoadOption = Annotated[
 ]
 
 if TYPE_CHECKING:
-    from topology.cluster import Counts
+    from emulator.scenario import Scenario
+    from topology.cluster import Cluster
 
 app = typer.Typer(help="Show, check, export and import the cluster that a scenario or a file describes.", no_args_is_help=True)
 app.command("check")(topology_files.check)
@@ -30,10 +31,11 @@ def show(
     load: LoadOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """GPUs, hosts, racks, switches and links, with oversubscription and bisection."""
+    """GPUs, hosts, racks, switches and links, with oversubscription, bisection and power."""
     from emulator.cli.sessions import load_scenario, usage_errors
     from emulator.report.picture.write import check_options, draw
     from emulator.scenario import build_cluster
+    from topology.describe import describe
 
     with usage_errors():
         check_options(picture, load)
@@ -42,19 +44,19 @@ def show(
         cluster = build_cluster(loaded)
         if picture is not None:
             draw(picture, cluster, loaded, load)
-    show_one(counted(cluster.counts) | {"assumptions": list(cluster.assumptions)}, output)
+    described = describe(cluster)
+    assumptions = described.pop("assumptions")
+    show_one(described | {"power": _power(cluster, loaded), "assumptions": assumptions}, output)
 
 
-def counted(counts: "Counts") -> dict[str, Any]:
-    """The counts under the names that scripts depend on."""
+def _power(cluster: "Cluster", scenario: "Scenario") -> dict[str, float | None]:
+    """Watts of all hosts idle, at their measured maximum in training and as rated; of the facility around them, and its cap."""
+    hosts = list(zip(cluster.host_types, cluster.type_hosts, strict=True))
+    maximum = round(sum(count * host.peak_watts for host, count in hosts), 3)
     return {
-        "gpus": counts.gpus,
-        "hosts": counts.hosts,
-        "racks": counts.racks,
-        "domains": counts.domains,
-        "switches": {"leaf": counts.leaf, "spine": counts.spine, "core": counts.core},
-        "links": {"host_leaf": counts.host_leaf_links, "leaf_spine": counts.leaf_spine_links, "spine_core": counts.spine_core_links},
-        "oversubscription": {"leaf": counts.oversubscription_leaf, "spine": counts.oversubscription_spine},
-        "bisection_bytes_per_second": counts.bisection_bytes_per_second,
-        "worst_pod_to_pod_ratio": counts.worst_pod_to_pod_ratio,
+        "idle_watts": round(sum(count * host.idle_watts for host, count in hosts), 3),
+        "measured_maximum_watts": maximum,
+        "rated_watts": round(sum(count * host.rated_watts for host, count in hosts), 3),
+        "facility_maximum_watts": round(maximum * scenario.power.pue, 3),
+        "cap_watts": scenario.power.cap,
     }

@@ -76,7 +76,7 @@ def import_(
     scenario = {"name": file.stem or "cluster", "description": f"The cluster of {file.name}", "seed": 1, "cluster": section}
     _write(out, yaml.safe_dump(scenario, sort_keys=False, allow_unicode=True))
     counts = cluster.counts
-    note(f"{file}: {counts.hosts} hosts, {counts.gpus} GPUs, {len(cluster.level('leaf'))} leaf units, {len(cluster.level('pod'))} pods")
+    note(f"{file}: {counts.hosts} hosts, {counts.gpus} GPUs, leaf units: {len(cluster.level('leaf'))}, pods: {len(cluster.level('pod'))}")
     for sentence in cluster.assumptions:
         note(sentence)
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from emulator.fabric.rings import RingMap
 
 from emulator.fabric.maxmin import max_min_rates
 from emulator.fabric.messages import FlowOrder, Order, pack_orders
 from emulator.fabric.plane import FabricPlane
-from emulator.fabric.rings import RingMap
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.uplinks import uplinks
 from emulator.scenario.build import build_cluster

@@ -24,14 +24,15 @@ def run(scenario: str) -> dict[str, Any]:
     return {
         "cpu_seconds": ended - opened,
         "startup_seconds": opened - begun,
-        "peak_bytes": _peak_bytes(),
+        "peak_bytes": peak_bytes(),
         "gpus": outcome.gpus,
         "jobs": len(outcome.jobs),
         "events": outcome.events,
     }
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """The most memory that this process ever held."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) * 1024
 

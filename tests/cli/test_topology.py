@@ -23,7 +23,7 @@ def test_a_users_cluster_runs_like_a_preset(gigawatt: Run, cluster: Path, monkey
     scenario = cluster.parent / "mine.yaml"
     code, out, err = gigawatt("topology import --host hgx-h200 -o", scenario, cluster)
     assert (code, out) == (0, "")
-    assert "8 hosts, 64 GPUs, 4 leaf units, 2 pods" in err
+    assert "8 hosts, 64 GPUs, leaf units: 4, pods: 2" in err
     assert "Assumed: host hgx-h200" in err
     written = yaml.safe_load(scenario.read_text())["cluster"]
     assert written["path"] == "topology.conf"  # seen from the scenario's folder
