@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.fabric.channels import Channels
-from emulator.fabric.contend import Demand
+from emulator.fabric.contend import Demand, whole
 from emulator.fabric.messages import FabricReport, FlowOrder, FlowOrders, FlowRows, Order, pack_orders
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.spanning import solve_open
@@ -38,6 +38,9 @@ class Network:
         self._channels = self._map.channels
         self._demand = Demand(self._channels.bytes_per_second, settings.efficiency)
         self.hashed = settings.routing == "ecmp"
+        self._group_demand = np.zeros(self._map.groups**2, dtype=np.int64)  # bytes per second between groups that decide on detours
+        self._turning = False  # the demand or the links between groups have changed
+        self._unplaced: set[int] = set()  # slots whose flow no plane was told of, until the detours are known
         self._traffic: dict[int, Traffic] = {}  # of running training jobs, by slot
         self._caps: dict[int, float] = {}  # slot -> bytes per second per lane that it can use
         self._rates: dict[int, float] = {}  # slot -> rate, where one was told that is not the cap
@@ -63,25 +66,60 @@ class Network:
     @property
     def stale(self) -> bool:
         """Whether the speed of a job may not be what it was."""
-        return bool(self._asks or self._recapped)
+        return bool(self._asks or self._recapped or self._turning)
 
     def add(self, at_ns: int, slot: int, rows: Sequence[Row]) -> None:
         """A training job started on ``rows``."""
         traffic = self._traffic[slot] = self._map.traffic(rows, self._table.shapes[self._table.shape[slot]])
         self._caps[slot] = self._cap_of(rows, traffic, self._host_rails)
         self._sent[slot] = 0.0, at_ns
-        self._place(at_ns, slot)
+        if len(traffic.groups.pair):
+            self._ask_for_groups(slot, 1)
+            self._unplaced.add(slot)
+            self._recapped.add(slot)
+        else:
+            self._place(at_ns, slot)
         self.set_speed(slot)
 
     def remove(self, at_ns: int, slot: int) -> None:
         """The job stopped."""
-        self._withdraw(at_ns, slot)
+        self._ask_for_groups(slot, -1)
+        if slot in self._unplaced:
+            self._unplaced.discard(slot)
+        else:
+            self._withdraw(at_ns, slot)
         if self._traffic[slot].pieces:
             for row in self._table.rows[slot]:
                 self._closed[row] = self._closed.get(row, 0.0) + self._sent_at(slot, at_ns)
         del self._traffic[slot], self._sent[slot], self._caps[slot], self._computing[slot]
         self._rates.pop(slot, None)
         self._recapped.discard(slot)
+
+    def _ask_for_groups(self, slot: int, sign: int) -> None:
+        """Count (or, with -1, no longer) what the job asks for between groups."""
+        groups = self._traffic[slot].groups
+        if len(groups.pair):
+            self._group_demand[groups.pair] += sign * whole(groups.lanes * self._caps[slot])
+            self._turning = True
+
+    def _turn(self) -> set[int]:
+        """Find the detours that all jobs' demand makes; the slots whose traffic they change."""
+        changed = np.zeros(len(self._group_demand), dtype=np.bool_)
+        changed[self._map.turn(self._group_demand)] = True
+        self._turning = False
+        if not changed.any():
+            return set()
+        return {slot for slot, traffic in self._traffic.items() if changed[traffic.groups.pair].any()}
+
+    def _place_all(self, at_ns: int) -> None:
+        """The flows as the demand of all jobs now has them: by what groups a dragonfly's take detours."""
+        if not self._turning:
+            return
+        for slot in self.by_job_id(self._turn()):
+            self._send_again(at_ns, slot)
+        for slot in self.by_job_id(self._unplaced):
+            self._place(at_ns, slot)
+        self._unplaced.clear()
 
     def _cap_of(self, rows: Sequence[Row], traffic: Traffic, host_rails: HostRails) -> float:
         """A ring is as fast as its slowest lane: the least that is left of a rail of one of the job's hosts."""
@@ -143,6 +181,9 @@ class Network:
         concerned = self._jobs_of(hosts)
         if inside:
             concerned |= self._jobs_on(self._map.reroute(self._scales))
+            if self._map.groups:
+                concerned |= self._turn()
+                self._turning = bool(self._unplaced)
         for slot in self.by_job_id(concerned):
             self._send_again(at_ns, slot)
 
@@ -193,11 +234,19 @@ class Network:
         cap = self._cap_of(rows, traffic, self._host_rails)
         if cap == self._caps[slot] and _same(traffic, self._traffic[slot]):
             return
-        self._withdraw(at_ns, slot)
+        placed = slot not in self._unplaced
+        if placed:
+            self._withdraw(at_ns, slot)
         self._sent[slot] = self._sent_at(slot, at_ns), at_ns
-        self._traffic[slot], self._caps[slot] = traffic, cap
+        if cap != self._caps[slot]:
+            self._ask_for_groups(slot, -1)
+        self._caps[slot], before = cap, self._caps[slot]
+        self._traffic[slot] = traffic
+        if cap != before:
+            self._ask_for_groups(slot, 1)
         self._recapped.add(slot)
-        self._place(at_ns, slot)
+        if placed:
+            self._place(at_ns, slot)
 
     def take_asked(self) -> dict[int, FlowOrders]:
         """The orders of the planes that must be asked now."""
@@ -216,6 +265,7 @@ class Network:
 
     def share(self, at_ns: int, advance: Advance) -> Iterator[tuple[int, float]]:
         """Let the planes share themselves anew. Jobs whose speed is not what it was, by job id, with the new one (1: as if alone)."""
+        self._place_all(at_ns)
         touched, self._recapped = self._recapped, set()
         opened: dict[int, FlowRows] = {}
         asked = self.take_asked()

@@ -12,6 +12,9 @@ import numpy as np
 
 from emulator.fabric.patterns import Float64, Int64, stage_sources, tree_degree, tree_parent
 
+#: Pairs of units up to which adding them up in a table is cheaper than sorting.
+MOST_DENSE = 1 << 20
+
 Measure = Callable[[Float64], Float64]  # lanes below x that take part
 
 
@@ -29,7 +32,12 @@ def join(parts: list[Pairs]) -> Pairs:
         return Pairs(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0))
     source, target, lanes = (np.concatenate(column) for column in zip(*parts, strict=True))
     units = int(max(source.max(initial=0), target.max(initial=0))) + 1
-    key, where = np.unique(source * units + target, return_inverse=True)
+    key = source * units + target
+    if units * units <= MOST_DENSE:
+        total = np.bincount(key, lanes, units * units).astype(np.float64)
+        key = np.flatnonzero(total)
+        return Pairs(key // units, key % units, total[key])
+    key, where = np.unique(key, return_inverse=True)
     return Pairs(key // units, key % units, np.bincount(where, lanes, len(key)).astype(np.float64))
 
 

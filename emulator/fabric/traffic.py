@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from emulator.fabric.channels import channels
 from emulator.fabric.connections import connections
-from emulator.fabric.dragonfly import DragonflyRoutes
+from emulator.fabric.dragonfly import DragonflyRoutes, GroupLanes
 from emulator.fabric.ecmp import EcmpRoutes, UInt64, flow_names
 from emulator.fabric.job_lanes import JobLanes, LaneCounter, Row, unit_numbers
 from emulator.fabric.pairs import join
 from emulator.fabric.settings import FabricSettings
+from emulator.fabric.ugal import spill_parts
 from emulator.fabric.uplinks import Uplinks, endpoint_shares, lane_bytes_per_second, uplinks
 from emulator.fabric.wan import WanRoutes
 from emulator.workload.collectives import NIC_SECONDS
@@ -34,12 +35,16 @@ class Piece(NamedTuple):
     lanes: int  # NICs of the plane that it uses
 
 
+NO_GROUPS = GroupLanes(np.empty(0, dtype=np.int64), np.empty(0))
+
+
 class Traffic(NamedTuple):
     """All that a job sends: one flow with one rate over all its pieces, for a step waits for all rails."""
 
     pieces: tuple[Piece, ...]  # by plane, ascending; empty for a job inside one domain and for one without bytes
     cap: float  # payload bytes per second of one lane
     hop_seconds: float  # latency between neighbours furthest apart
+    groups: GroupLanes = NO_GROUPS  # what it exchanges between groups of a dragonfly, where that decides on detours
 
 
 class _Level(NamedTuple):
@@ -79,13 +84,18 @@ class TrafficMap:
         self._settings = settings
         self._scale = np.ones(len(self.channels))
         self._rail_links: dict[int, tuple[Int64, Int64, Int64]] = {}
+        self._dragonfly: DragonflyRoutes | None = None
         self._route_peers(self._speed)
         self._route_flows()
         self._leaf_seconds = 2.0 * float(links.latency_seconds[links.tier == 0].max(initial=0.0)) + NIC_SECONDS
 
     def _route_peers(self, bytes_per_second: Float64) -> None:
         by_level = {peers.level: peers for peers in self._cluster.peers}
-        self._dragonfly = DragonflyRoutes(self._cluster, self._routing, bytes_per_second) if "leaf" in by_level else None
+        if "leaf" in by_level:
+            before = self._dragonfly
+            self._dragonfly = DragonflyRoutes(self._cluster, self._routing, bytes_per_second)
+            if before is not None:
+                self._dragonfly.spill = before.spill
         self._wan = WanRoutes(self._cluster, by_level["site"], bytes_per_second) if "site" in by_level else None
 
     def _route_flows(self) -> None:
@@ -110,7 +120,7 @@ class TrafficMap:
         """
         job = self._lanes.count(rows)
         cap = min(self.caps[number] for number in job.host_types)
-        hop = self._leaf_seconds
+        hop, groups = self._leaf_seconds, NO_GROUPS
         if job.domains < 2:
             return Traffic((), cap, hop)
         hashed = self._ecmp is not None and _within(self._site, job)
@@ -125,9 +135,9 @@ class TrafficMap:
         if self._dragonfly is not None and shape.lane_bytes > 0.0 and not _within(self._chassis, job):
             units, first_rows = _units(self._chassis, job)
             rails = job.pairs(shape, first_rows)
-            rails = rails * self._cluster.rails if len(rails) == 1 else rails
-            loads, seconds = self._dragonfly.loads(units, rails, len(self._cluster.links))
+            loads, seconds, exchanged = self._dragonfly.loads(units, rails)
             hop += seconds
+            groups = exchanged if self.groups else NO_GROUPS
             directed = np.flatnonzero(loads)
             found.append((directed, loads[directed]))
         if self._wan is not None and shape.lane_bytes > 0.0 and not _within(self._site, job):
@@ -140,7 +150,7 @@ class TrafficMap:
                 loads = self._hashed(self._ecmp, rows, shape)
                 directed = np.flatnonzero(loads)
                 found.append((directed, loads[directed]))
-        return Traffic(self._pieces(job, shape, found), cap, hop)
+        return Traffic(self._pieces(job, shape, found), cap, hop, groups)
 
     def _climb(self, level: _Level, job: JobLanes, shape: TrainingShape) -> list[tuple[Int64, Float64]]:
         """The directed uplinks of the job's units of a level, and the lanes that cross each."""
@@ -238,11 +248,31 @@ class TrafficMap:
         """Latency between neighbours if all of the job were under one leaf."""
         return self._leaf_seconds
 
+    @property
+    def groups(self) -> int:
+        """Groups of a dragonfly whose detours depend on all jobs' demand; 0 where nothing does."""
+        return self._dragonfly.groups if self._dragonfly is not None and self._routing == "adaptive" else 0
+
+    def turn(self, demand: Int64) -> Int64:
+        """Take this for what all jobs ask for between each two groups (payload bytes per second, shape (groups**2,)), and let what the
+        direct links cannot carry make detours (``fabric.ugal``).
+
+        Returns the pairs of groups, ascending, of whose traffic another part does so now: ask again for the jobs that use them.
+        """
+        routes = self._dragonfly
+        if routes is None:
+            return np.empty(0, dtype=np.int64)
+        spill = spill_parts(demand.reshape(routes.spill.shape), routes.capacity * self._settings.efficiency, routes.ways)
+        changed = np.flatnonzero(spill != routes.spill)
+        routes.spill = spill
+        return changed
+
     def reroute(self, scales: Mapping[int, float]) -> Int64:
         """Take channels as having these parts of their healthy speed (those not named: all of it), and route around them.
 
         A switch divides its traffic over its uplinks by the speed that they have; where none has any it stays where it was, and stands
-        still. Returns the links whose part of any unit's traffic has changed, ascending: ask again for the jobs that load them.
+        still. Returns the links whose part of any unit's traffic has changed, ascending: ask again for the jobs that load them (where there
+        are ``groups``, after ``turn``).
         """
         speed = self._cluster.links.bytes_per_second.copy()
         for channel, scale in sorted(scales.items()):

@@ -1,21 +1,30 @@
 """The fabric's arithmetic, as ratios to single passes of numpy over the same arrays."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from emulator.fabric.rings import RingMap
 
 from emulator.fabric.maxmin import max_min_rates
-from emulator.fabric.messages import FlowOrder, Order, pack_orders
-from emulator.fabric.plane import FabricPlane
 from emulator.fabric.settings import FabricSettings
+from emulator.fabric.traffic import TrafficMap
 from emulator.fabric.uplinks import uplinks
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
+from emulator.workload.jobs import TrainingShape
 from tests.benchmarks.clocks import paired
 from tests.benchmarks.fat_tree import Traffic
 
 SETTINGS = FabricSettings()
 JOB_HOSTS = 128  # 1,024 GPUs
+RING = TrainingShape(compute_seconds=1.0, ring_bytes=1e9, overlap_seconds=0.0, latency_seconds=0.0, model_flops=1.0)
+STRIDED = replace(RING, replica_gpus=64)
+SHAPES = {
+    "rings": RING,
+    "rings of replicas of 64": STRIDED,
+    "these, stages of 8 and experts over 32": replace(STRIDED, stage_gpus=8, pipeline_bytes=1e9, expert_gpus=32, expert_bytes=1e9),
+    "all-to-all": replace(RING, ring_bytes=0.0, expert_gpus=1024, expert_bytes=1e9),
+}
 TITLE = "Fabric: CPU time, and as a ratio to a single pass of numpy"
 
 
@@ -24,11 +33,17 @@ def colossus():
     return build_cluster(load("colossus"))
 
 
+@pytest.fixture(scope="module")
+def frontier():
+    return build_cluster(load("frontier"))
+
+
 def rows_of(cluster, hosts):
     """A placement on whole hosts, as the scheduler would give it."""
     block = cluster.block.host_unit[hosts]
     bit = np.uint64(1) << (hosts - cluster.block.first_host[block]).astype(np.uint64)
-    return [(int(b), int(np.bitwise_or.reduce(bit[block == b])), 255) for b in np.unique(block)]
+    gpus = (1 << cluster.gpus_per_host) - 1
+    return [(int(b), int(np.bitwise_or.reduce(bit[block == b])), gpus) for b in np.unique(block)]
 
 
 def scattered_jobs(cluster):
@@ -37,54 +52,33 @@ def scattered_jobs(cluster):
     return [rows_of(cluster, np.sort(hosts[first : first + JOB_HOSTS])) for first in range(0, cluster.host_count - JOB_HOSTS, JOB_HOSTS)]
 
 
-@pytest.mark.parametrize("degraded", [0, 400])
-def test_one_job_of_1024_gpus_changes(colossus, degraded, row):
-    """One of 97 such jobs on Colossus goes and comes back: its flow leaves the plane, is made anew from its placement and added, and what
-    it shares full links with is solved again, twice. A healthy Colossus has no link that could be full, so some links are degraded to a
-    tenth. The pass: summing every flow's load on every link (``np.bincount``) twice."""
-    ring_map = RingMap(colossus, SETTINGS)
-    placements = scattered_jobs(colossus)
-    flows = [ring_map.flows(rows) for rows in placements]
-    assert {flow.plane for job in flows for flow in job} == {0}
-    plane = FabricPlane(colossus, 0, SETTINGS)
-    trunks = np.flatnonzero(colossus.links.tier == 1)
-
-    def add(job, flow):
-        return Order(0, FlowOrder.ADD, job, ring_map.lane_bytes_per_second, flow.lanes, flow.links, flow.weights)
-
-    orders = [Order(0, FlowOrder.SCALE_LINK, int(link), 0.1) for link in trunks[:: len(trunks) // degraded]] if degraded else []
-    slowed = len(plane.advance(0, pack_orders([*orders, *(add(job, flow) for job, (flow,) in enumerate(flows))])).flow)
-    assert (slowed > 0) == (degraded > 0)
-
-    def change():
-        plane.advance(0, pack_orders([Order(0, FlowOrder.REMOVE, 0)]))
-        (flow,) = ring_map.flows(placements[0])
-        plane.advance(0, pack_orders([add(0, flow)]))
-
-    links = np.concatenate([flow.links for (flow,) in flows])
-    loads = np.concatenate([flow.weights for (flow,) in flows]) * 1e9
-
-    def one_pass():
-        np.bincount(links, loads, 2 * len(colossus.links))
-        np.bincount(links, loads, 2 * len(colossus.links))
-
-    spent, floor = paired(change, one_pass)
-    work = f"one of {len(flows)} jobs of 1,024 GPUs goes and comes; {degraded} links degraded, {slowed} jobs slowed"
+def _time_traffic(traffic_map, placement, shape, work, row, most_ms):
+    """The pass: sorting the links of the traffic (``np.unique``)."""
+    rng = np.random.default_rng(2)
+    links = rng.permutation(np.concatenate([piece.links for piece in traffic_map.traffic(placement, shape).pieces]))
+    spent, floor = paired(lambda: traffic_map.traffic(placement, shape), lambda: np.unique(links))
+    work = f"{work}: {len(placement)} blocks, {len(links)} links"
     row(TITLE, work=work, ms=spent * 1e3, numpy_ms=floor * 1e3, ratio=spent / floor)
-    assert spent <= 30 * floor
+    assert spent <= most_ms * 1e-3
 
 
-def test_rings_of_1024_gpus(colossus, row):
-    """From a placement on 128 hosts all over Colossus to the links of its rings. The pass: sorting these links (``np.unique``)."""
-    ring_map = RingMap(colossus, SETTINGS)
-    scattered = scattered_jobs(colossus)[0]
+@pytest.mark.parametrize(("name", "shape"), SHAPES.items())
+def test_traffic_of_1024_gpus_on_colossus(colossus, name, shape, row):
+    """From a placement on 128 hosts, all over Colossus or side by side, to the links that the job loads."""
+    traffic_map = TrafficMap(colossus, SETTINGS)
     packed = rows_of(colossus, np.arange(1000, 1000 + JOB_HOSTS))
-    for name, placement in (("scattered", scattered), ("packed", packed)):
-        links = np.random.default_rng(2).permutation(np.concatenate([flow.links for flow in ring_map.flows(placement)]))
-        spent, floor = paired(lambda placement=placement: ring_map.flows(placement), lambda links=links: np.unique(links))
-        work = f"rings of 1,024 GPUs, {name}: {len(placement)} blocks, {len(links)} links"
-        row(TITLE, work=work, ms=spent * 1e3, numpy_ms=floor * 1e3, ratio=spent / floor)
-        assert spent <= 40 * floor
+    for where, placement in (("scattered", scattered_jobs(colossus)[0]), ("packed", packed)):
+        _time_traffic(traffic_map, placement, shape, f"{name} of 1,024 GPUs on colossus, {where}", row, 3)
+
+
+@pytest.mark.parametrize(("name", "shape"), SHAPES.items())
+@pytest.mark.parametrize("routing", ["adaptive", "valiant"])
+def test_traffic_of_1024_gpus_on_frontier(frontier, routing, name, shape, row):
+    """256 hosts all over the groups of a dragonfly. Valiant loads nearly all links of the machine, as adaptive routing does where it is
+    crowded."""
+    hosts = np.sort(np.random.default_rng(1).permutation(frontier.host_count)[:256])
+    traffic_map = TrafficMap(frontier, FabricSettings(routing=routing))
+    _time_traffic(traffic_map, rows_of(frontier, hosts), shape, f"{name} of 1,024 GPUs on frontier, {routing}", row, 100)
 
 
 def solved(traffic, capacity, cap=None):
