@@ -179,7 +179,7 @@ class Network:
                 if before or bool(self._demand.contended(both).any()):
                     self._asks.add(plane)
         concerned = self._jobs_of(hosts)
-        if inside:
+        if inside or (hosts and self._map.several_ports):
             concerned |= self._jobs_on(self._map.reroute(self._scales))
             if self._map.groups:
                 concerned |= self._turn()
