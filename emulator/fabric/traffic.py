@@ -278,8 +278,8 @@ class TrafficMap:
         """Take channels as having these parts of their healthy speed (those not named: all of it), and route around them.
 
         A switch divides its traffic over its uplinks by the speed that they have, and a NIC over its ports; where none has any it stays
-        where it was, and stands still. Returns the links whose part of any unit's traffic has changed, ascending: ask again for the jobs that load them (where there
-        are ``groups``, after ``turn``).
+        where it was, and stands still. Returns the links whose part of any unit's traffic has changed, ascending: ask again for the jobs
+        that load them (where there are ``groups``, after ``turn``).
         """
         speed = self._cluster.links.bytes_per_second.copy()
         for channel, scale in sorted(scales.items()):
