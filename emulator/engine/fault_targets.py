@@ -54,13 +54,19 @@ def cuts_of(cluster: Cluster, target: str, name: str, remaining_ratio: float = 0
             return f"plane {number}", tuple(Cut(link, (), remaining_ratio) for link in np.flatnonzero(links.plane == number).tolist())
         case "nic":
             return _nic(cluster, name, remaining_ratio)
-    raise NoSuchTarget(f"target is {target!r}; allowed: {', '.join(TARGETS)}")
+    raise NoSuchTarget(f"target is {target!r:.80}; allowed: {', '.join(TARGETS)}")
+
+
+def whole_number(text: str) -> int:
+    """A number as people write it; -1 where it is none, or one that counts nothing (more than 18 digits)."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else -1
 
 
 def _number(name: str, count: int, kind: str) -> int:
-    if not name.isdecimal() or not int(name) < count:
-        raise NoSuchTarget(f"no {kind} {name}; allowed: 0 to {count - 1}")
-    return int(name)
+    number = whole_number(name)
+    if not 0 <= number < count:
+        raise NoSuchTarget(f"no {kind} {name:.80}; allowed: 0 to {count - 1}")
+    return number
 
 
 def _link(cluster: Cluster, name: str) -> int:
@@ -71,7 +77,7 @@ def _link(cluster: Cluster, name: str) -> int:
         names = link_names(cluster)
         if name in names:
             return names.index(name)
-    raise NoSuchTarget(f"no link {name}; allowed: 0 to {len(links) - 1} or a name as in `gigawatt link list`")
+    raise NoSuchTarget(f"no link {name:.80}; allowed: 0 to {len(links) - 1} or a name as in `gigawatt link list`")
 
 
 def _cable(cluster: Cluster, name: str) -> tuple[int, int]:
@@ -101,7 +107,7 @@ def _switch(cluster: Cluster, name: str) -> tuple[int, int]:
         return node, _number(found["number"] or "0", int(switches[node]), f"switch {found['bank']}/")
     last = int(np.flatnonzero(switches)[-1])
     example = switch_name(cluster, last, int(switches[last]) - 1)
-    raise NoSuchTarget(f"no switch {name}; allowed: 0 to {int(start[-1]) - 1} or a name like {example}")
+    raise NoSuchTarget(f"no switch {name:.80}; allowed: 0 to {int(start[-1]) - 1} or a name like {example}")
 
 
 def _host(cluster: Cluster, name: str) -> int:
@@ -120,7 +126,7 @@ def _nic(cluster: Cluster, name: str, remaining_ratio: float) -> tuple[str, tupl
     if found := _NIC.fullmatch(name):
         host = _host(cluster, found["host"])
         if host < 0:
-            raise NoSuchTarget(f"no host {found['host']}; allowed: a name like {cluster.host_name(0)}")
+            raise NoSuchTarget(f"no host {found['host']:.80}; allowed: a name like {cluster.host_name(0)}")
         rail = _number(found["rail"], rails, f"rail of {found['host']}:")
     else:
         host, rail = divmod(_number(name, cluster.host_count * rails, "nic"), rails)

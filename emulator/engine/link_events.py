@@ -53,7 +53,7 @@ class LinkEvents:
         """
         self.faults["injected"] += 1
         if flap_ns:
-            yield from self._flap(at_ns, cuts, (flap_ns, every_ns, at_ns + duration_ns))
+            yield from self._flap(at_ns, at_ns, cuts, (flap_ns, every_ns, at_ns + duration_ns))
         else:
             self._begin(at_ns, cuts, duration_ns)
 
@@ -61,11 +61,11 @@ class LinkEvents:
         """Everything up to ``at_ns``, in order. Yields (slot, ns) of jobs that stand still for a moment."""
         while self.next_ns() <= at_ns:
             if self._timers and (self._next_drawn is None or self._timers[0][0] <= self._next_drawn.time_ns):
-                _, _, fault, cuts, flap = heappop(self._timers)
+                due_ns, _, fault, cuts, flap = heappop(self._timers)
                 if fault >= 0:
                     self._apply(at_ns, self.health.mend(fault, at_ns))
                 else:
-                    yield from self._flap(at_ns, cuts, flap)
+                    yield from self._flap(at_ns, due_ns, cuts, flap)
                 continue
             drawn = self._next_drawn
             assert drawn is not None
@@ -73,7 +73,7 @@ class LinkEvents:
             self.faults[drawn.target] += 1
             _, cuts = cuts_of(self._cluster, "switch" if drawn.target == "switch" else "cable", str(drawn.number))
             if drawn.target == "flap":
-                yield from self._flap(at_ns, cuts, (drawn.duration_ns, 0, at_ns))
+                yield from self._flap(at_ns, at_ns, cuts, (drawn.duration_ns, 0, at_ns))
             else:
                 self._begin(at_ns, cuts, drawn.duration_ns)
 
@@ -89,11 +89,11 @@ class LinkEvents:
         heappush(self._timers, (at_ns + duration_ns, self._number, self._number, cuts, (0, 0, 0)))
         self._apply(at_ns, self.health.apply(self._number, cuts, at_ns))
 
-    def _flap(self, at_ns: int, cuts: tuple[Cut, ...], flap: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
+    def _flap(self, at_ns: int, due_ns: int, cuts: tuple[Cut, ...], flap: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
         down_ns, every_ns, until_ns = flap
-        if every_ns and at_ns + every_ns < until_ns:
+        if every_ns and due_ns + every_ns < until_ns:
             self._number += 1
-            heappush(self._timers, (at_ns + every_ns, self._number, -1, cuts, flap))
+            heappush(self._timers, (due_ns + every_ns, self._number, -1, cuts, flap))
         if down_ns >= self._cycle_ns:
             self._begin(at_ns, cuts, down_ns)
             return
