@@ -80,6 +80,27 @@ def node_name(cluster: Cluster, node: int) -> str:
     return f"{_SWITCH_NAMES[tier]}-{node - first:05d}"
 
 
+def node_names(cluster: Cluster) -> list[str]:
+    """``node_name`` of every node, all at once."""
+    links, endpoints = cluster.links, len(cluster.level("domain"))
+    hosts = cluster.level("domain").first_host[:-1]
+    if cluster.host_names is not None:
+        names = [cluster.host_names[host] for host in hosts.tolist()]
+    else:
+        racks = cluster.level("rack").first_host
+        rack = np.searchsorted(racks, hosts, side="right") - 1
+        block = np.searchsorted(cluster.block.first_host, hosts, side="right") - 1
+        single = np.array([host.domain_hosts == 1 for host in cluster.host_types])[np.asarray(cluster.block_type)[block]]
+        place = np.where(single, hosts - racks[rack], np.arange(endpoints) - np.searchsorted(hosts, racks[rack]))
+        kind = np.where(single, "h", "d")
+        names = [f"r{r:05d}-{k}{p:02d}" for r, k, p in zip(rack.tolist(), kind.tolist(), place.tolist(), strict=True)]
+    if cluster.switch_names is not None:
+        return names + list(cluster.switch_names)
+    tiers = links.node_tier[endpoints:]
+    number = np.arange(len(tiers)) - np.searchsorted(tiers, tiers)
+    return names + [f"{_SWITCH_NAMES[tier]}-{place:05d}" for tier, place in zip(tiers.tolist(), number.tolist(), strict=True)]
+
+
 def block_of(cluster: Cluster, host: int) -> int:
     """The block that a host is in."""
     return int(cluster.block.first_host.searchsorted(np.int32(host), side="right")) - 1
@@ -104,3 +125,14 @@ def link_name(cluster: Cluster, link: int) -> str:
     lower, upper = node_name(cluster, int(links.u[link])), node_name(cluster, int(links.v[link]))
     rail = f":{int(links.rail_first[link])}" if TIERS[int(links.tier[link])] == "host_leaf" and links.rails[link] < cluster.rails else ""
     return f"{lower}{rail}/{upper}"
+
+
+def link_names(cluster: Cluster) -> list[str]:
+    """``link_name`` of every link, all at once."""
+    links, nodes = cluster.links, node_names(cluster)
+    one_rail = (links.tier == TIERS.index("host_leaf")) & (links.rails < cluster.rails)
+    rail = np.where(one_rail, links.rail_first, -1)
+    return [
+        f"{nodes[lower]}:{rail}/{nodes[upper]}" if rail >= 0 else f"{nodes[lower]}/{nodes[upper]}"
+        for lower, upper, rail in zip(links.u.tolist(), links.v.tolist(), rail.tolist(), strict=True)
+    ]

@@ -44,6 +44,8 @@ def inject(
     timeout: TimeoutOption = TIMEOUT_SECONDS,
 ) -> None:
     """Break a host, a rack, or a part of the fabric (a link, cable, switch, plane or nic) for a while."""
+    if not name.strip():
+        raise CommandError(f"NAME is empty; allowed: the number or the name of a {target}")
     seconds = duration_ns("--for", duration) / 1e9
     whole = target in (Target.HOST, Target.RACK)
     if remaining and whole:

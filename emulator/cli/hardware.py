@@ -63,14 +63,20 @@ def root() -> None:
 
 @links.command("list")
 def list_links(
-    tier: Annotated[str, typer.Option("--tier", help="Only this tier: host_leaf, leaf_spine, spine_core, inter_building or wan.")] = "",
+    *,
+    tier: Annotated[
+        str, typer.Option("--tier", help="Only this tier: host_leaf, leaf_spine, spine_core, inter_building, wan, local or global.")
+    ] = "",
+    down: Annotated[bool, typer.Option("--down", help="Only links that have not all of their capacity.")] = False,
+    busiest: Annotated[bool, typer.Option("--busiest", help="The fullest first.")] = False,
     limit: LimitOption = _LIMIT,
     api: ApiOption = None,
     timeout: TimeoutOption = TIMEOUT_SECONDS,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """List links by number."""
-    columns = {"link": "LINK", "tier": "TIER", "lower": "LOWER", "upper": "UPPER", "lanes": "LANES", "bytes_per_second": "BYTES/S"}
-    columns |= {"utilization_ratio": "LOAD", "healthy_ratio": "HEALTHY"}
+    """List links by number; LOAD and HEALTHY are parts of the capacity, DOWNS counts faults and DOWN FOR their seconds."""
+    columns = {"link": "LINK", "name": "NAME", "tier": "TIER", "lanes": "LANES", "bytes_per_second": "BYTES/S"}
+    columns |= {"utilization_ratio": "LOAD", "healthy_ratio": "HEALTHY", "downs": "DOWNS", "down_seconds": "DOWN FOR"}
     with connected(api, timeout) as client:
-        show_rows([asdict(link) for link in client.links(limit=limit, tier=tier)], columns, output)
+        rows = client.links(limit=limit, tier=tier, unhealthy=down, busiest=busiest)
+        show_rows([asdict(link) for link in rows], columns, output)

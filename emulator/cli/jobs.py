@@ -30,6 +30,8 @@ _COLUMNS = {
     "start_seconds": "STARTED",
     "end_seconds": "ENDED",
     "progress_ratio": "DONE",
+    "speed_ratio": "SPEED",
+    "network_slowdown_ratio": "SLOWDOWN",
     "reason": "REASON",
 }
 

@@ -50,12 +50,4 @@ def scale_link(link: int, remaining_ratio: float, duration_ns: int) -> CutLinks:
     return CutLinks((Cut(link, (), remaining_ratio),), duration_ns)
 
 
-@dataclass(frozen=True)
-class StallOut:
-    """A job that has stood still in this ``version`` of its run until now gives up."""
-
-    slot: int
-    version: int
-
-
-Command = Submit | Cancel | Cordon | BreakHosts | CutLinks | StallOut
+Command = Submit | Cancel | Cordon | BreakHosts | CutLinks

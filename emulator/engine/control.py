@@ -76,6 +76,7 @@ class JobView:
     placement_level: str  # "" while it has no placement
     hosts: str  # hostlist of the placement, e.g. "r00012-h[00-07]"
     gpu_type: str = ""  # model of the GPUs it is bound to; "" before it has arrived without naming one
+    speed_ratio: float = 0.0  # its speed now over that on an idle fabric; 0 while it does not run, and while it stands still
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ class ClusterView:
     hosts: int
     racks: int
     domains: int
-    links: int
+    links: int  # cables, of every tier
     leaf_switches: int
     spine_switches: int
     core_switches: int
@@ -168,6 +169,8 @@ class ClusterView:
     sites: tuple[str, ...]
     gpus_planned: int = 0  # in racks that have not come into service yet
     racks_in_service: int = 0
+    inter_building_switches: int = 0
+    wan_switches: int = 0
 
 
 @dataclass(frozen=True)
@@ -230,6 +233,10 @@ class Snapshot:
     link_peak_ratio: Mapping[str, float]
     link_bytes_per_second: Mapping[str, float]
     faults: Mapping[str, int]  # by cause
+    links_down: Mapping[str, int]  # by tier: trunks that have not all of their capacity now
+    link_downs: Mapping[str, int]  # by tier: faults so far that took a link or one of its cables down
+    link_down_seconds: Mapping[str, float]  # by tier: half of a link down for a second is half a second
+    link_faults: Mapping[str, int]  # by kind: cable, switch and flap as drawn, injected
     cycles: int
     events: int
     cycle_wall_seconds: float  # of the last cycle
@@ -266,7 +273,10 @@ class Control(Protocol):
 
     def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]: ...
 
-    def links(self, *, after: int = -1, limit: int = 100, tier: str = "") -> list[LinkView]: ...
+    def links(self, *, after: int = -1, limit: int = 100, tier: str = "", unhealthy: bool = False, busiest: bool = False) -> list[LinkView]:
+        """Links with a number above ``after``; ``unhealthy``: only those that are not whole; ``busiest``: the fullest first, from place
+        ``after`` + 1 in that order on."""
+        ...
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView: ...
 

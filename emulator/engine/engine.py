@@ -6,29 +6,28 @@ arrivals, then one plan; ties by id. Cost follows events: nothing is done in cyc
 """
 
 from bisect import insort
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import replace
-from heapq import heappop, heappush
 
 import numpy as np
 
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, StallOut, Submit
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Submit
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.link_events import LinkEvents
 from emulator.engine.link_table import LinkTable, link_table
 from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
+from emulator.engine.runs import Runs
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
-from emulator.racks.power import gpu_milliwatts
 from emulator.scheduler.free import Row
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER, State
-from emulator.workload.jobs import SECOND, JobKind, JobSource
+from emulator.workload.jobs import SECOND, JobSource
 from topology.cluster import Cluster
 from topology.describe import link_name
 
@@ -70,18 +69,12 @@ class Engine:
         self.on_change = on_change
         self.meter = Meter(0)
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
-        self._gpu_milliwatts: dict[tuple[int, float], int] = {}
-        self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
-        self._active: dict[int, int] = {}  # slot of a running job -> SM activity, in millionths of a GPU
-        self._draw: dict[int, int] = {}  # slot of a running job -> milliwatts per GPU
         self._orders = RackOrderBuffer(shards.ranges, scheduler.first_host)
-        self._ends: list[tuple[int, int, int, int]] = []  # (end, job id, slot, version)
+        self.runs = Runs(cluster, self.table, network, self.meter, self._orders, settings)
         self._source = source
         self._arrivals = range(0)
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
-        self._timers: list[tuple[int, int, Command]] = []
         self.links = LinkEvents(cluster, network, scheduler, settings.link_faults, settings.seed, settings.cycle_ns)
-        self._still_until: dict[int, int] = {}  # slot of a job that a flap stopped -> until when
         self._sequence = 0
         self._reconsider_ns = NEVER
         self._plane_readings: tuple[FabricReadings, ...] = ()
@@ -93,12 +86,10 @@ class Engine:
 
     def next_cycle_ns(self) -> int:
         """The next cycle in which something is due; NEVER when nothing will ever be without an input."""
-        due = min(self._next_arrival_ns(), self._next_end_ns(), *self._promises, self._reconsider_ns)
-        due = min(due, self.racks.next_ns(), self.links.next_ns())
+        due = min(self._next_arrival_ns(), self.runs.next_end_ns(), *self._promises, self._reconsider_ns)
+        due = min(due, self.runs.next_stall_ns(), self.racks.next_ns(), self.links.next_ns())
         if self._inbox:
             due = min(due, self._inbox[0][0])
-        if self._timers:
-            due = min(due, self._timers[0][0])
         if due == NEVER:
             return NEVER
         return self.boundary(max(due, self._passed_ns + 1))
@@ -116,9 +107,10 @@ class Engine:
 
         What is left otherwise stays as it is for ever: services without an end, and jobs for which there will be no room.
         """
-        if self._inbox or self._next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
+        if self._inbox or self.runs.next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
             return True
-        if (self._timers or self.links.waiting) and self.scheduler.running:  # a job may stand still until its link is mended
+        stalled = self.runs.next_stall_ns() != NEVER
+        if (stalled or self.links.waiting) and self.scheduler.running:  # a job may stand still until its link is mended
             return True
         scheduler = self.scheduler
         return scheduler.pending_jobs > 0 and bool(scheduler.down_hosts or scheduler.planned_hosts or self.links.waiting)
@@ -129,7 +121,7 @@ class Engine:
         self._settle(until_ns)
         self.now_ns = self._passed_ns = until_ns
         for slot in sorted(self.scheduler.running):
-            self._progress(slot, until_ns)
+            self.runs.progress(slot, until_ns)
 
     def idle_to(self, at_ns: int) -> None:
         """Nothing is due up to ``at_ns``: let the clock say so, for whoever reads it."""
@@ -176,9 +168,11 @@ class Engine:
         if self.links.next_ns() <= at_ns:
             self.events += 1
             for slot, down_ns in self.links.run(at_ns):
-                self._stand_still(slot, at_ns, down_ns)
-        while self._timers and self._timers[0][0] <= at_ns:
-            self._act(heappop(self._timers)[2], at_ns)
+                self.runs.stand_still(slot, at_ns, down_ns)
+        for stalled in self.runs.take_stalls(at_ns):
+            self.events += 1
+            if stalled is not None:
+                self._give_up(stalled, at_ns)
         while self._inbox and self._inbox[0][0] <= at_ns:
             self._act(self._inbox.pop(0)[2], at_ns)
         while self._next_arrival_ns() <= at_ns:
@@ -210,25 +204,13 @@ class Engine:
                 self._settle_shards(at_ns, sorted({self._orders.shard_of_block[row[0]] for row in rows}))
             case CutLinks(cuts, duration_ns, flap_ns, every_ns):
                 for slot, down_ns in self.links.inject(at_ns, cuts, duration_ns, flap_ns, every_ns):
-                    self._stand_still(slot, at_ns, down_ns)
-            case StallOut(slot, version):
-                if self.table.version[slot] == version and self.table.state[slot] == State.RUNNING:
-                    link = self.network.dead_link(slot)
-                    what = f"link {link_name(self.cluster, link)} is down" if link >= 0 else "no bandwidth"
-                    self._interrupt(slot, at_ns, f"stalled for {self.settings.stall_timeout_ns / SECOND:g} s: {what}")
+                    self.runs.stand_still(slot, at_ns, down_ns)
 
-    def _stand_still(self, slot: int, at_ns: int, down_ns: int) -> None:
-        """A flap that no share sees stops the job for so long; several at once do not add up."""
-        until_ns = at_ns + down_ns
-        wait_ns = until_ns - max(at_ns, self._still_until.get(slot, 0))
-        if wait_ns <= 0:
-            return
-        self._still_until[slot] = until_ns
-        self._progress(slot, at_ns)
-        lost = int(wait_ns * self.table.speed[slot])
-        self.table.remaining_ns[slot] += lost
-        self.table.work_ns[slot] -= lost
-        self._expect_end(slot, at_ns)
+    def _give_up(self, slot: int, at_ns: int) -> None:
+        """The job has stood still for as long as it waits for the network."""
+        link = self.network.dead_link(slot)
+        what = f"link {link_name(self.cluster, link)} is down" if link >= 0 else "no bandwidth"
+        self._interrupt(slot, at_ns, f"stalled for {self.settings.stall_timeout_ns / SECOND:g} s: {what}")
 
     def _rows_of_hosts(self, first_host: int, end_host: int) -> list[Row]:
         """Those of the hosts that are in service."""
@@ -241,12 +223,6 @@ class Engine:
         return [(block, mask, scheduler.partitions[scheduler.block_type[block]].free.full) for block, mask in rows.items()]
 
     # -- settle ---------------------------------------------------------------------------------------------------------------------
-
-    def _next_end_ns(self) -> int:
-        ends, versions = self._ends, self.table.version
-        while ends and versions[ends[0][2]] != ends[0][3]:
-            heappop(ends)
-        return ends[0][0] if ends else NEVER
 
     def _settle(self, at_ns: int) -> None:
         """All that happened up to ``at_ns``, at its exact times."""
@@ -285,13 +261,11 @@ class Engine:
         return answers
 
     def _settle_ends(self, at_ns: int) -> None:
-        ends, table = self._ends, self.table
-        while ends and ends[0][0] <= at_ns:
-            end_ns, _, slot, version = heappop(ends)
-            if table.version[slot] == version:
-                self._stop(slot, end_ns)
-                table.remaining_ns[slot] = 0
-                self._end(slot, end_ns, State.FINISHED)
+        while (ended := self.runs.take_end(at_ns)) is not None:
+            end_ns, slot = ended
+            self._stop(slot, end_ns)
+            self.table.remaining_ns[slot] = 0
+            self._end(slot, end_ns, State.FINISHED)
 
     def _end(self, slot: int, at_ns: int, state: State) -> None:
         self.table.end_ns[slot] = at_ns
@@ -302,62 +276,13 @@ class Engine:
 
     def _stop(self, slot: int, at_ns: int) -> None:
         """The job's run ends: give back its GPUs, its power and its flows, and account for the run."""
-        self._halt(slot, at_ns)
+        self.runs.halt(slot, at_ns)
         self.scheduler.release(slot, at_ns=at_ns)
-
-    def _halt(self, slot: int, at_ns: int) -> None:
-        table = self.table
-        self._progress(slot, at_ns)
-        table.version[slot] += 1
-        table.run_ns[slot] += at_ns - table.start_ns[slot]
-        self.meter.hold(at_ns, -table.gpus[slot] * table.milli_gpus[slot])
-        self.meter.active_micro_gpus -= self._active.pop(slot)
-        draw = self._draw.pop(slot)
-        if table.milli_gpus[slot] < 1000 and self._share_tenants(table.rows[slot][0], -1):
-            self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], -draw)
-        else:
-            self._orders.add(at_ns, RackOrder.RELEASE, table.rows[slot], draw)
-        self.meter.change(at_ns, -draw * table.gpus[slot])
-        if table.shape[slot] >= 0:
-            self.network.remove(at_ns, slot)
-            self._still_until.pop(slot, None)
-
-    def _share_tenants(self, gpu: Row, change: int) -> int:
-        """Count the fractional jobs on one GPU; returns how many there are after the change."""
-        tenants = self._tenants[gpu] = self._tenants.get(gpu, 0) + change
-        if not tenants:
-            del self._tenants[gpu]
-        return tenants
-
-    def shared_gpu_surplus(self) -> int:
-        """Running fractional jobs beyond one per GPU: what a count of their GPUs has too many."""
-        return sum(self._tenants.values()) - len(self._tenants)
-
-    def held_gpus(self, slots: Collection[int]) -> int:
-        """GPUs that these running jobs hold; one that several share counts once."""
-        table = self.table
-        whole = sum(table.gpus[slot] for slot in slots if table.milli_gpus[slot] == 1000)
-        return whole + len({table.rows[slot][0] for slot in slots if table.milli_gpus[slot] < 1000})
-
-    def _progress(self, slot: int, at_ns: int) -> None:
-        """Bring the job's remaining work to ``at_ns``."""
-        table = self.table
-        passed = at_ns - table.since_ns[slot]
-        overhead = min(passed, table.overhead_ns[slot])
-        table.overhead_ns[slot] -= overhead
-        table.overhead_run_ns[slot] += overhead
-        passed -= overhead
-        speed = table.speed[slot]
-        done = passed if speed == 1.0 else int(passed * speed)
-        table.remaining_ns[slot] -= done
-        table.work_ns[slot] += done
-        table.since_ns[slot] = at_ns
-        self.meter.active_micro_gpu_ns += self._active[slot] * passed
 
     def _interrupt(self, slot: int, at_ns: int, reason: str) -> None:
         """A fault took a GPU of the job: back to its last checkpoint, and into the queue again."""
         self._stop(slot, at_ns)
-        self._lose_work(slot)
+        self.runs.lose_work(slot)
         self.table.restarts[slot] += 1
         self.restarts += 1
         self.events += 1
@@ -367,19 +292,6 @@ class Engine:
         else:
             self.scheduler.requeue(slot)
             self._changed(slot, at_ns)
-
-    def _lose_work(self, slot: int) -> None:
-        """What was done since the last checkpoint is lost; the next run begins with the restart overhead.
-
-        A service without an end has served what it has served.
-        """
-        table = self.table
-        done = table.duration_ns[slot] - table.remaining_ns[slot] if table.duration_ns[slot] else 0
-        every = table.checkpoint_ns[slot]
-        lost = done % every if every else done
-        table.remaining_ns[slot] += lost
-        table.lost_ns[slot] += lost
-        table.overhead_ns[slot] = self.settings.restart_overhead_ns
 
     def _cancel(self, slot: int, at_ns: int) -> None:
         state = self.table.state[slot]
@@ -400,8 +312,8 @@ class Engine:
         self._reconsider_ns = min(plan.reconsider_at_ns, at_ns + 1) if plan.preempted else plan.reconsider_at_ns
         table = self.table
         for slot in plan.preempted:
-            self._halt(slot, at_ns)
-            self._lose_work(slot)
+            self.runs.halt(slot, at_ns)
+            self.runs.lose_work(slot)
             table.preemptions[slot] += 1
             self.preemptions += 1
             self.events += 1
@@ -414,18 +326,7 @@ class Engine:
             if table.first_start_ns[slot] < 0:
                 table.first_start_ns[slot] = at_ns
                 self.waits_ns.append(at_ns - table.submit_ns[slot])
-            table.since_ns[slot] = at_ns
-            table.speed[slot] = 1.0
-            if table.shape[slot] >= 0:
-                self.network.add(at_ns, slot, rows)
-                table.speed[slot] = self.network.speed(slot)
-            self.meter.hold(at_ns, table.gpus[slot] * table.milli_gpus[slot])
-            self._note_activity(slot)
-            draw = self._draw[slot] = self._draw_of(slot)
-            shared = table.milli_gpus[slot] < 1000 and self._share_tenants(rows[0], 1) > 1
-            self._orders.add(at_ns, RackOrder.RERATE if shared else RackOrder.OCCUPY, rows, draw)
-            self.meter.change(at_ns, draw * table.gpus[slot])
-            self._expect_end(slot, at_ns)
+            self.runs.start(slot, rows, at_ns)
             self._changed(slot, at_ns)
         if self._orders.size > ORDERS_KEPT:
             self._ask_shards_quietly(at_ns)
@@ -434,53 +335,11 @@ class Engine:
         """Send what waits. Everything due by now is settled, so nothing comes back but the promises."""
         self._ask_shards(at_ns, self._orders.waiting_shards())
 
-    def _expect_end(self, slot: int, at_ns: int) -> None:
-        """(Re)compute when a running job will end, its remaining work being as of ``at_ns``."""
-        table = self.table
-        speed = table.speed[slot]
-        version = table.version[slot] = table.version[slot] + 1
-        if table.kind[slot] == JobKind.SERVICE and table.duration_ns[slot] == 0:  # a service that runs until it is cancelled
-            return
-        if speed > 0.0:
-            remaining = table.remaining_ns[slot]
-            wait = remaining if speed == 1.0 else -int(-remaining // speed)
-            heappush(self._ends, (at_ns + table.overhead_ns[slot] + wait, table.job_id[slot], slot, version))
-        else:
-            self._sequence += 1
-            heappush(self._timers, (at_ns + self.settings.stall_timeout_ns, self._sequence, StallOut(slot, version)))
-
-    def _note_activity(self, slot: int) -> None:
-        table = self.table
-        active = int(table.gpus[slot] * table.milli_gpus[slot] * 1000 * table.utilization[slot] * self.network.computing(slot))
-        self.meter.active_micro_gpus += active - self._active.get(slot, 0)
-        self._active[slot] = active
-
-    def _draw_of(self, slot: int) -> int:
-        """Dynamic milliwatts per GPU: as it computes, less where it waits for the network."""
-        kind = self.table.host_type[slot], self.table.utilization[slot]
-        full = self._gpu_milliwatts.get(kind)
-        if full is None:
-            host_type = self.cluster.host_types[kind[0]]
-            full = self._gpu_milliwatts[kind] = gpu_milliwatts(host_type, kind[1], self.settings.power_gamma)
-        computing = self.network.computing(slot)
-        part = computing + (1.0 - computing) * self.settings.communication_power_ratio
-        return int(full * part * self.table.milli_gpus[slot] / 1000)
-
     def _share(self, at_ns: int) -> None:
         """Let the planes share themselves anew, and run the jobs whose share changed at their new speed."""
-        table = self.table
         for slot, speed in self.network.share(at_ns, lambda planes: self.shards.advance(Window(at_ns, planes=planes)).planes):
             self.events += 1
-            self._progress(slot, at_ns)
-            table.speed[slot] = speed
-            self.network.set_speed(slot)
-            self._note_activity(slot)
-            draw = self._draw_of(slot)
-            change = draw - self._draw[slot]
-            self._draw[slot] = draw
-            self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], change)
-            self.meter.change(at_ns, change * table.gpus[slot])
-            self._expect_end(slot, at_ns)
+            self.runs.set_speed(slot, speed, at_ns)
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
 

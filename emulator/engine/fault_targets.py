@@ -7,12 +7,13 @@ import numpy as np
 from emulator.engine.link_health import Cut
 from topology.cables import switch_cables
 from topology.cluster import Cluster
-from topology.describe import link_name, node_name
+from topology.describe import link_name, link_names, node_name, node_names, switch_name
 
 #: Parts of the fabric that can fail.
 TARGETS = ("link", "cable", "switch", "plane", "nic")
 _SWITCH = re.compile(r"(?P<bank>.+?)(?:/(?P<number>\d+))?")
 _CABLE = re.compile(r"(?P<link>.+)#(?P<number>\d+)")
+_HOST = re.compile(r"r(?P<rack>\d{5,9})-h(?P<place>\d{2,9})", re.ASCII)
 _NIC = re.compile(r"(?P<host>.+):(?P<rail>\d+)")
 
 
@@ -53,26 +54,30 @@ def cuts_of(cluster: Cluster, target: str, name: str, remaining_ratio: float = 0
             return f"plane {number}", tuple(Cut(link, (), remaining_ratio) for link in np.flatnonzero(links.plane == number).tolist())
         case "nic":
             return _nic(cluster, name, remaining_ratio)
-    raise NoSuchTarget(f"target is {target!r}; allowed: {', '.join(TARGETS)}")
+    raise NoSuchTarget(f"target is {target!r:.80}; allowed: {', '.join(TARGETS)}")
+
+
+def whole_number(text: str) -> int:
+    """A number as people write it; -1 where it is none, or one that counts nothing (more than 18 digits)."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 18 else -1
 
 
 def _number(name: str, count: int, kind: str) -> int:
-    if not name.isdecimal() or not int(name) < count:
-        raise NoSuchTarget(f"no {kind} {name}; allowed: 0 to {count - 1}")
-    return int(name)
+    number = whole_number(name)
+    if not 0 <= number < count:
+        raise NoSuchTarget(f"no {kind} {name:.80}; allowed: 0 to {count - 1}")
+    return number
 
 
 def _link(cluster: Cluster, name: str) -> int:
     links = cluster.links
     if name.isdecimal():
         return _number(name, len(links), "link")
-    upper = name.rpartition("/")[2]
-    for node in range(len(links.switches) - 1, -1, -1):
-        if links.node_tier[node] > 0 and node_name(cluster, node) == upper:
-            for link in np.flatnonzero(links.v == node).tolist():
-                if link_name(cluster, link) == name:
-                    return int(link)
-    raise NoSuchTarget(f"no link {name}; allowed: 0 to {len(links) - 1} or a name as in `gigawatt link list`")
+    if "/" in name:
+        names = link_names(cluster)
+        if name in names:
+            return names.index(name)
+    raise NoSuchTarget(f"no link {name:.80}; allowed: 0 to {len(links) - 1} or a name as in `gigawatt link list`")
 
 
 def _cable(cluster: Cluster, name: str) -> tuple[int, int]:
@@ -94,20 +99,34 @@ def _switch(cluster: Cluster, name: str) -> tuple[int, int]:
         node = int(np.searchsorted(start, number, side="right")) - 1
         return node, number - int(start[node])
     found = _SWITCH.fullmatch(name)
-    for node in np.flatnonzero(switches).tolist() if found else ():
-        if found and node_name(cluster, node) == found["bank"]:
-            if found["number"] is None and switches[node] > 1:
-                raise NoSuchTarget(f"{name} is a bank of {switches[node]} switches; allowed: {name}/0 to {name}/{switches[node] - 1}")
-            return node, _number(found["number"] or "0", int(switches[node]), f"switch {found['bank']}/")
-    raise NoSuchTarget(f"no switch {name}; allowed: 0 to {int(start[-1]) - 1} or a name like spine-00000/1")
+    nodes = {name: node for node, name in enumerate(node_names(cluster)) if switches[node]} if found else {}
+    if found and found["bank"] in nodes:
+        node = nodes[found["bank"]]
+        if found["number"] is None and switches[node] > 1:
+            raise NoSuchTarget(f"{name} is a bank of {switches[node]} switches; allowed: {name}/0 to {name}/{switches[node] - 1}")
+        return node, _number(found["number"] or "0", int(switches[node]), f"switch {found['bank']}/")
+    last = int(np.flatnonzero(switches)[-1])
+    example = switch_name(cluster, last, int(switches[last]) - 1)
+    raise NoSuchTarget(f"no switch {name:.80}; allowed: 0 to {int(start[-1]) - 1} or a name like {example}")
+
+
+def _host(cluster: Cluster, name: str) -> int:
+    """The number of a host; -1 where there is none so called."""
+    if cluster.host_names is not None:
+        return cluster.host_names.index(name) if name in cluster.host_names else -1
+    found, racks = _HOST.fullmatch(name), cluster.level("rack").first_host
+    if not found or int(found["rack"]) >= len(racks) - 1:
+        return -1
+    host = int(racks[int(found["rack"])]) + int(found["place"])
+    return host if host < cluster.host_count and cluster.host_name(host) == name else -1
 
 
 def _nic(cluster: Cluster, name: str, remaining_ratio: float) -> tuple[str, tuple[Cut, ...]]:
     links, rails = cluster.links, cluster.rails
     if found := _NIC.fullmatch(name):
-        host = next((host for host in range(cluster.host_count) if cluster.host_name(host) == found["host"]), -1)
+        host = _host(cluster, found["host"])
         if host < 0:
-            raise NoSuchTarget(f"no host {found['host']}; allowed: a name like {cluster.host_name(0)}")
+            raise NoSuchTarget(f"no host {found['host']:.80}; allowed: a name like {cluster.host_name(0)}")
         rail = _number(found["rail"], rails, f"rail of {found['host']}:")
     else:
         host, rail = divmod(_number(name, cluster.host_count * rails, "nic"), rails)

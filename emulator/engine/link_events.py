@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
 from emulator.engine.fault_targets import cable_count, cuts_of, switch_count
+from emulator.engine.flaps import time_lost
 from emulator.engine.link_health import Change, Cut, LinkHealth
 from emulator.engine.network import Network
 from emulator.fabric.link_faults import DrawnFault, LinkFaultSettings, drawn_faults
@@ -16,8 +17,7 @@ class LinkEvents:
     """What happens to links, from event to event.
 
     A fault lasts at least to the cycle after it begins, for shares are constant in between. A link that is down for less than a cycle (a
-    flap) changes no share: the jobs that need it stand still for as long as it is down, since their collectives wait for every packet, and
-    go on. How much of the trunk was down does not matter: packets are sprayed over all of its cables.
+    flap) changes no share: jobs lose the time that ``flaps`` works out.
 
     Hosts with a rail that has no way out are withdrawn from placement until it is mended, as a health check would: a job that a dead link
     stopped does not start there again.
@@ -53,7 +53,7 @@ class LinkEvents:
         """
         self.faults["injected"] += 1
         if flap_ns:
-            yield from self._flap(at_ns, cuts, (flap_ns, every_ns, at_ns + duration_ns))
+            yield from self._flap(at_ns, at_ns, cuts, (flap_ns, every_ns, at_ns + duration_ns))
         else:
             self._begin(at_ns, cuts, duration_ns)
 
@@ -61,11 +61,11 @@ class LinkEvents:
         """Everything up to ``at_ns``, in order. Yields (slot, ns) of jobs that stand still for a moment."""
         while self.next_ns() <= at_ns:
             if self._timers and (self._next_drawn is None or self._timers[0][0] <= self._next_drawn.time_ns):
-                _, _, fault, cuts, flap = heappop(self._timers)
+                due_ns, _, fault, cuts, flap = heappop(self._timers)
                 if fault >= 0:
                     self._apply(at_ns, self.health.mend(fault, at_ns))
                 else:
-                    yield from self._flap(at_ns, cuts, flap)
+                    yield from self._flap(at_ns, due_ns, cuts, flap)
                 continue
             drawn = self._next_drawn
             assert drawn is not None
@@ -73,7 +73,7 @@ class LinkEvents:
             self.faults[drawn.target] += 1
             _, cuts = cuts_of(self._cluster, "switch" if drawn.target == "switch" else "cable", str(drawn.number))
             if drawn.target == "flap":
-                yield from self._flap(at_ns, cuts, (drawn.duration_ns, 0, at_ns))
+                yield from self._flap(at_ns, at_ns, cuts, (drawn.duration_ns, 0, at_ns))
             else:
                 self._begin(at_ns, cuts, drawn.duration_ns)
 
@@ -89,17 +89,16 @@ class LinkEvents:
         heappush(self._timers, (at_ns + duration_ns, self._number, self._number, cuts, (0, 0, 0)))
         self._apply(at_ns, self.health.apply(self._number, cuts, at_ns))
 
-    def _flap(self, at_ns: int, cuts: tuple[Cut, ...], flap: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
+    def _flap(self, at_ns: int, due_ns: int, cuts: tuple[Cut, ...], flap: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
         down_ns, every_ns, until_ns = flap
-        if every_ns and at_ns + every_ns < until_ns:
+        if every_ns and due_ns + every_ns < until_ns:
             self._number += 1
-            heappush(self._timers, (at_ns + every_ns, self._number, -1, cuts, flap))
+            heappush(self._timers, (due_ns + every_ns, self._number, -1, cuts, flap))
         if down_ns >= self._cycle_ns:
             self._begin(at_ns, cuts, down_ns)
             return
         self.health.note_flap(cuts, down_ns)
-        for slot in self._network.jobs_over({cut.link for cut in cuts}):
-            yield slot, down_ns
+        yield from time_lost(self._cluster, self._network, self.health, cuts, down_ns)
 
     def _apply(self, at_ns: int, change: Change) -> None:
         if change.scales or change.hosts:

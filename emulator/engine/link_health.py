@@ -1,14 +1,16 @@
 """Which faults each link has, what they leave of it, and how often and how long links were down."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from emulator.fabric.channels import Channels
-from topology.cluster import Cluster
+from topology.cluster import TIERS, Cluster
 
 SECOND_NS = 1e9
+#: The number of a fault that is only thought of.
+_TRIAL = -1
 Key = TypeVar("Key")
 
 
@@ -18,6 +20,12 @@ class Cut(NamedTuple):
     link: int
     cables: tuple[int, ...] = ()
     remaining_ratio: float = 0.0
+
+
+class TierHealth(NamedTuple):
+    not_whole: int  # links that have not all of their capacity now
+    downs: int  # faults so far that took a link or one of its cables down
+    down_seconds: float  # so far, in parts of links
 
 
 class Change(NamedTuple):
@@ -43,6 +51,7 @@ class LinkHealth:
         self.host_rails: dict[tuple[int, int], float] = {}
         self.downs: dict[int, int] = {}  # link -> faults that took one of its cables, or all
         self._down_seconds: dict[int, float] = {}
+        self._tier_downs, self._tier_seconds = np.zeros(len(TIERS), dtype=np.int64), np.zeros(len(TIERS))  # of the two above
         self._since_ns: dict[int, int] = {}
 
     def apply(self, number: int, cuts: Iterable[Cut], at_ns: int) -> Change:
@@ -51,7 +60,7 @@ class LinkHealth:
         for cut in cuts:
             self._of_link.setdefault(cut.link, {})[number] = cut
             if cut.remaining_ratio == 0.0:
-                self.downs[cut.link] = self.downs.get(cut.link, 0) + 1
+                self._count_down(cut.link)
         return self._refresh(cuts, at_ns)
 
     def mend(self, number: int, at_ns: int) -> Change:
@@ -65,8 +74,26 @@ class LinkHealth:
         for cut in cuts:
             lanes = int(self._cluster.links.lanes[cut.link])
             part = (len(cut.cables) or lanes) / lanes * (1.0 - cut.remaining_ratio)
-            self.downs[cut.link] = self.downs.get(cut.link, 0) + 1
-            self._down_seconds[cut.link] = self._down_seconds.get(cut.link, 0.0) + part * down_ns / SECOND_NS
+            self._count_down(cut.link)
+            self._add_seconds(cut.link, part * down_ns / SECOND_NS)
+
+    def _count_down(self, link: int) -> None:
+        self.downs[link] = self.downs.get(link, 0) + 1
+        self._tier_downs[self._cluster.links.tier[link]] += 1
+
+    def _add_seconds(self, link: int, seconds: float) -> None:
+        self._down_seconds[link] = self._down_seconds.get(link, 0.0) + seconds
+        self._tier_seconds[self._cluster.links.tier[link]] += seconds
+
+    def by_tier(self, at_ns: int) -> dict[str, TierHealth]:
+        """Every tier that the cluster has."""
+        tier = self._cluster.links.tier
+        now, seconds = np.zeros(len(TIERS), dtype=np.int64), self._tier_seconds.copy()
+        for link in sorted(self.ratio):
+            now[tier[link]] += 1
+            seconds[tier[link]] += self._open_seconds(link, at_ns)
+        there = np.unique(tier).tolist()
+        return {TIERS[number]: TierHealth(int(now[number]), int(self._tier_downs[number]), float(seconds[number])) for number in there}
 
     def touched(self) -> list[int]:
         """The links that have ever had a fault, ascending."""
@@ -74,8 +101,12 @@ class LinkHealth:
 
     def down_seconds(self, link: int, at_ns: int) -> float:
         """How long the link was down up to now; half of its cables down for a second count half a second."""
+        return self._down_seconds.get(link, 0.0) + self._open_seconds(link, at_ns)
+
+    def _open_seconds(self, link: int, at_ns: int) -> float:
+        """Since its faults last changed."""
         passed = (at_ns - self._since_ns.get(link, at_ns)) / SECOND_NS
-        return self._down_seconds.get(link, 0.0) + (1.0 - self.ratio.get(link, 1.0)) * passed
+        return (1.0 - self.ratio.get(link, 1.0)) * passed
 
     def unreachable_hosts(self) -> set[int]:
         """Hosts with a rail that has no way out: a health check takes them out of service."""
@@ -84,7 +115,8 @@ class LinkHealth:
     def _refresh(self, cuts: Iterable[Cut], at_ns: int) -> Change:
         before, hosts = dict(self.scales), set()
         for link in sorted({cut.link for cut in cuts}):
-            self._down_seconds[link], self._since_ns[link] = self.down_seconds(link, at_ns), at_ns
+            self._add_seconds(link, self._open_seconds(link, at_ns))
+            self._since_ns[link] = at_ns
             cables = self._cables(link)
             _keep(self.ratio, link, float(cables.mean()))
             first, end = (int(place) for place in self._channels.start[link : link + 2])
@@ -104,13 +136,32 @@ class LinkHealth:
             cables[here] = np.minimum(cables[here], cut.remaining_ratio)
         return cables
 
+    def ways_out_without(self, cuts: Iterable[Cut]) -> dict[tuple[int, int], float]:
+        """As ``host_rails``, if these endpoint links' cables were cut as well; only what that would change."""
+        cuts, ways = tuple(cuts), {}
+        for cut in cuts:
+            self._of_link.setdefault(cut.link, {})[_TRIAL] = cut
+        for link in sorted({cut.link for cut in cuts}):
+            ways.update({way: ratio for way, ratio in self._ways_out(link) if ratio != self.host_rails.get(way, 1.0)})
+        for cut in cuts:
+            del self._of_link[cut.link][_TRIAL]
+        return ways
+
     def _refresh_hosts(self, link: int) -> set[int]:
         """Work out the ways out of the hosts of the link's domain, on the link's rails; the hosts for which one has changed."""
+        changed = set()
+        for way, ratio in self._ways_out(link):
+            if ratio != self.host_rails.get(way, 1.0):
+                _keep(self.host_rails, way, ratio)
+                changed.add(way[0])
+        return changed
+
+    def _ways_out(self, link: int) -> Iterator[tuple[tuple[int, int], float]]:
+        """What is left of the ways out of every host of the link's domain, on the link's rails."""
         links = self._cluster.links
         domain = int(links.u[link])
         first, end = (int(host) for host in self._cluster.level("domain").first_host[domain : domain + 2])
         siblings = np.flatnonzero((links.u == domain) & (links.tier == 0)).tolist()
-        changed = set()
         for rail in range(int(links.rail_first[link]), int(links.rail_first[link]) + int(links.rails[link])):
             left, whole = np.zeros(end - first), np.zeros(end - first)
             for sibling in siblings:
@@ -126,10 +177,7 @@ class LinkHealth:
                 left += np.bincount(owner[mine], cables[mine] * speed, end - first)
                 whole += np.bincount(owner[mine], minlength=end - first) * speed
             for host, ratio in enumerate(np.divide(left, whole, out=np.ones_like(left), where=whole > 0.0).tolist()):
-                if ratio != self.host_rails.get((first + host, rail), 1.0):
-                    _keep(self.host_rails, (first + host, rail), ratio)
-                    changed.add(first + host)
-        return changed
+                yield (first + host, rail), ratio
 
 
 def _keep(ratios: dict[Key, float], key: Key, ratio: float) -> None:

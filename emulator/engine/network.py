@@ -20,6 +20,9 @@ from topology.cluster import Cluster, Float64
 #: Send orders to planes and have their reports: one barrier.
 Advance = Callable[[Mapping[int, FlowOrders]], Mapping[int, FabricReport]]
 
+#: (host, rail) -> part of its way out that is left, where not all is.
+HostRails = Mapping[tuple[int, int], float]
+
 
 class Network:
     """Flows of training jobs, one a job, and the orders to the planes that wait at the head.
@@ -34,6 +37,7 @@ class Network:
         self._map = TrafficMap(cluster, settings)
         self._channels = self._map.channels
         self._demand = Demand(self._channels.bytes_per_second, settings.efficiency)
+        self.hashed = settings.routing == "ecmp"
         self._group_demand = np.zeros(self._map.groups**2, dtype=np.int64)  # bytes per second between groups that decide on detours
         self._turning = False  # the demand or the links between groups have changed
         self._unplaced: set[int] = set()  # slots whose flow no plane was told of, until the detours are known
@@ -46,7 +50,7 @@ class Network:
         self._closed: dict[Row, float] = {}  # bytes that each lane on these GPUs has sent for jobs that have stopped
         self._waiting: list[list[Order]] = [[] for _ in range(plane_count)]
         self._scales: dict[int, float] = {}  # channel -> part of its healthy capacity, where that is not all
-        self._host_rails: Mapping[tuple[int, int], float] = {}  # (host, rail) -> part of its way out that is left, where not all is
+        self._host_rails: HostRails = {}
         self._asks: set[int] = set()  # planes whose rates may change
         self.changes = 0  # of flows and capacities so far: what a reading of the planes is as of
 
@@ -67,7 +71,7 @@ class Network:
     def add(self, at_ns: int, slot: int, rows: Sequence[Row]) -> None:
         """A training job started on ``rows``."""
         traffic = self._traffic[slot] = self._map.traffic(rows, self._table.shapes[self._table.shape[slot]])
-        self._caps[slot] = self._cap_of(rows, traffic)
+        self._caps[slot] = self._cap_of(rows, traffic, self._host_rails)
         self._sent[slot] = 0.0, at_ns
         if len(traffic.groups.pair):
             self._ask_for_groups(slot, 1)
@@ -111,20 +115,19 @@ class Network:
         """The flows as the demand of all jobs now has them: by what groups a dragonfly's take detours."""
         if not self._turning:
             return
-        by_job = self._table.job_id.__getitem__
-        for slot in sorted(self._turn(), key=by_job):
+        for slot in self.by_job_id(self._turn()):
             self._send_again(at_ns, slot)
-        for slot in sorted(self._unplaced, key=by_job):
+        for slot in self.by_job_id(self._unplaced):
             self._place(at_ns, slot)
         self._unplaced.clear()
 
-    def _cap_of(self, rows: Sequence[Row], traffic: Traffic) -> float:
+    def _cap_of(self, rows: Sequence[Row], traffic: Traffic, host_rails: HostRails) -> float:
         """A ring is as fast as its slowest lane: the least that is left of a rail of one of the job's hosts."""
-        if not traffic.pieces or not self._host_rails:
+        if not traffic.pieces or not host_rails:
             return traffic.cap
         block, rails = self._cluster.block, self._cluster.rails
         worst = 1.0
-        for (host, rail), ratio in self._host_rails.items():
+        for (host, rail), ratio in host_rails.items():
             number = int(np.searchsorted(block.first_host, host, side="right")) - 1
             bit = 1 << (host - int(block.first_host[number]))
             on_rail = sum(1 << gpu for gpu in range(rail, 64, rails))
@@ -155,7 +158,7 @@ class Network:
         if bool(self._demand.contended(piece.links).any()):
             self._asks.add(piece.plane)
 
-    def scale(self, at_ns: int, scales: Mapping[int, float], hosts: set[int], host_rails: Mapping[tuple[int, int], float]) -> None:
+    def scale(self, at_ns: int, scales: Mapping[int, float], hosts: set[int], host_rails: HostRails) -> None:
         """These channels keep so much of their healthy capacity. Switches route around it, and the flows that this concerns are sent again.
 
         ``host_rails`` is what is left of every (host, rail) that has not all of its way out, and ``hosts`` those for which it has changed.
@@ -176,12 +179,12 @@ class Network:
                 if before or bool(self._demand.contended(both).any()):
                     self._asks.add(plane)
         concerned = self._jobs_of(hosts)
-        if inside:
+        if inside or (hosts and self._map.several_ports):
             concerned |= self._jobs_on(self._map.reroute(self._scales))
             if self._map.groups:
                 concerned |= self._turn()
                 self._turning = bool(self._unplaced)
-        for slot in sorted(concerned, key=self._table.job_id.__getitem__):
+        for slot in self.by_job_id(concerned):
             self._send_again(at_ns, slot)
 
     def _jobs_of(self, hosts: set[int]) -> set[int]:
@@ -200,22 +203,35 @@ class Network:
         channel = mark[self._channels.link]
         return {slot for slot, traffic in self._traffic.items() if any(channel[piece.links >> 1].any() for piece in traffic.pieces)}
 
-    def jobs_over(self, links: set[int]) -> list[int]:
-        """Running jobs whose traffic needs one of these links, by job id."""
-        inside = np.array(sorted(link for link in links if self._channels.tier[self._channels.start[link]] > 0), dtype=np.int64)
-        found = self._jobs_on(inside)
-        for domain in {int(self._cluster.links.u[link]) for link in links.difference(inside.tolist())}:
-            first, end = self._cluster.level("domain").first_host[domain : domain + 2].tolist()
-            for slot in self._jobs_of(set(range(first, end))):
-                if self.pieces_of(slot) and links & set(self._map.endpoint_lanes(self._table.rows[slot])[0].tolist()):
-                    found.add(slot)
-        return sorted(found, key=self._table.job_id.__getitem__)
+    def by_job_id(self, slots: Iterable[int]) -> list[int]:
+        return sorted(slots, key=self._table.job_id.__getitem__)
+
+    def demand_and_capacity(self) -> tuple[NDArray[np.int64], Float64]:
+        """Payload bytes per second: asked of each channel up and down, shape (channels, 2), and what either way has, (channels,)."""
+        return self._demand.bytes_per_second.reshape(-1, 2), self._demand.capacity[::2]
+
+    def worst_of_jobs(self, by_channel: Float64) -> Iterator[tuple[int, float]]:
+        """(slot, value) of the jobs that load a channel with a value above 0: the highest."""
+        for slot, traffic in self._traffic.items():
+            worst = max((float(by_channel[piece.links >> 1].max(initial=0.0)) for piece in traffic.pieces), default=0.0)
+            if worst > 0.0:
+                yield slot, worst
+
+    def part_lost_at_hosts(self, host_rails: HostRails) -> dict[int, float]:
+        """By slot, the part of its rate that a job could not send if these were the ways out; only jobs that would lose some."""
+        lost = {}
+        for slot in self._jobs_of({host for host, _ in host_rails}):
+            rate = self.rate(slot)
+            left = self._cap_of(self._table.rows[slot], self._traffic[slot], host_rails)
+            if left < rate:
+                lost[slot] = 1.0 - left / rate
+        return lost
 
     def _send_again(self, at_ns: int, slot: int) -> None:
         """The flow as the links' health now has it, where that is not as it was."""
         rows = self._table.rows[slot]
         traffic = self._map.traffic(rows, self._table.shapes[self._table.shape[slot]])
-        cap = self._cap_of(rows, traffic)
+        cap = self._cap_of(rows, traffic, self._host_rails)
         if cap == self._caps[slot] and _same(traffic, self._traffic[slot]):
             return
         placed = slot not in self._unplaced
@@ -330,6 +346,16 @@ class Network:
             ends = self._channels.start[self._map.endpoint_lanes(self._table.rows[slot])[0]].tolist()
             needed = [channel for channel in ends if self._scales.get(channel, 1.0) < 1.0]
         return int(self._channels.link[min(needed)]) if needed else -1
+
+    def fullest_link(self, slot: int) -> tuple[int, float]:
+        """The link that the job loads of which most is asked, each flow at its cap, and how much over what it has; -1 without any."""
+        channels = [piece.links for piece in self.pieces_of(slot) if len(piece.links)]
+        if not channels:
+            return -1, 0.0
+        directed = np.concatenate(channels)
+        ratio = self._demand.bytes_per_second[directed] / np.maximum(self._demand.capacity[directed], 1.0)
+        most = int(ratio.argmax())
+        return int(self._channels.link[directed[most] >> 1]), float(ratio[most])
 
     def speed(self, slot: int) -> float:
         """Of a running job, relative to whole lanes under one leaf."""

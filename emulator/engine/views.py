@@ -6,6 +6,7 @@ import numpy as np
 
 from emulator.engine.control import ClusterView, Explanation, JobState, JobView, LinkView, QueueView, RackView
 from emulator.engine.engine import Engine
+from emulator.engine.fault_targets import cable_count
 from emulator.engine.shards import Readings
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.free import Row
@@ -58,6 +59,7 @@ def job_view(engine: Engine, slot: int, state: State | None = None) -> JobView:
         placement_level=placement_level(engine.cluster, rows),
         hosts=hostlist(engine.cluster, engine.scheduler.hosts_of(rows)),
         gpu_type=cluster_types[table.host_type[slot]].gpu.name if table.host_type[slot] != ANY_TYPE else "",
+        speed_ratio=table.speed[slot] if state == State.RUNNING else 0.0,
     )
 
 
@@ -77,7 +79,10 @@ def slowdown(engine: Engine, slot: int) -> float:
     if table.shape[slot] < 0:
         return 1.0
     if table.state[slot] == State.RUNNING:
-        ran += table.since_ns[slot] - table.start_ns[slot]
+        passed = max(0, engine.now_ns - table.since_ns[slot])
+        useful = passed - min(passed, table.overhead_ns[slot])
+        ran += table.since_ns[slot] - table.start_ns[slot] + useful
+        work += int(useful * table.speed[slot])
     ran -= table.overhead_run_ns[slot]
     return max(1.0, ran / work) if work else 1.0
 
@@ -91,11 +96,26 @@ def explanation(engine: Engine, slot: int) -> Explanation:
         return Explanation(table.job_id[slot], STATES[state], why.kind, why.text, why.numbers, why.position)
     text = reason(engine, slot, state) or {
         State.FUTURE: "is submitted in the next cycle",
-        State.RUNNING: f"runs on {hostlist(engine.cluster, engine.scheduler.hosts_of(table.rows[slot]))}",
+        State.RUNNING: f"runs on {hostlist(engine.cluster, engine.scheduler.hosts_of(table.rows[slot]))}{_held_back(engine, slot)}",
         State.FINISHED: "finished",
         State.CANCELLED: "was cancelled",
     }.get(state, STATES[state].value)
-    return Explanation(table.job_id[slot], STATES[state], "none", text, {}, -1)
+    numbers = {"speed_ratio": table.speed[slot], "network_slowdown_ratio": slowdown(engine, slot)} if state == State.RUNNING else {}
+    return Explanation(table.job_id[slot], STATES[state], "none", text, numbers, -1)
+
+
+def _held_back(engine: Engine, slot: int) -> str:
+    """What keeps a running job from full speed, as the end of a sentence."""
+    speed = engine.table.speed[slot]
+    if speed == 1.0:
+        return ""
+    if speed == 0.0:
+        dead = engine.network.dead_link(slot)
+        cause = f": link {link_name(engine.cluster, dead)} is down" if dead >= 0 else ""
+        return f", where it stands still{cause}; it gives up after {engine.settings.stall_timeout_ns / SECOND:g} s of that"
+    link, ratio = engine.network.fullest_link(slot)
+    asked = f": of link {link_name(engine.cluster, link)} {ratio:.2f} times what it has is asked" if ratio > 1.0 else ""
+    return f" at {speed:.1%} of its speed on an idle fabric{asked}"
 
 
 def placement_level(cluster: Cluster, rows: list[Row]) -> str:
@@ -162,7 +182,7 @@ def gpus_by_state(engine: Engine) -> dict[str, int]:
     """Every GPU in one state: planned where its rack is not in service yet, down where its host is broken, cordoned where it may not be
     used, else busy or idle."""
     scheduler = engine.scheduler
-    busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.shared_gpu_surplus()
+    busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.runs.shared_gpu_surplus()
     down, planned = scheduler.gpus_of(scheduler.down_hosts), engine.planned_gpus
     return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus()[0], down, planned)
 
@@ -182,7 +202,7 @@ def gpus_by_model(engine: Engine) -> dict[tuple[str, str], int]:
             scheduler.gpus_of(host for host in hosts if scheduler.partition_of_host(host) is partition)
             for hosts in (scheduler.down_hosts, scheduler.planned_hosts)
         )
-        busy = engine.held_gpus(partition.running)
+        busy = engine.runs.held_gpus(partition.running)
         for state, count in _states(partition.gpus, busy, partition.free.free_gpus, down, planned).items():
             key = state, partition.gpu_model
             found[key] = found.get(key, 0) + count
@@ -208,10 +228,12 @@ def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
         hosts=cluster.host_count,
         racks=counts.racks,
         domains=counts.domains,
-        links=counts.host_leaf_links + counts.leaf_spine_links + counts.spine_core_links,
+        links=cable_count(cluster),
         leaf_switches=counts.leaf,
         spine_switches=counts.spine,
         core_switches=counts.core,
+        inter_building_switches=counts.inter_building,
+        wan_switches=counts.wan,
         power_watts=engine.meter.power_milliwatts / 1e3,
         power_cap_watts=power_cap_watts,
         sites=cluster.site_names,
@@ -247,14 +269,19 @@ def rack_views(engine: Engine, readings: Readings, after: int, limit: int) -> li
     return views
 
 
-def link_views(engine: Engine, after: int, limit: int, tier: str) -> list[LinkView]:
-    """Links with a number above ``after``, of one tier where that is named. The load of a link is the larger of its two directions."""
-    links = engine.cluster.links
-    wanted = np.arange(after + 1, len(links))
+def link_views(engine: Engine, after: int, limit: int, tier: str, *, unhealthy: bool = False, busiest: bool = False) -> list[LinkView]:
+    """Links with a number above ``after``, of one tier where that is named. The load of a link is the larger of its two directions.
+
+    ``unhealthy``: only those that have not all of their capacity. ``busiest``: the fullest first, from place ``after`` + 1 in that order.
+    """
+    links, table = engine.cluster.links, engine.read_links()
+    load = table.load_bytes_per_second.max(axis=1) / links.bytes_per_second
+    wanted = np.arange(len(links))
     if tier:
         wanted = wanted[links.tier[wanted] == TIERS.index(tier)]
-    chosen = wanted[:limit].tolist()
-    table = engine.read_links()
+    if unhealthy:
+        wanted = wanted[table.healthy_ratio[wanted] < 1.0]
+    wanted = wanted[np.argsort(-load[wanted], kind="stable")][after + 1 :] if busiest else wanted[wanted > after]
     return [
         LinkView(
             link=number,
@@ -264,7 +291,7 @@ def link_views(engine: Engine, after: int, limit: int, tier: str) -> list[LinkVi
             upper=node_name(engine.cluster, int(links.v[number])),
             lanes=int(links.lanes[number]),
             bytes_per_second=float(links.bytes_per_second[number]),
-            utilization_ratio=float(table.load_bytes_per_second[number].max() / links.bytes_per_second[number]),
+            utilization_ratio=float(load[number]),
             healthy_ratio=float(table.healthy_ratio[number]),
             carried_up_bytes=float(table.carried_bytes[number, 0]),
             carried_down_bytes=float(table.carried_bytes[number, 1]),
@@ -272,5 +299,5 @@ def link_views(engine: Engine, after: int, limit: int, tier: str) -> list[LinkVi
             downs=int(table.downs[number]),
             down_seconds=float(table.down_seconds[number]),
         )
-        for number in chosen
+        for number in wanted[:limit].tolist()
     ]

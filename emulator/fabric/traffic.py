@@ -91,7 +91,7 @@ class TrafficMap:
 
     def _route_peers(self, bytes_per_second: Float64) -> None:
         by_level = {peers.level: peers for peers in self._cluster.peers}
-        if "leaf" in by_level:
+        if by_level.keys() & {"leaf", "pod"}:
             before = self._dragonfly
             self._dragonfly = DragonflyRoutes(self._cluster, self._routing, bytes_per_second)
             if before is not None:
@@ -220,11 +220,12 @@ class TrafficMap:
         return ecmp.leaf_switches(link, (rail - links.rail_first[link]).astype(np.int64) * each + place % each)
 
     def _served(self, rail: int) -> tuple[Int64, Int64, Int64]:
-        """The endpoint links that serve a rail, by domain, and where those of each domain begin and end."""
+        """The endpoint links that serve a rail and are not dead, by domain, and where those of each domain begin and end."""
         known = self._rail_links.get(rail)
         if known is None:
             links = self._cluster.links
-            served, _ = endpoint_shares(self._cluster, rail)
+            served, share = endpoint_shares(self._cluster, rail, self._speed)
+            served = served[share > 0.0]
             served = served[np.argsort(links.u[served], kind="stable")]
             bounds = np.searchsorted(links.u[served], np.arange(len(self._cluster.level("domain")) + 1)).astype(np.int64)
             known = self._rail_links[rail] = (served, bounds[:-1], bounds[1:])
@@ -248,6 +249,12 @@ class TrafficMap:
         """Latency between neighbours if all of the job were under one leaf."""
         return self._leaf_seconds
 
+    @cached_property
+    def several_ports(self) -> bool:
+        """Whether a NIC has ports on several switches, so that its traffic can leave a dead one."""
+        domains = len(self._cluster.level("domain"))
+        return any(len(endpoint_shares(self._cluster, rail)[0]) > domains for rail in range(self._cluster.rails))
+
     @property
     def groups(self) -> int:
         """Groups of a dragonfly whose detours depend on all jobs' demand; 0 where nothing does."""
@@ -270,15 +277,13 @@ class TrafficMap:
     def reroute(self, scales: Mapping[int, float]) -> Int64:
         """Take channels as having these parts of their healthy speed (those not named: all of it), and route around them.
 
-        A switch divides its traffic over its uplinks by the speed that they have; where none has any it stays where it was, and stands
-        still. Returns the links whose part of any unit's traffic has changed, ascending: ask again for the jobs that load them (where there
-        are ``groups``, after ``turn``).
+        A switch divides its traffic over its uplinks by the speed that they have, and a NIC over its ports; where none has any it stays
+        where it was, and stands still. Returns the links whose part of any unit's traffic has changed, ascending: ask again for the jobs
+        that load them (where there are ``groups``, after ``turn``).
         """
         speed = self._cluster.links.bytes_per_second.copy()
         for channel, scale in sorted(scales.items()):
-            link = int(self.channels.link[channel])
-            if self._cluster.links.tier[link] > 0:
-                speed[link] -= (1.0 - scale) * float(self.channels.bytes_per_second[channel])
+            speed[int(self.channels.link[channel])] -= (1.0 - scale) * float(self.channels.bytes_per_second[channel])
         tables = uplinks(self._cluster, speed)
         changed = [table.link[(table.share != old.share).any(axis=1)] for table, old in zip(tables, self._tables, strict=True)]
         self._tables = tables
@@ -288,6 +293,7 @@ class TrafficMap:
             changed.append(across)  # by way of any other group or site
             self._route_peers(speed)
         self._speed = speed
+        self._rail_links.clear()
         if self._routing == "ecmp":
             part = np.ones(len(self.channels))
             for channel, left in scales.items():

@@ -56,7 +56,7 @@ def _carried(cluster: Cluster, bytes_per_second: Float64) -> tuple[NDArray[np.in
     below = np.zeros((len(links.switches) - endpoints, cluster.rails))  # by switch node
     gpus = domain_gpus(cluster)
     for rail in range(cluster.rails):
-        served, share = endpoint_shares(cluster, rail)
+        served, share = endpoint_shares(cluster, rail, bytes_per_second)
         below[:, rail] = np.bincount(links.v[served] - endpoints, share * gpus[links.u[served], rail], len(below))
     upward = (links.tier > 0) & (links.node_tier[links.u] < links.node_tier[links.v])
     ids = np.flatnonzero(upward)
@@ -81,16 +81,21 @@ def _carried(cluster: Cluster, bytes_per_second: Float64) -> tuple[NDArray[np.in
     return ids, carried
 
 
-def endpoint_shares(cluster: Cluster, rail: int) -> tuple[Int64, Float64]:
+def endpoint_shares(cluster: Cluster, rail: int, bytes_per_second: Float64 | None = None) -> tuple[Int64, Float64]:
     """The endpoint links that serve ``rail``, and the part of their domain's GPUs on the rail that each carries.
 
-    Where a NIC has a port on each of several leaves (dual ToR, dual plane), its traffic splits by their speed.
+    Where a NIC has a port on each of several leaves (dual ToR, dual plane), its traffic splits by their speed, which may be given; where
+    none has any, as if all were healthy.
     """
     links = cluster.links
     served = np.flatnonzero((links.tier == 0) & (links.rail_first <= rail) & (rail < links.rail_first + links.rails))
-    speed = links.bytes_per_second[served] / links.rails[served]
-    total = np.bincount(links.u[served], speed, len(cluster.level("domain")))
-    return served, speed / total[links.u[served]]
+    domain, domains = links.u[served], len(cluster.level("domain"))
+    nominal = links.bytes_per_second[served] / links.rails[served]
+    if bytes_per_second is None:
+        return served, nominal / np.bincount(domain, nominal, domains)[domain]
+    speed = bytes_per_second[served] / links.rails[served]
+    speed = np.where(np.bincount(domain, speed, domains)[domain] > 0.0, speed, nominal)
+    return served, speed / np.bincount(domain, speed, domains)[domain]
 
 
 def host_rail_gpus(host: HostType, rails: int) -> NDArray[np.int64]:

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from emulator.engine import views
 from emulator.engine.control import ClockView, Histogram, Snapshot
 from emulator.engine.engine import Engine
+from emulator.engine.fault_targets import cable_count
 from emulator.engine.shards import Readings
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.power import facility_milliwatts, water_litres
 from emulator.report import usage
 from emulator.report.digest import digest
-from emulator.report.links import links_table
+from emulator.report.links import link_load, links_table
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable, Outcome, Sample, sample, timeline
 from emulator.report.picture.page import picture
 from emulator.report.progress import Progress
@@ -77,6 +78,7 @@ class Collector:
         self._note_waits()
         watts = engine.meter.power_milliwatts / 1e3
         load, peak, moved = self._links(planes)
+        health = engine.links.health.by_tier(engine.now_ns)
         gpus = views.gpus_by_state(engine)
         total = max(1, engine.meter.gpus)
         counts = engine.scheduler.counts
@@ -105,6 +107,10 @@ class Collector:
             link_load_ratio=load,
             link_peak_ratio=peak,
             link_bytes_per_second=moved,
+            links_down={tier: one.not_whole for tier, one in health.items()},
+            link_downs={tier: one.downs for tier, one in health.items()},
+            link_down_seconds={tier: one.down_seconds for tier, one in health.items()},
+            link_faults=dict(engine.links.faults),
             faults={cause.name: number for cause, number in zip(CAUSES, engine.faults, strict=True)},
             cycles=engine.cycles,
             events=engine.events,
@@ -159,7 +165,7 @@ class Collector:
             pending=sum(count.pending_jobs for count in counts),
             running=sum(count.running_jobs for count in counts),
             ended=sum(engine.ended.values()),
-            gpus_busy=sum(count.running_gpus for count in counts) - engine.shared_gpu_surplus(),
+            gpus_busy=sum(count.running_gpus for count in counts) - engine.runs.shared_gpu_surplus(),
             gpus=engine.meter.gpus,
         )
 
@@ -186,7 +192,7 @@ class Collector:
             gpus=cluster.gpu_count,
             hosts=cluster.host_count,
             racks=counts.racks,
-            links=counts.host_leaf_links + counts.leaf_spine_links + counts.spine_core_links,
+            links=cable_count(cluster),
             emulated_ns=engine.now_ns,
             wall_seconds=time.monotonic() - self._opened_at,
             cpu_seconds=usage.cpu_seconds(),
@@ -207,7 +213,7 @@ class Collector:
             peak_link_utilization_ratio=self._peak_link,
             interrupted=interrupted,
             sources={name: {"kept": source.kept, **source.noted, **source.dropped} for name, source in self._sources.items()},
-            picture=picture(cluster, scenario),
+            picture=picture(cluster, scenario, link_load(cluster, links, engine.now_ns / SECOND)),
         )
 
     def _jobs(self, slots: list[int]) -> JobTable:

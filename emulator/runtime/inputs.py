@@ -22,7 +22,7 @@ from emulator.engine.control import (
     SubmitResult,
     WrongState,
 )
-from emulator.engine.fault_targets import TARGETS, NoSuchTarget, cuts_of
+from emulator.engine.fault_targets import TARGETS, NoSuchTarget, cuts_of, whole_number
 from emulator.engine.views import STATES, job_view, rack_views
 from emulator.runtime.assemble import Emulation
 from emulator.scheduler.table import State
@@ -158,9 +158,7 @@ class Inputs:
         if fault.target in ("host", "rack"):
             if fault.flap_seconds or fault.every_seconds:
                 raise InvalidRequest(f"a {fault.target} does not flap", field="flap", allowed="with parts of the fabric only")
-            if not fault.name.isdecimal():
-                raise NotFound(f"no {fault.target} {fault.name!r:.80}", field="number", allowed="a number")
-            first, end = self._hosts_of(fault.target, int(fault.name), "number")
+            first, end = self._hosts_of(fault.target, whole_number(fault.name), "number")
             if first in self._scheduler.planned_hosts:
                 raise WrongState(f"{fault.target} {fault.name} is not in service yet: it cannot fail", field="number")
             payload: dict[str, Any] = {"first_host": first, "end_host": end, "repair_ns": duration_ns}
@@ -172,12 +170,12 @@ class Inputs:
                 f"remaining_ratio is {fault.remaining_ratio}", field="remaining_ratio", allowed="0 up to, not including, 1"
             )
         if fault.flap_seconds or fault.every_seconds:
-            if not 0 < fault.flap_seconds < fault.every_seconds <= 1e9:
-                raise InvalidRequest(
-                    f"down for {fault.flap_seconds:g} s every {fault.every_seconds:g} s",
-                    field="flap",
-                    allowed="above 0 s, and less than the time from one flap to the next",
-                )
+            down = f"down for {fault.flap_seconds:g} s every {fault.every_seconds:g} s"
+            if not 1 / SECOND <= fault.flap_seconds < fault.every_seconds:
+                raise InvalidRequest(down, field="flap", allowed="above 0 s, and less than the time from one flap to the next")
+            cycle_seconds = self._engine.settings.cycle_ns / SECOND
+            if not cycle_seconds <= fault.every_seconds <= 1e9:
+                raise InvalidRequest(down, field="every", allowed=f"{cycle_seconds:g} s, a scheduling cycle, to 1e9 s")
             if fault.remaining_ratio:
                 raise InvalidRequest("a link that flaps is wholly down", field="remaining_ratio", allowed="0 where it flaps")
         try:
@@ -194,13 +192,14 @@ class Inputs:
             "flap_ns": flap_ns,
             "every_ns": every_ns,
         }
-        does = "flaps" if flap_ns else f"keeps {fault.remaining_ratio:.0%} of its capacity"
+        does = "flaps" if flap_ns else f"keeps {fault.remaining_ratio:.0%} of its capacity" if fault.remaining_ratio else "is down"
         return CutLinks(cuts, duration_ns, flap_ns, every_ns), payload, f"{name} {does}"
 
     def _hosts_of(self, level: str, number: int, field: str) -> tuple[int, int]:
         first_host = self._cluster.level(level).first_host
         if not 0 <= number < len(first_host) - 1:
-            raise NotFound(f"no {level} {number}", field=field, allowed=f"0 to {len(first_host) - 2}")
+            what = str(number) if number >= 0 else "of that number"
+            raise NotFound(f"no {level} {what}", field=field, allowed=f"0 to {len(first_host) - 2}")
         return int(first_host[number]), int(first_host[number + 1])
 
     def _post(self, command: Command, stamp_ns: int, kind: str, payload: dict[str, Any], request_id: str) -> None:

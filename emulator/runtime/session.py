@@ -377,8 +377,8 @@ class Session:
     def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]:
         return self._call(lambda: views.rack_views(self._engine, self._engine.read(), after, limit))
 
-    def links(self, *, after: int = -1, limit: int = 100, tier: str = "") -> list[LinkView]:
-        return self._call(lambda: views.link_views(self._engine, after, limit, tier))
+    def links(self, *, after: int = -1, limit: int = 100, tier: str = "", unhealthy: bool = False, busiest: bool = False) -> list[LinkView]:
+        return self._call(lambda: views.link_views(self._engine, after, limit, tier, unhealthy=unhealthy, busiest=busiest))
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
         return self._change(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))

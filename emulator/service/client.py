@@ -197,9 +197,13 @@ class Client:
         rows = self._pages(self._cluster.ListRacks, cluster_pb.ListRacksRequest(), "racks", limit)
         return (views.view_of(rack, RackView) for rack in rows)
 
-    def links(self, *, tier: str = "", limit: int | None = None) -> Iterator[LinkView]:
-        """Links by number, of ``tier`` where one is given; at most ``limit`` where one is given."""
-        rows = self._pages(self._cluster.ListLinks, _request(cluster_pb.ListLinksRequest, tier=tier), "links", limit)
+    def links(self, *, tier: str = "", unhealthy: bool = False, busiest: bool = False, limit: int | None = None) -> Iterator[LinkView]:
+        """Links by number, of ``tier`` where one is given; at most ``limit`` where one is given.
+
+        ``unhealthy``: only those that have not all of their capacity; ``busiest``: the fullest first.
+        """
+        request = _request(cluster_pb.ListLinksRequest, tier=tier, unhealthy=unhealthy, busiest=busiest)
+        rows = self._pages(self._cluster.ListLinks, request, "links", limit)
         return (views.view_of(link, LinkView) for link in rows)
 
     def cordon(self, rack: int, *, cordoned: bool = True, request_id: str = "") -> RackView:

@@ -74,10 +74,19 @@ class ClusterServicer(ClusterServiceServicer):
     async def ListLinks(self, request: cluster_pb.ListLinksRequest, context: Context) -> cluster_pb.ListLinksResponse:
         if request.tier and request.tier not in TIERS:
             raise InvalidRequest(f"tier is {request.tier!r:.80}", field="tier", allowed=", ".join(TIERS))
-        page = page_of(f"links {request.tier}", request.page_size, request.page_token)
-        found = await self._call(self._control.links, after=page.after, limit=page.size + 1, tier=request.tier)
+        question = f"links {request.tier} {request.unhealthy} {request.busiest}"
+        page = page_of(question, request.page_size, request.page_token)
+        found = await self._call(
+            self._control.links,
+            after=page.after,
+            limit=page.size + 1,
+            tier=request.tier,
+            unhealthy=request.unhealthy,
+            busiest=request.busiest,
+        )
         last = page.last(found)
-        rows, token = page.cut(found, last.link if last else -1)
+        place = page.after + page.size if request.busiest else last.link if last else -1
+        rows, token = page.cut(found, place)
         return cluster_pb.ListLinksResponse(links=map(views.link_message, rows), next_page_token=token)
 
     async def CordonRack(self, request: cluster_pb.CordonRackRequest, context: Context) -> cluster_pb.CordonRackResponse:

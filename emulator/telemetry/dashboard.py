@@ -148,6 +148,10 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         "Faults",
         (
             Panel("Faults per emulated hour", ((f"cluster_cause:gigawatt_faults:{PER_HOUR}", "{{cause}}"),)),
+            Panel("Links down by tier", (("gigawatt_links_down{}", "{{tier}}"),), stacked=True),
+            Panel("Faults of links by tier", (("gigawatt_link_downs_total{}", "{{tier}}"),)),
+            Panel("Time down by tier", (("gigawatt_link_down_seconds_total{}", "{{tier}}"),)),
+            Panel("Faults of the fabric by kind", (("gigawatt_link_faults_total{}", "{{kind}}"),)),
             Panel("Faults by cause", (("gigawatt_faults_total{}", "{{cause}}"),), stacked=True),
             Panel("Hosts down", (("cluster:gigawatt_rack_hosts_down:sum{}", "hosts"),)),
             Panel("Racks with most faults", (("topk(10, gigawatt_rack_faults_total{})", "{{rack}}"),)),

@@ -129,10 +129,13 @@ HEAD: tuple[HeadMetric, ...] = (
         _one(lambda s: s.cluster.racks_in_service),
     ),
     HeadMetric("gigawatt_domains", Kind.GAUGE, "domains", "Scale-up (NVLink) domains.", (), _one(lambda s: s.cluster.domains)),
-    HeadMetric("gigawatt_links", Kind.GAUGE, "links", "Links (trunks) of the fabric.", (), _one(lambda s: s.cluster.links)),
+    HeadMetric("gigawatt_links", Kind.GAUGE, "links", "Cables of the fabric, of every tier.", (), _one(lambda s: s.cluster.links)),
     HeadMetric(
         "gigawatt_switches", Kind.GAUGE, "switches", "Switches by tier.", ("tier",),
-        lambda s: {("leaf",): s.cluster.leaf_switches, ("spine",): s.cluster.spine_switches, ("core",): s.cluster.core_switches},
+        lambda s: {
+            ("leaf",): s.cluster.leaf_switches, ("spine",): s.cluster.spine_switches, ("core",): s.cluster.core_switches,
+            ("inter_building",): s.cluster.inter_building_switches, ("wan",): s.cluster.wan_switches,
+        },
     ),
     # GPUs.
     HeadMetric(
@@ -205,6 +208,24 @@ HEAD: tuple[HeadMetric, ...] = (
     HeadMetric(
         "gigawatt_link_bytes_per_second", Kind.GAUGE, "bytes_per_second", "Bytes per second on all links of a tier, both directions.",
         ("tier",), _by(TIERS, lambda s: s.link_bytes_per_second),
+    ),
+    HeadMetric(
+        "gigawatt_links_down", Kind.GAUGE, "links", "Links (trunks) that have not all of their capacity, by tier.", ("tier",),
+        _by(TIERS, lambda s: s.links_down),
+    ),
+    HeadMetric(
+        "gigawatt_link_downs_total", Kind.COUNTER, "faults", "Faults that took a link or one of its cables down, by tier.", ("tier",),
+        _by(TIERS, lambda s: s.link_downs),
+    ),
+    HeadMetric(
+        "gigawatt_link_down_seconds_total", Kind.COUNTER, "seconds",
+        "Emulated time that links were down, by tier; half of a link's cables down for a second are half a second.", ("tier",),
+        _by(TIERS, lambda s: s.link_down_seconds),
+    ),
+    HeadMetric(
+        "gigawatt_link_faults_total", Kind.COUNTER, "faults",
+        "Faults of the fabric by kind: drawn ones of a cable, a switch or a flap, and injected ones.", ("kind",),
+        _by(("cable", "switch", "flap", "injected"), lambda s: s.link_faults),
     ),
     # Faults.
     HeadMetric(

@@ -126,7 +126,7 @@ def test_a_stalled_job_draws_what_waiting_for_the_network_draws():
     assert made.meter.active_micro_gpus == 32_000_000
     run_until(made, 100 * SECOND)
     assert made.meter.active_micro_gpus == 16_000_000
-    full = made._draw[1]
+    full = made.runs.draw[1]
     assert before - made.meter.power_milliwatts == 16 * (full - int(full * made.settings.communication_power_ratio))
 
 

@@ -70,6 +70,45 @@ def test_a_flap_shorter_than_a_cycle_costs_its_time():
     assert (view.downs, view.down_seconds, view.healthy_ratio) == (4, 8.0 / view.lanes, 1.0)
 
 
+def trunk_of(made, number=1):
+    """Name of the trunk of a leaf."""
+    return link_views(made, int(np.flatnonzero(made.cluster.links.tier == 1)[number]) - 1, 1, "")[0].name
+
+
+def test_a_flap_of_one_cable_of_a_full_trunk_costs_its_part_of_the_time():
+    """Leaf 1's trunk has 8 cables for 16 lanes of jobs 0 and 1: half a lane each (`test_contention`). A cable that is down for 4 s leaves 7
+    of 8: half a second of standing still each, so the jobs end half a second later than without."""
+    jobs = [training(2, gpus=24, duration_ns=1000 * SECOND)]
+    plain, flapped = (engine(clos(6, **TWO_TO_ONE), jobs) for _ in range(2))
+    break_(flapped, "cable", f"{trunk_of(flapped)}#3", at=100, lasts=10, flap=4, every=20)
+    before, after = ends(run(plain)), ends(run(flapped))
+    assert after == {job: pytest.approx(end + 0.5) for job, end in before.items()}
+
+
+def test_a_flap_of_a_whole_trunk_stops_who_needs_it_and_one_of_a_cable_that_is_not_needed_nobody():
+    """Job 0 is on hosts 0 to 2: 8 lanes cross the 8 cables of leaf 1's trunk, which are full; its other half is empty where job 0 has only
+    4 GPUs of a host (4 lanes): then 4 of 8 cables may go."""
+    made = engine(clos(4, **TWO_TO_ONE), [training(1, gpus=24, duration_ns=1000 * SECOND)])
+    break_(made, "link", trunk_of(made), at=100, lasts=10, flap=4, every=20)
+    assert ends(run(made)) == {0: 1004.0}
+    made = gangs()  # hosts 0 and 1, under one leaf
+    break_(made, "link", trunk_of(made), at=100, lasts=10, flap=4, every=20)
+    assert ends(run(made)) == {0: 1000.0}
+    made = engine(clos(4, array_hosts=2), [training(1, gpus=24, duration_ns=1000 * SECOND)])  # 16 cables for 8 lanes
+    for cable in range(8):
+        break_(made, "cable", f"{trunk_of(made)}#{cable}", at=100, lasts=10, flap=4, every=20)
+    assert ends(run(made)) == {0: 1000.0}
+
+
+def test_flaps_keep_their_rhythm_between_cycles():
+    """Every 25 s from 100 s, for 100 s: at 100, 125, 150 and 175 s, which are the cycles at 100, 130, 150 and 180."""
+    made = gangs()
+    break_(made, "nic", "0", at=100, lasts=100, flap=2, every=25)
+    run_until(made, 200 * SECOND)
+    assert link_views(made, endpoint_link(made.cluster, 0) - 1, 1, "")[0].downs == 4
+    assert ends(run(made)) == {0: 1008.0}
+
+
 def test_a_long_flap_is_a_fault_again_and_again():
     """Down for 20 s every 50 s from 100 to 200 s: at 100 and 150, 40 s lost."""
     made = gangs()

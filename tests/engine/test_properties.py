@@ -43,7 +43,7 @@ def check_sums(made: Engine, _: int = 0) -> None:
     assert sum(gpus.values()) == made.cluster.gpu_count
     for plane in readings.planes:
         assert plane.flows == sum(bool(made.network.pieces_of(slot)) for slot in made.scheduler.running)
-    active = sum(made._active.values())
+    active = sum(made.runs.active.values())
     assert active == made.meter.active_micro_gpus
     held = sum(made.table.gpus[slot] * made.table.milli_gpus[slot] for slot in made.scheduler.running)
     assert held == made.meter._held_milli_gpus

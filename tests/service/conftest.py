@@ -213,12 +213,24 @@ class FakeControl:
     def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]:
         return [self._rack(rack) for rack in range(after + 1, min(self.RACKS, after + 1 + limit))]
 
-    def links(self, *, after: int = -1, limit: int = 100, tier: str = "") -> list[LinkView]:
-        rows = (
-            LinkView(link, f"l{link}", "host_leaf" if link % 2 == 0 else "leaf_spine", "a", "b", 8, 4e11, 0.5, 1.0)
-            for link in range(after + 1, self.LINKS)
-        )
-        return [row for row in rows if tier in {"", row.tier}][:limit]
+    def links(self, *, after: int = -1, limit: int = 100, tier: str = "", unhealthy: bool = False, busiest: bool = False) -> list[LinkView]:
+        """The higher its number the fuller a link is; every tenth has lost a part."""
+        rows = [
+            LinkView(
+                link,
+                f"l{link}",
+                "host_leaf" if link % 2 == 0 else "leaf_spine",
+                "a",
+                "b",
+                8,
+                4e11,
+                link / self.LINKS,
+                1.0 - 0.5 * (link % 10 == 0),
+            )
+            for link in range(self.LINKS)
+        ]
+        rows = [row for row in rows if tier in {"", row.tier} and not (unhealthy and row.healthy_ratio == 1.0)]
+        return rows[::-1][after + 1 :][:limit] if busiest else [row for row in rows if row.link > after][:limit]
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
         if rack >= self.RACKS:

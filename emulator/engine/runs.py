@@ -1,0 +1,204 @@
+"""What running jobs hold and when they will end: their power and activity, their progress, the orders to the racks."""
+
+from collections.abc import Collection, Iterator, Sequence
+from heapq import heappop, heappush
+
+from emulator.engine.meter import Meter
+from emulator.engine.network import Network
+from emulator.engine.orders import RackOrderBuffer
+from emulator.engine.settings import EngineSettings
+from emulator.racks.messages import RackOrder
+from emulator.racks.power import gpu_milliwatts
+from emulator.scheduler.free import Row
+from emulator.scheduler.table import NEVER, JobTable
+from emulator.workload.jobs import JobKind
+from topology.cluster import Cluster
+
+
+class Runs:
+    """One run of a job is from its start to its end, interruption or preemption. What becomes of a job after that is the engine's.
+
+    ``draw`` is milliwatts per GPU and ``active`` SM activity in millionths of a GPU, by slot of a running job.
+    """
+
+    def __init__(
+        self, cluster: Cluster, table: JobTable, network: Network, meter: Meter, orders: RackOrderBuffer, settings: EngineSettings
+    ) -> None:
+        self._cluster, self._table, self._network, self._meter, self._orders = cluster, table, network, meter, orders
+        self._settings = settings
+        self.active: dict[int, int] = {}
+        self.draw: dict[int, int] = {}
+        self._gpu_milliwatts: dict[tuple[int, float], int] = {}
+        self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
+        self._ends: list[tuple[int, int, int, int]] = []  # (end, job id, slot, version)
+        self._stalls: list[tuple[int, int, int, int]] = []  # (when it gives up, order, slot, version) of jobs that stand still
+        self._stalled = 0
+        self._still_until: dict[int, int] = {}  # slot of a job that a flap stopped -> until when
+
+    # -- when ---------------------------------------------------------------------------------------------------------------------
+
+    def next_end_ns(self) -> int:
+        """When the next run ends as things are; NEVER where none does."""
+        ends, versions = self._ends, self._table.version
+        while ends and versions[ends[0][2]] != ends[0][3]:
+            heappop(ends)
+        return ends[0][0] if ends else NEVER
+
+    def take_end(self, until_ns: int) -> tuple[int, int] | None:
+        """The next run that ends by ``until_ns``: when, and whose."""
+        if self.next_end_ns() > until_ns:
+            return None
+        end_ns, _, slot, _ = heappop(self._ends)
+        return end_ns, slot
+
+    def next_stall_ns(self) -> int:
+        """The first instant at which a job that stood still until then gives up; one that has gone on since may be due as well."""
+        return self._stalls[0][0] if self._stalls else NEVER
+
+    def take_stalls(self, until_ns: int) -> Iterator[int | None]:
+        """What is due by ``until_ns``: the job that gives up, None for one that has gone on since."""
+        while self._stalls and self._stalls[0][0] <= until_ns:
+            _, _, slot, version = heappop(self._stalls)
+            yield slot if self._table.version[slot] == version and slot in self.draw else None
+
+    # -- runs ---------------------------------------------------------------------------------------------------------------------
+
+    def start(self, slot: int, rows: Sequence[Row], at_ns: int) -> None:
+        """A job begins to run on ``rows``."""
+        table = self._table
+        table.since_ns[slot] = at_ns
+        table.speed[slot] = 1.0
+        if table.shape[slot] >= 0:
+            self._network.add(at_ns, slot, rows)
+            table.speed[slot] = self._network.speed(slot)
+        self._meter.hold(at_ns, table.gpus[slot] * table.milli_gpus[slot])
+        self._note_activity(slot)
+        draw = self.draw[slot] = self._draw_of(slot)
+        shared = table.milli_gpus[slot] < 1000 and self._share_tenants(rows[0], 1) > 1
+        self._orders.add(at_ns, RackOrder.RERATE if shared else RackOrder.OCCUPY, rows, draw)
+        self._meter.change(at_ns, draw * table.gpus[slot])
+        self._expect_end(slot, at_ns)
+
+    def halt(self, slot: int, at_ns: int) -> None:
+        """A run ends: its power and its flows are given back, and its time accounted for. The GPUs are the scheduler's to free."""
+        table = self._table
+        self.progress(slot, at_ns)
+        table.version[slot] += 1
+        table.run_ns[slot] += at_ns - table.start_ns[slot]
+        self._meter.hold(at_ns, -table.gpus[slot] * table.milli_gpus[slot])
+        self._meter.active_micro_gpus -= self.active.pop(slot)
+        draw = self.draw.pop(slot)
+        if table.milli_gpus[slot] < 1000 and self._share_tenants(table.rows[slot][0], -1):
+            self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], -draw)
+        else:
+            self._orders.add(at_ns, RackOrder.RELEASE, table.rows[slot], draw)
+        self._meter.change(at_ns, -draw * table.gpus[slot])
+        if table.shape[slot] >= 0:
+            self._network.remove(at_ns, slot)
+            self._still_until.pop(slot, None)
+
+    def progress(self, slot: int, at_ns: int) -> None:
+        """Bring the job's remaining work to ``at_ns``."""
+        table = self._table
+        passed = at_ns - table.since_ns[slot]
+        overhead = min(passed, table.overhead_ns[slot])
+        table.overhead_ns[slot] -= overhead
+        table.overhead_run_ns[slot] += overhead
+        passed -= overhead
+        speed = table.speed[slot]
+        done = passed if speed == 1.0 else int(passed * speed)
+        table.remaining_ns[slot] -= done
+        table.work_ns[slot] += done
+        table.since_ns[slot] = at_ns
+        self._meter.active_micro_gpu_ns += self.active[slot] * passed
+
+    def lose_work(self, slot: int) -> None:
+        """What was done since the last checkpoint is lost; the next run begins with the restart overhead.
+
+        A service without an end has served what it has served.
+        """
+        table = self._table
+        done = table.duration_ns[slot] - table.remaining_ns[slot] if table.duration_ns[slot] else 0
+        every = table.checkpoint_ns[slot]
+        lost = done % every if every else done
+        table.remaining_ns[slot] += lost
+        table.lost_ns[slot] += lost
+        table.overhead_ns[slot] = self._settings.restart_overhead_ns
+
+    def set_speed(self, slot: int, speed: float, at_ns: int) -> None:
+        """The network gives the job another speed from now on."""
+        table = self._table
+        self.progress(slot, at_ns)
+        table.speed[slot] = speed
+        self._network.set_speed(slot)
+        self._note_activity(slot)
+        draw = self._draw_of(slot)
+        change = draw - self.draw[slot]
+        self.draw[slot] = draw
+        self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], change)
+        self._meter.change(at_ns, change * table.gpus[slot])
+        self._expect_end(slot, at_ns)
+
+    def stand_still(self, slot: int, at_ns: int, down_ns: int) -> None:
+        """A flap that no share sees stops the job for so long; several at once do not add up."""
+        until_ns = at_ns + down_ns
+        wait_ns = until_ns - max(at_ns, self._still_until.get(slot, 0))
+        if wait_ns <= 0:
+            return
+        self._still_until[slot] = until_ns
+        self.progress(slot, at_ns)
+        lost = int(wait_ns * self._table.speed[slot])
+        self._table.remaining_ns[slot] += lost
+        self._table.work_ns[slot] -= lost
+        self._expect_end(slot, at_ns)
+
+    def _expect_end(self, slot: int, at_ns: int) -> None:
+        """(Re)compute when a running job will end, its remaining work being as of ``at_ns``."""
+        table = self._table
+        speed = table.speed[slot]
+        version = table.version[slot] = table.version[slot] + 1
+        if table.kind[slot] == JobKind.SERVICE and table.duration_ns[slot] == 0:  # a service that runs until it is cancelled
+            return
+        if speed > 0.0:
+            remaining = table.remaining_ns[slot]
+            wait = remaining if speed == 1.0 else -int(-remaining // speed)
+            heappush(self._ends, (at_ns + table.overhead_ns[slot] + wait, table.job_id[slot], slot, version))
+        else:
+            self._stalled += 1
+            heappush(self._stalls, (at_ns + self._settings.stall_timeout_ns, self._stalled, slot, version))
+
+    # -- power and GPUs -----------------------------------------------------------------------------------------------------------
+
+    def _note_activity(self, slot: int) -> None:
+        table = self._table
+        active = int(table.gpus[slot] * table.milli_gpus[slot] * 1000 * table.utilization[slot] * self._network.computing(slot))
+        self._meter.active_micro_gpus += active - self.active.get(slot, 0)
+        self.active[slot] = active
+
+    def _draw_of(self, slot: int) -> int:
+        """Dynamic milliwatts per GPU: as it computes, less where it waits for the network."""
+        kind = self._table.host_type[slot], self._table.utilization[slot]
+        full = self._gpu_milliwatts.get(kind)
+        if full is None:
+            host_type = self._cluster.host_types[kind[0]]
+            full = self._gpu_milliwatts[kind] = gpu_milliwatts(host_type, kind[1], self._settings.power_gamma)
+        computing = self._network.computing(slot)
+        part = computing + (1.0 - computing) * self._settings.communication_power_ratio
+        return int(full * part * self._table.milli_gpus[slot] / 1000)
+
+    def _share_tenants(self, gpu: Row, change: int) -> int:
+        """Count the fractional jobs on one GPU; returns how many there are after the change."""
+        tenants = self._tenants[gpu] = self._tenants.get(gpu, 0) + change
+        if not tenants:
+            del self._tenants[gpu]
+        return tenants
+
+    def shared_gpu_surplus(self) -> int:
+        """Running fractional jobs beyond one per GPU: what a count of their GPUs has too many."""
+        return sum(self._tenants.values()) - len(self._tenants)
+
+    def held_gpus(self, slots: Collection[int]) -> int:
+        """GPUs that these running jobs hold; one that several share counts once."""
+        table = self._table
+        whole = sum(table.gpus[slot] for slot in slots if table.milli_gpus[slot] == 1000)
+        return whole + len({table.rows[slot][0] for slot in slots if table.milli_gpus[slot] < 1000})
