@@ -56,7 +56,7 @@ def _carried(cluster: Cluster, bytes_per_second: Float64) -> tuple[NDArray[np.in
     below = np.zeros((len(links.switches) - endpoints, cluster.rails))  # by switch node
     gpus = domain_gpus(cluster)
     for rail in range(cluster.rails):
-        served, share = endpoint_shares(cluster, rail)
+        served, share = endpoint_shares(cluster, rail, bytes_per_second)
         below[:, rail] = np.bincount(links.v[served] - endpoints, share * gpus[links.u[served], rail], len(below))
     upward = (links.tier > 0) & (links.node_tier[links.u] < links.node_tier[links.v])
     ids = np.flatnonzero(upward)
@@ -81,14 +81,19 @@ def _carried(cluster: Cluster, bytes_per_second: Float64) -> tuple[NDArray[np.in
     return ids, carried
 
 
-def endpoint_shares(cluster: Cluster, rail: int) -> tuple[Int64, Float64]:
+def endpoint_shares(cluster: Cluster, rail: int, bytes_per_second: Float64 | None = None) -> tuple[Int64, Float64]:
     """The endpoint links that serve ``rail``, and the part of their domain's GPUs on the rail that each carries.
 
-    Where a NIC has a port on each of several leaves (dual ToR, dual plane), its traffic splits by their speed.
+    Where a NIC has a port on each of several leaves (dual ToR, dual plane), its traffic splits by their speed, by default as if all were
+    healthy. Where none has any it stays as it was.
     """
     links = cluster.links
     served = np.flatnonzero((links.tier == 0) & (links.rail_first <= rail) & (rail < links.rail_first + links.rails))
     speed = links.bytes_per_second[served] / links.rails[served]
+    if bytes_per_second is not None:
+        left = bytes_per_second[served] / links.rails[served]
+        some = np.bincount(links.u[served], left, len(cluster.level("domain"))) > 0.0
+        speed = np.where(some[links.u[served]], left, speed)
     total = np.bincount(links.u[served], speed, len(cluster.level("domain")))
     return served, speed / total[links.u[served]]
 
