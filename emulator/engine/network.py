@@ -172,8 +172,8 @@ class Network:
                 del self._scales[channel]
             plane, both = int(self._channels.plane[channel]), slice(2 * channel, 2 * channel + 2)
             self._waiting[plane].append(Order(at_ns, FlowOrder.SCALE_LINK, channel, scale))
+            inside |= self._map.split_ports or bool(self._channels.tier[channel] > 0)
             if self._channels.tier[channel] > 0:
-                inside = True
                 before = bool(self._demand.contended(both).any())
                 self._demand.rescale(channel, scale)
                 if before or bool(self._demand.contended(both).any()):
