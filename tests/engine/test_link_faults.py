@@ -86,8 +86,7 @@ def test_a_flap_of_one_cable_of_a_full_trunk_costs_its_part_of_the_time():
 
 
 def test_a_flap_of_a_whole_trunk_stops_who_needs_it_and_one_of_a_cable_that_is_not_needed_nobody():
-    """Job 0 is on hosts 0 to 2: 8 lanes cross the 8 cables of leaf 1's trunk, which are full; its other half is empty where job 0 has only
-    4 GPUs of a host (4 lanes): then 4 of 8 cables may go."""
+    """Job 0 is on hosts 0 to 2: its 8 lanes fill the 8 cables of leaf 1's trunk. Where that has 16, 8 of them may go."""
     made = engine(clos(4, **TWO_TO_ONE), [training(1, gpus=24, duration_ns=1000 * SECOND)])
     break_(made, "link", trunk_of(made), at=100, lasts=10, flap=4, every=20)
     assert ends(run(made)) == {0: 1004.0}
