@@ -333,13 +333,17 @@ class Network:
         return sent + self.rate(slot) * ((at_ns - since_ns) / SECOND)
 
     def endpoint_links(self, running: Iterable[int], at_ns: int) -> tuple[Float64, Float64]:
-        """Bytes per second now, and bytes since the start, of endpoint links in either direction, shape (links,); 0 for others."""
+        """Bytes per second now, and bytes since the start, of endpoint links in either direction, shape (links,); 0 for others.
+
+        What has been carried counts as if a NIC's ports had been healthy all the time: a dead one's part is not moved to the others.
+        """
         loads, carried = np.zeros(len(self._cluster.links)), np.zeros(len(self._cluster.links))
         for slot in sorted(running):
             if self.pieces_of(slot):
                 link, lanes = self._map.endpoint_lanes(self._table.rows[slot])
-                loads[link] += lanes * self.rate(slot)
                 carried[link] += lanes * self._sent_at(slot, at_ns)
+                link, lanes = self._map.endpoint_lanes(self._table.rows[slot], now=True)
+                loads[link] += lanes * self.rate(slot)
         for row, sent in sorted(self._closed.items()):
             link, lanes = self._map.endpoint_lanes([row])
             carried[link] += lanes * sent

@@ -294,6 +294,7 @@ class TrafficMap:
             self._route_peers(speed)
         self._speed = speed
         self._rail_links.clear()
+        self.__dict__.pop("_endpoint_table_now", None)
         if self._routing == "ecmp":
             part = np.ones(len(self.channels))
             for channel, left in scales.items():
@@ -307,25 +308,35 @@ class TrafficMap:
 
     @cached_property
     def _endpoint_table(self) -> tuple[Int64, Int64, Float64]:
+        """Of healthy endpoints."""
+        return self._serving(self._cluster.links.bytes_per_second)
+
+    @cached_property
+    def _endpoint_table_now(self) -> tuple[Int64, Int64, Float64]:
+        """Of endpoints as they are."""
+        return self._serving(self._speed) if self.several_ports else self._endpoint_table
+
+    def _serving(self, bytes_per_second: Float64) -> tuple[Int64, Int64, Float64]:
         """Endpoint links sorted by domain, where each domain's begin, and the part of each rail's GPUs that each serves."""
         cluster, links = self._cluster, self._cluster.links
         serves = np.zeros((int(np.count_nonzero(links.tier == 0)), cluster.rails))
         ids = np.flatnonzero(links.tier == 0)
         for rail in range(cluster.rails):
-            served, share = endpoint_shares(cluster, rail)
+            served, share = endpoint_shares(cluster, rail, bytes_per_second)
             serves[np.searchsorted(ids, served), rail] = share
         order = np.argsort(links.u[ids], kind="stable")
         ids = ids[order]
         start = np.searchsorted(links.u[ids], np.arange(len(cluster.level("domain")) + 1)).astype(np.int64)
         return ids, start, serves[order]
 
-    def endpoint_lanes(self, rows: Sequence[Row]) -> tuple[Int64, Float64]:
-        """The endpoint links under a job's GPUs and how many of its GPUs each serves, both of shape (links of the job,), by link id.
+    def endpoint_lanes(self, rows: Sequence[Row], *, now: bool = False) -> tuple[Int64, Float64]:
+        """The endpoint links under a job's GPUs and how many of its GPUs each serves, both of shape (links of the job,), by link id: while
+        all ports are healthy, or ``now``.
 
         What a fault there touches, and what a link's page shows. Costs in proportion to the job's hosts, not to its blocks.
         """
         cluster = self._cluster
-        ids, start, serves = self._endpoint_table
+        ids, start, serves = self._endpoint_table_now if now else self._endpoint_table
         found: list[Int64] = []
         lanes: list[Float64] = []
         for block, host_mask, gpu_mask in rows:
