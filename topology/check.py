@@ -120,37 +120,50 @@ def _oversubscription(cluster: Cluster) -> Iterator[str]:
         if any(peers.level == "pod" for peers in cluster.peers):
             yield f"Two groups of the dragonfly have {ratio:.2%} of their global links between them: the rest is a detour."
         else:
-            yield f"Two pods (leaves, where there is one pod) have {ratio:.0%} of the smaller one's uplinks between them, by the striping."
+            units = "leaves" if len(cluster.level("pod")) == 1 else "pods, or buildings," if cluster.counts.inter_building else "pods"
+            yield f"The two worst-placed {units} have {ratio:.0%} of the smaller one's uplinks between them, by the striping."
 
 
 def _uneven(cluster: Cluster) -> Iterator[str]:
-    for name in ("leaf", "pod"):
-        sizes = np.diff(cluster.level(name).first_host)
+    for name, kind, units in _units_by_type(cluster):
+        sizes = np.diff(cluster.level(name).first_host)[units]
         values, numbers = np.unique(sizes, return_counts=True)
         if len(values) > 1:
             usual = int(values[numbers.argmax()])
             counted = zip(values.tolist(), numbers.tolist(), strict=True)
-            others = [f"{number} {_has(number)} {value}" for value, number in counted if value != usual]
-            shown = ", ".join(others[:_MOST_NAMES]) + (f" and {len(others) - _MOST_NAMES} more sizes" if len(others) > _MOST_NAMES else "")
-            yield f"{int(numbers.max())} of {len(sizes)} {name} units have {usual} hosts, but {shown}."
+            others = [f"{number:,} {_has(number)} {value:,}" for value, number in counted if value != usual]
+            more = len(others) - _MOST_NAMES
+            shown = ", ".join(others[:_MOST_NAMES]) + (f" and {_count(more, 'more size', 'more sizes')}" if more > 0 else "")
+            yield f"{int(numbers.max()):,} of {len(sizes):,} {name} units{kind} have {usual:,} hosts, but {shown}."
 
 
 def _asymmetric(cluster: Cluster) -> Iterator[str]:
     """Units of one size whose uplinks have different bandwidth."""
-    for name in ("leaf", "pod"):
+    for name, kind, units in _units_by_type(cluster):
         level = cluster.level(name)
         if len(level) < 2 or not len(level.uplinks):
             continue
         up = np.bincount(_uplink_units(level), weights=cluster.links.bytes_per_second[level.uplinks], minlength=len(level))
         sizes = np.diff(level.first_host)
-        for size in np.unique(sizes).tolist():
-            mine = np.flatnonzero(sizes == size)
+        for size in np.unique(sizes[units]).tolist():
+            mine = units[sizes[units] == size]
             low, high = mine[up[mine].argmin()], mine[up[mine].argmax()]
             if up[low] < up[high] * 0.999:
+                one, other = (cluster.host_name(int(level.first_host[unit])) for unit in (low, high))
                 yield (
-                    f"{name} units of {size} hosts differ in their uplinks: that of {cluster.host_name(int(level.first_host[low]))} has "
-                    f"{up[low] * 8e-9:,.0f} Gb/s, that of {cluster.host_name(int(level.first_host[high]))} {up[high] * 8e-9:,.0f} Gb/s."
+                    f"{name} units of {size:,} hosts{kind} differ in their uplinks: that of {one} has {up[low] * 8e-9:,.0f} Gb/s, "
+                    f"that of {other} {up[high] * 8e-9:,.0f} Gb/s."
                 )
+
+
+def _units_by_type(cluster: Cluster) -> Iterator[tuple[str, str, Int64]]:
+    """Leaf units and pods by the type of their first host: level, how to say the type where there are several, units."""
+    for name in ("leaf", "pod"):
+        first_host = cluster.level(name).first_host[:-1]
+        kinds = cluster.block_type[np.searchsorted(cluster.block.first_host, first_host, side="right") - 1]
+        for kind in np.unique(kinds).tolist():
+            said = f" of {cluster.host_types[kind].name}" if len(cluster.host_types) > 1 else ""
+            yield name, said, np.flatnonzero(kinds == kind)
 
 
 def _rails(cluster: Cluster) -> Iterator[str]:

@@ -7,8 +7,9 @@ formulas give every row of NVIDIA's DGX SuperPOD B200 reference architecture):
     N <= k^2/2 (two tiers):    spine = ceil(N / k)
     N <= k^3/4 (three tiers):  spine = leaf, core = ceil(N / k)
 
-*Rail-optimised*: NIC r of every host of an *array* is on the array's leaf r. *Plain*: all NICs of a host are on one leaf. Where the last
-array is partial, its rails share as few leaves as hold them, which is what the formula counts, unless arrays are kept whole.
+*Rail-optimised*: NIC r of every host of an *array* is on the array's leaf r. *Plain*: all NICs of a host are on one leaf. Where an array
+(the last, or each where ``array_hosts`` makes them small) does not fill its leaves, its rails share as few leaves as hold them, which is
+what the formula counts, unless arrays are kept whole.
 A site over the limit of three tiers is several fabrics, *buildings*, joined by one inter-building tier.
 *Dual-ToR*: each NIC has several ports of a share of its speed, each to a leaf of its own; *dual-plane*: the leaves of the n-th ports are a
 fabric of their own (Alibaba HPN, Qian et al., SIGCOMM'24). N above is then the NIC ports of one plane, and k is at their speed.
@@ -19,7 +20,6 @@ node (one per pod and rail where rails are isolated), so are the cores of a buil
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import product
 from math import ceil, floor
 from typing import Literal
@@ -28,6 +28,7 @@ import networkx as nx
 import numpy as np
 
 from topology.catalog import HOSTS, SWITCHES, HostType, SwitchType
+from topology.striping import worst_pair_ratio
 from topology.vocabulary import TopologyError
 
 __all__ = ["MOST_CABLE_EDGES", "ClosPlan", "TopologyError", "build"]
@@ -281,8 +282,9 @@ def build(plan: ClosPlan) -> nx.Graph:
             )
         ratios.append(_upper_tiers(plan, graph, prefix, leaves))
     if plan.buildings > 1:
-        lanes = sum(cable["lanes"] for _, _, cable in graph.edges("inter-building", data=True))
-        graph.nodes["inter-building"]["switches"] = ceil(lanes / plan.upper_radix)
+        lanes = tuple(cable["lanes"] for _, _, cable in graph.edges("inter-building", data=True))
+        graph.nodes["inter-building"]["switches"] = switches = ceil(sum(lanes) / plan.upper_radix)
+        ratios.append(worst_pair_ratio(lanes, switches))
     graph.graph["worst_pod_to_pod_ratio"] = min(ratios)
     return graph
 
@@ -369,7 +371,7 @@ def _upper_tiers(plan: ClosPlan, graph: nx.Graph, prefix: str, leaves: list[_Lea
                 (leaf.node, bank, rails | {"lanes": sum(leaf.ups), "rail": leaf.rail, "rails": leaf.rails}) for leaf in group
             )
             if two_tiers:
-                ratio = min(ratio, _worst_pair(uplinks, spines))
+                ratio = min(ratio, worst_pair_ratio(uplinks, spines))
                 tops.append((bank, outer))
             else:
                 tops.append((bank, spines * plan.spine_up if full else ceil(down * plan.spine_up / plan.spine_down)))
@@ -380,32 +382,9 @@ def _upper_tiers(plan: ClosPlan, graph: nx.Graph, prefix: str, leaves: list[_Lea
             bank = f"core-{prefix.rstrip('-')}{suffix}" if prefix else f"core{suffix}"
             graph.add_node(bank, tier="core", switches=cores, **record)
             graph.add_edges_from((spine, bank, {"lanes": lanes} | rails) for spine, lanes in tops)
-            ratio = min(ratio, _worst_pair(tuple(lanes for _, lanes in tops), cores))
+            ratio = min(ratio, worst_pair_ratio(tuple(lanes for _, lanes in tops), cores))
             tops = [(bank, outer)]
         if plan.buildings > 1:
             graph.add_node("inter-building", tier="inter_building", **record)
             graph.add_edges_from((top, "inter-building", {"lanes": lanes} | rails) for top, lanes in tops)
     return ratio
-
-
-@lru_cache(maxsize=64)
-def _worst_pair(uplinks: tuple[int, ...], switches: int) -> float:
-    """Worst bandwidth between two units over the smaller one's uplinks, 0 to 1.
-
-    The units' uplinks are cabled in turn, each to the next of ``switches`` switches above. Between units i and j a switch carries
-    min(lanes of i, lanes of j), so the pair has the sum of that over the switches, which port counts do not show. A unit has
-    ``up // switches`` lanes on every switch and one more on an arc of ``up % switches`` of them: two units with as many on every switch
-    share that and the overlap of their arcs; otherwise the smaller one has all its uplinks.
-    """
-    up = np.asarray(uplinks, dtype=np.int64)
-    first = (np.cumsum(up) - up) % switches
-    every, arc = up // switches, up % switches
-    worst = 1.0
-    for unit in range(len(up) - 1):
-        others = unit + 1 + np.flatnonzero(every[unit + 1 :] == every[unit])
-        ahead = (first[others] - first[unit]) % switches
-        overlap = np.maximum(0, np.minimum(arc[unit] - ahead, arc[others]))
-        overlap += np.maximum(0, np.minimum(arc[others] - (switches - ahead), arc[unit]))
-        shared = every[unit] * switches + overlap
-        worst = min(worst, float((shared / np.minimum(up[unit], up[others])).min(initial=1.0)))
-    return worst

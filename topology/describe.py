@@ -17,8 +17,10 @@ def describe(cluster: Cluster) -> dict[str, Any]:
 
     Oversubscription compares bandwidth down to bandwidth up at the worst switch of a tier, at least 1. Bisection is half of the thinnest
     tier, one direction. ``taper`` is the worst dragonfly group's bandwidth from its hosts over that to other groups (None: no dragonfly).
-    ``worst_pod_to_pod_ratio`` is the bandwidth between the two worst-placed pods (leaves, where there is one pod) over the smaller one's
-    uplinks, given how these are striped over the switches above.
+    ``worst_pod_to_pod_ratio`` is the bandwidth between the two worst-placed pods of a building (leaves, where there is one pod), or
+    buildings of a site, over the smaller one's uplinks, given how these are striped over the switches above (`topology.striping`).
+    In a dragonfly it is the part of a group's global links that leads straight to one other group: 1 over the number of others. Of
+    several parts it is the least of any.
     """
     counts = cluster.counts
     return {

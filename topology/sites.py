@@ -15,6 +15,7 @@ import networkx as nx
 
 from topology import catalog
 from topology.catalog import HostType, SwitchType
+from topology.striping import worst_pair_ratio
 from topology.vocabulary import NODE_TIERS, TopologyError
 
 _RANK = {name: rank for rank, name in enumerate(NODE_TIERS)}
@@ -66,7 +67,6 @@ def compose(name: str, parts: Sequence[Part], wan: Wan | None = None, assumption
     graph = nx.Graph(name=name, assumptions=list(dict.fromkeys(said)))
     defaults = {key: parts[0].graph.graph.get(key) for key in ("host", "switch", "hosts_per_rack")} | {"site": sites[0]}
     graph.graph.update(defaults)
-    graph.graph["worst_pod_to_pod_ratio"] = min(float(part.graph.graph.get("worst_pod_to_pod_ratio", 1.0)) for part in parts)
     if all(part.graph.graph.get("names") == "given" for part in parts):
         graph.graph["names"] = "given"
     tops = {part.name: _add(graph, part, defaults) for part in parts}
@@ -86,7 +86,18 @@ def compose(name: str, parts: Sequence[Part], wan: Wan | None = None, assumption
     for node in (f"{site}/{bank}" for site in sites for bank in (INTER_BUILDING, GATEWAY)):
         if node in graph:
             _fit_ports(graph, node)
+    ratios = [_buildings_ratio(graph, f"{site}/{INTER_BUILDING}") for site in sites]
+    ratios += [float(part.graph.graph.get("worst_pod_to_pod_ratio", 1.0)) for part in parts]
+    graph.graph["worst_pod_to_pod_ratio"] = min(ratios)
     return graph
+
+
+def _buildings_ratio(graph: nx.Graph, bank: str) -> float:
+    """Of two buildings of one site, as that of two pods of a building."""
+    if bank not in graph:
+        return 1.0
+    below = (data.get("lanes", 1) for node, data in graph.adj[bank].items() if graph.nodes[node]["tier"] != "wan")
+    return worst_pair_ratio(tuple(below), graph.nodes[bank]["switches"])
 
 
 def _check(parts: Sequence[Part], sites: Sequence[str], wan: Wan | None) -> None:

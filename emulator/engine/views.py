@@ -14,6 +14,7 @@ from emulator.scheduler.table import State
 from emulator.workload.jobs import ANY_TYPE, SECOND, JobKind
 from topology.cluster import TIERS, Cluster
 from topology.describe import link_name, node_name
+from topology.hostlist import fold
 
 #: How the API calls a state. A job known from a trace but not submitted yet is not shown at all.
 STATES = {
@@ -138,11 +139,13 @@ def placement_level(cluster: Cluster, rows: list[Row]) -> str:
 
 
 def hostlist(cluster: Cluster, hosts: Iterable[int]) -> str:
-    """Names of hosts in brackets: ``r[00012-00014]-h[00-07],r00015-h03``."""
-    first = cluster.level("rack").first_host
+    """Names of hosts in brackets: ``r[00012-00014]-h[00-07],r00015-h03``, or as the graph names them."""
     numbers = np.array(sorted(hosts), dtype=np.int64)
     if not len(numbers):
         return ""
+    if cluster.host_names is not None:
+        return fold([cluster.host_names[host] for host in numbers.tolist()])
+    first = cluster.level("rack").first_host
     racks = np.searchsorted(first, numbers, side="right") - 1
     places = numbers - first[racks]
     by_rack = {int(rack): tuple(places[racks == rack].tolist()) for rack in np.unique(racks)}

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.fabric.channels import Channels
-from topology.cables import cabling
+from topology.cables import cabling, upper_switches
 from topology.cluster import Cluster, Float64, Int64
 
 UInt64 = NDArray[np.uint64]
@@ -44,7 +44,7 @@ class EcmpRoutes:
         link = channels.link[channel].astype(np.int64)
         number = (channel - channels.start[link]).astype(np.int64)
         low = self._first_switch[links.u[link]] + (cables.lower_first[link] + number) % links.switches[links.u[link]]
-        high = self._switch_above(link, number)
+        high = self._first_switch[links.v[link]] + upper_switches(cluster, np.flatnonzero(upward), cables)
         #: By tier from the leaves: what a node of the tier is to those above. Of a leaf itself, of others their unit.
         self._unit = _node_units(cluster)
         unit = np.choose(
@@ -57,13 +57,10 @@ class EcmpRoutes:
         self._dead_up = dict(zip(low[~alive].tolist(), (2 * channel[~alive]).tolist(), strict=True))
         self._dead_down = dict(zip(low[~alive].tolist(), (2 * channel[~alive] + 1).tolist(), strict=True))
 
-    def _switch_above(self, link: Int64, cable: Int64) -> Int64:
-        node = self._upper_node[link]
-        return np.asarray(self._first_switch[node] + (self._upper_first[link] + cable) % self._switches[node])
-
     def leaf_switches(self, link: Int64, cable: Int64) -> Int64:
         """The physical leaves at the upper ends of cables of endpoint links."""
-        return self._switch_above(link, cable)
+        node = self._upper_node[link]
+        return np.asarray(self._first_switch[node] + (self._upper_first[link] + cable) % self._switches[node])
 
     def loads(self, source: Int64, target: Int64, flow: UInt64, weight: Float64) -> Float64:
         """Lanes on every directed channel, shape (2 channels,), of flows with these names between physical leaves."""

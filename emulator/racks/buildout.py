@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from topology.cluster import Cluster
+
 
 @dataclass(frozen=True)
 class Buildout:
@@ -34,3 +36,16 @@ def in_service_ns(buildout: Buildout | None, racks: int) -> NDArray[np.int64]:
     # In two parts, as until_ns times the racks of a large site is beyond 64 bits.
     whole, rest = divmod(buildout.until_ns, to_come)
     return np.concatenate((np.zeros(buildout.initial_racks, np.int64), whole * place + rest * place // to_come))
+
+
+def gpus_in_service(buildout: Buildout, cluster: Cluster) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """When racks come into service, from 0, shape (steps,), and the GPUs of each host type from then on, shape (types, steps)."""
+    rack_first = cluster.level("rack").first_host.astype(np.int64)
+    block = np.searchsorted(cluster.block.first_host, np.arange(cluster.host_count), side="right") - 1
+    host_type = cluster.block_type[block]
+    times, step = np.unique(np.append(in_service_ns(buildout, len(rack_first) - 1), 0), return_inverse=True)
+    step_of_host = np.repeat(step[:-1], np.diff(rack_first))
+    come = [
+        np.bincount(step_of_host[host_type == number], minlength=len(times)) * kind.gpus for number, kind in enumerate(cluster.host_types)
+    ]
+    return times, np.cumsum(come, axis=1).astype(np.int64)

@@ -98,7 +98,10 @@ def _charts(outcome: Outcome) -> list[str]:
             "Most loaded link of each tier",
             "% of its capacity",
             times,
-            [Series(TIERS[place].replace("_", "-"), line.link_peak_ratio[:, place] * 100.0, colours[place]) for place in used_tiers],
+            [
+                Series(TIERS[place].replace("_", "-"), line.link_peak_ratio[:, place] * 100.0, colours[number % len(colours)])
+                for number, place in enumerate(used_tiers)
+            ],
             top=100.0,
         )
         if used_tiers

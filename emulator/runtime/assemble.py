@@ -8,10 +8,12 @@ from emulator.engine.network import Network
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Shards
 from emulator.fabric.settings import FabricSettings
+from emulator.racks.buildout import gpus_in_service
 from emulator.racks.shard import RackSettings
 from emulator.scenario import Scenario, build_cluster
 from emulator.scenario.settings import buildout, fabric_settings, fault_settings, generator_settings, link_fault_settings
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.workload.growth import Growth
 from emulator.workload.jobs import JobSource, SourceReport
 from emulator.workload.readers import open_trace
 from emulator.workload.spread import generate_by_type
@@ -59,7 +61,12 @@ def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobS
         return source, {workload.format or "": report}
     if workload.kind == "none":
         return None, {}
-    return generate_by_type(generator_settings(scenario), cluster.host_types, cluster.type_hosts, scenario.seed, horizon_ns), {}
+    settings, built = generator_settings(scenario), buildout(scenario)
+    growth = None
+    if built is not None:
+        times, gpus = gpus_in_service(built, cluster)
+        growth = [Growth(times, of_type) for of_type in gpus]
+    return generate_by_type(settings, cluster.host_types, cluster.type_hosts, scenario.seed, horizon_ns, growth), {}
 
 
 def _scheduler_settings(scenario: Scenario) -> SchedulerSettings:

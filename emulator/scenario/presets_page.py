@@ -20,7 +20,7 @@ Run one with `gigawatt run NAME`, see its fabric with `gigawatt topology show NA
 
 GPUs, hosts, racks, switches and cables are counted in the compiled cluster, not typed in. Power is that of all hosts at their measured
 maximum draw in training, times PUE; *cap* is what the site may draw. Ratings are higher: an 8 x H100 host is rated 10.2 kW and was measured
-to draw 8.4 kW at most. The rated load of a cluster may well exceed its cap, which the emulator holds.
+to draw 8.4 kW at most. The rated load of a cluster may exceed its cap; hosts here draw no more than was measured.
 
 Every statement about a machine below says what it is. *Published*: its operator, its vendor or a paper says so. *Derived*: it follows from
 what is published by arithmetic. *Inferred*: it explains what is published, but other explanations exist. *Assumed*: nobody outside knows;

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.draws import Stream, uniform
+from emulator.workload.growth import Growth, Pace, pace
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from emulator.workload.mix import QUEUES, JobClass, fitted
 from emulator.workload.stratified import BLOCK, arrivals, points
@@ -88,37 +89,50 @@ class _Tables:
     checkpoint_ns: NDArray[np.int64]
     tenant_end: NDArray[np.float64]
     jobs_per_second: float
+    pace: Pace | None  # None: everything is in service from the start
 
 
 def generate(
-    settings: GeneratorSettings, gpus: int, seed: int, until_ns: int, gpu: GpuType, gpus_per_host: int, domain_gpus: int | None = None
+    settings: GeneratorSettings,
+    gpus: int,
+    seed: int,
+    until_ns: int,
+    gpu: GpuType,
+    gpus_per_host: int,
+    domain_gpus: int | None = None,
+    growth: Growth | None = None,
 ) -> Iterator[JobColumns]:
     """Jobs submitted before ``until_ns`` on ``gpus`` of type ``gpu``, in order of submission, ids from 0 in that order.
 
     ``domain_gpus`` is the scale-up domain, ``gpus_per_host`` by default. Job i is a function of (settings, cluster, seed, i) alone: neither
-    ``until_ns`` nor the batches matter to it. Raises ValueError where the load cannot be had with these jobs, naming what to change.
+    ``until_ns`` nor the batches matter to it. With ``growth``, whose last number is ``gpus``, the load is that of what is in service
+    (`emulator.workload.growth`), and nothing is carried over: before the start there was next to nothing to run it on. Raises ValueError
+    where the load cannot be had with these jobs, naming what to change.
     """
-    tables = _tables(settings, gpus, gpu, gpus_per_host, domain_gpus or gpus_per_host)
+    tables = _tables(settings, gpus, gpu, gpus_per_host, domain_gpus or gpus_per_host, growth)
     return _batches(tables, settings, seed, until_ns)
 
 
 def _batches(tables: _Tables, settings: GeneratorSettings, seed: int, until_ns: int) -> Iterator[JobColumns]:
     carried = 0
-    if settings.carry_over and until_ns > 0:
+    if settings.carry_over and until_ns > 0 and tables.pace is None:
         before = _carried_over(tables, settings, seed)
         carried = len(before)
         if carried:
             yield before
-    first = 0
+    first, given = 0, carried
     while True:
-        numbers = np.arange(first, first + CHUNK_JOBS)
         submit_ns = _submissions(tables, settings, seed, first, CHUNK_JOBS)
-        count = int(np.searchsorted(submit_ns, until_ns))
-        if count:
-            row, duration = _classes_and_durations(tables, seed, first, CHUNK_JOBS)
-            jobs = _columns(tables, seed, numbers[:count], row[:count], duration[:count])
-            yield replace(jobs, job_id=carried + numbers[:count], submit_ns=submit_ns[:count])
-        if count < CHUNK_JOBS:
+        row, duration = _classes_and_durations(tables, seed, first, CHUNK_JOBS)
+        comes = submit_ns < until_ns
+        if tables.pace is not None:
+            comes &= tables.pace.comes(submit_ns, np.array([job_class.gpus for job_class in tables.classes])[row])
+        chosen = np.flatnonzero(comes)
+        if len(chosen):
+            jobs = _columns(tables, seed, first + chosen, row[chosen], duration[chosen])
+            yield replace(jobs, job_id=given + np.arange(len(chosen)), submit_ns=submit_ns[chosen])
+            given += len(chosen)
+        if submit_ns[-1] >= until_ns:
             return
         first += CHUNK_JOBS
 
@@ -144,15 +158,33 @@ def _carried_over(tables: _Tables, settings: GeneratorSettings, seed: int) -> Jo
 
 
 def _submissions(tables: _Tables, settings: GeneratorSettings, seed: int, first: int, count: int) -> NDArray[np.int64]:
-    """Nanoseconds at which jobs ``first`` onwards arrive: Poisson positions bent to the day's profile."""
+    """Nanoseconds at which jobs ``first`` onwards arrive: Poisson positions bent to the growth and to the day's profile."""
     day = settings.day_seconds
     position = arrivals(seed, first, count) / tables.jobs_per_second / day  # in days at the mean rate
-    clock = np.linspace(0.0, 1.0, 1441)
-    peak = settings.peak_hour / 24.0
-    # The integral of 1 + a cos(2 pi (t - peak)) from 0: how much of a day's jobs has arrived by the clock.
-    arrived = clock + settings.diurnal_ratio / math.tau * (np.sin(math.tau * (clock - peak)) + math.sin(math.tau * peak))
+    if tables.pace is not None:
+        position = tables.pace.days(position)
+    clock, arrived = _profile(settings)
     whole = np.floor(position)
     return np.asarray(np.rint((whole + np.interp(position - whole, arrived, clock)) * (day * SECOND)), dtype=np.int64)
+
+
+def _profile(settings: GeneratorSettings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The clock, 0 to 1 over a day, and how much of a day's jobs has arrived by it: the integral of 1 + a cos(2 pi (t - peak)) from 0."""
+    clock = np.linspace(0.0, 1.0, 1441)
+    peak = settings.peak_hour / 24.0
+    return clock, clock + settings.diurnal_ratio / math.tau * (np.sin(math.tau * (clock - peak)) + math.sin(math.tau * peak))
+
+
+def _pace(settings: GeneratorSettings, growth: Growth, reference: int, gpus_per_host: int, classes: tuple[JobClass, ...]) -> Pace:
+    """How arrivals follow ``growth`` of a cluster whose workload is that of ``reference`` GPUs."""
+    days = growth.time_ns / (settings.day_seconds * SECOND)
+    whole = np.floor(days)
+    clock, arrived = _profile(settings)
+    part = min(reference, int(growth.gpus[-1])) / growth.gpus[-1]
+    largest = np.maximum(np.minimum(gpus_per_host, growth.gpus), (settings.largest_gang_ratio * part * growth.gpus).astype(np.int64))
+    gpus = np.array([row.gpus for row in classes])
+    time_share = np.array([row.time_share for row in classes]) / 100.0
+    return pace(growth, whole + np.interp(days - whole, clock, arrived), largest, gpus, time_share)
 
 
 def _classes_and_durations(tables: _Tables, seed: int, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -196,7 +228,7 @@ def _columns(tables: _Tables, seed: int, numbers: NDArray[np.int64], row: NDArra
     )
 
 
-def _tables(settings: GeneratorSettings, gpus: int, gpu: GpuType, gpus_per_host: int, domain_gpus: int) -> _Tables:
+def _tables(settings: GeneratorSettings, gpus: int, gpu: GpuType, gpus_per_host: int, domain_gpus: int, growth: Growth | None) -> _Tables:
     reference = settings.reference_gpus or gpus
     per_day = settings.jobs_per_day or JOBS_PER_DAY * math.sqrt(reference / JOBS_GPUS)
     jobs_per_second = per_day / 86_400.0
@@ -230,6 +262,7 @@ def _tables(settings: GeneratorSettings, gpus: int, gpu: GpuType, gpus_per_host:
         np.array(checkpoint_ns, dtype=np.int64),
         tenant_end,
         jobs_per_second,
+        None if growth is None else _pace(settings, growth, reference, gpus_per_host, classes),
     )
 
 

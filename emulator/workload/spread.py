@@ -14,16 +14,23 @@ from numpy.typing import NDArray
 
 from emulator.draws import Stream, bits
 from emulator.workload.generate import GeneratorSettings, generate
+from emulator.workload.growth import Growth
 from emulator.workload.jobs import COLUMN_NAMES, JobColumns
 from topology.catalog import HostType
 
 
 def generate_by_type(
-    settings: GeneratorSettings, host_types: Sequence[HostType], hosts: Sequence[int], seed: int, until_ns: int
+    settings: GeneratorSettings,
+    host_types: Sequence[HostType],
+    hosts: Sequence[int],
+    seed: int,
+    until_ns: int,
+    growth: Sequence[Growth] | None = None,
 ) -> Iterator[JobColumns]:
     """Jobs for ``hosts[t]`` hosts of type ``host_types[t]`` each, as ``generate``: in order of submission, ids from 0 in that order.
 
-    Of jobs submitted at one instant those of the first type come first. Raises ValueError where the load cannot be had on one type.
+    ``growth``, where not all is there from the start, is that of the GPUs of each type. Of jobs submitted at one instant those of the
+    first type come first. Raises ValueError where the load cannot be had on one type.
     """
     gpus = [count * host_type.gpus for count, host_type in zip(hosts, host_types, strict=True)]
     sources = []
@@ -32,7 +39,8 @@ def generate_by_type(
             own = _part_of(settings, gpus[number] / sum(gpus))
             luck = seed if number == 0 else int(bits(seed, Stream.HOST_TYPE, number, 0))
             try:
-                source = generate(own, gpus[number], luck, until_ns, host_type.gpu, host_type.gpus, host_type.domain_gpus)
+                grows = None if growth is None else growth[number]
+                source = generate(own, gpus[number], luck, until_ns, host_type.gpu, host_type.gpus, host_type.domain_gpus, grows)
             except ValueError as error:
                 raise ValueError(f"{host_type.name}: {error}") from None
             sources.append(_Source(number, source))

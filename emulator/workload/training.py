@@ -8,6 +8,7 @@ the fabric once a step. Ranks are laid out tensor, pipeline, data from the insid
 ``expert`` consecutive GPUs of a stage, which exchange tokens in all-to-alls; such a stage holds several of the data-parallel ranks.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -197,15 +198,24 @@ def _exchanged_bytes(model: Model, plan: Parallelism, domain_gpus: int, sent_byt
 
 def step_seconds(shape: TrainingShape, bytes_per_second: ArrayLike, hop_seconds: float = NIC_SECONDS) -> NDArray[np.float64]:
     """Seconds a step takes when each lane gets so many bytes per second and hops take so long; infinite at 0 unless nothing is sent."""
+    parts = (
+        (shape.ring_bytes, shape.hops * hop_seconds + shape.latency_seconds - shape.overlap_seconds),
+        (2.0 * shape.pipeline_bytes, -shape.pipeline_overlap_seconds),
+        (shape.expert_bytes, 0.0),
+    )
+    if isinstance(bytes_per_second, float):  # one job's rate: without the price of arrays
+        one, seconds = float(bytes_per_second), shape.compute_seconds
+        for size, others in parts:
+            if size > 0.0:
+                seconds += max(0.0, (size / one if one else math.inf) + others)
+        return np.asarray(seconds)
     rate = np.asarray(bytes_per_second, dtype=np.float64)
-
-    def visible(size: float, others: float) -> NDArray[np.float64]:
-        with np.errstate(divide="ignore", over="ignore"):
-            return np.maximum(0.0, size / rate + others) if size > 0.0 else np.zeros(rate.shape)
-
-    ring = visible(shape.ring_bytes, shape.hops * hop_seconds + shape.latency_seconds - shape.overlap_seconds)
-    stages = visible(2.0 * shape.pipeline_bytes, -shape.pipeline_overlap_seconds)
-    return np.asarray(shape.compute_seconds + ring + stages + visible(shape.expert_bytes, 0.0))
+    total = np.full(rate.shape, shape.compute_seconds)
+    with np.errstate(divide="ignore", over="ignore"):
+        for size, others in parts:
+            if size > 0.0:
+                total += np.maximum(0.0, size / rate + others)
+    return total
 
 
 def speed_ratio(

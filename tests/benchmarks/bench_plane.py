@@ -3,18 +3,21 @@
 import numpy as np
 import pytest
 
+from emulator.engine.network import Network
 from emulator.fabric.messages import FlowOrder, Order, pack_orders
 from emulator.fabric.plane import FabricPlane
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.traffic import TrafficMap
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
-from emulator.workload.jobs import TrainingShape
-from tests.benchmarks.bench_fabric import scattered_jobs
+from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.workload.jobs import SECOND, JobKind, TrainingShape, job_columns
+from tests.benchmarks.bench_fabric import rows_of, scattered_jobs
 from tests.benchmarks.clocks import paired
 
 SETTINGS = FabricSettings()
 RING = TrainingShape(compute_seconds=1.0, ring_bytes=1e9, overlap_seconds=0.0, latency_seconds=0.0, model_flops=1.0)
+WHOLE = "From placement to speeds: CPU time of a change"
 TITLE = "A fabric plane: CPU time of a change, and as a ratio to numpy"
 
 
@@ -51,3 +54,65 @@ def test_one_job_of_1024_gpus_goes_and_comes(colossus, degraded, row):
     work = f"{len(links)} entries of {len(flows)} jobs; {degraded} links degraded, {slowed} jobs slowed: one goes and comes"
     row(TITLE, work=work, ms=spent * 1e3, numpy_ms=floor * 1e3, ratio=spent / floor)
     assert spent <= 40 * floor
+
+
+class Head:
+    """The engine's network with its one plane in this process: what an event costs from placement to rates."""
+
+    def __init__(self, cluster, placements, gpus):
+        scheduler = Scheduler(cluster, SchedulerSettings(), 10 * SECOND)
+        batch = job_columns(
+            len(placements), kind=int(JobKind.TRAINING), shape=0, shapes=(RING,), submit_ns=0, gpus=gpus, duration_ns=3600 * SECOND
+        )
+        self._slots, self._placements = scheduler.add(batch), placements
+        self._table, self.plane = scheduler.table, FabricPlane(cluster, 0, SETTINGS)
+        self.network = Network(cluster, SETTINGS, scheduler.table, 1)
+
+    def start(self, job):
+        slot = self._slots[job]
+        self._table.rows[slot] = self._placements[job]
+        self.network.add(0, slot, self._placements[job])
+        self._table.speed[slot] = self.network.speed(slot)
+
+    def share(self):
+        for slot, speed in self.network.share(0, lambda asked: {plane: self.plane.advance(0, orders) for plane, orders in asked.items()}):
+            self._table.speed[slot] = speed
+            self.network.set_speed(slot)
+
+    def change(self):
+        """Job 0 goes and comes."""
+        self.network.remove(0, self._slots[0])
+        self.share()
+        self.start(0)
+        self.share()
+
+
+@pytest.mark.parametrize("degraded", [0, 400])
+def test_the_same_from_placement_to_speeds(colossus, degraded, row):
+    """As above with all of the head's part: the traffic from the placement, what could be full, the orders, the rates, the speeds. Limit:
+    5 ms a change."""
+    head = Head(colossus, scattered_jobs(colossus), 1024)
+    trunks = np.flatnonzero(colossus.links.tier == 1)
+    if degraded:
+        head.network.scale(0, {int(link): 0.1 for link in trunks[:: len(trunks) // degraded]}, set(), {})
+    for job in range(len(head._placements)):
+        head.start(job)
+    head.share()
+    (spent,) = paired(head.change)
+    row(WHOLE, work=f"one of {len(head._placements)} jobs on colossus, {degraded} links degraded: goes and comes", ms_a_change=spent * 5e2)
+    assert spent / 2 <= 5e-3
+
+
+@pytest.mark.parametrize("jobs", [4, 16])
+def test_on_a_dragonfly_whose_jobs_turn_each_others_routes(jobs, row):
+    """Jobs of 1,024 GPUs spread over all groups of Frontier in the order of hosts: all of them ring between the same groups, so every
+    change may turn the routes of all, and those that it turns are found and solved again."""
+    frontier = build_cluster(load("frontier"))
+    hosts = np.arange(jobs * 256).reshape(-1, jobs).T * (frontier.host_count // (jobs * 256))
+    head = Head(frontier, [rows_of(frontier, placement) for placement in hosts], 1024)
+    for job in range(jobs):
+        head.start(job)
+    head.share()
+    (spent,) = paired(head.change, rounds=3)
+    row(WHOLE, work=f"one of {jobs} jobs on frontier, all over the same pairs of groups: goes and comes", ms_a_change=spent * 5e2)
+    assert spent / 2 <= 0.1 * jobs

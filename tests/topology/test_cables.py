@@ -20,7 +20,8 @@ from topology.sites import Part, Wan, compose, full_mesh
 
 def clos(hosts: int, **more: object) -> Cluster:
     host = more.pop("host", catalog.HGX_H100)
-    plan = ClosPlan(name="test", host=host, switch=catalog.QM9700, hosts=hosts, **{"hosts_per_rack": host.domain_hosts * 4, **more})
+    values = {"switch": catalog.QM9700, "hosts_per_rack": host.domain_hosts * 4, **more}
+    plan = ClosPlan(name="test", host=host, hosts=hosts, **values)
     return compile_cluster(build(plan))
 
 
@@ -104,10 +105,23 @@ def test_ends_by_hand() -> None:
     # 72 + 8 cables from below are 20 a leaf, then come the 256 upwards, 64 a leaf; they go to the two spines in turn.
     assert [(link, len(cable)) for link, cable in switch_cables(cluster, leaf, 3)] == [(0, 18), (1, 2), (2, 64)]
     assert switch_cables(cluster, leaf, 3)[2][1][:3].tolist() == [3, 7, 11]
-    assert switch_cables(cluster, spine, 1)[0][1][:3].tolist() == [1, 3, 5]
+    # Cable k of 256 upwards is leaf k mod 4's, and the first half of them goes to the first spine: 32 of each leaf's to either.
+    assert switch_cables(cluster, spine, 1)[0][1].tolist() == list(range(128, 256))
     assert switch_name(cluster, leaf, 3) == "leaf-00000/3"
     for wrong in (lambda: cable_ends(cluster, 3), lambda: switch_cables(cluster, spine, 2), lambda: switch_cables(cluster, 0, 0)):
         with pytest.raises(IndexError, match="no "):
             wrong()
     with pytest.raises(IndexError, match="no switch 4 in leaf-00000: it has 4"):
         switch_name(cluster, leaf, 4)
+
+
+def test_every_leaf_of_a_joined_array_reaches_every_spine_of_its_pod() -> None:
+    """54 uplinks of each of 4 leaves to 54 spines: one to each, as rails can meet at any of them."""
+    cluster = clos(18 * 3 * 16 * 2, host=catalog.GB200_NVL72, switch=catalog.SN5600, aggregate="rails", hosts_per_rack=18)
+    links, cables = cluster.links, cabling(cluster)
+    trunks = np.flatnonzero((links.node_tier[links.u] == 1) & (links.switches[links.u] == 4))
+    assert len(trunks) == 32
+    for link in trunks.tolist():
+        low, high = cable_ends(cluster, link, cables)
+        assert (links.lanes[link], links.switches[links.v[link]]) == (216, 54)
+        assert len(np.unique(low * 54 + high)) == 216

@@ -8,6 +8,7 @@ import pytest
 from topology import catalog
 from topology.check import check
 from topology.clos import ClosPlan, build
+from topology.sites import Part, compose
 
 
 def _plan(**changes: Any) -> nx.Graph:
@@ -96,3 +97,18 @@ def test_nonsense_is_an_error_and_no_exception(name: str) -> None:
     graph = _plan(hosts=8)
     graph.nodes["host-0"][name] = "nonsense"
     assert any(finding.error for finding in check(graph))
+
+
+def test_units_are_compared_with_those_of_their_own_type() -> None:
+    """Leaf units of 32 hosts at 200 and at 400 Gb/s a NIC differ in their uplinks, and should."""
+    parts = [
+        Part("old", _plan(host=catalog.HGX_A100, hosts=64), "x"),
+        Part("new", _plan(hosts=128), "x", building_oversubscription=2.0),
+        Part("odd", _plan(hosts=28), "x"),
+    ]
+    found = _found(compose("both", parts))
+    assert "asymmetric uplinks" not in found
+    assert found["uneven units"] == [
+        "4 of 5 leaf units of hgx-h100 have 32 hosts, but 1 has 28.",
+        "1 of 2 pod units of hgx-h100 have 28 hosts, but 1 has 128.",
+    ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from topology import catalog
 from topology.catalog import SwitchType
-from topology.clos import ClosPlan, TopologyError, _worst_pair, build
+from topology.clos import ClosPlan, TopologyError, build
 from topology.compile import compile_cluster
 from topology.describe import describe
 
@@ -229,19 +229,21 @@ def test_oversubscription_is_what_was_asked_for():
     assert cluster.counts.bisection_bytes_per_second == pytest.approx(8000 * 50e9 / 2 / 21, rel=0.01)
 
 
-@given(up=st.lists(st.integers(1, 60), min_size=2, max_size=9), switches=st.integers(1, 40))
-@settings(max_examples=300)
-def test_striping_against_the_lane_matrix(up, switches):
-    """Cable by cable: the running number of an uplink, modulo the switches, is its switch; a pair has the sum of the smaller counts."""
-    lanes = np.zeros((len(up), switches), dtype=int)
-    number = 0
-    for unit, uplinks in enumerate(up):
-        for _ in range(uplinks):
-            lanes[unit, number % switches] += 1
-            number += 1
-    pairs = [(i, j) for i in range(len(up)) for j in range(i)]
-    expected = min(np.minimum(lanes[i], lanes[j]).sum() / min(up[i], up[j]) for i, j in pairs)
-    assert _worst_pair(tuple(up), switches) == pytest.approx(expected)
+@pytest.mark.parametrize("hosts", [1_000_008, 12 * 83_322])
+def test_a_last_pod_of_half_the_size_is_not_cut_off(hosts):
+    """With half of the core's ports to other buildings a core reaches 64 of 97 pods; two whole pods share at least (2 * 64 - 97) / 64."""
+    a_plan = ClosPlan("x", catalog.GB200_NVL72, catalog.SN5600, hosts, 18, aggregate="rails", buildings=12)
+    assert compile_cluster(build(a_plan)).counts.worst_pod_to_pod_ratio > 0.48
+
+
+@pytest.mark.parametrize("nic_ports", [2, 4])
+def test_every_port_of_a_plane_has_its_leaf(nic_ports):
+    """The leaves of a plane in the check of the plan are those in the graph, also where a NIC has several ports in one plane."""
+    for hosts in (1, 40, 70, 300):
+        a_plan = plan(hosts, nic_ports=nic_ports, planes=2)
+        graph = build(a_plan)
+        leaves = [data["switches"] for node, data in graph.nodes(data=True) if data["tier"] == "leaf" and "plane0" in node]
+        assert a_plan.building_leaves == sum(leaves)
 
 
 @pytest.mark.parametrize(
