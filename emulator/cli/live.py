@@ -58,6 +58,7 @@ def served(session: Session, *, host: str, port: int, metrics_port: int) -> Iter
                 host_type=session.host_type,
                 host_types=session.host_types,
                 lane_bytes_per_second=session.lane_bytes_per_second,
+                collective=session.collective,
             )
         except ServeError as error:
             raise CommandError(f"--port: {error}") from error

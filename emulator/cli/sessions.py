@@ -38,6 +38,11 @@ class Session(Control, Protocol):
         ...
 
     @property
+    def collective(self) -> str:
+        """How jobs reduce their gradients that do not say: ring, tree, or auto."""
+        ...
+
+    @property
     def topology(self) -> Cluster: ...
 
     @property

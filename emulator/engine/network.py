@@ -179,14 +179,14 @@ class Network:
                 del self._scales[channel]
             plane, both = int(self._channels.plane[channel]), slice(2 * channel, 2 * channel + 2)
             self._waiting[plane].append(Order(at_ns, FlowOrder.SCALE_LINK, channel, scale))
+            inside |= self._map.split_ports or bool(self._channels.tier[channel] > 0)
             if self._channels.tier[channel] > 0:
-                inside = True
                 before = bool(self._demand.contended(both).any())
                 self._demand.rescale(channel, scale)
                 if before or bool(self._demand.contended(both).any()):
                     self._asks.add(plane)
         concerned = self._jobs_of(hosts)
-        if inside or (hosts and self._map.several_ports):
+        if inside:
             concerned |= self._jobs_on(self._map.reroute(self._scales))
             if self._map.groups:
                 concerned |= self._turn()

@@ -39,8 +39,7 @@ class DragonflyRoutes:
     *Minimal*: a local link to the switch with a global link to the target group, that link, and a local link to the target switch; lanes
     divide over the links of the two groups by speed. *Valiant*: the same twice, by way of every other group in equal parts. *Adaptive* is
     between them: of what two groups exchange a part takes the detour, which ``fabric.ugal`` finds from all jobs' demand. Where no direct
-    link is left all of it does; where there is no other group none does. *Hashed* (``ecmp``) is minimal: the shortest paths are equal-cost
-    paths, and the flows of a job are spread over their cables evenly.
+    link is left all of it does; where there is no other group none does.
 
     Within a group two switches have one direct link; what it cannot carry of a job goes by way of all other switches in equal parts (if
     adaptive). Each job decides this by itself. Everything runs on dense arrays by group and switch of the group: the cost is that of the

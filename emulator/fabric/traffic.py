@@ -65,10 +65,18 @@ class TrafficMap:
     receiver (NCCL's PXN forwards inside the domain to get there). The loads of these collectives are mixed by their bytes. What leaves
     a unit divides over its uplinks by their healthy speed.
 
-    Raises ValueError for a cluster whose blocks straddle units with uplinks.
+    Under adaptive routing a switch divides its traffic over its own uplinks by the speed that they have; it does not know which of the
+    switches there have lost a link further on, as fabrics whose switches spread routing weights would.
+
+    Raises ValueError for a cluster whose blocks straddle units with uplinks, and for ``ecmp`` on a dragonfly.
     """
 
     def __init__(self, cluster: Cluster, settings: FabricSettings) -> None:
+        if settings.routing == "ecmp" and any(peers.level in ("leaf", "pod") for peers in cluster.peers):
+            raise ValueError(
+                f"fabric.routing: ecmp is for trees of switches, and {cluster.name} is a dragonfly, whose shortest paths alone would be "
+                "its worst case; allowed: adaptive, minimal, valiant"
+            )
         self._cluster, self._routing = cluster, settings.routing
         self.channels = channels(cluster, settings)
         #: Payload rate of one GPU's NIC, by host type: the cap of a job there.
@@ -99,9 +107,9 @@ class TrafficMap:
         self._wan = WanRoutes(self._cluster, by_level["site"], bytes_per_second) if "site" in by_level else None
 
     def _route_flows(self) -> None:
-        """Under ECMP, where no peers join units: hashed flows."""
+        """Under ECMP: hashed flows."""
         self._ecmp: EcmpRoutes | None = None
-        if self._routing == "ecmp" and self._dragonfly is None:
+        if self._routing == "ecmp":
             self._ecmp = EcmpRoutes(self._cluster, self.channels, polarised=self._settings.polarised, scale=self._scale)
 
     def _compile(self, table: Uplinks) -> _Level:
@@ -249,12 +257,6 @@ class TrafficMap:
         """Latency between neighbours if all of the job were under one leaf."""
         return self._leaf_seconds
 
-    @cached_property
-    def several_ports(self) -> bool:
-        """Whether a NIC has ports on several switches, so that its traffic can leave a dead one."""
-        domains = len(self._cluster.level("domain"))
-        return any(len(endpoint_shares(self._cluster, rail)[0]) > domains for rail in range(self._cluster.rails))
-
     @property
     def groups(self) -> int:
         """Groups of a dragonfly whose detours depend on all jobs' demand; 0 where nothing does."""
@@ -274,16 +276,25 @@ class TrafficMap:
         routes.spill = spill
         return changed
 
+    @cached_property
+    def split_ports(self) -> bool:
+        """Whether a NIC has ports on several leaves, so that what one cannot send goes by the other."""
+        served, _ = endpoint_shares(self._cluster, 0)
+        return len(np.unique(self._cluster.links.u[served])) < len(served)
+
     def reroute(self, scales: Mapping[int, float]) -> Int64:
         """Take channels as having these parts of their healthy speed (those not named: all of it), and route around them.
 
-        A switch divides its traffic over its uplinks by the speed that they have, and a NIC over its ports; where none has any it stays
-        where it was, and stands still. Returns the links whose part of any unit's traffic has changed, ascending: ask again for the jobs
-        that load them (where there are ``groups``, after ``turn``).
+        A switch divides its traffic over its uplinks by the speed that they have, and a NIC with several ports over these (of a unit, as
+        the mean of its hosts; what others send to it still splits as if its ports were whole); where none has any it stays where it was,
+        and stands still. Returns the links whose part of any unit's traffic has changed, ascending: ask again for the jobs that load them
+        (where there are ``groups``, after ``turn``).
         """
         speed = self._cluster.links.bytes_per_second.copy()
         for channel, scale in sorted(scales.items()):
-            speed[int(self.channels.link[channel])] -= (1.0 - scale) * float(self.channels.bytes_per_second[channel])
+            link = int(self.channels.link[channel])
+            if self._cluster.links.tier[link] > 0 or self.split_ports:
+                speed[link] -= (1.0 - scale) * float(self.channels.bytes_per_second[channel])
         tables = uplinks(self._cluster, speed)
         changed = [table.link[(table.share != old.share).any(axis=1)] for table, old in zip(tables, self._tables, strict=True)]
         self._tables = tables
@@ -314,7 +325,7 @@ class TrafficMap:
     @cached_property
     def _endpoint_table_now(self) -> tuple[Int64, Int64, Float64]:
         """Of endpoints as they are."""
-        return self._serving(self._speed) if self.several_ports else self._endpoint_table
+        return self._serving(self._speed) if self.split_ports else self._endpoint_table
 
     def _serving(self, bytes_per_second: Float64) -> tuple[Int64, Int64, Float64]:
         """Endpoint links sorted by domain, where each domain's begin, and the part of each rail's GPUs that each serves."""

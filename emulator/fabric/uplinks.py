@@ -84,18 +84,18 @@ def _carried(cluster: Cluster, bytes_per_second: Float64) -> tuple[NDArray[np.in
 def endpoint_shares(cluster: Cluster, rail: int, bytes_per_second: Float64 | None = None) -> tuple[Int64, Float64]:
     """The endpoint links that serve ``rail``, and the part of their domain's GPUs on the rail that each carries.
 
-    Where a NIC has a port on each of several leaves (dual ToR, dual plane), its traffic splits by their speed, which may be given; where
-    none has any, as if all were healthy.
+    Where a NIC has a port on each of several leaves (dual ToR, dual plane), its traffic splits by their speed, by default as if all were
+    healthy. Where none has any it stays as it was.
     """
     links = cluster.links
     served = np.flatnonzero((links.tier == 0) & (links.rail_first <= rail) & (rail < links.rail_first + links.rails))
-    domain, domains = links.u[served], len(cluster.level("domain"))
-    nominal = links.bytes_per_second[served] / links.rails[served]
-    if bytes_per_second is None:
-        return served, nominal / np.bincount(domain, nominal, domains)[domain]
-    speed = bytes_per_second[served] / links.rails[served]
-    speed = np.where(np.bincount(domain, speed, domains)[domain] > 0.0, speed, nominal)
-    return served, speed / np.bincount(domain, speed, domains)[domain]
+    speed = links.bytes_per_second[served] / links.rails[served]
+    if bytes_per_second is not None:
+        left = bytes_per_second[served] / links.rails[served]
+        some = np.bincount(links.u[served], left, len(cluster.level("domain"))) > 0.0
+        speed = np.where(some[links.u[served]], left, speed)
+    total = np.bincount(links.u[served], speed, len(cluster.level("domain")))
+    return served, speed / total[links.u[served]]
 
 
 def host_rail_gpus(host: HostType, rails: int) -> NDArray[np.int64]:

@@ -68,7 +68,7 @@ class Session:
     def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
         self._engine = emulation.engine
         self._collector = Collector(emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at)
-        self._detail = emulation.scenario.telemetry.detail
+        self._detail, self._collective = emulation.scenario.telemetry.detail, emulation.scenario.fabric.collective
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._endless = endless
         self._journal = journal
@@ -300,6 +300,11 @@ class Session:
     @property
     def lane_bytes_per_second(self) -> float:
         return self._engine.network.full_bytes_per_second
+
+    @property
+    def collective(self) -> str:
+        """How jobs reduce their gradients that do not say: ring, tree, or auto."""
+        return self._collective
 
     @property
     def topology(self) -> Cluster:

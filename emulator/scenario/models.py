@@ -104,6 +104,7 @@ class LinkFaultSettings(Section):
 class FabricSettings(Section):
     routing: Literal["adaptive", "ecmp", "minimal", "valiant"] = "adaptive"  # the last two are a dragonfly's
     efficiency: Annotated[Real, Field(gt=0, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X; collisions under ecmp come on top
+    collective: Literal["ring", "tree", "auto"] = "ring"  # of jobs that do not say; auto: the faster for each, as NCCL's tuner chooses
     queue_pairs: Annotated[int, Field(ge=1, le=64)] = 1  # that a connection is hashed as, under ecmp
     polarised: bool = False  # under ecmp: all switches hash alike
     faults: LinkFaultSettings = LinkFaultSettings()

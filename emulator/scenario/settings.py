@@ -12,7 +12,7 @@ _SECOND = 10**9
 
 def generator_settings(scenario: Scenario) -> GeneratorSettings:
     fields = scenario.workload.generated.model_dump(exclude={"day"})
-    return GeneratorSettings(**fields, day_seconds=scenario.workload.generated.day / _SECOND)
+    return GeneratorSettings(**fields, day_seconds=scenario.workload.generated.day / _SECOND, collective=scenario.fabric.collective)
 
 
 def fault_settings(scenario: Scenario) -> FaultSettings:
@@ -31,7 +31,7 @@ def buildout(scenario: Scenario) -> Buildout | None:
 
 
 def fabric_settings(scenario: Scenario) -> FabricSettings:
-    return FabricSettings(**scenario.fabric.model_dump(exclude={"faults"}))
+    return FabricSettings(**scenario.fabric.model_dump(exclude={"faults", "collective"}))
 
 
 def link_fault_settings(scenario: Scenario) -> LinkFaultSettings:

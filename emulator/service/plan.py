@@ -16,8 +16,11 @@ DEFAULT_VOCABULARY = 128_256
 HEAD_WIDTH = 128
 
 
-def planner(host_type: HostType, lane_bytes_per_second: float) -> Plan:
-    """Plans training for the GPUs and scale-up domains of ``host_type``, each GPU with a lane of the fabric at that payload rate."""
+def planner(host_type: HostType, lane_bytes_per_second: float, collective: str = "ring") -> Plan:
+    """Plans training for the GPUs and scale-up domains of ``host_type``, each GPU with a lane of the fabric at that payload rate.
+
+    ``collective`` (ring, tree, or auto) is that of models which do not name one.
+    """
 
     def plan(training: job_pb2.TrainingWorkload, gpus: int) -> tuple[TrainingShape, float]:
         if training.WhichOneof("plan") == "step":
@@ -31,7 +34,7 @@ def planner(host_type: HostType, lane_bytes_per_second: float) -> Plan:
                 host_type.gpu,
                 domain_gpus=host_type.domain_gpus,
                 recompute=training.model.recompute,
-                collective=training.model.collective or "ring",
+                collective=training.model.collective or collective,
                 bytes_per_second=lane_bytes_per_second,
             )
         seconds = float(step_seconds(shape, lane_bytes_per_second))

@@ -46,6 +46,7 @@ class GeneratorSettings:
     here is assumed). With ``carry_over`` the first batch holds the jobs of the days before that would still be running at the start
     (none of them having queued), with the time they have left: an assumption that spares the emulation hours of filling up. They are
     named ``carried-over-N`` and are not part of ``load``.
+    ``collective`` (ring, tree, or auto: the faster at ``lane_bytes_per_second``) is how training jobs reduce their gradients.
     No gang has more than ``largest_gang_ratio`` of the GPUs (RSC: 4,096 of 16,384).
     """
 
@@ -58,6 +59,8 @@ class GeneratorSettings:
     carry_over: bool = True
     largest_gang_ratio: float = 0.25
     tenants: int = 24
+    collective: str = "ring"
+    lane_bytes_per_second: float = 50e9
 
     def __post_init__(self) -> None:
         checks = (
@@ -243,7 +246,7 @@ def _tables(settings: GeneratorSettings, gpus: int, gpu: GpuType, gpus_per_host:
     shapes: list[TrainingShape] = []
     first_shape, shape_count, checkpoint_ns = [], [], []
     for row in classes:
-        own = _shapes(row.gpus, gpu, domain_gpus) if row.kind == JobKind.TRAINING else ()
+        own = _shapes(row.gpus, gpu, domain_gpus, settings) if row.kind == JobKind.TRAINING else ()
         first_shape.append(len(shapes))
         shape_count.append(len(own))
         shapes.extend(own)
@@ -266,14 +269,18 @@ def _tables(settings: GeneratorSettings, gpus: int, gpu: GpuType, gpus_per_host:
     )
 
 
-def _shapes(gang: int, gpu: GpuType, domain_gpus: int) -> tuple[TrainingShape, ...]:
+def _shapes(gang: int, gpu: GpuType, domain_gpus: int, settings: GeneratorSettings) -> tuple[TrainingShape, ...]:
     """The models of the catalog that suit a gang of so many GPUs, as shapes; none where no model fits."""
     found = []
     for model in MODELS.values():
         plan = choose_parallelism(model, gang, gpu, domain_gpus=domain_gpus)
         if plan is not None and plan.data > 1:
             found.append((abs(math.log(model.parameters / (gang * PARAMETERS_PER_GPU))), model.name, plan))
-    return tuple(training_shape(MODELS[name], plan, gpu, domain_gpus=domain_gpus) for _, name, plan in sorted(found)[:MODELS_PER_CLASS])
+    chosen, lane = settings.collective, settings.lane_bytes_per_second
+    return tuple(
+        training_shape(MODELS[name], plan, gpu, domain_gpus=domain_gpus, collective=chosen, bytes_per_second=lane)
+        for _, name, plan in sorted(found)[:MODELS_PER_CLASS]
+    )
 
 
 def _checkpoint_seconds(hosts: float) -> float:

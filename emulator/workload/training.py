@@ -227,7 +227,10 @@ def speed_ratio(
 ) -> NDArray[np.float64]:
     """Speed at a share of the fabric over that of the ideal, a full lane and all under one leaf: 0 without bandwidth, and never above 1."""
     ideal = step_seconds(shape, full_bytes_per_second, ideal_hop_seconds)
-    return np.asarray(np.minimum(1.0, ideal / step_seconds(shape, bytes_per_second, hop_seconds)))
+    actual = step_seconds(shape, bytes_per_second, hop_seconds)
+    if ideal.ndim == 0 and actual.ndim == 0:
+        return np.asarray(min(1.0, float(ideal) / float(actual)))
+    return np.asarray(np.minimum(1.0, ideal / actual))
 
 
 def choose_parallelism(model: Model, gpus: int, gpu: GpuType, *, domain_gpus: int, interleave: int = 4) -> Parallelism | None:

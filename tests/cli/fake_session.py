@@ -33,6 +33,10 @@ class FakeSession(FakeControl):
         return (HGX_H100,)
 
     @property
+    def collective(self) -> str:
+        return "ring"
+
+    @property
     def lane_bytes_per_second(self) -> float:
         return HGX_H100.nic_bytes_per_second
 

@@ -118,3 +118,17 @@ def test_switches_pass_on_what_they_do_not_deliver(cluster, routing, data):
     _, kept = loads(cluster, hosts, shape, routing)
     # Shifts of a pipeline leave a rail's lanes uneven between chassis, but never in sum: both ways are the same lanes.
     np.testing.assert_allclose(kept, 0.0, atol=1e-9)
+
+
+def test_hashing_is_refused_with_what_is_allowed(cluster):
+    with pytest.raises(ValueError, match=r"fabric.routing: ecmp .* dragonfly.*adaptive, minimal, valiant"):
+        TrafficMap(cluster, FabricSettings(routing="ecmp"))
+
+
+def test_no_detour_within_a_group_or_while_nobody_asks_for_more(cluster):
+    """The lanes between groups that a job reports are those that its global links carry when nothing makes a detour."""
+    traffic_map = TrafficMap(cluster, FabricSettings())
+    assert len(traffic_map.traffic(rows_of(cluster, np.arange(8)), RING).groups.pair) == 0
+    groups = traffic_map.traffic(rows_of(cluster, np.array([0, 8])), RING).groups
+    assert groups.pair.tolist() == [1, 5]  # from group 0 to 1 and back, of five
+    assert groups.lanes.tolist() == pytest.approx([4.0, 4.0])

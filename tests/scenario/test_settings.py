@@ -7,6 +7,8 @@ from emulator.racks.faults import FaultSettings
 from emulator.scenario import load
 from emulator.scenario.settings import fabric_settings, fault_settings, generator_settings
 from emulator.workload.generate import GeneratorSettings
+from emulator.workload.spread import generate_by_type
+from topology.catalog import host
 
 
 def test_defaults_are_the_rooms_own():
@@ -35,3 +37,12 @@ def test_values_arrive_in_seconds():
 def test_an_unknown_cause_names_those_there_are():
     with pytest.raises(ValueError, match=r"unknown cause 'gremlins'; allowed: .*nic"):
         fault_settings(load("laptop", ["faults.repair.gremlins=1h"]))
+
+
+@pytest.mark.parametrize(("chosen", "taken"), [("ring", "ring"), ("tree", "tree"), ("auto", "ring")])
+def test_generated_jobs_reduce_as_the_fabric_says(chosen, taken):
+    """The gradients of the catalog's models are so large that auto, as NCCL's tuner, takes the ring for all of them."""
+    settings = generator_settings(load("superpod-h100", [f"fabric.collective={chosen}"]))
+    assert settings.collective == chosen
+    jobs = next(generate_by_type(settings, (host("hgx-h100"),), (12_500,), 1, 10**12))
+    assert {shape.collective for shape in jobs.shapes} == {taken}
