@@ -1,12 +1,13 @@
 """Which faults each link has, what they leave of it, and how often and how long links were down."""
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from emulator.fabric.channels import Channels
-from topology.cluster import TIERS, Cluster
+from topology.cluster import TIERS, Cluster, Int64
 
 SECOND_NS = 1e9
 #: The number of a fault that is only thought of.
@@ -113,7 +114,7 @@ class LinkHealth:
         return {host for (host, _), ratio in self.host_rails.items() if ratio == 0.0}
 
     def _refresh(self, cuts: Iterable[Cut], at_ns: int) -> Change:
-        before, hosts = dict(self.scales), set()
+        before, hosts, domains = dict(self.scales), set[int](), set[int]()
         for link in sorted({cut.link for cut in cuts}):
             self._add_seconds(link, self._open_seconds(link, at_ns))
             self._since_ns[link] = at_ns
@@ -124,7 +125,9 @@ class LinkHealth:
             for channel, part in zip(range(first, end), parts, strict=True):
                 _keep(self.scales, channel, part)
             if self._cluster.links.tier[link] == 0:
-                hosts |= self._refresh_hosts(link)
+                domains.add(int(self._cluster.links.u[link]))
+        for domain in sorted(domains):
+            hosts |= self._refresh_hosts(domain)
         scales = {c: self.scales.get(c, 1.0) for c in before.keys() | self.scales.keys() if before.get(c, 1.0) != self.scales.get(c, 1.0)}
         return Change(scales, hosts)
 
@@ -141,43 +144,51 @@ class LinkHealth:
         cuts, ways = tuple(cuts), {}
         for cut in cuts:
             self._of_link.setdefault(cut.link, {})[_TRIAL] = cut
-        for link in sorted({cut.link for cut in cuts}):
-            ways.update({way: ratio for way, ratio in self._ways_out(link) if ratio != self.host_rails.get(way, 1.0)})
+        for domain in sorted({int(self._cluster.links.u[cut.link]) for cut in cuts}):
+            ways.update({way: ratio for way, ratio in self._ways_out(domain) if ratio != self.host_rails.get(way, 1.0)})
         for cut in cuts:
             del self._of_link[cut.link][_TRIAL]
         return ways
 
-    def _refresh_hosts(self, link: int) -> set[int]:
-        """Work out the ways out of the hosts of the link's domain, on the link's rails; the hosts for which one has changed."""
+    def _refresh_hosts(self, domain: int) -> set[int]:
+        """Work out the ways out of a domain's hosts; the hosts for which one has changed."""
         changed = set()
-        for way, ratio in self._ways_out(link):
+        for way, ratio in self._ways_out(domain):
             if ratio != self.host_rails.get(way, 1.0):
                 _keep(self.host_rails, way, ratio)
                 changed.add(way[0])
         return changed
 
-    def _ways_out(self, link: int) -> Iterator[tuple[tuple[int, int], float]]:
-        """What is left of the ways out of every host of the link's domain, on the link's rails."""
-        links = self._cluster.links
-        domain = int(links.u[link])
+    def _ways_out(self, domain: int) -> Iterator[tuple[tuple[int, int], float]]:
+        """What is left of the way out of every host of a domain on every rail that it has."""
+        links, (ids, start) = self._cluster.links, self._endpoint_links
         first, end = (int(host) for host in self._cluster.level("domain").first_host[domain : domain + 2])
-        siblings = np.flatnonzero((links.u == domain) & (links.tier == 0)).tolist()
-        for rail in range(int(links.rail_first[link]), int(links.rail_first[link]) + int(links.rails[link])):
-            left, whole = np.zeros(end - first), np.zeros(end - first)
-            for sibling in siblings:
-                if not links.rail_first[sibling] <= rail < links.rail_first[sibling] + links.rails[sibling]:
-                    continue
-                cables = self._cables(sibling)
-                place = np.arange(len(cables))
-                owner = place * (end - first) // len(cables)
-                each, rails = len(cables) // (end - first), int(links.rails[sibling])
-                offset = rail - int(links.rail_first[sibling])
-                mine = (place % each) % rails == offset if each >= rails else place >= 0  # a host's cables serve its rails in turn
-                speed = links.bytes_per_second[sibling] / len(cables)
-                left += np.bincount(owner[mine], cables[mine] * speed, end - first)
-                whole += np.bincount(owner[mine], minlength=end - first) * speed
-            for host, ratio in enumerate(np.divide(left, whole, out=np.ones_like(left), where=whole > 0.0).tolist()):
-                yield (first + host, rail), ratio
+        hosts = end - first
+        left, whole = np.zeros((self._cluster.rails, hosts)), np.zeros((self._cluster.rails, hosts))
+        for link in ids[start[domain] : start[domain + 1]].tolist():
+            cables = self._cables(link)
+            speed = float(links.bytes_per_second[link]) / len(cables)
+            first_rail, rails = int(links.rail_first[link]), int(links.rails[link])
+            if hosts == rails == 1:
+                left[first_rail, 0] += float(cables.sum()) * speed
+                whole[first_rail, 0] += len(cables) * speed
+                continue
+            place = np.arange(len(cables))
+            owner, each = place * hosts // len(cables), len(cables) // hosts
+            for rail in range(rails):
+                mine = (place % each) % rails == rail if each >= rails else place >= 0  # a host's cables serve its rails in turn
+                left[first_rail + rail] += np.bincount(owner[mine], cables[mine] * speed, hosts)
+                whole[first_rail + rail] += np.bincount(owner[mine], np.full(np.count_nonzero(mine), speed), hosts)
+        for rail, host in zip(*(axis.tolist() for axis in np.nonzero(whole)), strict=True):
+            yield (first + host, rail), float(left[rail, host] / whole[rail, host])
+
+    @cached_property
+    def _endpoint_links(self) -> tuple[Int64, Int64]:
+        """The endpoint links by domain, and where those of each begin."""
+        links = self._cluster.links
+        ids = np.flatnonzero(links.tier == 0)
+        ids = ids[np.argsort(links.u[ids], kind="stable")]
+        return ids, np.searchsorted(links.u[ids], np.arange(len(self._cluster.level("domain")) + 1)).astype(np.int64)
 
 
 def _keep(ratios: dict[Key, float], key: Key, ratio: float) -> None:

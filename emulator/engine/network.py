@@ -23,6 +23,9 @@ Advance = Callable[[Mapping[int, FlowOrders]], Mapping[int, FabricReport]]
 #: (host, rail) -> part of its way out that is left, where not all is.
 HostRails = Mapping[tuple[int, int], float]
 
+#: The same by block: (the host's bit of a row, the rail's GPUs, what is left).
+WaysOut = Mapping[int, Sequence[tuple[int, int, float]]]
+
 
 class Network:
     """Flows of training jobs, one a job, and the orders to the planes that wait at the head.
@@ -50,7 +53,7 @@ class Network:
         self._closed: dict[Row, float] = {}  # bytes that each lane on these GPUs has sent for jobs that have stopped
         self._waiting: list[list[Order]] = [[] for _ in range(plane_count)]
         self._scales: dict[int, float] = {}  # channel -> part of its healthy capacity, where that is not all
-        self._host_rails: HostRails = {}
+        self._ways_out: WaysOut = {}
         self._asks: set[int] = set()  # planes whose rates may change
         self.changes = 0  # of flows and capacities so far: what a reading of the planes is as of
 
@@ -71,7 +74,7 @@ class Network:
     def add(self, at_ns: int, slot: int, rows: Sequence[Row]) -> None:
         """A training job started on ``rows``."""
         traffic = self._traffic[slot] = self._map.traffic(rows, self._table.shapes[self._table.shape[slot]])
-        self._caps[slot] = self._cap_of(rows, traffic, self._host_rails)
+        self._caps[slot] = self._cap_of(rows, traffic, self._ways_out)
         self._sent[slot] = 0.0, at_ns
         if len(traffic.groups.pair):
             self._ask_for_groups(slot, 1)
@@ -121,19 +124,22 @@ class Network:
             self._place(at_ns, slot)
         self._unplaced.clear()
 
-    def _cap_of(self, rows: Sequence[Row], traffic: Traffic, host_rails: HostRails) -> float:
+    def _cap_of(self, rows: Sequence[Row], traffic: Traffic, ways: WaysOut) -> float:
         """A ring is as fast as its slowest lane: the least that is left of a rail of one of the job's hosts."""
-        if not traffic.pieces or not host_rails:
+        if not traffic.pieces or not ways:
             return traffic.cap
-        block, rails = self._cluster.block, self._cluster.rails
-        worst = 1.0
-        for (host, rail), ratio in host_rails.items():
-            number = int(np.searchsorted(block.first_host, host, side="right")) - 1
-            bit = 1 << (host - int(block.first_host[number]))
-            on_rail = sum(1 << gpu for gpu in range(rail, 64, rails))
-            if any(row[0] == number and row[1] & bit and row[2] & on_rail for row in rows):
-                worst = min(worst, ratio)
-        return worst * traffic.cap
+        left = (ratio for row in rows for host, gpus, ratio in ways.get(row[0], ()) if row[1] & host and row[2] & gpus)
+        return min(left, default=1.0) * traffic.cap
+
+    def _ways_by_block(self, host_rails: HostRails) -> WaysOut:
+        first_host, rails = self._cluster.block.first_host, self._cluster.rails
+        on_rail = [sum(1 << gpu for gpu in range(rail, 64, rails)) for rail in range(rails)]
+        hosts = np.array([host for host, _ in host_rails], dtype=np.int64)
+        blocks = np.searchsorted(first_host, hosts, side="right") - 1
+        ways: dict[int, list[tuple[int, int, float]]] = {}
+        for block, place, (way, ratio) in zip(blocks.tolist(), (hosts - first_host[blocks]).tolist(), host_rails.items(), strict=True):
+            ways.setdefault(block, []).append((1 << place, on_rail[way[1]], ratio))
+        return ways
 
     def _place(self, at_ns: int, slot: int) -> None:
         """Put the job's flow into every plane that has a piece of it."""
@@ -163,7 +169,8 @@ class Network:
 
         ``host_rails`` is what is left of every (host, rail) that has not all of its way out, and ``hosts`` those for which it has changed.
         """
-        self._host_rails = host_rails
+        if hosts:
+            self._ways_out = self._ways_by_block(host_rails)
         inside = False
         for channel, scale in sorted(scales.items()):
             self.changes += 1
@@ -179,7 +186,7 @@ class Network:
                 if before or bool(self._demand.contended(both).any()):
                     self._asks.add(plane)
         concerned = self._jobs_of(hosts)
-        if inside or (hosts and self._map.several_ports):
+        if inside:
             concerned |= self._jobs_on(self._map.reroute(self._scales))
             if self._map.groups:
                 concerned |= self._turn()
@@ -219,10 +226,10 @@ class Network:
 
     def part_lost_at_hosts(self, host_rails: HostRails) -> dict[int, float]:
         """By slot, the part of its rate that a job could not send if these were the ways out; only jobs that would lose some."""
-        lost = {}
+        lost, ways = {}, self._ways_by_block(host_rails)
         for slot in self._jobs_of({host for host, _ in host_rails}):
             rate = self.rate(slot)
-            left = self._cap_of(self._table.rows[slot], self._traffic[slot], host_rails)
+            left = self._cap_of(self._table.rows[slot], self._traffic[slot], ways)
             if left < rate:
                 lost[slot] = 1.0 - left / rate
         return lost
@@ -231,7 +238,7 @@ class Network:
         """The flow as the links' health now has it, where that is not as it was."""
         rows = self._table.rows[slot]
         traffic = self._map.traffic(rows, self._table.shapes[self._table.shape[slot]])
-        cap = self._cap_of(rows, traffic, self._host_rails)
+        cap = self._cap_of(rows, traffic, self._ways_out)
         if cap == self._caps[slot] and _same(traffic, self._traffic[slot]):
             return
         placed = slot not in self._unplaced
@@ -326,13 +333,17 @@ class Network:
         return sent + self.rate(slot) * ((at_ns - since_ns) / SECOND)
 
     def endpoint_links(self, running: Iterable[int], at_ns: int) -> tuple[Float64, Float64]:
-        """Bytes per second now, and bytes since the start, of endpoint links in either direction, shape (links,); 0 for others."""
+        """Bytes per second now, and bytes since the start, of endpoint links in either direction, shape (links,); 0 for others.
+
+        What has been carried counts as if a NIC's ports had been healthy all the time: a dead one's part is not moved to the others.
+        """
         loads, carried = np.zeros(len(self._cluster.links)), np.zeros(len(self._cluster.links))
         for slot in sorted(running):
             if self.pieces_of(slot):
                 link, lanes = self._map.endpoint_lanes(self._table.rows[slot])
-                loads[link] += lanes * self.rate(slot)
                 carried[link] += lanes * self._sent_at(slot, at_ns)
+                link, lanes = self._map.endpoint_lanes(self._table.rows[slot], now=True)
+                loads[link] += lanes * self.rate(slot)
         for row, sent in sorted(self._closed.items()):
             link, lanes = self._map.endpoint_lanes([row])
             carried[link] += lanes * sent

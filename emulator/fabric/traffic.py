@@ -72,7 +72,7 @@ class TrafficMap:
     """
 
     def __init__(self, cluster: Cluster, settings: FabricSettings) -> None:
-        if settings.routing == "ecmp" and any(peers.level == "leaf" for peers in cluster.peers):
+        if settings.routing == "ecmp" and any(peers.level in ("leaf", "pod") for peers in cluster.peers):
             raise ValueError(
                 f"fabric.routing: ecmp is for trees of switches, and {cluster.name} is a dragonfly, whose shortest paths alone would be "
                 "its worst case; allowed: adaptive, minimal, valiant"
@@ -257,12 +257,6 @@ class TrafficMap:
         """Latency between neighbours if all of the job were under one leaf."""
         return self._leaf_seconds
 
-    @cached_property
-    def several_ports(self) -> bool:
-        """Whether a NIC has ports on several switches, so that its traffic can leave a dead one."""
-        domains = len(self._cluster.level("domain"))
-        return any(len(endpoint_shares(self._cluster, rail)[0]) > domains for rail in range(self._cluster.rails))
-
     @property
     def groups(self) -> int:
         """Groups of a dragonfly whose detours depend on all jobs' demand; 0 where nothing does."""
@@ -311,6 +305,7 @@ class TrafficMap:
             self._route_peers(speed)
         self._speed = speed
         self._rail_links.clear()
+        self.__dict__.pop("_endpoint_table_now", None)
         if self._routing == "ecmp":
             part = np.ones(len(self.channels))
             for channel, left in scales.items():
@@ -324,25 +319,35 @@ class TrafficMap:
 
     @cached_property
     def _endpoint_table(self) -> tuple[Int64, Int64, Float64]:
+        """Of healthy endpoints."""
+        return self._serving(self._cluster.links.bytes_per_second)
+
+    @cached_property
+    def _endpoint_table_now(self) -> tuple[Int64, Int64, Float64]:
+        """Of endpoints as they are."""
+        return self._serving(self._speed) if self.split_ports else self._endpoint_table
+
+    def _serving(self, bytes_per_second: Float64) -> tuple[Int64, Int64, Float64]:
         """Endpoint links sorted by domain, where each domain's begin, and the part of each rail's GPUs that each serves."""
         cluster, links = self._cluster, self._cluster.links
         serves = np.zeros((int(np.count_nonzero(links.tier == 0)), cluster.rails))
         ids = np.flatnonzero(links.tier == 0)
         for rail in range(cluster.rails):
-            served, share = endpoint_shares(cluster, rail)
+            served, share = endpoint_shares(cluster, rail, bytes_per_second)
             serves[np.searchsorted(ids, served), rail] = share
         order = np.argsort(links.u[ids], kind="stable")
         ids = ids[order]
         start = np.searchsorted(links.u[ids], np.arange(len(cluster.level("domain")) + 1)).astype(np.int64)
         return ids, start, serves[order]
 
-    def endpoint_lanes(self, rows: Sequence[Row]) -> tuple[Int64, Float64]:
-        """The endpoint links under a job's GPUs and how many of its GPUs each serves, both of shape (links of the job,), by link id.
+    def endpoint_lanes(self, rows: Sequence[Row], *, now: bool = False) -> tuple[Int64, Float64]:
+        """The endpoint links under a job's GPUs and how many of its GPUs each serves, both of shape (links of the job,), by link id: while
+        all ports are healthy, or ``now``.
 
         What a fault there touches, and what a link's page shows. Costs in proportion to the job's hosts, not to its blocks.
         """
         cluster = self._cluster
-        ids, start, serves = self._endpoint_table
+        ids, start, serves = self._endpoint_table_now if now else self._endpoint_table
         found: list[Int64] = []
         lanes: list[Float64] = []
         for block, host_mask, gpu_mask in rows:

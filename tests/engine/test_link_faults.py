@@ -5,10 +5,14 @@ import pytest
 
 from emulator.engine.commands import Cordon, CutLinks
 from emulator.engine.fault_targets import NoSuchTarget, cuts_of
-from emulator.engine.views import link_views
+from emulator.engine.views import cluster_view, link_views
 from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.workload.jobs import SECOND
 from tests.engine.small import clos, endpoint_link, ends, engine, fingerprint, hosts_of, run, run_until, training
+from topology import catalog
+from topology.compile import compile_cluster
+from topology.dragonfly import DragonflyPlan
+from topology.dragonfly import build as build_dragonfly
 
 TWO_TO_ONE = {"array_hosts": 2, "leaf_oversubscription": 2}
 
@@ -86,8 +90,7 @@ def test_a_flap_of_one_cable_of_a_full_trunk_costs_its_part_of_the_time():
 
 
 def test_a_flap_of_a_whole_trunk_stops_who_needs_it_and_one_of_a_cable_that_is_not_needed_nobody():
-    """Job 0 is on hosts 0 to 2: 8 lanes cross the 8 cables of leaf 1's trunk, which are full; its other half is empty where job 0 has only
-    4 GPUs of a host (4 lanes): then 4 of 8 cables may go."""
+    """Job 0 is on hosts 0 to 2: its 8 lanes fill the 8 cables of leaf 1's trunk. Where that has 16, 8 of them may go."""
     made = engine(clos(4, **TWO_TO_ONE), [training(1, gpus=24, duration_ns=1000 * SECOND)])
     break_(made, "link", trunk_of(made), at=100, lasts=10, flap=4, every=20)
     assert ends(run(made)) == {0: 1004.0}
@@ -137,6 +140,19 @@ def test_a_cable_of_a_trunk_takes_its_part_of_it_and_a_plane_all():
     run_until(made, 500 * SECOND)
     view = link_views(made, trunk - 1, 1, "")[0]
     assert (view.downs, view.down_seconds) == (4, 100 * 2 / 8 + 100 / 8 + 50)
+    trunks, endpoints = (made.links.health.by_tier(made.now_ns)[tier] for tier in ("leaf_spine", "host_leaf"))
+    leaves, ends_ = (int((made.cluster.links.tier == tier).sum()) for tier in (1, 0))
+    assert (trunks.not_whole, trunks.downs, trunks.down_seconds) == (0, 3 + leaves, 37.5 + 50 * leaves)
+    assert (endpoints.downs, endpoints.down_seconds) == (ends_, 50 * ends_)
+
+
+def test_every_tier_of_cables_counts():
+    """3 host cables of 8 lanes, 3 local ones of 4."""
+    plan = DragonflyPlan(
+        "d", catalog.host("hgx-h100"), catalog.switch("qm9700"), hosts=3, hosts_per_rack=1, group_switches=3, switch_host_ports=8,
+        chassis_switches=1, local_links_per_pair=4,
+    )  # fmt: skip
+    assert cluster_view(engine(compile_cluster(build_dragonfly(plan))), 0.0).links == 3 * 8 + 3 * 4
 
 
 def test_links_count_the_bytes_of_running_and_of_ended_jobs():

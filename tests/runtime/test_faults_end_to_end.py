@@ -91,6 +91,7 @@ def play(tmp_path, case: Case, actors: object) -> tuple[str, list[float], object
         for cycles in (2, 1, 15, 26):
             session.step(cycles)
             speeds.append(session.job(job_id).speed_ratio)
+            assert all(link.utilization_ratio <= 0.95 * link.healthy_ratio + 1e-9 for link in session.links(limit=1000))
             if len(speeds) == 1:
                 session.inject_fault(target=case.target, name=case.name, duration_seconds=400, remaining_ratio=case.remaining)
         session.resume()

@@ -25,6 +25,11 @@ def test_cluster_racks_and_links(client, control):
     assert list(client.racks()) == control.racks(limit=1000)
     assert list(client.links()) == control.links(limit=10_000)
     assert list(client.links(tier="host_leaf", limit=3)) == control.links(limit=3, tier="host_leaf")
+    busiest = [link.link for link in client.links(busiest=True)]  # over several pages
+    assert busiest == list(range(control.LINKS))[::-1]
+    assert [link.link for link in client.links(unhealthy=True, busiest=True, limit=2)] == [
+        (control.LINKS - 1) // 10 * 10 - step for step in (0, 10)
+    ]
     with pytest.raises(ClientError, match="allowed: host_leaf, leaf_spine") as caught:
         list(client.links(tier="leaf"))
     assert caught.value.exit_code == 2
