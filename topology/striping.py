@@ -12,6 +12,9 @@ import numpy as np
 
 from topology.cluster import Int32, Int64
 
+#: Units compared with all others: a core has at most a port for each of as many pods as its radix.
+_MOST_COMPARED = 256
+
 
 def _stripes(lanes: Int64, switches: int) -> Int64:
     """Cables of every unit on every switch, shape (units, switches)."""
@@ -35,14 +38,16 @@ def worst_pair_ratio(lanes: tuple[int, ...], switches: int) -> float:
     """Worst bandwidth between two units over the smaller one's uplinks, 0 to 1, given how the uplinks are `striped`.
 
     Between two units a switch carries min(cables of the one, cables of the other), so the pair has the sum of that over the switches, which
-    counts of ports do not show.
+    counts of ports do not show. Of more than 256 units the 256 smallest are compared with all.
     """
     up = np.asarray(lanes, dtype=np.int64)
     if not (up % switches).any():
         return 1.0
     cables = _stripes(up, switches)
     worst = 1.0
-    for unit in range(len(up) - 1):
+    order = np.argsort(up, kind="stable")
+    cables, up = cables[order], up[order]
+    for unit in range(min(len(up) - 1, _MOST_COMPARED)):
         shared = np.minimum(cables[unit], cables[unit + 1 :]).sum(axis=1)
-        worst = min(worst, float((shared / np.minimum(up[unit], up[unit + 1 :])).min()))
+        worst = min(worst, float((shared / up[unit]).min()))
     return worst

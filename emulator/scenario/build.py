@@ -1,5 +1,9 @@
 """From a scenario to its graph and the compiled cluster."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import networkx as nx
 
 from emulator.scenario.cluster import FabricOfHosts, PartSettings, WanSettings
@@ -25,15 +29,33 @@ _FIELDS = {
 
 def build_cluster(scenario: Scenario) -> Cluster:
     """The cluster of a scenario, compiled. Raises ScenarioError where no such fabric exists."""
-    graph = build_graph(scenario)
-    try:
-        return compile_cluster(graph)
-    except TopologyError as error:
-        raise _refused(scenario, "cluster", error) from None
+    with _no_collection():
+        graph = _graph(scenario)
+        try:
+            return compile_cluster(graph)
+        except TopologyError as error:
+            raise _refused(scenario, "cluster", error) from None
 
 
 def build_graph(scenario: Scenario) -> nx.Graph:
     """The graph of a scenario's cluster, in the vocabulary of `topology.vocabulary`. Raises ScenarioError naming the field."""
+    with _no_collection():
+        return _graph(scenario)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A graph is millions of dicts and none of them garbage: looking through them for cycles takes as long as making them."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+def _graph(scenario: Scenario) -> nx.Graph:
     settings = scenario.cluster
     if not settings.parts:
         return _fabric_graph(scenario, settings, "cluster", scenario.name, scenario.assumptions)

@@ -63,21 +63,22 @@ CAPS = {
 
 def over_capacity(graph: nx.Graph) -> list[str]:
     """Switches with more cables than they have ports: each cable takes a port of its speed or a part of a faster one."""
-    nics = {host.name: host.nic_bytes_per_second for host in catalog.HOSTS.values()}
-    host = graph.graph["host"]
-    switch = {
+    kinds = {
         node: catalog.switch(data.get("switch", graph.graph["switch"]))
         for node, data in graph.nodes(data=True)
         if data["tier"] != "endpoint"
     }
     ports = lru_cache(None)(SwitchType.ports_at)
-    taken = dict.fromkeys(switch, 0.0)
-    for one, other, cable in graph.edges(data=True):
-        speed = cable.get("lane_bytes_per_second") or nics[graph.nodes[one if one not in switch else other].get("host", host)]
-        for node in (one, other):
-            if node in switch:
-                taken[node] += cable["lanes"] / ports(switch[node], speed)
-    return [node for node, used in taken.items() if used > graph.nodes[node].get("switches", 1) * (1 + 1e-9)]
+    own = {name: catalog.host(name).nic_bytes_per_second for name in catalog.HOSTS}
+    over = []
+    for node, kind in kinds.items():
+        used = 0.0
+        for other, cable in graph.adj[node].items():
+            speed = cable.get("lane_bytes_per_second") or own[graph.nodes[other].get("host", graph.graph["host"])]
+            used += cable["lanes"] / ports(kind, speed)
+        if used > graph.nodes[node].get("switches", 1) * (1 + 1e-9):
+            over.append(node)
+    return over
 
 
 @pytest.fixture(scope="module")
