@@ -14,7 +14,7 @@ from emulator.fabric.traffic import Piece, Traffic, TrafficMap
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import JobTable
 from emulator.workload.jobs import SECOND
-from emulator.workload.training import speed_ratio, step_seconds
+from emulator.workload.training import step_seconds
 from topology.cluster import Cluster, Float64
 
 #: Send orders to planes and have their reports: one barrier.
@@ -46,6 +46,7 @@ class Network:
         self._unplaced: set[int] = set()  # slots whose flow no plane was told of, until the detours are known
         self._traffic: dict[int, Traffic] = {}  # of running training jobs, by slot
         self._caps: dict[int, float] = {}  # slot -> bytes per second per lane that it can use
+        self._ideal: dict[int, float] = {}  # slot -> seconds of a step with whole lanes under one leaf
         self._rates: dict[int, float] = {}  # slot -> rate, where one was told that is not the cap
         self._recapped: set[int] = set()  # slots whose cap or traffic has changed since they were last given a speed
         self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
@@ -73,7 +74,9 @@ class Network:
 
     def add(self, at_ns: int, slot: int, rows: Sequence[Row]) -> None:
         """A training job started on ``rows``."""
-        traffic = self._traffic[slot] = self._map.traffic(rows, self._table.shapes[self._table.shape[slot]])
+        shape = self._table.shapes[self._table.shape[slot]]
+        traffic = self._traffic[slot] = self._map.traffic(rows, shape)
+        self._ideal[slot] = step_seconds(shape, traffic.cap, self._map.ideal_hop_seconds(rows))
         self._caps[slot] = self._cap_of(rows, traffic, self._ways_out)
         self._sent[slot] = 0.0, at_ns
         if len(traffic.groups.pair):
@@ -94,7 +97,7 @@ class Network:
         if self._traffic[slot].pieces:
             for row in self._table.rows[slot]:
                 self._closed[row] = self._closed.get(row, 0.0) + self._sent_at(slot, at_ns)
-        del self._traffic[slot], self._sent[slot], self._caps[slot], self._computing[slot]
+        del self._traffic[slot], self._sent[slot], self._caps[slot], self._computing[slot], self._ideal[slot]
         self._rates.pop(slot, None)
         self._recapped.discard(slot)
 
@@ -373,14 +376,12 @@ class Network:
         shape, rate, traffic = self._table.shapes[self._table.shape[slot]], self.rate(slot), self._traffic[slot]
         if rate <= 0.0 and traffic.pieces:
             return 0.0
-        ideal = self._map.ideal_hop_seconds(self._table.rows[slot])
-        return float(speed_ratio(shape, rate, traffic.cap, traffic.hop_seconds, ideal))
+        return min(1.0, self._ideal[slot] / step_seconds(shape, rate, traffic.hop_seconds))
 
     def set_speed(self, slot: int) -> None:
         """The job now runs at its current rate."""
         shape = self._table.shapes[self._table.shape[slot]]
-        step = float(step_seconds(shape, self.rate(slot), self._traffic[slot].hop_seconds))
-        self._computing[slot] = min(1.0, shape.compute_seconds / step)
+        self._computing[slot] = min(1.0, shape.compute_seconds / step_seconds(shape, self.rate(slot), self._traffic[slot].hop_seconds))
 
     def computing(self, slot: int) -> float:
         """The part of its time that a running job's GPUs compute rather than wait for the network."""

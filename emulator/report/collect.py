@@ -287,7 +287,7 @@ class Collector:
     def _model_flops(self, slots: list[int]) -> float:
         """FLOPs of the steps that lasted: work over the time of a step at full share, times the model's FLOPs per step."""
         table, full = self._engine.table, self._engine.network.full_bytes_per_second
-        rate = [shape.model_flops / float(step_seconds(shape, full)) for shape in table.shapes]
+        rate = [shape.model_flops / step_seconds(shape, full) for shape in table.shapes]
         return float(
             sum((table.work_ns[slot] - table.lost_ns[slot]) / SECOND * rate[table.shape[slot]] for slot in slots if table.shape[slot] >= 0)
         )

@@ -37,7 +37,7 @@ def planner(host_type: HostType, lane_bytes_per_second: float, collective: str =
                 collective=training.model.collective or collective,
                 bytes_per_second=lane_bytes_per_second,
             )
-        seconds = float(step_seconds(shape, lane_bytes_per_second))
+        seconds = step_seconds(shape, lane_bytes_per_second)
         if not (math.isfinite(seconds) and seconds > 0 and math.isfinite(shape.model_flops)):
             raise InvalidRequest("model makes steps that cannot be timed", field="model", allowed="sizes whose step takes a finite time")
         return shape, seconds

@@ -12,9 +12,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
-
 from emulator.workload.collectives import COLLECTIVE_BYTES, COLLECTIVE_HOPS, NIC_SECONDS, faster
 from emulator.workload.jobs import TrainingShape
 from topology.catalog import GpuType
@@ -196,41 +193,17 @@ def _exchanged_bytes(model: Model, plan: Parallelism, domain_gpus: int, sent_byt
     return 4 * model.expert_layers / plan.pipeline * copies * sent_bytes + common_bytes
 
 
-def step_seconds(shape: TrainingShape, bytes_per_second: ArrayLike, hop_seconds: float = NIC_SECONDS) -> NDArray[np.float64]:
+def step_seconds(shape: TrainingShape, bytes_per_second: float, hop_seconds: float = NIC_SECONDS) -> float:
     """Seconds a step takes when each lane gets so many bytes per second and hops take so long; infinite at 0 unless nothing is sent."""
-    parts = (
+    seconds = shape.compute_seconds
+    for size, others in (
         (shape.ring_bytes, shape.hops * hop_seconds + shape.latency_seconds - shape.overlap_seconds),
         (2.0 * shape.pipeline_bytes, -shape.pipeline_overlap_seconds),
         (shape.expert_bytes, 0.0),
-    )
-    if isinstance(bytes_per_second, float):  # one job's rate: without the price of arrays
-        one, seconds = float(bytes_per_second), shape.compute_seconds
-        for size, others in parts:
-            if size > 0.0:
-                seconds += max(0.0, (size / one if one else math.inf) + others)
-        return np.asarray(seconds)
-    rate = np.asarray(bytes_per_second, dtype=np.float64)
-    total = np.full(rate.shape, shape.compute_seconds)
-    with np.errstate(divide="ignore", over="ignore"):
-        for size, others in parts:
-            if size > 0.0:
-                total += np.maximum(0.0, size / rate + others)
-    return total
-
-
-def speed_ratio(
-    shape: TrainingShape,
-    bytes_per_second: ArrayLike,
-    full_bytes_per_second: ArrayLike,
-    hop_seconds: float = NIC_SECONDS,
-    ideal_hop_seconds: float = NIC_SECONDS,
-) -> NDArray[np.float64]:
-    """Speed at a share of the fabric over that of the ideal, a full lane and all under one leaf: 0 without bandwidth, and never above 1."""
-    ideal = step_seconds(shape, full_bytes_per_second, ideal_hop_seconds)
-    actual = step_seconds(shape, bytes_per_second, hop_seconds)
-    if ideal.ndim == 0 and actual.ndim == 0:
-        return np.asarray(min(1.0, float(ideal) / float(actual)))
-    return np.asarray(np.minimum(1.0, ideal / actual))
+    ):
+        if size > 0.0:
+            seconds += max(0.0, (size / bytes_per_second if bytes_per_second else math.inf) + others)
+    return seconds
 
 
 def choose_parallelism(model: Model, gpus: int, gpu: GpuType, *, domain_gpus: int, interleave: int = 4) -> Parallelism | None:

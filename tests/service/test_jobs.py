@@ -59,7 +59,7 @@ def test_training_takes_its_steps_times_the_step(client, control, cluster_host):
     expected = training_shape(MODELS["llama3-70b"], Parallelism(8, 4, 32, 64), cluster_host.gpu, domain_gpus=8)
     assert columns.shapes == (expected,)
     assert columns.kind.tolist() == [JobKind.TRAINING]
-    seconds = 100 * float(step_seconds(expected, cluster_host.nic_bytes_per_second))
+    seconds = 100 * step_seconds(expected, cluster_host.nic_bytes_per_second)
     assert columns.duration_ns.tolist() == [round(seconds * SECOND)]
 
 
