@@ -280,19 +280,8 @@ class Control(Protocol):
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView: ...
 
-    def inject_fault(
-        self,
-        *,
-        target: str,
-        duration_seconds: float,
-        number: int = 0,
-        name: str = "",
-        remaining_ratio: float = 0.0,
-        flap_seconds: float = 0.0,
-        every_seconds: float = 0.0,
-        request_id: str = "",
-    ) -> str:
-        """Break something for a while (see ``FaultRequest``), by ``name`` or else ``number``. Returns a sentence saying what was done."""
+    def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
+        """Break something for a while. Returns a sentence saying what was done."""
         ...
 
     def clock(self) -> ClockView: ...

@@ -388,19 +388,7 @@ class Session:
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
         return self._change(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))
 
-    def inject_fault(
-        self,
-        *,
-        target: str,
-        duration_seconds: float,
-        number: int = 0,
-        name: str = "",
-        remaining_ratio: float = 0.0,
-        flap_seconds: float = 0.0,
-        every_seconds: float = 0.0,
-        request_id: str = "",
-    ) -> str:
-        fault = FaultRequest(target, name or str(number), duration_seconds, remaining_ratio, flap_seconds, every_seconds)
+    def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
         return self._change(lambda: self._inputs.inject_fault(fault, self._stamp_ns(), request_id))
 
     # -- clock ----------------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc.aio
 
-from emulator.engine.control import ClockView, Control, InvalidRequest, NotFound
+from emulator.engine.control import ClockView, Control, FaultRequest, InvalidRequest, NotFound
 from emulator.service import views
 from emulator.service.answers import Answers
 from emulator.service.calls import Calls
@@ -120,17 +120,8 @@ class ClusterServicer(ClusterServiceServicer):
         if len(request.name) > MAX_NAME:
             raise InvalidRequest(f"name has {len(request.name)} characters", field="name", allowed=f"at most {MAX_NAME}")
         flap, every = (duration_ns(value, name) / SECOND for value, name in ((request.flap, "flap"), (request.every, "every")))
-        text = await self._call(
-            self._control.inject_fault,
-            target=target,
-            number=request.number,
-            name=request.name,
-            duration_seconds=nanoseconds / SECOND,
-            remaining_ratio=ratio,
-            flap_seconds=flap,
-            every_seconds=every,
-            request_id=request.request_id,
-        )
+        fault = FaultRequest(target, request.name or str(request.number), nanoseconds / SECOND, ratio, flap, every)
+        text = await self._call(self._control.inject_fault, fault, request_id=request.request_id)
         return cluster_pb.InjectFaultResponse(text=text)
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from emulator.engine.control import FaultRequest
 from emulator.runtime.session import open_session
 from emulator.scenario.load import load
 from emulator.workload.jobs import SECOND, JobKind, job_columns
@@ -93,7 +94,7 @@ def play(tmp_path, case: Case, actors: object) -> tuple[str, list[float], object
             speeds.append(session.job(job_id).speed_ratio)
             assert all(link.utilization_ratio <= 0.95 * link.healthy_ratio + 1e-9 for link in session.links(limit=1000))
             if len(speeds) == 1:
-                session.inject_fault(target=case.target, name=case.name, duration_seconds=400, remaining_ratio=case.remaining)
+                session.inject_fault(FaultRequest(case.target, case.name, 400, case.remaining))
         session.resume()
         assert session.wait(60)
         job = session.job(job_id)
@@ -146,7 +147,7 @@ def test_hashed_flows_leave_a_dead_cable_or_switch_and_share_what_is_left(tmp_pa
         spines = cable_ends(session.topology, link.link)[1]
         name = f"{link.name}#{cable}" if target == "cable" else f"{link.upper}/{spines[cable]}"
         dead = {cable} if target == "cable" else set(np.flatnonzero(spines == spines[cable]).tolist())
-        session.inject_fault(target=target, name=name, duration_seconds=100)
+        session.inject_fault(FaultRequest(target, name, 100))
         session.step(1)
         worse, left = loaded()
         assert not {first + one for one in dead} & left

@@ -13,6 +13,7 @@ from emulator.engine.control import (
     ClusterView,
     ControlError,
     Explanation,
+    FaultRequest,
     JobEvent,
     JobState,
     JobView,
@@ -242,22 +243,11 @@ class FakeControl:
             self.answers[request_id] = self._rack(rack)
         return self._rack(rack)
 
-    def inject_fault(
-        self,
-        *,
-        target: str,
-        duration_seconds: float,
-        number: int = 0,
-        name: str = "",
-        remaining_ratio: float = 0.0,
-        flap_seconds: float = 0.0,
-        every_seconds: float = 0.0,
-        request_id: str = "",
-    ) -> str:
-        if number >= self.LINKS:
-            raise NotFound(f"there is no {target} {number}", field="number", allowed=f"0 to {self.LINKS - 1}")
-        flaps = f", {flap_seconds:g} s every {every_seconds:g} s" if flap_seconds else ""
-        return f"{target} {name or number} is down for {duration_seconds:g} s and keeps {remaining_ratio:g}{flaps}"
+    def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
+        if fault.name.isdecimal() and int(fault.name) >= self.LINKS:
+            raise NotFound(f"there is no {fault.target} {fault.name}", field="number", allowed=f"0 to {self.LINKS - 1}")
+        flaps = f", {fault.flap_seconds:g} s every {fault.every_seconds:g} s" if fault.flap_seconds else ""
+        return f"{fault.target} {fault.name} is down for {fault.duration_seconds:g} s and keeps {fault.remaining_ratio:g}{flaps}"
 
     def clock(self) -> ClockView:
         return self.clock_view

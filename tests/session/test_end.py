@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from emulator.engine.control import WrongState
+from emulator.engine.control import FaultRequest, WrongState
 from emulator.workload.jobs import SECOND, job_columns
 from tests.session.conftest import QUIET
 
@@ -32,7 +32,7 @@ CHANGES = {
     "submit": lambda made, job: made.submit(jobs()),
     "cancel": lambda made, job: made.cancel(job),
     "cordon": lambda made, job: made.cordon(0, cordoned=True),
-    "inject_fault": lambda made, job: made.inject_fault(target="host", number=0, duration_seconds=1.0),
+    "inject_fault": lambda made, job: made.inject_fault(FaultRequest("host", "0", 1.0)),
     "step": lambda made, job: made.step(1),
 }
 
@@ -89,7 +89,7 @@ def broken(session):
         raise RuntimeError("the actors are gone")
 
     made._engine.shards.advance = fail
-    made.inject_fault(target="host", number=0, duration_seconds=1.0)
+    made.inject_fault(FaultRequest("host", "0", 1.0))
     made.resume()
     return made, job
 

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from emulator.engine.control import InvalidRequest, JobState, NeverFits, NotFound, QueueFull, WrongState
+from emulator.engine.control import FaultRequest, InvalidRequest, JobState, NeverFits, NotFound, QueueFull, WrongState
 from emulator.workload.jobs import API_FIRST_ID as FIRST_ID
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, job_columns
 
@@ -23,8 +23,8 @@ def test_a_repeated_request_gets_the_first_answer_and_is_done_once(paused):
     cancelled = made.cancel(FIRST_ID, "b")
     made.step(1)
     assert made.cancel(FIRST_ID, "b") == cancelled  # though it has been cancelled since
-    said = made.inject_fault(target="host", number=1, duration_seconds=5, request_id="c")
-    assert made.inject_fault(target="host", number=1, duration_seconds=5, request_id="c") == said
+    said = made.inject_fault(FaultRequest("host", "1", 5), request_id="c")
+    assert made.inject_fault(FaultRequest("host", "1", 5), request_id="c") == said
     made.step(1)
     assert made.cluster().gpus_down == 8
     assert made.cordon(0, cordoned=True, request_id="d") == made.cordon(0, cordoned=True, request_id="d")
@@ -39,7 +39,7 @@ def test_a_repeated_request_gets_the_first_answer_and_is_done_once(paused):
         lambda made: made.submit(jobs(2, queues=("other",)), "a"),
         lambda made: made.cancel(FIRST_ID, "a"),
         lambda made: made.cordon(0, cordoned=True, request_id="a"),
-        lambda made: made.inject_fault(target="host", number=0, duration_seconds=1, request_id="a"),
+        lambda made: made.inject_fault(FaultRequest("host", "0", 1), request_id="a"),
     ],
 )
 def test_a_request_id_is_for_one_request(paused, again):
@@ -143,10 +143,10 @@ def test_a_cordoned_rack_is_not_used_and_what_runs_there_goes_on(paused):
 def test_injected_faults_strike_hosts_racks_and_links_and_pass(paused):
     made = paused()
     made.step(1)
-    assert made.inject_fault(target="rack", number=1, duration_seconds=25.0) == "rack 1 fails at 10 s for 25 s"
-    assert made.inject_fault(target="host", number=0, duration_seconds=1e-12).startswith("host 0 fails")  # a nanosecond at least
+    assert made.inject_fault(FaultRequest("rack", "1", 25.0)) == "rack 1 fails at 10 s for 25 s"
+    assert made.inject_fault(FaultRequest("host", "0", 1e-12)).startswith("host 0 fails")  # a nanosecond at least
     link = made.links(tier="leaf_spine")[0].link
-    made.inject_fault(target="link", number=link, duration_seconds=25.0, remaining_ratio=0.25)
+    made.inject_fault(FaultRequest("link", str(link), 25.0, 0.25))
     made.step(1)
     assert made.cluster().gpus_down == 40
     assert made.links(after=link - 1, limit=1)[0].healthy_ratio == 0.25
@@ -161,22 +161,22 @@ def test_injected_faults_strike_hosts_racks_and_links_and_pass(paused):
 @pytest.mark.parametrize(
     ("fault", "field"),
     [
-        ({"target": "host", "number": 8}, "number"),
-        ({"target": "host", "number": -1}, "number"),
-        ({"target": "rack", "number": 2}, "number"),
-        ({"target": "link", "number": 10**9}, "number"),
-        ({"target": "link", "number": 0, "remaining_ratio": 1.0}, "remaining_ratio"),
-        ({"target": "link", "number": 0, "remaining_ratio": float("nan")}, "remaining_ratio"),
-        ({"target": "host", "number": 0, "duration_seconds": 0.0}, "duration"),
-        ({"target": "host", "number": 0, "duration_seconds": float("nan")}, "duration"),
-        ({"target": "host", "number": 0, "duration_seconds": 2e9}, "duration"),
-        ({"target": "moon", "number": 0}, "target"),
+        ({"target": "host", "name": "8"}, "number"),
+        ({"target": "host", "name": "-1"}, "number"),
+        ({"target": "rack", "name": "2"}, "number"),
+        ({"target": "link", "name": "1000000000"}, "number"),
+        ({"target": "link", "name": "0", "remaining_ratio": 1.0}, "remaining_ratio"),
+        ({"target": "link", "name": "0", "remaining_ratio": float("nan")}, "remaining_ratio"),
+        ({"target": "host", "name": "0", "duration_seconds": 0.0}, "duration"),
+        ({"target": "host", "name": "0", "duration_seconds": float("nan")}, "duration"),
+        ({"target": "host", "name": "0", "duration_seconds": 2e9}, "duration"),
+        ({"target": "moon", "name": "0"}, "target"),
     ],
 )
 def test_faults_that_make_no_sense_are_refused(paused, fault, field):
     made = paused()
     with pytest.raises((InvalidRequest, NotFound)) as error:
-        made.inject_fault(**{"duration_seconds": 1.0} | fault)
+        made.inject_fault(FaultRequest(**{"duration_seconds": 1.0} | fault))
     assert error.value.field == field
     assert error.value.allowed
 

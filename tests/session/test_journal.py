@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.engine.control import WrongState
+from emulator.engine.control import FaultRequest, WrongState
 from emulator.runtime.session import open_session
 from emulator.scenario.load import load
 from emulator.store.journal import Journal, JournalError
@@ -38,8 +38,8 @@ def test_the_journal_has_what_was_accepted_and_nothing_else(paused, tmp_path):
     made.step(1)
     made.cancel(10**9, "b")
     made.cordon(1, cordoned=True)
-    made.inject_fault(target="host", number=3, duration_seconds=1.5)
-    made.inject_fault(target="link", number=3, duration_seconds=2.5, remaining_ratio=0.5)
+    made.inject_fault(FaultRequest("host", "3", 1.5))
+    made.inject_fault(FaultRequest("link", "3", 2.5, 0.5))
     with pytest.raises(Exception, match="no job 7"):
         made.cancel(7)
     made.step(1)
@@ -68,8 +68,8 @@ def test_the_journal_is_enough_to_repeat_the_session(session, scenario, tmp_path
         number += 1
         live.submit(jobs(3, gpus=[1, 16, 64], kind=[0, 1, 0], shape=[-1, 0, -1], shapes=(shape,), names=("a", "b", "c")))
         if number % 7 == 0:
-            live.inject_fault(target="host", number=number % 32, duration_seconds=100.0)
-            live.inject_fault(target="link", number=number % 40, duration_seconds=100.0, remaining_ratio=0.3)
+            live.inject_fault(FaultRequest("host", str(number % 32), 100.0))
+            live.inject_fault(FaultRequest("link", str(number % 40), 100.0, 0.3))
             live.cordon(number % 8, cordoned=number % 2 == 0)
     live.set_speed(float("inf"))
     assert live.wait(120)
