@@ -99,9 +99,20 @@ def _labels(sheet: Sheet, word: str, where: list[tuple[float, float]], middle_x:
         sheet.text(x + 16 * dx, y + 16 * dy + 4, f"{word} {place + 1}", 90, size=11.5, colour=DIM, anchor=anchor)
 
 
+def _hostless(anatomy: Anatomy, step: Step) -> bool:
+    """Whether there are more groups, or more switches, than those with hosts below them."""
+    links, units = anatomy.cluster.links, step.inner
+    if units.level.name == "pod":
+        return any(
+            int(max(peers.unit_u.max(), peers.unit_v.max())) >= len(units) for peers in anatomy.cluster.peers if peers.level == "pod"
+        )
+    return anatomy.cluster.counts.leaf > len(np.unique(links.v[links.tier == 0]))
+
+
 def _facts(anatomy: Anatomy, step: Step, tier: int, coloured: bool) -> list[tuple[str, bool]]:
     units = step.inner
-    lines = [(f"{plural(units.word, len(units))} in all", True)]
+    some = " with hosts" if _hostless(anatomy, step) else " in all"
+    lines = [(f"{plural(units.word, len(units))}{some}", True)]
     if units.level.name == "pod":
         lines.append((f"{int(anatomy.switches[1]):,} switches in all", True))
     lanes = int(anatomy.lanes[tier])
