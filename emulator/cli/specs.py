@@ -72,17 +72,31 @@ def job_spec(words: Mapping[str, Any], place: str) -> "JobSpec":
 def training_spec(words: Any, place: str) -> "TrainingSpec":
     """``training:`` of a file, or ``--model`` and ``--steps``."""
     from emulator.service.spec import TrainingSpec
+    from emulator.workload.jobs import TrainingShape
 
-    kinds: dict[str, type] = {}
-    for one in fields(TrainingSpec):
-        words_of_type = str(one.type)
-        kinds[one.name] = next(kind for kind in (bool, str, int, float) if kind.__name__ in words_of_type)
-    given = _checked(place.removesuffix("."), words, dict)
-    for word, value in given.items():
-        if word not in kinds:
-            raise CommandError(f"{place}{word}: unknown; allowed: {', '.join(kinds)}")
-        given = given | {word: _checked(f"{place}{word}", value, kinds[word])}
+    given = _words_of(TrainingSpec, words, place)
+    if "step" in given:
+        if others := ", ".join(word for word in given if word not in ("step", "steps")):
+            raise CommandError(f"{place}step: it stands instead of a model; allowed: without {others}")
+        plain = {"overlap_seconds": 0.0, "latency_seconds": 0.0, "model_flops": 0.0}
+        step = _words_of(TrainingShape, given["step"], f"{place}step.")
+        for word in ("compute_seconds", "ring_bytes"):
+            if word not in step:
+                raise CommandError(f"{place}step.{word}: not given; allowed: a number")
+        given["step"] = TrainingShape(**(plain | step))
     return TrainingSpec(**given)
+
+
+def _words_of(record: type, words: Any, place: str) -> dict[str, Any]:
+    """The mapping ``words``, checked to hold fields of a dataclass of plain values (or of one with such)."""
+    names = [one.name for one in fields(record)]
+    given = dict(_checked(place.removesuffix("."), words, dict))
+    for word, value in given.items():
+        if word not in names:
+            raise CommandError(f"{place}{word}: unknown; allowed: {', '.join(names)}")
+        types = str(next(one.type for one in fields(record) if one.name == word))
+        given[word] = _checked(f"{place}{word}", value, next((kind for kind in (bool, str, int, float) if kind.__name__ in types), dict))
+    return given
 
 
 def _checked(place: str, value: Any, kind: type) -> Any:

@@ -1,7 +1,7 @@
 """Jobs as a client describes them: plain records and columns in, messages out."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from emulator.engine.control import InvalidRequest
 from emulator.service.draft import MAX_BATCH_JOBS
 from emulator.service.errors import seconds_message
 from emulator.v1 import job_pb2
-from emulator.workload.jobs import LEVEL_NAMES, JobColumns, JobKind
+from emulator.workload.jobs import LEVEL_NAMES, JobColumns, JobKind, TrainingShape
 
 #: What a message's Duration holds, 10,000 years; the server allows less.
 MAX_SECONDS = 315_576_000_000.0
@@ -21,7 +21,7 @@ MAX_SECONDS = 315_576_000_000.0
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """A model and its parallelism; what is None is left to the server (TrainingModel in job.proto says what it then is)."""
+    """A model and its parallelism, or a measured ``step``; what is None is left to the server (job.proto says what it then is)."""
 
     name: str = ""  # a model that the emulator knows, e.g. "llama3-70b"
     steps: int = 0  # this or the job's duration
@@ -37,6 +37,9 @@ class TrainingSpec:
     pipeline_parallel: int | None = None
     interleave: int | None = None
     recompute: bool = False
+    expert_parallel: int | None = None
+    collective: str = ""  # ring or tree
+    step: TrainingShape | None = None  # instead of a model
 
 
 @dataclass(frozen=True)
@@ -106,9 +109,11 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
         if seconds:
             getattr(message, field).CopyFrom(_duration(field, seconds))
     if spec.training is not None:
-        given = {name: value for name, value in vars(spec.training).items() if name != "steps" and value is not None}
-        checked: dict[str, Any] = {name: _integer(name, value) if type(value) is int else value for name, value in given.items()}
-        message.training.model.CopyFrom(job_pb2.TrainingModel(**checked))
+        if spec.training.step is not None:
+            message.training.step.CopyFrom(job_pb2.TrainingStep(**_whole_numbers(vars(spec.training.step))))
+        else:
+            model = {name: value for name, value in vars(spec.training).items() if name not in ("steps", "step")}
+            message.training.model.CopyFrom(job_pb2.TrainingModel(**_whole_numbers(model)))
         message.training.steps = _integer("steps", spec.training.steps, 63)
     elif spec.replicas is not None:
         message.service.CopyFrom(
@@ -117,6 +122,11 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
     else:
         message.gang.utilization_ratio = spec.utilization_ratio
     return message
+
+
+def _whole_numbers(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is given, its whole numbers checked to fit a message."""
+    return {name: _integer(name, value) if type(value) is int else value for name, value in given.items() if value is not None}
 
 
 def _integer(field: str, value: int, bits: int = 31) -> int:

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from emulator.cli.errors import CommandError
 from emulator.cli.specs import job_spec, read
 from emulator.scenario import build_cluster, load
+from emulator.service.spec import spec_message
+from emulator.workload.jobs import TrainingShape
 from emulator.workload.readers import open_trace
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -30,3 +33,25 @@ def test_the_trace_is_read_whole() -> None:
 def test_the_job_is_a_job() -> None:
     spec = job_spec(read(EXAMPLES / "job.yaml"), "")
     assert (spec.gpus, spec.duration_seconds, spec.checkpoint_seconds, spec.prefer_level) == (64, 7200.0, 1800.0, "leaf")
+
+
+def test_a_measured_step_is_one() -> None:
+    spec = job_spec(read(EXAMPLES / "step.yaml"), "")
+    assert spec.training is not None
+    assert spec.training.step == TrainingShape(1.0, 47.5e9, 0.0, 0.0, 0.0, replica_gpus=256)
+    assert spec_message(spec).training.step.replica_gpus == 256
+
+
+@pytest.mark.parametrize(
+    ("training", "shown"),
+    [
+        ({"step": {"compute_seconds": 1.0}}, "training.step.ring_bytes: not given"),
+        ({"step": {"compute_seconds": "x", "ring_bytes": 0}}, "training.step.compute_seconds"),
+        ({"step": {"compute_seconds": 1, "ring_bytes": 0, "bandwidth": 3}}, "training.step.bandwidth: unknown"),
+        ({"step": 3}, "training.step"),
+        ({"name": "llama3-8b", "step": {"compute_seconds": 1, "ring_bytes": 0}}, "instead of a model"),
+    ],
+)
+def test_what_is_no_measured_step(training: dict[str, object], shown: str) -> None:
+    with pytest.raises(CommandError, match=shown):
+        job_spec({"gpus": 8, "training": training}, "")
