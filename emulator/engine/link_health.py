@@ -44,6 +44,7 @@ class LinkHealth:
 
     def __init__(self, cluster: Cluster, channels: Channels) -> None:
         self._cluster, self._channels = cluster, channels
+        self._tiers: list[int] = np.unique(cluster.links.tier).tolist()
         self._faults: dict[int, tuple[Cut, ...]] = {}
         self._of_link: dict[int, dict[int, Cut]] = {}  # link -> fault -> its cut
         self.ratio: dict[int, float] = {}  # link -> mean of its cables, where that is not 1
@@ -93,8 +94,9 @@ class LinkHealth:
         for link in sorted(self.ratio):
             now[tier[link]] += 1
             seconds[tier[link]] += self._open_seconds(link, at_ns)
-        there = np.unique(tier).tolist()
-        return {TIERS[number]: TierHealth(int(now[number]), int(self._tier_downs[number]), float(seconds[number])) for number in there}
+        return {
+            TIERS[number]: TierHealth(int(now[number]), int(self._tier_downs[number]), float(seconds[number])) for number in self._tiers
+        }
 
     def touched(self) -> list[int]:
         """The links that have ever had a fault, ascending."""

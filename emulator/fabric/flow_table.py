@@ -23,6 +23,7 @@ class FlowTable:
     def __init__(self, links: int) -> None:
         self._dead_link = links
         self._row_of: dict[int, int] = {}
+        self._sorted: Int64 | None = None
         self._free: list[int] = []
         self._rows = self._entries = self._dead = 0
         self.flow, self.lanes = np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64)
@@ -60,8 +61,10 @@ class FlowTable:
         return self._row_of[flow]
 
     def sorted_rows(self) -> Int64:
-        """The rows in use, in order of flow."""
-        return np.array([row for _, row in sorted(self._row_of.items())], dtype=np.int64)
+        """The rows in use, in order of flow; not to be written to."""
+        if self._sorted is None:
+            self._sorted = np.array([row for _, row in sorted(self._row_of.items())], dtype=np.int64)
+        return self._sorted
 
     def span(self, row: int) -> slice:
         """The entries of one row."""
@@ -93,7 +96,7 @@ class FlowTable:
         self._begin[row], self._size[row], self._entries = self._entries, len(link), end
         self.flow[row], self.cap[row], self.rate[row], self.lanes[row], self.spans[row] = flow, cap, cap, lanes, spans
         self.sent[row], self.since_ns[row], self.loaded[row] = 0.0, at_ns, 0.0
-        self._row_of[flow] = row
+        self._row_of[flow], self._sorted = row, None
         return row
 
     def set_rates(self, rows: Int64, rates: Float64, at_ns: int) -> None:
@@ -105,7 +108,7 @@ class FlowTable:
         return np.asarray(self.sent[rows] + self.rate[rows] * ((at_ns - self.since_ns[rows]) / SECOND_NS))
 
     def remove(self, flow: int) -> None:
-        row = self._row_of.pop(flow)
+        row, self._sorted = self._row_of.pop(flow), None
         self._link[self.span(row)] = self._dead_link
         self._dead += int(self._size[row])
         self._size[row], self.spans[row] = 0, False

@@ -46,7 +46,10 @@ class FabricPlane:
         made = channels(cluster, settings)
         self._links = np.flatnonzero((made.plane == plane) & (made.tier > 0))  # ascending; local channel i is self._links[i]
         self._link_of = made.link[self._links]
-        self._speed, self._tier = made.bytes_per_second[self._links], made.tier[self._links]
+        self._speed, tier = made.bytes_per_second[self._links], made.tier[self._links]
+        #: Links are in order of tier: the directed channels of each that the plane has, by tier.
+        ends = 2 * np.searchsorted(tier, np.arange(len(TIERS) + 1))
+        self._of_tier = {number: slice(ends[number], ends[number + 1]) for number in range(len(TIERS)) if ends[number] < ends[number + 1]}
         endpoints = (links.plane == plane) & (links.tier == 0)
         self._endpoint_links = set(made.start[np.flatnonzero(endpoints)].tolist())  # their channels
         self._channel_speed = made.bytes_per_second
@@ -224,9 +227,7 @@ class FabricPlane:
         healthy = np.repeat(self._speed * self._demand.scale, 2)
         loads, carried = self._loads(), self._carried_at(at_ns)
         ratio = np.divide(loads, healthy, out=np.zeros(len(healthy)), where=healthy > 0.0)
-        tiers = np.repeat(self._tier, 2)
-        for tier in np.unique(self._tier).tolist():
-            here = tiers == tier
+        for tier, here in self._of_tier.items():
             load[tier] = int(loads[here].sum())
             capacity[tier] = healthy[here].sum()
             peak[tier] = ratio[here].max()
