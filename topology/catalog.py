@@ -53,6 +53,11 @@ class HostType:
     def domain_gpus(self) -> int:
         return self.gpus * self.domain_hosts
 
+    @property
+    def lane_bytes_per_second(self) -> float:
+        """The line rate of one GPU's way out of its host: its NIC, or its part of one where GPUs share NICs."""
+        return self.nic_bytes_per_second * min(1.0, self.nics / self.gpus)
+
 
 @dataclass(frozen=True)
 class SwitchType:

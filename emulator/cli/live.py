@@ -57,7 +57,7 @@ def served(session: Session, *, host: str, port: int, metrics_port: int) -> Iter
                 f"{host}:{port}",
                 host_type=session.host_type,
                 host_types=session.host_types,
-                lane_bytes_per_second=session.lane_bytes_per_second,
+                payload_ratio=session.payload_ratio,
                 collective=session.collective,
             )
         except ServeError as error:

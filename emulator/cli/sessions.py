@@ -33,8 +33,8 @@ class Session(Control, Protocol):
         ...
 
     @property
-    def lane_bytes_per_second(self) -> float:
-        """Payload rate of one GPU's lane of the fabric."""
+    def payload_ratio(self) -> float:
+        """Of a NIC's line rate, what is left for payload."""
         ...
 
     @property

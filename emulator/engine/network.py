@@ -59,9 +59,9 @@ class Network:
         self.changes = 0  # of flows and capacities so far: what a reading of the planes is as of
 
     @property
-    def full_bytes_per_second(self) -> float:
-        """What each lane of a flow gets when nothing contends; the slowest host type's."""
-        return min(self._map.caps)
+    def full_bytes_per_second(self) -> tuple[float, ...]:
+        """What each lane of a flow gets when nothing contends, by host type."""
+        return self._map.caps
 
     @property
     def channels(self) -> Channels:

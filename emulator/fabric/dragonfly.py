@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from emulator.fabric.detours import first_legs, second_legs, way_counts
 from emulator.fabric.pairs import Pairs
-from emulator.fabric.uplinks import endpoint_shares, lane_bytes_per_second
+from emulator.fabric.uplinks import endpoint_shares
 from topology.cluster import TIERS, Cluster, Float64, Int64
 
 _LOCAL, _GLOBAL = TIERS.index("local"), TIERS.index("global")
@@ -49,7 +49,7 @@ class DragonflyRoutes:
     def __init__(self, cluster: Cluster, routing: str, bytes_per_second: Float64) -> None:
         links = cluster.links
         self._routing, self._links = routing, len(links)
-        self._lane_speed = lane_bytes_per_second(cluster)
+        self._lane_speed = cluster.host_type.lane_bytes_per_second
         self._group = _switch_groups(cluster)
         self.groups = int(self._group.max()) + 1
         self._slot = _slots(self._group)

@@ -13,7 +13,6 @@ from emulator.fabric.flow_table import FlowTable
 from emulator.fabric.messages import NO_ROWS, FabricReadings, FabricReport, FlowOrder, FlowOrders, FlowRows, LinkReadings
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.spanning import solve_rows
-from emulator.fabric.uplinks import lane_bytes_per_second
 from topology.cluster import TIERS, Cluster, Float64, Int64
 
 #: What a snapshot is: plain arrays by name.
@@ -54,7 +53,7 @@ class FabricPlane:
         self._endpoint_links = set(made.start[np.flatnonzero(endpoints)].tolist())  # their channels
         self._channel_speed = made.bytes_per_second
         self._endpoint_speed = float(links.bytes_per_second[endpoints].sum())
-        self._lane_speed = max(lane_bytes_per_second(cluster, number) for number in range(len(cluster.host_types)))
+        self._lane_speed = max(host.lane_bytes_per_second for host in cluster.host_types)
         self._clear()
 
     def _clear(self) -> None:

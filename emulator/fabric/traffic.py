@@ -16,7 +16,7 @@ from emulator.fabric.job_lanes import JobLanes, LaneCounter, Row, unit_numbers
 from emulator.fabric.pairs import join
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.ugal import spill_parts
-from emulator.fabric.uplinks import Uplinks, endpoint_shares, lane_bytes_per_second, uplinks
+from emulator.fabric.uplinks import Uplinks, endpoint_shares, uplinks
 from emulator.fabric.wan import WanRoutes
 from emulator.workload.collectives import NIC_SECONDS
 from emulator.workload.jobs import TrainingShape
@@ -80,7 +80,7 @@ class TrafficMap:
         self._cluster, self._routing = cluster, settings.routing
         self.channels = channels(cluster, settings)
         #: Payload rate of one GPU's NIC, by host type: the cap of a job there.
-        self.caps = tuple(lane_bytes_per_second(cluster, number) * settings.efficiency for number in range(len(cluster.host_types)))
+        self.caps = tuple(host.lane_bytes_per_second * settings.efficiency for host in cluster.host_types)
         self._lanes = LaneCounter(cluster)
         self._tables = uplinks(cluster)
         self._levels = [self._compile(table) for table in self._tables]

@@ -109,9 +109,3 @@ def domain_gpus(cluster: Cluster) -> NDArray[np.int64]:
     block = np.searchsorted(cluster.block.first_host, first_host[:-1], side="right") - 1
     by_type = np.stack([host_rail_gpus(host, cluster.rails) for host in cluster.host_types])
     return np.asarray(np.diff(first_host)[:, None] * by_type[cluster.block_type[block]])
-
-
-def lane_bytes_per_second(cluster: Cluster, host_type: int = 0) -> float:
-    """The line rate of one GPU's way out of its host: its NIC, or its part of one where GPUs share NICs."""
-    host = cluster.host_types[host_type]
-    return host.nic_bytes_per_second * min(1.0, host.nics / host.gpus)

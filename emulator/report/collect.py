@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -213,7 +214,7 @@ class Collector:
             peak_link_utilization_ratio=self._peak_link,
             interrupted=interrupted,
             sources={name: {"kept": source.kept, **source.noted, **source.dropped} for name, source in self._sources.items()},
-            picture=picture(cluster, scenario, link_load(cluster, links, engine.now_ns / SECOND)),
+            picture=lambda: picture(cluster, scenario, link_load(cluster, links, engine.now_ns / SECOND)),
         )
 
     def _jobs(self, slots: list[int]) -> JobTable:
@@ -287,7 +288,16 @@ class Collector:
     def _model_flops(self, slots: list[int]) -> float:
         """FLOPs of the steps that lasted: work over the time of a step at full share, times the model's FLOPs per step."""
         table, full = self._engine.table, self._engine.network.full_bytes_per_second
-        rate = [shape.model_flops / step_seconds(shape, full) for shape in table.shapes]
+
+        @cache
+        def rate(number: int, host_type: int) -> float:
+            shape = table.shapes[number]
+            return shape.model_flops / step_seconds(shape, full[host_type])
+
         return float(
-            sum((table.work_ns[slot] - table.lost_ns[slot]) / SECOND * rate[table.shape[slot]] for slot in slots if table.shape[slot] >= 0)
+            sum(
+                (table.work_ns[slot] - table.lost_ns[slot]) / SECOND * rate(table.shape[slot], table.host_type[slot])
+                for slot in slots
+                if table.shape[slot] >= 0 and table.work_ns[slot]
+            )
         )

@@ -49,9 +49,9 @@ def page(outcome: Outcome, values: Mapping[str, Any]) -> str:
 
 def _machine(outcome: Outcome) -> str:
     """The picture as an image, so that the page's style does not reach it, nor its own the page."""
-    if not outcome.picture:
+    if outcome.picture is None:
         return ""
-    data = b64encode(outcome.picture.encode()).decode()
+    data = b64encode(outcome.picture().encode()).decode()
     return f'<h2>The machine</h2><img alt="Tiers and units of {escape(outcome.scenario)}" src="data:image/svg+xml;base64,{data}">'
 
 

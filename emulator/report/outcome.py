@@ -185,4 +185,4 @@ class Outcome:
     interrupted: bool = False  # ended before its time, by a signal
     sources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # source -> {"kept": rows, reason: rows dropped}
     link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it
-    picture: str = ""  # of the machine, as SVG
+    picture: Callable[[], str] | None = None  # draws the machine and its load as SVG, for who writes the page

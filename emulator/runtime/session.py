@@ -68,7 +68,7 @@ class Session:
     def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
         self._engine = emulation.engine
         self._collector = Collector(emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at)
-        self._detail, self._collective = emulation.scenario.telemetry.detail, emulation.scenario.fabric.collective
+        self._detail, self._fabric = emulation.scenario.telemetry.detail, emulation.scenario.fabric
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._endless = endless
         self._journal = journal
@@ -298,13 +298,14 @@ class Session:
         return self._engine.cluster.host_types
 
     @property
-    def lane_bytes_per_second(self) -> float:
-        return self._engine.network.full_bytes_per_second
+    def payload_ratio(self) -> float:
+        """Of a NIC's line rate, what is left for payload."""
+        return self._fabric.efficiency
 
     @property
     def collective(self) -> str:
         """How jobs reduce their gradients that do not say: ring, tree, or auto."""
-        return self._collective
+        return self._fabric.collective
 
     @property
     def topology(self) -> Cluster:

@@ -131,20 +131,18 @@ def serve(
     *,
     host_type: HostType,
     host_types: Sequence[HostType] = (),
-    lane_bytes_per_second: float | None = None,
+    payload_ratio: float = 1.0,
     collective: str = "ring",
     limits: Limits | None = None,
 ) -> Server:
     """Serve ``control`` on ``address`` (host:port; port 0 takes any that is free) and return once calls are answered.
 
     Training jobs are planned for the GPUs that they name among ``host_types``, those of the cluster by number, and for ``host_type``'s, by
-    default the only one, where they name none; and for ``lane_bytes_per_second`` of payload per lane of ``host_type`` (by default its
-    NICs' line rate), of other types in proportion to their NICs. Models that name no
+    default the only one, where they name none; and for ``payload_ratio`` of the line rate of these GPUs' lanes. Models that name no
     ``collective`` use this one (ring, tree, or auto). Raises ServeError where it cannot bind.
     """
     types = tuple(host_types) or (host_type,)
-    payload_ratio = (lane_bytes_per_second or host_type.nic_bytes_per_second) / host_type.nic_bytes_per_second
-    plans = tuple(planner(one, one.nic_bytes_per_second * payload_ratio, collective) for one in types)
+    plans = tuple(planner(one, one.lane_bytes_per_second * payload_ratio, collective) for one in types)
     gpu_types = GpuTypes(types, plans, types.index(host_type))
     bound: Future[Server] = Future()
 

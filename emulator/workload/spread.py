@@ -36,8 +36,7 @@ def generate_by_type(
     sources = []
     for number, host_type in enumerate(host_types):
         if gpus[number]:
-            lane = host_type.nic_bytes_per_second * min(1.0, host_type.nics / host_type.gpus)
-            own = replace(_part_of(settings, gpus[number] / sum(gpus)), lane_bytes_per_second=lane)
+            own = replace(_part_of(settings, gpus[number] / sum(gpus)), lane_bytes_per_second=host_type.lane_bytes_per_second)
             luck = seed if number == 0 else int(bits(seed, Stream.HOST_TYPE, number, 0))
             try:
                 grows = None if growth is None else growth[number]

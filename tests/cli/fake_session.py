@@ -37,8 +37,8 @@ class FakeSession(FakeControl):
         return "ring"
 
     @property
-    def lane_bytes_per_second(self) -> float:
-        return HGX_H100.nic_bytes_per_second
+    def payload_ratio(self) -> float:
+        return 1.0
 
     telemetry_detail = "rack"
 

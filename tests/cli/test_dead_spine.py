@@ -18,7 +18,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     session = open_session(load("superpod-b200", ["workload.kind=none", "faults.enabled=false", "runtime.actors=inline"]))
     session.pause()
     session.start()
-    server = serve(session, "127.0.0.1:0", host_type=session.host_type, lane_bytes_per_second=session.lane_bytes_per_second)
+    server = serve(session, "127.0.0.1:0", host_type=session.host_type, payload_ratio=session.payload_ratio)
     monkeypatch.setenv("GIGAWATT_API", server.address)
     yield session
     server.stop()

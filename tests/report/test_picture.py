@@ -235,7 +235,7 @@ def test_widths_and_words_of_bandwidth() -> None:
 
 def test_the_report_has_the_picture_in_it(outcome: Outcome) -> None:
     svg = picture(*machine("laptop"))
-    html = page(replace(outcome, picture=svg), summary(outcome))
+    html = page(replace(outcome, picture=lambda: svg), summary(outcome))
     (data,) = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', html)
     assert b64decode(data).decode() == svg
     assert "data:image" not in page(outcome, summary(outcome))

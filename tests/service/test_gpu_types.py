@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from emulator.engine.control import InvalidRequest
+from emulator.service import server
 from emulator.service.convert import intake_of
 from emulator.service.draft import draft_of_batch, draft_of_spec
 from emulator.service.gpu_types import GpuTypes
@@ -14,6 +15,7 @@ from emulator.service.spec import JobSpec, TrainingSpec, spec_message
 from emulator.v1 import job_pb2
 from emulator.workload.gpu_models import matching
 from emulator.workload.jobs import ANY_TYPE, SECOND
+from tests.service.conftest import FakeControl
 from topology.catalog import host
 
 HOSTS = (host("hgx-h100"), host("gb200-nvl72"), replace(host("hgx-h100"), name="dgx-h100"))
@@ -72,3 +74,15 @@ def test_a_batch_has_a_dictionary_of_types():
     assert made.rows.tolist() == [0, 1, 3]
     assert made.errors[2].field == "batch.gpu_type"
     assert np.array_equal(made.columns.gpus, [8, 8, 8])
+
+
+def test_training_is_planned_for_the_lanes_of_each_type(monkeypatch):
+    """Of 200 and 400 Gb/s NICs 95 % are payload, whichever type has the most GPUs; six GPUs that share four NICs have two thirds of one."""
+    slow, fast = host("hgx-a100"), host("hgx-h100")
+    shared = replace(fast, name="shared", gpus=6, nics=4)
+    rates = []
+    monkeypatch.setattr(server, "planner", lambda one, rate, collective: rates.append(rate) or planner(one, rate, collective))
+    for main in (slow, fast):
+        served = server.serve(FakeControl(), "127.0.0.1:0", host_type=main, host_types=(slow, fast, shared), payload_ratio=0.95)
+        served.stop()
+    assert rates == pytest.approx(2 * [0.95 * 25e9, 0.95 * 50e9, 0.95 * 50e9 * 4 / 6])

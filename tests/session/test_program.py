@@ -21,7 +21,7 @@ def served(session):
     def make(*args, **options):
         made = session(*args, **options)
         made.start()
-        servers.append(serve(made, "127.0.0.1:0", host_type=made.host_type, lane_bytes_per_second=made.lane_bytes_per_second))
+        servers.append(serve(made, "127.0.0.1:0", host_type=made.host_type, payload_ratio=made.payload_ratio))
         return made, servers[-1].address
 
     yield make
