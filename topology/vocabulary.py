@@ -137,9 +137,9 @@ class _Types:
 
 
 def whole(value: Any, what: str) -> int:
-    """A whole number of at least 1. Raises TopologyError naming ``what``."""
+    """A whole number of at least 1 and within 32 bits. Raises TopologyError naming ``what``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value < 2**31:
-        raise TopologyError(f"{what} is {value!r}: a whole number of at least 1 is needed")
+        raise TopologyError(f"{what} is {value!r}: a whole number of at least 1, below 2^31, is needed")
     return int(value)
 
 

@@ -50,7 +50,7 @@ class FabricOfHosts(Section):
     scalable_units: Whole | None = None
     scalable_unit_hosts: Whole = 32  # DGX SuperPOD
     scalable_unit_hosts_left_out: Annotated[int, Field(ge=0)] = 0  # of the whole: their ports serve the fabric manager
-    hosts_per_rack: Whole | None = None  # by default 8, or one scale-up domain
+    hosts_per_rack: Annotated[int, Field(ge=1, le=MOST_HOSTS)] | None = None  # by default 8, or one scale-up domain
     switch: Switch = "sn5600"
     oversubscription: Oversubscription = Oversubscription()
     site: Name = "site"

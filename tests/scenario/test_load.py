@@ -222,6 +222,7 @@ values = st.one_of(
 
 @given(overrides=st.lists(st.tuples(st.sampled_from(list(fields())), values), min_size=1, max_size=4))
 @example(overrides=[("cluster.hosts", 4_000_000), ("cluster.buildings", 1000)])
+@example(overrides=[("cluster.hosts_per_rack", 2**31)])
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_no_override_ends_in_a_traceback(overrides):
     try:
