@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 
 from topology.cables import switch_count
-from topology.cluster import TIERS, Cluster
+from topology.cluster import TIERS, Cluster, Int64
 
 #: What a switch is called, by ``Links.node_tier``.
 _SWITCH_NAMES = ("", "leaf", "spine", "core", "inter-building", "gateway")
+
+#: The tier of switches that makes a level's units.
+_UNIT_TIERS = {"leaf": 1, "pod": 2, "building": 3, "site": 4}
 
 
 def describe(cluster: Cluster) -> dict[str, Any]:
@@ -99,6 +102,34 @@ def node_names(cluster: Cluster) -> list[str]:
     tiers = links.node_tier[endpoints:]
     number = np.arange(len(tiers)) - np.searchsorted(tiers, tiers)
     return names + [f"{_SWITCH_NAMES[tier]}-{place:05d}" for tier, place in zip(tiers.tolist(), number.tolist(), strict=True)]
+
+
+def unit_names(cluster: Cluster, level: str) -> list[str]:
+    """Names of a level's units: of hosts and racks their own, of sites theirs, of units of switches that of the one switch that makes them
+    (where the file or graph names switches), else level and number: ``leaf-00003``."""
+    units = cluster.level(level)
+    if level == "host":
+        return [cluster.host_name(host) for host in range(cluster.host_count)]
+    if level == "rack":
+        return [f"r{unit:05d}" for unit in range(len(units))]
+    names = [f"{level}-{unit:05d}" for unit in range(len(units))]
+    tier = _UNIT_TIERS.get(level, 0)
+    if cluster.switch_names is None or not tier:
+        return list(cluster.site_names) if level == "site" and len(cluster.site_names) > 1 else names
+    links = cluster.links
+    below: Int64 = np.full(len(links.node_tier), cluster.host_count, dtype=np.int64)
+    endpoints = int((links.node_tier == 0).sum())
+    below[:endpoints] = cluster.level("domain").first_host[:-1]
+    for step in np.unique(links.node_tier[links.v]):
+        mine = links.node_tier[links.v] == step
+        np.minimum.at(below, links.v[mine], below[links.u[mine]])
+    nodes = np.flatnonzero(links.node_tier == tier)
+    unit_of = np.searchsorted(units.first_host, below[nodes], side="right") - 1
+    single = np.bincount(unit_of, minlength=len(units)) == 1
+    for node, unit in zip(nodes.tolist(), unit_of.tolist(), strict=True):
+        if single[unit]:
+            names[unit] = cluster.switch_names[node - endpoints]
+    return names
 
 
 def block_of(cluster: Cluster, host: int) -> int:
