@@ -12,7 +12,8 @@ def count(gpus: int, levels: tuple[Level, ...], links: Links, peers: tuple[Peers
     """The counts. Oversubscription is the worst switch's: bandwidth down over bandwidth up, 1 where it has more up than down.
 
     Bisection, one direction, is half of the thinnest tier that joins several units; of links between peers, which are taken to join every
-    two units alike, those that cross an even cut; 0 between islands. Taper is the worst group's injection over its global bandwidth (Kim et al., ISCA'08).
+    two units alike, those that cross an even cut; 0 between islands.
+    Taper is the worst group's injection over its global bandwidth (Kim et al., ISCA'08).
     """
     switches = np.bincount(links.node_tier, weights=links.switches, minlength=len(NODE_TIERS)).astype(int)
     lanes = np.bincount(links.tier, weights=links.lanes, minlength=len(TIERS)).astype(int)

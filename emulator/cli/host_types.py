@@ -49,7 +49,7 @@ def _parsed(given: Sequence[str]) -> tuple[str, dict[str, str]]:
     """(the type that stands alone or "", types by hostlist)."""
     from topology import catalog
 
-    usual, by_hostlist = "", {}
+    usual, by_hostlist = "", dict[str, str]()
     for option in given:
         hostlist, equals, kind = option.rpartition("=")
         if kind != "none" or not equals:

@@ -16,15 +16,18 @@ if TYPE_CHECKING:
 
 _FileFormat = Annotated[
     str | None,
-    typer.Option("--format", metavar="F", help="node-link, graphml, slurm-tree, slurm-block, slurm-yaml or topograph; by default told from it."),
+    typer.Option(
+        "--format", metavar="F", help="node-link, graphml, slurm-tree, slurm-block, slurm-yaml or topograph; by default told from it."
+    ),
 ]
 _Host = Annotated[
     list[str] | None,
     typer.Option(
         "--host",
         metavar="TYPE|HOSTLIST=TYPE",
-        help="Type of the hosts, where the file does not say (by default hgx-h100), or of those in a hostlist: 'gq[001-013]=hgx-h100'. May be "
-        "given several times. Nodes in no hostlist have the TYPE that stands alone; without one they are left out. TYPE none leaves out too.",
+        help="Type of the hosts, where the file does not say (by default hgx-h100), or of those in a hostlist: 'gq[001-013]=hgx-h100'. "
+        "May be given several times. Nodes in no hostlist have the TYPE that stands alone; without one they are left out. TYPE none leaves "
+        "nodes out, too.",
         show_default=False,
     ),
 ]
@@ -173,9 +176,7 @@ def _is_description(subject: str, file_format: str | None) -> bool:
         return False
 
 
-def _graph(
-    file: Path, file_format: str | None, hosts: Hosts, switch: str, hosts_per_rack: int | None, islands: str | None
-) -> "nx.Graph":
+def _graph(file: Path, file_format: str | None, hosts: Hosts, switch: str, hosts_per_rack: int | None, islands: str | None) -> "nx.Graph":
     """The graph in ``file``. Raises CommandError."""
     from emulator.cli.sessions import usage_errors
     from topology import catalog

@@ -25,10 +25,9 @@ from emulator.engine.control import (
 from emulator.engine.fault_targets import TARGETS, NoSuchTarget, cuts_of, whole_number
 from emulator.engine.views import STATES, job_view, rack_views
 from emulator.runtime.assemble import Emulation
-from emulator.scheduler.limits import never_fits
 from emulator.scheduler.table import State
 from emulator.store.journal import Input, Journal, JournalError
-from emulator.workload.jobs import ANY_TYPE, API_FIRST_ID, COLUMN_NAMES, SECOND, JobColumns, TrainingShape, job_columns
+from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, SECOND, JobColumns, TrainingShape, job_columns
 from topology.cluster import Cluster
 
 T = TypeVar("T")
@@ -106,8 +105,7 @@ class Inputs:
         errors: dict[int, ControlError] = {}
         for number, (gpus, level, host_type) in enumerate(shapes.T.tolist()):
             if not self._scheduler.could_ever_fit(gpus, level, host_type):
-                types = range(len(self._cluster.host_types)) if host_type == ANY_TYPE else range(host_type, host_type + 1)
-                message, most = never_fits(self._cluster, gpus, level, types)
+                message, most = self._scheduler.limits.never_fits(gpus, level, host_type)
                 for index in np.flatnonzero(where == number).tolist():
                     errors[index] = NeverFits(message, field="gpus", allowed=f"at most {most}")
         return errors

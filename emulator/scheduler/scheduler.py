@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
+from emulator.scheduler.limits import Limits
 from emulator.scheduler.partition import Partition, PartitionSettings
 from emulator.scheduler.placement import PLACEMENTS, could_ever_fit
 from emulator.scheduler.policies import POLICIES
@@ -71,7 +72,9 @@ class Scheduler:
             Partition.of(host_type.name, host_type.gpu.name, free, self.table, alike)
             for host_type, free in zip(cluster.host_types, indexes, strict=True)
         )
+        self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
+        self.islands = cluster.islands
         self._widest = LEVEL_NAMES.index("site") if cluster.islands else ANY_LEVEL
         self.first_host, self.host_block = first.first_host, first.host_block
         #: The partition of every block.

@@ -66,6 +66,7 @@ def read_graph(
     source, data = str(path), read_bytes(path)
     chosen = format or detect(data)
     if chosen is None:
+        decode(data, source)  # what is no text has an error of its own
         raise FormatError(f"what format this is cannot be told from its text; known: {', '.join(FORMATS)}", source)
     if chosen not in FORMATS:
         raise FormatError(f"{chosen!r} is not a format; known: {', '.join(FORMATS)}", source)

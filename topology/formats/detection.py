@@ -1,4 +1,4 @@
-"""Which format a file is of, told from its structure: the first letter of XML, the first keys of YAML and JSON, the keys of Slurm's lines."""
+"""Which format a file is of, told from its structure: XML's first letter, the keys of YAML and JSON, the keys of Slurm's lines."""
 
 import re
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def _keys(text: str) -> Iterator[tuple[bool, str, yaml.Event]]:
             return
         value = next(events)
         yield listed, key.value, value
-        depth = isinstance(value, yaml.CollectionStartEvent)
+        depth = int(isinstance(value, yaml.CollectionStartEvent))
         while depth:
             event = next(events)
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

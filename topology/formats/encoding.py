@@ -1,4 +1,4 @@
-"""The text of a file's bytes: UTF-8, or UTF-16 and UTF-32 where a byte order mark says so; XML may name any other encoding in its first line."""
+"""The text of a file's bytes: UTF-8, or UTF-16 and UTF-32 where a byte order mark says so; XML may name any other encoding."""
 
 import codecs
 import re

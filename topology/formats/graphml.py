@@ -13,7 +13,8 @@ from xml.sax.saxutils import escape, quoteattr
 import networkx as nx
 
 from topology.cluster import Cluster
-from topology.formats.attributes import Drawn, Path, assemble, plain
+from topology.formats.assembly import Drawn, Path, assemble
+from topology.formats.attributes import plain
 from topology.formats.defaults import Defaults
 from topology.formats.encoding import decode_xml
 from topology.formats.errors import FormatError

@@ -14,10 +14,11 @@ from typing import Any
 import networkx as nx
 
 from topology.cluster import Cluster
-from topology.formats.attributes import Drawn, Path, assemble, plain, shown
+from topology.formats.assembly import Drawn, Path, assemble
+from topology.formats.attributes import plain
 from topology.formats.defaults import Defaults
 from topology.formats.encoding import decode
-from topology.formats.errors import FormatError
+from topology.formats.errors import FormatError, shown
 from topology.formats.words import meant
 
 _BLANK = re.compile(r"[ \t\n\r]*")

@@ -1,6 +1,7 @@
 """Edges between the same two nodes: parallel ones are lanes of one trunk, one each way are the two directions of one cable."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any
 
 #: What makes the path of an edge's number an error with its line.
@@ -61,7 +62,7 @@ class Cables:
             return trunk
         spans = sorted((values.get("rail", 0), values.get("rails", 1), values.get("lanes", 1)) for _, values, _ in edges)
         each = {lanes / rails for _, rails, lanes in spans}
-        if any(low + count != after for (low, count, _), (after, _, _) in zip(spans, spans[1:], strict=False)) or len(each) > 1:
+        if any(low + count != after for (low, count, _), (after, _, _) in pairwise(spans)) or len(each) > 1:
             problem = "carry neither the same rails nor rails one after the other with as many lanes each"
             raise refuse(f"parallel edges {name} {problem}", "edges", edges[1][2])
         return {**trunk, "rail": spans[0][0], "rails": sum(count for _, count, _ in spans)}

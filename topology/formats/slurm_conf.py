@@ -1,7 +1,8 @@
-"""Slurm's topology.conf (topology.conf(5)): switches of topology/tree, or blocks of topology/block; and what ``scontrol show topology`` prints.
+"""Slurm's topology.conf (topology.conf(5)): switches of topology/tree, or blocks of topology/block.
 
-The latter has lines of the same keys and a few more: ``Level`` of a switch, whose ``Nodes`` are then all nodes below, at whatever depth;
-``BlockIndex`` and ``BlockSize`` of a block, and lines for several blocks together, which say nothing new.
+Read as well is what ``scontrol show topology`` prints: it has lines of the same keys and a few more, ``Level`` of a switch, whose ``Nodes``
+are then all nodes below, at whatever depth; ``BlockIndex`` and ``BlockSize`` of a block; and lines for several blocks together, which say
+nothing new.
 """
 
 import re
@@ -26,8 +27,8 @@ _BLOCK_KEYS = ("blockname", "nodes", "blocksizes", "blockindex", "blocksize")
 def read_tree(text: str, source: str, defaults: Defaults) -> nx.Graph:
     """Raises FormatError."""
     switches, hosts = [], names(source)
-    for line, values in records(text, source):
-        _known(values, _TREE_KEYS, "topology/tree has SwitchName, Switches, Nodes and LinkSpeed", source, line)
+    for line, values, written in records(text, source):
+        _known(written, _TREE_KEYS, "topology/tree has SwitchName, Switches, Nodes and LinkSpeed", source, line)
         if "switchname" not in values:
             raise FormatError("a line without SwitchName", source, line)
         children = hosts(values.get("switches", ""), line)
@@ -47,10 +48,10 @@ def read_tree(text: str, source: str, defaults: Defaults) -> nx.Graph:
 def read_block(text: str, source: str, defaults: Defaults) -> nx.Graph:
     """Raises FormatError."""
     blocks, hosts = [], names(source)
-    for line, values in records(text, source):
+    for line, values, written in records(text, source):
         if "aggregatedblock" in values:
             continue
-        _known(values, _BLOCK_KEYS, "topology/block has BlockName, Nodes and BlockSizes", source, line)
+        _known(written, _BLOCK_KEYS, "topology/block has BlockName, Nodes and BlockSizes", source, line)
         if "blocksizes" in values:
             block_sizes(values["blocksizes"].split(","), source, line)
         if "blockname" in values:
@@ -60,11 +61,11 @@ def read_block(text: str, source: str, defaults: Defaults) -> nx.Graph:
     return to_graph(block_tree(blocks), source, defaults)
 
 
-def _known(values: dict[str, str], keys: tuple[str, ...], allowed: str, source: str, line: int) -> None:
-    for key in values:
+def _known(written: dict[str, str], keys: tuple[str, ...], allowed: str, source: str, line: int) -> None:
+    for key, word in written.items():
         if key not in keys:
-            word = meant(key, keys)
-            raise FormatError(f"unknown key {key}{f', did you mean {word}?' if word else ''}: {allowed}", source, line)
+            near = meant(key, keys)
+            raise FormatError(f"unknown key {word}{f', did you mean {near}?' if near else ''}: {allowed}", source, line)
 
 
 def block_tree(blocks: list[Switch]) -> Tree:

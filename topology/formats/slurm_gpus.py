@@ -74,8 +74,8 @@ def read_gres_conf(path: Path) -> NodeGpus:
 def host_types(nodes: NodeGpus | None, gres: NodeGpus | None, given: Mapping[str, str], host: str) -> dict[str, str]:
     """Types of hosts by hostlist, for `topology.formats.read_graph`.
 
-    slurm.conf (``nodes``) says which nodes have GPUs and how many, gres.conf what it leaves open. ``given`` types by hostlist go before both;
-    ``host`` is the type of GPUs of which no file says one. Raises FormatError for nodes whose type is not known.
+    slurm.conf (``nodes``) says which nodes have GPUs and how many, gres.conf what it leaves open. ``given`` types by hostlist go before
+    both; ``host`` is the type of GPUs of which no file says one. Raises FormatError for nodes whose type is not known.
     """
     said = {node for hostlist in given for node in _expanded(hostlist)}
     alike: dict[tuple[tuple[str, int], ...], list[str]] = {}
@@ -123,7 +123,9 @@ def _host_type(gpus: Mapping[str, int], host: str, nodes: list[str], source: str
     if fitting:
         return fitting[0].name
     near = f"; {', '.join(f'{kind.name} has {kind.gpus}' for kind in known)}" if known else f"; known: {', '.join(catalog.HOSTS)}"
-    raise FormatError(f"no known host has what {listed} have, {said}{near}. --host '{listed}=TYPE' says which to take, TYPE none leaves them out", source)
+    raise FormatError(
+        f"no known host has what {listed} have, {said}{near}. --host '{listed}=TYPE' says which to take, TYPE none leaves them out", source
+    )
 
 
 def _is_model(slurm_type: str, gpu: str) -> bool:
@@ -177,7 +179,8 @@ def _lines(path: Path, first: str, notes: list[str], depth: int = 0) -> Iterator
             else:
                 yield from _lines(file, first, notes, depth + 1)
         elif not first or re.match(rf"\s*{first}\s*=", line, re.IGNORECASE):
-            if values := pairs(line, str(path), number):
+            values = pairs(line, str(path), number).values
+            if values:
                 yield str(path), number, values
 
 

@@ -15,18 +15,21 @@ class Record(NamedTuple):
 
     line: int
     values: dict[str, str]
+    written: dict[str, str]  # the keys as they are written
 
 
 def records(text: str, source: str) -> Iterator[Record]:
     """All lines that say something. Raises FormatError for a line that is not of pairs."""
     for number, line in logical_lines(text):
-        if values := pairs(line, source, number):
-            yield Record(number, values)
+        record = pairs(line, source, number)
+        if record.values:
+            yield record
 
 
-def pairs(line: str, source: str, number: int) -> dict[str, str]:
+def pairs(line: str, source: str, number: int) -> Record:
     """Raises FormatError."""
     values: dict[str, str] = {}
+    written: dict[str, str] = {}
     rest = line.strip()
     while rest:
         match = _PAIR.match(rest)
@@ -35,9 +38,9 @@ def pairs(line: str, source: str, number: int) -> dict[str, str]:
         key = match[1].lower()
         if key in values:
             raise FormatError(f"{match[1]} is given twice", source, number)
-        values[key] = match[2].strip('"')
+        values[key], written[key] = match[2].strip('"'), match[1]
         rest = rest[match.end() :].lstrip()
-    return values
+    return Record(number, values, written)
 
 
 def logical_lines(text: str) -> Iterator[tuple[int, str]]:

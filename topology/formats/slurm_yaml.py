@@ -48,7 +48,9 @@ def _is_default(topology: Mapping[str, Any]) -> bool:
 def _kind(document: Document, number: int, value: Any) -> str:
     """What the topology is: the one key that it has besides its name and whether it is the default."""
     if not isinstance(value, dict):
-        raise document.refuse(f"a topology is a mapping with topology (its name), cluster_default, and one of {', '.join(_READ)}", (number,))
+        raise document.refuse(
+            f"a topology is a mapping with topology (its name), cluster_default, and one of {', '.join(_READ)}", (number,)
+        )
     if "topology" not in value:
         raise document.refuse("a topology without a name (topology: ...)", (number,))
     if not isinstance(value.get("cluster_default", ""), str):
@@ -61,7 +63,7 @@ def _kind(document: Document, number: int, value: Any) -> str:
     if len(kinds) != 1:
         given = ", ".join(key[:40] for key in kinds[:5])
         raise document.refuse(f"exactly one of tree, block, flat and other kinds is needed; given: {given or 'none'}", (number,))
-    return kinds[0][:40]
+    return str(kinds[0])[:40]
 
 
 def _tree(document: Document, path: tuple[str | int, ...], value: Any) -> Tree:

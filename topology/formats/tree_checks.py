@@ -1,4 +1,4 @@
-"""A file's switches made ready for the graph: each host in one place and of one type with the others of its leaf, no switch without hosts."""
+"""A file's switches made ready for the graph: hosts in one place each, of one type under each leaf, and no switch without hosts."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +14,10 @@ _LONGEST_LIST = 200
 
 
 def checked(tree: Tree, source: str, types: HostTypes) -> tuple[list[Switch], list[str]]:
-    """The switches that have hosts below them, in the file's order, and notes of what is left out or assumed. Raises FormatError for what is
-    no tree."""
+    """The switches that have hosts below them, in the file's order, and notes of what is left out or assumed.
+
+    Raises FormatError for what is no tree.
+    """
     by_name: dict[str, Switch] = {}
     for switch in tree.switches:
         if switch.name in by_name:
@@ -76,10 +78,11 @@ def _one_place(switches: Sequence[Switch], notes: list[str]) -> list[Switch]:
             placed[leaf.name] = replace(leaf, hosts=hosts, share=(part, len(leaves)))
         if len(leaves) > 1:
             names = ", ".join(leaf.name for leaf in leaves[:5]) + (f" and {len(leaves) - 5} more" if len(leaves) > 5 else "")
-            notes.append(f"Assumed: {names} have the same {_nodes(len(leaves[0].hosts))} and share their NICs evenly, the first having the first.")
-    for (one, other), hosts in away.items():
-        are = "is" if len(hosts) == 1 else "are"
-        notes.append(f"Assumed: {_nodes(len(hosts))} that {are} under both {one} and {other} {_have(hosts)} all NICs at {one}: {_listed(hosts)}.")
+            same = _nodes(len(leaves[0].hosts))
+            notes.append(f"Assumed: {names} have the same {same} and an even part of their NICs each, the first of them the first NICs.")
+    for (one, other), both in away.items():
+        said = f"{_nodes(len(both))} under both {one} and {other} {'has' if len(both) == 1 else 'have'}"
+        notes.append(f"Assumed: {said} all NICs at {one}, which comes first: {_listed(both)}.")
     return [placed.get(switch.name, switch) for switch in switches]
 
 
@@ -94,7 +97,9 @@ def _one_type(switches: Sequence[Switch], types: HostTypes, notes: list[str]) ->
             if kind := types.get(host):
                 groups.setdefault(kind.name, []).append(host)
         if len(groups) > 1:
-            parts[switch.name] = [replace(switch, name=_free(f"{switch.name}-{name}", taken), hosts=tuple(h)) for name, h in groups.items()]
+            parts[switch.name] = [
+                replace(switch, name=free(f"{switch.name}-{name}", taken, "-"), hosts=tuple(hosts)) for name, hosts in groups.items()
+            ]
             notes.append(f"Assumed: {switch.name}, which has hosts of {len(groups)} types, is a leaf unit for each: {', '.join(groups)}.")
     if not parts:
         return list(switches)
@@ -150,19 +155,16 @@ def bottom_up(by_name: Mapping[str, Switch], source: str) -> list[str]:
     return order
 
 
-def _free(name: str, taken: set[str]) -> str:
+def free(name: str, taken: set[str], ending: str) -> str:
+    """The name, with as many endings as it takes to be no other's; it is taken from now on."""
     while name in taken:
-        name += "'"
+        name += ending
     taken.add(name)
     return name
 
 
 def _nodes(count: int) -> str:
     return "1 node" if count == 1 else f"{count:,} nodes"
-
-
-def _have(hosts: Sequence[str]) -> str:
-    return "has" if len(hosts) == 1 else "have"
 
 
 def _listed(names: Sequence[str]) -> str:

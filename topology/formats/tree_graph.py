@@ -2,8 +2,8 @@
 
 A leaf switch of a file, with its hosts, is a leaf unit. It stands for as many physical switches as hold its hosts' cables: ports are split
 between down and up by the oversubscription (1: non-blocking), as in `topology.clos`. Switches above that have the same switches below are
-one bank. A switch is as high as its highest switch below, plus one: leaf, spine, core, inter-building. A tree may be uneven. Trees without a
-common top are islands, or are joined by a tier that is assumed.
+one bank. A switch is as high as its highest switch below, plus one: leaf, spine, core, inter-building. A tree may be uneven. Trees without
+a common top are islands, or are joined by a tier that is assumed.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from topology.catalog import HostType
 from topology.formats.defaults import Defaults, HostTypes, ports
 from topology.formats.errors import FormatError
 from topology.formats.tree import Switch, Tree
-from topology.formats.tree_checks import bottom_up, checked
+from topology.formats.tree_checks import bottom_up, checked, free
 from topology.hostlist import fold
 
 _TIERS = ("leaf", "spine", "core", "inter_building")
@@ -27,7 +27,7 @@ _MOST_NAMED = 8
 
 @dataclass
 class _Bank:
-    """Switches with the same switches below (one, for a leaf). ``speed`` is bytes/s of a lane that leads up; rails are those that it carries."""
+    """Switches with the same switches below (one, for a leaf). ``speed`` is that of a lane upwards, in bytes/s."""
 
     name: str
     members: list[Switch]
@@ -83,10 +83,8 @@ def _add_hosts(graph: nx.Graph, tree: Tree, kept: Sequence[Switch], banks: Seque
         leaf.rails = (part + 1) * kind.nics // parts - leaf.rail
         if item.hosts not in endpoints:
             endpoints[item.hosts] = []
-            for name, members in _endpoints(leaf, tree.domains, shared, kind.domain_hosts):
-                while name in taken:
-                    name = f"{name} (host)"
-                taken.add(name)
+            for wanted, members in _endpoints(leaf, tree.domains, shared, kind.domain_hosts):
+                name = free(wanted, taken, " (host)")
                 graph.add_node(name, tier="endpoint", hostlist=fold(members), **_own(kind, len(members), defaults))
                 endpoints[item.hosts].append((name, len(members)))
         for name, hosts in endpoints[item.hosts]:
@@ -250,8 +248,8 @@ def _assumed(tree: Tree, source: str, defaults: Defaults, joined: bool) -> Itera
     for kind in kinds:
         if kind.domain_hosts > 1:
             yield (
-                f"Assumed: scale-up domains of at most {kind.domain_hosts} hosts ({kind.name}) are those that the file names, else the nodes "
-                "of a leaf in turn."
+                f"Assumed: scale-up domains of at most {kind.domain_hosts} hosts ({kind.name}) are those that the file names, "
+                "else the nodes of a leaf in turn."
             )
     if joined:
         yield f"Assumed: one tier of switches joins what {source} leaves apart."
