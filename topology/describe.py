@@ -112,10 +112,12 @@ def unit_names(cluster: Cluster, level: str) -> list[str]:
         return [cluster.host_name(host) for host in range(cluster.host_count)]
     if level == "rack":
         return [f"r{unit:05d}" for unit in range(len(units))]
+    if level == "site" and len(cluster.site_names) > 1:
+        return list(cluster.site_names)
     names = [f"{level}-{unit:05d}" for unit in range(len(units))]
     tier = _UNIT_TIERS.get(level, 0)
     if cluster.switch_names is None or not tier:
-        return list(cluster.site_names) if level == "site" and len(cluster.site_names) > 1 else names
+        return names
     links = cluster.links
     below: Int64 = np.full(len(links.node_tier), cluster.host_count, dtype=np.int64)
     endpoints = int((links.node_tier == 0).sum())

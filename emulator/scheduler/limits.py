@@ -53,7 +53,7 @@ class Limits:
         parts = []
         for name, limit in limits:
             of = f" of {name} hosts" if several else ""
-            which = f"each {unit}{of}" if limit.alike or not limit.name else f"the largest {unit}{of} ({limit.name})"
+            which = f"each {unit}{of}" if limit.alike else f"the largest {unit}{of}{f' ({limit.name})' if limit.name else ''}"
             parts.append(f"{which} holds {limit.gpus} GPUs")
         told = "never fit: no job runs on two islands, and" if islands else f"inside one {unit} never fit:"
         return f"{gpus} GPUs {told} {', '.join(parts)}", most

@@ -30,7 +30,7 @@ def detect(data: bytes | str) -> str | None:
         return None
     if found := _of_document(text[:_LOOKED_AT]):
         return found
-    if text.lstrip()[:1] == "{":
+    if re.match(r'\s*\{\s*"', text):
         return "node-link"  # or bad JSON, of which its reader says more
     return next((name for name, pattern in _CONF if pattern.search(text)), None)
 

@@ -34,7 +34,7 @@ def checked(tree: Tree, source: str, types: HostTypes) -> tuple[list[Switch], li
                 raise FormatError(f"switch {switch.name} has {child} below, which the file does not describe", source, switch.line)
     order = bottom_up(by_name, source)
     notes: list[str] = []
-    switches = _one_place(_with_gpus(tree.switches, types, source, notes), notes)
+    switches = _one_place(_with_gpus(tree.switches, types, source, notes), types, notes)
     switches = _one_type(switches, types, notes)
     return _filled(switches, [*(switch.name for switch in switches if switch.hosts), *order], notes), notes
 
@@ -54,8 +54,8 @@ def _with_gpus(switches: Sequence[Switch], types: HostTypes, source: str, notes:
     return list(switches)
 
 
-def _one_place(switches: Sequence[Switch], notes: list[str]) -> list[Switch]:
-    """Each host under one leaf, or under several that have the same hosts and share their NICs."""
+def _one_place(switches: Sequence[Switch], types: HostTypes, notes: list[str]) -> list[Switch]:
+    """Each host under one leaf, or under several that have the same hosts and share their NICs (no more of them than NICs)."""
     twice = [switch for switch in switches if len(set(switch.hosts)) < len(switch.hosts)]
     for switch in twice:
         again = [host for host, count in Counter(switch.hosts).items() if count > 1]
@@ -70,6 +70,9 @@ def _one_place(switches: Sequence[Switch], notes: list[str]) -> list[Switch]:
     placed: dict[str, Switch] = {}
     for leaves in alike.values():
         first = leaves[0].name
+        nics = min(kind.nics for kind in map(types.get, leaves[0].hosts) if kind)
+        placed |= {leaf.name: replace(leaf, hosts=()) for leaf in leaves[nics:]}
+        leaves = leaves[:nics]
         for host in leaves[0].hosts:
             if home.setdefault(host, first) != first:
                 away.setdefault((home[host], first), []).append(host)
