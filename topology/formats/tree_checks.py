@@ -68,11 +68,11 @@ def _one_place(switches: Sequence[Switch], types: HostTypes, notes: list[str]) -
     home: dict[str, str] = {}
     away: dict[tuple[str, str], list[str]] = {}
     placed: dict[str, Switch] = {}
-    for leaves in alike.values():
-        first = leaves[0].name
-        nics = min(kind.nics for kind in map(types.get, leaves[0].hosts) if kind)
-        placed |= {leaf.name: replace(leaf, hosts=()) for leaf in leaves[nics:]}
-        leaves = leaves[:nics]
+    for group in alike.values():
+        first = group[0].name
+        nics = min(kind.nics for kind in map(types.get, group[0].hosts) if kind)
+        placed |= {leaf.name: replace(leaf, hosts=()) for leaf in group[nics:]}
+        leaves = group[:nics]
         for host in leaves[0].hosts:
             if home.setdefault(host, first) != first:
                 away.setdefault((home[host], first), []).append(host)
