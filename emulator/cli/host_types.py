@@ -57,8 +57,8 @@ def _parsed(given: Sequence[str]) -> tuple[str, dict[str, str]]:
                 catalog.host(kind)
             except catalog.UnknownHardware as error:
                 raise CommandError(f"--host: {error}") from error
-        if equals and not hostlist:
-            raise wrong("--host", option, "has no hostlist before =", "'gq[001-013]=hgx-h100'")
+        if equals and (not hostlist or "=" in hostlist):
+            raise wrong("--host", option, "is not one hostlist=type", "'gq[001-013]=hgx-h100', and --host again for the next")
         if equals:
             if by_hostlist.setdefault(hostlist, kind) != kind:
                 raise wrong("--host", option, f"contradicts {hostlist}={by_hostlist[hostlist]}", "one type for each node")

@@ -144,6 +144,7 @@ class PartSettings(FabricOfHosts):
     """One fabric of several: those of one ``site`` are its buildings."""
 
     name: Name
+    islands: Literal["joined"] | None = "joined"  # the tiers above the parts reach all of a part
 
 
 class WanLinkSettings(Section):

@@ -136,7 +136,8 @@ def test_a_job_too_large_for_a_leaf_is_told_the_number(shown: Shown, tmp_path: P
     ("options", "code", "problem"),
     [
         ("--host n1=nothing", 2, "no host called 'nothing'"),
-        ("--host =hgx-h100", 2, "has no hostlist before ="),
+        ("--host =hgx-h100", 2, "is not one hostlist=type"),
+        ("--host a1=hgx-h100,a2=hgx-a100", 2, "is not one hostlist=type"),
         ("--host hgx-h100 --host hgx-a100", 2, "contradicts hgx-h100"),
         ("--host a1=hgx-h100 --host a1=hgx-a100", 2, "contradicts a1=hgx-h100"),
         ("--host none", 2, "no host called 'none'"),

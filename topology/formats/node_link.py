@@ -60,11 +60,14 @@ def read(data: bytes, source: str, defaults: Defaults) -> nx.Graph:
             for word in needed:
                 if word not in item:
                     raise refuse(f"{key}: an object with {word} is needed", key, number)
-    places = not any(type(node[name]) is int for node in nodes)
+    ids = {node[name] for node in nodes if isinstance(node[name], str | int)}
+    texts = not any(isinstance(known, int) for known in ids)
 
     def end(value: Any) -> Any:
-        """The node's id; networkx 1 wrote its place in the list."""
-        return nodes[value][name] if places and type(value) is int and 0 <= value < len(nodes) else value
+        """The node's id. Where all ids are texts, a number is one of them, or (networkx 1 wrote it so) a place in the list."""
+        if not texts or type(value) is not int:
+            return value
+        return str(value) if str(value) in ids or not 0 <= value < len(nodes) else nodes[value][name]
 
     def line(path: Path) -> int:
         return _line(text, (listed if path[0] == "edges" else path[0], *path[1:]))

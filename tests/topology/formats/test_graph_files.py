@@ -166,6 +166,12 @@ def test_places_in_the_list_of_nodes_as_networkx_1_wrote_them(tmp_path: Path) ->
     assert (cluster.name, cluster.counts.host_leaf_links, len(cluster.level("rack"))) == ("old", 16, 1)
 
 
+def test_numbers_that_are_ids_written_as_texts(tmp_path: Path) -> None:
+    nodes = [{"id": "1", "tier": "leaf"}, {"id": "0", "tier": "endpoint"}]
+    cluster = _read(tmp_path / "x", json.dumps({"nodes": nodes, "graph": {"names": "given"}, "edges": [{"source": 0, "target": 1}]}))
+    assert (cluster.host_names, cluster.switch_names) == (("0",), ("1",))
+
+
 def test_attributes_of_others_pass_with_one_note(tmp_path: Path) -> None:
     text = _json(
         [edge | {"weight": 1, "size": 2, "color": {"r": 1}} for edge in _TREE], graph={"label": "x", "node_default": {}}, version=3
