@@ -61,12 +61,11 @@ class _Assembly:
         result.graph.update(_with_defaults(self._source, attributes, self._defaults))
         for number, (name, values) in enumerate(drawn.nodes):
             self._add_node(result, number, whole(name), values)
-        cables = Cables(drawn.parallel)
+        cables = Cables(result, drawn.parallel)
         for number, (low, high, directed, values) in enumerate(drawn.edges):
             ends = self._ends(result, number, whole(low), whole(high))
             cables.add(*ends, directed, self._checked(f"edge {ends[0]} - {ends[1]}", values, EDGE, "edges", number), number)
-        for low, high, values in cables.trunks(self._refuse):
-            result.add_edge(low, high, **values)
+        cables.join(self._refuse)
         result.graph["assumptions"] += [*self._notes(), *cables.notes()]
         return result
 

@@ -78,11 +78,12 @@ def read(data: bytes, source: str, defaults: Defaults) -> nx.Graph:
     if not isinstance(graph, dict):
         raise refuse("graph is not an object", "graph")
     directed = document.get("directed", False)
+    no_attributes = {*ends, "key"}
     drawn = Drawn(
         graph=graph,
         nodes=((node[name], {key: value for key, value in node.items() if key != name}) for node in nodes),
         edges=(
-            (end(edge[ends[0]]), end(edge[ends[1]]), directed, {key: value for key, value in edge.items() if key not in (*ends, "key")})
+            (end(edge[ends[0]]), end(edge[ends[1]]), directed, {key: value for key, value in edge.items() if key not in no_attributes})
             for edge in edges
         ),
         line=line,

@@ -4,6 +4,8 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+import networkx as nx
+
 #: What makes the path of an edge's number an error with its line.
 Refuse = Callable[..., Exception]
 
@@ -11,29 +13,32 @@ _Edge = tuple[bool, dict[str, Any], int]  # (whether it runs against the first b
 
 
 class Cables:
-    """The edges of a file, put together as trunks. ``parallel``: several between two nodes are allowed, in one direction."""
+    """Puts the edges of a file into a graph, as trunks. ``parallel``: several between two nodes are allowed, in one direction."""
 
-    def __init__(self, parallel: bool) -> None:
+    def __init__(self, graph: nx.Graph, parallel: bool) -> None:
+        self._graph = graph
         self._parallel = parallel
-        self._first: dict[tuple[Hashable, Hashable], _Edge] = {}
-        self._more: dict[tuple[Hashable, Hashable], list[_Edge]] = {}
+        self._starts: set[tuple[Hashable, Hashable]] = set()  # directed edges that are the first between their nodes
+        self._more: dict[tuple[Hashable, Hashable], list[_Edge]] = {}  # what is not the first between its nodes
         self._directed = self._both_ways = self._joined = 0
 
     def add(self, low: Hashable, high: Hashable, directed: bool, values: dict[str, Any], number: int) -> None:
         """Edge ``number`` of the file."""
         self._directed += directed
-        if (low, high) in self._first:
-            self._more.setdefault((low, high), []).append((False, values, number))
-        elif (high, low) in self._first:
-            self._more.setdefault((high, low), []).append((directed, values, number))
-        else:
-            self._first[low, high] = False, values, number
+        if self._graph.has_edge(low, high):
+            reversed_ends = (high, low) in self._starts or (high, low) in self._more
+            key = (high, low) if reversed_ends else (low, high)
+            self._more.setdefault(key, []).append((directed and (high, low) in self._starts, values, number))
+            return
+        if directed:
+            self._starts.add((low, high))
+        self._graph.add_edge(low, high, **values)
 
-    def trunks(self, refuse: Refuse) -> Iterator[tuple[Hashable, Hashable, dict[str, Any]]]:
-        """(node, node, attributes) of each trunk. Raises what ``refuse`` makes of a message and a path."""
-        for (low, high), first in self._first.items():
-            more = self._more.get((low, high))
-            yield low, high, self._all_of(f"{low} - {high}", [first, *more], refuse) if more else first[1]
+    def join(self, refuse: Refuse) -> None:
+        """Make one trunk of the edges between the same nodes. Raises what ``refuse`` makes of a message and a path."""
+        for (low, high), more in self._more.items():
+            first: dict[str, Any] = self._graph.edges[low, high]
+            first.update(self._all_of(f"{low} - {high}", [(False, dict(first), 0), *more], refuse))
 
     def _all_of(self, name: str, edges: list[_Edge], refuse: Refuse) -> dict[str, Any]:
         ways = [[edge for edge in edges if edge[0] == back] for back in (False, True)]
