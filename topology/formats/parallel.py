@@ -12,6 +12,9 @@ Refuse = Callable[..., Exception]
 _Edge = tuple[bool, dict[str, Any], int]  # (whether it runs against the first between its nodes, attributes, number in the file)
 
 
+_DEFAULTS = {"lanes": 1, "rail": 0}
+
+
 class Cables:
     """Puts the edges of a file into a graph, as trunks. ``parallel``: several between two nodes are allowed, in one direction."""
 
@@ -43,8 +46,8 @@ class Cables:
     def _all_of(self, name: str, edges: list[_Edge], refuse: Refuse) -> dict[str, Any]:
         ways = [[edge for edge in edges if edge[0] == back] for back in (False, True)]
         trunks = [self._trunk(name, way, refuse) for way in ways if way]
-        if len(trunks) > 1 and trunks[0] != trunks[1]:
-            problem = f"edges {name} and back differ in {_difference(*trunks)}, though they are the two directions of the same cables"
+        if len(trunks) > 1 and (differ := _difference(*trunks)):
+            problem = f"edges {name} and back differ in {differ}, though they are the two directions of the same cables"
             raise refuse(problem, "edges", ways[1][0][2])
         self._both_ways += len(trunks) > 1
         self._joined += max(map(len, ways)) > 1
@@ -85,4 +88,5 @@ def _without_rails(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(key for key in {*one, *other} if one.get(key) != other.get(key)))
+    """The attributes in which two edges differ; one that is not there is as its default."""
+    return ", ".join(sorted(key for key in {*one, *other} if one.get(key, _DEFAULTS.get(key)) != other.get(key, _DEFAULTS.get(key))))

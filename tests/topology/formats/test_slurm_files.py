@@ -140,6 +140,13 @@ def test_the_format_is_told_from_the_structure(text: str, form: str | None) -> N
     assert detect(text) == form
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_text_with_a_byte_order_mark(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes("SwitchName=s0 Nodes=n[1-3]\r\n".encode(encoding))
+    assert _leaves(compile_cluster(read_graph(path))) == [3]
+
+
 def test_types_of_hosts_by_hostlist(tmp_path: Path) -> None:
     """Nodes that are in none are left out; a leaf with several types is a leaf unit for each."""
     text = (
