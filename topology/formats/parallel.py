@@ -10,8 +10,7 @@ import networkx as nx
 Refuse = Callable[..., Exception]
 
 _Edge = tuple[bool, dict[str, Any], int]  # (whether it runs against the first between its nodes, attributes, number in the file)
-
-
+#: Of attributes that an edge does not have (`topology.vocabulary`).
 _DEFAULTS = {"lanes": 1, "rail": 0}
 
 

@@ -130,8 +130,7 @@ def _filled(switches: Sequence[Switch], order: Sequence[str], notes: list[str]) 
     empty = [switch.name for switch in switches if switch.name not in full]
     if empty:
         what = f"switch {empty[0]}, which has no" if len(empty) == 1 else f"{len(empty)} switches, which have no"
-        listed = "" if len(empty) == 1 else f": {_listed(empty)}"
-        notes.append(f"Left out: {what} nodes below{' it' if len(empty) == 1 else ' them'}{listed}.")
+        notes.append(f"Left out: {what} hosts below {'it' if len(empty) == 1 else f'them: {_listed(empty)}'}.")
     return [
         replace(switch, children=tuple(dict.fromkeys(child for child in switch.children if child in full)))
         for switch in switches

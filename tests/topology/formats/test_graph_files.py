@@ -87,6 +87,11 @@ def test_a_wrong_encoding_has_its_line(tmp_path: Path) -> None:
         _read(tmp_path / "x", f"<?xml version='1.0' encoding='UTF-16'?>{_HEAD}")
 
 
+def test_a_cable_both_ways_is_compared_with_what_is_usual(tmp_path: Path) -> None:
+    edges = [_to("a", "s"), _to("s", "a", lanes=1, rail=0), _to("s", "b"), _to("s", "top")]
+    assert _read(tmp_path / "x", _json(edges, directed=True)).counts.host_leaf_links == 2
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_a_directed_graph_is_read_as_cables(both: bool, tmp_path: Path) -> None:
     """The same cable each way is one cable, and more of them each way are as many."""

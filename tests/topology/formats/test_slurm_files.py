@@ -157,7 +157,7 @@ def test_types_of_hosts_by_hostlist(tmp_path: Path) -> None:
     assert sorted(_leaves(cluster)) == [2, 4, 6]
     assert len(cluster.level("pod")) == 1
     assert "Left out: 2 nodes without GPUs: login[1-2]." in cluster.assumptions
-    assert "Left out: switch c, which has no nodes below it." in cluster.assumptions
+    assert "Left out: switch c, which has no hosts below it." in cluster.assumptions
     with_others = _read(tmp_path / "x", text, host_types={"old[1-8]": "hgx-a100", "login[1-2]": "none", "*": "hgx-h100"})
     assert with_others.host_names == cluster.host_names
 
