@@ -34,7 +34,11 @@ def read(text: str, source: str, defaults: Defaults) -> nx.Graph:
         told = ", ".join(f"{name[:40]} is {kinds[number]}" for name, number in list(named_at.items())[:5])
         raise document.refuse(f"a tree or a block topology is needed, for these name the switches of nodes; {told}", (0,))
     chosen = next((number for number in readable if _is_default(topologies[number])), readable[0])
-    left_out = [f"{name} ({kinds[number]})" for name, number in named_at.items() if number != chosen]
+    left_out = [
+        f"{name} ({kinds[number]}{', the default' if _is_default(topologies[number]) else ''})"
+        for name, number in named_at.items()
+        if number != chosen
+    ]
     notes = (f"Left out: of the topologies of {source}, {', '.join(left_out)}.",) if left_out else ()
     kind = kinds[chosen]
     tree = (_tree if kind == "tree" else _blocks)(document, (chosen, kind), topologies[chosen][kind])

@@ -75,6 +75,13 @@ def test_the_default_tree_is_read_and_other_kinds_are_named(tmp_path: Path) -> N
     assert any("one (tree), hoops (ring), cube (torus3d), none (flat)" in sentence for sentence in cluster.assumptions)
 
 
+def test_a_default_of_another_kind_is_named_as_such(tmp_path: Path) -> None:
+    text = "- {topology: r, cluster_default: true, ring: {}}\n- {topology: t, block: {blocks: [{block: b, nodes: 'n[1-2]'}]}}\n"
+    cluster = _read(tmp_path / "x", text)
+    assert cluster.host_count == 2
+    assert any("r (ring, the default)" in sentence for sentence in cluster.assumptions)
+
+
 def test_a_node_under_two_leaves_is_at_the_first(tmp_path: Path) -> None:
     cluster = _read(tmp_path / "x", "SwitchName=a Nodes=n[1-3]\nSwitchName=b Nodes=n[3-6],n[4-5]\nSwitchName=top Switches=a,b\n")
     assert (_leaves(cluster), cluster.counts.host_leaf_links) == ([3, 3], 48)
