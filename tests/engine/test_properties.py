@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.engine import views
+from emulator.engine import hardware, views
 from emulator.engine.engine import Engine
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND
@@ -104,7 +104,8 @@ def test_the_answer_depends_on_the_inputs_alone(policy, seed, shards, publish, c
                 if at_ns < due_ns:
                     made.idle_to(at_ns)
             case 3:
-                views.link_views(made, -1, 50, "")
+                hardware.link_views(made, -1, 50, "")
+                hardware.host_views(made, -1, 50)
 
     manner = Manner(shards, publish * SECOND, cuts, inputs_at_once, look)
     made = run_work(work_of(seed), seed, policy, manner)
