@@ -38,7 +38,9 @@ def root() -> None:
 def show(api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE) -> None:
     """Show the whole cluster as it stands: GPUs by state, hosts, racks, switches, cables and trunks, power."""
     with connected(api, timeout) as client:
-        show_one(asdict(client.cluster()), output, {"links": "cables"})
+        cluster = asdict(client.cluster())
+        counts = {"links": cluster.pop("links"), "trunks": cluster.pop("trunks")}
+        show_one(cluster | counts, output, {"links": "cables"})
 
 
 @racks.command("list")

@@ -46,7 +46,8 @@ def show(
             draw(picture, cluster, loaded, load)
     described = describe(cluster)
     assumptions = described.pop("assumptions")
-    shown = described | {"trunks": trunk_counts(cluster), "power": _power(cluster, loaded), "assumptions": assumptions}
+    counts = {"links": described.pop("links"), "trunks": trunk_counts(cluster)}
+    shown = described | counts | {"power": _power(cluster, loaded), "assumptions": assumptions}
     show_one(shown, output, {"links": "cables"})
 
 

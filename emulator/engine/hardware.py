@@ -99,7 +99,9 @@ def _listed(engine: Engine, text: str) -> set[int]:
                 return {find_host(cluster, text)}
             except UnknownName:
                 raise InvalidRequest(
-                    f"{text:.80}: {error}", field="names", allowed=f"a hostlist such as {hostlist(cluster, (0, cluster.host_count - 1))}"
+                    f"{text:.80}: {error}",
+                    field="names",
+                    allowed=f"a hostlist such as {hostlist(cluster, range(min(4, cluster.host_count)))}",
                 ) from None
         return set(find_hosts(cluster, found))
 

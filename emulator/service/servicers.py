@@ -154,7 +154,7 @@ class ClusterServicer(ClusterServiceServicer):
             raise InvalidRequest(
                 f"remaining_ratio is {ratio:g} for a {target}",
                 field="remaining_ratio",
-                allowed="0 or more and less than 1; only 0 for what is no link",
+                allowed="0 or more and less than 1; 0 for hosts and racks",
             )
         name = _name(request.name) if request.name else str(request.number)
         flap, every = (duration_ns(value, field) / SECOND for value, field in ((request.flap, "flap"), (request.every, "every")))

@@ -97,9 +97,8 @@ def named(draw: st.DrawFn, words: st.SearchStrategy[str]) -> nx.Graph:
 def joined(draw: st.DrawFn) -> nx.Graph:
     kinds = draw(st.lists(clos() | dragonflies() | named(PLAIN), min_size=2, max_size=3))
     sites = [f"site{number}" for number in range(len(kinds))]
-    kinds = [
-        nx.relabel_nodes(graph, lambda name, at=at: f"s{at}-{name}") for at, graph in enumerate(kinds)
-    ]  # a host has one name of its own
+    # No two sites may call a host the same.
+    kinds = [nx.relabel_nodes(graph, lambda name, at=at: f"s{at}-{name}") for at, graph in enumerate(kinds)]
     parts = [Part(f"part{number}", graph, site) for number, (graph, site) in enumerate(zip(kinds, sites, strict=True))]
     return compose("joined", parts, Wan(1e12, full_mesh(sites, 50.0, 4e11)))
 
@@ -220,9 +219,10 @@ def test_the_scheme() -> None:
     assert names.rack(123_456) == "r123456"
     assert names.parse_rack("r123456") == 123_456
     assert names.parse_rack("r0123456") == -1
-    assert (link_name(cluster, 0), cable_name(cluster, 0, 0)) == ("r00000-h00:0/leaf-00000", "r00000-h00:0/leaf-00000#0")
+    assert (link_name(cluster, 0), cable_name(cluster, 0, 7)) == ("r00000-h00/leaf-00000", "r00000-h00/leaf-00000#7")
+    assert names.trunk("r00012-h03", "leaf-00004", 4) == "r00012-h03:4/leaf-00004"
     assert site_name(cluster, 0) == "site"
-    for make in (lambda: cable_name(cluster, 0, 1), lambda: link_name(cluster, 10**6), lambda: switch_name(cluster, 16, 9)):
+    for make in (lambda: cable_name(cluster, 0, 8), lambda: link_name(cluster, 10**6), lambda: switch_name(cluster, 16, 9)):
         with pytest.raises(IndexError, match="no "):
             make()
 
