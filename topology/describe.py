@@ -136,7 +136,7 @@ def link_name(cluster: Cluster, link: int) -> str:
     """
     links = cluster.links
     if not 0 <= link < len(links):
-        raise IndexError(f"no trunk {link}: there are {len(links)}")
+        raise IndexError(f"no link {link}: there are {len(links)}")
     one_rail = TIERS[int(links.tier[link])] == "host_leaf" and links.rails[link] < cluster.rails
     rail = int(links.rail_first[link]) if one_rail else -1
     return names.trunk(node_name(cluster, int(links.u[link])), node_name(cluster, int(links.v[link])), rail)

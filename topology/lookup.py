@@ -43,9 +43,9 @@ def find_hosts(cluster: Cluster, texts: Sequence[str]) -> list[int]:
     return [numbers[text] if text in numbers else find_host(cluster, text) for text in texts]
 
 
-def find_trunk(cluster: Cluster, text: str) -> int:
-    """The number of a trunk in ``cluster.links``. Raises UnknownName."""
-    return _one(text, "trunk", _trunks_called(cluster, text), len(cluster.links), lambda link: link_name(cluster, link))
+def find_trunk(cluster: Cluster, text: str, word: str = "trunk") -> int:
+    """The number of a trunk in ``cluster.links``. Raises UnknownName, with ``word`` for what was looked for."""
+    return _one(text, word, _trunks_called(cluster, text), len(cluster.links), lambda link: link_name(cluster, link))
 
 
 def find_cable(cluster: Cluster, text: str) -> tuple[int, int]:
@@ -101,7 +101,7 @@ def switch_at(cluster: Cluster, number: int) -> tuple[int, int]:
 
 def find_plane(cluster: Cluster, text: str) -> int:
     """The number of a plane, which is its name. Raises UnknownName."""
-    return _number(text, "plane", 0, int(cluster.links.plane.max()) + 1, str)
+    return _number(text, "plane", 0, int(cluster.links.plane.max()) + 1, lambda _: "")
 
 
 def find_nic(cluster: Cluster, text: str) -> tuple[int, int]:
@@ -123,14 +123,14 @@ def _one(text: str, kind: str, called: Sequence[int], count: int, name: Callable
 
 
 def _number(text: str, kind: str, called: int, count: int, name: Callable[[int], str]) -> int:
-    """The number that ``text`` is, where no part is ``called`` so. Raises UnknownName, with the last part's ``name`` as an example."""
+    """The number that ``text`` is, where no part is ``called`` so. Raises UnknownName; who gave a name is shown that of the last part."""
     allowed = f"0 to {count - 1}"
     if called:
         raise UnknownName(f"{called} parts are called {text:.80}", f"the number of the {kind}, {allowed}")
     number = names.whole_number(text)
     if not 0 <= number < count:
-        example = name(count - 1)
-        raise UnknownName(f"no {kind} {text:.80}", allowed if example.isdecimal() else f"{allowed} or a name like {example}")
+        example = "" if number >= 0 else name(count - 1)
+        raise UnknownName(f"no {kind} {text:.80}", f"{allowed} by number, or a name like {example}" if example else allowed)
     return number
 
 

@@ -64,11 +64,11 @@ def inject(
     seconds = duration_ns("--for", duration) / 1e9
     whole = target in (Target.HOST, Target.RACK)
     if remaining and whole:
-        raise CommandError(f"--remaining: a {target} breaks wholly; allowed: with trunk, cable, switch, plane or nic only")
+        raise CommandError(f"--remaining: a {target} breaks wholly; allowed: with link, trunk, cable, switch, plane or nic only")
     if (flap is None) != (every is None):
         raise CommandError("--flap and --every go together: down for how long, and how often; e.g. --flap 2s --every 30s")
     if flap is not None and (whole or remaining):
-        raise CommandError("--flap: it is down or up; allowed: with trunk, cable, switch, plane or nic, and without --remaining")
+        raise CommandError("--flap: it is down or up; allowed: with link, trunk, cable, switch, plane or nic, and without --remaining")
     with connected(api, timeout) as client:
         for one in _listed(client, target, name):
             print(

@@ -160,6 +160,8 @@ def _id(client: "Client", job: str) -> int:
     """The id of a job that is called so: digits are an id, anything else a name."""
     if not job.strip():
         raise CommandError("ID|NAME is empty; allowed: the id or the name of a submitted job")
+    if job.startswith("-") and job[1:].isdecimal():
+        raise CommandError(f"ID|NAME is {job:.80}; allowed: an id greater than or equal to 0, or a name")
     if job.isascii() and job.isdecimal():
         return int(job)
     return client.job_named(job).job_id

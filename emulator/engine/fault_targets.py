@@ -7,7 +7,7 @@ from topology.cables import switch_cables
 from topology.cluster import Cluster
 from topology.describe import cable_name, link_name, switch_name
 from topology.lookup import UnknownName, find_cable, find_nic, find_plane, find_switch, find_trunk
-from topology.names import nic
+from topology.names import nic, parse_numbered, whole_number
 
 #: Parts of the fabric that can fail. A link is a trunk, or by its name one of its cables.
 TARGETS = ("link", "trunk", "cable", "switch", "plane", "nic")
@@ -28,13 +28,13 @@ def cuts_of(cluster: Cluster, target: str, name: str, remaining_ratio: float = 0
     """
     match target:
         case "trunk":
-            link = find_trunk(cluster, name)
-            return f"trunk {link_name(cluster, link)}", (Cut(link, (), remaining_ratio),)
+            return _trunk(cluster, find_trunk(cluster, name), remaining_ratio)
         case "link":
             try:
-                return cuts_of(cluster, "trunk", name, remaining_ratio)
+                return _trunk(cluster, find_trunk(cluster, name, "link"), remaining_ratio)
             except UnknownName:
-                if "#" not in name:
+                numbered = parse_numbered(name, "#")
+                if numbered is None or whole_number(numbered[0]) >= 0:
                     raise
                 return cuts_of(cluster, "cable", name, remaining_ratio)
         case "cable":
@@ -56,6 +56,10 @@ def cuts_of(cluster: Cluster, target: str, name: str, remaining_ratio: float = 0
                 )
             return f"NIC {nic(cluster.host_name(host), rail)}", cuts
     raise UnknownName(f"target is {target!r:.80}", ", ".join(TARGETS))
+
+
+def _trunk(cluster: Cluster, link: int, remaining_ratio: float) -> tuple[str, tuple[Cut, ...]]:
+    return f"trunk {link_name(cluster, link)}", (Cut(link, (), remaining_ratio),)
 
 
 def cable_cuts(link: int, cable: int, remaining_ratio: float = 0.0) -> tuple[Cut, ...]:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -178,8 +179,8 @@ def test_filters_count_as_well(gigawatt: Run, run: Line, session: Session) -> No
 @pytest.mark.parametrize(
     ("line", "code", "shown"),
     [
-        ("host get r00000-h04", 3, "no host r00000-h04; allowed: 0 to 31 or a name like r00007-h03"),
-        ("rack get r00008", 3, "no rack r00008; allowed: 0 to 7 or a name like r00007"),
+        ("host get r00000-h04", 3, "no host r00000-h04; allowed: 0 to 31 by number, or a name like r00007-h03"),
+        ("rack get r00008", 3, "no rack r00008; allowed: 0 to 7 by number, or a name like r00007"),
         ("rack cordon r00008", 3, "no rack r00008"),
         ("rack cordon 8", 3, "no rack 8"),
         ("link get leaf-00000/leaf-00001", 3, "no trunk leaf-00000/leaf-00001"),
@@ -207,3 +208,43 @@ def test_the_cluster_counts_cables_and_trunks_apart(run: Line, session: Session)
     table = run("cluster show")
     assert re.search(rf"^cables +{shown['links']:,}\s*$", table, re.MULTILINE)
     assert re.search(rf"^trunks +{shown['trunks']:,}\s*$", table, re.MULTILINE)
+
+
+TREE = """SwitchName=edge1 Nodes=tux[0-3]
+SwitchName=edge2 Nodes=tux[4-7]
+SwitchName=top Switches=edge[1-2]
+"""
+
+
+def test_names_of_an_imported_file(gigawatt: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts, switches, trunks and NICs are called as the file calls them, and go by these names."""
+    (tmp_path / "topology.conf").write_text(TREE)
+    made = tmp_path / "mine.yaml"
+    code, _, err = gigawatt("topology import", tmp_path / "topology.conf", "--host", "hgx-h100", "-o", made)
+    assert code == 0, err
+    session = open_session(load(str(made), ["workload.kind=none", "faults.enabled=false", "runtime.actors=inline"]))
+    session.pause()
+    session.start()
+    server = serve(session, "127.0.0.1:0", host_type=session.host_type)
+    monkeypatch.setenv("GIGAWATT_API", server.address)
+    try:
+        assert gigawatt("job submit --gpus 24 --duration 1h --name three")[0] == 0
+        assert gigawatt("clock step 2")[0] == 0
+        hosts = of(gigawatt("job get three -o json")[1])["hosts"]
+        assert re.fullmatch(r"tux\[\d-\d\]", hosts)
+        assert column(gigawatt("host list", hosts)[1], "BUSY") == ["8"] * 3
+        assert column(gigawatt("host list")[1], "NAME") == [f"tux{number}" for number in range(8)]
+        assert of(gigawatt("host get tux6 -o json")[1])["host"] == 6
+        for name in column(gigawatt("link list")[1], "NAME"):
+            assert of(gigawatt("link get -o json", name)[1])["name"] == name
+        assert gigawatt("fault inject host tux6 --for 5m")[1].startswith("host tux6 fails at ")
+        assert gigawatt("fault inject nic tux5:3 --for 5m")[1].startswith("NIC tux5:3 is down at ")
+        trunk = column(gigawatt("link list --tier leaf_spine")[1], "NAME")[0]
+        assert gigawatt(f"fault inject cable {trunk}#1 --for 5m")[1].startswith(f"cable {trunk}#1 is down at ")
+        assert gigawatt("clock step")[0] == 0
+        assert column(gigawatt("host list --state down")[1], "NAME") == ["tux6"]
+        code, _, err = gigawatt("host get r00000-h00")
+        assert (code, "no host r00000-h00; allowed: 0 to 7 by number, or a name like tux7" in err) == (3, True)
+    finally:
+        server.stop()
+        session.close()

@@ -186,7 +186,7 @@ def test_drawn_faults_do_not_depend_on_shards_and_hit_jobs():
     ("target", "name", "message"),
     [
         ("link", "99999", "0 to"),
-        ("link", "leaf-1/spine", "no trunk"),
+        ("link", "leaf-1/spine", "no link"),
         ("cable", "leaf-00000/spine-00000#99", "0 to 7"),
         ("switch", "spine-00000/7", "switch"),
         ("switch", "rack-1", "no switch"),

@@ -182,12 +182,12 @@ def small() -> Cluster:
 @pytest.mark.parametrize(
     ("find", "text", "problem", "allowed"),
     [
-        (find_rack, "r00004", "no rack r00004", "0 to 3 or a name like r00003"),
+        (find_rack, "r00004", "no rack r00004", "0 to 3 by number, or a name like r00003"),
         (find_rack, "r1", "no rack r1", "r00003"),
         (find_rack, "r000001", "no rack", "r00003"),
         (find_rack, "4", "no rack 4", "0 to 3"),
         (find_rack, "", "no rack", "0 to 3"),
-        (find_host, "r00000-h04", "no host r00000-h04", "0 to 15 or a name like r00003-h03"),
+        (find_host, "r00000-h04", "no host r00000-h04", "0 to 15 by number, or a name like r00003-h03"),
         (find_host, "r00000-d00", "no host", "r00003-h03"),
         (find_host, "٣", "no host ٣", "0 to 15"),
         (find_host, "-1", "no host -1", "0 to 15"),
