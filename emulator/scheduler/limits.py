@@ -6,7 +6,7 @@ import numpy as np
 
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES
 from topology.cluster import Cluster
-from topology.describe import unit_names
+from topology.describe import unit_name
 
 _SITE = LEVEL_NAMES.index("site")
 
@@ -72,6 +72,6 @@ def _largest(cluster: Cluster, host_type: int, level: int) -> Limit:
     unit = int(hosts.argmax())
     return Limit(
         gpus=int(hosts[unit]) * kind.gpus,
-        name="" if name in ("host", "domain") else unit_names(cluster, name)[unit],
+        name="" if name in ("host", "domain") else unit_name(cluster, name, unit),
         alike=bool((hosts[hosts > 0] == hosts[unit]).all()),
     )
