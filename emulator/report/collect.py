@@ -1,7 +1,6 @@
 """From a running engine to snapshots, samples and the outcome."""
 
 import time
-from collections.abc import Mapping
 from functools import cache
 from typing import TypeVar
 
@@ -39,7 +38,7 @@ MEMORY_SECONDS = 2.0
 class Collector:
     """Reads one engine; keeps the samples of its timeline."""
 
-    def __init__(self, engine: Engine, scenario: Scenario, sources: Mapping[str, SourceReport], *, actors: int, opened_at: float) -> None:
+    def __init__(self, engine: Engine, scenario: Scenario, sources: tuple[SourceReport, ...], *, actors: int, opened_at: float) -> None:
         self._engine, self._scenario, self._sources = engine, scenario, sources
         self._power, self._actors = scenario.power, actors
         self.power_cap_watts = self._power.cap or 0.0
@@ -214,7 +213,7 @@ class Collector:
             water_litres=water_litres(joules, self._power.wue_litres_per_kwh),
             peak_link_utilization_ratio=self._peak_link,
             interrupted=interrupted,
-            sources={name: {"kept": source.kept, **source.noted, **source.dropped} for name, source in self._sources.items()},
+            sources=tuple(source.as_dict() for source in self._sources),
             picture=lambda: picture(cluster, scenario, link_load(cluster, links, engine.now_ns / SECOND)),
         )
 
@@ -237,6 +236,10 @@ class Collector:
             gpus=column(table.gpus, np.int32),
             queue=column(table.queue, np.int32),
             tenant=column(table.tenant, np.int32),
+            priority=column(table.priority, np.int32),
+            host_type=column(table.host_type, np.int8),
+            estimate_ns=column(table.estimate_ns, np.int64),
+            source_row=column(table.source_row, np.int64),
             kind=column(table.kind, np.int8),
             submit_ns=column(table.submit_ns, np.int64),
             start_ns=column(table.first_start_ns, np.int64),
@@ -252,8 +255,20 @@ class Collector:
             queues=tuple(table.queues),
             tenants=tuple(table.tenants),
             reasons=tuple(reasons),
+            gpu_types=tuple(host_type.gpu.name for host_type in engine.cluster.host_types),
+            hosts=self._hosts(slots),
             names=tuple(table.names.get(slot, "") for slot in slots) if table.names else None,
         )
+
+    def _hosts(self, slots: list[int]) -> tuple[str, ...]:
+        """Hostlists of the last placements. Jobs come back to the same hosts, so each list of hosts is folded once."""
+        engine = self._engine
+
+        @cache
+        def folded(hosts: tuple[int, ...]) -> str:
+            return views.hostlist(engine.cluster, hosts)
+
+        return tuple(folded(tuple(engine.scheduler.hosts_of(engine.table.rows[slot]))) for slot in slots)
 
     def _ran_ns(self, slot: int) -> int:
         table = self._engine.table

@@ -33,7 +33,7 @@ _REASONS = 8
 
 def page(outcome: Outcome, values: Mapping[str, Any]) -> str:
     """The whole document, from the outcome and its summary."""
-    tables = "".join(_table(title, rows) for title, rows in sections(values, outcome.sources))
+    tables = "".join(_table(title, rows) for title, rows in sections(values))
     reasons = _reasons(outcome)
     if reasons:
         tables += _table("Why jobs were left, failed or refused", reasons)

@@ -5,7 +5,7 @@ from the scenario's start.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +52,10 @@ class JobTable:
     queue: Int32  # index into queues
     tenant: Int32  # index into tenants
     kind: Int8  # workload.jobs.JobKind
+    priority: Int32  # that of its queue included
+    host_type: Int8  # index into gpu_types; ANY_TYPE for one that was never bound
+    estimate_ns: Int64  # what the submitter claimed; ENDLESS for a service without an end
+    source_row: Int64  # of the trace: its line, or the number of its object; NO_ROW where there is none
     submit_ns: Int64
     start_ns: Int64  # NEVER where it has not started
     end_ns: Int64  # NEVER where it has not ended
@@ -66,6 +70,8 @@ class JobTable:
     queues: tuple[str, ...] = ("default",)
     tenants: tuple[str, ...] = ("default",)
     reasons: tuple[str, ...] = ()
+    gpu_types: tuple[str, ...] = ()  # GPU model by host type
+    hosts: tuple[str, ...] | None = None  # hostlist of the last placement, by row; "" for none
     names: tuple[str, ...] | None = None  # by row
 
     def __len__(self) -> int:
@@ -184,6 +190,6 @@ class Outcome:
     peak_link_utilization_ratio: float  # the most loaded directed link at any instant
     trunks: int = 0  # cables between the same two nodes count as one
     interrupted: bool = False  # ended before its time, by a signal
-    sources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # source -> {"kept": rows, reason: rows dropped}
+    sources: tuple[Mapping[str, Any], ...] = ()  # workload.jobs.SourceReport.as_dict
     link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it
     picture: Callable[[], str] | None = None  # draws the machine and its load as SVG, for who writes the page

@@ -17,6 +17,8 @@ Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a deno
 - ``fragmentation_ratio`` = integral of free GPUs on hosts that also hold a job / integral of free GPUs (both healthy, not cordoned): the
   share of the free capacity that no job of whole hosts can use.
 - ``power_watts``: IT power; the mean is ``it_energy_joules`` / T.
+- ``sources``: of a trace, ``read`` rows are ``kept`` or ``dropped`` by reason; ``zero_seconds`` is emulated time 0 on the trace's own clock
+  (Unix seconds where that is the calendar); ``notes`` are sentences for people.
 - ``fabric.mean_slowdown_ratio``: mean of ``network_slowdown_ratio`` over the training jobs that started.
 """
 
@@ -85,6 +87,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             "mean_slowdown_ratio": float(jobs.network_slowdown_ratio[trained].mean()) if trained.any() else None,
         },
         "inference": _inference(),
+        "sources": [dict(source) for source in outcome.sources],
     }
     plain: dict[str, Any] = _plain(values)
     return plain
@@ -127,6 +130,8 @@ def _plain(value: Any) -> Any:
     """``value`` with numpy scalars as Python's and what JSON cannot hold as None."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,6 +1,7 @@
 """The summary as titled rows of words: what the terminal table and the HTML page both show."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from emulator.report.units import gibibytes, percent, si, span
@@ -8,8 +9,8 @@ from emulator.report.units import gibibytes, percent, si, span
 Rows = list[tuple[str, str]]
 
 
-def sections(values: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]]) -> list[tuple[str, Rows]]:
-    """``(title, [(label, value), ...])`` from a summary and the sources of its jobs."""
+def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
+    """``(title, [(label, value), ...])`` from a summary."""
     jobs, wait, completion = values["jobs"], values["wait_seconds"], values["completion_seconds"]
     in_process = not values["actors"]
     result: list[tuple[str, Rows]] = [
@@ -57,8 +58,7 @@ def sections(values: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]]
             ],
         ),
     ]
-    if sources:
-        result.append(("Sources of work", [(name, _rows(rows)) for name, rows in sources.items()]))
+    result += [("Source of work", _source(source)) for source in values["sources"]]
     return result
 
 
@@ -76,6 +76,11 @@ def _times(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.3f}x"
 
 
-def _rows(rows: Mapping[str, int]) -> str:
-    dropped = [f"{count:,} {reason}" for reason, count in sorted(rows.items()) if reason != "kept" and count]
-    return f"{rows.get('kept', 0):,} jobs" + (f"; left out: {', '.join(dropped)}" if dropped else "")
+def _source(source: Mapping[str, Any]) -> Rows:
+    rows = [
+        ("trace", f"{Path(source['path']).name}, format {source['format']}"),
+        ("jobs kept", f"{source['kept']:,} of {source['read']:,} rows"),
+        *(("left out", f"{count:,}: {reason}") for reason, count in sorted(source["dropped"].items(), key=lambda item: -item[1])),
+        *(("note", note) for note in source["notes"]),
+    ]
+    return [(label if place == 0 or label != rows[place - 1][0] else "", value) for place, (label, value) in enumerate(rows)]

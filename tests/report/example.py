@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 
 from emulator.report.outcome import STATES, JobTable, Outcome, Sample, timeline
-from emulator.workload.jobs import SECOND, JobKind
+from emulator.scheduler.table import ENDLESS
+from emulator.workload.jobs import SECOND, JobKind, SourceReport
 from topology.cluster import TIERS
 
 HOUR = 3600 * SECOND
@@ -22,6 +23,10 @@ def build_jobs() -> JobTable:
         queue=np.array([0, 1, 0, 0, 0, 1], dtype=np.int32),
         tenant=np.array([0, 0, 1, 0, 0, 0], dtype=np.int32),
         kind=np.array([JobKind.GANG, JobKind.TRAINING, JobKind.TRAINING, JobKind.GANG, JobKind.GANG, JobKind.GANG], dtype=np.int8),
+        priority=np.array([0, 5, 0, 0, -1, 0], dtype=np.int32),
+        host_type=np.array([0, 0, 0, 0, -1, 0], dtype=np.int8),
+        estimate_ns=np.array([HOUR, 2 * HOUR, ENDLESS, HOUR, HOUR, HOUR]),
+        source_row=np.array([8, 4, 2, 3, 10, 0]),
         submit_ns=np.array([0, 0, HOUR, HOUR, 2 * HOUR, 0]),
         start_ns=np.array([0, HOUR, 2 * HOUR, -1, -1, -1]),
         end_ns=np.array([HOUR, 3 * HOUR, -1, -1, 2 * HOUR, 0]),
@@ -36,6 +41,9 @@ def build_jobs() -> JobTable:
         queues=("default", "research"),
         tenants=("default", "vision"),
         reasons=("capacity: 96 of 128 GPUs are free", "queue is full", "100000 GPUs > 256"),
+        gpu_types=("H100-SXM5-80GB",),
+        hosts=("r00000-h00", "r00000-h[00-01]", "r[00000-00001]-h[00-03]", "", "", ""),
+        names=("seven", "three", "one", "two", "nine", ""),
     )
 
 
@@ -93,5 +101,5 @@ def build_outcome() -> Outcome:
         facility_energy_joules=1.8e9,
         water_litres=420.0,
         peak_link_utilization_ratio=0.95,
-        sources={"trace": {"kept": 6, "bad row": 2}},
+        sources=(SourceReport(6, {"malformed": 2}, notes=["columns not read: colour"], path="/data/trace.csv", format="csv").as_dict(),),
     )

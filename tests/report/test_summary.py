@@ -100,7 +100,7 @@ def test_the_terminal_table_shows_the_figures(outcome: Outcome) -> None:
     from rich.console import Console
 
     console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(summary_table(summary(outcome), outcome.sources))
+    console.print(summary_table(summary(outcome)))
     text = console.export_text()
     for shown in (
         "laptop, seed 1, policy easy",
