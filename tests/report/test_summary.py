@@ -107,7 +107,10 @@ def test_the_terminal_table_shows_the_figures(outcome: Outcome) -> None:
         "16.4 %",
         "Ray, 2 actors",
         "ab" * 32,
-        "6 jobs; left out: 2 bad row",
+        "trace.csv, format csv",
+        "6 of 8 rows",
+        "2: malformed",
+        "columns not read: colour",
         "400 kWh",
         "infeasible",
     ):

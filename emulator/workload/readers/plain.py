@@ -13,7 +13,7 @@ With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start``
 """
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 from emulator.workload.jobs import ANY_TYPE, SECOND, JobSource
 from emulator.workload.readers.batches import NEVER_STARTED, NO_SUBMISSION, STILL_RUNNING, UNKNOWN_DURATION, Ids, Kept, job_batches
@@ -55,23 +55,24 @@ class _Clock:
         self._dates: bool | None = None
 
     def read(self, row: Row, word: str) -> int:
+        if self._dates is False and self._unit_ns == SECOND:
+            return row.nanoseconds(word)
         text = row.fields[word]
-        if self._dates is None or not self._dates:
-            if self._unit_ns == SECOND and self._dates is False:
-                return row.nanoseconds(word)
+        if not self._dates:
             when = parse_number(text, self._unit_ns)
             if when is not None and when >= 0:
                 self._dates = False
                 return when
-        if self._dates is None or self._dates:
+        if self._dates is not False:
             when = parse_date(text)
             if when is not None:
                 self._trace.dates = self._dates = True
                 return when
-        numbers = f"a number from 0 to {MAX_SECONDS} s" + ("; the option time_unit says in which unit" if self._unit_ns == SECOND else "")
-        allowed = {None: f"{numbers}, or {DATE_EXAMPLES}", True: f"{DATE_EXAMPLES}, as in the rows before", False: numbers}
-        problem = "is out of range" if parse_number(text, 1) is not None else "is not a time"
-        raise row.error(word, f"{text[:40]!r} {problem}", allowed[self._dates])
+        if self._dates:
+            raise row.error(word, f"{text[:40]!r} is not a date", f"{DATE_EXAMPLES}, as in the rows before")
+        problem = "is not a time" if parse_number(text, 1) is None else "is out of range"
+        allowed = f"from 0 to {MAX_SECONDS} seconds, in the unit that the option time_unit says"
+        raise row.error(word, f"{text[:40]!r} {problem}", allowed + ("" if self._dates is False else f"; or {DATE_EXAMPLES}"))
 
 
 def _columns(options: Mapping[str, str]) -> tuple[Columns, bool]:
@@ -89,8 +90,8 @@ def _columns(options: Mapping[str, str]) -> tuple[Columns, bool]:
     if ("start" in mapped) != ("end" in mapped) and "duration" not in mapped and "end" in mapped:
         raise TraceError("trace option end has no start", allowed="duration=COLUMN, or both start=COLUMN and end=COLUMN")
     timed = "start" in mapped and "end" in mapped
-    own = {word: OURS[word] for word in ("submit", "gpus", "duration") if not (word == "duration" and timed)}
-    return Columns(own | mapped, hint=hint), True
+    own = [word for word in ("submit", "gpus", "duration") if word not in mapped and not (word == "duration" and timed)]
+    return Columns(mapped | {word: OURS[word] for word in own}, hint=hint), True
 
 
 def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
@@ -187,8 +188,8 @@ def _gpus(row: Row, unit_milli: int) -> tuple[int, int]:
     if not milli:
         return 0, 1000
     if milli < 1000:
-        return 1, max(1, -int(-milli // 1))
-    gpus = -int(-milli // 1000)
+        return 1, int(milli.to_integral_value(ROUND_CEILING))
+    gpus = int((milli / 1000).to_integral_value(ROUND_CEILING))
     if gpus * 1000 != milli:
         row.trace.note("asked for parts of several GPUs: rounded up to whole ones")
     if gpus > MAX_GPUS:

@@ -20,7 +20,7 @@ DATE_EXAMPLES = "a date such as 2017-10-01, 2017-10-01 12:00:00 or 2017-10-01T12
 DURATION_EXAMPLES = "a number, [days-]hours:minutes:seconds or minutes:seconds"
 
 _EPOCH = datetime(1970, 1, 1)
-_CLOCK = re.compile(r"(?:(\d{1,6})(?:-| days?,? ))?(\d{1,9})(?::(\d{1,2}))?(?::(\d{1,2})(?:[.](\d{1,9}))?)?", re.ASCII)
+_CLOCK = re.compile(r"(?:(\d{1,6})(?:-| days?,? ))?(\d{1,9})(?::(\d{1,2}))?(?::(\d{1,2}))?(?:[.](\d{1,9}))?", re.ASCII)
 _SPACED_ZONE = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
 
 
@@ -69,6 +69,8 @@ def parse_clock(text: str) -> int | None:
     if match is None or (match[1] is None and match[3] is None):
         return None
     days, first, second, third, fraction = match.groups()
+    if fraction and third is None and (days is not None or second is None):
+        return None  # of hours or of minutes
     if days is None and third is None:
         hours, minutes, seconds = "0", first, second
     else:
