@@ -92,19 +92,8 @@ def test_accounting_of_slurm(emulated: Any) -> None:
     )
     summary, jobs = emulated(text, "sacct")
     assert summary["sources"][0]["dropped"] == {"step of a job": 1, "never started": 1}
-    names = (
-        "name",
-        "source_row",
-        "queue",
-        "tenant",
-        "gpus",
-        "gpu_type",
-        "submit_seconds",
-        "start_seconds",
-        "end_seconds",
-        "estimate_seconds",
-    )
-    assert told(jobs, *names) == [
+    times = "submit_seconds", "start_seconds", "end_seconds", "estimate_seconds"
+    assert told(jobs, "name", "source_row", "queue", "tenant", "gpus", "gpu_type", *times) == [
         ("70", 2, "gpu", "lab", 16, "H100-SXM5-80GB", 0, 0, 1800, 3600),
         ("72_4", 5, "cpu", "ops", 1, "H100-SXM5-80GB", 60, 60, 120, 365 * 86_400),
     ]

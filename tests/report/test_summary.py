@@ -34,6 +34,7 @@ CONTRACT = {
         "ttft_seconds": PERCENTILES,
         "tpot_seconds": PERCENTILES,
     },
+    "sources": None,
 }  # fmt: skip
 
 
@@ -46,7 +47,13 @@ def empty_jobs(full: JobTable) -> JobTable:
 
 
 def test_every_key_of_the_contract_and_no_other(outcome: Outcome) -> None:
-    assert keys(summary(outcome)) == CONTRACT
+    values = summary(outcome)
+    assert keys(values) == CONTRACT
+    (source,) = values["sources"]
+    assert source == {
+        "path": "/data/trace.csv", "format": "csv", "read": 8, "kept": 6, "dropped": {"malformed": 2},
+        "zero_seconds": 0.0, "notes": ["columns not read: colour"],
+    }  # fmt: skip
 
 
 def test_arithmetic(outcome: Outcome) -> None:

@@ -96,6 +96,21 @@ def test_milliseconds_of_unix_time_and_any_separator(write, separator):
     assert column(batches, "submit_ns") == [0, SECOND // 4], "a date is one of a clock of Unix seconds too"
 
 
+def test_an_id_keeps_its_name_without_being_mapped(write):
+    text = "id,submit_s,num_gpu,duration_s\n7,0,8,100\n3,5,4,100\n"
+    batches, report = read_all(write(text), "csv", {"gpus": "num_gpu"})
+    assert column(batches, "job_id") == [7, 3]
+    assert (batches[0].names, report.notes) == (("7", "3"), [])
+    with pytest.raises(TraceError, match="trace:3: id: 7 is there already, in line 2"):
+        read_all(write(text.replace("\n3,", "\n7,")), "csv", {"gpus": "num_gpu"})
+
+
+def test_names_that_are_mapped_may_repeat(write):
+    text = "who,submit_s,gpus,took\nann,0,8,100\nann,5,4,100\n"
+    batches, _ = read_all(write(text), "csv", {"duration": "took", "name": "who"})
+    assert batches[0].names == ("ann", "ann")
+
+
 def test_philly_with_another_header(write):
     text = "submit_time,run_s,gpu_count,vc\n2017-10-03 09:00:00,100,1,a\n2017-10-02 09:00:00,50,8,b\n"
     options = {"submit": "submit_time", "duration": "run_s", "gpus": "gpu_count", "queue": "vc", "sort": "yes"}

@@ -72,7 +72,7 @@ def test_ids_are_unique_in_any_order(write, format):
     if format in ("csv", "swf", "helios"):
         assert column(batches, "job_id") == [9, 4, 7]
     path = write(text(9, 4, 9))
-    with pytest.raises(TraceError, match=r"trace:4: .*id: 9 is there already, in line 2 \(allowed: .*ids=renumber\)"):
+    with pytest.raises(TraceError, match=r"trace:4: \w+: 9 is there already, in line 2 \(allowed: .*ids=renumber\)"):
         read_all(path, format)
     batches, _ = read_all(path, format, {"ids": "renumber"})
     assert column(batches, "job_id") == [0, 1, 2]

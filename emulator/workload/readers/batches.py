@@ -51,13 +51,13 @@ def job_batches(
     *,
     queues: Interned | None = None,
     tenants: Interned | None = None,
-    unique_names: bool = True,
+    id_word: str = "",
 ) -> JobSource:
     """Parsed rows as batches in order of submission; the report of ``trace`` grows with every batch handed out.
 
     Rows outside the window, and those without GPUs or running time, are dropped. Time counts from the window's beginning, else from the
     first job kept. Sorted input is streamed a chunk at a time. With ``trace.sort`` everything is read first (stable by submission);
-    otherwise a row that goes back in time is an error. Ids (names, where jobs have no number) are unique, in any order, unless
+    otherwise a row that goes back in time is an error. Ids (``id_word`` is the field that has them) are unique, in any order, unless
     ``trace.renumber``.
     """
     names = queues or Interned("default"), tenants or Interned("default")
@@ -92,11 +92,11 @@ def job_batches(
                 continue
             if not trace.sort and job.submit_ns < last_ns:
                 raise row.error("submission", "earlier than the row before", "rows in order of submission, or the option sort=yes")
-            key = job.job_id if job.job_id is not None else job.name if unique_names else ""
-            if key != "" and not trace.renumber:
+            key = row.fields.get(id_word) if job.job_id is None else job.job_id
+            if key is not None and not trace.renumber:
                 if key in lines_of:
                     problem = f"{str(key)[:40]} is there already, in line {lines_of[key]}"
-                    raise row.error("id", problem, "ids that differ, or the option ids=renumber")
+                    raise row.error(id_word, problem, "ids that differ, or the option ids=renumber")
                 lines_of[key] = row.line
         except TraceError:
             if not trace.skip_bad_rows:

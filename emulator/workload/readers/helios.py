@@ -56,4 +56,4 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
         if cluster is not None and cluster not in seen:
             raise trace.error(f"no virtual cluster {cluster[:40]!r}", allowed=", ".join(sorted(seen)))
 
-    return job_batches(trace, rows(), parse, limits, tenants=tenants)
+    return job_batches(trace, rows(), parse, limits, id_word="job_id", tenants=tenants)

@@ -84,7 +84,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
             host_type=trace.host_type(spec.split("|")) if gpus and duration_ns else ANY_TYPE,
         )
 
-    return job_batches(trace, csv_rows(trace, TIMED), parse, limits, tenants=tenants)
+    return job_batches(trace, csv_rows(trace, TIMED), parse, limits, id_word="name", tenants=tenants)
 
 
 @dataclass(frozen=True, eq=False)

@@ -75,7 +75,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
             raise trace.error(f"no virtual cluster {cluster[:40]!r}", allowed=", ".join(sorted(seen)))
 
     if first_character(trace.path) in ("[", "{"):
-        return job_batches(trace, rows(json_rows(trace)), of_json, limits, tenants=tenants)
+        return job_batches(trace, rows(json_rows(trace)), of_json, limits, id_word="jobid", tenants=tenants)
     return job_batches(trace, rows(csv_rows(trace, COLUMNS)), of_csv, limits, tenants=tenants)
 
 

@@ -6,7 +6,7 @@ of seconds or a date, the same in all rows.
 
 With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start`` or ``end`` the table is somebody else's. Then
 
-- only what is mapped is read (``submit``, ``gpus`` and ``duration`` under our names, where those are not mapped); the id may be lacking;
+- only what is mapped is read, and ``submit``, ``gpus``, ``duration`` and ``id`` under our names where they are not; the id may be lacking;
 - a field may say that it is not known (empty, None, Unknown, NaN): the job is dropped where it needs it;
 - ``duration`` may be ``end - start``, where only those are mapped; ``start`` is read for that, and to see that the job ran;
 - GPUs may be fractions: below one a share of a GPU, above rounded up. ``instances`` multiplies them, ``gpu_unit`` says what they count.
@@ -91,7 +91,8 @@ def _columns(options: Mapping[str, str]) -> tuple[Columns, bool]:
         raise TraceError("trace option end has no start", allowed="duration=COLUMN, or both start=COLUMN and end=COLUMN")
     timed = "start" in mapped and "end" in mapped
     own = [word for word in ("submit", "gpus", "duration") if word not in mapped and not (word == "duration" and timed)]
-    return Columns(mapped | {word: OURS[word] for word in own}, hint=hint), True
+    optional = {} if "id" in mapped else {"id": OURS["id"]}
+    return Columns(mapped | {word: OURS[word] for word in own}, optional, hint=hint), True
 
 
 def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
@@ -167,8 +168,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
         )
 
     rows = csv_rows(trace, columns, separators=",;\t|")
-    unique = "id" in columns.required
-    return job_batches(trace, rows, theirs if foreign else ours, limits, queues=queues, tenants=tenants, unique_names=unique)
+    return job_batches(trace, rows, theirs if foreign else ours, limits, id_word="id", queues=queues, tenants=tenants)
 
 
 def _gpus(row: Row, unit_milli: int) -> tuple[int, int]:

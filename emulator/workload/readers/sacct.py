@@ -118,8 +118,8 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
             host_type=trace.host_type(gpus.models) if gpus.total and duration_ns else -1,
         )
 
-    rows = csv_rows(trace, _columns(trace, tuple(chosen)), separators="|")
-    return job_batches(trace, rows, parse, limits, queues=queues, tenants=tenants)
+    rows = csv_rows(trace, _columns(trace, tuple(chosen)), separators="|\t;^")
+    return job_batches(trace, rows, parse, limits, id_word="JobID", queues=queues, tenants=tenants)
 
 
 def _group(options: Mapping[str, str], name: str) -> str:

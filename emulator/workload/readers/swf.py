@@ -101,4 +101,4 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
             tenant=tenants[f"user-{user}" if user >= 0 else "default"],
         )
 
-    return job_batches(trace, _rows(trace), parse, limits, tenants=tenants)
+    return job_batches(trace, _rows(trace), parse, limits, id_word="id", tenants=tenants)
