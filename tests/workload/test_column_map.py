@@ -3,9 +3,13 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from emulator.workload.jobs import SECOND
 from emulator.workload.readers import TraceError, open_trace
+from emulator.workload.readers.plain import GPU_UNITS
+from emulator.workload.readers.times import UNITS
 from tests.workload.traces import column, read_all
 from topology import catalog
 
@@ -147,3 +151,30 @@ def test_a_map_of_what_is_optional_leaves_the_rest_ours(write):
 def test_a_wrong_map_is_said(write, options, complaint):
     with pytest.raises(TraceError, match=complaint):
         read_all(write("t,g,d\nx,1,9\n"), "csv", options)
+
+
+CELL = st.sampled_from(
+    ["", "0", "1", "8.0", "0.5", "-1", "nan", "None", "1e9", "1e999", "9" * 30, "2023-05-01 10:00:00+08:00", "x", "1:2:3", '"']
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.lists(CELL, min_size=6, max_size=6), max_size=5),
+    st.sampled_from(sorted(GPU_UNITS)),
+    st.sampled_from(sorted(UNITS)),
+    st.booleans(),
+)
+def test_any_table_is_read_or_refused(tmp_path, rows, gpu_unit, time_unit, skip):
+    path = tmp_path / "trace"
+    path.write_text("a,b,c,d,e,f\n" + "\n".join(",".join(row) for row in rows))
+    options = {"submit": "a", "start": "b", "end": "c", "gpus": "d", "instances": "e", "estimate": "f", "sort": "yes"}
+    options |= {"gpu_unit": gpu_unit, "time_unit": time_unit, "bad_rows": "skip" if skip else "error"}
+    try:
+        batches, report = read_all(path, "csv", options)
+    except TraceError:
+        return
+    assert report.kept == sum(len(batch) for batch in batches) > 0
+    for name in ("duration_ns", "estimate_ns", "gpus", "milli_gpus"):
+        assert min(column(batches, name)) > 0
+    assert max(column(batches, "milli_gpus")) <= 1000

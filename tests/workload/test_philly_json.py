@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from emulator.workload.jobs import SECOND
 from emulator.workload.readers import TraceError, TraceLimits
@@ -86,7 +88,7 @@ def test_objects_are_read_one_by_one(write):
         ('[{"vc": "v", "jobid": "j", "attempts": [5]}]', ":1: attempts: '5' is no attempt"),
         ('[{"vc": "v", "jobid": "j", "attempts": [{"detail": [3]}]}]', ":1: gpus: '3' is not a list"),
         (json.dumps([job(1), job(2, "soon")]), ":1: submitted_time: 'soon' is not a date"),
-        ("[\n" + json.dumps(job(1)) + ",\n" + json.dumps(job(1)) + "]", ":3: id: application_1 is there already, in line 2"),
+        ("[\n" + json.dumps(job(1)) + ",\n" + json.dumps(job(1)) + "]", ":3: jobid: 'application_1' is there already, in line 2"),
         (json.dumps([job(attempts=[attempt("2017-10-09", "2017-10-08")])]), ":1: end_time: '2017-10-08' is before start_time"),
         ('[\n{"vc": "v",\n oops}]', ":3: object 1 is not JSON"),
         (json.dumps([job()])[:-1] + "}", ":1: not a list of objects: '}'"),
@@ -105,3 +107,29 @@ def test_a_bad_object_can_be_left_out(write):
     batches, report = read_all(write(json.dumps([job(1), job(2, 17), job(3)])), "philly", {"bad_rows": "skip"})
     assert (report.kept, report.dropped) == (2, {"malformed": 1})
     assert column(batches, "source_row") == [1, 3]
+
+
+VALUE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.sampled_from(["None", "2017-10-09 07:02:10", "v1"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["start_time", "end_time", "detail", "gpus"]), inner),
+    max_leaves=8,
+)
+OBJECT = st.dictionaries(st.sampled_from(["jobid", "vc", "submitted_time", "attempts"]), VALUE)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(OBJECT, max_size=4), st.booleans(), st.integers(0, 40))
+def test_any_json_is_read_or_refused(tmp_path, objects, skip, cut):
+    """Next to a good job: it stays, or the file is refused in one line; also where the end of the file is missing."""
+    text = json.dumps([job(), *objects])
+    path = tmp_path / "trace"
+    path.write_text(text[: len(text) - cut])
+    try:
+        batches, report = read_all(path, "philly", {"bad_rows": "skip" if skip else "error"})
+    except TraceError:
+        assert cut or not skip
+    else:
+        assert not cut
+        assert report.kept + sum(report.dropped.values()) == len(objects) + 1
+        assert min(column(batches, "gpus")) > 0
+        assert min(column(batches, "duration_ns")) > 0

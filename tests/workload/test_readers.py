@@ -72,7 +72,7 @@ def test_ids_are_unique_in_any_order(write, format):
     if format in ("csv", "swf", "helios"):
         assert column(batches, "job_id") == [9, 4, 7]
     path = write(text(9, 4, 9))
-    with pytest.raises(TraceError, match=r"trace:4: \w+: 9 is there already, in line 2 \(allowed: .*ids=renumber\)"):
+    with pytest.raises(TraceError, match=r"trace:4: \w+: '?9'? is there already, in line 2 \(allowed: .*ids=renumber\)"):
         read_all(path, format)
     batches, _ = read_all(path, format, {"ids": "renumber"})
     assert column(batches, "job_id") == [0, 1, 2]
@@ -106,7 +106,7 @@ def test_text_ids_are_names(write):
     assert batches[0].names == ("job-a", "job-b")
     assert column(batches, "job_id") == [0, 1]
     assert column(batches, "gpus") == [4, 8]
-    with pytest.raises(TraceError, match="trace:3: id: job-a is there already, in line 2"):
+    with pytest.raises(TraceError, match="trace:3: id: 'job-a' is there already, in line 2"):
         read_all(write(CSV + "job-a,0,8,100\njob-a,5,8,100\n"), "csv")
     with pytest.raises(TraceError, match=r"trace:3: id: 'job-a' is not a number .*ids=renumber"):
         read_all(write(CSV + "1,0,8,100\njob-a,5,8,100\n"), "csv")

@@ -162,7 +162,7 @@ def test_unknown_columns_are_named_and_usual_ones_are_not(write):
     [
         ("JobID|Start\n", {}, "1: Submit: the header lacks this column .*sacct --parsable2"),
         ("10|ann|lab\n", {}, "1: JobID: the header lacks this column"),
-        (table(row("10"), row("10")), {}, "3: id: 10 is there already, in line 2"),
+        (table(row("10"), row("10")), {}, "3: JobID: '10' is there already, in line 2"),
         (table(row(submit="yesterday")), {}, "2: Submit: 'yesterday' is not a date"),
         (table(row(raw="-5")), {}, "2: ElapsedRaw: '-5' is out of range"),
         (table(row(limit="soon")), {}, "2: Timelimit: 'soon' is not a duration"),

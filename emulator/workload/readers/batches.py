@@ -95,7 +95,7 @@ def job_batches(
             key = row.fields.get(id_word) if job.job_id is None else job.job_id
             if key is not None and not trace.renumber:
                 if key in lines_of:
-                    problem = f"{str(key)[:40]} is there already, in line {lines_of[key]}"
+                    problem = f"{key if isinstance(key, int) else repr(key[:40])} is there already, in line {lines_of[key]}"
                     raise row.error(id_word, problem, "ids that differ, or the option ids=renumber")
                 lines_of[key] = row.line
         except TraceError:

@@ -196,9 +196,10 @@ class Columns:
         if not unknown:
             return
         shown = []
-        for name in unknown:
+        for given in unknown:
+            name = given[:40] if given.isprintable() else repr(given[:40])
             close = get_close_matches(name, [column for column in ours if column not in unknown], n=1, cutoff=0.8)
-            shown.append(f"{name[:40]} (did you mean {close[0]}?)" if close else name[:40])
+            shown.append(f"{name} (did you mean {close[0]}?)" if close else name)
         more = f" and {len(shown) - 30} more" if len(shown) > 30 else ""
         trace.report.notes.append(f"columns not read: {', '.join(shown[:30])}{more}")
 
