@@ -30,6 +30,21 @@ def test_the_trace_is_read_whole() -> None:
     assert set(jobs[0].queues) == {"default", "urgent"}
 
 
+def test_the_accounting_of_slurm_is_read() -> None:
+    batches, report = open_trace(EXAMPLES / "sacct.txt", "sacct", {"partition": "gpu"})
+    assert [name for batch in batches for name in batch.names or ()] == ["5001", "5002_1", "5002_2", "5004"]
+    assert report.dropped == {"step of a job": 2, "never started": 2, "other partition": 1}
+
+
+def test_a_foreign_table_is_read_as_the_page_says() -> None:
+    page = (EXAMPLES.parent / "docs" / "traces.md").read_text(encoding="utf-8")
+    (line,) = (line for line in page.splitlines() if line.startswith("| Acme"))
+    options = dict(pair.split("=") for pair in line.split("`")[1].split())
+    batches, report = open_trace(EXAMPLES / "acme.csv", "csv", options)
+    assert [gpus for batch in batches for gpus in batch.gpus.tolist()] == [8, 1, 32]
+    assert report.dropped == {"no GPU": 1, "never started": 1}
+
+
 def test_the_job_is_a_job() -> None:
     spec = job_spec(read(EXAMPLES / "job.yaml"), "")
     assert (spec.gpus, spec.duration_seconds, spec.checkpoint_seconds, spec.prefer_level) == (64, 7200.0, 1800.0, "leaf")

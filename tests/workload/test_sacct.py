@@ -128,6 +128,14 @@ def test_arrays_and_heterogeneous_jobs(write):
     assert report.dropped == {"step of a job": 1, "no GPU": 1}
 
 
+def test_the_raw_id_is_the_number_and_the_other_the_name(write):
+    text = table("900|" + row("20_1"), "901|" + row("20_2"), "900.0|" + row("20_1.0"), header="JobIDRaw|" + HEADER)
+    batches, _ = read_all(write(text), "sacct")
+    assert (column(batches, "job_id"), batches[0].names) == ([900, 901], ("20_1", "20_2"))
+    batches, _ = read_all(write(text), "sacct", {"ids": "renumber"})
+    assert column(batches, "job_id") == [0, 1]
+
+
 def test_queue_and_tenant_are_the_columns_asked_for(write):
     batches, _ = read_all(write(table(row())), "sacct", {"queue": "QOS", "tenant": "user"})
     assert (batches[0].queues[1], batches[0].tenants[1]) == ("high", "ann")

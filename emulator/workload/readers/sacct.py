@@ -12,7 +12,8 @@ limit. Decisions:
   type that it names, where the cluster has it;
 - steps (``5001.batch``) are parts of a job and are dropped; so is a run that was requeued (``--duplicates`` shows it), a job that never
   started, and one that had not ended;
-- tasks of an array are jobs of their own, and so are the components of a heterogeneous job: Slurm has a record for each;
+- tasks of an array are jobs of their own, and so are the components of a heterogeneous job: Slurm has a record for each. JobIDRaw, where
+  it is there, is the job's number; JobID (``5002_3``) is its name;
 - the running time is ElapsedRaw or Elapsed, which leave suspensions out, else End - Start;
 - ``UNLIMITED`` is a year, as Slurm's backfill takes it; without a limit of its own (``Partition_Limit``) the running time is the estimate.
 """
@@ -22,7 +23,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from emulator.workload.jobs import SECOND, JobSource
-from emulator.workload.readers.batches import NEVER_STARTED, NO_SUBMISSION, STILL_RUNNING, Kept, job_batches
+from emulator.workload.readers.batches import NEVER_STARTED, NO_SUBMISSION, STILL_RUNNING, Ids, Kept, job_batches
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_GPUS, Columns, Interned, Row, Trace, csv_rows, named
 from emulator.workload.readers.times import UNITS, parse_clock
@@ -75,6 +76,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
     if partition is not None:
         chosen.append("Partition")
     queues, tenants = Interned("default"), Interned("default")
+    raw_ids = Ids(trace, "JobIDRaw")
 
     def parse(row: Row) -> Kept | str:
         fields = row.fields
@@ -113,6 +115,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
             duration_ns,
             limit_ns or duration_ns,
             name=job,
+            job_id=raw_ids.read(row) if "JobIDRaw" in fields else None,
             queue=queues[fields.get(queue_word or "Partition") or "default"],
             tenant=tenants[fields.get(tenant_word or "Account") or "default"],
             host_type=trace.host_type(gpus.models) if gpus.total and duration_ns else -1,
