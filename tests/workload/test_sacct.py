@@ -14,8 +14,9 @@ HEADER = "JobID|User|Account|Partition|QOS|Submit|Start|End|Elapsed|ElapsedRaw|T
 
 
 def row(
-    job: str = "10", submit: str = DAY + "00:00:00", start: str = DAY + "00:00:10", end: str = DAY + "01:00:10", elapsed: str = "01:00:00",
-    raw: str = "3600", limit: str = "04:00:00", alloc: str = "cpu=64,gres/gpu=16,node=2", req: str = "", state: str = "COMPLETED",
+    job: str = "10", *, submit: str = DAY + "00:00:00", start: str = DAY + "00:00:10", end: str = DAY + "01:00:10",
+    elapsed: str = "01:00:00", raw: str = "3600", limit: str = "04:00:00", alloc: str = "cpu=64,gres/gpu=16,node=2", req: str = "",
+    state: str = "COMPLETED",
 ) -> str:  # fmt: skip
     return f"{job}|ann|lab|a100|high|{submit}|{start}|{end}|{elapsed}|{raw}|{limit}|2|{alloc}|{req}|{state}"
 
@@ -30,17 +31,7 @@ def test_jobs_are_kept_and_the_rest_is_counted(write):
         row("10.batch", alloc="cpu=32,node=1", limit=""),
         row("10.0", alloc="cpu=64,gres/gpu=16"),
         row("11_[3-7%2]", start="Unknown", end="Unknown", elapsed="00:00:00", raw="0", alloc="", req="gres/gpu=1", state="PENDING"),
-        row(
-            "12",
-            DAY + "00:02:00",
-            DAY + "00:03:00",
-            DAY + "00:04:30",
-            "00:01:30",
-            "90",
-            "UNLIMITED",
-            "gres/gpu=1",
-            state="CANCELLED by 1001",
-        ),
+        row("12", submit=DAY + "00:02:00", elapsed="00:01:30", raw="90", limit="UNLIMITED", alloc="gres/gpu=1", state="CANCELLED by 7"),
         row("13", start="None", elapsed="00:00:00", raw="0", alloc="", state="CANCELLED by 5"),
         row("14", end="Unknown", state="RUNNING"),
         row("15", alloc="cpu=4,mem=8G", req="cpu=4"),

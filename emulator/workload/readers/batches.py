@@ -43,15 +43,59 @@ class Kept(NamedTuple):
 Parse = Callable[[Row], Kept | str]
 
 
+class _Intake:
+    """Rows as they come in: parsed, checked against those before, and counted where they are left out."""
+
+    def __init__(self, trace: Trace, parse: Parse, window: Window, id_word: str) -> None:
+        self._trace, self._parse, self._id_word = trace, parse, id_word
+        self._outside = None if window.from_ns is None and window.until_ns is None else window.outside
+        self._lines_of: dict[int | str, int] = {}
+        self._last_ns = -(2**63)
+
+    def take(self, row: Row | TraceError) -> Kept | None:
+        """The job of a row; None where there is none to keep. Raises TraceError, unless malformed rows are to be skipped."""
+        trace = self._trace
+        try:
+            if isinstance(row, TraceError):
+                raise row
+            job = self._parse(row)
+            reason = job if isinstance(job, str) else self._left_out(job)
+            if not reason and isinstance(job, Kept):
+                self._check(row, job)
+                return job
+        except TraceError:
+            if not trace.skip_bad_rows:
+                raise
+            reason = "malformed"
+        trace.drop(reason)
+        return None
+
+    def _left_out(self, job: Kept) -> str:
+        reason = self._outside(job.submit_ns) if self._outside else ""
+        return reason or ("" if job.gpus else NO_GPU) or ("" if job.duration_ns else ZERO_DURATION)
+
+    def _check(self, row: Row, job: Kept) -> None:
+        """Raises TraceError where the job goes back in time or its id is there already."""
+        if not self._trace.sort and job.submit_ns < self._last_ns:
+            raise row.error("submission", "earlier than the row before", "rows in order of submission, or the option sort=yes")
+        key = row.fields.get(self._id_word) if job.job_id is None else job.job_id
+        if key is not None and not self._trace.renumber:
+            if key in self._lines_of:
+                problem = f"{key if isinstance(key, int) else repr(key[:40])} is there already, in line {self._lines_of[key]}"
+                raise row.error(self._id_word, problem, "ids that differ, or the option ids=renumber")
+            self._lines_of[key] = row.line
+        self._last_ns = job.submit_ns
+
+
 def job_batches(
     trace: Trace,
     rows: Iterator[Row | TraceError],
     parse: Parse,
     window: Window,
     *,
+    id_word: str = "",
     queues: Interned | None = None,
     tenants: Interned | None = None,
-    id_word: str = "",
 ) -> JobSource:
     """Parsed rows as batches in order of submission; the report of ``trace`` grows with every batch handed out.
 
@@ -61,10 +105,9 @@ def job_batches(
     ``trace.renumber``.
     """
     names = queues or Interned("default"), tenants or Interned("default")
-    outside = None if window.from_ns is None and window.until_ns is None else window.outside
-    lines_of: dict[int | str, int] = {}
+    intake = _Intake(trace, parse, window, id_word)
     batch: list[Kept] = []
-    zero_ns, last_ns = window.from_ns, -(2**63)
+    zero_ns = window.from_ns
 
     def handed_out(jobs: list[Kept]) -> JobColumns:
         nonlocal zero_ns
@@ -77,33 +120,9 @@ def job_batches(
         return _columns(jobs, before, zero_ns, names, renumber=trace.renumber)
 
     for row in rows:
-        try:
-            if isinstance(row, TraceError):
-                raise row
-            job = parse(row)
-            if isinstance(job, str):
-                trace.drop(job)
-                continue
-            reason = (
-                (outside(job.submit_ns) if outside else "") or ("" if job.gpus else NO_GPU) or ("" if job.duration_ns else ZERO_DURATION)
-            )
-            if reason:
-                trace.drop(reason)
-                continue
-            if not trace.sort and job.submit_ns < last_ns:
-                raise row.error("submission", "earlier than the row before", "rows in order of submission, or the option sort=yes")
-            key = row.fields.get(id_word) if job.job_id is None else job.job_id
-            if key is not None and not trace.renumber:
-                if key in lines_of:
-                    problem = f"{key if isinstance(key, int) else repr(key[:40])} is there already, in line {lines_of[key]}"
-                    raise row.error(id_word, problem, "ids that differ, or the option ids=renumber")
-                lines_of[key] = row.line
-        except TraceError:
-            if not trace.skip_bad_rows:
-                raise
-            trace.drop("malformed")
+        job = intake.take(row)
+        if job is None:
             continue
-        last_ns = job.submit_ns
         batch.append(job)
         if len(batch) >= trace.limits.chunk_rows and not trace.sort:
             yield handed_out(batch)

@@ -5,11 +5,11 @@ github.com/S-Lab-System-Group/HeliosData. The virtual cluster is the job's tenan
 how the job was placed: neither is read. Jobs that failed or were cancelled while they ran are jobs like others.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from emulator.workload.jobs import JobSource
 from emulator.workload.readers.batches import NEVER_STARTED, NO_SUBMISSION, OTHER_CLUSTER, STILL_RUNNING, Ids, Kept, job_batches
-from emulator.workload.readers.errors import TraceError
+from emulator.workload.readers.clusters import VirtualClusters
 from emulator.workload.readers.rows import MAX_GPUS, Columns, Interned, Row, Trace, csv_rows, named
 from emulator.workload.readers.window import window
 
@@ -29,8 +29,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
     """Jobs of the log, sorted stably by submission. Raises TraceError, also where no such virtual cluster is in it."""
     trace.sort = trace.dates = True
     limits = window(options, seconds=False, dates=True)
-    cluster = options.get("virtual_cluster")
-    tenants, ids, seen = Interned(), Ids(trace, "job_id"), set[str]()
+    clusters, tenants, ids = VirtualClusters(trace, options), Interned(), Ids(trace, "job_id")
 
     def parse(row: Row) -> Kept | str:
         fields = row.fields
@@ -40,8 +39,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
         started = not row.missing("start_time") and row.date("start_time") >= 0
         duration_ns = 0 if row.missing("duration") else row.duration("duration")
         tenant = fields["vc"] or "default"
-        seen.add(tenant)
-        if cluster is not None and tenant != cluster:
+        if not clusters.wants(tenant):
             return OTHER_CLUSTER
         if not started:
             return NEVER_STARTED
@@ -49,11 +47,8 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
             return STILL_RUNNING
         if submit_ns is None:
             return NO_SUBMISSION
-        return Kept(row.source_row, submit_ns, gpus, duration_ns, duration_ns, name=fields["job_id"], job_id=number, tenant=tenants[tenant])
+        name = fields["job_id"]
+        return Kept(row.source_row, submit_ns, gpus, duration_ns, duration_ns, name=name, job_id=number, tenant=tenants[tenant])
 
-    def rows() -> Iterator[Row | TraceError]:
-        yield from csv_rows(trace, COLUMNS)
-        if cluster is not None and cluster not in seen:
-            raise trace.error(f"no virtual cluster {cluster[:40]!r}", allowed=", ".join(sorted(seen)))
-
-    return job_batches(trace, rows(), parse, limits, id_word="job_id", tenants=tenants)
+    rows = clusters.checked(csv_rows(trace, COLUMNS))
+    return job_batches(trace, rows, parse, limits, id_word="job_id", tenants=tenants)

@@ -10,12 +10,12 @@ GPUs and is not read. Of the JSON (``cluster_job_log``: ``jobid, vc, submitted_t
 - a job without attempts never started; one with an attempt whose start or end is not known has no running time. Both are dropped.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from emulator.workload.jobs import JobSource
 from emulator.workload.readers.batches import NEVER_STARTED, NO_SUBMISSION, OTHER_CLUSTER, STILL_RUNNING, Kept, job_batches
-from emulator.workload.readers.errors import TraceError
+from emulator.workload.readers.clusters import VirtualClusters
 from emulator.workload.readers.objects import json_rows
 from emulator.workload.readers.rows import MAX_GPUS, Columns, Interned, Row, Trace, csv_rows, named
 from emulator.workload.readers.streams import first_character
@@ -34,49 +34,40 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
     """Jobs of the trace, sorted stably by submission. Raises TraceError, also where no such virtual cluster is in it."""
     trace.sort = trace.dates = True
     limits = window(options, seconds=False, dates=True)
-    cluster = options.get("virtual_cluster")
-    tenants = Interned()
-    seen: set[str] = set()
-
-    def of_cluster(name: str) -> bool:
-        seen.add(name)
-        return cluster is None or name == cluster
-
-    def of_csv(row: Row) -> Kept | str:
-        fields = row.fields
-        submit_ns = row.date("timestamp")
-        duration_ns = row.nanoseconds("duration")
-        gpus = row.integer("num_gpus", 0, MAX_GPUS)
-        tenant = fields["cluster"]
-        if not of_cluster(tenant):
-            return OTHER_CLUSTER
-        return Kept(row.source_row, submit_ns, gpus, duration_ns, duration_ns, tenant=tenants[tenant])
-
-    def of_json(row: Row) -> Kept | str:
-        tenant, name = _text(row, "vc"), _text(row, "jobid")
-        attempts = [_attempt(row, attempt) for attempt in _list(row, row.fields.get("attempts"), "attempts")]
-        submit_ns = _date(row, row.fields.get("submitted_time"), "submitted_time")
-        if not of_cluster(tenant):
-            return OTHER_CLUSTER
-        if not attempts:
-            return NEVER_STARTED
-        gpus, duration_ns = attempts[0][0], 0
-        for _, ran_ns in attempts:
-            if ran_ns is None:
-                return STILL_RUNNING
-            duration_ns += ran_ns
-        if submit_ns is None:
-            return NO_SUBMISSION
-        return Kept(row.source_row, submit_ns, gpus, duration_ns, duration_ns, name=name, tenant=tenants[tenant])
-
-    def rows(source: Iterator[Row | TraceError]) -> Iterator[Row | TraceError]:
-        yield from source
-        if cluster is not None and cluster not in seen:
-            raise trace.error(f"no virtual cluster {cluster[:40]!r}", allowed=", ".join(sorted(seen)))
-
+    clusters, tenants = VirtualClusters(trace, options), Interned()
     if first_character(trace.path) in ("[", "{"):
-        return job_batches(trace, rows(json_rows(trace)), of_json, limits, id_word="jobid", tenants=tenants)
-    return job_batches(trace, rows(csv_rows(trace, COLUMNS)), of_csv, limits, tenants=tenants)
+        rows, parse = json_rows(trace), _of_json
+    else:
+        rows, parse = csv_rows(trace, COLUMNS), _of_csv
+    return job_batches(trace, clusters.checked(rows), lambda row: parse(row, clusters, tenants), limits, id_word="jobid", tenants=tenants)
+
+
+def _of_csv(row: Row, clusters: VirtualClusters, tenants: Interned) -> Kept | str:
+    submit_ns = row.date("timestamp")
+    duration_ns = row.nanoseconds("duration")
+    gpus = row.integer("num_gpus", 0, MAX_GPUS)
+    tenant = row.fields["cluster"]
+    if not clusters.wants(tenant):
+        return OTHER_CLUSTER
+    return Kept(row.source_row, submit_ns, gpus, duration_ns, duration_ns, tenant=tenants[tenant])
+
+
+def _of_json(row: Row, clusters: VirtualClusters, tenants: Interned) -> Kept | str:
+    tenant, name = _text(row, "vc"), _text(row, "jobid")
+    attempts = [_attempt(row, attempt) for attempt in _list(row, row.fields.get("attempts"), "attempts")]
+    submit_ns = _date(row, row.fields.get("submitted_time"), "submitted_time")
+    if not clusters.wants(tenant):
+        return OTHER_CLUSTER
+    if not attempts:
+        return NEVER_STARTED
+    gpus, duration_ns = attempts[0][0], 0
+    for _, ran_ns in attempts:
+        if ran_ns is None:
+            return STILL_RUNNING
+        duration_ns += ran_ns
+    if submit_ns is None:
+        return NO_SUBMISSION
+    return Kept(row.source_row, submit_ns, gpus, duration_ns, duration_ns, name=name, tenant=tenants[tenant])
 
 
 def _attempt(row: Row, attempt: Any) -> tuple[int, int | None]:

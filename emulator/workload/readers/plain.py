@@ -13,6 +13,7 @@ With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start``
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 from emulator.workload.jobs import ANY_TYPE, SECOND, JobSource
@@ -99,76 +100,88 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
     """Jobs of the CSV. Raises TraceError."""
     columns, foreign = _columns(options)
     units = {name: UNITS[choice(options, name, tuple(UNITS))] for name in ("time_unit", "duration_unit")}
-    gpu_milli = GPU_UNITS[choice(options, "gpu_unit", tuple(GPU_UNITS))]
+    table = _Table(
+        _Clock(trace, units["time_unit"]),
+        Ids(trace),
+        units["duration_unit"],
+        GPU_UNITS[choice(options, "gpu_unit", tuple(GPU_UNITS))],
+        Interned("default"),
+        Interned("default"),
+    )
     limits = window(options, seconds=True, dates=True)
-    queues, tenants = Interned("default"), Interned("default")
-    clock, ids = _Clock(trace, units["time_unit"]), Ids(trace)
-    duration_unit_ns = units["duration_unit"]
+    rows = csv_rows(trace, columns, separators=",;\t|")
+    parse = table.theirs if foreign else table.ours
+    return job_batches(trace, rows, parse, limits, id_word="id", queues=table.queues, tenants=table.tenants)
 
-    def host_type(row: Row) -> int:
-        model = row.fields.get("gpu_type")
-        return trace.host_type((model,)) if model else ANY_TYPE
 
-    def duration(row: Row, word: str) -> int:
-        return row.nanoseconds(word) if duration_unit_ns == SECOND and not foreign else row.duration(word, duration_unit_ns)
+@dataclass(frozen=True)
+class _Table:
+    """How the rows of one table are read."""
 
-    def ours(row: Row) -> Kept | str:
+    clock: _Clock
+    ids: Ids
+    duration_unit_ns: int
+    gpu_milli: int
+    queues: Interned
+    tenants: Interned
+
+    def ours(self, row: Row) -> Kept | str:
+        """A row of our own columns: strict."""
         fields = row.fields
-        number = ids.read(row)
-        submit_ns = clock.read(row, "submit")
+        number = self.ids.read(row)
+        submit_ns = self.clock.read(row, "submit")
         gpus = row.integer("gpus", 1, MAX_GPUS)
-        duration_ns = duration(row, "duration")
+        duration_ns = row.nanoseconds("duration") if self.duration_unit_ns == SECOND else row.duration("duration", self.duration_unit_ns)
         milli = row.integer("gpu_milli", 1, 1000) if fields.get("gpu_milli") else 1000
         if milli < 1000 and gpus != 1:
             raise row.error("gpus", f"{gpus} GPUs with gpu_milli {milli}", "1 where gpu_milli is below 1000")
-        return _job(row, number, submit_ns, (gpus, milli), duration_ns)
+        estimate_ns = row.nanoseconds("estimate", 1 / SECOND) if fields.get("estimate") else duration_ns
+        return self._job(row, number, submit_ns, (gpus, milli), duration_ns, estimate_ns)
 
-    def theirs(row: Row) -> Kept | str:
-        fields = row.fields
-        number = ids.read(row) if "id" in fields else None
-        gpus, milli = (0, 1000) if row.missing("gpus") else _gpus(row, gpu_milli)
-        submit_ns = None if row.missing("submit") else clock.read(row, "submit")
-        start_ns, end_ns = (None if row.missing(word) else clock.read(row, word) for word in ("start", "end"))
-        if "duration" in fields:
-            duration_ns = None if row.missing("duration") else duration(row, "duration")
-        elif start_ns is None or end_ns is None:
-            duration_ns = None
-        elif end_ns < start_ns:
-            raise row.error("end", f"{fields['end'][:40]!r} is before the start", "an end after its start")
-        else:
-            duration_ns = end_ns - start_ns
+    def theirs(self, row: Row) -> Kept | str:
+        """A row of somebody else's: what is not known is a reason, not an error."""
+        number = self.ids.read(row) if "id" in row.fields else None
+        gpus = (0, 1000) if row.missing("gpus") else _gpus(row, self.gpu_milli)
+        submit_ns = None if row.missing("submit") else self.clock.read(row, "submit")
+        start_ns, end_ns = (None if row.missing(word) else self.clock.read(row, word) for word in ("start", "end"))
+        duration_ns = self._duration(row, start_ns, end_ns)
+        estimate_ns = 0 if row.missing("estimate") else row.duration("estimate", self.duration_unit_ns)
         if submit_ns is None:
             return NO_SUBMISSION
-        if gpus and "start" in fields and start_ns is None:
+        if gpus[0] and "start" in row.fields and start_ns is None:
             return NEVER_STARTED
-        if gpus and "end" in fields and end_ns is None:
+        if gpus[0] and "end" in row.fields and end_ns is None:
             return STILL_RUNNING
-        if gpus and duration_ns is None:
+        if gpus[0] and duration_ns is None:
             return UNKNOWN_DURATION
-        return _job(row, number, submit_ns, (gpus, milli), duration_ns or 0)
+        return self._job(row, number, submit_ns, gpus, duration_ns or 0, estimate_ns or duration_ns or 0)
 
-    def _job(row: Row, number: int | None, submit_ns: int, gpus: tuple[int, int], duration_ns: int) -> Kept | str:
+    def _duration(self, row: Row, start_ns: int | None, end_ns: int | None) -> int | None:
+        if "duration" in row.fields:
+            return None if row.missing("duration") else row.duration("duration", self.duration_unit_ns)
+        if start_ns is None or end_ns is None:
+            return None
+        if end_ns < start_ns:
+            raise row.error("end", f"{row.fields['end'][:40]!r} is before the start", "an end after its start")
+        return end_ns - start_ns
+
+    def _job(self, row: Row, number: int | None, submit_ns: int, gpus: tuple[int, int], duration_ns: int, estimate_ns: int) -> Kept:
         fields = row.fields
-        estimate_ns = duration_ns
-        if fields.get("estimate") and not (foreign and row.missing("estimate")):
-            estimate_ns = duration(row, "estimate") if foreign else row.nanoseconds("estimate", 1 / SECOND)
+        model = fields.get("gpu_type") if gpus[0] and duration_ns else None
         return Kept(
             row.source_row,
             submit_ns,
             gpus[0],
             duration_ns,
-            estimate_ns or duration_ns,
+            estimate_ns,
             name=fields.get("name") or fields.get("id") or "",
             job_id=number,
             milli_gpus=gpus[1],
             priority=row.integer("priority", -(2**31), 2**31 - 1) if fields.get("priority") else 0,
-            queue=queues[fields.get("queue") or "default"],
-            tenant=tenants[fields.get("tenant") or "default"],
-            host_type=host_type(row) if gpus[0] and duration_ns else ANY_TYPE,
+            queue=self.queues[fields.get("queue") or "default"],
+            tenant=self.tenants[fields.get("tenant") or "default"],
+            host_type=row.trace.host_type((model,)) if model else ANY_TYPE,
         )
-
-    rows = csv_rows(trace, columns, separators=",;\t|")
-    return job_batches(trace, rows, theirs if foreign else ours, limits, id_word="id", queues=queues, tenants=tenants)
 
 
 def _gpus(row: Row, unit_milli: int) -> tuple[int, int]:

@@ -22,7 +22,7 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from emulator.workload.jobs import SECOND, JobSource
+from emulator.workload.jobs import ANY_TYPE, SECOND, JobSource
 from emulator.workload.readers.batches import NEVER_STARTED, NO_SUBMISSION, STILL_RUNNING, Ids, Kept, job_batches
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_GPUS, Columns, Interned, Row, Trace, csv_rows, named
@@ -58,7 +58,14 @@ class _Gpus(NamedTuple):
     models: tuple[str, ...]
 
 
-def _columns(trace: Trace, words: tuple[str, ...]) -> Columns:
+class _Ran(NamedTuple):
+    submit_ns: int  # -1 where it is not known
+    start_ns: int | None
+    end_ns: int | None
+    duration_ns: int
+
+
+def _columns(words: tuple[str, ...]) -> Columns:
     """``JobID`` and ``Submit`` have to be there, and what the options name; the rest is as it comes."""
     required = dict.fromkeys(("JobID", "Submit", *words))
     optional = [word for word in _READ if word not in required]
@@ -72,9 +79,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
     limits = window(options, seconds=False, dates=True)
     queue_word, tenant_word = (_group(options, name) for name in ("queue", "tenant"))
     partition = options.get("partition")
-    chosen = [word for word in (queue_word, tenant_word) if word]
-    if partition is not None:
-        chosen.append("Partition")
+    chosen = [word for word in (queue_word, tenant_word, "Partition" if partition is not None else "") if word]
     queues, tenants = Interned("default"), Interned("default")
     raw_ids = Ids(trace, "JobIDRaw")
 
@@ -85,44 +90,51 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
             raise row.error("JobID", "is empty", "a job's id")
         if "." in job:
             return "step of a job"
-        gpus = _gpus(row)
-        submit_ns = next((row.date(word) for word in ("Submit", "Eligible") if word in fields and not row.missing(word)), None)
-        state = fields.get("State", "").split(" ")[0].upper()
-        start_ns = None if row.missing("Start") else row.date("Start")
-        end_ns = None if row.missing("End") else row.date("End")
-        duration_ns = _duration(row, start_ns, end_ns)
+        gpus, ran = _gpus(row), _ran(row)
         if partition is not None and fields["Partition"] != partition:
             return "other partition"
-        if state == "REQUEUED":
-            return "run of a job that was requeued"
-        if state == "PENDING" or ("Start" in fields and start_ns is None):
-            return NEVER_STARTED
-        if state in ("RUNNING", "SUSPENDED", "RESIZING") or ("End" in fields and end_ns is None):
-            return STILL_RUNNING
-        if state.startswith("CANCELLED") and not duration_ns:
-            return NEVER_STARTED
-        if submit_ns is None:
-            return NO_SUBMISSION
-        if reason := limits.outside(submit_ns):
+        if reason := _left_out(row, ran) or limits.outside(ran.submit_ns):
             return reason
         if "+" in job and gpus.total:
             trace.note("component of a heterogeneous job, kept as a job of its own")
-        limit_ns = _limit(row)
         return Kept(
             row.source_row,
-            submit_ns,
+            ran.submit_ns,
             gpus.total,
-            duration_ns,
-            limit_ns or duration_ns,
+            ran.duration_ns,
+            _limit(row) or ran.duration_ns,
             name=job,
             job_id=raw_ids.read(row) if "JobIDRaw" in fields else None,
             queue=queues[fields.get(queue_word or "Partition") or "default"],
             tenant=tenants[fields.get(tenant_word or "Account") or "default"],
-            host_type=trace.host_type(gpus.models) if gpus.total and duration_ns else -1,
+            host_type=trace.host_type(gpus.models) if gpus.total and ran.duration_ns else ANY_TYPE,
         )
 
-    rows = csv_rows(trace, _columns(trace, tuple(chosen)), separators="|\t;^")
+    rows = csv_rows(trace, _columns(tuple(chosen)), separators="|\t;^")
     return job_batches(trace, rows, parse, limits, id_word="JobID", queues=queues, tenants=tenants)
+
+
+def _ran(row: Row) -> _Ran:
+    """When a job was submitted, started and ended, and for how long it ran."""
+    submit_ns = next((row.date(word) for word in ("Submit", "Eligible") if not row.missing(word)), -1)
+    start_ns = None if row.missing("Start") else row.date("Start")
+    end_ns = None if row.missing("End") else row.date("End")
+    return _Ran(submit_ns, start_ns, end_ns, _duration(row, start_ns, end_ns))
+
+
+def _left_out(row: Row, ran: _Ran) -> str:
+    """Why a record is no job that ran, or ''."""
+    fields = row.fields
+    state = fields.get("State", "").split(" ")[0].upper()
+    if state == "REQUEUED":
+        return "run of a job that was requeued"
+    if state == "PENDING" or ("Start" in fields and ran.start_ns is None):
+        return NEVER_STARTED
+    if state in ("RUNNING", "SUSPENDED", "RESIZING") or ("End" in fields and ran.end_ns is None):
+        return STILL_RUNNING
+    if state.startswith("CANCELLED") and not ran.duration_ns:
+        return NEVER_STARTED
+    return NO_SUBMISSION if ran.submit_ns < 0 else ""
 
 
 def _group(options: Mapping[str, str], name: str) -> str:

@@ -19,7 +19,7 @@ MISSING = frozenset(("", "none", "null", "nan", "nat", "n/a", "na", "unknown", "
 DATE_EXAMPLES = "a date such as 2017-10-01, 2017-10-01 12:00:00 or 2017-10-01T12:00:00+01:00"
 DURATION_EXAMPLES = "a number, [days-]hours:minutes:seconds or minutes:seconds"
 
-_EPOCH = datetime(1970, 1, 1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CLOCK = re.compile(r"(?:(\d{1,6})(?:-| days?,? ))?(\d{1,9})(?::(\d{1,2}))?(?::(\d{1,2}))?(?:[.](\d{1,9}))?", re.ASCII)
 _SPACED_ZONE = re.compile(r"\s+(?=[+-]\d\d:?\d\d$)")
 
@@ -35,8 +35,8 @@ def parse_date(text: str) -> int | None:
             return None
     if not 1970 <= when.year < 2200:
         return None
-    if when.tzinfo is not None:
-        when = when.astimezone(UTC).replace(tzinfo=None)
+    if when.tzinfo is None:
+        when = when.replace(tzinfo=UTC)
     nanoseconds = (when - _EPOCH) // timedelta(microseconds=1) * 1000
     return nanoseconds if nanoseconds >= 0 else None
 
@@ -51,7 +51,7 @@ def _plain_zone(text: str) -> str:
 
 def format_date(nanoseconds: int) -> str:
     """The reverse, in UTC."""
-    return (_EPOCH + timedelta(microseconds=nanoseconds // 1000)).isoformat()
+    return (_EPOCH + timedelta(microseconds=nanoseconds // 1000)).replace(tzinfo=None).isoformat()
 
 
 def parse_number(text: str, unit_ns: int = SECOND) -> int | None:
