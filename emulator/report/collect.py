@@ -26,6 +26,7 @@ from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, JobKind, SourceReport
 from emulator.workload.training import step_seconds
 from topology.cluster import TIERS
+from topology.describe import hostlist
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -266,7 +267,7 @@ class Collector:
 
         @cache
         def folded(hosts: tuple[int, ...]) -> str:
-            return views.hostlist(engine.cluster, hosts)
+            return hostlist(engine.cluster, hosts)
 
         return tuple(folded(tuple(engine.scheduler.hosts_of(engine.table.rows[slot]))) for slot in slots)
 

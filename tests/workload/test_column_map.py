@@ -1,6 +1,7 @@
 """Others' tables without a reader of their own: trace options that say which column is which."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,7 +11,7 @@ from emulator.workload.jobs import SECOND
 from emulator.workload.readers import TraceError, open_trace
 from emulator.workload.readers.plain import GPU_UNITS
 from emulator.workload.readers.times import UNITS
-from tests.workload.traces import column, read_all
+from tests.workload.traces import Write, column, read_all
 from topology import catalog
 
 ACME = "job_id,user,node_num,gpu_num,cpu_num,type,state,submit_time,start_time,end_time,duration,queue\n"
@@ -23,7 +24,7 @@ ACME_ROWS = (
 ACME_MAP = {"id": "job_id", "submit": "submit_time", "gpus": "gpu_num", "duration": "duration", "start": "start_time", "tenant": "user"}
 
 
-def test_acme(write):
+def test_acme(write: Write) -> None:
     batches, report = read_all(write(ACME + ACME_ROWS), "csv", ACME_MAP)
     assert batches[0].names == ("dlc1", "dlc4")
     assert column(batches, "gpus") == [8, 32]
@@ -39,14 +40,14 @@ def test_acme(write):
     ]
 
 
-def test_duration_from_start_and_end(write):
+def test_duration_from_start_and_end(write: Write) -> None:
     options = ACME_MAP | {"end": "end_time"}
     del options["duration"]
     batches, _ = read_all(write(ACME + ACME_ROWS), "csv", options)
     assert column(batches, "duration_ns") == [3600 * SECOND, 30 * SECOND]
 
 
-def test_pai(write):
+def test_pai(write: Write) -> None:
     """Alibaba's PAI: percent of a GPU for each of several instances, seconds of a clock of its own, no id needed."""
     text = (
         "job_name,task_name,inst_num,status,start_time,end_time,plan_cpu,plan_mem,plan_gpu,gpu_type\n"
@@ -82,14 +83,14 @@ def test_pai(write):
         ("s", "2:30", 150 * SECOND), ("s", "9e1", 90 * SECOND),
     ],
 )  # fmt: skip
-def test_units_and_clocks_of_durations(write, unit, text, nanoseconds):
+def test_units_and_clocks_of_durations(write: Write, unit: str, text: str, nanoseconds: int) -> None:
     path = write(f't;g;d\n5;1;"{text}"\n')
     batches, _ = read_all(path, "csv", {"submit": "t", "gpus": "g", "duration": "d", "duration_unit": unit})
     assert column(batches, "duration_ns") == [nanoseconds]
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
-def test_milliseconds_of_unix_time_and_any_separator(write, separator):
+def test_milliseconds_of_unix_time_and_any_separator(write: Write, separator: str) -> None:
     text = "when,num_gpus,took\n1767225600000,8,60\n1767225600250,4,60\n".replace(",", separator)
     options = {"submit": "when", "gpus": "num_gpus", "duration": "took", "time_unit": "ms"}
     batches, report = read_all(write(text), "csv", options)
@@ -100,7 +101,7 @@ def test_milliseconds_of_unix_time_and_any_separator(write, separator):
     assert column(batches, "submit_ns") == [0, SECOND // 4], "a date is one of a clock of Unix seconds too"
 
 
-def test_an_id_keeps_its_name_without_being_mapped(write):
+def test_an_id_keeps_its_name_without_being_mapped(write: Write) -> None:
     text = "id,submit_s,num_gpu,duration_s\n7,0,8,100\n3,5,4,100\n"
     batches, report = read_all(write(text), "csv", {"gpus": "num_gpu"})
     assert column(batches, "job_id") == [7, 3]
@@ -109,13 +110,13 @@ def test_an_id_keeps_its_name_without_being_mapped(write):
         read_all(write(text.replace("\n3,", "\n7,")), "csv", {"gpus": "num_gpu"})
 
 
-def test_names_that_are_mapped_may_repeat(write):
+def test_names_that_are_mapped_may_repeat(write: Write) -> None:
     text = "who,submit_s,gpus,took\nann,0,8,100\nann,5,4,100\n"
     batches, _ = read_all(write(text), "csv", {"duration": "took", "name": "who"})
     assert batches[0].names == ("ann", "ann")
 
 
-def test_philly_with_another_header(write):
+def test_philly_with_another_header(write: Write) -> None:
     text = "submit_time,run_s,gpu_count,vc\n2017-10-03 09:00:00,100,1,a\n2017-10-02 09:00:00,50,8,b\n"
     options = {"submit": "submit_time", "duration": "run_s", "gpus": "gpu_count", "queue": "vc", "sort": "yes"}
     batches, report = read_all(write(text), "csv", options)
@@ -126,7 +127,7 @@ def test_philly_with_another_header(write):
     assert report.notes[:-1] == []
 
 
-def test_a_map_of_what_is_optional_leaves_the_rest_ours(write):
+def test_a_map_of_what_is_optional_leaves_the_rest_ours(write: Write) -> None:
     text = "id,submit_s,gpus,duration_s,user,partition,priority\n1,0,8,100,u1,gpu,3\n"
     batches, report = read_all(write(text), "csv", {"tenant": "user", "queue": "partition"})
     assert (batches[0].tenants[1], batches[0].queues[1], batches[0].priority.tolist()) == ("u1", "gpu", [3])
@@ -148,7 +149,7 @@ def test_a_map_of_what_is_optional_leaves_the_rest_ours(write):
         ({"gpus": "d", "submit": "g", "duration": "t"}, "2: t: 'x' is not a duration"),
     ],
 )
-def test_a_wrong_map_is_said(write, options, complaint):
+def test_a_wrong_map_is_said(write: Write, options: dict[str, str], complaint: str) -> None:
     with pytest.raises(TraceError, match=complaint):
         read_all(write("t,g,d\nx,1,9\n"), "csv", options)
 
@@ -165,7 +166,7 @@ CELL = st.sampled_from(
     st.sampled_from(sorted(UNITS)),
     st.booleans(),
 )
-def test_any_table_is_read_or_refused(tmp_path, rows, gpu_unit, time_unit, skip):
+def test_any_table_is_read_or_refused(tmp_path: Path, rows: list[list[str]], gpu_unit: str, time_unit: str, skip: bool) -> None:
     path = tmp_path / "trace"
     path.write_text("a,b,c,d,e,f\n" + "\n".join(",".join(row) for row in rows))
     options = {"submit": "a", "start": "b", "end": "c", "gpus": "d", "instances": "e", "estimate": "f", "sort": "yes"}

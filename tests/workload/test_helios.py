@@ -4,7 +4,7 @@ import pytest
 
 from emulator.workload.jobs import SECOND
 from emulator.workload.readers import TraceError
-from tests.workload.traces import HELIOS, column, read_all
+from tests.workload.traces import HELIOS, Write, column, read_all
 
 ROWS = (
     "1,uA,vc1,0,4,1,COMPLETED,2020-04-01 00:00:05,2020-04-01 00:00:06,2020-04-01 00:01:06,60,1\n"
@@ -15,7 +15,7 @@ ROWS = (
 )
 
 
-def test_helios(write):
+def test_helios(write: Write) -> None:
     path = write(HELIOS + ROWS)
     batches, report = read_all(path, "helios")
     assert column(batches, "job_id") == [2, 4]
@@ -40,6 +40,6 @@ def test_helios(write):
         ("job_id,vc\n", {}, "1: gpu_num: the header lacks this column"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(write, text, options, complaint):
+def test_what_is_wrong_is_said_with_its_place(write: Write, text: str, options: dict[str, str], complaint: str) -> None:
     with pytest.raises(TraceError, match=complaint):
         read_all(write(text), "helios", options)

@@ -1,6 +1,7 @@
 """The JSON that Microsoft published of Philly: jobs with attempts."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from emulator.workload.jobs import SECOND
 from emulator.workload.readers import TraceError, TraceLimits
-from tests.workload.traces import column, read_all
+from tests.workload.traces import Write, column, read_all
 
 
 def attempt(
@@ -39,7 +40,7 @@ JOBS = [
 
 
 @pytest.mark.parametrize("layout", ["compact", "indented", "lines", "list of lines"])
-def test_attempts_are_one_job_that_runs_for_their_sum(write, layout):
+def test_attempts_are_one_job_that_runs_for_their_sum(write: Write, layout: str) -> None:
     text = {
         "compact": json.dumps(JOBS),
         "indented": json.dumps(JOBS, indent=4),
@@ -57,7 +58,7 @@ def test_attempts_are_one_job_that_runs_for_their_sum(write, layout):
     assert report.dropped == {"never started": 1, "had not ended, so no running time": 3, "no submission time": 1, "no GPU": 1}
 
 
-def test_options_are_those_of_the_csv(write):
+def test_options_are_those_of_the_csv(write: Write) -> None:
     path = write(json.dumps(JOBS))
     batches, report = read_all(path, "philly", {"virtual_cluster": "v2", "from": "2017-10-09T07:00:00Z"})
     assert column(batches, "submit_ns") == [110 * SECOND]
@@ -66,7 +67,7 @@ def test_options_are_those_of_the_csv(write):
         read_all(path, "philly", {"virtual_cluster": "v3"})
 
 
-def test_objects_are_read_one_by_one(write):
+def test_objects_are_read_one_by_one(write: Write) -> None:
     """Over the borders of the pieces that the file is read in; and what never ends is refused, not held."""
     many = [job(number, attempts=[attempt(gpus=(8,) * 40)]) for number in range(700)]
     batches, report = read_all(write("[" + ",\n".join(map(json.dumps, many)) + "]"), "philly")
@@ -97,13 +98,13 @@ def test_objects_are_read_one_by_one(write):
         ('[{"vc": ' + "9" * 5_000 + "}]", ":1: object 1 is not JSON"),
     ],
 )
-def test_what_is_no_such_list_is_said_with_its_place(write, text, complaint):
+def test_what_is_no_such_list_is_said_with_its_place(write: Write, text: str, complaint: str) -> None:
     with pytest.raises(TraceError, match=f"trace{complaint}") as error:
         read_all(write(text), "philly")
     assert "\n" not in str(error.value)
 
 
-def test_a_bad_object_can_be_left_out(write):
+def test_a_bad_object_can_be_left_out(write: Write) -> None:
     batches, report = read_all(write(json.dumps([job(1), job(2, 17), job(3)])), "philly", {"bad_rows": "skip"})
     assert (report.kept, report.dropped) == (2, {"malformed": 1})
     assert column(batches, "source_row") == [1, 3]
@@ -119,7 +120,7 @@ OBJECT = st.dictionaries(st.sampled_from(["jobid", "vc", "submitted_time", "atte
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(OBJECT, max_size=4), st.booleans(), st.integers(0, 40))
-def test_any_json_is_read_or_refused(tmp_path, objects, skip, cut):
+def test_any_json_is_read_or_refused(tmp_path: Path, objects: list[dict[str, object]], skip: bool, cut: int) -> None:
     """Next to a good job: it stays, or the file is refused in one line; also where the end of the file is missing."""
     text = json.dumps([job(), *objects])
     path = tmp_path / "trace"

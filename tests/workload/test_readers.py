@@ -2,6 +2,7 @@
 
 import gzip
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +11,11 @@ from hypothesis import strategies as st
 
 from emulator.workload.jobs import COLUMN_NAMES, SECOND
 from emulator.workload.readers import FORMATS, TraceError, TraceLimits, open_pods, open_trace
-from tests.workload.traces import CSV, HEADERS, HELIOS, OPENB, PHILLY, SACCT, SWF, column, published, read_all, swf
+from tests.workload.traces import CSV, HEADERS, HELIOS, OPENB, PHILLY, SACCT, SWF, Write, column, published, read_all, swf
 from topology import catalog
 
 
-def test_csv(write):
+def test_csv(write: Write) -> None:
     batches, report = read_all(write(CSV + "3,0,8,60\n5,1.5,1,0.25\n6,1.5,2,0\n"), "csv")
     assert column(batches, "job_id") == [3, 5]
     assert column(batches, "submit_ns") == [0, 1_500_000_000]
@@ -24,7 +25,7 @@ def test_csv(write):
     assert (report.kept, report.dropped, report.notes) == (2, {"zero duration": 1}, [])
 
 
-def test_csv_with_every_column(write):
+def test_csv_with_every_column(write: Write) -> None:
     text = "gpu_milli,name,id,submit_s,gpus,duration_s,priority,queue,tenant,estimate_s\n"
     text += '500,"a, b",1,0,1,60,-2,q1,t1,90\n,,2,0,4,60,,,,\n'
     (batch,), _ = read_all(write(text), "csv")
@@ -36,7 +37,7 @@ def test_csv_with_every_column(write):
     assert batch.estimate_ns.tolist() == [90 * SECOND, 60 * SECOND]
 
 
-def test_csv_window_counts_from_its_beginning(write):
+def test_csv_window_counts_from_its_beginning(write: Write) -> None:
     path = write(CSV + "1,0,1,9\n2,10,1,9\n3,19,1,9\n4,20,1,9\n")
     batches, report = read_all(path, "csv", {"from": "10", "until": "20"})
     assert column(batches, "job_id") == [2, 3]
@@ -44,7 +45,7 @@ def test_csv_window_counts_from_its_beginning(write):
     assert report.dropped == {"before from": 1, "at or after until": 1}
 
 
-def test_csv_out_of_order_is_an_error_or_sorted(write):
+def test_csv_out_of_order_is_an_error_or_sorted(write: Write) -> None:
     path = write(CSV + "1,5,1,9\n2,3,1,9\n3,5,1,9\n")
     with pytest.raises(TraceError, match=r"trace:3: submission: earlier .*sort=yes"):
         read_all(path, "csv")
@@ -53,7 +54,7 @@ def test_csv_out_of_order_is_an_error_or_sorted(write):
 
 
 @pytest.mark.parametrize("format", ["csv", "swf", "openb", "helios", "sacct"])
-def test_ids_are_unique_in_any_order(write, format):
+def test_ids_are_unique_in_any_order(write: Write, format: str) -> None:
     """Falling ids are nothing special; the same one twice is refused where it stands, or a name only with ids=renumber."""
     head = {"csv": CSV, "swf": SWF, "openb": OPENB, "helios": HELIOS, "sacct": SACCT}[format]
 
@@ -68,7 +69,7 @@ def test_ids_are_unique_in_any_order(write, format):
         return head + "".join(rows[format](number, at) for at, number in enumerate(ids))
 
     batches, _ = read_all(write(text(9, 4, 7)), format)
-    assert [name for batch in batches for name in batch.names] == ["9", "4", "7"]
+    assert [name for batch in batches for name in batch.names or ()] == ["9", "4", "7"]
     if format in ("csv", "swf", "helios"):
         assert column(batches, "job_id") == [9, 4, 7]
     path = write(text(9, 4, 9))
@@ -82,7 +83,7 @@ def test_ids_are_unique_in_any_order(write, format):
 
 
 @pytest.mark.parametrize("format", ["csv", "swf", "openb"])
-def test_sort_works_in_every_format_that_streams(write, format):
+def test_sort_works_in_every_format_that_streams(write: Write, format: str) -> None:
     """And is the advice where rows go back in time; source rows stay with their jobs."""
     text = {
         "csv": CSV + "1,5,1,9\n3,40,2,9\n2,20,4,9\n",
@@ -100,7 +101,7 @@ def test_sort_works_in_every_format_that_streams(write, format):
     assert report.zero_seconds == 5
 
 
-def test_text_ids_are_names(write):
+def test_text_ids_are_names(write: Write) -> None:
     path = write(CSV + "job-b,10,8,100\njob-a,0,4,100\n")
     batches, _ = read_all(path, "csv", {"sort": "yes"})
     assert batches[0].names == ("job-a", "job-b")
@@ -114,7 +115,7 @@ def test_text_ids_are_names(write):
     assert batches[0].names == ("123456789012", "5"), "more than a job's id may be"
 
 
-def test_time_counts_from_the_first_job_kept(write):
+def test_time_counts_from_the_first_job_kept(write: Write) -> None:
     """Of whatever clock; a job that is dropped does not count, nor does one that is left for later."""
     late = 1_767_225_600
     batches, report = read_all(
@@ -132,7 +133,7 @@ def test_time_counts_from_the_first_job_kept(write):
     assert report.notes == ["time counts from 2017-10-03T09:00:00, when the first job kept was submitted"]
 
 
-def test_dates_with_a_zone_are_dates(write):
+def test_dates_with_a_zone_are_dates(write: Write) -> None:
     text = PHILLY + "2017-10-03T09:00:00Z,100,1,100,a\n2017-10-03T11:00:05+02:00,50,8,400,a\n2017-10-03 08:59:50,50,4,400,a\n"
     batches, _ = read_all(write(text), "philly")
     assert column(batches, "gpus") == [4, 1, 8]
@@ -142,7 +143,7 @@ def test_dates_with_a_zone_are_dates(write):
     assert report.zero_seconds == 1_507_021_200
 
 
-def test_unknown_columns_pass_with_one_note(write):
+def test_unknown_columns_pass_with_one_note(write: Write) -> None:
     for format, text in {
         "csv": "id,submit_s,gpus,duration_s,user,estimate,\n1,0,8,100,u1,5,\n",
         "philly": "timestamp,duration,num_gpus,gpu_time,cluster,user\n2017-10-01,1.0,1,1.0,a,u\n",
@@ -156,7 +157,7 @@ def test_unknown_columns_pass_with_one_note(write):
             assert note == "columns not read: user, estimate (did you mean estimate_s?), (empty)"
 
 
-def test_streaming_holds_one_batch(write):
+def test_streaming_holds_one_batch(write: Write) -> None:
     """Rows are read as they are asked for: a bad last row is not seen until its batch is."""
     path = write(CSV + "".join(f"{n},{n},1,9\n" for n in range(1000)) + "x,0,0,0\n")
     batches, report = open_trace(path, "csv", limits=TraceLimits(chunk_rows=100))
@@ -168,7 +169,7 @@ def test_streaming_holds_one_batch(write):
 
 
 @pytest.mark.parametrize("format", ["csv", "philly", "openb", "swf"])
-def test_batch_size_changes_nothing(write, format):
+def test_batch_size_changes_nothing(write: Write, format: str) -> None:
     text = {
         "csv": CSV + "".join(f"{n},{n // 3},{n % 8 + 1},9\n" for n in range(50)),
         "philly": PHILLY + "".join(f"2017-10-{n % 7 + 1:02d} 00:00:{n:02d},{n + 1}.0,1,0,vc{n % 3}\n" for n in range(50)),
@@ -187,14 +188,14 @@ def test_batch_size_changes_nothing(write, format):
         assert part.tenants == whole[0].tenants[: len(part.tenants)], "numbers keep their meaning"
 
 
-def test_gzip_and_plain_and_a_byte_order_mark_read_alike(write):
+def test_gzip_and_plain_and_a_byte_order_mark_read_alike(write: Write) -> None:
     text = "\ufeff" + CSV + "1,0,1,9\r\n\r\n2,1,1,9"
     plain, _ = read_all(write(text, "a.csv"), "csv")
     packed, _ = read_all(write(gzip.compress(text.encode()), "b"), "csv")
     assert column(plain, "job_id") == column(packed, "job_id") == [1, 2]
 
 
-def test_philly(write):
+def test_philly(write: Write) -> None:
     text = PHILLY + (
         "2017-10-02 00:00:05,10.0,2,20.0,b\n2017-10-01 00:00:07,20.0,16,320.0,a\n2017-10-01 00:00:00,30.0,1,30.0,b\n"
         "2017-09-30 23:59:59,1.0,1,1.0,b\n2017-12-01 00:00:00,1.0,1,1.0,b\n"
@@ -213,7 +214,7 @@ def test_philly(write):
     assert column(everything, "gpus") == [1, 1, 16, 2, 1]
 
 
-def test_openb_decisions(write):
+def test_openb_decisions(write: Write) -> None:
     text = OPENB + (
         "p0,1,1,1,460,,LS,Running,10,100,30\n"
         "p1,1,1,1,460,,LS,Running,10,100,30\n"
@@ -246,7 +247,7 @@ def test_openb_decisions(write):
     assert pods.gpu_spec[4] == "V100M16|V100M32"
 
 
-def test_swf_decisions(write):
+def test_swf_decisions(write: Write) -> None:
     text = SWF + "".join(
         (
             swf(number=1, submit=0),
@@ -281,7 +282,7 @@ CSV_ROWS = [
 
 
 @pytest.mark.parametrize(("row", "complaint"), CSV_ROWS)
-def test_malformed_rows(write, row, complaint):
+def test_malformed_rows(write: Write, row: str, complaint: str) -> None:
     path = write(CSV + f"0,0,1,9\n{row}\n")
     with pytest.raises(TraceError, match=rf"trace:3: {complaint}.*allowed: ") as error:
         read_all(path, "csv")
@@ -292,7 +293,7 @@ def test_malformed_rows(write, row, complaint):
     assert column(batches, "job_id") == [0]
 
 
-def test_a_bad_row_leaves_no_trace_when_skipped(write):
+def test_a_bad_row_leaves_no_trace_when_skipped(write: Write) -> None:
     """Neither its id nor its time counts for the rows after it."""
     path = write(CSV + "0,0,1,9\n9,100,0,9\n1,1,1,9\n")
     batches, _ = read_all(path, "csv", {"bad_rows": "skip"})
@@ -334,14 +335,14 @@ def test_a_bad_row_leaves_no_trace_when_skipped(write):
         ("csv", b"\x1f\x8bnot gzip at all", " damaged gzip"),
     ],
 )
-def test_bad_files(write, format, text, complaint):
+def test_bad_files(write: Write, format: str, text: str | bytes, complaint: str) -> None:
     path = write(text)
     with pytest.raises(TraceError, match=f"trace:{complaint}") as error:
         read_all(path, format)
     assert error.value.file == str(path)
 
 
-def test_missing_and_unreadable_files(tmp_path):
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="nowhere: cannot be read: No such file"):
         open_trace(tmp_path / "nowhere", "csv")
     with pytest.raises(TraceError, match="cannot be read: Is a directory"):
@@ -364,7 +365,7 @@ def test_missing_and_unreadable_files(tmp_path):
         ("openb", {"gpu_spec": "V100"}, "gpu_spec=V100"),
     ],
 )
-def test_bad_options(write, format, options, complaint):
+def test_bad_options(write: Write, format: str, options: dict[str, str], complaint: str) -> None:
     path = write(PHILLY + "2017-10-01 00:00:00,1.0,1,1.0,a\n")
     with pytest.raises(TraceError, match=complaint):
         read_all(path, format, options)
@@ -380,7 +381,7 @@ FIELD = st.one_of(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(FORMATS)), st.lists(st.lists(FIELD, min_size=3, max_size=18), max_size=6), st.booleans(), st.booleans())
-def test_any_text_is_read_or_refused(tmp_path, format, rows, with_header, skip):
+def test_any_text_is_read_or_refused(tmp_path: Path, format: str, rows: list[list[str]], with_header: bool, skip: bool) -> None:
     """Whatever is in the file, jobs come out that keep the contract, or a TraceError."""
     header = HEADERS[format] if with_header else ""
     separator = {"swf": " ", "sacct": "|"}.get(format, ",")
@@ -399,7 +400,7 @@ def test_any_text_is_read_or_refused(tmp_path, format, rows, with_header, skip):
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(FORMATS)), st.binary(max_size=200), st.booleans())
-def test_any_bytes_are_read_or_refused(tmp_path, format, junk, compressed):
+def test_any_bytes_are_read_or_refused(tmp_path: Path, format: str, junk: bytes, compressed: bool) -> None:
     path = tmp_path / "trace"
     path.write_bytes(gzip.compress(junk) if compressed else junk)
     with pytest.raises(TraceError):
@@ -410,7 +411,7 @@ def test_any_bytes_are_read_or_refused(tmp_path, format, junk, compressed):
 @given(
     st.lists(st.tuples(st.integers(0, 10**15), st.integers(1, 10**6), st.integers(1, 10**15)), min_size=1, max_size=30), st.integers(1, 9)
 )
-def test_what_was_written_is_read(tmp_path, jobs, chunk):
+def test_what_was_written_is_read(tmp_path: Path, jobs: list[tuple[int, int, int]], chunk: int) -> None:
     """Microseconds survive exactly, whatever the batches."""
     jobs = sorted(jobs, key=lambda job: job[0])
     path = tmp_path / "trace"
@@ -425,7 +426,7 @@ def test_what_was_written_is_read(tmp_path, jobs, chunk):
 
 @pytest.mark.traces
 @pytest.mark.parametrize(("cluster", "jobs", "gpus"), [("2869ce", 315, 128), ("103959", 1450, 64)])
-def test_philly_keeps_the_jobs_of_the_reference_schedule(cluster, jobs, gpus):
+def test_philly_keeps_the_jobs_of_the_reference_schedule(cluster: str, jobs: int, gpus: int) -> None:
     """(submit, duration, GPUs) as a multiset is that of the schedule computed by others."""
     options = {"virtual_cluster": cluster, "from": "2017-10-01", "until": "2017-12-01"}
     batches, report = read_all(published("philly/philly.csv.gz"), "philly", options)
@@ -439,7 +440,7 @@ def test_philly_keeps_the_jobs_of_the_reference_schedule(cluster, jobs, gpus):
 
 
 @pytest.mark.traces
-def test_openb_counts():
+def test_openb_counts() -> None:
     batches, report = read_all(published("openb/pod_list_default.csv.gz"), "openb")
     assert report.dropped == {"no GPU": 1_052, "never scheduled, so no running time": 897}
     assert report.kept == 8_152 - 1_052 - 897
@@ -450,7 +451,7 @@ def test_openb_counts():
 
 
 @pytest.mark.traces
-def test_gaia_counts():
+def test_gaia_counts() -> None:
     batches, report = read_all(published("swf/UniLu-Gaia-2014-2.swf.gz"), "swf")
     assert report.kept + sum(report.dropped.values()) == 51_987
     assert report.dropped == {"unknown running time": 28, "zero duration": 100}

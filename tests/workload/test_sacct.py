@@ -6,7 +6,7 @@ import pytest
 
 from emulator.workload.jobs import SECOND
 from emulator.workload.readers import TraceError, open_trace
-from tests.workload.traces import column, read_all
+from tests.workload.traces import Write, column, read_all
 from topology import catalog
 
 DAY = "2026-05-04T"
@@ -25,7 +25,7 @@ def table(*rows: str, header: str = HEADER) -> str:
     return "\n".join((header, *rows)) + "\n"
 
 
-def test_jobs_are_kept_and_the_rest_is_counted(write):
+def test_jobs_are_kept_and_the_rest_is_counted(write: Write) -> None:
     text = table(
         row("10", alloc="billing=64,gres/gpu:h100=16,gres/gpu=16,mem=1000G"),
         row("10.batch", alloc="cpu=32,node=1", limit=""),
@@ -74,14 +74,14 @@ def test_jobs_are_kept_and_the_rest_is_counted(write):
         ("NGPUs", "12", 12),
     ],
 )
-def test_gpus_by_any_column(write, column_name, value, gpus):
+def test_gpus_by_any_column(write: Write, column_name: str, value: str, gpus: int) -> None:
     header = f"State|{column_name}|jobid|submit|ELAPSED"
     batches, _ = read_all(write(table(f"COMPLETED|{value}|7|{DAY}00:00:00|00:01:00", header=header)), "sacct")
     assert column(batches, "gpus") == [gpus]
     assert column(batches, "duration_ns") == [60 * SECOND]
 
 
-def test_what_was_allocated_goes_before_what_was_asked_for(write):
+def test_what_was_allocated_goes_before_what_was_asked_for(write: Write) -> None:
     rows = (row("1", alloc="gres/gpu=2", req="gres/gpu=8"), row("2", alloc="", req="gres/gpu=8"), row("3", alloc="cpu=1", req="gres/gpu=8"))
     batches, report = read_all(write(table(*rows)), "sacct")
     assert column(batches, "gpus") == [2, 8]
@@ -95,7 +95,7 @@ def test_what_was_allocated_goes_before_what_was_asked_for(write):
         ("UNLIMITED", 365 * 86_400), ("Partition_Limit", 3_600), ("", 3_600), ("INVALID", 3_600),
     ],
 )  # fmt: skip
-def test_limits(write, limit, seconds):
+def test_limits(write: Write, limit: str, seconds: float) -> None:
     """A bare number is minutes, as everywhere in Slurm; without a limit the running time is the estimate."""
     batches, _ = read_all(write(table(row(limit=limit))), "sacct")
     assert column(batches, "estimate_ns") == [seconds * SECOND]
@@ -105,12 +105,12 @@ def test_limits(write, limit, seconds):
     ("elapsed", "raw", "seconds"),
     [("01:00:00", "", 3_600), ("2-01:00:00", "", 176_400), ("00:00:07", "8", 8), ("", "", 3_590), ("01:30.5", "", 90.5)],
 )
-def test_running_time(write, elapsed, raw, seconds):
+def test_running_time(write: Write, elapsed: str, raw: str, seconds: float) -> None:
     batches, _ = read_all(write(table(row(start=DAY + "00:00:20", elapsed=elapsed, raw=raw))), "sacct")
     assert column(batches, "duration_ns") == [seconds * SECOND]
 
 
-def test_arrays_and_heterogeneous_jobs(write):
+def test_arrays_and_heterogeneous_jobs(write: Write) -> None:
     """Every record is a job of its own."""
     text = table(row("20_1"), row("20_2"), row("30+0"), row("30+1", alloc="gres/gpu=4"), row("30+0.0"), row("30+2", alloc="cpu=9"))
     batches, report = read_all(write(text), "sacct")
@@ -119,7 +119,7 @@ def test_arrays_and_heterogeneous_jobs(write):
     assert report.dropped == {"step of a job": 1, "no GPU": 1}
 
 
-def test_the_raw_id_is_the_number_and_the_other_the_name(write):
+def test_the_raw_id_is_the_number_and_the_other_the_name(write: Write) -> None:
     text = table("900|" + row("20_1"), "901|" + row("20_2"), "900.0|" + row("20_1.0"), header="JobIDRaw|" + HEADER)
     batches, _ = read_all(write(text), "sacct")
     assert (column(batches, "job_id"), batches[0].names) == ([900, 901], ("20_1", "20_2"))
@@ -127,14 +127,14 @@ def test_the_raw_id_is_the_number_and_the_other_the_name(write):
     assert column(batches, "job_id") == [0, 1]
 
 
-def test_queue_and_tenant_are_the_columns_asked_for(write):
+def test_queue_and_tenant_are_the_columns_asked_for(write: Write) -> None:
     batches, _ = read_all(write(table(row())), "sacct", {"queue": "QOS", "tenant": "user"})
     assert (batches[0].queues[1], batches[0].tenants[1]) == ("high", "ann")
     batches, report = read_all(write(table(row("1"), row("2").replace("a100", "debug"))), "sacct", {"partition": "a100"})
     assert (report.kept, report.dropped) == (1, {"other partition": 1})
 
 
-def test_a_gpu_type_binds_where_the_cluster_has_it(write):
+def test_a_gpu_type_binds_where_the_cluster_has_it(write: Write) -> None:
     path = write(table(row("1", alloc="gres/gpu:v100=8"), row("2", alloc="gres/gpu:h100=8"), row("3")))
     types = [replace(catalog.host("hgx-h100"), name=name) for name in ("a", "h100")]
     batches, report = open_trace(path, "sacct", host_types=types)
@@ -142,7 +142,7 @@ def test_a_gpu_type_binds_where_the_cluster_has_it(write):
     assert list(report.noted.values()) == [1]
 
 
-def test_out_of_order_unix_seconds_and_a_separator_at_the_end(write):
+def test_out_of_order_unix_seconds_and_a_separator_at_the_end(write: Write) -> None:
     text = "JobIDRaw|JobID|Submit|Start|End|ElapsedRaw|AllocTRES|State|\n"
     text += "2|2|1772323210|1772323220|1772323230|10|gres/gpu=2|COMPLETED|\n1|1|1772323200|1772323220|1772323230|10|gres/gpu=1|TIMEOUT|\n"
     batches, report = read_all(write(text), "sacct")
@@ -151,7 +151,7 @@ def test_out_of_order_unix_seconds_and_a_separator_at_the_end(write):
     assert report.notes == ["time counts from 2026-03-01T00:00:00, when the first job kept was submitted"]
 
 
-def test_unknown_columns_are_named_and_usual_ones_are_not(write):
+def test_unknown_columns_are_named_and_usual_ones_are_not(write: Write) -> None:
     _, report = read_all(write(table(row() + "|x|3", header=HEADER + "|SiteFactor|ReqCPUS")), "sacct")
     assert "columns not read: SiteFactor" in report.notes
 
@@ -174,6 +174,6 @@ def test_unknown_columns_are_named_and_usual_ones_are_not(write):
         (table(row()), {"partition": "none"}, "no job in it: dropped 1 other partition"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(write, text, options, complaint):
+def test_what_is_wrong_is_said_with_its_place(write: Write, text: str, options: dict[str, str], complaint: str) -> None:
     with pytest.raises(TraceError, match=complaint):
         read_all(write(text), "sacct", options)

@@ -1,8 +1,9 @@
 """What tests of trace readers share: headers, rows, and reading a file whole."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ OPENB = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,crea
 SWF = "; Version: 2.2\n"
 HELIOS = "job_id,user,vc,gpu_num,cpu_num,node_num,state,submit_time,start_time,end_time,duration,queue\n"
 SACCT = "JobID|Account|Partition|Submit|Start|End|ElapsedRaw|AllocTRES|State\n"
+#: The fixture ``write``: text or bytes, and a name, to a file.
+Write = Callable[..., Path]
 HEADERS = {"csv": CSV, "philly": PHILLY, "openb": OPENB, "swf": SWF, "helios": HELIOS, "sacct": SACCT}
 
 
@@ -33,7 +36,7 @@ def read_all(
     return list(batches), report
 
 
-def column(batches: list[JobColumns], name: str) -> list[object]:
+def column(batches: list[JobColumns], name: str) -> list[Any]:
     return list(np.concatenate([getattr(batch, name) for batch in batches]).tolist())
 
 
