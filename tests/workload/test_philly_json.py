@@ -85,6 +85,7 @@ def test_objects_are_read_one_by_one(write: Write) -> None:
         ("[]", ": no job in it"),
         ("[1]", ":1: not a list of objects: '1]"),
         ('[{"vc": 1}]', ":1: vc: '1' is not a name"),
+        ('[{"vc": "v", "jobid": "j\\ud800"}]', ":1: jobid: .* is not a name"),
         ('[{"vc": "v", "jobid": "j", "attempts": 5}]', ":1: attempts: '5' is not a list"),
         ('[{"vc": "v", "jobid": "j", "attempts": [5]}]', ":1: attempts: '5' is no attempt"),
         ('[{"vc": "v", "jobid": "j", "attempts": [{"detail": [3]}]}]', ":1: gpus: '3' is not a list"),

@@ -10,6 +10,7 @@ GPUs and is not read. Of the JSON (``cluster_job_log``: ``jobid, vc, submitted_t
 - a job without attempts never started; one with an attempt whose start or end is not known has no running time. Both are dropped.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,6 +24,8 @@ from emulator.workload.readers.times import DATE_EXAMPLES, MISSING, parse_date
 from emulator.workload.readers.window import window
 
 COLUMNS = Columns(named("timestamp", "duration", "num_gpus", "cluster"), unread=("gpu_time",))
+#: Half of a character, which JSON can write and no file can hold.
+_SURROGATE = re.compile("[\ud800-\udfff]")
 OPTIONS = {
     "virtual_cluster": "keep the jobs of this one",
     "from": "a date",
@@ -88,7 +91,7 @@ def _attempt(row: Row, attempt: Any) -> tuple[int, int | None]:
 
 def _text(row: Row, word: str) -> str:
     value = row.fields.get(word)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or _SURROGATE.search(value):
         raise row.error(word, f"{str(value)[:40]!r} is not a name", "a text")
     return value
 
