@@ -157,7 +157,7 @@ def write_links(directory: Path, cluster: Cluster, **other: object) -> None:
         "link": np.arange(count),
         "name": [link_name(cluster, link) for link in range(count)],
         "mean_utilization_ratio": np.full(count, 0.25),
-        "peak_demand_ratio": np.full(count, 0.5),
+        "peak_utilization_ratio": np.full(count, 0.5),
         "down_seconds": np.zeros(count),
     }
     parquet.write_table(pa.table(columns | other), directory / "links.parquet")

@@ -190,7 +190,8 @@ def _facts(anatomy: Anatomy, at: int, coloured: bool) -> list[tuple[str, bool]]:
     if coloured:
         mean = float((units.mean_ratio * units.bytes_per_second).sum()) / capacity
         lines.append((f"mean load {percent(mean)}", False))
-        lines.append((f"busiest link, at its peak {percent(float(units.peak_ratio.max()))}", False))
+        nics = bool((anatomy.cluster.links.tier[units.level.uplinks] == 0).all())
+        lines.append((f"busiest link, {'mean' if nics else 'at its peak'} {percent(float(units.peak_ratio.max()))}", False))
         down = int(units.down_links.sum())
         if down:
             lines.append((f"{plural('link', down)} down at some time", False))
