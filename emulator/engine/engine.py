@@ -368,7 +368,8 @@ class Engine:
     def read_links(self) -> LinkTable:
         """What every link carries and has carried. Changes nothing that counts."""
         self._send_flows()
-        return link_table(self.network, self.links.health, self.shards.read_links(self.now_ns), self.scheduler.running, self.now_ns)
+        planes = self.shards.read_links(self.now_ns)
+        return link_table(self.network, self.links.health, planes, self.scheduler.running, self.racks.links_ns, self.now_ns)
 
     def _send_flows(self) -> None:
         """Send the flows that wait: none of them can change a rate, or the planes would have been asked."""

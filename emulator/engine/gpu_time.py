@@ -10,7 +10,9 @@ PHASES = ("productive", "network_wait", "lost", "restarting", "idle", "down")
 
 
 def gpu_seconds(table: JobTable, slots: Iterable[int], meter: Meter, now_ns: int) -> dict[str, float]:
-    """GPU seconds from 0 to ``now_ns`` by ``PHASES``; together they are those of the GPUs in service. Running jobs are accounted for up to now.
+    """GPU seconds from 0 to ``now_ns`` by ``PHASES``; together they are those of the GPUs in service.
+
+    Running jobs must have been brought up to ``now_ns`` (``Runs.progress``), as they are when the engine has finished.
 
     Of the time that jobs held GPUs, *restarting* passed before work went on after an interruption; *productive* is work that lasted and
     *lost* work that was redone or never saved, both as long as they take when nothing slows the job; *network_wait* is what they took

@@ -3,11 +3,11 @@
 import numpy as np
 
 from emulator.engine.meter import Meter
-from emulator.racks.buildout import Buildout, first_racks, in_service_ns
+from emulator.racks.buildout import Buildout, first_racks, in_service_ns, links_in_service_ns
 from emulator.racks.power import idle_milliwatts, switch_milliwatts
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER
-from topology.cluster import Cluster
+from topology.cluster import TIERS, Cluster, Float64
 
 
 class InstalledRacks:
@@ -24,6 +24,7 @@ class InstalledRacks:
         self._switches = self._switches_by_rack(cluster)
         self._install(0, sum(hosts * idle for hosts, idle in zip(cluster.type_hosts, self._idle, strict=True)), cluster.gpu_count)
         meter.switches_milliwatts.change(0, sum(self._switches.values()))
+        self._links, self.links_ns = cluster.links, links_in_service_ns(buildout, cluster)
         times = in_service_ns(buildout, len(self._rack_first) - 1)
         #: (time, rack) of what is still to come, the next last.
         self._to_come = sorted(((int(times[rack]), int(rack)) for rack in np.flatnonzero(times > 0)), reverse=True)
@@ -70,6 +71,13 @@ class InstalledRacks:
     def __len__(self) -> int:
         """Racks in service."""
         return len(self._rack_first) - 1 - len(self._to_come)
+
+    def planned_bytes_per_second(self, at_ns: int) -> Float64:
+        """By tier, what the links that are still to come will carry in one direction, shape (tiers,)."""
+        if not self._to_come:
+            return np.zeros(len(TIERS))
+        to_come = self.links_ns > at_ns
+        return np.bincount(self._links.tier[to_come], self._links.bytes_per_second[to_come], len(TIERS)).astype(np.float64)
 
     def _hosts(self, rack: int) -> range:
         return range(self._rack_first[rack], self._rack_first[rack + 1])

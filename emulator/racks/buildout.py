@@ -55,6 +55,13 @@ def first_racks(cluster: Cluster) -> NDArray[np.int64]:
     return np.where(first == none, 0, first)
 
 
+def links_in_service_ns(buildout: Buildout | None, cluster: Cluster) -> NDArray[np.int64]:
+    """When each link has both of its ends, shape (links,)."""
+    links, first = cluster.links, first_racks(cluster)
+    times = in_service_ns(buildout, len(cluster.level("rack")))
+    return np.maximum(times[first[links.u]], times[first[links.v]])
+
+
 def gpus_in_service(buildout: Buildout, cluster: Cluster) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """When racks come into service, from 0, shape (steps,), and the GPUs of each host type from then on, shape (types, steps)."""
     rack_first = cluster.level("rack").first_host.astype(np.int64)

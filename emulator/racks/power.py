@@ -14,7 +14,7 @@ IT power is the hosts' and the switches'.
 import numpy as np
 
 from topology.catalog import HostType
-from topology.cluster import Int64, Links
+from topology.cluster import Cluster, Int64, Links
 
 MILLIWATTS_PER_WATT = 1_000
 
@@ -46,6 +46,12 @@ def switch_milliwatts(links: Links) -> Int64:
     """
     each = np.rint(links.switch_watts * MILLIWATTS_PER_WATT).astype(np.int64)
     return each * links.switches
+
+
+def most_milliwatts(cluster: Cluster) -> int:
+    """The most that a whole cluster's IT equipment draws: every host at its measured maximum in training, and the switches."""
+    hosts = sum(count * host_type.peak_watts for host_type, count in zip(cluster.host_types, cluster.type_hosts, strict=True))
+    return round(hosts * MILLIWATTS_PER_WATT) + int(switch_milliwatts(cluster.links).sum())
 
 
 def facility_milliwatts(it_milliwatts: int, pue: float) -> int:

@@ -134,6 +134,7 @@ class Collector:
     def _links(self, planes: tuple[FabricReadings, ...]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
         load = sum((plane.load_bytes_per_second for plane in planes), np.zeros(len(TIERS)))
         capacity = sum((plane.capacity_bytes_per_second for plane in planes), np.zeros(len(TIERS)))
+        capacity = capacity - 2.0 * self._engine.racks.planned_bytes_per_second(self._engine.now_ns)
         peak = np.max([plane.peak_utilization for plane in planes], axis=0, initial=0.0)
         self._peak_nic = max(self._peak_nic, float(peak[0]))
         there = [tier for tier in range(len(TIERS)) if capacity[tier] > 0]
@@ -194,7 +195,7 @@ class Collector:
         counts = cluster.counts
         links = engine.read_links()
         return Outcome(
-            link_table=lambda: links_table(cluster, links, engine.now_ns / SECOND),
+            link_table=lambda: links_table(cluster, links),
             scenario=scenario.name,
             seed=scenario.seed,
             policy=scenario.scheduler.policy,
@@ -222,11 +223,11 @@ class Collector:
             switch_energy_joules=switch_joules,
             facility_energy_joules=joules * self._power.pue,
             water_litres=water_litres(joules, self._power.wue_litres_per_kwh),
-            tiers=tier_loads(cluster, links, engine.now_ns / SECOND, self._peak_nic),
+            tiers=tier_loads(cluster, links, self._peak_nic),
             gpu_seconds=gpu_seconds(engine.table, slots, engine.meter, engine.now_ns),
             interrupted=interrupted,
             sources={name: {"kept": source.kept, **source.noted, **source.dropped} for name, source in self._sources.items()},
-            picture=lambda: picture(cluster, scenario, link_load(cluster, links, engine.now_ns / SECOND)),
+            picture=lambda: picture(cluster, scenario, link_load(cluster, links)),
         )
 
     def _jobs(self, slots: list[int]) -> JobTable:

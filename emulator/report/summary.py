@@ -16,9 +16,10 @@ Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a deno
 - ``gpu_seconds``: C by what the GPUs did, as ``engine.gpu_time`` defines it; the parts add up to C.
 - ``power_watts``: IT power, of hosts and switches; the mean is ``it_energy_joules`` / T. Of ``it_energy_joules`` the switches used
   ``switch_energy_joules``.
-- ``fabric.by_tier``: links.parquet by tier. Each link counts by its busier direction, over its nominal capacity: the mean of all links by
-  capacity over the run, the link with the highest mean, and the fullest link at any instant. Tier host_leaf are the NICs: their peak is
-  of the publications, and is ``fabric.efficiency`` wherever a job sends at full rate.
+- ``fabric.by_tier``: links.parquet by tier. Each link counts by its busier direction, over its nominal capacity: the mean of all links, by
+  capacity and time in service; the link with the highest mean; and the fullest link at any instant. Tier host_leaf are the NICs: their
+  peak is the fullest NIC's at a publication, which is ``fabric.efficiency`` wherever a job sends at full rate. A job's flow counts at the
+  rate that it gets while it communicates, also while its GPUs compute: loads are upper bounds.
 - ``fabric.peak_link_utilization_ratio``: the fullest link between two switches at any instant (the highest peak of the tiers above
   host_leaf); of the NICs where all hosts are on one switch.
 - ``fabric.mean_slowdown_ratio``: mean of ``network_slowdown_ratio`` over the training jobs that started.

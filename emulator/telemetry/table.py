@@ -183,8 +183,8 @@ HEAD: tuple[HeadMetric, ...] = (
     ),
     # Power.
     HeadMetric(
-        "gigawatt_it_power_watts", Kind.GAUGE, "watts", "Power that the IT equipment draws: hosts, and switches of the fabric.", ("component",),
-        lambda s: {("hosts",): s.power_watts - s.switch_power_watts, ("switches",): s.switch_power_watts},
+        "gigawatt_it_power_watts", Kind.GAUGE, "watts", "Power that the IT equipment draws: hosts and switches; their sum is IT power.",
+        ("component",), lambda s: {("hosts",): s.power_watts - s.switch_power_watts, ("switches",): s.switch_power_watts},
     ),
     HeadMetric(
         "gigawatt_facility_power_watts", Kind.GAUGE, "watts", "Power that the whole facility draws: IT, cooling and losses.", (),
@@ -195,13 +195,13 @@ HEAD: tuple[HeadMetric, ...] = (
         _one(lambda s: s.cluster.power_cap_watts),
     ),
     HeadMetric(
-        "gigawatt_it_energy_joules_total", Kind.COUNTER, "joules", "Energy that the IT equipment has used: hosts, and switches of the fabric.",
+        "gigawatt_it_energy_joules_total", Kind.COUNTER, "joules", "Energy that the IT equipment has used: hosts and switches.",
         ("component",), lambda s: {("hosts",): s.energy_joules - s.switch_energy_joules, ("switches",): s.switch_energy_joules},
     ),
     HeadMetric("gigawatt_pue_ratio", Kind.GAUGE, "ratio", "Power usage effectiveness: facility power over IT power, now.", (), _one(_pue)),
     # Network.
     HeadMetric(
-        "gigawatt_link_load_ratio", Kind.GAUGE, "ratio", "Load over capacity, all links of a tier together, both directions.", ("tier",),
+        "gigawatt_link_load_ratio", Kind.GAUGE, "ratio", "Load over capacity, all links of a tier that are in service together, both directions.", ("tier",),
         _by(TIERS, lambda s: s.link_load_ratio),
     ),
     HeadMetric(
@@ -248,8 +248,8 @@ HEAD: tuple[HeadMetric, ...] = (
     ),
     HeadMetric(
         "gigawatt_clock_speed_ratio", Kind.GAUGE, "ratio",
-        "Emulated seconds per wall second: asked for (+Inf: as fast as it can) and achieved over the last 10 s of wall time. Prometheus stamps wall time, so divide a"
-        " rate() by the achieved speed to have it per emulated second.",
+        "Emulated seconds per wall second: asked for (+Inf: as fast as it can) and achieved over the last 10 s of wall time. Prometheus stamps"
+        " wall time, so divide a rate() by the achieved speed to have it per emulated second.",
         ("kind",), lambda s: {("asked",): s.clock.speed, ("achieved",): s.clock.achieved_speed},
     ),
     HeadMetric(

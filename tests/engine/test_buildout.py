@@ -105,8 +105,8 @@ def test_the_number_of_shards_changes_nothing(kinds):
 
 
 def test_a_switch_draws_from_the_first_rack_below_it_on():
-    """Eight racks of one host under leaves of two, one rack there at the start and one more each 100 s: leaf k comes with rack 2 k, the spine
-    with the first. A qm9700 draws 747 W."""
+    """Eight racks of one host under leaves of two, one rack there at the start and one more each 100 s: leaf k comes with rack 2 k, the
+    spine with the first. A qm9700 draws 747 W."""
     made = engine(clos(8, rail_optimised=False, array_hosts=2), buildout=Buildout(1, 700 * SECOND), until_ns=1000 * SECOND)
     assert made.cluster.counts.leaf == 4
     assert made.cluster.counts.spine == 1

@@ -13,8 +13,8 @@ def parts(made):
 
 
 def test_a_job_that_loses_its_host():
-    """Two hosts for 2,000 s. A job of 8 GPUs and 500 s, with a checkpoint every 100 s, runs from 0. At 250 s both hosts break for 600 s: the
-    50 s after its checkpoint are lost. From 850 s on it runs again, first 300 s to restart, then the 300 s that are left."""
+    """Two hosts for 2,000 s. A job of 8 GPUs and 500 s, with a checkpoint every 100 s, runs from 0. At 250 s both hosts break for 600 s:
+    the 50 s after its checkpoint are lost. From 850 s on it runs again, first 300 s to restart, then the 300 s that are left."""
     jobs = job_columns(1, submit_ns=0, gpus=8, duration_ns=500 * SECOND, checkpoint_ns=100 * SECOND)
     made = engine(clos(2), [jobs], until_ns=2000 * SECOND, restart_overhead_ns=300 * SECOND)
     made.post(BreakHosts(0, 2, 600 * SECOND), 250 * SECOND)
@@ -35,8 +35,8 @@ def test_a_job_that_loses_its_host():
 
 
 def test_jobs_that_wait_for_the_network():
-    """Two gangs of 24 GPUs share a trunk that has room for half of each (`test_contention`): job 0 has 1,503 s of work and takes 3,006, job 1
-    has 3,000 and takes 4,505. Six hosts for 5,000 s."""
+    """Two gangs of 24 GPUs share a trunk that has room for half of each (`test_contention`): job 0 has 1,503 s of work and takes 3,006,
+    job 1 has 3,000 and takes 4,505. Six hosts for 5,000 s."""
     cluster = clos(6, array_hosts=2, leaf_oversubscription=2)
     made = engine(cluster, [training(2, gpus=24, duration_ns=[1503 * SECOND, 3000 * SECOND])], until_ns=5000 * SECOND)
     run(made)

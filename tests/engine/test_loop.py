@@ -9,7 +9,6 @@ from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import SECOND, JobKind, job_columns
 from tests.engine.small import clos, ends, engine, run, run_until
 
-
 #: Of the one leaf and the one spine, which carry nothing: they draw all the same.
 SWITCHES = 2 * 747_000
 

@@ -29,7 +29,10 @@ CONTRACT = {
     **names("it_energy_joules switch_energy_joules facility_energy_joules water_litres"),
     "fabric": {
         **names("peak_link_utilization_ratio mean_slowdown_ratio"),
-        "by_tier": {tier: names("mean_utilization_ratio busiest_link busiest_mean_utilization_ratio peak_utilization_ratio") for tier in ("host_leaf", "leaf_spine")},
+        "by_tier": {
+            tier: names("mean_utilization_ratio busiest_link busiest_mean_utilization_ratio peak_utilization_ratio")
+            for tier in ("host_leaf", "leaf_spine")
+        },
     },
     "gpu_seconds": names("productive network_wait lost restarting idle down"),
     **names("inference interrupted"),
