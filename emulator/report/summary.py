@@ -22,6 +22,7 @@ Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a deno
   rate that it gets while it communicates, also while its GPUs compute: loads are upper bounds.
 - ``fabric.peak_link_utilization_ratio``: the fullest link between two switches at any instant (the highest peak of the tiers above
   host_leaf); of the NICs where all hosts are on one switch.
+- ``interrupted``: it was ended before its time. One without an end, which somebody has to end, was not.
 - ``fabric.mean_slowdown_ratio``: mean of ``network_slowdown_ratio`` over the training jobs that started.
 """
 

@@ -201,8 +201,9 @@ HEAD: tuple[HeadMetric, ...] = (
     HeadMetric("gigawatt_pue_ratio", Kind.GAUGE, "ratio", "Power usage effectiveness: facility power over IT power, now.", (), _one(_pue)),
     # Network.
     HeadMetric(
-        "gigawatt_link_load_ratio", Kind.GAUGE, "ratio", "Load over capacity, all links of a tier that are in service together, both directions.", ("tier",),
-        _by(TIERS, lambda s: s.link_load_ratio),
+        "gigawatt_link_load_ratio", Kind.GAUGE, "ratio",
+        "Load over capacity, all links of a tier that are in service together, both directions.",
+        ("tier",), _by(TIERS, lambda s: s.link_load_ratio),
     ),
     HeadMetric(
         "gigawatt_link_peak_ratio", Kind.GAUGE, "ratio",
@@ -248,8 +249,8 @@ HEAD: tuple[HeadMetric, ...] = (
     ),
     HeadMetric(
         "gigawatt_clock_speed_ratio", Kind.GAUGE, "ratio",
-        "Emulated seconds per wall second: asked for (+Inf: as fast as it can) and achieved over the last 10 s of wall time. Prometheus stamps"
-        " wall time, so divide a rate() by the achieved speed to have it per emulated second.",
+        "Emulated seconds per wall second: asked for (+Inf: as fast as it can) and achieved over the last 10 s of wall time. Prometheus"
+        " stamps wall time, so divide a rate() by the achieved speed to have it per emulated second.",
         ("kind",), lambda s: {("asked",): s.clock.speed, ("achieved",): s.clock.achieved_speed},
     ),
     HeadMetric(
