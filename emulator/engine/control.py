@@ -109,7 +109,7 @@ class RackView:
     gpus_busy: int
     gpus_down: int
     cordoned: bool
-    power_watts: float
+    power_watts: float  # of its hosts
     gpu_model: str = ""
     in_service: bool = True  # False until a rack that is planned has come
 

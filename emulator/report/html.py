@@ -100,7 +100,7 @@ def _charts(outcome: Outcome) -> list[str]:
             "% of its capacity",
             times,
             [
-                Series(TIER_NAMES[TIERS[place]], line.link_peak_ratio[:, place] * 100.0, colours[number % len(colours)])
+                Series(TIER_NAMES[TIERS[place]], line.link_peak_ratio[:, place] * 100.0, colours[number % len(colours)], highest=True)
                 if place
                 else Series("NICs, mean", line.link_load_ratio[:, place] * 100.0, colours[number % len(colours)])
                 for number, place in enumerate(used_tiers)
