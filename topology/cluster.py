@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from topology import names
 from topology.catalog import HostType
 
 Int32 = NDArray[np.int32]
@@ -169,4 +170,4 @@ class Cluster:
             return self.host_names[host]
         rack = self.level("rack")
         unit = int(rack.first_host.searchsorted(np.int32(host), side="right")) - 1
-        return f"r{unit:05d}-h{host - int(rack.first_host[unit]):02d}"
+        return names.host(unit, host - int(rack.first_host[unit]))

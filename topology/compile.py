@@ -12,6 +12,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from topology import names
 from topology.cluster import BLOCK_HOSTS, TIERS, Cluster, Int32, Int64, Level, Links, Peers
 from topology.counts import count
 from topology.vocabulary import LEAF, NODE_TIERS, WAN, Edges, Nodes, TopologyError, read
@@ -260,21 +261,21 @@ def _host_names(graph: nx.Graph, nodes: Nodes, order: Int64, first_host: Int64, 
     given = graph.graph.get("names") == "given"
     if nodes.host_names is None and not given:
         return None
-    names: list[str] = []
+    found: list[str] = []
     for at, first, end in zip(order.tolist(), first_host[:-1].tolist(), first_host[1:].tolist(), strict=True):
         listed = nodes.host_names[at] if nodes.host_names is not None else None
         if listed is not None:
-            names += listed
+            found += listed
         elif given and end == first + 1:
-            names.append(str(nodes.names[at]))
+            found.append(str(nodes.names[at]))
         else:
             racks = rack.host_unit[first:end].tolist()
-            names += [f"r{unit:05d}-h{host - int(rack.first_host[unit]):02d}" for host, unit in enumerate(racks, first)]
-    if len(set(names)) < len(names):
+            found += [names.host(unit, host - int(rack.first_host[unit])) for host, unit in enumerate(racks, first)]
+    if len(set(found)) < len(found):
         seen: set[str] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        twice = next(name for name in found if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise TopologyError(f"host {twice} is in the graph twice")
-    return tuple(names)
+    return tuple(found)
 
 
 def _bare(name: str, first_host: NDArray[np.int64]) -> Level:

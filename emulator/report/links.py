@@ -1,4 +1,4 @@
-"""``links.parquet``: every link with what it carried, how full it was and how long it was down; and the same by tier."""
+"""``links.parquet``: every trunk with what it carried, how full it was and how long it was down; and the same by tier."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ class TierLoad:
     """The links of one tier over a run, each by its busier direction. All ratios are of the nominal capacity."""
 
     mean_ratio: float  # of all links' capacity, over the time that they were in service
-    busiest_link: str  # the one with the highest mean
+    busiest_trunk: str  # the one with the highest mean
     busiest_mean_ratio: float
     peak_ratio: float  # the fullest link at any instant; of the NICs, the fullest NIC at a publication
 
@@ -75,7 +75,7 @@ def tier_loads(cluster: Cluster, table: LinkTable, nic_peak_ratio: float) -> dic
         busiest = int(mean.argmax())
         found[TIERS[tier]] = TierLoad(
             mean_ratio=float((mean * weight).sum() / max(float(weight.sum()), 1.0)),
-            busiest_link=link_name(cluster, int(here[busiest])),
+            busiest_trunk=link_name(cluster, int(here[busiest])),
             busiest_mean_ratio=float(mean[busiest]),
             peak_ratio=float(load.peak_ratio[here].max()) if tier else nic_peak_ratio,
         )

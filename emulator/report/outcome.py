@@ -167,7 +167,7 @@ class Outcome:
     gpus: int
     hosts: int
     racks: int
-    links: int
+    links: int  # cables
     emulated_ns: int  # where the run ended
     wall_seconds: float  # of the emulation, start-up of the runtime included
     cpu_seconds: float  # over all processes
@@ -188,6 +188,7 @@ class Outcome:
     water_litres: float
     tiers: Mapping[str, TierLoad]  # load of the links by name of their tier, from the hosts up
     gpu_seconds: Mapping[str, float]  # by phase of a job's life, idle, down: engine.gpu_time
+    trunks: int = 0  # cables between the same two nodes count as one
     interrupted: bool = False  # ended before its time, by a signal
     sources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # source -> {"kept": rows, reason: rows dropped}
     link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it

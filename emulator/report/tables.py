@@ -10,12 +10,12 @@ Rows = list[tuple[str, str]]
 #: What the links of a tier (`topology.cluster.TIERS`) are called.
 TIER_NAMES = {
     "host_leaf": "NICs",
-    "leaf_spine": "leaf-spine links",
-    "spine_core": "spine-core links",
-    "inter_building": "inter-building links",
-    "wan": "WAN links",
-    "local": "local links",
-    "global": "global links",
+    "leaf_spine": "leaf-spine trunks",
+    "spine_core": "spine-core trunks",
+    "inter_building": "inter-building trunks",
+    "wan": "WAN trunks",
+    "local": "local trunks",
+    "global": "global trunks",
 }
 
 
@@ -28,7 +28,7 @@ def sections(values: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]]
             "Run",
             [
                 ("scenario", f"{values['scenario']}, seed {values['seed']}, policy {values['policy']}"),
-                ("cluster", f"{values['gpus']:,} GPUs, {values['hosts']:,} hosts, {values['racks']:,} racks, {values['links']:,} links"),
+                ("cluster", f"{values['gpus']:,} GPUs, {values['hosts']:,} hosts, {values['racks']:,} racks, {values['links']:,} cables"),
                 ("emulated", f"{span(values['emulated_seconds'])} in {span(values['wall_seconds'])} of wall time{_speed(values)}"),
                 ("cost", f"{span(values['cpu_seconds'])} of CPU, {gibibytes(values['peak_rss_bytes'])}, {values['events']:,} events"),
                 ("runtime", "in-process" if in_process else f"Ray, {values['actors']} actor" + "s" * (values["actors"] != 1)),
@@ -94,7 +94,7 @@ def _phases(seconds: Mapping[str, float], *phases: str) -> str:
 def _load(load: Mapping[str, Any]) -> str:
     """Of one tier."""
     mean, busiest, peak = (percent(load[f"{key}_utilization_ratio"]) for key in ("mean", "busiest_mean", "peak"))
-    return f"mean {mean}, busiest link {busiest} ({load['busiest_link']}), peak {peak}"
+    return f"mean {mean}, busiest trunk {busiest} ({load['busiest_trunk']}), peak {peak}"
 
 
 def _it_energy(values: Mapping[str, Any]) -> str:

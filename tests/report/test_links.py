@@ -52,14 +52,14 @@ def test_the_table_the_file_and_the_picture_agree(name: str, settings: tuple[str
     shown = outcome.picture()
     assert picture(cluster, load(name, settings), from_file) == shown
     words = dict(dict(sections(values, {}))["Fabric"])
-    for tier, label in (("leaf_spine", "leaf-spine links"), ("host_leaf", "NICs"), ("local", "local links"), ("global", "global links")):
+    for tier, label in (("leaf_spine", "leaf-spine trunks"), ("host_leaf", "NICs"), ("local", "local trunks"), ("global", "global trunks")):
         if tier in values["fabric"]["by_tier"]:
             said = values["fabric"]["by_tier"][tier]
             figures = [percent(said[f"{key}_utilization_ratio"]) for key in ("mean", "busiest_mean", "peak")]
             assert re.findall(r"[0-9.]+ %", words[label]) == figures
             nics = tier == "host_leaf"
             assert f">mean load {figures[0]}<" in shown
-            assert f">busiest link, {f'mean {figures[1]}' if nics else f'at its peak {figures[2]}'}<" in shown
+            assert f">busiest trunk, {f'mean {figures[1]}' if nics else f'at its peak {figures[2]}'}<" in shown
 
 
 def test_links_that_are_still_to_come_are_no_capacity() -> None:

@@ -19,7 +19,7 @@ def names(words: str) -> dict[str, None]:
 
 #: The contract, written out apart from the code.
 CONTRACT = {
-    **names("scenario seed policy digest actors gpus hosts racks links emulated_seconds wall_seconds cpu_seconds"),
+    **names("scenario seed policy digest actors gpus hosts racks links trunks emulated_seconds wall_seconds cpu_seconds"),
     **names("peak_rss_bytes events"),
     "jobs": names("submitted rejected infeasible pending running finished failed cancelled started preemptions restarts"),
     "wait_seconds": DISTRIBUTION,
@@ -30,7 +30,7 @@ CONTRACT = {
     "fabric": {
         **names("peak_link_utilization_ratio mean_slowdown_ratio"),
         "by_tier": {
-            tier: names("mean_utilization_ratio busiest_link busiest_mean_utilization_ratio peak_utilization_ratio")
+            tier: names("mean_utilization_ratio busiest_trunk busiest_mean_utilization_ratio peak_utilization_ratio")
             for tier in ("host_leaf", "leaf_spine")
         },
     },
@@ -121,7 +121,7 @@ def test_the_terminal_table_shows_the_figures(outcome: Outcome) -> None:
         "6 jobs; left out: 2 bad row",
         "400 kWh",
         "infeasible",
-        "mean 20.0 %, busiest link 30.0 % (leaf-00000/spine-00000), peak 74.1 %",
+        "mean 20.0 %, busiest trunk 30.0 % (leaf-00000/spine-00000), peak 74.1 %",
         "productive 13.6 %, network wait 1.2 %, lost 1.4 %, restarting 0.3 %",
         "idle 81.2 %, down 2.3 %",
         "10.0 % of it by switches",
