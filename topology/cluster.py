@@ -147,6 +147,11 @@ class Cluster:
     def gpus_per_host(self) -> int:
         return self.host_type.gpus
 
+    @property
+    def islands(self) -> bool:
+        """Whether nothing joins the sites: no job can run on two of them."""
+        return len(self.site_names) > 1 and not any(peers.level == "site" for peers in self.peers)
+
     @cached_property
     def type_hosts(self) -> tuple[int, ...]:
         """How many hosts there are of each type."""

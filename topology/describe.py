@@ -7,8 +7,11 @@ import numpy as np
 
 from topology import names
 from topology.cables import switch_count
-from topology.cluster import TIERS, Cluster
+from topology.cluster import TIERS, Cluster, Int64
 from topology.hostlist import fold
+
+#: The tier of switches that makes a level's units.
+_UNIT_TIERS = {"leaf": 1, "pod": 2, "building": 3, "site": 4}
 
 
 def describe(cluster: Cluster) -> dict[str, Any]:
@@ -108,6 +111,46 @@ def node_names(cluster: Cluster) -> list[str]:
     tiers = links.node_tier[endpoints:]
     number = np.arange(len(tiers)) - np.searchsorted(tiers, tiers)
     return found + [names.switch(tier, place) for tier, place in zip(tiers.tolist(), number.tolist(), strict=True)]
+
+
+def unit_names(cluster: Cluster, level: str) -> list[str]:
+    """Names of a level's units: their own, else that of the one switch that makes them, else level and number (``leaf-00003``)."""
+    return [name or f"{level}-{unit:05d}" for unit, name in enumerate(_unit_names(cluster, level))]
+
+
+def unit_name(cluster: Cluster, level: str, unit: int) -> str:
+    """As `unit_names`, but a unit without a name of its own is called by its first and its last host."""
+    first_host = cluster.level(level).first_host
+    first, last = int(first_host[unit]), int(first_host[unit + 1]) - 1
+    return _unit_names(cluster, level)[unit] or f"{cluster.host_name(first)} to {cluster.host_name(last)}"
+
+
+def _unit_names(cluster: Cluster, level: str) -> list[str]:
+    """ "" for a unit that has no name of its own, nor one switch alone."""
+    units, links = cluster.level(level), cluster.links
+    if level == "rack":
+        return [names.rack(unit) for unit in range(len(units))]
+    if level == "site" and len(cluster.site_names) > 1:
+        return list(cluster.site_names)
+    found = [names.pod(unit) if level == "pod" else "" for unit in range(len(units))]
+    tier = _UNIT_TIERS.get(level, 0)
+    if not tier:
+        return found
+    below: Int64 = np.full(len(links.node_tier), cluster.host_count, dtype=np.int64)
+    endpoints = int((links.node_tier == 0).sum())
+    below[:endpoints] = cluster.level("domain").first_host[:-1]
+    for step in np.unique(links.node_tier[links.v]):
+        mine = links.node_tier[links.v] == step
+        np.minimum.at(below, links.v[mine], below[links.u[mine]])
+    nodes = np.flatnonzero(links.node_tier == tier)
+    unit_of = np.searchsorted(units.first_host, below[nodes], side="right") - 1
+    single = np.bincount(unit_of, minlength=len(units)) == 1
+    for number, (node, unit) in enumerate(zip(nodes.tolist(), unit_of.tolist(), strict=True)):
+        if single[unit] and cluster.switch_names is not None:
+            found[unit] = cluster.switch_names[node - endpoints]
+        elif single[unit] and level == "leaf":
+            found[unit] = names.switch(tier, number)
+    return found
 
 
 def block_of(cluster: Cluster, host: int) -> int:

@@ -23,7 +23,6 @@ STATES = {
     State.INFEASIBLE: JobState.INFEASIBLE,
     State.REJECTED: JobState.REJECTED,
 }
-_WHY_NOT = {State.INFEASIBLE: "no placement on this cluster could ever hold it", State.REJECTED: "the queue was full"}
 
 
 def job_view(engine: Engine, slot: int, state: State | None = None) -> JobView:
@@ -62,8 +61,11 @@ def job_view(engine: Engine, slot: int, state: State | None = None) -> JobView:
 
 def reason(engine: Engine, slot: int, state: State) -> str:
     """Why it is pending, or how it ended."""
-    if state in _WHY_NOT:
-        return _WHY_NOT[state]
+    if state == State.REJECTED:
+        return "the queue was full"
+    if state == State.INFEASIBLE:
+        table = engine.table
+        return engine.scheduler.limits.never_fits(table.gpus[slot], table.require_level[slot], table.host_type[slot])[0]
     if state == State.PENDING and engine.scheduler.waits(slot):
         return explain_pending(engine.scheduler, slot).text
     return engine.reasons.get(slot, "") if state in (State.FAILED, State.CANCELLED) else ""

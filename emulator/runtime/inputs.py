@@ -28,7 +28,7 @@ from emulator.engine.views import STATES, job_view
 from emulator.runtime.assemble import Emulation
 from emulator.scheduler.table import State
 from emulator.store.journal import Input, Journal, JournalError
-from emulator.workload.jobs import ANY_TYPE, API_FIRST_ID, COLUMN_NAMES, LEVEL_NAMES, SECOND, JobColumns, TrainingShape, job_columns
+from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, SECOND, JobColumns, TrainingShape, job_columns
 from topology import names
 from topology.cluster import Cluster
 from topology.lookup import find_host, find_rack
@@ -135,16 +135,11 @@ class Inputs:
     def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
         shapes, where = np.unique(np.stack((jobs.gpus, jobs.require_level, jobs.host_type)), axis=1, return_inverse=True)
         errors: dict[int, ControlError] = {}
-        partitions = self._scheduler.partitions
         for number, (gpus, level, host_type) in enumerate(shapes.T.tolist()):
             if not self._scheduler.could_ever_fit(gpus, level, host_type):
-                inside = f" inside one {LEVEL_NAMES[level]}" if level >= 0 else ""
-                chosen = partitions if host_type == ANY_TYPE else (partitions[host_type],)
-                size = " and ".join(f"{partition.gpus} {partition.name} GPUs" for partition in chosen)
-                size = size if len(partitions) > 1 else f"{self._cluster.gpu_count} GPUs"
-                message = f"{gpus} GPUs{inside} never fit on this cluster of {size}"
+                message, most = self._scheduler.limits.never_fits(gpus, level, host_type)
                 for index in np.flatnonzero(where == number).tolist():
-                    errors[index] = NeverFits(message, field="gpus", allowed=f"at most what one placement of {self._cluster.name} can hold")
+                    errors[index] = NeverFits(message, field="gpus", allowed=f"at most {most}")
         return errors
 
     def cancel(self, job_id: int, stamp_ns: int, request_id: str) -> JobView:

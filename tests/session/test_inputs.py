@@ -79,7 +79,7 @@ def test_a_job_that_can_never_fit_is_refused_alone_and_in_a_batch(paused):
     assert result.job_ids == [FIRST_ID, -1, FIRST_ID + 1, -1]
     assert {index: str(error) for index, error in result.errors.items()} == {
         1: "65 GPUs never fit on this cluster of 64 GPUs",
-        3: "16 GPUs inside one host never fit on this cluster of 64 GPUs",
+        3: "16 GPUs inside one host never fit: each host holds 8 GPUs",
     }
     alone = made.submit(jobs(gpus=65))
     assert alone.job_ids == [-1]
