@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.engine.control import JobState, Snapshot
+from emulator.report.links import TierLoad
 from emulator.workload.jobs import LEVEL_NAMES
 from topology.cluster import TIERS
 
@@ -93,6 +94,7 @@ class Sample(NamedTuple):
     racks_in_service: int
     gpu_utilization_ratio: float
     power_watts: float
+    switch_power_watts: float
     facility_power_watts: float
     link_load_ratio: tuple[float, ...]  # by tier of TIERS
     link_peak_ratio: tuple[float, ...]
@@ -114,6 +116,7 @@ def sample(snapshot: Snapshot) -> Sample:
         racks_in_service=snapshot.cluster.racks_in_service,
         gpu_utilization_ratio=snapshot.gpu_utilization_ratio,
         power_watts=snapshot.power_watts,
+        switch_power_watts=snapshot.switch_power_watts,
         facility_power_watts=snapshot.facility_power_watts,
         link_load_ratio=tuple(snapshot.link_load_ratio.get(tier, 0.0) for tier in TIERS),
         link_peak_ratio=tuple(snapshot.link_peak_ratio.get(tier, 0.0) for tier in TIERS),
@@ -135,7 +138,8 @@ class Timeline:
     gpus_planned: Int64
     racks_in_service: Int64
     gpu_utilization_ratio: Float64
-    power_watts: Float64
+    power_watts: Float64  # IT: hosts and switches
+    switch_power_watts: Float64
     facility_power_watts: Float64
     link_load_ratio: Float64
     link_peak_ratio: Float64
@@ -185,9 +189,11 @@ class Outcome:
     fragmented_gpu_seconds: float  # the part of it on hosts that also hold a job
     peak_power_watts: float  # IT, the highest at any instant
     it_energy_joules: float
+    switch_energy_joules: float  # the part of it that the switches used
     facility_energy_joules: float
     water_litres: float
-    peak_link_utilization_ratio: float  # the most loaded directed link at any instant
+    tiers: Mapping[str, TierLoad]  # load of the links by name of their tier, from the hosts up
+    gpu_seconds: Mapping[str, float]  # by phase of a job's life, idle, down: engine.gpu_time
     trunks: int = 0  # cables between the same two nodes count as one
     interrupted: bool = False  # ended before its time, by a signal
     sources: tuple[Mapping[str, Any], ...] = ()  # workload.jobs.SourceReport.as_dict

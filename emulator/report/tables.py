@@ -8,6 +8,17 @@ from emulator.report.units import gibibytes, percent, si, span
 
 Rows = list[tuple[str, str]]
 
+#: What the links of a tier (`topology.cluster.TIERS`) are called.
+TIER_NAMES = {
+    "host_leaf": "NICs",
+    "leaf_spine": "leaf-spine trunks",
+    "spine_core": "spine-core trunks",
+    "inter_building": "inter-building trunks",
+    "wan": "WAN trunks",
+    "local": "local trunks",
+    "global": "global trunks",
+}
+
 
 def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
     """``(title, [(label, value), ...])`` from a summary."""
@@ -44,17 +55,24 @@ def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
                 ("goodput (held time not lost)", percent(values["goodput_ratio"])),
                 ("MFU of training", percent(values["mfu_ratio"])),
                 ("free GPUs on partly used hosts", percent(values["fragmentation_ratio"])),
+                ("GPU time held", _phases(values["gpu_seconds"], "productive", "network_wait", "lost", "restarting")),
+                ("GPU time not held", _phases(values["gpu_seconds"], "idle", "down")),
             ],
         ),
         (
-            "Power and fabric",
+            "Power",
             [
                 ("IT power mean, peak", f"{si(values['power_watts']['mean'], 'W')}, {si(values['power_watts']['peak'], 'W')}"),
-                ("IT energy", _energy(values["it_energy_joules"])),
+                ("IT energy", _it_energy(values)),
                 ("facility energy", _energy(values["facility_energy_joules"])),
                 ("water", f"{values['water_litres']:,.0f} L" if values["water_litres"] is not None else "-"),
-                ("most loaded link", percent(values["fabric"]["peak_link_utilization_ratio"])),
-                ("slowdown of training by the fabric", _times(values["fabric"]["mean_slowdown_ratio"])),
+            ],
+        ),
+        (
+            "Fabric",
+            [
+                ("slowdown of training jobs, mean", _times(values["fabric"]["mean_slowdown_ratio"])),
+                *((TIER_NAMES[tier], _load(load)) for tier, load in reversed(values["fabric"]["by_tier"].items())),
             ],
         ),
     ]
@@ -65,6 +83,23 @@ def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
 def _speed(values: Mapping[str, Any]) -> str:
     wall = values["wall_seconds"]
     return f" ({values['emulated_seconds'] / wall:,.0f}x)" if wall else ""
+
+
+def _phases(seconds: Mapping[str, float], *phases: str) -> str:
+    """Parts of all GPU time in service."""
+    total = sum(seconds.values())
+    return ", ".join(f"{phase.replace('_', ' ')} {percent(seconds[phase] / total if total > 0 else None)}" for phase in phases)
+
+
+def _load(load: Mapping[str, Any]) -> str:
+    """Of one tier."""
+    mean, busiest, peak = (percent(load[f"{key}_utilization_ratio"]) for key in ("mean", "busiest_mean", "peak"))
+    return f"mean {mean}, busiest trunk {busiest} ({load['busiest_trunk']}), peak {peak}"
+
+
+def _it_energy(values: Mapping[str, Any]) -> str:
+    energy, switches = values["it_energy_joules"], values["switch_energy_joules"]
+    return _energy(energy) + (f", {percent(switches / energy)} of it by switches" if energy else "")
 
 
 def _energy(joules: float | None) -> str:

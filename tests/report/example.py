@@ -3,6 +3,8 @@
 import numpy as np
 import pyarrow as pa
 
+from emulator.engine.gpu_time import PHASES
+from emulator.report.links import TierLoad
 from emulator.report.outcome import STATES, JobTable, Outcome, Sample, timeline
 from emulator.scheduler.table import ENDLESS
 from emulator.workload.jobs import SECOND, JobKind, SourceReport
@@ -62,6 +64,7 @@ def build_samples(count: int = 5) -> list[Sample]:
             racks_in_service=4,
             gpu_utilization_ratio=0.1 * (i % 10),
             power_watts=1e5 + 1e4 * i,
+            switch_power_watts=1e4,
             facility_power_watts=1.2e5 + 1e4 * i,
             link_load_ratio=tuple(0.0 for _ in TIERS),
             link_peak_ratio=(0.25, 0.5, *(0.0 for _ in TIERS[2:])),
@@ -98,8 +101,13 @@ def build_outcome() -> Outcome:
         fragmented_gpu_seconds=250.0,
         peak_power_watts=2e5,
         it_energy_joules=1.44e9,
+        switch_energy_joules=1.44e8,
         facility_energy_joules=1.8e9,
         water_litres=420.0,
-        peak_link_utilization_ratio=0.95,
+        tiers={
+            "host_leaf": TierLoad(0.4, "r00000-h00/leaf-00000", 0.9, 0.95),
+            "leaf_spine": TierLoad(0.2, "leaf-00000/spine-00000", 0.3, 0.741),
+        },
+        gpu_seconds=dict(zip(PHASES, (500_000.0, 44_320.0, 50_000.0, 10_480.0, 2_995_200.0, 86_400.0), strict=True)),
         sources=(SourceReport(6, {"malformed": 2}, notes=["columns not read: colour"], path="/data/trace.csv", format="csv").as_dict(),),
     )
