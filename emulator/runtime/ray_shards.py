@@ -1,12 +1,14 @@
 """Shards in Ray actors: the same answers as in-process, on more processes and machines, whoever dies on the way.
 
 The head keeps of every actor its last snapshot and what it sent since. An actor that is lost is made anew from these under the next
-epoch, and the message that it did not answer is sent again; shards are deterministic, so nobody notices but the log.
+epoch, and the message that it did not answer is sent again; shards are deterministic, so nobody notices but the log. When Ray itself is
+lost, all of them are: on another Ray, or in this process when none is to be had.
 """
 
 import logging
 import pickle
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,9 +19,11 @@ from emulator.engine.shards import Answers, Readings, ShardRange, Window
 from emulator.fabric.messages import FabricReadings, LinkReadings
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings
-from emulator.runtime.actor import ExporterFactory, Held, Reply, ShardHost, Share, pack
+from emulator.runtime.actor import ExporterFactory, Held, Share, pack
+from emulator.runtime.link_messages import Call, Lost, Start
 from emulator.runtime.ranges import plane_count, shard_ranges
-from emulator.runtime.ray_start import RaySession, join_ray, start_ray
+from emulator.runtime.ray_link import InProcess, Link, RayGone, RayLink
+from emulator.runtime.ray_start import RayStartError
 from topology.cluster import Cluster
 
 logger = logging.getLogger(__name__)
@@ -29,12 +33,11 @@ SNAPSHOT_WINDOWS = 1_000
 SNAPSHOT_LOG_BYTES = 8 * 2**20
 #: How often one actor is made anew for one message before the emulation gives up.
 REBUILDS = 3
-#: An actor that does not answer for so long is taken for dead. The longest window is seconds.
-ANSWER_SECONDS = 300.0
-#: An actor that is not up for so long is tried elsewhere.
-START_SECONDS = 60.0
-#: Ray's options for an actor whose place does not come back: its node is gone and took a bundle of the placement group along.
-ANYWHERE: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
+#: How often Ray is started or joined anew for one message before the shards come into this process.
+REVIVALS = 2
+#: An actor that does not answer for so long is taken for dead, or for so many times the longest of the last barriers.
+ANSWER_SECONDS = 60.0
+ANSWER_FACTOR, ANSWER_BARRIERS = 20.0, 100
 
 
 class ActorsLost(RuntimeError):
@@ -46,9 +49,7 @@ class _Actor:
     """What the head knows of one actor."""
 
     share: Share
-    options: dict[str, Any]
     epoch: int = 0
-    handle: Any = None
     window: int = 0
     address: str = ""
     #: The state after ``snapshot_window`` (empty: a fresh one), and the payloads of the windows since.
@@ -56,6 +57,10 @@ class _Actor:
     snapshot_window: int = 0
     log: list[bytes] = field(default_factory=list)
     log_bytes: int = 0
+
+    def start(self, number: int) -> Start:
+        port = int(self.address.rpartition(":")[2] or 0)
+        return Start(number, self.share, self.epoch, self.snapshot_window, self.snapshot, self.log, port)
 
 
 class RayShards:
@@ -81,29 +86,31 @@ class RayShards:
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._snapshot_windows, self._answer_seconds = snapshot_windows, answer_seconds
+        self._cluster = cluster
+        self._address, self._system_config = address, system_config
         self._plane_count = plane_count(cluster)
-        self._actors: list[_Actor] = []
         #: Actors that may have run a message whose answer was not taken.
         self._unsure: set[int] = set()
         self._last_error = ""
+        self._ending = False
+        self._barrier_seconds: deque[float] = deque(maxlen=ANSWER_BARRIERS)
         #: How often an actor was made anew.
         self.rebuilds = 0
-        self._session = join_ray(address) if address else start_ray(object_bytes=len(pack(cluster)), system_config=system_config)
+        ray = self._open()
+        self._link: Link = ray
         try:
-            import ray
-
-            self._ray = ray
-            self._remote = ray.remote(max_restarts=0, max_task_retries=0)(ShardHost)
-            count = _auto(cluster, self._session) if actors == "auto" else int(actors)
+            count = _auto(cluster, ray.cpus) if actors == "auto" else int(actors)
             self._ranges = shard_ranges(cluster, count)
             shares = _shares(cluster, self._ranges, count, Share(rack_settings, fabric_settings, seed, exporter))
-            options = self._session.actor_options(len(shares))
-            self._actors = [_Actor(share, option) for share, option in zip(shares, options, strict=True)]
-            self._cluster = ray.put(cluster)
+            self._actors = [_Actor(share) for share in shares]
+            ray.hold(pack(cluster), len(self._actors))
             self._bring_up(range(len(self._actors)))
         except BaseException:
             self.close()
             raise
+
+    def _open(self) -> RayLink:
+        return RayLink(self._address, object_bytes=len(pack(self._cluster)), system_config=self._system_config)
 
     @property
     def ranges(self) -> tuple[ShardRange, ...]:
@@ -158,11 +165,15 @@ class RayShards:
     def metrics_addresses(self) -> tuple[str, ...]:
         return tuple(actor.address for actor in self._actors if actor.address)
 
+    def end(self) -> None:
+        """The run is ending: from now on nothing is waited for long, and what is lost is rebuilt in this process."""
+        self._ending = True
+        if isinstance(self._link, RayLink):
+            self._link.hurry()
+
     def close(self) -> None:
         """End the actors, and Ray where it is ours. May be called twice."""
-        for actor in self._actors:
-            self._kill(actor)
-        self._session.close()
+        self._link.close()
 
     def _read(self, at_ns: int, *, publish: bool) -> Readings:
         answers = self._ask({number: ("read", (actor.window, at_ns, publish)) for number, actor in enumerate(self._actors)})
@@ -182,12 +193,23 @@ class RayShards:
             actor.snapshot, actor.snapshot_window, actor.log, actor.log_bytes = answer, actor.window, [], 0
 
     def _ask(self, calls: Mapping[int, tuple[str, tuple[Any, ...]]]) -> dict[int, bytes]:
-        """One barrier: the answer of every actor called, lost ones brought back. What a shard itself raises comes through."""
+        """One barrier: the answer of every actor called. Lost actors and a lost Ray are brought back; what a shard raises comes through."""
+        for revival in range(REVIVALS + 1):
+            try:
+                return self._barrier(calls)
+            except RayGone as gone:
+                self._revive(gone, last=revival == REVIVALS)
+        return self._barrier(calls)
+
+    def _barrier(self, calls: Mapping[int, tuple[str, tuple[Any, ...]]]) -> dict[int, bytes]:
         if self._unsure:
             self._bring_up(sorted(self._unsure))
         self._unsure = set(calls)
+        began = time.monotonic()
         answers: dict[int, bytes] = {}
         missing = self._gather(list(calls), calls, answers)
+        if not missing:
+            self._barrier_seconds.append(time.monotonic() - began)
         for _ in range(REBUILDS):
             if not missing:
                 break
@@ -200,94 +222,69 @@ class RayShards:
 
     def _gather(self, numbers: Sequence[int], calls: Mapping[int, tuple[str, tuple[Any, ...]]], answers: dict[int, bytes]) -> list[int]:
         """Call ``numbers`` and put what they answer into ``answers``; the numbers that were lost."""
-        sent = {}
-        for number in numbers:
-            actor, (verb, arguments) = self._actors[number], calls[number]
-            sent[number] = getattr(actor.handle, verb).remote(actor.epoch, *arguments)
-        deadline = time.monotonic() + self._answer_seconds
-        replies: dict[int, Reply | None]
-        try:
-            replies = dict(zip(sent, self._ray.get(list(sent.values()), timeout=self._answer_seconds), strict=True))
-        except self._losses():
-            replies = {number: self._one(number, reference, deadline) for number, reference in sent.items()}
+        asked = {number: Call(self._actors[number].epoch, *calls[number]) for number in numbers}
+        patience = max(self._answer_seconds, ANSWER_FACTOR * max(self._barrier_seconds, default=0.0))
         lost = []
-        for number, reply in replies.items():
-            if reply is not None and reply[0] == self._actors[number].epoch:
+        for number, reply in self._link.ask(asked, patience).items():
+            if isinstance(reply, Lost):
+                self._note("actor %d is lost: %s", number, reply.words)
+                lost.append(number)
+            elif reply[0] == self._actors[number].epoch:
                 answers[number] = reply[2]
             else:
                 lost.append(number)
         return lost
 
-    def _one(self, number: int, reference: Any, deadline: float) -> Reply | None:
-        try:
-            reply: Reply = self._ray.get(reference, timeout=max(1.0, deadline - time.monotonic()))
-        except self._losses() as error:
-            self._note("actor %d is lost: %s", number, error)
-            return None
-        return reply
-
-    def _note(self, message: str, number: int, error: BaseException) -> None:
-        """Ray's messages are pages; the last line, or its first sentence, says what it was."""
-        lines = str(error).strip().splitlines() or ["no message"]
-        self._last_error = f"{type(error).__name__}: {lines[-1].strip().partition('. ')[0][:200]}"
-        logger.warning(message, number, self._last_error)
-
-    def _losses(self) -> tuple[type[BaseException], ...]:
-        """What Ray raises when an actor, its process or its node is gone, or does not answer."""
-        errors = self._ray.exceptions
-        return (
-            errors.RayActorError,
-            errors.ActorUnavailableError,
-            errors.WorkerCrashedError,
-            errors.ObjectLostError,
-            errors.GetTimeoutError,
-        )
+    def _note(self, message: str, number: int, words: str) -> None:
+        self._last_error = words
+        logger.warning(message, number, words)
 
     def _bring_up(self, numbers: Sequence[int]) -> None:
         """Make actors, each under its next epoch and in the state that the head last heard of."""
         for attempt in range(REBUILDS + 1):
-            waiting = {}
             for number in numbers:
+                self._actors[number].epoch += 1
+            found = self._link.start([self._actors[number].start(number) for number in numbers], attempt)
+            missing = []
+            for number, answer in found.items():
                 actor = self._actors[number]
-                self._kill(actor)
-                actor.epoch += 1
-                if not self._session.ours and (attempt % 2 or self._session.has_lost_place(actor.options)):
-                    actor.options = ANYWHERE
-                actor.handle = self._remote.options(**actor.options).remote(self._cluster, actor.share, actor.epoch)
-                waiting[number] = actor.handle.recover.remote(actor.snapshot_window, actor.snapshot, actor.log)
-            numbers = [number for number, reference in waiting.items() if not self._is_up(number, reference)]
-            self._unsure -= set(waiting) - set(numbers)
+                if isinstance(answer, Lost):
+                    self._note("actor %d did not start: %s", number, answer.words)
+                    missing.append(number)
+                    continue
+                if answer.window != actor.window:
+                    raise ActorsLost(f"actor {number} came back at window {answer.window} instead of {actor.window}")
+                actor.address = answer.address
+                if actor.epoch > 1:
+                    self.rebuilds += 1
+                    logger.warning("actor %d goes on as epoch %d from window %d", number, actor.epoch, actor.window)
+            self._unsure -= set(numbers) - set(missing)
+            numbers = missing
             if not numbers:
                 return
         raise ActorsLost(f"actors {', '.join(map(str, numbers))} could not be started in {REBUILDS + 1} tries; {self._last_error}")
 
-    def _is_up(self, number: int, reference: Any) -> bool:
-        actor = self._actors[number]
-        try:
-            window = self._ray.get(reference, timeout=START_SECONDS)
-            if actor.share.exporter is not None:
-                host = "127.0.0.1" if self._session.ours else ""
-                port = int(actor.address.rpartition(":")[2] or 0)
-                actor.address = self._ray.get(actor.handle.serve_metrics.remote(host, port), timeout=START_SECONDS)
-        except self._losses() as error:
-            self._note("actor %d did not start: %s", number, error)
-            return False
-        if window != actor.window:
-            raise ActorsLost(f"actor {number} came back at window {window} instead of {actor.window}")
-        if actor.epoch > 1:
-            self.rebuilds += 1
-            logger.warning("actor %d goes on as epoch %d from window %d", number, actor.epoch, actor.window)
-        return True
-
-    def _kill(self, actor: _Actor) -> None:
-        handle, actor.handle = actor.handle, None
-        if handle is not None and self._ray.is_initialized():
-            self._ray.kill(handle, no_restart=True)
+    def _revive(self, gone: RayGone, *, last: bool) -> None:
+        """Another Ray in the place of one that is gone; this process, when the run is ending anyway or no other can be had."""
+        self._link.close()
+        self._unsure = set(range(len(self._actors)))
+        if not self._ending and not last:
+            logger.warning("Ray is gone (%s): starting it anew and rebuilding %d actors", gone, len(self._actors))
+            try:
+                ray = self._open()
+                self._link = ray
+                ray.hold(pack(self._cluster), len(self._actors))
+                return
+            except (RayGone, RayStartError) as error:
+                logger.warning("no other Ray is to be had (%s)", error)
+                self._link.close()
+        logger.warning("Ray is gone (%s): the emulation goes on in this process", gone)
+        self._link = InProcess(self._cluster)
 
 
-def _auto(cluster: Cluster, session: RaySession) -> int:
+def _auto(cluster: Cluster, cpus: int) -> int:
     pods = next((len(level) for level in cluster.levels if level.name == "pod"), 1)
-    return max(1, min(session.cpus, pods))
+    return max(1, min(cpus, pods))
 
 
 def _shares(cluster: Cluster, ranges: Sequence[ShardRange], count: int, empty: Share) -> list[Share]:

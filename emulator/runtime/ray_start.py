@@ -108,7 +108,7 @@ def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: 
     temp_dir = _temp_dir()
     session = RaySession(ours=True, cpus=count, temp_dir=temp_dir)
     try:
-        with _without_extras(), _importable():
+        with _without_extras():
             ray.init(
                 num_cpus=count,
                 num_gpus=0,
@@ -196,20 +196,6 @@ def _without_extras() -> Iterator[None]:
     finally:
         for name, method in kept.items():
             setattr(Node, name, method)
-
-
-@contextlib.contextmanager
-def _importable() -> Iterator[None]:
-    """Workers import the ``emulator`` that this process runs, installed or not."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), before]))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
 
 
 def _quiet() -> None:
