@@ -1,5 +1,6 @@
 """How a run is doing, on stderr: a bar on a terminal, a line now and then elsewhere."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -57,7 +58,8 @@ def _lines(clock: Callable[[], float]) -> Observer:
         nonlocal last
         if clock() - last >= LINE_SECONDS:
             last = clock()
-            print(f"gigawatt: {words(progress)}", file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # a terminal that has gone
+                print(f"gigawatt: {words(progress)}", file=sys.stderr, flush=True)
 
     return observe
 

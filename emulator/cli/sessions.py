@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 from emulator.cli.errors import CommandError
@@ -63,6 +64,10 @@ class Session(Control, Protocol):
         """Run to the scenario's end, or until its work is done; ``progress`` is called a few times per wall second."""
         ...
 
+    def interrupt(self) -> None:
+        """A signal asks for the end: at the next cycle boundary, with what there is. A handler of signals may call it."""
+        ...
+
     def start(self) -> None:
         """Let the emulated clock run, paced by the wall clock."""
         ...
@@ -78,12 +83,36 @@ class Session(Control, Protocol):
     def progress(self) -> Progress: ...
 
     def outcome(self) -> Outcome:
-        """What has been run, after ``stop`` or after ``wait`` returned True."""
+        """What has been run, after ``run_to_end``, ``stop``, or ``wait`` returned True; or up to the error that they raised."""
         ...
 
     def close(self) -> None:
         """Let go of actors, files and, where it was started here, Ray. May be called again."""
         ...
+
+
+@dataclass
+class Ending:
+    """``failure`` is what ended a session before its time."""
+
+    failure: Exception | None = None
+
+
+@contextmanager
+def salvaging(session: Session) -> Iterator[Ending]:
+    """An error of the emulation inside ends it; what it did up to there can still be had, and the error is kept for afterwards.
+
+    Raised at once is an error after which there is nothing to be had.
+    """
+    ending = Ending()
+    try:
+        yield ending
+    except Exception as error:
+        try:
+            session.outcome()
+        except Exception:
+            raise error from None
+        ending.failure = error
 
 
 def open_session(request: Request) -> Session:

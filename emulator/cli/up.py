@@ -74,9 +74,10 @@ def up(
     with Stop() as stop, ExitStack() as stack:
         session = sessions.open_session(request)
         stack.callback(session.close)
+        stop.gently(session.interrupt)
         served = stack.enter_context(live.served(session, host=host, port=port, metrics_port=metrics_port))
         live.announce(served, to_stderr=json)
-        with progress.shown(quiet=quiet) as observer:
-            interrupted = live.follow(session, stop, limit_seconds=limit_seconds, glance_seconds=_GLANCE_SECONDS, observer=observer)
+        with progress.shown(quiet=quiet) as observer, sessions.salvaging(session) as ending:
+            live.follow(session, stop, limit_seconds=limit_seconds, glance_seconds=_GLANCE_SECONDS, observer=observer)
         outcome = session.outcome()
-    conclude(outcome, out=out, json=json, interrupted=interrupted)
+    conclude(outcome, out=out, json=json, failure=ending.failure)

@@ -46,5 +46,8 @@ class InlineShards:
     def metrics_addresses(self) -> tuple[str, ...]:
         return ()
 
+    def end(self) -> None:
+        pass
+
     def close(self) -> None:
         pass

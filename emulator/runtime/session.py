@@ -83,7 +83,7 @@ class Session:
         self._failure: BaseException | None = None
         self._stopping = False
         self._closed = False
-        self._cut_short = False
+        self._interrupted = False
         self._outcome: Outcome | None = None
         # Pacing: at wall time _anchor_wall the emulated clock stood at _anchor_ns.
         self._speed = emulation.scenario.clock.speed
@@ -105,15 +105,28 @@ class Session:
         if self._endless or self._thread is not None or self._closed:
             raise WrongState("only a session that has an end and was neither started nor closed can be run to its end")
         due = time.monotonic()
-        while not self._loop.finished:
-            with self._turns:
-                self._loop.step()
-            self._collector.mark_speed(self._engine.now_ns)
-            if progress is not None and (now := time.monotonic()) >= due:
-                due = now + PROGRESS_SECONDS
-                progress(self._collector.progress())
-        self._ended.set()
+        try:
+            while not self._loop.finished:
+                with self._turns:
+                    if self._stopping:
+                        self._finish()
+                        break
+                    self._loop.step()
+                self._collector.mark_speed(self._engine.now_ns)
+                if progress is not None and (now := time.monotonic()) >= due:
+                    due = now + PROGRESS_SECONDS
+                    progress(self._collector.progress())
+        except Exception as error:
+            self._failure = error
+            raise
+        finally:
+            self._ended.set()
         return self.outcome()
+
+    def interrupt(self) -> None:
+        """A signal asks for the end. Takes no lock, so that a handler of signals may call it."""
+        self._interrupted = self._stopping = True
+        self._engine.shards.end()
 
     # -- live: the engine's thread --------------------------------------------------------------------------------------------------
 
@@ -166,7 +179,6 @@ class Session:
     def _finish(self) -> None:
         """The end, be it the emulation's own or one that was asked for; the journal has its place then."""
         if not self._loop.finished:
-            self._cut_short = True
             self._idle_to(self._paced_ns())
             self._loop.finish_now()
         if self._journal is not None:
@@ -284,9 +296,12 @@ class Session:
             return self._collector.progress()
 
     def outcome(self) -> Outcome:
-        """What has been run, after ``run_to_end``, ``stop`` or the end of ``wait``."""
+        """What has been run, after ``run_to_end``, ``stop`` or the end of ``wait``; or up to the error that they raised."""
         if self._outcome is None:
-            self._outcome = self._call(lambda: self._collector.outcome(interrupted=self._cut_short and not self._endless))
+            with self._turns:
+                if self._closed:
+                    raise WrongState("the session is closed; allowed: nothing more")
+                self._outcome = self._collector.outcome(interrupted=self._interrupted or self._failure is not None)
         return self._outcome
 
     # -- publication ----------------------------------------------------------------------------------------------------------------
