@@ -5,8 +5,11 @@ nothing but this process: the head (``ray_link``) sees it go and starts another.
 and snapshots. When the head is gone, so is this process, and Ray with it where it is ours.
 """
 
+import contextlib
+import ctypes
 import os
 import pickle
+import shutil
 import signal
 import sys
 import threading
@@ -15,10 +18,13 @@ from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
+import psutil
+
 from emulator.runtime.actor import Reply, ShardHost, pack
 from emulator.runtime.link_messages import Call, Lost, Start, Up
 from emulator.runtime.ray_start import RaySession, join_ray, set_environment, start_ray
 
+_PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 #: An actor that is not up for so long is tried elsewhere.
 START_SECONDS = 60.0
 #: An actor that has not answered for so long is spoken of.
@@ -104,10 +110,13 @@ class Driver:
                 self._ray.kill(handle, no_restart=True)
 
     def close(self) -> None:
-        """End the actors, and Ray where it is ours."""
-        if self._session is not None:
-            if not self._session.ours:
-                self.kill(list(self._handles))
+        """End the actors, and Ray where it is ours: at once, for its own orderly end takes seconds and has nothing to save."""
+        if self._session is None or self._session.ours:
+            _end_descendants()
+            if self._session is not None and self._session.temp_dir is not None:
+                shutil.rmtree(self._session.temp_dir, ignore_errors=True)
+        else:
+            self.kill(list(self._handles))
             self._session.close()
 
     def _losses(self) -> tuple[type[BaseException], ...]:
@@ -120,6 +129,23 @@ class Driver:
             errors.ObjectLostError,
             errors.GetTimeoutError,
         )
+
+
+def _adopt_orphans() -> None:
+    """Be the parent of descendants whose own parent ends, so that none is left as a zombie where nobody else would wait for it (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_descendants() -> None:
+    """Kill all that this process has started, and wait for it; a raylet may be starting a worker, so look again until there is none."""
+    while left := psutil.Process().children(recursive=True):
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, 0):
+                pass
 
 
 def _words(error: BaseException) -> str:
@@ -168,10 +194,14 @@ def _watch_the_head(driver: Driver, head: int) -> None:
 
 
 def main() -> None:
+    _adopt_orphans()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the head's to handle
     set_environment()
-    serve(Connection(int(sys.argv[1])))
+    try:
+        serve(Connection(int(sys.argv[1])))
+    finally:
+        os._exit(0)  # Ray's own ending, at Python's, would wait for processes that are gone
 
 
 if __name__ == "__main__":

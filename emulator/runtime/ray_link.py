@@ -5,7 +5,6 @@ import logging
 import os
 import pickle
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -129,22 +128,21 @@ class RayLink:
 
     def close(self) -> None:
         """End the process, and Ray where it is ours. May be called twice."""
+        known = {*self._started, *_children(self._process.pid)}
         if self._process.poll() is None:
-            known = {*self._started, *_children(self._process.pid)}
             with contextlib.suppress(OSError):
                 self._number += 1
                 self._connection.send_bytes(pack((self._number, "close", ())))
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_CLOSE_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        else:
-            known = {process for start in self._started for process in (start, *_children(start.pid))}
-        for process in known:  # what an orderly end has left, or what was left of a Ray that lost its driver
+        # What is left where the process has not ended it: because it hung, or had gone before.
+        left = [process for start in known for process in (start, *_children(start.pid))]
+        for process in left:
             with contextlib.suppress(psutil.Error):
-                process.send_signal(signal.SIGKILL)
-        psutil.wait_procs(known, timeout=_CLOSE_SECONDS)
+                process.kill()
+        if self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
         self._connection.close()
         self._stderr.close()
         if self._directory:
