@@ -25,12 +25,14 @@ class Window:
     until_ns: int
     racks: Mapping[int, RackOrders] = field(default_factory=dict)  # shard -> orders
     planes: Mapping[int, FlowOrders] = field(default_factory=dict)  # plane -> orders
+    read_planes: bool = False  # every plane is also read, at ``until_ns``
 
 
 @dataclass(frozen=True)
 class Answers:
     racks: Mapping[int, RackReport]
     planes: Mapping[int, FabricReport]
+    readings: Mapping[int, FabricReadings] = field(default_factory=dict)  # by plane, where they were asked for
 
 
 @dataclass(frozen=True)
@@ -56,10 +58,6 @@ class Shards(Protocol):
 
     def read(self, at_ns: int) -> Readings:
         """Readings of everything. Changes nothing; every order up to ``at_ns`` has been sent before."""
-        ...
-
-    def read_planes(self, at_ns: int) -> tuple[FabricReadings, ...]:
-        """Readings of the planes alone, by plane."""
         ...
 
     def read_links(self, at_ns: int) -> tuple[LinkReadings, ...]:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from emulator.engine.shards import Answers, Readings, ShardRange, Window
-from emulator.fabric.messages import FabricReadings, LinkReadings
+from emulator.fabric.messages import LinkReadings
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.actor import ExporterFactory, Held, Share, pack
@@ -129,8 +129,9 @@ class RayShards:
         for number, actor in enumerate(self._actors):
             racks = {shard: window.racks[shard] for shard in actor.share.shards if shard in window.racks}
             planes = {plane: window.planes[plane] for plane in actor.share.planes if plane in window.planes}
-            if racks or planes:
-                calls[number] = ("advance", (actor.window + 1, pack(Window(window.until_ns, racks, planes))))
+            read_planes = window.read_planes and bool(actor.share.planes)
+            if racks or planes or read_planes:
+                calls[number] = ("advance", (actor.window + 1, pack(Window(window.until_ns, racks, planes, read_planes))))
         answers = Answers(racks={}, planes={})
         for number, answer in self._ask(calls).items():
             actor = self._actors[number]
@@ -138,23 +139,20 @@ class RayShards:
             actor.log.append(payload)
             actor.log_bytes += len(payload)
             advanced: Answers = pickle.loads(answer)
-            answers = Answers({**answers.racks, **advanced.racks}, {**answers.planes, **advanced.planes})
+            answers = Answers(
+                {**answers.racks, **advanced.racks},
+                {**answers.planes, **advanced.planes},
+                {**answers.readings, **advanced.readings},
+            )
         self._snapshot_where_due()
         return answers
 
     def read(self, at_ns: int) -> Readings:
         return self._read(at_ns, publish=False)
 
-    def read_planes(self, at_ns: int) -> tuple[FabricReadings, ...]:
-        return self._of_planes("read_planes", at_ns)
-
     def read_links(self, at_ns: int) -> tuple[LinkReadings, ...]:
-        return self._of_planes("read_links", at_ns)
-
-    def _of_planes(self, verb: str, at_ns: int) -> tuple[Any, ...]:
-        """What every plane answers, by plane."""
-        calls = {number: (verb, (actor.window, at_ns)) for number, actor in enumerate(self._actors) if actor.share.planes}
-        planes: dict[int, Any] = {}
+        calls = {number: ("read_links", (actor.window, at_ns)) for number, actor in enumerate(self._actors) if actor.share.planes}
+        planes: dict[int, LinkReadings] = {}
         for answer in self._ask(calls).values():
             planes |= pickle.loads(answer)
         return tuple(planes[plane] for plane in sorted(planes))
