@@ -13,8 +13,8 @@ from emulator.fabric.settings import FabricSettings
 from emulator.racks.faults import FaultSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
+from emulator.runtime.ray_address import RayStartError
 from emulator.runtime.ray_shards import RayShards
-from emulator.runtime.ray_start import RayStartError
 from tests.prometheus import wait_until
 
 QUICK_TO_NOTICE = {

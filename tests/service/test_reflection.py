@@ -57,9 +57,7 @@ def test_what_is_not_there_is_an_error_in_the_answer(channel):
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_client_of_another_language_finds_and_calls(server, version):
     curl = [BUF, "curl", "--protocol", "grpc", "--http2-prior-knowledge", "--reflect-protocol", VERSIONS[version]]
-    listed = subprocess.run(
-        [*curl, "--list-services", f"http://{server.address}"], capture_output=True, text=True, timeout=60, check=False
-    )
+    listed = subprocess.run([*curl, "--list-services", f"http://{server.address}"], capture_output=True, text=True, timeout=60, check=False)
     assert set(listed.stdout.split()) == NAMES, listed.stderr
     url = f"http://{server.address}/emulator.v1.ClockService/GetClock"
     called = subprocess.run([*curl, url], capture_output=True, text=True, timeout=60, check=False)
