@@ -28,14 +28,18 @@ UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every draw.")]
 ActorsOption = Annotated[
     str | None,
-    typer.Option("--actors", metavar="N|auto|inline", help="Ray actors in all; auto: min(CPUs, pods); inline: none, in this process."),
+    typer.Option(
+        "--actors",
+        metavar="N|auto|inline",
+        help="Ray actors in all; auto: min(CPUs, pods), or one a node of a given cluster; inline: none, in this process.",
+    ),
 ]
 AddressOption = Annotated[
     str | None,
     typer.Option(
         "--address",
         metavar="RAY",
-        help="A running Ray cluster: host:port of its head, or auto: this machine's. local: a Ray of its own. Default: RAY_ADDRESS, or local.",
+        help="Ray cluster to join: host:port of its head; auto: this machine's; local: none, start one. Default: RAY_ADDRESS, or local.",
     ),
 ]
 SetOption = Annotated[

@@ -4,6 +4,7 @@ Ray's own client waits for minutes where nothing answers, and prints pages of C+
 the head's answer or its silence is known in seconds, and can be said in a sentence.
 """
 
+import ipaddress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -69,7 +70,7 @@ class RayHead:
         """The node on this machine. Raises UnusableRay where there is none."""
         mine = {one.address.partition("%")[0] for addresses in psutil.net_if_addrs().values() for one in addresses}
         nodes = self.nodes()
-        local = next((node for node in nodes if node.address in mine), None)
+        local = next((node for node in nodes if node.address in mine or is_loopback(node.address)), None)
         if local is None:
             some = ", ".join(dict.fromkeys(str(node) for node in nodes[:3])) + (", ..." if len(nodes) > 3 else "")
             raise UnusableRay(
@@ -100,6 +101,13 @@ class RayHead:
                 f"what answers at {self.address} is not the head of a Ray cluster, which listens on port {HEAD_PORT} unless it was started "
                 f"with another ({code.name.lower()})"
             ) from error
+
+
+def is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:  # a name
+        return False
 
 
 def _open_channel(address: str) -> grpc.Channel:

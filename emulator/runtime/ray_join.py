@@ -1,10 +1,9 @@
 """Joining a Ray cluster that somebody else has started, from one of its nodes."""
 
-import ipaddress
 import logging
 
 from emulator.runtime.ray_address import LOCAL, Given, RayStartError, UnusableRay
-from emulator.runtime.ray_head import RayHead
+from emulator.runtime.ray_head import RayHead, is_loopback
 from emulator.runtime.ray_start import RaySession, quiet
 
 
@@ -28,7 +27,7 @@ def _join(address: str) -> RaySession:
     try:
         node = head.local_node()
         # Where it is on, Ray takes 127.0.0.1 for this machine's other address, by which a cluster on loopback does not know it.
-        ray_constants.ENABLE_RAY_CLUSTER = not ipaddress.ip_address(node.address).is_loopback
+        ray_constants.ENABLE_RAY_CLUSTER = not is_loopback(node.address)
         ray.init(
             address,
             log_to_driver=False,

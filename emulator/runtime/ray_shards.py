@@ -39,9 +39,11 @@ ANSWER_SECONDS = 300.0
 #: An actor that is not up for so long is tried elsewhere.
 START_SECONDS = 60.0
 #: So long the head waits for a node to join where none is left that can take a lost actor.
-NODE_SECONDS = 120.0
+NODE_SECONDS = 300.0
 #: Remote actors are asked for so long what they cost.
 USAGE_SECONDS = 5.0
+#: The most nodes that ``auto`` uses: a barrier over 16 actors costs 12 to 26 ms.
+AUTO_NODES = 16
 #: Between two looks for a node that has joined.
 NODE_LOOK_SECONDS = 0.5
 
@@ -68,8 +70,8 @@ class _Actor:
 class RayShards:
     """``engine.shards.Shards`` on Ray: our own on this machine, or the cluster that ``address`` or RAY_ADDRESS means.
 
-    ``actors`` is the number of actors in all (fewer where the cluster has less to hold), or "auto": the CPUs or the pods, whichever are
-    fewer. Rack shards are as many as actors; planes go, largest first, to the actor with least to do. Raises
+    ``actors`` is the number of actors in all (fewer where the cluster has less to hold), or "auto": on our own Ray the CPUs or the pods,
+    whichever are fewer; on a given cluster one a node, at most 16. Rack shards are as many as actors; planes go, largest first, to the actor with least to do. Raises
     ``ray_address.RayStartError`` where Ray cannot be had, UnusableRay where it cannot hold the actors or has other code.
     """
 
@@ -373,6 +375,9 @@ def _refused(node: str, theirs: tuple[str, str], ours: tuple[str, str]) -> str:
 
 
 def _auto(cluster: Cluster, session: RaySession) -> int:
+    """How many actors. More of them do not make it faster (docs/decisions.md): as many as let every node of a given cluster hold a part."""
+    if session.head is not None:
+        return max(1, min(AUTO_NODES, sum(node.free_cpus >= 1 for node in session.head.nodes())))
     pods = next((len(level) for level in cluster.levels if level.name == "pod"), 1)
     return max(1, min(session.cpus, pods))
 
