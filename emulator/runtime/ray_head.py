@@ -70,7 +70,7 @@ class RayHead:
         """The node on this machine. Raises UnusableRay where there is none."""
         mine = {one.address.partition("%")[0] for addresses in psutil.net_if_addrs().values() for one in addresses}
         nodes = self.nodes()
-        local = next((node for node in nodes if node.address in mine or is_loopback(node.address)), None)
+        local = next((node for node in nodes if node.address in mine or _is_loopback(node.address)), None)
         if local is None:
             some = ", ".join(dict.fromkeys(str(node) for node in nodes[:3])) + (", ..." if len(nodes) > 3 else "")
             raise UnusableRay(
@@ -103,7 +103,7 @@ class RayHead:
             ) from error
 
 
-def is_loopback(address: str) -> bool:
+def _is_loopback(address: str) -> bool:
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:  # a name

@@ -3,7 +3,7 @@
 import logging
 
 from emulator.runtime.ray_address import LOCAL, Given, RayStartError, UnusableRay
-from emulator.runtime.ray_head import RayHead, is_loopback
+from emulator.runtime.ray_head import RayHead
 from emulator.runtime.ray_start import RaySession, quiet
 
 
@@ -26,8 +26,8 @@ def _join(address: str) -> RaySession:
     head = RayHead(address)
     try:
         node = head.local_node()
-        # Where it is on, Ray takes 127.0.0.1 for this machine's other address, by which a cluster on loopback does not know it.
-        ray_constants.ENABLE_RAY_CLUSTER = not is_loopback(node.address)
+        # Else Ray would take a loopback address for the one by which 8.8.8.8 is reached. The head has said by which it knows this node.
+        ray_constants.ENABLE_RAY_CLUSTER = False
         ray.init(
             address,
             log_to_driver=False,

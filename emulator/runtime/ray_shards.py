@@ -71,8 +71,9 @@ class RayShards:
     """``engine.shards.Shards`` on Ray: our own on this machine, or the cluster that ``address`` or RAY_ADDRESS means.
 
     ``actors`` is the number of actors in all (fewer where the cluster has less to hold), or "auto": on our own Ray the CPUs or the pods,
-    whichever are fewer; on a given cluster one a node, at most 16. Rack shards are as many as actors; planes go, largest first, to the actor with least to do. Raises
-    ``ray_address.RayStartError`` where Ray cannot be had, UnusableRay where it cannot hold the actors or has other code.
+    whichever are fewer; on a given cluster one a node, at most 16. Rack shards are as many as actors; planes go, largest first, to the
+    actor with least to do. Raises ``ray_address.RayStartError`` where Ray cannot be had, UnusableRay where it cannot hold the actors or
+    has other code.
     """
 
     def __init__(

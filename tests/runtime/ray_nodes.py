@@ -31,7 +31,6 @@ START_SECONDS = 60
 class Node:
     address: str
     process: subprocess.Popen
-    prefix: list[str]
 
     def kill(self) -> None:
         """As a machine is lost: everything of it at once."""
@@ -62,7 +61,6 @@ class Nodes:
         """One more node, the first is the head; ``packages``: where its workers look for ours first."""
         number = len(self.nodes)
         host = f"10.221.0.{number + 1}" if self.namespaces else f"127.0.1.{number + 1}"
-        prefix = ["ip", "netns", "exec", self.namespaces[number]] if self.namespaces else []
         options = [
             "--block",
             "--include-log-monitor=false",
@@ -81,10 +79,10 @@ class Nodes:
         environment = self.environment | {"PYTHONPATH": str(packages)}
         log = open(self.folder / f"node-{number}.log", "wb")  # noqa: SIM115 - it is the process's
         process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "ray.scripts.scripts", "start", *options],
+            [*self._inside(number), sys.executable, "-m", "ray.scripts.scripts", "start", *options],
             env=environment, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        node = Node(host, process, prefix)
+        node = Node(host, process)
         self.nodes.append(node)
         self._wait_for("Ray runtime started", number)
         return node
@@ -97,10 +95,14 @@ class Nodes:
 
     def start(self, *arguments: str, on: int = 0, **environment: str) -> subprocess.Popen:
         return subprocess.Popen(
-            [*self.nodes[on].prefix, *GIGAWATT, *arguments],
+            [*self._inside(on), *GIGAWATT, *arguments],
             env=self.environment | {"PYTHONPATH": str(ROOT)} | environment,
             cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+
+    def _inside(self, number: int) -> list[str]:
+        """What puts a command into the namespace of that number."""
+        return ["ip", "netns", "exec", self.namespaces[number]] if self.namespaces else []
 
     def _wait_for(self, text: str, number: int) -> None:
         deadline = time.monotonic() + START_SECONDS
