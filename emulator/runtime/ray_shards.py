@@ -184,7 +184,7 @@ class RayShards:
         for reference in answered:
             try:
                 asked[reference].cpu_seconds, asked[reference].memory_bytes = self._ray.get(reference)
-            except self._losses():
+            except self._ray.exceptions.RayError:
                 continue
         cpu_seconds = sum(actor.cpu_seconds for actor in self._actors)
         return self._spent_cpu_seconds + cpu_seconds, sum(actor.memory_bytes for actor in self._actors)
@@ -239,7 +239,8 @@ class RayShards:
         replies: dict[int, Reply | None]
         try:
             replies = dict(zip(sent, self._ray.get(list(sent.values()), timeout=self._answer_seconds), strict=True))
-        except self._losses():
+        except self._ray.exceptions.RayError as error:
+            self._loss(error)
             replies = {number: self._one(number, reference, deadline) for number, reference in sent.items()}
         lost = []
         for number, reply in replies.items():
@@ -252,27 +253,20 @@ class RayShards:
     def _one(self, number: int, reference: Any, deadline: float) -> Reply | None:
         try:
             reply: Reply = self._ray.get(reference, timeout=max(1.0, deadline - time.monotonic()))
-        except self._losses() as error:
+        except self._ray.exceptions.RayError as error:
+            self._loss(error)
             self._note("actor %d is lost: %s", number, error)
             return None
         return reply
 
     def _note(self, message: str, number: int, error: BaseException) -> None:
-        """Ray's messages are pages; the last line, or its first sentence, says what it was."""
-        lines = str(error).strip().splitlines() or ["no message"]
-        self._last_error = f"{type(error).__name__}: {lines[-1].strip().partition('. ')[0][:200]}"
+        self._last_error = f"{type(error).__name__}: {_last_line(error)}"
         logger.warning(message, number, self._last_error)
 
-    def _losses(self) -> tuple[type[BaseException], ...]:
-        """What Ray raises when an actor, its process or its node is gone, or does not answer."""
-        errors = self._ray.exceptions
-        return (
-            errors.RayActorError,
-            errors.ActorUnavailableError,
-            errors.WorkerCrashedError,
-            errors.ObjectLostError,
-            errors.GetTimeoutError,
-        )
+    def _loss(self, error: Any) -> None:
+        """Ray's own errors mean that an actor, its process or its node is gone, or does not answer; a shard's is raised as it is."""
+        if isinstance(error, self._ray.exceptions.RayTaskError):
+            raise error
 
     def _bring_up(self, numbers: Sequence[int]) -> None:
         """Make actors, each under its next epoch and in the state that the head last heard of."""
@@ -320,7 +314,8 @@ class RayShards:
         for number, reference in asked.items():
             try:
                 code = self._ray.get(reference, timeout=START_SECONDS)
-            except self._losses() as error:
+            except self._ray.exceptions.RayError as error:
+                self._loss(error)
                 self._note("actor %d did not start: %s", number, error)
                 continue
             if code == self._code:
@@ -343,7 +338,12 @@ class RayShards:
                 host = "127.0.0.1" if self._session.ours else ""
                 port = int(actor.address.rpartition(":")[2] or 0)
                 actor.address = self._ray.get(actor.handle.call.remote("serve_metrics", host, port), timeout=START_SECONDS)
-        except self._losses() as error:
+        except ImportError as error:  # the shard's, as Ray raises it
+            raise UnusableRay(
+                f"node {self._places.node_of(number)} lacks what gigawatt needs ({_last_line(error)}): install it there"
+            ) from error
+        except self._ray.exceptions.RayError as error:
+            self._loss(error)
             self._note("actor %d did not start: %s", number, error)
             return False
         if window != actor.window:
@@ -359,6 +359,12 @@ class RayShards:
         self._spent_cpu_seconds, actor.cpu_seconds = self._spent_cpu_seconds + actor.cpu_seconds, 0.0
         if handle is not None and self._ray.is_initialized():
             self._ray.kill(handle, no_restart=True)
+
+
+def _last_line(error: BaseException) -> str:
+    """Ray's messages are pages; the last line, or its first sentence, says what it was."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return lines[-1].strip().partition(". ")[0][:200]
 
 
 def _named(numbers: Sequence[int]) -> str:

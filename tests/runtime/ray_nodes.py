@@ -63,7 +63,6 @@ class Nodes:
         host = f"10.221.0.{number + 1}" if self.namespaces else f"127.0.1.{number + 1}"
         options = [
             "--block",
-            "--include-log-monitor=false",
             f"--num-cpus={cpus}",
             f"--node-ip-address={host}",
             "--object-store-memory=100000000",
