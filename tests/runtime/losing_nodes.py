@@ -35,7 +35,11 @@ def main(case: str) -> None:
         shards = RayShards(cluster, *SETTINGS, actors=actors, address=nodes.address, node_seconds=3.0 if case == "none_left" else 60.0)
         loser = Loser(nodes, shards, script, case)
         try:
-            print("same" if script.run(cluster, shards, loser.between) == expected else "different")
+            same = script.run(cluster, shards, loser.between) == expected
+            cpu_seconds, memory_bytes = shards.remote_usage()
+            assert cpu_seconds > loser.cpu_seconds > 0, "what lost actors have cost stays counted"
+            assert memory_bytes > actors * 10e6
+            print("same" if same else "different")
         except ShardsLost as error:
             print(error)
         finally:
@@ -49,6 +53,8 @@ class Loser:
     def __init__(self, nodes: Nodes, shards: RayShards, script: Script, case: str) -> None:
         self._nodes, self._shards, self._script, self._case = nodes, shards, script, case
         self._joining: threading.Thread | None = None
+        #: Of the actors, before the first is lost.
+        self.cpu_seconds = 0.0
 
     def between(self, window: int) -> None:
         if window == 11:
@@ -59,6 +65,7 @@ class Loser:
     def _lose(self, node: int, window: int) -> None:
         """The actors of a killed raylet go on answering until Ray has noticed; reading until then changes nothing."""
         before = self._shards.rebuilds
+        self.cpu_seconds, _ = self._shards.remote_usage()
         self._nodes.nodes[node].kill()
         if self._case == "replaced":
             self._joining = threading.Thread(target=self._nodes.add, args=(1,))
