@@ -65,6 +65,7 @@ class Nodes:
             "--block",
             f"--num-cpus={cpus}",
             f"--node-ip-address={host}",
+            f"--dashboard-agent-listen-port={free_port()}",  # or a second cluster on this machine has no agent, and takes no jobs
             "--object-store-memory=100000000",
         ]
         if number:

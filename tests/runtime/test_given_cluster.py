@@ -92,7 +92,7 @@ def test_a_submitted_job_uses_the_cluster_that_it_was_submitted_to(digest):
             f"http://127.0.0.1:{nodes.dashboard_port}",
             "--",
         ]
-        for _ in range(10):
+        for _ in range(10):  # the agent that takes jobs may not be up yet
             done = subprocess.run(
                 [*command, *GIGAWATT, *RUN, "--actors", "2"],
                 env=nodes.environment, cwd=nodes.folder, capture_output=True, text=True, timeout=150, check=False,
