@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
-from emulator.cli.errors import CommandError
+from emulator.cli.errors import CommandError, Exit
 from emulator.cli.options import Request, Setting
 from emulator.engine.control import Control, Snapshot
 from emulator.engine.shards import Readings, ShardRange
@@ -108,11 +108,19 @@ def salvaging(session: Session) -> Iterator[Ending]:
     try:
         yield ending
     except Exception as error:
+        failure = _told(error)
         try:
             session.outcome()
         except Exception:
-            raise error from None
-        ending.failure = error
+            raise failure from error
+        ending.failure = failure
+
+
+def _told(error: Exception) -> Exception:
+    """``error``, or where a cluster could not bring back what it lost, that in a sentence: it is no fault of gigawatt."""
+    from emulator.engine.shards import ShardsLost
+
+    return CommandError(f"the emulation ended early: {error}", Exit.FAILED) if isinstance(error, ShardsLost) else error
 
 
 def open_session(request: Request) -> Session:
@@ -146,11 +154,19 @@ def load_scenario(name: str, settings: Sequence[Setting]) -> "Scenario":
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """Errors that lie in what was asked for (bad values, unreadable files) end the command with exit 2."""
+    """Errors that lie in what was asked for (bad values, unreadable files, a Ray cluster unfit for it) end the command with exit 2.
+
+    Where no Ray answers, or ours does not start, it is 1.
+    """
     from emulator.engine.control import ControlError
+    from emulator.runtime.ray_address import RayStartError, UnusableRay
 
     try:
         yield
+    except UnusableRay as error:
+        raise CommandError(str(error)) from error
+    except RayStartError as error:
+        raise CommandError(str(error), Exit.FAILED) from error
     except (ValueError, OSError, ControlError) as error:
         allowed = getattr(error, "allowed", "")
         message = str(error)

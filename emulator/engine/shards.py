@@ -41,6 +41,10 @@ class Readings:
     planes: tuple[FabricReadings, ...]  # by plane
 
 
+class ShardsLost(RuntimeError):
+    """Shards are gone and could not be brought back, so the emulation cannot go on. The message says why."""
+
+
 class Shards(Protocol):
     """Rack shards and fabric planes, wherever they run. One call is one barrier."""
 
@@ -74,6 +78,10 @@ class Shards(Protocol):
 
     def end(self) -> None:
         """The run is ending: nothing is waited for long any more. A handler of signals may call it."""
+        ...
+
+    def remote_usage(self) -> tuple[float, int]:
+        """CPU seconds and bytes of memory of the shards' processes that this one did not start: those on a given Ray cluster."""
         ...
 
     def close(self) -> None: ...

@@ -47,5 +47,8 @@ class InlineShards:
     def end(self) -> None:
         pass
 
+    def remote_usage(self) -> tuple[float, int]:
+        return 0.0, 0
+
     def close(self) -> None:
         pass

@@ -21,11 +21,22 @@ class Start:
 
 
 @dataclass(frozen=True)
+class Opened:
+    """A Ray is there: whether it is ours, its free CPUs, its nodes with one, and the directory of one of ours ("": not ours)."""
+
+    ours: bool
+    cpus: int
+    nodes: int
+    directory: str
+
+
+@dataclass(frozen=True)
 class Up:
-    """An actor is there: the last window that it has run, and the address of its metrics ("": none)."""
+    """An actor is there: the last window that it has run, the address of its metrics ("": none), and its node, for people."""
 
     window: int
     address: str
+    node: str = ""
 
 
 @dataclass(frozen=True)

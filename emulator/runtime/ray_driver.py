@@ -7,6 +7,7 @@ and snapshots. When the head is gone, so is this process, and Ray with it where 
 
 import contextlib
 import ctypes
+import logging
 import os
 import pickle
 import shutil
@@ -20,17 +21,24 @@ from typing import Any
 
 import psutil
 
-from emulator.runtime.actor import Reply, ShardHost, pack
-from emulator.runtime.link_messages import Call, Lost, Start, Up
-from emulator.runtime.ray_start import RaySession, join_ray, set_environment, start_ray
+from emulator.engine.shards import ShardsLost
+from emulator.runtime import ray_actor
+from emulator.runtime.actor import Reply, pack
+from emulator.runtime.link_messages import Call, Lost, Opened, Start, Up
+from emulator.runtime.ray_address import UnusableRay, given_cluster
+from emulator.runtime.ray_join import join_ray
+from emulator.runtime.ray_place import NodePlaces, OwnPlaces, Places
+from emulator.runtime.ray_start import RaySession, start_ray
 
 _PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 #: An actor that is not up for so long is tried elsewhere.
 START_SECONDS = 60.0
 #: An actor that has not answered for so long is spoken of.
 QUIET_SECONDS = 10.0
-#: Ray's options for an actor whose place does not come back: its node is gone and took a bundle of the placement group along.
-ANYWHERE: dict[str, Any] = {"num_cpus": 1, "scheduling_strategy": "SPREAD"}
+#: Remote actors are asked for so long what they cost.
+USAGE_SECONDS = 5.0
+#: Between two looks for a node that has joined.
+NODE_LOOK_SECONDS = 0.5
 
 
 class Driver:
@@ -40,37 +48,90 @@ class Driver:
         self._note = note
         self._session: RaySession | None = None
         self._cluster: Any = None
-        self._options: list[dict[str, Any]] = []
         self._handles: dict[int, Any] = {}
+        self._last_error = ""
 
-    def open(self, address: str | None, object_bytes: int, system_config: Mapping[str, object] | None) -> tuple[bool, int, str]:
-        """Start a Ray of our own, or join the one at ``address``: whether it is ours, its CPUs and its directory ("": none of ours)."""
-        self._session = join_ray(address) if address else start_ray(object_bytes=object_bytes, system_config=system_config)
+    def open(self, address: str | None, object_bytes: int, system_config: Mapping[str, object] | None) -> Opened:
+        """Join the cluster that ``address`` or RAY_ADDRESS means, or start a Ray of our own."""
+        given = given_cluster(address)
+        session = self._session = join_ray(given) if given else start_ray(object_bytes=object_bytes, system_config=system_config)
         import ray
 
         self._ray = ray
-        self._remote = ray.remote(max_restarts=0, max_task_retries=0)(ShardHost)
-        return self._session.ours, self._session.cpus, str(self._session.temp_dir or "")
+        ray.cloudpickle.register_pickle_by_value(ray_actor)  # type: ignore[no-untyped-call]
+        self._code = ray_actor.installed_code()
+        self._remote = ray.remote(max_restarts=0, max_task_retries=0)(ray_actor.ShardActor)
+        nodes = sum(node.free_cpus >= 1 for node in session.head.nodes()) if session.head else 1
+        return Opened(session.ours, session.cpus, nodes, str(session.temp_dir or ""))
 
-    def hold(self, cluster: bytes, actors: int) -> None:
-        """Put the packed cluster where all actors can read it, and find room for so many. Raises RayStartError where there is none."""
+    def hold(self, cluster: bytes, actors: int, node_seconds: float) -> None:
+        """Put the packed cluster where all actors can read it, and find room for so many. Raises UnusableRay where there is none."""
         assert self._session is not None
-        self._options = self._session.actor_options(actors)
+        head = self._session.head
+        self._places: Places = NodePlaces(head.nodes, actors) if head else OwnPlaces(self._session.cpus, actors)
+        self._node_seconds = node_seconds
+        self._placed: set[int] = set()
         self._cluster = self._ray.put(pickle.loads(cluster))
 
     def start(self, starts: Sequence[Start], attempt: int) -> dict[int, Up | Lost]:
-        """Make actors and let each take up its state, in the place of those of these numbers that are there."""
-        assert self._session is not None
-        waiting = {}
+        """Make actors and let each take up its state, in the place of those of these numbers that are there.
+
+        Raises UnusableRay where a node has other code at the first start, ShardsLost where no node is left.
+        """
+        numbers = [start.number for start in starts]
+        self.kill(numbers)
+        first = not self._placed.issuperset(numbers)
+        self._find_places([number for number in numbers if number in self._placed], elsewhere=attempt > 0)
+        self._placed |= set(numbers)
+        code, last = {}, {}
         for start in starts:
-            self.kill([start.number])
-            options = self._options[start.number]
-            if not self._session.ours and (attempt % 2 or self._session.has_lost_place(options)):
-                options = self._options[start.number] = ANYWHERE
-            handle: Any = self._remote.options(**options).remote(self._cluster, start.share, start.epoch)
+            handle: Any = self._remote.options(**self._places.options(start.number)).remote()
             self._handles[start.number] = handle
-            waiting[start.number] = handle.recover.remote(start.snapshot_window, start.snapshot, start.log)
-        return {start.number: self._up(start, waiting[start.number]) for start in starts}
+            code[start.number] = handle.code.remote()
+            last[start.number] = handle.hold.remote(
+                self._cluster, start.share, start.epoch, start.snapshot_window, start.snapshot, start.log
+            )
+        lost = self._not_alike(code, first=first)
+        return {start.number: lost.get(start.number) or self._up(start, last[start.number]) for start in starts}
+
+    def _find_places(self, numbers: Sequence[int], *, elsewhere: bool) -> None:
+        """See that each has a node; where there is none, wait for one to join the cluster."""
+        nowhere = self._places.find(numbers, elsewhere=elsewhere)
+        if not nowhere:
+            return
+        names = ", ".join(map(str, nowhere))
+        seconds = self._node_seconds
+        self._note(f"no node of the Ray cluster can take actor {names}: waiting up to {seconds:g} s for one to join")
+        deadline = time.monotonic() + seconds
+        while nowhere and time.monotonic() < deadline:
+            time.sleep(NODE_LOOK_SECONDS)
+            nowhere = self._places.find(nowhere, elsewhere=False)
+        if nowhere:
+            last = f"; {self._last_error}" if self._last_error else ""
+            raise ShardsLost(
+                f"the nodes of actor {names} are lost, and none that can take over joined the Ray cluster within {seconds:g} s{last}"
+            )
+
+    def _not_alike(self, asked: Mapping[int, Any], *, first: bool) -> dict[int, Lost]:
+        """Those whose node has not the code that runs here. At the first start these are an error; later their nodes are not used again."""
+        lost: dict[int, Lost] = {}
+        other = {}
+        for number, reference in asked.items():
+            try:
+                code = self._ray.get(reference, timeout=START_SECONDS)
+            except self._ray.exceptions.RayError as error:
+                lost[number] = self._loss(error)
+                continue
+            if code != self._code:
+                node = self._places.node_of(number)
+                other[node] = _refused(node, code, self._code)
+                lost[number] = Lost(other[node])
+                self._places.refuse(number)
+        if other:
+            self._last_error = "; ".join(other[node] for node in sorted(other))
+            if first:
+                raise UnusableRay(self._last_error)
+        return lost
 
     def _up(self, start: Start, reference: Any) -> Up | Lost:
         assert self._session is not None
@@ -79,18 +140,23 @@ class Driver:
             address = ""
             if start.share.exporter is not None:
                 host = "127.0.0.1" if self._session.ours else ""
-                address = self._ray.get(self._handles[start.number].serve_metrics.remote(host, start.port), timeout=START_SECONDS)
-        except self._losses() as error:
-            return Lost(_words(error))
-        return Up(window, address)
+                called = self._handles[start.number].call.remote("serve_metrics", host, start.port)
+                address = self._ray.get(called, timeout=START_SECONDS)
+        except ImportError as error:  # the shard's, as Ray raises it
+            node = self._places.node_of(start.number)
+            raise UnusableRay(f"node {node} lacks what gigawatt needs ({_words(error)}): install it there") from error
+        except self._ray.exceptions.RayError as error:
+            return self._loss(error)
+        return Up(window, address, "" if self._session.ours else self._places.node_of(start.number))
 
     def ask(self, calls: Mapping[int, Call], answer_seconds: float) -> dict[int, Reply | Lost]:
         """One barrier: what each actor answers, or how it was lost. What a shard itself raises comes through."""
-        sent = {number: getattr(self._handles[number], call.verb).remote(call.epoch, *call.arguments) for number, call in calls.items()}
+        sent = {number: self._handles[number].call.remote(call.verb, call.epoch, *call.arguments) for number, call in calls.items()}
         deadline = time.monotonic() + answer_seconds
         try:
             return dict(zip(sent, self._ray.get(list(sent.values()), timeout=min(QUIET_SECONDS, answer_seconds)), strict=True))
-        except self._losses():
+        except self._ray.exceptions.RayError as error:
+            self._loss(error)
             return {number: self._one(number, reference, deadline) for number, reference in sent.items()}
 
     def _one(self, number: int, reference: Any, deadline: float) -> Reply | Lost:
@@ -99,9 +165,21 @@ class Driver:
             self._note(f"actor {number} has not answered for {QUIET_SECONDS:g} s; it is given up after {left:.0f} s more")
         try:
             reply: Reply = self._ray.get(reference, timeout=max(0.1, deadline - time.monotonic()))
-        except self._losses() as error:
-            return Lost(_words(error))
+        except self._ray.exceptions.RayError as error:
+            return self._loss(error)
         return reply
+
+    def usage(self) -> dict[int, tuple[float, int]]:
+        """CPU seconds and bytes of memory of actors that this process has not started itself, of those that answer."""
+        if self._session is None or self._session.ours:
+            return {}
+        asked = {handle.usage.remote(): number for number, handle in self._handles.items()}
+        answered, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=USAGE_SECONDS)
+        found = {}
+        for reference in answered:
+            with contextlib.suppress(self._ray.exceptions.RayError):
+                found[asked[reference]] = self._ray.get(reference)
+        return found
 
     def kill(self, numbers: Sequence[int]) -> None:
         """End the actors of these numbers, where they are there."""
@@ -119,16 +197,21 @@ class Driver:
             self.kill(list(self._handles))
             self._session.close()
 
-    def _losses(self) -> tuple[type[BaseException], ...]:
-        """What Ray raises when an actor, its process or its node is gone, or does not answer."""
-        errors = self._ray.exceptions
-        return (
-            errors.RayActorError,
-            errors.ActorUnavailableError,
-            errors.WorkerCrashedError,
-            errors.ObjectLostError,
-            errors.GetTimeoutError,
-        )
+    def _loss(self, error: Any) -> Lost:
+        """Ray's own errors mean that an actor, its process or its node is gone, or does not answer; a shard's is raised as it is."""
+        if isinstance(error, self._ray.exceptions.RayTaskError):
+            raise error
+        return Lost(_words(error))
+
+
+def _refused(node: str, theirs: tuple[str, str], ours: tuple[str, str]) -> str:
+    """Why a node is not used, and what to do; of each side the version and the hash of the sources."""
+    if not theirs[1]:
+        return f"node {node} has no gigawatt that its Ray can import: install the same build there as here ({ours[0]})"
+    return (
+        f"node {node} has other code (gigawatt {theirs[0]}, sources {theirs[1]}) than this one ({ours[0]}, sources {ours[1]}), so its "
+        "answers could differ: install the same build on every node"
+    )
 
 
 def _adopt_orphans() -> None:
@@ -162,10 +245,26 @@ def _told(error: Exception) -> Exception:
     return RuntimeError(_words(error))
 
 
+class _Notes(logging.Handler):
+    """What is logged here is the head's to say."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._note(record.getMessage())
+
+
 def serve(connection: Connection) -> None:
     """Answer calls ``(number, verb, arguments)`` with ``(number, kind, value)``: done, error, or note. ``close`` ends it."""
     number = 0
-    driver = Driver(lambda text: connection.send_bytes(pack((number, "note", text))))
+
+    def note(text: str) -> None:
+        connection.send_bytes(pack((number, "note", text)))
+
+    logging.getLogger("emulator").addHandler(_Notes(note))
+    driver = Driver(note)
     threading.Thread(target=_watch_the_head, args=(driver, os.getppid()), daemon=True).start()
     try:
         while True:
@@ -197,7 +296,6 @@ def main() -> None:
     _adopt_orphans()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the head's to handle
-    set_environment()
     try:
         serve(Connection(int(sys.argv[1])))
     finally:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import psutil
 
 from emulator.runtime.actor import Reply, ShardHost, pack
-from emulator.runtime.link_messages import Call, Lost, Start, Up
+from emulator.runtime.link_messages import Call, Lost, Opened, Start, Up
 from topology.cluster import Cluster
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,9 @@ class Link(Protocol):
 
 
 class RayLink:
-    """A Ray of our own, or the cluster at ``address``, behind a process of its own. Raises RayStartError where Ray cannot be had.
+    """A Ray of our own, or the cluster that ``address`` or RAY_ADDRESS means, behind a process of its own.
+
+    Raises RayStartError where Ray cannot be had.
 
     Every call raises RayGone when the process has ended. After ``hurry``, also when a call takes long.
     """
@@ -70,15 +72,19 @@ class RayLink:
         finally:
             theirs.close()
         try:
-            self.ours, self.cpus, self._directory = self._call("open", address, object_bytes, system_config)
+            self.opened: Opened = self._call("open", address, object_bytes, system_config)
+            self._directory = self.opened.directory
             self._started = _children(self._process.pid)
         except BaseException:
             self.close()
             raise
 
-    def hold(self, cluster: bytes, actors: int) -> None:
-        """Let all actors have the packed cluster, and find room for so many. Raises RayStartError where there is none."""
-        self._call("hold", cluster, actors)
+    def hold(self, cluster: bytes, actors: int, node_seconds: float) -> None:
+        """Let all actors have the packed cluster, and find room for so many. Raises UnusableRay where there is none.
+
+        Where a lost node leaves none that can take over, ``start`` waits ``node_seconds`` for another, and raises ShardsLost.
+        """
+        self._call("hold", cluster, actors, node_seconds)
 
     def start(self, starts: Sequence[Start], attempt: int) -> dict[int, Up | Lost]:
         """Make actors, or make them anew; the ``attempt``-th try, from 0 on, may place them elsewhere."""
@@ -89,6 +95,11 @@ class RayLink:
         """One barrier: what every called actor answers within so many seconds."""
         answers: dict[int, Reply | Lost] = self._call("ask", calls, answer_seconds)
         return answers
+
+    def usage(self) -> dict[int, tuple[float, int]]:
+        """CPU seconds and bytes of memory of each actor that answers, on a given cluster."""
+        found: dict[int, tuple[float, int]] = self._call("usage")
+        return found
 
     def hurry(self) -> None:
         """The run is ending: wait for no call any longer. May be called by a signal's handler."""

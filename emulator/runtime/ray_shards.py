@@ -5,6 +5,7 @@ epoch, and the message that it did not answer is sent again; shards are determin
 lost, all of them are: on another Ray, or in this process when none is to be had.
 """
 
+import contextlib
 import logging
 import pickle
 import time
@@ -15,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from emulator.engine.shards import Answers, Readings, ShardRange, Window
+from emulator.engine.shards import Answers, Readings, ShardRange, ShardsLost, Window
 from emulator.fabric.messages import LinkReadings
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.actor import ExporterFactory, Held, Share, pack
-from emulator.runtime.link_messages import Call, Lost, Start
+from emulator.runtime.link_messages import Call, Lost, Opened, Start
 from emulator.runtime.ranges import plane_count, shard_ranges
+from emulator.runtime.ray_address import RayStartError
 from emulator.runtime.ray_link import InProcess, Link, RayGone, RayLink
-from emulator.runtime.ray_start import RayStartError
 from topology.cluster import Cluster
 
 logger = logging.getLogger(__name__)
@@ -38,10 +39,10 @@ REVIVALS = 2
 #: An actor that does not answer for so long is taken for dead, or for so many times the longest of the last barriers.
 ANSWER_SECONDS = 60.0
 ANSWER_FACTOR, ANSWER_BARRIERS = 20.0, 100
-
-
-class ActorsLost(RuntimeError):
-    """An actor could not be brought back."""
+#: So long the head waits for a node to join where none is left that can take a lost actor.
+NODE_SECONDS = 300.0
+#: The most nodes that ``auto`` uses: a barrier over 16 actors costs 12 to 26 ms.
+AUTO_NODES = 16
 
 
 @dataclass
@@ -57,6 +58,9 @@ class _Actor:
     snapshot_window: int = 0
     log: list[bytes] = field(default_factory=list)
     log_bytes: int = 0
+    #: Of this life, when last heard.
+    cpu_seconds: float = 0.0
+    memory_bytes: int = 0
 
     def start(self, number: int) -> Start:
         port = int(self.address.rpartition(":")[2] or 0)
@@ -64,11 +68,12 @@ class _Actor:
 
 
 class RayShards:
-    """``engine.shards.Shards`` on Ray: our own on this machine, or the cluster at ``address``.
+    """``engine.shards.Shards`` on Ray: our own on this machine, or the cluster that ``address`` or RAY_ADDRESS means.
 
-    ``actors`` is the number of actors in all (fewer where the cluster has less to hold), or "auto": the CPUs or the pods, whichever are
-    fewer. Rack shards are as many as actors; planes go, largest first, to the actor with least to do. Raises
-    ``ray_start.RayStartError`` where Ray cannot be had or cannot hold the actors.
+    ``actors`` is the number of actors in all (fewer where the cluster has less to hold), or "auto": on our own Ray the CPUs or the pods,
+    whichever are fewer; on a given cluster one a node, at most 16. Rack shards are as many as actors; planes go, largest first, to the
+    actor with least to do. Raises ``ray_address.RayStartError`` where Ray cannot be had, UnusableRay where it cannot hold the actors or
+    has other code.
     """
 
     def __init__(
@@ -84,14 +89,17 @@ class RayShards:
         system_config: Mapping[str, object] | None = None,
         snapshot_windows: int = SNAPSHOT_WINDOWS,
         answer_seconds: float = ANSWER_SECONDS,
+        node_seconds: float = NODE_SECONDS,
     ) -> None:
-        self._snapshot_windows, self._answer_seconds = snapshot_windows, answer_seconds
+        self._snapshot_windows, self._answer_seconds, self._node_seconds = snapshot_windows, answer_seconds, node_seconds
         self._cluster = cluster
         self._address, self._system_config = address, system_config
         self._plane_count = plane_count(cluster)
         #: Actors that may have run a message whose answer was not taken.
         self._unsure: set[int] = set()
         self._last_error = ""
+        #: What actors that are gone had cost.
+        self._spent_cpu_seconds = 0.0
         self._ending = False
         self._barrier_seconds: deque[float] = deque(maxlen=ANSWER_BARRIERS)
         #: How often an actor was made anew.
@@ -99,11 +107,11 @@ class RayShards:
         ray = self._open()
         self._link: Link = ray
         try:
-            count = _auto(cluster, ray.cpus) if actors == "auto" else int(actors)
+            count = _auto(cluster, ray.opened) if actors == "auto" else int(actors)
             self._ranges = shard_ranges(cluster, count)
             shares = _shares(cluster, self._ranges, count, Share(rack_settings, fabric_settings, seed, exporter))
             self._actors = [_Actor(share) for share in shares]
-            ray.hold(pack(cluster), len(self._actors))
+            ray.hold(pack(cluster), len(self._actors), self._node_seconds)
             self._bring_up(range(len(self._actors)))
         except BaseException:
             self.close()
@@ -163,6 +171,15 @@ class RayShards:
     def metrics_addresses(self) -> tuple[str, ...]:
         return tuple(actor.address for actor in self._actors if actor.address)
 
+    def remote_usage(self) -> tuple[float, int]:
+        """As last heard where an actor does not answer."""
+        if isinstance(self._link, RayLink) and not self._link.opened.ours and not self._ending:
+            with contextlib.suppress(RayGone):
+                for number, usage in self._link.usage().items():
+                    self._actors[number].cpu_seconds, self._actors[number].memory_bytes = usage
+        cpu_seconds = sum(actor.cpu_seconds for actor in self._actors)
+        return self._spent_cpu_seconds + cpu_seconds, sum(actor.memory_bytes for actor in self._actors)
+
     def end(self) -> None:
         """The run is ending: from now on nothing is waited for long, and what is lost is rebuilt in this process."""
         self._ending = True
@@ -197,6 +214,9 @@ class RayShards:
                 return self._barrier(calls)
             except RayGone as gone:
                 self._revive(gone, last=revival == REVIVALS)
+            except ShardsLost:
+                self._settle_here()  # so that what ran can still be read
+                raise
         return self._barrier(calls)
 
     def _barrier(self, calls: Mapping[int, tuple[str, tuple[Any, ...]]]) -> dict[int, bytes]:
@@ -214,7 +234,7 @@ class RayShards:
             self._bring_up(missing)
             missing = self._gather(missing, calls, answers)
         if missing:
-            raise ActorsLost(f"actors {', '.join(map(str, missing))} died {REBUILDS + 1} times over the same message; {self._last_error}")
+            raise ShardsLost(f"{_named(missing)} died {REBUILDS + 1} times over the same message; {self._last_error}")
         self._unsure = set()
         return {number: answers[number] for number in calls}
 
@@ -241,7 +261,9 @@ class RayShards:
         """Make actors, each under its next epoch and in the state that the head last heard of."""
         for attempt in range(REBUILDS + 1):
             for number in numbers:
-                self._actors[number].epoch += 1
+                actor = self._actors[number]
+                actor.epoch += 1
+                self._spent_cpu_seconds, actor.cpu_seconds = self._spent_cpu_seconds + actor.cpu_seconds, 0.0
             found = self._link.start([self._actors[number].start(number) for number in numbers], attempt)
             missing = []
             for number, answer in found.items():
@@ -251,16 +273,17 @@ class RayShards:
                     missing.append(number)
                     continue
                 if answer.window != actor.window:
-                    raise ActorsLost(f"actor {number} came back at window {answer.window} instead of {actor.window}")
+                    raise ShardsLost(f"actor {number} came back at window {answer.window} instead of {actor.window}")
                 actor.address = answer.address
                 if actor.epoch > 1:
                     self.rebuilds += 1
-                    logger.warning("actor %d goes on as epoch %d from window %d", number, actor.epoch, actor.window)
+                    node = f" on {answer.node}" if answer.node else ""
+                    logger.warning("actor %d goes on as epoch %d from window %d%s", number, actor.epoch, actor.window, node)
             self._unsure -= set(numbers) - set(missing)
             numbers = missing
             if not numbers:
                 return
-        raise ActorsLost(f"actors {', '.join(map(str, numbers))} could not be started in {REBUILDS + 1} tries; {self._last_error}")
+        raise ShardsLost(f"{_named(numbers)} could not be started in {REBUILDS + 1} tries; {self._last_error}")
 
     def _revive(self, gone: RayGone, *, last: bool) -> None:
         """Another Ray in the place of one that is gone; this process, when the run is ending anyway or no other can be had."""
@@ -271,18 +294,31 @@ class RayShards:
             try:
                 ray = self._open()
                 self._link = ray
-                ray.hold(pack(self._cluster), len(self._actors))
+                ray.hold(pack(self._cluster), len(self._actors), self._node_seconds)
                 return
             except (RayGone, RayStartError) as error:
                 logger.warning("no other Ray is to be had (%s)", error)
                 self._link.close()
         logger.warning("Ray is gone (%s): the emulation goes on in this process", gone)
+        self._settle_here()
+
+    def _settle_here(self) -> None:
+        """Shards in this process from now on, from what the head last heard of each."""
+        self._link.close()
         self._link = InProcess(self._cluster)
+        self._unsure = set(range(len(self._actors)))
 
 
-def _auto(cluster: Cluster, cpus: int) -> int:
+def _named(numbers: Sequence[int]) -> str:
+    return f"actor{'' if len(numbers) == 1 else 's'} {', '.join(map(str, numbers))}"
+
+
+def _auto(cluster: Cluster, ray: Opened) -> int:
+    """How many actors. More of them do not make it faster (docs/decisions.md): as many as let every node of a given cluster hold a part."""
+    if not ray.ours:
+        return max(1, min(AUTO_NODES, ray.nodes))
     pods = next((len(level) for level in cluster.levels if level.name == "pod"), 1)
-    return max(1, min(cpus, pods))
+    return max(1, min(ray.cpus, pods))
 
 
 def _shares(cluster: Cluster, ranges: Sequence[ShardRange], count: int, empty: Share) -> list[Share]:
