@@ -227,7 +227,7 @@ def _call(untyped: Callable[[], Any]) -> Any:
 
 def _temp_dir() -> Path:
     """A new directory, short enough for Ray's sockets."""
-    for parent in (tempfile.gettempdir(), "/tmp"):
+    for parent in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp below makes a directory that is ours
         if len(os.fsencode(parent)) + len("/gigawatt-12345678") <= _LONGEST_TEMP:
             return Path(tempfile.mkdtemp(prefix="gigawatt-", dir=parent))
     raise RayStartError(f"the temporary directory's name must be at most {_LONGEST_TEMP - 18} bytes for Ray's sockets: set TMPDIR")

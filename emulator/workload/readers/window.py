@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from emulator.workload.jobs import SECOND
 from emulator.workload.readers.rows import MAX_SECONDS, TraceError
 
-EPOCH = datetime(1970, 1, 1)
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - traces give local times without a zone; only differences of them are used
 
 
 @dataclass(frozen=True)
