@@ -271,7 +271,7 @@ def test_fitted_text_fits(content: str, size: float, room: float, bold: bool) ->
 
 def test_the_scale_darkens_and_text_on_it_reads() -> None:
     def luminance(colour: str) -> float:
-        linear = [((int(colour[at : at + 2], 16) / 255 + 0.055) / 1.055) ** 2.4 for at in (1, 3, 5)]
+        linear = [float(((int(colour[at : at + 2], 16) / 255 + 0.055) / 1.055) ** 2.4) for at in (1, 3, 5)]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     steps = [heat(ratio) for ratio in np.linspace(0, 1, 101)]
