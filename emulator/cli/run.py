@@ -49,7 +49,12 @@ def run(
     from emulator.cli import progress, sessions
 
     prepare(out)
-    with Stop(gently=False), closing(sessions.open_session(request)) as session, progress.shown(quiet=quiet) as observer:
+    with (
+        Stop(gently=False),
+        closing(sessions.open_session(request)) as session,
+        progress.shown(quiet=quiet) as observer,
+        sessions.lost_nodes(),
+    ):
         outcome = session.run_to_end(observer)
     conclude(outcome, out=out, json=json)
 
@@ -83,7 +88,7 @@ def conclude(outcome: "Outcome", *, out: "Path | None", json: bool, interrupted:
     if json:
         print(to_json(values), end="")
     else:
-        console().print(summary_table(values, outcome.sources))
+        console().print(summary_table(values))
     sys.stdout.flush()
     if failure is not None:
         raise CommandError(str(failure), Exit.FAILED) from failure

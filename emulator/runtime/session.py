@@ -108,6 +108,7 @@ class Session:
         while not self._loop.finished:
             with self._turns:
                 self._loop.step()
+            self._collector.mark_speed(self._engine.now_ns)
             if progress is not None and (now := time.monotonic()) >= due:
                 due = now + PROGRESS_SECONDS
                 progress(self._collector.progress())
@@ -147,6 +148,7 @@ class Session:
     def _turn(self) -> float:
         """Publish, or make the next step of the loop, where they are due; returns the wall seconds until one of them is."""
         now = time.monotonic()
+        self._collector.mark_speed(self._paced_ns())
         if self._publish is not None and now >= self._next_publish:
             self._publish_now()
         step_wall = self._wall_of(self._loop.next_ns())
