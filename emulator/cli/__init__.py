@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 from emulator.cli.signals import Stop
 
@@ -9,7 +10,7 @@ from emulator.cli.signals import Stop
 def main(arguments: list[str] | None = None) -> int:
     """Run one command line (``sys.argv`` by default) and return its exit code."""
     # Who starts us with a closed output wants to read nothing; the libraries want something to write to.
-    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115 - for good
+    sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115 - for good
     try:
         with Stop():
             from emulator.cli import app

@@ -66,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
         code = app(args=arguments, prog_name="gigawatt", standalone_mode=False)
     except KeyboardInterrupt:
         return _ended("interrupted", Exit.INTERRUPTED)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last one who can tell the user
         if (trouble := _output_trouble(error)) is not None:
             return trouble
         if os.environ.get("GIGAWATT_DEBUG"):

@@ -107,11 +107,11 @@ def salvaging(session: Session) -> Iterator[Ending]:
     ending = Ending()
     try:
         yield ending
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it was, what ran is to be saved
         failure = _told(error)
         try:
             session.outcome()
-        except Exception:
+        except Exception:  # noqa: BLE001 - of two errors the first is the cause
             raise failure from error
         ending.failure = failure
 

@@ -39,7 +39,7 @@ class Stop:
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         if self._tell is None or (self.requested and number == signal.SIGINT):
             raise KeyboardInterrupt
-        elif not self.requested:
+        if not self.requested:
             self.requested = True
             self._tell()
 

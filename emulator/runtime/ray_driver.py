@@ -273,7 +273,7 @@ def serve(connection: Connection) -> None:
                 return
             try:
                 answer = ("done", getattr(driver, verb)(*arguments))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the head is to hear of it
                 answer = ("error", _told(error))
             connection.send_bytes(pack((number, *answer)))
     except (EOFError, OSError):

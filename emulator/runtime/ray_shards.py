@@ -76,7 +76,7 @@ class RayShards:
     has other code.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a session hands to its shards, each by name
         self,
         cluster: Cluster,
         rack_settings: RackSettings,

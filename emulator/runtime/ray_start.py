@@ -142,7 +142,7 @@ def quiet() -> None:
 
 def _temp_dir() -> Path:
     """A new directory that is this user's alone, its name short enough for Ray's sockets."""
-    for parent in (tempfile.gettempdir(), "/tmp"):
+    for parent in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp below makes a directory that is ours
         if len(os.fsencode(parent)) + len(f"/{TEMP_PREFIX}12345678") <= _LONGEST_TEMP:
             return Path(tempfile.mkdtemp(prefix=TEMP_PREFIX, dir=parent))
     raise RayStartError(f"the temporary directory's name must be at most {_LONGEST_TEMP - 18} bytes for Ray's sockets: set TMPDIR")

@@ -83,7 +83,7 @@ class Session:
         self._failure: BaseException | None = None
         self._stopping = False
         self._closed = False
-        self._interrupted = False
+        self._interrupted = self._cut_short = False
         self._outcome: Outcome | None = None
         # Pacing: at wall time _anchor_wall the emulated clock stood at _anchor_ns.
         self._speed = emulation.scenario.clock.speed
@@ -151,7 +151,7 @@ class Session:
                     wait_seconds = self._turn()
                 if wait_seconds > 0:
                     self._nudge.wait(wait_seconds)
-        except BaseException as error:  # the thread's end is everyone's: told by wait() and by every call
+        except BaseException as error:  # noqa: BLE001 - the thread's end is everyone's: told by wait() and by every call
             self._failure = error
         finally:
             self._ended.set()
@@ -179,6 +179,7 @@ class Session:
     def _finish(self) -> None:
         """The end, be it the emulation's own or one that was asked for; the journal has its place then."""
         if not self._loop.finished:
+            self._cut_short = True
             self._idle_to(self._paced_ns())
             self._loop.finish_now()
         if self._journal is not None:
@@ -301,7 +302,8 @@ class Session:
             with self._turns:
                 if self._closed:
                     raise WrongState("the session is closed; allowed: nothing more")
-                self._outcome = self._collector.outcome(interrupted=self._interrupted or self._failure is not None)
+                cut_short = self._cut_short and not self._endless
+                self._outcome = self._collector.outcome(interrupted=self._interrupted or cut_short or self._failure is not None)
         return self._outcome
 
     # -- publication ----------------------------------------------------------------------------------------------------------------

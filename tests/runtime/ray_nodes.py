@@ -77,7 +77,7 @@ class Nodes:
             self.dashboard_port = free_port()
             options += [f"--dashboard-port={self.dashboard_port}", f"--ray-client-server-port={free_port()}"]
         environment = self.environment | {"PYTHONPATH": str(packages)}
-        log = open(self.folder / f"node-{number}.log", "wb")  # noqa: SIM115 - it is the process's
+        log = (self.folder / f"node-{number}.log").open("wb")
         process = subprocess.Popen(
             [*self._inside(number), sys.executable, "-m", "ray.scripts.scripts", "start", *options],
             env=environment, cwd=self.folder, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,

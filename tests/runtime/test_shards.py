@@ -125,7 +125,7 @@ def test_without_another_ray_the_shards_come_into_this_process(cluster, script, 
     def between(window):
         if window == 16:
             monkeypatch.setattr(ray_shards, "RayLink", refuse)
-            next(process for process in children() if process.name() == "raylet").kill()
+            next(process for process in children() if "emulator.runtime.ray_driver" in process.cmdline()).kill()
 
     def refuse(*_, **__):
         raise RayStartError("no more")
