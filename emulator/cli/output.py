@@ -34,7 +34,7 @@ FormatOption = Annotated[Format, typer.Option("--output", "-o", help="How to pri
 LimitOption = Annotated[
     int | None,
     typer.Option(
-        "--limit", min=1, max=10_000_000, help=f"At most so many. Default: {ROWS_SHOWN}, with a note on stderr where there are more."
+        "--limit", min=1, max=10_000_000, help=f"Rows to print at most. Default: {ROWS_SHOWN}; a note on stderr says if there are more."
     ),
 ]
 

@@ -35,7 +35,7 @@ def up(
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
     speed: Annotated[str | None, typer.Option("--speed", metavar="X|max", help="Emulated seconds per wall second.")] = None,
-    state: Annotated[Path | None, typer.Option("--state", metavar="DIR", help="Keep the journal here.")] = None,
+    state: Annotated[Path | None, typer.Option("--state", metavar="DIR", help="Directory for the journal.")] = None,
     wall_time: Annotated[str | None, typer.Option("--for", metavar="TIME", help="End after this much wall time, e.g. 60s.")] = None,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines in, without authentication.")
