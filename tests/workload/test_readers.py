@@ -325,7 +325,7 @@ def test_a_bad_row_leaves_no_trace_when_skipped(write: Write) -> None:
         ("csv", CSV + "1,0,1,9\n2,2017-10-01,1,9\n", "3: submit_s: '2017-10-01' is not a number"),
         ("csv", CSV + "1,2017-10-01,1,9\n2,5,1,9\n", "3: submit_s: '5' is not a date .*as in the rows before"),
         ("csv", CSV + "1,1767225600000,1,9\n", "2: submit_s: '1767225600000' is out of range .*time_unit"),
-        ("csv", "id,id,submit_s,gpus,duration_s\n", "1: id: the column is there twice"),
+        ("csv", "id,id,submit_s,gpus,duration_s\n", "1: id: the column appears twice"),
         ("csv", "id,submit_s,gpus,duration_s,gpu_milli\n1,0,2,9,500\n", "2: gpus: 2 GPUs with gpu_milli 500"),
         ("csv", CSV.encode() + b"1,0,1,\xff\n", "2: not text"),
         ("csv", bytes(range(256)) * 20, "1: not text"),

@@ -42,9 +42,9 @@ def read(data: bytes, source: str, defaults: Defaults) -> nx.Graph:
             raise refuse(f"unknown key {shown(key)}, did you mean {word}? Node-link JSON has {', '.join(_KEYS)}", key)
     for key in ("directed", "multigraph"):
         if not isinstance(document.get(key, False), bool):
-            raise refuse(f"{key} is true or false", key)
+            raise refuse(f"{key} must be true or false", key)
     if document.get("links") and document.get("edges"):
-        raise refuse("there are both edges and links, which are two names of one list", "links")
+        raise refuse("there are both edges and links, which are two names for the same list; allowed: one of them", "links")
     listed = "links" if "links" in document and not document.get("edges") else "edges"
     for key in ("nodes", listed):
         if not isinstance(document.get(key), list):
@@ -124,7 +124,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(word: str) -> Any:
-    raise ValueError(f"{word} is not a number of JSON")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:

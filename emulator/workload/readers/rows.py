@@ -177,7 +177,7 @@ class Columns:
         seen = [name.lower() for name in header] if self.any_case else list(header)
         for name in seen:
             if seen.count(name) > 1:
-                raise trace.error("the column is there twice", line, name or "(empty)", "every column once")
+                raise trace.error("the column appears twice", line, name or "(empty)", "every column once")
         where = {name: place for place, name in enumerate(seen)}
         found: dict[str, int] = {}
         for word, column in (*self.required.items(), *self.optional.items()):
