@@ -48,7 +48,7 @@ def generate_by_type(
 
 
 def _part_of(settings: GeneratorSettings, part: float) -> GeneratorSettings:
-    """What is given for the whole cluster, for this part of its GPUs."""
+    """The settings of the whole cluster, scaled to this part of its GPUs."""
     reference = None if settings.reference_gpus is None else max(1, round(settings.reference_gpus * part))
     return replace(settings, reference_gpus=reference, jobs_per_day=None if settings.jobs_per_day is None else settings.jobs_per_day * part)
 
@@ -86,7 +86,7 @@ def _merged(sources: Sequence[_Source]) -> Iterator[JobColumns]:
         held = [source.held for source in sources if source.held is not None]
         if not held:
             return
-        # Up to here every source has told all that it has.
+        # No source has another job up to this time.
         known_ns = min(int(batch.submit_ns[-1]) for batch in held)
         parts = [part for source in sources if (part := source.take_until(known_ns)) is not None and len(part)]
         jobs = _joined(parts)
