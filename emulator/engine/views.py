@@ -111,7 +111,7 @@ def _held_back(engine: Engine, slot: int) -> str:
     if speed == 0.0:
         dead = engine.network.dead_link(slot)
         cause = f": trunk {link_name(engine.cluster, dead)} is down" if dead >= 0 else ""
-        return f", where it stands still{cause}; it gives up after {engine.settings.stall_timeout_ns / SECOND:g} s of that"
+        return f"; it stands still{cause}, and fails if it does so for {engine.settings.stall_timeout_ns / SECOND:g} s"
     link, ratio = engine.network.fullest_link(slot)
     asked = f": its jobs ask trunk {link_name(engine.cluster, link)} for {ratio:.2f} times its capacity" if ratio > 1.0 else ""
     return f" at {speed:.1%} of its speed on an idle fabric{asked}"

@@ -43,7 +43,7 @@ class LinkFaultSettings:
         for name in ("cable_repair_seconds", "switch_repair_seconds", "flap_seconds"):
             low, high = getattr(self, name)
             if not 0.0 < low <= high < 1e9:
-                raise ValueError(f"fabric.faults.{name}: {low} to {high} s is no range; allowed: above 0 s, the longest last")
+                raise ValueError(f"fabric.faults.{name}: {low} to {high} s is no range; allowed: two times above 0 s, the shorter first")
 
 
 class DrawnFault(NamedTuple):

@@ -74,8 +74,8 @@ class TrafficMap:
     def __init__(self, cluster: Cluster, settings: FabricSettings) -> None:
         if settings.routing == "ecmp" and any(peers.level in ("leaf", "pod") for peers in cluster.peers):
             raise ValueError(
-                f"fabric.routing: ecmp is for trees of switches, and {cluster.name} is a dragonfly, whose shortest paths alone would be "
-                "its worst case; allowed: adaptive, minimal, valiant"
+                f"fabric.routing: ecmp is for trees of switches, but {cluster.name} is a dragonfly, whose worst case is shortest paths "
+                "alone; allowed: adaptive, minimal, valiant"
             )
         self._cluster, self._routing = cluster, settings.routing
         self.channels = channels(cluster, settings)

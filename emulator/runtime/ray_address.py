@@ -62,7 +62,7 @@ def given_cluster(asked: str | None) -> Given | None:
         try:
             return Given(_reached(environment), by_environment=True)
         except RayStartError as error:
-            logger.warning("RAY_ADDRESS is passed over and a Ray of its own started: %s", error)
+            logger.warning("RAY_ADDRESS is ignored and a new Ray is started: %s", error)
             return None
     if asked == AUTO and _ADDRESS.fullmatch(environment):
         return Given(_reached(environment), by_environment=True)
@@ -88,17 +88,17 @@ def _reached(address: str) -> str:
 def split_address(address: str) -> tuple[str, int]:
     """Host and port of ``host:port``. Raises UnusableRay with what is allowed."""
     if address.startswith("ray://"):
-        raise UnusableRay(f"{address} is the address of a Ray client's server, through which no emulation can be driven; {RUN_THERE}")
+        raise UnusableRay(f"{address} is the address of a Ray Client server, which cannot drive an emulation; {RUN_THERE}")
     if address.startswith(("http://", "https://")):
         raise UnusableRay(
-            f"{address} is the address of a Ray cluster's dashboard and job API, which is not where an emulation joins; "
+            f"{address} is the address of a Ray cluster's dashboard and job API, which an emulation cannot join; "
             f"use: ray job submit --address {address} -- gigawatt run ..."
         )
     match = _ADDRESS.fullmatch(address)
     if match is None or not 0 < int(match["port"]) < 65_536:
         raise UnusableRay(
-            f"{address!r} is no address of a Ray cluster; allowed: host:port of its head, for example 10.0.0.5:{HEAD_PORT}, "
-            f"or auto (the cluster of this machine), or {LOCAL} (a Ray of its own)"
+            f"{address!r} is not the address of a Ray cluster; allowed: host:port of its head, for example 10.0.0.5:{HEAD_PORT}, "
+            f"or auto (the cluster of this machine), or {LOCAL} (a new Ray)"
         )
     return match["host"].strip("[]"), int(match["port"])
 

@@ -108,9 +108,7 @@ class Driver:
             nowhere = self._places.find(nowhere, elsewhere=False)
         if nowhere:
             last = f"; {self._last_error}" if self._last_error else ""
-            raise ShardsLost(
-                f"the nodes of actor {names} are lost, and none that can take over joined the Ray cluster within {seconds:g} s{last}"
-            )
+            raise ShardsLost(f"the nodes of actor {names} are lost, and no replacement joined the Ray cluster within {seconds:g} s{last}")
 
     def _not_alike(self, asked: Mapping[int, Any], *, first: bool) -> dict[int, Lost]:
         """Those whose node has not the code that runs here. At the first start these are an error; later their nodes are not used again."""
@@ -144,7 +142,7 @@ class Driver:
                 address = self._ray.get(called, timeout=START_SECONDS)
         except ImportError as error:  # the shard's, as Ray raises it
             node = self._places.node_of(start.number)
-            raise UnusableRay(f"node {node} lacks what gigawatt needs ({_words(error)}): install it there") from error
+            raise UnusableRay(f"node {node} lacks a package that gigawatt needs ({_words(error)}): install it there") from error
         except self._ray.exceptions.RayError as error:
             return self._loss(error)
         return Up(window, address, "" if self._session.ours else self._places.node_of(start.number))
@@ -162,7 +160,7 @@ class Driver:
     def _one(self, number: int, reference: Any, deadline: float) -> Reply | Lost:
         if not self._ray.wait([reference], timeout=0)[0] and time.monotonic() < deadline:
             left = deadline - time.monotonic()
-            self._note(f"actor {number} has not answered for {QUIET_SECONDS:g} s; it is given up after {left:.0f} s more")
+            self._note(f"actor {number} has not answered for {QUIET_SECONDS:g} s; it counts as lost after another {left:.0f} s")
         try:
             reply: Reply = self._ray.get(reference, timeout=max(0.1, deadline - time.monotonic()))
         except self._ray.exceptions.RayError as error:
@@ -207,7 +205,7 @@ class Driver:
 def _refused(node: str, theirs: tuple[str, str], ours: tuple[str, str]) -> str:
     """Why a node is not used, and what to do; of each side the version and the hash of the sources."""
     if not theirs[1]:
-        return f"node {node} has no gigawatt that its Ray can import: install the same build there as here ({ours[0]})"
+        return f"on node {node} Ray cannot import gigawatt: install the same build there as here ({ours[0]})"
     return (
         f"node {node} has other code (gigawatt {theirs[0]}, sources {theirs[1]}) than this one ({ours[0]}, sources {ours[1]}), so its "
         "answers could differ: install the same build on every node"

@@ -89,7 +89,7 @@ class RayHead:
             code, details = error.code(), error.details()
             if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
                 raise UnusableRay(
-                    f"the Ray cluster at {self.address} asks for its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+                    f"the Ray cluster at {self.address} requires its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
                     f"RAY_AUTH_TOKEN_PATH, as on its nodes ({details})"
                 ) from error
             if code is grpc.StatusCode.DEADLINE_EXCEEDED:

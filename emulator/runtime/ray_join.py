@@ -13,7 +13,7 @@ def join_ray(given: Given) -> RaySession:
         return _join(given.address)
     except UnusableRay as error:
         if given.by_environment:
-            raise UnusableRay(f"RAY_ADDRESS is set, and {error}; --address {LOCAL} starts a Ray of its own instead") from error
+            raise UnusableRay(f"RAY_ADDRESS is set, and {error}; --address {LOCAL} starts a new Ray instead") from error
         raise
 
 
@@ -40,6 +40,6 @@ def _join(address: str) -> RaySession:
         raise
     except Exception as error:
         head.close()
-        raise UnusableRay(f"the Ray cluster at {address} does not let us in: {error}") from error
+        raise UnusableRay(f"the Ray cluster at {address} refuses the connection: {error}") from error
     quiet()
     return RaySession(cpus=sum(one.free_cpus for one in head.nodes()), head=head)

@@ -115,7 +115,7 @@ class RayLink:
                     if not self._hurry:
                         patience = time.monotonic() + _ENDING_SECONDS
                     elif time.monotonic() > patience:
-                        raise RayGone("it does not answer while the run ends")
+                        raise RayGone("it does not answer while the run is ending")
                 number, kind, value = pickle.loads(self._connection.recv_bytes())
                 if kind == "note":
                     logger.warning("%s", value)

@@ -116,7 +116,9 @@ def spread(actors: int, nodes: Sequence[RayNode]) -> list[RayNode]:
     free = sum(node.free_cpus for node in nodes)
     if free < actors:
         if free == 0:
-            raise UnusableRay("the Ray cluster has no free CPU, and an actor needs one: add a node, or wait for what runs there")
+            raise UnusableRay(
+                "the Ray cluster has no free CPU, and an actor needs one: add a node, or wait until a program there has ended"
+            )
         what = "the actor needs one" if actors == 1 else f"each of the {actors} actors needs one"
         raise UnusableRay(f"the Ray cluster has {free} free CPUs and {what}: use --actors {free} or fewer, or add nodes")
     chosen: list[RayNode] = []

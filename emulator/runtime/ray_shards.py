@@ -234,7 +234,7 @@ class RayShards:
             self._bring_up(missing)
             missing = self._gather(missing, calls, answers)
         if missing:
-            raise ShardsLost(f"{_named(missing)} died {REBUILDS + 1} times over the same message; {self._last_error}")
+            raise ShardsLost(f"{_named(missing)} died {REBUILDS + 1} times on the same message; {self._last_error}")
         self._unsure = set()
         return {number: answers[number] for number in calls}
 
@@ -290,14 +290,14 @@ class RayShards:
         self._link.close()
         self._unsure = set(range(len(self._actors)))
         if not self._ending and not last:
-            logger.warning("Ray is gone (%s): starting it anew and rebuilding %d actors", gone, len(self._actors))
+            logger.warning("Ray is gone (%s): starting it again and rebuilding %d actors", gone, len(self._actors))
             try:
                 ray = self._open()
                 self._link = ray
                 ray.hold(pack(self._cluster), len(self._actors), self._node_seconds)
                 return
             except (RayGone, RayStartError) as error:
-                logger.warning("no other Ray is to be had (%s)", error)
+                logger.warning("Ray cannot be started again (%s)", error)
                 self._link.close()
         logger.warning("Ray is gone (%s): the emulation goes on in this process", gone)
         self._settle_here()

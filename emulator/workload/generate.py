@@ -294,7 +294,7 @@ def _medians(mean_seconds: NDArray[np.float64], sigma: NDArray[np.float64], clas
     if len(wrong):
         worst = int(wrong[0])
         raise ValueError(
-            f"jobs of {classes[worst].gpus} GPUs would have to run {mean_seconds[worst]:.3g} s on average to make this load "
+            f"jobs of {classes[worst].gpus} GPUs would have to run {mean_seconds[worst]:.3g} s on average for this load "
             f"(allowed: {SHORTEST_SECONDS:g} to {0.9 * LONGEST_SECONDS:g}); change load, jobs_per_day or reference_gpus"
         )
     spread = np.exp(sigma[:, None] * _normal_quantile((np.arange(4096) + 0.5) / 4096))

@@ -56,7 +56,7 @@ def test_one_of_its_nodes_joins_a_cluster_by_every_name_of_it(digest):
             return  # this version of Ray has no tokens
         token = one_sentence(nodes.run(*RUN, "--address", nodes.address, RAY_AUTH_TOKEN="1" * 64))
         assert token[0] == 2
-        assert "asks for its token: set RAY_AUTH_MODE=token" in token[1]
+        assert "requires its token: set RAY_AUTH_MODE=token" in token[1]
 
 
 @pytest.mark.ray
@@ -110,7 +110,7 @@ def test_a_submitted_job_uses_the_cluster_that_it_was_submitted_to(digest):
     {
         "exact_fit": "same",
         "replaced": "same",
-        "none_left": "the nodes of actor 0 are lost, and none that can take over joined the Ray cluster within 3 s",
+        "none_left": "the nodes of actor 0 are lost, and no replacement joined the Ray cluster within 3 s",
     }.items(),
 )
 def test_lost_nodes(case, said):

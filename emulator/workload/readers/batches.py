@@ -14,7 +14,7 @@ from emulator.workload.readers.window import Window
 #: Reasons to leave a row out that several formats have.
 NO_GPU = "no GPU"
 NEVER_STARTED = "never started"
-STILL_RUNNING = "had not ended, so no running time"
+STILL_RUNNING = "had not ended, so its running time is unknown"
 ZERO_DURATION = "zero duration"
 UNKNOWN_DURATION = "unknown running time"
 NO_SUBMISSION = "no submission time"

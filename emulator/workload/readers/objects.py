@@ -8,7 +8,7 @@ from emulator.workload.readers.rows import Row, Trace
 from emulator.workload.readers.streams import blocks
 
 _BETWEEN = " \t\r\n,"
-_ALLOWED = "a list of objects, [{...}, {...}], or objects one after the other"
+_ALLOWED = "a list of objects, [{...}, {...}], or one object after the other"
 
 
 def json_rows(trace: Trace) -> Iterator[Row | TraceError]:

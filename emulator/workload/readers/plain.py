@@ -38,13 +38,13 @@ GPU_UNITS = {"gpu": 1000, "percent": 10, "milli": 1}
 OPTIONS = {
     "from": "seconds of the trace's clock, or a date",
     "until": "seconds of the trace's clock, or a date",
-    **{word: f"the column that has it, instead of `{column}`" for word, column in OURS.items()},
-    "start": "the column with the start; says which jobs ran, and with `end` for how long. Never used as the submission",
+    **{word: f"the column to read instead of `{column}`" for word, column in OURS.items()},
+    "start": "the column with the start, which tells which jobs ran and, with `end`, how long. It is never used as the submission",
     "end": "the column with the end",
-    "instances": "the column that the GPUs are multiplied by, such as workers",
-    "time_unit": f"of times that are numbers: {', '.join(UNITS)}; default s",
-    "duration_unit": "of durations that are numbers, one of the same; default s",
-    "gpu_unit": f"what a number of GPUs counts: {', '.join(GPU_UNITS)}; default gpu",
+    "instances": "the column by which the GPUs are multiplied, such as the number of workers",
+    "time_unit": f"the unit of times that are numbers: {', '.join(UNITS)}; default s",
+    "duration_unit": "the unit of durations that are numbers, from the same list; default s",
+    "gpu_unit": f"the unit of numbers of GPUs: {', '.join(GPU_UNITS)}; default gpu",
 }
 
 
@@ -72,7 +72,7 @@ class _Clock:
         if self._dates:
             raise row.error(word, f"{text[:40]!r} is not a date", f"{DATE_EXAMPLES}, as in the rows before")
         problem = "is not a time" if parse_number(text, 1) is None else "is out of range"
-        allowed = f"from 0 to {MAX_SECONDS} seconds, in the unit that the option time_unit says"
+        allowed = f"from 0 to {MAX_SECONDS} seconds, in the unit of the option time_unit"
         raise row.error(word, f"{text[:40]!r} {problem}", allowed + ("" if self._dates is False else f"; or {DATE_EXAMPLES}"))
 
 
@@ -204,7 +204,7 @@ def _gpus(row: Row, unit_milli: int) -> tuple[int, int]:
         return 1, int(milli.to_integral_value(ROUND_CEILING))
     gpus = int((milli / 1000).to_integral_value(ROUND_CEILING))
     if gpus * 1000 != milli:
-        row.trace.note("asked for parts of several GPUs: rounded up to whole ones")
+        row.trace.note("asked for fractions of several GPUs, which were rounded up to whole GPUs")
     if gpus > MAX_GPUS:
         raise row.error("gpus", f"{gpus} GPUs", f"at most {MAX_GPUS}")
     return gpus, 1000

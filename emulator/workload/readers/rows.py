@@ -61,7 +61,7 @@ class Trace:
         named = [model for model in models if model]
         found = [number for model in named for number in matching(self.host_types, model)]
         if named and not found:
-            self.note("kept for any GPU: of the models asked for the cluster has none")
+            self.note("kept for any GPU, since the cluster has none of the models that they ask for")
         return found[0] if found else ANY_TYPE
 
 

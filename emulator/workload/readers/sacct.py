@@ -69,7 +69,7 @@ def _columns(words: tuple[str, ...]) -> Columns:
     """``JobID`` and ``Submit`` have to be there, and what the options name; the rest is as it comes."""
     required = dict.fromkeys(("JobID", "Submit", *words))
     optional = [word for word in _READ if word not in required]
-    hint = "; as sacct --parsable2 prints it, with its header"
+    hint = ", as in the output of sacct --parsable2 with its header"
     return Columns(named(*required), named(*optional), _UNREAD, any_case=True, hint=hint)
 
 
@@ -96,7 +96,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
         if reason := _left_out(row, ran) or limits.outside(ran.submit_ns):
             return reason
         if "+" in job and gpus.total:
-            trace.note("component of a heterogeneous job, kept as a job of its own")
+            trace.note("component of a heterogeneous job, kept as a separate job")
         return Kept(
             row.source_row,
             ran.submit_ns,

@@ -87,8 +87,13 @@ def first_character(path: Path) -> str:
 def _no_bomb(path: Path, line: int, total: int, raw: BinaryIO | None, limits: TraceLimits) -> int:
     """When to look again. Raises TraceError where far more comes out of the file than is in it."""
     if raw is not None and total > limits.bomb_ratio * max(1, raw.tell()):
-        problem = f"{total} bytes came out of {raw.tell()}: no log is so uniform"
-        raise TraceError(problem, file=str(path), line=line, allowed=f"at most {limits.bomb_ratio} times; unpack it first, if it is right")
+        problem = f"{total} bytes were unpacked from {raw.tell()}, too many for a log"
+        raise TraceError(
+            problem,
+            file=str(path),
+            line=line,
+            allowed=f"at most {limits.bomb_ratio} times as many; unpack the file first if it is what you want",
+        )
     return total + limits.bomb_bytes
 
 
