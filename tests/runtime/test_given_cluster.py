@@ -163,4 +163,4 @@ def test_a_stale_ray_address_is_passed_over_and_said(digest):
     run = subprocess.run([*GIGAWATT, *RUN, "--actors", "1"], env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
     assert json.loads(run.stdout)["digest"] == digest
     (note,) = run.stderr.splitlines()
-    assert note.startswith("RAY_ADDRESS is passed over and a Ray of its own started: no Ray cluster answers at 127.0.0.1:")
+    assert note.startswith("RAY_ADDRESS is ignored and a new Ray is started: no Ray cluster answers at 127.0.0.1:")
