@@ -1,4 +1,4 @@
-"""What readers see of an engine: job, queue and cluster views, made when somebody asks. `engine.hardware` has the hardware's."""
+"""Views of an engine's jobs, queues and cluster, made on request. Those of the hardware are in `engine.hardware`."""
 
 import numpy as np
 
@@ -26,7 +26,7 @@ STATES = {
 
 
 def job_view(engine: Engine, slot: int, state: State | None = None) -> JobView:
-    """One job as of the engine's last cycle; ``state`` instead of its own for an event that lies behind."""
+    """One job as of the engine's last cycle; ``state`` replaces its own state for a past event."""
     table = engine.table
     state = table.state[slot] if state is None else state
     duration, left = table.duration_ns[slot], table.remaining_ns[slot]
@@ -60,7 +60,7 @@ def job_view(engine: Engine, slot: int, state: State | None = None) -> JobView:
 
 
 def reason(engine: Engine, slot: int, state: State) -> str:
-    """Why it is pending, or how it ended."""
+    """Why a job is pending, or how it ended."""
     if state == State.REJECTED:
         return "the queue was full"
     if state == State.INFEASIBLE:
@@ -72,7 +72,7 @@ def reason(engine: Engine, slot: int, state: State) -> str:
 
 
 def slowdown(engine: Engine, slot: int) -> float:
-    """Running time over what the same work takes when nothing contends; 1 before anything was done."""
+    """Running time over that of the same work without contention; 1 before any work was done."""
     table = engine.table
     work, ran = table.work_ns[slot], table.run_ns[slot]
     if table.shape[slot] < 0:
@@ -87,7 +87,7 @@ def slowdown(engine: Engine, slot: int) -> float:
 
 
 def explanation(engine: Engine, slot: int) -> Explanation:
-    """A pending job's reason with its numbers, or a sentence on how another one stands."""
+    """Why a pending job waits, with the numbers, or a sentence on the state of any other job."""
     table = engine.table
     state = table.state[slot]
     if state == State.PENDING and engine.scheduler.waits(slot):
