@@ -72,7 +72,7 @@ class JobLanes:
         return float(alike * sum(rail.total() for rail in self.rails))
 
     def used(self, shape: TrainingShape) -> Float64:
-        """Lanes of every row that send anything, shape (rows, rails) or (rows, 1)."""
+        """Lanes of every row that send something, shape (rows, rails) or (rows, 1)."""
         columns = []
         for rail in self.rails:
             everyone = shape.pipeline_bytes > 0.0 or shape.expert_bytes > 0.0

@@ -23,7 +23,7 @@ def compiled_fill() -> Callable[..., None]:
 
     Kept on disk where NUMBA_CACHE_DIR says, beside the module or in the user's cache directory; where none will do, every process compiles.
     """
-    import numba  # here, since only runs whose flows contend need it
+    import numba  # imported here because only runs whose flows contend need it
 
     ints, floats, flags = numba.int64[::1], numba.float64[::1], numba.boolean[::1]
     signature = numba.void(

@@ -1,4 +1,4 @@
-"""Which links leave each unit of the hierarchy, for which rails, and how a rail's traffic divides over them."""
+"""Which links leave each unit of the hierarchy upwards, for which rails, and how a rail's traffic is divided over them."""
 
 from dataclasses import dataclass
 
@@ -71,7 +71,7 @@ def _carried(cluster: Cluster, bytes_per_second: Float64) -> tuple[NDArray[np.in
         speed = np.where(serves, bytes_per_second[link][:, None], 0.0)
         total = np.zeros_like(below)
         np.add.at(total, lower, speed)
-        dead = total[lower] == 0.0  # where no uplink is left, the traffic stays on them and stands still
+        dead = total[lower] == 0.0  # if no uplink is left, the traffic stays on the dead ones and gets nothing
         if dead.any():
             speed = np.where(serves & dead, links.bytes_per_second[link][:, None], speed)
             total.fill(0.0)
