@@ -8,7 +8,7 @@ from emulator.runtime.ray_start import RaySession, quiet
 
 
 def join_ray(given: Given) -> RaySession:
-    """Connect to the cluster. Raises UnusableRay where it is none, or does not let us in."""
+    """Connect to the cluster. Raises UnusableRay if it is no cluster, or refuses the connection."""
     try:
         return _join(given.address)
     except UnusableRay as error:

@@ -18,8 +18,8 @@ class Reason(NamedTuple):
 def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     """The first thing that keeps the job, which is in the queue, from starting.
 
-    What a policy would do is not tried out, only what the job itself needs: GPUs at all (capacity), whole hosts (fragmentation), hosts
-    within a level (topology), and its turn (priority).
+    The policy is not run for it. Checked is what the job itself needs: enough GPUs (capacity), whole hosts (fragmentation), hosts within a
+    level (topology), and its turn (priority).
     """
     table, partition = scheduler.table, scheduler.partition_of(slot)
     free, pending = partition.free, partition.pending
