@@ -1,4 +1,4 @@
-"""report.html: one page that needs nothing but itself."""
+"""report.html: one page without any other file or outside asset."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ def page(outcome: Outcome, values: Mapping[str, Any]) -> str:
 
 
 def _machine(outcome: Outcome) -> str:
-    """The picture as an image, so that the page's style does not reach it, nor its own the page."""
+    """The picture as an image, so that its style and that of the page do not affect each other."""
     if outcome.picture is None:
         return ""
     data = b64encode(outcome.picture().encode()).decode()

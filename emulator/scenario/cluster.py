@@ -8,9 +8,9 @@ from emulator.scenario.section import Int, Real, Section, as_tuple
 from emulator.scenario.units import Bandwidth, Duration
 from topology import catalog
 
-#: Most hosts of a scenario: 32 million GPUs, eight times 10 GW. Beyond it a typing error is likelier than a cluster.
+#: Most hosts of a scenario: 32 million GPUs, eight times 10 GW. A larger number is probably a typing error.
 MOST_HOSTS = 4_000_000
-#: Most fabrics of a cluster and, of a dragonfly, groups and switches: likewise.
+#: Most fabrics of a cluster, and most groups and switches of a dragonfly; a larger number is probably a typing error.
 MOST_PARTS, MOST_GROUPS = 1000, 10_000
 
 Ratio = Annotated[Real, Field(ge=1)]
@@ -117,7 +117,7 @@ class FabricOfHosts(Section):
 
     @property
     def host_count(self) -> int | None:
-        """How many hosts; None where only a file knows."""
+        """How many hosts; None if only a file says it."""
         if self.builder == "file":
             return None
         if self.hosts is not None:

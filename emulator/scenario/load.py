@@ -16,7 +16,7 @@ from emulator.scenario.models import Scenario
 from topology import yaml_lines
 from topology.yaml_lines import YamlError
 
-#: A YAML file of more nodes than this is no scenario (or a bomb of aliases).
+#: A YAML file with more nodes than this is no scenario, or expands without end by aliases.
 MOST_NODES = 100_000
 _Path = yaml_lines.Path
 
@@ -134,7 +134,7 @@ def _override(value: dict[str, Any], override: str, given: dict[_Path, str]) -> 
         raise ScenarioError(f"--set {override}: not of the form section.key=value, e.g. clock.cycle=1s")
     path: _Path = tuple(steps)
     if steps[:2] == ["workload", "options"] and len(steps) > 2:
-        new: Any = text  # a reader's option is its own text, whatever YAML would make of it
+        new: Any = text  # an option of a reader stays text and is not interpreted as YAML
         path = ("workload", "options", ".".join(steps[2:]))
     else:
         try:

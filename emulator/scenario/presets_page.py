@@ -31,7 +31,7 @@ replace it with your own figure.
 
 @dataclass(frozen=True)
 class Figures:
-    """What a preset's cluster comes to."""
+    """The figures of a preset's cluster."""
 
     scenario: Scenario
     hosts_by_type: tuple[tuple[str, int], ...]

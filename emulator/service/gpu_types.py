@@ -1,4 +1,4 @@
-"""Types of GPUs by name, and how training is planned for each."""
+"""GPU types by name, and the plans of training for each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

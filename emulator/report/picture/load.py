@@ -1,4 +1,4 @@
-"""How busy the links of a run were: ``links.parquet`` of its directory, and the colours that say it."""
+"""How busy the links of a run were: ``links.parquet`` of its directory, and the colours for it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,7 +71,7 @@ def read_load(directory: Path, cluster: Cluster) -> LinkLoad:
 
 
 def _samples(links: NDArray[np.int64], names: list[str]) -> list[tuple[int, str]]:
-    """Some links and their names, first and last among them: enough to know a cluster by."""
+    """Some links and their names, including the first and the last: enough to recognise a cluster."""
     places = np.unique(np.linspace(0, len(links) - 1, 64).astype(np.int64))[: len(links)]
     return [(int(links[place]), names[place]) for place in places]
 

@@ -35,7 +35,7 @@ def picture(cluster: Cluster, scenario: Scenario, load: LinkLoad | None = None, 
     y = _heading(sheet, anatomy, scenario, loaded_from)
     opened: Place | None = None
     for at, step in enumerate(anatomy.steps):
-        # Spots on a ring tell forty groups apart where boxes would show seven.
+        # A ring of spots shows forty groups in the space where boxes would show seven.
         ring = not step.tiers and step.peers is not None
         y, opened = (draw_ring if ring else draw)(sheet, y, anatomy, at, opened, load)
         y += _SPACE

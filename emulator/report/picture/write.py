@@ -14,7 +14,7 @@ _ZOOM = 2.0
 
 
 class PictureError(ValueError):
-    """A picture that cannot be written; the message says why and what would do."""
+    """A picture that cannot be written; the message says why and what is allowed."""
 
 
 def check_options(path: Path | None, run: Path | None) -> None:
