@@ -12,6 +12,7 @@ from emulator.engine import views
 from emulator.engine.control import ClockView, Histogram, Snapshot
 from emulator.engine.engine import Engine
 from emulator.engine.fault_targets import cable_count
+from emulator.engine.moments import slowdown
 from emulator.engine.shards import Readings
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
@@ -247,7 +248,7 @@ class Collector:
             gpu_seconds=size * ran / SECOND,
             lost_gpu_seconds=size * lost / SECOND,
             placement_level=np.array([levels[views.placement_level(engine.cluster, table.rows[slot])] for slot in slots], dtype=np.int8),
-            network_slowdown_ratio=np.array([views.slowdown(engine, slot) for slot in slots]),
+            network_slowdown_ratio=np.array([slowdown(engine, slot, engine.now_ns) for slot in slots]),
             queues=tuple(table.queues),
             tenants=tuple(table.tenants),
             reasons=tuple(reasons),

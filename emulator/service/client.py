@@ -80,6 +80,8 @@ class Client:
             options=[
                 ("grpc.max_receive_message_length", 64 * 2**20),  # the ids of a long bulk submission
                 ("grpc.enable_http_proxy", 0),  # an emulation on loopback is not behind the proxy that the environment names
+                ("grpc.initial_reconnect_backoff_ms", 100),  # who repeats a call is heard soon after the head is there again
+                ("grpc.max_reconnect_backoff_ms", 1000),
             ],
         )
         self._jobs = _stub(JobServiceStub, self._channel)

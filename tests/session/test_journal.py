@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from emulator.engine.control import FaultRequest, WrongState
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
 from emulator.store.journal import Journal, JournalError
 from emulator.workload.jobs import SECOND, TrainingShape, job_columns
@@ -125,7 +125,7 @@ def scenario_file(tmp_path):
 CHILD = """
 import sys
 from pathlib import Path
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
 from emulator.workload.jobs import SECOND, job_columns
 session = open_session(load(sys.argv[1]), endless=True, state_dir=Path(sys.argv[2]))
