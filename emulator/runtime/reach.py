@@ -17,9 +17,8 @@ from emulator.workload.jobs import SECOND
 
 log = logging.getLogger(__name__)
 
-#: Wall seconds by which a mark lies ahead: of a clock that goes as fast as it can, and of one with a speed, where the next mark is written
-#: when less than half of it is left.
-AHEAD_AT_FULL_SPEED, AHEAD = 0.25, 3.0
+#: Wall seconds by which a mark lies ahead, which is what a crash skips. While nothing is due, the next is written when half of it is left.
+AHEAD_SECONDS = 0.5
 #: By how much more than the last time a mark may lie ahead, so that one leap over empty time is not taken for the speed.
 _GROWTH = 8
 
@@ -41,20 +40,26 @@ class Reach:
         if next_ns > self.ns:
             self._mark(max(next_ns, pace.step_to_ns) if pace.paused else next_ns + self._lead_ns(next_ns, pace))
 
-    def cover_idle(self, asked_ns: int, pace: Pace) -> None:
-        """Write a mark where the last is about to be passed by a clock that goes on while nothing is due; it asks to read ``asked_ns``."""
+    def cover_idle(self, asked_ns: int, pace: Pace) -> float:
+        """Write a mark where the last is about to be passed by a clock that goes on while nothing is due; it asks to read ``asked_ns``.
+
+        Returns the wall seconds after which to be called again.
+        """
         if pace.paused:
             self.cover(pace.step_to_ns, pace)
-        elif math.isfinite(pace.speed) and asked_ns + pace.speed * SECOND * AHEAD / 2 > self.ns < self._end_ns:
-            self._mark(asked_ns + int(pace.speed * SECOND * AHEAD))
+        elif math.isfinite(pace.speed) and self.ns < self._end_ns:
+            if asked_ns + pace.speed * SECOND * AHEAD_SECONDS / 2 > self.ns:
+                self._mark(asked_ns + int(pace.speed * SECOND * AHEAD_SECONDS))
+            return AHEAD_SECONDS / 4
+        return math.inf
 
     def _lead_ns(self, at_ns: int, pace: Pace) -> int:
         now, (then, from_ns) = time.monotonic(), self._marked
         if math.isfinite(pace.speed):
-            return int(pace.speed * SECOND * AHEAD)
+            return int(pace.speed * SECOND * AHEAD_SECONDS)
         rate = (at_ns - from_ns) / max(1e-9, now - then)
         self._marked = now, at_ns
-        self._ahead_ns = int(min(rate * AHEAD_AT_FULL_SPEED, self._ahead_ns * _GROWTH))
+        self._ahead_ns = int(min(rate * AHEAD_SECONDS, self._ahead_ns * _GROWTH))
         return self._ahead_ns
 
     def _mark(self, at_ns: int) -> None:

@@ -176,13 +176,13 @@ class Session:
             self._loop.step()
             self._watchers.wake()
             return 0.0
-        self._reach.cover_idle(self._pace.asked_ns(self._engine.now_ns), self._pace)
+        mark_seconds = self._reach.cover_idle(self._pace.asked_ns(self._engine.now_ns), self._pace)
         if self._pace.step_to_ns >= 0:
             self._idle_to(self._pace.step_to_ns)
             self._pace.anchor_ns, self._pace.step_to_ns = self._pace.step_to_ns, -1
             self._stepped.set()
         publish_wall = math.inf if self._publish is None else self._next_publish
-        return min(step_wall - now, publish_wall - now, PUBLISH_SECONDS)
+        return min(step_wall - now, publish_wall - now, mark_seconds, PUBLISH_SECONDS)
 
     def _finish(self) -> None:
         """The end, be it the emulation's own or one that was asked for; the journal has its place then."""
@@ -253,10 +253,13 @@ class Session:
         return self._call(change)
 
     def _check_open(self) -> None:
-        if self._failure is not None:
-            raise WrongState(f"the emulation has ended with an error: {type(self._failure).__name__}: {self._failure}") from self._failure
+        self._check_failure()
         if self._closed:
             raise WrongState("the session is closed; allowed: nothing more")
+
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            raise WrongState(f"the emulation has ended with an error: {type(self._failure).__name__}: {self._failure}") from self._failure
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
         """Wait until the emulation has ended by itself (True), or so many wall seconds (False). Raises what ended it otherwise."""
@@ -398,7 +401,12 @@ class Session:
         def slots() -> frozenset[int]:
             return frozenset(self._inputs.slot(job_id) for job_id in job_ids)
 
-        return self._watchers.follow(self._call(slots), after_sequence, self._turns, self._ended)
+        return self._to_the_end(self._watchers.follow(self._call(slots), after_sequence, self._turns, self._ended))
+
+    def _to_the_end(self, events: Iterator[JobEvent | None]) -> Iterator[JobEvent | None]:
+        """Raises WrongState at the end of events that an error brought about."""
+        yield from events
+        self._check_failure()
 
     def queues(self) -> list[QueueView]:
         return self._call(lambda: views.queue_views(self._engine))

@@ -189,7 +189,8 @@ class Journal:
         return JournalError(f"--state: {self._path}: {error}; allowed: a directory that can be written, new or with a sound journal")
 
     def _damaged(self, what: object) -> JournalError:
-        return JournalError(f"--state: {self._path} is damaged: {what}; allowed: the file from a backup, or another directory")
+        words = " ".join(str(what).split())
+        return JournalError(f"--state: {self._path} is damaged: {words}; allowed: the file from a backup, or another directory")
 
     def __len__(self) -> int:
         try:

@@ -98,7 +98,7 @@ def crash(folder: Path, arguments: list[str], *, crashes: int, seed: int, longes
                 if child.is_running():
                     child.kill()
             print(f"crash {number + 1}: {len(told.accepted)} jobs accepted", file=sys.stderr)
-        process = _start([*command, "-o", str(folder / "out")], folder / "last.log", wait_for="Ctrl-C ends it.")
+        process = _start([*command, "-o", str(folder / "out"), "--speed", "max"], folder / "last.log", wait_for="Ctrl-C ends it.")
         time.sleep(1.0)
     finally:
         stop.set()
