@@ -248,11 +248,16 @@ class Journal:
 
     def close(self) -> None:
         """May be called again."""
-        with suppress(sqlite3.Error):  # closed already, or a full disk: then it counts as not closed, which loses nothing
+        said = False
+        with suppress(sqlite3.Error):  # a full disk, or it is closed already
             if self._lock is not None:
                 self._database.execute("UPDATE about SET value = '0' WHERE key = 'open'")
+                said = True
         self._database.close()
         if self._lock is not None:
+            with suppress(OSError):
+                if not said and self._path.exists():
+                    _log(self._path).touch()  # SQLite removed it, so nothing was left in it: it is not missing
             self._lock.close()
         if self._copied_to is not None:
             self._copied_to.cleanup()

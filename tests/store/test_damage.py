@@ -175,6 +175,15 @@ def test_a_full_disk_refuses_the_input_and_keeps_the_others(keep):
     assert jobs(journal) == [1, 3]
 
 
+def test_a_close_that_cannot_be_noted_loses_nothing(keep):
+    journal = keep()
+    journal.append(0, "cancel", {"job_id": 1})
+    journal._database.execute("CREATE TRIGGER full BEFORE UPDATE ON about BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    journal.close()
+    with closing(Journal.copy(journal._path.parent)) as copy:
+        assert (jobs(copy), copy.notes) == ([1], ())
+
+
 def test_frames_of_logs_that_are_none(tmp_path):
     log = tmp_path / "a-wal"
     assert frames(log).whole == 0
