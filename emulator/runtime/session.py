@@ -113,7 +113,8 @@ class Session:
     def repeat(self, journal: Journal, progress: Callable[[Progress], None] | None = None) -> None:
         """Do again what ``journal`` holds, up to where its clock may have been read. Before the start; raises what ``progress`` raises."""
         reached_ns, due = journal.reached_ns, time.monotonic()
-        self._engine.on_change = self._watchers.note  # a watch goes on where it was: the changes have the numbers that they had
+        if journal is self._journal:
+            self._engine.on_change = self._watchers.note  # a watch goes on where it was: changes keep their numbers
 
         def told() -> None:
             nonlocal due

@@ -70,14 +70,15 @@ class Journal:
     def __init__(self, path: Path, *, lock: DirectoryLock | None, copied_to: "tempfile.TemporaryDirectory[str] | None" = None) -> None:
         self._path, self._lock, self._copied_to = path, lock, copied_to
         self.notes: tuple[str, ...] = ()
+        self._log_is_due = _log(path).exists()  # the file says of itself that it is open, so that its log must be there
         try:
             self._database = sqlite3.connect(path.absolute().as_uri() + "?mode=rw", uri=True, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise self._error(error) from error
         try:
-            self._open(frames(_log(path)), logged=_log(path).exists())
+            self._open(frames(_log(path)), logged=self._log_is_due)
         except BaseException as error:
-            self._database.close()
+            self._shut()
             if isinstance(error, sqlite3.Error | OSError):
                 raise self._error(error) from error
             raise
@@ -91,12 +92,12 @@ class Journal:
         """
         if not directory.absolute().parent.is_dir():
             raise JournalError(
-                f"--state: {directory.absolute().parent} is not a directory; allowed: a new or an existing one below one that is there"
+                f"{directory.absolute().parent} is not a directory; allowed: a new or an existing one below one that is there"
             )
         try:
             directory.mkdir(exist_ok=True)
         except OSError as error:
-            raise JournalError(f"--state: {directory}: {error.strerror}; allowed: a directory that can be written") from error
+            raise JournalError(f"{directory}: {error.strerror}; allowed: a directory that can be written") from error
         lock = DirectoryLock(directory)
         try:
             path = directory / FILE
@@ -106,7 +107,7 @@ class Journal:
             try:
                 journal._take_up(session)
             except BaseException:
-                journal._database.close()
+                journal._shut()
                 raise
         except BaseException:
             lock.close()
@@ -142,7 +143,7 @@ class Journal:
         about = dict(run("SELECT key, value FROM about").fetchall())
         if about.get("format") != str(FORMAT):
             raise JournalError(
-                f"--state: {self._path} has format {about.get('format')}, and this gigawatt reads format {FORMAT}; "
+                f"{self._path} has format {about.get('format')}, and this gigawatt reads format {FORMAT}; "
                 "allowed: another directory, or the gigawatt that wrote it"
             )
         if about.get("open") == "1" and not logged:
@@ -164,7 +165,7 @@ class Journal:
         """Go on with the journal as that of ``session``."""
         if (difference := self.recorded.difference(session)) is not None:
             raise JournalError(
-                f"--state: {self._path.parent} holds a session that differs: {difference}; "
+                f"{self._path.parent} holds a session that differs: {difference}; "
                 "allowed: the same scenario and options, or another directory"
             )
         last = self.last()
@@ -175,6 +176,7 @@ class Journal:
             )
         if (sentence := self.recorded.other_program(session.version, session.source)) is not None:
             self.notes += (f"{self._path}: {sentence}",)
+        self._log_is_due = True
         try:
             self._database.execute("UPDATE about SET value = '1' WHERE key = 'open'")
             self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # so that the file itself says so, whatever becomes of the log
@@ -186,11 +188,11 @@ class Journal:
         check_files(self.recorded)
 
     def _error(self, error: Exception) -> JournalError:
-        return JournalError(f"--state: {self._path}: {error}; allowed: a directory that can be written, new or with a sound journal")
+        return JournalError(f"{self._path}: {error}; allowed: a directory that can be written, new or with a sound journal")
 
     def _damaged(self, what: object) -> JournalError:
         words = " ".join(str(what).split())
-        return JournalError(f"--state: {self._path} is damaged: {words}; allowed: the file from a backup, or another directory")
+        return JournalError(f"{self._path} is damaged: {words}; allowed: the file from a backup, or another directory")
 
     def __len__(self) -> int:
         try:
@@ -248,19 +250,23 @@ class Journal:
 
     def close(self) -> None:
         """May be called again."""
-        said = False
-        with suppress(sqlite3.Error):  # a full disk, or it is closed already
-            if self._lock is not None:
-                self._database.execute("UPDATE about SET value = '0' WHERE key = 'open'")
-                said = True
-        self._database.close()
         if self._lock is not None:
-            with suppress(OSError):
-                if not said and self._path.exists():
-                    _log(self._path).touch()  # SQLite removed it, so nothing was left in it: it is not missing
+            with suppress(sqlite3.Error):  # a full disk, or it is closed already
+                self._database.execute("UPDATE about SET value = '0' WHERE key = 'open'")
+                self._log_is_due = False
+            self._shut()
             self._lock.close()
+        else:
+            self._database.close()
         if self._copied_to is not None:
             self._copied_to.cleanup()
+
+    def _shut(self) -> None:
+        """Close the file. SQLite removes a log when nothing is left in it; where it would be missed, an empty one says so."""
+        self._database.close()
+        with suppress(OSError):
+            if self._log_is_due and self._path.exists():
+                _log(self._path).touch()
 
 
 def _log(path: Path) -> Path:
@@ -271,14 +277,14 @@ def _present(path: Path) -> bool:
     """Whether there is a journal. Raises JournalError for what is left of one."""
     try:
         if path.exists() and not path.is_file():
-            raise JournalError(f"--state: {path} is not a file; allowed: a directory that is new, empty or a journal's")
+            raise JournalError(f"{path} is not a file; allowed: a directory that is new, empty or a journal's")
         if path.exists() and path.stat().st_size == 0:
-            raise JournalError(f"--state: {path} is damaged: it is empty; allowed: the file from a backup, or another directory")
+            raise JournalError(f"{path} is damaged: it is empty; allowed: the file from a backup, or another directory")
         if not path.exists() and _log(path).exists():
-            raise JournalError(f"--state: {path} is gone, and its log is there; allowed: the file from a backup, or another directory")
+            raise JournalError(f"{path} is gone, and its log is there; allowed: the file from a backup, or another directory")
         return path.exists()
     except OSError as error:
-        raise JournalError(f"--state: {path}: {error.strerror}; allowed: a directory that can be read") from error
+        raise JournalError(f"{path}: {error.strerror}; allowed: a directory that can be read") from error
 
 
 def _create(path: Path, session: Recorded) -> None:
@@ -304,7 +310,7 @@ def _create(path: Path, session: Recorded) -> None:
             os.close(folder)
     except (OSError, sqlite3.Error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise JournalError(f"--state: {path}: {reason}; allowed: a directory on a local disk that can be written, with room") from error
+        raise JournalError(f"{path}: {reason}; allowed: a directory on a local disk that can be written, with room") from error
 
 
 def _crc(row: Any) -> int:

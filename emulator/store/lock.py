@@ -22,7 +22,7 @@ class DirectoryLock:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise JournalError(f"--state: {path}: {error.strerror}; allowed: a directory that can be written") from error
+            raise JournalError(f"{path}: {error.strerror}; allowed: a directory that can be written") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.ftruncate(self._file, 0)
@@ -32,7 +32,7 @@ class DirectoryLock:
             self.close()
             if isinstance(error, BlockingIOError):
                 raise in_use(directory, holder) from None
-            raise JournalError(f"--state: {path}: {error.strerror}; allowed: a directory on a local disk, with room") from error
+            raise JournalError(f"{path}: {error.strerror}; allowed: a directory on a local disk, with room") from error
 
     def close(self) -> None:
         """May be called again."""
@@ -61,4 +61,4 @@ def in_use(directory: Path, holder: list[str]) -> JournalError:
     """``holder``: process id and host, as far as the file says."""
     who = f"process {holder[0]}" if holder else "another process"
     where = f" on {holder[1]}" if len(holder) > 1 and holder[1] != socket.gethostname() else ""
-    return JournalError(f"--state: {directory} is in use by {who}{where}; allowed: another directory, or this one when that has ended")
+    return JournalError(f"{directory} is in use by {who}{where}; allowed: another directory, or this one when that has ended")

@@ -58,7 +58,7 @@ def test_stopping_resuming_finishing_and_replaying(tmp_path: Path, scenario: Pat
         code, _, err = command("up", scenario, "--state", state, "--port", 0, "--metrics-port", 0, "-q")
         assert (code, err) == (
             2,
-            f"gigawatt: error: --state: {state} is in use by process {session.process.pid}; "
+            f"gigawatt: error: {state} is in use by process {session.process.pid}; "
             "allowed: another directory, or this one when that has ended\n",
         )
         session.process.send_signal(signal.SIGTERM)
@@ -80,8 +80,7 @@ def test_stopping_resuming_finishing_and_replaying(tmp_path: Path, scenario: Pat
     code, _, err = command("up", scenario, "--state", state, "--port", 0, "--metrics-port", 0, "-q")
     assert (code, err) == (
         2,
-        f"gigawatt: error: --state: the session in {state} came to its end at 86400 s; "
-        f"allowed: `gigawatt replay {state}`, or another directory\n",
+        f"gigawatt: error: the session in {state} came to its end at 86400 s; allowed: `gigawatt replay {state}`, or another directory\n",
     )
     summary, err = run("replay", state, "-o", tmp_path / "replayed", "-q")
     assert summary["digest"] == ended["digest"]
@@ -141,7 +140,7 @@ def test_a_full_disk_under_the_state_takes_nothing_from_the_results(tmp_path: Pa
                 except ClientError as error:
                     refused = str(error)
                     break
-            assert refused.startswith("nothing was accepted, for it could not be kept: --state: ")
+            assert refused.startswith("nothing was accepted, for it could not be kept: ")
             before = client.clock().emulated_seconds
             wait_until(lambda: client.clock().emulated_seconds > before + 3600, 60, "the clock to go on")
         process.send_signal(signal.SIGTERM)
@@ -149,7 +148,7 @@ def test_a_full_disk_under_the_state_takes_nothing_from_the_results(tmp_path: Pa
     finally:
         process.kill()
     assert process.returncode == 130
-    assert "the end is not in the journal, the inputs are: --state: " in log.read_text()
+    assert "the end is not in the journal, the inputs are: " in log.read_text()
     assert json.loads((tmp_path / "out" / "summary.json").read_text())["jobs"]["submitted"] >= len(accepted) > 10
     with live(tmp_path, scenario, "--state", tmp_path / "state", "-q") as session, Client(session.address("API")) as client:
         assert client.job(accepted[-1]).job_id == accepted[-1]

@@ -9,6 +9,7 @@ import pytest
 from emulator.store.errors import JournalError
 from emulator.store.journal import Journal
 from emulator.store.wal import frames
+from tests.store.conftest import Other
 
 
 def jobs(journal):
@@ -53,6 +54,13 @@ def test_a_log_that_is_gone_is_not_taken_for_an_empty_one(crashed, keep):
             open_it(crashed)
     (crashed / "journal.sqlite-wal").touch()
     assert jobs(keep(crashed)) == [7]
+
+
+def test_who_is_refused_changes_nothing(crashed, keep):
+    for _ in range(2):
+        with pytest.raises(JournalError, match="holds a session that differs"):
+            keep(crashed, Other.session)
+    assert jobs(keep(crashed)) == [7, 8]
 
 
 def test_after_a_close_in_good_order_there_is_no_log_to_miss(crashed, keep):
@@ -154,13 +162,13 @@ def test_a_crash_while_the_journal_is_made_leaves_none(keep, tmp_path):
 
 def test_a_place_where_nothing_can_be_written(keep, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(JournalError, match=r"--state: .*file: File exists"):
+    with pytest.raises(JournalError, match=r"file: File exists"):
         keep(tmp_path / "file")
-    with pytest.raises(JournalError, match=r"--state: .*nowhere is not a directory; allowed"):
+    with pytest.raises(JournalError, match=r"nowhere is not a directory; allowed"):
         keep(tmp_path / "nowhere" / "state")
-    with pytest.raises(JournalError, match="--state: "):
+    with pytest.raises(JournalError, match="allowed: "):
         keep(tmp_path / "file" / "state")
-    with pytest.raises(JournalError, match=r"--state: /proc/gigawatt: .*; allowed: a directory that can be written"):
+    with pytest.raises(JournalError, match=r"/proc/gigawatt: .*; allowed: a directory that can be written"):
         keep(type(tmp_path)("/proc/gigawatt"))
 
 
