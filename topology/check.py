@@ -48,6 +48,7 @@ def check(graph: nx.Graph) -> list[Finding]:
         ("stranded ports", _ports(graph, over=False)),
         ("mixed hosts", _mixed(cluster)),
         ("WAN", _wan(cluster)),
+        ("islands", _islands(cluster)),
         ("left out", iter(text for text in cluster.assumptions if text.startswith("Left out"))),
     ):
         found += [Finding(False, about, text) for text in texts]
@@ -69,6 +70,8 @@ def _empty_switches(graph: nx.Graph) -> Iterator[str]:
 
 
 def _apart(graph: nx.Graph) -> Iterator[str]:
+    if graph.graph.get("islands") == "apart":
+        return
     parts = sorted(nx.connected_components(graph), key=len, reverse=True)
     for part in parts[1:]:
         hosts = [str(node) for node in graph if node in part and graph.nodes[node].get("tier") == "endpoint"]
@@ -146,7 +149,9 @@ def _asymmetric(cluster: Cluster) -> Iterator[str]:
         up = np.bincount(_uplink_units(level), weights=cluster.links.bytes_per_second[level.uplinks], minlength=len(level))
         sizes = np.diff(level.first_host)
         for size in np.unique(sizes[units]).tolist():
-            mine = units[sizes[units] == size]
+            mine = units[(sizes[units] == size) & ((up[units] > 0) | (not cluster.islands))]  # the top of an island has none
+            if not len(mine):
+                continue
             low, high = mine[up[mine].argmin()], mine[up[mine].argmax()]
             if up[low] < up[high] * 0.999:
                 one, other = (cluster.host_name(int(level.first_host[unit])) for unit in (low, high))
@@ -256,6 +261,16 @@ def _wan(cluster: Cluster) -> Iterator[str]:
     gateways = np.flatnonzero((cluster.links.node_tier == NODE_TIERS.index("wan")) & (cluster.links.switches == 1))
     if len(gateways):
         yield f"{_names([node_name(cluster, int(node)) for node in gateways])} {'is' if len(gateways) == 1 else 'are each'} one switch."
+
+
+def _islands(cluster: Cluster) -> Iterator[str]:
+    if cluster.islands:
+        sizes = np.diff(cluster.level("site").first_host)
+        first = int(sizes.argmax())
+        yield (
+            f"No path joins the {len(sizes)} islands {_names(list(cluster.site_names))}: no job runs on two of them. "
+            f"The largest, {cluster.site_names[first]}, has {_count(int(sizes[first]), 'host', 'hosts')}."
+        )
 
 
 def _uplink_units(level: Level) -> NDArray[np.int64]:

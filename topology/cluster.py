@@ -11,6 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from topology import names
 from topology.catalog import HostType
 
 Int32 = NDArray[np.int32]
@@ -145,6 +146,11 @@ class Cluster:
     def gpus_per_host(self) -> int:
         return self.host_type.gpus
 
+    @property
+    def islands(self) -> bool:
+        """Whether nothing joins the sites: no job can run on two of them."""
+        return len(self.site_names) > 1 and not any(peers.level == "site" for peers in self.peers)
+
     @cached_property
     def type_hosts(self) -> tuple[int, ...]:
         """How many hosts there are of each type."""
@@ -168,4 +174,4 @@ class Cluster:
             return self.host_names[host]
         rack = self.level("rack")
         unit = int(rack.first_host.searchsorted(np.int32(host), side="right")) - 1
-        return f"r{unit:05d}-h{host - int(rack.first_host[unit]):02d}"
+        return names.host(unit, host - int(rack.first_host[unit]))

@@ -12,6 +12,7 @@ import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
+from topology import names
 from topology.cluster import BLOCK_HOSTS, TIERS, Cluster, Int32, Int64, Level, Links, Peers
 from topology.counts import count
 from topology.vocabulary import LEAF, NODE_TIERS, WAN, Edges, Nodes, TopologyError, read
@@ -29,7 +30,10 @@ def compile_cluster(graph: nx.Graph) -> Cluster:
         raise TopologyError(f"the graph's worst_pod_to_pod_ratio is {ratio!r}: 0 to 1 is possible")
     if not isinstance(assumptions, list | tuple):
         raise TopologyError(f"the graph's assumptions are {assumptions!r}: a list of sentences is needed")
-    labels = _labels(nodes, edges)
+    islands = graph.graph.get("islands")
+    if islands not in (None, "apart"):
+        raise TopologyError(f"the graph's islands is {islands!r}: apart is possible, or nothing")
+    labels = _labels(nodes, edges, apart=islands is not None)
     endpoints = nodes.endpoints
     permutation = _order(nodes, labels)
     order = permutation[:endpoints]
@@ -85,8 +89,11 @@ def compile_cluster(graph: nx.Graph) -> Cluster:
     )
 
 
-def _labels(nodes: Nodes, edges: Edges) -> list[Int64]:
-    """By tier, for each node the lowest node connected to it through that tier and those below; the last is all that is connected."""
+def _labels(nodes: Nodes, edges: Edges, *, apart: bool) -> list[Int64]:
+    """By tier, for each node the lowest node connected to it through that tier and those below; the last is all that is connected.
+
+    ``apart``: it may be in several parts, islands, if there is no WAN.
+    """
     labels = [np.arange(len(nodes.tier))]
     for top in range(1, len(NODE_TIERS) + 1):
         joined = edges.join <= top
@@ -95,9 +102,11 @@ def _labels(nodes: Nodes, edges: Edges) -> list[Int64]:
         stray = np.flatnonzero((nodes.tier == top) & (nodes.group < 0) & (labels[top] >= nodes.endpoints))
         if len(stray):
             raise TopologyError(f"switch {nodes.names[stray[0]]} has no endpoint below it")
-    apart = np.flatnonzero(labels[-1])
-    if len(apart):
-        raise TopologyError(f"the graph is not connected: there is no path between {nodes.names[0]} and {nodes.names[apart[0]]}")
+    beyond = np.flatnonzero(labels[-1])
+    if len(beyond) and apart and (nodes.tier == WAN).any():
+        raise TopologyError("the graph's islands are apart, but it has gateways, which would join them")
+    if len(beyond) and not apart:
+        raise TopologyError(f"the graph is not connected: there is no path between {nodes.names[0]} and {nodes.names[beyond[0]]}")
     astray = np.flatnonzero(labels[WAN][: nodes.endpoints] != labels[_SITE][: nodes.endpoints])
     if len(astray):
         first = labels[WAN][astray[0]]
@@ -245,7 +254,7 @@ def _site_names(nodes: Nodes, order: Int64, labels: list[Int64], site: Int64) ->
     names = tuple(nodes.site_names[at] for at in said[site[:-1]])
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise TopologyError(f"site {twice[0]} is in pieces that only the WAN joins", "site")
+        raise TopologyError(f"site {twice[0]} is in pieces that {'only the WAN' if (nodes.tier == WAN).any() else 'nothing'} joins", "site")
     by_label = dict(zip(order[site[:-1]].tolist(), names, strict=True))
     for gateway in np.flatnonzero((nodes.tier == WAN) & (nodes.site >= 0)):
         name, fabric = nodes.site_names[nodes.site[gateway]], by_label[int(labels[WAN][gateway])]
@@ -259,21 +268,21 @@ def _host_names(graph: nx.Graph, nodes: Nodes, order: Int64, first_host: Int64, 
     given = graph.graph.get("names") == "given"
     if nodes.host_names is None and not given:
         return None
-    names: list[str] = []
+    found: list[str] = []
     for at, first, end in zip(order.tolist(), first_host[:-1].tolist(), first_host[1:].tolist(), strict=True):
         listed = nodes.host_names[at] if nodes.host_names is not None else None
         if listed is not None:
-            names += listed
+            found += listed
         elif given and end == first + 1:
-            names.append(str(nodes.names[at]))
+            found.append(str(nodes.names[at]))
         else:
             racks = rack.host_unit[first:end].tolist()
-            names += [f"r{unit:05d}-h{host - int(rack.first_host[unit]):02d}" for host, unit in enumerate(racks, first)]
-    if len(set(names)) < len(names):
+            found += [names.host(unit, host - int(rack.first_host[unit])) for host, unit in enumerate(racks, first)]
+    if len(set(found)) < len(found):
         seen: set[str] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        twice = next(name for name in found if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise TopologyError(f"host {twice} is in the graph twice")
-    return tuple(names)
+    return tuple(found)
 
 
 def _bare(name: str, first_host: NDArray[np.int64]) -> Level:

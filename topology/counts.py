@@ -12,7 +12,8 @@ def count(gpus: int, levels: tuple[Level, ...], links: Links, peers: tuple[Peers
     """The counts. Oversubscription is the worst switch's: bandwidth down over bandwidth up, 1 where it has more up than down.
 
     Bisection, one direction, is half of the thinnest tier that joins several units; of links between peers, which are taken to join every
-    two units alike, those that cross an even cut. Taper is the worst group's injection over its global bandwidth (Kim et al., ISCA'08).
+    two units alike, those that cross an even cut; 0 between islands.
+    Taper is the worst group's injection over its global bandwidth (Kim et al., ISCA'08).
     """
     switches = np.bincount(links.node_tier, weights=links.switches, minlength=len(NODE_TIERS)).astype(int)
     lanes = np.bincount(links.tier, weights=links.lanes, minlength=len(TIERS)).astype(int)
@@ -38,7 +39,7 @@ def count(gpus: int, levels: tuple[Level, ...], links: Links, peers: tuple[Peers
     cuts += [capacity[2] / 2] if capacity[2] > 0 and units["pod"] > 1 else []
     cuts += [capacity[3] / 2] if units.get("building", 1) > 1 else []
     cuts += [_even_cut(links, between["pod"])] if "pod" in between else []
-    cuts += [gateway_capacity / 2, _even_cut(links, between["site"])] if "site" in between else []
+    cuts += [gateway_capacity / 2, _even_cut(links, between["site"])] if "site" in between else [0.0] if units["site"] > 1 else []
     hosts = int(levels[0].first_host[-1])
     return Counts(
         gpus=gpus,

@@ -5,7 +5,7 @@ node (one per pod and rail where rails are isolated), so are the cores of a buil
 
 Graph attributes: ``name``; ``host`` and ``switch`` (names in `topology.catalog`, or its records), ``hosts_per_rack`` and ``site``, the
 defaults of the nodes' attributes; optionally ``worst_pod_to_pod_ratio`` (default 1), ``assumptions`` (list of sentences) and
-``names="given"``: the ids of nodes are names that people know.
+``names="given"``: the ids of nodes are names that people know; ``islands="apart"``: no path joins the sites, and no job runs on two.
 
 Node attributes. All: ``tier`` (endpoint, leaf, spine, core, inter_building, wan). Endpoints, one for each scale-up domain: ``host``,
 ``hosts`` in the domain (default: the host type's), ``hosts_per_rack``, ``site``, ``hostlist`` (the hosts' names: a hostlist such as

@@ -1,13 +1,20 @@
 """``gigawatt fault``: break something in a running emulation."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from emulator.cli.connection import TIMEOUT_SECONDS, ApiOption, TimeoutOption, connected
 from emulator.cli.errors import CommandError
 from emulator.cli.values import duration_ns
+from topology.hostlist import HostlistError, expand
+
+if TYPE_CHECKING:
+    from emulator.service.client import Client
+
+#: Racks of one command.
+_MOST_RACKS = 10_000
 
 app = typer.Typer(help="Break something in a running emulation.", no_args_is_help=True)
 
@@ -16,6 +23,7 @@ class Target(StrEnum):
     HOST = "host"
     RACK = "rack"
     LINK = "link"
+    TRUNK = "trunk"
     CABLE = "cable"
     SWITCH = "switch"
     PLANE = "plane"
@@ -29,8 +37,15 @@ def root() -> None:
 
 @app.command("inject")
 def inject(
-    target: Annotated[Target, typer.Argument(help="What to break.")],
-    name: Annotated[str, typer.Argument(metavar="NAME|NUMBER", help="Which: a number, or a name like spine-00003/1 or r00012-h03:4.")],
+    target: Annotated[Target, typer.Argument(help="What to break; a link is a trunk, or by a cable's name that cable.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|NUMBER",
+            help="Which: a number, or a name as tables print it (r00012-h03, leaf-00003/spine-00001, r00012-h03:4); of hosts and racks "
+            "also a hostlist.",
+        ),
+    ],
     *,
     duration: Annotated[str, typer.Option("--for", metavar="TIME", help="Emulated time until it is repaired.")] = "1h",
     remaining: Annotated[
@@ -43,29 +58,38 @@ def inject(
     api: ApiOption = None,
     timeout: TimeoutOption = TIMEOUT_SECONDS,
 ) -> None:
-    """Break a host, a rack, or a part of the fabric (a link, cable, switch, plane or nic) for a while."""
+    """Break a host, a rack, or a part of the fabric (a trunk, cable, switch, plane or nic) for a while."""
     if not name.strip():
         raise CommandError(f"NAME is empty; allowed: the number or the name of a {target}")
     seconds = duration_ns("--for", duration) / 1e9
     whole = target in (Target.HOST, Target.RACK)
     if remaining and whole:
-        raise CommandError(f"--remaining: a {target} breaks wholly; allowed: with link, cable, switch, plane or nic only")
+        raise CommandError(f"--remaining: a {target} breaks wholly; allowed: with link, trunk, cable, switch, plane or nic only")
     if (flap is None) != (every is None):
         raise CommandError("--flap and --every go together: down for how long, and how often; e.g. --flap 2s --every 30s")
     if flap is not None and (whole or remaining):
-        raise CommandError("--flap: it is down or up; allowed: with link, cable, switch, plane or nic, and without --remaining")
-    if whole and not name.isdecimal():
-        raise CommandError(f"{name!r:.80} is not the number of a {target}; allowed: 0 or more")
-    number = int(name) if name.isdecimal() and len(name) < 10 else 0
+        raise CommandError("--flap: it is down or up; allowed: with link, trunk, cable, switch, plane or nic, and without --remaining")
     with connected(api, timeout) as client:
-        print(
-            client.inject_fault(
-                target=str(target),
-                number=number,
-                name="" if name == str(number) else name,
-                duration_seconds=seconds,
-                remaining_ratio=remaining,
-                flap_seconds=duration_ns("--flap", flap) / 1e9 if flap else 0.0,
-                every_seconds=duration_ns("--every", every) / 1e9 if every else 0.0,
+        for one in _listed(client, target, name):
+            print(
+                client.inject_fault(
+                    target=str(target),
+                    name=one,
+                    duration_seconds=seconds,
+                    remaining_ratio=remaining,
+                    flap_seconds=duration_ns("--flap", flap) / 1e9 if flap else 0.0,
+                    every_seconds=duration_ns("--every", every) / 1e9 if every else 0.0,
+                )
             )
-        )
+
+
+def _listed(client: "Client", target: Target, text: str) -> list[str]:
+    """What to break, one by one: the hosts or racks of a hostlist, all of which there are, or what is called so."""
+    if target not in (Target.HOST, Target.RACK) or not set(text) & set("[,"):
+        return [text]
+    if target is Target.HOST:
+        return [host.name for host in client.hosts(names=text)]
+    try:
+        return [client.rack(name).name for name in expand(text, _MOST_RACKS)]
+    except HostlistError as error:
+        raise CommandError(f"NAME: {error}; allowed: a name, a number or a hostlist such as r[00012-00014]") from error

@@ -9,7 +9,7 @@ import typer
 
 from emulator.cli.connection import TIMEOUT_SECONDS, ApiOption, TimeoutOption, connected
 from emulator.cli.errors import CommandError, Exit
-from emulator.cli.output import Format, FormatOption, console, note, show_one, show_rows
+from emulator.cli.output import Format, FormatOption, LimitOption, console, note, show_listing, show_one
 from emulator.cli.progress import stamp
 from emulator.cli.specs import job_spec, read
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Jobs of a running emulation.", no_args_is_help=True)
 
-IdArgument = Annotated[int, typer.Argument(metavar="ID", min=0, help="The job's id.")]
+JobArgument = Annotated[str, typer.Argument(metavar="ID|NAME", help="The job's id, or its name where no other job has it.")]
 _COLUMNS = {
     "job_id": "ID",
     "name": "NAME",
@@ -115,7 +115,7 @@ def list_jobs(
     *,
     state: Annotated[list[State] | None, typer.Option("--state", help="Only these; may be repeated.")] = None,
     queue: Annotated[str, typer.Option("--queue", help="Only this queue.")] = "",
-    limit: Annotated[int, typer.Option("--limit", min=1, max=10_000_000, help="At most so many.")] = 100,
+    limit: LimitOption = None,
     api: ApiOption = None,
     timeout: TimeoutOption = TIMEOUT_SECONDS,
     output: FormatOption = Format.TABLE,
@@ -125,44 +125,50 @@ def list_jobs(
 
     states = frozenset(JobState(str(one)) for one in state or ())
     with connected(api, timeout) as client:
-        jobs = client.jobs(states=states, queue=queue, limit=limit)
-        show_rows([asdict(job) for job in jobs], _COLUMNS, output)
+        show_listing(lambda most: client.jobs(states=states, queue=queue, limit=most), limit, _COLUMNS, output)
 
 
 @app.command("get")
-def get(job_id: IdArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE) -> None:
+def get(job: JobArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE) -> None:
     """Show one job."""
     with connected(api, timeout) as client:
-        show_one(asdict(client.job(job_id)), output)
+        show_one(asdict(client.job(_id(client, job))), output)
 
 
 @app.command("cancel")
-def cancel(
-    job_id: IdArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE
-) -> None:
+def cancel(job: JobArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE) -> None:
     """End a pending or running job."""
     with connected(api, timeout) as client:
-        show_one(asdict(client.cancel(job_id)), output)
+        show_one(asdict(client.cancel(_id(client, job))), output)
 
 
 @app.command("watch")
 def watch_jobs(
-    job_ids: Annotated[list[int] | None, typer.Argument(metavar="[ID]...", min=0, help="Only these; all without.")] = None,
+    jobs: Annotated[list[str] | None, typer.Argument(metavar="[ID|NAME]...", help="Only these; all without.")] = None,
     api: ApiOption = None,
     timeout: TimeoutOption = TIMEOUT_SECONDS,
 ) -> None:
     """Print every change of jobs, a line each; ends when all jobs named have ended, or the emulation has."""
     with connected(api, timeout) as client:
-        _follow(client, job_ids or [])
+        _follow(client, [_id(client, job) for job in jobs or ()])
 
 
 @app.command("explain")
-def explain(
-    job_id: IdArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE
-) -> None:
+def explain(job: JobArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE) -> None:
     """Say why a job stands where it stands, with the numbers."""
     with connected(api, timeout) as client:
-        show_one(asdict(client.explain(job_id)), output)
+        show_one(asdict(client.explain(_id(client, job))), output)
+
+
+def _id(client: "Client", job: str) -> int:
+    """The id of a job that is called so: digits are an id, anything else a name."""
+    if not job.strip():
+        raise CommandError("ID|NAME is empty; allowed: the id or the name of a submitted job")
+    if job.startswith("-") and job[1:].isdecimal():
+        raise CommandError(f"ID|NAME is {job:.80}; allowed: an id greater than or equal to 0, or a name")
+    if job.isascii() and job.isdecimal():
+        return int(job)
+    return client.job_named(job).job_id
 
 
 def _follow(client: "Client", job_ids: list[int]) -> None:

@@ -3,7 +3,8 @@
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,12 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from emulator.service.client import Listing
+
+#: Rows that a listing shows unless asked for more.
+ROWS_SHOWN = 100
+#: Numbers that name something: they can be pasted into a command, so nothing stands between their digits.
+_IDS = frozenset({"job_id", "job_ids", "head_job_id", "rack", "host", "link"})
 #: Wide enough that a table into a pipe or file is never folded.
 _PIPE_WIDTH = 400
 
@@ -23,6 +30,13 @@ class Format(StrEnum):
 
 
 FormatOption = Annotated[Format, typer.Option("--output", "-o", help="How to print: table, json or yaml.")]
+
+LimitOption = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", min=1, max=10_000_000, help=f"At most so many. Default: {ROWS_SHOWN}, with a note on stderr where there are more."
+    ),
+]
 
 
 def console(stream: IO[str] | None = None) -> "Console":
@@ -36,6 +50,15 @@ def console(stream: IO[str] | None = None) -> "Console":
 def note(text: str) -> None:
     """A line on stderr."""
     print(f"gigawatt: {text}", file=sys.stderr, flush=True)
+
+
+def show_listing(ask: "Callable[[int], Listing[Any]]", limit: int | None, columns: Mapping[str, str], output: Format) -> None:
+    """Print the first rows of what ``ask`` gives for a limit; a note says so where nobody asked for that limit and there are more."""
+    listing = ask(limit or ROWS_SHOWN)
+    rows = [asdict(row) for row in listing]
+    show_rows(rows, columns, output)
+    if limit is None and listing.total > len(rows):
+        note(f"{len(rows):,} of {listing.total:,} shown; --limit {listing.total} shows all")
 
 
 def show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], output: Format) -> None:
@@ -52,12 +75,12 @@ def show_rows(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str], out
         numeric = any(isinstance(row.get(key), int | float) and not isinstance(row.get(key), bool) for row in rows)
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(word(row.get(key))) for key in columns))
+        table.add_row(*(Text(cell(key, row.get(key))) for key in columns))
     console().print(table)
 
 
-def show_one(record: Mapping[str, Any], output: Format) -> None:
-    """Print one record; in the table nested mappings are indented and lists are a line an item."""
+def show_one(record: Mapping[str, Any], output: Format, words: Mapping[str, str] | None = None) -> None:
+    """Print one record; in the table nested mappings are indented, lists are a line an item, and ``words`` stand for their keys."""
     if output is not Format.TABLE:
         _dump(dict(record), output)
         return
@@ -68,20 +91,31 @@ def show_one(record: Mapping[str, Any], output: Format) -> None:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     for key, value in record.items():
+        label = (words or {}).get(key, key)
         if isinstance(value, Mapping):
-            table.add_row(key, "" if value else "-")
+            table.add_row(label, "" if value else "-")
             for inner, item in value.items():
-                table.add_row(f"  {inner}", Text(word(item)))
-        elif isinstance(value, list | tuple):
+                table.add_row(f"  {inner}", Text(cell(inner, item)))
+        elif isinstance(value, list | tuple) and key not in _IDS:
             for place, item in enumerate(value):
-                table.add_row("" if place else key, Text(word(item)))
+                table.add_row("" if place else label, Text(cell(key, item)))
         else:
-            table.add_row(key, Text(word(value)))
+            table.add_row(label, Text(cell(key, value)))
     console().print(table)
 
 
+def cell(key: str, value: Any) -> str:
+    """A value as a table shows it under ``key``: ids as commands take them, all else for reading."""
+    if key in _IDS:
+        if isinstance(value, list | tuple):
+            return ",".join(str(item) for item in value) or "-"
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return f"{value:.0f}"
+    return word(value)
+
+
 def word(value: Any) -> str:
-    """A value as a cell: thousands apart, floats to four digits, a dash for nothing."""
+    """A value for reading: thousands apart, floats to four digits, a dash for nothing."""
     if value is None or value == "":
         return "-"
     if isinstance(value, bool):

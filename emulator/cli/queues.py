@@ -1,18 +1,14 @@
 """``gigawatt queue``: the queues of a running emulation."""
 
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
 from emulator.cli.connection import TIMEOUT_SECONDS, ApiOption, TimeoutOption, connected
-from emulator.cli.output import Format, FormatOption, show_rows
+from emulator.cli.output import Format, FormatOption, show_one, show_rows
 
 app = typer.Typer(help="Queues of a running emulation.", no_args_is_help=True)
-
-
-@app.callback()
-def root() -> None:
-    """Keeps ``list`` a word of its own while it is the only one."""
 
 
 @app.command("list")
@@ -27,3 +23,15 @@ def list_queues(api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS,
     }
     with connected(api, timeout) as client:
         show_rows([asdict(queue) for queue in client.queues()], columns, output)
+
+
+@app.command("get")
+def get(
+    queue: Annotated[str, typer.Argument(metavar="QUEUE", help="The queue's name.")],
+    api: ApiOption = None,
+    timeout: TimeoutOption = TIMEOUT_SECONDS,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Show one queue."""
+    with connected(api, timeout) as client:
+        show_one(asdict(client.queue(queue)), output)

@@ -100,7 +100,9 @@ def _words_of(record: type, words: Any, place: str) -> dict[str, Any]:
 
 
 def _checked(place: str, value: Any, kind: type) -> Any:
-    """``value`` where it is of ``kind`` (whole numbers pass for floats, bools never for numbers)."""
+    """``value`` where it is of ``kind`` (whole numbers pass for floats, 2.0 for 2, bools never for numbers)."""
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value = int(value)
     good = isinstance(value, kind) or (kind is float and isinstance(value, int))
     if not good or (isinstance(value, bool) and kind is not bool):
         raise wrong(place, value, f"is not {_NOUNS[kind]}", _NOUNS[kind])

@@ -31,11 +31,11 @@ def show(
     load: LoadOption = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """GPUs, hosts, racks, switches and links, with oversubscription, bisection and power."""
+    """GPUs, hosts, racks, switches, cables (``links``) and trunks, with oversubscription, bisection and power."""
     from emulator.cli.sessions import load_scenario, usage_errors
     from emulator.report.picture.write import check_options, draw
     from emulator.scenario import build_cluster
-    from topology.describe import describe
+    from topology.describe import describe, trunk_counts
 
     with usage_errors():
         check_options(picture, load)
@@ -46,7 +46,9 @@ def show(
             draw(picture, cluster, loaded, load)
     described = describe(cluster)
     assumptions = described.pop("assumptions")
-    show_one(described | {"power": _power(cluster, loaded), "assumptions": assumptions}, output)
+    counts = {"links": described.pop("links"), "trunks": trunk_counts(cluster)}
+    shown = described | counts | {"power": _power(cluster, loaded), "assumptions": assumptions}
+    show_one(shown, output, {"links": "cables"})
 
 
 def _power(cluster: "Cluster", scenario: "Scenario") -> dict[str, float | None]:

@@ -8,6 +8,7 @@ import typer
 
 from emulator.cli import options
 from emulator.cli.errors import CommandError, Exit, wrong
+from emulator.cli.host_types import Hosts, hosts_of
 from emulator.cli.output import Format, FormatOption, note, show_rows
 
 if TYPE_CHECKING:
@@ -16,10 +17,36 @@ if TYPE_CHECKING:
 _FileFormat = Annotated[
     str | None,
     typer.Option(
-        "--format", metavar="F", help="node-link, graphml, slurm-tree, slurm-block, slurm-yaml or topograph; by default as the text looks."
+        "--format", metavar="F", help="node-link, graphml, slurm-tree, slurm-block, slurm-yaml or topograph; by default told from it."
     ),
 ]
-_Host = Annotated[str, typer.Option("--host", metavar="TYPE", help="Type of the hosts, where the file does not say.")]
+_Host = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host",
+        metavar="TYPE|HOSTLIST=TYPE",
+        help="Type of the hosts, where the file does not say (by default hgx-h100), or of those in a hostlist: 'gq[001-013]=hgx-h100'. "
+        "May be given several times. Nodes in no hostlist have the TYPE that stands alone; without one they are left out. TYPE none leaves "
+        "nodes out, too.",
+        show_default=False,
+    ),
+]
+_Gres = Annotated[
+    Path | None,
+    typer.Option("--gres", metavar="FILE", help="Slurm's gres.conf: which nodes have GPUs, and of which type; others are left out."),
+]
+_Nodes = Annotated[
+    Path | None,
+    typer.Option("--nodes", metavar="FILE", help="Slurm's slurm.conf: likewise, by its lines NodeName=... Gres=gpu:h100:8."),
+]
+_Islands = Annotated[
+    str | None,
+    typer.Option(
+        "--islands",
+        metavar="apart|joined",
+        help="Switch trees without a common top: apart, no job runs on two (Slurm's files), or joined by an assumed tier (others).",
+    ),
+]
 _Switch = Annotated[str, typer.Option("--switch", metavar="TYPE", help="Type of the switches, where the file does not say.")]
 _RackHosts = Annotated[
     int | None, typer.Option("--hosts-per-rack", metavar="N", help="Hosts in a rack, where the file does not say: 8, or one NVLink domain.")
@@ -53,9 +80,12 @@ def export(
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A description of a cluster, in one of the formats.", show_default=False)],
     file_format: _FileFormat = None,
-    host: _Host = "hgx-h100",
+    host: _Host = None,
+    gres: _Gres = None,
+    nodes: _Nodes = None,
     switch: _Switch = "sn5600",
     hosts_per_rack: _RackHosts = None,
+    islands: _Islands = None,
     out: Annotated[Path | None, typer.Option("--output", "-o", metavar="SCENARIO.yaml", help="Write here instead of to stdout.")] = None,
 ) -> None:
     """Write a scenario of the cluster in FILE, for run, up and topology show. FILE stays where it is: the scenario refers to it."""
@@ -63,21 +93,26 @@ def import_(
 
     from emulator.cli.sessions import usage_errors
     from topology.compile import compile_cluster
-    from topology.formats import detect
+    from topology.formats import detect, read_bytes
 
-    graph = _graph(file, file_format, host, switch, hosts_per_rack)
+    hosts = hosts_of(host, gres, nodes)
+    graph = _graph(file, file_format, hosts, switch, hosts_per_rack, islands)
     with usage_errors():
         cluster = compile_cluster(graph)
     if out is not None and out.exists() and out.samefile(file):
         raise wrong("-o", str(out), "is the file that is read", "another one")
     where = os.path.relpath(file.resolve(), out.resolve().parent) if out is not None else str(file)
-    section: dict[str, Any] = {"builder": "file", "path": where, "format": file_format or detect(file.read_text("utf-8-sig"))}
-    section |= {"host": host, "switch": switch, "hosts_per_rack": hosts_per_rack or _rack_hosts(graph)}
+    section: dict[str, Any] = {"builder": "file", "path": where, "format": file_format or detect(read_bytes(file)), "host": hosts.usual}
+    section |= {"host_types": hosts.by_hostlist} if hosts.by_hostlist else {}
+    section |= {"switch": switch}
+    if hosts_per_rack is not None or len(cluster.host_types) == 1:
+        section["hosts_per_rack"] = hosts_per_rack or int(graph.graph["hosts_per_rack"])
+    section |= {"islands": islands} if islands else {}
     scenario = {"name": file.stem or "cluster", "description": f"The cluster of {file.name}", "seed": 1, "cluster": section}
-    _write(out, yaml.safe_dump(scenario, sort_keys=False, allow_unicode=True))
+    _write(out, yaml.safe_dump(scenario, sort_keys=False, allow_unicode=True, width=140))
     counts = cluster.counts
     note(f"{file}: {counts.hosts} hosts, {counts.gpus} GPUs, leaf units: {len(cluster.level('leaf'))}, pods: {len(cluster.level('pod'))}")
-    for sentence in cluster.assumptions:
+    for sentence in (*hosts.notes, *cluster.assumptions):
         note(sentence)
 
 
@@ -87,9 +122,12 @@ def check(
     ],
     settings: options.SetOption = None,
     file_format: _FileFormat = None,
-    host: _Host = "hgx-h100",
+    host: _Host = None,
+    gres: _Gres = None,
+    nodes: _Nodes = None,
     switch: _Switch = "sn5600",
     hosts_per_rack: _RackHosts = None,
+    islands: _Islands = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Say what is odd about a cluster. Exit 0, also with notes; 1 where it cannot run or cannot be built."""
@@ -98,7 +136,7 @@ def check(
     from topology.check import check as odd
 
     if _is_description(subject, file_format):
-        graph = _graph(Path(subject), file_format, host, switch, hosts_per_rack)
+        graph = _graph(Path(subject), file_format, hosts_of(host, gres, nodes), switch, hosts_per_rack, islands)
     else:
         loaded = load_scenario(subject, options.set_options(settings))
         with usage_errors():
@@ -123,7 +161,7 @@ def _known_format(name: str) -> None:
 def _is_description(subject: str, file_format: str | None) -> bool:
     """Whether ``subject`` is a file in one of the formats (rather than a scenario)."""
     from emulator.scenario import presets
-    from topology.formats import detect
+    from topology.formats import detect, read_bytes
 
     path = Path(subject)
     if subject in [name for name, _ in presets()]:
@@ -133,34 +171,40 @@ def _is_description(subject: str, file_format: str | None) -> bool:
     if file_format is not None:
         return True
     try:
-        return path.is_file() and detect(path.read_text("utf-8-sig")) is not None
-    except (OSError, UnicodeDecodeError):
+        return path.is_file() and detect(read_bytes(path)) is not None
+    except (OSError, ValueError):
         return False
 
 
-def _graph(file: Path, file_format: str | None, host: str, switch: str, hosts_per_rack: int | None) -> "nx.Graph":
+def _graph(file: Path, file_format: str | None, hosts: Hosts, switch: str, hosts_per_rack: int | None, islands: str | None) -> "nx.Graph":
     """The graph in ``file``. Raises CommandError."""
     from emulator.cli.sessions import usage_errors
     from topology import catalog
     from topology.formats import read_graph
+    from topology.formats.defaults import ISLANDS
 
     if file_format is not None:
         _known_format(file_format)
-    for option, name, find in (("--host", host, catalog.host), ("--switch", switch, catalog.switch)):
-        try:
-            find(name)
-        except catalog.UnknownHardware as error:
-            raise CommandError(f"{option}: {error}") from error
+    try:
+        catalog.switch(switch)
+    except catalog.UnknownHardware as error:
+        raise CommandError(f"--switch: {error}") from error
+    if islands is not None and islands not in ISLANDS:
+        raise wrong("--islands", islands, "is not possible", ", ".join(ISLANDS))
     if hosts_per_rack is not None and hosts_per_rack < 1:
         raise wrong("--hosts-per-rack", hosts_per_rack, "is not a number of hosts", "1 or more")
     if not file.exists():
         raise CommandError(f"{file}: there is no such file", Exit.NOT_FOUND)
     with usage_errors():
-        return read_graph(file, file_format, host=host, switch=switch, hosts_per_rack=hosts_per_rack)
-
-
-def _rack_hosts(graph: "nx.Graph") -> int:
-    return int(graph.graph["hosts_per_rack"])
+        return read_graph(
+            file,
+            file_format,
+            host=hosts.usual,
+            host_types=hosts.by_hostlist,
+            switch=switch,
+            hosts_per_rack=hosts_per_rack,
+            islands=islands,
+        )
 
 
 def _write(out: Path | None, text: str) -> None:

@@ -114,14 +114,38 @@ class RackView:
     in_service: bool = True  # False until a rack that is planned has come
 
 
+class HostState(StrEnum):
+    HEALTHY = "healthy"
+    DOWN = "down"
+    CORDONED = "cordoned"  # new jobs are kept off it
+    PLANNED = "planned"  # not in service yet
+
+
+@dataclass(frozen=True)
+class HostView:
+    host: int
+    name: str
+    rack: str  # its name
+    site: str
+    host_type: str
+    gpu_model: str
+    gpus: int
+    gpus_busy: int
+    state: HostState
+    job_ids: tuple[int, ...]  # of the jobs that run there
+    power_watts: float
+
+
 @dataclass(frozen=True)
 class LinkView:
+    """A trunk: all cables between the same two nodes."""
+
     link: int
     name: str
     tier: str
     lower: str
     upper: str
-    lanes: int
+    lanes: int  # cables
     bytes_per_second: float
     utilization_ratio: float
     healthy_ratio: float  # of the nominal capacity
@@ -136,7 +160,7 @@ class LinkView:
 
 @dataclass(frozen=True)
 class FaultRequest:
-    """``target`` is host or rack (``name`` a number), or link, cable, switch, plane or nic (``engine.fault_targets`` has their names).
+    """``target`` is host, rack, trunk, cable, switch, plane or nic, or link (a trunk, or by name a cable); ``name`` is a name or a number.
 
     What is part of the fabric keeps ``remaining_ratio`` of its capacity; or it flaps: down for ``flap_seconds`` every ``every_seconds``.
     """
@@ -171,6 +195,7 @@ class ClusterView:
     racks_in_service: int = 0
     inter_building_switches: int = 0
     wan_switches: int = 0
+    trunks: int = 0  # cables between the same two nodes count as one
 
 
 @dataclass(frozen=True)
@@ -233,9 +258,9 @@ class Snapshot:
     link_peak_ratio: Mapping[str, float]
     link_bytes_per_second: Mapping[str, float]
     faults: Mapping[str, int]  # by cause
-    links_down: Mapping[str, int]  # by tier: trunks that have not all of their capacity now
-    link_downs: Mapping[str, int]  # by tier: faults so far that took a link or one of its cables down
-    link_down_seconds: Mapping[str, float]  # by tier: half of a link down for a second is half a second
+    trunks_down: Mapping[str, int]  # by tier: trunks that have not all of their capacity now
+    link_downs: Mapping[str, int]  # by tier: faults so far that took a trunk or one of its cables down
+    link_down_seconds: Mapping[str, float]  # by tier: half of a trunk's cables down for a second are half a second
     link_faults: Mapping[str, int]  # by kind: cable, switch and flap as drawn, injected
     cycles: int
     events: int
@@ -254,8 +279,16 @@ class Control(Protocol):
 
     def job(self, job_id: int) -> JobView: ...
 
+    def job_named(self, name: str) -> JobView:
+        """The one job that was submitted under ``name``. Raises NotFound; InvalidRequest with the ids of several, newest first."""
+        ...
+
     def jobs(self, *, states: frozenset[JobState] = frozenset(), queue: str = "", after_id: int = -1, limit: int = 100) -> list[JobView]:
         """Jobs with an id above ``after_id``, by id."""
+        ...
+
+    def job_count(self, *, states: frozenset[JobState] = frozenset(), queue: str = "") -> int:
+        """How many ``jobs`` has to list in all."""
         ...
 
     def explain(self, job_id: int) -> Explanation: ...
@@ -274,9 +307,32 @@ class Control(Protocol):
 
     def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]: ...
 
+    def rack(self, name: str) -> RackView:
+        """One rack, by name or number. Raises NotFound."""
+        ...
+
+    def hosts(
+        self, *, after: int = -1, limit: int = 100, names: str = "", rack: str = "", states: frozenset[HostState] = frozenset()
+    ) -> tuple[list[HostView], int]:
+        """Hosts with a number above ``after``, and how many there are in all: those in the hostlist ``names``, in a rack (name or number),
+        in one of ``states``, where these are given. Raises NotFound."""
+        ...
+
+    def host(self, name: str) -> HostView:
+        """One host, by name or number. Raises NotFound."""
+        ...
+
     def links(self, *, after: int = -1, limit: int = 100, tier: str = "", unhealthy: bool = False, busiest: bool = False) -> list[LinkView]:
-        """Links with a number above ``after``; ``unhealthy``: only those that are not whole; ``busiest``: the fullest first, from place
+        """Trunks with a number above ``after``; ``unhealthy``: only those that are not whole; ``busiest``: the fullest first, from place
         ``after`` + 1 in that order on."""
+        ...
+
+    def link_count(self, *, tier: str = "", unhealthy: bool = False) -> int:
+        """How many trunks ``links`` has to list in all."""
+        ...
+
+    def link(self, name: str) -> LinkView:
+        """One trunk, by name or number. Raises NotFound."""
         ...
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView: ...

@@ -209,7 +209,7 @@ class Engine:
     def _give_up(self, slot: int, at_ns: int) -> None:
         """The job has stood still for as long as it waits for the network."""
         link = self.network.dead_link(slot)
-        what = f"link {link_name(self.cluster, link)} is down" if link >= 0 else "no bandwidth"
+        what = f"trunk {link_name(self.cluster, link)} is down" if link >= 0 else "no bandwidth"
         self._interrupt(slot, at_ns, f"stalled for {self.settings.stall_timeout_ns / SECOND:g} s: {what}")
 
     def _rows_of_hosts(self, first_host: int, end_host: int) -> list[Row]:

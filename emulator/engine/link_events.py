@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from heapq import heappop, heappush
 
-from emulator.engine.fault_targets import cable_count, cuts_of, switch_count
+from emulator.engine.fault_targets import cable_count, cable_cuts, switch_count, switch_cuts
 from emulator.engine.flaps import time_lost
 from emulator.engine.link_health import Change, Cut, LinkHealth
 from emulator.engine.network import Network
@@ -11,6 +11,7 @@ from emulator.fabric.link_faults import DrawnFault, LinkFaultSettings, drawn_fau
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER
 from topology.cluster import Cluster
+from topology.lookup import cable_at, switch_at
 
 
 class LinkEvents:
@@ -71,7 +72,10 @@ class LinkEvents:
             assert drawn is not None
             self._next_drawn = next(self._drawn, None)
             self.faults[drawn.target] += 1
-            _, cuts = cuts_of(self._cluster, "switch" if drawn.target == "switch" else "cable", str(drawn.number))
+            if drawn.target == "switch":
+                cuts = switch_cuts(self._cluster, *switch_at(self._cluster, drawn.number))
+            else:
+                cuts = cable_cuts(*cable_at(self._cluster, drawn.number))
             if drawn.target == "flap":
                 yield from self._flap(at_ns, at_ns, cuts, (drawn.duration_ns, 0, at_ns))
             else:

@@ -11,7 +11,7 @@ class Moment(NamedTuple):
     """Times are -1 where there is none yet."""
 
     state: State
-    reason: str  # how it ended, or why it is pending again
+    reason: str  # why it is pending again, where it is
     start_ns: int
     end_ns: int
     progress_ratio: float
@@ -32,7 +32,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         left -= int(passed * table.speed[slot])
     return Moment(
         state=state,
-        reason=engine.reasons.get(slot, "") if state in (State.PENDING, State.FAILED, State.CANCELLED) else "",
+        reason=engine.reasons.get(slot, "") if state == State.PENDING else "",
         start_ns=table.first_start_ns[slot],
         end_ns=table.end_ns[slot],
         progress_ratio=min(1.0, max(0.0, 1.0 - left / duration)) if duration else 0.0,

@@ -1,21 +1,17 @@
-"""What readers see of an engine: job, rack, link and cluster views, made when somebody asks."""
-
-from collections.abc import Iterable
+"""What readers see of an engine: job, queue and cluster views, made when somebody asks. `engine.hardware` has the hardware's."""
 
 import numpy as np
 
-from emulator.engine.control import ClusterView, Explanation, JobState, JobView, LinkView, QueueView, RackView
+from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView
 from emulator.engine.engine import Engine
 from emulator.engine.fault_targets import cable_count
 from emulator.engine.moments import Moment, moment_of, slowdown
-from emulator.engine.shards import Readings
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import State
 from emulator.workload.jobs import ANY_TYPE, SECOND, JobKind
-from topology.cluster import TIERS, Cluster
-from topology.describe import link_name, node_name
-from topology.hostlist import fold
+from topology.cluster import Cluster
+from topology.describe import hostlist, link_name
 
 #: How the API calls a state. A job known from a trace but not submitted yet is not shown at all.
 STATES = {
@@ -28,15 +24,13 @@ STATES = {
     State.INFEASIBLE: JobState.INFEASIBLE,
     State.REJECTED: JobState.REJECTED,
 }
-_WHY_NOT = {State.INFEASIBLE: "no placement on this cluster could ever hold it", State.REJECTED: "the queue was full"}
 
 
 def job_view(engine: Engine, slot: int, moment: Moment | None = None) -> JobView:
     """One job as of the engine's last cycle, or as it was at ``moment``."""
     table, cluster = engine.table, engine.cluster
-    if moment is None:
-        moment = moment_of(engine, slot, engine.now_ns)
-        moment = moment._replace(reason=reason(engine, slot, moment.state))
+    was_pending = moment is not None and moment.state == State.PENDING
+    moment = moment_of(engine, slot, engine.now_ns) if moment is None else moment
     return JobView(
         job_id=table.job_id[slot],
         name=table.names.get(slot, ""),
@@ -44,7 +38,7 @@ def job_view(engine: Engine, slot: int, moment: Moment | None = None) -> JobView
         tenant=table.tenants[table.tenant[slot]],
         kind=JobKind(table.kind[slot]).name.lower(),
         state=STATES[moment.state],
-        reason=_WHY_NOT.get(moment.state, moment.reason),
+        reason=moment.reason if was_pending else reason(engine, slot, moment.state),
         gpus=table.gpus[slot],
         milli_gpus=table.milli_gpus[slot],
         priority=table.priority[slot],
@@ -64,8 +58,11 @@ def job_view(engine: Engine, slot: int, moment: Moment | None = None) -> JobView
 
 def reason(engine: Engine, slot: int, state: State) -> str:
     """Why it is pending, or how it ended."""
-    if state in _WHY_NOT:
-        return _WHY_NOT[state]
+    if state == State.REJECTED:
+        return "the queue was full"
+    if state == State.INFEASIBLE:
+        table = engine.table
+        return engine.scheduler.limits.never_fits(table.gpus[slot], table.require_level[slot], table.host_type[slot])[0]
     if state == State.PENDING and engine.scheduler.waits(slot):
         return explain_pending(engine.scheduler, slot).text
     return engine.reasons.get(slot, "") if state in (State.FAILED, State.CANCELLED) else ""
@@ -99,10 +96,10 @@ def _held_back(engine: Engine, slot: int) -> str:
         return ""
     if speed == 0.0:
         dead = engine.network.dead_link(slot)
-        cause = f": link {link_name(engine.cluster, dead)} is down" if dead >= 0 else ""
+        cause = f": trunk {link_name(engine.cluster, dead)} is down" if dead >= 0 else ""
         return f", where it stands still{cause}; it gives up after {engine.settings.stall_timeout_ns / SECOND:g} s of that"
     link, ratio = engine.network.fullest_link(slot)
-    asked = f": of link {link_name(engine.cluster, link)} {ratio:.2f} times what it has is asked" if ratio > 1.0 else ""
+    asked = f": its jobs ask trunk {link_name(engine.cluster, link)} for {ratio:.2f} times its capacity" if ratio > 1.0 else ""
     return f" at {speed:.1%} of its speed on an idle fabric{asked}"
 
 
@@ -123,41 +120,6 @@ def placement_level(cluster: Cluster, rows: list[Row]) -> str:
         if unit[0] == unit[1]:
             return level.name
     return "cluster"
-
-
-def hostlist(cluster: Cluster, hosts: Iterable[int]) -> str:
-    """Names of hosts in brackets: ``r[00012-00014]-h[00-07],r00015-h03``, or as the graph names them."""
-    numbers = np.array(sorted(hosts), dtype=np.int64)
-    if not len(numbers):
-        return ""
-    if cluster.host_names is not None:
-        return fold([cluster.host_names[host] for host in numbers.tolist()])
-    first = cluster.level("rack").first_host
-    racks = np.searchsorted(first, numbers, side="right") - 1
-    places = numbers - first[racks]
-    by_rack = {int(rack): tuple(places[racks == rack].tolist()) for rack in np.unique(racks)}
-    runs: list[tuple[int, int, tuple[int, ...]]] = []
-    for rack, inside in by_rack.items():
-        if runs and runs[-1][1] == rack - 1 and runs[-1][2] == inside:
-            runs[-1] = (runs[-1][0], rack, inside)
-        else:
-            runs.append((rack, rack, inside))
-    return ",".join(f"r{_bracket([(start, end)], 5)}-h{_bracket(_ranges(inside), 2)}" for start, end, inside in runs)
-
-
-def _ranges(numbers: tuple[int, ...]) -> list[tuple[int, int]]:
-    ranges: list[tuple[int, int]] = []
-    for number in numbers:
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1] = (ranges[-1][0], number)
-        else:
-            ranges.append((number, number))
-    return ranges
-
-
-def _bracket(ranges: list[tuple[int, int]], width: int) -> str:
-    parts = [f"{a:0{width}d}" if a == b else f"{a:0{width}d}-{b:0{width}d}" for a, b in ranges]
-    return parts[0] if len(ranges) == 1 and ranges[0][0] == ranges[0][1] else f"[{','.join(parts)}]"
 
 
 def queue_views(engine: Engine) -> list[QueueView]:
@@ -219,6 +181,7 @@ def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
         racks=counts.racks,
         domains=counts.domains,
         links=cable_count(cluster),
+        trunks=len(cluster.links),
         leaf_switches=counts.leaf,
         spine_switches=counts.spine,
         core_switches=counts.core,
@@ -228,66 +191,3 @@ def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
         power_cap_watts=power_cap_watts,
         sites=cluster.site_names,
     )
-
-
-def rack_views(engine: Engine, readings: Readings, after: int, limit: int) -> list[RackView]:
-    """Racks with a number above ``after``."""
-    cluster = engine.cluster
-    rack = cluster.level("rack")
-    site = cluster.level("site").host_unit
-    power = np.concatenate([shard.power_milliwatts for shard in readings.racks])
-    busy = np.concatenate([shard.gpus_busy for shard in readings.racks])
-    down = np.concatenate([shard.gpus_down for shard in readings.racks])
-    cordoned = engine.scheduler.cordoned_hosts
-    views = []
-    for number in range(after + 1, min(after + 1 + limit, len(rack))):
-        start, end = int(rack.first_host[number]), int(rack.first_host[number + 1])
-        views.append(
-            RackView(
-                rack=number,
-                name=f"r{number:05d}",
-                site=cluster.site_names[min(int(site[start]), len(cluster.site_names) - 1)],
-                gpus=engine.scheduler.gpus_of(range(start, end)),
-                gpus_busy=int(busy[number]),
-                gpus_down=int(down[number]),
-                cordoned=any(host in cordoned for host in range(start, end)),
-                gpu_model=cluster.host_types[engine.scheduler.block_type[engine.scheduler.host_block[start]]].gpu.name,
-                in_service=start not in engine.scheduler.planned_hosts,
-                power_watts=float(power[number]) / 1e3,
-            )
-        )
-    return views
-
-
-def link_views(engine: Engine, after: int, limit: int, tier: str, *, unhealthy: bool = False, busiest: bool = False) -> list[LinkView]:
-    """Links with a number above ``after``, of one tier where that is named. The load of a link is the larger of its two directions.
-
-    ``unhealthy``: only those that have not all of their capacity. ``busiest``: the fullest first, from place ``after`` + 1 in that order.
-    """
-    links, table = engine.cluster.links, engine.read_links()
-    load = table.load_bytes_per_second.max(axis=1) / links.bytes_per_second
-    wanted = np.arange(len(links))
-    if tier:
-        wanted = wanted[links.tier[wanted] == TIERS.index(tier)]
-    if unhealthy:
-        wanted = wanted[table.healthy_ratio[wanted] < 1.0]
-    wanted = wanted[np.argsort(-load[wanted], kind="stable")][after + 1 :] if busiest else wanted[wanted > after]
-    return [
-        LinkView(
-            link=number,
-            name=link_name(engine.cluster, number),
-            tier=TIERS[links.tier[number]],
-            lower=node_name(engine.cluster, int(links.u[number])),
-            upper=node_name(engine.cluster, int(links.v[number])),
-            lanes=int(links.lanes[number]),
-            bytes_per_second=float(links.bytes_per_second[number]),
-            utilization_ratio=float(load[number]),
-            healthy_ratio=float(table.healthy_ratio[number]),
-            carried_up_bytes=float(table.carried_bytes[number, 0]),
-            carried_down_bytes=float(table.carried_bytes[number, 1]),
-            peak_demand_ratio=float(table.peak_demand_bytes_per_second[number] / links.bytes_per_second[number]),
-            downs=int(table.downs[number]),
-            down_seconds=float(table.down_seconds[number]),
-        )
-        for number in wanted[:limit].tolist()
-    ]

@@ -114,7 +114,11 @@ def _reasons(outcome: Outcome) -> Rows:
     jobs = outcome.jobs
     pairs, counts = np.unique(np.stack([jobs.state, jobs.reason])[:, jobs.reason >= 0], axis=1, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:_REASONS]
-    return [(f"{STATES[pairs[0, i]]}: {counts[i]:,}", outcome.jobs.reasons[pairs[1, i]]) for i in order]
+    shown = [(f"{STATES[pairs[0, i]]}: {counts[i]:,}", outcome.jobs.reasons[pairs[1, i]]) for i in order]
+    more = int(counts.sum() - counts[order].sum())
+    return (
+        [*shown, ("", f"and {more:,} more jobs, with {len(counts) - len(order):,} other reasons (jobs.parquet has all)")] if more else shown
+    )
 
 
 def _table(title: str, rows: Rows) -> str:

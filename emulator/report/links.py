@@ -1,4 +1,4 @@
-"""``links.parquet``: every link with what it carried, how full it was and how long it was down."""
+"""``links.parquet``: every trunk with what it carried, how full it was and how long it was down."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from topology.describe import link_names, node_names
 
 
 def links_table(cluster: Cluster, table: LinkTable, emulated_seconds: float) -> Any:
-    """A pyarrow.Table with a row per link, by number.
+    """A pyarrow.Table with a row per trunk, by number.
 
     Utilization is of the busier direction: its mean over the run is what it carried; ``peak_demand_ratio`` is the most that its flows would
-    have sent at once, each at its cap (above 1 they were held back). That is null for endpoint links, whose lanes belong to one GPU each.
+    have sent at once, each at its cap (above 1 they were held back). That is null for trunks of hosts, whose cables belong to one GPU each.
     """
     import pyarrow as pa
 

@@ -163,7 +163,7 @@ class Outcome:
     gpus: int
     hosts: int
     racks: int
-    links: int
+    links: int  # cables
     emulated_ns: int  # where the run ended
     wall_seconds: float  # of the emulation, start-up of the runtime included
     cpu_seconds: float  # over all processes
@@ -182,6 +182,7 @@ class Outcome:
     facility_energy_joules: float
     water_litres: float
     peak_link_utilization_ratio: float  # the most loaded directed link at any instant
+    trunks: int = 0  # cables between the same two nodes count as one
     interrupted: bool = False  # ended before its time, by a signal
     sources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # source -> {"kept": rows, reason: rows dropped}
     link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it

@@ -1,5 +1,8 @@
 """summary.json: the run in some sixty numbers, under names that scripts depend on.
 
+``links`` are the physical cables of every tier; ``trunks`` counts the cables between the same two nodes as one, where a node may be a bank
+of equal switches: the rows of `gigawatt link list` and of ``links.parquet``.
+
 Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a denominator is null):
 
 - ``wait_seconds``: first start - submission, over the jobs that started. ``completion_seconds``: end - submission, over the jobs that
@@ -53,6 +56,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "hosts": outcome.hosts,
         "racks": outcome.racks,
         "links": outcome.links,
+        "trunks": outcome.trunks,
         "emulated_seconds": emulated_seconds,
         "wall_seconds": outcome.wall_seconds,
         "cpu_seconds": outcome.cpu_seconds,

@@ -17,7 +17,7 @@ def sections(values: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]]
             "Run",
             [
                 ("scenario", f"{values['scenario']}, seed {values['seed']}, policy {values['policy']}"),
-                ("cluster", f"{values['gpus']:,} GPUs, {values['hosts']:,} hosts, {values['racks']:,} racks, {values['links']:,} links"),
+                ("cluster", f"{values['gpus']:,} GPUs, {values['hosts']:,} hosts, {values['racks']:,} racks, {values['links']:,} cables"),
                 ("emulated", f"{span(values['emulated_seconds'])} in {span(values['wall_seconds'])} of wall time{_speed(values)}"),
                 ("cost", f"{span(values['cpu_seconds'])} of CPU, {gibibytes(values['peak_rss_bytes'])}, {values['events']:,} events"),
                 ("runtime", "in-process" if in_process else f"Ray, {values['actors']} actor" + "s" * (values["actors"] != 1)),

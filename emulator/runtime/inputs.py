@@ -19,18 +19,23 @@ from emulator.engine.control import (
     SubmitResult,
     WrongState,
 )
-from emulator.engine.fault_targets import TARGETS, NoSuchTarget, cuts_of, whole_number
-from emulator.engine.views import STATES, job_view, rack_views
+from emulator.engine.fault_targets import TARGETS, cuts_of
+from emulator.engine.hardware import not_found, rack_views
+from emulator.engine.views import STATES, job_view
 from emulator.runtime.answers import Answers, Request, from_json, to_json
 from emulator.runtime.assemble import Emulation
 from emulator.scheduler.table import State
 from emulator.store.errors import JournalError
 from emulator.store.journal import END, STOP, Input, Journal
-from emulator.workload.jobs import ANY_TYPE, API_FIRST_ID, COLUMN_NAMES, LEVEL_NAMES, SECOND, JobColumns, TrainingShape, job_columns
+from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, SECOND, JobColumns, TrainingShape, job_columns
+from topology import names
 from topology.cluster import Cluster
+from topology.lookup import find_host, find_rack
 
 #: Wall seconds after which a client may try a full queue again.
 RETRY_SECONDS = 5.0
+#: Ids that the answer to a name of several jobs lists.
+IDS_NAMED = 10
 _LIVE = (State.FUTURE, State.PENDING, State.RUNNING)
 
 
@@ -56,6 +61,14 @@ class Inputs:
 
     def jobs(self, states: frozenset[JobState], queue: str, after_id: int, limit: int) -> list[JobView]:
         """Submitted jobs with an id above ``after_id``, by id."""
+        return [job_view(self._engine, slot) for _, slot in sorted(self._wanted(states, queue, after_id))[:limit]]
+
+    def job_count(self, states: frozenset[JobState], queue: str) -> int:
+        """How many ``jobs`` lists in all."""
+        return len(self._wanted(states, queue, -1))
+
+    def _wanted(self, states: frozenset[JobState], queue: str, after_id: int) -> list[tuple[int, int]]:
+        """(id, slot) of submitted jobs."""
         table = self._engine.table
         if queue and queue not in table.queues:
             raise NotFound(f"no queue {queue!r}", field="queue", allowed=", ".join(table.queues))
@@ -66,7 +79,26 @@ class Inputs:
                 continue
             if (not states or STATES[state] in states) and number in (-1, table.queue[slot]):
                 found.append((job_id, slot))
-        return [job_view(self._engine, slot) for _, slot in sorted(found)[:limit]]
+        return found
+
+    def slot_named(self, name: str) -> int:
+        """The slot of the one submitted job that is called ``name``. Raises NotFound; InvalidRequest where several are."""
+        table = self._engine.table
+        found = sorted(
+            (
+                (table.job_id[slot], slot)
+                for slot, known in table.names.items()
+                if known == name and (table.state[slot] != State.FUTURE or table.job_id[slot] >= API_FIRST_ID)
+            ),
+            reverse=True,
+        )
+        if not found:
+            raise NotFound(f"no job called {name!r:.80}", field="name", allowed="the name or the id of a submitted job")
+        if len(found) > 1:
+            ids = ", ".join(str(job_id) for job_id, _ in found[:IDS_NAMED])
+            more = f" and {len(found) - IDS_NAMED} older ones" if len(found) > IDS_NAMED else ""
+            raise InvalidRequest(f"{len(found)} jobs are called {name!r:.80}", field="name", allowed=f"an id, newest first: {ids}{more}")
+        return found[0][1]
 
     def submit(self, jobs: JobColumns, stamp_ns: int, request_id: str) -> SubmitResult:
         """Accept what can ever run and what the queue has room for, jobs accepted for the next cycle included."""
@@ -100,16 +132,11 @@ class Inputs:
     def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
         shapes, where = np.unique(np.stack((jobs.gpus, jobs.require_level, jobs.host_type)), axis=1, return_inverse=True)
         errors: dict[int, ControlError] = {}
-        partitions = self._scheduler.partitions
         for number, (gpus, level, host_type) in enumerate(shapes.T.tolist()):
             if not self._scheduler.could_ever_fit(gpus, level, host_type):
-                inside = f" inside one {LEVEL_NAMES[level]}" if level >= 0 else ""
-                chosen = partitions if host_type == ANY_TYPE else (partitions[host_type],)
-                size = " and ".join(f"{partition.gpus} {partition.name} GPUs" for partition in chosen)
-                size = size if len(partitions) > 1 else f"{self._cluster.gpu_count} GPUs"
-                message = f"{gpus} GPUs{inside} never fit on this cluster of {size}"
+                message, most = self._scheduler.limits.never_fits(gpus, level, host_type)
                 for index in np.flatnonzero(where == number).tolist():
-                    errors[index] = NeverFits(message, field="gpus", allowed=f"at most what one placement of {self._cluster.name} can hold")
+                    errors[index] = NeverFits(message, field="gpus", allowed=f"at most {most}")
         return errors
 
     def cancel(self, job_id: int, stamp_ns: int, request_id: str) -> JobView:
@@ -130,7 +157,8 @@ class Inputs:
         """The rack is not used (or used again) from the next cycle on; jobs on it go on."""
 
         def cordon(request: Request) -> RackView:
-            first, end = self._hosts_of("rack", rack, "rack")
+            with not_found("rack"):
+                first, end = self._hosts_of("rack", find_rack(self._cluster, str(rack)))
             payload = {"first_host": first, "end_host": end, "cordoned": cordoned}
             answer = replace(rack_views(self._engine, self._engine.read(), rack - 1, 1)[0], cordoned=cordoned)
             self._accept(Cordon(first, end, cordoned), stamp_ns, "cordon", payload, request, answer)
@@ -158,11 +186,14 @@ class Inputs:
         if fault.target in ("host", "rack"):
             if fault.flap_seconds or fault.every_seconds:
                 raise InvalidRequest(f"a {fault.target} does not flap", field="flap", allowed="with parts of the fabric only")
-            first, end = self._hosts_of(fault.target, whole_number(fault.name), "number")
+            with not_found("number"):
+                number = (find_host if fault.target == "host" else find_rack)(self._cluster, fault.name)
+            first, end = self._hosts_of(fault.target, number)
+            what = f"{fault.target} {self._cluster.host_name(first) if fault.target == 'host' else names.rack(number)}"
             if first in self._scheduler.planned_hosts:
-                raise WrongState(f"{fault.target} {fault.name} is not in service yet: it cannot fail", field="number")
+                raise WrongState(f"{what} is not in service yet: it cannot fail", field="number")
             payload: dict[str, Any] = {"first_host": first, "end_host": end, "repair_ns": duration_ns}
-            return BreakHosts(first, end, duration_ns), payload, f"{fault.target} {fault.name} fails"
+            return BreakHosts(first, end, duration_ns), payload, f"{what} fails"
         if fault.target not in TARGETS:
             raise InvalidRequest(f"target is {fault.target!r}", field="target", allowed=", ".join(("host", "rack", *TARGETS)))
         if not 0 <= fault.remaining_ratio < 1:
@@ -178,11 +209,8 @@ class Inputs:
                 raise InvalidRequest(down, field="every", allowed=f"{cycle_seconds:g} s, a scheduling cycle, to 1e9 s")
             if fault.remaining_ratio:
                 raise InvalidRequest("a link that flaps is wholly down", field="remaining_ratio", allowed="0 where it flaps")
-        try:
+        with not_found("number"):
             name, cuts = cuts_of(self._cluster, fault.target, fault.name, fault.remaining_ratio)
-        except NoSuchTarget as error:
-            message, _, allowed = str(error).partition("; allowed: ")
-            raise NotFound(message, field="number", allowed=allowed) from None
         flap_ns, every_ns = round(fault.flap_seconds * SECOND), round(fault.every_seconds * SECOND)
         payload = {
             "target": fault.target,
@@ -195,11 +223,8 @@ class Inputs:
         does = "flaps" if flap_ns else f"keeps {fault.remaining_ratio:.0%} of its capacity" if fault.remaining_ratio else "is down"
         return CutLinks(cuts, duration_ns, flap_ns, every_ns), payload, f"{name} {does}"
 
-    def _hosts_of(self, level: str, number: int, field: str) -> tuple[int, int]:
+    def _hosts_of(self, level: str, number: int) -> tuple[int, int]:
         first_host = self._cluster.level(level).first_host
-        if not 0 <= number < len(first_host) - 1:
-            what = str(number) if number >= 0 else "of that number"
-            raise NotFound(f"no {level} {what}", field=field, allowed=f"0 to {len(first_host) - 2}")
         return int(first_host[number]), int(first_host[number + 1])
 
     def _accept(self, command: Command, stamp_ns: int, kind: str, payload: dict[str, Any], request: Request, answer: Any) -> None:

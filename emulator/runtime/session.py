@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
-from emulator.engine import views
+from emulator.engine import hardware, views
 from emulator.engine.control import (
     ClockView,
     ClusterView,
     Explanation,
     FaultRequest,
+    HostState,
+    HostView,
     InvalidRequest,
     JobEvent,
     JobState,
@@ -395,6 +397,12 @@ class Session:
     def jobs(self, *, states: frozenset[JobState] = frozenset(), queue: str = "", after_id: int = -1, limit: int = 100) -> list[JobView]:
         return self._call(lambda: self._inputs.jobs(states, queue, after_id, limit))
 
+    def job_named(self, name: str) -> JobView:
+        return self._call(lambda: views.job_view(self._engine, self._inputs.slot_named(name)))
+
+    def job_count(self, *, states: frozenset[JobState] = frozenset(), queue: str = "") -> int:
+        return self._call(lambda: self._inputs.job_count(states, queue))
+
     def explain(self, job_id: int) -> Explanation:
         return self._call(lambda: views.explanation(self._engine, self._inputs.slot(job_id)))
 
@@ -418,10 +426,27 @@ class Session:
         return self._call(lambda: views.cluster_view(self._engine, self._collector.power_cap_watts))
 
     def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]:
-        return self._call(lambda: views.rack_views(self._engine, self._engine.read(), after, limit))
+        return self._call(lambda: hardware.rack_views(self._engine, self._engine.read(), after, limit))
+
+    def rack(self, name: str) -> RackView:
+        return self._call(lambda: hardware.rack_view(self._engine, name))
+
+    def hosts(
+        self, *, after: int = -1, limit: int = 100, names: str = "", rack: str = "", states: frozenset[HostState] = frozenset()
+    ) -> tuple[list[HostView], int]:
+        return self._call(lambda: hardware.host_views(self._engine, after, limit, listed=names, rack=rack, states=states))
+
+    def host(self, name: str) -> HostView:
+        return self._call(lambda: hardware.host_view(self._engine, name))
 
     def links(self, *, after: int = -1, limit: int = 100, tier: str = "", unhealthy: bool = False, busiest: bool = False) -> list[LinkView]:
-        return self._call(lambda: views.link_views(self._engine, after, limit, tier, unhealthy=unhealthy, busiest=busiest))
+        return self._call(lambda: hardware.link_views(self._engine, after, limit, tier, unhealthy=unhealthy, busiest=busiest))
+
+    def link_count(self, *, tier: str = "", unhealthy: bool = False) -> int:
+        return self._call(lambda: hardware.link_count(self._engine, tier, unhealthy=unhealthy))
+
+    def link(self, name: str) -> LinkView:
+        return self._call(lambda: hardware.link_view(self._engine, name))
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
         return self._change(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from emulator.scenario.section import Real, Section, as_tuple
+from emulator.scenario.section import Int, Real, Section, as_tuple
 from emulator.scenario.units import Bandwidth, Duration
 from topology import catalog
 
@@ -14,7 +14,7 @@ MOST_HOSTS = 4_000_000
 MOST_PARTS, MOST_GROUPS = 1000, 10_000
 
 Ratio = Annotated[Real, Field(ge=1)]
-Whole = Annotated[int, Field(ge=1)]
+Whole = Annotated[Int, Field(ge=1)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -45,12 +45,12 @@ class FabricOfHosts(Section):
 
     builder: Literal["clos", "dragonfly", "file"] = "clos"
     host: Host = "hgx-h100"
-    hosts: Annotated[int, Field(ge=1, le=MOST_HOSTS)] | None = None
+    hosts: Annotated[Int, Field(ge=1, le=MOST_HOSTS)] | None = None
     gpus: Whole | None = None
     scalable_units: Whole | None = None
     scalable_unit_hosts: Whole = 32  # DGX SuperPOD
-    scalable_unit_hosts_left_out: Annotated[int, Field(ge=0)] = 0  # of the whole: their ports serve the fabric manager
-    hosts_per_rack: Annotated[int, Field(ge=1, le=MOST_HOSTS)] | None = None  # by default 8, or one scale-up domain
+    scalable_unit_hosts_left_out: Annotated[Int, Field(ge=0)] = 0  # of the whole: their ports serve the fabric manager
+    hosts_per_rack: Annotated[Int, Field(ge=1, le=MOST_HOSTS)] | None = None  # by default 8, or one scale-up domain
     switch: Switch = "sn5600"
     oversubscription: Oversubscription = Oversubscription()
     site: Name = "site"
@@ -61,22 +61,24 @@ class FabricOfHosts(Section):
     even_striping: bool = False
     array_hosts: Whole | None = None
     pod_arrays: Whole | None = None
-    planes: Annotated[int, Field(ge=1, le=64)] = 1
-    nic_ports: Annotated[int, Field(ge=1, le=64)] | None = None
-    uplink_ports: Annotated[int, Field(ge=1, le=64)] = 1
+    planes: Annotated[Int, Field(ge=1, le=64)] = 1
+    nic_ports: Annotated[Int, Field(ge=1, le=64)] | None = None
+    uplink_ports: Annotated[Int, Field(ge=1, le=64)] = 1
     spine_switch: Switch | None = None
-    buildings: Annotated[int, Field(ge=1, le=1000)] = 1
+    buildings: Annotated[Int, Field(ge=1, le=1000)] = 1
     aggregate: Literal["none", "rails"] = "none"
     # builder dragonfly: `topology.dragonfly.DragonflyPlan`
-    group_switches: Annotated[int, Field(ge=1, le=MOST_GROUPS)] = 32  # Frontier and Aurora
+    group_switches: Annotated[Int, Field(ge=1, le=MOST_GROUPS)] = 32  # Frontier and Aurora
     switch_host_ports: Whole = 16  # Frontier and Aurora
     global_links_per_pair: Whole = 1
     local_links_per_pair: Whole = 1
     chassis_switches: Whole | None = None
-    groups: Annotated[int, Field(ge=1, le=MOST_GROUPS)] | None = None
+    groups: Annotated[Int, Field(ge=1, le=MOST_GROUPS)] | None = None
     # builder file: `topology.formats`
     path: Name | None = None
-    format: Name | None = None  # by default told from the file's name and content
+    format: Name | None = None  # by default told from the file's content
+    host_types: dict[Name, Name] | None = None  # by hostlist, "*" for all others; nodes that it does not name are left out
+    islands: Literal["apart", "joined"] | None = None  # switch trees without a common top; by default as the format has it
 
     @model_validator(mode="after")
     def _keys_of_its_builder(self) -> Self:
@@ -134,7 +136,7 @@ _KEYS = {
         *("planes", "nic_ports", "uplink_ports", "spine_switch", "buildings", "aggregate"),
     ),
     "dragonfly": ("group_switches", "switch_host_ports", "global_links_per_pair", "local_links_per_pair", "chassis_switches", "groups"),
-    "file": ("path", "format"),
+    "file": ("path", "format", "host_types", "islands"),
 }
 
 
@@ -142,6 +144,7 @@ class PartSettings(FabricOfHosts):
     """One fabric of several: those of one ``site`` are its buildings."""
 
     name: Name
+    islands: Literal["joined"] | None = "joined"  # the tiers above the parts reach all of a part
 
 
 class WanLinkSettings(Section):
@@ -167,7 +170,7 @@ class WanSettings(Section):
 class BuildoutSettings(Section):
     """Racks come into service one by one, by number: ``initial_racks`` are there at the start, the last comes at ``until``."""
 
-    initial_racks: Annotated[int, Field(ge=0)] = 0
+    initial_racks: Annotated[Int, Field(ge=0)] = 0
     until: Annotated[Duration, Field(gt=0)]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from emulator.scenario.cluster import ClusterSettings
-from emulator.scenario.section import Real, Section, as_tuple
+from emulator.scenario.section import Int, Real, Section, as_int, as_tuple
 from emulator.scenario.units import Duration, Power, Speed, parse_duration
 
 
@@ -26,14 +26,14 @@ class GeneratedWorkload(Section):
     """Settings of the generator of a day of jobs, under its own names: see `emulator.workload.generate`."""
 
     load: Annotated[Real, Field(gt=0, le=10)] = 0.95  # GPU time of the arrivals over GPU time there is
-    reference_gpus: Annotated[int, Field(ge=1)] | None = None  # size the workload for a cluster of so many instead
+    reference_gpus: Annotated[Int, Field(ge=1)] | None = None  # size the workload for a cluster of so many instead
     jobs_per_day: Annotated[Real, Field(gt=0, le=1e8)] | None = None
     diurnal_ratio: Annotated[Real, Field(ge=0, lt=1)] = 0.3
     peak_hour: Annotated[Real, Field(ge=0, le=24)] = 15.0
     day: Annotated[Duration, Field(ge=60 * 10**9, le=32_000_000 * 10**9)] = parse_duration("24h")
     carry_over: bool = True  # jobs of the days before still run at the start
     largest_gang_ratio: Annotated[Real, Field(gt=0, le=1)] = 0.25
-    tenants: Annotated[int, Field(ge=1, le=100_000)] = 24
+    tenants: Annotated[Int, Field(ge=1, le=100_000)] = 24
 
 
 class WorkloadSettings(Section):
@@ -54,13 +54,13 @@ class WorkloadSettings(Section):
 
 class QueueSettings(Section):
     name: Annotated[str, Field(min_length=1)]
-    priority: Annotated[int, Field(ge=-(2**31), lt=2**31)] = 0  # added to a job's own
+    priority: Annotated[Int, Field(ge=-(2**31), lt=2**31)] = 0  # added to a job's own
 
 
 class SchedulerSettings(Section):
     policy: Literal["fifo", "sjf", "easy"] = "easy"
     placement: Literal["consolidate", "topology", "spread"] = "topology"
-    pending_limit: Annotated[int, Field(ge=1)] = 200_000
+    pending_limit: Annotated[Int, Field(ge=1)] = 200_000
     preemption: bool = False
     preempt_interval: Annotated[Duration, Field(ge=0)] = parse_duration("1m")  # between two searches for victims for one job; assumed
     preempt_after: Annotated[Duration, Field(ge=0)] = parse_duration("2h")  # a victim has run for so long (RSC: arXiv 2410.21680)
@@ -79,7 +79,7 @@ class JobSettings(Section):
 
     restart_overhead: Duration = parse_duration("5m")  # arXiv 2410.21680 (RSC): u0 of 5 to 20 min
     stall_timeout: Annotated[Duration, Field(gt=0)] = parse_duration("10m")  # without any bandwidth; NCCL's default
-    max_restarts: Annotated[int, Field(ge=0)] = 100  # a job interrupted more often has failed
+    max_restarts: Annotated[Int, Field(ge=0)] = 100  # a job interrupted more often has failed
 
 
 class FaultSettings(Section):
@@ -105,7 +105,7 @@ class FabricSettings(Section):
     routing: Literal["adaptive", "ecmp", "minimal", "valiant"] = "adaptive"  # the last two are a dragonfly's
     efficiency: Annotated[Real, Field(gt=0, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X; collisions under ecmp come on top
     collective: Literal["ring", "tree", "auto"] = "ring"  # of jobs that do not say; auto: the faster for each, as NCCL's tuner chooses
-    queue_pairs: Annotated[int, Field(ge=1, le=64)] = 1  # that a connection is hashed as, under ecmp
+    queue_pairs: Annotated[Int, Field(ge=1, le=64)] = 1  # that a connection is hashed as, under ecmp
     polarised: bool = False  # under ecmp: all switches hash alike
     faults: LinkFaultSettings = LinkFaultSettings()
 
@@ -125,6 +125,7 @@ class TelemetrySettings(Section):
 
 
 def _actors(value: Any) -> Any:
+    value = as_int(value)
     if value in ("auto", "inline") or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 10_000):
         return value
     raise ValueError(f"{value!r} is not a number of actors: allowed are auto, inline and 1 to 10000")
@@ -137,7 +138,7 @@ class RuntimeSettings(Section):
     health_check_initial_delay: Duration = parse_duration("5s")
     health_check_period: Annotated[Duration, Field(gt=0)] = parse_duration("3s")
     health_check_timeout: Annotated[Duration, Field(gt=0)] = parse_duration("10s")
-    health_check_failure_threshold: Annotated[int, Field(ge=1)] = 5
+    health_check_failure_threshold: Annotated[Int, Field(ge=1)] = 5
 
 
 class Scenario(Section):
@@ -146,7 +147,7 @@ class Scenario(Section):
     name: Annotated[str, Field(min_length=1)]
     description: str = ""
     assumptions: Annotated[tuple[str, ...], BeforeValidator(as_tuple)] = ()
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
+    seed: Annotated[Int, Field(ge=0, lt=2**63)] = 1
     cluster: ClusterSettings
     clock: ClockSettings = ClockSettings()
     workload: WorkloadSettings = WorkloadSettings()

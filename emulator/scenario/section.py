@@ -19,4 +19,10 @@ def _as_float(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else value
 
 
+def as_int(value: Any) -> Any:
+    """2.0 as 2: many programs write every number so."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Real = Annotated[float, BeforeValidator(_as_float)]
+Int = Annotated[int, BeforeValidator(as_int)]

@@ -48,7 +48,7 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
             text = f"needs {_hosts(hosts, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'host')} wholly so"
             return Reason("fragmentation", text, numbers, position)
         if level != ANY_LEVEL and topology(free, gpus, level) is None:
-            name = LEVEL_NAMES[level]
+            name = "island" if scheduler.islands and LEVEL_NAMES[level] == "site" else LEVEL_NAMES[level]
             text = f"needs {_hosts(hosts, rest)} inside one {name}; no {name} has that free{where} now"
             return Reason("topology", text, numbers, position)
     if position > 0:

@@ -6,15 +6,18 @@ ever fit; of equal ones the first. It stays there.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
+from emulator.scheduler.limits import Limits
 from emulator.scheduler.partition import Partition, PartitionSettings
 from emulator.scheduler.placement import PLACEMENTS, could_ever_fit
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.table import JobTable, State
 from emulator.scheduler.view import Plan
-from emulator.workload.jobs import ANY_TYPE, JobColumns
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
 
 
@@ -69,6 +72,10 @@ class Scheduler:
             Partition.of(host_type.name, host_type.gpu.name, free, self.table, alike)
             for host_type, free in zip(cluster.host_types, indexes, strict=True)
         )
+        self.limits = Limits(cluster)
+        #: What a job that requires no level stays inside: an island, where nothing joins the sites.
+        self.islands = cluster.islands
+        self._widest = LEVEL_NAMES.index("site") if cluster.islands else ANY_LEVEL
         self.first_host, self.host_block = first.first_host, first.host_block
         #: The partition of every block.
         self.block_type: list[int] = cluster.block_type.tolist()
@@ -82,6 +89,8 @@ class Scheduler:
 
     def add(self, jobs: JobColumns, state: State = State.FUTURE) -> range:
         """Take note of jobs; each counts from ``arrive`` on."""
+        if self._widest != ANY_LEVEL:
+            jobs = replace(jobs, require_level=np.where(jobs.require_level == ANY_LEVEL, self._widest, jobs.require_level).astype(np.int8))
         slots = self.table.extend(jobs, dict(self.settings.queue_priority), state)
         self.counts += [QueueCounts() for _ in self.table.queues[len(self.counts) :]]
         return slots
@@ -118,7 +127,8 @@ class Scheduler:
     def could_ever_fit(self, gpus: int, require_level: int, host_type: int) -> bool:
         """Whether some placement on this cluster, when empty and healthy, holds such a job (``host_type``: of that type, or ANY_TYPE)."""
         named = self.partitions if host_type == ANY_TYPE else (self.partitions[host_type],)
-        return any(could_ever_fit(partition.free, gpus, require_level) for partition in named)
+        level = self._widest if require_level == ANY_LEVEL else require_level
+        return any(could_ever_fit(partition.free, gpus, level) for partition in named)
 
     def add_queue(self, name: str) -> None:
         """A queue that is there before its first job."""

@@ -6,7 +6,7 @@ Every call raises ClientError, whose text is for people and whose ``exit_code`` 
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import grpc
 import numpy as np
@@ -18,6 +18,8 @@ from emulator.engine.control import (
     ClockView,
     ClusterView,
     Explanation,
+    HostState,
+    HostView,
     InvalidRequest,
     JobEvent,
     JobState,
@@ -40,6 +42,7 @@ from emulator.v1.queue_service_pb2_grpc import QueueServiceStub
 from emulator.workload.jobs import JobColumns
 
 Request = TypeVar("Request", bound=Message)
+Row = TypeVar("Row")
 
 #: Exit codes of `gigawatt` (a contract): 2 usage, 3 not found, 4 infeasible, 5 deadline, 130 interrupted, 1 everything else.
 EXIT_CODES = {"INVALID_ARGUMENT": 2, "NOT_FOUND": 3, "DEADLINE_EXCEEDED": 5}
@@ -51,6 +54,7 @@ _TARGETS = {
     "switch": cluster_pb.FAULT_TARGET_SWITCH,
     "plane": cluster_pb.FAULT_TARGET_PLANE,
     "nic": cluster_pb.FAULT_TARGET_NIC,
+    "trunk": cluster_pb.FAULT_TARGET_TRUNK,
 }
 
 
@@ -64,6 +68,25 @@ class ClientError(Exception):
     @property
     def exit_code(self) -> int:
         return 4 if self.reason == NEVER_FITS else EXIT_CODES.get(self.code, 1)
+
+
+class Listing(Generic[Row]):
+    """Rows as they come, page after page; ``total`` is how many there are in all, known once the first row was asked for."""
+
+    def __init__(self, pages: Iterator[tuple[Iterable[Row], int]]) -> None:
+        self.total = 0
+        self._rows = self._flat(pages)
+
+    def _flat(self, pages: Iterator[tuple[Iterable[Row], int]]) -> Iterator[Row]:
+        for rows, total in pages:
+            self.total = total
+            yield from rows
+
+    def __iter__(self) -> Iterator[Row]:
+        return self
+
+    def __next__(self) -> Row:
+        return next(self._rows)
 
 
 class Client:
@@ -154,10 +177,14 @@ class Client:
     def job(self, job_id: int) -> JobView:
         return views.job_view(self._call(self._jobs.GetJob, _request(job_pb.GetJobRequest, job_id=job_id)).job)
 
-    def jobs(self, *, states: Iterable[JobState] = (), queue: str = "", limit: int | None = None) -> Iterator[JobView]:
+    def job_named(self, name: str) -> JobView:
+        """The one job that was submitted under ``name``. Raises ClientError where there is none, or where several are called so."""
+        return views.job_view(self._call(self._jobs.GetJob, _request(job_pb.GetJobRequest, name=name)).job)
+
+    def jobs(self, *, states: Iterable[JobState] = (), queue: str = "", limit: int | None = None) -> Listing[JobView]:
         """Jobs by id, page after page; at most ``limit`` where one is given."""
         request = _request(job_pb.ListJobsRequest, states=[views.STATE_NUMBER[state] for state in states], queue=queue)
-        return map(views.job_view, self._pages(self._jobs.ListJobs, request, "jobs", limit))
+        return self._pages(self._jobs.ListJobs, request, "jobs", views.job_view, limit)
 
     def cancel(self, job_id: int, request_id: str = "") -> JobView:
         request = _request(job_pb.CancelJobRequest, job_id=job_id, request_id=_given(request_id))
@@ -193,9 +220,7 @@ class Client:
             stream.cancel()
 
     def queues(self) -> list[QueueView]:
-        return [
-            views.view_of(queue, QueueView) for queue in self._pages(self._queues.ListQueues, queue_pb.ListQueuesRequest(), "queues", None)
-        ]
+        return list(self._pages(self._queues.ListQueues, queue_pb.ListQueuesRequest(), "queues", _as(QueueView), None))
 
     def queue(self, name: str) -> QueueView:
         return views.view_of(self._call(self._queues.GetQueue, _request(queue_pb.GetQueueRequest, name=name)).queue, QueueView)
@@ -203,22 +228,41 @@ class Client:
     def cluster(self) -> ClusterView:
         return views.cluster_view(self._call(self._cluster.GetCluster, cluster_pb.GetClusterRequest()).cluster)
 
-    def racks(self, *, limit: int | None = None) -> Iterator[RackView]:
+    def racks(self, *, limit: int | None = None) -> Listing[RackView]:
         """Racks by number; at most ``limit`` where one is given."""
-        rows = self._pages(self._cluster.ListRacks, cluster_pb.ListRacksRequest(), "racks", limit)
-        return (views.view_of(rack, RackView) for rack in rows)
+        return self._pages(self._cluster.ListRacks, cluster_pb.ListRacksRequest(), "racks", _as(RackView), limit)
 
-    def links(self, *, tier: str = "", unhealthy: bool = False, busiest: bool = False, limit: int | None = None) -> Iterator[LinkView]:
-        """Links by number, of ``tier`` where one is given; at most ``limit`` where one is given.
+    def rack(self, name: str) -> RackView:
+        """One rack, by name or number."""
+        return views.view_of(self._call(self._cluster.GetRack, _request(cluster_pb.GetRackRequest, name=name)).rack, RackView)
+
+    def hosts(self, *, names: str = "", rack: str = "", states: Iterable[HostState] = (), limit: int | None = None) -> Listing[HostView]:
+        """Hosts by number, at most ``limit`` where one is given: those of the hostlist ``names``, of a rack (name or number), in one of
+        ``states``, where these are given."""
+        numbers = [views.HOST_STATE_NUMBER[state] for state in states]
+        request = _request(cluster_pb.ListHostsRequest, names=names, rack=rack, states=numbers)
+        return self._pages(self._cluster.ListHosts, request, "hosts", views.host_view, limit)
+
+    def host(self, name: str) -> HostView:
+        """One host, by name or number."""
+        return views.host_view(self._call(self._cluster.GetHost, _request(cluster_pb.GetHostRequest, name=name)).host)
+
+    def links(self, *, tier: str = "", unhealthy: bool = False, busiest: bool = False, limit: int | None = None) -> Listing[LinkView]:
+        """Trunks by number, of ``tier`` where one is given; at most ``limit`` where one is given.
 
         ``unhealthy``: only those that have not all of their capacity; ``busiest``: the fullest first.
         """
         request = _request(cluster_pb.ListLinksRequest, tier=tier, unhealthy=unhealthy, busiest=busiest)
-        rows = self._pages(self._cluster.ListLinks, request, "links", limit)
-        return (views.view_of(link, LinkView) for link in rows)
+        return self._pages(self._cluster.ListLinks, request, "links", _as(LinkView), limit)
 
-    def cordon(self, rack: int, *, cordoned: bool = True, request_id: str = "") -> RackView:
-        request = _request(cluster_pb.CordonRackRequest, rack=rack, cordoned=cordoned, request_id=_given(request_id))
+    def link(self, name: str) -> LinkView:
+        """One trunk, by name or number."""
+        return views.view_of(self._call(self._cluster.GetLink, _request(cluster_pb.GetLinkRequest, name=name)).link, LinkView)
+
+    def cordon(self, rack: int | str, *, cordoned: bool = True, request_id: str = "") -> RackView:
+        """Keep new jobs off a rack (number or name), or let them back on."""
+        which = {"name": rack} if isinstance(rack, str) else {"rack": rack}
+        request = _request(cluster_pb.CordonRackRequest, cordoned=cordoned, request_id=_given(request_id), **which)
         return views.view_of(self._call(self._cluster.CordonRack, request).rack, RackView)
 
     def inject_fault(
@@ -233,7 +277,7 @@ class Client:
         every_seconds: float = 0.0,
         request_id: str = "",
     ) -> str:
-        """Break a host, a rack or a part of the fabric (link, cable, switch, plane, nic), by number or name.
+        """Break a host, a rack or a part of the fabric (trunk, cable, switch, plane, nic), by number or name.
 
         What flaps is down for ``flap_seconds`` every ``every_seconds``. Returns a sentence that says what was done.
         """
@@ -277,17 +321,22 @@ class Client:
     def _clock_view(self, method: Any, request: Any) -> ClockView:
         return views.view_of(self._call(method, request).clock, ClockView)
 
-    def _pages(self, method: Any, request: Any, rows: str, limit: int | None) -> Iterator[Any]:
+    def _pages(self, method: Any, request: Any, rows: str, view: Callable[[Any], Row], limit: int | None) -> Listing[Row]:
         """Rows of all pages; ``request`` is the first page's, and is changed from page to page."""
-        left = limit
-        while left is None or left > 0:
-            request.page_size = 1000 if left is None else min(1000, left)
-            response = self._call(method, request)
-            yield from getattr(response, rows)
-            if not response.next_page_token:
-                return
-            request.page_token = response.next_page_token
-            left = None if left is None else left - len(getattr(response, rows))
+
+        def pages() -> Iterator[tuple[Iterable[Row], int]]:
+            left = limit
+            while left is None or left > 0:
+                request.page_size = 1000 if left is None else min(1000, left)
+                response = self._call(method, request)
+                found = getattr(response, rows)
+                yield map(view, found), response.total_size
+                if not response.next_page_token:
+                    return
+                request.page_token = response.next_page_token
+                left = None if left is None else left - len(found)
+
+        return Listing(pages())
 
     def _call(self, method: Callable[..., Any], request: Any, *, timeout_seconds: float | None = None, bounded: bool = True) -> Any:
         try:
@@ -323,6 +372,10 @@ def _request(kind: type[Request], **fields: object) -> Request:
         return kind(**fields)
     except (TypeError, ValueError, OverflowError) as error:
         raise ClientError(f"{', '.join(fields)}: {error}", code="INVALID_ARGUMENT") from None
+
+
+def _as(view: type[views.View]) -> Callable[[Any], views.View]:
+    return lambda message: views.view_of(message, view)
 
 
 def _stub(stub: Any, channel: grpc.Channel) -> Any:

@@ -85,7 +85,11 @@ class JobServicer(JobServiceServicer):
         return self._submit(draft, request.request_id)
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
-        return pb.GetJobResponse(job=views.job_message(await self._call(self._control.job, request.job_id)))
+        if not request.name:
+            return pb.GetJobResponse(job=views.job_message(await self._call(self._control.job, request.job_id)))
+        if request.job_id:
+            raise InvalidRequest("both job_id and name are given", field="name", allowed="one of them")
+        return pb.GetJobResponse(job=views.job_message(await self._call(self._control.job_named, request.name)))
 
     async def ListJobs(self, request: pb.ListJobsRequest, context: Context) -> pb.ListJobsResponse:
         states = states_of(request)
@@ -93,7 +97,8 @@ class JobServicer(JobServiceServicer):
         found = await self._call(self._control.jobs, states=states, queue=request.queue, after_id=page.after, limit=page.size + 1)
         last = page.last(found)
         rows, token = page.cut(found, last.job_id if last else -1)
-        return pb.ListJobsResponse(jobs=map(views.job_message, rows), next_page_token=token)
+        total = page.total(found) or await self._call(self._control.job_count, states=states, queue=request.queue)
+        return pb.ListJobsResponse(jobs=map(views.job_message, rows), next_page_token=token, total_size=total)
 
     async def CancelJob(self, request: pb.CancelJobRequest, context: Context) -> pb.CancelJobResponse:
         check_request_id(request.request_id)

@@ -29,6 +29,10 @@ class Page:
             return rows, ""
         return rows[: self.size], base64.urlsafe_b64encode(f"{_mark(self.scope)}:{last}".encode()).decode()
 
+    def total(self, rows: Sequence[Row]) -> int:
+        """Rows of all pages, where the first one holds them all; 0 where it does not say."""
+        return len(rows) if self.after < 0 and len(rows) <= self.size else 0
+
     def last(self, rows: Sequence[Row]) -> Row | None:
         """The row that a next page would come after; None for an empty page."""
         return rows[min(len(rows), self.size) - 1] if rows else None

@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc.aio
 
-from emulator.engine.control import ClockView, Control, FaultRequest, InvalidRequest, NotFound
+from emulator.engine.control import ClockView, Control, FaultRequest, HostState, InvalidRequest, NotFound
 from emulator.service import views
 from emulator.service.answers import Answers
 from emulator.service.calls import Calls
@@ -24,8 +24,10 @@ from topology.cluster import TIERS
 Context = grpc.aio.ServicerContext[Any, Any]
 
 MAX_STEP_CYCLES = 1_000_000
-#: Most characters of the name of a part of the fabric; names that people give to hosts and switches are shorter.
+#: Most characters of the name of a part of the cluster; names that people give to hosts and switches are shorter.
 MAX_NAME = 1000
+#: Most characters of a hostlist.
+MAX_HOSTLIST = 1_000_000
 #: What can be broken, as in the API and as ``engine.control`` has it.
 FAULT_TARGETS = {
     cluster_pb.FAULT_TARGET_HOST: "host",
@@ -35,7 +37,15 @@ FAULT_TARGETS = {
     cluster_pb.FAULT_TARGET_SWITCH: "switch",
     cluster_pb.FAULT_TARGET_PLANE: "plane",
     cluster_pb.FAULT_TARGET_NIC: "nic",
+    cluster_pb.FAULT_TARGET_TRUNK: "trunk",
 }
+
+
+def _name(name: str, field: str = "name") -> str:
+    """A name as it was given. Raises InvalidRequest for none, and for one that is too long."""
+    if not 0 < len(name) <= MAX_NAME:
+        raise InvalidRequest(f"{field} has {len(name)} characters", field=field, allowed=f"1 to {MAX_NAME}")
+    return name
 
 
 class QueueServicer(QueueServiceServicer):
@@ -47,7 +57,7 @@ class QueueServicer(QueueServiceServicer):
         queues = sorted(await self._call(self._control.queues), key=lambda queue: queue.name)
         first = page.after + 1
         rows, token = page.cut(queues[first : first + page.size + 1], first + page.size - 1)
-        return queue_pb.ListQueuesResponse(queues=map(views.queue_message, rows), next_page_token=token)
+        return queue_pb.ListQueuesResponse(queues=map(views.queue_message, rows), next_page_token=token, total_size=len(queues))
 
     async def GetQueue(self, request: queue_pb.GetQueueRequest, context: Context) -> queue_pb.GetQueueResponse:
         queues = await self._call(self._control.queues)
@@ -69,7 +79,31 @@ class ClusterServicer(ClusterServiceServicer):
         found = await self._call(self._control.racks, after=page.after, limit=page.size + 1)
         last = page.last(found)
         rows, token = page.cut(found, last.rack if last else -1)
-        return cluster_pb.ListRacksResponse(racks=map(views.rack_message, rows), next_page_token=token)
+        total = page.total(found) or (await self._call(self._control.cluster)).racks
+        return cluster_pb.ListRacksResponse(racks=map(views.rack_message, rows), next_page_token=token, total_size=total)
+
+    async def GetRack(self, request: cluster_pb.GetRackRequest, context: Context) -> cluster_pb.GetRackResponse:
+        return cluster_pb.GetRackResponse(rack=views.rack_message(await self._call(self._control.rack, _name(request.name))))
+
+    async def ListHosts(self, request: cluster_pb.ListHostsRequest, context: Context) -> cluster_pb.ListHostsResponse:
+        for number in request.states:
+            if number not in views.HOST_STATE_OF:
+                allowed = ", ".join(f"HOST_STATE_{state.name}" for state in HostState)
+                raise InvalidRequest(f"states has the value {number}", field="states", allowed=allowed)
+        states = frozenset(views.HOST_STATE_OF[number] for number in request.states)
+        if len(request.names) > MAX_HOSTLIST:
+            raise InvalidRequest(f"names has {len(request.names)} characters", field="names", allowed=f"at most {MAX_HOSTLIST:,}")
+        rack = _name(request.rack, "rack") if request.rack else ""
+        page = page_of(f"hosts {sorted(states)} {rack} {request.names}", request.page_size, request.page_token)
+        found, total = await self._call(
+            self._control.hosts, after=page.after, limit=page.size + 1, names=request.names, rack=rack, states=states
+        )
+        last = page.last(found)
+        rows, token = page.cut(found, last.host if last else -1)
+        return cluster_pb.ListHostsResponse(hosts=map(views.host_message, rows), next_page_token=token, total_size=total)
+
+    async def GetHost(self, request: cluster_pb.GetHostRequest, context: Context) -> cluster_pb.GetHostResponse:
+        return cluster_pb.GetHostResponse(host=views.host_message(await self._call(self._control.host, _name(request.name))))
 
     async def ListLinks(self, request: cluster_pb.ListLinksRequest, context: Context) -> cluster_pb.ListLinksResponse:
         if request.tier and request.tier not in TIERS:
@@ -87,12 +121,17 @@ class ClusterServicer(ClusterServiceServicer):
         last = page.last(found)
         place = page.after + page.size if request.busiest else last.link if last else -1
         rows, token = page.cut(found, place)
-        return cluster_pb.ListLinksResponse(links=map(views.link_message, rows), next_page_token=token)
+        total = page.total(found) or await self._call(self._control.link_count, tier=request.tier, unhealthy=request.unhealthy)
+        return cluster_pb.ListLinksResponse(links=map(views.link_message, rows), next_page_token=token, total_size=total)
+
+    async def GetLink(self, request: cluster_pb.GetLinkRequest, context: Context) -> cluster_pb.GetLinkResponse:
+        return cluster_pb.GetLinkResponse(link=views.link_message(await self._call(self._control.link, _name(request.name))))
 
     async def CordonRack(self, request: cluster_pb.CordonRackRequest, context: Context) -> cluster_pb.CordonRackResponse:
         check_request_id(request.request_id)
         _check_number("rack", request.rack)
-        rack = await self._call(self._control.cordon, request.rack, cordoned=request.cordoned, request_id=request.request_id)
+        number = (await self._call(self._control.rack, _name(request.name))).rack if request.name else request.rack
+        rack = await self._call(self._control.cordon, number, cordoned=request.cordoned, request_id=request.request_id)
         return cluster_pb.CordonRackResponse(rack=views.rack_message(rack))
 
     async def InjectFault(self, request: cluster_pb.InjectFaultRequest, context: Context) -> cluster_pb.InjectFaultResponse:
@@ -115,12 +154,11 @@ class ClusterServicer(ClusterServiceServicer):
             raise InvalidRequest(
                 f"remaining_ratio is {ratio:g} for a {target}",
                 field="remaining_ratio",
-                allowed="0 or more and less than 1; only 0 for what is no link",
+                allowed="0 or more and less than 1; 0 for hosts and racks",
             )
-        if len(request.name) > MAX_NAME:
-            raise InvalidRequest(f"name has {len(request.name)} characters", field="name", allowed=f"at most {MAX_NAME}")
-        flap, every = (duration_ns(value, name) / SECOND for value, name in ((request.flap, "flap"), (request.every, "every")))
-        fault = FaultRequest(target, request.name or str(request.number), nanoseconds / SECOND, ratio, flap, every)
+        name = _name(request.name) if request.name else str(request.number)
+        flap, every = (duration_ns(value, field) / SECOND for value, field in ((request.flap, "flap"), (request.every, "every")))
+        fault = FaultRequest(target, name, nanoseconds / SECOND, ratio, flap, every)
         text = await self._call(self._control.inject_fault, fault, request_id=request.request_id)
         return cluster_pb.InjectFaultResponse(text=text)
 

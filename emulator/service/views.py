@@ -8,19 +8,33 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from emulator.engine.control import ClockView, ClusterView, Explanation, JobEvent, JobState, JobView, LinkView, QueueView, RackView
+from emulator.engine.control import (
+    ClockView,
+    ClusterView,
+    Explanation,
+    HostState,
+    HostView,
+    JobEvent,
+    JobState,
+    JobView,
+    LinkView,
+    QueueView,
+    RackView,
+)
 from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_pb2, job_service_pb2, queue_service_pb2
 from emulator.workload.jobs import JobKind
 
-View = TypeVar("View", ClockView, ClusterView, Explanation, JobView, LinkView, QueueView, RackView)
+View = TypeVar("View", ClockView, ClusterView, Explanation, HostView, JobView, LinkView, QueueView, RackView)
 
 _NAMES = {
     view: tuple(field.name for field in fields(view))
-    for view in (ClockView, ClusterView, Explanation, JobView, LinkView, QueueView, RackView)
+    for view in (ClockView, ClusterView, Explanation, HostView, JobView, LinkView, QueueView, RackView)
 }
 
 STATE_NUMBER = {state: job_pb2.JobState.Value(f"JOB_STATE_{state.name}") for state in JobState}
 STATE_OF = {int(number): state for state, number in STATE_NUMBER.items()}
+HOST_STATE_NUMBER = {state: cluster_service_pb2.HostState.Value(f"HOST_STATE_{state.name}") for state in HostState}
+HOST_STATE_OF = {int(number): state for state, number in HOST_STATE_NUMBER.items()}
 _KIND_NUMBER = {kind.name.lower(): job_pb2.JobKind.Value(f"JOB_KIND_{kind.name}") for kind in JobKind}
 _KIND_OF = {number: kind for kind, number in _KIND_NUMBER.items()}
 _REASON_NUMBER = {name.removeprefix("REASON_KIND_").lower(): number for name, number in job_service_pb2.ReasonKind.items() if number}
@@ -98,6 +112,14 @@ def cluster_view(cluster: cluster_service_pb2.Cluster) -> ClusterView:
 
 def rack_message(rack: RackView) -> cluster_service_pb2.Rack:
     return cluster_service_pb2.Rack(**_fields(rack))
+
+
+def host_message(host: HostView) -> cluster_service_pb2.Host:
+    return cluster_service_pb2.Host(**_fields(host) | {"state": HOST_STATE_NUMBER[host.state]})
+
+
+def host_view(host: cluster_service_pb2.Host) -> HostView:
+    return view_of(host, HostView, state=HOST_STATE_OF[host.state], job_ids=tuple(host.job_ids))
 
 
 def link_message(link: LinkView) -> cluster_service_pb2.Link:

@@ -17,7 +17,9 @@ from emulator.engine.control import Histogram, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.messages import RackReadings
 from emulator.telemetry.table import HEAD, PLANE, RACK, RACK_LABELS, Metric, RackMetric, Values
+from topology import names
 from topology.cluster import Cluster
+from topology.describe import site_name
 
 #: The media type of what is rendered here.
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -168,11 +170,10 @@ class RackLabels:
     @cached_property
     def text(self) -> Bytes:
         """``rack="r00012",pod="p000",site="colossus"} `` with blanks to equal width, shape (lines, width)."""
-        names = self._cluster.site_names
-        called = {
-            "rack": lambda unit: f"r{unit:05d}",
-            "pod": lambda unit: f"p{unit:03d}",
-            "site": lambda unit: escape(names[unit] if unit < len(names) else f"s{unit}"),
+        called: dict[str, Callable[[int], str]] = {
+            "rack": names.rack,
+            "pod": names.pod,
+            "site": lambda unit: escape(site_name(self._cluster, unit)),
         }
         columns = [[f'{level}="{called[level](unit)}"' for unit in units[self._starts].tolist()] for level, units in self._units.items()]
         return _rows([",".join(parts) + "} " for parts in zip(*columns, strict=True)])

@@ -131,6 +131,10 @@ HEAD: tuple[HeadMetric, ...] = (
     HeadMetric("gigawatt_domains", Kind.GAUGE, "domains", "Scale-up (NVLink) domains.", (), _one(lambda s: s.cluster.domains)),
     HeadMetric("gigawatt_links", Kind.GAUGE, "links", "Cables of the fabric, of every tier.", (), _one(lambda s: s.cluster.links)),
     HeadMetric(
+        "gigawatt_trunks", Kind.GAUGE, "trunks", "Trunks of the fabric: the cables between the same two nodes count as one.", (),
+        _one(lambda s: s.cluster.trunks),
+    ),
+    HeadMetric(
         "gigawatt_switches", Kind.GAUGE, "switches", "Switches by tier.", ("tier",),
         lambda s: {
             ("leaf",): s.cluster.leaf_switches, ("spine",): s.cluster.spine_switches, ("core",): s.cluster.core_switches,
@@ -198,28 +202,28 @@ HEAD: tuple[HeadMetric, ...] = (
     HeadMetric("gigawatt_pue_ratio", Kind.GAUGE, "ratio", "Power usage effectiveness: facility power over IT power, now.", (), _one(_pue)),
     # Network.
     HeadMetric(
-        "gigawatt_link_load_ratio", Kind.GAUGE, "ratio", "Load over capacity, all links of a tier together, both directions.", ("tier",),
+        "gigawatt_link_load_ratio", Kind.GAUGE, "ratio", "Load over capacity, all cables of a tier together, both directions.", ("tier",),
         _by(TIERS, lambda s: s.link_load_ratio),
     ),
     HeadMetric(
-        "gigawatt_link_peak_ratio", Kind.GAUGE, "ratio", "Load over capacity of the most loaded direction of a link, by tier.", ("tier",),
+        "gigawatt_link_peak_ratio", Kind.GAUGE, "ratio", "Load over capacity of the most loaded direction of a trunk, by tier.", ("tier",),
         _by(TIERS, lambda s: s.link_peak_ratio),
     ),
     HeadMetric(
-        "gigawatt_link_bytes_per_second", Kind.GAUGE, "bytes_per_second", "Bytes per second on all links of a tier, both directions.",
+        "gigawatt_link_bytes_per_second", Kind.GAUGE, "bytes_per_second", "Bytes per second on all cables of a tier, both directions.",
         ("tier",), _by(TIERS, lambda s: s.link_bytes_per_second),
     ),
     HeadMetric(
-        "gigawatt_links_down", Kind.GAUGE, "links", "Links (trunks) that have not all of their capacity, by tier.", ("tier",),
-        _by(TIERS, lambda s: s.links_down),
+        "gigawatt_trunks_down", Kind.GAUGE, "trunks", "Trunks that have not all of their capacity, by tier.", ("tier",),
+        _by(TIERS, lambda s: s.trunks_down),
     ),
     HeadMetric(
-        "gigawatt_link_downs_total", Kind.COUNTER, "faults", "Faults that took a link or one of its cables down, by tier.", ("tier",),
+        "gigawatt_link_downs_total", Kind.COUNTER, "faults", "Faults that took a trunk or one of its cables down, by tier.", ("tier",),
         _by(TIERS, lambda s: s.link_downs),
     ),
     HeadMetric(
         "gigawatt_link_down_seconds_total", Kind.COUNTER, "seconds",
-        "Emulated time that links were down, by tier; half of a link's cables down for a second are half a second.", ("tier",),
+        "Emulated time that trunks were down, by tier; half of a trunk's cables down for a second are half a second.", ("tier",),
         _by(TIERS, lambda s: s.link_down_seconds),
     ),
     HeadMetric(
@@ -300,19 +304,19 @@ def _tiers(values: NDArray[np.float64]) -> Values:
 PLANE: tuple[PlaneMetric, ...] = (
     PlaneMetric("gigawatt_plane_flows", Kind.GAUGE, "flows", "Flows in a fabric plane.", ("plane",), lambda r: {(): r.flows}),
     PlaneMetric(
-        "gigawatt_plane_bytes_per_second", Kind.GAUGE, "bytes_per_second", "Bytes per second on a plane's links, both directions.",
+        "gigawatt_plane_bytes_per_second", Kind.GAUGE, "bytes_per_second", "Bytes per second on a plane's cables, both directions.",
         ("plane", "tier"), lambda r: _tiers(r.load_bytes_per_second),
     ),
     PlaneMetric(
-        "gigawatt_plane_carried_bytes_total", Kind.COUNTER, "bytes", "Bytes that a plane's links have carried, both directions.",
+        "gigawatt_plane_carried_bytes_total", Kind.COUNTER, "bytes", "Bytes that a plane's cables have carried, both directions.",
         ("plane", "tier"), lambda r: _tiers(r.carried_bytes),
     ),
     PlaneMetric(
-        "gigawatt_plane_capacity_bytes_per_second", Kind.GAUGE, "bytes_per_second", "Bytes per second that a plane's links can carry.",
+        "gigawatt_plane_capacity_bytes_per_second", Kind.GAUGE, "bytes_per_second", "Bytes per second that a plane's cables can carry.",
         ("plane", "tier"), lambda r: _tiers(r.capacity_bytes_per_second),
     ),
     PlaneMetric(
-        "gigawatt_plane_peak_ratio", Kind.GAUGE, "ratio", "Load over capacity of the most loaded direction of a link in a plane.",
+        "gigawatt_plane_peak_ratio", Kind.GAUGE, "ratio", "Load over capacity of the most loaded direction of a trunk in a plane.",
         ("plane", "tier"), lambda r: _tiers(r.peak_utilization),
     ),
 )  # fmt: skip

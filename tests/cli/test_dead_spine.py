@@ -53,7 +53,7 @@ def test_a_dead_spine_at_the_terminal(gigawatt: Run, served: Session) -> None:
     assert job(packed) == (1.0, 1.0)
     table = str(run("job list"))
     assert {"SPEED", "SLOWDOWN", "0.9375"} <= set(table.split())
-    assert "93.8% of its speed on an idle fabric: of link leaf-000" in str(run(f"job explain {strided}"))
+    assert "93.8% of its speed on an idle fabric: its jobs ask trunk leaf-000" in str(run(f"job explain {strided}"))
     down = run("link list --down -o json")
     assert [(link["tier"], link["healthy_ratio"], link["downs"]) for link in down] == [("leaf_spine", 15 / 16, 1)] * 32
     busiest = run("link list --busiest --limit 3 --tier leaf_spine -o json")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from emulator.engine.commands import BreakHosts, Cordon
-from emulator.engine.views import cluster_view, explanation, gpus_by_model, gpus_by_state, rack_views
+from emulator.engine.hardware import rack_views
+from emulator.engine.views import cluster_view, explanation, gpus_by_model, gpus_by_state
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
 from emulator.racks.power import gpu_milliwatts, idle_milliwatts

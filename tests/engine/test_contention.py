@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emulator.engine.commands import Cordon, scale_link
-from emulator.engine.views import link_views
+from emulator.engine.hardware import link_views
 from emulator.workload.jobs import SECOND
 from tests.engine.small import LANE, clos, endpoint_link, ends, engine, hosts_of, run, run_until, training
 

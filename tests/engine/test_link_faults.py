@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from emulator.engine.commands import Cordon, CutLinks
-from emulator.engine.fault_targets import NoSuchTarget, cuts_of
-from emulator.engine.views import cluster_view, link_views
+from emulator.engine.fault_targets import cuts_of
+from emulator.engine.hardware import link_views
+from emulator.engine.views import cluster_view
 from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.workload.jobs import SECOND
 from tests.engine.small import clos, endpoint_link, ends, engine, fingerprint, hosts_of, run, run_until, training
@@ -13,6 +14,7 @@ from topology import catalog
 from topology.compile import compile_cluster
 from topology.dragonfly import DragonflyPlan
 from topology.dragonfly import build as build_dragonfly
+from topology.lookup import UnknownName
 
 TWO_TO_ONE = {"array_hosts": 2, "leaf_oversubscription": 2}
 
@@ -36,7 +38,7 @@ def test_a_stalled_job_gives_up_and_does_not_start_on_the_dead_nic_again():
     assert (made.table.speed[0], hosts_of(made, 0)) == (0.0, [0, 1])
     run_until(made, 700 * SECOND)
     assert hosts_of(made, 0) == [1, 2]
-    assert made.reasons[0] == f"stalled for 600 s: link {link_views(made, endpoint_link(made.cluster, 0) - 1, 1, '')[0].name} is down"
+    assert made.reasons[0] == f"stalled for 600 s: trunk {link_views(made, endpoint_link(made.cluster, 0) - 1, 1, '')[0].name} is down"
     assert made.scheduler.cordoned_hosts == {0}
     run_until(made, 3690 * SECOND)
     assert ends(made) == {0: 2000.0}
@@ -195,5 +197,5 @@ def test_drawn_faults_do_not_depend_on_shards_and_hit_jobs():
     ],
 )
 def test_what_is_not_there_is_refused(target, name, message):
-    with pytest.raises(NoSuchTarget, match=message):
+    with pytest.raises(UnknownName, match=message):
         cuts_of(clos(4, **TWO_TO_ONE), target, name)

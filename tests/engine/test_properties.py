@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.engine import views
+from emulator.engine import hardware, views
+from emulator.engine.control import HostState
 from emulator.engine.engine import Engine
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND
@@ -40,6 +41,12 @@ def check_sums(made: Engine, _: int = 0) -> None:
     assert gpus["busy"] == sum(int(shard.gpus_busy.sum()) for shard in readings.racks)
     assert gpus["down"] == sum(int(shard.gpus_down.sum()) for shard in readings.racks)
     assert min(gpus.values()) >= 0
+    hosts, count = hardware.host_views(made, -1, made.cluster.host_count)
+    assert len(hosts) == count == made.cluster.host_count
+    assert sum(round(host.power_watts * 1000) for host in hosts) == power
+    assert sum(host.gpus for host in hosts if host.state == HostState.DOWN) == gpus["down"]
+    assert sum(host.gpus_busy for host in hosts) == gpus["busy"]
+    assert {job for host in hosts for job in host.job_ids} == {made.table.job_id[slot] for slot in made.scheduler.running}
     assert sum(gpus.values()) == made.cluster.gpu_count
     for plane in readings.planes:
         assert plane.flows == sum(bool(made.network.pieces_of(slot)) for slot in made.scheduler.running)
@@ -104,7 +111,7 @@ def test_the_answer_depends_on_the_inputs_alone(policy, seed, shards, publish, c
                 if at_ns < due_ns:
                     made.idle_to(at_ns)
             case 3:
-                views.link_views(made, -1, 50, "")
+                hardware.link_views(made, -1, 50, "")
 
     manner = Manner(shards, publish * SECOND, cuts, inputs_at_once, look)
     made = run_work(work_of(seed), seed, policy, manner)

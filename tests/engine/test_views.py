@@ -2,9 +2,9 @@
 
 import networkx as nx
 
-from emulator.engine.views import hostlist
 from emulator.scenario import build_cluster, load
 from topology.compile import compile_cluster
+from topology.describe import hostlist
 
 
 def test_hosts_have_the_names_of_their_file_or_of_their_place() -> None:

@@ -16,7 +16,7 @@ from tests.prometheus import wait_until
 SCENARIO = """
 name: small
 cluster: {host: hgx-h100, hosts: 32, hosts_per_rack: 4, switch: qm9700}
-clock: {cycle: 10s, until: 24h, speed: 3600}
+clock: {cycle: 10s, until: 12h, speed: 600}
 workload: {kind: generated, generated: {load: 0.8}}
 runtime: {actors: inline}
 """
@@ -54,7 +54,7 @@ def test_stopping_resuming_finishing_and_replaying(tmp_path: Path, scenario: Pat
     with live(tmp_path, scenario, "--state", state, "-q", "-o", out) as session:
         with Client(session.address("API")) as client:
             job = client.submit(JobSpec(gpus=8, duration_seconds=7200.0), request_id="one").job_id
-            wait_until(lambda: client.clock().emulated_seconds > 3600, 60, "an emulated hour")
+            wait_until(lambda: client.clock().emulated_seconds > 1200, 60, "twenty emulated minutes")
         code, _, err = command("up", scenario, "--state", state, "--port", 0, "--metrics-port", 0, "-q")
         assert (code, err) == (
             2,
@@ -69,18 +69,18 @@ def test_stopping_resuming_finishing_and_replaying(tmp_path: Path, scenario: Pat
     for name in ("jobs.parquet", "links.parquet"):
         assert (tmp_path / "replayed" / name).read_bytes() == (out / name).read_bytes()
 
-    with live(tmp_path, scenario, "--state", state, "--speed", "max", "--actors", "1", "-o", out) as session:
+    with live(tmp_path, scenario, "--state", state, "--speed", "max", "-o", out) as session:
         with Client(session.address("API")) as client:
             assert client.submit(JobSpec(gpus=8, duration_seconds=7200.0), request_id="one").job_id == job
         assert session.process.wait(120) == 0
         assert "gigawatt: resuming: 0" in session.printed
     ended = json.loads((out / "summary.json").read_text())
-    assert (ended["emulated_seconds"], ended["interrupted"]) == (86400.0, False)
+    assert (ended["emulated_seconds"], ended["interrupted"]) == (43200.0, False)
 
     code, _, err = command("up", scenario, "--state", state, "--port", 0, "--metrics-port", 0, "-q")
     assert (code, err) == (
         2,
-        f"gigawatt: error: the session in {state} came to its end at 86400 s; allowed: `gigawatt replay {state}`, or another directory\n",
+        f"gigawatt: error: the session in {state} came to its end at 43200 s; allowed: `gigawatt replay {state}`, or another directory\n",
     )
     summary, err = run("replay", state, "-o", tmp_path / "replayed", "-q")
     assert summary["digest"] == ended["digest"]
@@ -142,7 +142,7 @@ def test_a_full_disk_under_the_state_takes_nothing_from_the_results(tmp_path: Pa
                     break
             assert refused.startswith("nothing was accepted, for it could not be kept: ")
             before = client.clock().emulated_seconds
-            wait_until(lambda: client.clock().emulated_seconds > before + 3600, 60, "the clock to go on")
+            wait_until(lambda: client.clock().emulated_seconds > before + 600, 60, "the clock to go on")
         process.send_signal(signal.SIGTERM)
         process.wait(60)
     finally:

@@ -74,6 +74,7 @@ def build_outcome() -> Outcome:
         hosts=32,
         racks=4,
         links=512,
+        trunks=320,
         emulated_ns=4 * HOUR,
         wall_seconds=2.0,
         cpu_seconds=3.0,

@@ -29,6 +29,7 @@ from emulator.report.summary import summary
 from emulator.scenario import Scenario, build_cluster, load
 from topology.cluster import Cluster
 from topology.describe import link_name
+from topology.lookup import find_host, find_rack, find_switch
 
 SVG = "{http://www.w3.org/2000/svg}"
 KINDS = {
@@ -98,13 +99,25 @@ def test_it_says_what_the_cluster_has() -> None:
         "196 arrays in all",
         "100,352 × 400G up",
         "100,000 × 400G up",
-        "Array 1 of 196: 8 racks under 8 leaf switches",
+        "Array 0 of 196: 8 racks under 8 leaf switches",
         "19 more",
         "Hosts draw at most 105 MW, the facility 126 MW (PUE 1.2); cap 150 MW",
     }
     dragonfly = {text.text for text in texts(picture(*machine("frontier")))}
-    assert dragonfly >= {"74 groups in all", "2,368 switches in all", "From group 1 292 global cables, 58.4 Tb/s each way:"}
+    assert dragonfly >= {"74 groups in all", "2,368 switches in all", "From group p000 292 global cables, 58.4 Tb/s each way:"}
     assert "4 to each of 73 groups" in dragonfly
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_racks_hosts_and_switches_have_the_names_that_commands_take(kind: str) -> None:
+    cluster, scenario = machine(kind)
+    said = "\n".join(text.text or "" for text in texts(picture(cluster, scenario, some_load(cluster), loaded_from="out")))
+    assert not re.search(r"\b(rack|host|leaf|spine|core|switch|site) [0-9]", said)
+    finders = {r"\br[0-9]+\b(?!-)": find_rack, r"\br[0-9]+-h[0-9]+\b": find_host, r"\b(?:leaf|spine|core)-[0-9]+\b": find_switch}
+    for pattern, find in finders.items():
+        for name in re.findall(pattern, said):
+            find(cluster, name)
+    assert cluster.host_name(0) in said
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,7 +161,7 @@ def test_load_is_in_the_colours_and_dead_links_are_marked() -> None:
     crosses = [path for path in root.iter(f"{SVG}path") if path.attrib["stroke"] == "#000000"]
     assert len(crosses) == 2, "the dead link's array and the key"
     said = {text.text for text in root.iter(f"{SVG}text")}
-    assert {"1 link down at some time", "mean load 25.0 %"} <= said
+    assert {"1 trunk down at some time", "mean load 25.0 %"} <= said
 
 
 def write_links(directory: Path, cluster: Cluster, **other: object) -> None:

@@ -213,3 +213,16 @@ def test_bandwidths() -> None:
     for wrong in ("", "1", 1, "1 Tb/s", "-1Gbps", "0bps", "1e99Tbps", None, True):
         with pytest.raises(ValueError, match="not a bandwidth"):
             parse_bandwidth(wrong)
+
+
+@pytest.mark.parametrize("value", ["8.0", "8"])
+def test_whole_numbers_may_be_written_as_floats(value: str) -> None:
+    scenario = load("laptop", [f"cluster.hosts_per_rack={value}", f"seed={value}", f"runtime.actors={value}", f"cluster.hosts={value}"])
+    assert (scenario.cluster.hosts_per_rack, scenario.seed, scenario.runtime.actors, scenario.cluster.hosts) == (8, 8, 8, 8)
+    assert type(scenario.seed) is int
+
+
+@pytest.mark.parametrize("key", ["cluster.hosts_per_rack", "seed", "runtime.actors", "scheduler.pending_limit", "jobs.max_restarts"])
+def test_a_part_of_a_whole_is_refused_with_its_place(key: str) -> None:
+    with pytest.raises(ScenarioError, match=rf"--set {key}=2\.5: {key}: .*2\.5"):
+        load("laptop", [f"{key}=2.5"])

@@ -14,6 +14,9 @@ from emulator.engine.control import (
     ControlError,
     Explanation,
     FaultRequest,
+    HostState,
+    HostView,
+    InvalidRequest,
     JobEvent,
     JobState,
     JobView,
@@ -36,7 +39,7 @@ ENDED = frozenset(JobState) - {JobState.PENDING, JobState.RUNNING}
 
 
 class FakeControl:
-    GPUS, RACKS, LINKS = 100_000, 25, 2_500
+    GPUS, RACKS, HOSTS_PER_RACK, LINKS = 100_000, 25, 50, 2_500
 
     def __init__(self, pending_limit: int = 200_000) -> None:
         self.pending_limit = pending_limit
@@ -137,6 +140,19 @@ class FakeControl:
         except KeyError:
             raise NotFound(f"there is no job {job_id}", field="job_id") from None
 
+    def job_named(self, name: str) -> JobView:
+        found = [view for view in self.views.values() if view.name == name]
+        if not found:
+            raise NotFound(f"no job called {name!r}", field="name")
+        if len(found) > 1:
+            raise InvalidRequest(
+                f"{len(found)} jobs are called {name!r}", field="name", allowed=f"an id: {[view.job_id for view in found]}"
+            )
+        return found[0]
+
+    def job_count(self, *, states: frozenset[JobState] = frozenset(), queue: str = "") -> int:
+        return len(self.jobs(states=states, queue=queue, limit=10**9))
+
     def jobs(self, *, states: frozenset[JobState] = frozenset(), queue: str = "", after_id: int = -1, limit: int = 100) -> list[JobView]:
         with self.changed:
             return [
@@ -213,6 +229,41 @@ class FakeControl:
 
     def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]:
         return [self._rack(rack) for rack in range(after + 1, min(self.RACKS, after + 1 + limit))]
+
+    def rack(self, name: str) -> RackView:
+        racks = {text: rack for rack in range(self.RACKS) for text in (str(rack), f"r{rack:05d}")}
+        if name not in racks:
+            raise NotFound(f"there is no rack {name}", field="name", allowed=f"0 to {self.RACKS - 1}")
+        return self._rack(racks[name])
+
+    def _host(self, host: int) -> HostView:
+        rack, place = divmod(host, self.HOSTS_PER_RACK)
+        state = HostState.CORDONED if rack in self.cordoned else HostState.HEALTHY
+        return HostView(
+            host, f"r{rack:05d}-h{place:02d}", f"r{rack:05d}", "memphis", "hgx-h100", "H100", 8, 8, state, (10**9 + host,), 8400.0
+        )
+
+    def hosts(
+        self, *, after: int = -1, limit: int = 100, names: str = "", rack: str = "", states: frozenset[HostState] = frozenset()
+    ) -> tuple[list[HostView], int]:
+        rows = [self._host(host) for host in range(self.RACKS * self.HOSTS_PER_RACK)]
+        rows = [row for row in rows if (not states or row.state in states) and rack in {"", row.rack} and names in {"", row.name}]
+        return [row for row in rows if row.host > after][:limit], len(rows)
+
+    def host(self, name: str) -> HostView:
+        for row in self.hosts(limit=10**9)[0]:
+            if name in (row.name, str(row.host)):
+                return row
+        raise NotFound(f"there is no host {name}", field="name")
+
+    def link_count(self, *, tier: str = "", unhealthy: bool = False) -> int:
+        return len(self.links(limit=10**9, tier=tier, unhealthy=unhealthy))
+
+    def link(self, name: str) -> LinkView:
+        for row in self.links(limit=10**9):
+            if name in (row.name, str(row.link)):
+                return row
+        raise NotFound(f"there is no trunk {name}", field="name")
 
     def links(self, *, after: int = -1, limit: int = 100, tier: str = "", unhealthy: bool = False, busiest: bool = False) -> list[LinkView]:
         """The higher its number the fuller a link is; every tenth has lost a part."""

@@ -29,6 +29,7 @@ def test_buf_has_nothing_to_say(command):
         (queue_service_pb2.Queue, control.QueueView),
         (cluster_service_pb2.Cluster, control.ClusterView),
         (cluster_service_pb2.Rack, control.RackView),
+        (cluster_service_pb2.Host, control.HostView),
         (cluster_service_pb2.Link, control.LinkView),
         (clock_service_pb2.Clock, control.ClockView),
         (job_service_pb2.ExplainJobResponse, control.Explanation),

@@ -79,7 +79,7 @@ def test_a_job_that_can_never_fit_is_refused_alone_and_in_a_batch(paused):
     assert result.job_ids == [FIRST_ID, -1, FIRST_ID + 1, -1]
     assert {index: str(error) for index, error in result.errors.items()} == {
         1: "65 GPUs never fit on this cluster of 64 GPUs",
-        3: "16 GPUs inside one host never fit on this cluster of 64 GPUs",
+        3: "16 GPUs inside one host never fit: each host holds 8 GPUs",
     }
     alone = made.submit(jobs(gpus=65))
     assert alone.job_ids == [-1]
@@ -143,8 +143,8 @@ def test_a_cordoned_rack_is_not_used_and_what_runs_there_goes_on(paused):
 def test_injected_faults_strike_hosts_racks_and_links_and_pass(paused):
     made = paused()
     made.step(1)
-    assert made.inject_fault(FaultRequest("rack", "1", 25.0)) == "rack 1 fails at 10 s for 25 s"
-    assert made.inject_fault(FaultRequest("host", "0", 1e-12)).startswith("host 0 fails")  # a nanosecond at least
+    assert made.inject_fault(FaultRequest("rack", "1", 25.0)) == "rack r00001 fails at 10 s for 25 s"
+    assert made.inject_fault(FaultRequest("host", "0", 1e-12)).startswith("host r00000-h00 fails")  # a nanosecond at least
     link = made.links(tier="leaf_spine")[0].link
     made.inject_fault(FaultRequest("link", str(link), 25.0, 0.25))
     made.step(1)

@@ -62,7 +62,7 @@ def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")
         link_load_ratio={"host_leaf": 0.31, "leaf_spine": 0.22},
         link_peak_ratio={"host_leaf": 0.8, "leaf_spine": 0.97},
         link_bytes_per_second={"host_leaf": 6e12, "leaf_spine": 4e12},
-        links_down={"leaf_spine": 2 + tick % 2},
+        trunks_down={"leaf_spine": 2 + tick % 2},
         link_downs={"host_leaf": tick // 2, "leaf_spine": 3 + tick},
         link_down_seconds={"host_leaf": 30.0 * (tick // 2), "leaf_spine": 600.0 * tick},
         link_faults={"cable": tick // 2, "injected": 3 + tick},

@@ -1,6 +1,5 @@
 """Files that describe clusters, to and from graphs: one module for each format, and one registry."""
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -9,30 +8,37 @@ import networkx as nx
 
 from topology.cluster import Cluster
 from topology.formats import graphml, node_link, slurm_conf, slurm_yaml, topograph
-from topology.formats.defaults import Defaults
+from topology.formats.defaults import Defaults, HostTypes
+from topology.formats.detection import detect
+from topology.formats.encoding import decode
 from topology.formats.errors import FormatError
 from topology.formats.loss import Holds, not_held
 
 #: Of a file: a node-link JSON of 4,000,000 GPUs has about 300 MB.
 MOST_BYTES = 2**30
+_Read = Callable[[bytes, str, Defaults], nx.Graph]
 
 
 class Format(NamedTuple):
-    """What a file's text is to us. ``read`` is given the text and what to call the file in messages."""
+    """What a file is to us. ``read`` is given its bytes and what to call it in messages."""
 
     what: str
     holds: Holds
-    read: Callable[[str, str, Defaults], nx.Graph]
+    read: _Read
     write: Callable[[nx.Graph, Cluster], str]
+
+
+def _of_text(read: Callable[[str, str, Defaults], nx.Graph]) -> _Read:
+    return lambda data, source, defaults: read(decode(data, source), source, defaults)
 
 
 FORMATS: Mapping[str, Format] = {
     "node-link": Format("node-link JSON, as networkx writes it", Holds.GRAPH, node_link.read, node_link.write),
     "graphml": Format("GraphML", Holds.GRAPH, graphml.read, graphml.write),
-    "slurm-tree": Format("Slurm's topology.conf of topology/tree", Holds.TREE, slurm_conf.read_tree, slurm_conf.write_tree),
-    "slurm-block": Format("Slurm's topology.conf of topology/block", Holds.BLOCKS, slurm_conf.read_block, slurm_conf.write_block),
-    "slurm-yaml": Format("Slurm's topology.yaml", Holds.TREE_AND_DOMAINS, slurm_yaml.read, slurm_yaml.write),
-    "topograph": Format("a model of NVIDIA's topograph", Holds.TREE_AND_DOMAINS, topograph.read, topograph.write),
+    "slurm-tree": Format("Slurm's topology.conf of topology/tree", Holds.TREE, _of_text(slurm_conf.read_tree), slurm_conf.write_tree),
+    "slurm-block": Format("Slurm's topology.conf of topology/block", Holds.BLOCKS, _of_text(slurm_conf.read_block), slurm_conf.write_block),
+    "slurm-yaml": Format("Slurm's topology.yaml", Holds.TREE_AND_DOMAINS, _of_text(slurm_yaml.read), slurm_yaml.write),
+    "topograph": Format("a model of NVIDIA's topograph", Holds.TREE_AND_DOMAINS, _of_text(topograph.read), topograph.write),
 }
 
 
@@ -41,28 +47,47 @@ def read_graph(
     format: str | None = None,
     *,
     host: str = "hgx-h100",
+    host_types: Mapping[str, str] | None = None,
     switch: str = "sn5600",
     hosts_per_rack: int | None = None,
     site: str = "site",
     name: str | None = None,
     oversubscription: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    islands: str | None = None,
 ) -> nx.Graph:
     """The graph of a file. What the format does not hold is as the arguments say and noted in the graph's ``assumptions``.
 
-    ``format`` is one of `FORMATS`, by default what the text looks like. ``hosts_per_rack`` is by default 8, or one scale-up domain;
-    ``oversubscription`` is of leaf, spine and core, for formats that hold no cables. Raises FormatError (file, line) for what is not of
-    the format; OSError where there is no such file.
+    ``format`` is one of `FORMATS`, by default what the file is. ``host_types`` are types of hosts by hostlist, ``*`` for all others; nodes
+    that it does not name are left out; without it all are of type ``host``. ``hosts_per_rack`` is by default 8, or one scale-up domain;
+    ``oversubscription`` is of leaf, spine and core, for formats that hold no cables; ``islands`` says what becomes of switch trees without
+    a common top: `topology.formats.defaults.ISLANDS`. Raises FormatError (file, line) for what is not of the format; OSError where there is
+    no such file.
     """
-    source, text = str(path), _text(Path(path))
-    chosen = format or detect(text)
+    source, data = str(path), read_bytes(path)
+    chosen = format or detect(data)
     if chosen is None:
+        decode(data, source)  # what is no text has an error of its own
         raise FormatError(f"what format this is cannot be told from its text; known: {', '.join(FORMATS)}", source)
     if chosen not in FORMATS:
         raise FormatError(f"{chosen!r} is not a format; known: {', '.join(FORMATS)}", source)
-    defaults = Defaults(name or Path(path).stem, host, switch, hosts_per_rack, site, oversubscription)
-    if defaults.hosts_per_rack % defaults.host_type.domain_hosts:
-        raise FormatError(f"hosts_per_rack is {hosts_per_rack}, not whole domains of {defaults.host_type.domain_hosts} ({host})", source)
-    return FORMATS[chosen].read(text, source, defaults)
+    types = HostTypes.of(host, host_types)
+    if types.by_host and FORMATS[chosen].holds is Holds.GRAPH:
+        raise FormatError(f"types of hosts by hostlist are for files without them: in {chosen} the node attribute host says it", source)
+    defaults = Defaults(name or Path(path).stem, types, switch, hosts_per_rack, site, oversubscription, islands)
+    for kind in types.all:
+        if defaults.hosts_per_rack(kind) % kind.domain_hosts:
+            raise FormatError(f"hosts_per_rack is {hosts_per_rack}, not whole domains of {kind.domain_hosts} ({kind.name})", source)
+    return FORMATS[chosen].read(data, source, defaults)
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """What is in a file. Raises FormatError for what is no file or too large; OSError where there is none."""
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise FormatError("not a file", str(path))
+    if (size := path.stat().st_size) > MOST_BYTES:
+        raise FormatError(f"{size} bytes: at most {MOST_BYTES} are read", str(path))
+    return path.read_bytes()
 
 
 def write_graph(graph: nx.Graph, cluster: Cluster, format: str) -> str:
@@ -75,34 +100,4 @@ def lost(cluster: Cluster, format: str) -> list[str]:
     return not_held(cluster, FORMATS[format].holds)
 
 
-def detect(text: str) -> str | None:
-    """The format that a text looks like, or None."""
-    start = text.lstrip("\ufeff \t\r\n")[:1]
-    if start == "<":
-        return "graphml"
-    if start == "{":
-        return "node-link"
-    for pattern, found in (
-        (r"(?im)^[ \t]*SwitchName[ \t]*=", "slurm-tree"),
-        (r"(?im)^[ \t]*BlockName[ \t]*=", "slurm-block"),
-        (r"(?m)^-[ \t]+topology[ \t]*:", "slurm-yaml"),
-        (r"(?m)^(switches|nodes|capacity_blocks|blocks)[ \t]*:", "topograph"),
-    ):
-        if re.search(pattern, text):
-            return found
-    return None
-
-
-def _text(path: Path) -> str:
-    if path.exists() and not path.is_file():
-        raise FormatError("not a file", str(path))
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise FormatError(f"{size} bytes: at most {MOST_BYTES} are read", str(path))
-    data = path.read_bytes()
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FormatError(f"not UTF-8 text ({error.reason})", str(path), data.count(b"\n", 0, error.start) + 1) from None
-
-
-__all__ = ["FORMATS", "Format", "FormatError", "Holds", "detect", "lost", "read_graph", "write_graph"]
+__all__ = ["FORMATS", "Format", "FormatError", "Holds", "detect", "lost", "read_bytes", "read_graph", "write_graph"]

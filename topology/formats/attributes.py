@@ -1,34 +1,36 @@
 """The graph vocabulary of `topology.vocabulary`, attribute by attribute: what each may be. Formats of whole graphs check with it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
-from difflib import get_close_matches
 from math import isfinite
 from typing import Any
 
-import networkx as nx
 import numpy as np
 
 from topology import catalog
 from topology.catalog import GpuType, HostType, SwitchType
-from topology.formats.defaults import Defaults
-from topology.formats.errors import FormatError
 from topology.hostlist import expand, fold
+from topology.vocabulary import NODE_TIERS
 
 _MOST_WHOLE = 2**31 - 1
 _LONGEST_TEXT = 100_000
 
 Check = Callable[[Any], Any]  # the value as the graph has it; raises ValueError saying what is allowed
-Path = tuple[str | int, ...]
 
 
 def _whole(least: int) -> Check:
     def check(value: Any) -> int:
-        if type(value) is not int or not least <= value <= _MOST_WHOLE:
+        number = whole(value)
+        if type(number) is not int or not least <= number <= _MOST_WHOLE:
             raise ValueError(f"a whole number from {least} to {_MOST_WHOLE} is needed")
-        return value
+        return number
 
     return check
+
+
+def whole(value: Any) -> Any:
+    """2.0 as 2, for many programs write every number so; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _real(*, zero: bool, most: float = 1e300) -> Check:
@@ -78,6 +80,7 @@ def _one_of(*allowed: str) -> Check:
 
 
 def _group(value: Any) -> Any:
+    value = whole(value)
     if type(value) is int and abs(value) <= _MOST_WHOLE:
         return value
     return _text(value)
@@ -133,9 +136,10 @@ GRAPH: Mapping[str, Check] = {
     "worst_pod_to_pod_ratio": _real(zero=False, most=1.0),
     "assumptions": _texts,
     "names": _one_of("given"),
+    "islands": _one_of("apart"),
 }
 NODE: Mapping[str, Check] = {
-    "tier": _one_of("endpoint", "leaf", "spine", "core", "inter_building", "wan"),
+    "tier": _one_of(*NODE_TIERS),
     "hosts": _whole(1),
     "host": _HOST,
     "site": _text,
@@ -166,76 +170,3 @@ def _plain(key: str, value: Any) -> Any:
     if key == "hostlist" and not isinstance(value, str):
         return fold(list(map(str, value)))
     return value.item() if isinstance(value, np.generic) else list(value) if isinstance(value, tuple) else value
-
-
-def assemble(
-    source: str,
-    graph: Mapping[str, Any],
-    nodes: Iterable[tuple[Any, Mapping[str, Any]]],
-    edges: Iterable[tuple[Any, Any, Mapping[str, Any]]],
-    defaults: Defaults,
-    line: Callable[[Path], int],
-) -> nx.Graph:
-    """The graph of a file's nodes and edges, each attribute checked.
-
-    ``line`` is the line of a path in the file: of ("graph", key), ("nodes", number, key) or ("edges", number, key). Raises FormatError.
-    """
-
-    def refuse(message: str, *path: str | int) -> FormatError:
-        return FormatError(message, source, line(path))
-
-    def checked(what: str, given: Mapping[str, Any], known: Mapping[str, Check], *path: str | int) -> dict[str, Any]:
-        values = {}
-        for key, value in given.items():
-            check = known.get(key)
-            if check is None:
-                close = get_close_matches(key, known, n=1)
-                hint = f", did you mean {close[0]}?" if close else ""
-                raise refuse(f"{what} has an unknown attribute {_shown(key)}{hint}; known: {', '.join(known)}", *path, key)
-            try:
-                values[key] = check(value)
-            except ValueError as error:
-                raise refuse(f"{what}: {key} is {_shown(value)}: {error}", *path, key) from None
-        return values
-
-    result = nx.Graph()
-    result.graph.update(_with_defaults(source, checked("the graph", graph, GRAPH, "graph"), defaults))
-    for number, (name, attributes) in enumerate(nodes):
-        if not (type(name) is int or (isinstance(name, str) and name and name.isprintable() and len(name) <= 253)):
-            raise refuse(f"{_shown(name)} is not a node's id: printable text of at most 253 characters, or a whole number", "nodes", number)
-        if name in result:
-            raise refuse(f"node {_shown(name)} is there twice", "nodes", number)
-        values = checked(f"node {name}", attributes, NODE, "nodes", number)
-        if "tier" not in values:
-            raise refuse(f"node {name} has no tier: one of endpoint, leaf, spine, core, inter_building, wan is needed", "nodes", number)
-        result.add_node(name, **values)
-    for number, (low, high, attributes) in enumerate(edges):
-        for end in (low, high):
-            if type(end) not in (int, str) or end not in result:
-                raise refuse(f"an edge ends at {_shown(end)}, which is no node", "edges", number)
-        if low == high:
-            raise refuse(f"an edge joins {low} with itself", "edges", number)
-        if result.has_edge(low, high):
-            raise refuse(f"edge {low} - {high} is there twice: parallel cables are the attribute lanes", "edges", number)
-        result.add_edge(low, high, **checked(f"edge {low} - {high}", attributes, EDGE, "edges", number))
-    return result
-
-
-def _with_defaults(source: str, graph: dict[str, Any], defaults: Defaults) -> dict[str, Any]:
-    """The graph's attributes, what is missing from ``defaults`` and noted as assumed."""
-    missing = {
-        "name": defaults.name,
-        "host": defaults.host,
-        "switch": defaults.switch,
-        "hosts_per_rack": defaults.hosts_per_rack,
-        "site": defaults.site,
-    }
-    missing = {key: value for key, value in missing.items() if key not in graph}
-    assumed = [f"{key} {value}" for key, value in missing.items() if key in ("host", "switch", "hosts_per_rack")]
-    notes = [f"Assumed: {', '.join(assumed)}: {source} does not say."] if assumed else []
-    return missing | graph | {"assumptions": [*graph.get("assumptions", []), *notes]}
-
-
-def _shown(value: Any) -> str:
-    text = repr(value) if not isinstance(value, int) or abs(value) < 10**40 else "a number of more than 40 digits"
-    return text if len(text) <= 60 else text[:57] + "..."

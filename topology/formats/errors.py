@@ -1,5 +1,7 @@
 """What is wrong with a file, and where."""
 
+from typing import Any
+
 from topology.vocabulary import TopologyError
 
 
@@ -10,3 +12,9 @@ class FormatError(TopologyError):
         super().__init__(f"{source}:{line}: {message}" if line else f"{source}: {message}")
         self.source = source
         self.line = line
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in an error, cut where it is long."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**40 else "a number of more than 40 digits"
+    return text if len(text) <= 60 else text[:57] + "..."

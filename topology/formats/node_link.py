@@ -1,7 +1,8 @@
 """Node-link JSON, as networkx writes it (`networkx.node_link_data`): holds the whole graph.
 
 ``{"directed": false, "multigraph": false, "graph": {...}, "nodes": [{"id": ..., "tier": ..., ...}], "edges": [{"source": ...,
-"target": ..., ...}]}``; ``links``, the older name of ``edges``, is read as well.
+"target": ..., ...}]}``. Read as well: ``links``, the older name of ``edges``; directed graphs, whose edges are cables all the same; and
+multigraphs, whose parallel edges are lanes.
 """
 
 import json
@@ -13,43 +14,88 @@ from typing import Any
 import networkx as nx
 
 from topology.cluster import Cluster
-from topology.formats.attributes import Path, assemble, plain
+from topology.formats.assembly import Drawn, Path, assemble
+from topology.formats.attributes import plain
 from topology.formats.defaults import Defaults
-from topology.formats.errors import FormatError
+from topology.formats.encoding import decode
+from topology.formats.errors import FormatError, shown
+from topology.formats.words import meant
 
 _BLANK = re.compile(r"[ \t\n\r]*")
 _ODD_NUMBER = re.compile(r"\b(NaN|Infinity|\d{4000,})")
-_ENDS = ("source", "target", "key")
+_KEYS = ("directed", "multigraph", "graph", "nodes", "edges", "links")
+#: `networkx.node_link_data` may be told to call them otherwise; these are what people choose.
+_NAMES, _SOURCES, _TARGETS = ("id", "name", "key", "label"), ("source", "from", "src", "u"), ("target", "to", "dst", "v")
 
 
-def read(text: str, source: str, defaults: Defaults) -> nx.Graph:
+def read(data: bytes, source: str, defaults: Defaults) -> nx.Graph:
     """Raises FormatError."""
+    text = decode(data, source)
     document = _parse(text, source)
-    listed = "links" if "links" in document and "edges" not in document else "edges"
-
-    def line(path: Path) -> int:
-        return _line(text, (listed if path[0] == "edges" else path[0], *path[1:]))
 
     def refuse(message: str, *path: str | int) -> FormatError:
-        return FormatError(message, source, line(path) if path else 1)
+        return FormatError(message, source, _line(text, path) if path else 1)
 
-    for key, value in document.items():
-        if key not in ("directed", "multigraph", "graph", "nodes", "edges", "links"):
-            raise refuse(f"unknown key {key!r}: node-link JSON has directed, multigraph, graph, nodes and edges", key)
-        if key in ("directed", "multigraph") and value is not False:
-            raise refuse(f"{key} must be false: cables are undirected, parallel ones are the edge attribute lanes", key)
-    if not isinstance(document.get("graph", {}), dict):
-        raise refuse("graph is not an object", "graph")
+    for key in document:
+        word = meant(key, _KEYS) if key not in _KEYS else None
+        if word is not None:
+            raise refuse(f"unknown key {shown(key)}, did you mean {word}? Node-link JSON has {', '.join(_KEYS)}", key)
+    for key in ("directed", "multigraph"):
+        if not isinstance(document.get(key, False), bool):
+            raise refuse(f"{key} is true or false", key)
+    if document.get("links") and document.get("edges"):
+        raise refuse("there are both edges and links, which are two names of one list", "links")
+    listed = "links" if "links" in document and not document.get("edges") else "edges"
     for key in ("nodes", listed):
         if not isinstance(document.get(key), list):
             raise refuse(f"{key} is not a list" if key in document else f"there is no list {key!r}")
         for number, item in enumerate(document[key]):
-            for needed in ("id",) if key == "nodes" else _ENDS[:2]:
-                if not isinstance(item, dict) or needed not in item:
-                    raise FormatError(f"{key}: an object with {needed} is needed", source, _line(text, (key, number)))
-    nodes = ((node["id"], {key: value for key, value in node.items() if key != "id"}) for node in document["nodes"])
-    edges = ((edge["source"], edge["target"], {key: value for key, value in edge.items() if key not in _ENDS}) for edge in document[listed])
-    return assemble(source, document.get("graph", {}), nodes, edges, defaults, line)
+            if not isinstance(item, dict):
+                raise refuse(f"{key}: an object with {'id' if key == 'nodes' else 'source and target'} is needed", key, number)
+    nodes, edges = document["nodes"], document[listed]
+    name = _key_of(nodes, _NAMES)
+    ends = _key_of(edges, _SOURCES), _key_of(edges, _TARGETS)
+    for key, items, needed in (("nodes", nodes, (name,)), (listed, edges, ends)):
+        for number, item in enumerate(items):
+            for word in needed:
+                if word not in item:
+                    raise refuse(f"{key}: an object with {word} is needed", key, number)
+    ids = {node[name] for node in nodes if isinstance(node[name], str | int)}
+    texts = not any(isinstance(known, int) for known in ids)
+
+    def end(value: Any) -> Any:
+        """The node's id. Where all ids are texts, a number is one of them, or (networkx 1 wrote it so) a place in the list."""
+        if not texts or type(value) is not int:
+            return value
+        return str(value) if str(value) in ids or not 0 <= value < len(nodes) else nodes[value][name]
+
+    def line(path: Path) -> int:
+        return _line(text, (listed if path[0] == "edges" else path[0], *path[1:]))
+
+    graph = document.get("graph", {})
+    if isinstance(graph, list):  # networkx 1: pairs
+        graph = dict(pair for pair in graph if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str))
+    if not isinstance(graph, dict):
+        raise refuse("graph is not an object", "graph")
+    directed = document.get("directed", False)
+    no_attributes = {*ends, "key"}
+    drawn = Drawn(
+        graph=graph,
+        nodes=((node[name], {key: value for key, value in node.items() if key != name}) for node in nodes),
+        edges=(
+            (end(edge[ends[0]]), end(edge[ends[1]]), directed, {key: value for key, value in edge.items() if key not in no_attributes})
+            for edge in edges
+        ),
+        line=line,
+        parallel=document.get("multigraph", False),
+        passed=tuple(f"{shown(key)[1:-1]} beside the graph" for key in document if key not in _KEYS),
+    )
+    return assemble(source, drawn, defaults)
+
+
+def _key_of(items: list[dict[str, Any]], candidates: tuple[str, ...]) -> str:
+    """Which of the keys that networkx has been asked to write the first item has."""
+    return next((key for key in candidates if items and key in items[0]), candidates[0])
 
 
 def write(graph: nx.Graph, cluster: Cluster) -> str:

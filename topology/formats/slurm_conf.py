@@ -1,12 +1,12 @@
 """Slurm's topology.conf (topology.conf(5)): switches of topology/tree, or blocks of topology/block.
 
-Lines of ``Key=value``; keys in any case; ``#`` starts a comment; a backslash at its end continues a line.
+Read as well is what ``scontrol show topology`` prints: it has lines of the same keys and a few more, ``Level`` of a switch, whose ``Nodes``
+are then all nodes below, at whatever depth; ``BlockIndex`` and ``BlockSize`` of a block; and lines for several blocks together, which say
+nothing new.
 """
 
 import re
-from collections.abc import Iterator
 from itertools import pairwise
-from typing import NamedTuple
 
 import networkx as nx
 import numpy as np
@@ -14,32 +14,30 @@ import numpy as np
 from topology.cluster import Cluster
 from topology.formats.defaults import Defaults
 from topology.formats.errors import FormatError
-from topology.formats.tree import Switch, Tree, from_cluster, named, names, to_graph
+from topology.formats.slurm_lines import records
+from topology.formats.tree import Switch, Tree, from_cluster, named, names
+from topology.formats.tree_graph import to_graph
+from topology.formats.words import meant
 from topology.hostlist import fold
 
-_TREE_KEYS = ("switchname", "switches", "nodes", "linkspeed")
-_BLOCK_KEYS = ("blockname", "nodes", "blocksizes")
-_PAIR = re.compile(r'([A-Za-z]+)\s*=\s*("[^"]*"|[^\s"]+)')
-
-
-class _Record(NamedTuple):
-    """One line's keys, in small letters, and values."""
-
-    line: int
-    values: dict[str, str]
+_TREE_KEYS = ("switchname", "switches", "nodes", "linkspeed", "level")
+_BLOCK_KEYS = ("blockname", "nodes", "blocksizes", "blockindex", "blocksize")
 
 
 def read_tree(text: str, source: str, defaults: Defaults) -> nx.Graph:
     """Raises FormatError."""
     switches, hosts = [], names(source)
-    for line, values in _records(text, source, _TREE_KEYS, "topology/tree has SwitchName, Switches, Nodes and LinkSpeed"):
+    for line, values, written in records(text, source):
+        _known(written, _TREE_KEYS, "topology/tree has SwitchName, Switches, Nodes and LinkSpeed", source, line)
         if "switchname" not in values:
             raise FormatError("a line without SwitchName", source, line)
+        children = hosts(values.get("switches", ""), line)
+        printed = "level" in values and children
         switches.append(
             Switch(
                 named(values["switchname"], source, line),
-                hosts(values.get("switches", ""), line),
-                hosts(values.get("nodes", ""), line),
+                children,
+                () if printed else hosts(values.get("nodes", ""), line),
                 line,
                 _speed(values["linkspeed"], source, line) if "linkspeed" in values else None,
             )
@@ -50,7 +48,10 @@ def read_tree(text: str, source: str, defaults: Defaults) -> nx.Graph:
 def read_block(text: str, source: str, defaults: Defaults) -> nx.Graph:
     """Raises FormatError."""
     blocks, hosts = [], names(source)
-    for line, values in _records(text, source, _BLOCK_KEYS, "topology/block has BlockName, Nodes and BlockSizes"):
+    for line, values, written in records(text, source):
+        if "aggregatedblock" in values:
+            continue
+        _known(written, _BLOCK_KEYS, "topology/block has BlockName, Nodes and BlockSizes", source, line)
         if "blocksizes" in values:
             block_sizes(values["blocksizes"].split(","), source, line)
         if "blockname" in values:
@@ -58,6 +59,13 @@ def read_block(text: str, source: str, defaults: Defaults) -> nx.Graph:
         elif "nodes" in values:
             raise FormatError("Nodes without BlockName", source, line)
     return to_graph(block_tree(blocks), source, defaults)
+
+
+def _known(written: dict[str, str], keys: tuple[str, ...], allowed: str, source: str, line: int) -> None:
+    for key, word in written.items():
+        if key not in keys:
+            near = meant(key, keys)
+            raise FormatError(f"unknown key {word}{f', did you mean {near}?' if near else ''}: {allowed}", source, line)
 
 
 def block_tree(blocks: list[Switch]) -> Tree:
@@ -68,9 +76,9 @@ def block_tree(blocks: list[Switch]) -> Tree:
 def block_sizes(sizes: list[str], source: str, line: int) -> None:
     """Raises FormatError unless these are Slurm's planning sizes: each a power of two of the first."""
     for size in sizes:
-        if not re.fullmatch(r"\s*[1-9]\d{0,8}\s*", size):
+        if not re.fullmatch(r"\s*[1-9]\d{0,8}(\.0+)?\s*", size):
             raise FormatError(f"block size {size[:40]!r} is not a whole number above 0", source, line)
-    numbers = [int(size) for size in sizes]
+    numbers = [int(float(size)) for size in sizes]
     for number in numbers:
         ratio, rest = divmod(number, numbers[0])
         if rest or not ratio or ratio & (ratio - 1):
@@ -78,46 +86,9 @@ def block_sizes(sizes: list[str], source: str, line: int) -> None:
 
 
 def _speed(text: str, source: str, line: int) -> float:
-    if not re.fullmatch(r"[1-9]\d{0,11}", text):
+    if not re.fullmatch(r"[1-9]\d{0,11}(\.0+)?", text):
         raise FormatError(f"LinkSpeed {text[:40]!r} is not a whole number above 0", source, line)
     return float(text)
-
-
-def _records(text: str, source: str, keys: tuple[str, ...], allowed: str) -> Iterator[_Record]:
-    for number, line in _logical_lines(text):
-        values: dict[str, str] = {}
-        rest = line.strip()
-        while rest:
-            match = _PAIR.match(rest)
-            if not match:
-                raise FormatError(f"{rest[:40]!r} is not of the form Key=value", source, number)
-            key = match[1].lower()
-            if key not in keys:
-                raise FormatError(f"unknown key {match[1]}: {allowed}", source, number)
-            if key in values:
-                raise FormatError(f"{match[1]} is given twice", source, number)
-            values[key] = match[2].strip('"')
-            rest = rest[match.end() :]
-            if rest and not rest[0].isspace():
-                raise FormatError(f"{rest[:40]!r} is not of the form Key=value", source, number)
-            rest = rest.lstrip()
-        if values:
-            yield _Record(number, values)
-
-
-def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
-    """(number of the first, text) of lines without comments, continued ones joined."""
-    joined: list[str] = []
-    first = 1
-    for number, line in enumerate(text.split("\n"), start=1):
-        content = line.partition("#")[0].rstrip()
-        first = first if joined else number
-        joined.append(content.removesuffix("\\"))
-        if not content.endswith("\\"):
-            yield first, " ".join(joined)
-            joined = []
-    if joined:
-        yield first, " ".join(joined)
 
 
 def write_tree(graph: nx.Graph, cluster: Cluster) -> str:

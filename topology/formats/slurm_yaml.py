@@ -9,45 +9,65 @@ import yaml
 from topology.cluster import Cluster
 from topology.formats.defaults import Defaults
 from topology.formats.slurm_conf import block_sizes, block_tree, cluster_blocks
-from topology.formats.tree import Switch, Tree, from_cluster, named, names, to_graph
+from topology.formats.tree import Switch, Tree, from_cluster, named, names
+from topology.formats.tree_graph import to_graph
+from topology.formats.words import meant
 from topology.formats.yaml_document import Document
 from topology.hostlist import fold
 
-_KINDS = ("tree", "block", "flat")
+#: Kinds of topology that name nodes in a way that is read; ``flat`` names none.
+_READ = ("tree", "block")
 
 
 def read(text: str, source: str, defaults: Defaults) -> nx.Graph:
     """Raises FormatError."""
     document = Document(text, source)
     topologies = document.items(document.value, (), "topology.yaml is a list of topologies")
-    described = [(number, _kind(document, number, value)) for number, value in enumerate(topologies)]
-    seen: dict[str, int] = {}
-    for number, _ in described:
-        name = document.text(topologies[number]["topology"], (number, "topology"))
-        if seen.setdefault(name, number) != number:
+    kinds = [_kind(document, number, value) for number, value in enumerate(topologies)]
+    named_at: dict[str, int] = {}
+    for number, topology in enumerate(topologies):
+        name = document.text(topology["topology"], (number, "topology"))
+        if named_at.setdefault(name, number) != number:
             raise document.refuse(f"topology {name} is there twice", (number, "topology"))
-    shaped = [(number, kind) for number, kind in described if kind != "flat"]
-    if not shaped:
-        raise document.refuse("every topology is flat, which names no nodes: a tree or a block topology is needed", (0,))
-    number, kind = next(
-        ((number, kind) for number, kind in shaped if topologies[number].get("cluster_default", "").lower() in ("true", "yes", "on")),
-        shaped[0],
-    )
-    notes = (f"Left out: the other {len(topologies) - 1} topologies of {source}.",) if len(topologies) > 1 else ()
-    tree = (_tree if kind == "tree" else _blocks)(document, (number, kind), topologies[number][kind])
+    readable = [number for number, kind in enumerate(kinds) if kind in _READ]
+    if not readable:
+        told = ", ".join(f"{name[:40]} is {kinds[number]}" for name, number in list(named_at.items())[:5])
+        raise document.refuse(f"a tree or a block topology is needed, for these name the switches of nodes; {told}", (0,))
+    chosen = next((number for number in readable if _is_default(topologies[number])), readable[0])
+    left_out = [
+        f"{name} ({kinds[number]}{', the default' if _is_default(topologies[number]) else ''})"
+        for name, number in named_at.items()
+        if number != chosen
+    ]
+    notes = (f"Left out: of the topologies of {source}, {', '.join(left_out)}.",) if left_out else ()
+    kind = kinds[chosen]
+    tree = (_tree if kind == "tree" else _blocks)(document, (chosen, kind), topologies[chosen][kind])
     return to_graph(Tree(tree.switches, tree.domains, tree.joined, notes), source, defaults)
 
 
+def _is_default(topology: Mapping[str, Any]) -> bool:
+    return str(topology.get("cluster_default", "")).lower() in ("true", "yes", "on")
+
+
 def _kind(document: Document, number: int, value: Any) -> str:
-    keys = document.section(value, (number,), ("topology", "cluster_default", *_KINDS), "a topology")
-    if "topology" not in keys:
+    """What the topology is: the one key that it has besides its name and whether it is the default."""
+    if not isinstance(value, dict):
+        raise document.refuse(
+            f"a topology is a mapping with topology (its name), cluster_default, and one of {', '.join(_READ)}", (number,)
+        )
+    if "topology" not in value:
         raise document.refuse("a topology without a name (topology: ...)", (number,))
-    if not isinstance(keys.get("cluster_default", ""), str):
+    if not isinstance(value.get("cluster_default", ""), str):
         raise document.refuse("cluster_default is true or false", (number, "cluster_default"))
-    kinds = [kind for kind in _KINDS if kind in keys]
+    kinds = [key for key in value if key not in ("topology", "cluster_default")]
+    for key in kinds:
+        word = meant(key, (*_READ, "cluster_default"))
+        if key not in _READ and word:
+            raise document.refuse(f"a topology has an unknown key {key[:40]!r}, did you mean {word}?", (number, key))
     if len(kinds) != 1:
-        raise document.refuse(f"exactly one of tree, block and flat is needed; given: {', '.join(kinds) or 'none'}", (number,))
-    return kinds[0]
+        given = ", ".join(key[:40] for key in kinds[:5])
+        raise document.refuse(f"exactly one of tree, block, flat and other kinds is needed; given: {given or 'none'}", (number,))
+    return str(kinds[0])[:40]
 
 
 def _tree(document: Document, path: tuple[str | int, ...], value: Any) -> Tree:

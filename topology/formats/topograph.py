@@ -15,7 +15,8 @@ import yaml
 from topology.cluster import Cluster
 from topology.formats.defaults import Defaults
 from topology.formats.slurm_conf import block_tree, cluster_blocks
-from topology.formats.tree import Switch, Tree, from_cluster, named, names, to_graph
+from topology.formats.tree import Switch, Tree, from_cluster, named, names
+from topology.formats.tree_graph import to_graph
 from topology.formats.yaml_document import Document
 from topology.hostlist import fold
 from topology.yaml_lines import Path

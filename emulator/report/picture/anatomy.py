@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.report.picture.load import LinkLoad
+from topology import names
 from topology.cluster import TIERS, Cluster, Level, Peers
+from topology.describe import node_name, site_name
 
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
@@ -38,12 +40,13 @@ class Units:
     gpus: Int64
     watts: Float64  # the most that its hosts draw in training (`HostType.peak_watts`)
     switches: Int64  # (units, node tiers): physical ones inside
+    only_switch: Int64  # the node of the one switch that a unit has and is called by; -1: none, or several
     lanes: Int64  # cables that leave it: up, or to its peers where there is nothing above
     bytes_per_second: Float64
     lane_bytes_per_second: Float64  # of its fastest cable
     mean_ratio: Float64  # of these cables' capacity
-    peak_ratio: Float64  # of the busiest link of them
-    down_links: Int64  # of them, those that were down at some time
+    peak_ratio: Float64  # of the busiest trunk of them
+    down_links: Int64  # trunks of them that were down at some time
 
     def __len__(self) -> int:
         return len(self.hosts)
@@ -103,7 +106,7 @@ def take_apart(cluster: Cluster, load: LinkLoad | None) -> Anatomy:
         steps.append(Step(around, units, members, tuple(tiers), peers))
         first, end, top = int(level.first_host[members.start]), int(level.first_host[members.start + 1]), tier
         around = unit_name(cluster, units, members.start)
-        around += f" of {len(units):,}" if name != "site" else f" (site 1 of {len(units):,})"
+        around = f"{'' if around.startswith(units.word) else units.word + ' '}{around} of {len(units):,}"
     size = len(TIERS)
     capacity = np.bincount(links.tier, weights=links.bytes_per_second, minlength=size).astype(np.float64)
     mean, peak, down = np.zeros(size), np.zeros(size), np.zeros(size, dtype=np.int64)
@@ -166,6 +169,9 @@ def _units(cluster: Cluster, level: Level, top: int, host: Int64, load: LinkLoad
     mine = (links.node_tier > 0) & (links.node_tier <= top) & (host < cluster.host_count)
     switches = np.zeros((count, len(SWITCHES)), dtype=np.int64)
     np.add.at(switches, (of_node[mine], links.node_tier[mine]), links.switches[mine])
+    only = np.full(count, -1, dtype=np.int64)
+    only[of_node[mine]] = np.flatnonzero(mine)
+    only[switches.sum(axis=1) != 1] = -1
 
     by_type = np.zeros((count, len(cluster.host_types)), dtype=np.int64)
     edges = np.union1d(cluster.block.first_host, level.first_host)  # a rack may be part of a block, a block of a rack
@@ -186,6 +192,7 @@ def _units(cluster: Cluster, level: Level, top: int, host: Int64, load: LinkLoad
         gpus=by_type @ np.array([host.gpus for host in cluster.host_types]),
         watts=by_type @ np.array([host.peak_watts for host in cluster.host_types]),
         switches=switches,
+        only_switch=only,
         lanes=total(links.lanes.astype(np.float64)).astype(np.int64),
         bytes_per_second=capacity,
         lane_bytes_per_second=most(links.bytes_per_second / links.lanes),
@@ -210,7 +217,16 @@ def _word(cluster: Cluster, level: str, switches: Int64) -> str:
 
 
 def unit_name(cluster: Cluster, units: Units, unit: int) -> str:
-    """``pod 3``; a site by its own name."""
-    if units.level.name == "site" and unit < len(cluster.site_names):
-        return cluster.site_names[unit]
-    return f"{units.word} {unit + 1:,}"
+    """Its name where it has one (``r00003``, ``r00000-h03``, ``leaf-00003``, a site's own), else what and which: ``building 3``."""
+    match units.level.name:
+        case "site":
+            return site_name(cluster, unit)
+        case "pod":
+            return f"{units.word} {names.pod(unit)}"
+        case "rack":
+            return names.rack(unit)
+        case "domain":
+            return node_name(cluster, unit)
+        case "leaf" if units.only_switch[unit] >= 0:
+            return node_name(cluster, int(units.only_switch[unit]))
+    return f"{units.word} {unit}"

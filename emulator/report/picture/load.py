@@ -56,9 +56,9 @@ def read_load(directory: Path, cluster: Cluster) -> LinkLoad:
     count = len(cluster.links)
     for link, name in _samples(links, values["name"]):
         if not 0 <= link < count or link_name(cluster, link) != name:
-            raise LoadError(f"{path} is of another cluster: it has a link {link} called {name}, {cluster.name} has not")
+            raise LoadError(f"{path} is of another cluster: it has a trunk {link} called {name}, {cluster.name} has not")
     if len(links) and not (links.min() >= 0 and links.max() < count):
-        raise LoadError(f"{path} is of another cluster: it has links up to {links.max()}, {cluster.name} has {count}")
+        raise LoadError(f"{path} is of another cluster: it has trunks up to {links.max()}, {cluster.name} has {count}")
 
     def by_link(name: str) -> Float64:
         column = np.zeros(count)

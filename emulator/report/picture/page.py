@@ -69,7 +69,7 @@ def _heading(sheet: Sheet, anatomy: Anatomy, scenario: Scenario, loaded_from: st
     power += f"; cap {si(cap, 'W')}" if cap is not None else "; no power cap"
     sheet.text(MARGIN, 104, power, room, size=13)
     if loaded_from:
-        sheet.text(MARGIN, 124, f"Coloured by the mean load of the links over the run in {loaded_from}", room, size=13)
+        sheet.text(MARGIN, 124, f"Coloured by the mean load of the cables over the run in {loaded_from}", room, size=13)
         return 142.0
     return 122.0
 
@@ -79,7 +79,7 @@ def _host(sheet: Sheet, y: float, anatomy: Anatomy, opened: Place | None) -> flo
     cluster = anatomy.cluster
     host = cluster.host_types[int(cluster.block_type[0])]
     height = 150.0
-    panel(sheet, y, height, opened, f"host 1 of {cluster.host_count:,}: {host.name}")
+    panel(sheet, y, height, opened, f"host {cluster.host_name(0)} of {cluster.host_count:,}: {host.name}")
     figures(
         sheet,
         y,
@@ -96,11 +96,11 @@ def _host(sheet: Sheet, y: float, anatomy: Anatomy, opened: Place | None) -> flo
         x = left + (room - host.nics * pitch) / 2 + nic * pitch
         sheet.line(x + (pitch - 10) / 2, y + 28, x + (pitch - 10) / 2, y + 40, DIM, line_width(host.nic_bytes_per_second))
         sheet.rect(x, y + 40, pitch - 10, 24, PAPER, stroke=DIM)
-        sheet.text(x + (pitch - 10) / 2, y + 56, f"NIC {nic + 1}", pitch - 14, size=11.5, anchor="middle")
+        sheet.text(x + (pitch - 10) / 2, y + 56, f"NIC {nic}", pitch - 14, size=11.5, anchor="middle")
     for gpu in range(host.gpus):
         x = left + (room - host.gpus * pitch) / 2 + gpu * pitch
         sheet.rect(x, y + 74, pitch - 10, 28, TYPE_COLOURS[int(cluster.block_type[0]) % len(TYPE_COLOURS)])
-        sheet.text(x + (pitch - 10) / 2, y + 92, f"GPU {gpu + 1}", pitch - 14, size=11.5, colour=PAPER, bold=True, anchor="middle")
+        sheet.text(x + (pitch - 10) / 2, y + 92, f"GPU {gpu}", pitch - 14, size=11.5, colour=PAPER, bold=True, anchor="middle")
     sheet.rect(left, y + 112, room, 26, BOX, stroke=DIM)
     domain = f"scale-up domain of {host.domain_gpus} GPUs"
     domain += f" over {host.domain_hosts} hosts" if host.domain_hosts > 1 else " (this host)"
@@ -130,9 +130,9 @@ def _key(sheet: Sheet, y: float, anatomy: Anatomy, scenario: Scenario, coloured:
         sheet.rect(LEFT, bottom - 6, 300, 14, "none", stroke=RULE, radius=0)
         for ratio in (0, 25, 50, 75, 100):
             sheet.text(LEFT + 3 * ratio, bottom + 22, f"{ratio} %", 60, size=11.5, anchor="middle", colour=DIM)
-        sheet.text(LEFT + 326, bottom + 5, "mean load of links, of their capacity", 260)
+        sheet.text(LEFT + 326, bottom + 5, "mean load of cables, of their capacity", 260)
         sheet.cross(LEFT + 610, bottom + 1, 5)
-        sheet.text(LEFT + 624, bottom + 5, "or black: a link was down at some time", RIGHT - LEFT - 624)
+        sheet.text(LEFT + 624, bottom + 5, "or black: a trunk was down at some time", RIGHT - LEFT - 624)
         bottom += 42
     count = len(scenario.assumptions)
     if count:

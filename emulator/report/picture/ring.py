@@ -4,12 +4,14 @@ from math import cos, pi, sin
 
 import numpy as np
 
-from emulator.report.picture.anatomy import Anatomy, Step
+from emulator.report.picture.anatomy import Anatomy, Step, unit_name
 from emulator.report.picture.ink import BOX, DIM, INK, RULE, Sheet, number
 from emulator.report.picture.load import LinkLoad, heat
 from emulator.report.picture.row import LEFT, RIGHT, Place, bits, cables, figures, panel, plural
 from emulator.report.units import percent
+from topology import names
 from topology.cluster import TIERS, Level
+from topology.describe import node_name
 
 _HEIGHT, _RADIUS = 390.0, 145.0
 #: Pairs drawn as one thin path behind the rest.
@@ -58,8 +60,9 @@ def draw_ring(sheet: Sheet, y: float, anatomy: Anatomy, at: int, opened: Place |
     for spot in reversed(spots):
         fill = heat(mean.get(spot, 0.0)) if load is not None else BOX
         sheet.circle(*where[spot], size + 2 * (spot in first), fill, stroke=INK if spot in first else DIM)
-    _labels(sheet, "group" if units.level.name == "pod" else "switch", list(where.values()), middle_x, middle_y)
-    _note(sheet, anatomy, step, y, load is not None, bundles, pairs.shape[1], len(spots))
+    called = [f"group {names.pod(spot)}" if units.level.name == "pod" else node_name(anatomy.cluster, spot) for spot in spots]
+    _labels(sheet, called, list(where.values()), middle_x, middle_y)
+    _note(sheet, anatomy, step, y, load is not None, bundles, pairs.shape[1], called)
     x, spot_y = where[front]
     sheet.line(x, spot_y + size + 2, x, y + _HEIGHT, INK)
     return y + _HEIGHT, Place(x - 2, y + _HEIGHT, 4)
@@ -87,16 +90,16 @@ def _chord(start: tuple[float, float], end: tuple[float, float]) -> str:
     return f"M{number(start[0])} {number(start[1])}L{number(end[0])} {number(end[1])}"
 
 
-def _labels(sheet: Sheet, word: str, where: list[tuple[float, float]], middle_x: float, middle_y: float) -> None:
-    """A few of the spots by number, outside the ring."""
+def _labels(sheet: Sheet, called: list[str], where: list[tuple[float, float]], middle_x: float, middle_y: float) -> None:
+    """A few of the spots by name, outside the ring."""
     for place in sorted({len(where) * part // 8 for part in range(1, 8)} | {0}):
         x, y = where[place]
         dx, dy = (x - middle_x) / _RADIUS, (y - middle_y) / _RADIUS
         anchor = "middle" if abs(dx) < 0.3 else "" if dx > 0 else "end"
         if not place:
-            sheet.text(x + 16, y + 24, f"{word} 1", 90, size=11.5, bold=True)
+            sheet.text(x + 16, y + 24, called[0], 90, size=11.5, bold=True)
             continue
-        sheet.text(x + 16 * dx, y + 16 * dy + 4, f"{word} {place + 1}", 90, size=11.5, colour=DIM, anchor=anchor)
+        sheet.text(x + 16 * dx, y + 16 * dy + 4, called[place], 90, size=11.5, colour=DIM, anchor=anchor)
 
 
 def _hostless(anatomy: Anatomy, step: Step) -> bool:
@@ -119,14 +122,14 @@ def _facts(anatomy: Anatomy, step: Step, tier: int, coloured: bool) -> list[tupl
     lines.append((f"{cables(lanes, anatomy.bytes_per_second[tier] / max(lanes, 1))}, {TIERS[tier]}", False))
     if coloured:
         lines.append((f"mean load {percent(float(anatomy.mean_ratio[tier]))}", False))
-        lines.append((f"busiest link, at its peak {percent(float(anatomy.peak_ratio[tier]))}", False))
+        lines.append((f"busiest trunk, at its peak {percent(float(anatomy.peak_ratio[tier]))}", False))
         if anatomy.down_links[tier]:
-            lines.append((f"{plural('link', int(anatomy.down_links[tier]))} down at some time", False))
+            lines.append((f"{plural('trunk', int(anatomy.down_links[tier]))} down at some time", False))
     return lines
 
 
 def _note(
-    sheet: Sheet, anatomy: Anatomy, step: Step, y: float, coloured: bool, bundles: dict[int, list[int]], pairs: int, spots: int
+    sheet: Sheet, anatomy: Anatomy, step: Step, y: float, coloured: bool, bundles: dict[int, list[int]], pairs: int, called: list[str]
 ) -> None:
     """What the ring shows, in words, at its right."""
     units, first, links = step.inner, step.members.start, anatomy.cluster.links
@@ -135,18 +138,18 @@ def _note(
     each = sorted({int(links.lanes[bundle].sum()) for bundle in bundles.values()}) or [0]
     lanes = sum(int(links.lanes[bundle].sum()) for bundle in bundles.values())
     bandwidth = sum(float(links.bytes_per_second[bundle].sum()) for bundle in bundles.values())
-    opened = f"{units.word} 1, opened below"
+    opened = f"{unit_name(anatomy.cluster, units, first)}, opened below"
     lines = [opened[:1].upper() + opened[1:], f"{units.gpus[first]:,} GPUs in {plural('host', int(units.hosts[first]))}"]
     if outer or units.switches[first, 1] > 1:
         lines.append(plural("switch", int(units.switches[first, 1])))
     lines.append("")
-    lines.append(f"From {word} 1 {lanes:,} {kind} cables, {bits(bandwidth)} each way:")
+    lines.append(f"From {called[0]} {lanes:,} {kind} cables, {bits(bandwidth)} each way:")
     lines.append(f"{each[0]:,}{f' to {each[-1]:,}' if len(each) > 1 else ''} to each of {plural(word, len(bundles))}")
-    if outer and spots > len(units):
-        lines.append(f"{plural('group', spots - len(units))} without hosts: storage, services")
+    if outer and len(called) > len(units):
+        lines.append(f"{plural('group', len(called) - len(units))} without hosts: storage, services")
     lines.append("")
-    lines.append(f"Thin: all {pairs:,} pairs with links" if pairs <= _MOST_PAIRS else f"Thin: some of {pairs:,} pairs with links")
+    lines.append(f"Thin: all {pairs:,} pairs with cables" if pairs <= _MOST_PAIRS else f"Thin: some of {pairs:,} pairs with cables")
     if coloured:
-        lines.append(f"Spots: mean load of all {kind} links of the {word}")
+        lines.append(f"Spots: mean load of all {kind} cables of the {word}")
     for place, line in enumerate(lines):
         sheet.text(LEFT + 520, y + 100 + 20 * place, line, RIGHT - LEFT - 540, size=12.5, bold=not place)

@@ -8,6 +8,7 @@ from emulator.report.picture.anatomy import SWITCHES, Anatomy, Step, Tier, Units
 from emulator.report.picture.ink import BOX, DIM, INK, PAPER, RULE, SHADE, Sheet, number, text_width
 from emulator.report.picture.load import LinkLoad, heat, ink_on
 from emulator.report.units import percent, si
+from topology.describe import node_name
 from topology.vocabulary import FIBRE_SECONDS_PER_METRE
 
 #: Pixels: of the picture, of the column of figures at its left, and where the drawing begins and ends.
@@ -22,7 +23,7 @@ MOST_CELLS = 300
 MOST_HOSTS = 72
 #: Of them, in one line.
 _ROW_HOSTS = 9
-#: Links between sites listed one by one, and the height of a line of three of them.
+#: Trunks between sites listed one by one, and the height of a line of three of them.
 _MOST_WAN_LINES, _WAN_LINE = 30, 16.0
 _BAR, _GAP, _LINE = 26.0, 46.0, 15.0
 #: Of the wires, so that what they cross can be told from them.
@@ -157,7 +158,9 @@ def _words(anatomy: Anatomy, units: Units, unit: int) -> list[str]:
         return [*lines, cables(int(units.lanes[unit]), units.lane_bytes_per_second[unit]) + " up"]
     lines.append(f"{units.gpus[unit]:,} GPUs")
     if units.level.name in ("rack", "domain"):
-        return [*lines, plural("host", int(units.hosts[unit])), cables(int(units.lanes[unit]), units.lane_bytes_per_second[unit]) + " up"]
+        hosts = int(units.hosts[unit])
+        drawn = f", {MOST_HOSTS} drawn" if hosts > MOST_HOSTS else ""
+        return [*lines, plural("host", hosts) + drawn, cables(int(units.lanes[unit]), units.lane_bytes_per_second[unit]) + " up"]
     if units.level.name in ("site", "building"):
         lines.append(f"{units.hosts[unit]:,} hosts")
         lines.append(f"{si(units.watts[unit], 'W')} IT")
@@ -190,10 +193,10 @@ def _facts(anatomy: Anatomy, at: int, coloured: bool) -> list[tuple[str, bool]]:
     if coloured:
         mean = float((units.mean_ratio * units.bytes_per_second).sum()) / capacity
         lines.append((f"mean load {percent(mean)}", False))
-        lines.append((f"busiest link, at its peak {percent(float(units.peak_ratio.max()))}", False))
+        lines.append((f"busiest trunk, at its peak {percent(float(units.peak_ratio.max()))}", False))
         down = int(units.down_links.sum())
         if down:
-            lines.append((f"{plural('link', down)} down at some time", False))
+            lines.append((f"{plural('trunk', down)} down at some time", False))
     return lines
 
 
@@ -223,7 +226,7 @@ def _trunks(sheet: Sheet, anatomy: Anatomy, step: Step, top: float, box_y: float
             for at in range(len(nodes)):
                 x = LEFT + 12 + pitch * at
                 sheet.rect(x, y, pitch - 8, _BAR, PAPER, stroke=INK)
-                sheet.text(x + (pitch - 8) / 2, y + 17, f"{SWITCHES[tier.tier]} {at + 1}", pitch - 14, anchor="middle")
+                sheet.text(x + (pitch - 8) / 2, y + 17, node_name(anatomy.cluster, int(nodes[at])), pitch - 14, anchor="middle")
             continue
         if units.level.name == "site":
             _gateways(sheet, anatomy, units, tier, y, centres)
@@ -257,7 +260,7 @@ def _wan_lines(anatomy: Anatomy, step: Step) -> list[str]:
         ends = f"{unit_name(cluster, step.inner, u)} – {unit_name(cluster, step.inner, v)}"
         lines.append(f"{ends}: {kilometres:,.0f} km, {bits(float(cluster.links.bytes_per_second[link]))}")
     left = len(lines) - _MOST_WAN_LINES
-    return lines if left <= 0 else [*lines[: _MOST_WAN_LINES - 1], f"and {left + 1:,} more links"]
+    return lines if left <= 0 else [*lines[: _MOST_WAN_LINES - 1], f"and {left + 1:,} more trunks"]
 
 
 def _wire(sheet: Sheet, x1: float, y1: float, x2: float, y2: float, bytes_per_second: float, colour: str, cased: bool) -> None:

@@ -97,4 +97,4 @@ def test_what_no_switch_has_is_left_out_and_said() -> None:
     cluster = compile_cluster(read_graph(EXAMPLES / "topograph/medium-h100.yaml"))
     assert "Left out: 2 nodes that are under no switch: n10-[1-2]." in cluster.assumptions
     cluster = compile_cluster(read_graph(EXAMPLES / "topograph/dual-xclr-irregular.yaml"))
-    assert "Left out: switch rack-1-03, which has no nodes below it." in cluster.assumptions
+    assert "Left out: switch rack-1-03, which has no hosts below it." in cluster.assumptions

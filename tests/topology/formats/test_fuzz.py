@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,40 @@ from hypothesis import strategies as st
 
 from tests.topology.formats.test_errors import _GRAPH, _GRAPHML
 from topology.compile import compile_cluster
-from topology.formats import FORMATS, FormatError, detect, read_graph
+from topology.formats import FORMATS, FormatError, Holds, detect, read_graph
+from topology.formats.defaults import HostTypes
+from topology.formats.slurm_gpus import NodeGpus, host_types, read_gres_conf, read_slurm_conf
 from topology.vocabulary import TopologyError
 
 _EXAMPLES = Path(__file__).parent / "examples"
+_MULTIGRAPH = _GRAPH.replace('"directed": false', '"directed": true,\n"multigraph": true').replace(
+    ' {"source"', ' {"source": "l0", "target": "h0", "lanes": 8.0, "rails": 8, "key": 1, "weight": 2},\n {"source"'
+)
+_GRAPHML_OF_OTHERS = """<graphml>
+<key id="t" for="all" attr.name="tier"><default>leaf</default></key>
+<key id="w" for="edge" attr.name="weight"><default>1.5</default></key>
+<graph edgedefault="directed">
+<node id="h0"><data key="t">endpoint</data><port name="x"/></node>
+<node id="l0"><desc>a <b>leaf</b></desc></node>
+<edge source="h0" target="l0"/>
+<edge source="l0" target="h0" directed="true"/>
+</graph>
+</graphml>
+"""
+_ISLANDS = """SwitchName=a Nodes=n[1-3],n7
+SwitchName=b Nodes=n[1-3],n7
+SwitchName=c Nodes=n[3-6]
+SwitchName=top Switches=b
+SwitchName=other Nodes=other,x[1-3]
+"""
+_PRINTED = """SwitchName=sp Level=1 LinkSpeed=1 Nodes=n[1-4] Switches=a,b
+SwitchName=a Level=0 LinkSpeed=1 Nodes=n[1-2] Switches=
+SwitchName=b Level=0 LinkSpeed=1 Nodes=n[3-4]
+"""
 _VALID = {
-    "node-link": [_GRAPH],
-    "graphml": [_GRAPHML],
-    "slurm-tree": [(_EXAMPLES / f"slurm/{name}.conf").read_text() for name in ("tree", "guide-1", "guide-2")],
+    "node-link": [_GRAPH, _MULTIGRAPH],
+    "graphml": [_GRAPHML, _GRAPHML_OF_OTHERS],
+    "slurm-tree": [_ISLANDS, _PRINTED] + [(_EXAMPLES / f"slurm/{name}.conf").read_text() for name in ("tree", "guide-1", "guide-2")],
     "slurm-block": [(_EXAMPLES / "slurm/block.conf").read_text()],
     "slurm-yaml": [(_EXAMPLES / f"slurm/{name}.yaml").read_text() for name in ("yaml-1", "yaml-2")],
     "topograph": [path.read_text() for path in sorted((_EXAMPLES / "topograph").iterdir())],
@@ -101,10 +128,17 @@ def _reads(path: Path, text: str, form: str) -> None:
     except UnicodeEncodeError:
         return
     detect(text)
-    for host in ("hgx-h100", "gb200-nvl72"):
+    for options in (
+        {},
+        {"host": "gb200-nvl72"},
+        {"islands": "joined"},
+        {"host_types": {"n[1-3],tux[0-3]": "gb200-nvl72", "*": "hgx-h100"}},
+    ):
         graph = error = None
+        if "host_types" in options and FORMATS[form].holds is Holds.GRAPH:
+            continue
         try:
-            graph = read_graph(path, form, host=host)
+            graph = read_graph(path, form, **options)  # type: ignore[arg-type]
         except FormatError as caught:
             error = caught
         if error is not None:
@@ -140,3 +174,25 @@ def test_mutated_files(form: str, data: st.DataObject, tmp_path: Path) -> None:
 @example(text="SwitchName=s0 Nodes=" + ",".join(["n[0-1999999]"] * 100))
 def test_any_text(form: str, text: str, tmp_path: Path) -> None:
     _reads(tmp_path / "file", text, form)
+
+
+_SLURM = [
+    "AutoDetect=nvml\nNodeName=n[1-2] Name=gpu Type=h100 File=/dev/nvidia[0-7]\nName=gpu Type=a100 Count=8 \\\n Cores=0-3\n",
+    "NodeName=DEFAULT Gres=gpu:h100:8(S:0-1)\nNodeName=n[1-2],m3\nNodeName=l Gres=\nInclude x\nPartitionName=all Nodes=ALL\n",
+]
+
+
+@pytest.mark.parametrize("read", [read_gres_conf, read_slurm_conf])
+@settings(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
+@given(data=st.data())
+def test_files_that_say_where_gpus_are(read: Callable[[Path], NodeGpus], data: st.DataObject, tmp_path: Path) -> None:
+    path = tmp_path / "conf"
+    try:
+        path.write_text(data.draw(st.sampled_from(_SLURM).flatmap(_mutated)), encoding="utf-8")
+    except UnicodeEncodeError:
+        return
+    with contextlib.suppress(FormatError):
+        found = read(path)
+        nodes, gres = (found, None) if read is read_slurm_conf else (None, found)
+        for hostlist, kind in host_types(nodes, gres, {}, "hgx-h100").items():
+            HostTypes.of("hgx-h100", {hostlist: kind})

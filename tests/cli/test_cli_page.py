@@ -1,0 +1,86 @@
+"""The commands and the names of docs/cli.md, as they stand there, on the preset that the page names."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from emulator.runtime.session import Session, open_session
+from emulator.scenario.load import load
+from emulator.service.server import serve
+from tests.cli.conftest import Run
+
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+PRESET = "superpod-b200"
+
+
+@pytest.fixture
+def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    session = open_session(load(PRESET, ["workload.kind=none", "faults.enabled=false", "runtime.actors=inline"]))
+    session.pause()
+    session.start()
+    server = serve(session, "127.0.0.1:0", host_type=session.host_type, host_types=session.host_types)
+    monkeypatch.setenv("GIGAWATT_API", server.address)
+    yield session
+    server.stop()
+    session.close()
+
+
+def commands(after: str) -> list[str]:
+    """The first block of commands behind a text of the page."""
+    block = re.search(r"\n\n((?: {4}.*\n)+)", PAGE[PAGE.index(after) :])
+    assert block is not None
+    return [line.strip() for line in block[1].splitlines()]
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows of the first table below a heading, without marks of code."""
+    lines = PAGE[PAGE.index(f"\n{heading}\n") :].split("\n\n|", 1)[1].split("\n\n", 1)[0].splitlines()
+    return [[cell.strip().replace("`", "") for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_commands_work_as_written(gigawatt: Run, session: Session) -> None:
+    lines = commands(f"these are for `gigawatt up {PRESET}`")
+    assert len(lines) > 15
+    for line in lines:
+        words = shlex.split(line)
+        assert words[0] == "gigawatt"
+        code, out, err = gigawatt("", *words[1:])
+        assert (code, bool(out)) == (0, True), (line, err)
+        assert err in ("", "gigawatt: 100 of 1,056 shown; --limit 1056 shows all\n"), line
+
+
+def test_the_names_are_those_of_the_preset(gigawatt: Run, session: Session) -> None:
+    gigawatt("job submit --gpus 8 --duration 1h --name pretrain")
+    verbs = {
+        "rack": "rack get",
+        "host": "host get",
+        "hosts": "host list",
+        "trunk": "link get",
+        "job": "job get",
+        "switch": "fault inject switch",
+        "switch of a bank": "fault inject switch",
+        "cable": "fault inject cable",
+        "NIC": "fault inject nic",
+        "plane": "fault inject plane",
+    }
+    rows = {what: name for what, _, name in table("### Names")}
+    assert set(rows) - set(verbs) == {"site", "scale-up domain of several hosts", "pod, or group of a dragonfly"}
+    for what, verb in verbs.items():
+        code, out, err = gigawatt(verb, rows[what])
+        assert (code, err) == (0, ""), what
+        assert rows[what] in out or what in ("hosts", "plane"), (what, out)
+    assert json.loads(gigawatt("rack get r00012 -o json")[1])["site"] == rows["site"]
+
+
+def test_the_faults_do_what_the_table_says(gigawatt: Run, session: Session) -> None:
+    rows = table("### Faults")
+    assert [target for target, _, _ in rows] == ["host", "rack", "trunk", "cable", "link", "switch", "plane", "nic"]
+    for target, name, _ in rows:
+        for given in re.findall(r"(?:^|hostlist )([rls0][^ ,]*)", name):
+            code, out, err = gigawatt(f"fault inject {target}", given)
+            assert (code, err) == (0, ""), (target, given)
+            assert " is down at 0 s for 3600 s" in out or " fails at 0 s for 3600 s" in out
