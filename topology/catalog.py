@@ -67,7 +67,7 @@ class SwitchType:
     radix: int
     port_bytes_per_second: float
     latency_seconds: float
-    watts: float
+    watts: float  # typical
 
     def ports_at(self, bytes_per_second: float) -> int:
         """Ports at a cable's speed: faster ports break out, slower ones are bundled."""

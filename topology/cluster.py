@@ -64,6 +64,7 @@ class Links:
     plane: Int32  # (links,) connected component of the fabric without its hosts and without the WAN, which is a plane of its own (the last)
     switches: Int32  # (nodes,) physical switches the node stands for; 0 for endpoints
     node_tier: NDArray[np.int8]  # (nodes,) 0 endpoint, 1 leaf (or a dragonfly's switch), 2 spine, 3 core, 4 inter-building, 5 WAN gateway
+    switch_watts: Float64  # (nodes,) what each of these switches draws, whatever it carries; 0 for endpoints
     latency_seconds: Float64  # (links,) one way
 
     def __len__(self) -> int:

@@ -161,6 +161,7 @@ def _links(nodes: Nodes, edges: Edges, permutation: Int64) -> Links:
         plane=_planes(u, v, node_tier),
         switches=nodes.switches[permutation].astype(np.int32),
         node_tier=node_tier.astype(np.int8),
+        switch_watts=nodes.switch_watts[permutation],
         latency_seconds=edges.latency[by_place],
     )
 

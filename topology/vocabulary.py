@@ -60,6 +60,7 @@ class Nodes:
     tier: Int64  # (nodes,) index into NODE_TIERS
     switches: Int64  # (nodes,) 0 for endpoints
     switch_seconds: Float64  # (nodes,) latency of the switch, 0 for endpoints
+    switch_watts: Float64  # (nodes,) what one switch draws, 0 for endpoints
     group: Int64  # (nodes,) number of a dragonfly switch's group, -1 for others
     host_types: tuple[HostType, ...]
     host_type: Int64  # (endpoints,) index into host_types
@@ -154,6 +155,7 @@ def _nodes(graph: nx.Graph) -> Nodes:
     tiers: list[int] = []
     switches: list[int] = []
     seconds: list[float] = []
+    watts: list[float] = []
     group: list[int] = []
     hosts: list[int] = []
     host_type: list[int] = []
@@ -183,7 +185,9 @@ def _nodes(graph: nx.Graph) -> Nodes:
             above.append(node)
             tiers.append(rank)
             switches.append(whole(data.get("switches", 1), f"switches of node {node}"))
-            seconds.append(types.switch(data, node).latency_seconds)
+            kind_of_switch = types.switch(data, node)
+            seconds.append(kind_of_switch.latency_seconds)
+            watts.append(kind_of_switch.watts)
             own = data.get("group") if rank == LEAF else None
             if own is not None and not isinstance(own, str | int):
                 raise TopologyError(f"group of node {node} is {own!r}: a name or a number is needed")
@@ -201,6 +205,7 @@ def _nodes(graph: nx.Graph) -> Nodes:
         tier=np.array(padding + tiers),
         switches=np.array(padding + switches),
         switch_seconds=np.array([0.0] * len(endpoints) + seconds),
+        switch_watts=np.array([0.0] * len(endpoints) + watts),
         group=np.array([-1] * len(endpoints) + group),
         host_types=tuple(types.hosts),
         host_type=np.array(host_type),

@@ -16,11 +16,14 @@ ScenarioArgument = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="A preset's name (gigawatt presets) or a YAML file.", show_default=False)
 ]
 TraceOption = Annotated[
-    Path | None, typer.Option("--trace", metavar="FILE", help="Jobs from a trace, plain or .gz, instead of the scenario's own.")
+    Path | None, typer.Option("--trace", metavar="FILE", help="Jobs from a trace, plain or compressed, instead of the scenario's own.")
 ]
-FormatOption = Annotated[str | None, typer.Option("--format", metavar="F", help="The trace's format: csv, philly, openb or swf.")]
+FormatOption = Annotated[
+    str | None, typer.Option("--format", metavar="F", help="The trace's format: csv, philly, helios, sacct, openb or swf.")
+]
 TraceOptions = Annotated[
-    list[str] | None, typer.Option("--trace-option", metavar="KEY=VALUE", help="A filter of the trace's reader; may be repeated.")
+    list[str] | None,
+    typer.Option("--trace-option", metavar="KEY=VALUE", help="A filter of the trace's reader, or which column is which; may be repeated."),
 ]
 PolicyOption = Annotated[str | None, typer.Option("--policy", metavar="P", help="fifo, sjf or easy.")]
 PlacementOption = Annotated[str | None, typer.Option("--placement", metavar="P", help="topology, consolidate or spread.")]

@@ -83,7 +83,7 @@ def conclude(outcome: "Outcome", *, out: "Path | None", json: bool, interrupted:
     if json:
         print(to_json(values), end="")
     else:
-        console().print(summary_table(values, outcome.sources))
+        console().print(summary_table(values))
     sys.stdout.flush()
     if failure is not None:
         raise CommandError(str(failure), Exit.FAILED) from failure

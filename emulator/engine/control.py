@@ -109,7 +109,7 @@ class RackView:
     gpus_busy: int
     gpus_down: int
     cordoned: bool
-    power_watts: float
+    power_watts: float  # of its hosts
     gpu_model: str = ""
     in_service: bool = True  # False until a rack that is planned has come
 
@@ -188,13 +188,14 @@ class ClusterView:
     leaf_switches: int
     spine_switches: int
     core_switches: int
-    power_watts: float
+    power_watts: float  # IT: hosts and switches
     power_cap_watts: float  # 0: none
     sites: tuple[str, ...]
     gpus_planned: int = 0  # in racks that have not come into service yet
     racks_in_service: int = 0
     inter_building_switches: int = 0
     wan_switches: int = 0
+    switch_power_watts: float = 0.0  # the part of power_watts that switches draw
     trunks: int = 0  # cables between the same two nodes count as one
 
 
@@ -203,7 +204,7 @@ class ClockView:
     emulated_seconds: float
     cycle_seconds: float
     speed: float  # emulated seconds per wall second asked for; inf: as fast as it can
-    achieved_speed: float
+    achieved_speed: float  # over the last 10 s of wall time: report.speed
     lag_seconds: float  # emulated seconds behind the asked speed
     paused: bool
     finished: bool
@@ -251,9 +252,11 @@ class Snapshot:
     gpu_allocation_ratio: float
     gpu_utilization_ratio: float
     gpu_seconds_allocated: float
-    power_watts: float
+    power_watts: float  # IT: hosts and switches
+    switch_power_watts: float
     facility_power_watts: float
-    energy_joules: float
+    energy_joules: float  # IT
+    switch_energy_joules: float
     link_load_ratio: Mapping[str, float]  # by tier
     link_peak_ratio: Mapping[str, float]
     link_bytes_per_second: Mapping[str, float]

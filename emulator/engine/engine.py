@@ -67,7 +67,7 @@ class Engine:
         self.waits_ns: list[int] = []
         self.reasons: dict[int, str] = {}  # slot -> how it ended, where the state does not say it all
         self.on_change = on_change
-        self.meter = Meter(0)
+        self.meter = Meter()
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.first_host)
         self.runs = Runs(cluster, self.table, network, self.meter, self._orders, settings)
@@ -246,13 +246,19 @@ class Engine:
             self.events += 1
             if event == HostEvent.FAULT:
                 self.faults[cause] += 1
-                self.meter.change(time_ns, -self.racks.idle_milliwatts(host))
+                self._note_host(host, time_ns, down=True)
                 for slot in sorted(self.scheduler.host_down(host), key=self.table.job_id.__getitem__):
                     self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
             else:
-                self.meter.change(time_ns, self.racks.idle_milliwatts(host))
+                self._note_host(host, time_ns, down=False)
                 self.meter.note_peak()
                 self.scheduler.host_up(host)
+
+    def _note_host(self, host: int, at_ns: int, *, down: bool) -> None:
+        """A host that is broken draws nothing, and its GPUs are down."""
+        sign = 1 if down else -1
+        self.meter.hosts_milliwatts.change(at_ns, -sign * self.racks.idle_milliwatts(host))
+        self.meter.down_gpus.change(at_ns, sign * self.scheduler.gpus_of((host,)))
 
     def _ask_shards(self, at_ns: int, shards: list[int]) -> Answers:
         answers = self.shards.advance(Window(at_ns, racks={shard: self._orders.take(shard) for shard in shards}))
@@ -362,7 +368,8 @@ class Engine:
     def read_links(self) -> LinkTable:
         """What every link carries and has carried. Changes nothing that counts."""
         self._send_flows()
-        return link_table(self.network, self.links.health, self.shards.read_links(self.now_ns), self.scheduler.running, self.now_ns)
+        planes = self.shards.read_links(self.now_ns)
+        return link_table(self.network, self.links.health, planes, self.scheduler.running, self.racks.links_ns, self.now_ns)
 
     def _send_flows(self) -> None:
         """Send the flows that wait: none of them can change a rate, or the planes would have been asked."""

@@ -1,29 +1,52 @@
-"""The racks that are there: which are still to come and when, and what hosts draw when nothing runs on them."""
+"""The racks and switches that are there: which are still to come and when, and what they draw when nothing runs on them."""
 
 import numpy as np
 
 from emulator.engine.meter import Meter
-from emulator.racks.buildout import Buildout, in_service_ns
-from emulator.racks.power import idle_milliwatts
+from emulator.racks.buildout import Buildout, first_racks, in_service_ns, links_in_service_ns
+from emulator.racks.power import idle_milliwatts, switch_milliwatts
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER
-from topology.cluster import Cluster
+from topology.cluster import TIERS, Cluster, Float64
 
 
 class InstalledRacks:
-    """The head's account of the buildout; rack shards keep theirs by the same function of time."""
+    """The head's account of the buildout; rack shards keep theirs by the same function of time.
+
+    A switch is switched on with the first rack below it, for it has nothing to do before, and draws from then on for good: also while its
+    links are down, since a fault of a link or switch says what it carries, not that it has lost its power.
+    """
 
     def __init__(self, cluster: Cluster, scheduler: Scheduler, meter: Meter, buildout: Buildout | None) -> None:
         self._scheduler, self._meter = scheduler, meter
         self._idle = [idle_milliwatts(host_type) for host_type in cluster.host_types]
         self._rack_first: list[int] = cluster.level("rack").first_host.tolist()
-        meter.install(0, sum(hosts * idle for hosts, idle in zip(cluster.type_hosts, self._idle, strict=True)), cluster.gpu_count)
+        self._switches = self._switches_by_rack(cluster)
+        self._install(0, sum(hosts * idle for hosts, idle in zip(cluster.type_hosts, self._idle, strict=True)), cluster.gpu_count)
+        meter.switches_milliwatts.change(0, sum(self._switches.values()))
+        self._links, self.links_ns = cluster.links, links_in_service_ns(buildout, cluster)
         times = in_service_ns(buildout, len(self._rack_first) - 1)
         #: (time, rack) of what is still to come, the next last.
         self._to_come = sorted(((int(times[rack]), int(rack)) for rack in np.flatnonzero(times > 0)), reverse=True)
         for _, rack in self._to_come:
             scheduler.plan_hosts(self._hosts(rack))
-            meter.install(0, *(-value for value in self._size(rack)))
+            self._install(0, *(-value for value in self._size(rack)))
+            meter.switches_milliwatts.change(0, -self._switches.get(rack, 0))
+
+    @staticmethod
+    def _switches_by_rack(cluster: Cluster) -> dict[int, int]:
+        """Milliwatts of the switches that come with each rack: racks come in order of their number, so the first below is the lowest."""
+        draw = switch_milliwatts(cluster.links)
+        rack = first_racks(cluster)
+        found: dict[int, int] = {}
+        for number, milliwatts in zip(rack[draw > 0].tolist(), draw[draw > 0].tolist(), strict=True):
+            found[number] = found.get(number, 0) + milliwatts
+        return found
+
+    def _install(self, at_ns: int, milliwatts: int, gpus: int) -> None:
+        """So many more GPUs are in service from ``at_ns`` on, on hosts that draw ``milliwatts`` when idle."""
+        self._meter.hosts_milliwatts.change(at_ns, milliwatts)
+        self._meter.installed_gpus.change(at_ns, gpus)
 
     def idle_milliwatts(self, host: int) -> int:
         """What the host draws while it is up and nothing runs."""
@@ -40,13 +63,21 @@ class InstalledRacks:
         while self._to_come and self._to_come[-1][0] <= until_ns:
             at_ns, rack = self._to_come.pop()
             self._scheduler.commission(self._hosts(rack))
-            self._meter.install(at_ns, *self._size(rack))
+            self._install(at_ns, *self._size(rack))
+            self._meter.switches_milliwatts.change(at_ns, self._switches.get(rack, 0))
             count += 1
         return count
 
     def __len__(self) -> int:
         """Racks in service."""
         return len(self._rack_first) - 1 - len(self._to_come)
+
+    def planned_bytes_per_second(self, at_ns: int) -> Float64:
+        """By tier, what the links that are still to come will carry in one direction, shape (tiers,)."""
+        if not self._to_come:
+            return np.zeros(len(TIERS))
+        to_come = self.links_ns > at_ns
+        return np.bincount(self._links.tier[to_come], self._links.bytes_per_second[to_come], len(TIERS)).astype(np.float64)
 
     def _hosts(self, rack: int) -> range:
         return range(self._rack_first[rack], self._rack_first[rack + 1])

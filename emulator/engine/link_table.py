@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emulator.engine.link_health import LinkHealth
+from emulator.engine.link_health import SECOND_NS, LinkHealth
 from emulator.engine.network import Network
 from emulator.fabric.messages import LinkReadings
 from topology.cluster import Float64, Int64
@@ -18,21 +18,26 @@ class LinkTable:
     load_bytes_per_second: Float64  # (links, 2)
     carried_bytes: Float64  # (links, 2) since the start
     peak_demand_bytes_per_second: Float64  # (links,) the busier way's most, each flow at its cap; endpoint links: nothing is contended, 0
+    peak_load_bytes_per_second: Float64  # (links,) the busier way's most at any instant; endpoint links: not kept, 0
+    in_service_seconds: Float64  # (links,) since it has had both of its ends, in a cluster that is still being built
     healthy_ratio: Float64  # (links,)
     downs: Int64  # (links,) faults that took the link or one of its cables
     down_seconds: Float64  # (links,) in parts of the link
 
 
-def link_table(network: Network, health: LinkHealth, planes: Sequence[LinkReadings], running: Iterable[int], at_ns: int) -> LinkTable:
+def link_table(
+    network: Network, health: LinkHealth, planes: Sequence[LinkReadings], running: Iterable[int], in_service_ns: Int64, at_ns: int
+) -> LinkTable:
     """Endpoint links from the running and the ended jobs, switch links from the planes."""
     load, carried = (np.repeat(column[:, None], 2, axis=1) for column in network.endpoint_links(running, at_ns))
-    peak, ratio = np.zeros(len(load)), np.ones(len(load))
+    demand, peak, ratio = np.zeros(len(load)), np.zeros(len(load)), np.ones(len(load))
     downs, down_seconds = np.zeros(len(load), dtype=np.int64), np.zeros(len(load))
     for plane in planes:
         load[plane.link], carried[plane.link] = plane.load_bytes_per_second, plane.carried_bytes
-        peak[plane.link] = plane.peak_demand_bytes_per_second.max(axis=1, initial=0.0)
+        demand[plane.link] = plane.peak_demand_bytes_per_second.max(axis=1, initial=0.0)
+        peak[plane.link] = plane.peak_load_bytes_per_second.max(axis=1, initial=0.0)
     for link, part in health.ratio.items():
         ratio[link] = part
     for link in health.touched():
         downs[link], down_seconds[link] = health.downs.get(link, 0), health.down_seconds(link, at_ns)
-    return LinkTable(load, carried, peak, ratio, downs, down_seconds)
+    return LinkTable(load, carried, demand, peak, np.maximum(0, at_ns - in_service_ns) / SECOND_NS, ratio, downs, down_seconds)

@@ -1,56 +1,79 @@
-"""The head's own closed forms: power now and energy so far, and integrals of how many GPUs were free."""
+"""The head's own closed forms: power now and energy so far, and how many GPU seconds were held, free or broken."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+
+class Integral:
+    """A whole number that changes at instants, and its integral over time: exact, in whatever order the changes come.
+
+    With V the value now and M the sum of each change times its instant, the integral from 0 to t is V t - M.
+    """
+
+    __slots__ = ("_moment", "value")
+
+    def __init__(self) -> None:
+        self.value = 0
+        self._moment = 0
+
+    def change(self, at_ns: int, by: int) -> None:
+        """The value is ``by`` more from ``at_ns`` on (less when negative)."""
+        self.value += by
+        self._moment += by * at_ns
+
+    def until(self, at_ns: int) -> int:
+        """The integral from 0 to ``at_ns``, in units of the value times nanoseconds."""
+        return self.value * at_ns - self._moment
 
 
 @dataclass
 class Meter:
-    """Exact integers: E(t) = P t - M, with P the power now in milliwatts and M the sum of each change times its instant."""
+    """IT power is that of the hosts and that of the switches; every figure of power and energy at the head is arithmetic on these two."""
 
-    power_milliwatts: int
-    peak_milliwatts: int = 0
-    _moment: int = 0
+    hosts_milliwatts: Integral = field(default_factory=Integral)
+    switches_milliwatts: Integral = field(default_factory=Integral)
+    peak_milliwatts: int = 0  # of both together
+    installed_gpus: Integral = field(default_factory=Integral)  # in service, broken ones included
+    held_milli_gpus: Integral = field(default_factory=Integral)
+    down_gpus: Integral = field(default_factory=Integral)  # on hosts that are broken
     idle_gpu_ns: int = 0
     fragmented_gpu_ns: int = 0
     active_micro_gpu_ns: int = 0  # SM activity so far, of runs and parts of runs that are accounted for
     active_micro_gpus: int = 0  # SM activity now, over all GPUs
-    _held_milli_gpus: int = 0
-    _held_moment: int = 0
-    gpus: int = 0  # in service
-    _gpus_moment: int = 0
 
-    def change(self, at_ns: int, milliwatts: int) -> None:
-        """The power changes by ``milliwatts`` at ``at_ns``; changes may come in any order."""
-        self.power_milliwatts += milliwatts
-        self._moment += milliwatts * at_ns
+    @property
+    def power_milliwatts(self) -> int:
+        """IT power now."""
+        return self.hosts_milliwatts.value + self.switches_milliwatts.value
 
-    def install(self, at_ns: int, milliwatts: int, gpus: int) -> None:
-        """So many more GPUs are in service from ``at_ns`` on, on hosts that draw ``milliwatts`` when idle."""
-        self.change(at_ns, milliwatts)
-        self.gpus += gpus
-        self._gpus_moment += gpus * at_ns
+    @property
+    def gpus(self) -> int:
+        """In service now."""
+        return self.installed_gpus.value
 
     def gpu_seconds(self, at_ns: int) -> float:
         """Integral of the GPUs in service from 0 to ``at_ns``."""
-        return (self.gpus * at_ns - self._gpus_moment) / 1e9
-
-    def hold(self, at_ns: int, milli_gpus: int) -> None:
-        """So many more GPUs are held from ``at_ns`` on (fewer when negative)."""
-        self._held_milli_gpus += milli_gpus
-        self._held_moment += milli_gpus * at_ns
+        return self.installed_gpus.until(at_ns) / 1e9
 
     def held_gpu_seconds(self, at_ns: int) -> float:
         """Integral of held GPUs from 0 to ``at_ns``."""
-        return (self._held_milli_gpus * at_ns - self._held_moment) / 1e12
+        return self.held_milli_gpus.until(at_ns) / 1e12
+
+    def down_gpu_seconds(self, at_ns: int) -> float:
+        """Integral of the GPUs on broken hosts from 0 to ``at_ns``."""
+        return self.down_gpus.until(at_ns) / 1e9
 
     @property
     def active_gpu_seconds(self) -> float:
         """Integral of SM activity, up to where each running job was last accounted for."""
         return self.active_micro_gpu_ns / 1e15
 
-    def energy_joules(self, at_ns: int) -> float:
-        """IT energy from 0 to ``at_ns``."""
-        return (self.power_milliwatts * at_ns - self._moment) / 1e12
+    def hosts_joules(self, at_ns: int) -> float:
+        """Energy of the hosts from 0 to ``at_ns``."""
+        return self.hosts_milliwatts.until(at_ns) / 1e12
+
+    def switches_joules(self, at_ns: int) -> float:
+        """Energy of the switches from 0 to ``at_ns``."""
+        return self.switches_milliwatts.until(at_ns) / 1e12
 
     def note_cycle(self, free_gpus: int, split_gpus: int, length_ns: int) -> None:
         """For ``length_ns`` up to now so many GPUs could have been given out, ``split_gpus`` of them on hosts that also hold a job."""

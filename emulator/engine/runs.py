@@ -71,12 +71,12 @@ class Runs:
         if table.shape[slot] >= 0:
             self._network.add(at_ns, slot, rows)
             table.speed[slot] = self._network.speed(slot)
-        self._meter.hold(at_ns, table.gpus[slot] * table.milli_gpus[slot])
+        self._meter.held_milli_gpus.change(at_ns, table.gpus[slot] * table.milli_gpus[slot])
         self._note_activity(slot)
         draw = self.draw[slot] = self._draw_of(slot)
         shared = table.milli_gpus[slot] < 1000 and self._share_tenants(rows[0], 1) > 1
         self._orders.add(at_ns, RackOrder.RERATE if shared else RackOrder.OCCUPY, rows, draw)
-        self._meter.change(at_ns, draw * table.gpus[slot])
+        self._meter.hosts_milliwatts.change(at_ns, draw * table.gpus[slot])
         self._expect_end(slot, at_ns)
 
     def halt(self, slot: int, at_ns: int) -> None:
@@ -85,14 +85,14 @@ class Runs:
         self.progress(slot, at_ns)
         table.version[slot] += 1
         table.run_ns[slot] += at_ns - table.start_ns[slot]
-        self._meter.hold(at_ns, -table.gpus[slot] * table.milli_gpus[slot])
+        self._meter.held_milli_gpus.change(at_ns, -table.gpus[slot] * table.milli_gpus[slot])
         self._meter.active_micro_gpus -= self.active.pop(slot)
         draw = self.draw.pop(slot)
         if table.milli_gpus[slot] < 1000 and self._share_tenants(table.rows[slot][0], -1):
             self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], -draw)
         else:
             self._orders.add(at_ns, RackOrder.RELEASE, table.rows[slot], draw)
-        self._meter.change(at_ns, -draw * table.gpus[slot])
+        self._meter.hosts_milliwatts.change(at_ns, -draw * table.gpus[slot])
         if table.shape[slot] >= 0:
             self._network.remove(at_ns, slot)
             self._still_until.pop(slot, None)
@@ -136,7 +136,7 @@ class Runs:
         change = draw - self.draw[slot]
         self.draw[slot] = draw
         self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], change)
-        self._meter.change(at_ns, change * table.gpus[slot])
+        self._meter.hosts_milliwatts.change(at_ns, change * table.gpus[slot])
         self._expect_end(slot, at_ns)
 
     def stand_still(self, slot: int, at_ns: int, down_ns: int) -> None:

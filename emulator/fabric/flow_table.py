@@ -112,6 +112,7 @@ class FlowTable:
         self._link[self.span(row)] = self._dead_link
         self._dead += int(self._size[row])
         self._size[row], self.spans[row] = 0, False
+        self.rate[row] = self.loaded[row] = 0.0
         self._free.append(row)
         if self._dead > max(_ROOM, self._entries // 2):
             self._sweep()

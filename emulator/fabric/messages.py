@@ -128,13 +128,15 @@ class FabricReadings:
 
 @dataclass(frozen=True, eq=False)
 class LinkReadings:
-    """The switch links of a plane, by id: what they carry, have carried since the start, and were ever asked to carry at once.
+    """The switch links of a plane, by id: what they carry, have carried since the start, and were ever asked to carry and carried at once.
 
     ``peak_demand`` is the most that the flows on a link would have sent, each at its cap: where it is more than the link's capacity, flows
-    were held back.
+    were held back. ``peak_load`` is the most that they carried at any instant; of a link whose cables are channels of their own (ECMP), the
+    sum of its cables' peaks.
     """
 
     link: NDArray[np.int32]  # (links,) ascending
     load_bytes_per_second: NDArray[np.float64]  # (links, 2) up and down
     carried_bytes: NDArray[np.float64]  # (links, 2)
     peak_demand_bytes_per_second: NDArray[np.float64]  # (links, 2)
+    peak_load_bytes_per_second: NDArray[np.float64]  # (links, 2)

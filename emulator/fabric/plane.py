@@ -66,6 +66,7 @@ class FabricPlane:
         self._carried = np.zeros(directed)  # bytes of flows that are gone
         self._lane_carried = 0.0
         self._peak_demand = np.zeros(directed, dtype=np.int64)
+        self._peak_load = np.zeros(directed, dtype=np.int64)  # up to the instant that _loads was last called at
         self._contended = np.zeros(directed + 1, dtype=bool)  # demand exceeds capacity, as of the last solution; the last: of no link
 
     def advance(self, until_ns: int, orders: FlowOrders) -> FabricReport:
@@ -80,7 +81,9 @@ class FabricPlane:
         local = self._local(orders.link)
         columns = (orders.time_ns, orders.kind, orders.flow, orders.cap, orders.lanes, orders.spans, orders.start[:-1], orders.start[1:])
         for time_ns, kind, flow, cap, lanes, spans, begin, end in zip(*(column.tolist() for column in columns), strict=True):
-            self._now_ns = max(self._now_ns, time_ns)
+            if time_ns > self._now_ns:
+                self._loads()  # what stood up to here is a state of its own, whose peaks count
+                self._now_ns = time_ns
             if kind == FlowOrder.SCALE_LINK:
                 touched.append(self._rescale(flow, cap))
                 continue
@@ -206,14 +209,21 @@ class FabricPlane:
         return np.asarray(rows[changed])
 
     def _loads(self) -> Int64:
-        """Bytes per second on every directed link, brought up to date for the flows whose rate has changed since it was last asked for."""
+        """Bytes per second on every directed link, brought up to date for the flows whose rate has changed since it was last asked for.
+
+        To be called before anything changes at a later instant: at one instant flows come and go before their rates are known, and only
+        what then stands is a load.
+        """
         table = self._table
-        rows = table.sorted_rows()
-        rows = rows[table.loaded[rows] != table.rate[rows]]
+        rows = np.flatnonzero(table.loaded[: table.rows] != table.rate[: table.rows])
+        if not len(rows):
+            return self._load
         entries, sizes = table.spans_of(rows)
         weight = table.weight[entries]
         change = whole(weight * np.repeat(table.rate[rows], sizes)) - whole(weight * np.repeat(table.loaded[rows], sizes))
-        np.add.at(self._load, table.link[entries], change)
+        links = table.link[entries]
+        np.add.at(self._load, links, change)
+        self._peak_load[links] = np.maximum(self._peak_load[links], self._load[links])
         table.loaded[rows] = table.rate[rows]
         return self._load
 
@@ -259,15 +269,15 @@ class FabricPlane:
 
     def read_links(self, at_ns: int) -> LinkReadings:
         """What every switch link of the plane carries and has carried; for endpoint links see ``engine.network``."""
-        loads, carried, demand = self._loads(), self._carried_at(at_ns), self._peak_demand
+        loads, carried, demand, peak = self._loads(), self._carried_at(at_ns), self._peak_demand, self._peak_load
         ids, first = np.unique(self._link_of, return_index=True)  # channels are in order of link
 
         def by_link(values: NDArray[np.generic]) -> Float64:
             return np.asarray(np.add.reduceat(values.astype(np.float64).reshape(-1, 2), first), dtype=np.float64)
 
         if not len(ids):
-            return LinkReadings(ids, *(np.empty((0, 2)) for _ in range(3)))
-        return LinkReadings(ids, by_link(loads), by_link(carried), by_link(demand))
+            return LinkReadings(ids, *(np.empty((0, 2)) for _ in range(4)))
+        return LinkReadings(ids, by_link(loads), by_link(carried), by_link(demand), by_link(peak))
 
     def snapshot(self) -> PlaneSnapshot:
         """All that the plane's future depends on, as arrays. A plane restored from it goes on with the same bits."""
@@ -292,6 +302,7 @@ class FabricPlane:
             "endpoint_scale": np.array([factor for _, factor in scaled], dtype=np.float64),
             "carried": self._carried.copy(),
             "peak_demand": self._peak_demand.copy(),
+            "peak_load": self._peak_load.copy(),
             "lane_carried": np.array(self._lane_carried),
         }
 
@@ -315,4 +326,4 @@ class FabricPlane:
             snapshot[name] for name in ("rate", "sent", "since_ns")
         )
         self._carried, self._lane_carried = np.array(snapshot["carried"], dtype=np.float64), float(snapshot["lane_carried"])
-        self._peak_demand = np.array(snapshot["peak_demand"], dtype=np.int64)
+        self._peak_demand, self._peak_load = (np.array(snapshot[name], dtype=np.int64) for name in ("peak_demand", "peak_load"))

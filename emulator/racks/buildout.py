@@ -2,7 +2,8 @@
 
 Rack k of R, of which the first n are there at the start, comes into service at T (k - n + 1) / (R - n): evenly, the last at T. A
 gigawatt-sized site was built like that at 5,556 NVL72 racks in a week, 33 an hour (the mission's figure). Until then its
-hosts draw no power, do not fail and take no jobs; a host's first up time begins when its rack comes into service.
+hosts draw no power, do not fail and take no jobs; a host's first up time begins when its rack comes into service. A switch comes with the
+first rack below it: the leaves of a row with its first rack, the spines of a pod and the cores with theirs.
 """
 
 from dataclasses import dataclass
@@ -36,6 +37,29 @@ def in_service_ns(buildout: Buildout | None, racks: int) -> NDArray[np.int64]:
     # In two parts, as until_ns times the racks of a large site is beyond 64 bits.
     whole, rest = divmod(buildout.until_ns, to_come)
     return np.concatenate((np.zeros(buildout.initial_racks, np.int64), whole * place + rest * place // to_come))
+
+
+def first_racks(cluster: Cluster) -> NDArray[np.int64]:
+    """By node of the fabric, the lowest rack with a host below it, shape (nodes,); the first rack where there is none.
+
+    Without hosts are the storage and service groups of a dragonfly: they are there from the first rack on.
+    """
+    links, domain, rack = cluster.links, cluster.level("domain"), cluster.level("rack")
+    none = len(rack)
+    first = np.full(len(links.switches), none, dtype=np.int64)
+    first[: len(domain)] = np.searchsorted(rack.first_host, domain.first_host[:-1], side="right") - 1
+    rising = links.node_tier[links.u] < links.node_tier[links.v]
+    for tier in range(int(links.node_tier.max())):
+        here = rising & (links.node_tier[links.u] == tier)
+        np.minimum.at(first, links.v[here], first[links.u[here]])
+    return np.where(first == none, 0, first)
+
+
+def links_in_service_ns(buildout: Buildout | None, cluster: Cluster) -> NDArray[np.int64]:
+    """When each link has both of its ends, shape (links,)."""
+    links, first = cluster.links, first_racks(cluster)
+    times = in_service_ns(buildout, len(cluster.level("rack")))
+    return np.maximum(times[first[links.u]], times[first[links.v]])
 
 
 def gpus_in_service(buildout: Buildout, cluster: Cluster) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -7,9 +7,14 @@ A host draws ``idle_watts`` while it is up and, on top, for each busy GPU its sh
 with P_max the measured maximum in training (HGX H100: 8.4 kW of 10.2 kW rated; Latif et al., arXiv 2412.08602). CPUs, NICs and fans
 rise with the GPUs that they serve, so the range of the whole host is split over its GPUs. gamma = 1 is the linear model of ExaDigiT RAPS
 (``raps/power.py``, arXiv 2410.05133); other values are the user's calibration.
+
+IT power is the hosts' and the switches'.
 """
 
+import numpy as np
+
 from topology.catalog import HostType
+from topology.cluster import Cluster, Int64, Links
 
 MILLIWATTS_PER_WATT = 1_000
 
@@ -31,6 +36,22 @@ def gpu_milliwatts(host_type: HostType, utilization: float, gamma: float = GAMMA
         raise ValueError(f"utilization must be between 0 and 1, not {utilization}")
     range_watts = host_type.peak_watts - host_type.idle_watts
     return round(range_watts * MILLIWATTS_PER_WATT / host_type.gpus * float(utilization**gamma))
+
+
+def switch_milliwatts(links: Links) -> Int64:
+    """What the switches of every node draw, shape (nodes,), 0 for endpoints.
+
+    A switch draws its typical power (`topology.catalog.SwitchType.watts`) whatever it carries: its ports keep their links trained, so most
+    of its draw does not depend on traffic (Mahadevan et al., "A power benchmarking framework for network devices", Networking 2009).
+    """
+    each = np.rint(links.switch_watts * MILLIWATTS_PER_WATT).astype(np.int64)
+    return each * links.switches
+
+
+def most_milliwatts(cluster: Cluster) -> int:
+    """The most that a whole cluster's IT equipment draws: every host at its measured maximum in training, and the switches."""
+    hosts = sum(count * host_type.peak_watts for host_type, count in zip(cluster.host_types, cluster.type_hosts, strict=True))
+    return round(hosts * MILLIWATTS_PER_WATT) + int(switch_milliwatts(cluster.links).sum())
 
 
 def facility_milliwatts(it_milliwatts: int, pue: float) -> int:

@@ -1,5 +1,6 @@
 """Line charts as inline SVG: no script, no outside asset, colours from the page's own variables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -18,12 +19,16 @@ _TIME_STEPS = (1, 5, 15, 60, 300, 900, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 86400
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One line. ``values`` has the shape of the chart's times; ``filled`` shades the area below."""
+    """One line. ``values`` has the shape of the chart's times; ``filled`` shades the area below.
+
+    Where there are more samples than points, a point is the mean of its samples, or with ``highest`` their maximum.
+    """
 
     label: str
     values: NDArray[np.floating[Any]]
     colour: str  # a CSS custom property's name, e.g. "--blue"
     filled: bool = False
+    highest: bool = False
 
 
 def chart(title: str, unit: str, times_seconds: Float64, series: list[Series], *, scale: float = 1.0, top: float | None = None) -> str:
@@ -35,7 +40,8 @@ def chart(title: str, unit: str, times_seconds: Float64, series: list[Series], *
     caption = f"<figcaption><b>{escape(title)}</b><small>{escape(unit)}</small>{legend}</figcaption>"
     if len(times_seconds) < 2:
         return f"<figure>{caption}<p>fewer than two publications: no line to draw</p></figure>"
-    times, lines = thin(times_seconds, [np.asarray(line.values / scale, dtype=np.float64) for line in series])
+    scaled = [np.asarray(line.values / scale, dtype=np.float64) for line in series]
+    times, lines = thin(times_seconds, scaled, [line.highest for line in series])
     start, end = float(times[0]), float(times[-1])
     highest = max(float(line.max()) for line in lines)
     step = nice_step((top if top is not None else highest) / 4)
@@ -62,8 +68,8 @@ def chart(title: str, unit: str, times_seconds: Float64, series: list[Series], *
     return f"<figure>{caption}{''.join(parts)}</svg></figure>"
 
 
-def thin(times: Float64, lines: list[Float64]) -> tuple[Float64, list[Float64]]:
-    """At most ``_POINTS`` points: means over equal runs of samples, the first and the last sample kept."""
+def thin(times: Float64, lines: list[Float64], highest: Sequence[bool] = ()) -> tuple[Float64, list[Float64]]:
+    """At most ``_POINTS`` points, the first and last sample kept: means over equal runs of samples, maxima of lines marked ``highest``."""
     count = len(times)
     if count <= _POINTS:
         return times, lines
@@ -74,7 +80,11 @@ def thin(times: Float64, lines: list[Float64]) -> tuple[Float64, list[Float64]]:
         inner = np.add.reduceat(values[: edges[-1]], edges[:-1]) / sizes
         return np.concatenate([values[:1], inner, values[-1:]])
 
-    return means(times), [means(line) for line in lines]
+    def maxima(values: Float64) -> Float64:
+        return np.concatenate([values[:1], np.maximum.reduceat(values[: edges[-1]], edges[:-1]), values[-1:]])
+
+    tops = highest or [False] * len(lines)
+    return means(times), [maxima(line) if top else means(line) for line, top in zip(lines, tops, strict=True)]
 
 
 def nice_step(raw: float) -> float:

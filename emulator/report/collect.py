@@ -1,7 +1,6 @@
 """From a running engine to snapshots, samples and the outcome."""
 
 import time
-from collections.abc import Mapping
 from functools import cache
 from typing import TypeVar
 
@@ -12,6 +11,7 @@ from emulator.engine import views
 from emulator.engine.control import ClockView, Histogram, Snapshot
 from emulator.engine.engine import Engine
 from emulator.engine.fault_targets import cable_count
+from emulator.engine.gpu_time import gpu_seconds
 from emulator.engine.moments import slowdown
 from emulator.engine.shards import Readings
 from emulator.fabric.messages import FabricReadings
@@ -19,15 +19,17 @@ from emulator.racks.faults import CAUSES
 from emulator.racks.power import facility_milliwatts, water_litres
 from emulator.report import usage
 from emulator.report.digest import digest
-from emulator.report.links import link_load, links_table
+from emulator.report.links import link_load, links_table, tier_loads
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable, Outcome, Sample, sample, timeline
 from emulator.report.picture.page import picture
 from emulator.report.progress import Progress
+from emulator.report.speed import RecentSpeed
 from emulator.scenario import Scenario
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, JobKind, SourceReport
 from emulator.workload.training import step_seconds
 from topology.cluster import TIERS
+from topology.describe import hostlist
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -40,7 +42,7 @@ MEMORY_SECONDS = 2.0
 class Collector:
     """Reads one engine; keeps the samples of its timeline."""
 
-    def __init__(self, engine: Engine, scenario: Scenario, sources: Mapping[str, SourceReport], *, actors: int, opened_at: float) -> None:
+    def __init__(self, engine: Engine, scenario: Scenario, sources: tuple[SourceReport, ...], *, actors: int, opened_at: float) -> None:
         self._engine, self._scenario, self._sources = engine, scenario, sources
         self._power, self._actors = scenario.power, actors
         self.power_cap_watts = self._power.cap or 0.0
@@ -50,7 +52,8 @@ class Collector:
         self._wait_counts = [0] * (len(WAIT_BOUNDS) + 1)
         self._wait_total = 0.0
         self._waits_seen = 0
-        self._peak_link = 0.0
+        self._peak_nic = 0.0
+        self._speed = RecentSpeed(self._started_at)
         self._peak_memory = 0
         self._memory_due = 0.0
         self._cycle_wall = (0, self._started_at)
@@ -104,8 +107,10 @@ class Collector:
             gpu_utilization_ratio=engine.meter.active_micro_gpus / 1e6 / total,
             gpu_seconds_allocated=engine.meter.held_gpu_seconds(engine.now_ns),
             power_watts=watts,
+            switch_power_watts=engine.meter.switches_milliwatts.value / 1e3,
             facility_power_watts=facility_milliwatts(engine.meter.power_milliwatts, self._power.pue) / 1e3,
-            energy_joules=engine.meter.energy_joules(engine.now_ns),
+            energy_joules=engine.meter.hosts_joules(engine.now_ns) + engine.meter.switches_joules(engine.now_ns),
+            switch_energy_joules=engine.meter.switches_joules(engine.now_ns),
             link_load_ratio=load,
             link_peak_ratio=peak,
             link_bytes_per_second=moved,
@@ -130,8 +135,9 @@ class Collector:
     def _links(self, planes: tuple[FabricReadings, ...]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
         load = sum((plane.load_bytes_per_second for plane in planes), np.zeros(len(TIERS)))
         capacity = sum((plane.capacity_bytes_per_second for plane in planes), np.zeros(len(TIERS)))
+        capacity = capacity - 2.0 * self._engine.racks.planned_bytes_per_second(self._engine.now_ns)
         peak = np.max([plane.peak_utilization for plane in planes], axis=0, initial=0.0)
-        self._peak_link = max(self._peak_link, float(peak.max()))
+        self._peak_nic = max(self._peak_nic, float(peak[0]))
         there = [tier for tier in range(len(TIERS)) if capacity[tier] > 0]
         return (
             {TIERS[tier]: float(load[tier] / capacity[tier]) for tier in there},
@@ -152,8 +158,12 @@ class Collector:
         self._memory_due = time.monotonic() + MEMORY_SECONDS
 
     def achieved_speed(self, emulated_ns: int) -> float:
-        """Emulated seconds per wall second since the start."""
-        return emulated_ns / SECOND / max(1e-9, time.monotonic() - self._started_at)
+        """Emulated seconds per wall second of late (``report.speed``), the emulated clock being at ``emulated_ns`` now."""
+        return self._speed.ratio(time.monotonic(), emulated_ns / SECOND)
+
+    def mark_speed(self, emulated_ns: int) -> None:
+        """To be called as time goes by: the emulated clock is at ``emulated_ns`` now."""
+        self._speed.mark(time.monotonic(), emulated_ns / SECOND)
 
     def progress(self) -> Progress:
         engine = self._engine
@@ -162,7 +172,7 @@ class Collector:
         return Progress(
             emulated_seconds=engine.now_ns / SECOND,
             until_seconds=None if until is None else until / SECOND,
-            wall_seconds=time.monotonic() - self._started_at,
+            speed=self.achieved_speed(engine.now_ns),
             submitted=engine.submitted,
             pending=sum(count.pending_jobs for count in counts),
             running=sum(count.running_jobs for count in counts),
@@ -180,12 +190,13 @@ class Collector:
         energy = np.concatenate([shard.energy_joules for shard in readings.racks])
         slots = [slot for slot, state in enumerate(engine.table.state) if state != State.FUTURE]
         jobs = self._jobs(slots)
-        joules = float(np.cumsum(energy)[-1])
+        switch_joules = engine.meter.switches_joules(engine.now_ns)
+        joules = float(np.cumsum(energy)[-1]) + switch_joules
         self._note_memory()
         counts = cluster.counts
         links = engine.read_links()
         return Outcome(
-            link_table=lambda: links_table(cluster, links, engine.now_ns / SECOND),
+            link_table=lambda: links_table(cluster, links),
             scenario=scenario.name,
             seed=scenario.seed,
             policy=scenario.scheduler.policy,
@@ -211,12 +222,14 @@ class Collector:
             fragmented_gpu_seconds=engine.meter.fragmented_gpu_ns / SECOND,
             peak_power_watts=engine.meter.peak_milliwatts / 1e3,
             it_energy_joules=joules,
+            switch_energy_joules=switch_joules,
             facility_energy_joules=joules * self._power.pue,
             water_litres=water_litres(joules, self._power.wue_litres_per_kwh),
-            peak_link_utilization_ratio=self._peak_link,
+            tiers=tier_loads(cluster, links, self._peak_nic),
+            gpu_seconds=gpu_seconds(engine.table, slots, engine.meter, engine.now_ns),
             interrupted=interrupted,
-            sources={name: {"kept": source.kept, **source.noted, **source.dropped} for name, source in self._sources.items()},
-            picture=lambda: picture(cluster, scenario, link_load(cluster, links, engine.now_ns / SECOND)),
+            sources=tuple(source.as_dict() for source in self._sources),
+            picture=lambda: picture(cluster, scenario, link_load(cluster, links)),
         )
 
     def _jobs(self, slots: list[int]) -> JobTable:
@@ -238,6 +251,10 @@ class Collector:
             gpus=column(table.gpus, np.int32),
             queue=column(table.queue, np.int32),
             tenant=column(table.tenant, np.int32),
+            priority=column(table.priority, np.int32),
+            host_type=column(table.host_type, np.int8),
+            estimate_ns=column(table.estimate_ns, np.int64),
+            source_row=column(table.source_row, np.int64),
             kind=column(table.kind, np.int8),
             submit_ns=column(table.submit_ns, np.int64),
             start_ns=column(table.first_start_ns, np.int64),
@@ -253,8 +270,20 @@ class Collector:
             queues=tuple(table.queues),
             tenants=tuple(table.tenants),
             reasons=tuple(reasons),
+            gpu_types=tuple(host_type.gpu.name for host_type in engine.cluster.host_types),
+            hosts=self._hosts(slots),
             names=tuple(table.names.get(slot, "") for slot in slots) if table.names else None,
         )
+
+    def _hosts(self, slots: list[int]) -> tuple[str, ...]:
+        """Hostlists of the last placements. Jobs come back to the same hosts, so each list of hosts is folded once."""
+        engine = self._engine
+
+        @cache
+        def folded(hosts: tuple[int, ...]) -> str:
+            return hostlist(engine.cluster, hosts)
+
+        return tuple(folded(tuple(engine.scheduler.hosts_of(engine.table.rows[slot]))) for slot in slots)
 
     def _ran_ns(self, slot: int) -> int:
         table = self._engine.table

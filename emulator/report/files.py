@@ -14,7 +14,8 @@ import numpy as np
 from emulator.report.html import page
 from emulator.report.outcome import NEVER, PLACEMENT_LEVELS, STATES, Int64, JobTable, Outcome, Timeline
 from emulator.report.summary import summary, to_json
-from emulator.workload.jobs import SECOND, JobKind
+from emulator.scheduler.table import ENDLESS
+from emulator.workload.jobs import NO_ROW, SECOND, JobKind
 from topology.cluster import TIERS
 
 #: What a run writes, in the order it is written; ``summary.json`` is last, so that where it is new all are.
@@ -73,20 +74,28 @@ def jobs_table(jobs: JobTable) -> Any:
         """A column of names; codes below 0 are the empty string."""
         return pa.DictionaryArray.from_arrays(pa.array((codes[order] + 1).astype(np.int32)), pa.array(["", *names])).cast(pa.string())
 
-    def seconds(times_ns: Int64) -> Any:
+    def texts(values: tuple[str, ...] | None) -> Any:
+        return pa.array([values[row] for row in order.tolist()] if values else [""] * len(jobs), type=pa.string())
+
+    def seconds(times_ns: Int64, none: int = NEVER) -> Any:
         ordered = times_ns[order]
-        return pa.array(ordered / SECOND, mask=ordered == NEVER, type=pa.float64())
+        return pa.array(ordered / SECOND, mask=ordered == none, type=pa.float64())
 
     return pa.table(
         {
             "job_id": jobs.job_id[order],
+            "name": texts(jobs.names),
+            "source_row": pa.array(jobs.source_row[order], mask=jobs.source_row[order] == NO_ROW),
             "queue": words(jobs.queue, jobs.queues),
             "tenant": words(jobs.tenant, jobs.tenants),
             "kind": words(jobs.kind, tuple(kind.name.lower() for kind in JobKind)),
+            "priority": jobs.priority[order],
             "gpus": jobs.gpus[order],
+            "gpu_type": words(jobs.host_type.astype(np.int32), jobs.gpu_types),
             "submit_seconds": pa.array(jobs.submit_ns[order] / SECOND),
             "start_seconds": seconds(jobs.start_ns),
             "end_seconds": seconds(jobs.end_ns),
+            "estimate_seconds": seconds(jobs.estimate_ns, ENDLESS),
             "state": words(jobs.state, tuple(str(state) for state in STATES)),
             "reason": words(jobs.reason, jobs.reasons),
             "preemptions": jobs.preemptions[order],
@@ -94,6 +103,7 @@ def jobs_table(jobs: JobTable) -> Any:
             "gpu_seconds": jobs.gpu_seconds[order],
             "lost_gpu_seconds": jobs.lost_gpu_seconds[order],
             "placement_level": words(jobs.placement_level, PLACEMENT_LEVELS),
+            "hosts": texts(jobs.hosts),
             "network_slowdown_ratio": jobs.network_slowdown_ratio[order],
         }
     )

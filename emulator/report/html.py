@@ -9,7 +9,7 @@ import numpy as np
 
 from emulator.report.chart import Series, chart
 from emulator.report.outcome import STATES, Outcome
-from emulator.report.tables import Rows, sections
+from emulator.report.tables import TIER_NAMES, Rows, sections
 from topology.cluster import TIERS
 
 _STYLE = """
@@ -33,7 +33,7 @@ _REASONS = 8
 
 def page(outcome: Outcome, values: Mapping[str, Any]) -> str:
     """The whole document, from the outcome and its summary."""
-    tables = "".join(_table(title, rows) for title, rows in sections(values, outcome.sources))
+    tables = "".join(_table(title, rows) for title, rows in sections(values))
     reasons = _reasons(outcome)
     if reasons:
         tables += _table("Why jobs were left, failed or refused", reasons)
@@ -69,7 +69,7 @@ def _charts(outcome: Outcome) -> list[str]:
             times,
             [
                 Series("held by jobs", line.gpus_busy * percent_of_gpus, "--blue", filled=True),
-                Series("SM activity", line.gpu_utilization_ratio * 100.0, "--green"),
+                Series("SM activity", line.gpu_utilization_ratio * (outcome.gpus - line.gpus_planned) * percent_of_gpus, "--green"),
                 Series("down or cordoned", (line.gpus_down + line.gpus_cordoned) * percent_of_gpus, "--red"),
                 *([Series("not in service yet", line.gpus_planned * percent_of_gpus, "--violet")] if line.gpus_planned.any() else []),
             ],
@@ -90,16 +90,19 @@ def _charts(outcome: Outcome) -> list[str]:
             times,
             [
                 Series("IT", line.power_watts, "--blue", filled=True),
+                Series("switches, part of IT", line.switch_power_watts, "--green"),
                 Series("facility", line.facility_power_watts, "--amber"),
             ],
             scale=watts,
         ),
         chart(
-            "Most loaded link of each tier",
+            "Trunks: the fullest of each tier, and the mean of the NICs",
             "% of its capacity",
             times,
             [
-                Series(TIERS[place].replace("_", "-"), line.link_peak_ratio[:, place] * 100.0, colours[number % len(colours)])
+                Series(TIER_NAMES[TIERS[place]], line.link_peak_ratio[:, place] * 100.0, colours[number % len(colours)], highest=True)
+                if place
+                else Series("NICs, mean", line.link_load_ratio[:, place] * 100.0, colours[number % len(colours)])
                 for number, place in enumerate(used_tiers)
             ],
             top=100.0,

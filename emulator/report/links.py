@@ -1,5 +1,6 @@
-"""``links.parquet``: every trunk with what it carried, how full it was and how long it was down."""
+"""``links.parquet``: every trunk with what it carried, how full it was and how long it was down; and the same by tier."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -7,19 +8,31 @@ import numpy as np
 from emulator.engine.link_table import LinkTable
 from emulator.report.picture.load import LinkLoad
 from topology.cluster import TIERS, Cluster, Float64
-from topology.describe import link_names, node_names
+from topology.describe import link_name, link_names, node_names
 
 
-def links_table(cluster: Cluster, table: LinkTable, emulated_seconds: float) -> Any:
-    """A pyarrow.Table with a row per trunk, by number.
+@dataclass(frozen=True)
+class TierLoad:
+    """The links of one tier over a run, each by its busier direction. All ratios are of the nominal capacity."""
 
-    Utilization is of the busier direction: its mean over the run is what it carried; ``peak_demand_ratio`` is the most that its flows would
-    have sent at once, each at its cap (above 1 they were held back). That is null for trunks of hosts, whose cables belong to one GPU each.
+    mean_ratio: float  # of all links' capacity, over the time that they were in service
+    busiest_trunk: str  # the one with the highest mean
+    busiest_mean_ratio: float
+    peak_ratio: float  # the fullest link at any instant; of the NICs, the fullest NIC at a publication
+
+
+def links_table(cluster: Cluster, table: LinkTable) -> Any:
+    """A pyarrow.Table with a row per link, by number.
+
+    Utilization is of the busier direction: the mean is what it carried over its time in service, the peak the most that it carried at any
+    instant. ``peak_demand_ratio`` is the most that its flows would have sent at once, each at its cap (above 1 they were held back). Peak
+    and demand are null for endpoint links, whose lanes belong to one GPU each.
     """
     import pyarrow as pa
 
     links = cluster.links
     nodes = pa.array(node_names(cluster))
+    endpoint = links.tier == 0
 
     def words(codes: Any, dictionary: Any) -> Any:
         return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), dictionary).cast(pa.string())
@@ -35,21 +48,40 @@ def links_table(cluster: Cluster, table: LinkTable, emulated_seconds: float) -> 
             "bytes_per_second": links.bytes_per_second,
             "carried_up_bytes": table.carried_bytes[:, 0].copy(),
             "carried_down_bytes": table.carried_bytes[:, 1].copy(),
-            "mean_utilization_ratio": _mean_ratio(cluster, table, emulated_seconds),
-            "peak_demand_ratio": pa.array(table.peak_demand_bytes_per_second / links.bytes_per_second, mask=links.tier == 0),
+            "mean_utilization_ratio": _mean_ratio(cluster, table),
+            "peak_utilization_ratio": pa.array(table.peak_load_bytes_per_second / links.bytes_per_second, mask=endpoint),
+            "peak_demand_ratio": pa.array(table.peak_demand_bytes_per_second / links.bytes_per_second, mask=endpoint),
             "downs": table.downs,
             "down_seconds": table.down_seconds,
+            "in_service_seconds": table.in_service_seconds,
         }
     )
 
 
-def link_load(cluster: Cluster, table: LinkTable, emulated_seconds: float) -> LinkLoad:
+def link_load(cluster: Cluster, table: LinkTable) -> LinkLoad:
     """What a picture of the run is coloured by."""
-    mean = _mean_ratio(cluster, table, emulated_seconds)
-    peak = np.maximum(mean, np.minimum(1.0, table.peak_demand_bytes_per_second / cluster.links.bytes_per_second))
-    return LinkLoad(mean, peak, table.down_seconds)
+    mean = _mean_ratio(cluster, table)
+    peak = np.where(cluster.links.tier == 0, mean, table.peak_load_bytes_per_second / cluster.links.bytes_per_second)
+    return LinkLoad(mean, peak, table.down_seconds, cluster.links.bytes_per_second * table.in_service_seconds)
 
 
-def _mean_ratio(cluster: Cluster, table: LinkTable, emulated_seconds: float) -> Float64:
-    capacity = cluster.links.bytes_per_second
-    return np.asarray(table.carried_bytes.max(axis=1) / (capacity * emulated_seconds) if emulated_seconds else 0.0 * capacity)
+def tier_loads(cluster: Cluster, table: LinkTable, nic_peak_ratio: float) -> dict[str, TierLoad]:
+    """By name of the tiers that the cluster has, from the hosts up. ``nic_peak_ratio`` is known to who samples."""
+    links, load = cluster.links, link_load(cluster, table)
+    found = {}
+    for tier in np.unique(links.tier).tolist():
+        here = np.flatnonzero(links.tier == tier)
+        mean, weight = load.mean_ratio[here], load.weight[here]
+        busiest = int(mean.argmax())
+        found[TIERS[tier]] = TierLoad(
+            mean_ratio=float((mean * weight).sum() / max(float(weight.sum()), 1.0)),
+            busiest_trunk=link_name(cluster, int(here[busiest])),
+            busiest_mean_ratio=float(mean[busiest]),
+            peak_ratio=float(load.peak_ratio[here].max()) if tier else nic_peak_ratio,
+        )
+    return found
+
+
+def _mean_ratio(cluster: Cluster, table: LinkTable) -> Float64:
+    possible = cluster.links.bytes_per_second * table.in_service_seconds
+    return np.asarray(np.divide(table.carried_bytes.max(axis=1), possible, out=np.zeros(len(possible)), where=possible > 0.0))

@@ -5,13 +5,14 @@ from the scenario's start.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emulator.engine.control import JobState, Snapshot
+from emulator.report.links import TierLoad
 from emulator.workload.jobs import LEVEL_NAMES
 from topology.cluster import TIERS
 
@@ -52,6 +53,10 @@ class JobTable:
     queue: Int32  # index into queues
     tenant: Int32  # index into tenants
     kind: Int8  # workload.jobs.JobKind
+    priority: Int32  # that of its queue included
+    host_type: Int8  # index into gpu_types; ANY_TYPE for one that was never bound
+    estimate_ns: Int64  # what the submitter claimed; ENDLESS for a service without an end
+    source_row: Int64  # of the trace: its line, or the number of its object; NO_ROW where there is none
     submit_ns: Int64
     start_ns: Int64  # NEVER where it has not started
     end_ns: Int64  # NEVER where it has not ended
@@ -66,6 +71,8 @@ class JobTable:
     queues: tuple[str, ...] = ("default",)
     tenants: tuple[str, ...] = ("default",)
     reasons: tuple[str, ...] = ()
+    gpu_types: tuple[str, ...] = ()  # GPU model by host type
+    hosts: tuple[str, ...] | None = None  # hostlist of the last placement, by row; "" for none
     names: tuple[str, ...] | None = None  # by row
 
     def __len__(self) -> int:
@@ -87,6 +94,7 @@ class Sample(NamedTuple):
     racks_in_service: int
     gpu_utilization_ratio: float
     power_watts: float
+    switch_power_watts: float
     facility_power_watts: float
     link_load_ratio: tuple[float, ...]  # by tier of TIERS
     link_peak_ratio: tuple[float, ...]
@@ -108,6 +116,7 @@ def sample(snapshot: Snapshot) -> Sample:
         racks_in_service=snapshot.cluster.racks_in_service,
         gpu_utilization_ratio=snapshot.gpu_utilization_ratio,
         power_watts=snapshot.power_watts,
+        switch_power_watts=snapshot.switch_power_watts,
         facility_power_watts=snapshot.facility_power_watts,
         link_load_ratio=tuple(snapshot.link_load_ratio.get(tier, 0.0) for tier in TIERS),
         link_peak_ratio=tuple(snapshot.link_peak_ratio.get(tier, 0.0) for tier in TIERS),
@@ -129,7 +138,8 @@ class Timeline:
     gpus_planned: Int64
     racks_in_service: Int64
     gpu_utilization_ratio: Float64
-    power_watts: Float64
+    power_watts: Float64  # IT: hosts and switches
+    switch_power_watts: Float64
     facility_power_watts: Float64
     link_load_ratio: Float64
     link_peak_ratio: Float64
@@ -179,11 +189,13 @@ class Outcome:
     fragmented_gpu_seconds: float  # the part of it on hosts that also hold a job
     peak_power_watts: float  # IT, the highest at any instant
     it_energy_joules: float
+    switch_energy_joules: float  # the part of it that the switches used
     facility_energy_joules: float
     water_litres: float
-    peak_link_utilization_ratio: float  # the most loaded directed link at any instant
+    tiers: Mapping[str, TierLoad]  # load of the links by name of their tier, from the hosts up
+    gpu_seconds: Mapping[str, float]  # by phase of a job's life, idle, down: engine.gpu_time
     trunks: int = 0  # cables between the same two nodes count as one
     interrupted: bool = False  # ended before its time, by a signal
-    sources: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # source -> {"kept": rows, reason: rows dropped}
+    sources: tuple[Mapping[str, Any], ...] = ()  # workload.jobs.SourceReport.as_dict
     link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it
     picture: Callable[[], str] | None = None  # draws the machine and its load as SVG, for who writes the page

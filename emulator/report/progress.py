@@ -9,15 +9,10 @@ class Progress:
 
     emulated_seconds: float
     until_seconds: float | None
-    wall_seconds: float
+    speed: float  # emulated seconds per wall second of late: report.speed
     submitted: int
     pending: int
     running: int
     ended: int
     gpus_busy: int
     gpus: int
-
-    @property
-    def speed(self) -> float:
-        """Emulated seconds per wall second so far."""
-        return self.emulated_seconds / self.wall_seconds if self.wall_seconds > 0 else 0.0

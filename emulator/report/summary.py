@@ -16,7 +16,18 @@ Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a deno
   al. (PaLM, 2022).
 - ``fragmentation_ratio`` = integral of free GPUs on hosts that also hold a job / integral of free GPUs (both healthy, not cordoned): the
   share of the free capacity that no job of whole hosts can use.
-- ``power_watts``: IT power; the mean is ``it_energy_joules`` / T.
+- ``gpu_seconds``: C by what the GPUs did, as ``engine.gpu_time`` defines it; the parts add up to C.
+- ``power_watts``: IT power, of hosts and switches; the mean is ``it_energy_joules`` / T. Of ``it_energy_joules`` the switches used
+  ``switch_energy_joules``.
+- ``fabric.by_tier``: links.parquet by tier. Each link counts by its busier direction, over its nominal capacity: the mean of all links, by
+  capacity and time in service; the link with the highest mean; and the fullest link at any instant. Tier host_leaf are the NICs: their
+  peak is the fullest NIC's at a publication, which is ``fabric.efficiency`` wherever a job sends at full rate. A job's flow counts at the
+  rate that it gets while it communicates, also while its GPUs compute: loads are upper bounds.
+- ``fabric.peak_link_utilization_ratio``: the fullest link between two switches at any instant (the highest peak of the tiers above
+  host_leaf); of the NICs where all hosts are on one switch.
+- ``interrupted``: it was ended before its time. One without an end, which somebody has to end, was not.
+- ``sources``: of a trace, ``read`` rows are ``kept`` or ``dropped`` by reason; ``zero_seconds`` is emulated time 0 on the trace's own clock
+  (Unix seconds where that is the calendar); ``notes`` are sentences for people.
 - ``fabric.mean_slowdown_ratio``: mean of ``network_slowdown_ratio`` over the training jobs that started.
 """
 
@@ -28,11 +39,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.engine.control import JobState
+from emulator.report.links import TierLoad
 from emulator.report.outcome import NEVER, STATES, Outcome
 from emulator.workload.jobs import SECOND, JobKind
+from topology.cluster import TIERS
 
 #: Of ``wait_seconds`` and ``completion_seconds``.
 PERCENTILES = (50, 90, 99)
+#: The tier of the links between hosts and leaves.
+NICS = TIERS[0]
 
 
 def summary(outcome: Outcome) -> dict[str, Any]:
@@ -78,13 +93,18 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "fragmentation_ratio": _ratio(outcome.fragmented_gpu_seconds, outcome.idle_gpu_seconds),
         "power_watts": {"mean": _ratio(outcome.it_energy_joules, emulated_seconds), "peak": outcome.peak_power_watts},
         "it_energy_joules": outcome.it_energy_joules,
+        "switch_energy_joules": outcome.switch_energy_joules,
         "facility_energy_joules": outcome.facility_energy_joules,
         "water_litres": outcome.water_litres,
         "fabric": {
-            "peak_link_utilization_ratio": outcome.peak_link_utilization_ratio,
+            "peak_link_utilization_ratio": _peak_link(outcome),
+            "by_tier": {tier: _tier(load) for tier, load in outcome.tiers.items()},
             "mean_slowdown_ratio": float(jobs.network_slowdown_ratio[trained].mean()) if trained.any() else None,
         },
-        "inference": _inference(),
+        "gpu_seconds": dict(outcome.gpu_seconds),
+        "inference": None,  # no service's requests are emulated one by one
+        "interrupted": outcome.interrupted,
+        "sources": [dict(source) for source in outcome.sources],
     }
     plain: dict[str, Any] = _plain(values)
     return plain
@@ -95,20 +115,20 @@ def to_json(values: dict[str, Any]) -> str:
     return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
-def _inference() -> dict[str, Any]:
-    """Requests are not emulated one by one yet: the keys are there, and empty."""
-    latency = {f"p{percentile}": None for percentile in PERCENTILES}
+def _tier(load: TierLoad) -> dict[str, Any]:
     return {
-        "requests": 0,
-        "completed": 0,
-        "rejected": 0,
-        "input_tokens": 0,
-        "output_tokens": 0,
-        "ttft_seconds": dict(latency),
-        "tpot_seconds": dict(latency),
-        "slo_attainment_ratio": None,
-        "joules_per_request": None,
+        "mean_utilization_ratio": load.mean_ratio,
+        "busiest_trunk": load.busiest_trunk,
+        "busiest_mean_utilization_ratio": load.busiest_mean_ratio,
+        "peak_utilization_ratio": load.peak_ratio,
     }
+
+
+def _peak_link(outcome: Outcome) -> float | None:
+    """Of the links between switches; of the NICs where there are none."""
+    peaks = {tier: load.peak_ratio for tier, load in outcome.tiers.items()}
+    between = [peak for tier, peak in peaks.items() if tier != NICS]
+    return max(between or peaks.values(), default=None)
 
 
 def _distribution(values_ns: NDArray[np.int64]) -> dict[str, float | None]:
@@ -127,6 +147,8 @@ def _plain(value: Any) -> Any:
     """``value`` with numpy scalars as Python's and what JSON cannot hold as None."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -1,15 +1,27 @@
 """The summary as titled rows of words: what the terminal table and the HTML page both show."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from emulator.report.units import gibibytes, percent, si, span
 
 Rows = list[tuple[str, str]]
 
+#: What the links of a tier (`topology.cluster.TIERS`) are called.
+TIER_NAMES = {
+    "host_leaf": "NICs",
+    "leaf_spine": "leaf-spine trunks",
+    "spine_core": "spine-core trunks",
+    "inter_building": "inter-building trunks",
+    "wan": "WAN trunks",
+    "local": "local trunks",
+    "global": "global trunks",
+}
 
-def sections(values: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]]) -> list[tuple[str, Rows]]:
-    """``(title, [(label, value), ...])`` from a summary and the sources of its jobs."""
+
+def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
+    """``(title, [(label, value), ...])`` from a summary."""
     jobs, wait, completion = values["jobs"], values["wait_seconds"], values["completion_seconds"]
     in_process = not values["actors"]
     result: list[tuple[str, Rows]] = [
@@ -43,28 +55,51 @@ def sections(values: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]]
                 ("goodput (held time not lost)", percent(values["goodput_ratio"])),
                 ("MFU of training", percent(values["mfu_ratio"])),
                 ("free GPUs on partly used hosts", percent(values["fragmentation_ratio"])),
+                ("GPU time held", _phases(values["gpu_seconds"], "productive", "network_wait", "lost", "restarting")),
+                ("GPU time not held", _phases(values["gpu_seconds"], "idle", "down")),
             ],
         ),
         (
-            "Power and fabric",
+            "Power",
             [
                 ("IT power mean, peak", f"{si(values['power_watts']['mean'], 'W')}, {si(values['power_watts']['peak'], 'W')}"),
-                ("IT energy", _energy(values["it_energy_joules"])),
+                ("IT energy", _it_energy(values)),
                 ("facility energy", _energy(values["facility_energy_joules"])),
                 ("water", f"{values['water_litres']:,.0f} L" if values["water_litres"] is not None else "-"),
-                ("most loaded link", percent(values["fabric"]["peak_link_utilization_ratio"])),
-                ("slowdown of training by the fabric", _times(values["fabric"]["mean_slowdown_ratio"])),
+            ],
+        ),
+        (
+            "Fabric",
+            [
+                ("slowdown of training jobs, mean", _times(values["fabric"]["mean_slowdown_ratio"])),
+                *((TIER_NAMES[tier], _load(load)) for tier, load in reversed(values["fabric"]["by_tier"].items())),
             ],
         ),
     ]
-    if sources:
-        result.append(("Sources of work", [(name, _rows(rows)) for name, rows in sources.items()]))
+    result += [("Source of work", _source(source)) for source in values["sources"]]
     return result
 
 
 def _speed(values: Mapping[str, Any]) -> str:
     wall = values["wall_seconds"]
     return f" ({values['emulated_seconds'] / wall:,.0f}x)" if wall else ""
+
+
+def _phases(seconds: Mapping[str, float], *phases: str) -> str:
+    """Parts of all GPU time in service."""
+    total = sum(seconds.values())
+    return ", ".join(f"{phase.replace('_', ' ')} {percent(seconds[phase] / total if total > 0 else None)}" for phase in phases)
+
+
+def _load(load: Mapping[str, Any]) -> str:
+    """Of one tier."""
+    mean, busiest, peak = (percent(load[f"{key}_utilization_ratio"]) for key in ("mean", "busiest_mean", "peak"))
+    return f"mean {mean}, busiest trunk {busiest} ({load['busiest_trunk']}), peak {peak}"
+
+
+def _it_energy(values: Mapping[str, Any]) -> str:
+    energy, switches = values["it_energy_joules"], values["switch_energy_joules"]
+    return _energy(energy) + (f", {percent(switches / energy)} of it by switches" if energy else "")
 
 
 def _energy(joules: float | None) -> str:
@@ -76,6 +111,11 @@ def _times(ratio: float | None) -> str:
     return "-" if ratio is None else f"{ratio:.3f}x"
 
 
-def _rows(rows: Mapping[str, int]) -> str:
-    dropped = [f"{count:,} {reason}" for reason, count in sorted(rows.items()) if reason != "kept" and count]
-    return f"{rows.get('kept', 0):,} jobs" + (f"; left out: {', '.join(dropped)}" if dropped else "")
+def _source(source: Mapping[str, Any]) -> Rows:
+    rows = [
+        ("trace", f"{Path(source['path']).name}, format {source['format']}"),
+        ("jobs kept", f"{source['kept']:,} of {source['read']:,} rows"),
+        *(("left out", f"{count:,}: {reason}") for reason, count in sorted(source["dropped"].items(), key=lambda item: -item[1])),
+        *(("note", note) for note in source["notes"]),
+    ]
+    return [(label if place == 0 or label != rows[place - 1][0] else "", value) for place, (label, value) in enumerate(rows)]

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def summary_table(values: Mapping[str, Any], sources: Mapping[str, Mapping[str, int]]) -> "Table":
+def summary_table(values: Mapping[str, Any]) -> "Table":
     """A rich table of a summary (``report.summary.summary``), a section a subject."""
     from rich import box
     from rich.table import Table
@@ -18,7 +18,7 @@ def summary_table(values: Mapping[str, Any], sources: Mapping[str, Mapping[str, 
     table = Table(box=box.SIMPLE_HEAD, show_header=False, pad_edge=False, show_edge=False)
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    for title, rows in sections(values, sources):
+    for title, rows in sections(values):
         table.add_row(Text(title, style="bold not dim"), "")
         for label, value in rows:
             table.add_row(f"  {label}", Text(value))

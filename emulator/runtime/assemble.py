@@ -1,6 +1,6 @@
 """From a scenario to an engine that is ready to run: every room gets its part of the scenario."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from emulator.engine.engine import Engine
@@ -30,7 +30,7 @@ class Emulation:
     scenario: Scenario
     cluster: Cluster
     engine: Engine
-    sources: Mapping[str, SourceReport]
+    sources: tuple[SourceReport, ...]
 
 
 def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, horizon_ns: int) -> Emulation:
@@ -54,19 +54,19 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
     return Emulation(scenario, cluster, engine, sources)
 
 
-def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobSource | None, dict[str, SourceReport]]:
+def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobSource | None, tuple[SourceReport, ...]]:
     workload = scenario.workload
     if workload.kind == "trace":
         source, report = open_trace(workload.path or "", workload.format or "", workload.options, host_types=cluster.host_types)
-        return source, {workload.format or "": report}
+        return source, (report,)
     if workload.kind == "none":
-        return None, {}
+        return None, ()
     settings, built = generator_settings(scenario), buildout(scenario)
     growth = None
     if built is not None:
         times, gpus = gpus_in_service(built, cluster)
         growth = [Growth(times, of_type) for of_type in gpus]
-    return generate_by_type(settings, cluster.host_types, cluster.type_hosts, scenario.seed, horizon_ns, growth), {}
+    return generate_by_type(settings, cluster.host_types, cluster.type_hosts, scenario.seed, horizon_ns, growth), ()
 
 
 def _scheduler_settings(scenario: Scenario) -> SchedulerSettings:

@@ -298,7 +298,7 @@ def _rows(jobs: JobColumns, rows: np.ndarray[Any, np.dtype[np.int64]]) -> JobCol
 
 def _jobs(payload: dict[str, Any]) -> JobColumns:
     """The reverse of ``_payload``."""
-    columns = {name: payload[name] for name in COLUMN_NAMES}
+    columns = {name: payload[name] for name in COLUMN_NAMES if name in payload}  # older journals have fewer; the defaults are theirs
     return job_columns(
         len(payload["job_id"]),
         **columns,

@@ -32,11 +32,12 @@ from emulator.engine.control import (
     WrongState,
 )
 from emulator.engine.loop import Loop
-from emulator.engine.shards import Readings, ShardRange
+from emulator.engine.shards import Readings
 from emulator.report.collect import Collector
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
 from emulator.runtime.assemble import Emulation
+from emulator.runtime.facts import Facts
 from emulator.runtime.inputs import Inputs
 from emulator.runtime.pace import Pace
 from emulator.runtime.reach import Reach
@@ -46,8 +47,6 @@ from emulator.runtime.watch import Watchers
 from emulator.store.errors import JournalError
 from emulator.store.journal import END, STOP, Journal
 from emulator.workload.jobs import SECOND, JobColumns
-from topology.catalog import HostType
-from topology.cluster import Cluster
 
 T = TypeVar("T")
 
@@ -58,7 +57,7 @@ PUBLISH_SECONDS = 1.0
 CLOSE_SECONDS = 60.0
 
 
-class Session:
+class Session(Facts):
     """``run_to_end`` is batch and runs in the calling thread; ``start``, ``wait``, ``stop`` are live. A ``Control``.
 
     Calls are thread-safe at any time. After the end only reads are answered; after ``close``, or when an error has ended the emulation,
@@ -66,9 +65,8 @@ class Session:
     """
 
     def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
-        self._engine = emulation.engine
+        super().__init__(emulation)
         self._collector = Collector(emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at)
-        self._detail, self._fabric = emulation.scenario.telemetry.detail, emulation.scenario.fabric
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._endless = endless
         self._journal = journal
@@ -104,6 +102,7 @@ class Session:
         while not self._loop.finished:
             with self._turns:
                 self._loop.step()
+            self._collector.mark_speed(self._engine.now_ns)
             if progress is not None and (now := time.monotonic()) >= due:
                 due = now + PROGRESS_SECONDS
                 progress(self._collector.progress())
@@ -120,6 +119,7 @@ class Session:
 
         def told() -> None:
             nonlocal due
+            self._collector.mark_speed(self._engine.now_ns)
             if progress is not None and (now := time.monotonic()) >= due:
                 due = now + PROGRESS_SECONDS
                 progress(replace(self._collector.progress(), until_seconds=reached_ns / SECOND))
@@ -170,6 +170,7 @@ class Session:
     def _turn(self) -> float:
         """Publish, or make the next step of the loop, where they are due; returns the wall seconds until one of them is."""
         now = time.monotonic()
+        self._collector.mark_speed(self._paced_ns())
         if self._publish is not None and now >= self._next_publish:
             self._publish_now()
         step_ns = self._loop.next_ns()
@@ -320,40 +321,6 @@ class Session:
         return self._collector.outcome(interrupted=self._cut_short and not self._endless)
 
     # -- publication ----------------------------------------------------------------------------------------------------------------
-
-    @property
-    def host_type(self) -> HostType:
-        cluster = self._engine.cluster
-        gpus = [hosts * host_type.gpus for hosts, host_type in zip(cluster.type_hosts, cluster.host_types, strict=True)]
-        return cluster.host_types[gpus.index(max(gpus))]
-
-    @property
-    def host_types(self) -> tuple[HostType, ...]:
-        return self._engine.cluster.host_types
-
-    @property
-    def payload_ratio(self) -> float:
-        """Of a NIC's line rate, what is left for payload."""
-        return self._fabric.efficiency
-
-    @property
-    def collective(self) -> str:
-        """How jobs reduce their gradients that do not say: ring, tree, or auto."""
-        return self._fabric.collective
-
-    @property
-    def topology(self) -> Cluster:
-        return self._engine.cluster
-
-    @property
-    def telemetry_detail(self) -> str:
-        return self._detail
-
-    @property
-    def local_shards(self) -> tuple[ShardRange, ...]:
-        """Shards that run in this process and so serve no metrics of their own."""
-        shards = self._engine.shards
-        return () if shards.metrics_addresses() else shards.ranges
 
     def attach_metrics(self, address: str, publish: Callable[[Snapshot, Readings], None]) -> None:
         """The head's /metrics is served at ``address``: ``publish`` is called at each publication from now on."""

@@ -4,7 +4,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator.racks.power import facility_milliwatts
+from emulator.racks.power import facility_milliwatts, most_milliwatts, switch_milliwatts
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load, presets
 from emulator.scenario.models import Scenario
@@ -19,8 +19,9 @@ Run one with `gigawatt run NAME`, see its fabric with `gigawatt topology show NA
 `gigawatt run colossus --set cluster.gpus=20000`.
 
 GPUs, hosts, racks, switches and cables are counted in the compiled cluster, not typed in. Power is that of all hosts at their measured
-maximum draw in training, times PUE; *cap* is what the site may draw. Ratings are higher: an 8 x H100 host is rated 10.2 kW and was measured
-to draw 8.4 kW at most. The rated load of a cluster may exceed its cap; hosts here draw no more than was measured.
+maximum draw in training and of all switches at their typical draw, times PUE; *cap* is what the site may draw. Ratings are higher: an
+8 x H100 host is rated 10.2 kW and was measured to draw 8.4 kW at most. The rated load of a cluster may exceed its cap; hosts here draw no
+more than was measured.
 
 Every statement about a machine below says what it is. *Published*: its operator, its vendor or a paper says so. *Derived*: it follows from
 what is published by arithmetic. *Inferred*: it explains what is published, but other explanations exist. *Assumed*: nobody outside knows;
@@ -37,7 +38,8 @@ class Figures:
     counts: Counts
     buildings: int
     sites: tuple[str, ...]
-    peak_watts: float  # of all hosts, times PUE
+    peak_watts: float  # of all hosts and switches, times PUE
+    switch_watts: float  # of all switches
 
     @property
     def switches(self) -> int:
@@ -55,7 +57,6 @@ class Figures:
 def figures(scenario: Scenario, cluster: Cluster) -> Figures:
     """Of a scenario and its compiled cluster."""
     hosts = list(zip(cluster.host_types, cluster.type_hosts, strict=True))
-    it_watts = sum(count * host.peak_watts for host, count in hosts)
     units = {level.name: len(level) for level in cluster.levels}
     return Figures(
         scenario=scenario,
@@ -63,7 +64,8 @@ def figures(scenario: Scenario, cluster: Cluster) -> Figures:
         counts=cluster.counts,
         buildings=units.get("building", units["site"]),
         sites=cluster.site_names,
-        peak_watts=facility_milliwatts(round(it_watts * 1000), scenario.power.pue) / 1000,
+        peak_watts=facility_milliwatts(most_milliwatts(cluster), scenario.power.pue) / 1000,
+        switch_watts=int(switch_milliwatts(cluster.links).sum()) / 1000,
     )
 
 
@@ -100,13 +102,14 @@ def _section(found: Figures) -> list[str]:
         "gateway": counts.wan,
     }
     switches = ", ".join(f"{number:,} {tier}" for tier, number in tiers.items() if number)
+    draw = f"{_megawatts(found.switch_watts)} MW" if found.switch_watts >= 1e6 else f"{found.switch_watts / 1e3:,.0f} kW"
     dragonfly = f"; {counts.local_links:,} local and {counts.global_links:,} global cables" if counts.local_links else ""
     return [
         f"## {found.scenario.name}",
         "",
         f"{found.scenario.description}.",
         "",
-        f"Hosts: {hosts}. Switches: {switches}{dragonfly}. Sites: {', '.join(found.sites)}.",
+        f"Hosts: {hosts}. Switches: {switches}{dragonfly}; they draw {draw}. Sites: {', '.join(found.sites)}.",
         "",
         *(f"- {text}" for text in found.scenario.assumptions),
         "",

@@ -49,6 +49,7 @@ class JobTable:
     shape: list[int] = field(default_factory=list)
     #: The host type, once the job has arrived also that of a job that named none; ANY_TYPE otherwise.
     host_type: list[int] = field(default_factory=list)
+    source_row: list[int] = field(default_factory=list)
 
     #: What is left of ``duration_ns``, as of ``since_ns``; and the part of full speed at which it goes down.
     remaining_ns: list[int] = field(default_factory=list)
@@ -104,7 +105,7 @@ class JobTable:
         self.priority += [p + extra[q] for p, q in zip(jobs.priority.tolist(), jobs.queue.tolist(), strict=True)]
         for name in (
             "submit_ns", "gpus", "duration_ns", "estimate_ns", "milli_gpus", "kind", "utilization", "checkpoint_ns",
-            "require_level", "prefer_level", "preemptible", "host_type",
+            "require_level", "prefer_level", "preemptible", "host_type", "source_row",
         ):  # fmt: skip
             getattr(self, name).extend(getattr(jobs, name).tolist())
         self.remaining_ns += jobs.duration_ns.tolist()

@@ -186,7 +186,10 @@ HEAD: tuple[HeadMetric, ...] = (
         lambda s: {(q.name, state): n for q in s.queues for state, n in (("pending", q.pending_gpus), ("running", q.running_gpus))},
     ),
     # Power.
-    HeadMetric("gigawatt_it_power_watts", Kind.GAUGE, "watts", "Power that the IT equipment draws.", (), _one(lambda s: s.power_watts)),
+    HeadMetric(
+        "gigawatt_it_power_watts", Kind.GAUGE, "watts", "Power that the IT equipment draws: hosts and switches; their sum is IT power.",
+        ("component",), lambda s: {("hosts",): s.power_watts - s.switch_power_watts, ("switches",): s.switch_power_watts},
+    ),
     HeadMetric(
         "gigawatt_facility_power_watts", Kind.GAUGE, "watts", "Power that the whole facility draws: IT, cooling and losses.", (),
         _one(lambda s: s.facility_power_watts),
@@ -196,18 +199,21 @@ HEAD: tuple[HeadMetric, ...] = (
         _one(lambda s: s.cluster.power_cap_watts),
     ),
     HeadMetric(
-        "gigawatt_it_energy_joules_total", Kind.COUNTER, "joules", "Energy that the IT equipment has used.", (),
-        _one(lambda s: s.energy_joules),
+        "gigawatt_it_energy_joules_total", Kind.COUNTER, "joules", "Energy that the IT equipment has used: hosts and switches.",
+        ("component",), lambda s: {("hosts",): s.energy_joules - s.switch_energy_joules, ("switches",): s.switch_energy_joules},
     ),
     HeadMetric("gigawatt_pue_ratio", Kind.GAUGE, "ratio", "Power usage effectiveness: facility power over IT power, now.", (), _one(_pue)),
     # Network.
     HeadMetric(
-        "gigawatt_link_load_ratio", Kind.GAUGE, "ratio", "Load over capacity, all cables of a tier together, both directions.", ("tier",),
-        _by(TIERS, lambda s: s.link_load_ratio),
+        "gigawatt_link_load_ratio", Kind.GAUGE, "ratio",
+        "Load over capacity, all cables of a tier that are in service together, both directions.",
+        ("tier",), _by(TIERS, lambda s: s.link_load_ratio),
     ),
     HeadMetric(
-        "gigawatt_link_peak_ratio", Kind.GAUGE, "ratio", "Load over capacity of the most loaded direction of a trunk, by tier.", ("tier",),
-        _by(TIERS, lambda s: s.link_peak_ratio),
+        "gigawatt_link_peak_ratio", Kind.GAUGE, "ratio",
+        "Load over capacity of the most loaded direction of a trunk, by tier. host_leaf is the busiest NIC, which stands at the fabric's"
+        " efficiency (0.95) wherever a job sends at full rate.",
+        ("tier",), _by(TIERS, lambda s: s.link_peak_ratio),
     ),
     HeadMetric(
         "gigawatt_link_bytes_per_second", Kind.GAUGE, "bytes_per_second", "Bytes per second on all cables of a tier, both directions.",
@@ -247,8 +253,8 @@ HEAD: tuple[HeadMetric, ...] = (
     ),
     HeadMetric(
         "gigawatt_clock_speed_ratio", Kind.GAUGE, "ratio",
-        "Emulated seconds per wall second: asked for (+Inf: as fast as it can) and achieved. Prometheus stamps wall time, so divide a"
-        " rate() by the achieved speed to have it per emulated second.",
+        "Emulated seconds per wall second: asked for (+Inf: as fast as it can) and achieved over the last 10 s of wall time. Prometheus"
+        " stamps wall time, so divide a rate() by the achieved speed to have it per emulated second.",
         ("kind",), lambda s: {("asked",): s.clock.speed, ("achieved",): s.clock.achieved_speed},
     ),
     HeadMetric(
@@ -282,11 +288,11 @@ def _rack_gpus(readings: RackReadings) -> dict[tuple[str, ...], NDArray[np.int64
 
 RACK: tuple[RackMetric, ...] = (
     RackMetric(
-        "gigawatt_rack_power_watts", Kind.GAUGE, "watts", "Power that a rack draws.", RACK_LABELS,
+        "gigawatt_rack_power_watts", Kind.GAUGE, "watts", "Power that the hosts of a rack draw.", RACK_LABELS,
         lambda r: {(): r.power_milliwatts}, decimals=3,
     ),
     RackMetric(
-        "gigawatt_rack_energy_joules_total", Kind.COUNTER, "joules", "Energy that a rack has used.", RACK_LABELS,
+        "gigawatt_rack_energy_joules_total", Kind.COUNTER, "joules", "Energy that the hosts of a rack have used.", RACK_LABELS,
         lambda r: {(): _int64(np.rint(r.energy_joules))},
     ),
     RackMetric("gigawatt_rack_gpus", Kind.GAUGE, "GPUs", "GPUs of a rack by state.", ("state", *RACK_LABELS), _rack_gpus),

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,8 @@ class JobKind(IntEnum):
 ANY_LEVEL = -1
 #: ``JobColumns.host_type`` where a job does not care.
 ANY_TYPE = -1
+#: ``JobColumns.source_row`` where a job comes from no file.
+NO_ROW = 0
 #: Names of levels a job may require or prefer, in the order of ``JobColumns.require_level``.
 LEVEL_NAMES = ("host", "domain", "rack", "leaf", "pod", "building", "site")
 
@@ -87,6 +90,7 @@ class JobColumns:
     preemptible: NDArray[np.bool_]
     shape: NDArray[np.int32]
     host_type: NDArray[np.int8]  # index into the cluster's host types, or ANY_TYPE
+    source_row: NDArray[np.int64]  # of the trace: its line, or the number of its object, from 1; NO_ROW where there is none
     shapes: tuple[TrainingShape, ...] = ()
     queues: tuple[str, ...] = ("default",)
     tenants: tuple[str, ...] = ("default",)
@@ -112,6 +116,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "preemptible": True,
         "shape": -1,
         "host_type": ANY_TYPE,
+        "source_row": NO_ROW,
     }
     given = defaults | columns
     given.setdefault("estimate_ns", given["duration_ns"])
@@ -119,7 +124,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "job_id": np.int64, "submit_ns": np.int64, "gpus": np.int32, "duration_ns": np.int64, "estimate_ns": np.int64,
         "milli_gpus": np.int32, "kind": np.int8, "priority": np.int32, "queue": np.int32, "tenant": np.int32,
         "utilization": np.float64, "checkpoint_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
-        "preemptible": np.bool_, "shape": np.int32, "host_type": np.int8,
+        "preemptible": np.bool_, "shape": np.int32, "host_type": np.int8, "source_row": np.int64,
     }  # fmt: skip
     for name, dtype in dtypes.items():
         given[name] = np.ascontiguousarray(np.broadcast_to(np.asarray(given[name], dtype=dtype), (count,)))
@@ -133,6 +138,22 @@ class SourceReport:
     kept: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
     noted: dict[str, int] = field(default_factory=dict)  # what is to be said of some that were kept
+    notes: list[str] = field(default_factory=list)  # what is to be said of the source as a whole
+    path: str = ""
+    format: str = ""
+    zero_seconds: float = 0.0  # emulated time 0 on the source's own clock
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``sources`` of ``summary.json`` has it; ``read`` is the rows that were looked at so far."""
+        return {
+            "path": self.path,
+            "format": self.format,
+            "read": self.kept + sum(self.dropped.values()),
+            "kept": self.kept,
+            "dropped": dict(self.dropped),
+            "zero_seconds": self.zero_seconds,
+            "notes": [*self.notes, *(f"{count:,} of those kept: {what}" for what, count in self.noted.items())],
+        }
 
 
 #: A source of work: batches in order of submission; ``submit_ns`` never decreases from batch to batch.

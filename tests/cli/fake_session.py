@@ -73,7 +73,7 @@ class FakeSession(FakeControl):
         self.calls.append("stop")
 
     def progress(self) -> Progress:
-        return Progress(7200.0, 86400.0, 4.0, 100, 10, 20, 70, 128, 256)
+        return Progress(7200.0, 86400.0, 1800.0, 100, 10, 20, 70, 128, 256)
 
     def outcome(self) -> Outcome:
         return replace(build_outcome(), scenario="laptop")

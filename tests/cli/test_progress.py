@@ -5,7 +5,7 @@ import pytest
 from emulator.cli import progress
 from emulator.report.progress import Progress
 
-HALFWAY = Progress(43_200.0, 86_400.0, 24.0, 12_345, 40, 300, 12_005, 87_000, 100_000)
+HALFWAY = Progress(43_200.0, 86_400.0, 1800.0, 12_345, 40, 300, 12_005, 87_000, 100_000)
 
 
 def test_words() -> None:

@@ -14,11 +14,11 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 @pytest.mark.parametrize(
     ("policy", "starts"),
     [
-        # 64 GPUs. Job 1 holds 32 until 7,210, so job 2 (64) waits for it, and job 7 (48) for job 2. The small ones are backfilled: 3, 4 and
+        # 64 GPUs. Job 1 holds 32 until 7,200, so job 2 (64) waits for it, and job 7 (48) for job 2. The small ones are backfilled: 3, 4 and
         # the urgent 5 at once; 6 when job 5 ends at 1,200; 8 beside it.
-        ("easy", [10, 7210, 120, 300, 600, 1200, 10810, 1500]),
-        # Head of line: behind job 2 nothing starts but the urgent 5. At 10,810 jobs 3, 4 and 6; job 7 when 3 has ended, 8 after 7.
-        ("fifo", [10, 7210, 10810, 10810, 600, 10810, 12610, 16210]),
+        ("easy", [0, 7200, 120, 300, 600, 1200, 10800, 1500]),
+        # Head of line: behind job 2 nothing starts but the urgent 5. At 10,800 jobs 3, 4 and 6; job 7 when 3 has ended, 8 after 7.
+        ("fifo", [0, 7200, 10800, 10800, 600, 10800, 12600, 16200]),
     ],
 )
 def test_the_example_starts_when_it_should(gigawatt: Run, tmp_path: Path, policy: str, starts: list[int]) -> None:

@@ -8,9 +8,10 @@ import pytest
 from emulator.engine.commands import BreakHosts, Cordon
 from emulator.engine.hardware import rack_views
 from emulator.engine.views import cluster_view, explanation, gpus_by_model, gpus_by_state
-from emulator.racks.buildout import Buildout
+from emulator.racks.buildout import Buildout, first_racks
 from emulator.racks.faults import FaultSettings
 from emulator.racks.power import gpu_milliwatts, idle_milliwatts
+from emulator.scenario import build_cluster, load
 from emulator.scheduler.table import State
 from emulator.telemetry.table import GPU_STATES
 from emulator.workload.jobs import SECOND, job_columns
@@ -48,7 +49,7 @@ def test_gpu_seconds_and_energy_are_those_of_what_was_there():
     run(made)
     in_service = 2 * 1000 + sum(1000 - 100 * (rack + 1) for rack in range(6))
     assert made.meter.gpu_seconds(made.now_ns) == 8 * in_service
-    assert made.meter.energy_joules(made.now_ns) == pytest.approx(H100.idle_watts * in_service)
+    assert made.meter.hosts_joules(made.now_ns) == pytest.approx(H100.idle_watts * in_service)
     assert made.meter.idle_gpu_ns == 8 * in_service * SECOND
     assert sum(reading.energy_joules.sum() for reading in made.read().racks) == pytest.approx(H100.idle_watts * in_service)
     assert made.cycles == 6, "a cycle for each rack that came, and no other"
@@ -98,10 +99,35 @@ def test_the_number_of_shards_changes_nothing(kinds):
         )
         run(made)
         energy = np.concatenate([reading.energy_joules for reading in made.read().racks])
-        assert made.meter.energy_joules(made.now_ns) == pytest.approx(energy.sum(), rel=1e-9)
+        assert made.meter.hosts_joules(made.now_ns) == pytest.approx(energy.sum(), rel=1e-9)
         results.append((fingerprint(made), energy.tobytes(), sum(made.faults)))
     assert results[0] == results[1] == results[2]
     assert results[0][2] > 0
+
+
+def test_a_switch_draws_from_the_first_rack_below_it_on():
+    """Eight racks of one host under leaves of two, one rack there at the start and one more each 100 s: leaf k comes with rack 2 k, the
+    spine with the first. A qm9700 draws 747 W."""
+    made = engine(clos(8, rail_optimised=False, array_hosts=2), buildout=Buildout(1, 700 * SECOND), until_ns=1000 * SECOND)
+    assert made.cluster.counts.leaf == 4
+    assert made.cluster.counts.spine == 1
+    draws = []
+    for at in (0, 100, 200, 600):
+        run_until(made, at * SECOND)
+        draws.append(made.meter.switches_milliwatts.value)
+    assert draws == [count * 747_000 for count in (2, 2, 3, 5)]
+    run(made)
+    assert made.meter.switches_joules(made.now_ns) == pytest.approx(747 * (2 * 1000 + 800 + 600 + 400))
+    assert made.meter.power_milliwatts == 5 * 747_000 + 8 * idle_milliwatts(H100)
+
+
+def test_the_switches_without_hosts_are_there_from_the_start():
+    """A dragonfly's group of storage carries traffic through: its switches have nothing below them."""
+    cluster = build_cluster(load("frontier"))
+    first = first_racks(cluster)
+    hostless = (cluster.links.switches > 0) & ~np.isin(np.arange(len(first)), cluster.links.v[cluster.links.tier == 0])
+    assert hostless.any()
+    assert not first[hostless].any()
 
 
 def test_power_and_states_of_two_types():
@@ -113,13 +139,13 @@ def test_power_and_states_of_two_types():
     run_until(made, 0)
     idle = 4 * idle_milliwatts(H100) + 4 * 1_000_000
     busy = 16 * gpu_milliwatts(H100, 0.5) + 6 * 250_000
-    assert made.meter.power_milliwatts == idle + busy
+    assert made.meter.hosts_milliwatts.value == idle + busy
     assert gpus_by_model(made) == {
         **dict(zip(((state, H100.gpu.name) for state in GPU_STATES), (16, 16, 0, 0, 0), strict=True)),
         **dict(zip(((state, "H50") for state in GPU_STATES), (6, 10, 0, 0, 0), strict=True)),
     }
     assert cluster_view(made, 0.0).gpu_model == f"{H100.gpu.name}+H50"
     run(made)
-    assert made.meter.energy_joules(200 * SECOND) == pytest.approx((idle * 200 + busy * 100) / 1000)
+    assert made.meter.hosts_joules(200 * SECOND) == pytest.approx((idle * 200 + busy * 100) / 1000)
     readings = made.read().racks[0]
     assert readings.energy_joules.sum() == pytest.approx((idle * 200 + busy * 100) / 1000)

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from emulator.engine import hardware, views
 from emulator.engine.control import HostState
 from emulator.engine.engine import Engine
+from emulator.engine.gpu_time import gpu_seconds
+from emulator.racks.power import switch_milliwatts
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND
 from tests.engine.random_work import UNTIL, Manner, Work, run_work, work
@@ -33,9 +35,10 @@ def check_sums(made: Engine, _: int = 0) -> None:
     """The head's books against the shards', at any instant between two cycles."""
     readings = made.read()
     power = sum(int(shard.power_milliwatts.sum()) for shard in readings.racks)
-    assert power == made.meter.power_milliwatts
+    assert power == made.meter.hosts_milliwatts.value
+    assert made.meter.power_milliwatts - power == int(switch_milliwatts(made.cluster.links).sum())
     energy = np.concatenate([shard.energy_joules for shard in readings.racks])
-    assert float(energy.sum()) == pytest.approx(made.meter.energy_joules(made.now_ns), rel=1e-12)
+    assert float(energy.sum()) == pytest.approx(made.meter.hosts_joules(made.now_ns), rel=1e-12)
     assert made.meter.peak_milliwatts >= 0
     gpus = views.gpus_by_state(made)
     assert gpus["busy"] == sum(int(shard.gpus_busy.sum()) for shard in readings.racks)
@@ -48,12 +51,13 @@ def check_sums(made: Engine, _: int = 0) -> None:
     assert sum(host.gpus_busy for host in hosts) == gpus["busy"]
     assert {job for host in hosts for job in host.job_ids} == {made.table.job_id[slot] for slot in made.scheduler.running}
     assert sum(gpus.values()) == made.cluster.gpu_count
+    assert gpus["down"] == made.meter.down_gpus.value
     for plane in readings.planes:
         assert plane.flows == sum(bool(made.network.pieces_of(slot)) for slot in made.scheduler.running)
     active = sum(made.runs.active.values())
     assert active == made.meter.active_micro_gpus
     held = sum(made.table.gpus[slot] * made.table.milli_gpus[slot] for slot in made.scheduler.running)
-    assert held == made.meter._held_milli_gpus
+    assert held == made.meter.held_milli_gpus.value
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -69,9 +73,13 @@ def test_energy_and_gpu_time_add_up_at_every_cycle(policy, seed):
         assert table.lost_ns[slot] <= table.work_ns[slot]
         if state == State.FINISHED:  # what lasted of its work is all it had to do, but for a nanosecond at each change of speed
             assert 0 <= table.duration_ns[slot] - (table.work_ns[slot] - table.lost_ns[slot]) <= 50
-    assert milli_ns == made.meter._held_milli_gpus * made.now_ns - made.meter._held_moment
+    assert milli_ns == made.meter.held_milli_gpus.until(made.now_ns)
     assert made.now_ns == UNTIL
     check_sums(made)
+    parts = gpu_seconds(table, range(len(table)), made.meter, made.now_ns)
+    assert sum(parts.values()) == pytest.approx(made.meter.gpu_seconds(made.now_ns), rel=1e-12)
+    assert parts["idle"] >= made.meter.idle_gpu_ns / SECOND - 1e-6  # which counts whole free GPUs, from the next cycle on
+    assert min(parts.values()) >= 0.0
 
 
 def test_the_workloads_have_everything_in_them():
@@ -118,6 +126,11 @@ def test_the_answer_depends_on_the_inputs_alone(policy, seed, shards, publish, c
     expected = plain(seed, policy)
     assert fingerprint(made) == fingerprint(expected)
     assert made.events == expected.events
-    for name in ("idle_gpu_ns", "fragmented_gpu_ns", "peak_milliwatts", "active_gpu_seconds", "_moment"):
+    for name in ("idle_gpu_ns", "fragmented_gpu_ns", "peak_milliwatts", "active_gpu_seconds"):
         assert getattr(made.meter, name) == getattr(expected.meter, name), name
+    for name in ("hosts_joules", "switches_joules", "held_gpu_seconds", "down_gpu_seconds"):
+        assert getattr(made.meter, name)(UNTIL) == getattr(expected.meter, name)(UNTIL), name
+    # However often loads were looked at, and however orders were bundled, the peak between is the same.
+    peaks = [engine.read_links().peak_load_bytes_per_second.tolist() for engine in (made, expected)]
+    assert peaks[0] == peaks[1]
     assert made.cycles == expected.cycles

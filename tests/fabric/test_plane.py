@@ -162,6 +162,17 @@ def test_readings_add_up(thin):
     assert plane.read(6).peak_utilization.tolist() == [0.0] * len(TIERS)
 
 
+def test_the_peak_of_a_link_is_what_stood_at_some_instant(thin):
+    """Job 1 has the trunk from 1 s on and leaves at 2 s, when job 2 comes, before it in the same message: never were there two."""
+    second, plane = 10**9, FabricPlane(thin, 0, SETTINGS)
+    trunk = int(np.flatnonzero(thin.links.tier == 1)[0])
+    first, other = add(thin, 1, wide(0, 1, hosts=1), at=second), add(thin, 2, wide(0, 1, hosts=1), at=2 * second)
+    rates_of(plane, first, other, Order(2 * second, REMOVE, 1), until=3 * second)
+    links = plane.read_links(3 * second)
+    assert links.peak_demand_bytes_per_second[links.link == trunk].tolist() == [[95e9, 95e9]]
+    assert links.peak_load_bytes_per_second[links.link == trunk].tolist() == [[47.5e9, 47.5e9]]
+
+
 def test_links_count_what_they_carry(thin):
     """Job 1 puts 47.5 GB/s on the trunks of arrays 0 and 1 from 1 s to 3 s. Job 2 joins it from 2 s on: 2 x 47.5 of 2 x 50, no contention.
     Up and down of array 0's trunk of rail 0 carry 47.5 x 2 + 47.5 x 1 = 142.5 GB by 3 s, and job 2's 47.5 GB more by 4 s. The NICs of the
@@ -176,6 +187,7 @@ def test_links_count_what_they_carry(thin):
     links = plane.read_links(4 * second)
     assert links.carried_bytes[links.link == trunk].tolist() == [[190e9, 190e9]]
     assert links.peak_demand_bytes_per_second[links.link == trunk].tolist() == [[95e9, 95e9]]
+    assert links.peak_load_bytes_per_second[links.link == trunk].tolist() == [[95e9, 95e9]]
     carried = plane.read(4 * second).carried_bytes
     assert carried[[HOST_LEAF, LEAF_SPINE]].tolist() == [2 * 16 * LANE * 4, 190e9 * 2 * 16]
     again = FabricPlane(thin, 0, SETTINGS)
@@ -256,7 +268,7 @@ def random_orders(cluster, rng, count):
 
 def state(plane):
     """All but what has been carried: a rate that is worked out later is another history."""
-    history = ("until_ns", "carried", "sent", "since_ns", "peak_demand", "lane_carried")
+    history = ("until_ns", "carried", "sent", "since_ns", "peak_demand", "peak_load", "lane_carried")
     return {name: (value.dtype.str, value.tobytes()) for name, value in plane.snapshot().items() if name not in history}
 
 

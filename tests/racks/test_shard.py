@@ -25,7 +25,7 @@ def make_cluster(rack_first: list[int], block_first: list[int], host: str = "hgx
         return Level(name, np.array(first, np.int32), np.zeros(len(first), np.int32), none)
 
     links = Links(none, none, none, none.astype(float), none.astype(np.int8), none.astype(np.int16), none.astype(np.int16), none, none,
-                  none.astype(np.int8), none.astype(float))  # fmt: skip
+                  none.astype(np.int8), none.astype(float), none.astype(float))  # fmt: skip
     host_type = catalog.host(host)
     counts = Counts(hosts * host_type.gpus, hosts, len(rack_first) - 1, 0, 0, 0, 0, 0, 0, 0, 1.0, 1.0, 0.0, 1.0)
     levels = (level("host", list(range(hosts + 1))), level("rack", rack_first), level("site", [0, hosts]))

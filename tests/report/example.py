@@ -3,8 +3,11 @@
 import numpy as np
 import pyarrow as pa
 
+from emulator.engine.gpu_time import PHASES
+from emulator.report.links import TierLoad
 from emulator.report.outcome import STATES, JobTable, Outcome, Sample, timeline
-from emulator.workload.jobs import SECOND, JobKind
+from emulator.scheduler.table import ENDLESS
+from emulator.workload.jobs import SECOND, JobKind, SourceReport
 from topology.cluster import TIERS
 
 HOUR = 3600 * SECOND
@@ -22,6 +25,10 @@ def build_jobs() -> JobTable:
         queue=np.array([0, 1, 0, 0, 0, 1], dtype=np.int32),
         tenant=np.array([0, 0, 1, 0, 0, 0], dtype=np.int32),
         kind=np.array([JobKind.GANG, JobKind.TRAINING, JobKind.TRAINING, JobKind.GANG, JobKind.GANG, JobKind.GANG], dtype=np.int8),
+        priority=np.array([0, 5, 0, 0, -1, 0], dtype=np.int32),
+        host_type=np.array([0, 0, 0, 0, -1, 0], dtype=np.int8),
+        estimate_ns=np.array([HOUR, 2 * HOUR, ENDLESS, HOUR, HOUR, HOUR]),
+        source_row=np.array([8, 4, 2, 3, 10, 0]),
         submit_ns=np.array([0, 0, HOUR, HOUR, 2 * HOUR, 0]),
         start_ns=np.array([0, HOUR, 2 * HOUR, -1, -1, -1]),
         end_ns=np.array([HOUR, 3 * HOUR, -1, -1, 2 * HOUR, 0]),
@@ -36,6 +43,9 @@ def build_jobs() -> JobTable:
         queues=("default", "research"),
         tenants=("default", "vision"),
         reasons=("capacity: 96 of 128 GPUs are free", "queue is full", "100000 GPUs > 256"),
+        gpu_types=("H100-SXM5-80GB",),
+        hosts=("r00000-h00", "r00000-h[00-01]", "r[00000-00001]-h[00-03]", "", "", ""),
+        names=("seven", "three", "one", "two", "nine", ""),
     )
 
 
@@ -54,6 +64,7 @@ def build_samples(count: int = 5) -> list[Sample]:
             racks_in_service=4,
             gpu_utilization_ratio=0.1 * (i % 10),
             power_watts=1e5 + 1e4 * i,
+            switch_power_watts=1e4,
             facility_power_watts=1.2e5 + 1e4 * i,
             link_load_ratio=tuple(0.0 for _ in TIERS),
             link_peak_ratio=(0.25, 0.5, *(0.0 for _ in TIERS[2:])),
@@ -90,8 +101,13 @@ def build_outcome() -> Outcome:
         fragmented_gpu_seconds=250.0,
         peak_power_watts=2e5,
         it_energy_joules=1.44e9,
+        switch_energy_joules=1.44e8,
         facility_energy_joules=1.8e9,
         water_litres=420.0,
-        peak_link_utilization_ratio=0.95,
-        sources={"trace": {"kept": 6, "bad row": 2}},
+        tiers={
+            "host_leaf": TierLoad(0.4, "r00000-h00/leaf-00000", 0.9, 0.95),
+            "leaf_spine": TierLoad(0.2, "leaf-00000/spine-00000", 0.3, 0.741),
+        },
+        gpu_seconds=dict(zip(PHASES, (500_000.0, 44_320.0, 50_000.0, 10_480.0, 2_995_200.0, 86_400.0), strict=True)),
+        sources=(SourceReport(6, {"malformed": 2}, notes=["columns not read: colour"], path="/data/trace.csv", format="csv").as_dict(),),
     )

@@ -57,6 +57,14 @@ def test_thinning_keeps_ends_and_mean() -> None:
     assert abs(line.mean() - np.sin(times / 500).mean()) < 0.01
 
 
+def test_a_peak_is_not_thinned_away() -> None:
+    times, peaks = np.arange(10_000.0), np.zeros(10_000)
+    peaks[1234] = 95.0
+    _, (highest, mean) = thin(times, [peaks, peaks], [True, False])
+    assert highest.max() == 95.0
+    assert mean.max() < 10.0
+
+
 def test_a_flat_zero_still_has_an_axis() -> None:
     svg = chart("Power", "MW", np.array([0.0, 10.0]), [Series("IT", np.zeros(2), "--blue")])
     assert "nan" not in svg.lower()

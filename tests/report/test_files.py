@@ -15,8 +15,8 @@ from emulator.report.outcome import JobTable, Outcome, timeline
 from topology.cluster import TIERS
 
 JOB_COLUMNS = """
-    job_id queue tenant kind gpus submit_seconds start_seconds end_seconds state reason preemptions restarts
-    gpu_seconds lost_gpu_seconds placement_level network_slowdown_ratio
+    job_id name source_row queue tenant kind priority gpus gpu_type submit_seconds start_seconds end_seconds estimate_seconds state reason
+    preemptions restarts gpu_seconds lost_gpu_seconds placement_level hosts network_slowdown_ratio
 """
 
 
@@ -31,6 +31,12 @@ def test_jobs_are_the_contracts_columns_in_order_of_id(tmp_path: Path, outcome: 
     table = parquet.read_table(tmp_path / "jobs.parquet")
     assert table.column_names == JOB_COLUMNS.split()
     assert table["job_id"].to_pylist() == [1, 2, 3, 7, 8, 9]
+    assert table["name"].to_pylist() == ["one", "two", "three", "seven", "", "nine"]
+    assert table["source_row"].to_pylist() == [2, 3, 4, 8, None, 10]
+    assert table["priority"].to_pylist() == [0, 0, 5, 0, 0, -1]
+    assert table["gpu_type"].to_pylist() == ["H100-SXM5-80GB"] * 5 + [""]
+    assert table["estimate_seconds"].to_pylist() == [None, 3600.0, 7200.0, 3600.0, 3600.0, 3600.0]
+    assert table["hosts"].to_pylist() == ["r[00000-00001]-h[00-03]", "", "r00000-h[00-01]", "r00000-h00", "", ""]
     assert table["start_seconds"].to_pylist() == [7200.0, None, 3600.0, 0.0, None, None]
     assert table["end_seconds"].to_pylist() == [None, None, 10800.0, 3600.0, 0.0, 7200.0]
     assert table["state"].to_pylist() == ["running", "pending", "finished", "finished", "infeasible", "rejected"]

@@ -56,7 +56,7 @@ def some_load(cluster: Cluster) -> LinkLoad:
     count = len(cluster.links)
     down = np.zeros(count)
     down[[0, count // 2, count - 1]] = 60.0
-    return LinkLoad(np.linspace(0, 1, count), np.linspace(0, 1, count), down)
+    return LinkLoad(np.linspace(0, 1, count), np.linspace(0, 1, count), down, cluster.links.bytes_per_second)
 
 
 def texts(svg: str) -> list[ET.Element]:
@@ -101,7 +101,7 @@ def test_it_says_what_the_cluster_has() -> None:
         "100,000 × 400G up",
         "Array 0 of 196: 8 racks under 8 leaf switches",
         "19 more",
-        "Hosts draw at most 105 MW, the facility 126 MW (PUE 1.2); cap 150 MW",
+        "Hosts and switches draw at most 109 MW, the facility 130 MW (PUE 1.2); cap 150 MW",
     }
     dragonfly = {text.text for text in texts(picture(*machine("frontier")))}
     assert dragonfly >= {"74 groups in all", "2,368 switches in all", "From group p000 292 global cables, 58.4 Tb/s each way:"}
@@ -155,7 +155,7 @@ def test_load_is_in_the_colours_and_dead_links_are_marked() -> None:
     uplinks = cluster.level("leaf").uplinks
     array = uplinks[cluster.level("leaf").uplink_start[1] : cluster.level("leaf").uplink_start[2]]
     mean[array], down[array[0]] = 1.0, 5.0
-    root = ET.fromstring(picture(cluster, scenario, LinkLoad(mean, mean, down)))
+    root = ET.fromstring(picture(cluster, scenario, LinkLoad(mean, mean, down, cluster.links.bytes_per_second)))
     filled = [rect for rect in root.iter(f"{SVG}rect") if rect.attrib["fill"] == heat(1.0) and float(rect.attrib["height"]) > 50]
     assert len(filled) == 1, "array 2 alone is full"
     crosses = [path for path in root.iter(f"{SVG}path") if path.attrib["stroke"] == "#000000"]
@@ -170,8 +170,9 @@ def write_links(directory: Path, cluster: Cluster, **other: object) -> None:
         "link": np.arange(count),
         "name": [link_name(cluster, link) for link in range(count)],
         "mean_utilization_ratio": np.full(count, 0.25),
-        "peak_demand_ratio": np.full(count, 0.5),
+        "peak_utilization_ratio": np.full(count, 0.5),
         "down_seconds": np.zeros(count),
+        "in_service_seconds": np.ones(count),
     }
     parquet.write_table(pa.table(columns | other), directory / "links.parquet")
 

@@ -11,7 +11,6 @@ from emulator.report.summary import summary, to_json
 from emulator.report.terminal import summary_table
 
 DISTRIBUTION = {"mean": None, "p50": None, "p90": None, "p99": None}
-PERCENTILES = {"p50": None, "p90": None, "p99": None}
 
 
 def names(words: str) -> dict[str, None]:
@@ -27,13 +26,17 @@ CONTRACT = {
     "completion_seconds": DISTRIBUTION,
     **names("gpu_allocation_ratio gpu_utilization_ratio goodput_ratio mfu_ratio fragmentation_ratio"),
     "power_watts": {"mean": None, "peak": None},
-    **names("it_energy_joules facility_energy_joules water_litres"),
-    "fabric": {"peak_link_utilization_ratio": None, "mean_slowdown_ratio": None},
-    "inference": {
-        **names("requests completed rejected input_tokens output_tokens slo_attainment_ratio joules_per_request"),
-        "ttft_seconds": PERCENTILES,
-        "tpot_seconds": PERCENTILES,
+    **names("it_energy_joules switch_energy_joules facility_energy_joules water_litres"),
+    "fabric": {
+        **names("peak_link_utilization_ratio mean_slowdown_ratio"),
+        "by_tier": {
+            tier: names("mean_utilization_ratio busiest_trunk busiest_mean_utilization_ratio peak_utilization_ratio")
+            for tier in ("host_leaf", "leaf_spine")
+        },
     },
+    "gpu_seconds": names("productive network_wait lost restarting idle down"),
+    **names("inference interrupted"),
+    "sources": None,
 }  # fmt: skip
 
 
@@ -46,7 +49,13 @@ def empty_jobs(full: JobTable) -> JobTable:
 
 
 def test_every_key_of_the_contract_and_no_other(outcome: Outcome) -> None:
-    assert keys(summary(outcome)) == CONTRACT
+    values = summary(outcome)
+    assert keys(values) == CONTRACT
+    (source,) = values["sources"]
+    assert source == {
+        "path": "/data/trace.csv", "format": "csv", "read": 8, "kept": 6, "dropped": {"malformed": 2},
+        "zero_seconds": 0.0, "notes": ["columns not read: colour"],
+    }  # fmt: skip
 
 
 def test_arithmetic(outcome: Outcome) -> None:
@@ -63,10 +72,19 @@ def test_arithmetic(outcome: Outcome) -> None:
     assert values["fragmentation_ratio"] == 0.25
     assert values["power_watts"] == {"mean": 1e5, "peak": 2e5}
     assert values["fabric"]["mean_slowdown_ratio"] == 1.5
+    assert sum(values["gpu_seconds"].values()) == pytest.approx(1024 * 3600)
+    assert values["inference"] is None
+    assert values["interrupted"] is False
     # waits 0, 1 h, 1 h; completions 1 h, 3 h (rejected and infeasible jobs never count)
     assert values["wait_seconds"] == {"mean": 2400.0, "p50": 3600.0, "p90": 3600.0, "p99": 3600.0}
     assert values["completion_seconds"]["mean"] == 7200.0
     assert values["completion_seconds"]["p90"] == pytest.approx(3600 + 0.9 * 7200)
+
+
+def test_the_most_loaded_link_is_one_between_switches_where_there_are_any(outcome: Outcome) -> None:
+    assert summary(outcome)["fabric"]["peak_link_utilization_ratio"] == 0.741
+    one_leaf = replace(outcome, tiers={"host_leaf": outcome.tiers["host_leaf"]})
+    assert summary(one_leaf)["fabric"]["peak_link_utilization_ratio"] == 0.95
 
 
 def test_no_jobs_and_no_time_give_nulls_not_nan(outcome: Outcome) -> None:
@@ -100,15 +118,22 @@ def test_the_terminal_table_shows_the_figures(outcome: Outcome) -> None:
     from rich.console import Console
 
     console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(summary_table(summary(outcome), outcome.sources))
+    console.print(summary_table(summary(outcome)))
     text = console.export_text()
     for shown in (
         "laptop, seed 1, policy easy",
         "16.4 %",
         "Ray, 2 actors",
         "ab" * 32,
-        "6 jobs; left out: 2 bad row",
+        "trace.csv, format csv",
+        "6 of 8 rows",
+        "2: malformed",
+        "columns not read: colour",
         "400 kWh",
         "infeasible",
+        "mean 20.0 %, busiest trunk 30.0 % (leaf-00000/spine-00000), peak 74.1 %",
+        "productive 13.6 %, network wait 1.2 %, lost 1.4 %, restarting 0.3 %",
+        "idle 81.2 %, down 2.3 %",
+        "10.0 % of it by switches",
     ):
         assert shown in text

@@ -101,8 +101,9 @@ def test_power_at_measured_maximum_draw_is_within_the_cap(of_all: dict[str, Figu
     caps = {name: found.scenario.power.cap for name, found in of_all.items() if found.scenario.power.cap is not None}
     assert caps == {name: megawatts * 1e6 for name, megawatts in CAPS.items()}
     assert [name for name, cap in caps.items() if of_all[name].peak_watts > cap] == []
-    # 8.4 kW a host keeps Colossus within 150 MW; its rating of 10.2 kW would not.
-    assert of_all["colossus"].peak_watts == pytest.approx(12_500 * 8400 * 1.2)
+    # 8.4 kW a host and 940 W a switch keep Colossus within 150 MW; a host's rating of 10.2 kW would not.
+    assert of_all["colossus"].switch_watts == 3920 * 940
+    assert of_all["colossus"].peak_watts == pytest.approx((12_500 * 8400 + 3920 * 940) * 1.2)
     assert 12_500 * catalog.HGX_H100.rated_watts * 1.2 > CAPS["colossus"] * 1e6
     assert 8e6 < of_all["frontier"].peak_watts < 30e6
 

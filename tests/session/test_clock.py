@@ -2,11 +2,13 @@
 
 import math
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from emulator.engine.control import InvalidRequest, JobState, WrongState
+from emulator.report import collect
 from emulator.scenario import ScenarioError
 from emulator.workload.jobs import SECOND, job_columns
 from tests.session.conftest import BUSY
@@ -191,6 +193,19 @@ def test_an_endless_session_goes_on_without_work(session):
 def test_the_scenario_says_what_is_wrong_with_it(scenario):
     with pytest.raises(ScenarioError):
         scenario("name: x\ncluster: {hosts: 1}\nclock: {speed: -1}\n")
+
+
+def test_the_achieved_speed_is_that_of_the_last_ten_seconds(session, monkeypatch):
+    """A minute at 408x, then twelve seconds at 60x, by a wall clock of ours."""
+    wall = 0.0
+    monkeypatch.setattr(collect, "time", SimpleNamespace(monotonic=lambda: wall))
+    collector, emulated_ns = session()._collector, 0
+    for second in range(72):
+        wall, emulated_ns = wall + 1.0, emulated_ns + (408 if second < 60 else 60) * SECOND
+        collector.mark_speed(emulated_ns)
+        if second == 59:
+            assert collector.achieved_speed(emulated_ns) == 408.0
+    assert collector.achieved_speed(emulated_ns) == 60.0
 
 
 def test_the_power_cap_and_the_facility_are_told_in_watts(paused):

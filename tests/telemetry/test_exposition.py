@@ -82,7 +82,9 @@ def test_the_head_serves_the_whole_table() -> None:
     assert series[key("gigawatt_switches", tier="leaf")] == 8
     assert series[key("gigawatt_clock_speed_ratio", kind="achieved")] == 598.5
     assert series[key("gigawatt_pue_ratio")] == pytest.approx(1.1)
-    assert series[key("gigawatt_it_energy_joules_total")] == given_snapshot.energy_joules
+    for component, watts in (("hosts", 300e3), ("switches", 10e3)):
+        assert series[key("gigawatt_it_power_watts", component=component)] == watts
+        assert series[key("gigawatt_it_energy_joules_total", component=component)] == watts * 600.0 * tick
     assert series[key("gigawatt_clock_paused")] == 0
 
 

@@ -1,8 +1,6 @@
 """Trace readers: small files made here, and the published traces where they are."""
 
 import gzip
-import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,59 +9,27 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.workload.jobs import COLUMN_NAMES, SECOND, JobColumns, SourceReport
+from emulator.workload.jobs import COLUMN_NAMES, SECOND
 from emulator.workload.readers import FORMATS, TraceError, TraceLimits, open_pods, open_trace
+from tests.workload.traces import CSV, HEADERS, HELIOS, OPENB, PHILLY, SACCT, SWF, Write, column, published, read_all, swf
 from topology import catalog
 
-TRACES = Path(os.environ.get("GIGAWATT_TRACES", Path(__file__).parents[2] / "../shared/traces"))
 
-CSV = "id,submit_s,gpus,duration_s\n"
-PHILLY = "timestamp,duration,num_gpus,gpu_time,cluster\n"
-OPENB = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time\n"
-SWF = "; Version: 2.2\n"
-
-
-def swf(*, number: object = 1, submit: object = 0, run: object = 60, allocated: object = 4, requested: object = 4, time: object = 100,
-        status: object = 1, user: object = 7) -> str:  # fmt: skip
-    return f"{number} {submit} 12345 {run} {allocated} -1 -1 {requested} {time} -1 {status} {user} 1 -1 1 -1 -1 -1\n"
-
-
-def read_all(
-    path: Path, format: str, options: Mapping[str, str] | None = None, limits: TraceLimits | None = None
-) -> tuple[list[JobColumns], SourceReport]:
-    batches, report = open_trace(path, format, options, limits)
-    return list(batches), report
-
-
-def column(batches: list[JobColumns], name: str) -> list[object]:
-    return list(np.concatenate([getattr(batch, name) for batch in batches]).tolist())
-
-
-@pytest.fixture
-def write(tmp_path):
-    def writer(text: str | bytes, name: str = "trace") -> Path:
-        path = tmp_path / name
-        path.write_bytes(text.encode() if isinstance(text, str) else text)
-        return path
-
-    return writer
-
-
-def test_csv(write):
+def test_csv(write: Write) -> None:
     batches, report = read_all(write(CSV + "3,0,8,60\n5,1.5,1,0.25\n6,1.5,2,0\n"), "csv")
     assert column(batches, "job_id") == [3, 5]
     assert column(batches, "submit_ns") == [0, 1_500_000_000]
     assert column(batches, "gpus") == [8, 1]
     assert column(batches, "duration_ns") == [60 * SECOND, SECOND // 4]
     assert column(batches, "estimate_ns") == column(batches, "duration_ns")
-    assert report == SourceReport(kept=2, dropped={"zero duration": 1})
+    assert (report.kept, report.dropped, report.notes) == (2, {"zero duration": 1}, [])
 
 
-def test_csv_with_every_column(write):
+def test_csv_with_every_column(write: Write) -> None:
     text = "gpu_milli,name,id,submit_s,gpus,duration_s,priority,queue,tenant,estimate_s\n"
     text += '500,"a, b",1,0,1,60,-2,q1,t1,90\n,,2,0,4,60,,,,\n'
     (batch,), _ = read_all(write(text), "csv")
-    assert batch.names == ("a, b", "")
+    assert batch.names == ("a, b", "2"), "the id where there is no other name"
     assert batch.milli_gpus.tolist() == [500, 1000]
     assert batch.priority.tolist() == [-2, 0]
     assert [batch.queues[number] for number in batch.queue] == ["q1", "default"]
@@ -71,7 +37,7 @@ def test_csv_with_every_column(write):
     assert batch.estimate_ns.tolist() == [90 * SECOND, 60 * SECOND]
 
 
-def test_csv_window_counts_from_its_beginning(write):
+def test_csv_window_counts_from_its_beginning(write: Write) -> None:
     path = write(CSV + "1,0,1,9\n2,10,1,9\n3,19,1,9\n4,20,1,9\n")
     batches, report = read_all(path, "csv", {"from": "10", "until": "20"})
     assert column(batches, "job_id") == [2, 3]
@@ -79,7 +45,7 @@ def test_csv_window_counts_from_its_beginning(write):
     assert report.dropped == {"before from": 1, "at or after until": 1}
 
 
-def test_csv_out_of_order_is_an_error_or_sorted(write):
+def test_csv_out_of_order_is_an_error_or_sorted(write: Write) -> None:
     path = write(CSV + "1,5,1,9\n2,3,1,9\n3,5,1,9\n")
     with pytest.raises(TraceError, match=r"trace:3: submission: earlier .*sort=yes"):
         read_all(path, "csv")
@@ -87,16 +53,111 @@ def test_csv_out_of_order_is_an_error_or_sorted(write):
     assert column(batches, "job_id") == [2, 1, 3], "stable: 1 before 3"
 
 
-def test_csv_ids_rise_or_are_renumbered(write):
-    path = write(CSV + "2,0,1,9\n2,1,1,9\n")
-    with pytest.raises(TraceError, match=r"trace:3: id: 2 after 2 .*ids=renumber"):
-        read_all(path, "csv")
-    (batch,), _ = read_all(path, "csv", {"ids": "renumber"})
-    assert batch.job_id.tolist() == [0, 1]
-    assert batch.names == ("2", "2")
+@pytest.mark.parametrize("format", ["csv", "swf", "openb", "helios", "sacct"])
+def test_ids_are_unique_in_any_order(write: Write, format: str) -> None:
+    """Falling ids are nothing special; the same one twice is refused where it stands, or a name only with ids=renumber."""
+    head = {"csv": CSV, "swf": SWF, "openb": OPENB, "helios": HELIOS, "sacct": SACCT}[format]
+
+    def text(*ids: int) -> str:
+        rows = {
+            "csv": lambda number, at: f"{number},{at},1,9\n",
+            "swf": lambda number, at: swf(number=number, submit=at),
+            "openb": lambda number, at: f"{number},1,1,1,1000,,LS,Running,{at},99,{at}\n",
+            "helios": lambda number, at: f"{number},u,v,1,8,1,DONE,2020-04-01T00:00:0{at},2020-04-01,2020-04-02,60,1\n",
+            "sacct": lambda number, at: f"{number}|a|p|2026-03-01T00:00:0{at}|2026-03-01|2026-03-02|60|gres/gpu=1|COMPLETED\n",
+        }
+        return head + "".join(rows[format](number, at) for at, number in enumerate(ids))
+
+    batches, _ = read_all(write(text(9, 4, 7)), format)
+    assert [name for batch in batches for name in batch.names or ()] == ["9", "4", "7"]
+    if format in ("csv", "swf", "helios"):
+        assert column(batches, "job_id") == [9, 4, 7]
+    path = write(text(9, 4, 9))
+    with pytest.raises(TraceError, match=r"trace:4: \w+: '?9'? is there already, in line 2 \(allowed: .*ids=renumber\)"):
+        read_all(path, format)
+    batches, _ = read_all(path, format, {"ids": "renumber"})
+    assert column(batches, "job_id") == [0, 1, 2]
+    assert batches[0].names == ("9", "4", "9")
+    batches, report = read_all(path, format, {"bad_rows": "skip"})
+    assert (report.kept, report.dropped) == (2, {"malformed": 1})
 
 
-def test_streaming_holds_one_batch(write):
+@pytest.mark.parametrize("format", ["csv", "swf", "openb"])
+def test_sort_works_in_every_format_that_streams(write: Write, format: str) -> None:
+    """And is the advice where rows go back in time; source rows stay with their jobs."""
+    text = {
+        "csv": CSV + "1,5,1,9\n3,40,2,9\n2,20,4,9\n",
+        "swf": SWF + swf(number=1, submit=5, allocated=1) + swf(number=3, submit=40, allocated=2) + swf(number=2, submit=20, allocated=4),
+        "openb": OPENB + "a,1,1,1,1000,,LS,R,5,99,50\nc,1,1,2,1000,,LS,R,40,99,50\nb,1,1,4,1000,,LS,R,20,99,50\n",
+    }[format]
+    path = write(text)
+    with pytest.raises(TraceError, match=r"trace:4: submission: earlier .*sort=yes") as error:
+        read_all(path, format)
+    assert "renumber" not in str(error.value)
+    batches, report = read_all(path, format, {"sort": "yes"})
+    assert column(batches, "gpus") == [1, 4, 2]
+    assert column(batches, "submit_ns") == [0, 15 * SECOND, 35 * SECOND]
+    assert column(batches, "source_row") == [2, 4, 3]
+    assert report.zero_seconds == 5
+
+
+def test_text_ids_are_names(write: Write) -> None:
+    path = write(CSV + "job-b,10,8,100\njob-a,0,4,100\n")
+    batches, _ = read_all(path, "csv", {"sort": "yes"})
+    assert batches[0].names == ("job-a", "job-b")
+    assert column(batches, "job_id") == [0, 1]
+    assert column(batches, "gpus") == [4, 8]
+    with pytest.raises(TraceError, match="trace:3: id: 'job-a' is there already, in line 2"):
+        read_all(write(CSV + "job-a,0,8,100\njob-a,5,8,100\n"), "csv")
+    with pytest.raises(TraceError, match=r"trace:3: id: 'job-a' is not a number .*ids=renumber"):
+        read_all(write(CSV + "1,0,8,100\njob-a,5,8,100\n"), "csv")
+    batches, _ = read_all(write(CSV + "123456789012,0,8,100\n5,5,8,100\n"), "csv")
+    assert batches[0].names == ("123456789012", "5"), "more than a job's id may be"
+
+
+def test_time_counts_from_the_first_job_kept(write: Write) -> None:
+    """Of whatever clock; a job that is dropped does not count, nor does one that is left for later."""
+    late = 1_767_225_600
+    batches, report = read_all(
+        write(SWF + swf(number=1, submit=late - 50, run=0) + swf(number=2, submit=late) + swf(number=3, submit=late + 10)), "swf"
+    )
+    assert column(batches, "submit_ns") == [0, 10 * SECOND]
+    assert report.zero_seconds == late
+    assert report.notes == ["time counts from 1767225600 s of the trace's clock, when the first job kept was submitted"]
+    batches, report = read_all(write(CSV + f"1,{late},1,9\n2,{late}.5,1,9\n"), "csv")
+    assert column(batches, "submit_ns") == [0, SECOND // 2]
+    batches, report = read_all(write(CSV + f"1,{late},1,9\n2,{late + 7},1,9\n"), "csv", {"from": str(late - 5)})
+    assert column(batches, "submit_ns") == [5 * SECOND, 12 * SECOND]
+    assert report.notes == ["time counts from 1767225595 s of the trace's clock, the option from"]
+    _, report = read_all(write(PHILLY + "2017-10-03 09:00:00,100,1,100,a\n"), "philly")
+    assert report.notes == ["time counts from 2017-10-03T09:00:00, when the first job kept was submitted"]
+
+
+def test_dates_with_a_zone_are_dates(write: Write) -> None:
+    text = PHILLY + "2017-10-03T09:00:00Z,100,1,100,a\n2017-10-03T11:00:05+02:00,50,8,400,a\n2017-10-03 08:59:50,50,4,400,a\n"
+    batches, _ = read_all(write(text), "philly")
+    assert column(batches, "gpus") == [4, 1, 8]
+    assert column(batches, "submit_ns") == [0, 10 * SECOND, 15 * SECOND]
+    batches, report = read_all(write(text), "philly", {"from": "2017-10-03T10:00:00+01:00", "until": "2017-10-03T09:00:05Z"})
+    assert column(batches, "gpus") == [1]
+    assert report.zero_seconds == 1_507_021_200
+
+
+def test_unknown_columns_pass_with_one_note(write: Write) -> None:
+    for format, text in {
+        "csv": "id,submit_s,gpus,duration_s,user,estimate,\n1,0,8,100,u1,5,\n",
+        "philly": "timestamp,duration,num_gpus,gpu_time,cluster,user\n2017-10-01,1.0,1,1.0,a,u\n",
+        "openb": OPENB.rstrip() + ",user\np0,1,1,1,460,,LS,Running,10,100,30,u\n",
+        "helios": HELIOS.rstrip() + ",node\n1,u,v,8,64,1,COMPLETED,2020-04-01,2020-04-01,2020-04-02,60,2,n\n",
+    }.items():
+        _, report = read_all(write(text), format)
+        (note,) = (note for note in report.notes if "columns" in note)
+        assert note.startswith("columns not read: "), format
+        if format == "csv":
+            assert note == "columns not read: user, estimate (did you mean estimate_s?), (empty)"
+
+
+def test_streaming_holds_one_batch(write: Write) -> None:
     """Rows are read as they are asked for: a bad last row is not seen until its batch is."""
     path = write(CSV + "".join(f"{n},{n},1,9\n" for n in range(1000)) + "x,0,0,0\n")
     batches, report = open_trace(path, "csv", limits=TraceLimits(chunk_rows=100))
@@ -108,7 +169,7 @@ def test_streaming_holds_one_batch(write):
 
 
 @pytest.mark.parametrize("format", ["csv", "philly", "openb", "swf"])
-def test_batch_size_changes_nothing(write, format):
+def test_batch_size_changes_nothing(write: Write, format: str) -> None:
     text = {
         "csv": CSV + "".join(f"{n},{n // 3},{n % 8 + 1},9\n" for n in range(50)),
         "philly": PHILLY + "".join(f"2017-10-{n % 7 + 1:02d} 00:00:{n:02d},{n + 1}.0,1,0,vc{n % 3}\n" for n in range(50)),
@@ -127,14 +188,14 @@ def test_batch_size_changes_nothing(write, format):
         assert part.tenants == whole[0].tenants[: len(part.tenants)], "numbers keep their meaning"
 
 
-def test_gzip_and_plain_and_a_byte_order_mark_read_alike(write):
+def test_gzip_and_plain_and_a_byte_order_mark_read_alike(write: Write) -> None:
     text = "\ufeff" + CSV + "1,0,1,9\r\n\r\n2,1,1,9"
     plain, _ = read_all(write(text, "a.csv"), "csv")
     packed, _ = read_all(write(gzip.compress(text.encode()), "b"), "csv")
     assert column(plain, "job_id") == column(packed, "job_id") == [1, 2]
 
 
-def test_philly(write):
+def test_philly(write: Write) -> None:
     text = PHILLY + (
         "2017-10-02 00:00:05,10.0,2,20.0,b\n2017-10-01 00:00:07,20.0,16,320.0,a\n2017-10-01 00:00:00,30.0,1,30.0,b\n"
         "2017-09-30 23:59:59,1.0,1,1.0,b\n2017-12-01 00:00:00,1.0,1,1.0,b\n"
@@ -146,15 +207,14 @@ def test_philly(write):
     assert column(batches, "duration_ns") == [30 * SECOND, 10 * SECOND]
     assert column(batches, "job_id") == [0, 1]
     assert batches[0].tenants == ("b",)
-    assert report == SourceReport(
-        2, {"other virtual cluster": 1, "before from": 1, "at or after until": 1, "zero duration": 1, "no GPU": 1}
-    )
+    assert report.kept == 2
+    assert report.dropped == {"other virtual cluster": 1, "before from": 1, "at or after until": 1, "zero duration": 1, "no GPU": 1}
     everything, _ = read_all(path, "philly")
     assert column(everything, "submit_ns")[0] == 0, "counted from the first job kept"
     assert column(everything, "gpus") == [1, 1, 16, 2, 1]
 
 
-def test_openb_decisions(write):
+def test_openb_decisions(write: Write) -> None:
     text = OPENB + (
         "p0,1,1,1,460,,LS,Running,10,100,30\n"
         "p1,1,1,1,460,,LS,Running,10,100,30\n"
@@ -168,7 +228,8 @@ def test_openb_decisions(write):
     assert batch.names == ("p0", "p1", "p5"), "twins are two pods"
     assert batch.milli_gpus.tolist() == [460, 460, 1000]
     assert batch.gpus.tolist() == [1, 1, 8]
-    assert batch.submit_ns.tolist() == [10 * SECOND, 10 * SECOND, 20 * SECOND]
+    assert batch.submit_ns.tolist() == [0, 0, 10 * SECOND], "counted from the first"
+    assert batch.source_row.tolist() == [2, 3, 7]
     assert batch.duration_ns.tolist() == [70 * SECOND, 70 * SECOND, 10 * SECOND]
     assert batch.preemptible.tolist() == [False, False, True]
     assert report.dropped == {"no GPU": 1, "never scheduled, so no running time": 1, "zero duration": 1}
@@ -186,7 +247,7 @@ def test_openb_decisions(write):
     assert pods.gpu_spec[4] == "V100M16|V100M32"
 
 
-def test_swf_decisions(write):
+def test_swf_decisions(write: Write) -> None:
     text = SWF + "".join(
         (
             swf(number=1, submit=0),
@@ -221,18 +282,18 @@ CSV_ROWS = [
 
 
 @pytest.mark.parametrize(("row", "complaint"), CSV_ROWS)
-def test_malformed_rows(write, row, complaint):
+def test_malformed_rows(write: Write, row: str, complaint: str) -> None:
     path = write(CSV + f"0,0,1,9\n{row}\n")
     with pytest.raises(TraceError, match=rf"trace:3: {complaint}.*allowed: ") as error:
         read_all(path, "csv")
     assert error.value.line == 3
     assert "\n" not in str(error.value)
     batches, report = read_all(path, "csv", {"bad_rows": "skip"})
-    assert report == SourceReport(1, {"malformed": 1})
+    assert (report.kept, report.dropped) == (1, {"malformed": 1})
     assert column(batches, "job_id") == [0]
 
 
-def test_a_bad_row_leaves_no_trace_when_skipped(write):
+def test_a_bad_row_leaves_no_trace_when_skipped(write: Write) -> None:
     """Neither its id nor its time counts for the rows after it."""
     path = write(CSV + "0,0,1,9\n9,100,0,9\n1,1,1,9\n")
     batches, _ = read_all(path, "csv", {"bad_rows": "skip"})
@@ -243,7 +304,7 @@ def test_a_bad_row_leaves_no_trace_when_skipped(write):
     ("format", "text", "complaint"),
     [
         ("philly", PHILLY + "yesterday,1.0,1,1.0,a\n", "2: timestamp: 'yesterday' is not a date"),
-        ("philly", PHILLY + "2017-10-01 00:00:00+01:00,1.0,1,1.0,a\n", "2: timestamp"),
+        ("philly", PHILLY + "2017-10-01 00:00:00+99:00,1.0,1,1.0,a\n", "2: timestamp"),
         ("philly", "timestamp,duration\n", "1: num_gpus: the header lacks this column"),
         ("openb", OPENB + "p0,1,1,2,500,,LS,Running,0,9,0\n", "2: gpu_milli: 500 of each of 2"),
         ("openb", OPENB + "p0,1,1,1,0,,LS,Running,0,9,0\n", "2: gpu_milli"),
@@ -255,13 +316,15 @@ def test_a_bad_row_leaves_no_trace_when_skipped(write):
         ("swf", SWF + swf(run=-2), "2: run_time"),
         ("swf", SWF + swf(submit=-1), "2: submission"),
         ("swf", SWF + swf(status=9), "2: status"),
-        ("swf", SWF + swf(number=2) + swf(number=2), "3: id: 2 after 2"),
+        ("swf", SWF + swf(number=2) + swf(number=2), "3: id: 2 is there already, in line 2"),
         ("swf", SWF, " the file has no job"),
         ("csv", "", " the file is empty"),
         ("csv", "\n\n", " the file is empty"),
         ("csv", CSV, " no job in it"),
         ("csv", CSV + "1,0,1,0\n", " no job in it: dropped 1 zero duration"),
-        ("csv", "id,submit_s,gpus,duration_s,colour\n", "1: colour: no such column"),
+        ("csv", CSV + "1,0,1,9\n2,2017-10-01,1,9\n", "3: submit_s: '2017-10-01' is not a number"),
+        ("csv", CSV + "1,2017-10-01,1,9\n2,5,1,9\n", "3: submit_s: '5' is not a date .*as in the rows before"),
+        ("csv", CSV + "1,1767225600000,1,9\n", "2: submit_s: '1767225600000' is out of range .*time_unit"),
         ("csv", "id,id,submit_s,gpus,duration_s\n", "1: id: the column is there twice"),
         ("csv", "id,submit_s,gpus,duration_s,gpu_milli\n1,0,2,9,500\n", "2: gpus: 2 GPUs with gpu_milli 500"),
         ("csv", CSV.encode() + b"1,0,1,\xff\n", "2: not text"),
@@ -272,14 +335,14 @@ def test_a_bad_row_leaves_no_trace_when_skipped(write):
         ("csv", b"\x1f\x8bnot gzip at all", " damaged gzip"),
     ],
 )
-def test_bad_files(write, format, text, complaint):
+def test_bad_files(write: Write, format: str, text: str | bytes, complaint: str) -> None:
     path = write(text)
     with pytest.raises(TraceError, match=f"trace:{complaint}") as error:
         read_all(path, format)
     assert error.value.file == str(path)
 
 
-def test_missing_and_unreadable_files(tmp_path):
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="nowhere: cannot be read: No such file"):
         open_trace(tmp_path / "nowhere", "csv")
     with pytest.raises(TraceError, match="cannot be read: Is a directory"):
@@ -302,7 +365,7 @@ def test_missing_and_unreadable_files(tmp_path):
         ("openb", {"gpu_spec": "V100"}, "gpu_spec=V100"),
     ],
 )
-def test_bad_options(write, format, options, complaint):
+def test_bad_options(write: Write, format: str, options: dict[str, str], complaint: str) -> None:
     path = write(PHILLY + "2017-10-01 00:00:00,1.0,1,1.0,a\n")
     with pytest.raises(TraceError, match=complaint):
         read_all(path, format, options)
@@ -318,10 +381,10 @@ FIELD = st.one_of(
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(FORMATS)), st.lists(st.lists(FIELD, min_size=3, max_size=18), max_size=6), st.booleans(), st.booleans())
-def test_any_text_is_read_or_refused(tmp_path, format, rows, with_header, skip):
+def test_any_text_is_read_or_refused(tmp_path: Path, format: str, rows: list[list[str]], with_header: bool, skip: bool) -> None:
     """Whatever is in the file, jobs come out that keep the contract, or a TraceError."""
-    header = {"csv": CSV, "philly": PHILLY, "openb": OPENB, "swf": SWF}[format] if with_header else ""
-    separator = " " if format == "swf" else ","
+    header = HEADERS[format] if with_header else ""
+    separator = {"swf": " ", "sacct": "|"}.get(format, ",")
     path = tmp_path / "trace"
     path.write_text(header + "\n".join(separator.join(row) for row in rows), encoding="utf-8", errors="replace", newline="")
     try:
@@ -337,7 +400,7 @@ def test_any_text_is_read_or_refused(tmp_path, format, rows, with_header, skip):
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(FORMATS)), st.binary(max_size=200), st.booleans())
-def test_any_bytes_are_read_or_refused(tmp_path, format, junk, compressed):
+def test_any_bytes_are_read_or_refused(tmp_path: Path, format: str, junk: bytes, compressed: bool) -> None:
     path = tmp_path / "trace"
     path.write_bytes(gzip.compress(junk) if compressed else junk)
     with pytest.raises(TraceError):
@@ -348,7 +411,7 @@ def test_any_bytes_are_read_or_refused(tmp_path, format, junk, compressed):
 @given(
     st.lists(st.tuples(st.integers(0, 10**15), st.integers(1, 10**6), st.integers(1, 10**15)), min_size=1, max_size=30), st.integers(1, 9)
 )
-def test_what_was_written_is_read(tmp_path, jobs, chunk):
+def test_what_was_written_is_read(tmp_path: Path, jobs: list[tuple[int, int, int]], chunk: int) -> None:
     """Microseconds survive exactly, whatever the batches."""
     jobs = sorted(jobs, key=lambda job: job[0])
     path = tmp_path / "trace"
@@ -356,21 +419,14 @@ def test_what_was_written_is_read(tmp_path, jobs, chunk):
         CSV + "".join(f"{n},{s // 10**6}.{s % 10**6:06d},{g},{d // 10**6}.{d % 10**6:06d}\n" for n, (s, g, d) in enumerate(jobs))
     )
     batches, _ = read_all(path, "csv", limits=TraceLimits(chunk_rows=chunk))
-    assert column(batches, "submit_ns") == [job[0] * 1000 for job in jobs]
+    assert column(batches, "submit_ns") == [(job[0] - jobs[0][0]) * 1000 for job in jobs]
     assert column(batches, "gpus") == [job[1] for job in jobs]
     assert column(batches, "duration_ns") == [job[2] * 1000 for job in jobs]
 
 
-def published(name: str) -> Path:
-    path = TRACES / name
-    if not path.exists():
-        pytest.skip(f"needs the published trace {name} in GIGAWATT_TRACES")
-    return path
-
-
 @pytest.mark.traces
 @pytest.mark.parametrize(("cluster", "jobs", "gpus"), [("2869ce", 315, 128), ("103959", 1450, 64)])
-def test_philly_keeps_the_jobs_of_the_reference_schedule(cluster, jobs, gpus):
+def test_philly_keeps_the_jobs_of_the_reference_schedule(cluster: str, jobs: int, gpus: int) -> None:
     """(submit, duration, GPUs) as a multiset is that of the schedule computed by others."""
     options = {"virtual_cluster": cluster, "from": "2017-10-01", "until": "2017-12-01"}
     batches, report = read_all(published("philly/philly.csv.gz"), "philly", options)
@@ -384,7 +440,7 @@ def test_philly_keeps_the_jobs_of_the_reference_schedule(cluster, jobs, gpus):
 
 
 @pytest.mark.traces
-def test_openb_counts():
+def test_openb_counts() -> None:
     batches, report = read_all(published("openb/pod_list_default.csv.gz"), "openb")
     assert report.dropped == {"no GPU": 1_052, "never scheduled, so no running time": 897}
     assert report.kept == 8_152 - 1_052 - 897
@@ -395,7 +451,7 @@ def test_openb_counts():
 
 
 @pytest.mark.traces
-def test_gaia_counts():
+def test_gaia_counts() -> None:
     batches, report = read_all(published("swf/UniLu-Gaia-2014-2.swf.gz"), "swf")
     assert report.kept + sum(report.dropped.values()) == 51_987
     assert report.dropped == {"unknown running time": 28, "zero duration": 100}

@@ -38,13 +38,14 @@ class Units:
     hosts: Int64
     hosts_by_type: Int64  # (units, host types)
     gpus: Int64
-    watts: Float64  # the most that its hosts draw in training (`HostType.peak_watts`)
+    watts: Float64  # the most that it draws: its hosts in training (`HostType.peak_watts`) and the switches inside
     switches: Int64  # (units, node tiers): physical ones inside
     only_switch: Int64  # the node of the one switch that a unit has and is called by; -1: none, or several
     lanes: Int64  # cables that leave it: up, or to its peers where there is nothing above
     bytes_per_second: Float64
     lane_bytes_per_second: Float64  # of its fastest cable
-    mean_ratio: Float64  # of these cables' capacity
+    weight: Float64  # what these cables count in a mean over units
+    mean_ratio: Float64  # of their capacity
     peak_ratio: Float64  # of the busiest trunk of them
     down_links: Int64  # trunks of them that were down at some time
 
@@ -111,8 +112,8 @@ def take_apart(cluster: Cluster, load: LinkLoad | None) -> Anatomy:
     capacity = np.bincount(links.tier, weights=links.bytes_per_second, minlength=size).astype(np.float64)
     mean, peak, down = np.zeros(size), np.zeros(size), np.zeros(size, dtype=np.int64)
     if load is not None:
-        used = np.bincount(links.tier, weights=load.mean_ratio * links.bytes_per_second, minlength=size)
-        mean = used / np.maximum(capacity, 1e-300)
+        used, possible = (np.bincount(links.tier, weights, size) for weights in (load.mean_ratio * load.weight, load.weight))
+        mean = used / np.maximum(possible, 1e-300)
         np.maximum.at(peak, links.tier, load.peak_ratio)
         down = np.bincount(links.tier[load.down_seconds > 0], minlength=size)
     return Anatomy(
@@ -180,9 +181,10 @@ def _units(cluster: Cluster, level: Level, top: int, host: Int64, load: LinkLoad
     np.add.at(by_type, (at, cluster.block_type[block]), np.diff(edges))
 
     capacity = total(links.bytes_per_second)
-    mean, peak, down = np.zeros(count), np.zeros(count), np.zeros(count, dtype=np.int64)
+    weight, mean, peak, down = capacity, np.zeros(count), np.zeros(count), np.zeros(count, dtype=np.int64)
     if load is not None:
-        mean = total(load.mean_ratio * links.bytes_per_second) / np.maximum(capacity, 1e-300)
+        weight = total(load.weight)
+        mean = total(load.mean_ratio * load.weight) / np.maximum(weight, 1e-300)
         peak, down = most(load.peak_ratio), total((load.down_seconds > 0).astype(np.float64)).astype(np.int64)
     return Units(
         level=level,
@@ -190,12 +192,14 @@ def _units(cluster: Cluster, level: Level, top: int, host: Int64, load: LinkLoad
         hosts=np.diff(level.first_host).astype(np.int64),
         hosts_by_type=by_type,
         gpus=by_type @ np.array([host.gpus for host in cluster.host_types]),
-        watts=by_type @ np.array([host.peak_watts for host in cluster.host_types]),
+        watts=by_type @ np.array([host.peak_watts for host in cluster.host_types])
+        + np.bincount(of_node[mine], (links.switch_watts * links.switches)[mine], count),
         switches=switches,
         only_switch=only,
         lanes=total(links.lanes.astype(np.float64)).astype(np.int64),
         bytes_per_second=capacity,
         lane_bytes_per_second=most(links.bytes_per_second / links.lanes),
+        weight=weight,
         mean_ratio=mean,
         peak_ratio=peak,
         down_links=down,

@@ -13,7 +13,7 @@ from topology.describe import link_name
 Float64 = NDArray[np.float64]
 
 FILE = "links.parquet"
-_COLUMNS = ("link", "name", "mean_utilization_ratio", "peak_demand_ratio", "down_seconds")
+_COLUMNS = ("link", "name", "mean_utilization_ratio", "peak_utilization_ratio", "down_seconds", "in_service_seconds")
 #: ColorBrewer's YlOrRd (Brewer 2003): one hue after the other and ever darker, so that it reads without colour vision and in grey.
 _SCALE = ((255, 255, 204), (254, 217, 118), (253, 141, 60), (227, 26, 28), (128, 0, 38))
 
@@ -26,9 +26,10 @@ class LoadError(ValueError):
 class LinkLoad:
     """Of every link of a cluster, by its number: shape (links,). Links that the run did not report carried nothing."""
 
-    mean_ratio: Float64  # of its capacity, over the run
-    peak_ratio: Float64  # the most that was asked of it, 1 at most; of endpoint links, where nothing is contended, the mean
+    mean_ratio: Float64  # of its capacity, over its time in service
+    peak_ratio: Float64  # of its capacity, the most at any instant; of endpoint links, where that is not kept, the mean
     down_seconds: Float64
+    weight: Float64  # bytes that it could have carried: what it counts in a mean over links
 
 
 def read_load(directory: Path, cluster: Cluster) -> LinkLoad:
@@ -45,8 +46,8 @@ def read_load(directory: Path, cluster: Cluster) -> LinkLoad:
             name: table.column(name).to_pylist() if name == "name" else np.asarray(table.column(name), dtype=np.float64)
             for name in _COLUMNS
         }
-        unknown = np.asarray(table.column("peak_demand_ratio").is_null())
-        values["peak_demand_ratio"] = np.where(unknown, values["mean_utilization_ratio"], np.minimum(1.0, values["peak_demand_ratio"]))
+        unknown = np.asarray(table.column("peak_utilization_ratio").is_null())
+        values["peak_utilization_ratio"] = np.where(unknown, values["mean_utilization_ratio"], values["peak_utilization_ratio"])
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise LoadError(f"{path} cannot be read: {reason}; needed are the columns {', '.join(_COLUMNS)}") from error
@@ -65,7 +66,8 @@ def read_load(directory: Path, cluster: Cluster) -> LinkLoad:
         column[links] = values[name]
         return column
 
-    return LinkLoad(by_link("mean_utilization_ratio"), by_link("peak_demand_ratio"), by_link("down_seconds"))
+    mean, peak, down, in_service = (by_link(name) for name in _COLUMNS if name not in ("link", "name"))
+    return LinkLoad(mean, peak, down, weight=in_service * cluster.links.bytes_per_second)
 
 
 def _samples(links: NDArray[np.int64], names: list[str]) -> list[tuple[int, str]]:

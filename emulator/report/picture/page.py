@@ -1,6 +1,6 @@
 """The picture of a machine: title, a row for each step inwards, one host, and the key."""
 
-from emulator.racks.power import MILLIWATTS_PER_WATT, facility_milliwatts
+from emulator.racks.power import MILLIWATTS_PER_WATT, facility_milliwatts, most_milliwatts
 from emulator.report.picture.anatomy import Anatomy, take_apart
 from emulator.report.picture.ink import BOX, DIM, PAPER, RULE, Sheet
 from emulator.report.picture.load import LinkLoad, heat
@@ -59,11 +59,9 @@ def _heading(sheet: Sheet, anatomy: Anatomy, scenario: Scenario, loaded_from: st
         f"{int(anatomy.lanes.sum()):,} cables",
     ]
     sheet.text(MARGIN, 82, "  ·  ".join(counts), room, size=15, bold=True)
-    milliwatts = round(
-        float(sum(h * t.peak_watts for h, t in zip(cluster.type_hosts, cluster.host_types, strict=True))) * MILLIWATTS_PER_WATT
-    )
+    milliwatts = most_milliwatts(cluster)
     facility = facility_milliwatts(milliwatts, scenario.power.pue) / MILLIWATTS_PER_WATT
-    power = f"Hosts draw at most {si(milliwatts / MILLIWATTS_PER_WATT, 'W')}, "
+    power = f"Hosts and switches draw at most {si(milliwatts / MILLIWATTS_PER_WATT, 'W')}, "
     power += f"the facility {si(facility, 'W')} (PUE {scenario.power.pue:g})"
     cap = scenario.power.cap
     power += f"; cap {si(cap, 'W')}" if cap is not None else "; no power cap"

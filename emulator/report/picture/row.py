@@ -191,9 +191,10 @@ def _facts(anatomy: Anatomy, at: int, coloured: bool) -> list[tuple[str, bool]]:
         elif ratio:
             lines.append(("as much up as down (1 : 1)", False))
     if coloured:
-        mean = float((units.mean_ratio * units.bytes_per_second).sum()) / capacity
+        mean = float((units.mean_ratio * units.weight).sum()) / max(float(units.weight.sum()), 1e-300)
         lines.append((f"mean load {percent(mean)}", False))
-        lines.append((f"busiest trunk, at its peak {percent(float(units.peak_ratio.max()))}", False))
+        nics = bool((anatomy.cluster.links.tier[units.level.uplinks] == 0).all())
+        lines.append((f"busiest trunk, {'mean' if nics else 'at its peak'} {percent(float(units.peak_ratio.max()))}", False))
         down = int(units.down_links.sum())
         if down:
             lines.append((f"{plural('trunk', down)} down at some time", False))
@@ -341,8 +342,8 @@ def _strip(sheet: Sheet, units: Units, y: float, coloured: bool) -> None:
     sheet.text(LEFT + 12, y + 12, label, 210, size=11.5, colour=DIM)
     left, pitch = LEFT + 228, (RIGHT - LEFT - 240) / count
     for cell, (first, end) in enumerate(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)):
-        capacity = units.bytes_per_second[first:end]
-        mean = float((units.mean_ratio[first:end] * capacity).sum() / max(float(capacity.sum()), 1e-300))
+        weight = units.weight[first:end]
+        mean = float((units.mean_ratio[first:end] * weight).sum() / max(float(weight.sum()), 1e-300))
         kind = int(units.hosts_by_type[first:end].sum(axis=0).argmax())
         colour = heat(mean) if coloured else TYPE_COLOURS[kind % len(TYPE_COLOURS)]
         sheet.rect(left + cell * pitch, y, pitch, 14, colour, radius=0)

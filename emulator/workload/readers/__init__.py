@@ -1,7 +1,8 @@
 """Job traces that others published, as sources of work. What a trace observed (its start times, its waits) is never handed on."""
 
-from emulator.workload.readers.open import FORMATS, open_pods, open_trace
+from emulator.workload.readers.errors import TraceError
+from emulator.workload.readers.open import COMMON_OPTIONS, FORMATS, Format, open_pods, open_trace
 from emulator.workload.readers.openb import Pods
-from emulator.workload.readers.rows import TraceError, TraceLimits
+from emulator.workload.readers.streams import TraceLimits
 
-__all__ = ["FORMATS", "Pods", "TraceError", "TraceLimits", "open_pods", "open_trace"]
+__all__ = ["COMMON_OPTIONS", "FORMATS", "Format", "Pods", "TraceError", "TraceLimits", "open_pods", "open_trace"]

@@ -6,7 +6,7 @@ alibaba/clusterdata ``cluster-trace-gpu-v2023``. A job's submission is its pod's
 
 - a pod never scheduled (Pending) has no running time and is dropped, whatever it asked for;
 - a pod without GPUs is dropped: what is emulated is GPUs;
-- pods that agree in everything but their name are different pods and are all kept; a name that repeats the row before is malformed;
+- pods that agree in everything but their name are different pods and are all kept; names are unique;
 - ``gpu_spec`` (the GPU models allowed) drops the job only where asked for by ``gpu_spec=drop``; otherwise the job is bound to the first
   of them that the cluster has, and may run on any GPU where it has none. QoS is the tenant; best effort (BE) is preemptible, the rest
   is not.
@@ -20,14 +20,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.workload.gpu_models import matching
 from emulator.workload.jobs import ANY_TYPE, JobSource
-from emulator.workload.readers.rows import MAX_GPUS, MAX_SECONDS, Interned, Kept, Row, Trace, TraceError, csv_rows, job_batches
-from emulator.workload.readers.window import choice, seconds_window
+from emulator.workload.readers.batches import Kept, job_batches
+from emulator.workload.readers.errors import TraceError
+from emulator.workload.readers.rows import MAX_GPUS, Columns, Interned, Row, Trace, csv_rows, named
+from emulator.workload.readers.times import MAX_SECONDS
+from emulator.workload.readers.window import choice, window
 
-SHAPE = ("name", "num_gpu", "gpu_milli")
-REQUIRED = (*SHAPE, "creation_time", "deletion_time", "scheduled_time")
-OPTIONS = ("from", "until", "gpu_spec")
+_UNREAD = ("cpu_milli", "memory_mib", "pod_phase")
+_TIMES = ("creation_time", "deletion_time", "scheduled_time")
+#: What a pod asks for; and with when it ran.
+SHAPE = Columns(named("name", "num_gpu", "gpu_milli"), named("gpu_spec"), (*_UNREAD, *_TIMES, "qos"))
+TIMED = Columns(named("name", "num_gpu", "gpu_milli", *_TIMES), named("gpu_spec", "qos"), _UNREAD)
+OPTIONS = {
+    "from": "seconds of the trace's clock",
+    "until": "seconds of the trace's clock",
+    "gpu_spec": "`any` (default): bound to the first model in `gpu_spec` that the cluster has, else to any GPU; `drop`: left out",
+}
 
 
 def _gpus(row: Row) -> tuple[int, int]:
@@ -39,56 +48,43 @@ def _gpus(row: Row) -> tuple[int, int]:
     return gpus, milli if gpus else 0
 
 
-def _host_type(trace: Trace, spec: str) -> int:
-    """The host type of the first model in ``spec`` that the cluster has."""
-    found = [number for model in spec.split("|") if model for number in matching(trace.host_types, model)]
-    if spec and not found:
-        trace.note("kept for any GPU: of the models asked for the cluster has none")
-    return found[0] if found else ANY_TYPE
-
-
 def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
     """Jobs of the pod list. Raises TraceError."""
-    window = seconds_window(options)
     drop_spec = choice(options, "gpu_spec", ("any", "drop")) == "drop"
+    limits = window(options, seconds=True, dates=False)
     tenants = Interned()
-    last_name = ""
 
     def parse(row: Row) -> Kept | str:
-        nonlocal last_name
         fields = row.fields
         name = fields["name"]
-        if not name or name == last_name:
-            raise row.error("name", f"{name[:40]!r} is empty or the row before's", "a name of its own")
-        last_name = name
+        if not name:
+            raise row.error("name", "is empty", "a name of its own")
         submit_ns = row.nanoseconds("creation_time")
         gpus, milli = _gpus(row)
         if not fields["scheduled_time"]:
             return "never scheduled, so no running time"
         scheduled = row.number("scheduled_time", 0, MAX_SECONDS)
         duration_ns = row.nanoseconds("deletion_time", scheduled) - row.nanoseconds("scheduled_time")
-        if reason := window.outside(submit_ns):
+        if reason := limits.outside(submit_ns):
             return reason
-        if gpus == 0:
-            return "no GPU"
-        if drop_spec and fields.get("gpu_spec"):
+        spec = fields.get("gpu_spec") or ""
+        if gpus and spec and drop_spec:
             return "asks for a GPU model"
-        if duration_ns == 0:
-            return "zero duration"
         qos = fields.get("qos") or "default"
         return Kept(
-            window.shift(submit_ns),
+            row.source_row,
+            submit_ns,
             gpus,
             duration_ns,
             duration_ns,
+            name=name,
             milli_gpus=milli,
             tenant=tenants[qos],
             preemptible=qos == "BE",
-            name=name,
-            host_type=_host_type(trace, fields.get("gpu_spec") or ""),
+            host_type=trace.host_type(spec.split("|")) if gpus and duration_ns else ANY_TYPE,
         )
 
-    return job_batches(trace, csv_rows(trace, REQUIRED, None), parse, Interned("default"), tenants)
+    return job_batches(trace, csv_rows(trace, TIMED), parse, limits, id_word="name", tenants=tenants)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +99,7 @@ class Pods:
 def read_pods(trace: Trace) -> Pods:
     """All pods of a pod list, also of one without times. Raises TraceError."""
     gpus, milli, spec = [], [], []
-    for row in csv_rows(trace, SHAPE, None):
+    for row in csv_rows(trace, SHAPE):
         if isinstance(row, TraceError):
             raise row
         count, share = _gpus(row)

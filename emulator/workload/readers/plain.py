@@ -1,52 +1,210 @@
-"""Our own CSV: ``id,submit_s,gpus,duration_s``, and optionally ``name, priority, queue, tenant, estimate_s, gpu_milli``.
+"""Our own CSV, and with a map of its columns any other: ``id,submit_s,gpus,duration_s``, and optionally more.
 
-Rows stand in order of submission (or ``sort=yes``); ids rise (or ``ids=renumber``: the rows are numbered and the id is the name). A
-job of ``gpu_milli`` below 1000 asks for that share of one GPU. An empty optional field means its default.
+Rows stand in order of submission (or ``sort=yes``). Ids are numbers, or names where the first is none; ``ids=renumber`` makes all of them
+names. A job of ``gpu_milli`` below 1000 asks for that share of one GPU. An empty optional field means its default. A submission is a number
+of seconds or a date, the same in all rows.
+
+With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start`` or ``end`` the table is somebody else's. Then
+
+- only what is mapped is read, and ``submit``, ``gpus``, ``duration`` and ``id`` under our names where they are not; the id may be lacking;
+- a field may say that it is not known (empty, None, Unknown, NaN): the job is dropped where it needs it;
+- ``duration`` may be ``end - start``, where only those are mapped; ``start`` is read for that, and to see that the job ran;
+- GPUs may be fractions: below one a share of a GPU, above rounded up. ``instances`` multiplies them, ``gpu_unit`` says what they count.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
-from emulator.workload.jobs import SECOND, JobSource
-from emulator.workload.readers.rows import MAX_GPUS, MAX_ID, Interned, Kept, Row, Trace, csv_rows, job_batches
-from emulator.workload.readers.window import Window, choice, seconds_window
+from emulator.workload.jobs import ANY_TYPE, SECOND, JobSource
+from emulator.workload.readers.batches import NEVER_STARTED, NO_SUBMISSION, STILL_RUNNING, UNKNOWN_DURATION, Ids, Kept, job_batches
+from emulator.workload.readers.errors import TraceError
+from emulator.workload.readers.rows import MAX_GPUS, Columns, Interned, Row, Trace, csv_rows
+from emulator.workload.readers.times import DATE_EXAMPLES, MAX_SECONDS, UNITS, parse_date, parse_number
+from emulator.workload.readers.window import choice, window
 
-REQUIRED = ("id", "submit_s", "gpus", "duration_s")
-OPTIONAL = ("name", "priority", "queue", "tenant", "estimate_s", "gpu_milli")
-OPTIONS = ("from", "until", "ids")
+#: Our names of the columns, by the word that the options map.
+OURS = {
+    "id": "id", "submit": "submit_s", "gpus": "gpus", "duration": "duration_s", "name": "name", "priority": "priority", "queue": "queue",
+    "tenant": "tenant", "estimate": "estimate_s", "gpu_milli": "gpu_milli", "gpu_type": "gpu_type",
+}  # fmt: skip
+REQUIRED = ("id", "submit", "gpus", "duration")
+#: Words that only a map knows.
+FOREIGN = ("start", "end", "instances")
+#: A map of one of these says that the table is not ours.
+_TELLING = ("submit", "gpus", "duration", "start", "end")
+#: Thousandths of a GPU that one unit of a GPU column is.
+GPU_UNITS = {"gpu": 1000, "percent": 10, "milli": 1}
+OPTIONS = {
+    "from": "seconds of the trace's clock, or a date",
+    "until": "seconds of the trace's clock, or a date",
+    **{word: f"the column that has it, instead of `{column}`" for word, column in OURS.items()},
+    "start": "the column with the start; says which jobs ran, and with `end` for how long. Never used as the submission",
+    "end": "the column with the end",
+    "instances": "the column that the GPUs are multiplied by, such as workers",
+    "time_unit": f"of times that are numbers: {', '.join(UNITS)}; default s",
+    "duration_unit": "of durations that are numbers, one of the same; default s",
+    "gpu_unit": f"what a number of GPUs counts: {', '.join(GPU_UNITS)}; default gpu",
+}
+
+
+class _Clock:
+    """Moments of one trace: numbers or dates, as the first one is."""
+
+    def __init__(self, trace: Trace, unit_ns: int) -> None:
+        self._trace, self._unit_ns = trace, unit_ns
+        self._dates: bool | None = None
+
+    def read(self, row: Row, word: str) -> int:
+        if self._dates is False and self._unit_ns == SECOND:
+            return row.nanoseconds(word)
+        text = row.fields[word]
+        if not self._dates:
+            when = parse_number(text, self._unit_ns)
+            if when is not None and when >= 0:
+                self._dates = False
+                return when
+        if self._dates is not False:
+            when = parse_date(text)
+            if when is not None:
+                self._trace.dates = self._dates = True
+                return when
+        if self._dates:
+            raise row.error(word, f"{text[:40]!r} is not a date", f"{DATE_EXAMPLES}, as in the rows before")
+        problem = "is not a time" if parse_number(text, 1) is None else "is out of range"
+        allowed = f"from 0 to {MAX_SECONDS} seconds, in the unit that the option time_unit says"
+        raise row.error(word, f"{text[:40]!r} {problem}", allowed + ("" if self._dates is False else f"; or {DATE_EXAMPLES}"))
+
+
+def _columns(options: Mapping[str, str]) -> tuple[Columns, bool]:
+    """The columns, and whether the table is somebody else's. Raises TraceError."""
+    mapped = {word: options[word] for word in (*OURS, *FOREIGN) if word in options}
+    for word, column in mapped.items():
+        if not column:
+            raise TraceError(f"trace option {word}=", allowed="the name of a column")
+    hint = "; other names by trace options such as gpus=COLUMN"
+    foreign = any(word in mapped for word in _TELLING)
+    if not foreign:
+        names = OURS | mapped
+        required = {word: names[word] for word in (*REQUIRED, *(word for word in mapped if word not in REQUIRED))}
+        return Columns(required, {word: names[word] for word in OURS if word not in required}, hint=hint), False
+    if ("start" in mapped) != ("end" in mapped) and "duration" not in mapped and "end" in mapped:
+        raise TraceError("trace option end has no start", allowed="duration=COLUMN, or both start=COLUMN and end=COLUMN")
+    timed = "start" in mapped and "end" in mapped
+    own = [word for word in ("submit", "gpus", "duration") if word not in mapped and not (word == "duration" and timed)]
+    optional = {} if "id" in mapped else {"id": OURS["id"]}
+    return Columns(mapped | {word: OURS[word] for word in own}, optional, hint=hint), True
 
 
 def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
     """Jobs of the CSV. Raises TraceError."""
-    window: Window = seconds_window(options)
-    renumber = choice(options, "ids", ("keep", "renumber")) == "renumber"
-    queues, tenants = Interned("default"), Interned("default")
+    columns, foreign = _columns(options)
+    units = {name: UNITS[choice(options, name, tuple(UNITS))] for name in ("time_unit", "duration_unit")}
+    table = _Table(
+        _Clock(trace, units["time_unit"]),
+        Ids(trace),
+        units["duration_unit"],
+        GPU_UNITS[choice(options, "gpu_unit", tuple(GPU_UNITS))],
+        Interned("default"),
+        Interned("default"),
+    )
+    limits = window(options, seconds=True, dates=True)
+    rows = csv_rows(trace, columns, separators=",;\t|")
+    parse = table.theirs if foreign else table.ours
+    return job_batches(trace, rows, parse, limits, id_word="id", queues=table.queues, tenants=table.tenants)
 
-    def parse(row: Row) -> Kept | str:
+
+@dataclass(frozen=True)
+class _Table:
+    """How the rows of one table are read."""
+
+    clock: _Clock
+    ids: Ids
+    duration_unit_ns: int
+    gpu_milli: int
+    queues: Interned
+    tenants: Interned
+
+    def ours(self, row: Row) -> Kept | str:
+        """A row of our own columns: strict."""
         fields = row.fields
-        number = 0 if renumber else row.integer("id", 0, MAX_ID, "; or the option ids=renumber")
-        submit_ns = row.nanoseconds("submit_s")
+        number = self.ids.read(row)
+        submit_ns = self.clock.read(row, "submit")
         gpus = row.integer("gpus", 1, MAX_GPUS)
-        duration_ns = row.nanoseconds("duration_s")
+        duration_ns = row.nanoseconds("duration") if self.duration_unit_ns == SECOND else row.duration("duration", self.duration_unit_ns)
         milli = row.integer("gpu_milli", 1, 1000) if fields.get("gpu_milli") else 1000
         if milli < 1000 and gpus != 1:
             raise row.error("gpus", f"{gpus} GPUs with gpu_milli {milli}", "1 where gpu_milli is below 1000")
-        estimate_ns = row.nanoseconds("estimate_s", 1 / SECOND) if fields.get("estimate_s") else duration_ns
-        priority = row.integer("priority", -(2**31), 2**31 - 1) if fields.get("priority") else 0
-        if reason := window.outside(submit_ns):
-            return reason
-        if duration_ns == 0:
-            return "zero duration"
+        estimate_ns = row.nanoseconds("estimate", 1 / SECOND) if fields.get("estimate") else duration_ns
+        return self._job(row, number, submit_ns, (gpus, milli), duration_ns, estimate_ns)
+
+    def theirs(self, row: Row) -> Kept | str:
+        """A row of somebody else's: what is not known is a reason, not an error."""
+        number = self.ids.read(row) if "id" in row.fields else None
+        gpus = (0, 1000) if row.missing("gpus") else _gpus(row, self.gpu_milli)
+        submit_ns = None if row.missing("submit") else self.clock.read(row, "submit")
+        start_ns, end_ns = (None if row.missing(word) else self.clock.read(row, word) for word in ("start", "end"))
+        duration_ns = self._duration(row, start_ns, end_ns)
+        estimate_ns = 0 if row.missing("estimate") else row.duration("estimate", self.duration_unit_ns)
+        if submit_ns is None:
+            return NO_SUBMISSION
+        if gpus[0] and "start" in row.fields and start_ns is None:
+            return NEVER_STARTED
+        if gpus[0] and "end" in row.fields and end_ns is None:
+            return STILL_RUNNING
+        if gpus[0] and duration_ns is None:
+            return UNKNOWN_DURATION
+        return self._job(row, number, submit_ns, gpus, duration_ns or 0, estimate_ns or duration_ns or 0)
+
+    def _duration(self, row: Row, start_ns: int | None, end_ns: int | None) -> int | None:
+        if "duration" in row.fields:
+            return None if row.missing("duration") else row.duration("duration", self.duration_unit_ns)
+        if start_ns is None or end_ns is None:
+            return None
+        if end_ns < start_ns:
+            raise row.error("end", f"{row.fields['end'][:40]!r} is before the start", "an end after its start")
+        return end_ns - start_ns
+
+    def _job(self, row: Row, number: int | None, submit_ns: int, gpus: tuple[int, int], duration_ns: int, estimate_ns: int) -> Kept:
+        fields = row.fields
+        model = fields.get("gpu_type") if gpus[0] and duration_ns else None
         return Kept(
-            window.shift(submit_ns),
-            gpus,
+            row.source_row,
+            submit_ns,
+            gpus[0],
             duration_ns,
             estimate_ns,
-            job_id=None if renumber else number,
-            milli_gpus=milli,
-            priority=priority,
-            queue=queues[fields.get("queue") or "default"],
-            tenant=tenants[fields.get("tenant") or "default"],
-            name=fields.get("name") or (fields["id"] if renumber else ""),
+            name=fields.get("name") or fields.get("id") or "",
+            job_id=number,
+            milli_gpus=gpus[1],
+            priority=row.integer("priority", -(2**31), 2**31 - 1) if fields.get("priority") else 0,
+            queue=self.queues[fields.get("queue") or "default"],
+            tenant=self.tenants[fields.get("tenant") or "default"],
+            host_type=row.trace.host_type((model,)) if model else ANY_TYPE,
         )
 
-    return job_batches(trace, csv_rows(trace, REQUIRED, OPTIONAL), parse, queues, tenants)
+
+def _gpus(row: Row, unit_milli: int) -> tuple[int, int]:
+    """(GPUs, thousandths of each) of a number that may be a fraction, times the instances."""
+    milli = Decimal(unit_milli)
+    for word in ("gpus", "instances"):
+        if word not in row.fields:
+            continue
+        text = row.fields[word]
+        try:
+            value = Decimal(text) if "_" not in text and len(text) <= 64 else Decimal("nan")
+        except InvalidOperation:
+            value = Decimal("nan")
+        if not (value.is_finite() and 0 <= value <= MAX_GPUS):
+            raise row.error(word, f"{text[:40]!r} is not a number of GPUs", f"a number from 0 to {MAX_GPUS}")
+        milli *= value
+    if not milli:
+        return 0, 1000
+    if milli < 1000:
+        return 1, int(milli.to_integral_value(ROUND_CEILING))
+    gpus = int((milli / 1000).to_integral_value(ROUND_CEILING))
+    if gpus * 1000 != milli:
+        row.trace.note("asked for parts of several GPUs: rounded up to whole ones")
+    if gpus > MAX_GPUS:
+        raise row.error("gpus", f"{gpus} GPUs", f"at most {MAX_GPUS}")
+    return gpus, 1000

@@ -1,20 +1,22 @@
 """Standard Workload Format of the Parallel Workloads Archive: 18 numbers a line, -1 for unknown, comments after ``;``.
 
 Chapin et al., "Benchmarks and Standards for the Evaluation of Parallel Job Schedulers", JSSPP'99;
-cs.huji.ac.il/labs/parallel/workload/swf.html. Processors stand for GPUs, ``processors_per_gpu`` to one, rounded up. Options:
-``from``, ``until`` (seconds of the log's clock), ``processors`` (``allocated`` or ``requested``; each falls back to the other where
-unknown), ``status`` (the codes to keep, e.g. ``1`` or ``0,1,5``; default all). The wait that the log observed is never read. Decisions:
+cs.huji.ac.il/labs/parallel/workload/swf.html. Processors stand for GPUs, ``processors_per_gpu`` to one, rounded up. The wait that the log
+observed is never read. Decisions:
 
 - a job without a known running time, or that never ran (0 s), is dropped; so is one without processors;
 - an unknown requested time means that the running time is the estimate; a known one is kept even where the job overran it;
-- status 2 to 4 under a number already seen are the pieces of a job listed whole before, and are dropped.
+- status 2 to 4 under a number already kept are the pieces of a job listed whole before, and are dropped.
 """
 
 from collections.abc import Iterator, Mapping
 
 from emulator.workload.jobs import JobSource
-from emulator.workload.readers.rows import MAX_GPUS, MAX_ID, MAX_SECONDS, Interned, Kept, Row, Trace, TraceError, job_batches, lines
-from emulator.workload.readers.window import choice, seconds_window
+from emulator.workload.readers.batches import UNKNOWN_DURATION, ZERO_DURATION, Ids, Kept, job_batches
+from emulator.workload.readers.errors import TraceError
+from emulator.workload.readers.rows import MAX_GPUS, Interned, Row, Trace
+from emulator.workload.readers.times import MAX_SECONDS
+from emulator.workload.readers.window import choice, window
 
 #: The first twelve of the 18 fields; the rest (group, executable, queue, partition, preceding job, think time) is not read.
 FIELDS = (
@@ -22,16 +24,22 @@ FIELDS = (
     "requested", "requested_time", "requested_memory", "status", "user",
 )  # fmt: skip
 FIELD_COUNT = 18
-OPTIONS = ("from", "until", "processors", "processors_per_gpu", "status")
+OPTIONS = {
+    "from": "seconds of the log's clock",
+    "until": "seconds of the log's clock",
+    "processors": "`allocated` (default) or `requested`; each falls back to the other where unknown",
+    "processors_per_gpu": "processors that stand for one GPU, rounded up; default 1",
+    "status": "the codes to keep, e.g. `1` or `0,1,5`; default all",
+}
 
 
 def _rows(trace: Trace) -> Iterator[Row | TraceError]:
     found = False
-    for line, text in lines(trace):
-        if not text.strip() or text.lstrip().startswith(";"):
+    for line, text in trace.lines():
+        values = text.split()
+        if not values or values[0].startswith(";"):
             continue
         found = True
-        values = text.split()
         if len(values) == FIELD_COUNT:
             yield Row(trace, line, dict(zip(FIELDS, values, strict=False)))
         else:
@@ -42,7 +50,6 @@ def _rows(trace: Trace) -> Iterator[Row | TraceError]:
 
 def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
     """Jobs of the log. Raises TraceError."""
-    window = seconds_window(options)
     first, second = ("allocated", "requested") if choice(options, "processors", ("allocated", "requested")) == "allocated" else (
         "requested", "allocated",
     )  # fmt: skip
@@ -55,12 +62,11 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
     keep_status = frozenset(options["status"].split(",")) if "status" in options else None
     if keep_status is not None and not keep_status <= {"-1", "0", "1", "2", "3", "4", "5"}:
         raise TraceError(f"trace option status={options['status']}", allowed="codes from -1 to 5, separated by commas")
-    tenants = Interned()
-    last_id = -1
+    limits = window(options, seconds=True, dates=False)
+    tenants, ids, whole = Interned(), Ids(trace), set[str]()
 
     def parse(row: Row) -> Kept | str:
-        nonlocal last_id
-        number = row.integer("id", 0, MAX_ID)
+        number = ids.read(row)
         submit_ns = row.nanoseconds("submission")
         run_time = row.number("run_time", -1, MAX_SECONDS)
         processors = row.integer(first, -1, MAX_GPUS)
@@ -69,27 +75,30 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
         requested = row.number("requested_time", -1, MAX_SECONDS)
         status = row.integer("status", -1, 5)
         user = row.integer("user", -1, 2**62)
-        if 2 <= status <= 4 and number <= last_id:
+        name = row.fields["id"]
+        if 2 <= status <= 4 and name in whole:
             return "part of a job listed before"
         if keep_status is not None and str(status) not in keep_status:
             return f"status {status}"
-        if reason := window.outside(submit_ns):
+        if reason := limits.outside(submit_ns):
             return reason
         if run_time < 0:
-            return "unknown running time"
+            return UNKNOWN_DURATION
         if run_time == 0:
-            return "zero duration"
+            return ZERO_DURATION
         if processors <= 0:
             return "no processors"
         duration_ns = row.nanoseconds("run_time")
-        last_id = max(last_id, number)
+        whole.add(name)
         return Kept(
-            window.shift(submit_ns),
+            row.source_row,
+            submit_ns,
             -(-processors // per_gpu),
             duration_ns,
             row.nanoseconds("requested_time") if requested > 0 else duration_ns,
+            name=name,
             job_id=number,
             tenant=tenants[f"user-{user}" if user >= 0 else "default"],
         )
 
-    return job_batches(trace, _rows(trace), parse, Interned("default"), tenants)
+    return job_batches(trace, _rows(trace), parse, limits, id_word="id", tenants=tenants)

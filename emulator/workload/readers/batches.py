@@ -1,0 +1,170 @@
+"""From rows to batches of jobs: what all formats share, whatever their columns are called."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from emulator.workload.jobs import ANY_TYPE, SECOND, JobColumns, JobSource, job_columns
+from emulator.workload.readers.errors import TraceError
+from emulator.workload.readers.rows import MAX_ID, Interned, Row, Trace
+from emulator.workload.readers.times import format_date
+from emulator.workload.readers.window import Window
+
+#: Reasons to leave a row out that several formats have.
+NO_GPU = "no GPU"
+NEVER_STARTED = "never started"
+STILL_RUNNING = "had not ended, so no running time"
+ZERO_DURATION = "zero duration"
+UNKNOWN_DURATION = "unknown running time"
+NO_SUBMISSION = "no submission time"
+OTHER_CLUSTER = "other virtual cluster"
+
+
+class Kept(NamedTuple):
+    """One job of a trace; what a format does not know stays at its default. Submission is by the trace's own clock."""
+
+    source_row: int
+    submit_ns: int
+    gpus: int
+    duration_ns: int
+    estimate_ns: int
+    name: str = ""
+    job_id: int | None = None  # None: numbered in the order of submission
+    milli_gpus: int = 1000
+    priority: int = 0
+    queue: int = 0
+    tenant: int = 0
+    preemptible: bool = True
+    host_type: int = ANY_TYPE
+
+
+#: Turns a row into a job, or says why it is dropped. Raises TraceError on a malformed one.
+Parse = Callable[[Row], Kept | str]
+
+
+class _Intake:
+    """Rows as they come in: parsed, checked against those before, and counted where they are left out."""
+
+    def __init__(self, trace: Trace, parse: Parse, window: Window, id_word: str) -> None:
+        self._trace, self._parse, self._id_word = trace, parse, id_word
+        self._outside = None if window.from_ns is None and window.until_ns is None else window.outside
+        self._lines_of: dict[int | str, int] = {}
+        self._last_ns = -(2**63)
+
+    def take(self, row: Row | TraceError) -> Kept | None:
+        """The job of a row; None where there is none to keep. Raises TraceError, unless malformed rows are to be skipped."""
+        trace = self._trace
+        try:
+            if isinstance(row, TraceError):
+                raise row
+            job = self._parse(row)
+            reason = job if isinstance(job, str) else self._left_out(job)
+            if not reason and isinstance(job, Kept):
+                self._check(row, job)
+                return job
+        except TraceError:
+            if not trace.skip_bad_rows:
+                raise
+            reason = "malformed"
+        trace.drop(reason)
+        return None
+
+    def _left_out(self, job: Kept) -> str:
+        reason = self._outside(job.submit_ns) if self._outside else ""
+        return reason or ("" if job.gpus else NO_GPU) or ("" if job.duration_ns else ZERO_DURATION)
+
+    def _check(self, row: Row, job: Kept) -> None:
+        """Raises TraceError where the job goes back in time or its id is there already."""
+        if not self._trace.sort and job.submit_ns < self._last_ns:
+            raise row.error("submission", "earlier than the row before", "rows in order of submission, or the option sort=yes")
+        key = row.fields.get(self._id_word) if job.job_id is None else job.job_id
+        if key is not None and not self._trace.renumber:
+            if key in self._lines_of:
+                problem = f"{key if isinstance(key, int) else repr(key[:40])} is there already, in line {self._lines_of[key]}"
+                raise row.error(self._id_word, problem, "ids that differ, or the option ids=renumber")
+            self._lines_of[key] = row.line
+        self._last_ns = job.submit_ns
+
+
+def job_batches(
+    trace: Trace,
+    rows: Iterator[Row | TraceError],
+    parse: Parse,
+    window: Window,
+    *,
+    id_word: str = "",
+    queues: Interned | None = None,
+    tenants: Interned | None = None,
+) -> JobSource:
+    """Parsed rows as batches in order of submission; the report of ``trace`` grows with every batch handed out.
+
+    Rows outside the window, and those without GPUs or running time, are dropped. Time counts from the window's beginning, else from the
+    first job kept. Sorted input is streamed a chunk at a time. With ``trace.sort`` everything is read first (stable by submission);
+    otherwise a row that goes back in time is an error. Ids (``id_word`` is the field that has them) are unique, in any order, unless
+    ``trace.renumber``.
+    """
+    names = queues or Interned("default"), tenants or Interned("default")
+    intake = _Intake(trace, parse, window, id_word)
+    batch: list[Kept] = []
+    zero_ns = window.from_ns
+
+    def handed_out(jobs: list[Kept]) -> JobColumns:
+        nonlocal zero_ns
+        if zero_ns is None:
+            zero_ns = jobs[0].submit_ns
+        before = trace.report.kept
+        if not before:
+            _note_zero(trace, zero_ns, given=window.from_ns is not None)
+        trace.report.kept += len(jobs)
+        return _columns(jobs, before, zero_ns, names, renumber=trace.renumber)
+
+    for row in rows:
+        job = intake.take(row)
+        if job is None:
+            continue
+        batch.append(job)
+        if len(batch) >= trace.limits.chunk_rows and not trace.sort:
+            yield handed_out(batch)
+            batch = []
+    batch.sort(key=lambda job: job.submit_ns)
+    for start in range(0, len(batch), trace.limits.chunk_rows):
+        yield handed_out(batch[start : start + trace.limits.chunk_rows])
+    if not trace.report.kept:
+        dropped = ", ".join(f"{count} {reason}" for reason, count in trace.report.dropped.items())
+        raise trace.error("no job in it" + (f": dropped {dropped}" if dropped else ""), allowed="at least one job")
+
+
+def _note_zero(trace: Trace, zero_ns: int, *, given: bool) -> None:
+    trace.report.zero_seconds = zero_ns / SECOND
+    if zero_ns:
+        shown = format_date(zero_ns) if trace.dates else f"{zero_ns / SECOND:.15g} s of the trace's clock"
+        trace.report.notes.append(f"time counts from {shown}, " + ("the option from" if given else "when the first job kept was submitted"))
+
+
+def _columns(jobs: list[Kept], before: int, zero_ns: int, names: tuple[Interned, Interned], *, renumber: bool) -> JobColumns:
+    columns: dict[str, Any] = dict(zip(Kept._fields, zip(*jobs, strict=True), strict=True))
+    given = columns.pop("name")
+    numbered = renumber or jobs[0].job_id is None
+    columns["job_id"] = np.arange(before, before + len(jobs)) if numbered else columns["job_id"]
+    columns["submit_ns"] = np.array(columns["submit_ns"], dtype=np.int64) - zero_ns
+    return job_columns(len(jobs), **columns, queues=names[0].names, tenants=names[1].names, names=given if any(given) else None)
+
+
+class Ids:
+    """The ids of a column: numbers as they are; where the first is none that a job may have, all are names, and the jobs are numbered."""
+
+    def __init__(self, trace: Trace, word: str = "id") -> None:
+        self._trace, self._word = trace, word
+        self._text: bool | None = True if trace.renumber else None
+
+    def read(self, row: Row) -> int | None:
+        """The number of a job; None where ids are names. Raises TraceError."""
+        text = row.fields[self._word]
+        if self._text is None:
+            self._text = not (text.isascii() and text.isdecimal() and len(text) <= 10 and int(text) <= MAX_ID)
+        if not self._text:
+            return row.integer(self._word, 0, MAX_ID, "; or the option ids=renumber")
+        if not text:
+            raise row.error(self._word, "is empty", "an id")
+        return None
