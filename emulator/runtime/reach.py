@@ -29,7 +29,7 @@ class Reach:
     def __init__(self, journal: Journal | None, *, cycle_ns: int, until_ns: int | None) -> None:
         self._journal = journal
         self._end_ns = NEVER if until_ns is None else until_ns
-        self._ahead_ns = cycle_ns
+        self._cycle_ns = self._ahead_ns = cycle_ns
         self._marked = (time.monotonic(), 0)
         self._failed = False
         #: The clock may be read up to here.
@@ -59,7 +59,7 @@ class Reach:
             return int(pace.speed * SECOND * AHEAD_SECONDS)
         rate = (at_ns - from_ns) / max(1e-9, now - then)
         self._marked = now, at_ns
-        self._ahead_ns = int(min(rate * AHEAD_SECONDS, self._ahead_ns * _GROWTH))
+        self._ahead_ns = max(self._cycle_ns, int(min(rate * AHEAD_SECONDS, self._ahead_ns * _GROWTH)))
         return self._ahead_ns
 
     def _mark(self, at_ns: int) -> None:

@@ -171,7 +171,7 @@ class Journal:
         last = self.last()
         if last is not None and last.kind == END:
             raise JournalError(
-                f"--state: the session in {self._path.parent} came to its end at {last.stamp_ns / 1e9:g} s; "
+                f"the session in {self._path.parent} came to its end at {last.stamp_ns / 1e9:g} s; "
                 f"allowed: `gigawatt replay {self._path.parent}`, or another directory"
             )
         if (sentence := self.recorded.other_program(session.version, session.source)) is not None:

@@ -51,11 +51,11 @@ def test_on_ray_too(tmp_path: Path) -> None:
 
 def test_stopping_resuming_finishing_and_replaying(tmp_path: Path, scenario: Path) -> None:
     state, out = tmp_path / "state", tmp_path / "out"
-    with live(tmp_path, scenario, "--state", state, "-q", "-o", out) as session:
+    with live(tmp_path, scenario, "--until", "12h", "--state", state, "-q", "-o", out) as session:
         with Client(session.address("API")) as client:
             job = client.submit(JobSpec(gpus=8, duration_seconds=7200.0), request_id="one").job_id
             wait_until(lambda: client.clock().emulated_seconds > 1200, 60, "twenty emulated minutes")
-        code, _, err = command("up", scenario, "--state", state, "--port", 0, "--metrics-port", 0, "-q")
+        code, _, err = command("up", scenario, "--until", "12h", "--state", state, "--port", 0, "--metrics-port", 0, "-q")
         assert (code, err) == (
             2,
             f"gigawatt: error: {state} is in use by process {session.process.pid}; "
@@ -69,7 +69,7 @@ def test_stopping_resuming_finishing_and_replaying(tmp_path: Path, scenario: Pat
     for name in ("jobs.parquet", "links.parquet"):
         assert (tmp_path / "replayed" / name).read_bytes() == (out / name).read_bytes()
 
-    with live(tmp_path, scenario, "--state", state, "--speed", "max", "-o", out) as session:
+    with live(tmp_path, scenario, "--until", "12h", "--state", state, "--speed", "max", "-o", out) as session:
         with Client(session.address("API")) as client:
             assert client.submit(JobSpec(gpus=8, duration_seconds=7200.0), request_id="one").job_id == job
         assert session.process.wait(120) == 0
@@ -77,7 +77,7 @@ def test_stopping_resuming_finishing_and_replaying(tmp_path: Path, scenario: Pat
     ended = json.loads((out / "summary.json").read_text())
     assert (ended["emulated_seconds"], ended["interrupted"]) == (43200.0, False)
 
-    code, _, err = command("up", scenario, "--state", state, "--port", 0, "--metrics-port", 0, "-q")
+    code, _, err = command("up", scenario, "--until", "12h", "--state", state, "--port", 0, "--metrics-port", 0, "-q")
     assert (code, err) == (
         2,
         f"gigawatt: error: the session in {state} came to its end at 43200 s; allowed: `gigawatt replay {state}`, or another directory\n",
