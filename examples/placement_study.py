@@ -17,7 +17,7 @@ import numpy as np
 from emulator.report.picture.ink import DIM, INK, RULE, Sheet
 from emulator.runtime.opening import open_session
 from emulator.scenario import load
-from emulator.workload.jobs import SECOND, JobColumns, JobKind, job_columns
+from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from emulator.workload.training import MODELS, choose_parallelism, training_shape
 from topology.catalog import HostType
 
@@ -46,7 +46,8 @@ class Result:
 def jobs(host: HostType) -> JobColumns:
     """The 64 jobs, small and large in turn, as this machine's GPUs run them."""
     gpus = np.tile(SIZES, OF_EACH)
-    shapes, shape_of = [], []
+    shapes: list[TrainingShape] = []
+    shape_of: list[int] = []
     for number, size in enumerate(gpus.tolist()):
         name = MIXTURE if size >= MIXTURE_GPUS and number // len(SIZES) % 2 else DENSE
         plan = choose_parallelism(MODELS[name], size, host.gpu, domain_gpus=host.domain_gpus)

@@ -85,7 +85,7 @@ class Prometheus:
         """Until ``count`` targets are up."""
 
         def up() -> bool:
-            return sum(target["health"] == "up" for target in self.targets()) >= count
+            return sum(bool(target["health"] == "up") for target in self.targets()) >= count
 
         wait_until(up, seconds, f"{count} targets to be up")
 

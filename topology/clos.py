@@ -74,7 +74,7 @@ class ClosPlan:
     site: str = "site"
     assumptions: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
+    def __post_init__(self) -> None:  # noqa: C901, PLR0912 - one check after another, in the order of the fields
         for field in ("hosts", "hosts_per_rack", "planes", "uplink_ports", "buildings"):
             if getattr(self, field) < 1:
                 raise TopologyError(f"{field} is {getattr(self, field)}: at least 1 is needed", field)

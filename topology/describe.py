@@ -126,7 +126,7 @@ def unit_name(cluster: Cluster, level: str, unit: int) -> str:
 
 
 def _unit_names(cluster: Cluster, level: str) -> list[str]:
-    """ "" for a unit that has no name of its own, nor one switch alone."""
+    """``""`` for a unit that has no name of its own, nor one switch alone."""
     units, links = cluster.level(level), cluster.links
     if level == "rack":
         return [names.rack(unit) for unit in range(len(units))]

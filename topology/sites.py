@@ -100,7 +100,7 @@ def _buildings_ratio(graph: nx.Graph, bank: str) -> float:
     return worst_pair_ratio(tuple(below), graph.nodes[bank]["switches"])
 
 
-def _check(parts: Sequence[Part], sites: Sequence[str], wan: Wan | None) -> None:
+def _check(parts: Sequence[Part], sites: Sequence[str], wan: Wan | None) -> None:  # noqa: C901, PLR0912 - one check after another
     if not parts:
         raise TopologyError("a cluster has at least one part", "parts")
     twice = [name for name, count in Counter(part.name for part in parts).items() if count > 1]

@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         # The reader of a pipe went away (``| head``): nothing to say, and nowhere to say it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the last one who can tell the user
         if os.environ.get("GIGAWATT_DEBUG"):
             traceback.print_exc()
         return _ended(*_told(error))

@@ -31,9 +31,20 @@ UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every draw.")]
 ActorsOption = Annotated[
     str | None,
-    typer.Option("--actors", metavar="N|auto|inline", help="Ray actors in all; auto: min(CPUs, pods); inline: none, in this process."),
+    typer.Option(
+        "--actors",
+        metavar="N|auto|inline",
+        help="Ray actors in all; auto: min(CPUs, pods), or one a node of a given cluster; inline: none, in this process.",
+    ),
 ]
-AddressOption = Annotated[str | None, typer.Option("--address", metavar="RAY", help="A running Ray cluster instead of one of its own.")]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        "--address",
+        metavar="RAY",
+        help="Ray cluster to join: host:port of its head; auto: this machine's; local: none, start one. Default: RAY_ADDRESS, or local.",
+    ),
+]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A scenario value, e.g. clock.cycle=1s; may be repeated.")
 ]
@@ -96,6 +107,8 @@ def request(
         speed_of("--speed", speed)
     if address is not None and actors == "inline":
         raise CommandError("--address: with --actors inline nothing runs on Ray; allowed: one of the two")
+    if address is not None:
+        _check_address(address)
     for option, key, value in (
         ("--policy", "scheduler.policy", policy),
         ("--placement", "scheduler.placement", placement),
@@ -109,6 +122,16 @@ def request(
     given += _trace_settings(trace, trace_format, pairs("--trace-option", trace_options or []))
     to_end_of_work = open_end and not live and trace is not None
     return Request(scenario, tuple(given), to_end_of_work, open_end and live, address, out, state_dir)
+
+
+def _check_address(address: str) -> None:
+    from emulator.runtime.ray_address import AUTO, LOCAL, UnusableRay, split_address
+
+    try:
+        if address not in (AUTO, LOCAL):
+            split_address(address)
+    except UnusableRay as error:
+        raise CommandError(f"--address: {error}") from error
 
 
 def set_options(settings: list[str] | None) -> list[Setting]:

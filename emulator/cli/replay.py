@@ -63,7 +63,7 @@ def _digest(journal: "Journal") -> str | None:
 
 
 def _why(journal: "Journal") -> str:
-    from emulator.store.recorded import this_program
+    from emulator.runtime.ray_actor import installed_code
 
-    other = journal.recorded.other_program(*this_program())
+    other = journal.recorded.other_program(*installed_code())
     return other if other is not None else "this is a fault of gigawatt"

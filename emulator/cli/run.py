@@ -49,7 +49,12 @@ def run(
     from emulator.cli import progress, sessions
 
     prepare(out)
-    with Stop(gently=False), closing(sessions.open_session(request)) as session, progress.shown(quiet=quiet) as observer:
+    with (
+        Stop(gently=False),
+        closing(sessions.open_session(request)) as session,
+        progress.shown(quiet=quiet) as observer,
+        sessions.lost_nodes(),
+    ):
         outcome = session.run_to_end(observer)
     conclude(outcome, out=out, json=json)
 

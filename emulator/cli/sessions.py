@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, cast
 
-from emulator.cli.errors import CommandError
+from emulator.cli.errors import CommandError, Exit
 from emulator.cli.options import Request, Setting
 from emulator.engine.control import Control, Snapshot
 from emulator.engine.shards import Readings, ShardRange
@@ -131,12 +131,31 @@ def load_scenario(name: str, settings: Sequence[Setting]) -> "Scenario":
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """Errors that lie in what was asked for (bad values, unreadable files) end the command with exit 2."""
+    """Errors that lie in what was asked for (bad values, unreadable files, a Ray cluster unfit for it) end the command with exit 2.
+
+    Where no Ray answers, or ours does not start, it is 1.
+    """
     from emulator.engine.control import ControlError
+    from emulator.runtime.ray_address import RayStartError, UnusableRay
 
     try:
         yield
+    except UnusableRay as error:
+        raise CommandError(str(error)) from error
+    except RayStartError as error:
+        raise CommandError(str(error), Exit.FAILED) from error
     except (ValueError, OSError, ControlError) as error:
         allowed = getattr(error, "allowed", "")
         message = str(error)
         raise CommandError(message + (f"; allowed: {allowed}" if allowed and allowed not in message else "")) from error
+
+
+@contextmanager
+def lost_nodes() -> Iterator[None]:
+    """A cluster that cannot bring back what it lost ends the command in one sentence, with exit 1."""
+    from emulator.engine.shards import ShardsLost
+
+    try:
+        yield
+    except ShardsLost as error:
+        raise CommandError(f"the emulation ended early: {error}", Exit.FAILED) from error

@@ -92,7 +92,7 @@ def up(
             note(sentence)
         served = stack.enter_context(live.served(session, host=host, port=port, metrics_port=metrics_port))
         live.announce(served, to_stderr=json)
-        with progress.shown(quiet=quiet) as observer:
+        with progress.shown(quiet=quiet) as observer, sessions.lost_nodes():
             interrupted = live.follow(session, stop, limit_seconds=limit_seconds, glance_seconds=_GLANCE_SECONDS, observer=observer)
         outcome = session.outcome()
         unkept = session.unkept

@@ -39,6 +39,10 @@ class Readings:
     planes: tuple[FabricReadings, ...]  # by plane
 
 
+class ShardsLost(RuntimeError):
+    """Shards are gone and could not be brought back, so the emulation cannot go on. The message says why."""
+
+
 class Shards(Protocol):
     """Rack shards and fabric planes, wherever they run. One call is one barrier."""
 
@@ -72,6 +76,10 @@ class Shards(Protocol):
 
     def metrics_addresses(self) -> tuple[str, ...]:
         """host:port of each actor's own /metrics; empty in-process."""
+        ...
+
+    def remote_usage(self) -> tuple[float, int]:
+        """CPU seconds and bytes of memory of the shards' processes that this one did not start: those on a given Ray cluster."""
         ...
 
     def close(self) -> None: ...

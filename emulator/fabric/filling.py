@@ -12,7 +12,7 @@ Ints = list[int] | NDArray[np.int64]
 Flags = list[bool] | NDArray[np.bool_]
 
 
-def fill(
+def fill(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop over bare arrays: what numba compiles
     start: Ints,
     link: Ints,
     weight: Floats,

@@ -32,7 +32,7 @@ def compiled_fill() -> Callable[..., None]:
     )
     try:
         compiled: Callable[..., None] = numba.njit(signature, cache=True)(fill)
-    except Exception:  # nowhere to keep it, a full disk, a damaged file: none of them is worth a run
+    except Exception:  # noqa: BLE001 - nowhere to keep it, a full disk, a damaged file: none of them is worth a run
         compiled = numba.njit(signature)(fill)
     return compiled
 

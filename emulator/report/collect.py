@@ -154,7 +154,8 @@ class Collector:
         return (now - since) / done if done else 0.0
 
     def _note_memory(self) -> None:
-        self._peak_memory = max(self._peak_memory, usage.memory_bytes())
+        self._remote_cpu_seconds, remote_bytes = self._engine.shards.remote_usage()
+        self._peak_memory = max(self._peak_memory, usage.memory_bytes() + remote_bytes)
         self._memory_due = time.monotonic() + MEMORY_SECONDS
 
     def achieved_speed(self, emulated_ns: int) -> float:
@@ -209,7 +210,7 @@ class Collector:
             trunks=len(cluster.links),
             emulated_ns=engine.now_ns,
             wall_seconds=time.monotonic() - self._opened_at,
-            cpu_seconds=usage.cpu_seconds(),
+            cpu_seconds=usage.cpu_seconds() + self._remote_cpu_seconds,
             peak_rss_bytes=self._peak_memory,
             events=engine.events,
             jobs=jobs,

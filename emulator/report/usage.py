@@ -12,6 +12,13 @@ def _processes() -> Iterator[psutil.Process]:
     yield from own.children(recursive=True)
 
 
+def own_usage() -> tuple[float, int]:
+    """CPU seconds of this process so far and its memory in bytes, without its children."""
+    process = psutil.Process()
+    times = process.cpu_times()
+    return times.user + times.system, _memory_bytes(process)
+
+
 def cpu_seconds() -> float:
     """User and system time of all of them so far, ended children included."""
     total = 0.0
@@ -31,8 +38,12 @@ def memory_bytes() -> int:
     total = 0
     for process in _processes():
         try:
-            memory = process.memory_full_info()
+            total += _memory_bytes(process)
         except psutil.Error:
             continue
-        total += getattr(memory, "pss", memory.rss)
     return total
+
+
+def _memory_bytes(process: psutil.Process) -> int:
+    memory = process.memory_full_info()
+    return int(getattr(memory, "pss", memory.rss))

@@ -27,7 +27,7 @@ class Exporter(Protocol):
 
     @property
     def address(self) -> str:
-        """host:port"""
+        """``host:port``."""
         ...
 
     def publish(self, racks: Sequence[RackReadings], planes: Sequence[FabricReadings]) -> None:

@@ -46,5 +46,8 @@ class InlineShards:
     def metrics_addresses(self) -> tuple[str, ...]:
         return ()
 
+    def remote_usage(self) -> tuple[float, int]:
+        return 0.0, 0
+
     def close(self) -> None:
         pass

@@ -8,6 +8,7 @@ from emulator.report.progress import Progress
 from emulator.runtime.assemble import assemble
 from emulator.runtime.pace import LIVE_HORIZON_NS
 from emulator.runtime.place import Place
+from emulator.runtime.ray_actor import installed_code
 from emulator.runtime.session import Session
 from emulator.scenario import Scenario
 from emulator.scenario.files import as_json, files_of
@@ -36,7 +37,9 @@ def open_session(
     until_ns = None if to_end_of_work or endless else scenario.clock.until
     if state_dir is None:
         return _assembled(scenario, place, None, until_ns, endless=endless, opened_at=opened_at)
-    journal = Journal.keep(state_dir, recorded(as_json(scenario), files_of(scenario), until_ns=until_ns, endless=endless))
+    journal = Journal.keep(
+        state_dir, recorded(as_json(scenario), files_of(scenario), until_ns=until_ns, endless=endless, code=installed_code())
+    )
     try:
         session = _assembled(scenario, place, journal, until_ns, endless=endless, opened_at=opened_at)
     except BaseException:

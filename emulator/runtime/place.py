@@ -7,6 +7,7 @@ from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
 from emulator.scenario import Scenario
+from emulator.workload.jobs import SECOND
 from topology.cluster import Cluster
 
 _MS = 1_000_000  # ns
@@ -41,7 +42,8 @@ class Place:
             actors=runtime.actors,
             address=self._address,
             exporter=partial(ShardExporter, detail=self._scenario.telemetry.detail),
-            system_config=None if self._address else health,
+            system_config=health,
+            node_seconds=runtime.node_wait / SECOND,
         )
         self.actors = shards.actor_count
         return shards

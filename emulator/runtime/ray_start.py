@@ -1,28 +1,26 @@
-"""Starting a Ray of our own on this machine, or joining one that is given.
+"""Starting a Ray of our own on this machine.
 
-Ours listens on loopback only, keeps its files in a temporary directory of its own and is gone when the session ends. What Ray reads from
+It listens on loopback only, keeps its files in a temporary directory of its own and is gone when the session ends. What Ray reads from
 the environment has to be there before it is first imported, so this module imports it late.
 """
 
 import contextlib
 import logging
-import math
 import os
 import secrets
 import shutil
-import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from emulator.runtime.ray_address import LOCAL, TEMP_PREFIX, RayStartError
+from emulator.runtime.ray_head import RayHead
 
 #: Ray's sockets are at TEMP/session_<date>_<time>_<micros>_<pid>/sockets/plasma_store; a path of more than 107 bytes is no socket.
 _LONGEST_TEMP = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store.1")
 #: Least that Ray accepts is 75 MiB.
 _OBJECT_STORE_BYTES = 128 * 2**20
-_PLACEMENT_SECONDS = 30.0
-_CONNECT_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -39,38 +37,18 @@ _ENVIRONMENT = {
 }
 
 
-class RayStartError(RuntimeError):
-    """Ray cannot be started or joined, or cannot hold so many actors. The message says what would do."""
-
-
 @dataclass
 class RaySession:
-    """A Ray that this process is connected to. ``close`` ends what we started and nothing else."""
+    """A Ray that this process is connected to: ours, or the cluster of ``head``. ``close`` ends what we started and nothing else."""
 
-    ours: bool
     cpus: int
+    head: RayHead | None = None
     temp_dir: Path | None = None
     _closed: bool = field(default=False, repr=False)
 
-    def actor_options(self, actors: int) -> list[dict[str, Any]]:
-        """Ray's options for each of ``actors`` actors: on our own machine a part of its CPUs each, elsewhere one, spread over nodes.
-
-        Raises RayStartError where the given cluster has no room for them.
-        """
-        if self.ours:
-            share = self.cpus / actors
-            # Whole above one, as Ray has it; below, rounded down to its grain of 1/10,000.
-            return [{"num_cpus": float(math.floor(share)) if share >= 1 else math.floor(share * 10_000) / 10_000}] * actors
-        return _spread(actors)
-
-    def has_lost_place(self, options: Mapping[str, Any]) -> bool:
-        """Whether a node that held part of the options' placement group is gone; what was there has to start elsewhere."""
-        strategy = options.get("scheduling_strategy")
-        if strategy is None:
-            return False
-        from ray.util.placement_group import placement_group_table
-
-        return bool(placement_group_table(strategy.placement_group).get("state") == "RESCHEDULING")
+    @property
+    def ours(self) -> bool:
+        return self.head is None
 
     def close(self) -> None:
         """Disconnect; stop Ray and remove its files if it is ours. May be called twice."""
@@ -80,6 +58,8 @@ class RaySession:
         import ray
 
         ray.shutdown()
+        if self.head is not None:
+            self.head.close()
         if self.temp_dir is not None:
             shutil.rmtree(self.temp_dir, ignore_errors=True)
 
@@ -106,10 +86,11 @@ def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: 
         raise RayStartError("this process is connected to a Ray already: close that first")
     ray_constants.ENABLE_RAY_CLUSTER = False  # where somebody else has imported Ray before
     temp_dir = _temp_dir()
-    session = RaySession(ours=True, cpus=count, temp_dir=temp_dir)
+    session = RaySession(cpus=count, temp_dir=temp_dir)
     try:
         with _without_extras(), _importable():
             ray.init(
+                LOCAL,
                 num_cpus=count,
                 num_gpus=0,
                 include_dashboard=False,
@@ -127,57 +108,8 @@ def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: 
         if isinstance(error, Exception):
             raise RayStartError(f"Ray did not start: {error}{logs}") from error
         raise
-    _quiet()
+    quiet()
     return session
-
-
-def join_ray(address: str) -> RaySession:
-    """Connect to the Ray cluster whose GCS is at ``address`` (``host:port``). Raises RayStartError where none answers."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or "/" in host:
-        raise RayStartError(f"{address!r} is no address of a Ray cluster: allowed is host:port of its GCS, e.g. 10.0.0.5:6379")
-    try:
-        # Ray itself would wait for minutes.
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise RayStartError(f"no Ray cluster answers at {address}: {error}") from error
-    import ray
-    from ray._private import ray_constants
-
-    if ray.is_initialized():
-        raise RayStartError("this process is connected to a Ray already: close that first")
-    # A cluster on loopback knows this machine as 127.0.0.1, any other by its address.
-    ray_constants.ENABLE_RAY_CLUSTER = host not in ("127.0.0.1", "localhost")
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, namespace="gigawatt")
-    except Exception as error:
-        raise RayStartError(f"the Ray cluster at {address} does not let us in: {error}") from error
-    _quiet()
-    return RaySession(ours=False, cpus=int(_call(ray.cluster_resources).get("CPU", 0)))
-
-
-def _spread(actors: int) -> list[dict[str, Any]]:
-    """One CPU an actor, as many on each node as on any other."""
-    import ray
-    from ray.util.placement_group import placement_group, remove_placement_group
-    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
-
-    free = int(_call(ray.available_resources).get("CPU", 0))
-    if free < actors:
-        raise RayStartError(f"the Ray cluster has {free} free CPUs and each of the {actors} actors needs one: use --actors {max(free, 1)}")
-    nodes = sum(node["Alive"] and node["Resources"].get("CPU", 0) >= 1 for node in _call(ray.nodes))
-    bundles = min(actors, nodes)
-    group = placement_group([{"CPU": len(range(first, actors, bundles))} for first in range(bundles)], strategy="STRICT_SPREAD")
-    if not group.wait(_PLACEMENT_SECONDS):
-        remove_placement_group(group)
-        most = max(len(range(first, actors, bundles)) for first in range(bundles))
-        raise RayStartError(
-            f"{actors} actors over {bundles} nodes need {most} free CPUs on each, which the Ray cluster has not: use fewer with --actors"
-        )
-    return [
-        {"num_cpus": 1, "scheduling_strategy": PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=actor % bundles)}
-        for actor in range(actors)
-    ]
 
 
 @contextlib.contextmanager
@@ -212,7 +144,7 @@ def _importable() -> Iterator[None]:
             os.environ["PYTHONPATH"] = before
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Ray prints the deaths of workers on our standard output, which is for data; they are reported by whoever misses the worker."""
     from ray._private import worker
 
@@ -220,16 +152,11 @@ def _quiet() -> None:
         worker.print_to_stdstream = lambda data, **_: logger.debug("%s", data.get("lines"))
 
 
-def _call(untyped: Callable[[], Any]) -> Any:
-    """Ray's annotations stop at these."""
-    return untyped()
-
-
 def _temp_dir() -> Path:
     """A new directory, short enough for Ray's sockets."""
-    for parent in (tempfile.gettempdir(), "/tmp"):
-        if len(os.fsencode(parent)) + len("/gigawatt-12345678") <= _LONGEST_TEMP:
-            return Path(tempfile.mkdtemp(prefix="gigawatt-", dir=parent))
+    for parent in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp below makes a directory that is ours
+        if len(os.fsencode(parent)) + len(f"/{TEMP_PREFIX}12345678") <= _LONGEST_TEMP:
+            return Path(tempfile.mkdtemp(prefix=TEMP_PREFIX, dir=parent))
     raise RayStartError(f"the temporary directory's name must be at most {_LONGEST_TEMP - 18} bytes for Ray's sockets: set TMPDIR")
 
 

@@ -160,7 +160,7 @@ class Session(Facts):
                     wait_seconds = self._turn()
                 if wait_seconds > 0:
                     self._nudge.wait(wait_seconds)
-        except BaseException as error:  # the thread's end is everyone's: told by wait() and by every call
+        except BaseException as error:  # noqa: BLE001 - the thread's end is everyone's: told by wait() and by every call
             self._failure = error
         finally:
             self._ended.set()

@@ -132,13 +132,15 @@ def _actors(value: Any) -> Any:
 
 
 class RuntimeSettings(Section):
-    """Where shards run, and how soon Ray notices that one is gone (its own defaults)."""
+    """Where shards run, how soon Ray notices that one is gone (its own defaults), and how long a lost node may take to be replaced."""
 
     actors: Annotated[int | str, BeforeValidator(_actors)] = "auto"
     health_check_initial_delay: Duration = parse_duration("5s")
     health_check_period: Annotated[Duration, Field(gt=0)] = parse_duration("3s")
     health_check_timeout: Annotated[Duration, Field(gt=0)] = parse_duration("10s")
     health_check_failure_threshold: Annotated[Int, Field(ge=1)] = 5
+    #: Where no node is left that can take over a lost one's actors.
+    node_wait: Duration = parse_duration("5m")
 
 
 class Scenario(Section):

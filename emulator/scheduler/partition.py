@@ -9,10 +9,9 @@ from emulator.scheduler.free import FreeIndex
 from emulator.scheduler.pending import HeadQueue, Pending, ScanQueue
 from emulator.scheduler.placement import Placement
 from emulator.scheduler.policies import PlanFunction, Policy
-from emulator.scheduler.preempt import Preemption
 from emulator.scheduler.shares import let_go
 from emulator.scheduler.table import NEVER, JobTable
-from emulator.scheduler.view import Plan, View
+from emulator.scheduler.view import Plan, Preemption, View
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,34 @@
 """Preemption by priority: which running jobs of lower priority make room for a job that does not fit."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
+from emulator.scheduler.free import Row
 from emulator.scheduler.shadow import Shadow
 from emulator.scheduler.shares import let_go
-
-if TYPE_CHECKING:
-    from emulator.scheduler.view import View
+from emulator.scheduler.view import View
 
 
-@dataclass(frozen=True)
-class Preemption:
-    """That there is preemption, and of what: running jobs that may be preempted, by priority.
+def make_room(view: View, slot: int) -> list[Row] | None:
+    """Where a job that does not fit would go once jobs of lower priority are preempted for it, which they then are; or None."""
+    preemption = view.preemption
+    if preemption is None or preemption.lowest_priority() >= view.table.priority[slot]:
+        return None
+    again_ns = preemption.refused.get(slot, 0)
+    if view.now_ns < again_ns:
+        view.plan.reconsider(again_ns)
+        return None
+    victims = victims_for(view, slot, preemption.after_ns)
+    if not victims:
+        preemption.refused[slot] = view.now_ns + preemption.interval_ns
+        return None
+    view.surprises += 1
+    view.plan.preempted += victims
+    for victim in victims:
+        view.forget_end(victim)
+    # They wait again when this plan is carried out, and take their turn in the next cycle.
+    view.plan.reconsider(view.now_ns + view.cycle_ns)
+    return view.choose(slot)
 
-    A job for which no room could be made is not tried again for ``interval_ns``, since the search looks at every running job below it.
-    """
 
-    after_ns: int
-    interval_ns: int
-    jobs_by_priority: Mapping[int, int]
-    refused: dict[int, int] = field(default_factory=dict)  # slot -> when it may be tried again
-
-    def lowest_priority(self) -> int:
-        """Of the jobs that may be preempted; above every priority where there is none."""
-        return min((priority for priority, jobs in self.jobs_by_priority.items() if jobs), default=2**31)
-
-
-def victims_for(view: "View", slot: int, after_ns: int) -> list[int]:
+def victims_for(view: View, slot: int, after_ns: int) -> list[int]:
     """Jobs of lower priority that are stopped so that the job fits: none where that would not do. The victims' GPUs are free on return.
 
     Victims have run for at least ``after_ns`` (RSC preempts after two hours: Kokolis et al., HPCA'25) and were not started in this cycle.
@@ -54,7 +54,7 @@ def victims_for(view: "View", slot: int, after_ns: int) -> list[int]:
     return stopped
 
 
-def _fewest(view: "View", slot: int, ripe: list[int]) -> list[int]:
+def _fewest(view: View, slot: int, ripe: list[int]) -> list[int]:
     """The first of ``ripe`` that do, without those that are not needed; none where all do not.
 
     Tried out beside the index, since hundreds of jobs may be looked at for each that is stopped.

@@ -1,18 +1,17 @@
 """What a policy sees, and what it answers.
 
-A policy is a function ``plan(view) -> Plan``. It decides job by job and says so to the view (``start``, ``make_room``), so that each
-decision sees the ones before it; beyond that it reads, and its answer depends on the view alone. What it may remember from cycle to
-cycle is what it could compute anew, until ``view.surprises`` says that the world has not gone as its estimates said.
+A policy is a function ``plan(view) -> Plan``. It decides job by job and says so to the view (``view.start``, ``preempt.make_room``), so
+that each decision sees the ones before it; beyond that it reads, and its answer depends on the view alone. What it may remember from cycle
+to cycle is what it could compute anew, until ``view.surprises`` says that the world has not gone as its estimates said.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from emulator.scheduler.free import FreeIndex, Row
 from emulator.scheduler.pending import Pending
 from emulator.scheduler.placement import Placement
-from emulator.scheduler.preempt import Preemption, victims_for
 from emulator.scheduler.shares import hold
 from emulator.scheduler.table import NEVER, JobTable
 
@@ -29,11 +28,28 @@ class Plan:
         self.reconsider_at_ns = min(self.reconsider_at_ns, at_ns)
 
 
+@dataclass(frozen=True)
+class Preemption:
+    """That there is preemption, and of what: running jobs that may be preempted, by priority.
+
+    A job for which no room could be made is not tried again for ``interval_ns``, since the search looks at every running job below it.
+    """
+
+    after_ns: int
+    interval_ns: int
+    jobs_by_priority: Mapping[int, int]
+    refused: dict[int, int] = field(default_factory=dict)  # slot -> when it may be tried again
+
+    def lowest_priority(self) -> int:
+        """Of the jobs that may be preempted; above every priority where there is none."""
+        return min((priority for priority, jobs in self.jobs_by_priority.items() if jobs), default=2**31)
+
+
 @dataclass(slots=True)
 class View:
     """The queue, the running jobs and the free GPUs at one cycle.
 
-    ``free``, ``pending``, ``by_end`` and the table's ``rows`` change under a policy only through ``start`` and ``make_room``.
+    ``free``, ``pending``, ``by_end`` and the table's ``rows`` change under a policy only through ``start`` and ``preempt.make_room``.
     ``by_end`` is None for policies that did not ask for it. ``surprises`` rises with everything that estimates and plans did not foresee
     and that can let a job start earlier or keep one from starting: an early end, a cancellation, hosts that come or go, a preemption.
     """
@@ -68,26 +84,6 @@ class View:
         if self.by_end is not None:
             insort(self.by_end, (self.now_ns + table.estimate_ns[slot], slot))
         self.plan.starts.append((slot, rows))
-
-    def make_room(self, slot: int) -> list[Row] | None:
-        """Where a job that does not fit would go once jobs of lower priority are preempted for it, which they then are; or None."""
-        if self.preemption is None or self.preemption.lowest_priority() >= self.table.priority[slot]:
-            return None
-        again_ns = self.preemption.refused.get(slot, 0)
-        if self.now_ns < again_ns:
-            self.plan.reconsider(again_ns)
-            return None
-        victims = victims_for(self, slot, self.preemption.after_ns)
-        if not victims:
-            self.preemption.refused[slot] = self.now_ns + self.preemption.interval_ns
-            return None
-        self.surprises += 1
-        self.plan.preempted += victims
-        for victim in victims:
-            self.forget_end(victim)
-        # They wait again when this plan is carried out, and take their turn in the next cycle.
-        self.plan.reconsider(self.now_ns + self.cycle_ns)
-        return self.choose(slot)
 
     def has_turn(self, slot: int) -> bool:
         """Whether the waiting job comes before all that this plan preempts: what comes after a victim waits for the next cycle with it."""

@@ -11,7 +11,7 @@ from typing import Any, Generic, Self, TypeVar
 import grpc
 import numpy as np
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from emulator.engine.control import (

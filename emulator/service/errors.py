@@ -9,7 +9,7 @@ from itertools import groupby
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
-from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
+from google.rpc import error_details_pb2, status_pb2
 
 from emulator.engine.control import ControlError, InvalidRequest, NeverFits, NotFound, QueueFull, WrongState
 from emulator.v1 import job_service_pb2

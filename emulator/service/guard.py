@@ -84,7 +84,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                     return await inner(prepare(request), context)
                 finally:
                     self.calls -= 1
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - every error has a status
                 await _abort(error, method, context)
 
         return behave
@@ -99,7 +99,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                             await context.write(response)
                 finally:
                     self.calls -= 1
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - every error has a status
                 await _abort(error, method, context)
 
         return behave

@@ -12,10 +12,9 @@ from typing import Any
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1._async import HealthServicer
-from grpc_reflection.v1alpha import reflection
 
 from emulator.engine.control import Control
-from emulator.service import DEFAULT_ADDRESS
+from emulator.service import DEFAULT_ADDRESS, reflection
 from emulator.service.calls import Calls
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.guard import Guard
@@ -98,9 +97,7 @@ class Server:
         )
         for add, servicer in servicers:
             add(servicer, server)
-        reflection.enable_server_reflection(
-            (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME), server
-        )
+        reflection.enable((*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name), server)
         try:
             host, self.port = _bind(server, address)
             self.address = f"{host}:{self.port}"

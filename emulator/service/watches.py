@@ -67,7 +67,7 @@ class Watch(Generic[Out]):
                 close = getattr(events, "close", None)
                 if close is not None:
                     close()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - raised by the one who reads the watch
             self._error = error
         finally:
             with self._room:

@@ -39,6 +39,8 @@ CREATE TABLE input (
     crc32 INTEGER NOT NULL
 );
 """
+_INSERT = "INSERT INTO input (stamp_ns, kind, request_id, asked, payload, answer, crc32) VALUES (?, ?, ?, ?, ?, ?, ?)"
+_SELECT = "SELECT sequence, stamp_ns, kind, request_id, asked, payload, answer, crc32 FROM input ORDER BY sequence"
 #: Kinds of records that are no inputs: the emulation came to its end, or was stopped before.
 END, STOP = "end", "stop"
 
@@ -204,9 +206,8 @@ class Journal:
         """On disk when this returns."""
         texts = (json.dumps(payload, separators=(",", ":")), json.dumps(answer, separators=(",", ":")))
         row = (stamp_ns, kind, request_id, asked, *texts)
-        columns = "stamp_ns, kind, request_id, asked, payload, answer, crc32"
         try:
-            self._database.execute(f"INSERT INTO input ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, _crc(row)))
+            self._database.execute(_INSERT, (*row, _crc(row)))
         except sqlite3.Error as error:
             raise self._error(error) from error
 
@@ -225,21 +226,20 @@ class Journal:
 
     def last(self) -> Input | None:
         """The last record."""
-        return next(self._rows("ORDER BY sequence DESC LIMIT 1"), None)
+        return next(self._rows(_SELECT + " DESC LIMIT 1"), None)
 
     def inputs(self) -> Iterator[Input]:
         """All records in order of acceptance."""
         expected = 1
-        for row in self._rows("ORDER BY sequence"):
+        for row in self._rows(_SELECT):
             if row.sequence != expected:
                 raise self._damaged(f"input {expected} is missing")
             expected += 1
             yield row
 
-    def _rows(self, order: str) -> Iterator[Input]:
-        columns = "sequence, stamp_ns, kind, request_id, asked, payload, answer, crc32"
+    def _rows(self, query: str) -> Iterator[Input]:
         try:
-            for sequence, *row, crc in self._database.execute(f"SELECT {columns} FROM input {order}"):
+            for sequence, *row, crc in self._database.execute(query):
                 if _crc(row) != crc:
                     raise self._damaged(f"input {sequence} is not what was written")
                 *head, payload, answer = row

@@ -4,8 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib import metadata, resources
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +15,6 @@ _NO_MATTER = (
     *(("runtime",), ("clock", "speed"), ("clock", "until"), ("description",), ("assumptions",), ("telemetry", "detail")),
     *(("workload", "path"), ("cluster", "path"), ("cluster", "parts", "*", "path")),
 )
-#: Folders whose source decides what a result is.
-_ROOMS = ("draws", "scenario", "workload", "racks", "fabric", "scheduler", "engine", "runtime")
-_SOURCE = ("topology", *(f"emulator.{room}" for room in _ROOMS))
 _CHUNK = 1 << 20
 
 
@@ -74,9 +69,9 @@ class Recorded:
         return f"it was written by {written}, so what is repeated may come out differently"
 
 
-def recorded(scenario: Mapping[str, Any], files: list[Path], *, until_ns: int | None, endless: bool) -> Recorded:
-    """What this program would write of a session. Raises JournalError for a file that cannot be read."""
-    return Recorded(scenario, until_ns, endless, tuple(_mark(path) for path in files), *this_program())
+def recorded(scenario: Mapping[str, Any], files: list[Path], *, until_ns: int | None, endless: bool, code: tuple[str, str]) -> Recorded:
+    """What is to be written of a session, by a program of this ``code`` (version, hash). Raises JournalError for an unreadable file."""
+    return Recorded(scenario, until_ns, endless, tuple(_mark(path) for path in files), *code)
 
 
 def check_files(written: Recorded) -> None:
@@ -104,29 +99,6 @@ def _mark(path: Path) -> FileMark:
     except OSError as error:
         raise JournalError(f"{path}: cannot be read: {error.strerror}") from error
     return FileMark(str(path.absolute()), size, total.hexdigest())
-
-
-@cache
-def this_program() -> tuple[str, str]:
-    """This program's version, and the SHA-256 of the source that decides what a result is."""
-    try:
-        version = metadata.version("gigawatt")
-    except metadata.PackageNotFoundError:
-        version = "(not installed)"
-    total = hashlib.sha256()
-    for package in _SOURCE:
-        folder = resources.files(package)
-        for name, content in sorted(_sources(folder)):
-            total.update(f"{package}/{name} {len(content)}\n".encode() + content)
-    return version, total.hexdigest()
-
-
-def _sources(folder: Any, place: str = "") -> Iterator[tuple[str, bytes]]:
-    for entry in folder.iterdir():
-        if entry.is_dir() and entry.name != "__pycache__":
-            yield from _sources(entry, f"{place}{entry.name}/")
-        elif entry.name.endswith(".py"):
-            yield place + entry.name, entry.read_bytes()
 
 
 def _flat(value: Any, place: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -30,7 +30,7 @@ class ShardExporter:
 
     @property
     def address(self) -> str:
-        """host:port"""
+        """``host:port``."""
         return self._server.address
 
     def publish(self, racks: Sequence[RackReadings], planes: Sequence[FabricReadings]) -> None:

@@ -249,7 +249,7 @@ def _llama(name: str, parameters: float, layers: int, hidden: int, heads: int, *
     )
 
 
-def _mixture(
+def _mixture(  # noqa: PLR0913 - the columns of the published tables
     name: str,
     parameters: float,
     active_parameters: float,

@@ -1,6 +1,6 @@
 """Tables of what was measured, printed at the end of the run."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -13,7 +13,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture
-def row(request: pytest.FixtureRequest) -> Iterator[Callable[..., None]]:
+def row(request: pytest.FixtureRequest) -> Callable[..., None]:
     """``row(title, column=value, ...)`` adds a row to the table of that title."""
     tables = request.config.stash[_TABLES]
 

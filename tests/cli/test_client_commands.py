@@ -20,7 +20,7 @@ Served = tuple[FakeControl, str]
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeControl]:
     control = FakeControl()
-    server = serve(control, "127.0.0.1:0", host_type=HGX_H100)  # type: ignore[arg-type]
+    server = serve(control, "127.0.0.1:0", host_type=HGX_H100)
     monkeypatch.setenv("GIGAWATT_API", server.address)
     yield control
     server.stop()

@@ -57,8 +57,8 @@ WRONG = {
     "job with a bad duration": ("job submit --gpus 8 --duration long", ["--duration", "long"]),
     "fault that keeps a rack": ("fault inject rack 1 --remaining 0.5", ["--remaining", "link"]),
     "speed that is no number": ("clock speed fast", ["fast", "max"]),
-    "negative job": ("job get -- -5", ["ID", "greater than or equal to 0"]),
-    "no steps": ("clock step 0", ["CYCLES", "greater than or equal to 1"]),
+    "negative job": ("job get -- -5", ["ID", "0"]),
+    "no steps": ("clock step 0", ["CYCLES", "1"]),
 }  # fmt: skip
 
 

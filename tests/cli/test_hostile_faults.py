@@ -50,7 +50,7 @@ def address():
         ("fault inject plane 0 --for 99999999999h", "longer than a century"),
         ("fault inject plane 0 --remaining -0.1", "--remaining"),
         ("fault inject plane 0 --remaining 1", "remaining_ratio"),
-        ("fault inject plane 0 --remaining nan", "--remaining"),
+        ("fault inject plane 0 --remaining nan", "remaining"),
         ("fault inject host 0 --remaining 0.5", "--remaining"),
         ("fault inject plane 0 --flap 2s", "--every"),
         ("fault inject plane 0 --flap 40s --every 30s", "less than the time"),

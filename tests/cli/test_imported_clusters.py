@@ -50,10 +50,13 @@ def _graph(**more: Any) -> str:
             2,
         ),
         (
-            "<?xml version='1.0' encoding='ISO-8859-1'?><graphml><key id='t' for='all' attr.name='tier'><default>endpoint</default></key>"
-            "<key id='l' for='edge' attr.name='lanes'><default>5</default></key><graph edgedefault='directed'>"
-            "<node id='b\xe4r'/><node id='q'/><node id='s'><data key='t'>leaf</data></node>"
-            "<edge source='b\xe4r' target='s'/><edge source='q' target='s'/></graph></graphml>",
+            (
+                "<?xml version='1.0' encoding='ISO-8859-1'?><graphml>"
+                "<key id='t' for='all' attr.name='tier'><default>endpoint</default></key>"
+                "<key id='l' for='edge' attr.name='lanes'><default>5</default></key><graph edgedefault='directed'>"
+                "<node id='b\xe4r'/><node id='q'/><node id='s'><data key='t'>leaf</data></node>"
+                "<edge source='b\xe4r' target='s'/><edge source='q' target='s'/></graph></graphml>"
+            ),
             10,
         ),
     ],

@@ -1,7 +1,6 @@
 """``run`` and ``up`` around a session that emulates nothing."""
 
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -49,7 +48,7 @@ def test_json_is_the_summary_alone_and_the_files_agree(gigawatt: Run, opened: Ca
     code, out, err = gigawatt("run laptop --json -o", tmp_path / "out")
     assert code == 0
     assert json.loads(out) == json.loads((tmp_path / "out" / "summary.json").read_text())
-    assert sorted(os.listdir(tmp_path / "out")) == sorted(FILES)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(FILES)
     assert err.startswith("gigawatt: wrote ")
 
 

@@ -128,13 +128,21 @@ def test_the_image_is_small_pinned_and_not_root() -> None:
     assert f"EXPOSE 7070 {DEFAULT_PORT}" in last_stage
 
 
+def test_the_image_is_installed_from_the_locks() -> None:
+    installs = re.findall(r"pip (?:install|wheel) .*", (ROOT / "deploy/Dockerfile").read_text())
+    sources = [line.split()[-1] for line in installs]
+    assert sources == ["requirements/build.txt", ".", "/requirements/run.txt", "/wheels/*.whl"]
+    assert all("--no-deps" in line for line in installs)
+
+
 def test_the_build_context_holds_what_the_wheel_is_built_from() -> None:
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert rules[0] == "*"  # nothing but what is named
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     packages = {f"!{package}/" for package in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]}
     build = "!" + project["tool"]["hatch"]["build"]["hooks"]["custom"]["path"].split("/")[0] + "/"
-    files = {f"!{name}" for name in ("pyproject.toml", project["project"]["readme"], *project["project"]["license-files"])}
-    assert {rule for rule in rules if rule.startswith("!")} == packages | {build} | files
+    licences = [name for name in project["project"]["license-files"] if "/" not in name]
+    files = {f"!{name}" for name in ("pyproject.toml", project["project"]["readme"], *licences)}
+    assert {rule for rule in rules if rule.startswith("!")} == packages | {build} | files | {"!requirements/"}
     # Stubs are generated in the image, not carried in.
     assert rules.index("emulator/v1/") > rules.index("!emulator/")

@@ -179,8 +179,8 @@ def test_the_rules_are_the_same_everywhere() -> None:
 
 
 def test_ray_is_one_version_everywhere() -> None:
-    texts = [path.read_text() for path in (*(ROOT / "deploy").rglob("*.yaml"), ROOT / "deploy/Dockerfile")]
-    pattern = r"(?:rayproject/ray:|ray\[default\]==|rayVersion: \")(\d+\.\d+\.\d+)"
-    versions = [version for text in texts for version in re.findall(pattern, text)]
+    texts = [path.read_text() for path in (*(ROOT / "deploy").rglob("*.yaml"), ROOT / "requirements/run.txt")]
+    pattern = r"(?:rayproject/ray:|^ray==|rayVersion: \")(\d+\.\d+\.\d+)"
+    versions = [version for text in texts for version in re.findall(pattern, text, re.MULTILINE)]
     assert len(versions) == 4
     assert len(set(versions)) == 1

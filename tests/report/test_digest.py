@@ -101,7 +101,7 @@ def test_nonsense_is_refused(altered: Callable[..., JobTable]) -> None:
 def test_any_placement_agrees_with_the_plain_bytes(rows: list[list[tuple[int, int, int]]]) -> None:
     count = 6
     zeros = {name: np.zeros(count, dtype=np.int64) for name in JobTable.__dataclass_fields__ if name not in _WORDS}
-    jobs = JobTable(**(zeros | {"job_id": np.array([5, 4, 9, 0, 2, 1])}))  # type: ignore[arg-type]
+    jobs = JobTable(**(zeros | {"job_id": np.array([5, 4, 9, 0, 2, 1])}))
     placements = dict(zip(jobs.job_id.tolist(), rows, strict=True))
     assert of(jobs, placements, ()) == plain(jobs, placements, ())
 

@@ -1,7 +1,6 @@
 """What lies in the output directory."""
 
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +21,7 @@ JOB_COLUMNS = """
 
 def test_the_four_files_and_nothing_else(tmp_path: Path, outcome: Outcome) -> None:
     values = write(tmp_path, outcome)
-    assert sorted(os.listdir(tmp_path)) == sorted(FILES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
     assert json.loads((tmp_path / "summary.json").read_text()) == values
 
 
@@ -90,7 +89,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, outcome: Outcome, mo
     with pytest.raises(OutputError, match="No space left on device"):
         write(tmp_path, outcome)
     assert (tmp_path / "summary.json").read_bytes() == old
-    assert sorted(os.listdir(tmp_path)) == sorted(FILES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
 
 
 def test_prepare_makes_the_directory_and_leaves_nothing_in_it(tmp_path: Path) -> None:

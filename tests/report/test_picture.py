@@ -1,6 +1,11 @@
 """Pictures: what they say is what the cluster has, every text has its place, and what is asked wrongly is answered."""
 
+import os
 import re
+import shutil
+import string
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from base64 import b64decode
 from dataclasses import replace
@@ -20,6 +25,7 @@ from emulator.cli.app import app
 from emulator.report.html import page
 from emulator.report.outcome import Outcome
 from emulator.report.picture.anatomy import take_apart
+from emulator.report.picture.font import BOLD, REGULAR, advance_widths, covers
 from emulator.report.picture.ink import SMALLEST, Sheet, fitted, text_width
 from emulator.report.picture.load import LinkLoad, LoadError, heat, ink_on, read_load
 from emulator.report.picture.page import picture
@@ -64,7 +70,7 @@ def texts(svg: str) -> list[ET.Element]:
 
 
 def box(text: ET.Element) -> tuple[float, float, float, float]:
-    """Left, right, top and bottom of a line of text in the widest of the fonts."""
+    """Left, right, top and bottom of a line of text in the shipped font."""
     size, content = float(text.attrib["font-size"]), text.text or ""
     width = text_width(content, size, bold="font-weight" in text.attrib)
     x, y = float(text.attrib["x"]), float(text.attrib["y"])
@@ -213,12 +219,60 @@ def test_the_command(tmp_path: Path) -> None:
         assert run.invoke(app, ["topology", "show", "laptop", *wrong]).exit_code != 0
 
 
-def test_png_has_the_text() -> None:
-    """More ink than the same sheet without words."""
+def drawn(content: str, *, bold: bool = False) -> bytes:
     sheet = Sheet()
-    empty = png(sheet.document(200, 40, "x"))
-    sheet.text(5, 25, "words", 190)
-    assert len(png(sheet.document(200, 40, "x"))) > len(empty)
+    sheet.text(5, 25, content, 190, bold=bold)
+    return png(sheet.document(200, 40, ""))
+
+
+@pytest.mark.parametrize("bold", [False, True], ids=["regular", "bold"])
+def test_every_character_of_a_png_has_a_shape_of_its_own(bold: bool) -> None:
+    """A missing font leaves nothing, a missing character the same box for all."""
+    shapes = [drawn(character, bold=bold) for character in string.printable.split()[0] + "éñµ×≈→–…·"]
+    assert drawn("") not in shapes
+    assert len(set(shapes)) == len(shapes)
+
+
+def test_regular_and_bold_are_two_fonts() -> None:
+    assert drawn("words") != drawn("words", bold=True)
+
+
+def test_widths_are_those_of_the_shipped_font() -> None:
+    """Known advances of DejaVu Sans 2.37, in units of 2,048 to the em."""
+    regular, bold = advance_widths(REGULAR), advance_widths(BOLD)
+    assert {letter: regular[letter] * 2048 for letter in " iM0"} == {" ": 651, "i": 569, "M": 1767, "0": 1303}
+    assert {letter: bold[letter] * 2048 for letter in " iM0"} == {" ": 713, "i": 702, "M": 2038, "0": 1425}
+    assert text_width("M0", 20.0) == (1767 + 1303) / 2048 * 20.0
+    assert covers("Düsseldorf → Ελλάδα\n")
+    assert not covers("集群")
+
+
+_IN_ITS_OWN_NAMESPACE = """
+import os, subprocess, sys
+for folder in ("/usr/share/fonts", "/usr/local/share/fonts", "/etc/fonts"):
+    if os.path.isdir(folder):
+        subprocess.run(["mount", "-t", "tmpfs", "none", folder], check=True)
+from emulator.cli import main
+sys.argv[1:] = ["topology", "show", "laptop", "--picture", sys.argv[1]]
+main()
+"""
+
+
+def test_a_png_has_the_same_bytes_without_fonts_on_the_machine(tmp_path: Path) -> None:
+    unshare = ["unshare", "--mount", "--map-root-user"]
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*unshare, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False).returncode
+    ):
+        pytest.skip("the machine's fonts cannot be hidden here: that needs unshare and the right to mount in a namespace of one's own")
+    command = [sys.executable, "-c", _IN_ITS_OWN_NAMESPACE, str(tmp_path / "without.png")]
+    subprocess.run([*unshare, *command], check=True, capture_output=True, env={**os.environ, "HOME": str(tmp_path)})
+    assert CliRunner().invoke(app, ["topology", "show", "laptop", "--picture", str(tmp_path / "with.png")]).exit_code == 0
+    assert (tmp_path / "without.png").read_bytes() == (tmp_path / "with.png").read_bytes()
+
+
+def test_a_character_that_the_font_lacks_does_not_stop_the_picture() -> None:
+    assert drawn("a集b").startswith(b"\x89PNG")
 
 
 @given(st.text(max_size=80), st.floats(8, 30), st.floats(0, 400), st.booleans())
@@ -231,7 +285,7 @@ def test_fitted_text_fits(content: str, size: float, room: float, bold: bool) ->
 
 def test_the_scale_darkens_and_text_on_it_reads() -> None:
     def luminance(colour: str) -> float:
-        linear = [((int(colour[at : at + 2], 16) / 255 + 0.055) / 1.055) ** 2.4 for at in (1, 3, 5)]
+        linear = [float(((int(colour[at : at + 2], 16) / 255 + 0.055) / 1.055) ** 2.4) for at in (1, 3, 5)]
         return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
     steps = [heat(ratio) for ratio in np.linspace(0, 1, 101)]

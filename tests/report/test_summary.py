@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pytest
@@ -117,7 +118,7 @@ def test_numpy_scalars_become_plain(outcome: Outcome) -> None:
 def test_the_terminal_table_shows_the_figures(outcome: Outcome) -> None:
     from rich.console import Console
 
-    console = Console(width=120, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=120, record=True, file=StringIO())
     console.print(summary_table(summary(outcome)))
     text = console.export_text()
     for shown in (

@@ -8,7 +8,7 @@ import pytest
 from emulator.store.journal import Journal
 from emulator.store.recorded import recorded
 
-SESSION = recorded({"name": "a", "seed": 1}, [], until_ns=None, endless=True)
+SESSION = recorded({"name": "a", "seed": 1}, [], until_ns=None, endless=True, code=("1.0", "abc"))
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """Every name that is printed leads back to what it names, in clusters of every kind."""
 
+from collections.abc import Callable
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -222,7 +224,12 @@ def test_the_scheme() -> None:
     assert (link_name(cluster, 0), cable_name(cluster, 0, 7)) == ("r00000-h00/leaf-00000", "r00000-h00/leaf-00000#7")
     assert names.trunk("r00012-h03", "leaf-00004", 4) == "r00012-h03:4/leaf-00004"
     assert site_name(cluster, 0) == "site"
-    for make in (lambda: cable_name(cluster, 0, 8), lambda: link_name(cluster, 10**6), lambda: switch_name(cluster, 16, 9)):
+    beyond: tuple[Callable[[], str], ...] = (
+        lambda: cable_name(cluster, 0, 8),
+        lambda: link_name(cluster, 10**6),
+        lambda: switch_name(cluster, 16, 9),
+    )
+    for make in beyond:
         with pytest.raises(IndexError, match="no "):
             make()
 

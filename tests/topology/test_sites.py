@@ -53,7 +53,13 @@ def test_exact_counts_of_two_sites() -> None:
     assert counts.bisection_bytes_per_second == 5e11  # the link between the sites
     assert cluster.assumptions == ("Assumed: all of it.",)
     assert {level.name: len(level) for level in cluster.levels} == {
-        **{"host": 140, "domain": 106, "rack": 16 + 10 + 2, "leaf": 2 + 2 + 2, "pod": 3, "building": 3, "site": 2}
+        "host": 140,
+        "domain": 106,
+        "rack": 16 + 10 + 2,
+        "leaf": 2 + 2 + 2,
+        "pod": 3,
+        "building": 3,
+        "site": 2,
     }
     assert cluster.site_names == ("x", "y")
 

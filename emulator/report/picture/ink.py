@@ -1,23 +1,14 @@
-"""SVG by hand: shapes, and text that is known to fit. Standalone: no style sheet, script or font of its own."""
+"""SVG by hand: shapes, and text that is known to fit. Standalone: no style sheet, no script, no font inside."""
 
+import math
 import re
 from html import escape
 
+from emulator.report.picture.font import BOLD, FAMILIES, REGULAR, advance_widths
+
 INK, DIM, RULE, PAPER, SHADE, BOX = "#1c2024", "#565d64", "#c9ced3", "#ffffff", "#f1f3f5", "#fbfcfd"
-#: Any of these is no wider than the first, which the widths below are of.
-FONTS = "Helvetica,Arial,'Liberation Sans','DejaVu Sans',sans-serif"
-#: Advance widths of DejaVu Sans in hundredths of the size (its own metrics), the widest of the usual sans-serif fonts.
-_WIDTHS = {
-    letter: width
-    for width, letters in (
-        (28, "'ijl"), (29, "IJ"), (32, " ,.·"), (34, "/:;\\|"), (36, "-f"), (41, "()[]!tr"), (46, '"'), (50, "*_`–"), (53, "sz?"),
-        (58, "cLFk"), (60, "vxyP"), (62, "TYaoe"), (64, "ESbdghnpquñ$0123456789{}µ"), (70, "KAVBRXZC"), (75, "UHN"), (79, "DG&OQ"),
-        (84, "w#+<=>^~×≈→"), (86, "M"),
-    )
-    for letter in letters
-}  # fmt: skip
-#: Of a character that is not in the table; and bold over regular, over a line of text.
-_WIDEST, _BOLD = 1.0, 1.15
+#: How wide a character may be that the shipped font does not have, as parts of the size: Chinese is 1.0 wide, an emoji up to 1.25.
+_WIDEST = 1.25
 #: Below this nobody reads it.
 SMALLEST = 10.0
 #: What XML 1.0 cannot hold.
@@ -25,8 +16,9 @@ _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\u
 
 
 def text_width(content: str, size: float, *, bold: bool = False) -> float:
-    """At most so many pixels wide in any of the fonts."""
-    return sum(_WIDTHS.get(letter, 100 * _WIDEST) for letter in content) / 100 * size * (_BOLD if bold else 1.0)
+    """How wide a line is in the shipped font, in pixels; in the others that an SVG names it is at most that."""
+    widths = advance_widths(BOLD if bold else REGULAR)
+    return math.fsum(widths.get(character, _WIDEST) for character in content) * size
 
 
 def fitted(content: str, size: float, room: float, *, bold: bool = False) -> tuple[str, float]:
@@ -112,7 +104,7 @@ class Sheet:
         """All of it as a file."""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(width)} {number(height)}" width="{number(width)}" '
-            f'height="{number(height)}" font-family="{FONTS}" role="img"><title>{_clean(title)}</title>'
+            f'height="{number(height)}" font-family="{FAMILIES}" role="img"><title>{_clean(title)}</title>'
             f'<rect width="100%" height="100%" fill="{PAPER}"/>{"".join(self._parts)}</svg>\n'
         )
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from emulator.report.picture.font import BOLD, FAMILY, REGULAR, covers
 from emulator.report.picture.load import read_load
 from emulator.report.picture.page import picture
 from emulator.scenario import Scenario
@@ -10,7 +11,6 @@ from topology.cluster import Cluster
 SUFFIXES = (".svg", ".png")
 #: Pixels of the PNG for each of the SVG.
 _ZOOM = 2.0
-_PROBE = '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20"><text y="15" font-family="sans-serif">{}</text></svg>'
 
 
 class PictureError(ValueError):
@@ -43,9 +43,19 @@ def draw(path: Path, cluster: Cluster, scenario: Scenario, run: Path | None = No
 
 
 def png(svg: str) -> bytes:
-    """The SVG as pixels. Raises PictureError where there is no font to write its text with."""
+    """The SVG as pixels, its text in the shipped font: the same bytes on every machine.
+
+    The machine's own fonts are looked at only for a text with characters that DejaVu Sans lacks (Chinese, emoji).
+    """
     import resvg_py
 
-    if bytes(resvg_py.svg_to_bytes(svg_string=_PROBE.format("M"))) == bytes(resvg_py.svg_to_bytes(svg_string=_PROBE.format(""))):
-        raise PictureError("a PNG needs a font and there is none on this machine; allowed: a font (Debian: fonts-dejavu-core), or .svg")
-    return bytes(resvg_py.svg_to_bytes(svg_string=svg, zoom=_ZOOM))
+    return bytes(
+        resvg_py.svg_to_bytes(
+            svg_string=svg,
+            zoom=_ZOOM,
+            skip_system_fonts=covers(svg),
+            font_files=[str(REGULAR), str(BOLD)],
+            font_family=FAMILY,
+            sans_serif_family=FAMILY,
+        )
+    )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator.scheduler.pending import ScanQueue
+from emulator.scheduler.preempt import make_room
 from emulator.scheduler.shadow import Shadow
 from emulator.scheduler.table import NEVER
 from emulator.scheduler.view import Plan, View
@@ -34,7 +35,7 @@ class Easy:
         pending = view.pending
         assert isinstance(pending, ScanQueue), "EASY looks behind the head"
         while (head := pending.head()) >= 0 and view.has_turn(head):
-            rows = view.choose(head) or view.make_room(head)
+            rows = view.choose(head) or make_room(view, head)
             if rows is None:
                 break
             # What starts in turn was not in the reservation, which was for this job.

@@ -4,6 +4,7 @@
 schedules of Helios (Hu et al., SC'21, artifact) and of the Philly comparison there.
 """
 
+from emulator.scheduler.preempt import make_room
 from emulator.scheduler.view import Plan, View
 
 
@@ -11,7 +12,7 @@ def plan(view: View) -> Plan:
     """Start the head of the queue as long as it fits."""
     pending = view.pending
     while (slot := pending.head()) >= 0 and view.has_turn(slot):
-        rows = view.choose(slot) or view.make_room(slot)
+        rows = view.choose(slot) or make_room(view, slot)
         if rows is None:
             break
         view.start(slot, rows)

@@ -138,7 +138,7 @@ def _reads(path: Path, text: str, form: str) -> None:
         if "host_types" in options and FORMATS[form].holds is Holds.GRAPH:
             continue
         try:
-            graph = read_graph(path, form, **options)  # type: ignore[arg-type]
+            graph = read_graph(path, form, **options)
         except FormatError as caught:
             error = caught
         if error is not None:

@@ -1,0 +1,139 @@
+"""Which node each actor runs on.
+
+On our own machine there is one node, and each actor asks for its part of the CPUs. On a given cluster each actor is sent to a node of our
+choice and asks for one CPU there. When a node is lost, its actors go where a CPU is free; where none is, they share the CPUs that our other
+actors hold, so that a cluster with no CPU to spare survives as well. CPUs of other programs are never taken.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from emulator.runtime.ray_address import UnusableRay
+from emulator.runtime.ray_head import RayNode
+
+#: What the head knows of free CPUs may be a second old: too few are looked at again for so long.
+SETTLE_SECONDS = 3.0
+
+
+class Places(Protocol):
+    """Where actors are, by their numbers."""
+
+    def options(self, actor: int) -> dict[str, Any]:
+        """Ray's options for the actor at its place."""
+        ...
+
+    def node_of(self, actor: int) -> str:
+        """The name of its node, for people."""
+        ...
+
+    def find(self, lost: Iterable[int], *, elsewhere: bool) -> list[int]:
+        """Give actors that are to start again a place: where they were, if that node lives and not ``elsewhere``, or another.
+
+        Returns those for which there is none now.
+        """
+        ...
+
+    def refuse(self, actor: int) -> None:
+        """The node of ``actor`` is not to be used again."""
+        ...
+
+
+class OwnPlaces:
+    """All on this machine, which shares its ``cpus`` out among ``actors``."""
+
+    def __init__(self, cpus: int, actors: int) -> None:
+        share = cpus / actors
+        # Whole above one, as Ray has it; below, rounded down to its grain of 1/10,000.
+        self._options = {"num_cpus": float(math.floor(share)) if share >= 1 else math.floor(share * 10_000) / 10_000}
+
+    def options(self, actor: int) -> dict[str, Any]:
+        return self._options
+
+    def node_of(self, actor: int) -> str:
+        return "this machine"
+
+    def find(self, lost: Iterable[int], *, elsewhere: bool) -> list[int]:
+        return []
+
+    def refuse(self, actor: int) -> None:
+        pass
+
+
+class NodePlaces:
+    """On the nodes that ``nodes()`` lists. Raises UnusableRay where they have fewer free CPUs than ``actors``."""
+
+    def __init__(self, nodes: Callable[[], tuple[RayNode, ...]], actors: int) -> None:
+        self._nodes = nodes
+        self._refused: set[str] = set()
+        self._at: dict[int, RayNode] = {}
+        #: Actors that hold a CPU of their own.
+        self._holds: set[int] = set()
+        known = _settled(nodes, actors)
+        for actor, node in enumerate(spread(actors, known)):
+            self._at[actor] = node
+            self._holds.add(actor)
+
+    def options(self, actor: int) -> dict[str, Any]:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        strategy = NodeAffinitySchedulingStrategy(self._at[actor].node_id, soft=False)
+        return {"num_cpus": 1 if actor in self._holds else 0, "scheduling_strategy": strategy}
+
+    def node_of(self, actor: int) -> str:
+        return str(self._at[actor])
+
+    def find(self, lost: Iterable[int], *, elsewhere: bool) -> list[int]:
+        alive = {node.node_id: node for node in self._nodes() if node.node_id not in self._refused}
+        moving = [actor for actor in lost if elsewhere or self._at[actor].node_id not in alive]
+        self._holds -= set(moving)
+        free = {node_id: node.free_cpus for node_id, node in alive.items()}
+        ours = {self._at[holder].node_id for holder in self._holds} & set(alive)
+        used = Counter(node.node_id for actor, node in self._at.items() if actor not in moving)
+        nowhere = []
+        for actor in moving:
+            before = self._at[actor].node_id
+            with_room = [node_id for node_id in alive if free[node_id] >= 1] or sorted(ours)
+            chosen = min(with_room, key=lambda node_id: (node_id == before, used[node_id]), default=None)
+            if chosen is None:
+                nowhere.append(actor)
+                continue
+            if free[chosen] >= 1:
+                free[chosen] -= 1
+                self._holds.add(actor)
+            used[chosen] += 1
+            self._at[actor] = alive[chosen]
+        return nowhere
+
+    def refuse(self, actor: int) -> None:
+        self._refused.add(self._at[actor].node_id)
+
+
+def spread(actors: int, nodes: Sequence[RayNode]) -> list[RayNode]:
+    """A node for each actor, a free CPU each, as evenly over the nodes as their free CPUs allow. Raises UnusableRay for too few."""
+    free = sum(node.free_cpus for node in nodes)
+    if free < actors:
+        if free == 0:
+            raise UnusableRay("the Ray cluster has no free CPU, and an actor needs one: add a node, or wait for what runs there")
+        what = "the actor needs one" if actors == 1 else f"each of the {actors} actors needs one"
+        raise UnusableRay(f"the Ray cluster has {free} free CPUs and {what}: use --actors {free} or fewer, or add nodes")
+    chosen: list[RayNode] = []
+    taken: Counter[str] = Counter()
+    while len(chosen) < actors:
+        open_nodes = [node for node in nodes if taken[node.node_id] < node.free_cpus]
+        node = min(open_nodes, key=lambda node: taken[node.node_id])
+        taken[node.node_id] += 1
+        chosen.append(node)
+    return chosen
+
+
+def _settled(nodes: Callable[[], tuple[RayNode, ...]], actors: int) -> tuple[RayNode, ...]:
+    """The nodes, once they have ``actors`` free CPUs or have had the time to be seen to have them."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
+        known = nodes()
+        if sum(node.free_cpus for node in known) >= actors or time.monotonic() > deadline:
+            return known
+        time.sleep(0.2)
