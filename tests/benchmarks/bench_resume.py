@@ -1,5 +1,6 @@
 """A day of Colossus repeated from its journal after a crash, against the same day as a batch run."""
 
+from collections.abc import Callable
 from statistics import median
 
 import pytest
@@ -10,8 +11,8 @@ ROUNDS, MOST = 3, 1.2
 
 
 @pytest.mark.parametrize("inputs", [0, 20_000])
-def test_resuming_costs_what_a_run_costs(row, inputs):
-    spent = {"batch": [], "resume": []}
+def test_resuming_costs_what_a_run_costs(row: Callable[..., None], inputs: int) -> None:
+    spent: dict[str, list[float]] = {"batch": [], "resume": []}
     for _ in range(ROUNDS):
         for how, seconds in spent.items():
             done = in_process_of_its_own("cost_of_resuming", "colossus", how, inputs)

@@ -2,7 +2,9 @@
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 
@@ -12,17 +14,17 @@ from emulator.store.wal import frames
 from tests.store.conftest import Other
 
 
-def jobs(journal):
+def jobs(journal: Journal) -> list[int]:
     return [row.payload["job_id"] for row in journal.inputs()]
 
 
-def test_a_crash_leaves_everything_in_the_log(crashed, keep):
+def test_a_crash_leaves_everything_in_the_log(crashed: Path, keep: Callable[..., Journal]) -> None:
     journal = keep(crashed)
     assert (jobs(journal), journal.notes) == ([7, 8], ())
 
 
 @pytest.mark.parametrize("cut", [1, 4000, 24 + 4096 + 7])
-def test_a_torn_record_is_left_out_and_said(crashed, keep, cut):
+def test_a_torn_record_is_left_out_and_said(crashed: Path, keep: Callable[..., Journal], cut: int) -> None:
     """The last record's frames are cut short: nobody was told that it is there, for the log was never synced with it."""
     log = crashed / "journal.sqlite-wal"
     os.truncate(log, log.stat().st_size - cut)
@@ -36,7 +38,7 @@ def test_a_torn_record_is_left_out_and_said(crashed, keep, cut):
     assert (jobs(again := keep(crashed)), again.notes) == ([7, 9], ())
 
 
-def test_a_frame_of_zeros_is_a_torn_record_too(crashed, keep):
+def test_a_frame_of_zeros_is_a_torn_record_too(crashed: Path, keep: Callable[..., Journal]) -> None:
     log = crashed / "journal.sqlite-wal"
     data = bytearray(log.read_bytes())
     data[-4096:] = bytes(4096)
@@ -45,7 +47,7 @@ def test_a_frame_of_zeros_is_a_torn_record_too(crashed, keep):
     assert (jobs(journal), len(journal.notes)) == ([7], 1)
 
 
-def test_a_log_that_is_gone_is_not_taken_for_an_empty_one(crashed, keep):
+def test_a_log_that_is_gone_is_not_taken_for_an_empty_one(crashed: Path, keep: Callable[..., Journal]) -> None:
     (crashed / "journal.sqlite-wal").unlink()
     for open_it in (keep, Journal.copy):
         with pytest.raises(
@@ -56,14 +58,14 @@ def test_a_log_that_is_gone_is_not_taken_for_an_empty_one(crashed, keep):
     assert jobs(keep(crashed)) == [7]
 
 
-def test_who_is_refused_changes_nothing(crashed, keep):
+def test_who_is_refused_changes_nothing(crashed: Path, keep: Callable[..., Journal]) -> None:
     for _ in range(2):
         with pytest.raises(JournalError, match="holds a session that differs"):
             keep(crashed, Other.session)
     assert jobs(keep(crashed)) == [7, 8]
 
 
-def test_after_a_close_in_good_order_there_is_no_log_to_miss(crashed, keep):
+def test_after_a_close_in_good_order_there_is_no_log_to_miss(crashed: Path, keep: Callable[..., Journal]) -> None:
     keep(crashed).close()
     assert not (crashed / "journal.sqlite-wal").exists()
     assert jobs(keep(crashed)) == [7, 8]
@@ -80,7 +82,9 @@ def test_after_a_close_in_good_order_there_is_no_log_to_miss(crashed, keep):
         (lambda path: path.unlink() or path.mkdir(), "is not a file"),
     ],
 )
-def test_a_broken_file_is_refused_in_one_sentence(crashed, keep, do, said):
+def test_a_broken_file_is_refused_in_one_sentence(
+    crashed: Path, keep: Callable[..., Journal], do: Callable[[Path], object], said: str
+) -> None:
     do(crashed / "journal.sqlite")
     for open_it in (keep, Journal.copy):
         with pytest.raises(JournalError, match=said) as refused:
@@ -89,14 +93,14 @@ def test_a_broken_file_is_refused_in_one_sentence(crashed, keep, do, said):
         assert "\n" not in str(refused.value)
 
 
-def test_another_programs_database_is_no_journal(tmp_path, keep):
+def test_another_programs_database_is_no_journal(tmp_path: Path, keep: Callable[..., Journal]) -> None:
     with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as database:
         database.execute("CREATE TABLE input (a)")
     with pytest.raises(JournalError, match="it is not a journal of gigawatt"):
         keep(tmp_path)
 
 
-def test_a_page_overwritten_anywhere_is_refused_or_changes_nothing(keep, tmp_path):
+def test_a_page_overwritten_anywhere_is_refused_or_changes_nothing(keep: Callable[..., Journal], tmp_path: Path) -> None:
     journal = keep()
     for number in range(300):
         journal.append(number, "submit", {"job_id": [number], "names": ["x" * 200]}, f"r{number}")
@@ -115,7 +119,7 @@ def test_a_page_overwritten_anywhere_is_refused_or_changes_nothing(keep, tmp_pat
     assert refused >= len(whole) // 4096 - 2
 
 
-def test_one_changed_byte_of_an_input_is_seen(keep, tmp_path):
+def test_one_changed_byte_of_an_input_is_seen(keep: Callable[..., Journal], tmp_path: Path) -> None:
     journal = keep()
     journal.append(0, "submit", {"gpus": [8], "name": "a needle"})
     journal.append(0, "submit", {"gpus": [8]})
@@ -126,7 +130,7 @@ def test_one_changed_byte_of_an_input_is_seen(keep, tmp_path):
         list(keep().inputs())
 
 
-def test_a_missing_input_is_seen(keep):
+def test_a_missing_input_is_seen(keep: Callable[..., Journal]) -> None:
     journal = keep()
     for number in range(3):
         journal.append(0, "cancel", {"job_id": number})
@@ -135,7 +139,7 @@ def test_a_missing_input_is_seen(keep):
         jobs(journal)
 
 
-def test_a_journal_that_is_damaged_while_open_says_so(keep):
+def test_a_journal_that_is_damaged_while_open_says_so(keep: Callable[..., Journal]) -> None:
     journal = keep()
     journal.append(0, "cancel", {"job_id": 1})
     journal._database.execute("DROP TABLE input")
@@ -147,7 +151,7 @@ def test_a_journal_that_is_damaged_while_open_says_so(keep):
         journal.append(0, "end", {})
 
 
-def test_a_crash_while_the_journal_is_made_leaves_none(keep, tmp_path):
+def test_a_crash_while_the_journal_is_made_leaves_none(keep: Callable[..., Journal], tmp_path: Path) -> None:
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "journal.sqlite.new").write_bytes(b"half of a journal")
     (tmp_path / "state" / "journal.sqlite.new-wal").write_bytes(b"and of its log")
@@ -160,7 +164,7 @@ def test_a_crash_while_the_journal_is_made_leaves_none(keep, tmp_path):
     ]
 
 
-def test_a_place_where_nothing_can_be_written(keep, tmp_path):
+def test_a_place_where_nothing_can_be_written(keep: Callable[..., Journal], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(JournalError, match=r"file: File exists"):
         keep(tmp_path / "file")
@@ -172,7 +176,7 @@ def test_a_place_where_nothing_can_be_written(keep, tmp_path):
         keep(type(tmp_path)("/proc/gigawatt"))
 
 
-def test_a_full_disk_refuses_the_input_and_keeps_the_others(keep):
+def test_a_full_disk_refuses_the_input_and_keeps_the_others(keep: Callable[..., Journal]) -> None:
     journal = keep()
     journal.append(0, "cancel", {"job_id": 1})
     journal._database.execute("PRAGMA max_page_count=1")
@@ -183,7 +187,7 @@ def test_a_full_disk_refuses_the_input_and_keeps_the_others(keep):
     assert jobs(journal) == [1, 3]
 
 
-def test_a_close_that_cannot_be_noted_loses_nothing(keep):
+def test_a_close_that_cannot_be_noted_loses_nothing(keep: Callable[..., Journal]) -> None:
     journal = keep()
     journal.append(0, "cancel", {"job_id": 1})
     journal._database.execute("CREATE TRIGGER full BEFORE UPDATE ON about BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
@@ -192,7 +196,7 @@ def test_a_close_that_cannot_be_noted_loses_nothing(keep):
         assert (jobs(copy), copy.notes) == ([1], ())
 
 
-def test_frames_of_logs_that_are_none(tmp_path):
+def test_frames_of_logs_that_are_none(tmp_path: Path) -> None:
     log = tmp_path / "a-wal"
     assert frames(log).whole == 0
     for content in (b"", b"short", b"\0" * 100):

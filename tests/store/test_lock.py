@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def holder(tmp_path):
+def holder(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(tmp_path / "state")],
         stdin=subprocess.PIPE,
@@ -33,13 +34,16 @@ def holder(tmp_path):
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
+    assert child.stdout is not None
     assert child.stdout.readline() == "kept\n"
     yield child
     child.kill()
     child.wait()
 
 
-def test_a_second_process_is_refused_with_the_first_ones_id(holder, keep, tmp_path):
+def test_a_second_process_is_refused_with_the_first_ones_id(
+    holder: "subprocess.Popen[str]", keep: Callable[..., Journal], tmp_path: Path
+) -> None:
     said = rf"state is in use by process {holder.pid}; allowed: another directory, or this one when that has ended"
     with pytest.raises(JournalError, match=said):
         keep()
@@ -47,13 +51,13 @@ def test_a_second_process_is_refused_with_the_first_ones_id(holder, keep, tmp_pa
         Journal.copy(tmp_path / "state")
 
 
-def test_a_dead_process_holds_nothing(holder, keep):
+def test_a_dead_process_holds_nothing(holder: "subprocess.Popen[str]", keep: Callable[..., Journal]) -> None:
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
     keep().append(0, "cancel", {"job_id": 1})
 
 
-def test_one_process_may_not_open_it_twice_but_again(keep):
+def test_one_process_may_not_open_it_twice_but_again(keep: Callable[..., Journal]) -> None:
     journal = keep()
     with pytest.raises(JournalError, match=f"in use by process {os.getpid()}"):
         keep()
