@@ -2,7 +2,7 @@
 
 import sys
 
-from emulator.cli.app import main
+from emulator.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

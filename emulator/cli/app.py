@@ -1,5 +1,7 @@
 """The command tree and the way out of it: every error becomes one line on stderr and an exit code."""
 
+import contextlib
+import errno
 import os
 import sys
 import traceback
@@ -35,6 +37,10 @@ app.add_typer(topology.app, name="topology")
 app.command("doctor")(doctor.doctor)
 
 
+#: What writing to a full disk, a closed terminal or a pipe without a reader ends in.
+_OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import PackageNotFoundError, version
@@ -61,17 +67,33 @@ def main(arguments: list[str] | None = None) -> int:
         code = app(args=arguments, prog_name="gigawatt", standalone_mode=False)
     except KeyboardInterrupt:
         return _ended("interrupted", Exit.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of a pipe went away (``| head``): nothing to say, and nowhere to say it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FAILED
     except Exception as error:  # noqa: BLE001 - the last one who can tell the user
+        if (trouble := _output_trouble(error)) is not None:
+            return trouble
         if os.environ.get("GIGAWATT_DEBUG"):
             traceback.print_exc()
         return _ended(*_told(error))
+    if (trouble := _output_trouble()) is not None:
+        return trouble
     if code == Exit.INTERRUPTED:  # typer's answer to KeyboardInterrupt
         return _ended("interrupted", Exit.INTERRUPTED)
     return int(code or 0)
+
+
+def _output_trouble(error: Exception | None = None) -> int | None:
+    """The exit code where standard output cannot be written, which ``error`` (or the last of the output) may have met; else None.
+
+    A file's own error names the file. The reader of a pipe that went away (``| head``) has all that it wanted: nothing is said then.
+    """
+    trouble = error if isinstance(error, OSError) and error.errno in _OUTPUT_ERRORS and error.filename is None else None
+    try:
+        sys.stdout.flush()
+    except OSError as late:
+        trouble = late
+    if trouble is None:
+        return None
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries, and complains, once more at its end
+    return Exit.FAILED if trouble.errno == errno.EPIPE else _ended(f"standard output: {trouble.strerror}", Exit.FAILED)
 
 
 def _told(error: Exception) -> tuple[str, Exit]:
@@ -87,5 +109,6 @@ def _told(error: Exception) -> tuple[str, Exit]:
 
 def _ended(message: str, code: Exit) -> int:
     words = " ".join(line.strip() for line in message.splitlines() if line.strip())
-    print(f"gigawatt: error: {words}" if code is not Exit.INTERRUPTED else f"gigawatt: {words}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a terminal that has gone
+        print(f"gigawatt: error: {words}" if code is not Exit.INTERRUPTED else f"gigawatt: {words}", file=sys.stderr, flush=True)
     return code

@@ -92,16 +92,15 @@ def follow(
     glance_seconds: float,
     observer: Observer | None,
     clock: Callable[[], float] = time.monotonic,
-) -> bool:
-    """Run ``session`` until it ends, the limit of wall seconds is reached or ``stop`` is asked for; True only for the last."""
+) -> None:
+    """Run ``session`` until it ends, the limit of wall seconds is reached or ``stop`` is asked for."""
     end = clock() + limit_seconds
     session.start()
     try:
         while not stop.requested and (left := end - clock()) > 0:
             if session.wait(min(glance_seconds, left)):
-                return False
+                return
             if observer is not None:
                 observer(session.progress())
     finally:
         session.stop()
-    return stop.requested

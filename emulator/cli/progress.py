@@ -1,5 +1,6 @@
 """How a run is doing, on stderr: a bar on a terminal, a line now and then elsewhere."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -73,7 +74,8 @@ def _lines(clock: Callable[[], float], say: Callable[[Progress], str], first: fl
         nonlocal due
         if clock() >= due:
             due = clock() + LINE_SECONDS
-            print(f"gigawatt: {say(progress)}", file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError):  # a terminal that has gone
+                print(f"gigawatt: {say(progress)}", file=sys.stderr, flush=True)
 
     return observe
 

@@ -38,7 +38,7 @@ def replay(
 
     with usage_errors():
         journal = Journal.copy(directory)
-    with closing(journal), Stop(gently=False):
+    with closing(journal), Stop():
         for sentence in journal.notes:
             note(sentence)
         with usage_errors():
@@ -46,11 +46,12 @@ def replay(
         with closing(session), progress.shown(quiet=quiet) as observer, usage_errors():
             outcome = session.replay(journal, observer)
         digest = _digest(journal)
-    conclude(outcome, out=out, json=json)
+    failure = None
     if digest is None:
         note("the session was not ended, so there is no digest to compare with")
     elif digest != outcome.digest:
-        raise CommandError(f"{directory}: the digest is {outcome.digest} and was {digest}: {_why(journal)}", Exit.FAILED)
+        failure = CommandError(f"{directory}: the digest is {outcome.digest} and was {digest}: {_why(journal)}", Exit.FAILED)
+    conclude(outcome, out=out, json=json, failure=failure, repeated=True)
 
 
 def _digest(journal: "Journal") -> str | None:

@@ -1,5 +1,6 @@
 """``gigawatt run``: one emulation from its start to its end, as fast as it can."""
 
+import contextlib
 import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -49,14 +50,12 @@ def run(
     from emulator.cli import progress, sessions
 
     prepare(out)
-    with (
-        Stop(gently=False),
-        closing(sessions.open_session(request)) as session,
-        progress.shown(quiet=quiet) as observer,
-        sessions.lost_nodes(),
-    ):
-        outcome = session.run_to_end(observer)
-    conclude(outcome, out=out, json=json)
+    with Stop() as stop, closing(sessions.open_session(request)) as session:
+        stop.gently(session.interrupt)
+        with progress.shown(quiet=quiet) as observer, sessions.salvaging(session) as ending:
+            session.run_to_end(observer)
+        outcome = session.outcome()
+    conclude(outcome, out=out, json=json, failure=ending.failure)
 
 
 def prepare(out: "Path | None") -> None:
@@ -71,28 +70,34 @@ def prepare(out: "Path | None") -> None:
         raise CommandError(f"-o: {error}") from error
 
 
-def conclude(outcome: "Outcome", *, out: "Path | None", json: bool, interrupted: bool = False) -> None:
-    """Write the files, print the summary; raises CommandError where the disk refuses, or to end an interrupted run with its code."""
+def conclude(outcome: "Outcome", *, out: "Path | None", json: bool, failure: Exception | None = None, repeated: bool = False) -> None:
+    """Write the files, print the summary. Raises CommandError where the disk refuses or a signal has ended the run, and ``failure``.
+
+    ``repeated``: what interrupted the session was long ago, and has not interrupted this command.
+    """
     from emulator.cli.output import console, note
     from emulator.report.files import OutputError, write
     from emulator.report.summary import summary, to_json
     from emulator.report.terminal import summary_table
 
-    failure: OutputError | None = None
+    unwritten: OutputError | None = None
     values = summary(outcome)
     if out is not None:
         try:
             write(out, outcome)
         except OutputError as error:
-            failure = error
-    if json:
-        print(to_json(values), end="")
-    else:
-        console().print(summary_table(values))
-    sys.stdout.flush()
-    if failure is not None:
-        raise CommandError(str(failure), Exit.FAILED) from failure
+            unwritten = error
+    with contextlib.suppress(OSError) if outcome.interrupted else contextlib.nullcontext():  # its terminal may have gone
+        if json:
+            print(to_json(values), end="")
+        else:
+            console().print(summary_table(values))
+        sys.stdout.flush()
+    if unwritten is not None:
+        raise CommandError(str(unwritten), Exit.FAILED) from unwritten
     if out is not None:
         note(f"wrote {out}/summary.json, jobs.parquet, timeline.parquet, links.parquet, report.html")
-    if interrupted:
+    if failure is not None:
+        raise failure
+    if outcome.interrupted and not repeated:
         raise CommandError("interrupted: the figures are of the part that ran", Exit.INTERRUPTED)

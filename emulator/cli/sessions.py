@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
 from emulator.cli.errors import CommandError, Exit
@@ -63,6 +64,10 @@ class Session(Control, Protocol):
         """Run to the scenario's end, or until its work is done; ``progress`` is called a few times per wall second."""
         ...
 
+    def interrupt(self) -> None:
+        """A signal asks for the end: at the next cycle boundary, with what there is. A handler of signals may call it."""
+        ...
+
     def start(self) -> None:
         """Let the emulated clock run, paced by the wall clock."""
         ...
@@ -88,12 +93,44 @@ class Session(Control, Protocol):
     def progress(self) -> Progress: ...
 
     def outcome(self) -> Outcome:
-        """What has been run, after ``stop`` or after ``wait`` returned True."""
+        """What has been run, after ``run_to_end``, ``stop``, or ``wait`` returned True; or up to the error that they raised."""
         ...
 
     def close(self) -> None:
         """Let go of actors, files and, where it was started here, Ray. May be called again."""
         ...
+
+
+@dataclass
+class Ending:
+    """``failure`` is what ended a session before its time."""
+
+    failure: Exception | None = None
+
+
+@contextmanager
+def salvaging(session: Session) -> Iterator[Ending]:
+    """An error of the emulation inside ends it; what it did up to there can still be had, and the error is kept for afterwards.
+
+    Raised at once is an error after which there is nothing to be had.
+    """
+    ending = Ending()
+    try:
+        yield ending
+    except Exception as error:  # noqa: BLE001 - whatever it was, what ran is to be saved
+        failure = _told(error)
+        try:
+            session.outcome()
+        except Exception:  # noqa: BLE001 - of two errors the first is the cause
+            raise failure from error
+        ending.failure = failure
+
+
+def _told(error: Exception) -> Exception:
+    """``error``, or where a cluster could not bring back what it lost, that in a sentence: it is no fault of gigawatt."""
+    from emulator.engine.shards import ShardsLost
+
+    return CommandError(f"the emulation ended early: {error}", Exit.FAILED) if isinstance(error, ShardsLost) else error
 
 
 def open_session(request: Request, resuming: Observer | None = None) -> Session:
@@ -148,14 +185,3 @@ def usage_errors() -> Iterator[None]:
         allowed = getattr(error, "allowed", "")
         message = str(error)
         raise CommandError(message + (f"; allowed: {allowed}" if allowed and allowed not in message else "")) from error
-
-
-@contextmanager
-def lost_nodes() -> Iterator[None]:
-    """A cluster that cannot bring back what it lost ends the command in one sentence, with exit 1."""
-    from emulator.engine.shards import ShardsLost
-
-    try:
-        yield
-    except ShardsLost as error:
-        raise CommandError(f"the emulation ended early: {error}", Exit.FAILED) from error

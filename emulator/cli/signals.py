@@ -1,23 +1,35 @@
-"""Ctrl-C and SIGTERM end a command in good order; a second one at once."""
+"""Ctrl-C, SIGTERM and a closed terminal end a command in good order; a second Ctrl-C at once."""
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
+#: SIGHUP is what a closed terminal sends; Windows has none.
+_SIGNALS = tuple(number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None)
+
 
 class Stop:
-    """Inside, the first SIGINT or SIGTERM only sets ``requested``; the next raises KeyboardInterrupt where the main thread is."""
+    """Inside, a signal raises KeyboardInterrupt in the main thread; after ``gently`` the first one only sets ``requested``.
 
-    def __init__(self, *, gently: bool = True) -> None:
+    A signal that is ignored (``nohup``) stays so.
+    """
+
+    def __init__(self) -> None:
         self.requested = False
-        self._gently = gently
+        self._tell: Callable[[], None] | None = None
         self._previous: dict[int, Any] = {}
 
+    def gently(self, tell: Callable[[], None]) -> None:
+        """From now on the first signal calls ``tell``, which must take no lock; a second Ctrl-C ends the command at once.
+
+        A terminal that closes may send SIGHUP more than once, and whoever ends a service SIGTERM: they do not count as impatience.
+        """
+        self._tell = tell
+
     def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous[number] = signal.signal(number, self._signalled)
+        self._previous = _handle(self._signalled)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -25,6 +37,15 @@ class Stop:
             signal.signal(number, handler)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if self.requested or not self._gently:
+        if self._tell is None or (self.requested and number == signal.SIGINT):
             raise KeyboardInterrupt
-        self.requested = True
+        if not self.requested:
+            self.requested = True
+            self._tell()
+
+
+def _handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
+    """Set ``handler`` where nothing is ignored; what was set before, by signal. Only the main thread can."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    return {number: signal.signal(number, handler) for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}

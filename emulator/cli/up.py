@@ -3,7 +3,7 @@
 import math
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,9 +14,6 @@ from emulator.cli.ports import API_PORT, LOOPBACK, METRICS_PORT, check_free
 from emulator.cli.run import conclude, prepare
 from emulator.cli.signals import Stop
 from emulator.cli.values import duration_ns
-
-if TYPE_CHECKING:
-    from emulator.report.progress import Progress
 
 #: Wall seconds between looks at how far it is, and at whether Ctrl-C was pressed.
 _GLANCE_SECONDS = 0.5
@@ -79,25 +76,18 @@ def up(
     if not quiet:
         note(f"starting {scenario} ...")
     with Stop() as stop, ExitStack() as stack:
-        with progress.resuming(quiet=quiet) as show:
-
-            def resuming(far: "Progress") -> None:
-                if stop.requested:
-                    raise CommandError(f"interrupted while resuming; {state} is as it was", Exit.INTERRUPTED)
-                show(far)
-
+        with progress.resuming(quiet=quiet) as resuming:
             session = sessions.open_session(request, resuming)
         stack.callback(session.close)
+        stop.gently(session.interrupt)
         for sentence in session.notes:
             note(sentence)
         served = stack.enter_context(live.served(session, host=host, port=port, metrics_port=metrics_port))
         live.announce(served, to_stderr=json)
-        with progress.shown(quiet=quiet) as observer, sessions.lost_nodes():
-            interrupted = live.follow(session, stop, limit_seconds=limit_seconds, glance_seconds=_GLANCE_SECONDS, observer=observer)
+        with progress.shown(quiet=quiet) as observer, sessions.salvaging(session) as ending:
+            live.follow(session, stop, limit_seconds=limit_seconds, glance_seconds=_GLANCE_SECONDS, observer=observer)
         outcome = session.outcome()
-        unkept = session.unkept
-    if unkept is not None:
-        note(f"the end is not in the journal, the inputs are: {unkept}")
-    conclude(outcome, out=out, json=json, interrupted=interrupted)
-    if unkept is not None:
-        raise CommandError(f"the end is not in the journal: {unkept}", Exit.FAILED)
+    failure = ending.failure
+    if failure is None and session.unkept is not None:
+        failure = CommandError(f"the end is not in the journal, the inputs are: {session.unkept}", Exit.FAILED)
+    conclude(outcome, out=out, json=json, failure=failure)

@@ -340,17 +340,11 @@ class Network:
 
         What has been carried counts as if a NIC's ports had been healthy all the time: a dead one's part is not moved to the others.
         """
-        loads, carried = np.zeros(len(self._cluster.links)), np.zeros(len(self._cluster.links))
-        for slot in sorted(running):
-            if self.pieces_of(slot):
-                link, lanes = self._map.endpoint_lanes(self._table.rows[slot])
-                carried[link] += lanes * self._sent_at(slot, at_ns)
-                link, lanes = self._map.endpoint_lanes(self._table.rows[slot], now=True)
-                loads[link] += lanes * self.rate(slot)
-        for row, sent in sorted(self._closed.items()):
-            link, lanes = self._map.endpoint_lanes([row])
-            carried[link] += lanes * sent
-        return loads, carried
+        held = [(row, slot) for slot in sorted(running) if self.pieces_of(slot) for row in self._table.rows[slot]]
+        rows, closed = [row for row, _ in held], sorted(self._closed.items())
+        rates = np.array([self.rate(slot) for _, slot in held])
+        sent = np.array([self._sent_at(slot, at_ns) for _, slot in held] + [bytes_sent for _, bytes_sent in closed])
+        return self._map.endpoint_load(rows, rates, now=True), self._map.endpoint_load(rows + [row for row, _ in closed], sent)
 
     def dead_link(self, slot: int) -> int:
         """A link of those without capacity that the job's traffic needs; -1 where there is none."""

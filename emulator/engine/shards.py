@@ -25,12 +25,14 @@ class Window:
     until_ns: int
     racks: Mapping[int, RackOrders] = field(default_factory=dict)  # shard -> orders
     planes: Mapping[int, FlowOrders] = field(default_factory=dict)  # plane -> orders
+    read_planes: bool = False  # every plane is also read, at ``until_ns``
 
 
 @dataclass(frozen=True)
 class Answers:
     racks: Mapping[int, RackReport]
     planes: Mapping[int, FabricReport]
+    readings: Mapping[int, FabricReadings] = field(default_factory=dict)  # by plane, where they were asked for
 
 
 @dataclass(frozen=True)
@@ -62,10 +64,6 @@ class Shards(Protocol):
         """Readings of everything. Changes nothing; every order up to ``at_ns`` has been sent before."""
         ...
 
-    def read_planes(self, at_ns: int) -> tuple[FabricReadings, ...]:
-        """Readings of the planes alone, by plane."""
-        ...
-
     def read_links(self, at_ns: int) -> tuple[LinkReadings, ...]:
         """What the switch links of each plane carry and have carried, by plane."""
         ...
@@ -76,6 +74,10 @@ class Shards(Protocol):
 
     def metrics_addresses(self) -> tuple[str, ...]:
         """host:port of each actor's own /metrics; empty in-process."""
+        ...
+
+    def end(self) -> None:
+        """The run is ending: nothing is waited for long any more. A handler of signals may call it."""
         ...
 
     def remote_usage(self) -> tuple[float, int]:

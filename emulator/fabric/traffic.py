@@ -361,6 +361,26 @@ class TrafficMap:
         total = np.bincount(where, np.concatenate(lanes), len(link)).astype(np.float64)
         return link[total > 0.0], total[total > 0.0]
 
+    def endpoint_load(self, rows: Sequence[Row], per_lane: Float64, *, now: bool = False) -> Float64:
+        """What each link carries where each lane of ``rows[i]`` carries ``per_lane[i]``, shape (links,); 0 for those between switches.
+
+        As ``endpoint_lanes`` for many jobs at once.
+        """
+        load = np.zeros(len(self._cluster.links))
+        if not rows:
+            return load
+        ids, start, serves = self._endpoint_table_now if now else self._endpoint_table
+        block = np.array([row[0] for row in rows], dtype=np.int64)
+        masks = np.array([row[1] for row in rows], dtype=np.uint64)
+        gpus = np.array([self._lanes.rail_gpus(row[0], row[2]) for row in rows], dtype=np.float64)
+        row, bit = np.nonzero(masks[:, None] >> np.arange(64, dtype=np.uint64) & np.uint64(1))
+        domain = unit_numbers(self._cluster.level("domain").first_host, self._cluster.block.first_host[block[row]] + bit)
+        entry, place = ranges(start[domain], start[domain + 1])
+        of_row = row[place]
+        lanes = (serves[entry] * gpus[of_row]).sum(axis=1)
+        np.add.at(load, ids[entry], lanes * per_lane[of_row])
+        return load
+
 
 def _within(unit_of_block: list[int], job: JobLanes) -> bool:
     return unit_of_block[job.blocks[0]] == unit_of_block[job.blocks[-1]]

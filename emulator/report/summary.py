@@ -25,7 +25,7 @@ Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a deno
   rate that it gets while it communicates, also while its GPUs compute: loads are upper bounds.
 - ``fabric.peak_link_utilization_ratio``: the fullest link between two switches at any instant (the highest peak of the tiers above
   host_leaf); of the NICs where all hosts are on one switch.
-- ``interrupted``: it was ended before its time. One without an end, which somebody has to end, was not.
+- ``interrupted``: a signal (Ctrl-C, SIGTERM, SIGHUP), an error, or whoever ran it has ended it before its time.
 - ``sources``: of a trace, ``read`` rows are ``kept`` or ``dropped`` by reason; ``zero_seconds`` is emulated time 0 on the trace's own clock
   (Unix seconds where that is the calendar); ``notes`` are sentences for people.
 - ``fabric.mean_slowdown_ratio``: mean of ``network_slowdown_ratio`` over the training jobs that started.

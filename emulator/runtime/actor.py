@@ -102,6 +102,7 @@ class ShardHost:
         answer = Answers(
             {shard: self._racks[shard].advance(message.until_ns, orders) for shard, orders in message.racks.items()},
             {plane: self._planes[plane].advance(message.until_ns, orders) for plane, orders in message.planes.items()},
+            {plane: held.read(message.until_ns) for plane, held in self._planes.items()} if message.read_planes else {},
         )
         self._window = window
         self._last = (epoch, window, pack(answer))
@@ -115,11 +116,6 @@ class ShardHost:
         if publish and self._exporter:
             self._exporter.publish(tuple(racks.values()), tuple(planes.values()))
         return epoch, window, pack(Held(racks, planes))
-
-    def read_planes(self, epoch: int, window: int, at_ns: int) -> Reply:
-        """Readings of the planes, by number, after ``window``."""
-        self._expect(epoch, window)
-        return epoch, window, pack({plane: held.read(at_ns) for plane, held in self._planes.items()})
 
     def read_links(self, epoch: int, window: int, at_ns: int) -> Reply:
         """``LinkReadings`` of the planes, by number, after ``window``."""

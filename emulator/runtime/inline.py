@@ -1,7 +1,7 @@
 """Shards in this process: the oracle that every other runtime must equal."""
 
 from emulator.engine.shards import Answers, Readings, ShardRange, Window
-from emulator.fabric.messages import FabricReadings, LinkReadings
+from emulator.fabric.messages import LinkReadings
 from emulator.fabric.plane import FabricPlane
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings, RackShard
@@ -29,13 +29,11 @@ class InlineShards:
         return Answers(
             racks={shard: self._racks[shard].advance(window.until_ns, orders) for shard, orders in window.racks.items()},
             planes={plane: self._planes[plane].advance(window.until_ns, orders) for plane, orders in window.planes.items()},
+            readings={number: plane.read(window.until_ns) for number, plane in enumerate(self._planes)} if window.read_planes else {},
         )
 
     def read(self, at_ns: int) -> Readings:
-        return Readings(tuple(shard.read(at_ns) for shard in self._racks), self.read_planes(at_ns))
-
-    def read_planes(self, at_ns: int) -> tuple[FabricReadings, ...]:
-        return tuple(plane.read(at_ns) for plane in self._planes)
+        return Readings(tuple(shard.read(at_ns) for shard in self._racks), tuple(plane.read(at_ns) for plane in self._planes))
 
     def read_links(self, at_ns: int) -> tuple[LinkReadings, ...]:
         return tuple(plane.read_links(at_ns) for plane in self._planes)
@@ -45,6 +43,9 @@ class InlineShards:
 
     def metrics_addresses(self) -> tuple[str, ...]:
         return ()
+
+    def end(self) -> None:
+        pass
 
     def remote_usage(self) -> tuple[float, int]:
         return 0.0, 0

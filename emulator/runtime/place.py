@@ -43,6 +43,7 @@ class Place:
             address=self._address,
             exporter=partial(ShardExporter, detail=self._scenario.telemetry.detail),
             system_config=health,
+            answer_seconds=runtime.answer_timeout / SECOND,
             node_seconds=runtime.node_wait / SECOND,
         )
         self.actors = shards.actor_count

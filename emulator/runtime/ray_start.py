@@ -17,8 +17,10 @@ from pathlib import Path
 from emulator.runtime.ray_address import LOCAL, TEMP_PREFIX, RayStartError
 from emulator.runtime.ray_head import RayHead
 
-#: Ray's sockets are at TEMP/session_<date>_<time>_<micros>_<pid>/sockets/plasma_store; a path of more than 107 bytes is no socket.
-_LONGEST_TEMP = 107 - len("/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store.1")
+#: Ray lets everybody write into its directory, and pickles go through it: it lies in one of ours, which is for this user alone.
+_INNER = "r"
+#: Ray's sockets are at TEMP/r/session_<date>_<time>_<micros>_<pid>/sockets/plasma_store; a path of more than 107 bytes is no socket.
+_LONGEST_TEMP = 107 - len("/r/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store.1")
 #: Least that Ray accepts is 75 MiB.
 _OBJECT_STORE_BYTES = 128 * 2**20
 
@@ -88,7 +90,7 @@ def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: 
     temp_dir = _temp_dir()
     session = RaySession(cpus=count, temp_dir=temp_dir)
     try:
-        with _without_extras(), _importable():
+        with _without_extras():
             ray.init(
                 LOCAL,
                 num_cpus=count,
@@ -99,7 +101,7 @@ def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: 
                 logging_level=logging.ERROR,
                 namespace="gigawatt",
                 _node_ip_address="127.0.0.1",
-                _temp_dir=str(temp_dir),
+                _temp_dir=str(temp_dir / _INNER),
                 _system_config=dict(system_config) if system_config else None,
             )
     except BaseException as error:
@@ -130,20 +132,6 @@ def _without_extras() -> Iterator[None]:
             setattr(Node, name, method)
 
 
-@contextlib.contextmanager
-def _importable() -> Iterator[None]:
-    """Workers import the ``emulator`` that this process runs, installed or not."""
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), before]))
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = before
-
-
 def quiet() -> None:
     """Ray prints the deaths of workers on our standard output, which is for data; they are reported by whoever misses the worker."""
     from ray._private import worker
@@ -153,7 +141,7 @@ def quiet() -> None:
 
 
 def _temp_dir() -> Path:
-    """A new directory, short enough for Ray's sockets."""
+    """A new directory that is this user's alone, its name short enough for Ray's sockets."""
     for parent in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - mkdtemp below makes a directory that is ours
         if len(os.fsencode(parent)) + len(f"/{TEMP_PREFIX}12345678") <= _LONGEST_TEMP:
             return Path(tempfile.mkdtemp(prefix=TEMP_PREFIX, dir=parent))
@@ -162,6 +150,6 @@ def _temp_dir() -> Path:
 
 def _last_words(temp_dir: Path) -> str:
     """The end of Ray's own logs, for a message."""
-    logs = sorted(temp_dir.glob("session_2*/logs/*.err")) + sorted(temp_dir.glob("session_2*/logs/gcs_server.out"))
+    logs = sorted(temp_dir.glob("*/session_2*/logs/*.err")) + sorted(temp_dir.glob("*/session_2*/logs/gcs_server.out"))
     lines = [line for log in logs for line in log.read_text(errors="replace").splitlines()[-3:]]
     return "".join(f"\n  {line}" for line in lines[-6:])

@@ -80,7 +80,7 @@ class Session(Facts):
         self._failure: BaseException | None = None
         self._stopping = False
         self._closed = False
-        self._cut_short = False
+        self._interrupted = self._cut_short = False
         self._outcome: Outcome | None = None
         self._unkept: JournalError | None = None
         self._pace = Pace(emulation.scenario.clock.speed)
@@ -99,15 +99,28 @@ class Session(Facts):
         if self._endless or self._thread is not None or self._closed:
             raise WrongState("only a session that has an end and was neither started nor closed can be run to its end")
         due = time.monotonic()
-        while not self._loop.finished:
-            with self._turns:
-                self._loop.step()
-            self._collector.mark_speed(self._engine.now_ns)
-            if progress is not None and (now := time.monotonic()) >= due:
-                due = now + PROGRESS_SECONDS
-                progress(self._collector.progress())
-        self._ended.set()
+        try:
+            while not self._loop.finished:
+                with self._turns:
+                    if self._stopping:
+                        self._finish()
+                        break
+                    self._loop.step()
+                self._collector.mark_speed(self._engine.now_ns)
+                if progress is not None and (now := time.monotonic()) >= due:
+                    due = now + PROGRESS_SECONDS
+                    progress(self._collector.progress())
+        except Exception as error:
+            self._failure = error
+            raise
+        finally:
+            self._ended.set()
         return self.outcome()
+
+    def interrupt(self) -> None:
+        """A signal asks for the end. Takes no lock, so that a handler of signals may call it."""
+        self._interrupted = self._stopping = True
+        self._engine.shards.end()
 
     # -- from a journal --------------------------------------------------------------------------------------------------------------
 
@@ -312,13 +325,17 @@ class Session(Facts):
             return self._collector.progress()
 
     def outcome(self) -> Outcome:
-        """What has been run, after ``run_to_end``, ``stop`` or the end of ``wait``."""
+        """What has been run, after ``run_to_end``, ``stop`` or the end of ``wait``; or up to the error that they raised."""
         if self._outcome is None:
-            self._outcome = self._call(self._collect)
+            with self._turns:
+                if self._closed:
+                    raise WrongState("the session is closed; allowed: nothing more")
+                self._outcome = self._collect()
         return self._outcome
 
     def _collect(self) -> Outcome:
-        return self._collector.outcome(interrupted=self._cut_short and not self._endless)
+        cut_short = self._cut_short and not self._endless
+        return self._collector.outcome(interrupted=self._interrupted or cut_short or self._failure is not None)
 
     # -- publication ----------------------------------------------------------------------------------------------------------------
 

@@ -132,13 +132,15 @@ def _actors(value: Any) -> Any:
 
 
 class RuntimeSettings(Section):
-    """Where shards run, how soon Ray notices that one is gone (its own defaults), and how long a lost node may take to be replaced."""
+    """Where shards run, how soon a lost one is noticed (Ray's own defaults), and how long a lost node may take to be replaced."""
 
     actors: Annotated[int | str, BeforeValidator(_actors)] = "auto"
     health_check_initial_delay: Duration = parse_duration("5s")
     health_check_period: Annotated[Duration, Field(gt=0)] = parse_duration("3s")
     health_check_timeout: Annotated[Duration, Field(gt=0)] = parse_duration("10s")
     health_check_failure_threshold: Annotated[Int, Field(ge=1)] = 5
+    #: An actor that has not answered for so long, or 20 times the longest of the last 100 barriers, is taken for dead.
+    answer_timeout: Annotated[Duration, Field(gt=0)] = parse_duration("60s")
     #: Where no node is left that can take over a lost one's actors.
     node_wait: Duration = parse_duration("5m")
 

@@ -15,13 +15,13 @@ from topology.catalog import HGX_H100, HostType
 
 
 class FakeSession(FakeControl):
-    def __init__(self, *, ends: bool = True, interrupt: bool = False) -> None:
+    def __init__(self, *, ends: bool = True, interrupted: bool = False) -> None:
         super().__init__()
         self.calls: list[str] = []
         self.ended = threading.Event()
         if ends:
             self.ended.set()
-        self.interrupt = interrupt
+        self.interrupted = interrupted
         self.head: tuple[str, ...] = ()
 
     @property
@@ -59,7 +59,7 @@ class FakeSession(FakeControl):
         self.calls.append("run_to_end")
         if progress is not None:
             progress(self.progress())
-        if self.interrupt:
+        if self.interrupted:
             raise KeyboardInterrupt
         return self.outcome()
 
@@ -76,7 +76,10 @@ class FakeSession(FakeControl):
         return Progress(7200.0, 86400.0, 1800.0, 100, 10, 20, 70, 128, 256)
 
     def outcome(self) -> Outcome:
-        return replace(build_outcome(), scenario="laptop")
+        return replace(build_outcome(), scenario="laptop", interrupted=self.interrupted)
+
+    def interrupt(self) -> None:
+        self.interrupted = True
 
     def close(self) -> None:
         self.calls.append("close")

@@ -93,7 +93,7 @@ def test_a_live_run_without_an_end_goes_on(gigawatt: Run, opened: Callable[..., 
 
 
 def test_an_interrupted_batch_is_130_and_closes(gigawatt: Run, opened: Callable[..., list[Request]]) -> None:
-    session = FakeSession(interrupt=True)
+    session = FakeSession(interrupted=True)
     opened(session)
     code, out, err = gigawatt("run laptop")
     assert (code, out, err) == (130, "", "gigawatt: interrupted\n")
@@ -177,7 +177,7 @@ sys.exit(main(["up", "laptop", "--port", "0", "--metrics-port", "0"]))
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_live_run_with_its_summary(number: signal.Signals) -> None:
     program = subprocess.Popen([sys.executable, "-c", PROGRAM], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     guard = threading.Timer(60, program.kill)

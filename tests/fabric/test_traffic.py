@@ -156,6 +156,19 @@ def test_endpoint_lanes_count_every_gpu_once(cluster_of, name):
     assert (np.diff(links) > 0).all()
 
 
+@pytest.mark.parametrize("name", CLUSTERS)
+def test_the_load_of_many_jobs_is_the_sum_of_their_lanes(cluster_of, name):
+    cluster = cluster_of(name)
+    rows = [(0, 0b101, 0b111), (1, 0b11, 0b1011), (0, 0b1, 0b1)]
+    expected = np.zeros(len(cluster.links))
+    traffic_map = TrafficMap(cluster, SETTINGS)
+    for row, per_lane in zip(rows, (3.0, 5.0, 7.0), strict=True):
+        links, lanes = traffic_map.endpoint_lanes([row])
+        expected[links] += per_lane * lanes
+    assert traffic_map.endpoint_load(rows, np.array([3.0, 5.0, 7.0])) == pytest.approx(expected)
+    assert not traffic_map.endpoint_load([], np.array([])).any()
+
+
 @pytest.mark.parametrize(("pods", "planes"), [(("spine",), 1), (("left", "right"), 2)])
 def test_a_nic_of_two_ports_divides_its_traffic_by_their_speed(pods, planes):
     """Four hosts of one NIC with a port of 300 Gb/s on one leaf and one of 100 on the other (dual-ToR; dual-plane with spines apart): a

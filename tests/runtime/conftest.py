@@ -1,8 +1,5 @@
 """A small cluster with several racks and planes, and a script of windows that every runtime must answer alike."""
 
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import numpy as np
 import pytest
 
@@ -91,36 +88,3 @@ class Script:
 @pytest.fixture(scope="session")
 def script(cluster):
     return Script(cluster)
-
-
-@pytest.fixture(scope="session")
-def exporter():
-    """What telemetry gives the actors, in small. A local class travels to them whole, so they need not find this file."""
-
-    class CountingExporter:
-        """What telemetry gives the actors, in small: the racks and the busy GPUs of the last publication."""
-
-        def __init__(self, cluster, ranges, host, port):
-            exporter = self
-
-            class Handler(BaseHTTPRequestHandler):
-                def do_GET(self):
-                    self.send_response(200)
-                    self.end_headers()
-                    self.wfile.write(exporter.text)
-
-                def log_message(self, *_):
-                    pass
-
-            self.text = b"nothing yet"
-            self._ranges = ranges
-            self._server = ThreadingHTTPServer((host, port), Handler)
-            self.address = f"{host}:{self._server.server_port}"
-            threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-        def publish(self, racks, planes):
-            assert [reading.first_rack for reading in racks] == [span.first_rack for span in self._ranges]
-            busy = sum(int(reading.gpus_busy.sum()) for reading in racks)
-            self.text = f"racks {sum(len(reading.gpus) for reading in racks)} busy {busy} planes {len(planes)}".encode()
-
-    return CountingExporter

@@ -18,6 +18,7 @@ from emulator.runtime import ray_shards
 from emulator.runtime.inline import InlineShards
 from emulator.runtime.ray_address import RayStartError
 from emulator.runtime.ray_shards import RayShards
+from tests.runtime.counting_exporter import CountingExporter
 
 RACKS = RackSettings(faults=FaultSettings(host_rate_per_1000_node_days=2e5))
 FABRIC = FabricSettings()
@@ -75,9 +76,9 @@ def test_actors_answer_as_in_process(cluster, script, expected, actors):
 
 
 @pytest.mark.ray
-def test_killed_actors_are_rebuilt_and_nobody_notices(cluster, script, expected, exporter, caplog, capfd):
+def test_killed_actors_are_rebuilt_and_nobody_notices(cluster, script, expected, caplog, capfd):
     """Kills before a snapshot, after one, two actors at once, and one again at the next window; their metrics keep their address."""
-    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=3, exporter=exporter, snapshot_windows=7)
+    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=3, exporter=CountingExporter, snapshot_windows=7)
     addresses = shards.metrics_addresses()
 
     def between(window):
@@ -97,6 +98,62 @@ def test_killed_actors_are_rebuilt_and_nobody_notices(cluster, script, expected,
             shards.close()
     assert "goes on as epoch 2" in caplog.text
     assert capfd.readouterr().out == "", "standard output is for data"
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("part", ["raylet", "gcs_server", "emulator.runtime.ray_driver", "ray::Runtime"])
+def test_a_ray_that_dies_is_replaced_and_nobody_notices(cluster, script, expected, part, caplog):
+    """Ray ends the driver's process with its raylet, its GCS or an agent: another Ray takes up the snapshots and logs."""
+    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=2, snapshot_windows=7)
+
+    def between(window):
+        if window == 16:
+            next(process for process in children() if part in process.cmdline() or process.name().startswith(part)).kill()
+
+    with caplog.at_level(logging.WARNING):
+        try:
+            assert script.run(cluster, shards, between) == expected
+        finally:
+            shards.close()
+    assert children() == [], "nothing is left behind"
+
+
+@pytest.mark.ray
+def test_without_another_ray_the_shards_come_into_this_process(cluster, script, expected, monkeypatch, caplog):
+    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=2, snapshot_windows=7)
+
+    def between(window):
+        if window == 16:
+            monkeypatch.setattr(ray_shards, "RayLink", refuse)
+            next(process for process in children() if "emulator.runtime.ray_driver" in process.cmdline()).kill()
+
+    def refuse(*_, **__):
+        raise RayStartError("no more")
+
+    with caplog.at_level(logging.WARNING):
+        try:
+            assert script.run(cluster, shards, between) == expected
+        finally:
+            shards.close()
+    assert "no other Ray is to be had (no more)" in caplog.text
+    assert "goes on in this process" in caplog.text
+
+
+@pytest.mark.ray
+def test_a_run_that_ends_waits_for_nobody(cluster, script, expected):
+    shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=2)
+
+    def between(window):
+        if window == 20:
+            shards.end()
+            for process in actor_processes():
+                process.suspend()
+
+    try:
+        assert script.run(cluster, shards, between) == expected
+    finally:
+        shards.close()
+    assert children() == []
 
 
 @pytest.mark.ray
@@ -138,8 +195,6 @@ def orders(rows):
 def test_what_cannot_be_had_is_said(cluster, monkeypatch):
     shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=1)
     try:
-        with pytest.raises(RayStartError, match="connected to a Ray already"):
-            RayShards(cluster, RACKS, FABRIC, SEED, actors=1)
         monkeypatch.setattr(ray_shards, "REBUILDS", 0)
         (process,) = actor_processes()
         os.kill(process.pid, signal.SIGKILL)

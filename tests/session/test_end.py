@@ -104,8 +104,7 @@ def test_what_ends_the_engine_is_told_by_wait_and_by_every_call(broken):
     with pytest.raises(RuntimeError, match="the actors are gone"):
         made.wait(0.0)
     made.stop()
-    with pytest.raises(WrongState, match="the actors are gone"):
-        made.outcome()
+    assert made.outcome().interrupted  # what ran is not lost
     made.close()
     made.close()
 

@@ -1,0 +1,55 @@
+"""What the head and the process that drives Ray say to each other."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emulator.runtime.actor import Share
+
+
+@dataclass(frozen=True)
+class Start:
+    """Make actor ``number``, in the state after ``snapshot_window`` (no bytes: a fresh one) and the packed windows of ``log`` behind it."""
+
+    number: int
+    share: Share
+    epoch: int
+    snapshot_window: int
+    snapshot: bytes
+    log: Sequence[bytes]
+    port: int  # of its metrics; 0: any
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A Ray is there: whether it is ours, its free CPUs, its nodes with one, and the directory of one of ours ("": not ours)."""
+
+    ours: bool
+    cpus: int
+    nodes: int
+    directory: str
+
+
+@dataclass(frozen=True)
+class Up:
+    """An actor is there: the last window that it has run, the address of its metrics ("": none), and its node, for people."""
+
+    window: int
+    address: str
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """An actor is not there, or did not answer."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Call:
+    """A method of ``actor.ShardHost`` with its arguments."""
+
+    epoch: int
+    verb: str
+    arguments: tuple[Any, ...]

@@ -1,0 +1,306 @@
+"""Ray's driver, in a process of its own: it starts or joins Ray, holds the handles of the actors and passes calls on to them.
+
+Ray ends its driver's process when a raylet or the GCS is lost, and puts its own signal handlers in the place of ours. Here that concerns
+nothing but this process: the head (``ray_link``) sees it go and starts another. It listens to one connection and knows nothing of windows
+and snapshots. When the head is gone, so is this process, and Ray with it where it is ours.
+"""
+
+import contextlib
+import ctypes
+import logging
+import os
+import pickle
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import psutil
+
+from emulator.engine.shards import ShardsLost
+from emulator.runtime import ray_actor
+from emulator.runtime.actor import Reply, pack
+from emulator.runtime.link_messages import Call, Lost, Opened, Start, Up
+from emulator.runtime.ray_address import UnusableRay, given_cluster
+from emulator.runtime.ray_join import join_ray
+from emulator.runtime.ray_place import NodePlaces, OwnPlaces, Places
+from emulator.runtime.ray_start import RaySession, start_ray
+
+_PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
+#: An actor that is not up for so long is tried elsewhere.
+START_SECONDS = 60.0
+#: An actor that has not answered for so long is spoken of.
+QUIET_SECONDS = 10.0
+#: Remote actors are asked for so long what they cost.
+USAGE_SECONDS = 5.0
+#: Between two looks for a node that has joined.
+NODE_LOOK_SECONDS = 0.5
+
+
+class Driver:
+    """The verbs of ``ray_link.RayLink``, each in one method. ``note`` tells the head something while it waits."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self._note = note
+        self._session: RaySession | None = None
+        self._cluster: Any = None
+        self._handles: dict[int, Any] = {}
+        self._last_error = ""
+
+    def open(self, address: str | None, object_bytes: int, system_config: Mapping[str, object] | None) -> Opened:
+        """Join the cluster that ``address`` or RAY_ADDRESS means, or start a Ray of our own."""
+        given = given_cluster(address)
+        session = self._session = join_ray(given) if given else start_ray(object_bytes=object_bytes, system_config=system_config)
+        import ray
+
+        self._ray = ray
+        ray.cloudpickle.register_pickle_by_value(ray_actor)  # type: ignore[no-untyped-call]
+        self._code = ray_actor.installed_code()
+        self._remote = ray.remote(max_restarts=0, max_task_retries=0)(ray_actor.ShardActor)
+        nodes = sum(node.free_cpus >= 1 for node in session.head.nodes()) if session.head else 1
+        return Opened(session.ours, session.cpus, nodes, str(session.temp_dir or ""))
+
+    def hold(self, cluster: bytes, actors: int, node_seconds: float) -> None:
+        """Put the packed cluster where all actors can read it, and find room for so many. Raises UnusableRay where there is none."""
+        assert self._session is not None
+        head = self._session.head
+        self._places: Places = NodePlaces(head.nodes, actors) if head else OwnPlaces(self._session.cpus, actors)
+        self._node_seconds = node_seconds
+        self._placed: set[int] = set()
+        self._cluster = self._ray.put(pickle.loads(cluster))
+
+    def start(self, starts: Sequence[Start], attempt: int) -> dict[int, Up | Lost]:
+        """Make actors and let each take up its state, in the place of those of these numbers that are there.
+
+        Raises UnusableRay where a node has other code at the first start, ShardsLost where no node is left.
+        """
+        numbers = [start.number for start in starts]
+        self.kill(numbers)
+        first = not self._placed.issuperset(numbers)
+        self._find_places([number for number in numbers if number in self._placed], elsewhere=attempt > 0)
+        self._placed |= set(numbers)
+        code, last = {}, {}
+        for start in starts:
+            handle: Any = self._remote.options(**self._places.options(start.number)).remote()
+            self._handles[start.number] = handle
+            code[start.number] = handle.code.remote()
+            last[start.number] = handle.hold.remote(
+                self._cluster, start.share, start.epoch, start.snapshot_window, start.snapshot, start.log
+            )
+        lost = self._not_alike(code, first=first)
+        return {start.number: lost.get(start.number) or self._up(start, last[start.number]) for start in starts}
+
+    def _find_places(self, numbers: Sequence[int], *, elsewhere: bool) -> None:
+        """See that each has a node; where there is none, wait for one to join the cluster."""
+        nowhere = self._places.find(numbers, elsewhere=elsewhere)
+        if not nowhere:
+            return
+        names = ", ".join(map(str, nowhere))
+        seconds = self._node_seconds
+        self._note(f"no node of the Ray cluster can take actor {names}: waiting up to {seconds:g} s for one to join")
+        deadline = time.monotonic() + seconds
+        while nowhere and time.monotonic() < deadline:
+            time.sleep(NODE_LOOK_SECONDS)
+            nowhere = self._places.find(nowhere, elsewhere=False)
+        if nowhere:
+            last = f"; {self._last_error}" if self._last_error else ""
+            raise ShardsLost(
+                f"the nodes of actor {names} are lost, and none that can take over joined the Ray cluster within {seconds:g} s{last}"
+            )
+
+    def _not_alike(self, asked: Mapping[int, Any], *, first: bool) -> dict[int, Lost]:
+        """Those whose node has not the code that runs here. At the first start these are an error; later their nodes are not used again."""
+        lost: dict[int, Lost] = {}
+        other = {}
+        for number, reference in asked.items():
+            try:
+                code = self._ray.get(reference, timeout=START_SECONDS)
+            except self._ray.exceptions.RayError as error:
+                lost[number] = self._loss(error)
+                continue
+            if code != self._code:
+                node = self._places.node_of(number)
+                other[node] = _refused(node, code, self._code)
+                lost[number] = Lost(other[node])
+                self._places.refuse(number)
+        if other:
+            self._last_error = "; ".join(other[node] for node in sorted(other))
+            if first:
+                raise UnusableRay(self._last_error)
+        return lost
+
+    def _up(self, start: Start, reference: Any) -> Up | Lost:
+        assert self._session is not None
+        try:
+            window = self._ray.get(reference, timeout=START_SECONDS)
+            address = ""
+            if start.share.exporter is not None:
+                host = "127.0.0.1" if self._session.ours else ""
+                called = self._handles[start.number].call.remote("serve_metrics", host, start.port)
+                address = self._ray.get(called, timeout=START_SECONDS)
+        except ImportError as error:  # the shard's, as Ray raises it
+            node = self._places.node_of(start.number)
+            raise UnusableRay(f"node {node} lacks what gigawatt needs ({_words(error)}): install it there") from error
+        except self._ray.exceptions.RayError as error:
+            return self._loss(error)
+        return Up(window, address, "" if self._session.ours else self._places.node_of(start.number))
+
+    def ask(self, calls: Mapping[int, Call], answer_seconds: float) -> dict[int, Reply | Lost]:
+        """One barrier: what each actor answers, or how it was lost. What a shard itself raises comes through."""
+        sent = {number: self._handles[number].call.remote(call.verb, call.epoch, *call.arguments) for number, call in calls.items()}
+        deadline = time.monotonic() + answer_seconds
+        try:
+            return dict(zip(sent, self._ray.get(list(sent.values()), timeout=min(QUIET_SECONDS, answer_seconds)), strict=True))
+        except self._ray.exceptions.RayError as error:
+            self._loss(error)
+            return {number: self._one(number, reference, deadline) for number, reference in sent.items()}
+
+    def _one(self, number: int, reference: Any, deadline: float) -> Reply | Lost:
+        if not self._ray.wait([reference], timeout=0)[0] and time.monotonic() < deadline:
+            left = deadline - time.monotonic()
+            self._note(f"actor {number} has not answered for {QUIET_SECONDS:g} s; it is given up after {left:.0f} s more")
+        try:
+            reply: Reply = self._ray.get(reference, timeout=max(0.1, deadline - time.monotonic()))
+        except self._ray.exceptions.RayError as error:
+            return self._loss(error)
+        return reply
+
+    def usage(self) -> dict[int, tuple[float, int]]:
+        """CPU seconds and bytes of memory of actors that this process has not started itself, of those that answer."""
+        if self._session is None or self._session.ours:
+            return {}
+        asked = {handle.usage.remote(): number for number, handle in self._handles.items()}
+        answered, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=USAGE_SECONDS)
+        found = {}
+        for reference in answered:
+            with contextlib.suppress(self._ray.exceptions.RayError):
+                found[asked[reference]] = self._ray.get(reference)
+        return found
+
+    def kill(self, numbers: Sequence[int]) -> None:
+        """End the actors of these numbers, where they are there."""
+        for number in numbers:
+            if (handle := self._handles.pop(number, None)) is not None:
+                self._ray.kill(handle, no_restart=True)
+
+    def close(self) -> None:
+        """End the actors, and Ray where it is ours: at once, for its own orderly end takes seconds and has nothing to save."""
+        if self._session is None or self._session.ours:
+            _end_descendants()
+            if self._session is not None and self._session.temp_dir is not None:
+                shutil.rmtree(self._session.temp_dir, ignore_errors=True)
+        else:
+            self.kill(list(self._handles))
+            self._session.close()
+
+    def _loss(self, error: Any) -> Lost:
+        """Ray's own errors mean that an actor, its process or its node is gone, or does not answer; a shard's is raised as it is."""
+        if isinstance(error, self._ray.exceptions.RayTaskError):
+            raise error
+        return Lost(_words(error))
+
+
+def _refused(node: str, theirs: tuple[str, str], ours: tuple[str, str]) -> str:
+    """Why a node is not used, and what to do; of each side the version and the hash of the sources."""
+    if not theirs[1]:
+        return f"node {node} has no gigawatt that its Ray can import: install the same build there as here ({ours[0]})"
+    return (
+        f"node {node} has other code (gigawatt {theirs[0]}, sources {theirs[1]}) than this one ({ours[0]}, sources {ours[1]}), so its "
+        "answers could differ: install the same build on every node"
+    )
+
+
+def _adopt_orphans() -> None:
+    """Be the parent of descendants whose own parent ends, so that none is left as a zombie where nobody else would wait for it (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_descendants() -> None:
+    """Kill all that this process has started, and wait for it; a raylet may be starting a worker, so look again until there is none."""
+    while left := psutil.Process().children(recursive=True):
+        for process in left:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, 0):
+                pass
+
+
+def _words(error: BaseException) -> str:
+    """Ray's messages are pages; the last line, or its first sentence, says what it was."""
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[-1].strip().partition('. ')[0][:200]}"
+
+
+def _told(error: Exception) -> Exception:
+    """``error`` as the head can read it: what a shard raised instead of Ray's wrapping, and nothing that needs Ray to be unpickled."""
+    error = getattr(error, "cause", None) or error
+    if type(error).__module__.partition(".")[0] in ("builtins", "emulator", "topology"):
+        return error
+    return RuntimeError(_words(error))
+
+
+class _Notes(logging.Handler):
+    """What is logged here is the head's to say."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._note = note
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._note(record.getMessage())
+
+
+def serve(connection: Connection) -> None:
+    """Answer calls ``(number, verb, arguments)`` with ``(number, kind, value)``: done, error, or note. ``close`` ends it."""
+    number = 0
+
+    def note(text: str) -> None:
+        connection.send_bytes(pack((number, "note", text)))
+
+    logging.getLogger("emulator").addHandler(_Notes(note))
+    driver = Driver(note)
+    threading.Thread(target=_watch_the_head, args=(driver, os.getppid()), daemon=True).start()
+    try:
+        while True:
+            number, verb, arguments = pickle.loads(connection.recv_bytes())
+            if verb == "close":
+                return
+            try:
+                answer = ("done", getattr(driver, verb)(*arguments))
+            except Exception as error:  # noqa: BLE001 - the head is to hear of it
+                answer = ("error", _told(error))
+            connection.send_bytes(pack((number, *answer)))
+    except (EOFError, OSError):
+        return  # the head has gone
+    finally:
+        driver.close()
+
+
+def _watch_the_head(driver: Driver, head: int) -> None:
+    """End everything when the head has gone without a word, also in the middle of a call."""
+    while os.getppid() == head:
+        time.sleep(0.5)
+    try:
+        driver.close()
+    finally:
+        os._exit(1)
+
+
+def main() -> None:
+    _adopt_orphans()
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the head's to handle
+    try:
+        serve(Connection(int(sys.argv[1])))
+    finally:
+        os._exit(0)  # Ray's own ending, at Python's, would wait for processes that are gone
+
+
+if __name__ == "__main__":
+    main()
