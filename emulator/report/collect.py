@@ -1,5 +1,6 @@
 """From a running engine to snapshots, samples and the outcome."""
 
+import math
 import time
 from functools import cache
 from typing import TypeVar
@@ -326,10 +327,8 @@ class Collector:
             shape = table.shapes[number]
             return shape.model_flops / step_seconds(shape, full[host_type])
 
-        return float(
-            sum(
-                (table.work_ns[slot] - table.lost_ns[slot]) / SECOND * rate(table.shape[slot], table.host_type[slot])
-                for slot in slots
-                if table.shape[slot] >= 0 and table.work_ns[slot]
-            )
+        return math.fsum(
+            (table.work_ns[slot] - table.lost_ns[slot]) / SECOND * rate(table.shape[slot], table.host_type[slot])
+            for slot in slots
+            if table.shape[slot] >= 0 and table.work_ns[slot]
         )

@@ -170,7 +170,8 @@ def _submissions(tables: _Tables, settings: GeneratorSettings, seed: int, first:
         position = tables.pace.days(position)
     clock, arrived = _profile(settings)
     whole = np.floor(position)
-    return np.asarray(np.rint((whole + interpolate(position - whole, arrived, clock)) * (day * SECOND)), dtype=np.int64)
+    arrives_ns = (whole + interpolate(position - whole, arrived, clock)) * (day * SECOND)
+    return np.rint(np.clip(arrives_ns, -_NEVER_NS, _NEVER_NS)).astype(np.int64)
 
 
 def _profile(settings: GeneratorSettings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -196,7 +197,7 @@ def _classes_and_durations(tables: _Tables, seed: int, first: int, count: int) -
     """Class and duration in ns of jobs ``first`` onwards."""
     size, luck = points(seed, first, count)
     row = np.searchsorted(tables.share_end, size, side="right")
-    seconds = tables.median_seconds[row] * exp(tables.sigma[row] * _quantile(luck))
+    seconds = tables.median_seconds[row] * exp(tables.sigma[row] * _normal_quantile(luck))
     return row, np.rint(np.clip(seconds, SHORTEST_SECONDS, LONGEST_SECONDS) * SECOND).astype(np.int64)
 
 
@@ -300,7 +301,7 @@ def _medians(mean_seconds: NDArray[np.float64], sigma: NDArray[np.float64], clas
             f"jobs of {classes[worst].gpus} GPUs would have to run {mean_seconds[worst]:.3g} s on average to make this load "
             f"(allowed: {SHORTEST_SECONDS:g} to {0.9 * LONGEST_SECONDS:g}); change load, jobs_per_day or reference_gpus"
         )
-    spread = exp(sigma[:, None] * _quantile((np.arange(4096) + 0.5) / 4096))
+    spread = exp(sigma[:, None] * _normal_quantile((np.arange(4096) + 0.5) / 4096))
     low, high = log(mean_seconds) - 20.0, np.full(len(sigma), log(LONGEST_SECONDS) + 20.0)
     for _ in range(60):
         middle = (low + high) / 2
@@ -310,11 +311,14 @@ def _medians(mean_seconds: NDArray[np.float64], sigma: NDArray[np.float64], clas
     return exp((low + high) / 2)
 
 
+#: What is beyond has no int64 of its own, and which one it becomes depends on the processor.
+_NEVER_NS = 2.0**62
+
 _LOGITS = np.arange(-2400, 2401) / 100.0
 _NORMALS = np.where(_LOGITS < 0.0, normal_quantile(1.0 / (1.0 + exp(-_LOGITS))), 0.0)
 _NORMALS -= _NORMALS[::-1]
 
 
-def _quantile(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+def _normal_quantile(probability: NDArray[np.float64]) -> NDArray[np.float64]:
     """The standard normal's quantile, interpolated on the logit (error below 1e-5)."""
     return interpolate(log(probability / (1.0 - probability)), _LOGITS, _NORMALS)

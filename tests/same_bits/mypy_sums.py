@@ -9,8 +9,8 @@ from collections.abc import Callable
 from mypy.nodes import Expression, FloatExpr, IntExpr, OpExpr, UnaryExpr
 from mypy.plugin import FunctionContext, MethodContext, Plugin
 from mypy.types import Instance, Type, UnionType, get_proper_type
+from rooms import PURE_CORE  # mypy puts the folder of a plugin on its path
 
-PURE_CORE = ("topology", *(f"emulator/{room}" for room in ("draws", "scenario", "workload", "racks", "fabric", "scheduler", "engine")))
 SUM = "sum() of floats has other last bits in other versions of Python: use math.fsum"
 POWER = "** of floats has other last bits with other C libraries: multiply, or use power or exp2 of emulator.draws.exact"
 
