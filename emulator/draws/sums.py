@@ -20,17 +20,24 @@ def add_up(values: ArrayLike) -> float:
 def add_along(values: Float64, axis: int) -> Float64:
     """The sums along an axis, which is gone from the result.
 
-    The second half is added to the first until one element is left, so rounding errors grow with the logarithm of the length alone.
+    The second half is added to the first until one element is left (where their number is odd, the last is added to the first as well), so
+    rounding errors grow with the logarithm of the length alone.
     """
     rest = np.moveaxis(values, axis, 0)
-    if not len(rest):
-        return np.zeros(rest.shape[1:])
-    while len(rest) > 1:
-        half = (len(rest) + 1) // 2
-        first = rest[:half].copy(order="K")
-        first[: len(rest) - half] += rest[half:]
-        rest = first
-    return np.asarray(rest[0])
+    length = len(rest)
+    if length < 2:
+        return rest[0].copy() if length else np.zeros(rest.shape[1:])
+    sums = rest[: length // 2] + rest[length // 2 : length // 2 * 2]
+    if length % 2:
+        sums[0] += rest[-1]
+    length //= 2
+    while length > 1:
+        half = length // 2
+        sums[:half] += sums[half : 2 * half]
+        if length % 2:
+            sums[0] += sums[length - 1]
+        length = half
+    return np.asarray(sums[0])
 
 
 def add_runs(values: Float64, first: NDArray[np.int64]) -> Float64:

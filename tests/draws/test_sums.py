@@ -20,7 +20,7 @@ def test_sums_are_close_to_exact_ones(values: list[float]) -> None:
 
 def test_halves_are_added() -> None:
     a, b, c, d, e = VALUES[:5].tolist()
-    assert add_up([a, b, c, d, e]) == ((a + d) + c) + (b + e)
+    assert add_up([a, b, c, d, e]) == ((a + c) + e) + (b + d)
     assert (add_up([]), add_up([a]), add_up(np.array([[a, b], [c, d]]))) == (0.0, a, (a + c) + (b + d))
 
 
