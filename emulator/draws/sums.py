@@ -23,7 +23,7 @@ def add_along(values: Float64, axis: int) -> Float64:
     The second half is added to the first until one element is left (where their number is odd, the last is added to the first as well), so
     rounding errors grow with the logarithm of the length alone.
     """
-    rest = np.moveaxis(values, axis, 0)
+    rest = values if axis == 0 else np.moveaxis(values, axis, 0)
     length = len(rest)
     if length < 2:
         return rest[0].copy() if length else np.zeros(rest.shape[1:])
