@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes an environment in .venvs for every Python on the path that Gigawatt runs on, each with the newest numpy that it can have,
-# and one with the oldest numpy. test_same_bits.py runs presets in all of them.
+# and one with the oldest numpy. test_same_bits.py runs presets in all of them. With pyenv, PYENV_VERSION=3.11:3.12:3.13 puts them on the path.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
