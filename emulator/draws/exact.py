@@ -69,12 +69,12 @@ def log(x: ArrayLike) -> Float64:
 
 
 def exp(x: ArrayLike) -> Float64:
-    """e to the power x; error below 1 ulp, below 1.5 where the result is subnormal; inf above 709.79, 0 below -745.14."""
+    """Powers of e; error below 1 ulp, below 1.5 where the result is subnormal; inf above 709.79, 0 below -745.14."""
     return _by_pieces(_exp, x)
 
 
 def exp2(x: ArrayLike) -> Float64:
-    """2 to the power x; error below 1.5 ulp, none where x is whole."""
+    """Powers of 2; error below 1.5 ulp, none where x is whole."""
     return _by_pieces(_exp2, x)
 
 

@@ -378,7 +378,7 @@ class TrafficMap:
         domain = unit_numbers(self._cluster.level("domain").first_host, self._cluster.block.first_host[block[row]] + bit)
         entry, place = ranges(start[domain], start[domain + 1])
         of_row = row[place]
-        lanes = (serves[entry] * gpus[of_row]).sum(axis=1)
+        lanes = add_along(serves[entry] * gpus[of_row], axis=1)
         np.add.at(load, ids[entry], lanes * per_lane[of_row])
         return load
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import mpmath
 import numpy as np
@@ -17,7 +18,7 @@ SUBNORMAL, LEAST_NORMAL, LARGEST = 5e-324, 2.0**-1022, 1.7976931348623157e308
 COUNT = 4_000
 
 
-def ulps(function: Callable[..., Float64], exact: Callable[..., object], *arguments: Float64) -> Float64:
+def ulps(function: Callable[..., Float64], exact: Callable[..., Any], *arguments: Float64) -> Float64:
     """The errors, in units in the last place of the exact results."""
     with mpmath.workprec(240):
         errors = []
@@ -32,7 +33,7 @@ def evenly(low: float, high: float, stream: int = 0) -> Float64:
     return low + (high - low) * draws.uniform(5, stream, np.arange(COUNT), 0)
 
 
-def of_turns(turns: object) -> object:
+def of_turns(turns: Any) -> Any:
     return mpmath.sin(2 * mpmath.pi * turns)
 
 
@@ -58,9 +59,7 @@ def of_turns(turns: object) -> object:
         (sine_of_turns, of_turns, np.arange(-800, 801) / 800 + 1e-9, 2.0),
     ],
 )
-def test_errors_are_within_the_bounds(
-    function: Callable[..., Float64], exact: Callable[..., object], points: Float64, bound: float
-) -> None:
+def test_errors_are_within_the_bounds(function: Callable[..., Float64], exact: Callable[..., Any], points: Float64, bound: float) -> None:
     assert ulps(function, exact, points).max() < bound
 
 

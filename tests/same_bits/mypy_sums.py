@@ -9,7 +9,7 @@ from collections.abc import Callable
 from mypy.nodes import Expression, FloatExpr, IntExpr, OpExpr, UnaryExpr
 from mypy.plugin import FunctionContext, MethodContext, Plugin
 from mypy.types import Instance, Type, UnionType, get_proper_type
-from rooms import PURE_CORE  # mypy puts the folder of a plugin on its path
+from rooms import PURE_CORE  # type: ignore[import-not-found]  # mypy puts the folder of a plugin on its path when it runs
 
 SUM = "sum() of floats has other last bits in other versions of Python: use math.fsum"
 POWER = "** of floats has other last bits with other C libraries: multiply, or use power or exp2 of emulator.draws.exact"

@@ -26,7 +26,7 @@ def bits(features: str) -> dict[str, str]:
     """The hash of every function's results, by name."""
     done = machines.run("-m", "tests.same_bits.print_bits", disabled=machines.disabled_features()[features])
     assert done.returncode == 0, done.stderr
-    return dict(reversed(line.split(" ", 1)) for line in done.stdout.splitlines())
+    return {name: found for found, name in (line.split(" ", 1) for line in done.stdout.splitlines())}
 
 
 @pytest.mark.parametrize("features", OTHERS)
