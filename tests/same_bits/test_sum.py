@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
 
 
