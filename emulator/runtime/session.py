@@ -262,7 +262,7 @@ class Session(Facts):
 
         def change() -> T:
             if self._loop.finished or self._stopping:
-                raise WrongState("the emulation has ended; allowed: reading what it did")
+                raise WrongState("the emulation has ended; allowed: only calls that read")
             result = function()
             self._nudge.set()
             return result
@@ -272,7 +272,7 @@ class Session(Facts):
     def _check_open(self) -> None:
         self._check_failure()
         if self._closed:
-            raise WrongState("the session is closed; allowed: nothing more")
+            raise WrongState("the session is closed, so it answers no more calls")
 
     def _check_failure(self) -> None:
         if self._failure is not None:
@@ -329,7 +329,7 @@ class Session(Facts):
         if self._outcome is None:
             with self._turns:
                 if self._closed:
-                    raise WrongState("the session is closed; allowed: nothing more")
+                    raise WrongState("the session is closed, so it answers no more calls")
                 self._outcome = self._collect()
         return self._outcome
 
@@ -493,7 +493,7 @@ class Session(Facts):
 
         def begin() -> None:
             if not self._pace.paused or self._thread is None:
-                raise WrongState("the clock runs, or was never started; allowed: Pause it first, then Step")
+                raise WrongState("the clock is running, or was never started; allowed: Pause first, then Step")
             if not cycles > 0:
                 raise InvalidRequest(f"cycles is {cycles}", field="cycles", allowed="1 or more")
             cycle_ns = self._engine.settings.cycle_ns
