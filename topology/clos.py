@@ -33,7 +33,7 @@ from topology.vocabulary import TopologyError
 
 __all__ = ["MOST_CABLE_EDGES", "ClosPlan", "TopologyError", "build"]
 
-#: About 4 GiB of graph.
+#: A graph of this size takes about 4 GiB.
 MOST_CABLE_EDGES = 5_000_000
 
 
@@ -230,7 +230,7 @@ class ClosPlan:
 
     @property
     def max_hosts(self) -> int:
-        """Most hosts of one building: every core reaches a pod through at least one port, so a plane has at most radix pods."""
+        """Most hosts of one building: every core has at least one port to each pod, so a plane has at most radix pods."""
         return self.upper_radix * self.spine_down // self.plane_leaves * self.array_endpoints * self.host.domain_hosts
 
 

@@ -1,4 +1,4 @@
-"""A graph in the vocabulary of `topology.vocabulary` in, the arrays of `topology.cluster` out.
+"""From a graph in the vocabulary of `topology.vocabulary` to the arrays of `topology.cluster`.
 
 The hierarchy is read off the graph and needs no attribute: a *leaf* unit is a connected component of endpoints and leaves, a *pod* one of
 these and spines, a *building* one of these and cores, a *site* one of these and inter-building switches; gateways join sites. Of a

@@ -1,8 +1,8 @@
-"""The generated day of a cluster of several host types: each type gets the work of a cluster of its size, planned for its GPUs.
+"""Generated work for a cluster of several host types: each type gets the work of a cluster of its size, planned for its GPUs.
 
 Jobs name the type that they were made for. ``reference_gpus`` and ``jobs_per_day`` are for the whole cluster, split by GPUs; where no
-number of jobs is given, each type has that of a cluster of its size. Each type has its own luck, so that the jobs of one do not
-depend on what other types there are beside it.
+number of jobs is given, each type has that of a cluster of its size. The draws of a type do not depend on which other types the cluster
+has.
 """
 
 from collections.abc import Iterator, Sequence

@@ -94,7 +94,7 @@ def test_what_cannot_be_kept_is_not_accepted(paused, tmp_path):
     made._journal._database.execute("DROP TABLE input")
     with pytest.raises(WrongState, match="the request was not accepted, because the journal could not store it"):
         made.submit(jobs(), "a")
-    with pytest.raises(WrongState, match="nothing was accepted"):
+    with pytest.raises(WrongState, match="the request was not accepted"):
         made.cordon(0, cordoned=True)
     assert made.jobs() == []
     made.step(1)

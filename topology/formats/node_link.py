@@ -24,7 +24,7 @@ from topology.formats.words import meant
 _BLANK = re.compile(r"[ \t\n\r]*")
 _ODD_NUMBER = re.compile(r"\b(NaN|Infinity|\d{4000,})")
 _KEYS = ("directed", "multigraph", "graph", "nodes", "edges", "links")
-#: `networkx.node_link_data` may be told to call them otherwise; these are what people choose.
+#: Keys that people give to `networkx.node_link_data` in place of its own.
 _NAMES, _SOURCES, _TARGETS = ("id", "name", "key", "label"), ("source", "from", "src", "u"), ("target", "to", "dst", "v")
 
 
@@ -142,7 +142,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     except RecursionError:
         raise FormatError("bad JSON: nested too deeply", source, 1) from None
     except ValueError:
-        odd = _ODD_NUMBER.search(text)  # in a text it may be meant otherwise, but the first is a good guess
+        odd = _ODD_NUMBER.search(text)  # it may also be inside a text, but the first is a good guess
         number = odd[0][:20] if odd else "a number"
         line = text.count("\n", 0, odd.start()) + 1 if odd else 1
         raise FormatError(f"bad JSON: {number} is not finite or has too many digits", source, line) from None
@@ -152,7 +152,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 
 
 def _line(text: str, path: Path) -> int:
-    """Line of a path, or of the innermost part of it that there is. Only errors need it, so the text is looked through again."""
+    """Line of a path, or of the innermost part of it that exists. Only errors need it, so the text is searched again."""
     best = 0
     at, depth = _blank(text, 0), 0
     while depth < len(path):
@@ -190,7 +190,7 @@ def _children(text: str, at: int) -> Iterator[tuple[str | int, int]]:
 
 
 def _twice(text: str) -> tuple[Path, int]:
-    """The first path that there is twice, and where."""
+    """The first path that appears twice, and where."""
     pending: list[tuple[Path, int]] = [((), _blank(text, 0))]
     while pending:
         path, at = pending.pop()

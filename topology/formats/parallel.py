@@ -1,4 +1,4 @@
-"""Edges between the same two nodes: parallel ones are lanes of one trunk, one each way are the two directions of one cable."""
+"""Edges between the same two nodes: parallel edges are lanes of one trunk, and two opposite edges are the two directions of one cable."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from itertools import pairwise

@@ -51,7 +51,7 @@ def read_slurm_conf(path: Path) -> NodeGpus:
 
 
 def read_gres_conf(path: Path) -> NodeGpus:
-    """What gres.conf says of GPUs; several lines of a node add up. Raises FormatError; OSError where there is no such file."""
+    """The GPUs of gres.conf; several lines of a node add up. Raises FormatError; OSError if there is no such file."""
     found = NodeGpus(str(path))
     hosts = names(str(path))
     detects = False

@@ -1,4 +1,4 @@
-"""A file's switches made ready for the graph: hosts in one place each, of one type under each leaf, and no switch without hosts."""
+"""Prepares a file's switches for the graph: each host in one place, one type of host under each leaf, no switch without hosts."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A YAML file whose scalars are texts, asked for what it should hold: answers, or errors with the line."""
+"""A YAML file whose scalars are texts, with accessors that raise errors with the line."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -7,7 +7,7 @@ from typing import Any
 from topology.formats.errors import FormatError
 from topology.yaml_lines import Path, YamlError, texts
 
-#: More values than this are no topology (or a bomb of aliases): about 40 MB of lists. Hosts are one value in a hostlist.
+#: A file with more values than this is no topology, or expands without end by aliases: about 40 MB of lists. A hostlist is one value.
 MOST_VALUES = 200_000
 
 

@@ -4,7 +4,7 @@ Rows stand in order of submission (or ``sort=yes``). Ids are numbers, or names w
 names. A job of ``gpu_milli`` below 1000 asks for that share of one GPU. An empty optional field means its default. A submission is a number
 of seconds or a date, the same in all rows.
 
-With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start`` or ``end`` the table is somebody else's. Then
+With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start`` or ``end`` the table has foreign columns. Then
 
 - only what is mapped is read, and ``submit``, ``gpus``, ``duration`` and ``id`` under our names where they are not; the id may be lacking;
 - a field may say that it is not known (empty, None, Unknown, NaN): the job is dropped where it needs it;
@@ -31,7 +31,7 @@ OURS = {
 REQUIRED = ("id", "submit", "gpus", "duration")
 #: Words that only a map knows.
 FOREIGN = ("start", "end", "instances")
-#: A map of one of these says that the table is not ours.
+#: A map of one of these says that the table has foreign columns.
 _TELLING = ("submit", "gpus", "duration", "start", "end")
 #: Thousandths of a GPU that one unit of a GPU column is.
 GPU_UNITS = {"gpu": 1000, "percent": 10, "milli": 1}
@@ -49,7 +49,7 @@ OPTIONS = {
 
 
 class _Clock:
-    """Moments of one trace: numbers or dates, as the first one is."""
+    """Times of one trace: numbers or dates, according to the first one."""
 
     def __init__(self, trace: Trace, unit_ns: int) -> None:
         self._trace, self._unit_ns = trace, unit_ns
@@ -77,7 +77,7 @@ class _Clock:
 
 
 def _columns(options: Mapping[str, str]) -> tuple[Columns, bool]:
-    """The columns, and whether the table is somebody else's. Raises TraceError."""
+    """The columns, and whether they are foreign. Raises TraceError."""
     mapped = {word: options[word] for word in (*OURS, *FOREIGN) if word in options}
     for word, column in mapped.items():
         if not column:
@@ -139,7 +139,7 @@ class _Table:
         return self._job(row, number, submit_ns, (gpus, milli), duration_ns, estimate_ns)
 
     def theirs(self, row: Row) -> Kept | str:
-        """A row of somebody else's: what is not known is a reason, not an error."""
+        """A row with foreign columns: an unknown value is a reason to drop the job, not an error."""
         number = self.ids.read(row) if "id" in row.fields else None
         gpus = (0, 1000) if row.missing("gpus") else _gpus(row, self.gpu_milli)
         submit_ns = None if row.missing("submit") else self.clock.read(row, "submit")

@@ -33,7 +33,7 @@ _READ = (
     "JobID", "JobIDRaw", "JobName", "User", "Account", "Partition", "QOS", "Cluster", "Group", "WCKey", "Submit", "Eligible", "Start",
     "End", "Elapsed", "ElapsedRaw", "Timelimit", "TimelimitRaw", "AllocTRES", "ReqTRES", "AllocGRES", "ReqGRES", "NGPUS", "State",
 )  # fmt: skip
-#: Others that are asked for often, and say nothing that an emulation needs.
+#: Other columns that are often printed, which an emulation does not need.
 _UNREAD = (
     "UID", "GID", "NNodes", "AllocNodes", "ReqNodes", "NCPUS", "AllocCPUS", "ReqCPUS", "NTasks", "NodeList", "ExitCode",
     "DerivedExitCode", "Reason", "Priority", "ReqMem", "MaxRSS", "AveRSS", "CPUTime", "CPUTimeRAW", "TotalCPU", "Reserved", "Planned",
@@ -123,7 +123,7 @@ def _ran(row: Row) -> _Ran:
 
 
 def _left_out(row: Row, ran: _Ran) -> str:
-    """Why a record is no job that ran, or ''."""
+    """Why a record is not a job that ran, or ''."""
     fields = row.fields
     state = fields.get("State", "").split(" ")[0].upper()
     if state == "REQUEUED":
