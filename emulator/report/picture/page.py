@@ -116,7 +116,7 @@ def _key(sheet: Sheet, y: float, anatomy: Anatomy, scenario: Scenario, coloured:
         line_y = y + 44 + 19 * place
         sheet.line(MARGIN, line_y, MARGIN + 44, line_y, DIM, line_width(bytes_per_second))
         sheet.text(MARGIN + 54, line_y + 4, f"{bits(bytes_per_second)} each way", FIGURES - 54)
-    sheet.text(MARGIN, y + 107, "line width: logarithm of bandwidth; in rings all lines are equal", FIGURES, colour=DIM)
+    sheet.text(MARGIN, y + 107, "logarithmic widths; one width in rings", FIGURES, colour=DIM)
     for place, (host, count) in enumerate(zip(cluster.host_types, cluster.type_hosts, strict=True)):
         line_y = y + 20 + 19 * place
         sheet.rect(LEFT, line_y - 11, 14, 14, TYPE_COLOURS[place % len(TYPE_COLOURS)])
