@@ -223,7 +223,7 @@ class ClosPlan:
         return whole * self.plane_leaves + min(self.plane_leaves, partial)
 
     def partial_leaves(self, endpoints: int) -> int:
-        """Leaves of an array of so many endpoints for one port of each NIC: as few as hold their cables, or one per rail."""
+        """Leaves of an array with this number of endpoints, for one port of each NIC: as few as hold their cables, or one per rail."""
         if self.whole_arrays or self.even_striping or not self.rails_meet:
             return self.array_leaves
         return min(self.array_leaves, ceil(endpoints * self.array_leaves / self.leaf_endpoints))

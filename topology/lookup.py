@@ -1,6 +1,6 @@
 """Finds a part of a cluster by its name, as tables print it, or by its number, counted over the cluster from 0.
 
-A name goes before a number, since a file may name a host ``12``. If several parts share a name, only their numbers tell them apart.
+A name has precedence over a number, since a file may name a host ``12``. If several parts share a name, only their numbers tell them apart.
 """
 
 from collections.abc import Callable, Iterator, Sequence

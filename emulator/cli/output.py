@@ -105,7 +105,7 @@ def show_one(record: Mapping[str, Any], output: Format, words: Mapping[str, str]
 
 
 def cell(key: str, value: Any) -> str:
-    """A value as a table shows it under ``key``: ids as commands take them, all else for reading."""
+    """A value as a table shows it under ``key``: ids as commands take them, everything else for reading."""
     if key in _IDS:
         if isinstance(value, list | tuple):
             return ",".join(str(item) for item in value) or "-"

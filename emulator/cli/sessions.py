@@ -73,7 +73,7 @@ class Session(Control, Protocol):
         ...
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Wait until the emulation has ended by itself (True), or so many wall seconds (False). Raises what ended it otherwise."""
+        """Wait until the emulation has ended by itself (True), or for ``seconds`` of wall time (False). Raises the error that ended it."""
         ...
 
     def stop(self) -> None:

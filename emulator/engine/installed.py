@@ -13,8 +13,8 @@ from topology.cluster import TIERS, Cluster, Float64
 class InstalledRacks:
     """The head's account of the buildout; rack shards keep theirs by the same function of time.
 
-    A switch is switched on with the first rack below it, for it has nothing to do before, and draws from then on for good: also while its
-    links are down, since a fault of a link or switch says what it carries, not that it has lost its power.
+    A switch is switched on with the first rack below it and draws power from then on, also while its links are down: a fault of a link or
+    switch limits its traffic and does not switch it off.
     """
 
     def __init__(self, cluster: Cluster, scheduler: Scheduler, meter: Meter, buildout: Buildout | None) -> None:

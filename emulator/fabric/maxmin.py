@@ -12,8 +12,8 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 Int = NDArray[np.integer]
 
-#: Up to so many entries plain Python solves, in 0.7 us each: as fast as rounds of numpy. More are compiled, which takes a process
-#: 0.5 s and 130 MiB once (measured), and is then 27 times as fast.
+#: Up to this many entries are solved by plain Python, in 0.7 us each: as fast as rounds of numpy. More by compiled code, which takes a
+#: process 0.5 s and 130 MiB once (measured), and is then 27 times as fast.
 SMALL_ENTRIES = 4000
 
 

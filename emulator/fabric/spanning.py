@@ -46,7 +46,7 @@ def solve_open(told: Mapping[int, FlowRows], planes_of: Callable[[int], Iterable
 
 
 def _solve(parts: list[FlowRows]) -> tuple[Int64, Float64]:
-    """Rows of one flow are joined over the parts; no link is in two of them, for a part holds whole components of a plane."""
+    """Rows of one flow are joined over the parts; no link is in two of them, because a part holds whole components of a plane."""
     ids, first = np.unique(np.concatenate([part.flow for part in parts]), return_index=True)
     entry_flow = np.concatenate([np.repeat(part.flow, np.diff(part.start)) for part in parts])
     order = np.argsort(entry_flow, kind="stable")

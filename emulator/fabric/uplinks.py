@@ -29,7 +29,8 @@ class Uplinks:
 def uplinks(cluster: Cluster, bytes_per_second: Float64 | None = None) -> tuple[Uplinks, ...]:
     """The levels of ``cluster`` that have uplinks, innermost first, where its links have these speeds (default: all are healthy).
 
-    A link that skips a tier leaves units of several levels; it stands with the outermost, for nothing inside that unit needs it.
+    A link that skips a tier leaves units of several levels; it is listed with the outermost, since traffic inside that unit does not need
+    it.
     """
     ids, carried = _carried(cluster, cluster.links.bytes_per_second if bytes_per_second is None else bytes_per_second)
     tables: list[Uplinks] = []

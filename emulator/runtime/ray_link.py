@@ -80,14 +80,14 @@ class RayLink:
             raise
 
     def hold(self, cluster: bytes, actors: int, node_seconds: float) -> None:
-        """Let all actors have the packed cluster, and find room for so many. Raises UnusableRay where there is none.
+        """Give all actors the packed cluster, and find places for them. Raises UnusableRay if there are too few.
 
         Where a lost node leaves none that can take over, ``start`` waits ``node_seconds`` for another, and raises ShardsLost.
         """
         self._call("hold", cluster, actors, node_seconds)
 
     def start(self, starts: Sequence[Start], attempt: int) -> dict[int, Up | Lost]:
-        """Make actors, or make them anew; the ``attempt``-th try, from 0 on, may place them elsewhere."""
+        """Make or rebuild actors; tries after the first (``attempt`` 0) may place them on other nodes."""
         found: dict[int, Up | Lost] = self._call("start", starts, attempt)
         return found
 

@@ -29,7 +29,7 @@ from topology.cluster import Cluster
 
 logger = logging.getLogger(__name__)
 
-#: A snapshot is taken after so many windows, or when the log of what was sent since outgrows it and these bytes.
+#: A snapshot is taken after this many windows, or when the log since the last one is larger than that snapshot and than this many bytes.
 SNAPSHOT_WINDOWS = 1_000
 SNAPSHOT_LOG_BYTES = 8 * 2**20
 #: How often one actor is rebuilt for one message before the emulation gives up.

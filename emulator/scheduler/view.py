@@ -2,7 +2,7 @@
 
 A policy is a function ``plan(view) -> Plan``. It decides job by job and says so to the view (``view.start``, ``preempt.make_room``), so
 that each decision sees the ones before it; beyond that it reads, and its answer depends on the view alone. What it may remember from cycle
-to cycle is what it could compute anew, until ``view.surprises`` says that the world has not gone as its estimates said.
+to cycle is what it could compute again, and only until ``view.surprises`` rises, when something differs from the estimates.
 """
 
 from bisect import bisect_left, insort

@@ -123,7 +123,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        # HTTPServer's own looks the host's name up in DNS, which can take seconds, for a name that nothing here uses.
+        # HTTPServer's own method looks up the host's name in DNS, which can take seconds, and the name is not used here.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 

@@ -273,7 +273,7 @@ def _tables(settings: GeneratorSettings, gpus: int, gpu: GpuType, gpus_per_host:
 
 
 def _shapes(gang: int, gpu: GpuType, domain_gpus: int, settings: GeneratorSettings) -> tuple[TrainingShape, ...]:
-    """The models of the catalog that suit a gang of so many GPUs, as shapes; none where no model fits."""
+    """The models of the catalog that suit a gang of this size, as shapes; none if no model fits."""
     found = []
     for model in MODELS.values():
         plan = choose_parallelism(model, gang, gpu, domain_gpus=domain_gpus)
@@ -288,7 +288,7 @@ def _shapes(gang: int, gpu: GpuType, domain_gpus: int, settings: GeneratorSettin
 
 
 def _checkpoint_seconds(hosts: float) -> float:
-    """Young's interval (CACM 1974) for a gang on so many hosts."""
+    """Young's interval (CACM 1974) for a gang on this number of hosts."""
     return min(LONGEST_CHECKPOINT_SECONDS, math.sqrt(2.0 * CHECKPOINT_SECONDS / (hosts * HOST_FAILURES_PER_SECOND)))
 
 

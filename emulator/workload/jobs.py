@@ -84,7 +84,7 @@ class JobColumns:
     queue: NDArray[np.int32]  # index into queues
     tenant: NDArray[np.int32]  # index into tenants
     utilization: NDArray[np.float64]
-    checkpoint_ns: NDArray[np.int64]  # 0: starts anew after an interruption
+    checkpoint_ns: NDArray[np.int64]  # 0: starts from the beginning after an interruption
     require_level: NDArray[np.int8]  # index into LEVEL_NAMES or ANY_LEVEL
     prefer_level: NDArray[np.int8]
     preemptible: NDArray[np.bool_]

@@ -1,7 +1,8 @@
 """GraphML (graphml.graphdrawing.org), which holds the whole graph. A value that looks like a number is a number.
 
-Read with expat, event by event, for the lines; a document type (where entities and their bombs live) is refused. The ``<default>`` of a key
-holds for every element that it is for and that says nothing itself. Directed edges are cables all the same, parallel ones are lanes.
+Read with expat, event by event, for the lines; a document type, which could define entities that expand without end, is refused. The
+``<default>`` of a key holds for every element that it is for and that says nothing itself. Directed edges are cables all the same, parallel
+ones are lanes.
 """
 
 import json

@@ -13,7 +13,7 @@ from topology.vocabulary import FIBRE_SECONDS_PER_METRE
 
 #: Pixels: of the picture, of the column of figures at its left, and where the drawing begins and ends.
 WIDTH, MARGIN, FIGURES, LEFT, RIGHT = 1240.0, 20.0, 262.0, 300.0, 1220.0
-#: Units drawn as boxes: all up to so many, else the first ones and the last.
+#: Most units drawn as boxes; of more the first ones and the last are drawn.
 MOST_BOXES = 8
 #: Switches drawn one by one.
 MOST_SWITCHES = 16
