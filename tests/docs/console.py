@@ -1,7 +1,8 @@
 """The ``console`` blocks of a page: commands behind ``$``, each with the output that a reader is shown.
 
 A block's first line may go on with ``figures=vary``: its output is of a live session, so that every number differs from run to run. A line
-``...`` stands for any lines. ``$ cat FILE`` shows a file; where no command before has made it, the page itself gives it to the reader.
+``...`` stands for any lines. ``$ cat FILE`` shows a file; where it is not there yet, the page itself gives it to the reader.
+Lines of progress are not compared: how many there are depends on the machine.
 """
 
 import re
@@ -12,13 +13,16 @@ _OPENING = re.compile(r"```console(?P<words>.*)")
 #: What differs between two runs of a command on the same machine, or between two machines, and what stands for it.
 _VOLATILE = (
     (re.compile(r"in .+ of wall time \(\S+x\)"), "in WALL of wall time (SPEEDx)"),
-    (re.compile(r"\S+ \S+ of CPU, \S+ [GM]iB"), "CPU of CPU, MEMORY"),
+    (re.compile(r"cost +\S.* of CPU, \S+ [GM]iB"), "cost CPU of CPU, MEMORY"),
     (re.compile(r"Ray, \d+ actors?"), "Ray, N actors"),
     (re.compile(r"127\.0\.0\.1:\d+"), "127.0.0.1:PORT"),
     (re.compile(r" --api 127\.0\.0\.1:PORT"), ""),
     (re.compile(r"and \d+ more, one an actor"), "and N more, one an actor"),
 )
-_NUMBER = re.compile(r"\d[\d,]*(\.\d+)?")
+#: Those inside a name (r00012-h03, leaf-00003) stay.
+_NUMBER = re.compile(r"(?<![\w-])\d[\d,]*(\.\d+)?(?![\d-])")
+#: On stderr every ten seconds of wall time where there is no terminal.
+_PROGRESS = re.compile(r"gigawatt: (resuming: )?\d+:\d\d:\d\d( of |, )")
 _SPAN = re.compile(r"#( (d|h|min|s|ms|us)\b)( # (d|h|min|s|ms|us)\b)*")
 _UNIT = re.compile(r"# [kMGT]?(?=(W|Wh|B|L)\b)")
 
@@ -83,7 +87,7 @@ def differs(step: Step, output: str) -> str:
     """Where ``output`` is not what the page shows, in a sentence; "" where it is."""
     shown = [plain(line, figures_vary=step.figures_vary) for line in step.shown]
     given = [plain(line, figures_vary=step.figures_vary) for line in output.splitlines()]
-    shown, given = ([line for line in lines if line] for lines in (shown, given))
+    shown, given = ([line for line in lines if line and not _PROGRESS.match(line)] for lines in (shown, given))
     parts: list[list[str]] = [[]]
     for line in shown:
         if line == "...":

@@ -18,12 +18,15 @@ ROOT = Path(__file__).resolve().parents[2]
 #: What a page's commands may name, beside what they have made themselves.
 _FOLDERS = ("deploy", "docs", "examples", "proto", "topology", "emulator")
 _READY = "Ctrl-C ends it."
-_UP = re.compile(r"gigawatt up\b")
+#: A session that goes on until Ctrl-C; one with an end of its own is waited for.
+_UP = re.compile(r"gigawatt up\b(?!.* --(for|until)\b)")
 _SECONDS = 240
 
 
 class Reader:
-    """Types commands in an empty folder that shows the repository's own. ``gigawatt up`` stays in a second terminal until the next one."""
+    """Types commands in an empty folder that shows the repository's own. ``gigawatt up`` stays in a second terminal: until the next command
+    that starts with it, or the end of the page, where Ctrl-C ends it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -21,6 +21,9 @@ NOT_RUN = {
     "pip ": "installs into the reader's Python",
     "prometheus ": "never ends; tests/telemetry runs it",
     "promtool ": "tests/deploy runs it where it is installed",
+    "sacct ": "needs Slurm",
+    "gigawatt run colossus --address auto": "needs a cluster; tests/integration starts some",
+    "gigawatt up colossus --address auto": "needs a cluster; tests/integration starts some",
 }
 _FENCE = re.compile(r"```(\w*)")
 
@@ -87,6 +90,9 @@ def test_what_is_the_same(shown: str, output: str, same: bool) -> None:
         ("12 jobs", "12 hosts", False),
         ("45.3 kW", "1.2 MW", True),
         ("waits 3 min 4 s now", "waits 20 s now", True),
+        ("host r00012-h03 fails at 10 s", "host r00012-h03 fails at 1,250 s", True),
+        ("host r00012-h03 fails at 10 s", "host r00012-h04 fails at 10 s", False),
+        ("leaf-00003/spine-00000", "leaf-00004/spine-00000", False),
     ],
 )
 def test_figures_that_vary(shown: str, output: str, same: bool) -> None:
