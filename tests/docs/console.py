@@ -12,6 +12,7 @@ from dataclasses import dataclass
 _OPENING = re.compile(r"```console(?P<words>.*)")
 #: What differs between two runs of a command on the same machine, or between two machines, and what stands for it.
 _VOLATILE = (
+    (re.compile("─+"), "─"),
     (re.compile(r"in .+ of wall time \(\S+x\)"), "in WALL of wall time (SPEEDx)"),
     (re.compile(r"cost +\S.* of CPU, \S+ [GM]iB"), "cost CPU of CPU, MEMORY"),
     (re.compile(r"Ray, \d+ actors?"), "Ray, N actors"),
@@ -20,7 +21,7 @@ _VOLATILE = (
     (re.compile(r"and \d+ more, one an actor"), "and N more, one an actor"),
 )
 #: Those inside a name (r00012-h03, leaf-00003) stay.
-_NUMBER = re.compile(r"(?<![\w-])\d[\d,]*(\.\d+)?(?![\d-])")
+_NUMBER = re.compile(r"(?<![\w-])\d[\d,]*(\.\d+)?(e-\d+)?(?![\d-])")
 #: On stderr every ten seconds of wall time where there is no terminal.
 _PROGRESS = re.compile(r"gigawatt: (resuming: )?\d+:\d\d:\d\d( of |, )")
 _SPAN = re.compile(r"#( (d|h|min|s|ms|us)\b)( # (d|h|min|s|ms|us)\b)*")

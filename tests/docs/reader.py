@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 _FOLDERS = ("deploy", "docs", "examples", "proto", "topology", "emulator")
 _READY = "Ctrl-C ends it."
 #: A session that goes on until Ctrl-C; one with an end of its own is waited for.
-_UP = re.compile(r"gigawatt up\b(?!.* --(for|until)\b)")
+_ENDS = re.compile(r" --(for|until)\b")
 _SECONDS = 240
 
 
@@ -50,8 +50,8 @@ class Reader:
         if words[:1] == ["cat"] and len(words) == 2 and not (self._folder / words[1]).exists():
             (self._folder / words[1]).write_text("\n".join(step.shown) + "\n")
             return ""
-        if _UP.match(step.command):
-            return self.leave() or self._start(step)
+        if step.command.startswith("gigawatt up ") and ((wrong := self.leave()) or not _ENDS.search(step.command)):
+            return wrong or self._start(step)
         done = subprocess.run(
             ["bash", "-c", step.command],
             cwd=self._folder,
