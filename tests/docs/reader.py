@@ -86,11 +86,14 @@ class Reader:
         children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(60)
+            code = process.wait(60)
         finally:
-            for child in (*children, *([process] if process.poll() is None else [])):
-                if psutil.pid_exists(child.pid) and (not isinstance(child, psutil.Process) or child.is_running()):
+            process.kill()
+            for child in children:
+                if child.is_running():
                     child.kill()
+        if code not in (0, 130):
+            return f"line {step.line}: `{step.command}` ends with exit code {code} by Ctrl-C:\n{output.read_text()}"
         return differs(step, output.read_text()) if step.shown else ""
 
 

@@ -28,7 +28,7 @@ NOT_RUN = {
 _FENCE = re.compile(r"```(\w*)")
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if (ROOT / page).exists()])
+@pytest.mark.parametrize("page", PAGES)
 @pytest.mark.timeout(900)
 def test_a_page_does_what_it_says(page: str, tmp_path: Path) -> None:
     reader = Reader(tmp_path)
@@ -40,7 +40,7 @@ def test_a_page_does_what_it_says(page: str, tmp_path: Path) -> None:
     assert not any(wrong), f"{page}\n" + "\n\n".join(filter(None, wrong))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if (ROOT / page).exists()])
+@pytest.mark.parametrize("page", PAGES)
 def test_no_command_of_a_page_is_left_out(page: str) -> None:
     left_out = []
     language = None
@@ -53,6 +53,29 @@ def test_no_command_of_a_page_is_left_out(page: str) -> None:
             if command and not command.startswith("#") and not command.startswith(tuple(NOT_RUN)):
                 left_out.append(f"line {number}: {command}")
     assert not left_out, f"{page}: in a block that is not run:\n" + "\n".join(left_out)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_says_what_its_figures_mean_and_what_comes_next(page: str) -> None:
+    text = (ROOT / page).read_text()
+    assert re.findall(r"^## (What the figures mean|What next)$", text, re.MULTILINE) == ["What the figures mean", "What next"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_of_a_page_lead_somewhere(page: str) -> None:
+    dead = []
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", (ROOT / page).read_text()):
+        path, _, anchor = target.partition("#")
+        place = (ROOT / page).parent / path if path else ROOT / page
+        if not place.exists() or (anchor and anchor not in _anchors(place)):
+            dead.append(target)
+    assert not dead
+
+
+def _anchors(page: Path) -> set[str]:
+    """The headings of a page, as GitHub names them in links."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def step(shown: str, *, figures_vary: bool = False) -> Step:
