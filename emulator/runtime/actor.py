@@ -19,6 +19,7 @@ from topology.cluster import Cluster
 
 
 def pack(value: object) -> bytes:
+    """Pickled, by the newest protocol: what goes between the head and actors of the same Python."""
     return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
 

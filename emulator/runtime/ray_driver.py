@@ -293,6 +293,7 @@ def _watch_the_head(driver: Driver, head: int) -> None:
 
 
 def main() -> None:
+    """Serve the head on the socket whose file descriptor is the first argument, until it goes or closes; never returns."""
     _adopt_orphans()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the head's to handle

@@ -17,6 +17,8 @@ ENDLESS = 2**62
 
 
 class State(IntEnum):
+    """Of a job in `JobTable`. Results are hashed over these numbers: never renumber."""
+
     FUTURE = 0  # known from a trace, not submitted yet
     PENDING = 1
     RUNNING = 2

@@ -39,6 +39,7 @@ def _table(metrics: Sequence[Metric]) -> list[str]:
 
 
 def metrics_markdown() -> str:
+    """docs/metrics.md: every metric and recording rule in a table."""
     lines = [_INTRO, "## Of the head", "", *_table(HEAD), ""]
     lines += ["## Of each rack", "", _RACKS, "", *_table(RACK), ""]
     lines += ["## Of each fabric plane", "", *_table(PLANE), ""]

@@ -15,6 +15,8 @@ API_FIRST_ID = 1_000_000_000
 
 
 class JobKind(IntEnum):
+    """What a job does with its GPUs."""
+
     GANG = 0  # N GPUs for a duration
     TRAINING = 1  # a gang whose speed follows its share of the fabric
     SERVICE = 2  # one replica of a service; runs for its duration, or until cancelled where that is 0
