@@ -62,7 +62,12 @@ def run(swf: Path, gpus: int, policy: str, allocator: str) -> dict[str, Any]:
             RESULTS_FOLDER_PATH=folder,
         )
         made, events = simulator.job_factory.factory, []
-        simulator.job_factory.factory = lambda **row: events.append(made(**row)) or events[-1]
+
+        def noting(**row: Any) -> Any:
+            events.append(made(**row))
+            return events[-1]
+
+        simulator.job_factory.factory = noting
         built = time.process_time()
         simulator.start_simulation()
         ended = time.process_time()

@@ -10,6 +10,7 @@ from emulator.draws.exact import log, normal_quantile
 from emulator.draws.philox import philox, philox_one
 
 # Random123 tests/kat_vectors, "philox4x32 10": counter, key, answer.
+FourWords = tuple[int, int, int, int]
 KNOWN = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
     ((0xFFFFFFFF,) * 4, (0xFFFFFFFF,) * 2, (0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD)),
@@ -24,13 +25,14 @@ words = st.integers(0, 2**32 - 1)
 
 
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
-def test_philox_gives_the_known_answers(counter, key, answer):
+def test_philox_gives_the_known_answers(counter: FourWords, key: tuple[int, int], answer: FourWords) -> None:
     assert philox_one(counter, key) == answer
-    assert tuple(int(word[0]) for word in philox(tuple(np.array([c], np.uint64) for c in counter), key)) == answer
+    a, b, c, d = (np.array([word], np.uint64) for word in counter)
+    assert tuple(int(word[0]) for word in philox((a, b, c, d), key)) == answer
 
 
 @given(seeds, words, st.lists(st.tuples(seeds, words), min_size=1, max_size=20))
-def test_one_draw_equals_the_same_draw_among_many(seed, stream, pairs):
+def test_one_draw_equals_the_same_draw_among_many(seed: int, stream: int, pairs: list[tuple[int, int]]) -> None:
     entity, counter = (np.array(column, np.uint64) for column in zip(*pairs, strict=True))
     together = draws.bits(seed, stream, entity, counter)
     assert [int(draws.bits(seed, stream, e, c)) for e, c in pairs] == together.tolist()
@@ -38,7 +40,7 @@ def test_one_draw_equals_the_same_draw_among_many(seed, stream, pairs):
     assert draws.exponential(seed, stream, entity, counter).tolist() == [float(draws.exponential(seed, stream, e, c)) for e, c in pairs]
 
 
-def test_pieces_and_broadcasting_change_nothing():
+def test_pieces_and_broadcasting_change_nothing() -> None:
     entities = np.arange(40_000)
     whole = draws.bits(7, draws.Stream.HOST_FAULT, entities, 3)
     parts = [draws.bits(7, draws.Stream.HOST_FAULT, part, 3) for part in np.array_split(entities, 7)]
@@ -49,13 +51,13 @@ def test_pieces_and_broadcasting_change_nothing():
     assert draws.bits(7, 1, np.empty(0, np.int64), 3).shape == (0,)
 
 
-def test_seed_stream_entity_and_counter_all_matter():
+def test_seed_stream_entity_and_counter_all_matter() -> None:
     base = int(draws.bits(1, 2, 3, 4))
     others = [(1 + 2**32, 2, 3, 4), (2, 2, 3, 4), (1, 3, 3, 4), (1, 2, 3 + 2**32, 4), (1, 2, 4, 4), (1, 2, 3, 5)]
     assert len({base, *(int(draws.bits(*other)) for other in others)}) == 7
 
 
-def test_moments_and_range():
+def test_moments_and_range() -> None:
     entities = np.arange(200_000)
     u = draws.uniform(11, 1, entities, 0)
     assert 0.0 < u.min() < 1e-4
@@ -67,13 +69,13 @@ def test_moments_and_range():
 
 
 @given(st.floats(1e-300, 1e300))
-def test_log_is_within_an_ulp(x):
+def test_log_is_within_an_ulp(x: float) -> None:
     exact = np.log(np.longdouble(x))
     assert abs(np.longdouble(log(x)) - exact) <= np.spacing(abs(float(exact)) or 1e-300)
 
 
 @settings(deadline=None)
 @given(st.floats(2.0**-53, 1 - 2.0**-53))
-def test_normal_quantile_agrees_with_scipy(p):
+def test_normal_quantile_agrees_with_scipy(p: float) -> None:
     ndtri = pytest.importorskip("scipy.special").ndtri
     assert float(normal_quantile(p)) == pytest.approx(float(ndtri(p)), rel=1e-13, abs=1e-15)

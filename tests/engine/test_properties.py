@@ -63,7 +63,7 @@ def check_sums(made: Engine, _: int = 0) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 @settings(max_examples=25, deadline=None)
 @given(seed=seeds)
-def test_energy_and_gpu_time_add_up_at_every_cycle(policy, seed):
+def test_energy_and_gpu_time_add_up_at_every_cycle(policy: str, seed: int) -> None:
     made = run_work(work_of(seed), seed, policy, Manner(look=check_sums))
     table = made.table
     milli_ns = 0
@@ -82,7 +82,7 @@ def test_energy_and_gpu_time_add_up_at_every_cycle(policy, seed):
     assert min(parts.values()) >= 0.0
 
 
-def test_the_workloads_have_everything_in_them():
+def test_the_workloads_have_everything_in_them() -> None:
     """Or the properties would say little."""
     both = [plain(seed, policy) for seed in range(8) for policy in POLICIES]
     assert sum(made.restarts for made in both) > 50
@@ -104,7 +104,9 @@ def test_the_workloads_have_everything_in_them():
     inputs_at_once=st.booleans(),
     reads=st.integers(0, 2**32),
 )
-def test_the_answer_depends_on_the_inputs_alone(policy, seed, shards, publish, cuts, inputs_at_once, reads):
+def test_the_answer_depends_on_the_inputs_alone(
+    policy: str, seed: int, shards: int, publish: int, cuts: list[int], inputs_at_once: bool, reads: int
+) -> None:
     """Not on the shards, on publications, on reads at random moments, on how the source is cut, on when inputs were handed in."""
     random = np.random.default_rng(reads)
 

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def keys(value: object) -> object:
 
 
 def empty_jobs(full: JobTable) -> JobTable:
-    return replace(full, **{name: column[:0] for name, column in vars(full).items() if isinstance(column, np.ndarray)})
+    none: dict[str, Any] = {name: column[:0] for name, column in vars(full).items() if isinstance(column, np.ndarray)}
+    return replace(full, **none)
 
 
 def test_every_key_of_the_contract_and_no_other(outcome: Outcome) -> None:

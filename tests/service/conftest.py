@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import grpc
 import numpy as np
@@ -83,7 +84,7 @@ class FakeControl:
             if len(good) <= 1000:  # a bulk test looks at the columns, not at views
                 for index in good.tolist():
                     self._add(int(ids[index]), jobs, index)
-            result = SubmitResult(ids, errors)
+            result = SubmitResult(ids.tolist(), errors)
             if request_id:
                 self.answers[request_id] = result
             return result
@@ -119,7 +120,7 @@ class FakeControl:
             self.events.append(JobEvent(len(self.events), self.clock_view.emulated_seconds, view))
             self.changed.notify_all()
 
-    def change(self, job_id: int, **changes: object) -> None:
+    def change(self, job_id: int, **changes: Any) -> None:
         """What a test does to a job."""
         self._publish(replace(self.views[job_id], **changes))  # type: ignore[arg-type]
 

@@ -1,13 +1,16 @@
 """Live sessions over a small cluster, with the real engine thread."""
 
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from emulator.runtime.session import Session, open_session
 from emulator.scenario import Scenario
 from emulator.scenario.load import load
+from emulator.scenario.models import Scenario
 
 #: Eight hosts in two racks; no faults, no work of its own; the clock is paused by whoever wants to be sure of the instant.
 QUIET = """
@@ -32,7 +35,7 @@ runtime: {actors: inline}
 
 
 @pytest.fixture
-def scenario(tmp_path: Path):
+def scenario(tmp_path: Path) -> Callable[..., Scenario | None]:
     """Scenarios by text, with settings on top."""
 
     def make(text: str = QUIET, *settings: str) -> Scenario:
@@ -44,11 +47,11 @@ def scenario(tmp_path: Path):
 
 
 @pytest.fixture
-def session(scenario):
+def session(scenario: Callable[..., Scenario | None]) -> Iterator[Callable[..., Session]]:
     """Opens sessions, and closes them all; no thread of the engine may be left."""
     opened: list[Session] = []
 
-    def make(text: str = QUIET, *settings: str, **options: object) -> Session:
+    def make(text: str = QUIET, *settings: str, **options: Any) -> Session:
         opened.append(open_session(scenario(text, *settings), **options))  # type: ignore[arg-type]
         return opened[-1]
 
@@ -59,10 +62,10 @@ def session(scenario):
 
 
 @pytest.fixture
-def paused(session):
+def paused(session: Callable[..., Session]) -> Callable[..., Session]:
     """A started session whose clock is paused before the first cycle."""
 
-    def make(*settings: str, **options: object) -> Session:
+    def make(*settings: str, **options: Any) -> Session:
         made = session(QUIET, *settings, **options)
         made.pause()
         made.start()

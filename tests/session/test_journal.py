@@ -4,25 +4,28 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from emulator.engine.control import FaultRequest, WrongState
-from emulator.runtime.session import open_session
+from emulator.runtime.session import Session, open_session
 from emulator.scenario.load import load
-from emulator.store.journal import Journal, JournalError
-from emulator.workload.jobs import SECOND, TrainingShape, job_columns
+from emulator.scenario.models import Scenario
+from emulator.store.journal import Input, Journal, JournalError
+from emulator.workload.jobs import SECOND, JobColumns, TrainingShape, job_columns
 from tests.session.conftest import BUSY
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def jobs(count=1, **columns):
+def jobs(count: int = 1, **columns: Any) -> JobColumns:
     return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 95 * SECOND} | columns)
 
 
-def inputs_of(directory):
+def inputs_of(directory: Path) -> list[Input]:
     journal = Journal.__new__(Journal)  # as a reader that does not know the scenario
     import sqlite3
 
@@ -30,7 +33,7 @@ def inputs_of(directory):
     return list(journal.inputs())
 
 
-def test_the_journal_has_what_was_accepted_and_nothing_else(paused, tmp_path):
+def test_the_journal_has_what_was_accepted_and_nothing_else(paused: Callable[..., Session], tmp_path: Path) -> None:
     made = paused(state_dir=tmp_path / "state")
     made.submit(jobs(2, gpus=[8, 65]), "a")
     made.submit(jobs(2, gpus=[8, 65]), "a")
@@ -57,7 +60,9 @@ def test_the_journal_has_what_was_accepted_and_nothing_else(paused, tmp_path):
     assert rows[3].payload == {"first_host": 3, "end_host": 4, "repair_ns": 1_500_000_000}
 
 
-def test_the_journal_is_enough_to_repeat_the_session(session, scenario, tmp_path):
+def test_the_journal_is_enough_to_repeat_the_session(
+    session: Callable[..., Session], scenario: Callable[..., Scenario | None], tmp_path: Path
+) -> None:
     """Inputs at moments that the wall clock chose; a batch run that is given the journal's comes to the same digest."""
     live = session(BUSY, state_dir=tmp_path / "state")
     live.set_speed(40_000.0)
@@ -84,7 +89,7 @@ def test_the_journal_is_enough_to_repeat_the_session(session, scenario, tmp_path
     again.close()
 
 
-def test_a_record_that_cannot_be_taken_up_is_named(session, tmp_path):
+def test_a_record_that_cannot_be_taken_up_is_named(session: Callable[..., Session], tmp_path: Path) -> None:
     journal = Journal(tmp_path, scenario="x")
     for kind, payload in (("cancel", {"job_id": 5}), ("cordon", {"host": 1}), ("dance", {}), ("submit", {})):
         journal.append(0, kind, payload)
@@ -94,7 +99,7 @@ def test_a_record_that_cannot_be_taken_up_is_named(session, tmp_path):
             made._inputs.take_up(row)
 
 
-def test_what_cannot_be_kept_is_not_accepted(paused, tmp_path):
+def test_what_cannot_be_kept_is_not_accepted(paused: Callable[..., Session], tmp_path: Path) -> None:
     made = paused(state_dir=tmp_path / "state")
     made._journal._database.execute("DROP TABLE input")
     with pytest.raises(WrongState, match="nothing was accepted, for it could not be kept"):
@@ -106,7 +111,9 @@ def test_what_cannot_be_kept_is_not_accepted(paused, tmp_path):
     assert made.racks()[0].cordoned is False
 
 
-def test_a_directory_is_of_one_scenario_and_one_session(scenario, session, tmp_path):
+def test_a_directory_is_of_one_scenario_and_one_session(
+    scenario: Callable[..., Scenario | None], session: Callable[..., Session], tmp_path: Path
+) -> None:
     first = session(state_dir=tmp_path / "state")
     first.submit(jobs())
     first.close()
@@ -118,7 +125,7 @@ def test_a_directory_is_of_one_scenario_and_one_session(scenario, session, tmp_p
         open_session(load(str(scenario_file(tmp_path)), ["seed=7"]), state_dir=tmp_path / "state")
 
 
-def scenario_file(tmp_path):
+def scenario_file(tmp_path: Path) -> Path:
     return tmp_path / "scenario.yaml"
 
 
@@ -136,7 +143,7 @@ while True:
 """
 
 
-def test_every_acknowledged_job_is_in_the_journal_of_a_killed_process(scenario, tmp_path):
+def test_every_acknowledged_job_is_in_the_journal_of_a_killed_process(scenario: Callable[..., Scenario | None], tmp_path: Path) -> None:
     """SIGKILL in the middle of submitting. What was printed was accepted; of what was not, at most the batch in hand may be there."""
     scenario()
     child = subprocess.Popen(

@@ -1,13 +1,14 @@
 """The journal on disk."""
 
 import sqlite3
+from pathlib import Path
 
 import pytest
 
 from emulator.store.journal import Journal, JournalError
 
 
-def test_what_was_appended_is_there_again_in_order(tmp_path):
+def test_what_was_appended_is_there_again_in_order(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "state", scenario="a")
     journal.append(10, "cancel", {"job_id": 7}, "r1")
     journal.append(0, "submit", {"gpus": [8, 1], "names": None})
@@ -21,7 +22,7 @@ def test_what_was_appended_is_there_again_in_order(tmp_path):
     assert len(again) == 2
 
 
-def test_it_is_synchronous(tmp_path):
+def test_it_is_synchronous(tmp_path: Path) -> None:
     journal = Journal(tmp_path, scenario="a")
     run = journal._database.execute
     assert run("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -34,7 +35,7 @@ def test_it_is_synchronous(tmp_path):
 
 
 @pytest.mark.parametrize(("key", "value"), [("scenario", "b"), ("format", "1")])
-def test_the_journal_of_another_scenario_or_version_is_refused(tmp_path, key, value):
+def test_the_journal_of_another_scenario_or_version_is_refused(tmp_path: Path, key: str, value: str) -> None:
     journal = Journal(tmp_path, scenario="a")
     journal._database.execute("UPDATE about SET value = ? WHERE key = ?", (value, key))
     journal.close()
@@ -42,7 +43,7 @@ def test_the_journal_of_another_scenario_or_version_is_refused(tmp_path, key, va
         Journal(tmp_path, scenario="a")
 
 
-def test_a_fresh_session_does_not_mix_its_inputs_with_those_of_another(tmp_path):
+def test_a_fresh_session_does_not_mix_its_inputs_with_those_of_another(tmp_path: Path) -> None:
     journal = Journal(tmp_path, scenario="a", fresh=True)
     journal.append(0, "end", {})
     journal.close()
@@ -51,7 +52,7 @@ def test_a_fresh_session_does_not_mix_its_inputs_with_those_of_another(tmp_path)
     assert len(Journal(tmp_path, scenario="a")) == 1
 
 
-def test_files_that_are_no_journal_are_refused(tmp_path):
+def test_files_that_are_no_journal_are_refused(tmp_path: Path) -> None:
     (tmp_path / "garbage").mkdir()
     (tmp_path / "garbage" / "journal.sqlite").write_bytes(b"this is not a database" * 500)
     (tmp_path / "folder" / "journal.sqlite").mkdir(parents=True)
@@ -61,7 +62,7 @@ def test_files_that_are_no_journal_are_refused(tmp_path):
             Journal(tmp_path / name, scenario="a")
 
 
-def test_a_journal_that_is_damaged_or_gone_says_so(tmp_path):
+def test_a_journal_that_is_damaged_or_gone_says_so(tmp_path: Path) -> None:
     journal = Journal(tmp_path, scenario="a")
     journal.append(0, "cancel", {"job_id": 1})
     journal._database.execute("UPDATE input SET payload = '{'")

@@ -82,7 +82,7 @@ def rack_readings(first_rack: int, racks: int, tick: int = 0) -> RackReadings:
         at_ns=tick * 600_000_000_000,
         first_rack=first_rack,
         power_milliwatts=(50_000_123 + 1_000_000 * rack).astype(np.int64),
-        energy_joules=50e3 * 600.0 * tick + rack,
+        energy_joules=(50e3 * 600.0 * tick + rack).astype(np.float64),
         gpus=np.full(racks, HOSTS_PER_RACK * GPUS_PER_HOST, dtype=np.int32),
         gpus_busy=(40 + rack % 8).astype(np.int32),
         gpus_down=np.where(rack == 2, 8, 0).astype(np.int32),

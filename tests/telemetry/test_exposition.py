@@ -92,8 +92,8 @@ def test_zeros_are_always_there() -> None:
     series = parse(head_text(snapshot()))
     for state in JobState:
         assert key("gigawatt_jobs", state=state.value) in series
-    for state in GPU_STATES:
-        assert key("gigawatt_gpus", state=state, gpu_model="H100") in series
+    for gpu_state in GPU_STATES:
+        assert key("gigawatt_gpus", state=gpu_state, gpu_model="H100") in series
     for cause in CAUSES:
         assert key("gigawatt_faults_total", cause=cause.name) in series
     for tier in TIERS:
@@ -239,8 +239,8 @@ def test_an_unknown_detail_is_named() -> None:
 
 
 def test_no_racks_no_lines() -> None:
-    none = np.zeros(0, dtype=np.int64)
-    readings = RackReadings(0, 2, none, none.astype(float), *[none.astype(np.int32)] * 4, none)
+    none, none32 = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
+    readings = RackReadings(0, 2, none, np.zeros(0), none32, none32, none32, none32, none)
     labels = RackLabels(layout(), 2, 2)  # type: ignore[arg-type]
     assert parse(shard_text([(labels, readings)])) == {}
     assert shard_text([]) == b""

@@ -35,7 +35,7 @@ cluster:
 
 
 def _plan(**changes: Any) -> nx.Graph:
-    values = {"name": "x", "host": HGX_H100, "switch": catalog.QM9700, "hosts": 40, "hosts_per_rack": 4} | changes
+    values: dict[str, Any] = {"name": "x", "host": HGX_H100, "switch": catalog.QM9700, "hosts": 40, "hosts_per_rack": 4} | changes
     return build(ClosPlan(**values))
 
 
