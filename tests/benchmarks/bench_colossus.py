@@ -15,7 +15,7 @@ ACTORS = ("inline", "1", "2", "5", "auto")
 
 
 @pytest.fixture(scope="module")
-def summaries(tmp_path_factory: pytest.TempPathFactory) -> Any:
+def summaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     done = {}
     for actors in ACTORS:
         folder = tmp_path_factory.mktemp(f"actors-{actors}")
@@ -25,7 +25,7 @@ def summaries(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return done
 
 
-def test_a_day_of_colossus(summaries: Any, row: Callable[..., None]) -> None:
+def test_a_day_of_colossus(summaries: dict[str, dict[str, Any]], row: Callable[..., None]) -> None:
     inline = summaries["inline"]
     for actors, summary in summaries.items():
         row(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -81,7 +82,11 @@ def test_traffic_of_1024_gpus_on_colossus(colossus: Cluster, name: str, shape: T
 @pytest.mark.parametrize(("name", "shape"), SHAPES.items())
 @pytest.mark.parametrize("routing", ["adaptive", "valiant"])
 def test_traffic_of_1024_gpus_on_frontier(
-    frontier: Cluster, routing: str, name: str, shape: TrainingShape, row: Callable[..., None]
+    frontier: Cluster,
+    routing: str,
+    name: str,
+    shape: TrainingShape,
+    row: Callable[..., None],
 ) -> None:
     """256 hosts all over the groups of a dragonfly. Valiant loads nearly all links of the machine, as adaptive routing does where it is
     crowded."""
@@ -117,16 +122,17 @@ def test_solving_100_000_flows(row: Callable[..., None]) -> None:
     rng, flows = np.random.default_rng(3), 100_000
     caps = np.where(rng.random(flows) < 1 / 3, rng.uniform(0.1e9, 10e9, flows), np.inf)
     speeds = [200e9, 400e9, 800e9]
-    for name, links, capacity_of, cap in (
+    cases: list[tuple[str, int, Callable[[int], NDArray[np.float64]], NDArray[np.float64] | None]] = [
         ("16,380 links in tiers, all alike", 16_380, lambda n: np.full(n, 400e9), None),
         ("16,380 links in tiers, three speeds, a third of the flows capped", 16_380, lambda n: rng.choice(speeds, n), caps),
         ("16,380 links in tiers, all different", 16_380, lambda n: rng.uniform(100e9, 800e9, n), None),
         ("1,998 links in tiers, all different", 1_998, lambda n: rng.uniform(100e9, 800e9, n), None),
-    ):
+    ]
+    for name, links, capacity_of, cap in cases:
         traffic = random_links(flows, links, 6, rng)
         capacity = capacity_of(traffic.links)
         _, solve = solved(traffic, capacity, cap)
-        spent, floor = paired(solve, lambda traffic=traffic: np.argsort(traffic.link, kind="stable"), rounds=3)
+        spent, floor = paired(solve, partial(np.argsort, traffic.link, kind="stable"), rounds=3)
         row(TITLE, work=f"max-min rates of 100,000 flows x 6 of {name}", ms=spent * 1e3, numpy_ms=floor * 1e3, ratio=spent / floor)
         assert spent <= 6 * floor
 

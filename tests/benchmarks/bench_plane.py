@@ -1,10 +1,10 @@
 """What one change costs a fabric plane on which jobs contend, as a ratio to single passes of numpy over the same arrays."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from emulator.engine.network import Network
 from emulator.fabric.messages import FlowOrder, Order, pack_orders
@@ -15,7 +15,7 @@ from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.workload.jobs import SECOND, JobKind, TrainingShape, job_columns
-from tests.benchmarks.bench_fabric import rows_of, scattered_jobs
+from tests.benchmarks.bench_fabric import Rows, rows_of, scattered_jobs
 from tests.benchmarks.clocks import paired
 from topology.cluster import Cluster
 
@@ -26,12 +26,12 @@ TITLE = "A fabric plane: CPU time of a change, and as a ratio to numpy"
 
 
 @pytest.fixture(scope="module")
-def colossus() -> Any:
+def colossus() -> Cluster:
     return build_cluster(load("colossus"))
 
 
 @pytest.mark.parametrize("degraded", [0, 40, 400])
-def test_one_job_of_1024_gpus_goes_and_comes(colossus: Any, degraded: int, row: Callable[..., None]) -> None:
+def test_one_job_of_1024_gpus_goes_and_comes(colossus: Cluster, degraded: int, row: Callable[..., None]) -> None:
     """Of 97 such jobs, scattered over all hosts, one leaves the plane and is added again: two changes, both solved. Some trunks are cut to
     a tenth, for a healthy Colossus has none that could be full. The pass: summing every flow's load on every link, twice."""
     traffic_map = TrafficMap(colossus, SETTINGS)
@@ -63,7 +63,7 @@ def test_one_job_of_1024_gpus_goes_and_comes(colossus: Any, degraded: int, row: 
 class Head:
     """The engine's network with its one plane in this process: what an event costs from placement to rates."""
 
-    def __init__(self, cluster: Cluster, placements: Any, gpus: Any) -> None:
+    def __init__(self, cluster: Cluster, placements: list[Rows], gpus: int | NDArray[np.int64]) -> None:
         scheduler = Scheduler(cluster, SchedulerSettings(), 10 * SECOND)
         batch = job_columns(
             len(placements), kind=int(JobKind.TRAINING), shape=0, shapes=(RING,), submit_ns=0, gpus=gpus, duration_ns=3600 * SECOND
@@ -72,7 +72,7 @@ class Head:
         self._table, self.plane = scheduler.table, FabricPlane(cluster, 0, SETTINGS)
         self.network = Network(cluster, SETTINGS, scheduler.table, 1)
 
-    def start(self, job: Any) -> None:
+    def start(self, job: int) -> None:
         slot = self._slots[job]
         self._table.rows[slot] = self._placements[job]
         self.network.add(0, slot, self._placements[job])
@@ -92,7 +92,7 @@ class Head:
 
 
 @pytest.mark.parametrize("degraded", [0, 400])
-def test_the_same_from_placement_to_speeds(colossus: Any, degraded: int, row: Callable[..., None]) -> None:
+def test_the_same_from_placement_to_speeds(colossus: Cluster, degraded: int, row: Callable[..., None]) -> None:
     """As above with all of the head's part: the traffic from the placement, what could be full, the orders, the rates, the speeds. Limit:
     5 ms a change."""
     head = Head(colossus, scattered_jobs(colossus), 1024)

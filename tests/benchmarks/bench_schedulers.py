@@ -7,7 +7,6 @@ what each does. The bare heap loop gives the scale: it schedules the same jobs w
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pytest
 
@@ -26,7 +25,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("count", "gpus", "load", "policy", "least", "rounds"), CASES)
-def test_w(count: Any, gpus: Any, load: Any, policy: Any, least: Any, rounds: Any, tmp_path: Path, row: Callable[..., None]) -> None:
+def test_w(count: int, gpus: int, load: float, policy: str, least: float, rounds: int, tmp_path: Path, row: Callable[..., None]) -> None:
     swf = tmp_path / "w.swf"
     write_swf(swf, count, gpus, load=load)
     ours, theirs = [], []

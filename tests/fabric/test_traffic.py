@@ -112,7 +112,7 @@ def placements(draw: st.DrawFn, cluster: Cluster) -> Rows:
 @pytest.mark.parametrize("name", CLUSTERS)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_agrees_with_a_walk_around_every_ring(cluster_of: Callable[..., Any], name: str, data: st.DataObject) -> None:
+def test_agrees_with_a_walk_around_every_ring(cluster_of: Callable[[str], Cluster], name: str, data: st.DataObject) -> None:
     cluster = cluster_of(name)
     rows = data.draw(placements(cluster))
     weights, lanes = walk(cluster, rows)
@@ -123,14 +123,14 @@ def test_agrees_with_a_walk_around_every_ring(cluster_of: Callable[..., Any], na
         assert dict(zip(flow.links.tolist(), flow.weights.tolist(), strict=True)) == dict(weights[flow.plane])
 
 
-def test_two_hosts_of_two_leaves_load_one_lane_per_rail(cluster_of: Callable[..., Any]) -> None:
+def test_two_hosts_of_two_leaves_load_one_lane_per_rail(cluster_of: Callable[[str], Cluster]) -> None:
     """Hosts 0 and 4 are in arrays 0 and 1, with a leaf per rail each: 8 rails x 2 arrays x (up, down) = 32 links of weight 1, 16 lanes."""
     cluster = cluster_of("two tiers")
     (flow,) = TrafficMap(cluster, SETTINGS).traffic([(0, 1, 255), (1, 1, 255)], RING).pieces
     assert (len(flow.links), set(flow.weights.tolist()), flow.lanes) == (32, {1.0}, 16)
 
 
-def test_a_job_in_one_domain_has_no_flow_and_one_in_a_leaf_no_links(cluster_of: Callable[..., Any]) -> None:
+def test_a_job_in_one_domain_has_no_flow_and_one_in_a_leaf_no_links(cluster_of: Callable[[str], Cluster]) -> None:
     rings = TrafficMap(cluster_of("two tiers"), SETTINGS)
     assert rings.traffic([(0, 0b1, 255)], RING).pieces == ()
     (flow,) = rings.traffic([(0, 0b11, 255)], RING).pieces
@@ -140,7 +140,7 @@ def test_a_job_in_one_domain_has_no_flow_and_one_in_a_leaf_no_links(cluster_of: 
     assert racks.traffic([(0, (1 << 18) - 1, 15)], RING).pieces == ()
 
 
-def test_an_nvl72_rack_has_a_ring_for_each_gpu(cluster_of: Callable[..., Any]) -> None:
+def test_an_nvl72_rack_has_a_ring_for_each_gpu(cluster_of: Callable[[str], Cluster]) -> None:
     """Two whole racks under different leaves: 72 / 4 rails = 18 rings a rail; half of one rack instead: 9 trays, hence 9."""
     rings = TrafficMap(cluster_of("nvl72"), SETTINGS)
     (whole,) = rings.traffic([(0, (1 << 18) - 1, 15), (2, (1 << 18) - 1, 15)], RING).pieces
@@ -149,23 +149,23 @@ def test_an_nvl72_rack_has_a_ring_for_each_gpu(cluster_of: Callable[..., Any]) -
     assert (set(half.weights.tolist()), half.lanes) == ({9.0}, 72)
 
 
-def test_remainder_rings_only_on_rails_it_shares(cluster_of: Callable[..., Any]) -> None:
+def test_remainder_rings_only_on_rails_it_shares(cluster_of: Callable[[str], Cluster]) -> None:
     """Eight GPUs in one array and four (rails 0 to 3) in another: four rings, 4 x 2 x 2 = 16 links and 8 lanes."""
     (flow,) = TrafficMap(cluster_of("two tiers"), SETTINGS).traffic([(0, 1, 255), (1, 1, 0b1111)], RING).pieces
     assert (len(flow.links), flow.lanes) == (16, 8)
 
 
-def test_isolated_rails_are_planes_of_their_own(cluster_of: Callable[..., Any]) -> None:
+def test_isolated_rails_are_planes_of_their_own(cluster_of: Callable[[str], Cluster]) -> None:
     flows = TrafficMap(cluster_of("isolated rails"), SETTINGS).traffic([(0, 1, 255), (1, 1, 255)], RING).pieces
     assert [(flow.plane, flow.lanes, len(flow.links)) for flow in flows] == [(plane, 2, 4) for plane in range(8)]
 
 
-def test_the_cap_is_the_payload_rate_of_a_nic(cluster_of: Callable[..., Any]) -> None:
+def test_the_cap_is_the_payload_rate_of_a_nic(cluster_of: Callable[[str], Cluster]) -> None:
     assert TrafficMap(cluster_of("two tiers"), FabricSettings(efficiency=0.9)).caps == (0.9 * NIC,)
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_endpoint_lanes_count_every_gpu_once(cluster_of: Callable[..., Any], name: str) -> None:
+def test_endpoint_lanes_count_every_gpu_once(cluster_of: Callable[[str], Cluster], name: str) -> None:
     cluster = cluster_of(name)
     rows = [(0, 0b101, 0b111), (1, 0b11, 0b1011)]
     links, lanes = TrafficMap(cluster, SETTINGS).endpoint_lanes(rows)
@@ -175,7 +175,7 @@ def test_endpoint_lanes_count_every_gpu_once(cluster_of: Callable[..., Any], nam
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_the_load_of_many_jobs_is_the_sum_of_their_lanes(cluster_of: Callable[..., Any], name: str) -> None:
+def test_the_load_of_many_jobs_is_the_sum_of_their_lanes(cluster_of: Callable[[str], Cluster], name: str) -> None:
     cluster = cluster_of(name)
     rows = [(0, 0b101, 0b111), (1, 0b11, 0b1011), (0, 0b1, 0b1)]
     expected = np.zeros(len(cluster.links))
@@ -218,7 +218,7 @@ def test_a_nic_of_two_ports_divides_its_traffic_by_their_speed(pods: tuple[str, 
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
 def test_replicas_of_several_hosts_have_a_ring_for_each_of_their_lanes(
-    cluster_of: Callable[..., Any], name: str, data: st.DataObject
+    cluster_of: Callable[[str], Cluster], name: str, data: st.DataObject
 ) -> None:
     """Whole hosts in replicas of R: max(0, min(R, m) + min(R, n - m) - R) rings a rail leave a leaf or pod with m of the n hosts."""
     cluster = cluster_of(name)

@@ -64,7 +64,7 @@ times = st.integers(0, END)
 @st.composite
 def power_rows(draw: st.DrawFn) -> list[Row]:
     """Jobs that start, are re-rated and end; some share GPUs."""
-    rows = []
+    rows: list[Row] = []
     for _ in range(draw(st.integers(0, 12))):
         block = draw(st.integers(0, len(BLOCK_SIZES) - 1))
         hosts = draw(st.integers(1, 2 ** BLOCK_SIZES[block] - 1))
@@ -82,7 +82,7 @@ def power_rows(draw: st.DrawFn) -> list[Row]:
 
 @st.composite
 def command_rows(draw: st.DrawFn) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for _ in range(draw(st.integers(0, 4))):
         block = draw(st.integers(0, len(BLOCK_SIZES) - 1))
         hosts = draw(st.integers(1, 2 ** BLOCK_SIZES[block] - 1))

@@ -1,6 +1,6 @@
 """A small cluster with several racks and planes, and a script of windows that every runtime must answer alike."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -41,7 +41,8 @@ class Script:
         self.flows: list[list[tuple[int, Order]]] = []
         trunks = np.flatnonzero(cluster.links.tier > 0)
         for start in [0, *self.untils[:-1]]:
-            rows, flows = [], []
+            rows: list[tuple[int, ...]] = []
+            flows = []
             for _ in range(int(random.integers(0, 4))):
                 block = int(random.integers(len(cluster.block)))
                 size = int(np.diff(cluster.block.first_host)[block])
@@ -58,10 +59,10 @@ class Script:
 
     def run(
         self, cluster: Cluster, shards: InlineShards | RayShards, between: Callable[[int], object] = lambda window: None
-    ) -> list[object]:
+    ) -> list[Sequence[object]]:
         """Everything that the shards answered, in an order and form that does not depend on how the racks were cut."""
         promises = [0] * len(shards.ranges)
-        seen: list[object] = []
+        seen: list[Sequence[object]] = []
         for number, until in enumerate(self.untils):
             racks, planes = {}, {}
             for shard, span in enumerate(shards.ranges):

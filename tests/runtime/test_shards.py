@@ -4,7 +4,7 @@ import logging
 import os
 import signal
 import urllib.request
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import psutil
@@ -29,18 +29,16 @@ SEED = 5
 
 
 @pytest.fixture(scope="session")
-def expected(
-    cluster: Cluster, script: Script
-) -> list[list[tuple[int | list[Any], ...]] | tuple[list[bytes], list[tuple[int, bytes, bytes]]]]:
+def expected(cluster: Cluster, script: Script) -> list[Sequence[object]]:
     return script.run(cluster, InlineShards(cluster, RACKS, FABRIC, SEED))
 
 
-def actor_processes() -> list[Any]:
+def actor_processes() -> list[psutil.Process]:
     """Processes of this one's actors, by the name that Ray gives them."""
     return [process for process in psutil.Process().children(recursive=True) if process.name().startswith("ray::Shar")]
 
 
-def children() -> list[Any]:
+def children() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
@@ -48,15 +46,13 @@ def children() -> list[Any]:
 def test_shards_in_process_answer_alike(
     cluster: Cluster,
     script: Script,
-    expected: list[list[tuple[int | list[Any], ...]] | tuple[list[bytes], list[tuple[int, bytes, bytes]]]],
+    expected: list[Sequence[object]],
     shards: int,
 ) -> None:
     assert script.run(cluster, InlineShards(cluster, RACKS, FABRIC, SEED, shards)) == expected
 
 
-def test_the_script_exercises_everything(
-    cluster: Cluster, script: Script, expected: list[list[tuple[int | list[Any], ...]] | tuple[list[bytes], list[tuple[int, bytes, bytes]]]]
-) -> None:
+def test_the_script_exercises_everything(cluster: Cluster, script: Script, expected: list[Sequence[object]]) -> None:
     assert sum(len(events) for events in expected[0::2]) > 100
     assert len(InlineShards(cluster, RACKS, FABRIC, SEED, 99).ranges) > 2
     assert InlineShards(cluster, RACKS, FABRIC, SEED).plane_count == 8
@@ -68,7 +64,7 @@ def test_the_script_exercises_everything(
 def test_actors_answer_as_in_process(
     cluster: Cluster,
     script: Script,
-    expected: list[list[tuple[int | list[Any], ...]] | tuple[list[bytes], list[tuple[int, bytes, bytes]]]],
+    expected: list[Sequence[object]],
     actors: int,
 ) -> None:
     before = set(children())
@@ -96,7 +92,7 @@ def test_actors_answer_as_in_process(
 def test_killed_actors_are_rebuilt_and_nobody_notices(
     cluster: Cluster,
     script: Script,
-    expected: list[list[tuple[int | list[Any], ...]] | tuple[list[bytes], list[tuple[int, bytes, bytes]]]],
+    expected: list[Sequence[object]],
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -128,7 +124,7 @@ def test_killed_actors_are_rebuilt_and_nobody_notices(
 def test_a_ray_that_dies_is_replaced_and_nobody_notices(
     cluster: Cluster,
     script: Script,
-    expected: list[list[tuple[int | list[Any], ...]] | tuple[list[bytes], list[tuple[int, bytes, bytes]]]],
+    expected: list[Sequence[object]],
     part: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -151,7 +147,7 @@ def test_a_ray_that_dies_is_replaced_and_nobody_notices(
 def test_without_another_ray_the_shards_come_into_this_process(
     cluster: Cluster,
     script: Script,
-    expected: list[list[tuple[int | list[Any], ...]] | tuple[list[bytes], list[tuple[int, bytes, bytes]]]],
+    expected: list[Sequence[object]],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -162,7 +158,7 @@ def test_without_another_ray_the_shards_come_into_this_process(
             monkeypatch.setattr(ray_shards, "RayLink", refuse)
             next(process for process in children() if "emulator.runtime.ray_driver" in process.cmdline()).kill()
 
-    def refuse(*_: Any, **__: Any) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise RayStartError("no more")
 
     with caplog.at_level(logging.WARNING):
@@ -175,9 +171,7 @@ def test_without_another_ray_the_shards_come_into_this_process(
 
 
 @pytest.mark.ray
-def test_a_run_that_ends_waits_for_nobody(
-    cluster: Cluster, script: Script, expected: list[list[tuple[int | list[Any], ...]] | tuple[list[bytes], list[tuple[int, bytes, bytes]]]]
-) -> None:
+def test_a_run_that_ends_waits_for_nobody(cluster: Cluster, script: Script, expected: list[Sequence[object]]) -> None:
     shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=2)
 
     def between(window: int) -> None:
@@ -194,9 +188,7 @@ def test_a_run_that_ends_waits_for_nobody(
 
 
 @pytest.mark.ray
-def test_an_actor_that_hangs_is_replaced(
-    cluster: Cluster, script: Script, expected: list[list[tuple[int | list[Any], ...]] | tuple[list[bytes], list[tuple[int, bytes, bytes]]]]
-) -> None:
+def test_an_actor_that_hangs_is_replaced(cluster: Cluster, script: Script, expected: list[Sequence[object]]) -> None:
     shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=2, answer_seconds=5.0)
     try:
         assert script.run(cluster, shards, lambda window: actor_processes()[0].suspend() if window == 5 else None) == expected
@@ -206,9 +198,7 @@ def test_an_actor_that_hangs_is_replaced(
 
 
 @pytest.mark.ray
-def test_errors_of_a_shard_come_through_and_the_answers_go_on(
-    cluster: Cluster, script: Script, expected: list[list[tuple[int | list[Any], ...]] | tuple[list[bytes], list[tuple[int, bytes, bytes]]]]
-) -> None:
+def test_errors_of_a_shard_come_through_and_the_answers_go_on(cluster: Cluster, script: Script, expected: list[Sequence[object]]) -> None:
     """A refused window leaves the other actors of that barrier ahead of the head: all are brought back to where the head is."""
     shards = RayShards(cluster, RACKS, FABRIC, SEED, actors=2)
 

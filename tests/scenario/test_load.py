@@ -42,7 +42,7 @@ def test_presets_have_names_descriptions_and_labelled_assumptions() -> None:
         assert len(scenario.assumptions) >= 1
 
 
-@pytest.mark.parametrize("source", [name for name, _ in presets()] + BENCHMARKS, ids=lambda source: Path(source).stem)
+@pytest.mark.parametrize("source", [*(name for name, _ in presets()), *BENCHMARKS], ids=lambda source: Path(source).stem)
 def test_every_scenario_survives_being_written(source: Path | str, tmp_path: Path) -> None:
     scenario = load(source)
     assert load(written(tmp_path, dump(scenario))) == scenario
@@ -254,12 +254,13 @@ def test_units() -> None:
     assert parse_duration("500ms") == SECOND // 2
     assert parse_power("8.4kW") == 8400.0
     assert parse_speed(60) == 60.0
-    for wrong in ("", "s", "1", "1 s 2", "-1s", "1x", "1s!", None, True, 1, [], "९s"):
+    no_durations: tuple[object, ...] = ("", "s", "1", "1 s 2", "-1s", "1x", "1s!", None, True, 1, [], "९s")
+    for wrong in no_durations:
         with pytest.raises(ValueError, match="not a duration"):
             parse_duration(wrong)
-    for wrong in ("", "1", 1, "1mw", "-1W", None):
+    for bad in ("", "1", 1, "1mw", "-1W", None):
         with pytest.raises(ValueError, match="not a power"):
-            parse_power(wrong)
+            parse_power(bad)
 
 
 def test_presets_are_plain_yaml_with_known_sections() -> None:

@@ -122,7 +122,7 @@ class FakeControl:
 
     def change(self, job_id: int, **changes: Any) -> None:
         """What a test does to a job."""
-        self._publish(replace(self.views[job_id], **changes))  # type: ignore[arg-type]
+        self._publish(replace(self.views[job_id], **changes))
 
     def cancel(self, job_id: int, request_id: str = "") -> JobView:
         with self.changed:

@@ -74,8 +74,9 @@ def test_inject_fault(client: Client) -> None:
     ],
 )
 def test_faults_that_cannot_be(client: Client, changes: dict[str, Any], exit_code: int) -> None:
+    given: dict[str, Any] = {"target": "link", "number": 1, "duration_seconds": 10.0} | changes
     with pytest.raises(ClientError) as caught:
-        client.inject_fault(**{"target": "link", "number": 1, "duration_seconds": 10.0} | changes)
+        client.inject_fault(**given)
     assert caught.value.exit_code == exit_code
 
 

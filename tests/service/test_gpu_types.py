@@ -10,14 +10,14 @@ from emulator.engine.control import InvalidRequest
 from emulator.service import server
 from emulator.service.convert import Intake, intake_of
 from emulator.service.draft import draft_of_batch, draft_of_spec
-from emulator.service.gpu_types import GpuTypes
+from emulator.service.gpu_types import GpuTypes, Plan
 from emulator.service.plan import planner
 from emulator.service.spec import JobSpec, TrainingSpec, spec_message
 from emulator.v1 import job_pb2
 from emulator.workload.gpu_models import matching
 from emulator.workload.jobs import ANY_TYPE, SECOND
 from tests.service.conftest import FakeControl
-from topology.catalog import host
+from topology.catalog import HostType, host
 
 HOSTS = (host("hgx-h100"), host("gb200-nvl72"), replace(host("hgx-h100"), name="dgx-h100"))
 TYPES = GpuTypes(HOSTS, tuple(planner(one, one.nic_bytes_per_second) for one in HOSTS), main=1)
@@ -83,7 +83,7 @@ def test_training_is_planned_for_the_lanes_of_each_type(monkeypatch: pytest.Monk
     shared = replace(fast, name="shared", gpus=6, nics=4)
     rates = []
 
-    def noting(one: HostType, rate: float, collective: str) -> Planner:
+    def noting(one: HostType, rate: float, collective: str) -> Plan:
         rates.append(rate)
         return planner(one, rate, collective)
 

@@ -100,7 +100,8 @@ def test_a_model_of_ones_own(client: Client, control: FakeControl) -> None:
     ],
 )
 def test_training_that_does_not_go_together(client: Client, control: FakeControl, changes: dict[str, Any], field: str) -> None:
-    training = TrainingSpec(**({"name": "llama3-70b", "steps": 10} | changes))
+    given: dict[str, Any] = {"name": "llama3-70b", "steps": 10} | changes
+    training = TrainingSpec(**given)
     with pytest.raises(ClientError) as caught:
         client.submit(JobSpec(gpus=1024, training=training))
     assert (caught.value.code, caught.value.exit_code, caught.value.field) == ("INVALID_ARGUMENT", 2, f"spec.training.{field}")

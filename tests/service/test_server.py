@@ -96,7 +96,7 @@ def test_a_client_that_knows_only_reflection_submits_and_watches_to_the_end(chan
     assert states == [2, 3]
 
 
-def details_of(error: grpc.RpcError) -> dict[type[Message], Any]:
+def details_of(error: Any) -> dict[type[Message], Any]:
     found: dict[type[Message], Any] = {}
     for detail in rpc_status.from_call(error).details:
         for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo):

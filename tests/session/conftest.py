@@ -10,7 +10,6 @@ import pytest
 from emulator.runtime.session import Session, open_session
 from emulator.scenario import Scenario
 from emulator.scenario.load import load
-from emulator.scenario.models import Scenario
 
 #: Eight hosts in two racks; no faults, no work of its own; the clock is paused by whoever wants to be sure of the instant.
 QUIET = """
@@ -35,7 +34,7 @@ runtime: {actors: inline}
 
 
 @pytest.fixture
-def scenario(tmp_path: Path) -> Callable[..., Scenario | None]:
+def scenario(tmp_path: Path) -> Callable[..., Scenario]:
     """Scenarios by text, with settings on top."""
 
     def make(text: str = QUIET, *settings: str) -> Scenario:
@@ -47,12 +46,12 @@ def scenario(tmp_path: Path) -> Callable[..., Scenario | None]:
 
 
 @pytest.fixture
-def session(scenario: Callable[..., Scenario | None]) -> Iterator[Callable[..., Session]]:
+def session(scenario: Callable[..., Scenario]) -> Iterator[Callable[..., Session]]:
     """Opens sessions, and closes them all; no thread of the engine may be left."""
     opened: list[Session] = []
 
     def make(text: str = QUIET, *settings: str, **options: Any) -> Session:
-        opened.append(open_session(scenario(text, *settings), **options))  # type: ignore[arg-type]
+        opened.append(open_session(scenario(text, *settings), **options))
         return opened[-1]
 
     yield make

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emulator.engine.control import FaultRequest, WrongState
-from emulator.engine.shards import Window
+from emulator.engine.shards import Answers, Window
 from emulator.runtime.session import Session
 from emulator.workload.jobs import SECOND, JobColumns, job_columns
 from tests.session.conftest import QUIET
@@ -17,7 +17,8 @@ def jobs(count: int = 1, **columns: Any) -> JobColumns:
     return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 95 * SECOND} | columns)
 
 
-READS = {
+Call = Callable[[Session, int], object]
+READS: dict[str, Call] = {
     "job": lambda made, job: made.job(job),
     "jobs": lambda made, job: made.jobs(),
     "explain": lambda made, job: made.explain(job),
@@ -32,7 +33,7 @@ READS = {
     "set_speed": lambda made, job: made.set_speed(2.0),
     "snapshot": lambda made, job: made.snapshot(),
 }
-CHANGES = {
+CHANGES: dict[str, Call] = {
     "submit": lambda made, job: made.submit(jobs()),
     "cancel": lambda made, job: made.cancel(job),
     "cordon": lambda made, job: made.cordon(0, cordoned=True),
@@ -81,7 +82,7 @@ def test_after_close_every_call_says_that_it_is_closed(ended: tuple[Session, int
 
 
 @pytest.fixture
-def broken(session: Callable[..., Session]) -> tuple[Session, int]:
+def broken(session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> tuple[Session, int]:
     """A session whose shards fail at the cycle after the first, and a job of it."""
     made = session()
     made.pause()
@@ -89,10 +90,10 @@ def broken(session: Callable[..., Session]) -> tuple[Session, int]:
     job = made.submit(jobs()).job_ids[0]
     made.step(1)
 
-    def fail(window: Window) -> None:
+    def fail(window: Window) -> Answers:
         raise RuntimeError("the actors are gone")
 
-    made._engine.shards.advance = fail
+    monkeypatch.setattr(made._engine.shards, "advance", fail)
     made.inject_fault(FaultRequest("host", "0", 1.0))
     made.resume()
     return made, job
@@ -121,11 +122,11 @@ def test_a_watch_ends_when_the_engine_dies(broken: tuple[Session, int]) -> None:
     assert not thread.is_alive()
 
 
-def test_a_step_ends_when_the_engine_dies(session: Callable[..., Session]) -> None:
+def test_a_step_ends_when_the_engine_dies(session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> None:
     made = session()
     made.pause()
     made.start()
-    made._loop.step = lambda: 1 // 0
+    monkeypatch.setattr(made._loop, "step", lambda: 1 // 0)
     with pytest.raises(WrongState, match="ZeroDivisionError"):
         made.step(5)
 
@@ -135,9 +136,9 @@ def test_calls_in_flight_are_answered_while_it_closes(session: Callable[..., Ses
     for _ in range(20):
         made = session(QUIET, endless=True)
         made.start()
-        said = []
+        said: list[str] = []
 
-        def call(made: Session = made, said: list[Any] = said) -> None:
+        def call(made: Session = made, said: list[str] = said) -> None:
             try:
                 while True:
                     made.clock()

@@ -45,7 +45,7 @@ def test_a_repeated_request_gets_the_first_answer_and_is_done_once(paused: Calla
         lambda made: made.inject_fault(FaultRequest("host", "0", 1), request_id="a"),
     ],
 )
-def test_a_request_id_is_for_one_request(paused: Callable[..., Session], again: Any) -> None:
+def test_a_request_id_is_for_one_request(paused: Callable[..., Session], again: Callable[[Session], object]) -> None:
     made = paused()
     made.submit(jobs(2), "a")
     with pytest.raises(InvalidRequest, match="request_id 'a' was used for another request") as error:
@@ -66,7 +66,9 @@ def test_a_full_queue_takes_what_it_has_room_for_and_a_refusal_is_not_remembered
     part = made.submit(jobs(4, gpus=16), "part")
     assert part.job_ids == [FIRST_ID + 3, FIRST_ID + 4, -1, -1]
     assert {index: type(error) for index, error in part.errors.items()} == {2: QueueFull, 3: QueueFull}
-    assert part.errors[2].retry_seconds > 0
+    refused = part.errors[2]
+    assert isinstance(refused, QueueFull)
+    assert refused.retry_seconds > 0
     with pytest.raises(QueueFull, match=r"5 jobs are pending, which is the limit \(scheduler.pending_limit\)"):
         made.submit(jobs(1, gpus=16), "late")
     made.step(1)  # four of the five start
@@ -176,10 +178,10 @@ def test_injected_faults_strike_hosts_racks_and_links_and_pass(paused: Callable[
         ({"target": "moon", "name": "0"}, "target"),
     ],
 )
-def test_faults_that_make_no_sense_are_refused(paused: Callable[..., Session], fault: dict[str, float | str], field: str) -> None:
+def test_faults_that_make_no_sense_are_refused(paused: Callable[..., Session], fault: dict[str, Any], field: str) -> None:
     made = paused()
     with pytest.raises((InvalidRequest, NotFound)) as error:
-        made.inject_fault(FaultRequest(**{"duration_seconds": 1.0} | fault))
+        made.inject_fault(FaultRequest(**({"duration_seconds": 1.0} | fault)))
     assert error.value.field == field
     assert error.value.allowed
 

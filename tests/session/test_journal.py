@@ -61,7 +61,7 @@ def test_the_journal_has_what_was_accepted_and_nothing_else(paused: Callable[...
 
 
 def test_the_journal_is_enough_to_repeat_the_session(
-    session: Callable[..., Session], scenario: Callable[..., Scenario | None], tmp_path: Path
+    session: Callable[..., Session], scenario: Callable[..., Scenario], tmp_path: Path
 ) -> None:
     """Inputs at moments that the wall clock chose; a batch run that is given the journal's comes to the same digest."""
     live = session(BUSY, state_dir=tmp_path / "state")
@@ -101,6 +101,7 @@ def test_a_record_that_cannot_be_taken_up_is_named(session: Callable[..., Sessio
 
 def test_what_cannot_be_kept_is_not_accepted(paused: Callable[..., Session], tmp_path: Path) -> None:
     made = paused(state_dir=tmp_path / "state")
+    assert made._journal is not None
     made._journal._database.execute("DROP TABLE input")
     with pytest.raises(WrongState, match="nothing was accepted, for it could not be kept"):
         made.submit(jobs(), "a")
@@ -112,7 +113,7 @@ def test_what_cannot_be_kept_is_not_accepted(paused: Callable[..., Session], tmp
 
 
 def test_a_directory_is_of_one_scenario_and_one_session(
-    scenario: Callable[..., Scenario | None], session: Callable[..., Session], tmp_path: Path
+    scenario: Callable[..., Scenario], session: Callable[..., Session], tmp_path: Path
 ) -> None:
     first = session(state_dir=tmp_path / "state")
     first.submit(jobs())
@@ -143,7 +144,7 @@ while True:
 """
 
 
-def test_every_acknowledged_job_is_in_the_journal_of_a_killed_process(scenario: Callable[..., Scenario | None], tmp_path: Path) -> None:
+def test_every_acknowledged_job_is_in_the_journal_of_a_killed_process(scenario: Callable[..., Scenario], tmp_path: Path) -> None:
     """SIGKILL in the middle of submitting. What was printed was accepted; of what was not, at most the batch in hand may be there."""
     scenario()
     child = subprocess.Popen(
@@ -153,6 +154,7 @@ def test_every_acknowledged_job_is_in_the_journal_of_a_killed_process(scenario: 
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
+    assert child.stdout is not None
     told: list[int] = []
     for line in child.stdout:
         told += map(int, line.split())

@@ -15,7 +15,7 @@ H100, GB200 = catalog.host("hgx-h100"), catalog.host("gb200-nvl72")
 DAY = 86_400 * SECOND
 
 
-def column(batches: list[JobColumns], name: str) -> Any:
+def column(batches: list[JobColumns], name: str) -> np.ndarray:
     return np.concatenate([getattr(batch, name) for batch in batches])
 
 
