@@ -1,4 +1,4 @@
-"""Watching jobs: a bounded history of state changes that readers follow at their own pace."""
+"""Watching jobs: a bounded history of changes, each as the job was then, that readers follow at their own pace."""
 
 import threading
 from collections import deque
@@ -7,6 +7,7 @@ from itertools import islice
 
 from emulator.engine.control import JobEvent, WrongState
 from emulator.engine.engine import Engine
+from emulator.engine.moments import Moment, moment_of
 from emulator.engine.views import job_view
 from emulator.runtime.turns import Turns
 from emulator.scheduler.table import State
@@ -24,13 +25,13 @@ class Watchers:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._history: deque[tuple[int, int, State]] = deque(maxlen=HISTORY)  # (time, slot, state)
+        self._history: deque[tuple[int, int, Moment]] = deque(maxlen=HISTORY)  # (time, slot, the job then)
         self._next = 0  # sequence of the next change
         self._changed = threading.Condition()
 
     def note(self, slot: int, at_ns: int) -> None:
         """The job's state has changed."""
-        self._history.append((at_ns, slot, self._engine.table.state[slot]))
+        self._history.append((at_ns, slot, moment_of(self._engine, slot, at_ns)))
         self._next += 1
 
     def wake(self) -> None:
@@ -65,13 +66,12 @@ class Watchers:
             waiting = {slot for slot in slots if table.state[slot] not in _ENDED}
             if position is None:
                 position, now = self._next, self._engine.now_ns / SECOND
-                states = [(slot, table.state[slot]) for slot in (sorted(slots) if slots else range(len(table)))]
+                known = self._now(sorted(slots) if slots else [slot for slot, state in enumerate(table.state) if state != State.FUTURE])
             else:
-                states, now = [], 0.0
-        known = [(slot, state) for slot, state in states if slots or state != State.FUTURE]
+                known, now = [], 0.0
         for start in range(0, len(known), BATCH):
             with turns:
-                views = [JobEvent(position - 1, now, job_view(self._engine, slot, state)) for slot, state in known[start : start + BATCH]]
+                views = [JobEvent(position - 1, now, job_view(self._engine, slot, moment)) for slot, moment in known[start : start + BATCH]]
             yield from views
         while True:
             over = ended.is_set()  # before the look, so that what came last is not missed
@@ -85,15 +85,20 @@ class Watchers:
                 self._wait(position, ended)
                 yield None
 
+    def _now(self, slots: list[int]) -> list[tuple[int, Moment | None]]:
+        """Jobs as they stand; None for those that have ended, which stay as they are until somebody asks."""
+        state, now_ns = self._engine.table.state, self._engine.now_ns
+        return [(slot, None if state[slot] in _ENDED else moment_of(self._engine, slot, now_ns)) for slot in slots]
+
     def _take(self, slots: frozenset[int], position: int, waiting: set[int]) -> tuple[list[JobEvent], int]:
         """The next changes from ``position`` on, and the position behind them; the ended leave ``waiting``."""
         if position < self._oldest():
             raise WrongState("the watcher is too slow: changes it has not read are not held any more; allowed: a new watch")
         changes = list(islice(self._history, position - self._oldest(), position - self._oldest() + BATCH))
         events = []
-        for sequence, (time_ns, slot, state) in enumerate(changes, start=position):
+        for sequence, (time_ns, slot, moment) in enumerate(changes, start=position):
             if not slots or slot in slots:
-                events.append(JobEvent(sequence, time_ns / SECOND, job_view(self._engine, slot, state)))
-                if state in _ENDED:
+                events.append(JobEvent(sequence, time_ns / SECOND, job_view(self._engine, slot, moment)))
+                if moment.state in _ENDED:
                     waiting.discard(slot)
         return events, position + len(changes)

@@ -15,7 +15,7 @@ from typing import TypeVar
 import grpc
 import numpy as np
 
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
 from emulator.service.client import Client
 from emulator.service.server import serve

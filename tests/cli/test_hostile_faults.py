@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
 from emulator.service.server import serve
 from tests.cli.conftest import Run

@@ -27,7 +27,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeSession], list[Requ
     requests: list[Request] = []
 
     def use(session: FakeSession) -> list[Request]:
-        def open_session(request: Request) -> FakeSession:
+        def open_session(request: Request, resuming: object = None) -> FakeSession:
             requests.append(request)
             return session
 
@@ -176,7 +176,7 @@ PROGRAM = """
 import sys
 from emulator.cli import main, sessions
 from tests.cli.fake_session import FakeSession
-sessions.open_session = lambda request: FakeSession(ends=False)
+sessions.open_session = lambda request, resuming=None: FakeSession(ends=False)
 sys.exit(main(["up", "laptop", "--port", "0", "--metrics-port", "0"]))
 """
 

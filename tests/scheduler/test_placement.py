@@ -25,9 +25,11 @@ def index_with(name: str, used: tuple[int, ...]) -> FreeIndex:
     return index
 
 
-def by_host(index: FreeIndex, rows: list[tuple[int, int, int]] | None) -> dict[int, int]:
-    """Host -> GPUs taken there."""
-    return {index.first_host[block] + bit: gpus.bit_count() for block, hosts, gpus in rows or () for bit in mask_bits(hosts)}
+def by_host(index: FreeIndex, rows: list[tuple[int, int, int]] | None) -> dict[int, int] | None:
+    """Host -> GPUs taken there; None where there is no placement."""
+    if rows is None:
+        return None
+    return {index.first_host[block] + bit: gpus.bit_count() for block, hosts, gpus in rows for bit in mask_bits(hosts)}
 
 
 @pytest.mark.parametrize(
@@ -126,7 +128,9 @@ def test_what_can_never_fit_and_what_fits_an_empty_cluster(cluster: str, level: 
     assert could_ever_fit(index, most, level)
     assert not could_ever_fit(index, most + 1, level)
     for rule in PLACEMENTS.values():
-        assert sum(by_host(index, rule(index, most, level, -1)).values()) == most
+        placed = by_host(index, rule(index, most, level, -1))
+        assert placed is not None
+        assert sum(placed.values()) == most
         assert rule(index, most + 1, level, -1) is None
 
 
@@ -175,7 +179,9 @@ def test_no_finer_unit_holds_it_and_no_fewer_sub_units_do(name: str) -> None:
         if not whole:
             continue
         hosts = draw.randint(1, whole)
-        chosen = set(by_host(index, topology(index, hosts * plain.per_host)))
+        placed = by_host(index, topology(index, hosts * plain.per_host))
+        assert placed is not None
+        chosen = set(placed)
         depth = next(depth for depth, units in enumerate(plain.levels) if any(plain.holds(unit, hosts, 0) for unit in units))
         assert sum(1 for unit in plain.levels[depth] if chosen & set(unit)) == 1
         if depth:

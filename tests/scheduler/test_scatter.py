@@ -53,7 +53,9 @@ def test_even_at_every_level_and_as_able_as_packing(name: str) -> None:
         assert (rows is None) == (topology(index, gpus, require) is None)
         if rows is None:
             continue
-        assert sum(by_host(index, rows).values()) == gpus
+        placed = by_host(index, rows)
+        assert placed is not None
+        assert sum(placed.values()) == gpus
         free_before = {depth: list(level.counts) for depth, level in enumerate(index.levels)}
         index.take(rows)  # raises nothing, takes what was free
         if gpus <= plain.per_host or (require != -1 and index.depths[require] == 0) or gpus % plain.per_host:

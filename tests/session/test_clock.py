@@ -193,7 +193,7 @@ def test_an_endless_session_goes_on_without_work(session: Callable[..., Session]
         made.run_to_end()
 
 
-def test_the_scenario_says_what_is_wrong_with_it(scenario: Callable[..., Scenario | None]) -> None:
+def test_the_scenario_says_what_is_wrong_with_it(scenario: Callable[..., Scenario]) -> None:
     with pytest.raises(ScenarioError):
         scenario("name: x\ncluster: {hosts: 1}\nclock: {speed: -1}\n")
 
