@@ -32,7 +32,7 @@ EPOCH_SECONDS = 1000
 SCHEDULERS = {"fifo": scheduler_class.FirstInFirstOut, "easy": scheduler_class.EASYBackfilling}
 
 
-class HostsOfGpus(Tweaker):  # type: ignore[misc]
+class HostsOfGpus(Tweaker):  # type: ignore[misc]  # accasim has no types
     """What a row of the trace asks for."""
 
     def tweak_function(self, row: dict[str, Any]) -> dict[str, Any]:

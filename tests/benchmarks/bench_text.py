@@ -38,7 +38,7 @@ class RackCollector:
 
 
 def test_rack_metrics(row: Callable[..., None]) -> None:
-    labels = RackLabels(layout(RACKS), 0, RACKS)  # type: ignore[arg-type]  # what it reads of a cluster
+    labels = RackLabels(layout(RACKS), 0, RACKS)
     racks = [(labels, rack_readings(0, RACKS))]
     text = shard_text(racks).decode()
     samples = sum(not line.startswith("#") for line in text.splitlines())

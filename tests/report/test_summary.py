@@ -113,7 +113,8 @@ def test_what_json_cannot_hold_is_null(outcome: Outcome, bad: float) -> None:
 
 
 def test_numpy_scalars_become_plain(outcome: Outcome) -> None:
-    values = summary(replace(outcome, seed=np.int64(5), gpus=np.int32(256), wall_seconds=np.float32(0.5)))  # type: ignore[arg-type]
+    scalars: dict[str, Any] = {"seed": np.int64(5), "gpus": np.int32(256), "wall_seconds": np.float32(0.5)}
+    values = summary(replace(outcome, **scalars))
     assert json.loads(to_json(values))["seed"] == 5
 
 

@@ -1,13 +1,14 @@
 """A plausible emulation to serve: the numbers of a small cluster, moving with ``tick`` as a real one's would."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from emulator.engine.control import ClockView, ClusterView, Histogram, JobState, QueueView, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.messages import RackReadings
-from topology.cluster import Level
+from topology.cluster import Cluster, Level
 
 RACKS, HOSTS_PER_RACK, GPUS_PER_HOST = 6, 8, 8
 
@@ -26,13 +27,13 @@ class Layout:
     site_names: tuple[str, ...]
 
 
-def layout(racks: int = RACKS, *, site_names: tuple[str, ...] = ("memphis",), pods: bool = True) -> Layout:
+def layout(racks: int = RACKS, *, site_names: tuple[str, ...] = ("memphis",), pods: bool = True) -> Cluster:
     hosts = racks * HOSTS_PER_RACK
     levels = [level("rack", HOSTS_PER_RACK, hosts)]
     if pods:
         levels.append(level("pod", 2 * HOSTS_PER_RACK, hosts))
     levels.append(level("site", -(-racks // len(site_names)) * HOSTS_PER_RACK, hosts))
-    return Layout(tuple(levels), site_names)
+    return cast(Cluster, Layout(tuple(levels), site_names))
 
 
 def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")) -> Snapshot:
