@@ -139,7 +139,7 @@ class ShardHost:
         if not host:
             import ray
 
-            host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+            host = ray.util.get_node_ip_address()
         try:
             self._exporter = self._share.exporter(self._cluster, self._share.ranges, host, port)
         except OSError:

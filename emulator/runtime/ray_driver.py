@@ -58,7 +58,7 @@ class Driver:
         import ray
 
         self._ray = ray
-        ray.cloudpickle.register_pickle_by_value(ray_actor)  # type: ignore[no-untyped-call]
+        ray.cloudpickle.register_pickle_by_value(ray_actor)
         self._code = ray_actor.installed_code()
         self._remote = ray.remote(max_restarts=0, max_task_retries=0)(ray_actor.ShardActor)
         nodes = sum(node.free_cpus >= 1 for node in session.head.nodes()) if session.head else 1

@@ -21,11 +21,11 @@ from typing import Any
 for _name in ("Mapping", "MutableMapping", "Sequence", "Iterable", "Callable"):  # as they were until Python 3.9
     setattr(collections, _name, getattr(collections.abc, _name))
 
-from accasim.base import allocator_class, scheduler_class  # noqa: E402
-from accasim.base.simulator_class import Simulator  # noqa: E402
-from accasim.utils.reader_class import Tweaker  # noqa: E402
+from accasim.base import allocator_class, scheduler_class  # noqa: E402 - after the above
+from accasim.base.simulator_class import Simulator  # noqa: E402 - after the above
+from accasim.utils.reader_class import Tweaker  # noqa: E402 - after the above
 
-from tests.benchmarks.workload_w import GPUS_PER_HOST  # noqa: E402
+from tests.benchmarks.workload_w import GPUS_PER_HOST  # noqa: E402 - after the above
 
 #: accasim takes time 0 for "no time yet".
 EPOCH_SECONDS = 1000
