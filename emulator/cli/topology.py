@@ -8,7 +8,9 @@ import typer
 from emulator.cli import options, topology_files
 from emulator.cli.output import Format, FormatOption, show_one
 
-PictureOption = Annotated[Path | None, typer.Option("--picture", metavar="FILE", help="Draw it, too: a file ending in .svg or .png.")]
+PictureOption = Annotated[
+    Path | None, typer.Option("--picture", metavar="FILE", help="Also draw the cluster, into a file that ends in .svg or .png.")
+]
 LoadOption = Annotated[
     Path | None, typer.Option("--load", metavar="RUN_DIR", help="Colour the picture by the links' load in a run (its -o directory).")
 ]

@@ -36,7 +36,9 @@ def up(
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
     speed: Annotated[str | None, typer.Option("--speed", metavar="X|max", help="Emulated seconds per wall second.")] = None,
-    state: Annotated[Path | None, typer.Option("--state", metavar="DIR", help="Keep the journal here, and go on from one that is.")] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", metavar="DIR", help="Directory for the journal; if it holds one already, go on from it.")
+    ] = None,
     wall_time: Annotated[str | None, typer.Option("--for", metavar="TIME", help="End after this much wall time, e.g. 60s.")] = None,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines in, without authentication.")

@@ -1,4 +1,4 @@
-"""What every call passes through: a bound on calls in hand, requests that can be read, and errors that say what to do.
+"""Checks that every call passes: a bound on calls in progress, requests that can be read, and errors that say what to do.
 
 An interceptor, so that servicers raise ControlError and know nothing of status codes.
 """
@@ -108,7 +108,7 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         self.calls += 1
         if self.calls > self._max_calls:
             self.calls -= 1
-            raise Busy(f"the server has {self._max_calls} calls in hand and takes no more")
+            raise Busy(f"the server already has {self._max_calls} calls in progress, which is its limit")
 
 
 async def _abort(error: Exception, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:

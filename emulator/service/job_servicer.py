@@ -118,7 +118,7 @@ class JobServicer(JobServiceServicer):
         if after < -1:
             raise InvalidRequest(f"after_sequence is {after}", field="after_sequence", allowed="a sequence that an event had")
         if len(self._watches) >= self._max_watches:
-            raise Busy(f"the server has {self._max_watches} watches in hand and takes no more")
+            raise Busy(f"the server already has {self._max_watches} watches, which is its limit")
         job_ids = frozenset(request.job_ids)
         watch = Watch(lambda: self._control.watch(job_ids=job_ids, after_sequence=after), views.event_message)
         self._watches.add(watch)

@@ -28,16 +28,16 @@ from emulator.telemetry.exposition import CONTENT_TYPE
 
 #: Where the head serves metrics unless told otherwise; deploy/prometheus/prometheus.yml asks there.
 DEFAULT_PORT = 9464
-#: A connection that says nothing for so long is closed: Prometheus keeps its own open between scrapes, up to 5 minutes.
+#: An idle connection is closed after this many seconds: Prometheus keeps its own open between scrapes, up to 5 minutes.
 IDLE_SECONDS = 330.0
-#: More at once are turned away: each holds a thread, and one Prometheus needs one connection.
+#: Most connections at once; more are refused: each holds a thread, and one Prometheus needs one connection.
 MAX_CONNECTIONS = 64
 #: The fastest level: a shard's text shrinks to a tenth with it, a third of the time of the default.
 GZIP_LEVEL = 1
 
 
 class PortTaken(OSError):
-    """The port is in use, or may not be had."""
+    """The port is in use, or this user may not open it."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        # HTTPServer's own looks the host's name up in DNS, which can take seconds, for a name that nothing here uses.
+        # HTTPServer's own method looks up the host's name in DNS, which can take seconds, and the name is not used here.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
         route = self.server.routes.get(path)
         if route is None:
             there = ", ".join(sorted(self.server.routes))
-            self._send(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", f"nothing at {path}; here are {there}\n".encode())
+            self._send(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", f"there is no page {path}; allowed: {there}\n".encode())
             return
         media_type, read = route
         zipped = accepts_gzip(self.headers.get("Accept-Encoding", ""))
@@ -199,7 +199,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes are not news."""
+        """Do not log scrapes."""
 
 
 def _host_alone(header: str) -> str:
@@ -209,7 +209,7 @@ def _host_alone(header: str) -> str:
 
 
 def _small(read: Callable[[str], bytes]) -> Callable[[str, bool], bytes]:
-    """Made anew for every request."""
+    """A body that is made for every request."""
     return lambda host, zipped: _gzip(read(host)) if zipped else read(host)
 
 

@@ -166,7 +166,7 @@ def test_without_another_ray_the_shards_come_into_this_process(
             assert script.run(cluster, shards, between) == expected
         finally:
             shards.close()
-    assert "no other Ray is to be had (no more)" in caplog.text
+    assert "Ray cannot be started again (no more)" in caplog.text
     assert "goes on in this process" in caplog.text
 
 

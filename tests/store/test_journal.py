@@ -62,7 +62,7 @@ def test_a_session_that_came_to_its_end_is_not_gone_on_with(keep: Callable[..., 
     journal = keep()
     journal.finish(9 * 10**9, "end", "d2")
     journal.close()
-    with pytest.raises(JournalError, match=r"came to its end at 9 s; allowed: `gigawatt replay"):
+    with pytest.raises(JournalError, match=r"ended at 9 s; allowed: `gigawatt replay"):
         keep()
     with closing(Journal.copy(tmp_path / "state")) as copy:
         last = copy.last()
