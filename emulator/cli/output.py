@@ -97,7 +97,7 @@ def show_one(record: Mapping[str, Any], output: Format, words: Mapping[str, str]
         if isinstance(value, Mapping):
             table.add_row(label, "" if value else "-")
             for inner, item in value.items():
-                table.add_row(f"  {inner}", Text(cell(inner, item)))
+                table.add_row(f"  {inner}", Text(cell(inner, item) if inner.endswith("_id") else word(item)))
         elif isinstance(value, list | tuple) and key not in _IDS:
             for place, item in enumerate(value):
                 table.add_row("" if place else label, Text(cell(key, item)))

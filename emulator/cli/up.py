@@ -43,9 +43,9 @@ def up(
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines in, without authentication.")
     ] = LOOPBACK,
-    port: Annotated[int, typer.Option("--port", help="Port of the gRPC API; 0: any free one.")] = API_PORT,
+    port: Annotated[int, typer.Option("--port", envvar="GIGAWATT_UP_PORT", help="Port of the gRPC API; 0: any free one.")] = API_PORT,
     metrics_port: Annotated[
-        int, typer.Option("--metrics-port", help="Port of the head's /metrics and /sd; 0: any free one.")
+        int, typer.Option("--metrics-port", envvar="GIGAWATT_UP_METRICS_PORT", help="Port of the head's /metrics and /sd; 0: any free one.")
     ] = METRICS_PORT,
 ) -> None:
     """Run SCENARIO live: jobs come in over gRPC too, Prometheus can watch. Ctrl-C ends it with a summary.
