@@ -52,7 +52,7 @@ async def _readable_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         yield _readable(request)
 
 
-class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
     """Holds at most ``max_calls`` calls of the API at once; more are told to come back (RESOURCE_EXHAUSTED with RetryInfo)."""
 
     def __init__(self, max_calls: int) -> None:

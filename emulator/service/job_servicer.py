@@ -28,6 +28,8 @@ MAX_WATCHED_JOBS = 10_000
 
 
 class JobServicer(JobServiceServicer):
+    """``emulator.v1.JobService``: submissions, jobs and watches. ``max_watches`` of these may be open at once."""
+
     def __init__(self, control: Control, call: Calls, gpu_types: GpuTypes, max_watches: int) -> None:
         self._control, self._call, self._gpu_types, self._max_watches = control, call, gpu_types, max_watches
         self._watches: set[Watch[pb.JobEvent]] = set()

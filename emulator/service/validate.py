@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,8 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
     refuse((duration < 0) | (duration > MAX_NS), "duration_ns", lambda i: f"is {_seconds(duration[i])}", _TIME_RULE)
     refuse((kinds == JobKind.GANG) & (duration == 0), "duration_ns", lambda i: "is missing", _TIME_RULE)
     for column, values in (("estimate_ns", draft.estimate_ns), ("checkpoint_ns", draft.checkpoint_ns)):
-        refuse((values < 0) | (values > MAX_NS), column, lambda i, v=values: f"is {_seconds(v[i])}", f"0 (none) to {MAX_YEARS} years")  # type: ignore[misc]
+        seconds = partial(_is_seconds, values)
+        refuse((values < 0) | (values > MAX_NS), column, seconds, f"0 (none) to {MAX_YEARS} years")
     ratio = draft.utilization
     refuse(~((ratio >= 0) & (ratio <= 1)), "utilization", lambda i: f"is {ratio[i]:g}", "0 to 1")
 
@@ -110,6 +112,10 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
     refuse(training & (duration == 0) & (steps == 0), "training", lambda i: "has neither a duration nor steps", rule)
     refuse(training & (duration > 0) & (steps > 0), "training", lambda i: "has both a duration and steps", rule)
     return verdicts.errors
+
+
+def _is_seconds(values: NDArray[np.int64], index: int) -> str:
+    return f"is {_seconds(values[index])}"
 
 
 def _seconds(nanoseconds: np.int64) -> str:
@@ -162,7 +168,7 @@ def _check_training(training: job_pb2.TrainingWorkload, field: str) -> None:
                 check(1 <= model.parameters <= 1e18, "model.parameters", model.parameters, "1 to 1e18")  # NaN compares false
             for name, most in MODEL_LIMITS.items():
                 value = getattr(model, name)
-                check(not model.HasField(name) or 1 <= value <= most, f"model.{name}", value, f"1 to {most:,}")  # type: ignore[arg-type]
+                check(not model.HasField(name) or 1 <= value <= most, f"model.{name}", value, f"1 to {most:,}")  # type: ignore[arg-type]  # a field of it
             _check_collective(model.collective, f"{field}.model.collective", (*COLLECTIVES, "auto"))
         case "step":
             step = training.step
@@ -172,7 +178,7 @@ def _check_training(training: job_pb2.TrainingWorkload, field: str) -> None:
                 check(0 <= getattr(step, name) <= limit, f"step.{name}", getattr(step, name), f"0 to {MAX_YEARS} years")
             for name in ("replica_gpus", "stage_gpus", "expert_gpus"):
                 count = getattr(step, name)
-                check(not step.HasField(name) or 1 <= count <= 10**9, f"step.{name}", count, "1 to 1,000,000,000")  # type: ignore[arg-type]
+                check(not step.HasField(name) or 1 <= count <= 10**9, f"step.{name}", count, "1 to 1,000,000,000")  # type: ignore[arg-type]  # a field of it
             _check_collective(step.collective, f"{field}.step.collective", COLLECTIVES)
             for name in ("ring_bytes", "model_flops", "hops", "pipeline_bytes", "expert_bytes"):
                 value = getattr(step, name)
