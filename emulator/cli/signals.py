@@ -6,14 +6,15 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Self
 
-#: SIGHUP is what a closed terminal sends; Windows has none.
-_SIGNALS = tuple(number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None)
+#: SIGHUP is what a closed terminal sends.
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stop:
     """Inside, a signal raises KeyboardInterrupt in the main thread; after ``gently`` the first one only sets ``requested``.
 
-    A signal that is ignored (``nohup``) stays so.
+    SIGHUP that is ignored (``nohup``) stays so. A shell lets commands in the background ignore SIGINT too; that is handled all the same, for
+    whoever sends it to a command by its process id means it.
     """
 
     def __init__(self) -> None:
@@ -45,7 +46,8 @@ class Stop:
 
 
 def _handle(handler: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
-    """Set ``handler`` where nothing is ignored; what was set before, by signal. Only the main thread can."""
+    """Set ``handler``; what was set before, by signal. Only the main thread can."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    return {number: signal.signal(number, handler) for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN}
+    kept = [number for number in _SIGNALS if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN]
+    return {number: signal.signal(number, handler) for number in _SIGNALS if number not in kept}
