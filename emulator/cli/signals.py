@@ -13,8 +13,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Stop:
     """Inside, a signal raises KeyboardInterrupt in the main thread; after ``gently`` the first one only sets ``requested``.
 
-    SIGHUP that is ignored (``nohup``) stays so. A shell lets commands in the background ignore SIGINT too; that is handled all the same, for
-    whoever sends it to a command by its process id means it.
+    An ignored SIGHUP (``nohup``) stays ignored. A shell that starts a command in the background makes it ignore SIGINT as well; that is
+    handled all the same: whoever sends it to the process itself means it.
     """
 
     def __init__(self) -> None:
