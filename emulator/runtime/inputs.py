@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from emulator.engine.bounds import LONGEST_NS, REMAINING_RULE, is_remaining_ratio
 from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Submit, scale_link
 from emulator.engine.control import (
     ControlError,
@@ -180,8 +181,9 @@ class Inputs:
 
     def _fault_of(self, fault: FaultRequest) -> tuple[Command, dict[str, Any], str]:
         """The command, what the journal keeps of it, and what it does, as a sentence's beginning."""
-        if not 0 < fault.duration_seconds <= 1e9:
-            raise InvalidRequest(f"duration is {fault.duration_seconds} s", field="duration", allowed="above 0, at most 1e9 s")
+        longest = LONGEST_NS / SECOND
+        if not 0 < fault.duration_seconds <= longest:
+            raise InvalidRequest(f"duration is {fault.duration_seconds} s", field="duration", allowed=f"above 0, at most {longest:g} s")
         duration_ns = max(1, round(fault.duration_seconds * SECOND))
         if fault.target in ("host", "rack"):
             if fault.flap_seconds or fault.every_seconds:
@@ -196,17 +198,15 @@ class Inputs:
             return BreakHosts(first, end, duration_ns), payload, f"{what} fails"
         if fault.target not in TARGETS:
             raise InvalidRequest(f"target is {fault.target!r}", field="target", allowed=", ".join(("host", "rack", *TARGETS)))
-        if not 0 <= fault.remaining_ratio < 1:
-            raise InvalidRequest(
-                f"remaining_ratio is {fault.remaining_ratio}", field="remaining_ratio", allowed="0 up to, not including, 1"
-            )
+        if not is_remaining_ratio(fault.remaining_ratio):
+            raise InvalidRequest(f"remaining_ratio is {fault.remaining_ratio}", field="remaining_ratio", allowed=REMAINING_RULE)
         if fault.flap_seconds or fault.every_seconds:
             down = f"down for {fault.flap_seconds:g} s every {fault.every_seconds:g} s"
             if not 1 / SECOND <= fault.flap_seconds < fault.every_seconds:
                 raise InvalidRequest(down, field="flap", allowed="above 0 s, and less than the time from one flap to the next")
             cycle_seconds = self._engine.settings.cycle_ns / SECOND
-            if not cycle_seconds <= fault.every_seconds <= 1e9:
-                raise InvalidRequest(down, field="every", allowed=f"{cycle_seconds:g} s, a scheduling cycle, to 1e9 s")
+            if not cycle_seconds <= fault.every_seconds <= longest:
+                raise InvalidRequest(down, field="every", allowed=f"{cycle_seconds:g} s, a scheduling cycle, to {longest:g} s")
             if fault.remaining_ratio:
                 raise InvalidRequest("a link that flaps is wholly down", field="remaining_ratio", allowed="0 where it flaps")
         with not_found("number"):

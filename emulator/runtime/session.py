@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from emulator.engine import hardware, views
+from emulator.engine.bounds import CLOCK_END_NS, LONGEST_NS, MOST_STEP_CYCLES, SPEED_RULE, is_speed
 from emulator.engine.control import (
     ClockView,
     ClusterView,
@@ -52,7 +53,7 @@ from topology.cluster import Cluster
 T = TypeVar("T")
 
 #: How far work is generated for a session without an end: ten years.
-LIVE_HORIZON_NS = 10 * 365 * 86_400 * SECOND
+LIVE_HORIZON_NS = LONGEST_NS
 #: Wall seconds between two reports of progress, and between two publications of a live session's metrics.
 PROGRESS_SECONDS = 0.2
 PUBLISH_SECONDS = 1.0
@@ -215,7 +216,7 @@ class Session:
         if self._paused or math.isinf(self._speed):
             return max(self._anchor_ns, self._engine.now_ns)
         ahead = (time.monotonic() - self._anchor_wall) * self._speed * SECOND
-        return self._anchor_ns + int(min(ahead, LIVE_HORIZON_NS))
+        return min(self._anchor_ns + int(min(ahead, LIVE_HORIZON_NS)), CLOCK_END_NS)
 
     def _stamp_ns(self) -> int:
         """The cycle in which an input that is accepted now acts: the first that the clock has not passed."""
@@ -474,11 +475,11 @@ class Session:
         return self._call(resume)
 
     def set_speed(self, speed: float) -> ClockView:
-        """Raises InvalidRequest for a speed that is not above 0."""
+        """Raises InvalidRequest for what is no speed."""
 
         def set_speed() -> ClockView:
-            if not speed > 0:
-                raise InvalidRequest(f"speed is {speed}", field="speed", allowed="above 0; inf: as fast as it can")
+            if not is_speed(speed):
+                raise InvalidRequest(f"speed is {speed}", field="speed", allowed=f"{SPEED_RULE}; inf: as fast as it can")
             self._anchor()
             self._speed = speed
             self._nudge.set()
@@ -492,11 +493,11 @@ class Session:
         def begin() -> None:
             if not self._paused or self._thread is None:
                 raise WrongState("the clock runs, or was never started; allowed: Pause it first, then Step")
-            if not cycles > 0:
-                raise InvalidRequest(f"cycles is {cycles}", field="cycles", allowed="1 or more")
+            if not 0 < cycles <= MOST_STEP_CYCLES:
+                raise InvalidRequest(f"cycles is {cycles}", field="cycles", allowed=f"1 to {MOST_STEP_CYCLES:,}")
             cycle_ns = self._engine.settings.cycle_ns
             first_ns = self._stamp_ns() if self._step_to_ns < 0 else self._step_to_ns + cycle_ns  # behind a step that is under way
-            self._step_to_ns = first_ns + (cycles - 1) * cycle_ns
+            self._step_to_ns = min(first_ns + (cycles - 1) * cycle_ns, CLOCK_END_NS)
             self._stepped.clear()
 
         self._change(begin)

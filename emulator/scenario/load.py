@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 from emulator.scenario.cluster import SIZES
 from emulator.scenario.models import Scenario
 from topology import yaml_lines
+from topology.files import MOST_HAND_WRITTEN_BYTES, UnreadableFile, read_whole
 from topology.yaml_lines import YamlError
 
 #: A YAML file of more nodes than this is no scenario (or a bomb of aliases).
@@ -88,11 +89,11 @@ def _read(name_or_path: str | Path) -> tuple[str, str]:
     if isinstance(name_or_path, str) and name in known:
         return f"preset {name}", known[name].read_text("utf-8")
     try:
-        return name, Path(name).read_text("utf-8")
+        return name, read_whole(name, MOST_HAND_WRITTEN_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{name}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     except (OSError, ValueError) as error:
-        if "/" in name or name.endswith((".yaml", ".yml")):
+        if "/" in name or name.endswith((".yaml", ".yml")) or isinstance(error, UnreadableFile):
             reason = getattr(error, "strerror", None) or error
             raise ScenarioError(f"{name}: cannot be read: {reason}") from None
         close = get_close_matches(name.lower(), known, n=1)

@@ -64,9 +64,15 @@ def any_message(luck: random.Random, kind: type[Message], extreme: float = 0.3) 
     """A message of ``kind``; of the fields that are given, so many are not what a sensible client would send."""
     message = kind()
     absent = luck.choice((0.1, 0.5, 0.8))
-    chosen = {field.containing_oneof.name: luck.choice(field.containing_oneof.fields) for field in kind.DESCRIPTOR.fields if field.containing_oneof}
+    chosen = {
+        field.containing_oneof.name: luck.choice(field.containing_oneof.fields)
+        for field in kind.DESCRIPTOR.fields
+        if field.containing_oneof
+    }
     for field in kind.DESCRIPTOR.fields:
-        if (field.containing_oneof and chosen[field.containing_oneof.name] is not field) or luck.random() < (0.05 if field.name in NEEDED else absent):
+        if (field.containing_oneof and chosen[field.containing_oneof.name] is not field) or luck.random() < (
+            0.05 if field.name in NEEDED else absent
+        ):
             continue
         if field.is_repeated:
             length = luck.choice((1, 1, 1, 1, 1, 1, 1, 1, 2, 3))

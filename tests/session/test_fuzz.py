@@ -62,7 +62,9 @@ def attack(channel, luck, calls, seen, wrong):
                     pass
                 stream.cancel()
             elif method.client_streaming:
-                channel.stream_unary(path, request_serializer=None, response_deserializer=None)(iter([payload] * 2), timeout=DEADLINE_SECONDS)
+                channel.stream_unary(path, request_serializer=None, response_deserializer=None)(
+                    iter([payload] * 2), timeout=DEADLINE_SECONDS
+                )
             else:
                 channel.unary_unary(path, request_serializer=None, response_deserializer=None)(payload, timeout=DEADLINE_SECONDS)
             code = None
@@ -88,7 +90,8 @@ def test_no_call_ends_the_emulation(cluster, session, capsys):
         with grpc.insecure_channel(server.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
             callers = [
                 threading.Thread(
-                    target=attack, args=(channel, random.Random(f"{SEED} {cluster} {number}"), CALLS // len(CLUSTERS) // CALLERS, seen, wrong)
+                    target=attack,
+                    args=(channel, random.Random(f"{SEED} {cluster} {number}"), CALLS // len(CLUSTERS) // CALLERS, seen, wrong),
                 )
                 for number in range(CALLERS)
             ]
