@@ -40,6 +40,8 @@ T = TypeVar("T")
 REQUESTS_KEPT = 10_000
 #: Wall seconds after which a client may try a full queue again.
 RETRY_SECONDS = 5.0
+#: Queues and tenants of one emulation: each queue is in every scrape.
+MOST_QUEUES, MOST_TENANTS = 1000, 100_000
 #: Ids that the answer to a name of several jobs lists.
 IDS_NAMED = 10
 _LIVE = (State.FUTURE, State.PENDING, State.RUNNING)
@@ -110,6 +112,13 @@ class Inputs:
         return self._once(request_id, "submit", lambda: _body(jobs), lambda: self._submit(jobs, stamp_ns, request_id))
 
     def _submit(self, jobs: JobColumns, stamp_ns: int, request_id: str) -> SubmitResult:
+        table = self._engine.table
+        for what, known, names, most in (
+            ("queue", table.queue_of, jobs.queues, MOST_QUEUES),
+            ("tenant", table.tenant_of, jobs.tenants, MOST_TENANTS),
+        ):
+            if len(known) + sum(name not in known for name in names) > most:
+                raise InvalidRequest(f"there would be more than {most:,} {what}s", field=what, allowed=f"one of the {what}s that there are")
         errors: dict[int, ControlError] = self._never_fit(jobs)
         limit = self._scheduler.settings.pending_limit
         room = limit - self._scheduler.pending_jobs - self._engine.posted_jobs

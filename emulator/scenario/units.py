@@ -53,7 +53,10 @@ def parse_power(value: Any) -> float:
     match = re.fullmatch(r"\s*([0-9]+(?:[.][0-9]+)?(?:e[+-]?[0-9]{1,2})?)\s*(W|kW|MW|GW)\s*", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a power: write a number and W, kW, MW or GW, e.g. 150MW")
-    return float(match[1]) * WATTS[match[2]]
+    watts = float(match[1]) * WATTS[match[2]]
+    if not math.isfinite(watts):
+        raise ValueError(f"{value!r:.80} is more power than a number holds")
+    return watts
 
 
 def parse_bandwidth(value: Any) -> float:
