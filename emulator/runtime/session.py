@@ -6,6 +6,7 @@ thread that makes it, so that none is left without an answer when the engine's t
 """
 
 import json
+import logging
 import math
 import threading
 import time
@@ -15,6 +16,7 @@ from typing import TypeVar
 
 from emulator.engine import hardware, views
 from emulator.engine.bounds import CLOCK_END_NS, LONGEST_NS, MOST_STEP_CYCLES, SPEED_RULE, is_speed
+from emulator.engine.commands import Command
 from emulator.engine.control import (
     ClockView,
     ClusterView,
@@ -51,6 +53,7 @@ from topology.catalog import HostType
 from topology.cluster import Cluster
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 #: How far work is generated for a session without an end: ten years.
 LIVE_HORIZON_NS = LONGEST_NS
@@ -77,6 +80,7 @@ class Session:
         self._journal = journal
         self._inputs = Inputs(emulation, journal)
         self._watchers = Watchers(self._engine)
+        self._engine.on_command_failed = _log_failed
         self._turns = Turns()  # whoever has the turn may touch the engine and everything below
         self._nudge = threading.Event()  # tells the engine's thread that something other than time has changed
         self._ended = threading.Event()
@@ -503,6 +507,10 @@ class Session:
         self._change(begin)
         self._stepped.wait()
         return self.clock()
+
+
+def _log_failed(command: Command, at_ns: int, error: Exception) -> None:
+    log.error("an input failed at %g s and did nothing more (a fault of gigawatt): %.200r", at_ns / SECOND, command, exc_info=error)
 
 
 def open_session(
