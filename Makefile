@@ -51,6 +51,11 @@ demo: $(RUN) ## Colossus (100,000 GPUs) live on Ray; Ctrl-C ends it, GIGAWATT_FO
 test: $(DEV) ## Run the tests (real traces are read from GIGAWATT_TRACES, default ../shared/traces)
 	$(BIN)/python -m pytest
 
+.PHONY: digests
+digests: $(DEV) ## The same digests over the Pythons on the path, and numpy's oldest and newest releases (environments in .venvs)
+	tests/same_bits/environments.sh
+	$(BIN)/python -m pytest tests/same_bits -o timeout=1800
+
 .PHONY: lint
 lint: $(DEV) ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check .
@@ -80,4 +85,4 @@ lock: $(DEV) ## Write requirements/ anew: the newest versions that pyproject.tom
 
 .PHONY: clean
 clean: ## Remove .venv, generated stubs and caches
-	rm -rf $(VENV) $(LOWEST) emulator/v1 dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf $(VENV) $(LOWEST) .venvs emulator/v1 dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks

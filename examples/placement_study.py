@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from emulator.report.picture.ink import DIM, INK, RULE, Sheet
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario import load
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from emulator.workload.training import MODELS, choose_parallelism, training_shape

@@ -101,7 +101,7 @@ def switch_cables(cluster: Cluster, node: int, number: int, cables: Cabling | No
     below, others = np.flatnonzero(links.v == node), np.flatnonzero(links.u == node)
     lanes = np.concatenate((links.lanes[below], links.lanes[others])).astype(np.int64)
     start = np.cumsum(lanes) - lanes
-    each, cable = np.repeat(np.arange(len(lanes)), lanes), np.arange(lanes.sum()) - np.repeat(start, lanes)
+    each, cable = np.repeat(np.arange(len(lanes)), lanes), np.arange(int(lanes.sum())) - np.repeat(start, lanes)
     upwards = each >= len(below)
     in_turn = (np.repeat(cables.lower_first[others], links.lanes[others]) + cable[upwards]) % links.switches[node]
     mine = np.flatnonzero(np.concatenate((upper_switches(cluster, below, cables), in_turn)) == number)

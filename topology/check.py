@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import fsum
 from typing import NamedTuple
 
 import networkx as nx
@@ -199,7 +200,7 @@ def _ports(graph: nx.Graph, *, over: bool) -> Iterator[str]:
         return
     for tier in NODE_TIERS[1:-1]:
         mine = [bank for bank in banks.values() if bank.tier == tier]
-        total, used, number = sum(bank.ports for bank in mine), sum(bank.used for bank in mine), sum(bank.switches for bank in mine)
+        total, used, number = fsum(bank.ports for bank in mine), fsum(bank.used for bank in mine), sum(bank.switches for bank in mine)
         if total and (total - used) / total > _STRANDED_RATIO:
             switches = _count(number, f"{tier} switch", f"{tier} switches")
             yield f"{total - used:,.0f} of the {total:,.0f} ports of {switches} have no cable."

@@ -135,7 +135,7 @@ def _order(nodes: Nodes, labels: list[Int64]) -> Int64:
     above its n-th unit), those without hosts last."""
     endpoints = nodes.endpoints
     order = np.lexsort((np.arange(endpoints), *(label[:endpoints] for label in labels[1:])))
-    place = np.append(np.argsort(order), endpoints)
+    place = np.append(np.argsort(order, kind="stable"), endpoints)
     placed = [place[np.minimum(label[endpoints:], endpoints)] for label in labels]
     tier = nodes.tier[endpoints:]
     switches = np.lexsort((*placed[LEAF + 1 :], np.choose(tier, placed), tier))
@@ -143,7 +143,7 @@ def _order(nodes: Nodes, labels: list[Int64]) -> Int64:
 
 
 def _links(nodes: Nodes, edges: Edges, permutation: Int64) -> Links:
-    number = np.argsort(permutation)
+    number = np.argsort(permutation, kind="stable")
     u, v = number[edges.u], number[edges.v]
     same = nodes.tier[edges.u] == nodes.tier[edges.v]
     u, v = np.where(same, np.minimum(u, v), u), np.where(same, np.maximum(u, v), v)
@@ -178,7 +178,7 @@ def _planes(u: Int64, v: Int64, tier: Int64) -> Int32:
 def _numbered_types(nodes: Nodes, order: Int64) -> tuple[Int64, list[int]]:
     """The type of every endpoint, numbered in the endpoints' new order, and what number of ``nodes.host_types`` each was."""
     found, first = np.unique(nodes.host_type[order], return_index=True)
-    numbered = found[np.argsort(first)]
+    numbered = found[np.argsort(first, kind="stable")]
     number = np.zeros(len(nodes.host_types), dtype=np.int64)
     number[numbered] = np.arange(len(numbered))
     return number[nodes.host_type[order]], numbered.tolist()
@@ -208,7 +208,7 @@ def _racks(nodes: Nodes, offsets: list[Int64], size: Int64) -> Int64:
 def _chunks(offsets: Int64, size: Int64) -> Int64:
     """Offsets of chunks of at most ``size[i]`` of unit i, which never straddle a unit."""
     counts = -(-np.diff(offsets) // size)
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    within = np.arange(int(counts.sum())) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.append(np.repeat(offsets[:-1], counts) + within * np.repeat(size, counts), offsets[-1])
 
 
@@ -236,7 +236,7 @@ def _peers(links: Links, labels: list[Int64], unit_labels: list[Int64], offsets:
         bare = np.flatnonzero((unit_labels[joined] == len(links.switches) - np.count_nonzero(links.switches)) & (links.switches > 0))
         if len(bare):
             _, first, inverse = np.unique(labels[joined][bare], return_index=True, return_inverse=True)
-            unit[bare] = units + np.argsort(np.argsort(first))[inverse.reshape(-1)]
+            unit[bare] = units + np.argsort(np.argsort(first, kind="stable"), kind="stable")[inverse.reshape(-1)]
         found.append(Peers(name, ids.astype(np.int32), unit[links.u[ids]].astype(np.int32), unit[links.v[ids]].astype(np.int32)))
     return tuple(found)
 

@@ -1,5 +1,7 @@
 """Physical counts and ratios of a compiled cluster, whatever was aggregated in its graph."""
 
+from math import fsum
+
 import numpy as np
 
 from topology.cluster import TIERS, Counts, Level, Links, Peers
@@ -33,7 +35,7 @@ def count(gpus: int, levels: tuple[Level, ...], links: Links, peers: tuple[Peers
     units = {level.name: len(level) for level in levels}
     between = {peer.level: peer for peer in peers if (peer.unit_u != peer.unit_v).any()}
     gateway_lanes = int(links.lanes[(links.tier == _WAN) & up_links].sum())
-    gateway_capacity = float(links.bytes_per_second[(links.tier == _WAN) & up_links].sum())
+    gateway_capacity = fsum(links.bytes_per_second[(links.tier == _WAN) & up_links])
     cuts = [capacity[0] / 2]
     cuts += [capacity[1] / 2] if capacity[1] > 0 and units["leaf"] > 1 else []
     cuts += [capacity[2] / 2] if capacity[2] > 0 and units["pod"] > 1 else []
@@ -71,7 +73,7 @@ def _even_cut(links: Links, peers: Peers) -> float:
     """Bytes/s of the links between two halves of the units, of n (n - 1) / 2 pairs of units as many as are cut: floor(n^2 / 4)."""
     apart = peers.unit_u != peers.unit_v
     units = len(np.unique(np.concatenate((peers.unit_u[apart], peers.unit_v[apart]))))
-    return float(links.bytes_per_second[peers.links[apart]].sum() * (units**2 // 4) / (units * (units - 1) / 2))
+    return fsum(links.bytes_per_second[peers.links[apart]]) * (units**2 // 4) / (units * (units - 1) / 2)
 
 
 def _taper(levels: tuple[Level, ...], links: Links, peers: Peers) -> float | None:

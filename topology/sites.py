@@ -8,7 +8,7 @@ a kilometre between gateways (`topology.vocabulary.FIBRE_SECONDS_PER_METRE`).
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, fsum
 from typing import Any
 
 import networkx as nx
@@ -254,4 +254,4 @@ def _add_gateway(graph: nx.Graph, site: str, tops: Sequence[str], bytes_per_seco
     graph.add_node(gateway, tier="wan", site=site, switches=1, **({} if own is None else {"switch": own}))
     into = [_into(graph, top) for top in tops]
     for top, share in zip(tops, into, strict=True):
-        _add_cables(graph, top, gateway, bytes_per_second * share / sum(into))
+        _add_cables(graph, top, gateway, bytes_per_second * share / fsum(into))

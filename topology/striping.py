@@ -48,6 +48,6 @@ def worst_pair_ratio(lanes: tuple[int, ...], switches: int) -> float:
     order = np.argsort(up, kind="stable")
     cables, up = cables[order], up[order]
     for unit in range(min(len(up) - 1, _MOST_COMPARED)):
-        shared = np.minimum(cables[unit], cables[unit + 1 :]).sum(axis=1)
+        shared = np.minimum(cables[unit], cables[unit + 1 :]).sum(axis=1, dtype=np.int64)
         worst = min(worst, float((shared / up[unit]).min()))
     return worst

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from emulator.cli import clock, doctor, faults, hardware, jobs, presets, queues, run, topology, up
+from emulator.cli import clock, doctor, faults, hardware, jobs, presets, queues, replay, run, topology, up
 from emulator.cli.errors import CommandError, Exit
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 app.command("presets")(presets.presets)
 app.command("run")(run.run)
 app.command("up")(up.up)
+app.command("replay")(replay.replay)
 app.add_typer(jobs.app, name="job")
 app.add_typer(queues.app, name="queue")
 app.add_typer(hardware.clusters, name="cluster")

@@ -9,7 +9,7 @@ import typer
 
 from emulator.cli.connection import TIMEOUT_SECONDS, ApiOption, TimeoutOption, connected
 from emulator.cli.errors import CommandError, Exit
-from emulator.cli.output import Format, FormatOption, LimitOption, console, show_listing, show_one
+from emulator.cli.output import Format, FormatOption, LimitOption, console, note, show_listing, show_one
 from emulator.cli.progress import stamp
 from emulator.cli.specs import job_spec, read
 from emulator.cli.values import path as path_of
@@ -45,6 +45,10 @@ class State(StrEnum):
     CANCELLED = "cancelled"
     INFEASIBLE = "infeasible"
     REJECTED = "rejected"
+
+
+#: A job in one of these may still change.
+_GOING = (State.PENDING, State.RUNNING)
 
 
 @app.command("submit")
@@ -145,7 +149,7 @@ def watch_jobs(
     api: ApiOption = None,
     timeout: TimeoutOption = TIMEOUT_SECONDS,
 ) -> None:
-    """Print every change of jobs, a line each; ends when all jobs named have ended."""
+    """Print every change of jobs, a line each; ends when all jobs named have ended, or the emulation has."""
     with connected(api, timeout) as client:
         _follow(client, [_id(client, job) for job in jobs or ()])
 
@@ -169,7 +173,7 @@ def _id(client: "Client", job: str) -> int:
 
 
 def _follow(client: "Client", job_ids: list[int]) -> None:
-    """Print events until the jobs have ended; exit 1 where one of those named did not finish."""
+    """Print events until the jobs have ended, or the emulation has; exit 1 where one of those named did not finish."""
     out = console()
     last: dict[int, JobView] = {}
     for event in client.watch(job_ids=frozenset(job_ids)):
@@ -179,6 +183,11 @@ def _follow(client: "Client", job_ids: list[int]) -> None:
         why = f": {job.reason}" if job.reason else ""
         name = f" ({job.name})" if job.name else ""
         out.print(f"{stamp(event.at_seconds)}  job {job.job_id}{name}  {job.state}{where}{why}", markup=False)
+    going = [job for job in last.values() if str(job.state) in _GOING]
+    if not job_ids:
+        note("the emulation has ended")
+    elif going:
+        raise CommandError(f"the emulation has ended, and job {going[0].job_id} is {going[0].state}", Exit.FAILED)
     unfinished = [job for job in last.values() if str(job.state) != State.FINISHED]
     if job_ids and unfinished:
         job = unfinished[0]

@@ -21,10 +21,26 @@ def shown(*, quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iterat
     if quiet:
         yield None
     elif sys.stderr.isatty():
-        with _bar() as observer:
+        with _bar(words) as observer:
             yield observer
     else:
-        yield _lines(clock)
+        yield _lines(clock, words, clock() + LINE_SECONDS)
+
+
+@contextmanager
+def resuming(*, quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iterator[Observer]:
+    """The same for a session that goes on from its journal, until it is where it was; the first line comes at once."""
+    if quiet:
+        yield lambda progress: None
+    elif sys.stderr.isatty():
+        with _bar(_resumed) as observer:
+            yield observer
+    else:
+        yield _lines(clock, _resumed, clock())
+
+
+def _resumed(progress: Progress) -> str:
+    return f"resuming: {stamp(progress.emulated_seconds)} of {stamp(progress.until_seconds or 0.0)}"
 
 
 def words(progress: Progress) -> str:
@@ -51,21 +67,21 @@ def remaining_seconds(progress: Progress) -> float | None:
     return max(progress.until_seconds - progress.emulated_seconds, 0.0) / progress.speed
 
 
-def _lines(clock: Callable[[], float]) -> Observer:
-    last = clock()
+def _lines(clock: Callable[[], float], say: Callable[[Progress], str], first: float) -> Observer:
+    due = first
 
     def observe(progress: Progress) -> None:
-        nonlocal last
-        if clock() - last >= LINE_SECONDS:
-            last = clock()
+        nonlocal due
+        if clock() >= due:
+            due = clock() + LINE_SECONDS
             with contextlib.suppress(OSError):  # a terminal that has gone
-                print(f"gigawatt: {words(progress)}", file=sys.stderr, flush=True)
+                print(f"gigawatt: {say(progress)}", file=sys.stderr, flush=True)
 
     return observe
 
 
 @contextmanager
-def _bar() -> Iterator[Observer]:
+def _bar(say: Callable[[Progress], str]) -> Iterator[Observer]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
@@ -75,6 +91,6 @@ def _bar() -> Iterator[Observer]:
         task = bars.add_task("starting", total=None)
 
         def observe(progress: Progress) -> None:
-            bars.update(task, completed=progress.emulated_seconds, total=progress.until_seconds, description=words(progress))
+            bars.update(task, completed=progress.emulated_seconds, total=progress.until_seconds, description=say(progress))
 
         yield observe

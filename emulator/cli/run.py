@@ -70,8 +70,11 @@ def prepare(out: "Path | None") -> None:
         raise CommandError(f"-o: {error}") from error
 
 
-def conclude(outcome: "Outcome", *, out: "Path | None", json: bool, failure: Exception | None = None) -> None:
-    """Write the files, print the summary. Raises CommandError where the disk refuses or a signal has ended the run, and ``failure``."""
+def conclude(outcome: "Outcome", *, out: "Path | None", json: bool, failure: Exception | None = None, repeated: bool = False) -> None:
+    """Write the files, print the summary. Raises CommandError where the disk refuses or a signal has ended the run, and ``failure``.
+
+    ``repeated``: what interrupted the session was long ago, and has not interrupted this command.
+    """
     from emulator.cli.output import console, note
     from emulator.report.files import OutputError, write
     from emulator.report.summary import summary, to_json
@@ -96,5 +99,5 @@ def conclude(outcome: "Outcome", *, out: "Path | None", json: bool, failure: Exc
         note(f"wrote {out}/summary.json, jobs.parquet, timeline.parquet, links.parquet, report.html")
     if failure is not None:
         raise failure
-    if outcome.interrupted:
+    if outcome.interrupted and not repeated:
         raise CommandError("interrupted: the figures are of the part that ran", Exit.INTERRUPTED)

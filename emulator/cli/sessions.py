@@ -80,6 +80,16 @@ class Session(Control, Protocol):
         """End the emulation at the next cycle boundary. May be called at any time, and again."""
         ...
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what was found in the directory of its journal."""
+        ...
+
+    @property
+    def unkept(self) -> Exception | None:
+        """Why the end of the session is not in its journal; None where it is, or there is none."""
+        ...
+
     def progress(self) -> Progress: ...
 
     def outcome(self) -> Outcome:
@@ -123,18 +133,22 @@ def _told(error: Exception) -> Exception:
     return CommandError(f"the emulation ended early: {error}", Exit.FAILED) if isinstance(error, ShardsLost) else error
 
 
-def open_session(request: Request) -> Session:
-    """The session that ``request`` describes. Raises CommandError where the scenario, the trace or the place to run is not usable."""
+def open_session(request: Request, resuming: Observer | None = None) -> Session:
+    """The session that ``request`` describes. Where it goes on from a journal, ``resuming`` is told how far it is.
+
+    Raises CommandError where the scenario, the trace, the journal or the place to run is not usable.
+    """
     loaded = load_scenario(request.scenario, request.settings)
-    from emulator.runtime import session  # type: ignore[attr-defined,unused-ignore]
+    from emulator.runtime import opening  # type: ignore[attr-defined,unused-ignore]
 
     with usage_errors():
-        opened = session.open_session(
+        opened = opening.open_session(
             loaded,
             to_end_of_work=request.to_end_of_work,
             endless=request.endless,
             address=request.address,
             state_dir=request.state_dir,
+            resuming=resuming,
         )
     return cast("Session", opened)
 

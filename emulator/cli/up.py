@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from emulator.cli import options
+from emulator.cli.errors import CommandError, Exit
 from emulator.cli.output import note
 from emulator.cli.ports import API_PORT, LOOPBACK, METRICS_PORT, check_free
 from emulator.cli.run import conclude, prepare
@@ -36,7 +37,9 @@ def up(
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
     speed: Annotated[str | None, typer.Option("--speed", metavar="X|max", help="Emulated seconds per wall second.")] = None,
-    state: Annotated[Path | None, typer.Option("--state", parser=path_of, metavar="DIR", help="Keep the journal here.")] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", parser=path_of, metavar="DIR", help="Keep the journal here, and go on from one that is.")
+    ] = None,
     wall_time: Annotated[str | None, typer.Option("--for", metavar="TIME", help="End after this much wall time, e.g. 60s.")] = None,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines in, without authentication.")
@@ -46,7 +49,10 @@ def up(
         int, typer.Option("--metrics-port", help="Port of the head's /metrics and /sd; 0: any free one.")
     ] = METRICS_PORT,
 ) -> None:
-    """Run SCENARIO live: jobs come in over gRPC too, Prometheus can watch. Ctrl-C ends it with a summary."""
+    """Run SCENARIO live: jobs come in over gRPC too, Prometheus can watch. Ctrl-C ends it with a summary.
+
+    With --state DIR it survives a crash: the same command goes on where it was.
+    """
     request = options.request(
         scenario,
         settings=settings,
@@ -73,12 +79,18 @@ def up(
     if not quiet:
         note(f"starting {scenario} ...")
     with Stop() as stop, ExitStack() as stack:
-        session = sessions.open_session(request)
+        with progress.resuming(quiet=quiet) as resuming:
+            session = sessions.open_session(request, resuming)
         stack.callback(session.close)
         stop.gently(session.interrupt)
+        for sentence in session.notes:
+            note(sentence)
         served = stack.enter_context(live.served(session, host=host, port=port, metrics_port=metrics_port))
         live.announce(served, to_stderr=json)
         with progress.shown(quiet=quiet) as observer, sessions.salvaging(session) as ending:
             live.follow(session, stop, limit_seconds=limit_seconds, glance_seconds=_GLANCE_SECONDS, observer=observer)
         outcome = session.outcome()
-    conclude(outcome, out=out, json=json, failure=ending.failure)
+    failure = ending.failure
+    if failure is None and session.unkept is not None:
+        failure = CommandError(f"the end is not in the journal, the inputs are: {session.unkept}", Exit.FAILED)
+    conclude(outcome, out=out, json=json, failure=failure)

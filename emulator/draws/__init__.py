@@ -9,7 +9,8 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emulator.draws.exact import log, normal_quantile
+from emulator.draws.exact import log
+from emulator.draws.normal import normal_quantile
 from emulator.draws.philox import philox, philox_one
 
 #: Draws are made in pieces of this size, which stay in the cache.

@@ -1,8 +1,13 @@
-"""Logarithm and normal quantile from +, -, *, / and square root alone.
+"""Elementary functions from +, -, *, / and integers alone: the same bits on every processor, in every version of Python and numpy.
 
-IEEE 754 rounds those five exactly, so every processor gives the same bits. ``np.log`` does not: numpy chooses a vector library by what
-the processor has, and a drawn fault time 2**54 ns away would move by nanoseconds between two machines of one Ray cluster.
+IEEE 754 rounds those four (and the square root) exactly. ``np.log``, ``np.exp`` and the others come from the vector library that numpy
+chooses by what the processor has, and ``math``'s from the C library: a drawn fault time 2**54 ns away would move by nanoseconds between
+two machines of one Ray cluster. Every step is a numpy operation of its own, so no compiler can fuse a multiplication with an addition.
+
+The error bounds are in units in the last place (ulp) of the result; the tests hold them against mpmath.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,9 +17,10 @@ Float64 = NDArray[np.float64]
 #: Long arrays are worked on in pieces of this size, which stay in the cache.
 _PIECE = 16_384
 
-# fdlibm e_log.c (Sun Microsystems, 1993): ln 2 in two parts and the Remez polynomial of log((1 + s) / (1 - s)).
-_LN2_HIGH, _LN2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-_LG = (
+# fdlibm (Sun Microsystems, 1993). ln 2 in two parts, of which the first has 32 bits: its product with an exponent is exact.
+_LN2_HIGH, _LN2_LOW, _LN2 = 6.93147180369123816490e-01, 1.90821492927058770002e-10, 0.6931471805599453
+# e_log.c: the Remez polynomial of log((1 + s) / (1 - s)), from the constant term up.
+_LOG = (
     6.666666666666735130e-01,
     3.999999999940941908e-01,
     2.857142874366239149e-01,
@@ -23,65 +29,174 @@ _LG = (
     1.531383769920937332e-01,
     1.479819860511658591e-01,
 )
+# e_exp.c: r (exp(r) + 1) / (exp(r) - 1) = 2 + P1 r**2 + P2 r**4 + ..., for |r| <= 0.5 ln 2.
+_EXP = (
+    1.66666666666666019037e-01,
+    -2.77777777770155933842e-03,
+    6.61375632143793436117e-05,
+    -1.65339022054652515390e-06,
+    4.13813679705723846039e-08,
+)
+# k_sin.c and k_cos.c, for |angle| <= pi / 4, from the third and fourth power up.
+_SIN = (
+    -1.66666666666666324348e-01,
+    8.33333333332248946124e-03,
+    -1.98412698298579493134e-04,
+    2.75573137070700676789e-06,
+    -2.50507602534068634195e-08,
+    1.58969099521155010221e-10,
+)
+_COS = (
+    4.16666666666666019037e-02,
+    -1.38888888888741095749e-03,
+    2.48015872894767294178e-05,
+    -2.75573143513906633035e-07,
+    2.08757232129817482790e-09,
+    -1.13596475577881948265e-11,
+)
 
-# Wichura, "Algorithm AS 241: the percentage points of the normal distribution", Applied Statistics 37 (1988), PPND16: relative error
-# about 1e-16. Coefficients from the constant term up: central, |z| up to 5.3 or so, tail.
-_CENTRE = (
-    (3.3871328727963666080e0, 1.3314166789178437745e2, 1.9715909503065514427e3, 1.3731693765509461125e4,
-     4.5921953931549871457e4, 6.7265770927008700853e4, 3.3430575583588128105e4, 2.5090809287301226727e3),
-    (1.0, 4.2313330701600911252e1, 6.8718700749205790830e2, 5.3941960214247511077e3,
-     2.1213794301586595867e4, 3.9307895800092710610e4, 2.8729085735721942674e4, 5.2264952788528545610e3),
-)  # fmt: skip
-_MIDDLE = (
-    (1.42343711074968357734e0, 4.63033784615654529590e0, 5.76949722146069140550e0, 3.64784832476320460504e0,
-     1.27045825245236838258e0, 2.41780725177450611770e-1, 2.27238449892691845833e-2, 7.74545014278341407640e-4),
-    (1.0, 2.05319162663775882187e0, 1.67638483018380384940e0, 6.89767334985100004550e-1,
-     1.48103976427480074590e-1, 1.51986665636164571966e-2, 5.47593808499534494600e-4, 1.05075007164441684324e-9),
-)  # fmt: skip
-_TAIL = (
-    (6.65790464350110377720e0, 5.46378491116411436990e0, 1.78482653991729133580e0, 2.96560571828504891230e-1,
-     2.65321895265761230930e-2, 1.24266094738807843860e-3, 2.71155556874348757815e-5, 2.01033439929228813265e-7),
-    (1.0, 5.99832206555887937690e-1, 1.36929880922735805310e-1, 1.48753612908506148525e-2,
-     7.86869131145613259100e-4, 1.84631831751005468180e-5, 1.42151175831644588870e-7, 2.04426310338993978564e-15),
-)  # fmt: skip
+_TWO_PI = 6.283185307179586
+#: Added to a number below 2**51 it leaves the number's nearest integer in the lowest bits, ties to even.
+_ROUND = 1.5 * 2.0**52
+_ROUND_BITS = int(np.float64(_ROUND).view(np.int64))
+_ROOT_HALF_BITS = int(np.float64(0.7071067811865476).view(np.int64))
+_BIAS, _LEAST_NORMAL = 1023, 2.0**-1022
 
 
 def log(x: ArrayLike) -> Float64:
-    """Natural logarithm of positive, finite, normal numbers; error below 1 ulp (fdlibm)."""
-    x = np.asarray(x, np.float64)
-    if x.size <= _PIECE:
-        return _log(x)
-    flat = x.reshape(-1)
-    return np.concatenate([_log(flat[start : start + _PIECE]) for start in range(0, flat.size, _PIECE)]).reshape(x.shape)
+    """Natural logarithm; error below 1 ulp. As IEEE 754 has it, log(0) is -inf and that of a negative number is nan, without a warning."""
+    return _by_pieces(_log, x)
+
+
+def exp(x: ArrayLike) -> Float64:
+    """Powers of e; error below 1 ulp, below 1.5 where the result is subnormal; inf above 709.79, 0 below -745.14."""
+    return _by_pieces(_exp, x)
+
+
+def exp2(x: ArrayLike) -> Float64:
+    """Powers of 2; error below 1.5 ulp, none where x is whole."""
+    return _by_pieces(_exp2, x)
+
+
+def power(base: ArrayLike, exponent: ArrayLike) -> Float64:
+    """``base`` from 0 on to the power of an ``exponent`` above 0, by logarithm; the power 1 is exact.
+
+    The error is below 2 + 2 abs(exponent * log(base)) ulp.
+    """
+    base, exponent = np.broadcast_arrays(np.asarray(base, np.float64), np.asarray(exponent, np.float64))
+    return np.where(exponent == 1.0, base, exp(exponent * log(base)))
+
+
+def sine_of_turns(turns: ArrayLike) -> Float64:
+    """sin(2 pi turns); error below 2 ulp. Turns are reduced without an error, so that whole and half ones are exactly 0."""
+    return _by_pieces(_sine_of_turns, turns)
+
+
+def _by_pieces(function: Callable[[Float64], Float64], x: ArrayLike) -> Float64:
+    values = np.asarray(x, np.float64)
+    if values.size <= _PIECE:
+        return function(values.reshape(-1)).reshape(values.shape)
+    flat, out = values.reshape(-1), np.empty(values.size)
+    for start in range(0, flat.size, _PIECE):
+        out[start : start + _PIECE] = function(flat[start : start + _PIECE])
+    return out.reshape(values.shape)
 
 
 def _log(x: Float64) -> Float64:
-    mantissa, exponent = np.frexp(x)
-    small = mantissa < 0.7071067811865476  # keep the mantissa within sqrt(1/2)..sqrt(2), so that f below is small
-    mantissa = np.where(small, mantissa * 2.0, mantissa)
-    power = (exponent - small).astype(np.float64)
-    f = mantissa - 1.0
+    if bool(x.min(initial=1.0) >= _LEAST_NORMAL) and bool(x.max(initial=1.0) < np.inf):
+        return _log_of_normal(x, 0.0)
+    finite = (x > 0.0) & (x < np.inf)
+    subnormal = finite & (x < _LEAST_NORMAL)
+    found = _log_of_normal(np.where(finite, x, 1.0) * np.where(subnormal, 2.0**54, 1.0), np.where(subnormal, 54.0, 0.0))
+    return np.where(finite, found, np.where(x == 0.0, -np.inf, np.where(x > 0.0, np.inf, np.nan)))
+
+
+def _log_of_normal(x: Float64, shift: Float64 | float) -> Float64:
+    """log(x / 2**shift) of positive finite numbers that are not subnormal."""
+    above = x.view(np.int64) - _ROOT_HALF_BITS
+    power = (above >> 52).astype(np.float64)  # the mantissa is from sqrt(1/2) to sqrt(2), so that f below is small
+    above &= (1 << 52) - 1
+    above += _ROOT_HALF_BITS
+    f = above.view(np.float64)
+    f -= 1.0
+    power -= shift
     s = f / (2.0 + f)
     z = s * s
-    series = np.full_like(z, _LG[-1])
-    for coefficient in _LG[-2::-1]:
-        series = series * z + coefficient
-    half = 0.5 * f * f
-    return np.asarray(power * _LN2_HIGH - ((half - (s * (half + z * series) + power * _LN2_LOW)) - f))
+    series = _horner(_LOG, z)
+    series *= z
+    half = 0.5 * f
+    half *= f
+    series += half
+    series *= s
+    series += power * _LN2_LOW
+    half -= series
+    half -= f
+    power *= _LN2_HIGH
+    power -= half
+    return power
 
 
-def normal_quantile(p: ArrayLike) -> Float64:
-    """The z with P(Z < z) = p, for p in (0, 1)."""
-    p = np.asarray(p, np.float64)
-    q = p - 0.5
-    r = np.sqrt(-log(np.where(q < 0, p, 1.0 - p)))
-    central = 0.180625 - q * q
-    tail = np.where(r <= 5.0, _ratio(_MIDDLE, r - 1.6), _ratio(_TAIL, r - 5.0))
-    return np.where(np.abs(q) <= 0.425, q * _ratio(_CENTRE, central), np.where(q < 0, -tail, tail))
+def _exp(x: Float64) -> Float64:
+    x = np.minimum(np.maximum(x, -746.0), 710.0)  # beyond, the result is 0 and inf; nan stays
+    exponent = x * 1.4426950408889634
+    exponent += _ROUND
+    whole = exponent.view(np.int64) - _ROUND_BITS
+    exponent -= _ROUND
+    high = x - exponent * _LN2_HIGH
+    exponent *= _LN2_LOW
+    return _exp_of_parts(high, exponent, whole)
 
 
-def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: Float64) -> Float64:
-    numerator, denominator = (np.full_like(x, row[-1]) for row in coefficients)
-    for upper, lower in zip(coefficients[0][-2::-1], coefficients[1][-2::-1], strict=True):
-        numerator, denominator = numerator * x + upper, denominator * x + lower
-    return numerator / denominator
+def _exp2(x: Float64) -> Float64:
+    x = np.minimum(np.maximum(x, -1076.0), 1025.0)
+    exponent = x + _ROUND
+    whole = exponent.view(np.int64) - _ROUND_BITS
+    exponent -= _ROUND
+    return _exp_of_parts((x - exponent) * _LN2, np.zeros_like(x), whole)
+
+
+def _exp_of_parts(high: Float64, low: Float64, whole: NDArray[np.int64]) -> Float64:
+    """exp(high - low) * 2**whole, for abs(high - low) up to 0.5 ln 2."""
+    r = high - low
+    square = r * r
+    series = _horner(_EXP, square)
+    series *= square
+    np.subtract(r, series, out=series)
+    r *= series
+    np.subtract(2.0, series, out=series)
+    r /= series
+    low -= r
+    low -= high
+    np.subtract(1.0, low, out=low)
+    first = whole >> 1  # 2**whole itself may be out of range where the result is not
+    low *= _power_of_two(first)
+    whole -= first
+    with np.errstate(over="ignore"):
+        low *= _power_of_two(whole)
+    return low
+
+
+def _power_of_two(exponent: NDArray[np.int64]) -> Float64:
+    return ((exponent + _BIAS) << 52).view(np.float64)
+
+
+def _sine_of_turns(turns: Float64) -> Float64:
+    with np.errstate(invalid="ignore"):  # of inf
+        part = turns - np.rint(turns)
+    size = np.abs(part)
+    size = np.where(size > 0.25, 0.5 - size, size)
+    steep = size > 0.125  # there the cosine of the rest is better
+    angle = np.where(steep, 0.25 - size, size) * _TWO_PI
+    z = angle * angle
+    sine = angle + angle * z * _horner(_SIN, z)
+    cosine = 1.0 - (0.5 * z - z * z * _horner(_COS, z))
+    return np.copysign(np.where(steep, cosine, sine), part)
+
+
+def _horner(coefficients: tuple[float, ...], x: Float64) -> Float64:
+    """The polynomial with these coefficients, from the constant term up."""
+    value = np.full_like(x, coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        value *= x
+        value += coefficient
+    return value

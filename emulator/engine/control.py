@@ -300,7 +300,8 @@ class Control(Protocol):
     def watch(self, *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Iterator[JobEvent | None]:
         """A snapshot (one event a job, unless ``after_sequence`` can be resumed from), then deltas; None now and then while idle.
 
-        Ends when every job in ``job_ids`` (if any) has ended. Raises WrongState when ``after_sequence`` is no longer held.
+        Ends when every job in ``job_ids`` (if any) has ended, or the emulation has. Raises WrongState when ``after_sequence`` is no longer
+        held, and when an error has ended the emulation. Events show the job as it was at their time.
         """
         ...
 

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from emulator.draws.sums import add_up
 from emulator.fabric.channels import Channels
 from topology.cluster import TIERS, Cluster, Int64
 
@@ -129,9 +130,10 @@ class LinkHealth:
             self._add_seconds(link, self._open_seconds(link, at_ns))
             self._since_ns[link] = at_ns
             cables = self._cables(link)
-            _keep(self.ratio, link, float(cables.mean()))
+            mean = add_up(cables) / len(cables)
+            _keep(self.ratio, link, mean)
             first, end = (int(place) for place in self._channels.start[link : link + 2])
-            parts = [float(cables.mean())] if end - first == 1 else cables.tolist()
+            parts = [mean] if end - first == 1 else cables.tolist()
             for channel, part in zip(range(first, end), parts, strict=True):
                 _keep(self.scales, channel, part)
             if self._cluster.links.tier[link] == 0:
@@ -180,7 +182,7 @@ class LinkHealth:
             speed = float(links.bytes_per_second[link]) / len(cables)
             first_rail, rails = int(links.rail_first[link]), int(links.rails[link])
             if hosts == rails == 1:
-                left[first_rail, 0] += float(cables.sum()) * speed
+                left[first_rail, 0] += add_up(cables) * speed
                 whole[first_rail, 0] += len(cables) * speed
                 continue
             place = np.arange(len(cables))

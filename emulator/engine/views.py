@@ -5,6 +5,7 @@ import numpy as np
 from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView
 from emulator.engine.engine import Engine
 from emulator.engine.fault_targets import cable_count
+from emulator.engine.moments import Moment, moment_of, slowdown
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import State
@@ -25,37 +26,33 @@ STATES = {
 }
 
 
-def job_view(engine: Engine, slot: int, state: State | None = None) -> JobView:
-    """One job as of the engine's last cycle; ``state`` instead of its own for an event that lies behind."""
-    table = engine.table
-    state = table.state[slot] if state is None else state
-    duration, left = table.duration_ns[slot], table.remaining_ns[slot]
-    if state == State.RUNNING:
-        passed = max(0, engine.now_ns - table.since_ns[slot] - table.overhead_ns[slot])
-        left -= int(passed * table.speed[slot])
-    rows, cluster_types = table.rows[slot], engine.cluster.host_types
+def job_view(engine: Engine, slot: int, moment: Moment | None = None) -> JobView:
+    """One job as of the engine's last cycle, or as it was at ``moment``."""
+    table, cluster = engine.table, engine.cluster
+    was_pending = moment is not None and moment.state == State.PENDING
+    moment = moment_of(engine, slot, engine.now_ns) if moment is None else moment
     return JobView(
         job_id=table.job_id[slot],
         name=table.names.get(slot, ""),
         queue=table.queues[table.queue[slot]],
         tenant=table.tenants[table.tenant[slot]],
         kind=JobKind(table.kind[slot]).name.lower(),
-        state=STATES[state],
-        reason=reason(engine, slot, state),
+        state=STATES[moment.state],
+        reason=moment.reason if was_pending else reason(engine, slot, moment.state),
         gpus=table.gpus[slot],
         milli_gpus=table.milli_gpus[slot],
         priority=table.priority[slot],
         submit_seconds=table.submit_ns[slot] / SECOND,
-        start_seconds=table.first_start_ns[slot] / SECOND if table.first_start_ns[slot] >= 0 else None,
-        end_seconds=table.end_ns[slot] / SECOND if table.end_ns[slot] >= 0 else None,
-        progress_ratio=min(1.0, max(0.0, 1.0 - left / duration)) if duration else 0.0,
-        preemptions=table.preemptions[slot],
-        restarts=table.restarts[slot],
-        network_slowdown_ratio=slowdown(engine, slot),
-        placement_level=placement_level(engine.cluster, rows),
-        hosts=hostlist(engine.cluster, engine.scheduler.hosts_of(rows)),
-        gpu_type=cluster_types[table.host_type[slot]].gpu.name if table.host_type[slot] != ANY_TYPE else "",
-        speed_ratio=table.speed[slot] if state == State.RUNNING else 0.0,
+        start_seconds=moment.start_ns / SECOND if moment.start_ns >= 0 else None,
+        end_seconds=moment.end_ns / SECOND if moment.end_ns >= 0 else None,
+        progress_ratio=moment.progress_ratio,
+        preemptions=moment.preemptions,
+        restarts=moment.restarts,
+        network_slowdown_ratio=moment.network_slowdown_ratio,
+        placement_level=placement_level(cluster, moment.rows),
+        hosts=hostlist(cluster, engine.scheduler.hosts_of(moment.rows)),
+        gpu_type=cluster.host_types[moment.host_type].gpu.name if moment.host_type != ANY_TYPE else "",
+        speed_ratio=moment.speed_ratio,
     )
 
 
@@ -71,21 +68,6 @@ def reason(engine: Engine, slot: int, state: State) -> str:
     return engine.reasons.get(slot, "") if state in (State.FAILED, State.CANCELLED) else ""
 
 
-def slowdown(engine: Engine, slot: int) -> float:
-    """Running time over what the same work takes when nothing contends; 1 before anything was done."""
-    table = engine.table
-    work, ran = table.work_ns[slot], table.run_ns[slot]
-    if table.shape[slot] < 0:
-        return 1.0
-    if table.state[slot] == State.RUNNING:
-        passed = max(0, engine.now_ns - table.since_ns[slot])
-        useful = passed - min(passed, table.overhead_ns[slot])
-        ran += table.since_ns[slot] - table.start_ns[slot] + useful
-        work += int(useful * table.speed[slot])
-    ran -= table.overhead_run_ns[slot]
-    return max(1.0, ran / work) if work else 1.0
-
-
 def explanation(engine: Engine, slot: int) -> Explanation:
     """A pending job's reason with its numbers, or a sentence on how another one stands."""
     table = engine.table
@@ -99,7 +81,11 @@ def explanation(engine: Engine, slot: int) -> Explanation:
         State.FINISHED: "finished",
         State.CANCELLED: "was cancelled",
     }.get(state, STATES[state].value)
-    numbers = {"speed_ratio": table.speed[slot], "network_slowdown_ratio": slowdown(engine, slot)} if state == State.RUNNING else {}
+    numbers = (
+        {"speed_ratio": table.speed[slot], "network_slowdown_ratio": slowdown(engine, slot, engine.now_ns)}
+        if state == State.RUNNING
+        else {}
+    )
     return Explanation(table.job_id[slot], STATES[state], "none", text, numbers, -1)
 
 

@@ -7,21 +7,22 @@ direct link, in both directions; none has one to itself. ``by_way`` is what each
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.draws.sums import add_along, matrix_product
 from topology.cluster import Float64
 
 
 def way_counts(alive: NDArray[np.bool_]) -> Float64:
     """Members by which each pair can go: those with live links to both."""
     linked = alive.astype(np.float64)
-    return np.asarray(np.where(np.eye(alive.shape[-1], dtype=np.bool_), 0.0, linked @ linked))  # whole numbers: exact in any order
+    return np.asarray(np.where(np.eye(alive.shape[-1], dtype=np.bool_), 0.0, matrix_product(linked, linked)))
 
 
 def first_legs(by_way: Float64, alive: NDArray[np.bool_]) -> Float64:
     """The load of the links out of the sources: of all that leaves a source, the part whose target the link's end can reach."""
     if _complete(alive):
-        total = by_way.sum(axis=-1, keepdims=True)
+        total = add_along(by_way, axis=-1)[..., None]
         return np.asarray(np.where(alive, np.maximum(0.0, total - by_way), 0.0))
-    return np.asarray(np.where(alive, np.einsum("...st,...kt->...sk", by_way, alive.astype(np.float64)), 0.0))
+    return np.asarray(np.where(alive, matrix_product(by_way, np.swapaxes(alive, -1, -2).astype(np.float64)), 0.0))
 
 
 def second_legs(by_way: Float64, alive: NDArray[np.bool_]) -> Float64:

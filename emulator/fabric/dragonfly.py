@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.draws.sums import add_along, add_runs, matrix_product
 from emulator.fabric.detours import first_legs, second_legs, way_counts
 from emulator.fabric.pairs import Pairs
 from emulator.fabric.uplinks import endpoint_shares
@@ -93,7 +94,7 @@ class DragonflyRoutes:
         group = self._chassis_group[units]
         active, place = np.unique(group, return_inverse=True)
         out, into, local = self._by_switch(units, rails, active, place)
-        between = out.sum(axis=2)  # (active, active)
+        between = add_along(out, axis=2)  # (active, active)
         source, target = np.nonzero(between)
         crossing = GroupLanes(active[source] * self.groups + active[target], between[source, target])
         loads = np.zeros(2 * self._links)
@@ -159,13 +160,14 @@ class DragonflyRoutes:
         block = np.ix_(active, active)
         leave, enter = (np.zeros((len(active), groups, self._slots)) for _ in range(2))  # by switch, to and from every group's gates
         if spill is None:
-            between[block] = out.sum(axis=2)
+            between[block] = add_along(out, axis=2)
             leave[:, active], enter[:, active] = out, into
         else:
             part = spill / np.maximum(1.0, self.ways[block])  # by way of each other group
             around = np.zeros((groups, groups))
-            around[block] = part * out.sum(axis=2)
-            between[block] = (1.0 - spill) * out.sum(axis=2)
+            exchanged = add_along(out, axis=2)
+            around[block] = part * exchanged
+            between[block] = (1.0 - spill) * exchanged
             between += first_legs(around, self.joined) + second_legs(around, self.joined)
             leave[:, active] = (1.0 - spill)[:, :, None] * out
             enter[:, active] = (1.0 - spill.T)[:, :, None] * into
@@ -191,11 +193,11 @@ class DragonflyRoutes:
         """What every switch has for the gates to each group that others are reached by, from what it has for those others by each way:
         shape (active, active, switches) to (active, groups, switches). The same for what comes from them."""
         if bool((self.joined | np.eye(self.groups, dtype=np.bool_)).all()):
-            found = np.repeat(by_way.sum(axis=1)[:, None], self.groups, axis=1)
+            found = np.repeat(add_along(by_way, axis=1)[:, None], self.groups, axis=1)
             found[:, active] -= by_way
             found[np.arange(len(active)), active] = 0.0
             return np.asarray(np.maximum(found, 0.0))
-        found = np.einsum("kh,ghi->gki", self.joined[:, active].astype(np.float64), by_way)
+        found = matrix_product(self.joined[None, :, active].astype(np.float64), by_way)
         return np.asarray(found * self.joined[active][:, :, None])
 
     def _transit(self, around: Float64, local: Float64) -> None:
@@ -219,8 +221,7 @@ class DragonflyRoutes:
         gates = self._gates
         key = gates.group[entry] * self._slots + gates.slot[entry]
         first = np.flatnonzero(np.diff(key, prepend=-1))
-        total: Float64 = np.add.reduceat(rows * gates.part[entry][:, None], first, axis=0)
-        return total, key[first] // self._slots, key[first] % self._slots
+        return add_runs(rows * gates.part[entry][:, None], first), key[first] // self._slots, key[first] % self._slots
 
     def _within(self, local: Float64, loads: Float64) -> None:
         """Between two switches of one group: over their link, and by way of all others in equal parts what it cannot carry."""

@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.draws.sums import add_along
 from emulator.fabric.pairs import Pairs, exchange_pairs, join, neighbour_pairs, ring_pairs, tree_pairs
 from emulator.fabric.patterns import exchange_lanes, member_lanes, neighbour_lanes, strided_lanes
 from emulator.fabric.uplinks import endpoint_shares
@@ -80,7 +81,7 @@ class JobLanes:
                 columns.append(rail.gpus * rail.times)
             else:
                 mine = [lanes * rows for lanes, rows in rail.classes() if int(rail.times[rows].sum()) > 1]
-                columns.append(rail.times * np.sum([np.zeros(len(rail.gpus), dtype=np.int64), *mine], axis=0))
+                columns.append(rail.times * sum(mine, np.zeros(len(rail.gpus), dtype=np.int64)))
         return np.stack(columns, axis=1).astype(np.float64)
 
 
@@ -233,13 +234,13 @@ class LaneCounter:
         groups = self._group[job.blocks] if len(self._planes) > 1 else np.zeros(1, dtype=np.int64)
         kinds = np.unique(groups)
         if len(kinds) == 1:
-            mine = self._part[kinds[0]] * used.sum(axis=0)[:, None]
+            mine = self._part[kinds[0]] * add_along(used, axis=0)[:, None]
         else:
-            rails = used.sum(axis=0) > 0
+            rails = add_along(used, axis=0) > 0
             if not self._wan and bool((self._planes[kinds] != self._planes[kinds[0]])[:, rails].any()):
                 name = self._cluster.name
                 raise ValueError(f"cluster {name}: no fabric connects all of the job's hosts; a gang needs hosts of one fabric")
-            mine = np.stack([self._part[kind] * used[groups == kind].sum(axis=0)[:, None] for kind in kinds])
+            mine = np.stack([self._part[kind] * add_along(used[groups == kind], axis=0)[:, None] for kind in kinds])
         planes = self._planes[kinds].reshape(-1)
         serves = planes >= 0
         total = np.bincount(planes[serves], mine.reshape(-1)[serves])

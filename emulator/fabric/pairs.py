@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from emulator.draws.sums import add_up
 from emulator.fabric.patterns import Float64, Int64, stage_sources, tree_degree, tree_parent
 
 #: Pairs of units up to which adding them up in a table is cheaper than sorting.
@@ -122,7 +123,7 @@ def exchange_pairs(bounds: Float64, group: float, local: float) -> list[Pairs]:
     found = []
     for low, high in zip(begin.tolist(), end.tolist(), strict=True):
         mine = slice(low, high)
-        members = float(size[mine].sum())
+        members = add_up(size[mine])
         if high - low > 1 and members > local:
             lanes = size[mine, None] * size[None, mine] / (members - local)
             source, target = np.nonzero(~np.eye(high - low, dtype=bool))

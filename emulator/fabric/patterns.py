@@ -9,6 +9,8 @@ a unit is what leaves it.
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.draws.sums import add_along
+
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 
@@ -37,7 +39,7 @@ def strided_lanes(collective: str, begin: Float64, end: Float64, total: float, s
     width = np.diff(edges, axis=0)  # (4, units): rings of each class
     ring = (edges[:-1] + edges[1:]) / 2.0
     first, last, members = (whole[:, None, :] + (ring[None] < cuts[:, None, :])).astype(np.int64)
-    return np.asarray((width * member_lanes(collective, first, last, members)).sum(axis=0))
+    return add_along(width * member_lanes(collective, first, last, members), axis=0)
 
 
 def tree_edges(begin: Int64, end: Int64, members: Int64 | int) -> Float64:

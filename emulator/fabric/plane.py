@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.draws.sums import add_runs, add_up
 from emulator.fabric.channels import channels
 from emulator.fabric.contend import Demand, whole
 from emulator.fabric.flow_table import FlowTable
@@ -52,7 +53,7 @@ class FabricPlane:
         endpoints = (links.plane == plane) & (links.tier == 0)
         self._endpoint_links = set(made.start[np.flatnonzero(endpoints)].tolist())  # their channels
         self._channel_speed = made.bytes_per_second
-        self._endpoint_speed = float(links.bytes_per_second[endpoints].sum())
+        self._endpoint_speed = add_up(links.bytes_per_second[endpoints])
         self._lane_speed = max(host.lane_bytes_per_second for host in cluster.host_types)
         self._clear()
 
@@ -183,7 +184,7 @@ class FabricPlane:
         """The wanted rows of the table, in order of flow, and their problem over ``entries`` alone, with the plane's own links."""
         table = self._table
         rows = np.flatnonzero(wanted)
-        rows = rows[np.argsort(table.flow[rows])]
+        rows = rows[np.argsort(table.flow[rows], kind="stable")]
         rank = np.zeros(table.rows, dtype=np.int64)
         rank[rows] = np.arange(len(rows))
         mine = entries[wanted[table.row[entries]]]
@@ -238,16 +239,16 @@ class FabricPlane:
         ratio = np.divide(loads, healthy, out=np.zeros(len(healthy)), where=healthy > 0.0)
         for tier, here in self._of_tier.items():
             load[tier] = int(loads[here].sum())
-            capacity[tier] = healthy[here].sum()
+            capacity[tier] = add_up(healthy[here])
             peak[tier] = ratio[here].max()
-            moved[tier] = carried[here].sum()
-        lost = sum((1.0 - factor) * float(self._channel_speed[link]) for link, factor in sorted(self._endpoint_scale.items()))
+            moved[tier] = add_up(carried[here])
+        lost = math.fsum((1.0 - factor) * float(self._channel_speed[link]) for link, factor in sorted(self._endpoint_scale.items()))
         table = self._table
         rows = table.sorted_rows()
         rows = rows[table.lanes[rows] > 0]
         load[0] = 2 * int((table.lanes[rows] * whole(table.rate[rows])).sum())
         capacity[0] = 2.0 * (self._endpoint_speed - lost)
-        moved[0] = 2.0 * (self._lane_carried + float((table.lanes[rows] * table.sent_at(rows, at_ns)).sum()))
+        moved[0] = 2.0 * (self._lane_carried + add_up(table.lanes[rows] * table.sent_at(rows, at_ns)))
         peak[0] = table.rate[rows].max(initial=0.0) / self._lane_speed
         return FabricReadings(
             at_ns=at_ns,
@@ -273,7 +274,7 @@ class FabricPlane:
         ids, first = np.unique(self._link_of, return_index=True)  # channels are in order of link
 
         def by_link(values: NDArray[np.generic]) -> Float64:
-            return np.asarray(np.add.reduceat(values.astype(np.float64).reshape(-1, 2), first), dtype=np.float64)
+            return add_runs(values.astype(np.float64).reshape(-1, 2), first)
 
         if not len(ids):
             return LinkReadings(ids, *(np.empty((0, 2)) for _ in range(4)))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.draws.sums import add_along
 from emulator.fabric.channels import channels
 from emulator.fabric.connections import connections
 from emulator.fabric.dragonfly import DragonflyRoutes, GroupLanes
@@ -119,7 +120,7 @@ class TrafficMap:
         if len(straddling):
             raise ValueError(f"cluster {self._cluster.name}: block {straddling[0]} has hosts in two units of level {table.level.name}")
         latency = 2.0 * float(self._cluster.links.latency_seconds[table.link].max(initial=0.0))
-        return _Level(unit.tolist(), table.start, table.link, table.share, table.share.sum(axis=1), latency)
+        return _Level(unit.tolist(), table.start, table.link, table.share, add_along(table.share, axis=1), latency)
 
     def traffic(self, rows: Sequence[Row], shape: TrainingShape) -> Traffic:
         """The traffic of a job placed on ``rows`` (in any order).
@@ -169,7 +170,7 @@ class TrafficMap:
         if crossing.shape[1] == 1:
             lanes = level.rail_sum[entry] * crossing[position, 0]
         else:
-            lanes = (level.share[entry] * crossing[position]).sum(axis=1)
+            lanes = add_along(level.share[entry] * crossing[position], axis=1)
         return [(2 * link, lanes), (2 * link + 1, lanes)]
 
     def _cross(self, wan: WanRoutes, job: JobLanes, shape: TrainingShape, found: list[tuple[Int64, Float64]]) -> float:
@@ -204,7 +205,7 @@ class TrafficMap:
             mine = gpus[:, rail]
             if not mine.any():
                 continue
-            part = mine.sum() / gpus.sum()
+            part = int(mine.sum()) / int(gpus.sum())
             stride, stage = (max(1, round(size * part)) for size in (shape.replica_gpus, shape.stage_gpus))
             source, target, weight = connections(mine, shape, stride, stage)
             lane = np.repeat(np.arange(len(domain)), mine)
@@ -356,7 +357,7 @@ class TrafficMap:
             entry, _ = ranges(start[domain], start[domain + 1])
             gpus = np.array(self._lanes.rail_gpus(block, gpu_mask)) * (len(hosts) // len(domain))
             found.append(ids[entry])
-            lanes.append((serves[entry] * gpus).sum(axis=1))
+            lanes.append(add_along(serves[entry] * gpus, axis=1))
         link, where = np.unique(np.concatenate(found), return_inverse=True)
         total = np.bincount(where, np.concatenate(lanes), len(link)).astype(np.float64)
         return link[total > 0.0], total[total > 0.0]
@@ -377,7 +378,7 @@ class TrafficMap:
         domain = unit_numbers(self._cluster.level("domain").first_host, self._cluster.block.first_host[block[row]] + bit)
         entry, place = ranges(start[domain], start[domain + 1])
         of_row = row[place]
-        lanes = (serves[entry] * gpus[of_row]).sum(axis=1)
+        lanes = add_along(serves[entry] * gpus[of_row], axis=1)
         np.add.at(load, ids[entry], lanes * per_lane[of_row])
         return load
 

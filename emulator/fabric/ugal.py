@@ -16,6 +16,8 @@ All of it is a function of the demand and the links' health alone.
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.draws.exact import exp2
+from emulator.draws.sums import add_up
 from emulator.fabric.detours import first_legs, second_legs
 from topology.cluster import Float64, Int64
 
@@ -77,11 +79,11 @@ class _Problem:
     def __init__(self, asked: Float64, capacity: Float64, joined: NDArray[np.bool_], ways: Float64) -> None:
         self._asked, self._capacity, self._joined = asked, capacity, joined
         self._can_turn, self._ways = ways > 0.0, np.maximum(1.0, ways)
-        self._enough = SETTLED * float(asked.sum())
+        self._enough = SETTLED * add_up(asked)
 
     def spills(self, level: NDArray[np.integer], spilled: Float64) -> tuple[Float64, _Over | None]:
         """The least spills at these levels, from some that are no larger; and the pairs whose links are overloaded by detours alone."""
-        room = self._capacity * np.exp2(level / LEVELS)
+        room = self._capacity * exp2(level / LEVELS)
         for _ in range(ITERATIONS):
             by_way = spilled / self._ways
             leaving, entering = first_legs(by_way, self._joined), second_legs(by_way, self._joined)
@@ -90,7 +92,7 @@ class _Problem:
             if bool(over.any()):
                 return spilled, (over & (leaving >= entering), over & (leaving < entering))
             more = np.where(self._can_turn, np.maximum(0.0, self._asked - np.maximum(0.0, room - detours)), 0.0)
-            if float((more - spilled).sum()) <= self._enough:
+            if add_up(more - spilled) <= self._enough:
                 return more, None
             spilled = more
         over = detours > 0.5 * room  # it would not settle soon
@@ -101,6 +103,6 @@ def _rounded(spilled: Float64, asked: Float64) -> Float64:
     """Parts whose rest has few bits, rounded so that no more stays on the direct links."""
     direct = 1.0 - np.divide(spilled, asked, out=np.zeros_like(asked), where=asked > 0.0)
     mantissa, exponent = np.frexp(np.clip(direct, 0.0, 1.0) + 2.0**-40)
-    steps = 2.0 ** (PART_BITS + 1)
+    steps = float(1 << (PART_BITS + 1))
     direct = np.ldexp(np.floor(mantissa * steps) / steps, exponent)
     return np.asarray(1.0 - np.where(direct < 2.0**-12, 0.0, direct))

@@ -11,8 +11,11 @@ rise with the GPUs that they serve, so the range of the whole host is split over
 IT power is the hosts' and the switches'.
 """
 
+from math import fsum
+
 import numpy as np
 
+from emulator.draws.exact import power
 from topology.catalog import HostType
 from topology.cluster import Cluster, Int64, Links
 
@@ -35,7 +38,7 @@ def gpu_milliwatts(host_type: HostType, utilization: float, gamma: float = GAMMA
     if not 0.0 <= utilization <= 1.0:
         raise ValueError(f"utilization must be between 0 and 1, not {utilization}")
     range_watts = host_type.peak_watts - host_type.idle_watts
-    return round(range_watts * MILLIWATTS_PER_WATT / host_type.gpus * float(utilization**gamma))
+    return round(range_watts * MILLIWATTS_PER_WATT / host_type.gpus * float(power(utilization, gamma)))
 
 
 def switch_milliwatts(links: Links) -> Int64:
@@ -50,7 +53,7 @@ def switch_milliwatts(links: Links) -> Int64:
 
 def most_milliwatts(cluster: Cluster) -> int:
     """The most that a whole cluster's IT equipment draws: every host at its measured maximum in training, and the switches."""
-    hosts = sum(count * host_type.peak_watts for host_type, count in zip(cluster.host_types, cluster.type_hosts, strict=True))
+    hosts = fsum(count * host_type.peak_watts for host_type, count in zip(cluster.host_types, cluster.type_hosts, strict=True))
     return round(hosts * MILLIWATTS_PER_WATT) + int(switch_milliwatts(cluster.links).sum())
 
 

@@ -75,7 +75,7 @@ class RackShard:
         self.occupancy = Occupancy(self._host_gpus)
         #: When each rack comes into service; what it draws from then on.
         self._in_service_ns = in_service_ns(settings.buildout, len(rack))[span.first_rack : span.end_rack]
-        self._rack_idle = np.add.reduceat(self._host_idle, self._rack_first[:-1])
+        self._rack_idle = np.add.reduceat(self._host_idle, self._rack_first[:-1], dtype=np.int64)
         self.hosts = HostFaults(
             span.first_host, len(self._host_gpus), settings.faults, seed, np.repeat(self._in_service_ns, self._rack_hosts)
         )

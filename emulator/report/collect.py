@@ -1,5 +1,6 @@
 """From a running engine to snapshots, samples and the outcome."""
 
+import math
 import time
 from functools import cache
 from typing import TypeVar
@@ -12,6 +13,7 @@ from emulator.engine.control import ClockView, Histogram, Snapshot
 from emulator.engine.engine import Engine
 from emulator.engine.fault_targets import cable_count
 from emulator.engine.gpu_time import gpu_seconds
+from emulator.engine.moments import slowdown
 from emulator.engine.shards import Readings
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
@@ -267,7 +269,7 @@ class Collector:
             gpu_seconds=size * ran / SECOND,
             lost_gpu_seconds=size * lost / SECOND,
             placement_level=np.array([levels[views.placement_level(engine.cluster, table.rows[slot])] for slot in slots], dtype=np.int8),
-            network_slowdown_ratio=np.array([views.slowdown(engine, slot) for slot in slots]),
+            network_slowdown_ratio=np.array([slowdown(engine, slot, engine.now_ns) for slot in slots]),
             queues=tuple(table.queues),
             tenants=tuple(table.tenants),
             reasons=tuple(reasons),
@@ -326,10 +328,8 @@ class Collector:
             shape = table.shapes[number]
             return shape.model_flops / step_seconds(shape, full[host_type])
 
-        return float(
-            sum(
-                (table.work_ns[slot] - table.lost_ns[slot]) / SECOND * rate(table.shape[slot], table.host_type[slot])
-                for slot in slots
-                if table.shape[slot] >= 0 and table.work_ns[slot]
-            )
+        return math.fsum(
+            (table.work_ns[slot] - table.lost_ns[slot]) / SECOND * rate(table.shape[slot], table.host_type[slot])
+            for slot in slots
+            if table.shape[slot] >= 0 and table.work_ns[slot]
         )

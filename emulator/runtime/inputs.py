@@ -1,10 +1,7 @@
 """Inputs of a live emulation: checked, journalled, stamped with their cycle, then posted to the engine."""
 
-import hashlib
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import asdict, replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -26,18 +23,16 @@ from emulator.engine.control import (
 from emulator.engine.fault_targets import TARGETS, cuts_of
 from emulator.engine.hardware import not_found, rack_views
 from emulator.engine.views import STATES, job_view
+from emulator.runtime.answers import Answers, Request, from_json, to_json
 from emulator.runtime.assemble import Emulation
 from emulator.scheduler.table import State
-from emulator.store.journal import Input, Journal, JournalError
+from emulator.store.errors import JournalError
+from emulator.store.journal import END, STOP, Input, Journal
 from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, SECOND, JobColumns, TrainingShape, job_columns
 from topology import names
 from topology.cluster import Cluster
 from topology.lookup import find_host, find_rack
 
-T = TypeVar("T")
-
-#: Requests whose answers are remembered, for clients that repeat them.
-REQUESTS_KEPT = 10_000
 #: Wall seconds after which a client may try a full queue again.
 RETRY_SECONDS = 5.0
 #: Queues and tenants of one emulation: each queue is in every scrape.
@@ -48,7 +43,7 @@ _LIVE = (State.FUTURE, State.PENDING, State.RUNNING)
 
 
 class Inputs:
-    """Called only by who has the turn at the engine."""
+    """Called only by who has the turn at the engine. ``last_stamp_ns`` is the latest cycle that an input was stamped with."""
 
     def __init__(self, emulation: Emulation, journal: Journal | None) -> None:
         self._engine = emulation.engine
@@ -56,7 +51,8 @@ class Inputs:
         self._cluster = emulation.cluster
         self._journal = journal
         self._next_id = API_FIRST_ID
-        self._answers: OrderedDict[str, tuple[bytes, Any]] = OrderedDict()  # by request id, with what was asked
+        self._answers = Answers()
+        self.last_stamp_ns = 0
 
     def slot(self, job_id: int) -> int:
         """The slot of a job that has been submitted. Raises NotFound."""
@@ -109,15 +105,15 @@ class Inputs:
 
     def submit(self, jobs: JobColumns, stamp_ns: int, request_id: str) -> SubmitResult:
         """Accept what can ever run and what the queue has room for, jobs accepted for the next cycle included."""
-        return self._once(request_id, "submit", lambda: _body(jobs), lambda: self._submit(jobs, stamp_ns, request_id))
+        return self._answers.once(request_id, "submit", lambda: _body(jobs), lambda request: self._submit(jobs, stamp_ns, request))
 
-    def _submit(self, jobs: JobColumns, stamp_ns: int, request_id: str) -> SubmitResult:
+    def _submit(self, jobs: JobColumns, stamp_ns: int, request: Request) -> SubmitResult:
         table = self._engine.table
-        for what, known, names, most in (
+        for what, known, given, most in (
             ("queue", table.queue_of, jobs.queues, MOST_QUEUES),
             ("tenant", table.tenant_of, jobs.tenants, MOST_TENANTS),
         ):
-            if len(known) + sum(name not in known for name in names) > most:
+            if len(known) + sum(name not in known for name in given) > most:
                 raise InvalidRequest(f"there would be more than {most:,} {what}s", field=what, allowed=f"one of the {what}s that there are")
         errors: dict[int, ControlError] = self._never_fit(jobs)
         limit = self._scheduler.settings.pending_limit
@@ -130,6 +126,7 @@ class Inputs:
         accepted = accepted[:room]
         ids = np.full(len(jobs), -1, dtype=np.int64)
         ids[accepted] = np.arange(self._next_id, self._next_id + len(accepted))
+        answer = SubmitResult(ids.tolist(), errors)
         if accepted:
             kept = replace(
                 jobs if len(accepted) == len(jobs) else _rows(jobs, np.array(accepted)),
@@ -137,10 +134,10 @@ class Inputs:
                 submit_ns=np.full(len(accepted), stamp_ns, dtype=np.int64),
             )
             if self._journal is not None:
-                self._write(stamp_ns, "submit", _payload(kept), request_id)
+                self._write(stamp_ns, "submit", _payload(kept), request, answer)
             self._next_id += len(accepted)
-            self._engine.post(Submit(self._scheduler.add(kept)), stamp_ns)
-        return SubmitResult(ids.tolist(), errors)
+            self._post(Submit(self._scheduler.add(kept)), stamp_ns)
+        return answer
 
     def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
         shapes, where = np.unique(np.stack((jobs.gpus, jobs.require_level, jobs.host_type)), axis=1, return_inverse=True)
@@ -155,38 +152,41 @@ class Inputs:
     def cancel(self, job_id: int, stamp_ns: int, request_id: str) -> JobView:
         """The job ends at the next cycle. Raises WrongState where it has ended already."""
 
-        def cancel() -> JobView:
+        def cancel(request: Request) -> JobView:
             slot = self.slot(job_id)
             state = self._engine.table.state[slot]
             if state not in _LIVE:
                 raise WrongState(f"job {job_id} is {STATES[state]}; allowed: a pending or running job", field="job_id")
-            self._post(Cancel(slot), stamp_ns, "cancel", {"job_id": job_id}, request_id)
-            return job_view(self._engine, slot)
+            answer = job_view(self._engine, slot)
+            self._accept(Cancel(slot), stamp_ns, "cancel", {"job_id": job_id}, request, answer)
+            return answer
 
-        return self._once(request_id, "cancel", lambda: repr(job_id).encode(), cancel)
+        return self._answers.once(request_id, "cancel", lambda: repr(job_id).encode(), cancel)
 
     def cordon(self, rack: int, stamp_ns: int, *, cordoned: bool, request_id: str) -> RackView:
         """The rack is not used (or used again) from the next cycle on; jobs on it go on."""
 
-        def cordon() -> RackView:
+        def cordon(request: Request) -> RackView:
             with not_found("rack"):
                 first, end = self._hosts_of("rack", find_rack(self._cluster, str(rack)))
             payload = {"first_host": first, "end_host": end, "cordoned": cordoned}
-            self._post(Cordon(first, end, cordoned), stamp_ns, "cordon", payload, request_id)
-            return replace(rack_views(self._engine, self._engine.read(), rack - 1, 1)[0], cordoned=cordoned)
+            answer = replace(rack_views(self._engine, self._engine.read(), rack - 1, 1)[0], cordoned=cordoned)
+            self._accept(Cordon(first, end, cordoned), stamp_ns, "cordon", payload, request, answer)
+            return answer
 
-        return self._once(request_id, "cordon", lambda: repr((rack, cordoned)).encode(), cordon)
+        return self._answers.once(request_id, "cordon", lambda: repr((rack, cordoned)).encode(), cordon)
 
     def inject_fault(self, fault: FaultRequest, stamp_ns: int, request_id: str) -> str:
         """A host, all hosts of a rack, or a part of the fabric fails at the next cycle. Returns what was done, as a sentence."""
 
-        def inject() -> str:
+        def inject(request: Request) -> str:
             command, payload, done = self._fault_of(fault)
-            self._post(command, stamp_ns, "fault", payload, request_id)
             flaps = f", down for {fault.flap_seconds:g} s every {fault.every_seconds:g} s" if fault.flap_seconds else ""
-            return f"{done} at {stamp_ns / SECOND:g} s for {fault.duration_seconds:g} s{flaps}"
+            answer = f"{done} at {stamp_ns / SECOND:g} s for {fault.duration_seconds:g} s{flaps}"
+            self._accept(command, stamp_ns, "fault", payload, request, answer)
+            return answer
 
-        return self._once(request_id, "fault", lambda: repr(fault).encode(), inject)
+        return self._answers.once(request_id, "fault", lambda: repr(fault).encode(), inject)
 
     def _fault_of(self, fault: FaultRequest) -> tuple[Command, dict[str, Any], str]:
         """The command, what the journal keeps of it, and what it does, as a sentence's beginning."""
@@ -236,41 +236,28 @@ class Inputs:
         first_host = self._cluster.level(level).first_host
         return int(first_host[number]), int(first_host[number + 1])
 
-    def _post(self, command: Command, stamp_ns: int, kind: str, payload: dict[str, Any], request_id: str) -> None:
+    def _accept(self, command: Command, stamp_ns: int, kind: str, payload: dict[str, Any], request: Request, answer: Any) -> None:
         if self._journal is not None:
-            self._write(stamp_ns, kind, payload, request_id)
-        self._engine.post(command, stamp_ns)
+            self._write(stamp_ns, kind, payload, request, answer)
+        self._post(command, stamp_ns)
 
-    def _write(self, stamp_ns: int, kind: str, payload: dict[str, Any], request_id: str) -> None:
+    def _post(self, command: Command, stamp_ns: int) -> None:
+        self._engine.post(command, stamp_ns)
+        self.last_stamp_ns = max(self.last_stamp_ns, stamp_ns)
+
+    def _write(self, stamp_ns: int, kind: str, payload: dict[str, Any], request: Request, answer: Any) -> None:
         """Before anything is posted, so that what cannot be kept is not accepted."""
         assert self._journal is not None
+        kept = to_json(answer) if request.request_id else None
         try:
-            self._journal.append(stamp_ns, kind, payload, request_id)
+            self._journal.append(stamp_ns, kind, payload, request.request_id, request.asked, kept)
         except JournalError as error:
             raise WrongState(f"nothing was accepted, for it could not be kept: {error}") from error
 
-    def _once(self, request_id: str, kind: str, body: Callable[[], bytes], act: Callable[[], T]) -> T:
-        """The first answer for a request that was made before; a refusal is no answer. Raises InvalidRequest where it was another."""
-        if not request_id:
-            return act()
-        asked = hashlib.sha256(kind.encode() + b" " + body()).digest()
-        if request_id in self._answers:
-            before, answer = self._answers[request_id]
-            if before != asked:
-                raise InvalidRequest(
-                    f"request_id {request_id!r} was used for another request", field="request_id", allowed="a new one for each new request"
-                )
-            return answer  # type: ignore[no-any-return]
-        answer = act()
-        self._answers[request_id] = asked, answer
-        if len(self._answers) > REQUESTS_KEPT:
-            self._answers.popitem(last=False)
-        return answer
-
     def take_up(self, record: Input) -> None:
-        """Post an input of a journal to act in its cycle, as it did when it was accepted; ``end`` is no input and does nothing.
+        """Post an input of a journal to act in its cycle, as when it was accepted, and remember what its sender was told.
 
-        Raises JournalError for a record that is none of this scenario's.
+        Ends are no inputs and do nothing. Raises JournalError for a record that is none of this scenario's.
         """
         given = record.payload
         try:
@@ -285,13 +272,16 @@ class Inputs:
                     command = Cordon(**given)
                 case "fault":
                     command = _fault(self._cluster, given)
-                case "end":
+                case kind if kind in (END, STOP):
                     return
                 case _:
                     raise ValueError(f"unknown kind {record.kind!r}")
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise JournalError(f"input {record.sequence} of the journal cannot be taken up: {error}") from error
-        self._engine.post(command, record.stamp_ns)
+            if record.request_id:
+                answer = from_json(record.kind, record.answer, given.get("job_id", ()) if record.kind == "submit" else ())
+                self._answers.keep(Request(record.request_id, record.asked), answer)
+            self._post(command, record.stamp_ns)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise JournalError(f"input {record.sequence} of the journal cannot be taken up: {type(error).__name__}: {error}") from error
 
 
 def _fault(cluster: Cluster, given: dict[str, Any]) -> Command:

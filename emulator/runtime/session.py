@@ -5,17 +5,16 @@ see whole cycles, and what was accepted is in the journal and stamped with its c
 thread that makes it, so that none is left without an answer when the engine's thread ends.
 """
 
-import json
 import logging
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import replace
 from typing import TypeVar
 
 from emulator.engine import hardware, views
-from emulator.engine.bounds import CLOCK_END_NS, LONGEST_NS, MOST_STEP_CYCLES, SPEED_RULE, is_speed
+from emulator.engine.bounds import CLOCK_END_NS, MOST_STEP_CYCLES, SPEED_RULE, is_speed
 from emulator.engine.commands import Command
 from emulator.engine.control import (
     ClockView,
@@ -36,27 +35,25 @@ from emulator.engine.control import (
     WrongState,
 )
 from emulator.engine.loop import Loop
-from emulator.engine.shards import Readings, ShardRange
+from emulator.engine.shards import Readings
 from emulator.report.collect import Collector
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
-from emulator.runtime.assemble import Emulation, assemble
+from emulator.runtime.assemble import Emulation
+from emulator.runtime.facts import Facts
 from emulator.runtime.inputs import Inputs
-from emulator.runtime.place import Place
+from emulator.runtime.pace import Pace
+from emulator.runtime.reach import Reach
+from emulator.runtime.repeat import repeat
 from emulator.runtime.turns import Turns
 from emulator.runtime.watch import Watchers
-from emulator.scenario import Scenario
-from emulator.scheduler.table import NEVER
-from emulator.store.journal import Journal
+from emulator.store.errors import JournalError
+from emulator.store.journal import END, STOP, Journal
 from emulator.workload.jobs import SECOND, JobColumns
-from topology.catalog import HostType
-from topology.cluster import Cluster
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-#: How far work is generated for a session without an end: ten years.
-LIVE_HORIZON_NS = LONGEST_NS
 #: Wall seconds between two reports of progress, and between two publications of a live session's metrics.
 PROGRESS_SECONDS = 0.2
 PUBLISH_SECONDS = 1.0
@@ -64,7 +61,7 @@ PUBLISH_SECONDS = 1.0
 CLOSE_SECONDS = 60.0
 
 
-class Session:
+class Session(Facts):
     """``run_to_end`` is batch and runs in the calling thread; ``start``, ``wait``, ``stop`` are live. A ``Control``.
 
     Calls are thread-safe at any time. After the end only reads are answered; after ``close``, or when an error has ended the emulation,
@@ -72,15 +69,15 @@ class Session:
     """
 
     def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
-        self._engine = emulation.engine
+        super().__init__(emulation)
         self._collector = Collector(emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at)
-        self._detail, self._fabric = emulation.scenario.telemetry.detail, emulation.scenario.fabric
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._endless = endless
         self._journal = journal
         self._inputs = Inputs(emulation, journal)
         self._watchers = Watchers(self._engine)
         self._engine.on_command_failed = _log_failed
+        self._reach = Reach(journal, cycle_ns=self._engine.settings.cycle_ns, until_ns=self._engine.settings.until_ns)
         self._turns = Turns()  # whoever has the turn may touch the engine and everything below
         self._nudge = threading.Event()  # tells the engine's thread that something other than time has changed
         self._ended = threading.Event()
@@ -90,11 +87,8 @@ class Session:
         self._closed = False
         self._interrupted = self._cut_short = False
         self._outcome: Outcome | None = None
-        # Pacing: at wall time _anchor_wall the emulated clock stood at _anchor_ns.
-        self._speed = emulation.scenario.clock.speed
-        self._paused = False
-        self._anchor_wall, self._anchor_ns = time.monotonic(), 0
-        self._step_to_ns = -1  # where a paused clock is on its way to
+        self._unkept: JournalError | None = None
+        self._pace = Pace(emulation.scenario.clock.speed)
         self._stepped = threading.Event()  # no step is under way
         self._metrics_address = ""
         self._publish: Callable[[Snapshot, Readings], None] | None = None
@@ -133,6 +127,34 @@ class Session:
         self._interrupted = self._stopping = True
         self._engine.shards.end()
 
+    # -- from a journal --------------------------------------------------------------------------------------------------------------
+
+    def repeat(self, journal: Journal, progress: Callable[[Progress], None] | None = None) -> None:
+        """Do again what ``journal`` holds, up to where its clock may have been read. Before the start; raises what ``progress`` raises."""
+        reached_ns, due = journal.reached_ns, time.monotonic()
+        if journal is self._journal:
+            self._engine.on_change = self._watchers.note  # a watch goes on where it was: changes keep their numbers
+
+        def told() -> None:
+            nonlocal due
+            self._collector.mark_speed(self._engine.now_ns)
+            if progress is not None and (now := time.monotonic()) >= due:
+                due = now + PROGRESS_SECONDS
+                progress(replace(self._collector.progress(), until_seconds=reached_ns / SECOND))
+
+        repeat(self._loop, self._inputs, journal.inputs(), reached_ns, told)
+        self._idle_to(reached_ns)
+        self._pace.anchor(max(reached_ns, self._engine.now_ns))
+
+    def replay(self, journal: Journal, progress: Callable[[Progress], None] | None = None) -> Outcome:
+        """Do all of ``journal`` again, and end where the session ended or, where it broke off, where its clock may have been read."""
+        self.repeat(journal, progress)
+        if not self._loop.finished:
+            self._cut_short = True
+            self._loop.finish_now()
+        self._ended.set()
+        return self.outcome()
+
     # -- live: the engine's thread --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
@@ -141,7 +163,7 @@ class Session:
             self._check_open()
             if self._thread is None and not self._ended.is_set():
                 self._engine.on_change = self._watchers.note
-                self._anchor_wall = time.monotonic()
+                self._pace.start()
                 self._thread = threading.Thread(target=self._own, name="engine", daemon=True)
                 self._thread.start()
 
@@ -169,17 +191,20 @@ class Session:
         self._collector.mark_speed(self._paced_ns())
         if self._publish is not None and now >= self._next_publish:
             self._publish_now()
-        step_wall = self._wall_of(self._loop.next_ns())
+        step_ns = self._loop.next_ns()
+        step_wall = self._pace.wall_of(step_ns)
         if step_wall <= now:
+            self._reach.cover(step_ns, self._pace)
             self._loop.step()
             self._watchers.wake()
             return 0.0
-        if self._step_to_ns >= 0:
-            self._idle_to(self._step_to_ns)
-            self._anchor_ns, self._step_to_ns = self._step_to_ns, -1
+        mark_seconds = self._reach.cover_idle(self._pace.asked_ns(self._engine.now_ns), self._pace)
+        if self._pace.step_to_ns >= 0:
+            self._idle_to(self._pace.step_to_ns)
+            self._pace.anchor_ns, self._pace.step_to_ns = self._pace.step_to_ns, -1
             self._stepped.set()
         publish_wall = math.inf if self._publish is None else self._next_publish
-        return min(step_wall - now, publish_wall - now, PUBLISH_SECONDS)
+        return min(step_wall - now, publish_wall - now, mark_seconds, PUBLISH_SECONDS)
 
     def _finish(self) -> None:
         """The end, be it the emulation's own or one that was asked for; the journal has its place then."""
@@ -187,10 +212,28 @@ class Session:
             self._cut_short = True
             self._idle_to(self._paced_ns())
             self._loop.finish_now()
-        if self._journal is not None:
-            self._journal.append(self._engine.now_ns, "end", {})
-        self._step_to_ns = -1
+        self._note_end()
+        self._pace.step_to_ns = -1
         self._publish_now()
+
+    def _note_end(self) -> None:
+        """Into the journal, with the digest. Where that cannot be written, nothing is taken from what was run."""
+        if self._journal is not None:
+            self._outcome = self._collect()
+            try:
+                self._journal.finish(self._engine.now_ns, STOP if self._cut_short else END, self._outcome.digest)
+            except JournalError as error:
+                self._unkept = error
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on what was found in the directory of its journal."""
+        return () if self._journal is None else self._journal.notes
+
+    @property
+    def unkept(self) -> JournalError | None:
+        """Why the end of the session is not in its journal; None where it is, or there is none."""
+        return self._unkept
 
     def _idle_to(self, at_ns: int) -> None:
         """Move the engine's clock to the last cycle boundary up to ``at_ns``, as far as nothing is due there."""
@@ -199,35 +242,17 @@ class Session:
         if not self._loop.finished and engine.now_ns < boundary_ns:
             engine.idle_to(boundary_ns)
 
-    def _wall_of(self, emulated_ns: int) -> float:
-        """The wall time at which the clock reads ``emulated_ns``: never while it is paused, long ago on the way of a step."""
-        if emulated_ns == NEVER or (self._paused and emulated_ns > self._step_to_ns):
-            return math.inf
-        if self._paused:
-            return 0.0
-        return self._anchor_wall + (emulated_ns - self._anchor_ns) / SECOND / self._speed
-
     def _paced_ns(self) -> int:
         """What the emulated clock reads now: never behind the engine, and never at what is due but has not been run."""
         engine = self._engine
         if self._loop.finished or self._thread is None:
             return engine.now_ns
-        asked = self._asked_ns()
-        return max(engine.now_ns, min(asked, self._loop.next_ns() - 1))
-
-    def _asked_ns(self) -> int:
-        """What the clock would read if the engine kept up with its speed."""
-        if self._paused or math.isinf(self._speed):
-            return max(self._anchor_ns, self._engine.now_ns)
-        ahead = (time.monotonic() - self._anchor_wall) * self._speed * SECOND
-        return min(self._anchor_ns + int(min(ahead, LIVE_HORIZON_NS)), CLOCK_END_NS)
+        asked = self._pace.asked_ns(engine.now_ns)
+        return max(engine.now_ns, min(asked, self._loop.next_ns() - 1, self._reach.ns))
 
     def _stamp_ns(self) -> int:
-        """The cycle in which an input that is accepted now acts: the first that the clock has not passed."""
-        return max(self._engine.open_cycle_ns(), self._engine.boundary(self._paced_ns()))
-
-    def _anchor(self) -> None:
-        self._anchor_ns, self._anchor_wall = self._paced_ns(), time.monotonic()
+        """The cycle in which an input that is accepted now acts: the first that the clock has not passed, behind no earlier input."""
+        return max(self._engine.open_cycle_ns(), self._engine.boundary(self._paced_ns()), self._inputs.last_stamp_ns)
 
     # -- calls ----------------------------------------------------------------------------------------------------------------------
 
@@ -250,10 +275,13 @@ class Session:
         return self._call(change)
 
     def _check_open(self) -> None:
-        if self._failure is not None:
-            raise WrongState(f"the emulation has ended with an error: {type(self._failure).__name__}: {self._failure}") from self._failure
+        self._check_failure()
         if self._closed:
             raise WrongState("the session is closed; allowed: nothing more")
+
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            raise WrongState(f"the emulation has ended with an error: {type(self._failure).__name__}: {self._failure}") from self._failure
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
         """Wait until the emulation has ended by itself (True), or so many wall seconds (False). Raises what ended it otherwise."""
@@ -307,45 +335,14 @@ class Session:
             with self._turns:
                 if self._closed:
                     raise WrongState("the session is closed; allowed: nothing more")
-                cut_short = self._cut_short and not self._endless
-                self._outcome = self._collector.outcome(interrupted=self._interrupted or cut_short or self._failure is not None)
+                self._outcome = self._collect()
         return self._outcome
 
+    def _collect(self) -> Outcome:
+        cut_short = self._cut_short and not self._endless
+        return self._collector.outcome(interrupted=self._interrupted or cut_short or self._failure is not None)
+
     # -- publication ----------------------------------------------------------------------------------------------------------------
-
-    @property
-    def host_type(self) -> HostType:
-        cluster = self._engine.cluster
-        gpus = [hosts * host_type.gpus for hosts, host_type in zip(cluster.type_hosts, cluster.host_types, strict=True)]
-        return cluster.host_types[gpus.index(max(gpus))]
-
-    @property
-    def host_types(self) -> tuple[HostType, ...]:
-        return self._engine.cluster.host_types
-
-    @property
-    def payload_ratio(self) -> float:
-        """Of a NIC's line rate, what is left for payload."""
-        return self._fabric.efficiency
-
-    @property
-    def collective(self) -> str:
-        """How jobs reduce their gradients that do not say: ring, tree, or auto."""
-        return self._fabric.collective
-
-    @property
-    def topology(self) -> Cluster:
-        return self._engine.cluster
-
-    @property
-    def telemetry_detail(self) -> str:
-        return self._detail
-
-    @property
-    def local_shards(self) -> tuple[ShardRange, ...]:
-        """Shards that run in this process and so serve no metrics of their own."""
-        shards = self._engine.shards
-        return () if shards.metrics_addresses() else shards.ranges
 
     def attach_metrics(self, address: str, publish: Callable[[Snapshot, Readings], None]) -> None:
         """The head's /metrics is served at ``address``: ``publish`` is called at each publication from now on."""
@@ -402,7 +399,12 @@ class Session:
         def slots() -> frozenset[int]:
             return frozenset(self._inputs.slot(job_id) for job_id in job_ids)
 
-        return self._watchers.follow(self._call(slots), after_sequence, self._turns, self._ended)
+        return self._to_the_end(self._watchers.follow(self._call(slots), after_sequence, self._turns, self._ended))
+
+    def _to_the_end(self, events: Iterator[JobEvent | None]) -> Iterator[JobEvent | None]:
+        """Raises WrongState at the end of events that an error brought about."""
+        yield from events
+        self._check_failure()
 
     def queues(self) -> list[QueueView]:
         return self._call(lambda: views.queue_views(self._engine))
@@ -448,30 +450,30 @@ class Session:
 
     def _clock(self) -> ClockView:
         paced = self._paced_ns()
-        running = self._thread is not None and not self._paused and not self._loop.finished
-        lag = (self._asked_ns() - paced) / SECOND if running else 0.0
+        running = self._thread is not None and not self._pace.paused and not self._loop.finished
+        lag = (self._pace.asked_ns(self._engine.now_ns) - paced) / SECOND if running else 0.0
         return ClockView(
             emulated_seconds=paced / SECOND,
             cycle_seconds=self._engine.settings.cycle_ns / SECOND,
-            speed=self._speed,
+            speed=self._pace.speed,
             achieved_speed=self._collector.achieved_speed(paced),
             lag_seconds=max(0.0, lag),
-            paused=self._paused,
+            paused=self._pace.paused,
             finished=self._loop.finished,
         )
 
     def pause(self) -> ClockView:
         def pause() -> ClockView:
-            self._anchor()
-            self._paused = True
+            self._pace.anchor(self._paced_ns())
+            self._pace.paused = True
             return self._clock()
 
         return self._call(pause)
 
     def resume(self) -> ClockView:
         def resume() -> ClockView:
-            self._anchor()
-            self._paused, self._step_to_ns = False, -1
+            self._pace.anchor(self._paced_ns())
+            self._pace.paused, self._pace.step_to_ns = False, -1
             self._stepped.set()
             self._nudge.set()
             return self._clock()
@@ -484,8 +486,8 @@ class Session:
         def set_speed() -> ClockView:
             if not is_speed(speed):
                 raise InvalidRequest(f"speed is {speed}", field="speed", allowed=f"{SPEED_RULE}; inf: as fast as it can")
-            self._anchor()
-            self._speed = speed
+            self._pace.anchor(self._paced_ns())
+            self._pace.speed = speed
             self._nudge.set()
             return self._clock()
 
@@ -495,13 +497,14 @@ class Session:
         """Run so many cycles while paused, and wait until that is done. Raises WrongState for a clock that runs, or does not run yet."""
 
         def begin() -> None:
-            if not self._paused or self._thread is None:
+            if not self._pace.paused or self._thread is None:
                 raise WrongState("the clock runs, or was never started; allowed: Pause it first, then Step")
             if not 0 < cycles <= MOST_STEP_CYCLES:
                 raise InvalidRequest(f"cycles is {cycles}", field="cycles", allowed=f"1 to {MOST_STEP_CYCLES:,}")
             cycle_ns = self._engine.settings.cycle_ns
-            first_ns = self._stamp_ns() if self._step_to_ns < 0 else self._step_to_ns + cycle_ns  # behind a step that is under way
-            self._step_to_ns = min(first_ns + (cycles - 1) * cycle_ns, CLOCK_END_NS)
+            under_way_ns = self._pace.step_to_ns
+            first_ns = self._stamp_ns() if under_way_ns < 0 else under_way_ns + cycle_ns
+            self._pace.step_to_ns = min(first_ns + (cycles - 1) * cycle_ns, CLOCK_END_NS)
             self._stepped.clear()
 
         self._change(begin)
@@ -511,36 +514,3 @@ class Session:
 
 def _log_failed(command: Command, at_ns: int, error: Exception) -> None:
     log.error("an input failed at %g s and did nothing more (a fault of gigawatt): %.200r", at_ns / SECOND, command, exc_info=error)
-
-
-def open_session(
-    scenario: Scenario,
-    *,
-    to_end_of_work: bool = False,
-    endless: bool = False,
-    address: str | None = None,
-    state_dir: Path | None = None,
-) -> Session:
-    """A session of ``scenario``, ready to run or start.
-
-    It ends at ``clock.until``, unless ``to_end_of_work`` (when no job is left that could still run) or ``endless`` (when it is stopped).
-    Raises ValueError (ScenarioError, TraceError, JournalError) for unusable input.
-    """
-    opened_at = time.monotonic()
-    place = Place(scenario, address)
-    until_ns = None if to_end_of_work or endless else scenario.clock.until
-    horizon_ns = LIVE_HORIZON_NS if until_ns is None else until_ns
-    journal = Journal(state_dir, scenario=_identity(scenario, until_ns), fresh=True) if state_dir is not None else None
-    try:
-        emulation = assemble(scenario, place.shards, until_ns=until_ns, horizon_ns=horizon_ns)
-    except BaseException:
-        if journal is not None:
-            journal.close()
-        raise
-    return Session(emulation, journal=journal, endless=endless, actors=place.actors, opened_at=opened_at)
-
-
-def _identity(scenario: Scenario, until_ns: int | None) -> str:
-    """All of a scenario that its result depends on: not where it runs, nor how fast."""
-    parts = scenario.model_dump(mode="json", exclude={"runtime": True, "clock": {"speed", "until"}})
-    return json.dumps(parts | {"until_ns": until_ns}, sort_keys=True)

@@ -1,12 +1,13 @@
-"""Watching jobs: a bounded history of state changes that readers follow at their own pace."""
+"""Watching jobs: a bounded history of changes, each as the job was then, that readers follow at their own pace."""
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from emulator.engine.control import JobEvent, WrongState
 from emulator.engine.engine import Engine
+from emulator.engine.moments import Moment, moment_of
 from emulator.engine.views import job_view
 from emulator.runtime.turns import Turns
 from emulator.scheduler.table import State
@@ -24,13 +25,13 @@ class Watchers:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._history: deque[tuple[int, int, State]] = deque(maxlen=HISTORY)  # (time, slot, state)
+        self._history: deque[tuple[int, int, Moment]] = deque(maxlen=HISTORY)  # (time, slot, the job then)
         self._next = 0  # sequence of the next change
         self._changed = threading.Condition()
 
     def note(self, slot: int, at_ns: int) -> None:
         """The job's state has changed."""
-        self._history.append((at_ns, slot, self._engine.table.state[slot]))
+        self._history.append((at_ns, slot, moment_of(self._engine, slot, at_ns)))
         self._next += 1
 
     def wake(self) -> None:
@@ -60,23 +61,22 @@ class Watchers:
         return self._next - len(self._history)
 
     def _events(self, slots: frozenset[int], position: int | None, turns: Turns, ended: threading.Event) -> Iterator[JobEvent | None]:
-        table = self._engine.table
         with turns:
-            waiting = {slot for slot in slots if table.state[slot] not in _ENDED}
-            if position is None:
-                position, now = self._next, self._engine.now_ns / SECOND
-                states = [(slot, table.state[slot]) for slot in (sorted(slots) if slots else range(len(table)))]
-            else:
-                states, now = [], 0.0
-        known = [(slot, state) for slot, state in states if slots or state != State.FUTURE]
-        for start in range(0, len(known), BATCH):
+            waiting = {slot for slot in slots if self._engine.table.state[slot] not in _ENDED}
+            order = [] if position is not None else sorted(slots) if slots else range(len(self._engine.table))
+            first = self._next
+        sent = _Sent(order)
+        for start in range(0, len(order), BATCH):
             with turns:
-                views = [JobEvent(position - 1, now, job_view(self._engine, slot, state)) for slot, state in known[start : start + BATCH]]
+                sent.up_to.append(self._next)
+                views = self._now(order[start : start + BATCH], first - 1, named=bool(slots))
+                waiting.difference_update(slot for slot in slots if self._engine.table.state[slot] in _ENDED)
             yield from views
+        position = first if position is None else position
         while True:
             over = ended.is_set()  # before the look, so that what came last is not missed
             with turns:
-                events, position = self._take(slots, position, waiting)
+                events, position = self._take(slots, position, waiting, sent)
                 drained = position == self._next
             yield from events
             if drained:
@@ -85,15 +85,33 @@ class Watchers:
                 self._wait(position, ended)
                 yield None
 
-    def _take(self, slots: frozenset[int], position: int, waiting: set[int]) -> tuple[list[JobEvent], int]:
+    def _now(self, slots: Sequence[int], sequence: int, *, named: bool) -> list[JobEvent]:
+        """Jobs as they stand; those to come are left out unless they were asked for by name."""
+        state, at_seconds = self._engine.table.state, self._engine.now_ns / SECOND
+        return [JobEvent(sequence, at_seconds, job_view(self._engine, slot)) for slot in slots if named or state[slot] != State.FUTURE]
+
+    def _take(self, slots: frozenset[int], position: int, waiting: set[int], sent: "_Sent") -> tuple[list[JobEvent], int]:
         """The next changes from ``position`` on, and the position behind them; the ended leave ``waiting``."""
         if position < self._oldest():
             raise WrongState("the watcher is too slow: changes it has not read are not held any more; allowed: a new watch")
         changes = list(islice(self._history, position - self._oldest(), position - self._oldest() + BATCH))
         events = []
-        for sequence, (time_ns, slot, state) in enumerate(changes, start=position):
-            if not slots or slot in slots:
-                events.append(JobEvent(sequence, time_ns / SECOND, job_view(self._engine, slot, state)))
-                if state in _ENDED:
+        for sequence, (time_ns, slot, moment) in enumerate(changes, start=position):
+            if (not slots or slot in slots) and not sent.covers(slot, sequence):
+                events.append(JobEvent(sequence, time_ns / SECOND, job_view(self._engine, slot, moment)))
+                if moment.state in _ENDED:
                     waiting.discard(slot)
         return events, position + len(changes)
+
+
+class _Sent:
+    """What a watcher was told of jobs as they stood: batch after batch, each with the changes up to then in it."""
+
+    def __init__(self, order: Sequence[int]) -> None:
+        self._place = None if isinstance(order, range) else {slot: place for place, slot in enumerate(order)}
+        self.up_to: list[int] = []  # by batch: the sequence of the first change that is not in it
+
+    def covers(self, slot: int, sequence: int) -> bool:
+        """Whether the job was told of after this change of it."""
+        batch = (slot if self._place is None else self._place.get(slot, -BATCH)) // BATCH
+        return 0 <= batch < len(self.up_to) and sequence < self.up_to[batch]

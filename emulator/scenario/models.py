@@ -11,7 +11,6 @@ from emulator.scenario.cluster import ClusterSettings
 from emulator.scenario.section import Int, Real, Section, as_int, as_tuple
 from emulator.scenario.units import NANOSECONDS, Duration, Power, Speed, parse_duration
 
-
 MILLISECOND, DAY = NANOSECONDS["ms"], NANOSECONDS["d"]
 YEAR = 366 * DAY
 

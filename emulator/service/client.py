@@ -103,6 +103,8 @@ class Client:
             options=[
                 ("grpc.max_receive_message_length", 64 * 2**20),  # the ids of a long bulk submission
                 ("grpc.enable_http_proxy", 0),  # an emulation on loopback is not behind the proxy that the environment names
+                ("grpc.initial_reconnect_backoff_ms", 100),  # who repeats a call is heard soon after the head is there again
+                ("grpc.max_reconnect_backoff_ms", 1000),
             ],
         )
         self._jobs = _stub(JobServiceStub, self._channel)
@@ -194,16 +196,25 @@ class Client:
     def watch(
         self, *, job_ids: Iterable[int] = (), after_sequence: int | None = None, timeout_seconds: float | None = None
     ) -> Iterator[JobEvent]:
-        """Each job as it stands, then every change; ends when all of ``job_ids`` (if any) have ended.
+        """Each job as it stands, then every change, with the job as it was then.
 
-        Closing the iterator ends the watch.
+        Ends when all of ``job_ids`` (if any) have ended, or the emulation has. Raises ClientError where it broke off before: of the code
+        UNAVAILABLE where the connection did. With ``after_sequence``, the last one seen, a new watch goes on there, also after the
+        emulation was resumed. Closing the iterator ends the watch.
         """
         request = _request(job_pb.WatchJobsRequest, job_ids=job_ids, after_sequence=after_sequence)
         stream = self._jobs.WatchJobs(request, timeout=timeout_seconds)
+        begun = False
         try:
             for response in stream:
+                begun = True
                 yield from map(views.event_view, response.events)
         except grpc.RpcError as error:
+            if begun and error.code().name in ("UNAVAILABLE", "CANCELLED"):
+                broke = (
+                    f"the connection to {self.address} broke before the watch was over: the emulation was killed, or the way to it is cut"
+                )
+                raise ClientError(broke, code="UNAVAILABLE") from None
             raise self._error(error) from None
         finally:
             stream.cancel()

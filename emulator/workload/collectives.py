@@ -4,7 +4,7 @@ Sources: nccl-tests doc/PERFORMANCE.md (bus bandwidth: what a NIC moves per byte
 (ring and pairwise exchange in the alpha-beta model); Sanders, Speck, Traeff, Parallel Computing 35 (2009) (two trees at full bandwidth).
 """
 
-from math import ceil, inf, log2
+from math import frexp, inf
 
 #: Latency that NCCL's own model takes for one hop over a network with its bandwidth-bound protocol ("Simple"), for rings and
 #: trees: 14 us (NCCL src/graph/tuning.cc, hwLat[NCCL_HW_NET]). It covers proxy, NIC and a small fabric; ours comes on top.
@@ -18,7 +18,8 @@ def ring_hops(members: float) -> float:
 
 def tree_hops(members: float) -> float:
     """Hops of a double binary tree: up its depth and down again."""
-    return 2.0 * ceil(log2(members)) if members > 1 else 0.0
+    mantissa, exponent = frexp(members)  # members = mantissa * 2**exponent, the mantissa from 0.5 to below 1
+    return 2.0 * (exponent - (mantissa == 0.5)) if members > 1 else 0.0
 
 
 def ring_bytes(size: float, members: float) -> float:

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emulator.draws import Stream, uniform
+from emulator.draws.exact import exp, log, sine_of_turns
+from emulator.draws.normal import normal_quantile
+from emulator.draws.sums import add_along, add_up, interpolate
 from emulator.workload.growth import Growth, Pace, pace
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from emulator.workload.mix import QUEUES, JobClass, fitted
@@ -168,14 +170,15 @@ def _submissions(tables: _Tables, settings: GeneratorSettings, seed: int, first:
         position = tables.pace.days(position)
     clock, arrived = _profile(settings)
     whole = np.floor(position)
-    return np.asarray(np.rint((whole + np.interp(position - whole, arrived, clock)) * (day * SECOND)), dtype=np.int64)
+    arrives_ns = (whole + interpolate(position - whole, arrived, clock)) * (day * SECOND)
+    return np.rint(np.clip(arrives_ns, -_NEVER_NS, _NEVER_NS)).astype(np.int64)
 
 
 def _profile(settings: GeneratorSettings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The clock, 0 to 1 over a day, and how much of a day's jobs has arrived by it: the integral of 1 + a cos(2 pi (t - peak)) from 0."""
-    clock = np.linspace(0.0, 1.0, 1441)
+    clock = np.arange(1441) / 1440.0
     peak = settings.peak_hour / 24.0
-    return clock, clock + settings.diurnal_ratio / math.tau * (np.sin(math.tau * (clock - peak)) + math.sin(math.tau * peak))
+    return clock, clock + settings.diurnal_ratio / math.tau * (sine_of_turns(clock - peak) + sine_of_turns(peak))
 
 
 def _pace(settings: GeneratorSettings, growth: Growth, reference: int, gpus_per_host: int, classes: tuple[JobClass, ...]) -> Pace:
@@ -187,14 +190,14 @@ def _pace(settings: GeneratorSettings, growth: Growth, reference: int, gpus_per_
     largest = np.maximum(np.minimum(gpus_per_host, growth.gpus), (settings.largest_gang_ratio * part * growth.gpus).astype(np.int64))
     gpus = np.array([row.gpus for row in classes])
     time_share = np.array([row.time_share for row in classes]) / 100.0
-    return pace(growth, whole + np.interp(days - whole, clock, arrived), largest, gpus, time_share)
+    return pace(growth, whole + interpolate(days - whole, clock, arrived), largest, gpus, time_share)
 
 
 def _classes_and_durations(tables: _Tables, seed: int, first: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Class and duration in ns of jobs ``first`` onwards."""
     size, luck = points(seed, first, count)
     row = np.searchsorted(tables.share_end, size, side="right")
-    seconds = tables.median_seconds[row] * np.exp(tables.sigma[row] * _normal_quantile(luck))
+    seconds = tables.median_seconds[row] * exp(tables.sigma[row] * _normal_quantile(luck))
     return row, np.rint(np.clip(seconds, SHORTEST_SECONDS, LONGEST_SECONDS) * SECOND).astype(np.int64)
 
 
@@ -252,7 +255,7 @@ def _tables(settings: GeneratorSettings, gpus: int, gpu: GpuType, gpus_per_host:
         shapes.extend(own)
         checkpoint_ns.append(round(_checkpoint_seconds(row.gpus / gpus_per_host) * SECOND) if row.kind == JobKind.TRAINING else 0)
     weight = 1.0 / np.arange(1, settings.tenants + 1)  # Zipf: a few tenants submit most (assumed)
-    tenant_end = np.cumsum(weight / weight.sum())
+    tenant_end = np.cumsum(weight / add_up(weight))
     tenant_end[-1] = 1.0
     return _Tables(
         classes,
@@ -275,7 +278,8 @@ def _shapes(gang: int, gpu: GpuType, domain_gpus: int, settings: GeneratorSettin
     for model in MODELS.values():
         plan = choose_parallelism(model, gang, gpu, domain_gpus=domain_gpus)
         if plan is not None and plan.data > 1:
-            found.append((abs(math.log(model.parameters / (gang * PARAMETERS_PER_GPU))), model.name, plan))
+            ratio = model.parameters / (gang * PARAMETERS_PER_GPU)
+            found.append((max(ratio, 1.0 / ratio), model.name, plan))
     chosen, lane = settings.collective, settings.lane_bytes_per_second
     return tuple(
         training_shape(MODELS[name], plan, gpu, domain_gpus=domain_gpus, collective=chosen, bytes_per_second=lane)
@@ -297,20 +301,24 @@ def _medians(mean_seconds: NDArray[np.float64], sigma: NDArray[np.float64], clas
             f"jobs of {classes[worst].gpus} GPUs would have to run {mean_seconds[worst]:.3g} s on average to make this load "
             f"(allowed: {SHORTEST_SECONDS:g} to {0.9 * LONGEST_SECONDS:g}); change load, jobs_per_day or reference_gpus"
         )
-    spread = np.exp(sigma[:, None] * _normal_quantile((np.arange(4096) + 0.5) / 4096))
-    low, high = np.log(mean_seconds) - 20.0, np.full(len(sigma), math.log(LONGEST_SECONDS) + 20.0)
+    spread = exp(sigma[:, None] * _normal_quantile((np.arange(4096) + 0.5) / 4096))
+    low, high = log(mean_seconds) - 20.0, np.full(len(sigma), log(LONGEST_SECONDS) + 20.0)
     for _ in range(60):
         middle = (low + high) / 2
-        above = np.clip(np.exp(middle)[:, None] * spread, SHORTEST_SECONDS, LONGEST_SECONDS).mean(axis=1) > mean_seconds
+        seconds = np.clip(exp(middle)[:, None] * spread, SHORTEST_SECONDS, LONGEST_SECONDS)
+        above = add_along(seconds, axis=1) / seconds.shape[1] > mean_seconds
         low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return np.asarray(np.exp((low + high) / 2))
+    return exp((low + high) / 2)
 
 
-_LOGITS = np.linspace(-24.0, 24.0, 4801)
-_NORMALS = np.array([NormalDist().inv_cdf(1 / (1 + math.exp(-x))) if x < 0 else 0.0 for x in _LOGITS])
+#: What is beyond has no int64 of its own, and which one it becomes depends on the processor.
+_NEVER_NS = 2.0**62
+
+_LOGITS = np.arange(-2400, 2401) / 100.0
+_NORMALS = np.where(_LOGITS < 0.0, normal_quantile(1.0 / (1.0 + exp(-_LOGITS))), 0.0)
 _NORMALS -= _NORMALS[::-1]
 
 
 def _normal_quantile(probability: NDArray[np.float64]) -> NDArray[np.float64]:
     """The standard normal's quantile, interpolated on the logit (error below 1e-5)."""
-    return np.asarray(np.interp(np.log(probability / (1.0 - probability)), _LOGITS, _NORMALS))
+    return interpolate(log(probability / (1.0 - probability)), _LOGITS, _NORMALS)

@@ -11,6 +11,7 @@ The shares are a table built to meet these figures, which a test holds it to; th
 """
 
 from dataclasses import dataclass
+from math import fsum
 
 from emulator.workload.jobs import JobKind
 
@@ -84,8 +85,8 @@ def fitted(largest_gang: int, gpus_per_host: int) -> tuple[JobClass, ...]:
             kept.append((row, gpus))
     if not kept:
         raise ValueError(f"no job fits: the largest gang may have {largest_gang} GPUs; allowed: at least 1")
-    jobs = sum(row.job_share for row, _ in kept)
-    time = sum(row.time_share for row, _ in kept)
+    jobs = fsum(row.job_share for row, _ in kept)
+    time = fsum(row.time_share for row, _ in kept)
     return tuple(
         JobClass(
             row.queue, row.kind, gpus, 100 * row.job_share / jobs, 100 * row.time_share / time, row.sigma, row.priority, row.utilization

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import numpy as np
 
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
 from emulator.service.client import Client, batches_of
 from emulator.service.server import serve

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
 
 

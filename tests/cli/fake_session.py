@@ -41,6 +41,8 @@ class FakeSession(FakeControl):
         return 1.0
 
     telemetry_detail = "rack"
+    notes = ()
+    unkept = None
 
     @property
     def local_shards(self) -> tuple[ShardRange, ...]:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from emulator.runtime.session import Session, open_session
+from emulator.runtime.opening import open_session
+from emulator.runtime.session import Session
 from emulator.scenario.load import load
 from emulator.service.server import serve
 from tests.cli.conftest import Run

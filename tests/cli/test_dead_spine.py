@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from emulator.runtime.session import Session, open_session
+from emulator.runtime.opening import open_session
+from emulator.runtime.session import Session
 from emulator.scenario.load import load
 from emulator.service.server import serve
 from emulator.workload.jobs import SECOND, JobKind, job_columns

@@ -7,7 +7,7 @@ import pytest
 from emulator.cli.errors import CommandError
 from emulator.cli.specs import job_spec, read
 from emulator.report.summary import summary
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario import build_cluster, load
 from emulator.service.spec import spec_message
 from emulator.workload.jobs import TrainingShape

@@ -2,7 +2,7 @@
 
 import pytest
 
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
 from emulator.service.server import serve
 from tests.cli.conftest import Run

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from emulator.engine.control import NeverFits
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario import load
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, job_columns
 from tests.cli.conftest import Run

@@ -27,7 +27,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeSession], list[Requ
     requests: list[Request] = []
 
     def use(session: FakeSession) -> list[Request]:
-        monkeypatch.setattr(sessions, "open_session", lambda request: requests.append(request) or session)
+        monkeypatch.setattr(sessions, "open_session", lambda request, resuming=None: requests.append(request) or session)
         return requests
 
     return use
@@ -172,7 +172,7 @@ PROGRAM = """
 import sys
 from emulator.cli import main, sessions
 from tests.cli.fake_session import FakeSession
-sessions.open_session = lambda request: FakeSession(ends=False)
+sessions.open_session = lambda request, resuming=None: FakeSession(ends=False)
 sys.exit(main(["up", "laptop", "--port", "0", "--metrics-port", "0"]))
 """
 

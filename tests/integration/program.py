@@ -50,7 +50,7 @@ class Live:
 
     def actors(self) -> list[psutil.Process]:
         """Its shard actors."""
-        return [child for child in descendants(self.process.pid) if "ShardHost" in " ".join(_command(child))]
+        return [child for child in descendants(self.process.pid) if "ShardActor" in " ".join(_command(child))]
 
     def interrupt(self, seconds: float = 60) -> int:
         """Ctrl-C; the exit code."""

@@ -12,7 +12,7 @@ from emulator.report.picture.load import read_load
 from emulator.report.picture.page import picture
 from emulator.report.tables import sections
 from emulator.report.units import percent
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario import build_cluster, load
 from topology.cluster import TIERS
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from emulator.engine.control import FaultRequest
-from emulator.runtime.session import open_session
+from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
 from emulator.workload.jobs import SECOND, JobKind, job_columns
 from tests.engine.small import SHAPE

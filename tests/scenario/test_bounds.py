@@ -11,7 +11,6 @@ from emulator.runtime.session import open_session
 from emulator.scenario import ScenarioError
 from emulator.scenario.load import load
 from emulator.scenario.models import Scenario
-from emulator.scenario.units import format_duration
 
 TEXT = """
 name: bounds

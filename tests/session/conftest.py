@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from emulator.runtime.session import Session, open_session
+from emulator.runtime.opening import open_session
+from emulator.runtime.session import Session
 from emulator.scenario import Scenario
 from emulator.scenario.load import load
 

@@ -15,7 +15,7 @@ def broken(made):
     """Posts inputs that no check has seen: faults of a link and of a cable that there are not, a cordon of no host."""
     made._engine.post(CutLinks((Cut(10**9),), 600 * SECOND), made._stamp_ns())
     made._engine.post(CutLinks((Cut(0, (10**6,)),), 600 * SECOND), made._stamp_ns())
-    made._engine.post(Cordon(10**6, 10**6 + 1, True), made._stamp_ns())  # noqa: FBT003 - positional as the class has it
+    made._engine.post(Cordon(10**6, 10**6 + 1, True), made._stamp_ns())
 
 
 def jobs(count=4):

@@ -1,76 +1,79 @@
 """The journal on disk."""
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
-from emulator.store.journal import Journal, JournalError
+from emulator.store.errors import JournalError
+from emulator.store.journal import Journal
+from tests.store.conftest import SESSION, Other
 
 
-def test_what_was_appended_is_there_again_in_order(tmp_path):
-    journal = Journal(tmp_path / "state", scenario="a")
-    journal.append(10, "cancel", {"job_id": 7}, "r1")
+def test_what_was_appended_is_there_again_in_order(keep, tmp_path):
+    journal = keep()
+    journal.append(10, "cancel", {"job_id": 7}, "r1", "f00", {"told": [1, None]})
     journal.append(0, "submit", {"gpus": [8, 1], "names": None})
+    journal.reach(77)
     journal.close()
     journal.close()
-    again = Journal(tmp_path / "state", scenario="a")
-    assert [(i.sequence, i.stamp_ns, i.kind, i.request_id, i.payload) for i in again.inputs()] == [
-        (1, 10, "cancel", "r1", {"job_id": 7}),
-        (2, 0, "submit", "", {"gpus": [8, 1], "names": None}),
+    again = keep()
+    assert [(i.sequence, i.stamp_ns, i.kind, i.request_id, i.asked, i.payload, i.answer) for i in again.inputs()] == [
+        (1, 10, "cancel", "r1", "f00", {"job_id": 7}, {"told": [1, None]}),
+        (2, 0, "submit", "", "", {"gpus": [8, 1], "names": None}, None),
     ]
-    assert len(again) == 2
+    assert (len(again), again.reached_ns, again.recorded, again.notes) == (2, 77, SESSION, ())
+    assert again.last().sequence == 2
 
 
-def test_it_is_synchronous(tmp_path):
-    journal = Journal(tmp_path, scenario="a")
+def test_it_is_synchronous(keep, tmp_path):
+    journal = keep()
     run = journal._database.execute
     assert run("PRAGMA journal_mode").fetchone() == ("wal",)
     assert run("PRAGMA synchronous").fetchone() == (2,)  # FULL
-    assert not journal._database.in_transaction
     journal.append(0, "end", {})
     assert not journal._database.in_transaction
-    other = sqlite3.connect(tmp_path / "journal.sqlite")
-    assert other.execute("SELECT count(*) FROM input").fetchone() == (1,)
+    with closing(sqlite3.connect(tmp_path / "state" / "journal.sqlite")) as other:
+        assert other.execute("SELECT count(*) FROM input").fetchone() == (1,)
 
 
-@pytest.mark.parametrize(("key", "value"), [("scenario", "b"), ("format", "1")])
-def test_the_journal_of_another_scenario_or_version_is_refused(tmp_path, key, value):
-    journal = Journal(tmp_path, scenario="a")
-    journal._database.execute("UPDATE about SET value = ? WHERE key = ?", (value, key))
+def test_another_format_is_refused(keep, tmp_path):
+    journal = keep()
+    journal._database.execute("UPDATE about SET value = '2' WHERE key = 'format'")
     journal.close()
-    with pytest.raises(JournalError, match=f"--state: .*journal.sqlite is the journal of another {key}; allowed: an empty directory"):
-        Journal(tmp_path, scenario="a")
+    with pytest.raises(JournalError, match="has format 2, and this gigawatt reads format 3; allowed: another directory"):
+        keep()
 
 
-def test_a_fresh_session_does_not_mix_its_inputs_with_those_of_another(tmp_path):
-    journal = Journal(tmp_path, scenario="a", fresh=True)
-    journal.append(0, "end", {})
+def test_another_session_is_refused_with_the_first_difference(keep):
+    keep().close()
+    with pytest.raises(JournalError, match="holds a session that differs: seed was 1 and is now 2; allowed: the same scenario"):
+        keep(session=Other.session)
+
+
+def test_a_session_that_came_to_its_end_is_not_gone_on_with(keep, tmp_path):
+    journal = keep()
+    journal.finish(5 * 10**9, "stop", "d1")
     journal.close()
-    with pytest.raises(JournalError, match="holds 1 inputs of an earlier session"):
-        Journal(tmp_path, scenario="a", fresh=True)
-    assert len(Journal(tmp_path, scenario="a")) == 1
-
-
-def test_files_that_are_no_journal_are_refused(tmp_path):
-    (tmp_path / "garbage").mkdir()
-    (tmp_path / "garbage" / "journal.sqlite").write_bytes(b"this is not a database" * 500)
-    (tmp_path / "folder" / "journal.sqlite").mkdir(parents=True)
-    (tmp_path / "file").write_text("")
-    for name in ("garbage", "folder", "file"):
-        with pytest.raises(JournalError, match="--state: "):
-            Journal(tmp_path / name, scenario="a")
-
-
-def test_a_journal_that_is_damaged_or_gone_says_so(tmp_path):
-    journal = Journal(tmp_path, scenario="a")
-    journal.append(0, "cancel", {"job_id": 1})
-    journal._database.execute("UPDATE input SET payload = '{'")
-    with pytest.raises(JournalError, match=r"journal\.sqlite"):
-        list(journal.inputs())
-    journal._database.execute("DROP TABLE input")
-    for call in (lambda: journal.append(0, "end", {}), lambda: len(journal), lambda: list(journal.inputs())):
-        with pytest.raises(JournalError, match="no such table"):
-            call()
+    journal = keep()
+    journal.finish(9 * 10**9, "end", "d2")
     journal.close()
-    with pytest.raises(JournalError, match="closed"):
-        journal.append(0, "end", {})
+    with pytest.raises(JournalError, match=r"came to its end at 9 s; allowed: `gigawatt replay"):
+        keep()
+    with closing(Journal.copy(tmp_path / "state")) as copy:
+        assert (copy.last().kind, copy.last().payload, copy.reached_ns) == ("end", {"digest": "d2"}, 9 * 10**9)
+
+
+def test_a_copy_leaves_the_directory_as_it_is(crashed):
+    before = {path.name: path.read_bytes() for path in crashed.iterdir()}
+    crashed.chmod(0o555)
+    with closing(Journal.copy(crashed)) as copy:
+        assert [row.payload["job_id"] for row in copy.inputs()] == [7, 8]
+    crashed.chmod(0o755)
+    assert {path.name: path.read_bytes() for path in crashed.iterdir()} == before
+
+
+def test_a_directory_without_a_journal_cannot_be_copied(tmp_path):
+    for directory in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(JournalError, match=r"holds no journal.sqlite; allowed: a directory that `gigawatt up --state` has kept"):
+            Journal.copy(directory)

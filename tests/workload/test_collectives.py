@@ -10,6 +10,7 @@ from emulator.workload.collectives import (
     neighbour_seconds,
     ring_seconds,
     tree_bytes,
+    tree_hops,
     tree_seconds,
 )
 
@@ -50,3 +51,12 @@ def test_the_choice_is_the_faster(size, members, bandwidth, hop):
 def test_small_messages_of_many_go_by_tree_and_large_ones_round_the_ring():
     assert faster(1e6, 1024, 50e9, HOP) == "tree"
     assert faster(1e11, 8, 50e9, HOP) == "ring"
+
+
+@given(st.integers(1, 2**40), st.sampled_from([0.0, 0.25, 0.5]))
+def test_a_tree_is_as_deep_as_its_members_need(members, more):
+    """2 * ceil(log2(members)) hops, exactly, also beside powers of two."""
+    depth = tree_hops(members + more) / 2
+    assert depth == int(depth)
+    assert 2 ** int(depth) >= members + more
+    assert members + more == 1 or 2 ** (int(depth) - 1) < members + more

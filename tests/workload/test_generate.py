@@ -253,3 +253,7 @@ def test_columns_have_their_types():
         if field.name in COLUMN_NAMES:
             assert getattr(batch, field.name).shape == (len(batch),), field.name
     assert batch.submit_ns.dtype == batch.duration_ns.dtype == batch.job_id.dtype == np.int64
+
+
+def test_jobs_so_rare_that_the_next_one_is_beyond_all_time_do_not_come():
+    assert day(1000, jobs_per_day=1e-3, load=1e-6, carry_over=False) == []

@@ -1,0 +1,60 @@
+"""A job at one moment: what of it changes, taken down when it changes and cheap to keep."""
+
+from typing import NamedTuple
+
+from emulator.engine.engine import Engine
+from emulator.scheduler.free import Row
+from emulator.scheduler.table import State
+
+
+class Moment(NamedTuple):
+    """Times are -1 where there is none yet."""
+
+    state: State
+    reason: str  # why it is pending again, where it is
+    start_ns: int
+    end_ns: int
+    progress_ratio: float
+    preemptions: int
+    restarts: int
+    network_slowdown_ratio: float
+    speed_ratio: float
+    host_type: int
+    rows: list[Row]
+
+
+def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
+    """The job in ``slot`` as it stands at ``at_ns``, which is now."""
+    table = engine.table
+    state, duration, left = table.state[slot], table.duration_ns[slot], table.remaining_ns[slot]
+    if state == State.RUNNING:
+        passed = max(0, at_ns - table.since_ns[slot] - table.overhead_ns[slot])
+        left -= int(passed * table.speed[slot])
+    return Moment(
+        state=state,
+        reason=engine.reasons.get(slot, "") if state == State.PENDING else "",
+        start_ns=table.first_start_ns[slot],
+        end_ns=table.end_ns[slot],
+        progress_ratio=min(1.0, max(0.0, 1.0 - left / duration)) if duration else 0.0,
+        preemptions=table.preemptions[slot],
+        restarts=table.restarts[slot],
+        network_slowdown_ratio=slowdown(engine, slot, at_ns),
+        speed_ratio=table.speed[slot] if state == State.RUNNING else 0.0,
+        host_type=table.host_type[slot],
+        rows=table.rows[slot],
+    )
+
+
+def slowdown(engine: Engine, slot: int, at_ns: int) -> float:
+    """Running time over what the same work takes when nothing contends; 1 before anything was done."""
+    table = engine.table
+    work, ran = table.work_ns[slot], table.run_ns[slot]
+    if table.shape[slot] < 0:
+        return 1.0
+    if table.state[slot] == State.RUNNING:
+        passed = max(0, at_ns - table.since_ns[slot])
+        useful = passed - min(passed, table.overhead_ns[slot])
+        ran += table.since_ns[slot] - table.start_ns[slot] + useful
+        work += int(useful * table.speed[slot])
+    ran -= table.overhead_run_ns[slot]
+    return max(1.0, ran / work) if work else 1.0
