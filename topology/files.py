@@ -16,7 +16,7 @@ class UnreadableFile(OSError):
 
 
 def open_file(path: str | Path) -> int:
-    """A descriptor of a regular file, to read from. Raises OSError; of a pipe or a device UnreadableFile, without waiting for its writer."""
+    """A descriptor of a regular file, to read from. Raises OSError; of a pipe or device UnreadableFile, without waiting for a writer."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):

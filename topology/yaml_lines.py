@@ -28,7 +28,7 @@ class _Loader(yaml.SafeLoader):
         self._budget -= 1
         if self._budget < 0:
             raise YamlError(f"more than {self._most} values", self.line + 1)
-        return super().compose_node(parent, index)  # type: ignore[no-any-return]
+        return super().compose_node(parent, index)
 
 
 def typed(text: str, most_nodes: int) -> tuple[Any, dict[Path, int]]:

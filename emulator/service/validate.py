@@ -106,9 +106,8 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
     refuse((duration < 0) | (duration > LONGEST_NS), "duration_ns", lambda i: f"is {_seconds(duration[i])}", _TIME_RULE)
     refuse((kinds == JobKind.GANG) & (duration == 0), "duration_ns", lambda i: "is missing", _TIME_RULE)
     for column, values in (("estimate_ns", draft.estimate_ns), ("checkpoint_ns", draft.checkpoint_ns)):
-        refuse(
-            (values < 0) | (values > LONGEST_NS), column, lambda i, v=values: f"is {_seconds(v[i])}", f"0 (none) to {LONGEST_YEARS} years"
-        )  # type: ignore[misc]
+        wrong, allowed = (values < 0) | (values > LONGEST_NS), f"0 (none) to {LONGEST_YEARS} years"
+        refuse(wrong, column, lambda i, v=values: f"is {_seconds(v[i])}", allowed)  # type: ignore[misc]
     ratio = draft.utilization
     refuse(~((ratio >= 0) & (ratio <= 1)), "utilization", lambda i: f"is {ratio[i]:g}", "0 to 1")
 
@@ -194,8 +193,8 @@ def _check_training(training: job_pb2.TrainingWorkload, field: str) -> None:
                 check(not step.HasField(name) or 1 <= count <= 10**9, f"step.{name}", count, "1 to 1,000,000,000")  # type: ignore[arg-type]
             _check_collective(step.collective, f"{field}.step.collective", COLLECTIVES)
             for name, most in _STEP_LIMITS.items():
-                value = getattr(step, name)
-                check(value == 0 or 1 <= value <= most, f"step.{name}", value, f"0, or 1 to {most:g}")
+                amount = getattr(step, name)
+                check(amount == 0 or 1 <= amount <= most, f"step.{name}", amount, f"0, or 1 to {most:g}")
         case _:
             raise InvalidRequest(f"{field} has neither a model nor a step", field=field, allowed="model or step")
 

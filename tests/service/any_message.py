@@ -21,7 +21,7 @@ TEXTS = (
     *("", " ", "default", "no such thing", "x" * 300, "x" * 5000, "größer", "a\nb", "\0", "../../etc/passwd", "-1", "0", "9" * 30, "1e3"),
     *("r[00000-99999]-h[00-99]", "r[0-", "MTIzNDU2Nzg6LTE=", *TARGETS, *LEVEL_NAMES, *MODELS),
 )
-#: What a sensible client sends in a field of that name (of that message, where it says so); other fields have the plain values of their type.
+#: What a sensible client sends in a field of that name (of that message, where it says so); other fields have any value of their type.
 PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "gpus": (1, 2, 8, 16, 64, 256, 257),
     "milli_gpus": (1, 250, 999, 1000),

@@ -1,4 +1,4 @@
-"""The last line of defence: an input that meets an error of the emulator fails alone, is counted and logged, and does so again in a replay."""
+"""The last line of defence: an input that meets an error of the emulator fails alone, is counted and logged, and again in a replay."""
 
 import math
 
