@@ -42,7 +42,7 @@ def _lenient(deserializer: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the server takes at once; more is refused (RESOURCE_EXHAUSTED with RetryInfo). Of each, one connection has three quarters at most.
+    """What the server takes at once; more is refused (RESOURCE_EXHAUSTED with RetryInfo). One connection gets three quarters of each.
 
     ``calls`` have one request and one answer; ``streams`` are of SubmitJobs. A stream that sends nothing for ``idle_seconds`` is ended. At
     ``threads`` calls at once the emulation is asked; ``connections`` is how many clients may be connected.

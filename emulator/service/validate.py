@@ -192,9 +192,9 @@ def _check_training(training: job_pb2.TrainingWorkload, field: str) -> None:
                 count = getattr(step, name)
                 check(not step.HasField(name) or 1 <= count <= 10**9, f"step.{name}", count, "1 to 1,000,000,000")  # type: ignore[arg-type]
             _check_collective(step.collective, f"{field}.step.collective", COLLECTIVES)
-            for name, most in _STEP_LIMITS.items():
+            for name, limit in _STEP_LIMITS.items():
                 amount = getattr(step, name)
-                check(amount == 0 or 1 <= amount <= most, f"step.{name}", amount, f"0, or 1 to {most:g}")
+                check(amount == 0 or 1 <= amount <= limit, f"step.{name}", amount, f"0, or 1 to {limit:g}")
         case _:
             raise InvalidRequest(f"{field} has neither a model nor a step", field=field, allowed="model or step")
 

@@ -13,8 +13,9 @@ Out = TypeVar("Out")
 class Watch(Generic[Out]):
     """Carries events from a blocking iterator to one reader on the loop.
 
-    A reader that is slower than the emulation holds the thread back once ``capacity`` events wait, so memory is bounded (a few hundred
-    kilobytes a watch: events become messages only when they are sent); Control's own history then decides how far behind it may fall. After ``stop`` the thread ends at the iterator's next event or None.
+    A reader that is slower than the emulation holds the thread back once ``capacity`` events wait, so memory is bounded: a few hundred
+    kilobytes a watch, for events become messages only when they are sent. Control's own history then decides how far behind it may fall.
+    After ``stop`` the thread ends at the iterator's next event or None.
     """
 
     def __init__(

@@ -239,9 +239,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.enter(self.connection, _Phase.IDLE)
 
     def _drop_body(self) -> None:
-        """Read what follows the headers, or it would be taken for the next request; where it is long or of no known length, do not go on."""
+        """Read what follows the headers, or it would be taken for the next request; a body that is long, or of no known length, ends it."""
         length = self.headers.get("Content-Length", "0").strip()
-        if "Transfer-Encoding" in self.headers or not length.isdecimal() or int(length[:20]) > MOST_BODY_BYTES or len(self.rfile.read(int(length))) < int(length):
+        known = "Transfer-Encoding" not in self.headers and length.isdecimal() and int(length[:20]) <= MOST_BODY_BYTES
+        if not known or len(self.rfile.read(int(length))) < int(length):
             self.close_connection = True
 
     def do_GET(self) -> None:

@@ -8,6 +8,7 @@ The calls are sent when they are due, whether the earlier ones have been answere
 
 import argparse
 import asyncio
+import contextlib
 import json
 import time
 import urllib.request
@@ -43,10 +44,8 @@ async def idle(stub: JobServiceStub) -> None:
         await asyncio.sleep(MOST_SECONDS)
         yield pb.SubmitJobsRequest()
 
-    try:
+    with contextlib.suppress(grpc.aio.AioRpcError):
         await stub.SubmitJobs(nothing())
-    except grpc.aio.AioRpcError:
-        pass
 
 
 async def watch(stub: JobServiceStub, read: bool, seen: Counter[str]) -> None:

@@ -84,9 +84,7 @@ def test_more_connections_than_the_server_takes_are_closed(control, cluster_host
     try:
         with ExitStack() as stack, Client(server.address) as client:
             assert client.clock().speed == 1.0
-            silent = [
-                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_SECONDS)) for _ in range(8)
-            ]
+            silent = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE_SECONDS)) for _ in range(8)]
             closed = [one for one in silent[3:] if one.recv(1) == b""]
             assert len(closed) == 5
             assert client.clock().speed == 1.0
@@ -99,18 +97,16 @@ def test_refusing_is_cheap(server, client, control):
     client.submit(JobSpec(gpus=1, duration_seconds=1.0))
     control.gate = threading.Event()
     with ExitStack() as stack:
-        stack.callback(lambda: control.gate.set())
+        stack.callback(control.gate.set)
         channel = connection(server, stack)
         stub = JobServiceStub(channel)
         waiting = [stub.ExplainJob.future(pb.ExplainJobRequest(job_id=0)) for _ in range(6)]
         call = channel.unary_unary("/emulator.v1.JobService/ExplainJob", request_serializer=None, response_deserializer=None)
-        with pytest.raises(grpc.RpcError) as caught:
-            while True:  # until the six have their places
-                call(b"\xff", timeout=DEADLINE_SECONDS)
-                pytest.fail("bytes without a meaning were answered")
-        while caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT:
+        codes = []
+        while grpc.StatusCode.RESOURCE_EXHAUSTED not in codes:  # until the six have their places
             with pytest.raises(grpc.RpcError) as caught:
                 call(b"\xff", timeout=DEADLINE_SECONDS)
-        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            codes.append(caught.value.code())
+        assert set(codes) <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT}
         control.gate.set()
         assert all(one.result(DEADLINE_SECONDS) for one in waiting)

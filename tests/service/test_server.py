@@ -157,7 +157,7 @@ def test_a_deadline_holds_while_control_is_busy_and_others_are_served(client, co
 
 
 def test_more_calls_than_the_server_takes_are_told_to_come_back(client, channel, control):
-    """One connection has 6 of 8: of 10 calls that wait in Control, 6 do and 4 are refused at once; once they are done there is room again."""
+    """One connection has 6 of 8: of 10 calls that wait in Control 4 are refused at once; once the 6 are done there is room again."""
     client.submit(JobSpec(gpus=1, duration_seconds=1.0))
     control.gate = threading.Event()
     stub, done = JobServiceStub(channel), queue.Queue()
