@@ -31,7 +31,8 @@ async def submit(stub: JobServiceStub, due: float, latencies: list[float], codes
     try:
         await stub.SubmitJob(request, timeout=DEADLINE_SECONDS)
     except grpc.aio.AioRpcError as error:
-        codes[error.code().name] += 1
+        known = error.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.DEADLINE_EXCEEDED)
+        codes[error.code().name + ("" if known else f": {(error.details() or '')[:80]}")] += 1
     else:
         codes["OK"] += 1
         latencies.append(time.monotonic() - due)
