@@ -16,7 +16,9 @@ from emulator.workload.jobs import SECOND
 #: Changes kept for watchers to resume from.
 HISTORY = 200_000
 #: Events handed over between two cycles, and wall seconds after which an idle watcher is given a sign of life.
-BATCH, IDLE_SECONDS = 500, 1.0
+BATCH, IDLE_SECONDS = 64, 1.0
+#: Watches that ask for a turn at once: between two of theirs everybody else comes.
+AT_ONCE = 2
 _ENDED = frozenset({State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASIBLE, State.REJECTED})
 
 
@@ -28,6 +30,7 @@ class Watchers:
         self._history: deque[tuple[int, int, Moment]] = deque(maxlen=HISTORY)  # (time, slot, the job then)
         self._next = 0  # sequence of the next change
         self._changed = threading.Condition()
+        self._few = threading.Semaphore(AT_ONCE)
 
     def note(self, slot: int, at_ns: int) -> None:
         """The job's state has changed."""
@@ -67,7 +70,7 @@ class Watchers:
             first = self._next
         sent = _Sent(order)
         for start in range(0, len(order), BATCH):
-            with turns:
+            with self._few, turns:
                 sent.up_to.append(self._next)
                 views = self._now(order[start : start + BATCH], first - 1, named=bool(slots))
                 waiting.difference_update(slot for slot in slots if self._engine.table.state[slot] in _ENDED)
@@ -75,7 +78,7 @@ class Watchers:
         position = first if position is None else position
         while True:
             over = ended.is_set()  # before the look, so that what came last is not missed
-            with turns:
+            with self._few, turns:
                 events, position = self._take(slots, position, waiting, sent)
                 drained = position == self._next
             yield from events

@@ -19,7 +19,7 @@ class Watch(Generic[Out]):
     """
 
     def __init__(
-        self, events: Callable[[], Iterator[JobEvent | None]], convert: Callable[[JobEvent], Out], *, capacity: int = 256, batch: int = 256
+        self, events: Callable[[], Iterator[JobEvent | None]], convert: Callable[[JobEvent], Out], *, capacity: int = 256, batch: int = 64
     ) -> None:
         self._open, self._convert, self._capacity, self._batch = events, convert, capacity, batch
         self._loop = asyncio.get_running_loop()
