@@ -18,7 +18,7 @@ from topology.striping import striped
 
 @dataclass(frozen=True, eq=False)
 class Cabling:
-    """Of each link, shape (links,): how many cables of its lower bank come before its own, and of its upper bank, where that deals in turn.
+    """By link, shape (links,): how many cables of its lower bank come before its own, and of its upper bank if that deals cables in turn.
 
     Where the links into a bank are striped, ``upper_first`` is that of the first of them.
     """
@@ -112,7 +112,7 @@ def switch_cables(cluster: Cluster, node: int, number: int, cables: Cabling | No
 
 
 def switch_count(cluster: Cluster, node: int) -> int:
-    """How many physical switches a node stands for. Raises IndexError where it is none: an endpoint, or no node."""
+    """How many physical switches a node stands for. Raises IndexError for an endpoint and for an unknown node."""
     switches = cluster.links.switches
     if not 0 <= node < len(switches) or not switches[node]:
         raise IndexError(f"no switch {node}: switches are nodes {len(cluster.level('domain'))} to {len(switches) - 1}")

@@ -1,10 +1,10 @@
-"""What hardware there is: one frozen record each, every number with its source.
+"""The hardware: one frozen record each, every number with its source.
 
-Peaks are dense (half of the "with sparsity" figures). Source keys: TRT (TensorRT-LLM performance overview), MLM (arXiv 2104.04473),
-MAMF (maximum achievable matmul FLOPS tables), PWR (IEEE Access 2025, arXiv 2412.08602), RAPS (ExaDigiT/RAPS configurations), SP
-(DGX SuperPOD reference architectures), LL3 (Llama 3, arXiv 2407.21783), HPN (Qian et al., SIGCOMM'24), DS (vendor datasheet), NVL
-(published NVL72 rack figures), GL (glennklockwood.com/garden), ALCF (Aurora: arXiv 2512.04291).
-``assumed`` marks a planning value without a primary source.
+Peaks are dense (half of the "with sparsity" figures). Source keys: TRT (TensorRT-LLM performance overview), MLM (arXiv 2104.04473), MAMF
+(maximum achievable matmul FLOPS tables), PWR (IEEE Access 2025, arXiv 2412.08602), RAPS (ExaDigiT/RAPS configurations), SP (DGX SuperPOD
+reference architectures), LL3 (Llama 3, arXiv 2407.21783), HPN (Qian et al., SIGCOMM'24), DS (vendor datasheet), NVL (published NVL72 rack
+figures), GL (glennklockwood.com/garden), ALCF (Aurora: arXiv 2512.04291). ``assumed`` marks a planning value for which no source has been
+read; where it names a source as well (``DS``, ``GL``), the value is thought to be in there and was not checked against it.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ class HostType:
 
     @property
     def lane_bytes_per_second(self) -> float:
-        """The line rate of one GPU's way out of its host: its NIC, or its part of one where GPUs share NICs."""
+        """The line rate at which one GPU can leave its host: that of its NIC, or its part of a NIC that GPUs share."""
         return self.nic_bytes_per_second * min(1.0, self.nics / self.gpus)
 
 
@@ -81,7 +81,7 @@ A100 = GpuType(
     fp8_flops=None,  # Ampere has none
     achievable_flops=271.2e12,  # MAMF, 86.9 %
     memory_bytes=80e9,  # DS
-    memory_bytes_per_second=2.04e12,  # DS, recalled
+    memory_bytes_per_second=2.04e12,  # assumed, DS
     scale_up_bytes_per_second=300e9,  # DS: NVLink3, 600 GB/s both directions
     tdp_watts=400.0,  # DS
 )
@@ -127,13 +127,13 @@ B200 = GpuType(
 )
 B300 = GpuType(
     name="B300-SXM-288GB",
-    bf16_flops=2250e12,  # DS, recalled
-    fp8_flops=4500e12,  # DS, recalled
+    bf16_flops=2250e12,  # assumed: as B200
+    fp8_flops=4500e12,  # assumed: as B200
     achievable_flops=1769e12,  # MAMF
     memory_bytes=288e9,  # DS
     memory_bytes_per_second=8.0e12,  # DS
     scale_up_bytes_per_second=900e9,  # DS: NVLink5
-    tdp_watts=1100.0,  # DS, recalled
+    tdp_watts=1100.0,  # assumed, DS
 )
 GB200 = GpuType(
     name="GB200-186GB",
@@ -167,18 +167,18 @@ MI250X = GpuType(
 )
 MAX1550 = GpuType(
     name="MAX1550-128GB",  # Intel Data Center GPU Max 1550, "Ponte Vecchio"
-    bf16_flops=839e12,  # DS, recalled
+    bf16_flops=839e12,  # assumed, DS
     fp8_flops=None,  # no FP8 units
     achievable_flops=671e12,  # assumed: 80 % of peak
     memory_bytes=128e9,  # ALCF: 8.16 PB over 63,744
-    memory_bytes_per_second=3.28e12,  # DS, recalled
+    memory_bytes_per_second=3.28e12,  # assumed, DS
     scale_up_bytes_per_second=225e9,  # assumed: Xe-Link to the five neighbours, one direction
     tdp_watts=600.0,  # RAPS
 )
 
 #: Measured maximum over rating of an 8 x H100 server (PWR: 8.4 of 10.2 kW); where no measurement exists, ratings are scaled by it.
 MEASURED_OVER_RATED = 8.4 / 10.2
-#: Idle over rating of the same server (1.9 of 10.2 kW, recalled), used likewise.
+#: Idle over rating of the same server (1.9 of 10.2 kW, assumed), used in the same way.
 IDLE_OVER_RATED = 1.9 / 10.2
 
 HGX_A100 = HostType(
@@ -190,7 +190,7 @@ HGX_A100 = HostType(
     nic_bytes_per_second=200 * GBIT,  # MLM: 8 x HDR200
     idle_watts=6500.0 * IDLE_OVER_RATED,  # assumed
     peak_watts=6500.0 * MEASURED_OVER_RATED,  # assumed
-    rated_watts=6500.0,  # DS, recalled (DGX A100)
+    rated_watts=6500.0,  # assumed, DS (DGX A100)
 )
 HGX_H100 = HostType(
     name="hgx-h100",
@@ -199,7 +199,7 @@ HGX_H100 = HostType(
     domain_hosts=1,
     nics=8,
     nic_bytes_per_second=400 * GBIT,  # GL: 8 x 400G (Azure ND H100 v5); Colossus the same
-    idle_watts=1900.0,  # recalled: 1.8 to 2.0 kW
+    idle_watts=1900.0,  # assumed: 1.8 to 2.0 kW
     peak_watts=8400.0,  # PWR: measured maximum in training
     rated_watts=10200.0,  # PWR
 )
@@ -242,7 +242,7 @@ DGX_B300 = HostType(
     gpus=8,
     domain_hosts=1,
     nics=8,
-    nic_bytes_per_second=800 * GBIT,  # DS, recalled: 8 x CX-8
+    nic_bytes_per_second=800 * GBIT,  # assumed, DS: 8 x CX-8
     idle_watts=14500.0 * IDLE_OVER_RATED,  # assumed
     peak_watts=14500.0 * MEASURED_OVER_RATED,  # assumed
     rated_watts=14500.0,  # SP: 14.5 kW
@@ -273,7 +273,8 @@ GB300_NVL72 = HostType(
 
 
 def _with_conversion(watts: float) -> float:
-    """What a node of ``watts`` draws from its cabinet (RAPS): a regulator, (P + 13 W) / 0.98, a rectifier for four, (P + 17 W) / 0.96."""
+    """What a node whose parts draw ``watts`` takes from its cabinet (RAPS): P becomes (P + 13 W) / 0.98 in the node's regulator and
+    (P + 17 W) / 0.96 in the rectifier that four nodes share."""
     return (4 * (watts + 13) / 0.98 + 17) / 0.96 / 4
 
 
@@ -307,14 +308,14 @@ QM9700 = SwitchType(
     radix=64,  # DS: Quantum-2 NDR, 64 x 400G
     port_bytes_per_second=400 * GBIT,  # DS
     latency_seconds=150e-9,  # DS: below 150 ns
-    watts=747.0,  # DS, recalled: typical with passive cables
+    watts=747.0,  # assumed, DS: typical with passive cables
 )
 SN5600 = SwitchType(
     name="sn5600",
     radix=128,  # DS: Spectrum-4, 51.2 Tb/s: 64 x 800GbE, or 128 x 400GbE by breakout
     port_bytes_per_second=400 * GBIT,  # DS
-    latency_seconds=700e-9,  # recalled: 600 to 800 ns
-    watts=940.0,  # DS, recalled: typical
+    latency_seconds=700e-9,  # assumed: 600 to 800 ns
+    watts=940.0,  # assumed, DS: typical
 )
 SN5400 = SwitchType(
     name="sn5400",
@@ -332,14 +333,14 @@ TOMAHAWK5 = SwitchType(
 )
 MINIPACK2 = SwitchType(
     name="minipack2",
-    radix=64,  # LL3: rack switch of Meta's 24k clusters; 25.6 Tb/s as 128 x 200G or 64 x 400G (recalled)
+    radix=64,  # LL3: rack switch of Meta's 24k clusters; 25.6 Tb/s as 128 x 200G or 64 x 400G (assumed)
     port_bytes_per_second=400 * GBIT,
     latency_seconds=800e-9,  # assumed
     watts=1000.0,  # assumed
 )
 ARISTA_7808 = SwitchType(
     name="arista-7808",
-    radix=288,  # DS, recalled: 7800R3, 8 line cards of 36 x 400G; LL3 names the series
+    radix=288,  # assumed, DS: 7800R3, 8 line cards of 36 x 400G; LL3 names the series
     port_bytes_per_second=400 * GBIT,  # DS
     latency_seconds=3.5e-6,  # assumed: deep buffers, virtual output queues
     watts=10e3,  # assumed
@@ -348,8 +349,8 @@ QM8790 = SwitchType(
     name="qm8790",
     radix=40,  # DS: Quantum HDR, 40 x 200G
     port_bytes_per_second=200 * GBIT,  # DS
-    latency_seconds=130e-9,  # DS, recalled
-    watts=404.0,  # DS, recalled
+    latency_seconds=130e-9,  # assumed, DS
+    watts=404.0,  # assumed, DS
 )
 QUANTUM_X800 = SwitchType(
     name="quantum-x800",
@@ -362,7 +363,7 @@ ROSETTA = SwitchType(
     name="rosetta",
     radix=64,  # GL: Slingshot, 64 x 200G
     port_bytes_per_second=200 * GBIT,  # GL
-    latency_seconds=350e-9,  # recalled
+    latency_seconds=350e-9,  # assumed
     watts=250.0,  # RAPS
 )
 

@@ -1,4 +1,4 @@
-"""What is odd about a cluster: errors, with which it cannot run or cannot be built, and notes, in sentences with names and numbers."""
+"""Checks of a cluster: errors, with which it cannot run or be built, and notes on oddities, in sentences with names and numbers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from topology.describe import node_name
 from topology.formats.defaults import ports
 from topology.vocabulary import NODE_TIERS, TopologyError
 
-#: Ports of a tier that nothing uses are worth a note from this part on; the last switches of a fabric are never full. Assumed.
+#: A tier with at least this part of its ports unused gets a note; the last switches of a fabric are never full. Assumed.
 _STRANDED_RATIO = 0.25
 #: Names in one sentence.
 _MOST_NAMES = 3
 
 
 class Finding(NamedTuple):
-    """``about`` is what it is a matter of, in a word or two."""
+    """One finding; ``about`` is its subject, in a word or two."""
 
     error: bool
     about: str

@@ -33,7 +33,7 @@ from topology.vocabulary import TopologyError
 
 __all__ = ["MOST_CABLE_EDGES", "ClosPlan", "TopologyError", "build"]
 
-#: About 4 GiB of graph.
+#: A graph of this size takes about 4 GiB.
 MOST_CABLE_EDGES = 5_000_000
 
 
@@ -223,14 +223,14 @@ class ClosPlan:
         return whole * self.plane_leaves + min(self.plane_leaves, partial)
 
     def partial_leaves(self, endpoints: int) -> int:
-        """Leaves of an array of so many endpoints for one port of each NIC: as few as hold their cables, or one per rail."""
+        """Leaves of an array with this number of endpoints, for one port of each NIC: as few as hold their cables, or one per rail."""
         if self.whole_arrays or self.even_striping or not self.rails_meet:
             return self.array_leaves
         return min(self.array_leaves, ceil(endpoints * self.array_leaves / self.leaf_endpoints))
 
     @property
     def max_hosts(self) -> int:
-        """Most hosts of one building: every core reaches a pod through at least one port, so a plane has at most radix pods."""
+        """Most hosts of one building: every core has at least one port to each pod, so a plane has at most radix pods."""
         return self.upper_radix * self.spine_down // self.plane_leaves * self.array_endpoints * self.host.domain_hosts
 
 

@@ -116,7 +116,7 @@ class Counts:
 
 @dataclass(frozen=True, eq=False)
 class Cluster:
-    """Everything static about a cluster. ``levels`` run from the innermost (host) outwards to the whole cluster (site).
+    """Everything about a cluster that does not change. ``levels`` run from the innermost (host) outwards to the site.
 
     Level names, where present, in order: host, domain, rack, leaf, pod, building, site; where a rack holds several chassis of a dragonfly,
     the leaf units come before the racks. ``block`` is apart: at most 64 consecutive hosts
@@ -133,7 +133,7 @@ class Cluster:
     counts: Counts
     rails: int
     site_names: tuple[str, ...]
-    assumptions: tuple[str, ...] = ()  # what is not published about it, in sentences
+    assumptions: tuple[str, ...] = ()  # what is assumed about it, in sentences
     peers: tuple[Peers, ...] = ()  # innermost first
     host_names: tuple[str, ...] | None = None  # (hosts,) where the graph names them
     switch_names: tuple[str, ...] | None = None  # by node, after the endpoints, where the graph names them

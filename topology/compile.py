@@ -1,4 +1,4 @@
-"""A graph in the vocabulary of `topology.vocabulary` in, the arrays of `topology.cluster` out.
+"""From a graph in the vocabulary of `topology.vocabulary` to the arrays of `topology.cluster`.
 
 The hierarchy is read off the graph and needs no attribute: a *leaf* unit is a connected component of endpoints and leaves, a *pod* one of
 these and spines, a *building* one of these and cores, a *site* one of these and inter-building switches; gateways join sites. Of a
@@ -27,12 +27,12 @@ def compile_cluster(graph: nx.Graph) -> Cluster:
     nodes, edges = read(graph)
     ratio, assumptions = graph.graph.get("worst_pod_to_pod_ratio", 1.0), graph.graph.get("assumptions", ())
     if isinstance(ratio, bool) or not isinstance(ratio, int | float) or not 0 <= ratio <= 1:
-        raise TopologyError(f"the graph's worst_pod_to_pod_ratio is {ratio!r}: 0 to 1 is possible")
+        raise TopologyError(f"the graph's worst_pod_to_pod_ratio is {ratio!r}; allowed: 0 to 1")
     if not isinstance(assumptions, list | tuple):
-        raise TopologyError(f"the graph's assumptions are {assumptions!r}: a list of sentences is needed")
+        raise TopologyError(f"the graph's assumptions are {assumptions!r}; allowed: a list of sentences")
     islands = graph.graph.get("islands")
     if islands not in (None, "apart"):
-        raise TopologyError(f"the graph's islands is {islands!r}: apart is possible, or nothing")
+        raise TopologyError(f"the graph's attribute islands is {islands!r}; allowed: apart, or no such attribute")
     labels = _labels(nodes, edges, apart=islands is not None)
     endpoints = nodes.endpoints
     permutation = _order(nodes, labels)
@@ -98,13 +98,13 @@ def _labels(nodes: Nodes, edges: Edges, *, apart: bool) -> list[Int64]:
     for top in range(1, len(NODE_TIERS) + 1):
         joined = edges.join <= top
         labels.append(_components(labels[-1], edges.u[joined], edges.v[joined]))
-        # A dragonfly's switch may have no hosts.
+        # A switch of a dragonfly may have no hosts.
         stray = np.flatnonzero((nodes.tier == top) & (nodes.group < 0) & (labels[top] >= nodes.endpoints))
         if len(stray):
             raise TopologyError(f"switch {nodes.names[stray[0]]} has no endpoint below it")
     beyond = np.flatnonzero(labels[-1])
     if len(beyond) and apart and (nodes.tier == WAN).any():
-        raise TopologyError("the graph's islands are apart, but it has gateways, which would join them")
+        raise TopologyError("the graph has islands=apart, but also gateways, which would join the islands")
     if len(beyond) and not apart:
         raise TopologyError(f"the graph is not connected: there is no path between {nodes.names[0]} and {nodes.names[beyond[0]]}")
     astray = np.flatnonzero(labels[WAN][: nodes.endpoints] != labels[_SITE][: nodes.endpoints])
@@ -112,8 +112,8 @@ def _labels(nodes: Nodes, edges: Edges, *, apart: bool) -> list[Int64]:
         first = labels[WAN][astray[0]]
         gateway = np.flatnonzero((nodes.tier == WAN) & (labels[WAN] == first))[0]
         raise TopologyError(
-            f"gateway {nodes.names[gateway]} joins two fabrics, of {nodes.names[first]} and {nodes.names[astray[0]]}: "
-            "a site's fabrics are joined by a switch of tier inter_building, sites by a link between their gateways"
+            f"gateway {nodes.names[gateway]} joins two fabrics, of {nodes.names[first]} and {nodes.names[astray[0]]}; "
+            "allowed: a switch of tier inter_building between fabrics of a site, a link between gateways for two sites"
         )
     return labels
 
@@ -191,7 +191,7 @@ def _check_leaf_units(nodes: Nodes, order: Int64, leaf: Int64, host_type: Int64,
         odd = np.flatnonzero(column != column[first])
         if len(odd):
             one, other = nodes.names[order[first[odd[0]]]], nodes.names[order[odd[0]]]
-            raise TopologyError(f"{one} and {other} share leaf switches, but differ in their {what}: put them under leaves of their own")
+            raise TopologyError(f"{one} and {other} share leaf switches, but differ in their {what}: put each under its own leaves")
 
 
 def _racks(nodes: Nodes, offsets: list[Int64], size: Int64) -> Int64:
@@ -249,13 +249,13 @@ def _site_names(nodes: Nodes, order: Int64, labels: list[Int64], site: Int64) ->
     if len(odd):
         one, other = nodes.site_names[first[odd[0]]], nodes.site_names[said[odd[0]]]
         raise TopologyError(
-            f"{nodes.names[order[odd[0]]]} is at site {other}, but its fabric is that of site {one}: sites are joined by gateways alone",
+            f"{nodes.names[order[odd[0]]]} is at site {other}, but its fabric belongs to site {one}; allowed: only gateways join sites",
             "site",
         )
     names = tuple(nodes.site_names[at] for at in said[site[:-1]])
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise TopologyError(f"site {twice[0]} is in pieces that {'only the WAN' if (nodes.tier == WAN).any() else 'nothing'} joins", "site")
+        raise TopologyError(f"site {twice[0]} has parts that {'only the WAN' if (nodes.tier == WAN).any() else 'nothing'} joins", "site")
     by_label = dict(zip(order[site[:-1]].tolist(), names, strict=True))
     for gateway in np.flatnonzero((nodes.tier == WAN) & (nodes.site >= 0)):
         name, fabric = nodes.site_names[nodes.site[gateway]], by_label[int(labels[WAN][gateway])]

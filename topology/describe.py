@@ -62,7 +62,7 @@ def trunk_counts(cluster: Cluster) -> dict[str, int]:
 
 
 def _some(counts: dict[str, int]) -> dict[str, int]:
-    """Tiers that few clusters have, where this one has them."""
+    """Counts of the tiers that few clusters have, if this one has them."""
     return {tier: count for tier, count in counts.items() if count}
 
 
@@ -154,7 +154,7 @@ def _unit_names(cluster: Cluster, level: str) -> list[str]:
 
 
 def block_of(cluster: Cluster, host: int) -> int:
-    """The block that a host is in."""
+    """The number of the block that a host is in."""
     return int(cluster.block.first_host.searchsorted(np.int32(host), side="right")) - 1
 
 

@@ -45,7 +45,9 @@ def expand(text: str, most: int = MOST_NAMES) -> list[str]:
 
 
 def fold(names: Sequence[str]) -> str:
-    """The hostlist of ``names``, which `expand` gives back in the same order. Raises ValueError for a name that no hostlist can hold."""
+    """The hostlist of ``names``, from which `expand` returns them in the same order. Raises ValueError for a name that no hostlist can
+    hold.
+    """
     parts: list[str] = []
     for name in names:
         if not name or re.search(r"[\s,\[\]#\x00-\x1f\x7f]", name):
@@ -145,7 +147,7 @@ def _ranges(numbers: list[str]) -> str:
 
 
 def _follows(last: str, number: str, first: str) -> bool:
-    """Whether ``number`` is what the range from ``first`` has after ``last``."""
+    """Whether ``number`` continues the range from ``first`` to ``last``."""
     return str(int(last) + 1).zfill(len(first)) == number
 
 

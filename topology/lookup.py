@@ -1,6 +1,6 @@
-"""From what people call a part of a cluster to the part: a name that something has printed, or a number counted over the cluster from 0.
+"""Finds a part of a cluster by its name, as tables print it, or by its number, counted over the cluster from 0.
 
-A name goes before a number, since a file may name a host ``12``. Of a name that several parts share, only the number says which is meant.
+A name has precedence over a number, since a file may name a host ``12``. If several parts share a name, only their numbers tell them apart.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ _FEW = 8
 
 
 class UnknownName(ValueError):
-    """There is no part so called. ``problem`` says so, ``allowed`` what there is."""
+    """There is no part of this name. ``problem`` says so, ``allowed`` says which there are."""
 
     def __init__(self, problem: str, allowed: str) -> None:
         super().__init__(f"{problem}; allowed: {allowed}")
@@ -145,7 +145,7 @@ def _hosts_called(cluster: Cluster, text: str) -> list[int]:
 
 
 def _nodes_called(cluster: Cluster, text: str) -> list[int]:
-    """Nodes of ``cluster.links``: endpoints, switches and banks."""
+    """Nodes of ``cluster.links`` (endpoints, switches and banks) of this name."""
     tiers, endpoints = cluster.links.node_tier, len(cluster.level("domain"))
     found = [node for node in _endpoints_called(cluster, text) if node_name(cluster, node) == text]
     if cluster.switch_names is not None:

@@ -93,7 +93,9 @@ class Edges:
 def read(graph: nx.Graph) -> tuple[Nodes, Edges]:
     """A graph's columns. Raises TopologyError naming the node, edge or attribute at fault."""
     if graph.is_directed() or graph.is_multigraph():
-        raise TopologyError("a plain undirected graph is needed: parallel cables are the edge attribute `lanes`")
+        raise TopologyError(
+            "the graph is directed or a multigraph; allowed: an undirected graph with parallel cables as the edge attribute `lanes`"
+        )
     nodes = _nodes(graph)
     return nodes, _edges(graph, nodes)
 
@@ -118,7 +120,7 @@ class _Types:
         except UnknownHardware as error:
             raise TopologyError(f"{f'node {node}' if 'host' in data else 'graph attribute'}: {error}", "host") from None
         if found.domain_hosts > BLOCK_HOSTS:
-            raise TopologyError(f"{found.name} has {found.domain_hosts} hosts in a domain: at most {BLOCK_HOSTS} are possible", "host")
+            raise TopologyError(f"{found.name} has {found.domain_hosts} hosts in a domain; allowed: at most {BLOCK_HOSTS}", "host")
         if found not in self.hosts:
             self.hosts.append(found)
         self._hosts[key] = self.hosts.index(found)
@@ -140,7 +142,7 @@ class _Types:
 def whole(value: Any, what: str) -> int:
     """A whole number of at least 1 and within 32 bits. Raises TopologyError naming ``what``."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or not 1 <= value < 2**31:
-        raise TopologyError(f"{what} is {value!r}: a whole number of at least 1, below 2^31, is needed")
+        raise TopologyError(f"{what} is {value!r}; allowed: a whole number from 1 to 2^31 - 1")
     return int(value)
 
 
@@ -190,11 +192,11 @@ def _nodes(graph: nx.Graph) -> Nodes:
             watts.append(kind_of_switch.watts)
             own = data.get("group") if rank == LEAF else None
             if own is not None and not isinstance(own, str | int):
-                raise TopologyError(f"group of node {node} is {own!r}: a name or a number is needed")
+                raise TopologyError(f"group of node {node} is {own!r}; allowed: a name or a number")
             group.append(-1 if own is None else groups.setdefault(own, len(groups)))
             switch_sites.append(site_names.setdefault(str(data["site"]), len(site_names)) if data.get("site") is not None else -1)
         else:
-            raise TopologyError(f"node {node} has tier {data.get('tier')!r}: one of {', '.join(NODE_TIERS)} is needed")
+            raise TopologyError(f"node {node} has tier {data.get('tier')!r}; allowed: {', '.join(NODE_TIERS)}")
     if not endpoints:
         raise TopologyError("the graph has no endpoint (node attribute tier=endpoint)")
     if not above:
@@ -261,9 +263,9 @@ def _edges(graph: nx.Graph, nodes: Nodes) -> Edges:
 
     below, same = tier[u] == 0, tier[u] == tier[v]
     groups, gateways = same & (nodes.group[u] >= 0) & (nodes.group[v] >= 0), same & (tier[u] == WAN)
-    refuse(same & ~groups & ~gateways, "joins two nodes of the same tier")
+    refuse(same & ~groups & ~gateways, "joins two nodes of the same tier; allowed only for leaves with a group and for gateways")
     refuse(u == v, "joins a switch to itself")
-    refuse(below & (tier[v] != LEAF), "an endpoint joins leaves only")
+    refuse(below & (tier[v] != LEAF), "joins an endpoint to a node that is no leaf")
     kind = nodes.host_type[np.where(below, u, 0)]
     nics = np.array([host.nics for host in nodes.host_types])
     most_rails = np.where(below, nics[kind], nics.max())
@@ -278,7 +280,10 @@ def _edges(graph: nx.Graph, nodes: Nodes) -> Edges:
     given = np.array(["lane_bytes_per_second" in attributes for attributes in data], dtype=bool)
     speed = column("lane_bytes_per_second", 1.0, _REAL, "a number").astype(np.float64)
     nic = np.array([host.nic_bytes_per_second for host in nodes.host_types])
-    refuse(~given & ~below & (nic.min() < nic.max()), "lane_bytes_per_second is needed, for hosts have NICs of different speeds")
+    refuse(
+        ~given & ~below & (nic.min() < nic.max()),
+        "lane_bytes_per_second is missing, and hosts have NICs of different speeds, so there is no default",
+    )
     speed = np.where(given, speed, nic[kind])
     refuse(~(np.isfinite(speed) & (speed > 0)), "lane_bytes_per_second is not above 0")
 

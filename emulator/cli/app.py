@@ -104,7 +104,7 @@ def _told(error: Exception) -> tuple[str, Exit]:
     if usage is not None:
         return f"{usage()} (see gigawatt --help)", Exit.USAGE
     kind = type(error).__name__
-    return f"{kind}: {error} (this is a fault of gigawatt; GIGAWATT_DEBUG=1 shows where)", Exit.FAILED
+    return f"{kind}: {error} (this is a bug in gigawatt; GIGAWATT_DEBUG=1 shows where)", Exit.FAILED
 
 
 def _ended(message: str, code: Exit) -> int:

@@ -1,4 +1,4 @@
-"""Calls to a running emulation, with its answers' errors as exit codes."""
+"""Calls to a running emulation; errors in its answers become exit codes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ ApiOption = Annotated[
     str | None,
     typer.Option("--api", metavar="HOST:PORT", help=f"Where the emulation listens; default: {ENVIRONMENT}, or 127.0.0.1:7070."),
 ]
-TimeoutOption = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Give up (exit 5) after this long.")]
+TimeoutOption = Annotated[float, typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Give up after this time, with exit code 5.")]
 TIMEOUT_SECONDS = 10.0
 _LONGEST_TIMEOUT_SECONDS = 1e6
 

@@ -71,7 +71,7 @@ def _memory() -> Iterator[Finding]:
     memory = psutil.virtual_memory()
     detail = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB available"
     enough = memory.available >= _MEMORY_BYTES
-    yield Finding("memory", Status.OK if enough else Status.WARNING, detail + ("" if enough else "; a day of colossus wants 3 GiB"))
+    yield Finding("memory", Status.OK if enough else Status.WARNING, detail + ("" if enough else "; a day of colossus needs 3 GiB"))
     shared = Path("/dev/shm")  # noqa: S108 - asked how large it is
     if shared.is_dir():
         free = shutil.disk_usage(shared).free

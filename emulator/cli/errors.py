@@ -16,7 +16,7 @@ class Exit(IntEnum):
 
 
 class CommandError(Exception):
-    """Ends the command with one line on stderr: what was wrong, where, and what is allowed."""
+    """Ends the command with one line on stderr, which says what was wrong, where, and what is allowed."""
 
     def __init__(self, message: str, code: Exit = Exit.USAGE) -> None:
         super().__init__(message)

@@ -32,18 +32,18 @@ class Target(StrEnum):
 
 @app.callback()
 def root() -> None:
-    """Keeps ``inject`` a word of its own while it is the only one."""
+    """Makes typer expect the word ``inject`` although it is the only command."""
 
 
 @app.command("inject")
 def inject(
-    target: Annotated[Target, typer.Argument(help="What to break; a link is a trunk, or by a cable's name that cable.")],
+    target: Annotated[Target, typer.Argument(help="What to break. A link is a trunk, or a single cable if NAME names one.")],
     name: Annotated[
         str,
         typer.Argument(
             metavar="NAME|NUMBER",
-            help="Which: a number, or a name as tables print it (r00012-h03, leaf-00003/spine-00001, r00012-h03:4); of hosts and racks "
-            "also a hostlist.",
+            help="Which one: a number, or a name as tables print it (r00012-h03, leaf-00003/spine-00001, r00012-h03:4). For hosts "
+            "and racks also a hostlist.",
         ),
     ],
     *,
@@ -52,9 +52,9 @@ def inject(
         float, typer.Option("--remaining", help="Share of its capacity that a part of the fabric keeps: 0, or 0.001 up to 1.")
     ] = 0.0,
     flap: Annotated[
-        str | None, typer.Option("--flap", metavar="TIME", help="Let a part of the fabric flap: down for so long, --every so often.")
+        str | None, typer.Option("--flap", metavar="TIME", help="Make a part of the fabric flap: how long it is down each time.")
     ] = None,
-    every: Annotated[str | None, typer.Option("--every", metavar="TIME", help="Time from one flap to the next.")] = None,
+    every: Annotated[str | None, typer.Option("--every", metavar="TIME", help="With --flap: time from one flap to the next.")] = None,
     api: ApiOption = None,
     timeout: TimeoutOption = TIMEOUT_SECONDS,
 ) -> None:
@@ -68,11 +68,14 @@ def inject(
         raise wrong("--remaining", remaining, "is not a share that can be left", REMAINING_RULE)
     whole = target in (Target.HOST, Target.RACK)
     if remaining and whole:
-        raise CommandError(f"--remaining: a {target} breaks wholly; allowed: with link, trunk, cable, switch, plane or nic only")
+        raise CommandError(f"--remaining: a {target} cannot break in part; allowed: only with link, trunk, cable, switch, plane or nic")
     if (flap is None) != (every is None):
-        raise CommandError("--flap and --every go together: down for how long, and how often; e.g. --flap 2s --every 30s")
+        raise CommandError("--flap and --every are needed together; allowed: for example --flap 2s --every 30s, down for 2 s every 30 s")
     if flap is not None and (whole or remaining):
-        raise CommandError("--flap: it is down or up; allowed: with link, trunk, cable, switch, plane or nic, and without --remaining")
+        raise CommandError(
+            "--flap: only a part of the fabric flaps, and then it is wholly down; allowed: with link, trunk, cable, switch, plane or nic, "
+            "and without --remaining"
+        )
     with connected(api, timeout) as client:
         for one in _listed(client, target, name):
             print(
@@ -88,7 +91,7 @@ def inject(
 
 
 def _listed(client: "Client", target: Target, text: str) -> list[str]:
-    """What to break, one by one: the hosts or racks of a hostlist, all of which there are, or what is called so."""
+    """What to break, one by one: the hosts or racks of a hostlist, all of which must exist, or the one thing of this name."""
     if target not in (Target.HOST, Target.RACK) or not set(text) & set("[,"):
         return [text]
     if target is Target.HOST:

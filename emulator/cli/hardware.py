@@ -31,7 +31,7 @@ class HostStates(StrEnum):
 
 @clusters.callback()
 def root() -> None:
-    """Keeps ``show`` a word of its own while it is the only one."""
+    """Makes typer expect the word ``show`` although it is the only command."""
 
 
 @clusters.command("show")
@@ -95,17 +95,17 @@ def uncordon(
 @hosts.command("list")
 def list_hosts(
     names: Annotated[
-        str, typer.Argument(metavar="[HOSTS]", help="Only these: a hostlist as `job get` prints, e.g. r[00012-00014]-h[00-07].")
+        str, typer.Argument(metavar="[HOSTS]", help="Only these hosts: a hostlist as `job get` prints it, e.g. r[00012-00014]-h[00-07].")
     ] = "",
     *,
-    rack: Annotated[str, typer.Option("--rack", metavar="RACK", help="Only those of this rack, by name or number.")] = "",
-    state: Annotated[list[HostStates] | None, typer.Option("--state", help="Only these; may be repeated.")] = None,
+    rack: Annotated[str, typer.Option("--rack", metavar="RACK", help="Only the hosts of this rack (name or number).")] = "",
+    state: Annotated[list[HostStates] | None, typer.Option("--state", help="Only hosts in this state; may be repeated.")] = None,
     limit: LimitOption = None,
     api: ApiOption = None,
     timeout: TimeoutOption = TIMEOUT_SECONDS,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """List hosts by number, with the jobs that hold GPUs of them."""
+    """List hosts by number, with the jobs that hold their GPUs."""
     from emulator.engine.control import HostState
 
     columns = {"host": "HOST", "name": "NAME", "rack": "RACK", "gpu_model": "MODEL", "gpus": "GPUS", "gpus_busy": "BUSY"}
@@ -130,8 +130,8 @@ def list_links(
     tier: Annotated[
         str, typer.Option("--tier", help="Only this tier: host_leaf, leaf_spine, spine_core, inter_building, wan, local or global.")
     ] = "",
-    down: Annotated[bool, typer.Option("--down", help="Only trunks that have not all of their capacity.")] = False,
-    busiest: Annotated[bool, typer.Option("--busiest", help="The fullest first.")] = False,
+    down: Annotated[bool, typer.Option("--down", help="Only trunks that have lost some or all of their capacity.")] = False,
+    busiest: Annotated[bool, typer.Option("--busiest", help="The most loaded trunks first.")] = False,
     limit: LimitOption = None,
     api: ApiOption = None,
     timeout: TimeoutOption = TIMEOUT_SECONDS,

@@ -1,4 +1,4 @@
-"""Which node of a file is which type of host: what ``--host``, ``--gres`` and ``--nodes`` say together."""
+"""Which node of a file is which type of host, according to ``--host``, ``--gres`` and ``--nodes`` together."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _USUAL = "hgx-h100"
 
 @dataclass(frozen=True)
 class Hosts:
-    """``usual`` is the type of hosts that nothing else is said of; with ``by_hostlist``, nodes in none of its hostlists are left out."""
+    """``usual`` is the type of hosts for which none is given; with ``by_hostlist``, nodes in none of its hostlists are left out."""
 
     usual: str
     by_hostlist: Mapping[str, str]
@@ -63,7 +63,7 @@ def _parsed(given: Sequence[str]) -> tuple[str, dict[str, str]]:
             if by_hostlist.setdefault(hostlist, kind) != kind:
                 raise wrong("--host", option, f"contradicts {hostlist}={by_hostlist[hostlist]}", "one type for each node")
         elif usual and usual != kind:
-            raise wrong("--host", option, f"contradicts {usual}", "one type that stands alone; others with a hostlist before them")
+            raise wrong("--host", option, f"contradicts {usual}", "only one type without a hostlist; the others as HOSTLIST=TYPE")
         else:
             usual = kind
     return usual, by_hostlist

@@ -56,27 +56,36 @@ def submit(
     *,
     gpus: Annotated[int | None, typer.Option("--gpus", "-g", metavar="N", help="GPUs, all at once.")] = None,
     duration: Annotated[str | None, typer.Option("--duration", "-d", metavar="TIME", help="Emulated running time, e.g. 2h.")] = None,
-    name: Annotated[str | None, typer.Option("--name", help="A name to recognise it by.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The job's name.")] = None,
     queue: Annotated[str | None, typer.Option("--queue", help="The queue to wait in.")] = None,
-    tenant: Annotated[str | None, typer.Option("--tenant", help="Who pays for it.")] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="The tenant whose job it is.")] = None,
     priority: Annotated[int | None, typer.Option("--priority", help="Higher goes first.")] = None,
     estimate: Annotated[
-        str | None, typer.Option("--estimate", metavar="TIME", help="Claimed running time; backfill plans with it.")
+        str | None, typer.Option("--estimate", metavar="TIME", help="The submitter's estimate of the running time; backfill plans with it.")
     ] = None,
-    milli_gpus: Annotated[int | None, typer.Option("--milli-gpus", metavar="N", help="Thousandths of one GPU.")] = None,
-    require: Annotated[str | None, typer.Option("--require", metavar="LEVEL", help="One unit of this level must hold all of it.")] = None,
-    prefer: Annotated[str | None, typer.Option("--prefer", metavar="LEVEL", help="One unit of this level should hold all of it.")] = None,
+    milli_gpus: Annotated[
+        int | None, typer.Option("--milli-gpus", metavar="N", help="Thousandths of a GPU, for a job that shares one.")
+    ] = None,
+    require: Annotated[
+        str | None, typer.Option("--require", metavar="LEVEL", help="The whole job must be in one unit of this level.")
+    ] = None,
+    prefer: Annotated[
+        str | None, typer.Option("--prefer", metavar="LEVEL", help="The whole job should be in one unit of this level.")
+    ] = None,
     checkpoint: Annotated[str | None, typer.Option("--checkpoint", metavar="TIME", help="Emulated time between checkpoints.")] = None,
     no_preempt: Annotated[bool, typer.Option("--no-preempt", help="Jobs of higher priority may not take its GPUs.")] = False,
     utilization: Annotated[float | None, typer.Option("--utilization", metavar="R", help="How busy its GPUs are, 0 to 1.")] = None,
-    replicas: Annotated[int | None, typer.Option("--replicas", metavar="N", help="A service of so many, placed each on its own.")] = None,
+    replicas: Annotated[
+        int | None, typer.Option("--replicas", metavar="N", help="Submit a service of N replicas, each placed by itself.")
+    ] = None,
     gpu_type: Annotated[
         str | None, typer.Option("--gpu-type", metavar="TYPE", help="Model of its GPUs or type of its hosts, e.g. H100.")
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Train this model, e.g. llama3-70b.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps, instead of a duration.")] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", parser=path_of, metavar="FILE", help="These words as YAML or JSON; options go first.")
+        Path | None,
+        typer.Option("--file", "-f", parser=path_of, metavar="FILE", help="A YAML or JSON file with these settings; options override it."),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")] = False,
     api: ApiOption = None,
@@ -114,8 +123,8 @@ def submit(
 @app.command("list")
 def list_jobs(
     *,
-    state: Annotated[list[State] | None, typer.Option("--state", help="Only these; may be repeated.")] = None,
-    queue: Annotated[str, typer.Option("--queue", help="Only this queue.")] = "",
+    state: Annotated[list[State] | None, typer.Option("--state", help="Only jobs in this state; may be repeated.")] = None,
+    queue: Annotated[str, typer.Option("--queue", help="Only jobs of this queue.")] = "",
     limit: LimitOption = None,
     api: ApiOption = None,
     timeout: TimeoutOption = TIMEOUT_SECONDS,
@@ -145,24 +154,24 @@ def cancel(job: JobArgument, api: ApiOption = None, timeout: TimeoutOption = TIM
 
 @app.command("watch")
 def watch_jobs(
-    jobs: Annotated[list[str] | None, typer.Argument(metavar="[ID|NAME]...", help="Only these; all without.")] = None,
+    jobs: Annotated[list[str] | None, typer.Argument(metavar="[ID|NAME]...", help="Only these jobs. Default: all.")] = None,
     api: ApiOption = None,
     timeout: TimeoutOption = TIMEOUT_SECONDS,
 ) -> None:
-    """Print every change of jobs, a line each; ends when all jobs named have ended, or the emulation has."""
+    """Print a line for every change of a job; ends when all named jobs, or the emulation, have ended."""
     with connected(api, timeout) as client:
         _follow(client, [_id(client, job) for job in jobs or ()])
 
 
 @app.command("explain")
 def explain(job: JobArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE) -> None:
-    """Say why a job stands where it stands, with the numbers."""
+    """Say why a job is in its state, with the numbers."""
     with connected(api, timeout) as client:
         show_one(asdict(client.explain(_id(client, job))), output)
 
 
 def _id(client: "Client", job: str) -> int:
-    """The id of a job that is called so: digits are an id, anything else a name."""
+    """The id of the job that ``job`` names: digits are an id, anything else is a name."""
     if not job.strip():
         raise CommandError("ID|NAME is empty; allowed: the id or the name of a submitted job")
     if job.startswith("-") and job[1:].isdecimal():
@@ -173,7 +182,7 @@ def _id(client: "Client", job: str) -> int:
 
 
 def _follow(client: "Client", job_ids: list[int]) -> None:
-    """Print events until the jobs have ended, or the emulation has; exit 1 where one of those named did not finish."""
+    """Print events until the jobs or the emulation have ended; exit 1 if one of the named jobs did not finish."""
     out = console()
     last: dict[int, JobView] = {}
     for event in client.watch(job_ids=frozenset(job_ids)):

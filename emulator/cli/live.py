@@ -26,7 +26,7 @@ class Served:
 
 @contextmanager
 def served(session: Session, *, host: str, port: int, metrics_port: int) -> Iterator[Served]:
-    """Serve ``session`` while inside. Raises CommandError where a port cannot be had."""
+    """Serve ``session`` inside the ``with`` block. Raises CommandError if a port is not available."""
     from emulator.service.server import ServeError, serve
     from emulator.telemetry.exporter import ShardText
     from emulator.telemetry.exposition import head_text

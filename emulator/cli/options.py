@@ -25,18 +25,20 @@ FormatOption = Annotated[
 ]
 TraceOptions = Annotated[
     list[str] | None,
-    typer.Option("--trace-option", metavar="KEY=VALUE", help="A filter of the trace's reader, or which column is which; may be repeated."),
+    typer.Option(
+        "--trace-option", metavar="KEY=VALUE", help="An option of the trace's reader: a filter, or which column is which; may be repeated."
+    ),
 ]
 PolicyOption = Annotated[str | None, typer.Option("--policy", metavar="P", help="fifo, sjf or easy.")]
 PlacementOption = Annotated[str | None, typer.Option("--placement", metavar="P", help="topology, consolidate or spread.")]
 UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="End at this emulated time, e.g. 24h.")]
-SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of every draw.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of all random draws.")]
 ActorsOption = Annotated[
     str | None,
     typer.Option(
         "--actors",
         metavar="N|auto|inline",
-        help="Ray actors in all; auto: min(CPUs, pods), or one a node of a given cluster; inline: none, in this process.",
+        help="Number of Ray actors. auto: min(CPUs, pods), or one per node of a given Ray cluster. inline: none, all in this process.",
     ),
 ]
 AddressOption = Annotated[
@@ -44,7 +46,7 @@ AddressOption = Annotated[
     typer.Option(
         "--address",
         metavar="RAY",
-        help="Ray cluster to join: host:port of its head; auto: this machine's; local: none, start one. Default: RAY_ADDRESS, or local.",
+        help="Ray cluster to join: host:port of its head; auto: the one on this machine; local: start one. Default: RAY_ADDRESS, or local.",
     ),
 ]
 SetOption = Annotated[
@@ -151,7 +153,7 @@ def _trace_settings(trace: Path | None, trace_format: str | None, trace_options:
     if trace is None:
         for name, given in (("--format", trace_format), ("--trace-option", trace_options)):
             if given:
-                raise CommandError(f"{name}: there is no trace for it; allowed: together with --trace FILE")
+                raise CommandError(f"{name}: it needs a trace; allowed: together with --trace FILE")
         return []
     if not trace.is_file():
         problem = "is a directory" if trace.is_dir() else "is a pipe or a device" if trace.exists() else "does not exist"

@@ -34,7 +34,7 @@ FormatOption = Annotated[Format, typer.Option("--output", "-o", help="How to pri
 LimitOption = Annotated[
     int | None,
     typer.Option(
-        "--limit", min=1, max=10_000_000, help=f"At most so many. Default: {ROWS_SHOWN}, with a note on stderr where there are more."
+        "--limit", min=1, max=10_000_000, help=f"Rows to print at most. Default: {ROWS_SHOWN}; a note on stderr says if there are more."
     ),
 ]
 
@@ -95,7 +95,7 @@ def show_one(record: Mapping[str, Any], output: Format, words: Mapping[str, str]
         if isinstance(value, Mapping):
             table.add_row(label, "" if value else "-")
             for inner, item in value.items():
-                table.add_row(f"  {inner}", Text(cell(inner, item)))
+                table.add_row(f"  {inner}", Text(cell(inner, item) if inner.endswith("_id") else word(item)))
         elif isinstance(value, list | tuple) and key not in _IDS:
             for place, item in enumerate(value):
                 table.add_row("" if place else label, Text(cell(key, item)))
@@ -105,7 +105,7 @@ def show_one(record: Mapping[str, Any], output: Format, words: Mapping[str, str]
 
 
 def cell(key: str, value: Any) -> str:
-    """A value as a table shows it under ``key``: ids as commands take them, all else for reading."""
+    """A value as a table shows it under ``key``: ids as commands take them, everything else for reading."""
     if key in _IDS:
         if isinstance(value, list | tuple):
             return ",".join(str(item) for item in value) or "-"

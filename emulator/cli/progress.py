@@ -61,7 +61,7 @@ def stamp(seconds: float) -> str:
 
 
 def remaining_seconds(progress: Progress) -> float | None:
-    """Wall seconds to the end at the speed of late; None where that is unknown."""
+    """Wall seconds to the end at the recent speed; None if that is unknown."""
     if progress.until_seconds is None or progress.speed <= 0:
         return None
     return max(progress.until_seconds - progress.emulated_seconds, 0.0) / progress.speed

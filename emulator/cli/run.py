@@ -100,4 +100,4 @@ def conclude(outcome: "Outcome", *, out: "Path | None", json: bool, failure: Exc
     if failure is not None:
         raise failure
     if outcome.interrupted and not repeated:
-        raise CommandError("interrupted: the figures are of the part that ran", Exit.INTERRUPTED)
+        raise CommandError("interrupted: the figures cover the part that ran", Exit.INTERRUPTED)

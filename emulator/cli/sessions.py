@@ -65,7 +65,7 @@ class Session(Control, Protocol):
         ...
 
     def interrupt(self) -> None:
-        """A signal asks for the end: at the next cycle boundary, with what there is. A handler of signals may call it."""
+        """End at the next cycle boundary and keep what was emulated so far. Safe to call from a signal handler."""
         ...
 
     def start(self) -> None:
@@ -73,7 +73,7 @@ class Session(Control, Protocol):
         ...
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Wait until the emulation has ended by itself (True), or so many wall seconds (False). Raises what ended it otherwise."""
+        """Wait until the emulation has ended by itself (True), or for ``seconds`` of wall time (False). Raises the error that ended it."""
         ...
 
     def stop(self) -> None:
@@ -97,7 +97,7 @@ class Session(Control, Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of actors, files and, where it was started here, Ray. May be called again."""
+        """Release actors, files and, if this process started it, Ray. May be called again."""
         ...
 
 
@@ -127,7 +127,7 @@ def salvaging(session: Session) -> Iterator[Ending]:
 
 
 def _told(error: Exception) -> Exception:
-    """``error``, or where a cluster could not bring back what it lost, that in a sentence: it is no fault of gigawatt."""
+    """``error``; or a sentence, if a Ray cluster lost nodes that it could not replace, since that is not a bug in gigawatt."""
     from emulator.engine.shards import ShardsLost
 
     return CommandError(f"the emulation ended early: {error}", Exit.FAILED) if isinstance(error, ShardsLost) else error

@@ -80,7 +80,7 @@ def training_spec(words: Any, place: str) -> "TrainingSpec":
     given = _words_of(TrainingSpec, words, place)
     if "step" in given:
         if others := ", ".join(word for word in given if word not in ("step", "steps")):
-            raise CommandError(f"{place}step: it stands instead of a model; allowed: without {others}")
+            raise CommandError(f"{place}step: it is given instead of a model; allowed: without {others}")
         plain = {"overlap_seconds": 0.0, "latency_seconds": 0.0, "model_flops": 0.0}
         step = _words_of(TrainingShape, given["step"], f"{place}step.")
         for word in ("compute_seconds", "ring_bytes"):

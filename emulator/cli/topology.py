@@ -10,7 +10,8 @@ from emulator.cli.output import Format, FormatOption, show_one
 from emulator.cli.values import path as path_of
 
 PictureOption = Annotated[
-    Path | None, typer.Option("--picture", parser=path_of, metavar="FILE", help="Draw it, too: a file ending in .svg or .png.")
+    Path | None,
+    typer.Option("--picture", parser=path_of, metavar="FILE", help="Also draw the cluster, into a file that ends in .svg or .png."),
 ]
 LoadOption = Annotated[
     Path | None,
@@ -56,13 +57,17 @@ def show(
 
 
 def _power(cluster: "Cluster", scenario: "Scenario") -> dict[str, float | None]:
-    """Watts of all hosts idle, at their measured maximum in training and as rated; of the facility around them, and its cap."""
+    """IT power of hosts and switches: at rest, at the measured maximum in training, as the hosts are rated; of the facility; its cap."""
+    from emulator.racks.power import MILLIWATTS_PER_WATT, facility_milliwatts, most_milliwatts, switch_milliwatts
+
     hosts = list(zip(cluster.host_types, cluster.type_hosts, strict=True))
-    maximum = round(sum(count * host.peak_watts for host, count in hosts), 3)
+    switches = int(switch_milliwatts(cluster.links).sum()) / MILLIWATTS_PER_WATT
+    maximum = most_milliwatts(cluster)
     return {
-        "idle_watts": round(sum(count * host.idle_watts for host, count in hosts), 3),
-        "measured_maximum_watts": maximum,
-        "rated_watts": round(sum(count * host.rated_watts for host, count in hosts), 3),
-        "facility_maximum_watts": round(maximum * scenario.power.pue, 3),
+        "switch_watts": round(switches, 3),
+        "idle_watts": round(sum(count * host.idle_watts for host, count in hosts) + switches, 3),
+        "measured_maximum_watts": maximum / MILLIWATTS_PER_WATT,
+        "rated_watts": round(sum(count * host.rated_watts for host, count in hosts) + switches, 3),
+        "facility_maximum_watts": facility_milliwatts(maximum, scenario.power.pue) / MILLIWATTS_PER_WATT,
         "cap_watts": scenario.power.cap,
     }

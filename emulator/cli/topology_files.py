@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 _FileFormat = Annotated[
     str | None,
     typer.Option(
-        "--format", metavar="F", help="node-link, graphml, slurm-tree, slurm-block, slurm-yaml or topograph; by default told from it."
+        "--format",
+        metavar="F",
+        help="node-link, graphml, slurm-tree, slurm-block, slurm-yaml or topograph. Default: recognised by its text.",
     ),
 ]
 _Host = Annotated[
@@ -26,22 +28,25 @@ _Host = Annotated[
     typer.Option(
         "--host",
         metavar="TYPE|HOSTLIST=TYPE",
-        help="Type of the hosts, where the file does not say (by default hgx-h100), or of those in a hostlist: 'gq[001-013]=hgx-h100'. "
-        "May be given several times. Nodes in no hostlist have the TYPE that stands alone; without one they are left out. TYPE none leaves "
-        "nodes out, too.",
+        help="Type of the hosts if the file does not say it (default: hgx-h100), or of the hosts in a hostlist: "
+        "'gq[001-013]=hgx-h100'. May be repeated. Nodes in no hostlist get the TYPE given without a hostlist; if there is none, they "
+        "are left out. TYPE none leaves nodes out as well.",
         show_default=False,
     ),
 ]
 _Gres = Annotated[
     Path | None,
     typer.Option(
-        "--gres", parser=path_of, metavar="FILE", help="Slurm's gres.conf: which nodes have GPUs, and of which type; others are left out."
+        "--gres",
+        parser=path_of,
+        metavar="FILE",
+        help="Slurm's gres.conf, which says which nodes have GPUs of which type; other nodes are left out.",
     ),
 ]
 _Nodes = Annotated[
     Path | None,
     typer.Option(
-        "--nodes", parser=path_of, metavar="FILE", help="Slurm's slurm.conf: likewise, by its lines NodeName=... Gres=gpu:h100:8."
+        "--nodes", parser=path_of, metavar="FILE", help="Slurm's slurm.conf, which says the same in its lines NodeName=... Gres=gpu:h100:8."
     ),
 ]
 _Islands = Annotated[
@@ -49,12 +54,14 @@ _Islands = Annotated[
     typer.Option(
         "--islands",
         metavar="apart|joined",
-        help="Switch trees without a common top: apart, no job runs on two (Slurm's files), or joined by an assumed tier (others).",
+        help="Switch trees without a common top. apart: no job runs on two of them (default for Slurm's files). joined: by an assumed "
+        "tier above them (default for other files).",
     ),
 ]
-_Switch = Annotated[str, typer.Option("--switch", metavar="TYPE", help="Type of the switches, where the file does not say.")]
+_Switch = Annotated[str, typer.Option("--switch", metavar="TYPE", help="Type of the switches, if the file does not say it.")]
 _RackHosts = Annotated[
-    int | None, typer.Option("--hosts-per-rack", metavar="N", help="Hosts in a rack, where the file does not say: 8, or one NVLink domain.")
+    int | None,
+    typer.Option("--hosts-per-rack", metavar="N", help="Hosts in a rack, if the file does not say it. Default: 8, or one NVLink domain."),
 ]
 
 
@@ -141,7 +148,7 @@ def check(
     islands: _Islands = None,
     output: FormatOption = Format.TABLE,
 ) -> None:
-    """Say what is odd about a cluster. Exit 0, also with notes; 1 where it cannot run or cannot be built."""
+    """Say what is odd about a cluster. Exit code 0, also with notes; 1 if the cluster cannot be built or cannot run."""
     from emulator.cli.sessions import load_scenario, usage_errors
     from emulator.scenario.build import build_graph
     from topology.check import check as odd

@@ -38,15 +38,16 @@ def up(
     quiet: options.QuietOption = False,
     speed: Annotated[str | None, typer.Option("--speed", metavar="X|max", help="Emulated seconds per wall second.")] = None,
     state: Annotated[
-        Path | None, typer.Option("--state", parser=path_of, metavar="DIR", help="Keep the journal here, and go on from one that is.")
+        Path | None,
+        typer.Option("--state", parser=path_of, metavar="DIR", help="Directory for the journal; if it holds one already, go on from it."),
     ] = None,
     wall_time: Annotated[str | None, typer.Option("--for", metavar="TIME", help="End after this much wall time, e.g. 60s.")] = None,
     host: Annotated[
         str, typer.Option("--host", help="Address to listen on; 0.0.0.0 lets other machines in, without authentication.")
     ] = LOOPBACK,
-    port: Annotated[int, typer.Option("--port", help="Port of the gRPC API; 0: any free one.")] = API_PORT,
+    port: Annotated[int, typer.Option("--port", envvar="GIGAWATT_UP_PORT", help="Port of the gRPC API; 0: any free one.")] = API_PORT,
     metrics_port: Annotated[
-        int, typer.Option("--metrics-port", help="Port of the head's /metrics and /sd; 0: any free one.")
+        int, typer.Option("--metrics-port", envvar="GIGAWATT_UP_METRICS_PORT", help="Port of the head's /metrics and /sd; 0: any free one.")
     ] = METRICS_PORT,
 ) -> None:
     """Run SCENARIO live: jobs come in over gRPC too, Prometheus can watch. Ctrl-C ends it with a summary.

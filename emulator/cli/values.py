@@ -21,7 +21,7 @@ def duration_ns(place: str, text: str) -> int:
     except ValueError as error:
         raise CommandError(f"{place}: {error}") from error
     if not nanoseconds:
-        raise wrong(place, text, "is no time at all", "more than 0, e.g. 24h")
+        raise wrong(place, text, "is not longer than 0", "more than 0, e.g. 24h")
     return nanoseconds
 
 

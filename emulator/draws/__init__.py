@@ -15,7 +15,7 @@ from emulator.draws.philox import philox, philox_one
 
 #: Draws are made in pieces of this size, which stay in the cache.
 _PIECE = 16_384
-#: Up to so many draws cost less one by one than as arrays.
+#: Up to this number draws are faster one by one than as arrays.
 _FEW = 12
 
 

@@ -7,7 +7,7 @@ from emulator.engine.link_health import Cut
 
 @dataclass(frozen=True)
 class Submit:
-    """Jobs that the scheduler knows already are submitted."""
+    """Submit jobs that have been added to the scheduler."""
 
     slots: range
 
@@ -37,7 +37,7 @@ class BreakHosts:
 
 @dataclass(frozen=True)
 class CutLinks:
-    """A fault of the fabric for ``duration_ns``: what ``cuts`` says, all the time or, flapping, for ``flap_ns`` every ``every_ns``."""
+    """A fault of the fabric for ``duration_ns``: what ``cuts`` says, all the time or, if it flaps, for ``flap_ns`` every ``every_ns``."""
 
     cuts: tuple[Cut, ...]
     duration_ns: int

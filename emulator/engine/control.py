@@ -1,4 +1,4 @@
-"""What others may ask of a running emulation: the surface that the gRPC service, the web page and the metrics are written against.
+"""What others may ask of a running emulation: the interface that the gRPC service and the metrics use.
 
 ``emulator.runtime.session.Session`` implements it; calls are thread-safe and take effect at cycle boundaries. Times are emulated
 seconds from the scenario's start, floats; ids are int64.
@@ -23,7 +23,7 @@ class JobState(StrEnum):
 
 
 class ControlError(Exception):
-    """A request that cannot be met. ``field`` names the request's field, ``allowed`` says what would be accepted."""
+    """A request that cannot be carried out. ``field`` names the request's field, ``allowed`` says what would be accepted."""
 
     def __init__(self, message: str, *, field: str = "", allowed: str = "") -> None:
         super().__init__(message)
@@ -75,13 +75,13 @@ class JobView:
     network_slowdown_ratio: float
     placement_level: str  # "" while it has no placement
     hosts: str  # hostlist of the placement, e.g. "r00012-h[00-07]"
-    gpu_type: str = ""  # model of the GPUs it is bound to; "" before it has arrived without naming one
-    speed_ratio: float = 0.0  # its speed now over that on an idle fabric; 0 while it does not run, and while it stands still
+    gpu_type: str = ""  # model of the GPUs it is bound to; "" for a job that names none and has not arrived yet
+    speed_ratio: float = 0.0  # its speed now over that on an idle fabric; 0 while it does not run, and while it waits for a dead link
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a job stands where it stands: a sentence and the numbers in it."""
+    """Why a job is in its state: a sentence and the numbers in it."""
 
     job_id: int
     state: JobState
@@ -111,7 +111,7 @@ class RackView:
     cordoned: bool
     power_watts: float  # of its hosts
     gpu_model: str = ""
-    in_service: bool = True  # False until a rack that is planned has come
+    in_service: bool = True  # False while the rack is planned
 
 
 class HostState(StrEnum):
@@ -155,7 +155,7 @@ class LinkView:
         0.0  # most that its flows would have sent at once, each at its cap, over the capacity; above 1: they were held back
     )
     downs: int = 0  # faults that took it or one of its cables down
-    down_seconds: float = 0.0  # half of its cables down for a second are half a second
+    down_seconds: float = 0.0  # while half of its cables are down, a second counts half
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The head's numbers at one publication: all that its /metrics shows."""
+    """The head's numbers at one publication: everything that its /metrics shows."""
 
     clock: ClockView
     cluster: ClusterView
@@ -261,9 +261,9 @@ class Snapshot:
     link_peak_ratio: Mapping[str, float]
     link_bytes_per_second: Mapping[str, float]
     faults: Mapping[str, int]  # by cause
-    trunks_down: Mapping[str, int]  # by tier: trunks that have not all of their capacity now
+    trunks_down: Mapping[str, int]  # by tier: trunks that have lost some or all of their capacity now
     link_downs: Mapping[str, int]  # by tier: faults so far that took a trunk or one of its cables down
-    link_down_seconds: Mapping[str, float]  # by tier: half of a trunk's cables down for a second are half a second
+    link_down_seconds: Mapping[str, float]  # by tier: a trunk with half of its cables down counts half
     link_faults: Mapping[str, int]  # by kind: cable, switch and flap as drawn, injected
     cycles: int
     events: int
@@ -292,7 +292,7 @@ class Control(Protocol):
         ...
 
     def job_count(self, *, states: frozenset[JobState] = frozenset(), queue: str = "") -> int:
-        """How many ``jobs`` has to list in all."""
+        """How many jobs ``jobs`` lists in all."""
         ...
 
     def explain(self, job_id: int) -> Explanation: ...
@@ -332,7 +332,7 @@ class Control(Protocol):
         ...
 
     def link_count(self, *, tier: str = "", unhealthy: bool = False) -> int:
-        """How many trunks ``links`` has to list in all."""
+        """How many trunks ``links`` lists in all."""
         ...
 
     def link(self, name: str) -> LinkView:
@@ -354,7 +354,7 @@ class Control(Protocol):
     def set_speed(self, speed: float) -> ClockView: ...
 
     def step(self, cycles: int) -> ClockView:
-        """Run so many cycles while paused. Raises WrongState otherwise."""
+        """Run ``cycles`` cycles while paused. Raises WrongState if the clock is not paused."""
         ...
 
     def snapshot(self) -> Snapshot: ...

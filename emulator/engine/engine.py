@@ -39,7 +39,7 @@ COMMAND_ERRORS = (ArithmeticError, LookupError, ValueError, TypeError, Attribute
 
 
 class Engine:
-    """One emulation. Pure but for ``shards``, which may run anywhere; not thread-safe: one owner calls it.
+    """One emulation. Pure except for ``shards``, which may run anywhere. Not thread-safe: one owner calls it.
 
     ``on_change(slot, at_ns)`` is called for each job whose state changed, with the instant at which it did.
     """
@@ -57,18 +57,18 @@ class Engine:
         self.cluster, self.scheduler, self.shards, self.network, self.settings = cluster, scheduler, shards, network, settings
         self.table = scheduler.table
         self.now_ns = 0
-        self._passed_ns = -1  # no cycle up to here will be run any more
+        self._passed_ns = -1  # cycles up to here are over
         self.cycles = 0
         self.events = 0
         self.submitted = 0
-        self.posted_jobs = 0  # by inputs whose cycle has not come
+        self.posted_jobs = 0  # jobs of inputs whose cycle is still to come
         self.started = 0
         self.preemptions = 0
         self.restarts = 0
         self.faults = [0] * len(CAUSES)
         self.ended = dict.fromkeys((State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASIBLE, State.REJECTED), 0)
         self.waits_ns: list[int] = []
-        self.reasons: dict[int, str] = {}  # slot -> how it ended, where the state does not say it all
+        self.reasons: dict[int, str] = {}  # slot -> how it ended, where the state alone does not say it
         self.on_change = on_change
         self.commands_failed = 0
         #: Called with a command that failed, its cycle and the error.
@@ -85,13 +85,13 @@ class Engine:
         self._reconsider_ns = NEVER
         self._plane_readings: tuple[FabricReadings, ...] = ()
         self._planes_read = -1  # network.changes when they were read
-        self._promises = [0] * len(shards.ranges)  # by shard: nothing of it concerns anyone before
+        self._promises = [0] * len(shards.ranges)  # by shard: when its next event is that concerns anyone else
         self._ask_shards(0, list(range(len(self._promises))))
 
     # -- time -----------------------------------------------------------------------------------------------------------------------
 
     def next_cycle_ns(self) -> int:
-        """The next cycle in which something is due; NEVER when nothing will ever be without an input."""
+        """The next cycle in which something is due; NEVER if nothing will be due without an input."""
         due = min(self._next_arrival_ns(), self.runs.next_end_ns(), *self._promises, self._reconsider_ns)
         due = min(due, self.runs.next_stall_ns(), self.racks.next_ns(), self.links.next_ns())
         if self._inbox:
@@ -101,7 +101,7 @@ class Engine:
         return self.boundary(max(due, self._passed_ns + 1))
 
     def open_cycle_ns(self) -> int:
-        """The first cycle that has not been passed: the earliest in which an input can still act."""
+        """The first cycle that is not over: the earliest in which an input can still act."""
         return self.boundary(self._passed_ns + 1)
 
     def boundary(self, time_ns: int) -> int:
@@ -109,14 +109,14 @@ class Engine:
         return -(-time_ns // self.settings.cycle_ns) * self.settings.cycle_ns
 
     def has_work(self) -> bool:
-        """Whether a job will end, is to come, or waits for something that will happen.
+        """Whether a job will end, will arrive, or waits for something that will happen.
 
-        What is left otherwise stays as it is for ever: services without an end, and jobs for which there will be no room.
+        Otherwise the remaining jobs never change: services without an end, and jobs for which there will be no room.
         """
         if self._inbox or self.runs.next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
             return True
         stalled = self.runs.next_stall_ns() != NEVER
-        if (stalled or self.links.waiting) and self.scheduler.running:  # a job may stand still until its link is mended
+        if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
             return True
         scheduler = self.scheduler
         return scheduler.pending_jobs > 0 and bool(scheduler.down_hosts or scheduler.planned_hosts or self.links.waiting)
@@ -130,7 +130,7 @@ class Engine:
             self.runs.progress(slot, until_ns)
 
     def idle_to(self, at_ns: int) -> None:
-        """Nothing is due up to ``at_ns``: let the clock say so, for whoever reads it."""
+        """Move the clock to ``at_ns``, up to which nothing is due, for those who read it."""
         self._note_time(at_ns)
         self.now_ns = self._passed_ns = at_ns
 
@@ -153,7 +153,7 @@ class Engine:
     # -- inputs ---------------------------------------------------------------------------------------------------------------------
 
     def post(self, command: Command, stamp_ns: int) -> None:
-        """An input, to act at the cycle ``stamp_ns``. Raises ValueError where that has passed."""
+        """Take an input that acts in the cycle ``stamp_ns``. Raises ValueError if that cycle is over."""
         if stamp_ns < self.open_cycle_ns():
             raise ValueError(f"an input cannot act at {stamp_ns} ns: the next cycle is at {self.open_cycle_ns()} ns")
         self._sequence += 1
@@ -225,13 +225,13 @@ class Engine:
                     self.runs.stand_still(slot, at_ns, down_ns)
 
     def _give_up(self, slot: int, at_ns: int) -> None:
-        """The job has stood still for as long as it waits for the network."""
+        """The job has waited for the network for as long as it may."""
         link = self.network.dead_link(slot)
         what = f"trunk {link_name(self.cluster, link)} is down" if link >= 0 else "no bandwidth"
         self._interrupt(slot, at_ns, f"stalled for {self.settings.stall_timeout_ns / SECOND:g} s: {what}")
 
     def _rows_of_hosts(self, first_host: int, end_host: int) -> list[Row]:
-        """Those of the hosts that are in service."""
+        """The hosts that are in service."""
         scheduler = self.scheduler
         rows: dict[int, int] = {}
         for host in range(first_host, end_host):
@@ -243,7 +243,7 @@ class Engine:
     # -- settle ---------------------------------------------------------------------------------------------------------------------
 
     def _settle(self, at_ns: int) -> None:
-        """All that happened up to ``at_ns``, at its exact times."""
+        """Settle everything that happened up to ``at_ns``, at its exact times."""
         self.events += self.racks.commission(at_ns)
         due = [shard for shard, promise in enumerate(self._promises) if promise <= at_ns]
         if due:
@@ -332,7 +332,7 @@ class Engine:
 
     def _plan(self, at_ns: int) -> None:
         plan = self.scheduler.plan(at_ns)
-        # What a preemption left over, and who was preempted, are for the next cycle's plan.
+        # GPUs that a preemption left over, and the preempted jobs, are for the next cycle's plan.
         self._reconsider_ns = min(plan.reconsider_at_ns, at_ns + 1) if plan.preempted else plan.reconsider_at_ns
         table = self.table
         for slot in plan.preempted:
@@ -356,11 +356,11 @@ class Engine:
             self._ask_shards_quietly(at_ns)
 
     def _ask_shards_quietly(self, at_ns: int) -> None:
-        """Send what waits. Everything due by now is settled, so nothing comes back but the promises."""
+        """Send the orders that wait. Everything due by now is settled, so the reports hold only the times of the next events."""
         self._ask_shards(at_ns, self._orders.waiting_shards())
 
     def _share(self, at_ns: int) -> None:
-        """Let the planes share themselves anew, and run the jobs whose share changed at their new speed."""
+        """Have the planes compute new shares, and run the jobs whose share changed at their new speed."""
         for slot, speed in self.network.share(at_ns, lambda planes: self.shards.advance(Window(at_ns, planes=planes)).planes):
             self.events += 1
             self.runs.set_speed(slot, speed, at_ns)
@@ -368,7 +368,7 @@ class Engine:
     # -- reading --------------------------------------------------------------------------------------------------------------------
 
     def read(self, *, publish: bool = False) -> Readings:
-        """Readings of every shard and plane as of now. Changes nothing that counts."""
+        """Readings of every shard and plane as of now. Does not change the result."""
         waiting = self._orders.waiting_shards()
         if waiting:
             self._ask_shards(self.now_ns, waiting)
@@ -376,7 +376,7 @@ class Engine:
         return self.shards.publish(self.now_ns) if publish else self.shards.read(self.now_ns)
 
     def read_planes(self) -> tuple[FabricReadings, ...]:
-        """As ``read``, of the fabric alone. Nothing is asked while no flow has changed: loads are constant in between."""
+        """As ``read``, but of the fabric alone. Planes are asked only if a flow has changed, since loads are constant in between."""
         if self._planes_read != self.network.changes:
             read = self.shards.advance(Window(self.now_ns, planes=self.network.take_all(), read_planes=True)).readings
             self._plane_readings = tuple(read[plane] for plane in sorted(read))
@@ -384,13 +384,13 @@ class Engine:
         return tuple(replace(plane, at_ns=self.now_ns) for plane in self._plane_readings)
 
     def read_links(self) -> LinkTable:
-        """What every link carries and has carried. Changes nothing that counts."""
+        """What every link carries and has carried. Does not change the result."""
         self._send_flows()
         planes = self.shards.read_links(self.now_ns)
         return link_table(self.network, self.links.health, planes, self.scheduler.running, self.racks.links_ns, self.now_ns)
 
     def _send_flows(self) -> None:
-        """Send the flows that wait: none of them can change a rate, or the planes would have been asked."""
+        """Send the flows that wait. None of them can change a rate, otherwise the planes would have been asked already."""
         planes = self.network.take_all()
         if planes:
             self.shards.advance(Window(self.now_ns, planes=planes))

@@ -1,4 +1,4 @@
-"""From what people call a part of the fabric to the cables that go down with it."""
+"""From the name of a part of the fabric to the cables that go down with it."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from topology.describe import cable_name, link_name, switch_name
 from topology.lookup import UnknownName, find_cable, find_nic, find_plane, find_switch, find_trunk
 from topology.names import nic, parse_numbered, whole_number
 
-#: Parts of the fabric that can fail. A link is a trunk, or by its name one of its cables.
+#: Parts of the fabric that can fail. A link is a trunk, or one cable if the name is a cable's.
 TARGETS = ("link", "trunk", "cable", "switch", "plane", "nic")
 
 
@@ -22,7 +22,7 @@ def switch_count(cluster: Cluster) -> int:
 
 
 def cuts_of(cluster: Cluster, target: str, name: str, remaining_ratio: float = 0.0) -> tuple[str, tuple[Cut, ...]]:
-    """What is meant by ``name`` (names and numbers as in `topology.lookup`) in words, and what of the fabric it takes.
+    """The part of the fabric that ``name`` names (names and numbers as in `topology.lookup`), in words, and the cuts that its fault makes.
 
     Raises UnknownName.
     """

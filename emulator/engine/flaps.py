@@ -1,4 +1,4 @@
-"""What a flap shorter than a cycle costs each job: no share sees it, so it is worked out as time that the job loses."""
+"""What a flap shorter than a cycle costs each job. Shares are constant within a cycle, so it is worked out as time that the job loses."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,7 +10,7 @@ from topology.cluster import TIERS, Cluster, Float64, Int64
 
 
 def time_lost(cluster: Cluster, network: Network, health: LinkHealth, cuts: tuple[Cut, ...], down_ns: int) -> Iterator[tuple[int, int]]:
-    """(slot, ns) of each running job that the flap of ``cuts``, all down for ``down_ns``, holds up, by job id.
+    """(slot, ns) of each running job that loses time by the flap of ``cuts``, which are all down for ``down_ns``, by job id.
 
     Packets that were under way on a cable are sent again over others as soon as the receiver sees the gap: microseconds, which count as
     nothing (selective repeat, as RoCE NICs have it beside adaptive routing; a NIC that waits for its timeout instead loses seconds: NCCL's
@@ -43,7 +43,7 @@ def time_lost(cluster: Cluster, network: Network, health: LinkHealth, cuts: tupl
 
 
 def _crowded(cluster: Cluster, network: Network, cuts: Iterable[Cut]) -> Float64:
-    """By link, the part of the traffic on its switch's links of the same tier for which there is no room without what is cut."""
+    """By link, the part of the traffic on its switch's links of the same tier for which there is no room without the cut links."""
     links = cluster.links
     demand, capacity = network.demand_and_capacity()
     gone = np.zeros(len(links))

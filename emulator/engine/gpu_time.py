@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from emulator.engine.meter import Meter
 from emulator.scheduler.table import JobTable, State
 
-#: In the order in which they are shown.
+#: Phases, in the order in which they are shown.
 PHASES = ("productive", "network_wait", "lost", "restarting", "idle", "down")
 
 

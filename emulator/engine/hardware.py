@@ -1,4 +1,4 @@
-"""What readers see of the hardware: racks, hosts and trunks by number, by name or page by page, made when somebody asks."""
+"""Views of the hardware: racks, hosts and trunks by number, by name or page by page, made on request."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ from topology.lookup import UnknownName, find_host, find_hosts, find_rack, find_
 
 @contextmanager
 def not_found(field: str) -> Iterator[None]:
-    """Inside, a name or number of nothing is NotFound for ``field`` of the request."""
+    """Inside, an unknown name or number becomes NotFound for ``field`` of the request."""
     try:
         yield
     except UnknownName as error:
@@ -89,7 +89,7 @@ def host_views(
 
 
 def _listed(engine: Engine, text: str) -> set[int]:
-    """The hosts of a hostlist, or the one that is called so. Raises NotFound and InvalidRequest."""
+    """The hosts of a hostlist, or the one host of this name. Raises NotFound and InvalidRequest."""
     cluster = engine.cluster
     with not_found("names"):
         try:
@@ -143,7 +143,7 @@ def _host_views(engine: Engine, hosts: Iterable[int]) -> list[HostView]:
 
 
 def host_state(engine: Engine, host: int) -> HostState:
-    """The first that holds of planned, down and cordoned, else healthy."""
+    """Planned, down or cordoned, whichever applies first; otherwise healthy."""
     scheduler = engine.scheduler
     if host in scheduler.planned_hosts:
         return HostState.PLANNED
@@ -178,7 +178,7 @@ def link_view(engine: Engine, name: str) -> LinkView:
 
 
 def link_count(engine: Engine, tier: str, *, unhealthy: bool) -> int:
-    """How many trunks ``link_views`` has to show in all."""
+    """How many trunks ``link_views`` shows in all."""
     return len(_wanted_links(engine, engine.read_links(), tier, unhealthy=unhealthy))
 
 

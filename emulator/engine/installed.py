@@ -1,4 +1,4 @@
-"""The racks and switches that are there: which are still to come and when, and what they draw when nothing runs on them."""
+"""Which racks and switches are in service, when the others come into service, and what they draw when idle."""
 
 import numpy as np
 
@@ -13,8 +13,8 @@ from topology.cluster import TIERS, Cluster, Float64
 class InstalledRacks:
     """The head's account of the buildout; rack shards keep theirs by the same function of time.
 
-    A switch is switched on with the first rack below it, for it has nothing to do before, and draws from then on for good: also while its
-    links are down, since a fault of a link or switch says what it carries, not that it has lost its power.
+    A switch is switched on with the first rack below it and draws power from then on, also while its links are down: a fault of a link or
+    switch limits its traffic and does not switch it off.
     """
 
     def __init__(self, cluster: Cluster, scheduler: Scheduler, meter: Meter, buildout: Buildout | None) -> None:
@@ -26,7 +26,7 @@ class InstalledRacks:
         meter.switches_milliwatts.change(0, sum(self._switches.values()))
         self._links, self.links_ns = cluster.links, links_in_service_ns(buildout, cluster)
         times = in_service_ns(buildout, len(self._rack_first) - 1)
-        #: (time, rack) of what is still to come, the next last.
+        #: (time, rack) of the racks that are not in service yet, the next one last.
         self._to_come = sorted(((int(times[rack]), int(rack)) for rack in np.flatnonzero(times > 0)), reverse=True)
         for _, rack in self._to_come:
             scheduler.plan_hosts(self._hosts(rack))
@@ -44,7 +44,7 @@ class InstalledRacks:
         return found
 
     def _install(self, at_ns: int, milliwatts: int, gpus: int) -> None:
-        """So many more GPUs are in service from ``at_ns`` on, on hosts that draw ``milliwatts`` when idle."""
+        """Count ``gpus`` more GPUs as in service from ``at_ns`` on, on hosts that draw ``milliwatts`` when idle."""
         self._meter.hosts_milliwatts.change(at_ns, milliwatts)
         self._meter.installed_gpus.change(at_ns, gpus)
 
@@ -54,11 +54,11 @@ class InstalledRacks:
         return self._idle[scheduler.block_type[scheduler.host_block[host]]]
 
     def next_ns(self) -> int:
-        """When the next rack comes into service; NEVER when all are there."""
+        """When the next rack comes into service; NEVER if all are."""
         return self._to_come[-1][0] if self._to_come else NEVER
 
     def commission(self, until_ns: int) -> int:
-        """Bring what has come by ``until_ns`` into service, at its exact times. Returns how many racks that are."""
+        """Bring the racks that are due by ``until_ns`` into service, at their exact times. Returns their number."""
         count = 0
         while self._to_come and self._to_come[-1][0] <= until_ns:
             at_ns, rack = self._to_come.pop()
@@ -73,7 +73,7 @@ class InstalledRacks:
         return len(self._rack_first) - 1 - len(self._to_come)
 
     def planned_bytes_per_second(self, at_ns: int) -> Float64:
-        """By tier, what the links that are still to come will carry in one direction, shape (tiers,)."""
+        """By tier, the capacity in one direction of the links that are not in service yet, shape (tiers,)."""
         if not self._to_come:
             return np.zeros(len(TIERS))
         to_come = self.links_ns > at_ns

@@ -15,7 +15,7 @@ from topology.lookup import cable_at, switch_at
 
 
 class LinkEvents:
-    """What happens to links, from event to event.
+    """Runs the faults of links from event to event.
 
     A fault lasts at least to the cycle after it begins, for shares are constant in between. A link that is down for less than a cycle (a
     flap) changes no share: jobs lose the time that ``flaps`` works out.
@@ -35,7 +35,7 @@ class LinkEvents:
         self._timers: list[tuple[int, int, int, tuple[Cut, ...], tuple[int, int, int]]] = []
         self._number = 0
         self._withdrawn: set[int] = set()
-        self._cordoned: set[int] = set()  # those of them that somebody has cordoned as well
+        self._cordoned: set[int] = set()  # those of them that are cordoned as well
         self.faults = {"cable": 0, "switch": 0, "flap": 0, "injected": 0}
 
     def next_ns(self) -> int:
@@ -44,11 +44,11 @@ class LinkEvents:
 
     @property
     def waiting(self) -> bool:
-        """Whether a fault that is there will end, or flap again."""
+        """Whether a present fault will end, or flap again."""
         return bool(self._timers)
 
     def inject(self, at_ns: int, cuts: tuple[Cut, ...], duration_ns: int, flap_ns: int = 0, every_ns: int = 0) -> Iterator[tuple[int, int]]:
-        """Begin a fault for ``duration_ns``; or let it flap for so long: down for ``flap_ns`` every ``every_ns``.
+        """Begin a fault that lasts for ``duration_ns``, or flaps during this time: down for ``flap_ns`` every ``every_ns``.
 
         Yields (slot, ns) of jobs that stand still for a moment.
         """
@@ -59,7 +59,7 @@ class LinkEvents:
             self._begin(at_ns, cuts, duration_ns)
 
     def run(self, at_ns: int) -> Iterator[tuple[int, int]]:
-        """Everything up to ``at_ns``, in order. Yields (slot, ns) of jobs that stand still for a moment."""
+        """Run every event up to ``at_ns``, in order. Yields (slot, ns) of jobs that lose time by a flap."""
         while self.next_ns() <= at_ns:
             if self._timers and (self._next_drawn is None or self._timers[0][0] <= self._next_drawn.time_ns):
                 due_ns, _, fault, cuts, flap = heappop(self._timers)
@@ -82,7 +82,7 @@ class LinkEvents:
                 self._begin(at_ns, cuts, drawn.duration_ns)
 
     def cordon(self, hosts: Iterable[int], *, cordoned: bool) -> None:
-        """Somebody cordons hosts, or lets them be used again: those without a way out stay withdrawn."""
+        """Cordon hosts, or let them be used again; hosts without a way out stay withdrawn."""
         hosts = list(hosts)
         withdrawn = self._withdrawn.intersection(hosts)
         self._cordoned = self._cordoned | withdrawn if cordoned else self._cordoned - withdrawn

@@ -11,7 +11,7 @@ from emulator.fabric.channels import Channels
 from topology.cluster import TIERS, Cluster, Int64
 
 SECOND_NS = 1e9
-#: The number of a fault that is only thought of.
+#: The number of a hypothetical fault, for what-if questions.
 _TRIAL = -1
 Key = TypeVar("Key")
 
@@ -25,18 +25,18 @@ class Cut(NamedTuple):
 
 
 class TierHealth(NamedTuple):
-    not_whole: int  # links that have not all of their capacity now
+    not_whole: int  # links that have lost some or all of their capacity now
     downs: int  # faults so far that took a link or one of its cables down
     down_seconds: float  # so far, in parts of links
 
 
 class Change(NamedTuple):
-    scales: dict[int, float]  # channel -> part of its healthy capacity, where that is another now
-    hosts: set[int]  # whose way out of the host has changed
+    scales: dict[int, float]  # channel -> remaining part of its healthy capacity, for channels where it has changed
+    hosts: set[int]  # hosts with a rail whose NIC capacity has changed
 
 
 class LinkHealth:
-    """Faults come under a number and are mended under it; of several on a cable the worst counts.
+    """Each fault begins and ends under its number; if a cable has several faults, the worst counts.
 
     Under adaptive routing a trunk is one channel and keeps the mean of its cables; under ECMP each cable is a channel of its own. The
     cables of an endpoint link belong to the domain's hosts in turn, so a dead one is the way out of one host on one rail, and no other's
@@ -81,7 +81,7 @@ class LinkHealth:
         return self._refresh(cuts, at_ns)
 
     def note_flap(self, cuts: Iterable[Cut], down_ns: int) -> None:
-        """Links that were down for less than a cycle: counted, though no share saw it."""
+        """Count links that were down for less than a cycle, which changes no share."""
         for cut in cuts:
             lanes = int(self._cluster.links.lanes[cut.link])
             part = (len(cut.cables) or lanes) / lanes * (1.0 - cut.remaining_ratio)
@@ -97,7 +97,7 @@ class LinkHealth:
         self._down_seconds[link] = self._down_seconds.get(link, 0.0) + seconds
 
     def by_tier(self, at_ns: int) -> dict[str, TierHealth]:
-        """Every tier that the cluster has."""
+        """Health by tier, for every tier that the cluster has."""
         tier = self._cluster.links.tier
         now, seconds = np.zeros(len(TIERS), dtype=np.int64), self._tier_seconds.copy()
         for link in sorted(self.ratio):
@@ -112,7 +112,7 @@ class LinkHealth:
         return sorted(self.downs.keys() | self._down_seconds.keys())
 
     def down_seconds(self, link: int, at_ns: int) -> float:
-        """How long the link was down up to now; half of its cables down for a second count half a second."""
+        """How long the link was down up to now; while half of its cables are down, a second counts half."""
         return self._down_seconds.get(link, 0.0) + self._open_seconds(link, at_ns)
 
     def _open_seconds(self, link: int, at_ns: int) -> float:
@@ -121,7 +121,7 @@ class LinkHealth:
         return (1.0 - self.ratio.get(link, 1.0)) * passed
 
     def unreachable_hosts(self) -> set[int]:
-        """Hosts with a rail that has no way out: a health check takes them out of service."""
+        """Hosts with a rail whose cables are all dead: a health check takes them out of service."""
         return {host for (host, _), ratio in self.host_rails.items() if ratio == 0.0}
 
     def _refresh(self, cuts: Iterable[Cut], at_ns: int) -> Change:
@@ -144,7 +144,7 @@ class LinkHealth:
         return Change(scales, hosts)
 
     def _cables(self, link: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        """What is left of each cable, shape (lanes,)."""
+        """The remaining part of each cable's capacity, shape (lanes,)."""
         cables = np.ones(int(self._cluster.links.lanes[link]))
         for cut in self._of_link.get(link, {}).values():
             here = list(cut.cables) if cut.cables else slice(None)
@@ -152,7 +152,7 @@ class LinkHealth:
         return cables
 
     def ways_out_without(self, cuts: Iterable[Cut]) -> dict[tuple[int, int], float]:
-        """As ``host_rails``, if these endpoint links' cables were cut as well; only what that would change."""
+        """As ``host_rails``, if these endpoint links' cables were cut as well; only the entries that this changes."""
         cuts, ways = tuple(cuts), {}
         for cut in cuts:
             self._of_link.setdefault(cut.link, {})[_TRIAL] = cut
@@ -204,7 +204,7 @@ class LinkHealth:
 
 
 def _keep(ratios: dict[Key, float], key: Key, ratio: float) -> None:
-    """A dictionary of what is not whole."""
+    """Keep ``value`` in a dictionary that holds only what is not whole."""
     if ratio == 1.0:
         ratios.pop(key, None)
     else:

@@ -17,9 +17,11 @@ class LinkTable:
 
     load_bytes_per_second: Float64  # (links, 2)
     carried_bytes: Float64  # (links, 2) since the start
-    peak_demand_bytes_per_second: Float64  # (links,) the busier way's most, each flow at its cap; endpoint links: nothing is contended, 0
-    peak_load_bytes_per_second: Float64  # (links,) the busier way's most at any instant; endpoint links: not kept, 0
-    in_service_seconds: Float64  # (links,) since it has had both of its ends, in a cluster that is still being built
+    peak_demand_bytes_per_second: (
+        Float64  # (links,) highest demand of the busier direction, each flow at its cap; endpoint links are never contended: 0
+    )
+    peak_load_bytes_per_second: Float64  # (links,) highest load of the busier direction at any instant; not kept for endpoint links: 0
+    in_service_seconds: Float64  # (links,) since both of its ends are in service, in a cluster under construction
     healthy_ratio: Float64  # (links,)
     downs: Int64  # (links,) faults that took the link or one of its cables
     down_seconds: Float64  # (links,) in parts of the link

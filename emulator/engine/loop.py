@@ -1,4 +1,4 @@
-"""The loop around an engine: which of cycle, sample and end comes next. The same for batch and live, so that both give one answer."""
+"""The loop around an engine: which of cycle, sample and end comes next. It is the same for batch and live, so both give the same result."""
 
 from collections.abc import Callable
 
@@ -10,8 +10,8 @@ from emulator.scheduler.table import NEVER
 class Loop:
     """``sample`` is called at multiples of the publication interval, after the cycle of that instant, and at the end.
 
-    Where nothing happens for longer than the interval, only its last multiple is sampled: the cost of samples follows events too.
-    ``endless``: it does not end for want of work, since more may come.
+    If nothing happens for longer than the interval, only its last multiple is sampled: the cost of samples follows events too.
+    ``endless``: it does not end when there is no more work, since more may arrive.
     """
 
     def __init__(self, engine: Engine, sample: Callable[[], None], *, endless: bool) -> None:
@@ -23,13 +23,13 @@ class Loop:
         self.finished = False
 
     def next_ns(self) -> int:
-        """The emulated time of the next step; NEVER while only an input could make one."""
+        """The emulated time of the next step; NEVER if there is none without an input."""
         cycle = self._engine.next_cycle_ns()
         limit = cycle if cycle == NEVER and self._until is None else min(cycle, self._end_ns)
         return min(limit, self._sample_ns(limit))
 
     def step(self) -> None:
-        """Do what is next: a cycle, a sample between two cycles, or the end."""
+        """Do the next step: a cycle, a sample between two cycles, or the end."""
         engine, until = self._engine, self._until
         if until is None and not self._endless and not engine.has_work():
             self._end(engine.now_ns)
@@ -48,7 +48,7 @@ class Loop:
                 self._take_sample(sample)
 
     def finish_now(self) -> None:
-        """End here, before the time."""
+        """End at the present emulated time."""
         if not self.finished:
             self._end(self._engine.now_ns)
 

@@ -1,4 +1,4 @@
-"""The head's own closed forms: power now and energy so far, and how many GPU seconds were held, free or broken."""
+"""Closed forms at the head: power now, energy so far, and how many GPU seconds were held, free or broken."""
 
 from dataclasses import dataclass, field
 
@@ -76,11 +76,11 @@ class Meter:
         return self.switches_milliwatts.until(at_ns) / 1e12
 
     def note_cycle(self, free_gpus: int, split_gpus: int, length_ns: int) -> None:
-        """For ``length_ns`` up to now so many GPUs could have been given out, ``split_gpus`` of them on hosts that also hold a job."""
+        """Note the free GPUs of the last ``length_ns``, ``split_gpus`` of them on hosts that also hold a job."""
         self.idle_gpu_ns += free_gpus * length_ns
         self.fragmented_gpu_ns += split_gpus * length_ns
         self.note_peak()
 
     def note_peak(self) -> None:
-        """Everything that happens at this instant has happened: between two calls the power must not have been higher."""
+        """Note the power after everything at this instant; between two calls it must not have been higher."""
         self.peak_milliwatts = max(self.peak_milliwatts, self.power_milliwatts)

@@ -1,4 +1,4 @@
-"""The engine's side of the fabric: which flows the running jobs have, when the planes must be asked, and what a share does to a job."""
+"""The engine's side of the fabric: the flows of running jobs, when planes must be asked, and how a share changes a job's speed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -17,10 +17,10 @@ from emulator.workload.jobs import SECOND
 from emulator.workload.training import step_seconds
 from topology.cluster import Cluster, Float64
 
-#: Send orders to planes and have their reports: one barrier.
+#: Sends orders to planes and returns their reports: one barrier.
 Advance = Callable[[Mapping[int, FlowOrders]], Mapping[int, FabricReport]]
 
-#: (host, rail) -> part of its way out that is left, where not all is.
+#: (host, rail) -> remaining part of its NIC capacity, for those that have lost some.
 HostRails = Mapping[tuple[int, int], float]
 
 #: The same by block: (the host's bit of a row, the rail's GPUs, what is left).
@@ -28,7 +28,7 @@ WaysOut = Mapping[int, Sequence[tuple[int, int, float]]]
 
 
 class Network:
-    """Flows of training jobs, one a job, and the orders to the planes that wait at the head.
+    """Flows of training jobs, one per job, and the orders to planes that wait at the head.
 
     A plane is asked for rates only when a flow that meets a contended channel comes or goes, or the capacity of one changes; every other
     flow runs at its cap, and its order travels with the next message. The cap is the lane's payload rate, or the part of it that degraded
@@ -43,20 +43,20 @@ class Network:
         self.hashed = settings.routing == "ecmp"
         self._group_demand = np.zeros(self._map.groups**2, dtype=np.int64)  # bytes per second between groups that decide on detours
         self._turning = False  # the demand or the links between groups have changed
-        self._unplaced: set[int] = set()  # slots whose flow no plane was told of, until the detours are known
+        self._unplaced: set[int] = set()  # slots whose flow no plane has yet, until the detours are known
         self._traffic: dict[int, Traffic] = {}  # of running training jobs, by slot
         self._caps: dict[int, float] = {}  # slot -> bytes per second per lane that it can use
         self._ideal: dict[int, float] = {}  # slot -> seconds of a step with whole lanes under one leaf
-        self._rates: dict[int, float] = {}  # slot -> rate, where one was told that is not the cap
+        self._rates: dict[int, float] = {}  # slot -> rate, for flows with a rate below their cap
         self._recapped: set[int] = set()  # slots whose cap or traffic has changed since they were last given a speed
         self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
         self._sent: dict[int, tuple[float, int]] = {}  # slot -> bytes that each lane had sent, and when
         self._closed: dict[Row, float] = {}  # bytes that each lane on these GPUs has sent for jobs that have stopped
         self._waiting: list[list[Order]] = [[] for _ in range(plane_count)]
-        self._scales: dict[int, float] = {}  # channel -> part of its healthy capacity, where that is not all
+        self._scales: dict[int, float] = {}  # channel -> remaining part of its healthy capacity, for channels that have lost some
         self._ways_out: WaysOut = {}
         self._asks: set[int] = set()  # planes whose rates may change
-        self.changes = 0  # of flows and capacities so far: what a reading of the planes is as of
+        self.changes = 0  # number of changes of flows and capacities so far, to know whether a reading of the planes is current
 
     @property
     def full_bytes_per_second(self) -> tuple[float, ...]:
@@ -69,7 +69,7 @@ class Network:
 
     @property
     def stale(self) -> bool:
-        """Whether the speed of a job may not be what it was."""
+        """Whether the speed of a job may have changed."""
         return bool(self._asks or self._recapped or self._turning)
 
     def add(self, at_ns: int, slot: int, rows: Sequence[Row]) -> None:
@@ -109,7 +109,7 @@ class Network:
             self._turning = True
 
     def _turn(self) -> set[int]:
-        """Find the detours that all jobs' demand makes; the slots whose traffic they change."""
+        """Find the detours for the demand of all jobs; returns the slots whose traffic changes."""
         changed = np.zeros(len(self._group_demand), dtype=np.bool_)
         changed[self._map.turn(self._group_demand)] = True
         self._turning = False
@@ -128,7 +128,7 @@ class Network:
         self._unplaced.clear()
 
     def _cap_of(self, rows: Sequence[Row], traffic: Traffic, ways: WaysOut) -> float:
-        """A ring is as fast as its slowest lane: the least that is left of a rail of one of the job's hosts."""
+        """The job's cap. A ring is as fast as its slowest lane, so it is the least that is left of a rail on one of the job's hosts."""
         if not traffic.pieces or not ways:
             return traffic.cap
         left = (ratio for row in rows for host, gpus, ratio in ways.get(row[0], ()) if row[1] & host and row[2] & gpus)
@@ -168,7 +168,7 @@ class Network:
             self._asks.add(piece.plane)
 
     def scale(self, at_ns: int, scales: Mapping[int, float], hosts: set[int], host_rails: HostRails) -> None:
-        """These channels keep so much of their healthy capacity. Switches route around it, and the flows that this concerns are sent again.
+        """Scale channels to a part of their healthy capacity. Switches route around it, and the flows that change are sent again.
 
         ``host_rails`` is what is left of every (host, rail) that has not all of its way out, and ``hosts`` those for which it has changed.
         """
@@ -221,14 +221,14 @@ class Network:
         return self._demand.bytes_per_second.reshape(-1, 2), self._demand.capacity[::2]
 
     def worst_of_jobs(self, by_channel: Float64) -> Iterator[tuple[int, float]]:
-        """(slot, value) of the jobs that load a channel with a value above 0: the highest."""
+        """(slot, value) of the jobs that load a channel with a value above 0; the highest value of each job."""
         for slot, traffic in self._traffic.items():
             worst = max((float(by_channel[piece.links >> 1].max(initial=0.0)) for piece in traffic.pieces), default=0.0)
             if worst > 0.0:
                 yield slot, worst
 
     def part_lost_at_hosts(self, host_rails: HostRails) -> dict[int, float]:
-        """By slot, the part of its rate that a job could not send if these were the ways out; only jobs that would lose some."""
+        """By slot, the part of its rate that a job would lose with these NIC capacities; only jobs that would lose some."""
         lost, ways = {}, self._ways_by_block(host_rails)
         for slot in self._jobs_of({host for host, _ in host_rails}):
             rate = self.rate(slot)
@@ -238,7 +238,7 @@ class Network:
         return lost
 
     def _send_again(self, at_ns: int, slot: int) -> None:
-        """The flow as the links' health now has it, where that is not as it was."""
+        """Send the job's flow again if the links' health has changed it."""
         rows = self._table.rows[slot]
         traffic = self._map.traffic(rows, self._table.shapes[self._table.shape[slot]])
         cap = self._cap_of(rows, traffic, self._ways_out)
@@ -267,14 +267,14 @@ class Network:
         return asked
 
     def take_all(self) -> dict[int, FlowOrders]:
-        """The orders of every plane that has some. No plane must be asked: those come first."""
+        """The orders for every plane that has some. No plane may be waiting to be asked: ``take_asked`` comes first."""
         taken = {plane: pack_orders(orders) for plane, orders in enumerate(self._waiting) if orders}
         for plane in taken:
             self._waiting[plane] = []
         return taken
 
     def share(self, at_ns: int, advance: Advance) -> Iterator[tuple[int, float]]:
-        """Let the planes share themselves anew. Jobs whose speed is not what it was, by job id, with the new one (1: as if alone)."""
+        """Have the planes compute new shares. Returns the jobs whose speed has changed, by job id, with the new speed (1: as if alone)."""
         self._place_all(at_ns)
         touched, self._recapped = self._recapped, set()
         opened: dict[int, FlowRows] = {}
@@ -292,7 +292,7 @@ class Network:
                 yield slot, speed
 
     def _take_rates(self, job_ids: NDArray[np.int64], rates: Float64, at_ns: int, *, tell: bool = False) -> set[int]:
-        """Note the rates that are not what was known, and ``tell`` them to the planes where it was not they who told."""
+        """Note the rates that have changed, and ``tell`` them to the planes that did not compute them themselves."""
         changed = set()
         for job_id, rate in zip(job_ids.tolist(), rates.tolist(), strict=True):
             slot = self._table.slot_of[job_id]
@@ -326,7 +326,7 @@ class Network:
         return self._rates.get(slot, self._caps[slot])
 
     def pieces_of(self, slot: int) -> tuple[Piece, ...]:
-        """What a running job loads; nothing for jobs that do not train or do not leave a domain."""
+        """What a running job loads; empty for jobs that do not train or do not leave a domain."""
         traffic = self._traffic.get(slot)
         return traffic.pieces if traffic is not None else ()
 
@@ -347,7 +347,7 @@ class Network:
         return self._map.endpoint_load(rows, rates, now=True), self._map.endpoint_load(rows + [row for row, _ in closed], sent)
 
     def dead_link(self, slot: int) -> int:
-        """A link of those without capacity that the job's traffic needs; -1 where there is none."""
+        """A dead link that the job's traffic needs; -1 if there is none."""
         dead = {channel for channel, scale in self._scales.items() if scale == 0.0}
         needed = [channel for piece in self.pieces_of(slot) for channel in np.unique(piece.links >> 1).tolist() if channel in dead]
         if not needed and self.pieces_of(slot):  # a lane's own way out: of a link for several lanes a part
@@ -356,7 +356,9 @@ class Network:
         return int(self._channels.link[min(needed)]) if needed else -1
 
     def fullest_link(self, slot: int) -> tuple[int, float]:
-        """The link that the job loads of which most is asked, each flow at its cap, and how much over what it has; -1 without any."""
+        """Of the links that the job loads, the one with the highest ratio of demand (each flow at its cap) to capacity, and the ratio; -1
+        if none.
+        """
         channels = [piece.links for piece in self.pieces_of(slot) if len(piece.links)]
         if not channels:
             return -1, 0.0
@@ -366,7 +368,7 @@ class Network:
         return int(self._channels.link[directed[most] >> 1]), float(ratio[most])
 
     def speed(self, slot: int) -> float:
-        """Of a running job, relative to whole lanes under one leaf."""
+        """The speed of a running job, relative to healthy lanes under one leaf."""
         shape, rate, traffic = self._table.shapes[self._table.shape[slot]], self.rate(slot), self._traffic[slot]
         if rate <= 0.0 and traffic.pieces:
             return 0.0

@@ -1,4 +1,4 @@
-"""Orders on their way to the shards: gathered at the head, sent as columns in one message when a window needs them."""
+"""Orders to the shards: collected at the head, and sent as columns in one message when a window needs them."""
 
 from collections.abc import Sequence
 
@@ -26,7 +26,7 @@ class RackOrderBuffer:
         self.size += len(rows)
 
     def take(self, shard: int) -> RackOrders:
-        """All that waits for ``shard``, which is then empty."""
+        """Remove and return all orders that wait for ``shard``."""
         orders, self._waiting[shard] = self._waiting[shard], []
         self.size -= len(orders)
         columns: tuple[Sequence[int], ...] = tuple(zip(*orders, strict=True)) if orders else ((),) * 7

@@ -31,14 +31,14 @@ class Runs:
         self._gpu_milliwatts: dict[tuple[int, float], int] = {}
         self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
         self._ends: list[tuple[int, int, int, int]] = []  # (end, job id, slot, version)
-        self._stalls: list[tuple[int, int, int, int]] = []  # (when it gives up, order, slot, version) of jobs that stand still
+        self._stalls: list[tuple[int, int, int, int]] = []  # (when it gives up, order, slot, version) of stalled jobs
         self._stalled = 0
         self._still_until: dict[int, int] = {}  # slot of a job that a flap stopped -> until when
 
     # -- when ---------------------------------------------------------------------------------------------------------------------
 
     def next_end_ns(self) -> int:
-        """When the next run ends as things are; NEVER where none does."""
+        """When the next run ends at present speeds; NEVER if none does."""
         ends, versions = self._ends, self._table.version
         while ends and versions[ends[0][2]] != ends[0][3]:
             heappop(ends)
@@ -52,11 +52,11 @@ class Runs:
         return end_ns, slot
 
     def next_stall_ns(self) -> int:
-        """The first instant at which a job that stood still until then gives up; one that has gone on since may be due as well."""
+        """The first instant at which a stalled job gives up; the entry may be of a job that has gone on since."""
         return self._stalls[0][0] if self._stalls else NEVER
 
     def take_stalls(self, until_ns: int) -> Iterator[int | None]:
-        """What is due by ``until_ns``: the job that gives up, None for one that has gone on since."""
+        """Take the entries due by ``until_ns``: the job that gives up, or None for one that has gone on since."""
         while self._stalls and self._stalls[0][0] <= until_ns:
             _, _, slot, version = heappop(self._stalls)
             yield slot if self._table.version[slot] == version and slot in self.draw else None
@@ -115,7 +115,7 @@ class Runs:
     def lose_work(self, slot: int) -> None:
         """What was done since the last checkpoint is lost; the next run begins with the restart overhead.
 
-        A service without an end has served what it has served.
+        A service without an end loses nothing.
         """
         table = self._table
         done = table.duration_ns[slot] - table.remaining_ns[slot] if table.duration_ns[slot] else 0
@@ -140,7 +140,7 @@ class Runs:
         self._expect_end(slot, at_ns)
 
     def stand_still(self, slot: int, at_ns: int, down_ns: int) -> None:
-        """A flap that no share sees stops the job for so long; several at once do not add up."""
+        """A flap shorter than a cycle stops the job for this time; several at once do not add up."""
         until_ns = at_ns + down_ns
         wait_ns = until_ns - max(at_ns, self._still_until.get(slot, 0))
         if wait_ns <= 0:
@@ -196,7 +196,7 @@ class Runs:
         return tenants
 
     def shared_gpu_surplus(self) -> int:
-        """Running fractional jobs beyond one per GPU: what a count of their GPUs has too many."""
+        """Running fractional jobs beyond one per GPU, which a plain count of their GPUs would count again."""
         return sum(self._tenants.values()) - len(self._tenants)
 
     def held_gpus(self, slots: Collection[int]) -> int:

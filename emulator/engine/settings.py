@@ -20,7 +20,7 @@ class EngineSettings:
     until_ns: int | None = None  # None: until nothing is left to do
     publish_ns: int = 300 * SECOND  # between two samples of the timeline
     restart_overhead_ns: int = 300 * SECOND
-    stall_timeout_ns: int = 600 * SECOND  # a job without any bandwidth for so long is interrupted (NCCL's watchdog: 10 min)
+    stall_timeout_ns: int = 600 * SECOND  # a job that has had no bandwidth for this time is interrupted (NCCL's watchdog: 10 min)
     max_restarts: int = 100  # a job interrupted more often has failed
     communication_power_ratio: float = 0.55
     power_gamma: float = 1.0  # exponent of utilization in a GPU's draw

@@ -42,7 +42,7 @@ class Readings:
 
 
 class ShardsLost(RuntimeError):
-    """Shards are gone and could not be brought back, so the emulation cannot go on. The message says why."""
+    """Shards are lost and could not be rebuilt, so the emulation cannot go on. The message says why."""
 
 
 class Shards(Protocol):
@@ -69,7 +69,7 @@ class Shards(Protocol):
         ...
 
     def publish(self, at_ns: int) -> Readings:
-        """As ``read``; shards that serve their own metrics also render them."""
+        """As ``read``, and shards that serve their own metrics publish them."""
         ...
 
     def metrics_addresses(self) -> tuple[str, ...]:
@@ -77,7 +77,7 @@ class Shards(Protocol):
         ...
 
     def end(self) -> None:
-        """The run is ending: nothing is waited for long any more. A handler of signals may call it."""
+        """The run is ending: wait for nothing for long any more. A signal handler may call it."""
         ...
 
     def remote_usage(self) -> tuple[float, int]:

@@ -1,4 +1,4 @@
-"""What readers see of an engine: job, queue and cluster views, made when somebody asks. `engine.hardware` has the hardware's."""
+"""Views of an engine's jobs, queues and cluster, made on request. Those of the hardware are in `engine.hardware`."""
 
 import numpy as np
 
@@ -57,7 +57,7 @@ def job_view(engine: Engine, slot: int, moment: Moment | None = None) -> JobView
 
 
 def reason(engine: Engine, slot: int, state: State) -> str:
-    """Why it is pending, or how it ended."""
+    """Why a job is pending, or how it ended."""
     if state == State.REJECTED:
         return "the queue was full"
     if state == State.INFEASIBLE:
@@ -69,7 +69,7 @@ def reason(engine: Engine, slot: int, state: State) -> str:
 
 
 def explanation(engine: Engine, slot: int) -> Explanation:
-    """A pending job's reason with its numbers, or a sentence on how another one stands."""
+    """Why a pending job waits, with the numbers, or a sentence on the state of any other job."""
     table = engine.table
     state = table.state[slot]
     if state == State.PENDING and engine.scheduler.waits(slot):
@@ -97,7 +97,7 @@ def _held_back(engine: Engine, slot: int) -> str:
     if speed == 0.0:
         dead = engine.network.dead_link(slot)
         cause = f": trunk {link_name(engine.cluster, dead)} is down" if dead >= 0 else ""
-        return f", where it stands still{cause}; it gives up after {engine.settings.stall_timeout_ns / SECOND:g} s of that"
+        return f"; it stands still{cause}, and fails if it does so for {engine.settings.stall_timeout_ns / SECOND:g} s"
     link, ratio = engine.network.fullest_link(slot)
     asked = f": its jobs ask trunk {link_name(engine.cluster, link)} for {ratio:.2f} times its capacity" if ratio > 1.0 else ""
     return f" at {speed:.1%} of its speed on an idle fabric{asked}"

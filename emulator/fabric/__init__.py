@@ -1,1 +1,1 @@
-"""The links: what a placement sends over them, and how flows share them."""
+"""The links: the traffic of a placement on them, and how flows share them."""

@@ -1,4 +1,4 @@
-"""What flows load: trunks where packets are sprayed, single cables where flows are hashed."""
+"""What flows load: trunks if packets are sprayed, single cables if flows are hashed."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Every connection of a job, one by one: what hashing needs to know. Costs in proportion to the job's GPUs."""
+"""Every connection of a job, one by one, which is what hashing needs. The cost is in proportion to the job's GPUs."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Which channels could be full: those whose flows, each at its cap, would send more than there is."""
+"""Which channels could be full: those whose flows, each at its cap, would send more than the capacity."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Detours of two legs by way of every other member of a group, in equal parts: Valiant's scheme between groups, and between switches.
+"""Detours of two legs over every other member, in equal parts: Valiant's scheme, between groups and between switches of a group.
 
 All arrays are dense, by source and target: shape (n, n), or (..., n, n) for several groups at once. ``alive`` says which members have a
 direct link, in both directions; none has one to itself. ``by_way`` is what each way of a pair carries.
@@ -12,13 +12,13 @@ from topology.cluster import Float64
 
 
 def way_counts(alive: NDArray[np.bool_]) -> Float64:
-    """Members by which each pair can go: those with live links to both."""
+    """How many members each pair can go over: those with live links to both."""
     linked = alive.astype(np.float64)
     return np.asarray(np.where(np.eye(alive.shape[-1], dtype=np.bool_), 0.0, matrix_product(linked, linked)))
 
 
 def first_legs(by_way: Float64, alive: NDArray[np.bool_]) -> Float64:
-    """The load of the links out of the sources: of all that leaves a source, the part whose target the link's end can reach."""
+    """The load of the links that leave the sources: the part of a source's traffic whose target the link's end can reach."""
     if _complete(alive):
         total = add_along(by_way, axis=-1)[..., None]
         return np.asarray(np.where(alive, np.maximum(0.0, total - by_way), 0.0))

@@ -1,4 +1,4 @@
-"""Routes over a dragonfly: from switch to switch over local and global links, directly or by way of another group."""
+"""Routes over a dragonfly: from switch to switch over local and global links, directly or over another group."""
 
 from itertools import product
 from typing import NamedTuple
@@ -70,7 +70,7 @@ class DragonflyRoutes:
         self.ways = way_counts(self.joined)
         self._switch_of = _rail_switches(cluster)
         self._chassis_group = self._group[self._switch_of[0][:, 0, 0]]
-        #: Under adaptive routing: what part of the lanes between two groups makes the detour, shape (groups, groups).
+        #: Under adaptive routing: the part of the lanes between two groups that takes the detour, shape (groups, groups).
         self.spill = np.zeros((self.groups, self.groups))
 
     def _join_groups(self, cluster: Cluster, across: Int64, bytes_per_second: Float64) -> tuple[Float64, _Gates]:
@@ -78,7 +78,9 @@ class DragonflyRoutes:
         u, v = (np.concatenate(ends).astype(np.int64) for ends in ((links.u[across], links.v[across]), (links.v[across], links.u[across])))
         pair = self._group[u] * self.groups + self._group[v]
         alive = np.bincount(pair, np.tile(speed, 2), self.groups**2).astype(np.float64)
-        kept = np.where(alive[pair] > 0.0, np.tile(speed, 2), np.tile(links.bytes_per_second[across], 2))  # all dead: they stay loaded
+        kept = np.where(
+            alive[pair] > 0.0, np.tile(speed, 2), np.tile(links.bytes_per_second[across], 2)
+        )  # if all are dead, they stay loaded
         part = kept / np.bincount(pair, kept, self.groups**2)[pair]
         order = np.lexsort((pair, self._slot[u], self._group[u]))
         out, into = np.concatenate((2 * across, 2 * across + 1)), np.concatenate((2 * across + 1, 2 * across))
@@ -109,7 +111,7 @@ class DragonflyRoutes:
         return loads, seconds, crossing
 
     def _spill_parts(self) -> Float64:
-        """Of the lanes between each two groups, the part that makes the detour, shape (groups, groups)."""
+        """The part of the lanes between each two groups that takes the detour, shape (groups, groups)."""
         if self._routing == "valiant":
             part = np.ones_like(self.spill)
         else:
@@ -201,7 +203,7 @@ class DragonflyRoutes:
         return np.asarray(found * self.joined[active][:, :, None])
 
     def _transit(self, around: Float64, local: Float64) -> None:
-        """Lanes through groups that are others' way: from the gates where they come in to those where they leave."""
+        """Lanes of detours through a group: from the gates where they enter to those where they leave."""
         gates, target = self._gates, np.flatnonzero(around.any(axis=0))
         alive = self.joined[gates.group, gates.peer]
         entry = np.flatnonzero(alive & np.logical_or.reduce(around != 0.0, axis=1)[gates.peer])
@@ -224,13 +226,13 @@ class DragonflyRoutes:
         return add_runs(rows * gates.part[entry][:, None], first), key[first] // self._slots, key[first] % self._slots
 
     def _within(self, local: Float64, loads: Float64) -> None:
-        """Between two switches of one group: over their link, and by way of all others in equal parts what it cannot carry."""
+        """Lanes between two switches of one group: over their link, and what it cannot carry in equal parts over all other switches."""
         here = np.arange(self._slots)
         local[:, here, here] = 0.0
         spilt = np.where(self._local_alive, 0.0, local)
         if self._routing == "adaptive":
             spilt = np.where(self._local_alive, np.maximum(0.0, local - self._local_lanes), local)
-        spilt[self._local_ways == 0.0] = 0.0  # no way but the direct one
+        spilt[self._local_ways == 0.0] = 0.0  # only the direct link
         some = np.flatnonzero(spilt.any(axis=(1, 2)))
         if len(some):
             by_way = spilt[some] / np.maximum(1.0, self._local_ways[some])
@@ -241,7 +243,7 @@ class DragonflyRoutes:
 
 
 def _table(entries: list[tuple[Int64, Float64]], shape: tuple[int, int, int]) -> Float64:
-    """Entries of a flat table added up."""
+    """Add up entries into a flat table."""
     where, lanes = (np.concatenate(column) for column in zip(*entries, strict=True))
     return np.bincount(where, lanes, shape[0] * shape[1] * shape[2]).astype(np.float64).reshape(shape)
 

@@ -1,7 +1,7 @@
 """ECMP with real hashing: which physical cables the flows of connections take.
 
 Every switch hashes a flow's addresses and ports with a seed of its own and takes one of its equal-cost cables that are healthy and from
-which the target can be reached. The flow's packets stay there, so two flows may share a cable while another one is idle (Hopps, RFC 2992;
+which the target can be reached. All packets of the flow use it, so two flows may share a cable while another one is idle (Hopps, RFC 2992;
 the collisions: Al-Fares et al., Hedera, NSDI'10). Switches' hash functions are not published; a good one is as good as another, and
 this one is the finaliser of splitmix64 (Steele, Lea, Flood, OOPSLA'14).
 """
@@ -16,7 +16,7 @@ from topology.cables import cabling, upper_switches
 from topology.cluster import Cluster, Float64, Int64
 
 UInt64 = NDArray[np.uint64]
-#: Tries to find a cable from which the target can be reached, before a flow is taken to have none and stands still on a dead one.
+#: Tries to find a cable from which the target can be reached, before a flow counts as cut off and is put on a dead one.
 TRIES = 64
 
 
@@ -45,7 +45,7 @@ class EcmpRoutes:
         number = (channel - channels.start[link]).astype(np.int64)
         low = self._first_switch[links.u[link]] + (cables.lower_first[link] + number) % links.switches[links.u[link]]
         high = self._first_switch[links.v[link]] + upper_switches(cluster, np.flatnonzero(upward), cables)
-        #: By tier from the leaves: what a node of the tier is to those above. Of a leaf itself, of others their unit.
+        #: By tier from the leaves: the leaf itself, or the unit of a node of a higher tier.
         self._unit = _node_units(cluster)
         unit = np.choose(
             np.clip(links.node_tier[links.u[link]] - 1, 0, len(self._unit) - 1), [table[links.u[link]] for table in self._unit]

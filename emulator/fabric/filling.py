@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-#: A link's weight left is summed anew once it has fallen this far below the last sum, so that what many subtractions lose stays within
-#: some ten times the rounding of one.
+#: A link's remaining weight is summed again once it has fallen this far below the last sum, so that the rounding errors of many
+#: subtractions stay within some ten times that of one.
 WORN = 1.0 / 16.0
 
 Floats = list[float] | NDArray[np.float64]

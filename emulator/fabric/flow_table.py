@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from topology.cluster import Float64, Int64
 
-#: Rows and entries there is room for at first.
+#: Rows and entries that fit before the arrays grow.
 _ROOM = 64
 SECOND_NS = 1e9
 
 
 class FlowTable:
-    """Flows come and go in any order; a change costs its own links, and a look at all entries is one pass over arrays.
+    """Flows are added and removed in any order. A change costs the flow's own links; to look at all entries is one pass over arrays.
 
     Columns by row: ``flow`` (job id), ``cap``, ``rate``, ``lanes``, ``spans`` (it has links in other planes), ``sent`` (bytes per lane up
     to ``since_ns``), ``loaded`` (the rate that whoever keeps loads last took in). ``link``, ``row`` and ``weight`` are by entry; those of
@@ -57,11 +57,11 @@ class FlowTable:
         return self._weight[: self._entries]
 
     def row_of(self, flow: int) -> int:
-        """Raises KeyError for a flow that is not there."""
+        """The row of a flow. Raises KeyError if there is none."""
         return self._row_of[flow]
 
     def sorted_rows(self) -> Int64:
-        """The rows in use, in order of flow; not to be written to."""
+        """The rows in use, in order of flow. Do not write to the array."""
         if self._sorted is None:
             self._sorted = np.array([row for _, row in sorted(self._row_of.items())], dtype=np.int64)
         return self._sorted
@@ -77,7 +77,7 @@ class FlowTable:
         return np.arange(int(size.sum())) + np.repeat(begin - offset, size), size
 
     def add(self, flow: int, cap: float, lanes: int, spans: bool, link: Int64, weight: Float64, at_ns: int) -> int:
-        """A new flow, at its cap from ``at_ns`` on and with nothing sent; its row."""
+        """Add a flow that runs at its cap from ``at_ns`` on and has sent nothing. Returns its row."""
         row = self._free.pop() if self._free else self._rows
         if row == len(self.flow):
             for name in ("flow", "lanes", "cap", "rate", "sent", "since_ns", "loaded", "spans", "_begin", "_size"):
@@ -118,7 +118,7 @@ class FlowTable:
             self._sweep()
 
     def _sweep(self) -> None:
-        """Close the gaps. Entries keep their order, so those of a row stay together."""
+        """Remove the entries of flows that are gone. The others keep their order, so those of a row stay together."""
         kept = np.flatnonzero(self.link != self._dead_link)
         for name in ("_link", "_row", "_weight"):
             column = getattr(self, name)

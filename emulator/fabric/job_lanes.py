@@ -31,7 +31,7 @@ class _Rail:
     def classes(self) -> list[tuple[int, NDArray[np.bool_]]]:
         """Rings with the same members where domains are reduced first: how many there are, and which rows are in them.
 
-        Ring k goes through the k-th GPU of every domain that has so many on the rail.
+        Ring k goes through the k-th GPU on the rail of every domain that has at least k.
         """
         values = sorted(set(self.gpus.tolist()) - {0})
         return [(high - low, self.gpus >= high) for low, high in pairwise([0, *values])]
@@ -73,7 +73,7 @@ class JobLanes:
         return float(alike * sum(rail.total() for rail in self.rails))
 
     def used(self, shape: TrainingShape) -> Float64:
-        """Lanes of every row that send anything, shape (rows, rails) or (rows, 1)."""
+        """Lanes of every row that send something, shape (rows, rails) or (rows, 1)."""
         columns = []
         for rail in self.rails:
             everyone = shape.pipeline_bytes > 0.0 or shape.expert_bytes > 0.0

@@ -1,7 +1,7 @@
-"""Which cables and switches fail or flap, and when: drawn ahead, one event at a time.
+"""Which cables and switches fail or flap, and when. Events are drawn ahead, one at a time.
 
 Failures of many equal parts, each a Poisson process, are one Poisson process of the summed rate whose events pick a part evenly: the k-th
-event of a kind is a function of (seed, kind, k) alone, and quiet parts cost nothing.
+event of a kind is a function of (seed, kind, k) alone, and parts without a fault cost nothing.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class LinkFaultSettings:
     Raises ValueError for rates below 0 and for ranges that are none.
     """
 
-    enabled: bool = False  # host faults have a cause "network_switch_or_cable" already, counted in what jobs saw
+    enabled: bool = False  # host faults already have a cause "network_switch_or_cable"
     cable_percent_per_month: float = 0.057
     switch_percent_per_month: float = 0.051
     flaps_per_cable_month: float = 0.0
@@ -43,7 +43,7 @@ class LinkFaultSettings:
         for name in ("cable_repair_seconds", "switch_repair_seconds", "flap_seconds"):
             low, high = getattr(self, name)
             if not 0.0 < low <= high < 1e9:
-                raise ValueError(f"fabric.faults.{name}: {low} to {high} s is no range; allowed: above 0 s, the longest last")
+                raise ValueError(f"fabric.faults.{name}: {low} to {high} s is no range; allowed: two times above 0 s, the shorter first")
 
 
 class DrawnFault(NamedTuple):

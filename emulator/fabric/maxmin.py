@@ -12,8 +12,8 @@ Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 Int = NDArray[np.integer]
 
-#: Up to so many entries plain Python solves, in 0.7 us each: as fast as rounds of numpy. More are compiled, which takes a process
-#: 0.5 s and 130 MiB once (measured), and is then 27 times as fast.
+#: Up to this many entries are solved by plain Python, in 0.7 us each: as fast as rounds of numpy. More by compiled code, which takes a
+#: process 0.5 s and 130 MiB once (measured), and is then 27 times as fast.
 SMALL_ENTRIES = 4000
 
 
@@ -23,7 +23,7 @@ def compiled_fill() -> Callable[..., None]:
 
     Kept on disk where NUMBA_CACHE_DIR says, beside the module or in the user's cache directory; where none will do, every process compiles.
     """
-    import numba  # here, since only runs whose flows contend need it
+    import numba  # imported here because only runs whose flows contend need it
 
     ints, floats, flags = numba.int64[::1], numba.float64[::1], numba.boolean[::1]
     signature = numba.void(

@@ -1,4 +1,4 @@
-"""What goes into a fabric plane and what comes out, as columns."""
+"""Messages to and from a fabric plane, as columns."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 class FlowOrder(IntEnum):
-    ADD = 0  # a flow that is there already is replaced
+    ADD = 0  # a flow that the plane already has is replaced
     REMOVE = 1
     SCALE_LINK = 2  # flow is a channel (under adaptive routing a link); cap is the factor of its healthy capacity that is left, 0 to 1
     SET_RATE = 3  # cap is the rate that the flow has from now on, from a problem that was solved over several planes
@@ -97,7 +97,7 @@ NO_ROWS = FlowRows(
 
 @dataclass(frozen=True, eq=False)
 class FabricReport:
-    """Rates that are not what was last reported (or, for a new flow, that are below its cap), in order of flow.
+    """Rates that differ from those last reported (for a new flow: from its cap), in order of flow.
 
     ``open`` are whole components that the plane cannot solve alone, for one of their flows spans planes (``fabric.spanning``), and those
     that it was asked to tell.

@@ -83,7 +83,7 @@ class FabricPlane:
         columns = (orders.time_ns, orders.kind, orders.flow, orders.cap, orders.lanes, orders.spans, orders.start[:-1], orders.start[1:])
         for time_ns, kind, flow, cap, lanes, spans, begin, end in zip(*(column.tolist() for column in columns), strict=True):
             if time_ns > self._now_ns:
-                self._loads()  # what stood up to here is a state of its own, whose peaks count
+                self._loads()  # the loads up to here are a state whose peaks count
                 self._now_ns = time_ns
             if kind == FlowOrder.SCALE_LINK:
                 touched.append(self._rescale(flow, cap))
@@ -109,7 +109,7 @@ class FabricPlane:
         )
 
     def _local(self, link: NDArray[np.int32]) -> Int64:
-        """Directed links of the cluster to directed links of the plane."""
+        """From directed links of the cluster to those of the plane."""
         if not len(link):
             return NO_PLACES
         ids = link.astype(np.int64)
@@ -152,7 +152,9 @@ class FabricPlane:
         return np.array([2 * place, 2 * place + 1])
 
     def _share(self, touched: Int64, tell: list[int]) -> tuple[Int64, FlowRows]:
-        """Solve again what the touched links concern: the rows whose rate is now another, in order of flow, and the open components."""
+        """Solve the components of the touched links again. Returns the rows whose rate has changed, in order of flow, and the open
+        components.
+        """
         now = self._demand.contended(touched)
         hot = touched[now | self._contended[touched]]
         self._contended[touched] = now
@@ -163,7 +165,7 @@ class FabricPlane:
         mark[hot] = True
         entries = np.flatnonzero((mark | self._contended)[table.link])
         reached = np.zeros(table.rows, dtype=bool)
-        reached[table.row[entries[mark[table.link[entries]]]]] = True  # those of a mended link are solved once more
+        reached[table.row[entries[mark[table.link[entries]]]]] = True  # those of a repaired link are solved once more
         if bool((mark > self._contended).any()):
             entries = entries[self._contended[table.link[entries]]]
         mark[:] = False
@@ -281,7 +283,7 @@ class FabricPlane:
         return LinkReadings(ids, by_link(loads), by_link(carried), by_link(demand), by_link(peak))
 
     def snapshot(self) -> PlaneSnapshot:
-        """All that the plane's future depends on, as arrays. A plane restored from it goes on with the same bits."""
+        """The whole state that the plane's future depends on, as arrays. A plane restored from it goes on with the same bits."""
         table = self._table
         rows = table.sorted_rows()
         entries, sizes = table.spans_of(rows)
@@ -308,7 +310,7 @@ class FabricPlane:
         }
 
     def restore(self, snapshot: PlaneSnapshot) -> None:
-        """Become the plane that ``snapshot`` was taken of (same cluster, plane and settings). Raises ValueError for another's."""
+        """Take the state of ``snapshot``, which is of the same cluster, plane and settings. Raises ValueError if it is not."""
         if len(snapshot["scale"]) != len(self._links):
             raise ValueError(f"plane {self._plane}: the snapshot has {len(snapshot['scale'])} switch links, the plane {len(self._links)}")
         self._clear()

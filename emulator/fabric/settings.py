@@ -1,4 +1,4 @@
-"""What a scenario says about its fabric."""
+"""The fabric's settings in a scenario."""
 
 from dataclasses import dataclass
 

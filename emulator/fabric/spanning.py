@@ -1,13 +1,13 @@
-"""Flows that span planes: a component of the max-min problem is closed over the planes and solved as one.
+"""Flows that span planes: a component of the max-min problem is collected from all its planes and solved as one.
 
 A plane holds the links of one connected part of the fabric, and a flow with links in several of them has one rate: a step waits for all of
 its lanes. A plane can solve alone what touches none but its own links. A component with a flow that spans planes is *open*: the plane
-tells its rows, the planes in which those flows could be held back tell theirs, until nothing is added, and then the rows are one
-problem. ``max_min_rates`` answers as a function of the flows and the links alone, so the rates have the same bits however the links are
+reports its rows, then the planes in which those flows could be held back report theirs, until nothing is added, and the rows are solved as
+one problem. ``max_min_rates`` answers as a function of the flows and the links alone, so the rates have the same bits however the links are
 divided over planes and the planes over actors.
 
-This runs at the head and not in the plane with most rows: the rows have to meet somewhere, the head already holds the round trip, and
-sending them on would make it two. What no flow spans, which is everything on a fabric whose rails meet, is solved in the planes.
+This runs at the head and not in the plane with most rows, because sending the rows on to a plane would be a second round trip. Components
+without such a flow are solved in the planes: on a fabric whose rails meet these are all components.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -46,7 +46,7 @@ def solve_open(told: Mapping[int, FlowRows], planes_of: Callable[[int], Iterable
 
 
 def _solve(parts: list[FlowRows]) -> tuple[Int64, Float64]:
-    """Rows of one flow are joined over the parts; no link is in two of them, for a part holds whole components of a plane."""
+    """Rows of one flow are joined over the parts; no link is in two of them, because a part holds whole components of a plane."""
     ids, first = np.unique(np.concatenate([part.flow for part in parts]), return_index=True)
     entry_flow = np.concatenate([np.repeat(part.flow, np.diff(part.start)) for part in parts])
     order = np.argsort(entry_flow, kind="stable")

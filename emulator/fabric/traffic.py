@@ -23,7 +23,7 @@ from emulator.workload.collectives import NIC_SECONDS
 from emulator.workload.jobs import TrainingShape
 from topology.cluster import BLOCK_HOSTS, Cluster, Float64, Int32, Int64
 
-#: Lanes below which a load is rounding error.
+#: Loads of fewer lanes than this are rounding errors.
 LEAST_LANES = 1e-9
 
 
@@ -40,12 +40,12 @@ NO_GROUPS = GroupLanes(np.empty(0, dtype=np.int64), np.empty(0))
 
 
 class Traffic(NamedTuple):
-    """All that a job sends: one flow with one rate over all its pieces, for a step waits for all rails."""
+    """Everything that a job sends: one flow, with one rate over all its pieces because a step waits for all rails."""
 
     pieces: tuple[Piece, ...]  # by plane, ascending; empty for a job inside one domain and for one without bytes
     cap: float  # payload bytes per second of one lane
     hop_seconds: float  # latency between neighbours furthest apart
-    groups: GroupLanes = NO_GROUPS  # what it exchanges between groups of a dragonfly, where that decides on detours
+    groups: GroupLanes = NO_GROUPS  # what it exchanges between groups of a dragonfly, if detours depend on it
 
 
 class _Level(NamedTuple):
@@ -75,8 +75,8 @@ class TrafficMap:
     def __init__(self, cluster: Cluster, settings: FabricSettings) -> None:
         if settings.routing == "ecmp" and any(peers.level in ("leaf", "pod") for peers in cluster.peers):
             raise ValueError(
-                f"fabric.routing: ecmp is for trees of switches, and {cluster.name} is a dragonfly, whose shortest paths alone would be "
-                "its worst case; allowed: adaptive, minimal, valiant"
+                f"fabric.routing: ecmp is for trees of switches, but {cluster.name} is a dragonfly, whose worst case is shortest paths "
+                "alone; allowed: adaptive, minimal, valiant"
             )
         self._cluster, self._routing = cluster, settings.routing
         self.channels = channels(cluster, settings)
@@ -137,7 +137,7 @@ class TrafficMap:
         found: list[tuple[Int64, Float64]] = []
         for level in self._levels:
             if _within(level.unit_of_block, job):
-                break  # units are ranges of hosts: the job is inside one, and so it is further out
+                break  # units are ranges of hosts: if the job is inside one unit, it is so at all outer levels
             hop += level.latency_seconds
             if sprayed.lane_bytes > 0.0:
                 found += self._climb(level, job, sprayed)
@@ -186,7 +186,7 @@ class TrafficMap:
         return longest
 
     def _cables(self, found: list[tuple[Int64, Float64]], part: float) -> list[tuple[Int64, Float64]]:
-        """What is on directed links, spread evenly over their healthy cables (many small flows, which average out), and scaled."""
+        """Loads of directed links, spread evenly over their healthy cables (many small flows, which average out), and scaled."""
         if not found:
             return []
         directed, weight = (np.concatenate(column) for column in zip(*found, strict=True))
@@ -315,17 +315,17 @@ class TrafficMap:
             self._scale = part
             if len(dead):
                 self._route_flows()
-                changed.append(np.flatnonzero(self._cluster.links.tier > 0))  # a choice anywhere may now be another
+                changed.append(np.flatnonzero(self._cluster.links.tier > 0))  # any choice may have changed
         return np.unique(np.concatenate([*changed, np.empty(0, dtype=np.int64)])).astype(np.int64)
 
     @cached_property
     def _endpoint_table(self) -> tuple[Int64, Int64, Float64]:
-        """Of healthy endpoints."""
+        """The endpoint table with healthy endpoints."""
         return self._serving(self._cluster.links.bytes_per_second)
 
     @cached_property
     def _endpoint_table_now(self) -> tuple[Int64, Int64, Float64]:
-        """Of endpoints as they are."""
+        """The endpoint table with endpoints in their present state."""
         return self._serving(self._speed) if self.split_ports else self._endpoint_table
 
     def _serving(self, bytes_per_second: Float64) -> tuple[Int64, Int64, Float64]:
@@ -345,7 +345,7 @@ class TrafficMap:
         """The endpoint links under a job's GPUs and how many of its GPUs each serves, both of shape (links of the job,), by link id: while
         all ports are healthy, or ``now``.
 
-        What a fault there touches, and what a link's page shows. Costs in proportion to the job's hosts, not to its blocks.
+        Used for the jobs that a fault there affects, and to show a link. Costs in proportion to the job's hosts, not to its blocks.
         """
         cluster = self._cluster
         ids, start, serves = self._endpoint_table_now if now else self._endpoint_table

@@ -1,4 +1,4 @@
-"""Adaptive routing of a dragonfly from all jobs' demand: what part of the traffic between two groups leaves its direct links.
+"""Adaptive routing of a dragonfly by the demand of all jobs: the part of the traffic between two groups that takes detours.
 
 UGAL (Singh, PhD thesis, Stanford 2005; Kim et al., ISCA'08, 4.2; Slingshot: De Sensi et al., SC'20) sends a packet directly unless the
 queues there are longer than those of a detour by another group. As a fluid: a pair keeps on its direct links what fits below some *level*
@@ -10,7 +10,7 @@ division of the pairs' traffic between direct links and equal detours stays belo
 larger: no link between groups is loaded more than by the best of them, minimal and Valiant's included, but for the step of levels and
 parts. Where a group can do no better its pairs stay at their level, and that of the others goes on falling.
 
-All of it is a function of the demand and the links' health alone.
+The result is a function of the demand and the links' health alone.
 """
 
 import numpy as np
@@ -23,7 +23,7 @@ from topology.cluster import Float64, Int64
 
 #: Levels an octave, and the bits of a part's mantissa: less than 9 % and 6 % are lost, and small changes of demand turn no job's routes.
 LEVELS, PART_BITS = 8, 4
-#: Octaves between the least and the most loaded direct links that are looked at; beyond, as if these.
+#: Octaves that are looked at between the least and the most loaded direct links; loads beyond count as the nearest.
 OCTAVES = 20
 #: Iterations in which the spills at a level have to settle, and their relative change that counts as settled.
 ITERATIONS, SETTLED = 60, 1e-4
@@ -95,7 +95,7 @@ class _Problem:
             if add_up(more - spilled) <= self._enough:
                 return more, None
             spilled = more
-        over = detours > 0.5 * room  # it would not settle soon
+        over = detours > 0.5 * room  # it would take too long to settle
         return spilled, (over & (leaving >= entering), over & (leaving < entering))
 
 

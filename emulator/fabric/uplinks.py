@@ -1,4 +1,4 @@
-"""Which links leave each unit of the hierarchy, for which rails, and how a rail's traffic divides over them."""
+"""Which links leave each unit of the hierarchy upwards, for which rails, and how a rail's traffic is divided over them."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,8 @@ class Uplinks:
 def uplinks(cluster: Cluster, bytes_per_second: Float64 | None = None) -> tuple[Uplinks, ...]:
     """The levels of ``cluster`` that have uplinks, innermost first, where its links have these speeds (default: all are healthy).
 
-    A link that skips a tier leaves units of several levels; it stands with the outermost, for nothing inside that unit needs it.
+    A link that skips a tier leaves units of several levels; it is listed with the outermost, since traffic inside that unit does not need
+    it.
     """
     ids, carried = _carried(cluster, cluster.links.bytes_per_second if bytes_per_second is None else bytes_per_second)
     tables: list[Uplinks] = []
@@ -71,7 +72,7 @@ def _carried(cluster: Cluster, bytes_per_second: Float64) -> tuple[NDArray[np.in
         speed = np.where(serves, bytes_per_second[link][:, None], 0.0)
         total = np.zeros_like(below)
         np.add.at(total, lower, speed)
-        dead = total[lower] == 0.0  # where no uplink is left, the traffic stays on them and stands still
+        dead = total[lower] == 0.0  # if no uplink is left, the traffic stays on the dead ones and gets nothing
         if dead.any():
             speed = np.where(serves & dead, links.bytes_per_second[link][:, None], speed)
             total.fill(0.0)

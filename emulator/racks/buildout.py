@@ -1,9 +1,9 @@
-"""A cluster that is still being built: racks come into service one by one, in order of their number.
+"""A cluster under construction: racks come into service one by one, in order of their number.
 
-Rack k of R, of which the first n are there at the start, comes into service at T (k - n + 1) / (R - n): evenly, the last at T. A
-gigawatt-sized site was built like that at 5,556 NVL72 racks in a week, 33 an hour (the mission's figure). Until then its
-hosts draw no power, do not fail and take no jobs; a host's first up time begins when its rack comes into service. A switch comes with the
-first rack below it: the leaves of a row with its first rack, the spines of a pod and the cores with theirs.
+Of R racks the first n are there at the start. Rack k comes into service at T (k - n + 1) / (R - n): at an even pace, the last one at T. The
+pace of the preset `buildout`, 1 GW in a week, is 5,556 NVL72 racks a week or 33 an hour, at 2.5 kW per GPU (derived). Until its rack is in
+service, a host draws no power, does not fail and takes no jobs; its first up time begins then. A switch comes into service with the first
+rack below it: the leaves of a row with the first rack of the row, the spines of a pod and the cores with their first rack.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Buildout:
 
 
 def in_service_ns(buildout: Buildout | None, racks: int) -> NDArray[np.int64]:
-    """When each of ``racks`` comes into service, rounded down to ns, shape (racks,); 0 where it is there at the start."""
+    """When each of ``racks`` racks comes into service, rounded down to ns, shape (racks,); 0 for those that are there at the start."""
     if buildout is None or buildout.initial_racks >= racks:
         return np.zeros(racks, np.int64)
     to_come = racks - buildout.initial_racks
@@ -42,7 +42,7 @@ def in_service_ns(buildout: Buildout | None, racks: int) -> NDArray[np.int64]:
 def first_racks(cluster: Cluster) -> NDArray[np.int64]:
     """By node of the fabric, the lowest rack with a host below it, shape (nodes,); the first rack where there is none.
 
-    Without hosts are the storage and service groups of a dragonfly: they are there from the first rack on.
+    The storage and service groups of a dragonfly have no hosts: they are in service from the first rack on.
     """
     links, domain, rack = cluster.links, cluster.level("domain"), cluster.level("rack")
     none = len(rack)
@@ -56,7 +56,7 @@ def first_racks(cluster: Cluster) -> NDArray[np.int64]:
 
 
 def links_in_service_ns(buildout: Buildout | None, cluster: Cluster) -> NDArray[np.int64]:
-    """When each link has both of its ends, shape (links,)."""
+    """When both ends of each link are in service, shape (links,)."""
     links, first = cluster.links, first_racks(cluster)
     times = in_service_ns(buildout, len(cluster.level("rack")))
     return np.maximum(times[first[links.u]], times[first[links.v]])

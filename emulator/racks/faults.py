@@ -1,4 +1,4 @@
-"""Which faults a host has, and when: drawn ahead, so that quiet hosts cost nothing.
+"""Which faults a host has, and when. Faults are drawn ahead, so hosts without a fault cost nothing.
 
 A host's k-th fault is a function of (seed, host, k): its up time before it is exponential (Poisson faults), its cause follows the counts of
 Llama 3's Table 5 and its repair time is uniform within the range of its cause. The clock of the next fault runs only
@@ -23,10 +23,10 @@ SECOND_NS = 1_000_000_000
 
 #: What it takes to bring a host back: (shortest, longest) seconds.
 Repair = tuple[float, float]
-RESTART: Repair = (60.0, 300.0)  # nothing is broken: new processes [assumed; what the job loses besides is the scheduler's affair]
-RESET: Repair = (600.0, 1800.0)  # a GPU reset or a reboot, and health checks, which RSC runs every 5 min (arXiv 2410.21680) [assumed]
-CABLE: Repair = (1800.0, 7200.0)  # a cable or transceiver reseated or swapped, or the port moved [assumed]
-SERVICE: Repair = (3600.0, 14400.0)  # a part swapped: 1 to 4 h for a compute tray (NVL72 service times, hard-numbers table)
+RESTART: Repair = (60.0, 300.0)  # nothing is broken: new processes (assumed; what the job itself loses is accounted for by the engine)
+RESET: Repair = (600.0, 1800.0)  # a GPU reset or a reboot, and health checks, which RSC runs every 5 min (arXiv 2410.21680); assumed
+CABLE: Repair = (1800.0, 7200.0)  # a cable or transceiver reseated or swapped, or the port moved (assumed)
+SERVICE: Repair = (3600.0, 14400.0)  # a part swapped, such as a compute tray of an NVL72 rack: 1 to 4 h (assumed)
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Cause:
     repair_seconds: Repair
 
 
-#: Llama 3, arXiv 2407.21783, Table 5. The counts are right; two of the printed percentages are not. The last is ours: faults injected by
-#: a user or a fault script. Never reorder: reports and results carry the index.
+#: Llama 3, arXiv 2407.21783, Table 5: its counts, since two of its printed percentages disagree with them. The last cause is not in the
+#: table: it is for faults that a user or a fault script injects. Never reorder: reports and results hold the index.
 CAUSES = (
     Cause("faulty_gpu", 148, SERVICE),
     Cause("gpu_hbm3_memory", 72, RESET),
@@ -63,7 +63,7 @@ INJECTED = len(CAUSES) - 1
 
 _CAUSE_EDGES = np.cumsum([cause.count for cause in CAUSES]).astype(np.float64)
 
-#: Injected faults without a repair time of their own draw it from here on, apart from the host's own faults.
+#: First counter of the draws for injected faults that come without a repair time, apart from those for the host's own faults.
 _INJECTED_COUNTER = 1 << 31
 
 
@@ -74,7 +74,8 @@ class FaultSettings:
     enabled: bool = True
     #: Faults per 1,000 hosts and day of up time. Llama 3: 419 unexpected ones in 54 days on 2,048 hosts. (RSC-1 6.50, RSC-2 2.34.)
     host_rate_per_1000_node_days: float = 3.79
-    #: Mean repair time by cause where it is not the table's; times are then uniform from half to one and a half of it.
+    #: Mean repair time by cause, for causes that shall not have the range in `CAUSES`; times are then uniform from 0.5 to 1.5 times the
+    #: mean.
     repair_seconds: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Up and down of the hosts of one shard: their drawn faults, injected faults, and repairs, from event to event."""
+"""Faults and repairs of the hosts of one shard, drawn and injected, from event to event."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from emulator.racks.messages import HostEvent
 
 Int64 = NDArray[np.int64]
 
-#: The next event is found by a minimum of minima, so a look costs the hosts of one chunk and not those of the shard.
+#: Hosts per chunk. The next event is the minimum of the chunks' minima, so a change costs the hosts of one chunk, not those of the shard.
 _CHUNK = 1024
 
 

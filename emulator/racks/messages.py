@@ -1,4 +1,4 @@
-"""What goes into a rack shard and what comes out, as columns.
+"""Messages to and from a rack shard, as columns.
 
 Every message is plain numpy, so that it travels to a Ray actor in one pickle. Times are emulated int64 nanoseconds. Orders may carry
 times before the shard's present (the head learns of a fault, then says when the gang's other GPUs were freed): energy is a sum of

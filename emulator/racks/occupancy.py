@@ -1,4 +1,4 @@
-"""Which GPUs are busy: a count per GPU, so that late orders, in any order, end in the same state.
+"""Which GPUs are busy, as a count per GPU, so that late orders in any order lead to the same state.
 
 A job that takes whole hosts adds one to the host; only a job that takes part of a host is counted GPU by GPU. A GPU is busy where either
 count is above zero, so several jobs may share one.

@@ -31,7 +31,7 @@ def idle_milliwatts(host_type: HostType) -> int:
 
 
 def gpu_milliwatts(host_type: HostType, utilization: float, gamma: float = GAMMA) -> int:
-    """What one busy GPU adds to its host's idle draw at ``utilization`` (0 to 1, SM activity): the ``milliwatts`` of a rack order.
+    """What one busy GPU at ``utilization`` (0 to 1, SM activity) adds to its host's idle draw: the ``milliwatts`` of a rack order.
 
     Raises ValueError for a utilization outside 0 to 1.
     """
@@ -63,5 +63,5 @@ def facility_milliwatts(it_milliwatts: int, pue: float) -> int:
 
 
 def water_litres(it_joules: float, wue_litres_per_kwh: float) -> float:
-    """Water evaporated to reject so much IT energy."""
+    """Water that evaporates to cool away this much IT energy."""
     return it_joules / 3.6e6 * wue_litres_per_kwh

@@ -29,7 +29,7 @@ _DRAWS = np.array([1, -1, 0, 0, 1], np.int64)
 
 @dataclass(frozen=True)
 class RackSettings:
-    """What a scenario says of racks."""
+    """The racks' settings in a scenario."""
 
     faults: FaultSettings = field(default_factory=FaultSettings)
     buildout: Buildout | None = None
@@ -126,7 +126,7 @@ class RackShard:
         return np.add.reduceat(hosts, self._rack_first[:-1], dtype=np.int32)
 
     def _meters_at(self, at_ns: int) -> Meters:
-        """The meters with the racks that have come into service by then: a closed form of time, which is not kept."""
+        """The meters with the racks in service at that time, computed as a closed form of time and not stored."""
         come = np.flatnonzero((self._in_service_ns > 0) & (self._in_service_ns <= at_ns))
         if not len(come):
             return self.meters
@@ -174,7 +174,7 @@ class RackShard:
         return local
 
     def _take(self, orders: RackOrders, local: NDArray[np.int64]) -> None:
-        """Starts, ends and re-ratings: sums, in which order is nothing."""
+        """Apply starts, ends and re-ratings: sums, so their order does not matter."""
         takes, draws = _TAKES[orders.kind], _DRAWS[orders.kind]
         rows = np.flatnonzero(takes)
         self.occupancy.change(self._block_first[local[rows]], orders.host_mask[rows], orders.gpu_mask[rows], takes[rows])
@@ -190,7 +190,7 @@ class RackShard:
         self.meters.change(self._piece_rack[piece], per_host[order] * hosts, orders.time_ns[rows][order])
 
     def _run(self, until_ns: int, orders: RackOrders, local: NDArray[np.int64]) -> HostEvents:
-        """Faults and repairs up to ``until_ns``; commands act in order of (time, kind), after what falls due at their instant."""
+        """Run faults and repairs up to ``until_ns``; commands act in order of (time, kind), after the events of their instant."""
         events: list[HostEvents] = []
         commands = np.flatnonzero((orders.kind == RackOrder.BREAK_HOST) | (orders.kind == RackOrder.MEND_HOST))
         keys = (orders.value_ns, orders.host_mask, local, orders.kind, orders.time_ns)
@@ -205,7 +205,7 @@ class RackShard:
         return HostEvents.join(events + self.hosts.run(until_ns))
 
     def _count(self, events: HostEvents) -> None:
-        """A host that is down draws nothing."""
+        """Update the power of hosts: a host that is down draws nothing."""
         if not len(events):
             return
         rack = np.searchsorted(self._rack_first, events.host, side="right") - 1

@@ -12,7 +12,7 @@ Float64 = NDArray[np.float64]
 
 _WIDTH, _HEIGHT = 860, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 22, 12, 28
-#: More points than pixels tell nothing.
+#: More points than pixels would not be visible.
 _POINTS = 720
 _TIME_STEPS = (1, 5, 15, 60, 300, 900, 3600, 2 * 3600, 4 * 3600, 6 * 3600, 86400, 7 * 86400, 30 * 86400)
 

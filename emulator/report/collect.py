@@ -75,7 +75,7 @@ class Collector:
         return self._snapshot(clock, self._engine.read_planes())
 
     def publish(self, clock: ClockView) -> tuple[Snapshot, Readings]:
-        """A snapshot for the metrics and the readings behind it; shards that serve their own render them."""
+        """A snapshot for the metrics, and the readings that it is made from; shards that serve their own metrics publish them."""
         readings = self._engine.read(publish=True)
         return self._snapshot(clock, readings.planes), readings
 
@@ -161,11 +161,11 @@ class Collector:
         self._memory_due = time.monotonic() + MEMORY_SECONDS
 
     def achieved_speed(self, emulated_ns: int) -> float:
-        """Emulated seconds per wall second of late (``report.speed``), the emulated clock being at ``emulated_ns`` now."""
+        """The recent speed in emulated seconds per wall second (``report.speed``), with the emulated clock at ``emulated_ns``."""
         return self._speed.ratio(time.monotonic(), emulated_ns / SECOND)
 
     def mark_speed(self, emulated_ns: int) -> None:
-        """To be called as time goes by: the emulated clock is at ``emulated_ns`` now."""
+        """Note that the emulated clock is at ``emulated_ns`` now. To be called regularly."""
         self._speed.mark(time.monotonic(), emulated_ns / SECOND)
 
     def progress(self) -> Progress:
@@ -187,7 +187,7 @@ class Collector:
     # -- the end --------------------------------------------------------------------------------------------------------------------
 
     def outcome(self, *, interrupted: bool) -> Outcome:
-        """Everything that a report is made of, after the engine's ``finish``."""
+        """Everything that a report needs, after the engine's ``finish``."""
         engine, cluster, scenario = self._engine, self._engine.cluster, self._scenario
         readings = engine.read()
         energy = np.concatenate([shard.energy_joules for shard in readings.racks])
@@ -313,7 +313,7 @@ class Collector:
         )
 
     def _training_peak_flops(self, slots: list[int], jobs: JobTable) -> float:
-        """What the GPUs held by training jobs could have done at their models' dense bf16 peak."""
+        """FLOPs that the GPUs held by training jobs could have done at the dense bf16 peak of their models."""
         peak = np.array([host_type.gpu.bf16_flops for host_type in self._engine.cluster.host_types])
         host_type = np.array([self._engine.table.host_type[slot] for slot in slots], dtype=np.int64)
         training = jobs.kind == JobKind.TRAINING

@@ -1,6 +1,6 @@
 """The files of a run: ``summary.json``, ``jobs.parquet``, ``timeline.parquet``, ``links.parquet`` and ``report.html`` in one directory.
 
-Each is written beside its place and then renamed, so that a reader never sees half of one and a full disk leaves the old.
+Each file is written under a temporary name and then renamed, so a reader never sees half of one, and a full disk leaves the old one.
 """
 
 import os
@@ -18,7 +18,7 @@ from emulator.scheduler.table import ENDLESS
 from emulator.workload.jobs import NO_ROW, SECOND, JobKind
 from topology.cluster import TIERS
 
-#: What a run writes, in the order it is written; ``summary.json`` is last, so that where it is new all are.
+#: The files of a run, in the order in which they are written; ``summary.json`` is last, so if it is new all are.
 FILES = ("jobs.parquet", "timeline.parquet", "links.parquet", "report.html", "summary.json")
 
 
@@ -27,7 +27,7 @@ class OutputError(Exception):
 
 
 def prepare(directory: Path) -> None:
-    """Make ``directory`` (its parent must exist) and see that files can be written there, before a run is spent on it.
+    """Make ``directory`` (its parent must exist) and check, before the run, that files can be written there.
 
     Raises OutputError with the reason.
     """

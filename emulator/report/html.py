@@ -1,4 +1,4 @@
-"""report.html: one page that needs nothing but itself."""
+"""report.html: one page without any other file or outside asset."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -36,9 +36,9 @@ def page(outcome: Outcome, values: Mapping[str, Any]) -> str:
     tables = "".join(_table(title, rows) for title, rows in sections(values))
     reasons = _reasons(outcome)
     if reasons:
-        tables += _table("Why jobs were left, failed or refused", reasons)
+        tables += _table("Why jobs are pending, failed or were refused", reasons)
     title = f"{escape(outcome.scenario)}: {outcome.gpus:,} GPUs, {escape(outcome.policy)}"
-    ended = "Interrupted before its end: the figures are of the part that ran. " if outcome.interrupted else ""
+    ended = "Interrupted before its end: the figures cover the part that ran. " if outcome.interrupted else ""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>Gigawatt: {title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
@@ -48,7 +48,7 @@ def page(outcome: Outcome, values: Mapping[str, Any]) -> str:
 
 
 def _machine(outcome: Outcome) -> str:
-    """The picture as an image, so that the page's style does not reach it, nor its own the page."""
+    """The picture as an image, so that its style and that of the page do not affect each other."""
     if outcome.picture is None:
         return ""
     data = b64encode(outcome.picture().encode()).decode()

@@ -1,4 +1,4 @@
-"""``links.parquet``: every trunk with what it carried, how full it was and how long it was down; and the same by tier."""
+"""``links.parquet``: the traffic, utilization and down time of every trunk, and the same by tier."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -59,14 +59,14 @@ def links_table(cluster: Cluster, table: LinkTable) -> Any:
 
 
 def link_load(cluster: Cluster, table: LinkTable) -> LinkLoad:
-    """What a picture of the run is coloured by."""
+    """The load that colours a picture of the run."""
     mean = _mean_ratio(cluster, table)
     peak = np.where(cluster.links.tier == 0, mean, table.peak_load_bytes_per_second / cluster.links.bytes_per_second)
     return LinkLoad(mean, peak, table.down_seconds, cluster.links.bytes_per_second * table.in_service_seconds)
 
 
 def tier_loads(cluster: Cluster, table: LinkTable, nic_peak_ratio: float) -> dict[str, TierLoad]:
-    """By name of the tiers that the cluster has, from the hosts up. ``nic_peak_ratio`` is known to who samples."""
+    """By name of the tiers that the cluster has, from the hosts up. ``nic_peak_ratio`` comes from the samples."""
     links, load = cluster.links, link_load(cluster, table)
     found = {}
     for tier in np.unique(links.tier).tolist():

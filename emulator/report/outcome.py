@@ -1,4 +1,4 @@
-"""What a run leaves behind, as columns: all that summary.json, the Parquet files, the HTML page and the terminal table are made from.
+"""The outcome of a run, as columns: everything that summary.json, the Parquet files, the HTML page and the terminal table are made from.
 
 The session fills an ``Outcome`` at the end of a run (or at any moment of a live one); nothing here computes. Times are int64 nanoseconds
 from the scenario's start.
@@ -55,7 +55,7 @@ class JobTable:
     kind: Int8  # workload.jobs.JobKind
     priority: Int32  # that of its queue included
     host_type: Int8  # index into gpu_types; ANY_TYPE for one that was never bound
-    estimate_ns: Int64  # what the submitter claimed; ENDLESS for a service without an end
+    estimate_ns: Int64  # the submitter's estimate; ENDLESS for a service without an end
     source_row: Int64  # of the trace: its line, or the number of its object; NO_ROW where there is none
     submit_ns: Int64
     start_ns: Int64  # NEVER where it has not started
@@ -67,7 +67,7 @@ class JobTable:
     gpu_seconds: Float64
     lost_gpu_seconds: Float64
     placement_level: Int8  # index into PLACEMENT_LEVELS, of the last placement; -1 for none
-    network_slowdown_ratio: Float64  # running time over what the fabric undisturbed would have given; 1 where the fabric does not matter
+    network_slowdown_ratio: Float64  # running time over that on an idle fabric; 1 if the job does not use the fabric
     queues: tuple[str, ...] = ("default",)
     tenants: tuple[str, ...] = ("default",)
     reasons: tuple[str, ...] = ()
@@ -101,7 +101,7 @@ class Sample(NamedTuple):
 
 
 def sample(snapshot: Snapshot) -> Sample:
-    """The sample that a publication's snapshot amounts to; tiers that the cluster lacks count 0."""
+    """The sample of a publication's snapshot; tiers that the cluster lacks count 0."""
     gpus = snapshot.gpus_by_state
     return Sample(
         time_seconds=snapshot.clock.emulated_seconds,

@@ -1,4 +1,4 @@
-"""How far a run is: what the session tells whoever watches it."""
+"""How far a run is, as the session reports it."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ class Progress:
 
     emulated_seconds: float
     until_seconds: float | None
-    speed: float  # emulated seconds per wall second of late: report.speed
+    speed: float  # recent emulated seconds per wall second: report.speed
     submitted: int
     pending: int
     running: int

@@ -1,18 +1,18 @@
-"""How fast emulated time goes by: over a recent window of wall time, so that a change shows within it."""
+"""The speed of emulated time over a recent window of wall time, so that a change shows within the window."""
 
 from collections import deque
 
 #: Wall seconds that a speed is the mean of.
 WINDOW_SECONDS = 10.0
-#: Wall seconds between two marks: how exactly the window's beginning is met.
+#: Wall seconds between two marks, which is the precision of the window's beginning.
 MARK_SECONDS = 0.25
 
 
 class RecentSpeed:
     """Emulated seconds per wall second over the last ``WINDOW_SECONDS`` of wall time; less at first, when no more has passed.
 
-    Exactly: from the last mark that is at least that old (else the first) to now. Somebody marks as time goes by, often enough; where
-    nobody has for longer, that much longer is the window. It reads no clock.
+    Exactly: from the last mark that is at least that old (otherwise the first) to now. The caller sets marks regularly; if it has not for
+    longer than the window, the window is longer by that time. It reads no clock.
     """
 
     def __init__(self, wall_seconds: float, emulated_seconds: float = 0.0) -> None:

@@ -1,4 +1,4 @@
-"""The summary as titled rows of words: what the terminal table and the HTML page both show."""
+"""The summary as titled rows of text, which the terminal table and the HTML page both show."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -103,7 +103,7 @@ def _it_energy(values: Mapping[str, Any]) -> str:
 
 
 def _energy(joules: float | None) -> str:
-    """In watt-hours, as bills are."""
+    """Energy in watt-hours."""
     return "-" if joules is None else si(joules / 3600, "Wh")
 
 

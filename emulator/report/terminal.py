@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def summary_table(values: Mapping[str, Any]) -> "Table":
-    """A rich table of a summary (``report.summary.summary``), a section a subject."""
+    """A rich table of a summary (``report.summary.summary``), with one section per subject."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

@@ -1,4 +1,4 @@
-"""What the emulation itself costs: CPU time and memory over this process and everything it started."""
+"""The cost of the emulation itself: CPU time and memory of this process and its descendants."""
 
 import os
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
-"""What one actor holds, and how it answers. ``ray_shards`` puts it into Ray's actors; it runs as well without.
+"""The shards that one actor holds, and its answers. ``ray_shards`` puts it into Ray actors, but it needs no Ray.
 
-Payloads are pickles made by ``pack``: one bytes object each way, so Ray copies it and looks no further, and the head can keep what it
-sent as it was sent.
+Payloads are pickles made by ``pack``: one bytes object each way, so that Ray copies it without unpacking, and the head can keep what it
+sent.
 """
 
 import pickle
@@ -65,7 +65,7 @@ class Held:
 
 
 class StaleMessage(RuntimeError):
-    """A message for another life of this actor, or out of turn."""
+    """A message for another epoch of this actor, or out of order."""
 
 
 class ShardHost:
@@ -81,7 +81,7 @@ class ShardHost:
         self._exporter: Exporter | None = None
 
     def recover(self, window: int, snapshot: bytes, payloads: Sequence[bytes]) -> int:
-        """Take the state after ``window`` (no bytes: a fresh one) and run the windows after it again. Returns the last window."""
+        """Take the state after ``window`` (no bytes: the initial state) and run the later windows again. Returns the last window."""
         if snapshot:
             racks, planes = pickle.loads(snapshot)
             for shard, arrays in racks.items():

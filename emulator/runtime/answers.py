@@ -56,7 +56,7 @@ class Answers:
 
 
 def to_json(answer: SubmitResult | JobView | RackView | str) -> Any:
-    """What the journal keeps of an answer; of a submission only what was refused, for the ids of the others are in its payload."""
+    """What the journal keeps of an answer. For a submission only the refusals, since the ids of accepted jobs are in the payload."""
     if isinstance(answer, str):
         return answer
     if not isinstance(answer, SubmitResult):
@@ -70,7 +70,9 @@ def to_json(answer: SubmitResult | JobView | RackView | str) -> Any:
 
 
 def from_json(kind: str, value: Any, job_ids: Sequence[int]) -> Any:
-    """The reverse, for a record of ``kind``; ``job_ids`` are those that its payload has. Raises what comes of a value that is none."""
+    """The reverse, for a record of ``kind``; ``job_ids`` are those that its payload has. Raises KeyError, TypeError or ValueError for a
+    malformed value.
+    """
     match kind:
         case "submit":
             errors = {index: _error(run) for run in value.get("refused", ()) for index in range(run["first"], run["first"] + run["count"])}

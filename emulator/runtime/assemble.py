@@ -1,4 +1,4 @@
-"""From a scenario to an engine that is ready to run: every room gets its part of the scenario."""
+"""From a scenario to an engine that is ready to run: every package gets its part of the scenario."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -217,7 +217,7 @@ class Inputs:
             if not cycle_seconds <= fault.every_seconds <= longest:
                 raise InvalidRequest(down, field="every", allowed=f"{cycle_seconds:g} s, a scheduling cycle, to {longest:g} s")
             if fault.remaining_ratio:
-                raise InvalidRequest("a link that flaps is wholly down", field="remaining_ratio", allowed="0 where it flaps")
+                raise InvalidRequest("a link that flaps is down completely", field="remaining_ratio", allowed="0 where it flaps")
         with not_found("number"):
             name, cuts = cuts_of(self._cluster, fault.target, fault.name, fault.remaining_ratio)
         flap_ns, every_ns = round(fault.flap_seconds * SECOND), round(fault.every_seconds * SECOND)
@@ -252,7 +252,7 @@ class Inputs:
         try:
             self._journal.append(stamp_ns, kind, payload, request.request_id, request.asked, kept)
         except JournalError as error:
-            raise WrongState(f"nothing was accepted, for it could not be kept: {error}") from error
+            raise WrongState(f"the request was not accepted, because the journal could not store it: {error}") from error
 
     def take_up(self, record: Input) -> None:
         """Post an input of a journal to act in its cycle, as when it was accepted, and remember what its sender was told.
@@ -281,7 +281,7 @@ class Inputs:
                 self._answers.keep(Request(record.request_id, record.asked), answer)
             self._post(command, record.stamp_ns)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-            raise JournalError(f"input {record.sequence} of the journal cannot be taken up: {type(error).__name__}: {error}") from error
+            raise JournalError(f"input {record.sequence} of the journal cannot be applied: {type(error).__name__}: {error}") from error
 
 
 def _fault(cluster: Cluster, given: dict[str, Any]) -> Command:

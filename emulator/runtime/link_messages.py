@@ -1,4 +1,4 @@
-"""What the head and the process that drives Ray say to each other."""
+"""Messages between the head and the process that drives Ray."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Up:
 
 @dataclass(frozen=True)
 class Lost:
-    """An actor is not there, or did not answer."""
+    """An actor is gone, or did not answer."""
 
     words: str
 

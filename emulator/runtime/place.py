@@ -21,7 +21,7 @@ class Place:
         self.actors = 0
 
     def shards(self, cluster: Cluster, racks: RackSettings, fabric: FabricSettings, seed: int) -> Shards:
-        """The shards, started. Raises RayStartError where they cannot be had."""
+        """Start the shards. Raises RayStartError if they cannot be started."""
         runtime = self._scenario.runtime
         if runtime.actors == "inline":
             return InlineShards(cluster, racks, fabric, seed)

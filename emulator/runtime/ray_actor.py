@@ -1,4 +1,4 @@
-"""The class of Ray's actors: a ``ShardHost`` behind a look at the code that is installed where it runs.
+"""The class of the Ray actors: a ``ShardHost``, made after a check of the code that is installed on its node.
 
 Everything here travels to the nodes by value, so that a node without the package, or with another version of it, can still say so. It
 therefore imports nothing of ours but inside ``hold``.
@@ -16,7 +16,7 @@ PACKAGES = ("emulator", "topology")
 def installed_code() -> tuple[str, str]:
     """The version of gigawatt that is installed here, and a hash of the sources that would be imported; "" where one is not there.
 
-    Sources are all Python files of the packages, generated stubs included. Who runs a shard with other sources may get other answers.
+    Sources are all Python files of the packages, generated stubs included. A node with other sources may give other answers.
     """
     digest = hashlib.sha256()
     for package in PACKAGES:
@@ -35,17 +35,17 @@ def installed_code() -> tuple[str, str]:
 
 
 class ShardActor:
-    """Nothing until ``hold``."""
+    """Holds nothing until ``hold``."""
 
     def __init__(self) -> None:
         self._host: Any = None
 
     def code(self) -> tuple[str, str]:
-        """What this node has; see ``installed_code``."""
+        """The code that this node has; see ``installed_code``."""
         return installed_code()
 
     def hold(self, cluster: Any, share: Any, epoch: int, window: int, snapshot: bytes, payloads: Any) -> int:
-        """Make the shards and bring them to where the head is; see ``ShardHost.recover``. Returns the last window."""
+        """Make the shards and bring them to the head's present window; see ``ShardHost.recover``. Returns the last window."""
         from emulator.runtime.actor import ShardHost
 
         self._host = ShardHost(cluster, share, epoch)

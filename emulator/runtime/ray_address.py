@@ -1,8 +1,8 @@
-"""Which Ray is meant by ``--address`` or RAY_ADDRESS, as host:port of its head, and what is no such address.
+"""Which Ray cluster ``--address`` or RAY_ADDRESS names, as host:port of its head, and errors for what is no such address.
 
-``--address`` is an order: where it cannot be followed, that is an error. RAY_ADDRESS may be somebody else's, left in the environment: where
-nothing answers, or where it is the address of another door of Ray's (its client, its job API), it is passed over with a note. Nothing here
-imports Ray, which reads its environment at the first import: whoever goes on to start a Ray of its own has to set that before.
+An ``--address`` that cannot be used is an error. RAY_ADDRESS may have been left in the environment by another program: if nothing answers
+there, or if it is the address of another server of Ray (its client, its job API), it is ignored with a note. Nothing here imports Ray,
+because Ray reads its environment at the first import, and a caller that starts a new Ray has to set the environment before.
 """
 
 import logging
@@ -16,16 +16,16 @@ from pathlib import Path
 
 import psutil
 
-#: The name of a Ray of our own, also where RAY_ADDRESS is set.
+#: Start a new Ray, also if RAY_ADDRESS is set.
 LOCAL = "local"
 #: The name of the cluster that this machine is a node of.
 AUTO = "auto"
 #: Ray's default port.
 HEAD_PORT = 6379
-#: How the directory of a Ray of our own begins: nobody else is to find it.
+#: Beginning of the directory of a Ray that we start, so that other programs do not find it.
 TEMP_PREFIX = "gigawatt-"
 
-#: To be connected.
+#: Wall seconds to connect.
 CONNECT_SECONDS = 3.0
 
 logger = logging.getLogger(__name__)
@@ -35,11 +35,11 @@ RUN_THERE = "run gigawatt on a node of the cluster, for instance by: ray job sub
 
 
 class RayStartError(RuntimeError):
-    """Ray cannot be started or reached. The message says what would do."""
+    """Ray cannot be started or reached. The message says what to do."""
 
 
 class UnusableRay(RayStartError):
-    """The Ray that was asked for cannot be used like this: its address, what is there, or what it has too little of."""
+    """The Ray that was asked for cannot be used: its address is wrong, something else answers there, or it lacks resources."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def given_cluster(asked: str | None) -> Given | None:
         try:
             return Given(_reached(environment), by_environment=True)
         except RayStartError as error:
-            logger.warning("RAY_ADDRESS is passed over and a Ray of its own started: %s", error)
+            logger.warning("RAY_ADDRESS is ignored and a new Ray is started: %s", error)
             return None
     if asked == AUTO and _ADDRESS.fullmatch(environment):
         return Given(_reached(environment), by_environment=True)
@@ -88,17 +88,17 @@ def _reached(address: str) -> str:
 def split_address(address: str) -> tuple[str, int]:
     """Host and port of ``host:port``. Raises UnusableRay with what is allowed."""
     if address.startswith("ray://"):
-        raise UnusableRay(f"{address} is the address of a Ray client's server, through which no emulation can be driven; {RUN_THERE}")
+        raise UnusableRay(f"{address} is the address of a Ray Client server, which cannot drive an emulation; {RUN_THERE}")
     if address.startswith(("http://", "https://")):
         raise UnusableRay(
-            f"{address} is the address of a Ray cluster's dashboard and job API, which is not where an emulation joins; "
+            f"{address} is the address of a Ray cluster's dashboard and job API, which an emulation cannot join; "
             f"use: ray job submit --address {address} -- gigawatt run ..."
         )
     match = _ADDRESS.fullmatch(address)
     if match is None or not 0 < int(match["port"]) < 65_536:
         raise UnusableRay(
-            f"{address!r} is no address of a Ray cluster; allowed: host:port of its head, for example 10.0.0.5:{HEAD_PORT}, "
-            f"or auto (the cluster of this machine), or {LOCAL} (a Ray of its own)"
+            f"{address!r} is not the address of a Ray cluster; allowed: host:port of its head, for example 10.0.0.5:{HEAD_PORT}, "
+            f"or auto (the cluster of this machine), or {LOCAL} (a new Ray)"
         )
     return match["host"].strip("[]"), int(match["port"])
 
@@ -118,7 +118,7 @@ def cluster_of_this_machine() -> str:
 
 
 def _raylets() -> Iterator[str]:
-    """The heads of the clusters whose raylets run here, as their command lines name them; without those of other emulations."""
+    """The heads of the clusters whose raylets run here, from the raylets' command lines; without those of other emulations."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or [""]
         if not words[0].endswith("raylet"):

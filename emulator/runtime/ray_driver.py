@@ -1,8 +1,8 @@
 """Ray's driver, in a process of its own: it starts or joins Ray, holds the handles of the actors and passes calls on to them.
 
-Ray ends its driver's process when a raylet or the GCS is lost, and puts its own signal handlers in the place of ours. Here that concerns
-nothing but this process: the head (``ray_link``) sees it go and starts another. It listens to one connection and knows nothing of windows
-and snapshots. When the head is gone, so is this process, and Ray with it where it is ours.
+Ray ends its driver's process when a raylet or the GCS is lost, and replaces our signal handlers with its own. Here that affects only this
+process: the head (``ray_link``) notices its end and starts another one. The process serves one connection and knows nothing of windows and
+snapshots. When the head ends, it ends as well, and with it Ray if this process started it.
 """
 
 import contextlib
@@ -31,11 +31,11 @@ from emulator.runtime.ray_place import NodePlaces, OwnPlaces, Places
 from emulator.runtime.ray_start import RaySession, start_ray
 
 _PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
-#: An actor that is not up for so long is tried elsewhere.
+#: Wall seconds for an actor to start before another node is tried.
 START_SECONDS = 60.0
-#: An actor that has not answered for so long is spoken of.
+#: Wall seconds without an answer after which a note names the actor.
 QUIET_SECONDS = 10.0
-#: Remote actors are asked for so long what they cost.
+#: Wall seconds to wait for the resource usage of remote actors.
 USAGE_SECONDS = 5.0
 #: Between two looks for a node that has joined.
 NODE_LOOK_SECONDS = 0.5
@@ -65,7 +65,7 @@ class Driver:
         return Opened(session.ours, session.cpus, nodes, str(session.temp_dir or ""))
 
     def hold(self, cluster: bytes, actors: int, node_seconds: float) -> None:
-        """Put the packed cluster where all actors can read it, and find room for so many. Raises UnusableRay where there is none."""
+        """Put the packed cluster where all actors can read it, and find places for the actors. Raises UnusableRay if there are too few."""
         assert self._session is not None
         head = self._session.head
         self._places: Places = NodePlaces(head.nodes, actors) if head else OwnPlaces(self._session.cpus, actors)
@@ -74,7 +74,7 @@ class Driver:
         self._cluster = self._ray.put(pickle.loads(cluster))
 
     def start(self, starts: Sequence[Start], attempt: int) -> dict[int, Up | Lost]:
-        """Make actors and let each take up its state, in the place of those of these numbers that are there.
+        """Make actors, in place of any present ones with these numbers, and restore the state of each.
 
         Raises UnusableRay where a node has other code at the first start, ShardsLost where no node is left.
         """
@@ -95,7 +95,7 @@ class Driver:
         return {start.number: lost.get(start.number) or self._up(start, last[start.number]) for start in starts}
 
     def _find_places(self, numbers: Sequence[int], *, elsewhere: bool) -> None:
-        """See that each has a node; where there is none, wait for one to join the cluster."""
+        """Find a node for each actor; if there is none, wait for one to join the cluster."""
         nowhere = self._places.find(numbers, elsewhere=elsewhere)
         if not nowhere:
             return
@@ -108,12 +108,10 @@ class Driver:
             nowhere = self._places.find(nowhere, elsewhere=False)
         if nowhere:
             last = f"; {self._last_error}" if self._last_error else ""
-            raise ShardsLost(
-                f"the nodes of actor {names} are lost, and none that can take over joined the Ray cluster within {seconds:g} s{last}"
-            )
+            raise ShardsLost(f"the nodes of actor {names} are lost, and no replacement joined the Ray cluster within {seconds:g} s{last}")
 
     def _not_alike(self, asked: Mapping[int, Any], *, first: bool) -> dict[int, Lost]:
-        """Those whose node has not the code that runs here. At the first start these are an error; later their nodes are not used again."""
+        """The actors whose node has other code than this one: an error at the first start; later their nodes are not used again."""
         lost: dict[int, Lost] = {}
         other = {}
         for number, reference in asked.items():
@@ -144,13 +142,13 @@ class Driver:
                 address = self._ray.get(called, timeout=START_SECONDS)
         except ImportError as error:  # the shard's, as Ray raises it
             node = self._places.node_of(start.number)
-            raise UnusableRay(f"node {node} lacks what gigawatt needs ({_words(error)}): install it there") from error
+            raise UnusableRay(f"node {node} lacks a package that gigawatt needs ({_words(error)}): install it there") from error
         except self._ray.exceptions.RayError as error:
             return self._loss(error)
         return Up(window, address, "" if self._session.ours else self._places.node_of(start.number))
 
     def ask(self, calls: Mapping[int, Call], answer_seconds: float) -> dict[int, Reply | Lost]:
-        """One barrier: what each actor answers, or how it was lost. What a shard itself raises comes through."""
+        """One barrier: the answer of each actor, or how it was lost. An error that a shard itself raises is raised here."""
         sent = {number: self._handles[number].call.remote(call.verb, call.epoch, *call.arguments) for number, call in calls.items()}
         deadline = time.monotonic() + answer_seconds
         try:
@@ -162,7 +160,7 @@ class Driver:
     def _one(self, number: int, reference: Any, deadline: float) -> Reply | Lost:
         if not self._ray.wait([reference], timeout=0)[0] and time.monotonic() < deadline:
             left = deadline - time.monotonic()
-            self._note(f"actor {number} has not answered for {QUIET_SECONDS:g} s; it is given up after {left:.0f} s more")
+            self._note(f"actor {number} has not answered for {QUIET_SECONDS:g} s; it counts as lost after another {left:.0f} s")
         try:
             reply: Reply = self._ray.get(reference, timeout=max(0.1, deadline - time.monotonic()))
         except self._ray.exceptions.RayError as error:
@@ -182,13 +180,13 @@ class Driver:
         return found
 
     def kill(self, numbers: Sequence[int]) -> None:
-        """End the actors of these numbers, where they are there."""
+        """End the actors with these numbers, if there are any."""
         for number in numbers:
             if (handle := self._handles.pop(number, None)) is not None:
                 self._ray.kill(handle, no_restart=True)
 
     def close(self) -> None:
-        """End the actors, and Ray where it is ours: at once, for its own orderly end takes seconds and has nothing to save."""
+        """End the actors, and Ray if we started it: at once, since Ray's orderly shutdown takes seconds and has nothing to save."""
         if self._session is None or self._session.ours:
             _end_descendants()
             if self._session is not None and self._session.temp_dir is not None:
@@ -198,7 +196,7 @@ class Driver:
             self._session.close()
 
     def _loss(self, error: Any) -> Lost:
-        """Ray's own errors mean that an actor, its process or its node is gone, or does not answer; a shard's is raised as it is."""
+        """Ray's errors mean that an actor, its process or its node is lost or does not answer; an error of a shard is raised unchanged."""
         if isinstance(error, self._ray.exceptions.RayTaskError):
             raise error
         return Lost(_words(error))
@@ -207,7 +205,7 @@ class Driver:
 def _refused(node: str, theirs: tuple[str, str], ours: tuple[str, str]) -> str:
     """Why a node is not used, and what to do; of each side the version and the hash of the sources."""
     if not theirs[1]:
-        return f"node {node} has no gigawatt that its Ray can import: install the same build there as here ({ours[0]})"
+        return f"on node {node} Ray cannot import gigawatt: install the same build there as here ({ours[0]})"
     return (
         f"node {node} has other code (gigawatt {theirs[0]}, sources {theirs[1]}) than this one ({ours[0]}, sources {ours[1]}), so its "
         "answers could differ: install the same build on every node"
@@ -215,7 +213,7 @@ def _refused(node: str, theirs: tuple[str, str], ours: tuple[str, str]) -> str:
 
 
 def _adopt_orphans() -> None:
-    """Be the parent of descendants whose own parent ends, so that none is left as a zombie where nobody else would wait for it (Linux)."""
+    """Become the parent of descendants whose own parent ends, so that they do not remain as zombies (Linux)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
@@ -232,7 +230,7 @@ def _end_descendants() -> None:
 
 
 def _words(error: BaseException) -> str:
-    """Ray's messages are pages; the last line, or its first sentence, says what it was."""
+    """Ray's messages are pages long: take the last line, or its first sentence, which says what happened."""
     lines = str(error).strip().splitlines() or ["no message"]
     return f"{type(error).__name__}: {lines[-1].strip().partition('. ')[0][:200]}"
 
@@ -246,7 +244,7 @@ def _told(error: Exception) -> Exception:
 
 
 class _Notes(logging.Handler):
-    """What is logged here is the head's to say."""
+    """Passes log records of this process to the head, which prints them."""
 
     def __init__(self, note: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
@@ -277,13 +275,13 @@ def serve(connection: Connection) -> None:
                 answer = ("error", _told(error))
             connection.send_bytes(pack((number, *answer)))
     except (EOFError, OSError):
-        return  # the head has gone
+        return  # the head has ended
     finally:
         driver.close()
 
 
 def _watch_the_head(driver: Driver, head: int) -> None:
-    """End everything when the head has gone without a word, also in the middle of a call."""
+    """End everything when the head has ended without ``close``, also in the middle of a call."""
     while os.getppid() == head:
         time.sleep(0.5)
     try:
@@ -295,11 +293,11 @@ def _watch_the_head(driver: Driver, head: int) -> None:
 def main() -> None:
     _adopt_orphans()
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # the head's to handle
+        signal.signal(number, signal.SIG_IGN)  # the head handles these
     try:
         serve(Connection(int(sys.argv[1])))
     finally:
-        os._exit(0)  # Ray's own ending, at Python's, would wait for processes that are gone
+        os._exit(0)  # Ray's shutdown at Python's exit would wait for processes that are gone
 
 
 if __name__ == "__main__":

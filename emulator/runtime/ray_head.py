@@ -1,7 +1,7 @@
-"""What the head of a Ray cluster (its GCS) says of its nodes, asked in plain gRPC.
+"""The nodes of a Ray cluster according to its head (its GCS), asked in plain gRPC.
 
-Ray's own client waits for minutes where nothing answers, and prints pages of C++ where this machine is no node of the cluster. Asked first,
-the head's answer or its silence is known in seconds, and can be said in a sentence.
+Ray's own client waits for minutes if nothing answers, and prints pages of C++ if this machine is no node of the cluster. With a call to the
+head first, the problem is known within seconds and can be reported in a sentence.
 """
 
 import ipaddress
@@ -14,7 +14,7 @@ import psutil
 
 from emulator.runtime.ray_address import HEAD_PORT, RUN_THERE, UnusableRay
 
-#: To be answered.
+#: Wall seconds to wait for an answer.
 ANSWER_SECONDS = 4.0
 
 
@@ -89,7 +89,7 @@ class RayHead:
             code, details = error.code(), error.details()
             if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
                 raise UnusableRay(
-                    f"the Ray cluster at {self.address} asks for its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
+                    f"the Ray cluster at {self.address} requires its token: set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or "
                     f"RAY_AUTH_TOKEN_PATH, as on its nodes ({details})"
                 ) from error
             if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -114,6 +114,6 @@ def _open_channel(address: str) -> grpc.Channel:
     """With Ray's own TLS and token, where its environment variables ask for them."""
     try:
         room = import_module("ray._private.grpc_utils")
-    except ImportError:  # older versions of Ray have it elsewhere
+    except ImportError:  # older versions of Ray have it in another module
         room = import_module("ray._private.utils")
     return room.init_grpc_channel(address, options=(("grpc.enable_http_proxy", 0),))  # type: ignore[no-any-return]

@@ -8,12 +8,12 @@ from emulator.runtime.ray_start import RaySession, quiet
 
 
 def join_ray(given: Given) -> RaySession:
-    """Connect to the cluster. Raises UnusableRay where it is none, or does not let us in."""
+    """Connect to the cluster. Raises UnusableRay if it is no cluster, or refuses the connection."""
     try:
         return _join(given.address)
     except UnusableRay as error:
         if given.by_environment:
-            raise UnusableRay(f"RAY_ADDRESS is set, and {error}; --address {LOCAL} starts a Ray of its own instead") from error
+            raise UnusableRay(f"RAY_ADDRESS is set, and {error}; --address {LOCAL} starts a new Ray instead") from error
         raise
 
 
@@ -40,6 +40,6 @@ def _join(address: str) -> RaySession:
         raise
     except Exception as error:
         head.close()
-        raise UnusableRay(f"the Ray cluster at {address} does not let us in: {error}") from error
+        raise UnusableRay(f"the Ray cluster at {address} refuses the connection: {error}") from error
     quiet()
     return RaySession(cpus=sum(one.free_cpus for one in head.nodes()), head=head)

@@ -1,4 +1,4 @@
-"""The head's end of the line to the shards: to the process that drives Ray, or, when Ray is gone for good, to shards in this process."""
+"""The head's connection to the shards: to the process that drives Ray or, if Ray cannot be restarted, to shards in this process."""
 
 import contextlib
 import logging
@@ -23,7 +23,7 @@ from topology.cluster import Cluster
 
 logger = logging.getLogger(__name__)
 
-#: Wall seconds between two looks at whether the run is ending, while an answer is awaited.
+#: Wall seconds between two checks whether the run is ending, while waiting for an answer.
 _GLANCE_SECONDS = 0.25
 #: Wall seconds that a call may take, and Ray's orderly end, once the run is ending.
 _ENDING_SECONDS = 1.0
@@ -35,7 +35,7 @@ class RayGone(RuntimeError):
 
 
 class Link(Protocol):
-    """Where the actors are."""
+    """A connection to the actors, wherever they are."""
 
     def start(self, starts: Sequence[Start], attempt: int) -> dict[int, Up | Lost]: ...
 
@@ -80,19 +80,19 @@ class RayLink:
             raise
 
     def hold(self, cluster: bytes, actors: int, node_seconds: float) -> None:
-        """Let all actors have the packed cluster, and find room for so many. Raises UnusableRay where there is none.
+        """Give all actors the packed cluster, and find places for them. Raises UnusableRay if there are too few.
 
         Where a lost node leaves none that can take over, ``start`` waits ``node_seconds`` for another, and raises ShardsLost.
         """
         self._call("hold", cluster, actors, node_seconds)
 
     def start(self, starts: Sequence[Start], attempt: int) -> dict[int, Up | Lost]:
-        """Make actors, or make them anew; the ``attempt``-th try, from 0 on, may place them elsewhere."""
+        """Make or rebuild actors; tries after the first (``attempt`` 0) may place them on other nodes."""
         found: dict[int, Up | Lost] = self._call("start", starts, attempt)
         return found
 
     def ask(self, calls: Mapping[int, Call], answer_seconds: float) -> dict[int, Reply | Lost]:
-        """One barrier: what every called actor answers within so many seconds."""
+        """One barrier: the answer of every called actor within the given seconds."""
         answers: dict[int, Reply | Lost] = self._call("ask", calls, answer_seconds)
         return answers
 
@@ -102,7 +102,7 @@ class RayLink:
         return found
 
     def hurry(self) -> None:
-        """The run is ending: wait for no call any longer. May be called by a signal's handler."""
+        """The run is ending: do not wait long for any call. A signal handler may call it."""
         self._hurry = True
 
     def _call(self, verb: str, *arguments: Any) -> Any:
@@ -115,11 +115,11 @@ class RayLink:
                     if not self._hurry:
                         patience = time.monotonic() + _ENDING_SECONDS
                     elif time.monotonic() > patience:
-                        raise RayGone("it does not answer while the run ends")
+                        raise RayGone("it does not answer while the run is ending")
                 number, kind, value = pickle.loads(self._connection.recv_bytes())
                 if kind == "note":
                     logger.warning("%s", value)
-                elif number == self._number:  # else the answer to a call that was interrupted
+                elif number == self._number:  # otherwise it is the answer to a call that was interrupted
                     break
         except (EOFError, OSError) as error:
             raise RayGone(self._last_words()) from error
@@ -161,7 +161,7 @@ class RayLink:
 
 
 class InProcess:
-    """The actors' shards in this process, without Ray: what is left when Ray cannot be had any more."""
+    """The actors' shards in this process, without Ray: the fallback if Ray cannot be started again."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

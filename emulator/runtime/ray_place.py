@@ -1,8 +1,8 @@
 """Which node each actor runs on.
 
-On our own machine there is one node, and each actor asks for its part of the CPUs. On a given cluster each actor is sent to a node of our
-choice and asks for one CPU there. When a node is lost, its actors go where a CPU is free; where none is, they share the CPUs that our other
-actors hold, so that a cluster with no CPU to spare survives as well. CPUs of other programs are never taken.
+On a Ray that we started there is one node, and each actor asks for its part of the CPUs. On a given cluster we choose a node for each
+actor, and the actor asks for one CPU there. When a node is lost, its actors move to free CPUs; if there are none, they share the CPUs of
+our other actors, so a cluster without a spare CPU survives as well. CPUs of other programs are never taken.
 """
 
 import math
@@ -14,12 +14,12 @@ from typing import Any, Protocol
 from emulator.runtime.ray_address import UnusableRay
 from emulator.runtime.ray_head import RayNode
 
-#: What the head knows of free CPUs may be a second old: too few are looked at again for so long.
+#: The head's count of free CPUs may be a second old: if it is too low, it is asked again for this many wall seconds.
 SETTLE_SECONDS = 3.0
 
 
 class Places(Protocol):
-    """Where actors are, by their numbers."""
+    """The places of actors, by actor number."""
 
     def options(self, actor: int) -> dict[str, Any]:
         """Ray's options for the actor at its place."""
@@ -37,12 +37,12 @@ class Places(Protocol):
         ...
 
     def refuse(self, actor: int) -> None:
-        """The node of ``actor`` is not to be used again."""
+        """Do not use the node of ``actor`` again."""
         ...
 
 
 class OwnPlaces:
-    """All on this machine, which shares its ``cpus`` out among ``actors``."""
+    """All actors on this machine, whose ``cpus`` are divided among ``actors``."""
 
     def __init__(self, cpus: int, actors: int) -> None:
         share = cpus / actors
@@ -116,7 +116,9 @@ def spread(actors: int, nodes: Sequence[RayNode]) -> list[RayNode]:
     free = sum(node.free_cpus for node in nodes)
     if free < actors:
         if free == 0:
-            raise UnusableRay("the Ray cluster has no free CPU, and an actor needs one: add a node, or wait for what runs there")
+            raise UnusableRay(
+                "the Ray cluster has no free CPU, and an actor needs one: add a node, or wait until a program there has ended"
+            )
         what = "the actor needs one" if actors == 1 else f"each of the {actors} actors needs one"
         raise UnusableRay(f"the Ray cluster has {free} free CPUs and {what}: use --actors {free} or fewer, or add nodes")
     chosen: list[RayNode] = []
@@ -130,7 +132,7 @@ def spread(actors: int, nodes: Sequence[RayNode]) -> list[RayNode]:
 
 
 def _settled(nodes: Callable[[], tuple[RayNode, ...]], actors: int) -> tuple[RayNode, ...]:
-    """The nodes, once they have ``actors`` free CPUs or have had the time to be seen to have them."""
+    """The nodes, once they have ``actors`` free CPUs or the time to report them has passed."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         known = nodes()

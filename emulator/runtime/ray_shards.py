@@ -1,8 +1,8 @@
-"""Shards in Ray actors: the same answers as in-process, on more processes and machines, whoever dies on the way.
+"""Shards in Ray actors: the same answers as in-process, in more processes and on more machines, even if actors or nodes are lost.
 
-The head keeps of every actor its last snapshot and what it sent since. An actor that is lost is made anew from these under the next
-epoch, and the message that it did not answer is sent again; shards are deterministic, so nobody notices but the log. When Ray itself is
-lost, all of them are: on another Ray, or in this process when none is to be had.
+The head keeps every actor's last snapshot and the messages sent to it since. A lost actor is rebuilt from these under the next epoch, and
+the message that it did not answer is sent again; shards are deterministic, so only the log shows it. When Ray itself is lost, all actors
+are rebuilt: on another Ray, or in this process if Ray cannot be started again.
 """
 
 import contextlib
@@ -29,17 +29,17 @@ from topology.cluster import Cluster
 
 logger = logging.getLogger(__name__)
 
-#: A snapshot is taken after so many windows, or when the log of what was sent since outgrows it and these bytes.
+#: A snapshot is taken after this many windows, or when the log since the last one is larger than that snapshot and than this many bytes.
 SNAPSHOT_WINDOWS = 1_000
 SNAPSHOT_LOG_BYTES = 8 * 2**20
-#: How often one actor is made anew for one message before the emulation gives up.
+#: How often one actor is rebuilt for one message before the emulation gives up.
 REBUILDS = 3
-#: How often Ray is started or joined anew for one message before the shards come into this process.
+#: How often Ray is started or joined again for one message before the shards move into this process.
 REVIVALS = 2
-#: An actor that does not answer for so long is taken for dead, or for so many times the longest of the last barriers.
+#: An actor counts as lost if it does not answer for this many seconds, or for this many times the longest of the last barriers.
 ANSWER_SECONDS = 60.0
 ANSWER_FACTOR, ANSWER_BARRIERS = 20.0, 100
-#: So long the head waits for a node to join where none is left that can take a lost actor.
+#: How long the head waits for a node to join if none is left that can take a lost actor.
 NODE_SECONDS = 300.0
 #: The most nodes that ``auto`` uses: a barrier over 16 actors costs 12 to 26 ms.
 AUTO_NODES = 16
@@ -58,7 +58,7 @@ class _Actor:
     snapshot_window: int = 0
     log: list[bytes] = field(default_factory=list)
     log_bytes: int = 0
-    #: Of this life, when last heard.
+    #: Usage in this epoch, as last reported.
     cpu_seconds: float = 0.0
     memory_bytes: int = 0
 
@@ -95,14 +95,14 @@ class RayShards:
         self._cluster = cluster
         self._address, self._system_config = address, system_config
         self._plane_count = plane_count(cluster)
-        #: Actors that may have run a message whose answer was not taken.
+        #: Actors that may have run a message whose answer was not read.
         self._unsure: set[int] = set()
         self._last_error = ""
-        #: What actors that are gone had cost.
+        #: CPU seconds of actors that have ended.
         self._spent_cpu_seconds = 0.0
         self._ending = False
         self._barrier_seconds: deque[float] = deque(maxlen=ANSWER_BARRIERS)
-        #: How often an actor was made anew.
+        #: How often an actor was rebuilt.
         self.rebuilds = 0
         ray = self._open()
         self._link: Link = ray
@@ -181,7 +181,7 @@ class RayShards:
         return self._spent_cpu_seconds + cpu_seconds, sum(actor.memory_bytes for actor in self._actors)
 
     def end(self) -> None:
-        """The run is ending: from now on nothing is waited for long, and what is lost is rebuilt in this process."""
+        """The run is ending: from now on wait for nothing for long, and rebuild lost shards in this process."""
         self._ending = True
         if isinstance(self._link, RayLink):
             self._link.hurry()
@@ -208,7 +208,7 @@ class RayShards:
             actor.snapshot, actor.snapshot_window, actor.log, actor.log_bytes = answer, actor.window, [], 0
 
     def _ask(self, calls: Mapping[int, tuple[str, tuple[Any, ...]]]) -> dict[int, bytes]:
-        """One barrier: the answer of every actor called. Lost actors and a lost Ray are brought back; what a shard raises comes through."""
+        """One barrier: the answer of every actor called. Lost actors and a lost Ray are rebuilt; an error of a shard is raised here."""
         for revival in range(REVIVALS + 1):
             try:
                 return self._barrier(calls)
@@ -234,12 +234,12 @@ class RayShards:
             self._bring_up(missing)
             missing = self._gather(missing, calls, answers)
         if missing:
-            raise ShardsLost(f"{_named(missing)} died {REBUILDS + 1} times over the same message; {self._last_error}")
+            raise ShardsLost(f"{_named(missing)} died {REBUILDS + 1} times on the same message; {self._last_error}")
         self._unsure = set()
         return {number: answers[number] for number in calls}
 
     def _gather(self, numbers: Sequence[int], calls: Mapping[int, tuple[str, tuple[Any, ...]]], answers: dict[int, bytes]) -> list[int]:
-        """Call ``numbers`` and put what they answer into ``answers``; the numbers that were lost."""
+        """Call ``numbers`` and put their answers into ``answers``. Returns the numbers that were lost."""
         asked = {number: Call(self._actors[number].epoch, *calls[number]) for number in numbers}
         patience = max(self._answer_seconds, ANSWER_FACTOR * max(self._barrier_seconds, default=0.0))
         lost = []
@@ -258,7 +258,7 @@ class RayShards:
         logger.warning(message, number, words)
 
     def _bring_up(self, numbers: Sequence[int]) -> None:
-        """Make actors, each under its next epoch and in the state that the head last heard of."""
+        """Make actors, each under its next epoch and in the last state that the head knows."""
         for attempt in range(REBUILDS + 1):
             for number in numbers:
                 actor = self._actors[number]
@@ -286,24 +286,24 @@ class RayShards:
         raise ShardsLost(f"{_named(numbers)} could not be started in {REBUILDS + 1} tries; {self._last_error}")
 
     def _revive(self, gone: RayGone, *, last: bool) -> None:
-        """Another Ray in the place of one that is gone; this process, when the run is ending anyway or no other can be had."""
+        """Replace a lost Ray by another one, or by this process if the run is ending or Ray cannot be started again."""
         self._link.close()
         self._unsure = set(range(len(self._actors)))
         if not self._ending and not last:
-            logger.warning("Ray is gone (%s): starting it anew and rebuilding %d actors", gone, len(self._actors))
+            logger.warning("Ray is gone (%s): starting it again and rebuilding %d actors", gone, len(self._actors))
             try:
                 ray = self._open()
                 self._link = ray
                 ray.hold(pack(self._cluster), len(self._actors), self._node_seconds)
                 return
             except (RayGone, RayStartError) as error:
-                logger.warning("no other Ray is to be had (%s)", error)
+                logger.warning("Ray cannot be started again (%s)", error)
                 self._link.close()
         logger.warning("Ray is gone (%s): the emulation goes on in this process", gone)
         self._settle_here()
 
     def _settle_here(self) -> None:
-        """Shards in this process from now on, from what the head last heard of each."""
+        """Move the shards into this process, in the last state that the head knows of each."""
         self._link.close()
         self._link = InProcess(self._cluster)
         self._unsure = set(range(len(self._actors)))

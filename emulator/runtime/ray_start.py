@@ -1,7 +1,7 @@
-"""Starting a Ray of our own on this machine.
+"""Starting a new Ray on this machine.
 
-It listens on loopback only, keeps its files in a temporary directory of its own and is gone when the session ends. What Ray reads from
-the environment has to be there before it is first imported, so this module imports it late.
+It listens on loopback only, keeps its files in its own temporary directory and ends with the session. Ray reads the environment when it is
+first imported, so the environment is set before, and this module imports Ray late.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ from pathlib import Path
 from emulator.runtime.ray_address import LOCAL, TEMP_PREFIX, RayStartError
 from emulator.runtime.ray_head import RayHead
 
-#: Ray lets everybody write into its directory, and pickles go through it: it lies in one of ours, which is for this user alone.
+#: Ray lets every user write into its directory, through which pickles pass. So it is put into a directory that only this user can open.
 _INNER = "r"
 #: Ray's sockets are at TEMP/r/session_<date>_<time>_<micros>_<pid>/sockets/plasma_store; a path of more than 107 bytes is no socket.
 _LONGEST_TEMP = 107 - len("/r/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store.1")
-#: Least that Ray accepts is 75 MiB.
+#: Ray accepts at least 75 MiB.
 _OBJECT_STORE_BYTES = 128 * 2**20
 
 logger = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class RaySession:
         return self.head is None
 
     def close(self) -> None:
-        """Disconnect; stop Ray and remove its files if it is ours. May be called twice."""
+        """Disconnect; stop Ray and remove its files if we started it. May be called twice."""
         if self._closed:
             return
         self._closed = True
@@ -67,7 +67,7 @@ class RaySession:
 
 
 def set_environment() -> None:
-    """What Ray reads when it is imported, where it is not set already. A program that imports Ray itself calls this first."""
+    """Set the variables that Ray reads when it is imported, unless they are set. A program that imports Ray itself calls this first."""
     os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
     if "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
@@ -86,7 +86,7 @@ def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: 
 
     if ray.is_initialized():
         raise RayStartError("this process is connected to a Ray already: close that first")
-    ray_constants.ENABLE_RAY_CLUSTER = False  # where somebody else has imported Ray before
+    ray_constants.ENABLE_RAY_CLUSTER = False  # if another module has imported Ray before
     temp_dir = _temp_dir()
     session = RaySession(cpus=count, temp_dir=temp_dir)
     try:

@@ -72,6 +72,8 @@ class Reach:
             self._failed = False
         except JournalError as error:
             if not self._failed:
-                log.warning("a crash from now on goes back to %g s of emulated time: %s", self._journal.reached_ns / SECOND, error)
+                log.warning(
+                    "a crash now would set the emulation back to %g s of emulated time: %s", self._journal.reached_ns / SECOND, error
+                )
             self._failed = True
         self.ns = at_ns

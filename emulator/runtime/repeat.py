@@ -8,7 +8,7 @@ from emulator.store.journal import Input
 
 
 def repeat(loop: Loop, inputs: Inputs, records: Iterator[Input], up_to_ns: int, after_step: Callable[[], None]) -> None:
-    """Make every step of ``loop`` up to ``up_to_ns``, with the inputs of ``records``; those of later cycles wait for them.
+    """Make every step of ``loop`` up to ``up_to_ns``, with the inputs of ``records``; inputs of later cycles wait in the engine.
 
     An input is handed over as late as can be, when every cycle before its own has been run: it may name a job that came with one of them.
     """

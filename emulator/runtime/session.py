@@ -263,11 +263,11 @@ class Session(Facts):
             return function()
 
     def _change(self, function: Callable[[], T]) -> T:
-        """As ``_call``, for what is to act in a cycle to come. Raises WrongState when none will."""
+        """As ``_call``, for inputs that act in a later cycle. Raises WrongState if there will be none."""
 
         def change() -> T:
             if self._loop.finished or self._stopping:
-                raise WrongState("the emulation has ended; allowed: reading what it did")
+                raise WrongState("the emulation has ended; allowed: only calls that read")
             result = function()
             self._nudge.set()
             return result
@@ -277,14 +277,14 @@ class Session(Facts):
     def _check_open(self) -> None:
         self._check_failure()
         if self._closed:
-            raise WrongState("the session is closed; allowed: nothing more")
+            raise WrongState("the session is closed, so it answers no more calls")
 
     def _check_failure(self) -> None:
         if self._failure is not None:
             raise WrongState(f"the emulation has ended with an error: {type(self._failure).__name__}: {self._failure}") from self._failure
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Wait until the emulation has ended by itself (True), or so many wall seconds (False). Raises what ended it otherwise."""
+        """Wait until the emulation has ended by itself (True), or for ``seconds`` of wall time (False). Raises the error that ended it."""
         if self._thread is None and timeout_seconds is None and not self._ended.is_set():
             raise WrongState("the session has not been started, so waiting for its end would never end")
         ended = self._ended.wait(timeout_seconds)
@@ -334,7 +334,7 @@ class Session(Facts):
         if self._outcome is None:
             with self._turns:
                 if self._closed:
-                    raise WrongState("the session is closed; allowed: nothing more")
+                    raise WrongState("the session is closed, so it answers no more calls")
                 self._outcome = self._collect()
         return self._outcome
 
@@ -494,11 +494,11 @@ class Session(Facts):
         return self._call(set_speed)
 
     def step(self, cycles: int) -> ClockView:
-        """Run so many cycles while paused, and wait until that is done. Raises WrongState for a clock that runs, or does not run yet."""
+        """Run ``cycles`` cycles while paused, and wait for them. Raises WrongState if the clock is running or was never started."""
 
         def begin() -> None:
             if not self._pace.paused or self._thread is None:
-                raise WrongState("the clock runs, or was never started; allowed: Pause it first, then Step")
+                raise WrongState("the clock is running, or was never started; allowed: Pause first, then Step")
             if not 0 < cycles <= MOST_STEP_CYCLES:
                 raise InvalidRequest(f"cycles is {cycles}", field="cycles", allowed=f"1 to {MOST_STEP_CYCLES:,}")
             cycle_ns = self._engine.settings.cycle_ns

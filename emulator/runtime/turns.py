@@ -1,6 +1,6 @@
-"""Turns at the engine: a lock that is handed on in the order in which it was asked for.
+"""Turns at the engine: a lock that is given to waiting threads in the order in which they asked for it.
 
-The engine's own thread takes it again the moment it has let go; with a plain lock nobody else would ever get in between.
+The engine's own thread takes the lock again as soon as it has released it; with a plain lock no other thread would ever get it.
 """
 
 import threading
@@ -16,7 +16,7 @@ class Turns:
         self._waiting: deque[threading.Lock] = deque()
 
     def take(self, timeout_seconds: float = -1) -> bool:
-        """Wait for a turn; False when there was none in so many seconds."""
+        """Wait for a turn; False if there was none within the given seconds."""
         with self._guard:
             if not self._taken:
                 self._taken = True
@@ -33,7 +33,7 @@ class Turns:
         return came
 
     def _leave(self, mine: threading.Lock) -> None:
-        """Wait no longer: after a timeout, or an exception in the waiting thread."""
+        """Stop waiting, after a timeout or an exception in the waiting thread."""
         with self._guard:
             if mine in self._waiting:
                 self._waiting.remove(mine)

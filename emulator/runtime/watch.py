@@ -56,7 +56,7 @@ class Watchers:
             position = after_sequence + 1
             if not self._oldest() <= position <= self._next:
                 raise WrongState(
-                    f"change {after_sequence} is not held any more: allowed are {self._oldest() - 1} to {self._next - 1}, or a new watch"
+                    f"change {after_sequence} is no longer kept; allowed: {self._oldest() - 1} to {self._next - 1}, or a new watch"
                 )
         return self._events(slots, position, turns, ended)
 
@@ -96,7 +96,7 @@ class Watchers:
     def _take(self, slots: frozenset[int], position: int, waiting: set[int], sent: "_Sent") -> tuple[list[JobEvent], int]:
         """The next changes from ``position`` on, and the position behind them; the ended leave ``waiting``."""
         if position < self._oldest():
-            raise WrongState("the watcher is too slow: changes it has not read are not held any more; allowed: a new watch")
+            raise WrongState("the watcher is too slow: changes that it has not read are no longer kept; allowed: a new watch")
         changes = list(islice(self._history, position - self._oldest(), position - self._oldest() + BATCH))
         events = []
         for sequence, (time_ns, slot, moment) in enumerate(changes, start=position):

@@ -1,4 +1,4 @@
-"""What to emulate: scenarios as YAML, validated, and the cluster that they describe."""
+"""Scenarios as validated YAML, and the clusters that they describe."""
 
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import ScenarioError, dump, load, presets

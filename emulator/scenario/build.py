@@ -45,7 +45,7 @@ def build_graph(scenario: Scenario) -> nx.Graph:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """A graph is millions of dicts and none of them garbage: looking through them for cycles takes as long as making them."""
+    """No garbage collection inside: a graph is millions of dicts, none of them garbage, and the search takes as long as making them."""
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -71,7 +71,7 @@ def _graph(scenario: Scenario) -> nx.Graph:
 
 
 def plans(scenario: Scenario) -> tuple[ClosPlan | DragonflyPlan, ...]:
-    """What is to be built, fabric by fabric, but those in files. Raises ScenarioError naming the field."""
+    """The plans of all fabrics that are built, without those read from files. Raises ScenarioError naming the field."""
     settings = scenario.cluster
     if not settings.parts:
         built = [_plan(scenario, settings, "cluster", scenario.name, scenario.assumptions)]
@@ -139,7 +139,7 @@ def _plan(
 
 
 def _read(scenario: Scenario, fabric: FabricOfHosts, place: str, name: str, assumptions: tuple[str, ...]) -> nx.Graph:
-    """The graph in a file. What its format does not hold is as the section says."""
+    """The graph in a file. What its format does not hold comes from the section ``cluster``."""
     over = fabric.oversubscription
     try:
         graph = read_graph(

@@ -8,9 +8,9 @@ from emulator.scenario.section import Int, Real, Section, as_tuple
 from emulator.scenario.units import Bandwidth, Duration
 from topology import catalog
 
-#: Most hosts of a scenario: 32 million GPUs, eight times 10 GW. Beyond it a typing error is likelier than a cluster.
+#: Most hosts of a scenario: 32 million GPUs, eight times 10 GW. A larger number is probably a typing error.
 MOST_HOSTS = 4_000_000
-#: Most fabrics of a cluster and, of a dragonfly, groups and switches: likewise.
+#: Most fabrics of a cluster, and most groups and switches of a dragonfly; a larger number is probably a typing error.
 MOST_PARTS, MOST_GROUPS = 1000, 10_000
 
 Ratio = Annotated[Real, Field(ge=1, le=1000)]
@@ -86,7 +86,7 @@ class FabricOfHosts(Section):
         for builder, keys in _KEYS.items():
             stray = [key for key in keys if builder != self.builder and getattr(self, key) != type(self).model_fields[key].default]
             if stray:
-                raise ValueError(f"{stray[0]} is a key of builder {builder}, but the builder is {self.builder}")
+                raise ValueError(f"{stray[0]} is a key for builder {builder}, but the builder is {self.builder}")
         if self.builder == "file" and self.path is None:
             raise ValueError("builder file needs a path")
         return self
@@ -118,7 +118,7 @@ class FabricOfHosts(Section):
 
     @property
     def host_count(self) -> int | None:
-        """How many hosts; None where only a file knows."""
+        """How many hosts; None if only a file says it."""
         if self.builder == "file":
             return None
         if self.hosts is not None:
@@ -164,7 +164,7 @@ class WanSettings(Section):
     @model_validator(mode="after")
     def _distance_is_known(self) -> Self:
         if bool(self.links) == (self.distance_km is not None):
-            raise ValueError("either links, each with its distance_km, or one distance_km for all is needed")
+            raise ValueError("needs either links, each with its distance_km, or one distance_km for all")
         return self
 
 
@@ -185,12 +185,12 @@ class ClusterSettings(FabricOfHosts):
     def _check_size(self) -> None:
         if not self.parts:
             if self.wan is not None:
-                raise ValueError("wan joins the sites of parts, but there are no parts")
+                raise ValueError("wan joins the sites of several parts, but the cluster has no parts")
             super()._check_size()
             return
         for key, field in FabricOfHosts.model_fields.items():
             if getattr(self, key) != field.default:
-                raise ValueError(f"with parts, {key} is a key of each part, not of the whole")
+                raise ValueError(f"with parts, {key} belongs into each part, not into the cluster")
         if (self.host_count or 0) > MOST_HOSTS:
             raise ValueError(f"the parts make {self.host_count} hosts: allowed are 1 to {MOST_HOSTS}")
 

@@ -18,7 +18,7 @@ from topology import yaml_lines
 from topology.files import MOST_HAND_WRITTEN_BYTES, UnreadableFile, read_whole
 from topology.yaml_lines import YamlError
 
-#: A YAML file of more nodes than this is no scenario (or a bomb of aliases).
+#: A YAML file with more nodes than this is no scenario, or expands without end by aliases.
 MOST_NODES = 100_000
 _Path = yaml_lines.Path
 
@@ -136,7 +136,7 @@ def _override(value: dict[str, Any], override: str, given: dict[_Path, str]) -> 
         raise ScenarioError(f"--set {override}: not of the form section.key=value, e.g. clock.cycle=1s")
     path: _Path = tuple(steps)
     if steps[:2] == ["workload", "options"] and len(steps) > 2:
-        new: Any = text  # a reader's option is its own text, whatever YAML would make of it
+        new: Any = text  # an option of a reader stays text and is not interpreted as YAML
         path = ("workload", "options", ".".join(steps[2:]))
     else:
         try:
@@ -150,7 +150,7 @@ def _override(value: dict[str, Any], override: str, given: dict[_Path, str]) -> 
             inner = {}
             _put(holder, step, inner, override)
         if not isinstance(inner, dict | list):
-            raise ScenarioError(f"--set {override}: {'.'.join(map(str, path[: depth + 1]))} is a single value, it has no keys")
+            raise ScenarioError(f"--set {override}: {'.'.join(map(str, path[: depth + 1]))} is a single value, so it has no keys")
         holder = inner
     if path[0] == "cluster" and len(path) in (2, 4) and path[-1] in SIZES and isinstance(holder, dict):
         for size in SIZES:  # an override of one replaces the others
@@ -175,7 +175,7 @@ def _put(holder: Any, step: str | int, new: Any, override: str) -> None:
 
 def _index(holder: list[Any], step: str | int, override: str) -> int:
     if not str(step).isdecimal() or not int(step) < len(holder):
-        raise ScenarioError(f"--set {override}: {step!r} is not a place in a list of {len(holder)}")
+        raise ScenarioError(f"--set {override}: {step!r} is not an index of a list with {len(holder)} items")
     return int(step)
 
 

@@ -39,7 +39,7 @@ class GeneratedWorkload(Section):
     """Settings of the generator of a day of jobs, under its own names: see `emulator.workload.generate`."""
 
     load: Annotated[Real, Field(ge=0.001, le=10)] = 0.95  # GPU time of the arrivals over GPU time there is
-    reference_gpus: Annotated[Int, Field(ge=1, le=100_000_000)] | None = None  # size the workload for a cluster of so many instead
+    reference_gpus: Annotated[Int, Field(ge=1, le=100_000_000)] | None = None  # size the workload for a cluster of this many GPUs instead
     jobs_per_day: Annotated[Real, Field(ge=0.001, le=1e7)] | None = None
     diurnal_ratio: Annotated[Real, Field(ge=0, lt=1)] = 0.3
     peak_hour: Annotated[Real, Field(ge=0, le=24)] = 15.0
@@ -128,7 +128,7 @@ class FabricSettings(Section):
 
 
 class PowerSettings(Section):
-    """A host draws what its type in the catalog says; this is the site around it."""
+    """Power of the site. The power of a host is that of its type in the catalog."""
 
     cap: Annotated[Power, Field(ge=1, le=1e15)] | None = None  # of the whole facility
     gamma: Annotated[Real, Field(ge=0.01, le=10)] = 1.0  # exponent of utilization in a GPU's draw; 1: linear, as RAPS
@@ -163,7 +163,7 @@ class RuntimeSettings(Section):
 
 
 class Scenario(Section):
-    """Everything that a result depends on, but the inputs that come while it runs."""
+    """Everything that a result depends on, except the inputs that arrive during the run."""
 
     name: Annotated[str, Field(min_length=1)]
     description: str = ""

@@ -18,10 +18,10 @@ Written by `python -m emulator.scenario.presets_page docs/presets.md` from `emul
 Run one with `gigawatt run NAME`, see its fabric with `gigawatt topology show NAME`, change it with `--set`, e.g.
 `gigawatt run colossus --set cluster.gpus=20000`.
 
-GPUs, hosts, racks, switches and cables are counted in the compiled cluster, not typed in. Power is that of all hosts at their measured
-maximum draw in training and of all switches at their typical draw, times PUE; *cap* is what the site may draw. Ratings are higher: an
-8 x H100 host is rated 10.2 kW and was measured to draw 8.4 kW at most. The rated load of a cluster may exceed its cap; hosts here draw no
-more than was measured.
+GPUs, hosts, racks, switches and cables are counted in the compiled cluster. *MW* is the power of all hosts at their measured maximum draw
+in training and of all switches at their typical draw, times PUE; *cap* is what the site may draw. Ratings are higher: an 8 x H100 host is
+rated 10.2 kW, and at most 8.4 kW were measured (arXiv 2412.08602). The rated power of a cluster may exceed its cap, since hosts here draw
+at most what was measured.
 
 Every statement about a machine below says what it is. *Published*: its operator, its vendor or a paper says so. *Derived*: it follows from
 what is published by arithmetic. *Inferred*: it explains what is published, but other explanations exist. *Assumed*: nobody outside knows;
@@ -31,7 +31,7 @@ replace it with your own figure.
 
 @dataclass(frozen=True)
 class Figures:
-    """What a preset's cluster comes to."""
+    """The figures of a preset's cluster."""
 
     scenario: Scenario
     hosts_by_type: tuple[tuple[str, int], ...]

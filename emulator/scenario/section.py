@@ -1,4 +1,4 @@
-"""What every section of a scenario is made of."""
+"""Base classes and types of all sections of a scenario."""
 
 from typing import Annotated, Any
 

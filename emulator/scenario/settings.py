@@ -1,4 +1,4 @@
-"""A scenario's sections as the settings that the rooms below take. A value that only they can judge raises their ValueError."""
+"""A scenario's sections as the settings of the lower packages, which raise ValueError for values that only they can check."""
 
 from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.fabric.settings import FabricSettings

@@ -1,4 +1,4 @@
-"""Why a pending job has not started, with the numbers. Derived when somebody asks, never kept."""
+"""Why a pending job has not started, with the numbers. Derived on request, not stored."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -18,8 +18,8 @@ class Reason(NamedTuple):
 def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     """The first thing that keeps the job, which is in the queue, from starting.
 
-    What a policy would do is not tried out, only what the job itself needs: GPUs at all (capacity), whole hosts (fragmentation), hosts
-    within a level (topology), and its turn (priority).
+    The policy is not run for it. Checked is what the job itself needs: enough GPUs (capacity), whole hosts (fragmentation), hosts within a
+    level (topology), and its turn (priority).
     """
     table, partition = scheduler.table, scheduler.partition_of(slot)
     free, pending = partition.free, partition.pending
@@ -45,11 +45,11 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
         if free.free_gpus < gpus:
             return Reason("capacity", f"needs {gpus} GPUs, {free.free_gpus} are free{where}{_to_come(numbers)}", numbers, position)
         if not free.fits(gpus):
-            text = f"needs {_hosts(hosts, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'host')} wholly so"
+            text = f"needs {_hosts(hosts, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'whole host')} free"
             return Reason("fragmentation", text, numbers, position)
         if level != ANY_LEVEL and topology(free, gpus, level) is None:
             name = "island" if scheduler.islands and LEVEL_NAMES[level] == "site" else LEVEL_NAMES[level]
-            text = f"needs {_hosts(hosts, rest)} inside one {name}; no {name} has that free{where} now"
+            text = f"needs {_hosts(hosts, rest)} inside one {name}; no {name} has that much free{where} now"
             return Reason("topology", text, numbers, position)
     if position > 0:
         ahead = pending.head()

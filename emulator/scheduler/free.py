@@ -1,4 +1,4 @@
-"""The free-GPU index: which GPUs are free, kept so that placing a job costs by the blocks it touches, not by the cluster.
+"""The index of free GPUs, in which the cost of placing a job depends on the blocks that it touches, not on the size of the cluster.
 
 A host is in one of three states: whole and free (a bit of its block's mask), wholly held by one job (a bit of ``_held``), or *split*
 (in ``split``, with the mask of its free GPUs). Hosts that are down or cordoned are not offered, whatever their state.
@@ -266,7 +266,7 @@ class FreeIndex:
     # -- shares of one GPU --------------------------------------------------------------------------------------------------------
 
     def shared_gpu(self, milli: int) -> tuple[int, int] | None:
-        """The (host, gpu) already shared with the least room that is still at least ``milli``, the first such."""
+        """The first (host, gpu) among the shared ones with the least room that is still at least ``milli``."""
         for free in sorted(self._shared_by_free):
             if free >= milli:
                 for host, gpu in self._shared_by_free[free]:
@@ -275,7 +275,7 @@ class FreeIndex:
         return None
 
     def has_room(self) -> bool:
-        """Whether anything at all could be given out now, be it a share of a GPU."""
+        """Whether anything could be given out now, even if only a share of a GPU."""
         return self.free_gpus > 0 or len(self._shared_by_free) > (0 in self._shared_by_free)
 
     def share(self, host: int, gpu: int) -> int:

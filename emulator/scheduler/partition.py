@@ -1,4 +1,4 @@
-"""A partition (Slurm's word): the hosts of one type, with a queue, a policy and a free-GPU index of their own.
+"""A partition (Slurm's word): the hosts of one type, with their own queue, policy and index of free GPUs.
 
 A gang runs on hosts of one type, so partitions have nothing in common but the cycle: each decides as a cluster of its hosts alone would.
 """
@@ -67,11 +67,11 @@ class Partition:
 
     @property
     def gpus(self) -> int:
-        """All there are, in service or not."""
+        """All GPUs of the partition, in service or not."""
         return self.free.host_count * self.free.gpus_per_host
 
     def wait(self, slot: int) -> None:
-        """The job joins the queue."""
+        """Add the job to the queue."""
         table = self.view.table
         self.pending.push(slot)
         self.wanted_milli_gpus += table.gpus[slot] * table.milli_gpus[slot]
@@ -110,7 +110,8 @@ class Partition:
         self.stirred = True
         if view.by_end is not None:
             view.forget_end(slot)
-            # An end by the expected cycle is no surprise, nor is a later one: reservations expect what is overdue at any moment.
+            # An end by the expected cycle is no surprise, and neither is a later one: reservations expect overdue jobs to end at any
+            # moment.
             expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
             if at_ns < expected_ns and -(-at_ns // view.cycle_ns) < -(-expected_ns // view.cycle_ns):
                 view.surprises += 1

@@ -26,10 +26,10 @@ def by_estimate(table: JobTable, slot: int) -> tuple[int, ...]:
 
 
 class HeadQueue:
-    """For strict head-of-line policies: only the first job is ever looked at.
+    """For strict head-of-line policies, which look at the first job only.
 
-    A heap with lazy removal: a removed job is dropped when it comes to the top, or when such jobs are the most. The full order is made when
-    somebody asks for it, and kept until the queue changes.
+    A heap with lazy removal: a removed job is dropped when it comes to the top, or when most entries are removed jobs. The full order is
+    made on request and kept until the queue changes.
     """
 
     def __init__(self, table: JobTable, order: Order) -> None:
@@ -88,7 +88,7 @@ class Behind(NamedTuple):
     positions: NDArray[np.int64]
     sizes: NDArray[np.int64]  # GPUs; of jobs that take a share of one, milli-GPU less 1000 (so the size orders how hard a job fits)
     estimates_ns: NDArray[np.int64]
-    plain: NDArray[np.bool_]  # asks for no level: equal sizes then go to the same place
+    plain: NDArray[np.bool_]  # asks for no level: jobs of equal size then go to the same place
 
 
 #: The size in the columns of a job that is gone: larger than any that fits.
@@ -98,7 +98,8 @@ _GONE = 2**62
 class ScanQueue:
     """For backfilling policies: sorted keys, and columns beside them in which a few array operations find candidates behind the head.
 
-    A removed job stays until such jobs are the most. Columns are filled when they are looked at: a job that starts at once costs none.
+    A removed job stays until most entries are removed jobs. Columns are filled when they are first read, so a job that starts at once has
+    none.
     """
 
     def __init__(self, table: JobTable, order: Order) -> None:

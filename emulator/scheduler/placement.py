@@ -1,4 +1,4 @@
-"""Where a gang goes. Pure choices: rows in terms of the free-GPU index, nothing taken.
+"""Where a gang is placed. Pure choices: they return rows of the index of free GPUs and take nothing.
 
 A gang of n GPUs gets ``n // g`` whole hosts of g GPUs, and the rest on one more host. It is never torn into smaller pieces: a gang
 spread over half-used hosts would cross the fabric where NVLink could have served it.
@@ -74,7 +74,7 @@ def topology(free: FreeIndex, gpus: int, require_level: int = ANY_LEVEL, prefer_
 
 
 def spread(free: FreeIndex, gpus: int, require_level: int = ANY_LEVEL, prefer_level: int = ANY_LEVEL) -> list[Row] | None:
-    """Whole hosts dealt evenly over the cluster, outermost units first: what Slurm's ``--spread-job`` asks for, and what packing spares.
+    """Whole hosts distributed evenly over the cluster, outermost units first, as with Slurm's ``--spread-job``: the opposite of packing.
 
     The remainder goes to the split host with the fewest free GPUs that holds it, else to one more whole host. With ``require_level`` the
     gang is spread over the unit of that level with the most whole free hosts. A preferred level is not read. Gangs of up to
@@ -102,7 +102,7 @@ PLACEMENTS: dict[str, Placement] = {"consolidate": consolidate, "topology": topo
 
 
 def could_ever_fit(free: FreeIndex, gpus: int, require_level: int) -> bool:
-    """Whether the gang fits on the empty, healthy hosts of the type, those that are still to come included."""
+    """Whether the gang fits on the empty, healthy hosts of the type, including hosts that are not in service yet."""
     needed = -(-gpus // free.gpus_per_host)
     if require_level == ANY_LEVEL or needed <= 1:
         return needed <= free.host_count

@@ -7,7 +7,9 @@ from emulator.scheduler.view import View
 
 
 def make_room(view: View, slot: int) -> list[Row] | None:
-    """Where a job that does not fit would go once jobs of lower priority are preempted for it, which they then are; or None."""
+    """Preempt jobs of lower priority for a job that does not fit. Returns its placement, or None (and preempts nothing) if that is not
+    enough.
+    """
     preemption = view.preemption
     if preemption is None or preemption.lowest_priority() >= view.table.priority[slot]:
         return None
@@ -23,7 +25,7 @@ def make_room(view: View, slot: int) -> list[Row] | None:
     view.plan.preempted += victims
     for victim in victims:
         view.forget_end(victim)
-    # They wait again when this plan is carried out, and take their turn in the next cycle.
+    # They are pending again once this plan is carried out, and have their turn in the next cycle.
     view.plan.reconsider(view.now_ns + view.cycle_ns)
     return view.choose(slot)
 
@@ -33,8 +35,8 @@ def victims_for(view: View, slot: int, after_ns: int) -> list[int]:
 
     Victims have run for at least ``after_ns`` (RSC preempts after two hours: Kokolis et al., HPCA'25) and were not started in this cycle.
     They are stopped one by one, lowest priority first, of these those that started last, since they lose least, of these the highest
-    id, until the job fits. Then each that it fits without goes on, the most valuable first (in reverse order): no victim is
-    stopped in vain. Where only jobs that have not run for long enough stand in the way, the plan says when to look again.
+    id, until the job fits. Then victims that are not needed go on, the most valuable first (in reverse order), so none is stopped in
+    vain. If the only obstacle is jobs that have not run for long enough, the plan says when to look again.
     """
     table, free = view.table, view.free
     priority = table.priority[slot]
@@ -55,7 +57,7 @@ def victims_for(view: View, slot: int, after_ns: int) -> list[int]:
 
 
 def _fewest(view: View, slot: int, ripe: list[int]) -> list[int]:
-    """The first of ``ripe`` that do, without those that are not needed; none where all do not.
+    """The first jobs of ``ripe`` that are enough, without those that are not needed; none if all together are not enough.
 
     Tried out beside the index, since hundreds of jobs may be looked at for each that is stopped.
     """

@@ -1,4 +1,4 @@
-"""The opposite of packing: hosts dealt evenly over the cluster."""
+"""The opposite of packing: hosts distributed evenly over the cluster."""
 
 from emulator.scheduler.free import FreeIndex, Row, lowest_bits
 
@@ -7,8 +7,8 @@ def deal(free: FreeIndex, index: int, unit: int, hosts: int) -> list[Row]:
     """``hosts`` whole hosts of ``unit``, of search level ``index``, which has as many free; rows in order of block.
 
     They are dealt evenly over the units of the next finer level, in each of these over the units inside, and so on down to the blocks.
-    A unit that has fewer free hosts than its part gives all of them, and the others share what it lacks; hosts that do not divide
-    go to the units with the most free hosts, of equal ones to the first.
+    A unit that has fewer free hosts than its part gives all of them, and the others share the rest. A remainder of the division goes to the
+    units with the most free hosts, and among equal ones to the first.
     """
     if index == 0:
         return [(unit, lowest_bits(free.block_free[unit], hosts), free.full)]

@@ -1,4 +1,4 @@
-"""The scheduler: queues, placements and the free-GPU indexes, in one place. It knows no time but the cycle it is asked for.
+"""The scheduler: queues, placements and the indexes of free GPUs, in one place. The only time that it knows is that of the cycle.
 
 Hosts of one type are a *partition* (``emulator.scheduler.partition``), and a job runs in one partition. A job that names no type is
 bound when it arrives: to the partition with the least demand, that is GPUs held and waited for over its GPUs, of those in which it could
@@ -98,7 +98,7 @@ class Scheduler:
     def arrive(self, slot: int, *, accepted: bool = False) -> State:
         """The job is submitted: pending, or infeasible when no placement on this cluster could ever hold it, or rejected by the limit.
 
-        ``accepted``: somebody was told that it is in the queue, so that the limit does not count any more.
+        ``accepted``: a client has been told that it is in the queue, so the limit no longer applies.
         """
         table = self.table
         number = self._partition_for(slot)
@@ -131,7 +131,7 @@ class Scheduler:
         return any(could_ever_fit(partition.free, gpus, level) for partition in named)
 
     def add_queue(self, name: str) -> None:
-        """A queue that is there before its first job."""
+        """Add a queue before its first job."""
         if self.table.queue_number(name) == len(self.counts):
             self.counts.append(QueueCounts())
 
@@ -146,7 +146,7 @@ class Scheduler:
         self._wait(slot)
 
     def cancel_pending(self, slot: int) -> None:
-        """A waiting job does not want to run any more."""
+        """Remove a waiting job from its queue."""
         self.partition_of(slot).give_up(slot)
         self.counts[self.table.queue[slot]].wait(self.table.gpus[slot], -1)
 
@@ -214,7 +214,7 @@ class Scheduler:
                 self._offer(host)
 
     def plan_hosts(self, hosts: Iterable[int]) -> None:
-        """``hosts`` are not there yet: nothing is placed on them until they are commissioned."""
+        """``hosts`` are not in service yet: nothing is placed on them until they are commissioned."""
         for host in hosts:
             self._planned.add(host)
             self.partition_of_host(host).withdraw(host)

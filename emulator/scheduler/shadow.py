@@ -32,7 +32,7 @@ class Shadow:
     unit_of_host: list[int] | None  # where racks smaller than a block are required; both None: one unit
     whole: list[int]  # whole hosts, by unit
     part: list[int]  # split hosts with ``rest`` free GPUs or more, by unit; not kept where rest is 0
-    gpus: int  # free on hosts that are offered
+    gpus: int  # free GPUs on hosts that are offered
     fitting: int = 0  # units that hold the head
     time_ns: int = NEVER
     masks: dict[int, int] = field(default_factory=dict)  # host -> free GPUs then, for the hosts where part of a host came or went
@@ -47,7 +47,7 @@ class Shadow:
         for expected_ns, slot in view.by_end:
             if expected_ns >= ENDLESS:
                 break
-            # What is overdue is expected at the next cycle, and what ends is free at the cycle that follows.
+            # An overdue job is expected to end at the next cycle, and its GPUs are free at the cycle after its end.
             boundary_ns = max(-(-expected_ns // cycle_ns) * cycle_ns, view.now_ns + cycle_ns)
             if boundary_ns > shadow.time_ns:
                 break
@@ -89,7 +89,7 @@ class Shadow:
         return self.gpus - self.hosts * self.free.gpus_per_host - self.rest
 
     def lends(self, rows: list[Row], milli_gpus: int) -> None:
-        """A job is about to take ``rows`` but gives them back in time: remember what they will look like then."""
+        """A job takes ``rows`` but will free them by the shadow time: note their state at that time."""
         if milli_gpus < 1000:
             host, gpu = key = share_of(self.free, rows)
             self.shares.setdefault(key, self.free.share(host, gpu))

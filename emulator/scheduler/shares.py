@@ -1,10 +1,10 @@
-"""Taking and giving back the GPUs of one job, be they whole or a share of one."""
+"""Taking and freeing the GPUs of one job: whole ones, or a share of one."""
 
 from emulator.scheduler.free import FreeIndex, Row
 
 
 def hold(free: FreeIndex, rows: list[Row], milli_gpus: int) -> None:
-    """Take what the job needs of ``rows``."""
+    """Take the GPUs of ``rows`` that the job needs."""
     if milli_gpus < 1000:
         free.take_share(*share_of(free, rows), milli_gpus)
     else:
@@ -12,7 +12,7 @@ def hold(free: FreeIndex, rows: list[Row], milli_gpus: int) -> None:
 
 
 def let_go(free: FreeIndex, rows: list[Row], milli_gpus: int) -> None:
-    """Give it back."""
+    """Free what ``hold`` took."""
     if milli_gpus < 1000:
         free.give_share(*share_of(free, rows), milli_gpus)
     else:

@@ -1,8 +1,8 @@
-"""What a policy sees, and what it answers.
+"""The input and the answer of a policy.
 
 A policy is a function ``plan(view) -> Plan``. It decides job by job and says so to the view (``view.start``, ``preempt.make_room``), so
 that each decision sees the ones before it; beyond that it reads, and its answer depends on the view alone. What it may remember from cycle
-to cycle is what it could compute anew, until ``view.surprises`` says that the world has not gone as its estimates said.
+to cycle is what it could compute again, and only until ``view.surprises`` rises, when something differs from the estimates.
 """
 
 from bisect import bisect_left, insort
@@ -86,11 +86,13 @@ class View:
         self.plan.starts.append((slot, rows))
 
     def has_turn(self, slot: int) -> bool:
-        """Whether the waiting job comes before all that this plan preempts: what comes after a victim waits for the next cycle with it."""
+        """Whether the waiting job comes before all jobs that this plan preempts; jobs behind a preempted one wait for the next cycle, as it
+        does.
+        """
         return not self.plan.preempted or all(self.pending.comes_before(slot, victim) for victim in self.plan.preempted)
 
     def forget_end(self, slot: int) -> None:
-        """The running job's end is not awaited any more."""
+        """Remove the running job from the expected ends."""
         if self.by_end is not None:
             table = self.table
             del self.by_end[bisect_left(self.by_end, (table.start_ns[slot] + table.estimate_ns[slot], slot))]

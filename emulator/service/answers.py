@@ -1,4 +1,4 @@
-"""First answers, kept for a while: a repeat of a request_id is not done again."""
+"""First answers, kept for a while, so that a repeated request_id is not carried out again."""
 
 import asyncio
 from collections import OrderedDict
@@ -21,7 +21,7 @@ class Answers:
         self._kept: OrderedDict[tuple[str, str], tuple[bytes, asyncio.Future[Any]]] = OrderedDict()
 
     async def once(self, method: str, request_id: str, request: bytes, act: Callable[[], Awaitable[Answer]]) -> Answer:
-        """What ``act`` gave the first time. A failure is not kept. Raises InvalidRequest where the id was another request's."""
+        """The first answer of ``act``. Failures are not kept. Raises InvalidRequest if the id was used for another request."""
         if not request_id:
             return await act()
         key = (method, request_id)

@@ -1,4 +1,4 @@
-"""Submissions as columns, before anyone has judged them: a JobSpec is a batch of its replicas.
+"""Submissions as columns, before they are validated: a JobSpec is a batch of its replicas.
 
 A draft's columns all have the shape (jobs,) and may hold any value that the message can hold; ``validate`` says which jobs are sound.
 """

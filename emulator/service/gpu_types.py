@@ -1,4 +1,4 @@
-"""Types of GPUs by name, and how training is planned for each."""
+"""GPU types by name, and the plans of training for each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from emulator.workload.gpu_models import matching, names
 from emulator.workload.jobs import ANY_TYPE, TrainingShape
 from topology.catalog import HostType
 
-#: The shape of a training workload on so many GPUs, and its step's seconds on an idle fabric. Raises InvalidRequest with the field below
-#: the workload where the two do not go together.
+#: From a training workload and a number of GPUs to its shape, and its step's seconds on an idle fabric. Raises InvalidRequest with the
+#: field below the workload where the two do not go together.
 Plan = Callable[[job_pb2.TrainingWorkload, int], tuple[TrainingShape, float]]
 
 

@@ -1,4 +1,4 @@
-"""From a training workload on so many GPUs to the shape of its steps, by the formulas of ``workload.training``."""
+"""From a training workload and its number of GPUs to the shape of its steps, by the formulas of ``workload.training``."""
 
 from dataclasses import replace
 

@@ -21,7 +21,7 @@ MAX_SECONDS = 315_576_000_000.0
 
 @dataclass(frozen=True)
 class TrainingSpec:
-    """A model and its parallelism, or a measured ``step``; what is None is left to the server (job.proto says what it then is)."""
+    """A model and its parallelism, or a measured ``step``; what is None is left to the server (job.proto has the defaults)."""
 
     name: str = ""  # a model that the emulator knows, e.g. "llama3-70b"
     steps: int = 0  # this or the job's duration

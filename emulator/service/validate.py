@@ -1,4 +1,4 @@
-"""Which jobs of a draft are sound, and what is wrong with the others: rules over columns, the first that a job breaks is its error."""
+"""Which jobs of a draft are valid, and what is wrong with the others: rules over columns, of which the first broken one is the error."""
 
 import re
 from collections.abc import Callable, Sequence

@@ -93,7 +93,7 @@ def explanation_view(why: job_service_pb2.ExplainJobResponse) -> Explanation:
         Explanation,
         state=STATE_OF[why.state],
         kind=_REASON_OF.get(why.kind, ""),
-        numbers=dict(why.numbers),
+        numbers=dict(sorted(why.numbers.items())),  # a map of protobuf has no order
         position=_present(why, "position", -1),
     )
 

@@ -93,5 +93,5 @@ class Watch(Generic[Out]):
     def _wake(self) -> None:
         try:
             self._loop.call_soon_threadsafe(self._ready.set)
-        except RuntimeError:  # the loop is closed: nobody reads any more
+        except RuntimeError:  # the loop is closed: there is no reader any more
             self.stop()

@@ -94,7 +94,7 @@ class Journal:
         """
         if not directory.absolute().parent.is_dir():
             raise JournalError(
-                f"{directory.absolute().parent} is not a directory; allowed: a new or an existing one below one that is there"
+                f"{directory.absolute().parent} is not a directory; allowed: a new or existing directory inside an existing one"
             )
         try:
             directory.mkdir(exist_ok=True)
@@ -139,7 +139,7 @@ class Journal:
         """See that the file is whole and ours, and read what it says of itself. ``left``: the frames that a crash left in the log."""
         run = self._database.execute
         if run("SELECT count(*) FROM sqlite_master WHERE name IN ('about', 'input')").fetchone() != (2,):
-            raise self._damaged("it is not a journal of gigawatt")
+            raise self._damaged("it is not a gigawatt journal")
         if (verdict := run("PRAGMA quick_check(1)").fetchone()[0]) != "ok":
             raise self._damaged(verdict)
         about = dict(run("SELECT key, value FROM about").fetchall())
@@ -156,12 +156,12 @@ class Journal:
         run("PRAGMA synchronous=FULL")
         sound = max(0, run("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
         if left.partial_bytes or left.whole > sound:
-            self.notes += (f"{self._path}: a record that the crash tore was left out; nothing in it had been acknowledged",)
+            self.notes += (f"{self._path}: a record that was incomplete after the crash was left out; nothing in it had been acknowledged",)
         try:
             self.recorded = Recorded.from_text(about)
             self.reached_ns = int(about["reached_ns"])
         except (KeyError, TypeError, ValueError) as error:
-            raise self._damaged(f"what it says of its session cannot be read ({type(error).__name__}: {error})") from error
+            raise self._damaged(f"its description of the session cannot be read ({type(error).__name__}: {error})") from error
 
     def _take_up(self, session: Recorded) -> None:
         """Go on with the journal as that of ``session``."""
@@ -173,7 +173,7 @@ class Journal:
         last = self.last()
         if last is not None and last.kind == END:
             raise JournalError(
-                f"the session in {self._path.parent} came to its end at {last.stamp_ns / 1e9:g} s; "
+                f"the session in {self._path.parent} ended at {last.stamp_ns / 1e9:g} s; "
                 f"allowed: `gigawatt replay {self._path.parent}`, or another directory"
             )
         if (sentence := self.recorded.other_program(session.version, session.source)) is not None:
@@ -190,7 +190,7 @@ class Journal:
         check_files(self.recorded)
 
     def _error(self, error: Exception) -> JournalError:
-        return JournalError(f"{self._path}: {error}; allowed: a directory that can be written, new or with a sound journal")
+        return JournalError(f"{self._path}: {error}; allowed: a directory that can be written, new or with an undamaged journal")
 
     def _damaged(self, what: object) -> JournalError:
         words = " ".join(str(what).split())
@@ -281,7 +281,7 @@ def _present(path: Path) -> bool:
         if path.exists() and path.stat().st_size == 0:
             raise JournalError(f"{path} is damaged: it is empty; allowed: the file from a backup, or another directory")
         if not path.exists() and _log(path).exists():
-            raise JournalError(f"{path} is gone, and its log is there; allowed: the file from a backup, or another directory")
+            raise JournalError(f"{path} is missing, but its log exists; allowed: the file from a backup, or another directory")
         return path.exists()
     except OSError as error:
         raise JournalError(f"{path}: {error.strerror}; allowed: a directory that can be read") from error

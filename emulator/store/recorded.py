@@ -65,7 +65,7 @@ class Recorded:
         """A sentence where another version of gigawatt, or changed source, wrote the journal: it may come to another result."""
         if (self.version, self.source) == (version, source):
             return None
-        written = f"gigawatt {self.version}" if self.version != version else f"another source of gigawatt {self.version}"
+        written = f"gigawatt {self.version}" if self.version != version else f"other sources of gigawatt {self.version}"
         return f"it was written by {written}, so what is repeated may come out differently"
 
 

@@ -163,7 +163,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         "Clock and emulator",
         (
             Panel("Speed", (("gigawatt_clock_speed_ratio{}", "{{kind}}"),), unit="suffix:x"),
-            Panel("Behind the asked speed", (("gigawatt_clock_lag_seconds{}", "lag"),)),
+            Panel("Behind the speed asked for", (("gigawatt_clock_lag_seconds{}", "lag"),)),
             Panel("Emulated time", (("gigawatt_clock_emulated_seconds_total{}", "emulated"),), unit="dtdurations"),
             Panel("Paused or finished", (("gigawatt_clock_paused{}", "paused"), ("gigawatt_clock_finished{}", "finished"))),
             Panel("Wall time of a cycle", (("gigawatt_cycle_wall_seconds{}", "a cycle"),)),

@@ -10,20 +10,21 @@ _INTRO = """\
 
 Written by `python -m emulator.telemetry` from `emulator/telemetry/table.py`; do not edit.
 
-The head serves the cluster's own metrics, each actor those of the racks and fabric planes it holds. `/sd` at the head lists all of them for
-Prometheus' `http_sd_configs`, with two labels more: `cluster` (the scenario's cluster) and `role` (`head` or `shard`). In-process
-(`--actors inline`) there are no actors, and the head serves everything.
+The head serves the metrics of the whole cluster, and each actor those of the racks and fabric planes that it holds. `/sd` at the head lists
+all of these endpoints for Prometheus' `http_sd_configs`, with two more labels: `cluster` (the scenario's cluster) and `role` (`head` or
+`shard`). With `--actors inline` there are no actors, and the head serves everything.
 
-Units are base units; counters end in `_total` and start at 0 with the scenario. A series that can exist always does: zero, not absent. No
-label has a value per job. A gauge is the state at the end of the last published cycle.
+Units are base units; counters end in `_total` and start at 0 with the scenario. Every series that can exist is present, with the value zero
+if there is nothing to count. No label has a value per job. A gauge is the state at the end of the last published cycle.
 
-Prometheus stamps what it scrapes with wall time. When the clock runs at 600 emulated seconds a second, `rate()` is 600 times what the
-cluster would show: divide by the achieved `gigawatt_clock_speed_ratio`, or use the recording rules below, which do.
+Prometheus stamps samples with wall time. When the clock runs at 600 emulated seconds per second, `rate()` is 600 times that of a real
+cluster: divide by the achieved `gigawatt_clock_speed_ratio`, or use the recording rules below, which do so.
 """
 
 _RACKS = """\
-`pod` is there where the cluster has pods. With `telemetry.detail: pod` the racks of a pod are added up and `rack` is absent; with `cluster`
-those of a site are, and `pod` is absent too. A unit that is spread over actors is served in parts, one at each: sum them."""
+The label `pod` is present if the cluster has pods. With `telemetry.detail: pod` the racks of a pod are added up and `rack` is absent; with
+`cluster` the racks of a site are added up, and `pod` is absent too. If the racks of a pod or site are on several actors, each actor serves
+its part: sum them."""
 
 
 def _cell(text: str) -> str:
@@ -39,9 +40,9 @@ def _table(metrics: Sequence[Metric]) -> list[str]:
 
 
 def metrics_markdown() -> str:
-    lines = [_INTRO, "## Of the head", "", *_table(HEAD), ""]
-    lines += ["## Of each rack", "", _RACKS, "", *_table(RACK), ""]
-    lines += ["## Of each fabric plane", "", *_table(PLANE), ""]
+    lines = [_INTRO, "## Metrics of the head", "", *_table(HEAD), ""]
+    lines += ["## Metrics of each rack", "", _RACKS, "", *_table(RACK), ""]
+    lines += ["## Metrics of each fabric plane", "", *_table(PLANE), ""]
     lines += ["## Recording rules", "", "In `deploy/prometheus/rules.yml`.", "", "| rule | expression |", "| --- | --- |"]
     lines += [f"| `{rule.record}` | `{_cell(rule.expr)}` |" for group in GROUPS for rule in group.rules]
     return "\n".join(lines) + "\n"

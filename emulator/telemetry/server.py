@@ -46,7 +46,7 @@ GZIP_LEVEL = 1
 
 
 class PortTaken(OSError):
-    """The port is in use, or may not be had."""
+    """The port is in use, or this user may not open it."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Handler)
 
     def server_bind(self) -> None:
-        # HTTPServer's own looks the host's name up in DNS, which can take seconds, for a name that nothing here uses.
+        # HTTPServer's own method looks up the host's name in DNS, which can take seconds, and the name is not used here.
         TCPServer.server_bind(self)
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
 
@@ -252,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         route = self.server.routes.get(path)
         if route is None:
             there = ", ".join(sorted(self.server.routes))
-            self._send(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", f"nothing at {path}; here are {there}\n".encode())
+            self._send(HTTPStatus.NOT_FOUND, "text/plain; charset=utf-8", f"there is no page {path}; allowed: {there}\n".encode())
             return
         media_type, read = route
         zipped = accepts_gzip(self.headers.get("Accept-Encoding", ""))
@@ -285,7 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Scrapes are not news."""
+        """Do not log scrapes."""
 
 
 def _host_alone(header: str) -> str:
@@ -295,7 +295,7 @@ def _host_alone(header: str) -> str:
 
 
 def _small(read: Callable[[str], bytes]) -> Callable[[str, bool], bytes]:
-    """Made anew for every request."""
+    """A body that is made for every request."""
     return lambda host, zipped: _gzip(read(host)) if zipped else read(host)
 
 

@@ -125,7 +125,7 @@ HEAD: tuple[HeadMetric, ...] = (
     HeadMetric("gigawatt_hosts", Kind.GAUGE, "hosts", "Hosts in the cluster.", (), _one(lambda s: s.cluster.hosts)),
     HeadMetric("gigawatt_racks", Kind.GAUGE, "racks", "Racks in the cluster.", (), _one(lambda s: s.cluster.racks)),
     HeadMetric(
-        "gigawatt_racks_in_service", Kind.GAUGE, "racks", "Racks that have come into service; the rest are planned.", (),
+        "gigawatt_racks_in_service", Kind.GAUGE, "racks", "Racks in service; the others are still planned.", (),
         _one(lambda s: s.cluster.racks_in_service),
     ),
     HeadMetric("gigawatt_domains", Kind.GAUGE, "domains", "Scale-up (NVLink) domains.", (), _one(lambda s: s.cluster.domains)),
@@ -143,15 +143,15 @@ HEAD: tuple[HeadMetric, ...] = (
     ),
     # GPUs.
     HeadMetric(
-        "gigawatt_gpus", Kind.GAUGE, "GPUs", "GPUs by state and model; planned: in racks that are not in service yet.",
+        "gigawatt_gpus", Kind.GAUGE, "GPUs", "GPUs by state and model. The state planned is for racks that are not in service yet.",
         ("state", "gpu_model"), _gpus,
     ),
     HeadMetric(
-        "gigawatt_gpu_allocation_ratio", Kind.GAUGE, "ratio", "Share of the GPUs in service that jobs hold, now.", (),
+        "gigawatt_gpu_allocation_ratio", Kind.GAUGE, "ratio", "Share of the GPUs in service that jobs hold now.", (),
         _one(lambda s: s.gpu_allocation_ratio),
     ),
     HeadMetric(
-        "gigawatt_gpu_utilization_ratio", Kind.GAUGE, "ratio", "Mean SM activity over the GPUs in service, now; idle GPUs count as 0.", (),
+        "gigawatt_gpu_utilization_ratio", Kind.GAUGE, "ratio", "Mean SM activity now over the GPUs in service; idle GPUs count as 0.", (),
         _one(lambda s: s.gpu_utilization_ratio),
     ),
     HeadMetric(
@@ -160,7 +160,7 @@ HEAD: tuple[HeadMetric, ...] = (
     ),
     # Jobs and queues.
     HeadMetric(
-        "gigawatt_jobs", Kind.GAUGE, "jobs", "Jobs in each state: now for pending and running, since the start for the others.", ("state",),
+        "gigawatt_jobs", Kind.GAUGE, "jobs", "Jobs in each state: pending and running now, in other states since the start.", ("state",),
         _by(tuple(JobState), lambda s: s.jobs_by_state),
     ),
     HeadMetric("gigawatt_jobs_submitted_total", Kind.COUNTER, "jobs", "Jobs submitted.", (), _one(lambda s: s.jobs_submitted)),
@@ -187,8 +187,9 @@ HEAD: tuple[HeadMetric, ...] = (
     ),
     # Power.
     HeadMetric(
-        "gigawatt_it_power_watts", Kind.GAUGE, "watts", "Power that the IT equipment draws: hosts and switches; their sum is IT power.",
-        ("component",), lambda s: {("hosts",): s.power_watts - s.switch_power_watts, ("switches",): s.switch_power_watts},
+        "gigawatt_it_power_watts", Kind.GAUGE, "watts",
+        "Power that the IT equipment draws, by component (hosts, switches); the sum is IT power.", ("component",),
+        lambda s: {("hosts",): s.power_watts - s.switch_power_watts, ("switches",): s.switch_power_watts},
     ),
     HeadMetric(
         "gigawatt_facility_power_watts", Kind.GAUGE, "watts", "Power that the whole facility draws: IT, cooling and losses.", (),
@@ -199,19 +200,19 @@ HEAD: tuple[HeadMetric, ...] = (
         _one(lambda s: s.cluster.power_cap_watts),
     ),
     HeadMetric(
-        "gigawatt_it_energy_joules_total", Kind.COUNTER, "joules", "Energy that the IT equipment has used: hosts and switches.",
+        "gigawatt_it_energy_joules_total", Kind.COUNTER, "joules", "Energy that the IT equipment has used, by component (hosts, switches).",
         ("component",), lambda s: {("hosts",): s.energy_joules - s.switch_energy_joules, ("switches",): s.switch_energy_joules},
     ),
-    HeadMetric("gigawatt_pue_ratio", Kind.GAUGE, "ratio", "Power usage effectiveness: facility power over IT power, now.", (), _one(_pue)),
+    HeadMetric("gigawatt_pue_ratio", Kind.GAUGE, "ratio", "Power usage effectiveness now: facility power over IT power.", (), _one(_pue)),
     # Network.
     HeadMetric(
         "gigawatt_link_load_ratio", Kind.GAUGE, "ratio",
-        "Load over capacity, all cables of a tier that are in service together, both directions.",
+        "Load over capacity of a tier: the sum over all its cables in service, both directions.",
         ("tier",), _by(TIERS, lambda s: s.link_load_ratio),
     ),
     HeadMetric(
         "gigawatt_link_peak_ratio", Kind.GAUGE, "ratio",
-        "Load over capacity of the most loaded direction of a trunk, by tier. host_leaf is the busiest NIC, which stands at the fabric's"
+        "Load over capacity of the most loaded direction of a trunk, by tier. For host_leaf it is the busiest NIC, which is at the fabric's"
         " efficiency (0.95) wherever a job sends at full rate.",
         ("tier",), _by(TIERS, lambda s: s.link_peak_ratio),
     ),
@@ -220,7 +221,7 @@ HEAD: tuple[HeadMetric, ...] = (
         ("tier",), _by(TIERS, lambda s: s.link_bytes_per_second),
     ),
     HeadMetric(
-        "gigawatt_trunks_down", Kind.GAUGE, "trunks", "Trunks that have not all of their capacity, by tier.", ("tier",),
+        "gigawatt_trunks_down", Kind.GAUGE, "trunks", "Trunks that have lost some or all of their capacity now, by tier.", ("tier",),
         _by(TIERS, lambda s: s.trunks_down),
     ),
     HeadMetric(
@@ -229,12 +230,12 @@ HEAD: tuple[HeadMetric, ...] = (
     ),
     HeadMetric(
         "gigawatt_link_down_seconds_total", Kind.COUNTER, "seconds",
-        "Emulated time that trunks were down, by tier; half of a trunk's cables down for a second are half a second.", ("tier",),
+        "Emulated time that trunks were down, by tier; a trunk with half of its cables down counts half.", ("tier",),
         _by(TIERS, lambda s: s.link_down_seconds),
     ),
     HeadMetric(
         "gigawatt_link_faults_total", Kind.COUNTER, "faults",
-        "Faults of the fabric by kind: drawn ones of a cable, a switch or a flap, and injected ones.", ("kind",),
+        "Faults of the fabric by kind: cable, switch and flap are drawn at random, injected ones come from users.", ("kind",),
         _by(("cable", "switch", "flap", "injected"), lambda s: s.link_faults),
     ),
     # Faults.
@@ -254,18 +255,19 @@ HEAD: tuple[HeadMetric, ...] = (
     HeadMetric(
         "gigawatt_clock_speed_ratio", Kind.GAUGE, "ratio",
         "Emulated seconds per wall second: asked for (+Inf: as fast as it can) and achieved over the last 10 s of wall time. Prometheus"
-        " stamps wall time, so divide a rate() by the achieved speed to have it per emulated second.",
+        " stamps wall time, so divide a rate() by the achieved speed to get it per emulated second.",
         ("kind",), lambda s: {("asked",): s.clock.speed, ("achieved",): s.clock.achieved_speed},
     ),
     HeadMetric(
-        "gigawatt_clock_lag_seconds", Kind.GAUGE, "seconds", "Emulated seconds behind the asked speed.", (),
+        "gigawatt_clock_lag_seconds", Kind.GAUGE, "seconds", "Emulated seconds by which the clock is behind the speed asked for.", (),
         _one(lambda s: s.clock.lag_seconds),
     ),
     HeadMetric("gigawatt_clock_paused", Kind.GAUGE, "flag", "1 while the clock is paused.", (), _one(lambda s: s.clock.paused)),
     HeadMetric("gigawatt_clock_finished", Kind.GAUGE, "flag", "1 once the run has ended.", (), _one(lambda s: s.clock.finished)),
     # The emulator itself.
     HeadMetric(
-        "gigawatt_cycles_total", Kind.COUNTER, "cycles", "Scheduling cycles run; leapt ones do not count.", (), _one(lambda s: s.cycles)
+        "gigawatt_cycles_total", Kind.COUNTER, "cycles",
+        "Scheduling cycles that were run; cycles without an event are skipped and do not count.", (), _one(lambda s: s.cycles),
     ),
     HeadMetric(
         "gigawatt_commands_failed_total",
@@ -277,7 +279,7 @@ HEAD: tuple[HeadMetric, ...] = (
     ),
     HeadMetric("gigawatt_events_total", Kind.COUNTER, "events", "Events handled.", (), _one(lambda s: s.events)),
     HeadMetric(
-        "gigawatt_cycle_wall_seconds", Kind.GAUGE, "seconds", "Wall time of a cycle, mean since the last publication.", (),
+        "gigawatt_cycle_wall_seconds", Kind.GAUGE, "seconds", "Mean wall time of a cycle since the last publication.", (),
         _one(lambda s: s.cycle_wall_seconds),
     ),
     HeadMetric("gigawatt_actors", Kind.GAUGE, "actors", "Actors that hold racks and fabric; 0 in-process.", (), _one(lambda s: s.actors)),

@@ -1,4 +1,4 @@
-"""How long collectives take: closed forms of the bytes, the members, the bandwidth B and the latency of a hop alpha.
+"""How long collectives take: closed forms in the bytes S, the members n, the bandwidth B and the latency alpha of a hop.
 
 Sources: nccl-tests doc/PERFORMANCE.md (bus bandwidth: what a NIC moves per byte of payload); Thakur, Rabenseifner, Gropp, IJHPCA 19 (2005)
 (ring and pairwise exchange in the alpha-beta model); Sanders, Speck, Traeff, Parallel Computing 35 (2009) (two trees at full bandwidth).
@@ -6,8 +6,8 @@ Sources: nccl-tests doc/PERFORMANCE.md (bus bandwidth: what a NIC moves per byte
 
 from math import frexp, inf
 
-#: Latency that NCCL's own model takes for one hop over a network with its bandwidth-bound protocol ("Simple"), for rings and
-#: trees: 14 us (NCCL src/graph/tuning.cc, hwLat[NCCL_HW_NET]). It covers proxy, NIC and a small fabric; ours comes on top.
+#: Latency of one hop over a network in NCCL's own model, with its bandwidth-bound protocol ("Simple"), for rings and trees: 14 us (NCCL
+#: src/graph/tuning.cc, hwLat[NCCL_HW_NET]). It covers proxy, NIC and a small fabric; the latency of the emulated fabric is added to it.
 NIC_SECONDS = 14e-6
 
 

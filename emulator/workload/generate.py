@@ -1,4 +1,4 @@
-"""A seeded day of a large AI cluster: what its users would submit, from published mixes, at an offered load that is met."""
+"""The jobs that users of a large AI cluster submit in a day, drawn from published mixes at a given offered load."""
 
 import math
 from collections.abc import Iterator
@@ -20,10 +20,10 @@ from topology.catalog import GpuType
 
 #: Jobs handed out at a time.
 CHUNK_JOBS = 32 * BLOCK
-#: Jobs a day on 100,000 GPUs, growing with the root of the GPUs (assumed). Published: RSC-1 7,200 on 16,384 A100 and RSC-2 4,400 on 8,000
-#: (arXiv 2410.21680), where the rule gives 12,100 and 8,500: it is on the busy side.
+#: Jobs per day on 100,000 GPUs, growing with the square root of the GPUs (assumed). Published: RSC-1 has 7,200 on 16,384 A100 and RSC-2
+#: 4,400 on 8,000 (arXiv 2410.21680). The rule gives 12,100 and 8,500 for these, so it errs on the busy side.
 JOBS_PER_DAY, JOBS_GPUS = 30_000, 100_000
-#: Nothing is shorter (assumed), nothing longer (RSC: 7 days).
+#: No job is shorter (assumed) or longer (RSC: 7 days).
 SHORTEST_SECONDS, LONGEST_SECONDS = 60.0, 7 * 86_400.0
 #: Time limits that users pick. Estimates are modal: 90 % of the jobs use some 20 round values, and the maximum is always popular
 #: (Tsafrir, "Using inaccurate estimates accurately", JSSPP'10).
@@ -40,14 +40,14 @@ MODELS_PER_CLASS = 3
 
 @dataclass(frozen=True)
 class GeneratorSettings:
-    """What to generate. ``load`` is the GPU time of the arrivals over the GPU time there is, over whole days.
+    """What to generate. ``load`` is the GPU time that the arriving jobs need over the GPU time of the cluster, over whole days.
 
     ``reference_gpus`` sizes the workload (sizes, number and durations of the jobs) for a cluster of that many GPUs instead of the given
-    one. ``jobs_per_day`` defaults to 30,000 on 100,000 GPUs and grows with the root of the GPUs. The arrival rate swings by
+    one. ``jobs_per_day`` defaults to 30,000 on 100,000 GPUs and grows with the square root of the GPUs. The arrival rate swings by
     ``diurnal_ratio`` around its mean over ``day_seconds`` and peaks at ``peak_hour`` of 24 (Hu et al., SC'21, found such a rhythm; its size
-    here is assumed). With ``carry_over`` the first batch holds the jobs of the days before that would still be running at the start
-    (none of them having queued), with the time they have left: an assumption that spares the emulation hours of filling up. They are
-    named ``carried-over-N`` and are not part of ``load``.
+    here is assumed). With ``carry_over`` the first batch holds the jobs of the days before that would still be running at the start if
+    none of them had queued, with their remaining time. So the cluster is full from the start (assumed) and needs no hours to fill. These
+    jobs are named ``carried-over-N`` and are not part of ``load``.
     ``collective`` (ring, tree, or auto: the faster at ``lane_bytes_per_second``) is how training jobs reduce their gradients.
     No gang has more than ``largest_gang_ratio`` of the GPUs (RSC: 4,096 of 16,384).
     """
@@ -82,7 +82,7 @@ class GeneratorSettings:
 
 @dataclass(frozen=True, eq=False)
 class _Tables:
-    """What is computed once: everything that a job's numbers are looked up in; arrays by class."""
+    """What is computed once, for jobs to be looked up in; arrays by class."""
 
     classes: tuple[JobClass, ...]
     share_end: NDArray[np.float64]  # cumulative job share, up to 1
@@ -111,8 +111,8 @@ def generate(
 
     ``domain_gpus`` is the scale-up domain, ``gpus_per_host`` by default. Job i is a function of (settings, cluster, seed, i) alone: neither
     ``until_ns`` nor the batches matter to it. With ``growth``, whose last number is ``gpus``, the load is that of what is in service
-    (`emulator.workload.growth`), and nothing is carried over: before the start there was next to nothing to run it on. Raises ValueError
-    where the load cannot be had with these jobs, naming what to change.
+    (`emulator.workload.growth`), and no jobs are carried over, since hardly anything was in service before the start. Raises ValueError
+    if these jobs cannot make this load, and names what to change.
     """
     tables = _tables(settings, gpus, gpu, gpus_per_host, domain_gpus or gpus_per_host, growth)
     return _batches(tables, settings, seed, until_ns)
@@ -273,7 +273,7 @@ def _tables(settings: GeneratorSettings, gpus: int, gpu: GpuType, gpus_per_host:
 
 
 def _shapes(gang: int, gpu: GpuType, domain_gpus: int, settings: GeneratorSettings) -> tuple[TrainingShape, ...]:
-    """The models of the catalog that suit a gang of so many GPUs, as shapes; none where no model fits."""
+    """The models of the catalog that suit a gang of this size, as shapes; none if no model fits."""
     found = []
     for model in MODELS.values():
         plan = choose_parallelism(model, gang, gpu, domain_gpus=domain_gpus)
@@ -288,7 +288,7 @@ def _shapes(gang: int, gpu: GpuType, domain_gpus: int, settings: GeneratorSettin
 
 
 def _checkpoint_seconds(hosts: float) -> float:
-    """Young's interval (CACM 1974) for a gang on so many hosts."""
+    """Young's interval (CACM 1974) for a gang on this number of hosts."""
     return min(LONGEST_CHECKPOINT_SECONDS, math.sqrt(2.0 * CHECKPOINT_SECONDS / (hosts * HOST_FAILURES_PER_SECOND)))
 
 
@@ -298,7 +298,7 @@ def _medians(mean_seconds: NDArray[np.float64], sigma: NDArray[np.float64], clas
     if len(wrong):
         worst = int(wrong[0])
         raise ValueError(
-            f"jobs of {classes[worst].gpus} GPUs would have to run {mean_seconds[worst]:.3g} s on average to make this load "
+            f"jobs of {classes[worst].gpus} GPUs would have to run {mean_seconds[worst]:.3g} s on average for this load "
             f"(allowed: {SHORTEST_SECONDS:g} to {0.9 * LONGEST_SECONDS:g}); change load, jobs_per_day or reference_gpus"
         )
     spread = exp(sigma[:, None] * _normal_quantile((np.arange(4096) + 0.5) / 4096))

@@ -6,8 +6,8 @@ from topology.catalog import HostType
 
 
 def matching(host_types: Sequence[HostType], name: str) -> list[int]:
-    """Host types that ``name`` means, capitals or not: the host type's own name, its GPU's model, or that without what follows the
-    first dash (H100 for H100-SXM5-80GB). A longer name goes before a shorter."""
+    """The host types that ``name`` means, in any case: by the host type's own name, by its GPU's model, or by the model up to its first
+    dash (H100 for H100-SXM5-80GB). These are tried in this order."""
     spellings = [
         [host_type.name for host_type in host_types],
         [host_type.gpu.name for host_type in host_types],
@@ -21,7 +21,7 @@ def matching(host_types: Sequence[HostType], name: str) -> list[int]:
 
 
 def names(host_types: Sequence[HostType]) -> list[str]:
-    """What may be said: short names of the GPUs, and the host types."""
+    """The names to offer: short names of the GPUs, and of the host types."""
     return list(dict.fromkeys([*(_short(one) for one in host_types), *(one.name for one in host_types)]))
 
 

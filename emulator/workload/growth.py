@@ -1,9 +1,9 @@
-"""A workload that follows what is in service while a cluster is being built.
+"""A workload that grows with a cluster under construction.
 
-The jobs are those of the finished cluster, but they arrive at a pace in proportion to the GPUs that are in service, and those for which
-these would be too few do not come: at each instant only the classes of job whose gang is within the ratio that the settings allow, at
-a pace that makes up in number for the classes that are missing. So the offered load is met from the first rack to the last. It is one
-process of arrivals, thinned and with its time changed (Lewis & Shedler, 1979; Cinlar, 1975): job i stays a function of the seed and i.
+The jobs are those of the finished cluster, but they arrive at a rate in proportion to the GPUs that are in service. Classes of job whose
+gang is larger than the settings allow for these GPUs do not arrive yet, and more jobs of the other classes arrive in their place. So the
+offered load is met from the first rack to the last. It is one process of arrivals, thinned and with its time changed (Lewis & Shedler,
+1979; Cinlar, 1975): job i stays a function of the seed and i.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Growth:
-    """GPUs in service: ``gpus[k]`` from ``time_ns[k]`` on, ascending, the first from 0; the last is all that there will be."""
+    """GPUs in service: ``gpus[k]`` from ``time_ns[k]`` on, ascending, the first from 0; the last is the finished cluster."""
 
     time_ns: NDArray[np.int64]  # (steps,)
     gpus: NDArray[np.int64]  # (steps,)
@@ -22,7 +22,7 @@ class Growth:
 
 @dataclass(frozen=True, eq=False)
 class Pace:
-    """Growth as the arrivals see it, by step of it; times are in days of the daily profile (``day``)."""
+    """What growth means for arrivals, by step of growth; times are in days of the daily profile (``day``)."""
 
     time_ns: NDArray[np.int64]
     largest_gang: NDArray[np.int64]
@@ -31,13 +31,13 @@ class Pace:
     position: NDArray[np.float64]  # what has arrived at the step, in days of the finished cluster's
 
     def days(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """When what stands at ``position`` (in days at the finished cluster's pace, from 0) arrives."""
+        """When the arrivals at ``position`` (in days at the finished cluster's rate, from 0) come, in days."""
         step = np.searchsorted(self.position, position, side="right") - 1
         # A step without arrivals ends where it begins, so no position is in one.
         return np.asarray(self.day[step] + (position - self.position[step]) / self.rate[step])
 
     def comes(self, submit_ns: NDArray[np.int64], gpus: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Whether jobs that arrive then, of so many GPUs, are not too large for what is in service."""
+        """Whether jobs of ``gpus`` GPUs that arrive at ``submit_ns`` are small enough for what is in service."""
         step = np.searchsorted(self.time_ns, submit_ns, side="right") - 1
         return np.asarray(gpus <= self.largest_gang[step])
 
@@ -45,7 +45,7 @@ class Pace:
 def pace(
     growth: Growth, day: NDArray[np.float64], largest_gang: NDArray[np.int64], gpus: NDArray[np.int64], time_share: NDArray[np.float64]
 ) -> Pace:
-    """The pace of jobs of classes with so many GPUs and this share of the GPU time, shape (classes,) each, the shares' sum being 1.
+    """The pace of jobs whose classes have ``gpus`` GPUs and ``time_share`` of the GPU time, shape (classes,) each; the shares add up to 1.
 
     ``day`` and ``largest_gang`` are of each step of ``growth``, shape (steps,).
     """

@@ -1,4 +1,4 @@
-"""Jobs as columns: what every source of work (generator, trace reader, API) hands to the engine."""
+"""Jobs as columns, which is how every source of work (generator, trace reader, API) gives them to the engine."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 SECOND = 1_000_000_000  # ns
 
-#: Ids of jobs from the API start here; those of a trace or a generator stay below, so that the two never meet.
+#: Ids of jobs from the API start here; those of a trace or a generator are lower, so an id is never used by both.
 API_FIRST_ID = 1_000_000_000
 
 
@@ -20,11 +20,11 @@ class JobKind(IntEnum):
     SERVICE = 2  # one replica of a service; runs for its duration, or until cancelled where that is 0
 
 
-#: ``JobColumns.level`` where a job does not care.
+#: In ``JobColumns.require_level`` and ``prefer_level``: any level.
 ANY_LEVEL = -1
-#: ``JobColumns.host_type`` where a job does not care.
+#: In ``JobColumns.host_type``: any type.
 ANY_TYPE = -1
-#: ``JobColumns.source_row`` where a job comes from no file.
+#: In ``JobColumns.source_row``: the job comes from no file.
 NO_ROW = 0
 #: Names of levels a job may require or prefer, in the order of ``JobColumns.require_level``.
 LEVEL_NAMES = ("host", "domain", "rack", "leaf", "pod", "building", "site")
@@ -32,12 +32,12 @@ LEVEL_NAMES = ("host", "domain", "rack", "leaf", "pod", "building", "site")
 
 @dataclass(frozen=True)
 class TrainingShape:
-    """What the fabric does to one training job: a step is compute plus the part of the communication that is not hidden behind it.
+    """How one training job uses the fabric: a step is compute plus the part of the communication that is not hidden behind it.
 
     A step takes ``compute_seconds + max(0, ring_bytes / b + hops * a + latency_seconds - overlap_seconds)
     + max(0, 2 pipeline_bytes / b - pipeline_overlap_seconds) + expert_bytes / b``, with b the bytes per second that each lane of the job
-    gets and a the latency of the placement's slowest hop. The formula lives in ``workload.training``; what the bytes load is worked out
-    by ``fabric.traffic`` from the placement.
+    gets and a the latency of the placement's slowest hop. The formula is in ``workload.training``; which links the bytes load is
+    worked out by ``fabric.traffic`` from the placement.
 
     The job's GPUs in order of host number are laid out tensor, pipeline, data from the inside out (LL3): replica k is GPUs
     ``k * replica_gpus`` up to ``(k + 1) * replica_gpus``.
@@ -67,10 +67,10 @@ class TrainingShape:
 class JobColumns:
     """Jobs in order of submission; every array has the shape (jobs,). Job ids are unique and given by the source.
 
-    ``duration_ns`` is the running time when nothing disturbs the job and the fabric gives it all it asks for. ``estimate_ns`` is what
-    the submitter claims (backfill plans with it); sources without one repeat the duration. ``milli_gpus`` below 1000 means a share
-    of one GPU (then ``gpus`` is 1). ``utilization`` is SM activity while computing, 0 to 1: it sets the power.
-    ``shape`` indexes ``shapes`` for training jobs and is -1 for the rest.
+    ``duration_ns`` is the running time when nothing disturbs the job and the fabric gives it all it asks for. ``estimate_ns`` is the
+    running time that the submitter states (backfill plans with it); sources without one repeat the duration. ``milli_gpus`` below 1000
+    means a share of one GPU (then ``gpus`` is 1). ``utilization`` is SM activity while computing, 0 to 1: it sets the power. ``shape``
+    indexes ``shapes`` for training jobs and is -1 for the rest.
     """
 
     job_id: NDArray[np.int64]
@@ -84,7 +84,7 @@ class JobColumns:
     queue: NDArray[np.int32]  # index into queues
     tenant: NDArray[np.int32]  # index into tenants
     utilization: NDArray[np.float64]
-    checkpoint_ns: NDArray[np.int64]  # 0: starts anew after an interruption
+    checkpoint_ns: NDArray[np.int64]  # 0: starts from the beginning after an interruption
     require_level: NDArray[np.int8]  # index into LEVEL_NAMES or ANY_LEVEL
     prefer_level: NDArray[np.int8]
     preemptible: NDArray[np.bool_]
@@ -137,8 +137,8 @@ class SourceReport:
 
     kept: int = 0
     dropped: dict[str, int] = field(default_factory=dict)
-    noted: dict[str, int] = field(default_factory=dict)  # what is to be said of some that were kept
-    notes: list[str] = field(default_factory=list)  # what is to be said of the source as a whole
+    noted: dict[str, int] = field(default_factory=dict)  # notes on some of the kept rows, with their count
+    notes: list[str] = field(default_factory=list)  # notes on the source as a whole
     path: str = ""
     format: str = ""
     zero_seconds: float = 0.0  # emulated time 0 on the source's own clock
@@ -152,7 +152,7 @@ class SourceReport:
             "kept": self.kept,
             "dropped": dict(self.dropped),
             "zero_seconds": self.zero_seconds,
-            "notes": [*self.notes, *(f"{count:,} of those kept: {what}" for what, count in self.noted.items())],
+            "notes": [*self.notes, *(f"{count:,} of the kept rows: {what}" for what, count in self.noted.items())],
         }
 
 

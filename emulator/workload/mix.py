@@ -1,10 +1,10 @@
-"""What kinds of job a large AI cluster is asked to run: how many of each size, and how much of its GPU time they take.
+"""The kinds of job that a large AI cluster runs: how many there are of each size, and how much of its GPU time they take.
 
-The shares are a table built to meet these figures, which a test holds it to; the split between them is assumed.
+The shares below meet these figures, which a test checks; how the rest is divided is assumed.
 
 - RSC (Kokolis et al., HPCA'25, arXiv 2410.21680; 16,384 A100, 7,200 jobs a day): jobs of 4,096 GPUs are under 1 % of the jobs and take
-  12 % of the GPU time; none runs longer than 7 days. Recalled from the same paper and not checked against its text: over 40 % of the
-  jobs have one GPU; over 90 % have at most 8 and take about 10 % of the GPU time; jobs of 256 and more take 66 %.
+  12 % of the GPU time; none runs longer than 7 days. Assumed, as in that paper but not checked against its text: over 40 % of the jobs
+  have one GPU; over 90 % have at most 8 and take about 10 % of the GPU time; jobs of 256 and more take 66 %.
 - HPN (Qian et al., SIGCOMM'24): 96.3 % of the LLM training jobs have fewer than 1,024 GPUs.
 - Philly (ATC'19) and Helios (Hu et al., SC'21) found heavy-tailed durations; the lognormal and its spread, wider for smaller jobs,
   are assumed.
@@ -20,7 +20,7 @@ QUEUES = ("development", "evaluation", "training", "serving")
 
 @dataclass(frozen=True)
 class JobClass:
-    """Jobs alike. ``sigma`` is the lognormal's, 0 for a fixed duration; ``utilization`` is SM activity (assumed)."""
+    """Jobs of one kind. Durations are lognormal with ``sigma``, or fixed where it is 0; ``utilization`` is SM activity (assumed)."""
 
     queue: int
     kind: JobKind
@@ -74,7 +74,7 @@ CLASSES: tuple[JobClass, ...] = (
 
 
 def fitted(largest_gang: int, gpus_per_host: int) -> tuple[JobClass, ...]:
-    """The classes of at most ``largest_gang`` GPUs, with shares that again add up to 100, in whole hosts where above one host.
+    """The classes of at most ``largest_gang`` GPUs, in whole hosts above one host, with shares scaled to add up to 100 again.
 
     Job shares and GPU-time shares of the classes left keep their proportions. Raises ValueError where no class is left.
     """

@@ -1,8 +1,8 @@
-"""The generated day of a cluster of several host types: each type gets the work of a cluster of its size, planned for its GPUs.
+"""Generated work for a cluster of several host types: each type gets the work of a cluster of its size, planned for its GPUs.
 
 Jobs name the type that they were made for. ``reference_gpus`` and ``jobs_per_day`` are for the whole cluster, split by GPUs; where no
-number of jobs is given, each type has that of a cluster of its size. Each type has its own luck, so that the jobs of one do not
-depend on what other types there are beside it.
+number of jobs is given, each type has that of a cluster of its size. The draws of a type do not depend on which other types the cluster
+has.
 """
 
 from collections.abc import Iterator, Sequence
@@ -48,7 +48,7 @@ def generate_by_type(
 
 
 def _part_of(settings: GeneratorSettings, part: float) -> GeneratorSettings:
-    """What is given for the whole cluster, for this part of its GPUs."""
+    """The settings of the whole cluster, scaled to this part of its GPUs."""
     reference = None if settings.reference_gpus is None else max(1, round(settings.reference_gpus * part))
     return replace(settings, reference_gpus=reference, jobs_per_day=None if settings.jobs_per_day is None else settings.jobs_per_day * part)
 
@@ -86,7 +86,7 @@ def _merged(sources: Sequence[_Source]) -> Iterator[JobColumns]:
         held = [source.held for source in sources if source.held is not None]
         if not held:
             return
-        # Up to here every source has told all that it has.
+        # No source has another job up to this time.
         known_ns = min(int(batch.submit_ns[-1]) for batch in held)
         parts = [part for source in sources if (part := source.take_until(known_ns)) is not None and len(part)]
         jobs = _joined(parts)

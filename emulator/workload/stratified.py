@@ -1,4 +1,4 @@
-"""Numbers in (0, 1) for numbered jobs that are random one by one but even in the long run, so that a day's load is what was asked for.
+"""Numbers in (0, 1) for numbered jobs, random for each job but even in the long run, so that a day has the load that was asked for.
 
 A day has a handful of the jobs that hold most of its GPU time; drawn independently, the load of a day would scatter by some 10 %. Here
 the pair (size, duration) of job i is a point of a two-dimensional (0, 2)-sequence in base 2 (Sobol 1967; Niederreiter 1992): any

@@ -1,4 +1,4 @@
-"""How long a training step takes: the arithmetic, the pipeline's bubble, and what of the gradients' way over the fabric stays visible.
+"""How long a training step takes: the arithmetic, the pipeline's bubble, and the part of the communication that is not hidden.
 
 Source keys: MLM Narayanan et al., "Efficient Large-Scale Language Model Training on GPU Clusters Using Megatron-LM", SC'21, arXiv
 2104.04473; LL3 "The Llama 3 Herd of Models", arXiv 2407.21783; DSV DeepSeek-V3, arXiv 2412.19437; NCCL nccl-tests doc/PERFORMANCE.md.
@@ -16,8 +16,8 @@ from emulator.workload.collectives import COLLECTIVE_BYTES, COLLECTIVE_HOPS, NIC
 from emulator.workload.jobs import TrainingShape
 from topology.catalog import GpuType
 
-#: Of the measured matmul ceiling, what a transformer's kernels reach for ever larger layers, and the hidden size at which they reach
-#: half of it: one curve for all GPUs, fitted to the ten rows of MLM Table 1 with one-sequence microbatches and no interleaving.
+#: The part of the measured matmul ceiling that a transformer's kernels approach as layers get wider, and the hidden size at which they
+#: reach half of that: one curve for all GPUs, fitted to the ten rows of MLM Table 1 with one-sequence microbatches and no interleaving.
 KERNEL_CEILING_RATIO, HALF_HIDDEN = 0.72, 850.0
 #: Bus bandwidth of an all-reduce inside a scale-up domain over its one-way link rate: 8 A100 reach 230-250 of 300 GB/s, 8 H100 370
 #: of 450 without in-switch reduction (published nccl-tests results).
@@ -26,9 +26,9 @@ SCALE_UP_RATIO = 0.8
 GRADIENT_BYTES, PARAMETER_BYTES = 4, 2
 #: Activations are sent in bf16.
 ACTIVATION_BYTES = 2
-#: Widest expert parallelism that is chosen unasked: DSV trains 256 experts on 64 GPUs.
+#: Widest expert parallelism that is chosen by default: DSV trains 256 experts on 64 GPUs.
 WIDEST_EXPERT_PARALLEL = 64
-#: Of a GPU's memory, what weights, gradients and optimizer state may take; activations take the rest. Assumed.
+#: The part of a GPU's memory that weights, gradients and optimizer state may take; activations take the rest. Assumed.
 STATE_MEMORY_RATIO = 0.6
 #: Optimizer state per parameter, sharded over the replicas: fp32 master copy and Adam's two moments (Rajbhandari et al., ZeRO, SC'20).
 OPTIMIZER_BYTES = 12
@@ -134,16 +134,16 @@ def training_shape(
     all-reduces of 2 b s h bytes, two a layer in the forward and two in the backward pass (MLM section 3.2; two more when recomputing),
     which are not hidden.
 
-    A lane of the ring sends ``(n - 1) / n`` of the gradients (reduce-scatter) and of the parameters (all-gather) of its GPU's shard:
-    with both in one dtype of b bytes the all-reduce's ``2 (n - 1) / n * b * P / (t p)`` (NCCL). Replicas in one domain reduce there first,
-    so only ``n`` = replicas over those per domain meet on the fabric, each lane with its share. ``overlap`` hides the ring behind one
-    microbatch: the gradients behind the last backward pass, the parameters behind the next forward pass. ``collective`` is ring, tree, or
-    auto: the faster at ``bytes_per_second`` a lane.
+    A lane of the ring sends ``(n - 1) / n`` of the gradients (reduce-scatter) and of the parameters (all-gather) of its GPU's shard. With
+    both in one dtype of b bytes these are the ``2 (n - 1) / n * b * P / (t p)`` of an all-reduce (NCCL). Replicas in one domain reduce
+    there first, so only ``n`` = replicas / replicas per domain meet on the fabric, each lane with its share. ``overlap`` hides the ring
+    behind one microbatch: the gradients behind the last backward pass, the parameters behind the next forward pass. ``collective`` is ring,
+    tree, or auto: the faster at ``bytes_per_second`` a lane.
 
-    Stages send b s h / t bytes a microbatch and virtual stage to the next one and as much back (MLM section 4.1), hidden behind compute.
-    A layer of experts sends each token to its experts and back, in both passes: four all-to-alls of b s h / t bytes times the experts of a
-    token that are in other domains (DSV section 3.2), not hidden. What the experts' GPUs have in common, attention and embeddings, they
-    reduce among themselves first, counted with the all-to-alls.
+    Stages send b s h / t bytes a microbatch and virtual stage to the next one and as much back (MLM section 4.1), hidden behind compute. A
+    layer of experts sends each token to its experts and back, in both passes: four all-to-alls of b s h / t bytes times the experts of a
+    token that are in other domains (DSV section 3.2), not hidden. The weights that the experts' GPUs have in common (attention, embeddings)
+    are reduced among these GPUs first; these bytes are counted with the all-to-alls.
     """
     per_replica = step_flops(model, plan.microbatch_sequences, recompute=recompute)
     rate = gpu.achievable_flops * kernel_efficiency(model.hidden)
@@ -194,7 +194,7 @@ def _exchanged_bytes(model: Model, plan: Parallelism, domain_gpus: int, sent_byt
 
 
 def step_seconds(shape: TrainingShape, bytes_per_second: float, hop_seconds: float = NIC_SECONDS) -> float:
-    """Seconds a step takes when each lane gets so many bytes per second and hops take so long; infinite at 0 unless nothing is sent."""
+    """Seconds of a step whose lanes get ``bytes_per_second`` each; infinite at 0 bytes per second unless nothing is sent."""
     seconds = shape.compute_seconds
     for size, others in (
         (shape.ring_bytes, shape.hops * hop_seconds + shape.latency_seconds - shape.overlap_seconds),
@@ -207,7 +207,7 @@ def step_seconds(shape: TrainingShape, bytes_per_second: float, hop_seconds: flo
 
 
 def choose_parallelism(model: Model, gpus: int, gpu: GpuType, *, domain_gpus: int, interleave: int = 4) -> Parallelism | None:
-    """The least model parallelism whose state fits in memory on ``gpus``, tensor before pipeline; None where it does not fit.
+    """The least model parallelism whose state fits in memory on ``gpus``, tensor before pipeline; None if none fits.
 
     Tensor parallelism stays in a domain and within 8, and divides the heads; pipeline stages divide the layers into at most that many.
     A replica gets as many one-sequence microbatches as the global batch leaves it, and at least as many as it has stages. Experts are

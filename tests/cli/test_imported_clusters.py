@@ -73,7 +73,7 @@ def test_attributes_of_others_are_listed_once(shown: Shown, gigawatt: Run, tmp_p
     (tmp_path / "file").write_text(_graph(edges=[{"source": h, "target": "sw", "lane": 2} for h in "pq"]))
     code, _, err = gigawatt("topology import", tmp_path / "file")
     assert (code, err.count("\n")) == (2, 1)
-    assert "lanes is meant" in err
+    assert "did you mean lanes?" in err
 
 
 _MIXED = "SwitchName=r0 Nodes=gpu[01-05],cpu[1-40],login1\nSwitchName=r1 Nodes=nas[1-2]\nSwitchName=core Switches=r[0-1]\n"

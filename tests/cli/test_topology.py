@@ -39,6 +39,25 @@ def test_a_users_cluster_runs_like_a_preset(gigawatt: Run, cluster: Path, monkey
     assert json.loads(out)
 
 
+def test_the_power_shown_is_that_of_hosts_and_switches_as_in_the_picture(gigawatt: Run, tmp_path: Path) -> None:
+    """Of colossus: 12,500 hosts of at most 8.4 kW and 3,920 switches of 940 W, at a PUE of 1.2; the picture has it in MW."""
+    picture = tmp_path / "colossus.svg"
+    power = json.loads(gigawatt("topology show colossus -o json --picture", picture)[1])["power"]
+    assert power["switch_watts"] == 3_920 * 940
+    assert power["measured_maximum_watts"] == 12_500 * 8_400 + 3_920 * 940
+    assert power["facility_maximum_watts"] == pytest.approx(1.2 * power["measured_maximum_watts"])
+    assert power["rated_watts"] - power["idle_watts"] == pytest.approx(12_500 * (10_200 - 1_900))
+    assert "at most 109 MW, the facility 130 MW" in picture.read_text()
+
+
+def test_counts_of_a_table_are_for_reading(gigawatt: Run) -> None:
+    code, out, _ = gigawatt("topology show colossus")
+    assert code == 0
+    rows = [line.split() for line in out.splitlines()]
+    assert ["host", "12,500"] in rows
+    assert ["rack", "1,563"] in rows
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_export_says_what_is_lost_and_is_imported_again(gigawatt: Run, form: str, tmp_path: Path) -> None:
     path = tmp_path / "file"

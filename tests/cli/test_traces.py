@@ -121,7 +121,7 @@ def test_philly_as_published(emulated: Any) -> None:
         job | {"jobid": "c", "attempts": [run | {"end_time": None}]},
     ])  # fmt: skip
     summary, jobs = emulated(text, "philly")
-    assert summary["sources"][0]["dropped"] == {"never started": 1, "had not ended, so no running time": 1}
+    assert summary["sources"][0]["dropped"] == {"never started": 1, "had not ended, so its running time is unknown": 1}
     assert told(jobs, "name", "source_row", "tenant", "gpus", "end_seconds") == [("b", 2, "v", 3, 120)]
 
 

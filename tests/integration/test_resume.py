@@ -77,7 +77,7 @@ def test_stopping_resuming_finishing_and_replaying(tmp_path: Path, scenario: Pat
     code, _, err = command("up", scenario, "--until", "12h", "--state", state, "--port", 0, "--metrics-port", 0, "-q")
     assert (code, err) == (
         2,
-        f"gigawatt: error: the session in {state} came to its end at 43200 s; allowed: `gigawatt replay {state}`, or another directory\n",
+        f"gigawatt: error: the session in {state} ended at 43200 s; allowed: `gigawatt replay {state}`, or another directory\n",
     )
     summary, err = run("replay", state, "-o", tmp_path / "replayed", "-q")
     assert summary["digest"] == ended["digest"]
@@ -137,7 +137,7 @@ def test_a_full_disk_under_the_state_takes_nothing_from_the_results(tmp_path: Pa
                 except ClientError as error:
                     refused = str(error)
                     break
-            assert refused.startswith("nothing was accepted, for it could not be kept: ")
+            assert refused.startswith("the request was not accepted, because the journal could not store it: ")
             before = client.clock().emulated_seconds
             wait_until(lambda: client.clock().emulated_seconds > before + 600, 60, "the clock to go on")
         process.send_signal(signal.SIGTERM)

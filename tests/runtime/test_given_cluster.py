@@ -56,7 +56,7 @@ def test_one_of_its_nodes_joins_a_cluster_by_every_name_of_it(digest):
             return  # this version of Ray has no tokens
         token = one_sentence(nodes.run(*RUN, "--address", nodes.address, RAY_AUTH_TOKEN="1" * 64))
         assert token[0] == 2
-        assert "asks for its token: set RAY_AUTH_MODE=token" in token[1]
+        assert "requires its token: set RAY_AUTH_MODE=token" in token[1]
 
 
 @pytest.mark.ray
@@ -110,7 +110,7 @@ def test_a_submitted_job_uses_the_cluster_that_it_was_submitted_to(digest):
     {
         "exact_fit": "same",
         "replaced": "same",
-        "none_left": "the nodes of actor 0 are lost, and none that can take over joined the Ray cluster within 3 s",
+        "none_left": "the nodes of actor 0 are lost, and no replacement joined the Ray cluster within 3 s",
     }.items(),
 )
 def test_lost_nodes(case, said):
@@ -163,4 +163,4 @@ def test_a_stale_ray_address_is_passed_over_and_said(digest):
     run = subprocess.run([*GIGAWATT, *RUN, "--actors", "1"], env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
     assert json.loads(run.stdout)["digest"] == digest
     (note,) = run.stderr.splitlines()
-    assert note.startswith("RAY_ADDRESS is passed over and a Ray of its own started: no Ray cluster answers at 127.0.0.1:")
+    assert note.startswith("RAY_ADDRESS is ignored and a new Ray is started: no Ray cluster answers at 127.0.0.1:")

@@ -81,7 +81,7 @@ def test_an_environment_that_leads_nowhere_is_passed_over_and_said(monkeypatch, 
     monkeypatch.setenv("RAY_ADDRESS", closed if kind == "nothing there" else kind)
     with caplog.at_level(logging.WARNING):
         assert given_cluster(None) is None
-    assert "RAY_ADDRESS is passed over and a Ray of its own started" in caplog.text
+    assert "RAY_ADDRESS is ignored and a new Ray is started" in caplog.text
 
 
 def test_an_option_that_leads_nowhere_is_an_error(monkeypatch, closed):

@@ -111,7 +111,7 @@ def test_a_trace_with_options_as_they_were_written():
         (["nonsense"], "not of the form section.key=value"),
         (["a..b=1"], "not of the form"),
         (["seed.x=1"], "seed is a single value"),
-        (["assumptions.7=x"], "'7' is not a place in a list of 1"),
+        (["assumptions.7=x"], "'7' is not an index of a list with 1 items"),
         (["clock.cycle=10"], "10 is not a duration"),
         (["clock.cycle=0s"], "0s is too little; allowed: 1ms or more"),
         (["clock.cycle=8d"], "8d is too much; allowed: at most 7d"),

@@ -74,7 +74,7 @@ def test_what_waits_for_an_island_says_so(islands: Cluster) -> None:
     """14 hosts are free, 10 at most in one island: after 5 of these the largest has 5."""
     scheduler = _arrived(islands, [40, 16, 72], policy="fifo", placement="topology")
     scheduler.plan(0)
-    assert explain_pending(scheduler, 2).text == "needs 9 whole hosts inside one island; no island has that free now"
+    assert explain_pending(scheduler, 2).text == "needs 9 whole hosts inside one island; no island has that much free now"
 
 
 def test_limits_have_the_largest_units_name_and_size(islands: Cluster) -> None:

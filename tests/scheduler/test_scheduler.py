@@ -68,9 +68,9 @@ def test_explanations(policy):
     }  # fmt: skip
     fragmentation = why(Job(2, 0, 53, 10))
     assert fragmentation.kind == "fragmentation"
-    assert fragmentation.text == "needs 6 whole hosts and 5 GPUs on one host; 56 GPUs are free, but only 6 hosts are wholly so"
+    assert fragmentation.text == "needs 6 whole hosts and 5 GPUs on one host; 56 GPUs are free, but only 6 whole hosts are free"
     spread = why(Job(3, 0, 16, 10, require=LEAF))
-    assert (spread.kind, spread.text) == ("topology", "needs 2 whole hosts inside one leaf; no leaf has that free now")
+    assert (spread.kind, spread.text) == ("topology", "needs 2 whole hosts inside one leaf; no leaf has that much free now")
     assert why(Job(4, 0, 16, 10)).text == "starts in the next cycle"
     turn = why(Job(5, 0, 100, 10), Job(6, 0, 16, 10, estimate=11))
     assert (turn.kind, turn.position) == ("priority", 1)

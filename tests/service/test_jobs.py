@@ -191,7 +191,7 @@ def test_get_cancel_and_explain(client, control):
     job = client.submit(JobSpec(gpus=16, duration_seconds=5.0))
     assert client.job(job.job_id) == job == control.views[job.job_id]
     why = client.explain(job.job_id)
-    assert (why.kind, why.position, why.numbers) == ("capacity", 0, {"gpus_free": 8.0, "gpus": 16.0})
+    assert (why.kind, why.position, list(why.numbers.items())) == ("capacity", 0, [("gpus", 16.0), ("gpus_free", 8.0)])
     control.change(job.job_id, state=JobState.RUNNING, start_seconds=0.0, placement_level="host", hosts="r00000-h00")
     assert client.job(job.job_id) == control.views[job.job_id]
     assert client.explain(job.job_id).position == -1

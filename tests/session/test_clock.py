@@ -58,7 +58,7 @@ def test_step_runs_so_many_cycles_and_only_while_paused(paused):
         made.step(0)
     made.set_speed(1e-6)
     made.resume()
-    with pytest.raises(WrongState, match="Pause it first"):
+    with pytest.raises(WrongState, match="Pause first"):
         made.step(1)
 
 

@@ -85,16 +85,16 @@ def test_the_journal_is_enough_to_repeat_the_session(session, scenario, tmp_path
 
 @pytest.mark.parametrize(("kind", "payload"), [("cancel", {"job_id": 5}), ("cordon", {"host": 1}), ("dance", {}), ("submit", {})])
 def test_a_record_that_cannot_be_taken_up_is_named(session, kind, payload):
-    with pytest.raises(JournalError, match="input 3 of the journal cannot be taken up"):
+    with pytest.raises(JournalError, match="input 3 of the journal cannot be applied"):
         session()._inputs.take_up(Input(3, 0, kind, "", "", payload, None))
 
 
 def test_what_cannot_be_kept_is_not_accepted(paused, tmp_path):
     made = paused(state_dir=tmp_path / "state")
     made._journal._database.execute("DROP TABLE input")
-    with pytest.raises(WrongState, match="nothing was accepted, for it could not be kept"):
+    with pytest.raises(WrongState, match="the request was not accepted, because the journal could not store it"):
         made.submit(jobs(), "a")
-    with pytest.raises(WrongState, match="nothing was accepted"):
+    with pytest.raises(WrongState, match="the request was not accepted"):
         made.cordon(0, cordoned=True)
     assert made.jobs() == []
     made.step(1)

@@ -223,7 +223,7 @@ def test_a_session_that_came_to_its_end_is_over(session: Callable[..., Any], sce
     made.start()
     assert made.wait(60)
     made.close()
-    with pytest.raises(JournalError, match=r"came to its end at 3600 s; allowed: `gigawatt replay \S+state`, or another directory"):
+    with pytest.raises(JournalError, match=r"ended at 3600 s; allowed: `gigawatt replay \S+state`, or another directory"):
         open_session(scenario(), state_dir=tmp_path / "state")
 
 
@@ -341,6 +341,6 @@ def test_a_mark_that_cannot_be_written_does_not_stop_the_emulation(
     made._journal._database.execute("DROP TABLE about")
     made.resume()
     assert made.wait(60)
-    assert caplog.text.count("a crash from now on goes back to") == 1
+    assert caplog.text.count("a crash now would set the emulation back to") == 1
     assert made.outcome().emulated_ns == 3600 * SECOND
     assert made.unkept is not None

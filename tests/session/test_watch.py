@@ -36,7 +36,7 @@ def test_a_watch_is_resumed_behind_any_sequence(paused):
     for after in range(5):
         assert seen(made.watch(job_ids=frozenset({a, b}), after_sequence=after)) == every[after + 1 :]
     assert seen(made.watch(job_ids=frozenset({b}), after_sequence=0)) == [row for row in every[1:] if row[1] == b]
-    with pytest.raises(WrongState, match="change 6 is not held"):
+    with pytest.raises(WrongState, match="change 6 is no longer kept"):
         made.watch(after_sequence=6)
     assert [event.at_seconds for event in made.watch(job_ids=frozenset({a, b}), after_sequence=0)] == [0.0, 0.0, 15.0, 20.0, 35.0]
 
@@ -72,7 +72,7 @@ def test_a_watcher_that_is_too_slow_is_told_so(paused, monkeypatch):
     made.step(10)
     with pytest.raises(WrongState, match="too slow"):
         list(events)
-    with pytest.raises(WrongState, match="is not held any more"):
+    with pytest.raises(WrongState, match="is no longer kept"):
         made.watch(after_sequence=0)
 
 

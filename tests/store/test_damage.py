@@ -31,7 +31,7 @@ def test_a_torn_record_is_left_out_and_said(crashed: Path, keep: Callable[..., J
     journal = keep(crashed)
     assert jobs(journal) == [7]
     assert journal.notes == (
-        f"{crashed / 'journal.sqlite'}: a record that the crash tore was left out; nothing in it had been acknowledged",
+        f"{crashed / 'journal.sqlite'}: a record that was incomplete after the crash was left out; nothing in it had been acknowledged",
     )
     journal.append(30, "cancel", {"job_id": 9})
     journal.close()
@@ -78,7 +78,7 @@ def test_after_a_close_in_good_order_there_is_no_log_to_miss(crashed: Path, keep
         (lambda path: os.truncate(path, path.stat().st_size // 2), "damaged|malformed"),
         (lambda path: os.truncate(path, 100), "damaged|malformed|not a database"),
         (lambda path: path.write_bytes(b"this is not a database" * 500), "not a database"),
-        (lambda path: path.unlink(), "is gone, and its log is there"),
+        (lambda path: path.unlink(), "is missing, but its log exists"),
         (lambda path: path.unlink() or path.mkdir(), "is not a file"),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_broken_file_is_refused_in_one_sentence(
 def test_another_programs_database_is_no_journal(tmp_path: Path, keep: Callable[..., Journal]) -> None:
     with closing(sqlite3.connect(tmp_path / "journal.sqlite")) as database:
         database.execute("CREATE TABLE input (a)")
-    with pytest.raises(JournalError, match="it is not a journal of gigawatt"):
+    with pytest.raises(JournalError, match="it is not a gigawatt journal"):
         keep(tmp_path)
 
 

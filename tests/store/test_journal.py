@@ -58,7 +58,7 @@ def test_a_session_that_came_to_its_end_is_not_gone_on_with(keep, tmp_path):
     journal = keep()
     journal.finish(9 * 10**9, "end", "d2")
     journal.close()
-    with pytest.raises(JournalError, match=r"came to its end at 9 s; allowed: `gigawatt replay"):
+    with pytest.raises(JournalError, match=r"ended at 9 s; allowed: `gigawatt replay"):
         keep()
     with closing(Journal.copy(tmp_path / "state")) as copy:
         assert (copy.last().kind, copy.last().payload, copy.reached_ns) == ("end", {"digest": "d2"}, 9 * 10**9)

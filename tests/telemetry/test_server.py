@@ -83,9 +83,9 @@ def test_health_and_index(server: MetricsServer) -> None:
 def test_an_unknown_path_says_what_there_is(server: MetricsServer) -> None:
     response, body = ask(server, "/metric")
     assert response.status == 404
-    assert body == b"nothing at /metric; here are /, /healthz, /metrics, /sd\n"
+    assert body == b"there is no page /metric; allowed: /, /healthz, /metrics, /sd\n"
     with MetricsServer(Page()) as bare:
-        assert ask(bare, "/sd")[1] == b"nothing at /sd; here are /, /healthz, /metrics\n"
+        assert ask(bare, "/sd")[1] == b"there is no page /sd; allowed: /, /healthz, /metrics\n"
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
@@ -141,7 +141,7 @@ def test_a_connection_serves_many_scrapes(server: MetricsServer) -> None:
         connection.request("GET", "/metrics")
         assert connection.getresponse().read() == TEXT
     connection.request("GET", "/nowhere")
-    assert connection.getresponse().read().startswith(b"nothing")
+    assert connection.getresponse().read().startswith(b"there is no page /nowhere")
     connection.close()
 
 

@@ -248,7 +248,7 @@ def test_hosts_with_fewer_nics_use_the_first_rails():
     for node in ("a1", "a2"):
         graph.nodes[node]["host"] = "frontier-node"
         graph.edges[node, "leaf-a"].update(lanes=4, rails=4)
-    with pytest.raises(TopologyError, match=r"edge .*spine.*: lane_bytes_per_second is needed"):
+    with pytest.raises(TopologyError, match=r"edge .*spine.*: lane_bytes_per_second is missing"):
         compile_cluster(graph)
     for leaf in ("leaf-a", "leaf-b"):
         graph.edges["spine", leaf]["lane_bytes_per_second"] = 50e9
@@ -311,7 +311,7 @@ def change(node=None, edge=None, remove=None, **attributes):
         (change(node="leaf-a", switch="cisco"), "node leaf-a: no switch called 'cisco'"),
         (change(node="a1", host="hgx-h200"), "a1 and a2 share leaf switches, but differ in their types of hosts"),
         (change(node="a2", hosts_per_rack=2), "a1 and a2 share leaf switches, but differ in their hosts_per_rack"),
-        (change(node="a2", site="elsewhere"), "a2 is at site elsewhere, but its fabric is that of site site"),
+        (change(node="a2", site="elsewhere"), "a2 is at site elsewhere, but its fabric belongs to site site"),
         (change(node="a2", hostlist="a,b"), "node a2 has 1 hosts, but its hostlist names 2"),
         (change(node="a2", hostlist=["r00000-h00"]), "host r00000-h00 is in the graph twice"),
     ],
@@ -328,7 +328,7 @@ def test_more_graphs_that_are_none():
         compile_cluster(graph)
     graph = small_graph()
     graph.add_edge("a1", "spine")
-    with pytest.raises(TopologyError, match="joins leaves only"):
+    with pytest.raises(TopologyError, match="joins an endpoint to a node that is no leaf"):
         compile_cluster(graph)
     graph = small_graph()
     graph.add_node("stray", tier="core")

@@ -234,7 +234,7 @@ def broken(change: str) -> nx.Graph:
     [
         ("distance", "edge xg - yg: a link between two gateways needs distance_km or latency_seconds"),
         ("site of gateway", "gateway xg of site y is joined to the fabric of site x"),
-        ("one site", "site x is in pieces that only the WAN joins"),
+        ("one site", "site x has parts that only the WAN joins"),
         ("shared gateway", "gateway xg joins two fabrics, of xh and yh"),
         ("gateway alone", "switch zg has no endpoint below it"),
         ("to itself", "edge xg - xg: joins a switch to itself"),

@@ -70,8 +70,8 @@ def test_pai(write: Write) -> None:
     assert batch.submit_ns.tolist() == [0, 100_500_000_000, 200 * SECOND]
     assert batch.duration_ns.tolist() == [600 * SECOND, 600 * SECOND, 100 * SECOND]
     assert batch.host_type.tolist() == [1, 0, -1]
-    assert report.dropped == {"no GPU": 1, "had not ended, so no running time": 1}
-    assert report.noted["asked for parts of several GPUs: rounded up to whole ones"] == 1
+    assert report.dropped == {"no GPU": 1, "had not ended, so its running time is unknown": 1}
+    assert report.noted["asked for fractions of several GPUs, which were rounded up to whole GPUs"] == 1
 
 
 @pytest.mark.parametrize(

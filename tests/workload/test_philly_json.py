@@ -55,7 +55,7 @@ def test_attempts_are_one_job_that_runs_for_their_sum(write: Write, layout: str)
     assert batch.submit_ns.tolist() == [0, 0, 70 * SECOND]
     assert batch.source_row.tolist() == [2, 8, 1], "the number of the object, whatever the lines"
     assert [batch.tenants[number] for number in batch.tenant] == ["v1", "v2", "v1"]
-    assert report.dropped == {"never started": 1, "had not ended, so no running time": 3, "no submission time": 1, "no GPU": 1}
+    assert report.dropped == {"never started": 1, "had not ended, so its running time is unknown": 3, "no submission time": 1, "no GPU": 1}
 
 
 def test_options_are_those_of_the_csv(write: Write) -> None:

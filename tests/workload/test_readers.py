@@ -232,7 +232,7 @@ def test_openb_decisions(write: Write) -> None:
     assert batch.source_row.tolist() == [2, 3, 7]
     assert batch.duration_ns.tolist() == [70 * SECOND, 70 * SECOND, 10 * SECOND]
     assert batch.preemptible.tolist() == [False, False, True]
-    assert report.dropped == {"no GPU": 1, "never scheduled, so no running time": 1, "zero duration": 1}
+    assert report.dropped == {"no GPU": 1, "never scheduled, so its running time is unknown": 1, "zero duration": 1}
     assert batch.host_type.tolist() == [-1, -1, -1]
     assert list(report.noted.values()) == [1]
     types = [replace(catalog.host("hgx-h100"), name=name) for name in ("t4", "v100m32")]
@@ -267,7 +267,7 @@ def test_swf_decisions(write: Write) -> None:
     assert batch.duration_ns.tolist() == [60 * SECOND, 60 * SECOND, 500 * SECOND, 358 * SECOND]
     assert batch.estimate_ns.tolist() == [100 * SECOND, 60 * SECOND, 100 * SECOND, 100 * SECOND]
     assert [batch.tenants[number] for number in batch.tenant] == ["user-7", "user-7", "user-7", "default"]
-    assert report.dropped == {"unknown running time": 1, "zero duration": 1, "no processors": 1, "part of a job listed before": 1}
+    assert report.dropped == {"unknown running time": 1, "zero duration": 1, "no processors": 1, "part of a job that was listed before": 1}
     (batch,), report = read_all(path, "swf", {"processors": "requested", "processors_per_gpu": "2", "status": "1"})
     assert batch.gpus.tolist() == [2, 2, 3]
     assert report.dropped["status 0"] == 1
@@ -325,7 +325,7 @@ def test_a_bad_row_leaves_no_trace_when_skipped(write: Write) -> None:
         ("csv", CSV + "1,0,1,9\n2,2017-10-01,1,9\n", "3: submit_s: '2017-10-01' is not a number"),
         ("csv", CSV + "1,2017-10-01,1,9\n2,5,1,9\n", "3: submit_s: '5' is not a date .*as in the rows before"),
         ("csv", CSV + "1,1767225600000,1,9\n", "2: submit_s: '1767225600000' is out of range .*time_unit"),
-        ("csv", "id,id,submit_s,gpus,duration_s\n", "1: id: the column is there twice"),
+        ("csv", "id,id,submit_s,gpus,duration_s\n", "1: id: the column appears twice"),
         ("csv", "id,submit_s,gpus,duration_s,gpu_milli\n1,0,2,9,500\n", "2: gpus: 2 GPUs with gpu_milli 500"),
         ("csv", CSV.encode() + b"1,0,1,\xff\n", "2: not text"),
         ("csv", bytes(range(256)) * 20, "1: not text"),
@@ -442,7 +442,7 @@ def test_philly_keeps_the_jobs_of_the_reference_schedule(cluster: str, jobs: int
 @pytest.mark.traces
 def test_openb_counts() -> None:
     batches, report = read_all(published("openb/pod_list_default.csv.gz"), "openb")
-    assert report.dropped == {"no GPU": 1_052, "never scheduled, so no running time": 897}
+    assert report.dropped == {"no GPU": 1_052, "never scheduled, so its running time is unknown": 897}
     assert report.kept == 8_152 - 1_052 - 897
     assert min(column(batches, "milli_gpus")) >= 1
     pods = open_pods(published("openb/pod_list_multigpu50.csv.gz"))

@@ -51,7 +51,7 @@ def test_jobs_are_kept_and_the_rest_is_counted(write: Write) -> None:
     assert report.dropped == {
         "step of a job": 2,
         "never started": 2,
-        "had not ended, so no running time": 1,
+        "had not ended, so its running time is unknown": 1,
         "no GPU": 1,
         "zero duration": 1,
         "run of a job that was requeued": 1,
@@ -115,7 +115,7 @@ def test_arrays_and_heterogeneous_jobs(write: Write) -> None:
     text = table(row("20_1"), row("20_2"), row("30+0"), row("30+1", alloc="gres/gpu=4"), row("30+0.0"), row("30+2", alloc="cpu=9"))
     batches, report = read_all(write(text), "sacct")
     assert batches[0].names == ("20_1", "20_2", "30+0", "30+1")
-    assert report.noted == {"component of a heterogeneous job, kept as a job of its own": 2}
+    assert report.noted == {"component of a heterogeneous job, kept as a separate job": 2}
     assert report.dropped == {"step of a job": 1, "no GPU": 1}
 
 

@@ -65,7 +65,7 @@ def test_a_bomb_is_refused_long_before_its_end(write: Write, kind: str, format: 
     """Blank lines are nothing that a log is made of."""
     text = b"\n" * 3_000_000 if format == "csv" else b"[" + b" " * 3_000_000
     limits = TraceLimits(bomb_bytes=1 << 20)
-    with pytest.raises(TraceError, match=r"bytes came out of \d+: no log is so uniform .*at most 500 times"):
+    with pytest.raises(TraceError, match=r"bytes were unpacked from \d+, too many for a log .*at most 500 times"):
         read_all(write(PACKERS[kind](text)), format, limits=limits)
     if format == "csv":
         with pytest.raises(TraceError, match="the file is empty"):

@@ -1,4 +1,4 @@
-"""Files that describe clusters, to and from graphs: one module for each format, and one registry."""
+"""Files that describe clusters, read into graphs and written from them: one module for each format, and one registry."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ _Read = Callable[[bytes, str, Defaults], nx.Graph]
 
 
 class Format(NamedTuple):
-    """What a file is to us. ``read`` is given its bytes and what to call it in messages."""
+    """A file format. ``read`` takes a file's bytes, and the name to use for it in messages."""
 
     what: str
     holds: Holds
@@ -54,7 +54,7 @@ def read_graph(
     oversubscription: tuple[float, float, float] = (1.0, 1.0, 1.0),
     islands: str | None = None,
 ) -> nx.Graph:
-    """The graph of a file. What the format does not hold is as the arguments say and noted in the graph's ``assumptions``.
+    """The graph of a file. What the format does not hold comes from the arguments and is noted in the graph's ``assumptions``.
 
     ``format`` is one of `FORMATS`, by default what the file is. ``host_types`` are types of hosts by hostlist, ``*`` for all others; nodes
     that it does not name are left out; without it all are of type ``host``. ``hosts_per_rack`` is by default 8, or one scale-up domain;
@@ -65,13 +65,13 @@ def read_graph(
     source, data = str(path), read_bytes(path)
     chosen = format or detect(data)
     if chosen is None:
-        decode(data, source)  # what is no text has an error of its own
-        raise FormatError(f"what format this is cannot be told from its text; known: {', '.join(FORMATS)}", source)
+        decode(data, source)  # bytes that are not text have their own error
+        raise FormatError(f"the format cannot be recognised from the text; known: {', '.join(FORMATS)}", source)
     if chosen not in FORMATS:
         raise FormatError(f"{chosen!r} is not a format; known: {', '.join(FORMATS)}", source)
     types = HostTypes.of(host, host_types)
     if types.by_host and FORMATS[chosen].holds is Holds.GRAPH:
-        raise FormatError(f"types of hosts by hostlist are for files without them: in {chosen} the node attribute host says it", source)
+        raise FormatError(f"host types by hostlist do not apply to {chosen}: there the node attribute host says the type", source)
     defaults = Defaults(name or Path(path).stem, types, switch, hosts_per_rack, site, oversubscription, islands)
     for kind in types.all:
         if defaults.hosts_per_rack(kind) % kind.domain_hosts:
@@ -93,7 +93,7 @@ def write_graph(graph: nx.Graph, cluster: Cluster, format: str) -> str:
 
 
 def lost(cluster: Cluster, format: str) -> list[str]:
-    """What a file of one of `FORMATS` says nothing of, in sentences; none where it holds all."""
+    """What a file in one of `FORMATS` leaves out of the cluster, in sentences; none if it holds everything."""
     return not_held(cluster, FORMATS[format].holds)
 
 

@@ -1,4 +1,4 @@
-"""A graph as a file has it, checked attribute by attribute: how formats of whole graphs become graphs."""
+"""From a file's nodes and edges to a graph, checked attribute by attribute; shared by the formats that hold whole graphs."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -39,15 +39,15 @@ class Drawn:
 
 
 def assemble(source: str, drawn: Drawn, defaults: Defaults) -> nx.Graph:
-    """The graph of a file's nodes and edges, each attribute checked; those that are not ours are passed over with one note.
+    """The graph of a file's nodes and edges, each attribute checked; unknown attributes are skipped with one note.
 
-    Raises FormatError: also for a word that is nearly one of ours.
+    Raises FormatError, also for a name that is nearly one of the vocabulary's.
     """
     return _Assembly(source, drawn, defaults).graph()
 
 
 class _Assembly:
-    """The graph as it grows, and what is passed over on the way."""
+    """The graph as it grows, and what has been skipped so far."""
 
     def __init__(self, source: str, drawn: Drawn, defaults: Defaults) -> None:
         self._source, self._drawn, self._defaults = source, drawn, defaults
@@ -77,16 +77,16 @@ class _Assembly:
             problem = "is not a node's id: printable text of at most 253 characters, or a whole number"
             raise self._refuse(f"{shown(name)} {problem}", "nodes", number)
         if name in result:
-            raise self._refuse(f"node {shown(name)} is there twice", "nodes", number)
+            raise self._refuse(f"node {shown(name)} appears twice", "nodes", number)
         values = self._checked(f"node {name}", attributes, NODE, "nodes", number)
         if "tier" not in values:
-            raise self._refuse(f"node {name} has no tier: one of {', '.join(NODE_TIERS)} is needed", "nodes", number)
+            raise self._refuse(f"node {name} has no tier; allowed: {', '.join(NODE_TIERS)}", "nodes", number)
         result.add_node(name, **values)
 
     def _ends(self, result: nx.Graph, number: int, low: Any, high: Any) -> tuple[Any, Any]:
         for end in (low, high):
             if type(end) not in (int, str) or end not in result:
-                raise self._refuse(f"an edge ends at {shown(end)}, which is no node", "edges", number)
+                raise self._refuse(f"an edge ends at {shown(end)}, but there is no such node", "edges", number)
         if low == high:
             raise self._refuse(f"an edge joins {low} with itself", "edges", number)
         return low, high
@@ -100,7 +100,11 @@ class _Assembly:
             if check is None:
                 word = meant(key, known) if key not in _ALL else None
                 if word is not None:
-                    raise self._refuse(f"{what} has an attribute {shown(key)}: {word} is meant, or another name is needed", *path, key)
+                    raise self._refuse(
+                        f"{what} has an unknown attribute {shown(key)}, did you mean {word}? Rename it if it is an attribute of your own",
+                        *path,
+                        key,
+                    )
                 if key in given or key not in _ALL:
                     self._passed[element][key] += 1
                 continue
@@ -111,7 +115,7 @@ class _Assembly:
         return values
 
     def _notes(self) -> Iterator[str]:
-        """One sentence for all that is passed over."""
+        """One sentence for everything that was skipped."""
         passed = [
             f"{shown(key)[1:-1]} of {_elements(element, count)}" for element, keys in self._passed.items() for key, count in keys.items()
         ]

@@ -29,7 +29,7 @@ def _whole(least: int) -> Check:
 
 
 def whole(value: Any) -> Any:
-    """2.0 as 2, for many programs write every number so; anything else as it is."""
+    """2.0 as 2, because many programs write every number like that; anything else unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -44,7 +44,7 @@ def _real(*, zero: bool, most: float = 1e300) -> Check:
 
 
 def _rate(value: Any) -> float:
-    """1 byte/s to 8 Pb/s: beyond it a unit is mistaken."""
+    """1 byte/s to 8 Pb/s: a value outside has the wrong unit."""
     rate = float(_real(zero=False)(value))
     if not 1.0 <= rate <= 1e15:
         raise ValueError("bytes per second from 1 to 1e15 are needed")
@@ -64,7 +64,7 @@ def _texts(value: Any) -> list[str]:
 
 
 def _hostlist(value: Any) -> str:
-    """As text, whatever it is."""
+    """The value as text, also if it is a number."""
     text = fold(_texts(value)) if isinstance(value, list) else _text(value)
     expand(text)
     return text

@@ -43,11 +43,11 @@ class HostTypes:
                 raise FormatError(f"not a hostlist: {error}", f"host type {hostlist}={name}") from None
             for node in names:
                 if by_host.setdefault(node, kind) is not kind:
-                    raise FormatError(f"{node} has another type already", f"host type {hostlist}={name}")
+                    raise FormatError(f"{node} already has another type", f"host type {hostlist}={name}")
         others = by_hostlist.get(OTHERS, NONE)
         found = cls(None if others == NONE else _host(others), by_host)
         if not found.all:
-            raise FormatError("no node has GPUs, by the types of hosts that are given", "host types")
+            raise FormatError("no node has GPUs according to the given host types", "host types")
         return found
 
     def get(self, name: str) -> HostType | None:

@@ -1,4 +1,4 @@
-"""Which format a file is of, told from its structure: XML's first letter, the keys of YAML and JSON, the keys of Slurm's lines."""
+"""Recognises a file's format by its structure: XML's first letter, the keys of YAML and JSON, the keys of Slurm's lines."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def detect(data: bytes | str) -> str | None:
     if found := _of_document(text[:_LOOKED_AT]):
         return found
     if re.match(r'\s*\{\s*"', text):
-        return "node-link"  # or bad JSON, of which its reader says more
+        return "node-link"  # or bad JSON, for which its reader has a better error
     return next((name for name, pattern in _CONF if pattern.search(text)), None)
 
 
@@ -47,7 +47,7 @@ def _of_document(text: str) -> str | None:
             elif key in _TOPOGRAPH or (key == "nodes" and isinstance(value, yaml.MappingStartEvent)):
                 return "topograph"
     except (yaml.YAMLError, ValueError, RecursionError, RuntimeError):
-        pass  # cut off, or bad: for its reader to say
+        pass  # cut off, or bad: its reader raises the error
     return None
 
 

@@ -60,9 +60,9 @@ def _codec(name: str, source: str) -> str:
     except LookupError:
         raise FormatError(f"encoding {name!r} is not known", source, 1) from None
     if found.replace("-", "_") in (other.replace("-", "_") for other in _NOT_OF_FILES):
-        raise FormatError(f"encoding {name!r} is not one of files", source, 1)
+        raise FormatError(f"encoding {name!r} is not an encoding for files", source, 1)
     if found.startswith(("utf-16", "utf-32")):
-        raise FormatError(f"the text says that it is {name}, but it is not: its first line can be read as ASCII", source, 1)
+        raise FormatError(f"the text declares {name}, but its first line is ASCII", source, 1)
     return found
 
 

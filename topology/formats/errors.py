@@ -1,4 +1,4 @@
-"""What is wrong with a file, and where."""
+"""The error for a file that cannot be read."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from topology.vocabulary import TopologyError
 
 
 class FormatError(TopologyError):
-    """A file that is not one of its format, or that says what no cluster is; ``line`` counts from 1, 0 where there is none to tell."""
+    """A file that is not in its format, or does not describe a possible cluster; ``line`` counts from 1 and is 0 if there is none."""
 
     def __init__(self, message: str, source: str, line: int = 0) -> None:
         super().__init__(f"{source}:{line}: {message}" if line else f"{source}: {message}")
@@ -15,6 +15,6 @@ class FormatError(TopologyError):
 
 
 def shown(value: Any) -> str:
-    """A value as it stands in an error, cut where it is long."""
+    """A value for an error message, shortened if it is long."""
     text = repr(value) if not isinstance(value, int) or abs(value) < 10**40 else "a number of more than 40 digits"
     return text if len(text) <= 60 else text[:57] + "..."

@@ -1,7 +1,8 @@
-"""GraphML (graphml.graphdrawing.org): holds the whole graph. Numbers are what looks like one.
+"""GraphML (graphml.graphdrawing.org), which holds the whole graph. A value that looks like a number is a number.
 
-Read with expat, event by event, for the lines; a document type (where entities and their bombs live) is refused. The ``<default>`` of a key
-holds for every element that it is for and that says nothing itself. Directed edges are cables all the same, parallel ones are lanes.
+Read with expat, event by event, for the lines; a document type, which could define entities that expand without end, is refused. The
+``<default>`` of a key holds for every element that it is for and that says nothing itself. Directed edges are cables all the same, parallel
+ones are lanes.
 """
 
 import json
@@ -116,7 +117,7 @@ class _Reader:
             self._foreign += 1
             return
         if (name == "graphml") != (parent == ""):
-            raise self._refuse("not GraphML: the outermost element is <graphml>")
+            raise self._refuse("not GraphML: the outermost element must be <graphml>")
         if name == "key":
             self._key(attributes)
         elif name == "graph":
@@ -142,7 +143,7 @@ class _Reader:
     def _key(self, attributes: dict[str, str]) -> None:
         known = self._key_open = self._needed(attributes, "id", "key")
         if known in self._keys:
-            raise self._refuse(f"key {known!r} is there twice")
+            raise self._refuse(f"key {known!r} appears twice")
         attribute = attributes.get("attr.name") or attributes.get("yfiles.type") or known
         self._keys[known] = _Key(attribute, attributes.get("attr.type", "string"), attributes.get("for", "all"), None)
 

@@ -1,4 +1,4 @@
-"""What a format cannot hold of a cluster, in sentences."""
+"""What a file format leaves out of a cluster, in sentences."""
 
 from enum import Enum
 
@@ -8,7 +8,7 @@ from topology.cluster import TIERS, Cluster
 
 
 class Holds(Enum):
-    """How much of a cluster a format has room for."""
+    """How much of a cluster a format can represent."""
 
     GRAPH = "the whole graph"
     TREE = "hosts and the units that switches make of them"
@@ -17,7 +17,7 @@ class Holds(Enum):
 
 
 def not_held(cluster: Cluster, holds: Holds) -> list[str]:
-    """One sentence for each thing that a file of such a format says nothing of; none where it holds all."""
+    """One sentence for each thing that a file in this format leaves out; none if it holds everything."""
     if holds is Holds.GRAPH:
         return []
     links = cluster.links

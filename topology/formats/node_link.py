@@ -24,7 +24,7 @@ from topology.formats.words import meant
 _BLANK = re.compile(r"[ \t\n\r]*")
 _ODD_NUMBER = re.compile(r"\b(NaN|Infinity|\d{4000,})")
 _KEYS = ("directed", "multigraph", "graph", "nodes", "edges", "links")
-#: `networkx.node_link_data` may be told to call them otherwise; these are what people choose.
+#: Keys that people give to `networkx.node_link_data` in place of its own.
 _NAMES, _SOURCES, _TARGETS = ("id", "name", "key", "label"), ("source", "from", "src", "u"), ("target", "to", "dst", "v")
 
 
@@ -42,9 +42,9 @@ def read(data: bytes, source: str, defaults: Defaults) -> nx.Graph:
             raise refuse(f"unknown key {shown(key)}, did you mean {word}? Node-link JSON has {', '.join(_KEYS)}", key)
     for key in ("directed", "multigraph"):
         if not isinstance(document.get(key, False), bool):
-            raise refuse(f"{key} is true or false", key)
+            raise refuse(f"{key} must be true or false", key)
     if document.get("links") and document.get("edges"):
-        raise refuse("there are both edges and links, which are two names of one list", "links")
+        raise refuse("there are both edges and links, which are two names for the same list; allowed: one of them", "links")
     listed = "links" if "links" in document and not document.get("edges") else "edges"
     for key in ("nodes", listed):
         if not isinstance(document.get(key), list):
@@ -124,7 +124,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_constant(word: str) -> Any:
-    raise ValueError(f"{word} is not a number of JSON")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     except RecursionError:
         raise FormatError("bad JSON: nested too deeply", source, 1) from None
     except ValueError:
-        odd = _ODD_NUMBER.search(text)  # in a text it may be meant otherwise, but the first is a good guess
+        odd = _ODD_NUMBER.search(text)  # it may also be inside a text, but the first is a good guess
         number = odd[0][:20] if odd else "a number"
         line = text.count("\n", 0, odd.start()) + 1 if odd else 1
         raise FormatError(f"bad JSON: {number} is not finite or has too many digits", source, line) from None
@@ -152,7 +152,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
 
 
 def _line(text: str, path: Path) -> int:
-    """Line of a path, or of the innermost part of it that there is. Only errors need it, so the text is looked through again."""
+    """Line of a path, or of the innermost part of it that exists. Only errors need it, so the text is searched again."""
     best = 0
     at, depth = _blank(text, 0), 0
     while depth < len(path):
@@ -190,7 +190,7 @@ def _children(text: str, at: int) -> Iterator[tuple[str | int, int]]:
 
 
 def _twice(text: str) -> tuple[Path, int]:
-    """The first path that there is twice, and where."""
+    """The first path that appears twice, and where."""
     pending: list[tuple[Path, int]] = [((), _blank(text, 0))]
     while pending:
         path, at = pending.pop()

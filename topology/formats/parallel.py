@@ -1,4 +1,4 @@
-"""Edges between the same two nodes: parallel ones are lanes of one trunk, one each way are the two directions of one cable."""
+"""Edges between the same two nodes: parallel edges are lanes of one trunk, and two opposite edges are the two directions of one cable."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from itertools import pairwise
@@ -46,7 +46,7 @@ class Cables:
         ways = [[edge for edge in edges if edge[0] == back] for back in (False, True)]
         trunks = [self._trunk(name, way, refuse) for way in ways if way]
         if len(trunks) > 1 and (differ := _difference(*trunks)):
-            problem = f"edges {name} and back differ in {differ}, though they are the two directions of the same cables"
+            problem = f"edges {name} and back differ in {differ}, but they are the two directions of the same cables and must be equal"
             raise refuse(problem, "edges", ways[1][0][2])
         self._both_ways += len(trunks) > 1
         self._joined += max(map(len, ways)) > 1
@@ -58,10 +58,10 @@ class Cables:
         if len(edges) == 1:
             return first
         if not self._parallel:
-            raise refuse(f"edge {name} is there twice: parallel cables are the attribute lanes", "edges", edges[1][2])
+            raise refuse(f"edge {name} appears twice: parallel cables are the attribute lanes", "edges", edges[1][2])
         for _, values, at in edges[1:]:
             if differ := _difference(_without_rails(first), _without_rails(values)):
-                raise refuse(f"parallel edges {name} differ in {differ}: the cables of a trunk are alike", "edges", at)
+                raise refuse(f"parallel edges {name} differ in {differ}, but the cables of a trunk must be equal", "edges", at)
         lanes = sum(values.get("lanes", 1) for _, values, _ in edges)
         trunk = {**first, "lanes": lanes}
         rails = {(values.get("rail"), values.get("rails")) for _, values, _ in edges}

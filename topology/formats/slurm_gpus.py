@@ -52,7 +52,7 @@ def read_slurm_conf(path: Path) -> NodeGpus:
 
 
 def read_gres_conf(path: Path) -> NodeGpus:
-    """What gres.conf says of GPUs; several lines of a node add up. Raises FormatError; OSError where there is no such file."""
+    """The GPUs of gres.conf; several lines of a node add up. Raises FormatError; OSError if there is no such file."""
     found = NodeGpus(str(path))
     hosts = names(str(path))
     detects = False
@@ -98,7 +98,7 @@ def _together(nodes: NodeGpus | None, gres: NodeGpus | None) -> Iterator[tuple[s
         if gres.any_node:
             yield "*", gres.any_node
         if not gres.by_node and not gres.any_node:
-            raise FormatError("AutoDetect alone does not say which nodes have GPUs: slurm.conf does (--nodes)", gres.source, 1)
+            raise FormatError("AutoDetect alone does not say which nodes have GPUs: give slurm.conf as well (--nodes)", gres.source, 1)
         return
     for node, gpus in nodes.by_node.items():
         more = gres.by_node.get(node, gres.any_node) if gres else Counter()
@@ -125,7 +125,8 @@ def _host_type(gpus: Mapping[str, int], host: str, nodes: list[str], source: str
         return fitting[0].name
     near = f"; {', '.join(f'{kind.name} has {kind.gpus}' for kind in known)}" if known else f"; known: {', '.join(catalog.HOSTS)}"
     raise FormatError(
-        f"no known host has what {listed} have, {said}{near}. --host '{listed}=TYPE' says which to take, TYPE none leaves them out", source
+        f"no known host type matches {listed}, {said}{near}. Give it with --host '{listed}=TYPE', or leave these nodes out with TYPE none",
+        source,
     )
 
 
@@ -177,7 +178,7 @@ def _lines(path: Path, first: str, notes: list[str], depth: int = 0) -> Iterator
             beside = [path.parent / include[1], path.parent / Path(include[1]).name]
             file = next((one for one in beside if one.is_file()), None)
             if file is None:
-                notes.append(f"Left out: {include[1]}, which {path} includes: it is not there.")
+                notes.append(f"Left out: {include[1]}, which {path} includes but which does not exist.")
             elif depth >= _DEEPEST_INCLUDE:
                 raise FormatError("files include each other too deeply", str(path), number)
             else:

@@ -22,17 +22,17 @@ _READ = ("tree", "block")
 def read(text: str, source: str, defaults: Defaults) -> nx.Graph:
     """Raises FormatError."""
     document = Document(text, source)
-    topologies = document.items(document.value, (), "topology.yaml is a list of topologies")
+    topologies = document.items(document.value, (), "topology.yaml must be a list of topologies")
     kinds = [_kind(document, number, value) for number, value in enumerate(topologies)]
     named_at: dict[str, int] = {}
     for number, topology in enumerate(topologies):
         name = document.text(topology["topology"], (number, "topology"))
         if named_at.setdefault(name, number) != number:
-            raise document.refuse(f"topology {name} is there twice", (number, "topology"))
+            raise document.refuse(f"topology {name} appears twice", (number, "topology"))
     readable = [number for number, kind in enumerate(kinds) if kind in _READ]
     if not readable:
         told = ", ".join(f"{name[:40]} is {kinds[number]}" for name, number in list(named_at.items())[:5])
-        raise document.refuse(f"a tree or a block topology is needed, for these name the switches of nodes; {told}", (0,))
+        raise document.refuse(f"there is no tree or block topology, and other kinds do not name the switches of nodes; {told}", (0,))
     chosen = next((number for number in readable if _is_default(topologies[number])), readable[0])
     left_out = [
         f"{name} ({kinds[number]}{', the default' if _is_default(topologies[number]) else ''})"
@@ -53,12 +53,12 @@ def _kind(document: Document, number: int, value: Any) -> str:
     """What the topology is: the one key that it has besides its name and whether it is the default."""
     if not isinstance(value, dict):
         raise document.refuse(
-            f"a topology is a mapping with topology (its name), cluster_default, and one of {', '.join(_READ)}", (number,)
+            f"a topology must be a mapping with topology (its name), cluster_default, and one of {', '.join(_READ)}", (number,)
         )
     if "topology" not in value:
         raise document.refuse("a topology without a name (topology: ...)", (number,))
     if not isinstance(value.get("cluster_default", ""), str):
-        raise document.refuse("cluster_default is true or false", (number, "cluster_default"))
+        raise document.refuse("cluster_default must be true or false", (number, "cluster_default"))
     kinds = [key for key in value if key not in ("topology", "cluster_default")]
     for key in kinds:
         word = meant(key, (*_READ, "cluster_default"))
@@ -74,7 +74,7 @@ def _tree(document: Document, path: tuple[str | int, ...], value: Any) -> Tree:
     hosts, switches = names(document.source), []
     section = document.section(value, path, ("switches",), "a tree")
     path = (*path, "switches")
-    for number, item in enumerate(document.items(section.get("switches"), path, "a tree has a list of switches")):
+    for number, item in enumerate(document.items(section.get("switches"), path, "a tree must have a list of switches")):
         keys = document.section(item, (*path, number), ("switch", "children", "nodes"), "a switch")
         line = document.line((*path, number))
         switches.append(
@@ -92,10 +92,10 @@ def _blocks(document: Document, path: tuple[str | int, ...], value: Any) -> Tree
     hosts, blocks = names(document.source), []
     section = document.section(value, path, ("block_sizes", "blocks"), "a block topology")
     if "block_sizes" in section:
-        sizes = document.items(section["block_sizes"], (*path, "block_sizes"), "block_sizes is a list of numbers")
+        sizes = document.items(section["block_sizes"], (*path, "block_sizes"), "block_sizes must be a list of numbers")
         block_sizes([document.text(size, (*path, "block_sizes")) for size in sizes], document.source, document.line((*path, "block_sizes")))
     path = (*path, "blocks")
-    for number, item in enumerate(document.items(section.get("blocks"), path, "a block topology has a list of blocks")):
+    for number, item in enumerate(document.items(section.get("blocks"), path, "a block topology must have a list of blocks")):
         keys = document.section(item, (*path, number), ("block", "nodes"), "a block")
         line = document.line((*path, number))
         nodes = hosts(document.text(keys.get("nodes", ""), (*path, number, "nodes")), line)

@@ -52,7 +52,7 @@ class _Model:
         self._domains: dict[str, str] = {}
         sections = document.section(document.value, (), _SECTIONS, "a topograph model")
         if not any(key in sections for key in ("switches", "nodes", "capacity_blocks", "blocks")):
-            raise document.refuse("a topograph model has switches, nodes, capacity_blocks or blocks", ())
+            raise document.refuse("a topograph model must have switches, nodes, capacity_blocks or blocks", ())
         self._read_nodes(sections.get("nodes", ""))
         self._read_blocks(sections.get("capacity_blocks", ""), "capacity_blocks")
         self._read_switches(sections.get("switches", ""))
@@ -86,7 +86,7 @@ class _Model:
         if not value:
             return
         if not isinstance(value, dict):
-            raise self._document.refuse("nodes is a mapping of names", ("nodes",))
+            raise self._document.refuse("nodes must be a mapping of names", ("nodes",))
         for key, node in value.items():
             path: Path = ("nodes", key)
             host = self._one_host(key, path)
@@ -124,7 +124,7 @@ class _Model:
         for path, name, item in self._named(value, "switches"):
             line = self._document.line(path)
             if not name or named(name, self._document.source, line) in self._children:
-                raise self._document.refuse(f"switch {name} is there twice" if name else "a switch without a name", path)
+                raise self._document.refuse(f"switch {name} appears twice" if name else "a switch without a name", path)
             keys = self._document.section(item or {}, path, _SWITCH_KEYS, "a switch")
             children = self._hostlists(keys.get("switches", ""), (*path, "switches"))
             for child in children:
@@ -147,7 +147,7 @@ class _Model:
             return [((section, name), name, item) for name, item in value.items()]
         if not value:
             return []
-        items = self._document.items(value, (section,), f"{section} is a mapping of names, or a list")
+        items = self._document.items(value, (section,), f"{section} must be a mapping of names, or a list")
         return [
             ((section, number), self._document.text(item.get("name", "") if isinstance(item, dict) else "", (section, number)), item)
             for number, item in enumerate(items)
@@ -155,7 +155,7 @@ class _Model:
 
     def _hostlists(self, value: Any, path: Path) -> tuple[str, ...]:
         """A text, or a list of texts, each a hostlist."""
-        given = [value] if isinstance(value, str) else self._document.items(value, path, f"{path[-1]} is a list of names")
+        given = [value] if isinstance(value, str) else self._document.items(value, path, f"{path[-1]} must be a list of names")
         return tuple(name for item in given for name in self._names(self._document.text(item, path), self._document.line(path)))
 
     def _one_host(self, key: str, path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Switch trees: what Slurm's and topograph's files hold, and what of a cluster such a file can say."""
+"""Switch trees: the content of Slurm's and topograph's files, and the part of a cluster that such a file can hold."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ def names(source: str) -> Callable[[str, int], tuple[str, ...]]:
 
 
 def named(name: str, source: str, line: int) -> str:
-    """A switch's name as it may be. Raises FormatError."""
+    """A valid switch name. Raises FormatError for an invalid one."""
     if not name or len(name) > _LONGEST_NAME or not name.isprintable() or set(name) & set(" ,[]"):
         shown = repr(name if len(name) <= 70 else name[:67] + "...")
         raise FormatError(

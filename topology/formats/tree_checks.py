@@ -1,4 +1,4 @@
-"""A file's switches made ready for the graph: hosts in one place each, of one type under each leaf, and no switch without hosts."""
+"""Prepares a file's switches for the graph: each host in one place, one type of host under each leaf, no switch without hosts."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,10 +22,10 @@ def checked(tree: Tree, source: str, types: HostTypes) -> tuple[list[Switch], li
     for switch in tree.switches:
         if switch.name in by_name:
             first = by_name[switch.name].line
-            raise FormatError(f"switch {switch.name} is there twice (first in line {first})", source, switch.line)
+            raise FormatError(f"switch {switch.name} appears twice (first in line {first})", source, switch.line)
         by_name[switch.name] = switch
         if switch.children and switch.hosts:
-            raise FormatError(f"switch {switch.name} has both switches and nodes below: one of the two", source, switch.line)
+            raise FormatError(f"switch {switch.name} has both switches and nodes below; allowed: one of the two", source, switch.line)
     if not any(switch.hosts for switch in tree.switches):
         raise FormatError("there is no switch with nodes", source, 1)
     for switch in tree.switches:
@@ -48,9 +48,9 @@ def _with_gpus(switches: Sequence[Switch], types: HostTypes, source: str, notes:
         without = set(bare)
         switches = [replace(switch, hosts=tuple(host for host in switch.hosts if host not in without)) for switch in switches]
     if len(bare) == len(named):
-        raise FormatError("no node has GPUs, by the types of hosts that are given", source, 1)
+        raise FormatError("no node has GPUs according to the given host types", source, 1)
     if unused := [host for host in types.by_host if host not in named]:
-        notes.append(f"Left out: {_nodes(len(unused))} that a type is given for, but no switch: {_listed(unused)}.")
+        notes.append(f"Left out: {_nodes(len(unused))} that have a type but no switch: {_listed(unused)}.")
     return list(switches)
 
 

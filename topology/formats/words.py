@@ -1,4 +1,4 @@
-"""Attributes that are not ours: those of drawings and of other programs are passed over, a slip of the pen is not."""
+"""Unknown attributes: those of drawings and of other programs are skipped, but a misspelt name of the vocabulary is an error."""
 
 import re
 from collections.abc import Iterable
@@ -8,10 +8,10 @@ _OF_OTHERS = frozenset({"cost", "line", "lines", "plane", "planes", "side", "siz
 
 
 def meant(word: str, known: Iterable[str]) -> str | None:
-    """The known word that ``word`` is a slip of, if it is one.
+    """The known word that ``word`` misspells, if it does.
 
-    A slip is another case or other separators (``hostsPerRack``); one letter wrong, missing, too many, or two swapped (two such in words of
-    8 letters or more); or the word's beginning up to a separator (``latency`` of ``latency_seconds``).
+    It does if case or separators differ (``hostsPerRack``); if one letter is wrong, missing or too many, or two are swapped (up to two such
+    faults in words of 8 letters or more); or if it is the known word up to a separator (``latency`` for ``latency_seconds``).
     """
     plain = _plain(word)
     if word in _OF_OTHERS or len(plain) < 3:

@@ -1,4 +1,4 @@
-"""A YAML file whose scalars are texts, asked for what it should hold: answers, or errors with the line."""
+"""A YAML file whose scalars are texts, with accessors that raise errors with the line."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -7,7 +7,7 @@ from typing import Any
 from topology.formats.errors import FormatError
 from topology.yaml_lines import Path, YamlError, texts
 
-#: More values than this are no topology (or a bomb of aliases): about 40 MB of lists. Hosts are one value in a hostlist.
+#: A file with more values than this is no topology, or expands without end by aliases: about 40 MB of lists. A hostlist is one value.
 MOST_VALUES = 200_000
 
 
@@ -30,7 +30,7 @@ class Document:
 
     def text(self, value: Any, path: Path) -> str:
         if not isinstance(value, str):
-            raise self.refuse(f"{path[-1] if path else 'the file'} is not a single value", path)
+            raise self.refuse(f"{path[-1] if path else 'the file'} must be a single value", path)
         return value
 
     def items(self, value: Any, path: Path, needed: str) -> list[Any]:
@@ -41,7 +41,7 @@ class Document:
     def section(self, value: Any, path: Path, known: Sequence[str], what: str) -> dict[str, Any]:
         """A mapping with no keys but those known."""
         if not isinstance(value, dict):
-            raise self.refuse(f"{what} is a mapping with {', '.join(known)}", path)
+            raise self.refuse(f"{what} must be a mapping with {', '.join(known)}", path)
         for key in value:
             if key not in known:
                 close = get_close_matches(key, known, n=1)

@@ -1,4 +1,4 @@
-"""A cluster taken apart for a picture: from the whole inwards, at each step the units of one level and the switches that join them."""
+"""The steps of a picture, from the whole cluster inwards: at each step the units of one level and the switches that join them."""
 
 from dataclasses import dataclass
 

@@ -9,13 +9,15 @@ from pathlib import Path
 
 REGULAR, BOLD = (Path(__file__).parent / "fonts" / name for name in ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf"))
 FAMILY = "DejaVu Sans"
-#: For an SVG, which has no font of its own. Over a line of text none of them is wider than the first, which the layout is for.
+#: Fonts for an SVG, which contains none. The layout is for the first; a line of text is not wider in any of the others.
 FAMILIES = f"'{FAMILY}',Helvetica,Arial,'Liberation Sans',sans-serif"
 
 
 @cache
 def advance_widths(font: Path) -> dict[str, float]:
-    """How far each character of a TrueType font moves the pen, as parts of the font size. What is not in it is not in the font."""
+    """How far each character of a TrueType font moves the pen, as parts of the font size. Characters that are missing in the result are not
+    in the font.
+    """
     data = font.read_bytes()
     (table_count,) = struct.unpack_from(">4xH", data)
     entries = (struct.unpack_from(">4s4xI", data, 12 + 16 * entry) for entry in range(table_count))

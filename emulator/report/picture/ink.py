@@ -1,4 +1,4 @@
-"""SVG by hand: shapes, and text that is known to fit. Standalone: no style sheet, no script, no font inside."""
+"""SVG shapes, and text that fits its space. Standalone: no style sheet, no script, no font inside."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from emulator.report.picture.font import BOLD, FAMILIES, REGULAR, advance_widths
 INK, DIM, RULE, PAPER, SHADE, BOX = "#1c2024", "#565d64", "#c9ced3", "#ffffff", "#f1f3f5", "#fbfcfd"
 #: How wide a character may be that the shipped font does not have, as parts of the size: Chinese is 1.0 wide, an emoji up to 1.25.
 _WIDEST = 1.25
-#: Below this nobody reads it.
+#: Smaller text cannot be read.
 SMALLEST = 10.0
 #: What XML 1.0 cannot hold.
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -80,7 +80,7 @@ class Sheet:
         self._parts.append(f"{shape}><title>{_clean(title)}</title></circle>" if title else shape + "/>")
 
     def cross(self, x: float, y: float, reach: float) -> None:
-        """The mark of a dead link: black on white, which any eye tells from every colour."""
+        """The mark of a dead link: black on white, which differs from every colour for everyone."""
         steps = f"M{number(x - reach)} {number(y - reach)}L{number(x + reach)} {number(y + reach)}"
         steps += f"M{number(x - reach)} {number(y + reach)}L{number(x + reach)} {number(y - reach)}"
         self.path(steps, PAPER, 5.0)
@@ -101,7 +101,7 @@ class Sheet:
         )
 
     def document(self, width: float, height: float, title: str) -> str:
-        """All of it as a file."""
+        """The whole drawing as a file."""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(width)} {number(height)}" width="{number(width)}" '
             f'height="{number(height)}" font-family="{FAMILIES}" role="img"><title>{_clean(title)}</title>'

@@ -1,4 +1,4 @@
-"""How busy the links of a run were: ``links.parquet`` of its directory, and the colours that say it."""
+"""How busy the links of a run were: ``links.parquet`` of its directory, and the colours for it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,9 +57,9 @@ def read_load(directory: Path, cluster: Cluster) -> LinkLoad:
     count = len(cluster.links)
     for link, name in _samples(links, values["name"]):
         if not 0 <= link < count or link_name(cluster, link) != name:
-            raise LoadError(f"{path} is of another cluster: it has a trunk {link} called {name}, {cluster.name} has not")
+            raise LoadError(f"{path} is from another cluster: it has a trunk {link} called {name}, which {cluster.name} has not")
     if len(links) and not (links.min() >= 0 and links.max() < count):
-        raise LoadError(f"{path} is of another cluster: it has trunks up to {links.max()}, {cluster.name} has {count}")
+        raise LoadError(f"{path} is from another cluster: it has trunks up to number {links.max()}, {cluster.name} has {count} trunks")
 
     def by_link(name: str) -> Float64:
         column = np.zeros(count)
@@ -71,7 +71,7 @@ def read_load(directory: Path, cluster: Cluster) -> LinkLoad:
 
 
 def _samples(links: NDArray[np.int64], names: list[str]) -> list[tuple[int, str]]:
-    """Some links and their names, first and last among them: enough to know a cluster by."""
+    """Some links and their names, including the first and the last: enough to recognise a cluster."""
     places = np.unique(np.linspace(0, len(links) - 1, 64).astype(np.int64))[: len(links)]
     return [(int(links[place]), names[place]) for place in places]
 

@@ -35,7 +35,7 @@ def picture(cluster: Cluster, scenario: Scenario, load: LinkLoad | None = None, 
     y = _heading(sheet, anatomy, scenario, loaded_from)
     opened: Place | None = None
     for at, step in enumerate(anatomy.steps):
-        # Spots on a ring tell forty groups apart where boxes would show seven.
+        # A ring of spots shows forty groups in the space where boxes would show seven.
         ring = not step.tiers and step.peers is not None
         y, opened = (draw_ring if ring else draw)(sheet, y, anatomy, at, opened, load)
         y += _SPACE
@@ -116,7 +116,7 @@ def _key(sheet: Sheet, y: float, anatomy: Anatomy, scenario: Scenario, coloured:
         line_y = y + 44 + 19 * place
         sheet.line(MARGIN, line_y, MARGIN + 44, line_y, DIM, line_width(bytes_per_second))
         sheet.text(MARGIN + 54, line_y + 4, f"{bits(bytes_per_second)} each way", FIGURES - 54)
-    sheet.text(MARGIN, y + 107, "widths by its logarithm; rings: all alike", FIGURES, colour=DIM)
+    sheet.text(MARGIN, y + 107, "logarithmic widths; one width in rings", FIGURES, colour=DIM)
     for place, (host, count) in enumerate(zip(cluster.host_types, cluster.type_hosts, strict=True)):
         line_y = y + 20 + 19 * place
         sheet.rect(LEFT, line_y - 11, 14, 14, TYPE_COLOURS[place % len(TYPE_COLOURS)])
@@ -134,7 +134,7 @@ def _key(sheet: Sheet, y: float, anatomy: Anatomy, scenario: Scenario, coloured:
         bottom += 42
     count = len(scenario.assumptions)
     if count:
-        about = f"What is published of it and what is assumed, in {plural('sentence', count)}: gigawatt topology show {scenario.name}"
+        about = f"What is published and what is assumed about it ({plural('sentence', count)}): gigawatt topology show {scenario.name}"
         sheet.text(LEFT, bottom + 6, about, RIGHT - LEFT, colour=DIM)
         bottom += 22
     return max(bottom, y + 112) + 18

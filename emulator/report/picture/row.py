@@ -13,7 +13,7 @@ from topology.vocabulary import FIBRE_SECONDS_PER_METRE
 
 #: Pixels: of the picture, of the column of figures at its left, and where the drawing begins and ends.
 WIDTH, MARGIN, FIGURES, LEFT, RIGHT = 1240.0, 20.0, 262.0, 300.0, 1220.0
-#: Units drawn as boxes: all up to so many, else the first ones and the last.
+#: Most units drawn as boxes; of more the first ones and the last are drawn.
 MOST_BOXES = 8
 #: Switches drawn one by one.
 MOST_SWITCHES = 16
@@ -28,7 +28,7 @@ _MOST_WAN_LINES, _WAN_LINE = 30, 16.0
 _BAR, _GAP, _LINE = 26.0, 46.0, 15.0
 #: Of the wires, so that what they cross can be told from them.
 _WIRE = "#7d868e"
-#: Okabe and Ito's colours, which eyes without red or green tell apart; of host types.
+#: Okabe and Ito's colours, which can be told apart without seeing red or green; of host types.
 TYPE_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#999999")
 
 
@@ -252,7 +252,7 @@ def _gateways(sheet: Sheet, anatomy: Anatomy, units: Units, tier: Tier, y: float
 
 
 def _wan_lines(anatomy: Anatomy, step: Step) -> list[str]:
-    """What joins the sites, link by link, as far as anybody would read it."""
+    """The links that join the sites, one by one, up to a number that can be read."""
     if step.peers is None:
         return []
     cluster, lines = anatomy.cluster, []
@@ -328,7 +328,7 @@ def _types(sheet: Sheet, units: Units, unit: int, x: float, y: float, width: flo
 
 
 def _wants_strip(anatomy: Anatomy, units: Units, members: range, coloured: bool) -> bool:
-    """Where boxes do not show all there is to see."""
+    """Whether the boxes do not show all units."""
     return len(units) > MOST_BOXES and (coloured or len(anatomy.cluster.host_types) > 1)
 
 

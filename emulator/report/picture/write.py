@@ -14,16 +14,16 @@ _ZOOM = 2.0
 
 
 class PictureError(ValueError):
-    """A picture that cannot be written; the message says why and what would do."""
+    """A picture that cannot be written; the message says why and what is allowed."""
 
 
 def check_options(path: Path | None, run: Path | None) -> None:
     """Raises PictureError unless a picture can be written to ``path`` (None: none is asked for), with the load of a run (None: without)."""
     if path is None:
         if run is not None:
-            raise PictureError("--load: it colours a picture, and none is asked for; allowed: together with --picture FILE")
+            raise PictureError("--load: it colours a picture, but no picture is asked for; allowed: together with --picture FILE")
     elif path.suffix.lower() not in SUFFIXES:
-        raise PictureError(f"--picture: {path} is no picture's name; allowed: a file that ends in .svg or .png")
+        raise PictureError(f"--picture: {path} does not end in .svg or .png; allowed: a file that does")
     elif path.is_dir() or not path.parent.is_dir():
         raise PictureError(f"--picture: cannot write to {path}; allowed: a file in an existing directory")
 

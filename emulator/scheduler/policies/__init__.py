@@ -1,4 +1,4 @@
-"""The policies by name. One more is a file here, with its citation, and a line below."""
+"""The policies by name. A new policy is a file in this folder, with its citation, and a line below."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ PlanFunction = Callable[[View], Plan]
 
 @dataclass(frozen=True)
 class Policy:
-    """How a policy decides, and what it needs kept for that."""
+    """A policy, and the data structures that it needs."""
 
     make: Callable[[], PlanFunction]  # one per emulation, since it may cache
     order: Order  # of the queue

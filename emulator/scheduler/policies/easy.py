@@ -25,7 +25,7 @@ _ANY_SIZE = 2**62
 
 @dataclass
 class Easy:
-    """The policy, with the head's reservation as a cache: it holds until it passes or something goes otherwise than estimated."""
+    """The policy, with the head's reservation as a cache: it is valid until its time, or until something differs from the estimates."""
 
     shadow: Shadow | None = None
     surprises: int = 0  # as of the shadow
@@ -44,7 +44,7 @@ class Easy:
         if len(pending) > 1 and view.free.has_room() and not view.plan.preempted:
             shadow = self._reservation(view, head)
             self._backfill(view, pending, shadow)
-            # The reservation is made anew when it passes, whether or not anything ended by then.
+            # The reservation is made again when its time has passed, even if nothing ended by then.
             view.plan.reconsider(shadow.time_ns)
         return view.plan
 
@@ -67,7 +67,7 @@ class Easy:
         if shadow.time_ns == NEVER:  # nothing can delay the head further
             long[:] = False
         long_plain = long & plain
-        # Free GPUs only shrink within a pass, so what did not fit once will not: nothing from this size on, nor these jobs.
+        # Free GPUs only shrink within a pass, so a job that did not fit will not fit later: neither from this size on, nor these jobs.
         no_room = _ANY_SIZE
         done: list[int] = []
         ready = np.ones(len(sizes), dtype=bool)  # not known to delay the head where it would go now, that is until the next start

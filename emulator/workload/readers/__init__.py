@@ -1,4 +1,4 @@
-"""Job traces that others published, as sources of work. What a trace observed (its start times, its waits) is never handed on."""
+"""Published job traces as sources of work. The scheduler never sees what a trace observed (start times, waits)."""
 
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.open import COMMON_OPTIONS, FORMATS, Format, open_pods, open_trace

@@ -1,4 +1,4 @@
-"""From rows to batches of jobs: what all formats share, whatever their columns are called."""
+"""From rows to batches of jobs: the part that all formats share."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -11,10 +11,10 @@ from emulator.workload.readers.rows import MAX_ID, Interned, Row, Trace
 from emulator.workload.readers.times import format_date
 from emulator.workload.readers.window import Window
 
-#: Reasons to leave a row out that several formats have.
+#: Reasons to leave out a row that several formats share.
 NO_GPU = "no GPU"
 NEVER_STARTED = "never started"
-STILL_RUNNING = "had not ended, so no running time"
+STILL_RUNNING = "had not ended, so its running time is unknown"
 ZERO_DURATION = "zero duration"
 UNKNOWN_DURATION = "unknown running time"
 NO_SUBMISSION = "no submission time"
@@ -44,7 +44,7 @@ Parse = Callable[[Row], Kept | str]
 
 
 class _Intake:
-    """Rows as they come in: parsed, checked against those before, and counted where they are left out."""
+    """Takes in rows: parses them, checks them against the rows before, and counts those that are left out."""
 
     def __init__(self, trace: Trace, parse: Parse, window: Window, id_word: str) -> None:
         self._trace, self._parse, self._id_word = trace, parse, id_word
@@ -75,7 +75,7 @@ class _Intake:
         return reason or ("" if job.gpus else NO_GPU) or ("" if job.duration_ns else ZERO_DURATION)
 
     def _check(self, row: Row, job: Kept) -> None:
-        """Raises TraceError where the job goes back in time or its id is there already."""
+        """Raises TraceError if the job was submitted before the previous one, or its id has appeared before."""
         if not self._trace.sort and job.submit_ns < self._last_ns:
             raise row.error("submission", "earlier than the row before", "rows in order of submission, or the option sort=yes")
         key = row.fields.get(self._id_word) if job.job_id is None else job.job_id

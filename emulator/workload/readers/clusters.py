@@ -7,7 +7,7 @@ from emulator.workload.readers.rows import Row, Trace
 
 
 class VirtualClusters:
-    """Those that were seen in a trace, and which of them is wanted."""
+    """The virtual clusters that have appeared in a trace, and the one to keep."""
 
     def __init__(self, trace: Trace, options: Mapping[str, str]) -> None:
         self._trace = trace
@@ -20,7 +20,7 @@ class VirtualClusters:
         return self._wanted is None or name == self._wanted
 
     def checked(self, rows: Iterator[Row | TraceError]) -> Iterator[Row | TraceError]:
-        """The rows. Raises TraceError at their end where the one that is wanted was not among them."""
+        """The rows. Raises TraceError at their end if the virtual cluster to keep has not appeared."""
         yield from rows
         if self._wanted is not None and self._wanted not in self._seen:
             raise self._trace.error(f"no virtual cluster {self._wanted[:40]!r}", allowed=", ".join(sorted(self._seen)))

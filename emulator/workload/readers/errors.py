@@ -1,4 +1,4 @@
-"""What is said of a trace that cannot be read."""
+"""The error for a trace that cannot be read."""
 
 
 class TraceError(ValueError):

@@ -1,4 +1,4 @@
-"""Objects of a JSON file, one after the other: a list of them, or one after another as in JSON lines; never the whole file at once."""
+"""Streams the objects of a JSON file: those of a list, or one object after the other as in JSON lines."""
 
 import json
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from emulator.workload.readers.rows import Row, Trace
 from emulator.workload.readers.streams import blocks
 
 _BETWEEN = " \t\r\n,"
-_ALLOWED = "a list of objects, [{...}, {...}], or objects one after the other"
+_ALLOWED = "a list of objects, [{...}, {...}], or one object after the other"
 
 
 def json_rows(trace: Trace) -> Iterator[Row | TraceError]:
-    """A row per object. Raises TraceError at once where the text is not JSON: what follows could not be told apart."""
+    """A row per object. Raises TraceError where the text is not JSON, since the next object could not be found behind it."""
     decoder = json.JSONDecoder()
     pieces = blocks(trace.path, trace.limits)
     text, at, line, number, depth, done = "", 0, 1, 0, 0, False

@@ -33,7 +33,7 @@ FORMATS: Mapping[str, Format] = {
 }
 #: Options of every format.
 COMMON_OPTIONS: Mapping[str, str] = {
-    "sort": "`yes`: read everything first, and sort it by submission; `no` (default): rows are in that order already",
+    "sort": "`yes`: read the whole file and sort it by submission; `no` (default): rows are in that order already",
     "ids": "`keep` (default): ids are unique; `renumber`: jobs are numbered from 0 in order of submission, and the id is the name",
     "bad_rows": "`error` (default): a malformed row ends the reading; `skip`: it is left out and counted",
 }

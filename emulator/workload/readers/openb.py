@@ -58,11 +58,11 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
         fields = row.fields
         name = fields["name"]
         if not name:
-            raise row.error("name", "is empty", "a name of its own")
+            raise row.error("name", "is empty", "a name that no other pod has")
         submit_ns = row.nanoseconds("creation_time")
         gpus, milli = _gpus(row)
         if not fields["scheduled_time"]:
-            return "never scheduled, so no running time"
+            return "never scheduled, so its running time is unknown"
         scheduled = row.number("scheduled_time", 0, MAX_SECONDS)
         duration_ns = row.nanoseconds("deletion_time", scheduled) - row.nanoseconds("scheduled_time")
         if reason := limits.outside(submit_ns):

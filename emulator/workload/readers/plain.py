@@ -4,7 +4,7 @@ Rows stand in order of submission (or ``sort=yes``). Ids are numbers, or names w
 names. A job of ``gpu_milli`` below 1000 asks for that share of one GPU. An empty optional field means its default. A submission is a number
 of seconds or a date, the same in all rows.
 
-With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start`` or ``end`` the table is somebody else's. Then
+With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start`` or ``end`` the table has foreign columns. Then
 
 - only what is mapped is read, and ``submit``, ``gpus``, ``duration`` and ``id`` under our names where they are not; the id may be lacking;
 - a field may say that it is not known (empty, None, Unknown, NaN): the job is dropped where it needs it;
@@ -31,25 +31,25 @@ OURS = {
 REQUIRED = ("id", "submit", "gpus", "duration")
 #: Words that only a map knows.
 FOREIGN = ("start", "end", "instances")
-#: A map of one of these says that the table is not ours.
+#: A map of one of these says that the table has foreign columns.
 _TELLING = ("submit", "gpus", "duration", "start", "end")
 #: Thousandths of a GPU that one unit of a GPU column is.
 GPU_UNITS = {"gpu": 1000, "percent": 10, "milli": 1}
 OPTIONS = {
     "from": "seconds of the trace's clock, or a date",
     "until": "seconds of the trace's clock, or a date",
-    **{word: f"the column that has it, instead of `{column}`" for word, column in OURS.items()},
-    "start": "the column with the start; says which jobs ran, and with `end` for how long. Never used as the submission",
+    **{word: f"the column to read instead of `{column}`" for word, column in OURS.items()},
+    "start": "the column with the start, which tells which jobs ran and, with `end`, how long. It is never used as the submission",
     "end": "the column with the end",
-    "instances": "the column that the GPUs are multiplied by, such as workers",
-    "time_unit": f"of times that are numbers: {', '.join(UNITS)}; default s",
-    "duration_unit": "of durations that are numbers, one of the same; default s",
-    "gpu_unit": f"what a number of GPUs counts: {', '.join(GPU_UNITS)}; default gpu",
+    "instances": "the column by which the GPUs are multiplied, such as the number of workers",
+    "time_unit": f"the unit of times that are numbers: {', '.join(UNITS)}; default s",
+    "duration_unit": "the unit of durations that are numbers, from the same list; default s",
+    "gpu_unit": f"the unit of numbers of GPUs: {', '.join(GPU_UNITS)}; default gpu",
 }
 
 
 class _Clock:
-    """Moments of one trace: numbers or dates, as the first one is."""
+    """Times of one trace: numbers or dates, according to the first one."""
 
     def __init__(self, trace: Trace, unit_ns: int) -> None:
         self._trace, self._unit_ns = trace, unit_ns
@@ -72,12 +72,12 @@ class _Clock:
         if self._dates:
             raise row.error(word, f"{text[:40]!r} is not a date", f"{DATE_EXAMPLES}, as in the rows before")
         problem = "is not a time" if parse_number(text, 1) is None else "is out of range"
-        allowed = f"from 0 to {MAX_SECONDS} seconds, in the unit that the option time_unit says"
+        allowed = f"from 0 to {MAX_SECONDS} seconds, in the unit of the option time_unit"
         raise row.error(word, f"{text[:40]!r} {problem}", allowed + ("" if self._dates is False else f"; or {DATE_EXAMPLES}"))
 
 
 def _columns(options: Mapping[str, str]) -> tuple[Columns, bool]:
-    """The columns, and whether the table is somebody else's. Raises TraceError."""
+    """The columns, and whether they are foreign. Raises TraceError."""
     mapped = {word: options[word] for word in (*OURS, *FOREIGN) if word in options}
     for word, column in mapped.items():
         if not column:
@@ -139,7 +139,7 @@ class _Table:
         return self._job(row, number, submit_ns, (gpus, milli), duration_ns, estimate_ns)
 
     def theirs(self, row: Row) -> Kept | str:
-        """A row of somebody else's: what is not known is a reason, not an error."""
+        """A row with foreign columns: an unknown value is a reason to drop the job, not an error."""
         number = self.ids.read(row) if "id" in row.fields else None
         gpus = (0, 1000) if row.missing("gpus") else _gpus(row, self.gpu_milli)
         submit_ns = None if row.missing("submit") else self.clock.read(row, "submit")
@@ -204,7 +204,7 @@ def _gpus(row: Row, unit_milli: int) -> tuple[int, int]:
         return 1, int(milli.to_integral_value(ROUND_CEILING))
     gpus = int((milli / 1000).to_integral_value(ROUND_CEILING))
     if gpus * 1000 != milli:
-        row.trace.note("asked for parts of several GPUs: rounded up to whole ones")
+        row.trace.note("asked for fractions of several GPUs, which were rounded up to whole GPUs")
     if gpus > MAX_GPUS:
         raise row.error("gpus", f"{gpus} GPUs", f"at most {MAX_GPUS}")
     return gpus, 1000

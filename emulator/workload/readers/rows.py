@@ -1,4 +1,4 @@
-"""Rows of a trace file, numbered and checked, so that every complaint names its file, line and field."""
+"""Rows of a trace file, numbered and checked, so that every error names its file, line and field."""
 
 import csv
 import math
@@ -24,7 +24,7 @@ from emulator.workload.readers.times import (
 )
 from topology.catalog import HostType
 
-#: No cluster has more: what a row may ask for at most.
+#: Most GPUs that a row may ask for: no cluster has more.
 MAX_GPUS = 100_000_000
 #: The largest id of a job from a trace.
 MAX_ID = API_FIRST_ID - 1
@@ -53,7 +53,7 @@ class Trace:
         self.report.dropped[reason] = self.report.dropped.get(reason, 0) + 1
 
     def note(self, what: str) -> None:
-        """Count a job that is kept, of which ``what`` is to be said."""
+        """Count a kept job under the note ``what``."""
         self.report.noted[what] = self.report.noted.get(what, 0) + 1
 
     def host_type(self, models: Iterable[str]) -> int:
@@ -61,7 +61,7 @@ class Trace:
         named = [model for model in models if model]
         found = [number for model in named for number in matching(self.host_types, model)]
         if named and not found:
-            self.note("kept for any GPU: of the models asked for the cluster has none")
+            self.note("kept for any GPU, since the cluster has none of the models that they ask for")
         return found[0] if found else ANY_TYPE
 
 
@@ -82,7 +82,7 @@ class Row:
         return self.trace.error(message, self.line, self.columns.get(word, word), allowed)
 
     def missing(self, word: str) -> bool:
-        """Whether the row says nothing there: empty, None, Unknown, NaN and their like."""
+        """Whether the field has no value: empty, None, Unknown, NaN and the like."""
         return self.fields.get(word, "").lower() in MISSING
 
     def number(self, word: str, low: float, high: float, *, whole: bool = False, otherwise: str = "") -> float:
@@ -165,7 +165,7 @@ class Columns:
     optional: Mapping[str, str] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
     any_case: bool = False  # capitals in the header mean nothing
-    hint: str = ""  # what else is allowed where one is lacking
+    hint: str = ""  # what else is allowed if one is missing
 
     @property
     def allowed(self) -> str:
@@ -173,11 +173,11 @@ class Columns:
         return ",".join(self.required.values()) + optional + self.hint
 
     def places(self, trace: Trace, line: int, header: Sequence[str]) -> dict[str, int]:
-        """Where each word stands in the header; columns that are not known are passed over, with a note. Raises TraceError."""
+        """Where each word stands in the header; unknown columns are skipped with a note. Raises TraceError."""
         seen = [name.lower() for name in header] if self.any_case else list(header)
         for name in seen:
             if seen.count(name) > 1:
-                raise trace.error("the column is there twice", line, name or "(empty)", "every column once")
+                raise trace.error("the column appears twice", line, name or "(empty)", "every column once")
         where = {name: place for place, name in enumerate(seen)}
         found: dict[str, int] = {}
         for word, column in (*self.required.items(), *self.optional.items()):
@@ -207,7 +207,7 @@ class Columns:
 def csv_rows(trace: Trace, columns: Columns, separators: str = ",") -> Iterator[Row | TraceError]:
     """Rows of a table of text whose header names every required column; the separator is that of ``separators`` that the header has most.
 
-    A row that does not match the header comes out as the error, for the caller to raise or count. Blank lines are passed over.
+    A row that does not match the header comes out as the error, for the caller to raise or count. Blank lines are skipped.
     """
     numbered = trace.lines()
     line, text = next(((line, text) for line, text in numbered if text.strip()), (0, ""))

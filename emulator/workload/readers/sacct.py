@@ -33,7 +33,7 @@ _READ = (
     "JobID", "JobIDRaw", "JobName", "User", "Account", "Partition", "QOS", "Cluster", "Group", "WCKey", "Submit", "Eligible", "Start",
     "End", "Elapsed", "ElapsedRaw", "Timelimit", "TimelimitRaw", "AllocTRES", "ReqTRES", "AllocGRES", "ReqGRES", "NGPUS", "State",
 )  # fmt: skip
-#: Others that are asked for often, and say nothing that an emulation needs.
+#: Other columns that are often printed, which an emulation does not need.
 _UNREAD = (
     "UID", "GID", "NNodes", "AllocNodes", "ReqNodes", "NCPUS", "AllocCPUS", "ReqCPUS", "NTasks", "NodeList", "ExitCode",
     "DerivedExitCode", "Reason", "Priority", "ReqMem", "MaxRSS", "AveRSS", "CPUTime", "CPUTimeRAW", "TotalCPU", "Reserved", "Planned",
@@ -69,7 +69,7 @@ def _columns(words: tuple[str, ...]) -> Columns:
     """``JobID`` and ``Submit`` have to be there, and what the options name; the rest is as it comes."""
     required = dict.fromkeys(("JobID", "Submit", *words))
     optional = [word for word in _READ if word not in required]
-    hint = "; as sacct --parsable2 prints it, with its header"
+    hint = ", as in the output of sacct --parsable2 with its header"
     return Columns(named(*required), named(*optional), _UNREAD, any_case=True, hint=hint)
 
 
@@ -96,7 +96,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
         if reason := _left_out(row, ran) or limits.outside(ran.submit_ns):
             return reason
         if "+" in job and gpus.total:
-            trace.note("component of a heterogeneous job, kept as a job of its own")
+            trace.note("component of a heterogeneous job, kept as a separate job")
         return Kept(
             row.source_row,
             ran.submit_ns,
@@ -123,7 +123,7 @@ def _ran(row: Row) -> _Ran:
 
 
 def _left_out(row: Row, ran: _Ran) -> str:
-    """Why a record is no job that ran, or ''."""
+    """Why a record is not a job that ran, or ''."""
     fields = row.fields
     state = fields.get("State", "").split(" ")[0].upper()
     if state == "REQUEUED":

@@ -1,4 +1,4 @@
-"""The text of a trace file, plain or compressed, told by its first bytes; bounded, and every fault with its place."""
+"""The text of a trace file, plain or compressed, recognised by its first bytes; bounded, with the place of every error."""
 
 import bz2
 import codecs
@@ -87,10 +87,15 @@ def first_character(path: Path) -> str:
 
 
 def _no_bomb(path: Path, line: int, total: int, raw: BinaryIO | None, limits: TraceLimits) -> int:
-    """When to look again. Raises TraceError where far more comes out of the file than is in it."""
+    """Raises TraceError if the unpacked text is far larger than the file. Returns when to check again."""
     if raw is not None and total > limits.bomb_ratio * max(1, raw.tell()):
-        problem = f"{total} bytes came out of {raw.tell()}: no log is so uniform"
-        raise TraceError(problem, file=str(path), line=line, allowed=f"at most {limits.bomb_ratio} times; unpack it first, if it is right")
+        problem = f"{total} bytes were unpacked from {raw.tell()}, too many for a log"
+        raise TraceError(
+            problem,
+            file=str(path),
+            line=line,
+            allowed=f"at most {limits.bomb_ratio} times as many; unpack the file first if it is what you want",
+        )
     return total + limits.bomb_bytes
 
 
@@ -136,7 +141,7 @@ def _unpacked(raw: BinaryIO, kind: str) -> io.BufferedIOBase:
         case "xz":
             return io.BufferedReader(lzma.LZMAFile(raw))
         case "zstd":
-            import pyarrow as pa  # not before it is needed: it takes a tenth of a second
+            import pyarrow as pa  # imported only when needed: it takes a tenth of a second
 
             return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"))
     return raw  # type: ignore[return-value]

@@ -77,7 +77,7 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
         user = row.integer("user", -1, 2**62)
         name = row.fields["id"]
         if 2 <= status <= 4 and name in whole:
-            return "part of a job listed before"
+            return "part of a job that was listed before"
         if keep_status is not None and str(status) not in keep_status:
             return f"status {status}"
         if reason := limits.outside(submit_ns):

@@ -1,6 +1,6 @@
-"""Moments and durations as trace files write them; the one place where they are understood.
+"""Times and durations as trace files write them, for all readers.
 
-A moment is a date (ISO 8601, with or without a zone) or a number of seconds of the trace's own clock. A date without a zone counts as UTC:
+A time is a date (ISO 8601, with or without a zone) or a number of seconds of the trace's own clock. A date without a zone counts as UTC:
 only differences matter, and a trace is written in one zone. A duration is a number, or a clock's reading as Slurm and pandas write it.
 """
 
@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 
 from emulator.workload.jobs import SECOND
 
-#: Times beyond this are taken for garbage: a century, well inside the 292 years of int64 nanoseconds.
+#: Times beyond this are errors: a century, well inside the 292 years of int64 nanoseconds.
 MAX_SECONDS = 100 * 366 * 86_400
 #: Units of numbers, in nanoseconds.
 UNITS = {"s": SECOND, "ms": 10**6, "us": 10**3, "ns": 1, "min": 60 * SECOND, "h": 3600 * SECOND, "d": 86_400 * SECOND}

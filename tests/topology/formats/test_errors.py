@@ -38,15 +38,15 @@ _BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
     [
         ("node-link", _GRAPH.replace('"lanes": 8', '"lanes": 0'), 9, "lanes is 0: a whole number from 1"),
         ("node-link", _GRAPH.replace('"lanes": 8', '"lanes": true'), 9, "lanes is True"),
-        ("node-link", _GRAPH.replace('"lanes"', '"lames"'), 9, "lanes is meant"),
+        ("node-link", _GRAPH.replace('"lanes"', '"lames"'), 9, "did you mean lanes?"),
         ("node-link", _GRAPH.replace('"leaf"', '"leave"'), 6, "one of endpoint, leaf"),
         ("node-link", _GRAPH.replace(', "tier": "leaf"', ""), 6, "no tier"),
-        ("node-link", _GRAPH.replace('"id": "l0"', '"id": "h0"'), 6, "there twice"),
-        ("node-link", _GRAPH.replace('"target": "l0"', '"target": "l1"'), 9, "which is no node"),
+        ("node-link", _GRAPH.replace('"id": "l0"', '"id": "h0"'), 6, "appears twice"),
+        ("node-link", _GRAPH.replace('"target": "l0"', '"target": "l1"'), 9, "but there is no such node"),
         ("node-link", _GRAPH.replace('"target": "l0"', '"target": "h0"'), 9, "with itself"),
         ("node-link", _GRAPH.replace("hgx-h100", "hgx-h1000"), 3, "did you mean hgx-h100"),
         ("node-link", _GRAPH.replace('"host": "hgx-h100"', '"host": {"name": "x"}'), 3, "the record needs exactly"),
-        ("node-link", _GRAPH.replace('"directed": false', '"directed": "no"'), 2, "directed is true or false"),
+        ("node-link", _GRAPH.replace('"directed": false', '"directed": "no"'), 2, "directed must be true or false"),
         ("node-link", _GRAPH.replace('"edges"', '"edge"'), 8, "did you mean edges"),
         ("node-link", _GRAPH.replace('"lanes": 8', '"lanes": 2.5'), 9, "lanes is 2.5: a whole number"),
         ("node-link", _GRAPH.replace('"h0", "tier"', '"h0", "tier": "endpoint", "tier"'), 5, "given twice"),
@@ -66,11 +66,11 @@ _BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
         ("graphml", _GRAPHML.replace(">8<", ">2.5<"), 8, "lanes is 2.5: a whole number"),
         ("graphml", _GRAPHML.replace('"int"/>', '"int"><default>many</default></key>').replace('<data key="n">8</data>', ""), 8, "'many'"),
         ("graphml", _GRAPHML.replace('"1.0"?>', '"1.0" encoding="klingon"?>'), 1, "encoding 'klingon' is not known"),
-        ("graphml", _GRAPHML.replace("h0", "l0"), 7, "there twice"),
+        ("graphml", _GRAPHML.replace("h0", "l0"), 7, "appears twice"),
         ("graphml", "<html/>", 1, "not GraphML"),
         ("slurm-tree", "SwitchName=s0 Nodes=n[0-3\n", 1, "without"),
         ("slurm-tree", "# x\nSwitchName=s0 Nodes=n[0-999999999]\n", 2, "at most 2000000"),
-        ("slurm-tree", "SwitchName=s0 Nodes=n[0-3]\nSwitchName=s0 Nodes=n4\n", 2, "there twice"),
+        ("slurm-tree", "SwitchName=s0 Nodes=n[0-3]\nSwitchName=s0 Nodes=n4\n", 2, "appears twice"),
         ("slurm-tree", "SwitchName=s0 Nodes=n0\nSwitchName=s1 Switches=s[0,2]\n", 2, "does not describe"),
         ("slurm-tree", "SwitchName=s0 Nodes=n0\nSwitchName=s1 Switches=s2\nSwitchName=s2 Switches=s1\n", 2, "below itself"),
         ("slurm-tree", "SwitchName=s0 Nodes=n0 Switches=s1\nSwitchName=s1 Nodes=n1\n", 1, "one of the two"),
@@ -126,7 +126,7 @@ def test_what_is_no_text_or_no_format(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"file:2: not UTF-8"):
         read_graph(path)
     path.write_text("hello")
-    with pytest.raises(FormatError, match="cannot be told"):
+    with pytest.raises(FormatError, match="cannot be recognised"):
         read_graph(path)
     with pytest.raises(FormatError, match="'toml' is not a format; known: node-link"):
         read_graph(path, "toml")

@@ -180,7 +180,7 @@ def test_one_leaf_with_two_types_is_joined(tmp_path: Path) -> None:
         ({"x[1-2]": "hgx-h100"}, "no node has GPUs"),
         ({"n[1-": "hgx-h100"}, "not a hostlist"),
         ({"n[1-2]": "hgx-h1"}, "no host called"),
-        ({"n[1-2]": "hgx-h100", "n2": "hgx-a100"}, "n2 has another type already"),
+        ({"n[1-2]": "hgx-h100", "n2": "hgx-a100"}, "n2 already has another type"),
         ({"n[1-2]": "none"}, "no node has GPUs"),
     ],
 )

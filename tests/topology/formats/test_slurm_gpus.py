@@ -45,7 +45,7 @@ def test_nodes_of_slurm_conf(conf: Path) -> None:
     }
     assert len(found.notes) == 1
     assert "/etc/slurm/nowhere.conf" in found.notes[0]
-    with pytest.raises(FormatError, match=r"no known host has what o\[1-2\] have, 4 GPUs of type tesla"):
+    with pytest.raises(FormatError, match=r"no known host type matches o\[1-2\], 4 GPUs of type tesla"):
         host_types(found, None, {}, "hgx-h100")
     assert host_types(found, None, {"o[1-2]": "none"}, "hgx-h100") == {"o[1-2]": "none", "g[01-04]": "hgx-h100", "h[1-2,5]": "hgx-h200"}
 
@@ -75,7 +75,7 @@ def test_a_line_without_nodes_is_of_all(tmp_path: Path, conf: Path) -> None:
 def test_a_type_that_nobody_says_is_the_usual_one(tmp_path: Path, conf: Path) -> None:
     (tmp_path / "slurm.conf").write_text("NodeName=n[1-2] Gres=gpu:8\nNodeName=m[1-2] Gres=gpu:4\n")
     nodes = read_slurm_conf(conf)
-    with pytest.raises(FormatError, match=r"what m\[1-2\] have, 4 GPUs; hgx-h200 has 8"):
+    with pytest.raises(FormatError, match=r"matches m\[1-2\], 4 GPUs; hgx-h200 has 8"):
         host_types(nodes, None, {}, "hgx-h200")
     given = host_types(nodes, None, {"m[1-2]": "gb200-nvl72"}, "hgx-h200")
     assert given == {"m[1-2]": "gb200-nvl72", "n[1-2]": "hgx-h200"}
