@@ -27,6 +27,6 @@ def generate(root: Path) -> None:
         raise RuntimeError(f"protoc ended with {code} on {', '.join(sources)}")
 
 
-class StubBuilder(BuildHookInterface):  # type: ignore[type-arg]
+class StubBuilder(BuildHookInterface):  # type: ignore[type-arg]  # for any builder
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         generate(Path(self.root))

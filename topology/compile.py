@@ -6,6 +6,7 @@ dragonfly the leaf unit is a chassis, local links make the group a pod, and glob
 renumbered so that the hosts of every unit are consecutive, and otherwise keep the graph's order.
 """
 
+from collections import Counter
 from dataclasses import replace
 
 import networkx as nx
@@ -280,8 +281,7 @@ def _host_names(graph: nx.Graph, nodes: Nodes, order: Int64, first_host: Int64, 
             racks = rack.host_unit[first:end].tolist()
             found += [names.host(unit, host - int(rack.first_host[unit])) for host, unit in enumerate(racks, first)]
     if len(set(found)) < len(found):
-        seen: set[str] = set()
-        twice = next(name for name in found if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        twice = next(name for name, times in Counter(found).items() if times > 1)
         raise TopologyError(f"host {twice} is in the graph twice")
     return tuple(found)
 

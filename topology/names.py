@@ -28,18 +28,22 @@ _SWITCH = re.compile(rf"(?P<tier>{'|'.join(SWITCHES[1:])})-(?P<number>[0-9]{{5,9
 
 
 def rack(number: int) -> str:
+    """``r00012``, by its number in the cluster."""
     return f"r{number:05d}"
 
 
 def host(rack_number: int, place: int) -> str:
+    """``r00012-h03``, by the number of its rack and its place in it."""
     return f"{rack(rack_number)}-h{place:02d}"
 
 
 def domain(rack_number: int, place: int) -> str:
+    """``r00012-d00``, by the number of its rack and its place in it."""
     return f"{rack(rack_number)}-d{place:02d}"
 
 
 def pod(number: int) -> str:
+    """``p000``, by its number in the cluster."""
     return f"p{number:03d}"
 
 
@@ -49,6 +53,7 @@ def switch(tier: int, number: int) -> str:
 
 
 def switch_of_bank(bank: str, number: int) -> str:
+    """``spine-00001/2``, by the name of its bank and its place in it."""
     return f"{bank}/{number}"
 
 
@@ -58,10 +63,12 @@ def trunk(lower: str, upper: str, rail: int = -1) -> str:
 
 
 def cable(trunk_name: str, number: int) -> str:
+    """``leaf-00003/spine-00001#2``, by the name of its trunk and its place in it."""
     return f"{trunk_name}#{number}"
 
 
 def nic(host_name: str, rail: int) -> str:
+    """``r00012-h03:4``, by the name of its host and the rail."""
     return f"{host_name}:{rail}"
 
 

@@ -1,5 +1,6 @@
 """YAML with the line of everything in it, so that an error can say where it is."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -41,6 +42,20 @@ def texts(text: str, most_nodes: int) -> tuple[Any, dict[Path, int]]:
     return _read(text, most_nodes, texts=True)
 
 
+def _children(node: yaml.Node) -> Iterator[tuple[str | int, yaml.Node, int]]:
+    """(key or index, node, line) of what is in a mapping or a list; keys become texts. Raises YamlError at a key that is no plain word."""
+    if isinstance(node, yaml.MappingNode):
+        for key, child in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
+                raise YamlError("a key is a plain word", line)
+            key.tag = _TEXT
+            yield key.value, child, line
+    elif isinstance(node, yaml.SequenceNode):
+        for index, child in enumerate(node.value):
+            yield index, child, child.start_mark.line + 1
+
+
 def _read(text: str, most_nodes: int, *, texts: bool) -> tuple[Any, dict[Path, int]]:
     lines: dict[Path, int] = {}
     budget = most_nodes
@@ -50,21 +65,13 @@ def _read(text: str, most_nodes: int, *, texts: bool) -> tuple[Any, dict[Path, i
         budget -= 1
         if budget < 0:
             raise YamlError(f"more than {most_nodes} values")
-        if isinstance(node, yaml.MappingNode):
-            for key, child in node.value:
-                at, label = key.start_mark.line + 1, str(key.value)
-                if not isinstance(key, yaml.ScalarNode) or key.tag == "tag:yaml.org,2002:merge":
-                    raise YamlError("a key is a plain word", at)
-                if (*path, label) in lines:
-                    raise YamlError(f"{'.'.join(map(str, (*path, label)))} is given twice (first in line {lines[*path, label]})", at)
-                key.tag = _TEXT
-                lines[*path, label] = at
-                walk(child, (*path, label))
-        elif isinstance(node, yaml.SequenceNode):
-            for index, child in enumerate(node.value):
-                lines[*path, index] = child.start_mark.line + 1
-                walk(child, (*path, index))
-        elif texts:
+        for step, child, line in _children(node):
+            inner = (*path, step)
+            if inner in lines:
+                raise YamlError(f"{'.'.join(map(str, inner))} is given twice (first in line {lines[inner]})", line)
+            lines[inner] = line
+            walk(child, inner)
+        if texts and isinstance(node, yaml.ScalarNode):
             node.tag = _TEXT
             node.value = "" if node.value in ("~", "null") else node.value
 

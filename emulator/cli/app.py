@@ -57,6 +57,7 @@ def root(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (also: GIGAWATT_DEBUG=1).")] = False,
 ) -> None:
+    """Options before the command. Whether to show tracebacks goes into the environment, where `main` reads it."""
     if debug:
         os.environ["GIGAWATT_DEBUG"] = "1"
 

@@ -1,6 +1,5 @@
 """``gigawatt doctor``: is this machine ready, and if not, what is missing."""
 
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from emulator.cli.errors import CommandError, Exit
 from emulator.cli.output import Format, FormatOption, show_rows
 from emulator.cli.ports import API_PORT, LOOPBACK, METRICS_PORT, check_free
+from emulator.runtime.cpus import usable_cpus
 
 #: A day of Colossus stays below 2.5 GiB over all processes; Ray and the system want some as well.
 _MEMORY_BYTES = 3 * 2**30
@@ -19,6 +19,8 @@ _SHARED_BYTES = 512 * 2**20
 
 
 class Status(StrEnum):
+    """How a check went; the worst of all decides the exit code: 1 where one is ``missing``, else 0."""
+
     OK = "ok"
     WARNING = "warning"  # something optional is missing
     MISSING = "missing"  # gigawatt will not work
@@ -26,6 +28,8 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
+    """One line of `gigawatt doctor`: what was looked at, and what was found there in words."""
+
     check: str
     status: Status
     detail: str
@@ -78,7 +82,7 @@ def _memory() -> Iterator[Finding]:
         roomy = free >= _SHARED_BYTES
         hint = "" if roomy else "; Ray falls back to /tmp, which is slower (in Docker: --shm-size=1g)"
         yield Finding("shared memory", Status.OK if roomy else Status.WARNING, f"{free / 2**30:.1f} GiB free in /dev/shm{hint}")
-    yield Finding("CPUs", Status.OK, f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} usable")
+    yield Finding("CPUs", Status.OK, f"{usable_cpus()} usable")
 
 
 def _ports() -> Iterator[Finding]:

@@ -20,6 +20,8 @@ app = typer.Typer(help="Break something in a running emulation.", no_args_is_hel
 
 
 class Target(StrEnum):
+    """What ``--target`` takes: the targets of `engine.control.FaultRequest`."""
+
     HOST = "host"
     RACK = "rack"
     LINK = "link"

@@ -23,6 +23,8 @@ TrunkArgument = Annotated[str, typer.Argument(metavar="TRUNK", help="The trunk's
 
 
 class HostStates(StrEnum):
+    """What ``--state`` takes, by the names of `engine.control.HostState`, which is not imported for ``--help``."""
+
     HEALTHY = "healthy"
     DOWN = "down"
     CORDONED = "cordoned"

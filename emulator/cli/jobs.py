@@ -38,6 +38,8 @@ _COLUMNS = {
 
 
 class State(StrEnum):
+    """What ``--state`` takes, by the names of `engine.control.JobState`, which is not imported for ``--help``."""
+
     PENDING = "pending"
     RUNNING = "running"
     FINISHED = "finished"

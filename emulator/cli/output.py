@@ -24,6 +24,8 @@ _PIPE_WIDTH = 400
 
 
 class Format(StrEnum):
+    """How commands print rows; json and yaml have the same fields, for programs."""
+
     TABLE = "table"
     JSON = "json"
     YAML = "yaml"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 from emulator.cli.errors import CommandError, Exit
 from emulator.cli.options import Request, Setting
@@ -139,10 +139,10 @@ def open_session(request: Request, resuming: Observer | None = None) -> Session:
     Raises CommandError where the scenario, the trace, the journal or the place to run is not usable.
     """
     loaded = load_scenario(request.scenario, request.settings)
-    from emulator.runtime import opening  # type: ignore[attr-defined,unused-ignore]
+    from emulator.runtime import opening
 
     with usage_errors():
-        opened = opening.open_session(
+        return opening.open_session(
             loaded,
             to_end_of_work=request.to_end_of_work,
             endless=request.endless,
@@ -150,7 +150,6 @@ def open_session(request: Request, resuming: Observer | None = None) -> Session:
             state_dir=request.state_dir,
             resuming=resuming,
         )
-    return cast("Session", opened)
 
 
 def load_scenario(name: str, settings: Sequence[Setting]) -> "Scenario":

@@ -37,4 +37,5 @@ def is_speed(speed: float) -> bool:
 
 
 def is_remaining_ratio(ratio: float) -> bool:
+    """Whether a part of the fabric can keep this share of its capacity under a fault."""
     return ratio == 0.0 or LEAST_REMAINING_RATIO <= ratio < 1.0

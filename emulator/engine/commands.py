@@ -14,6 +14,8 @@ class Submit:
 
 @dataclass(frozen=True)
 class Cancel:
+    """A job is taken out of the queue, or stopped where it runs."""
+
     slot: int
 
 

@@ -13,6 +13,8 @@ from emulator.workload.jobs import JobColumns
 
 
 class JobState(StrEnum):
+    """Where a job stands. All but the first two are final. Infeasible: it could never fit this cluster; rejected: too many were pending."""
+
     PENDING = "pending"
     RUNNING = "running"
     FINISHED = "finished"
@@ -56,6 +58,8 @@ class WrongState(ControlError):
 
 @dataclass(frozen=True)
 class JobView:
+    """One job as the last finished cycle left it. A start or an end that has not come yet is None."""
+
     job_id: int
     name: str
     queue: str
@@ -93,6 +97,8 @@ class Explanation:
 
 @dataclass(frozen=True)
 class QueueView:
+    """How many jobs of one queue wait and run, and on how many GPUs; ended jobs count no more."""
+
     name: str
     pending_jobs: int
     pending_gpus: int
@@ -102,6 +108,8 @@ class QueueView:
 
 @dataclass(frozen=True)
 class RackView:
+    """One rack. Of its GPUs, ``gpus_down`` are on hosts with a fault."""
+
     rack: int
     name: str
     site: str
@@ -115,6 +123,8 @@ class RackView:
 
 
 class HostState(StrEnum):
+    """What a host is to the scheduler; only a healthy one is given new jobs."""
+
     HEALTHY = "healthy"
     DOWN = "down"
     CORDONED = "cordoned"  # new jobs are kept off it
@@ -123,6 +133,8 @@ class HostState(StrEnum):
 
 @dataclass(frozen=True)
 class HostView:
+    """One host, a server or a compute tray, with the jobs that run on it."""
+
     host: int
     name: str
     rack: str  # its name
@@ -175,6 +187,8 @@ class FaultRequest:
 
 @dataclass(frozen=True)
 class ClusterView:
+    """The whole cluster: what it is made of, and its GPUs and power now."""
+
     name: str
     gpu_model: str
     gpus: int
@@ -201,6 +215,8 @@ class ClusterView:
 
 @dataclass(frozen=True)
 class ClockView:
+    """Emulated time against wall time."""
+
     emulated_seconds: float
     cycle_seconds: float
     speed: float  # emulated seconds per wall second asked for; inf: as fast as it can
@@ -229,6 +245,8 @@ class SubmitResult:
 
 @dataclass(frozen=True)
 class Histogram:
+    """Counts between bounds, as Prometheus has them: a value equal to a bound is in the bucket below it."""
+
     bounds: tuple[float, ...]
     counts: tuple[int, ...]  # per bucket, not cumulative; one more than bounds
     total: float

@@ -25,12 +25,16 @@ class Cut(NamedTuple):
 
 
 class TierHealth(NamedTuple):
+    """The faults of one tier of links, now and so far."""
+
     not_whole: int  # links that have lost some or all of their capacity now
     downs: int  # faults so far that took a link or one of its cables down
     down_seconds: float  # so far, in parts of links
 
 
 class Change(NamedTuple):
+    """What a fault, or its end, makes others: the engine passes it on to the fabric and the scheduler."""
+
     scales: dict[int, float]  # channel -> remaining part of its healthy capacity, for channels where it has changed
     hosts: set[int]  # hosts with a rail whose NIC capacity has changed
 

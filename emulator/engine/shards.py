@@ -30,6 +30,8 @@ class Window:
 
 @dataclass(frozen=True)
 class Answers:
+    """What the shards and planes named in a window say at its end, by their number."""
+
     racks: Mapping[int, RackReport]
     planes: Mapping[int, FabricReport]
     readings: Mapping[int, FabricReadings] = field(default_factory=dict)  # by plane, where they were asked for
@@ -37,6 +39,8 @@ class Answers:
 
 @dataclass(frozen=True)
 class Readings:
+    """Everything that there is to read, at one instant."""
+
     racks: tuple[RackReadings, ...]  # by shard
     planes: tuple[FabricReadings, ...]  # by plane
 

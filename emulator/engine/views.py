@@ -167,6 +167,7 @@ def gpu_models(cluster: Cluster) -> str:
 
 
 def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
+    """The cluster at the last finished cycle; the cap is in watts, 0 for none."""
     cluster, counts, gpus = engine.cluster, engine.cluster.counts, gpus_by_state(engine)
     return ClusterView(
         name=cluster.name,

@@ -47,6 +47,8 @@ class LinkFaultSettings:
 
 
 class DrawnFault(NamedTuple):
+    """One fault by chance, from ``time_ns`` on for ``duration_ns``."""
+
     time_ns: int
     target: str  # cable | switch | flap (of a cable)
     number: int  # of the cable or switch, counted over the cluster

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 
 class FlowOrder(IntEnum):
+    """What an order of `FlowOrders` does, and what its ``flow`` and ``cap`` mean with it."""
+
     ADD = 0  # a flow that the plane already has is replaced
     REMOVE = 1
     SCALE_LINK = 2  # flow is a channel (under adaptive routing a link); cap is the factor of its healthy capacity that is left, 0 to 1

@@ -43,6 +43,7 @@ def join(parts: list[Pairs]) -> Pairs:
 
 
 def reverse(pairs: Pairs) -> Pairs:
+    """The same lanes, sending the other way."""
     return Pairs(pairs.target, pairs.source, pairs.lanes)
 
 

@@ -31,6 +31,8 @@ SERVICE: Repair = (3600.0, 14400.0)  # a part swapped, such as a compute tray of
 
 @dataclass(frozen=True)
 class Cause:
+    """Why hosts fail: its share of all faults is ``count`` over the sum of the counts."""
+
     name: str
     count: int  # of the 419 unexpected interruptions in 54 days on 16,384 H100
     repair_seconds: Repair

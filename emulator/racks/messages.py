@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 
 class RackOrder(IntEnum):
+    """What an order of `RackOrders` does to the hosts that it names."""
+
     OCCUPY = 0  # a job takes gpu_mask on every host of host_mask; milliwatts more per GPU
     RELEASE = 1  # the exact reverse
     BREAK_HOST = 2  # an injected fault; value_ns is its repair time, 0 for a drawn one
@@ -22,6 +24,8 @@ class RackOrder(IntEnum):
 
 
 class HostEvent(IntEnum):
+    """What a host reports of itself: it has failed, or it is back."""
+
     FAULT = 0
     REPAIR = 1
 

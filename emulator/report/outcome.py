@@ -151,14 +151,14 @@ class Timeline:
 def timeline(samples: Iterable[Sample]) -> Timeline:
     """``samples`` as columns."""
     rows = list(samples)
-    columns: dict[str, NDArray[np.generic]] = {}
+    columns: dict[str, Any] = {}
     for place, name in enumerate(Sample._fields):
         values = [row[place] for row in rows]
         if name.startswith("link_"):
             columns[name] = np.array(values, dtype=np.float64).reshape(len(rows), len(TIERS))
         else:
             columns[name] = np.array(values, dtype=np.float64 if name.endswith(("_seconds", "_ratio", "_watts")) else np.int64)
-    return Timeline(**columns)  # type: ignore[arg-type]
+    return Timeline(**columns)
 
 
 @dataclass(frozen=True, eq=False)

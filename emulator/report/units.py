@@ -32,4 +32,5 @@ def percent(ratio: float | None) -> str:
 
 
 def gibibytes(value: int) -> str:
+    """Bytes as ``3.42 GiB``, 2**30 to each."""
     return f"{value / 2**30:.2f} GiB"

@@ -19,6 +19,7 @@ from topology.cluster import Cluster
 
 
 def pack(value: object) -> bytes:
+    """Pickled, by the newest protocol: what goes between the head and actors of the same Python."""
     return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
 
 
@@ -138,7 +139,7 @@ class ShardHost:
         if not host:
             import ray
 
-            host = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+            host = ray.util.get_node_ip_address()
         try:
             self._exporter = self._share.exporter(self._cluster, self._share.ranges, host, port)
         except OSError:

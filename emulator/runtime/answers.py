@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from emulator.engine import control
 from emulator.engine.control import ControlError, InvalidRequest, JobState, JobView, QueueFull, RackView, SubmitResult
@@ -36,12 +36,12 @@ class Answers:
             return act(Request())
         asked = hashlib.sha256(kind.encode() + b" " + body()).hexdigest()
         if request_id in self._kept:
-            before, answer = self._kept[request_id]
+            before, kept = self._kept[request_id]
             if before != asked:
                 raise InvalidRequest(
                     f"request_id {request_id!r} was used for another request", field="request_id", allowed="a new one for each new request"
                 )
-            return answer  # type: ignore[no-any-return]
+            return cast(T, kept)
         request = Request(request_id, asked)
         answer = act(request)
         self.keep(request, answer)

@@ -58,7 +58,7 @@ class Driver:
         import ray
 
         self._ray = ray
-        ray.cloudpickle.register_pickle_by_value(ray_actor)  # type: ignore[no-untyped-call]
+        ray.cloudpickle.register_pickle_by_value(ray_actor)
         self._code = ray_actor.installed_code()
         self._remote = ray.remote(max_restarts=0, max_task_retries=0)(ray_actor.ShardActor)
         nodes = sum(node.free_cpus >= 1 for node in session.head.nodes()) if session.head else 1
@@ -291,6 +291,7 @@ def _watch_the_head(driver: Driver, head: int) -> None:
 
 
 def main() -> None:
+    """Serve the head on the socket whose file descriptor is the first argument, until it goes or closes; never returns."""
     _adopt_orphans()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the head handles these

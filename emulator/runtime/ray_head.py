@@ -116,4 +116,5 @@ def _open_channel(address: str) -> grpc.Channel:
         room = import_module("ray._private.grpc_utils")
     except ImportError:  # older versions of Ray have it in another module
         room = import_module("ray._private.utils")
-    return room.init_grpc_channel(address, options=(("grpc.enable_http_proxy", 0),))  # type: ignore[no-any-return]
+    channel: grpc.Channel = room.init_grpc_channel(address, options=(("grpc.enable_http_proxy", 0),))
+    return channel

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from emulator.runtime.cpus import usable_cpus
 from emulator.runtime.ray_address import LOCAL, TEMP_PREFIX, RayStartError
 from emulator.runtime.ray_head import RayHead
 
@@ -79,7 +80,7 @@ def start_ray(*, cpus: int | None = None, object_bytes: int = 0, system_config: 
     ``system_config`` goes to Ray's ``_system_config`` (e.g. ``health_check_period_ms``). Raises RayStartError where this process has a Ray
     already, or Ray does not start.
     """
-    count = cpus or len(os.sched_getaffinity(0))
+    count = cpus or usable_cpus()
     set_environment()
     import ray
     from ray._private import ray_constants

@@ -149,6 +149,8 @@ class PartSettings(FabricOfHosts):
 
 
 class WanLinkSettings(Section):
+    """Fibre between two sites, by their names; the distance gives its latency."""
+
     between: Annotated[tuple[Name, ...], BeforeValidator(as_tuple), Field(min_length=2, max_length=2)]
     distance_km: Annotated[Real, Field(ge=0, le=20_100)]  # half of the Earth's circumference
     bandwidth: Bandwidth | None = None  # by default an even share of the gateway's

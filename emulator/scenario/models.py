@@ -30,6 +30,8 @@ Rate = Annotated[Real, AfterValidator(_as_rate)]
 
 
 class ClockSettings(Section):
+    """Emulated time: the length of a scheduling cycle, and how long a run lasts."""
+
     cycle: Annotated[Duration, Field(ge=MILLISECOND, le=7 * DAY)] = parse_duration("10s")
     until: Annotated[Duration, Field(gt=0)] = parse_duration("24h")
     speed: Speed = 1.0  # of `gigawatt up`: emulated seconds per wall second
@@ -66,11 +68,15 @@ class WorkloadSettings(Section):
 
 
 class QueueSettings(Section):
+    """A queue that is there from the start. A job that names no queue is in ``default``."""
+
     name: Annotated[str, Field(min_length=1, max_length=253)]
     priority: Annotated[Int, Field(ge=-(2**31), lt=2**31)] = 0  # added to a job's own
 
 
 class SchedulerSettings(Section):
+    """Who is next (``policy``), where it goes (``placement``), and whether it may push others out."""
+
     policy: Literal["fifo", "sjf", "easy"] = "easy"
     placement: Literal["consolidate", "topology", "spread"] = "topology"
     pending_limit: Annotated[Int, Field(ge=1, le=10_000_000)] = 200_000
@@ -119,6 +125,8 @@ class LinkFaultSettings(Section):
 
 
 class FabricSettings(Section):
+    """How traffic is routed, and what part of the line rate is payload."""
+
     routing: Literal["adaptive", "ecmp", "minimal", "valiant"] = "adaptive"  # the last two are a dragonfly's
     efficiency: Annotated[Real, Field(ge=0.001, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X; collisions under ecmp come on top
     collective: Literal["ring", "tree", "auto"] = "ring"  # of jobs that do not say; auto: the faster for each, as NCCL's tuner chooses
@@ -137,6 +145,8 @@ class PowerSettings(Section):
 
 
 class TelemetrySettings(Section):
+    """How fine metrics are, and how often shards are read for them."""
+
     detail: Literal["cluster", "pod", "rack"] = "rack"
     publish_interval: Annotated[Duration, Field(ge=MILLISECOND, le=YEAR)] = parse_duration("1m")  # emulated
 

@@ -127,6 +127,7 @@ def markdown(all_figures: list[Figures]) -> str:
 
 
 def main() -> None:
+    """Write the page to the file named as the first argument, else to standard output."""
     scenarios = [load(name) for name, _ in presets()]
     text = markdown([figures(scenario, build_cluster(scenario)) for scenario in scenarios])
     if len(sys.argv) > 1:

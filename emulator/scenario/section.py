@@ -6,10 +6,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class Section(BaseModel):
+    """Immutable; values are not coerced (``"8"`` is no number), and unknown keys, NaN and infinities are errors."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def as_tuple(value: Any) -> Any:
+    """A list of YAML as the tuple that an immutable section needs. Raises ValueError for anything else."""
     if isinstance(value, list | tuple):
         return tuple(value)
     raise ValueError(f"{value!r} is not a list")

@@ -11,6 +11,7 @@ _SECOND = 10**9
 
 
 def generator_settings(scenario: Scenario) -> GeneratorSettings:
+    """What `workload.generate` takes, with the collective of the fabric's section for its training jobs."""
     fields = scenario.workload.generated.model_dump(exclude={"day"})
     return GeneratorSettings(**fields, day_seconds=scenario.workload.generated.day / _SECOND, collective=scenario.fabric.collective)
 
@@ -26,13 +27,16 @@ def fault_settings(scenario: Scenario) -> FaultSettings:
 
 
 def buildout(scenario: Scenario) -> Buildout | None:
+    """Which racks are there from the start and when the last one comes; None where all are there."""
     given = scenario.cluster.buildout
     return None if given is None else Buildout(given.initial_racks, given.until)
 
 
 def fabric_settings(scenario: Scenario) -> FabricSettings:
+    """The section without its faults, which are drawn at the head, and without the collective, which is the workload's."""
     return FabricSettings(**scenario.fabric.model_dump(exclude={"faults", "collective"}))
 
 
 def link_fault_settings(scenario: Scenario) -> LinkFaultSettings:
+    """Rates of the faults of cables and switches. Raises ValueError at a range of durations that is none."""
     return LinkFaultSettings(**scenario.fabric.faults.model_dump())

@@ -9,6 +9,8 @@ from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 
 
 class Reason(NamedTuple):
+    """Why a job waits: a sentence, and the numbers in it by name."""
+
     kind: str  # capacity | fragmentation | topology | priority
     text: str
     numbers: Mapping[str, float]

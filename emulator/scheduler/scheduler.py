@@ -23,6 +23,8 @@ from topology.cluster import Cluster
 
 @dataclass(frozen=True)
 class SchedulerSettings:
+    """As the scenario's section of this name, with times in nanoseconds."""
+
     policy: str = "easy"
     placement: str = "topology"
     pending_limit: int = 200_000

@@ -3,6 +3,7 @@
 Columns are Python lists: the cycle touches single jobs, where a list is three times as fast as an array. Times are int nanoseconds.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -17,6 +18,8 @@ ENDLESS = 2**62
 
 
 class State(IntEnum):
+    """Of a job in `JobTable`. Results are hashed over these numbers: never renumber."""
+
     FUTURE = 0  # known from a trace, not submitted yet
     PENDING = 1
     RUNNING = 2
@@ -95,8 +98,7 @@ class JobTable:
         slots = range(first, first + count)
         fresh = dict(zip(ids, slots, strict=True))
         if len(fresh) < count or not self.slot_of.keys().isdisjoint(fresh):
-            seen: set[int] = set(self.slot_of)
-            twice = next(job for job in ids if job in seen or seen.add(job))  # type: ignore[func-returns-value]
+            twice = next(job for job, times in Counter(ids).items() if times > 1 or job in self.slot_of)
             raise ValueError(f"job id {twice} is given twice; ids must be unique")
         self.slot_of.update(fresh)
         queues = [self.queue_number(name) for name in jobs.queues]

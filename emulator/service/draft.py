@@ -67,6 +67,7 @@ def duration_ns(duration: Duration, field: str) -> int:
 
 
 def kind_of(workload: job_pb2.Workload) -> JobKind:
+    """What the message's ``kind`` asks for; a gang where it asks for nothing."""
     return KIND_NUMBER[workload.WhichOneof("kind")]
 
 

@@ -84,7 +84,7 @@ def _refusal(error: ControlError) -> Any:
     return rpc_status.to_status(status_of(error))
 
 
-class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
     """Holds no more calls of the API than ``limits`` allow."""
 
     def __init__(self, limits: Limits) -> None:

@@ -28,6 +28,8 @@ MAX_WATCHED_JOBS = 10_000
 
 
 class JobServicer(JobServiceServicer):
+    """``emulator.v1.JobService``: submissions, jobs and watches."""
+
     def __init__(self, control: Control, call: Calls, gpu_types: GpuTypes) -> None:
         self._control, self._call, self._gpu_types = control, call, gpu_types
 

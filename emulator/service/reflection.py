@@ -20,7 +20,7 @@ def enable(services: Sequence[str], server: grpc.aio.Server) -> None:
     described = (*services, reflection.SERVICE_NAME, _v1_file().services_by_name["ServerReflection"].full_name)
     reflection.enable_server_reflection(described, server)
     handler = grpc.stream_stream_rpc_method_handler(
-        reflection.aio.ReflectionServicer(described).ServerReflectionInfo,  # type: ignore[attr-defined]
+        reflection.aio.ReflectionServicer(described).ServerReflectionInfo,  # type: ignore[attr-defined]  # the stubs lack it
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
         response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
     )

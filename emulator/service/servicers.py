@@ -49,6 +49,8 @@ def _name(name: str, field: str = "name") -> str:
 
 
 class QueueServicer(QueueServiceServicer):
+    """``emulator.v1.QueueService``: queues, sorted by name."""
+
     def __init__(self, control: Control, call: Calls) -> None:
         self._control, self._call = control, call
 
@@ -68,6 +70,8 @@ class QueueServicer(QueueServiceServicer):
 
 
 class ClusterServicer(ClusterServiceServicer):
+    """``emulator.v1.ClusterService``: the hardware page by page, cordons and injected faults."""
+
     def __init__(self, control: Control, call: Calls) -> None:
         self._control, self._call = control, call
 
@@ -161,6 +165,8 @@ class ClusterServicer(ClusterServiceServicer):
 
 
 class ClockServicer(ClockServiceServicer):
+    """``emulator.v1.ClockService``: a change with the request id of an earlier one gets that one's answer."""
+
     def __init__(self, control: Control, call: Calls) -> None:
         self._control, self._call, self._answers = control, call, Answers()
 

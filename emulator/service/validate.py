@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,8 +107,8 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
     refuse((duration < 0) | (duration > LONGEST_NS), "duration_ns", lambda i: f"is {_seconds(duration[i])}", _TIME_RULE)
     refuse((kinds == JobKind.GANG) & (duration == 0), "duration_ns", lambda i: "is missing", _TIME_RULE)
     for column, values in (("estimate_ns", draft.estimate_ns), ("checkpoint_ns", draft.checkpoint_ns)):
-        wrong, allowed = (values < 0) | (values > LONGEST_NS), f"0 (none) to {LONGEST_YEARS} years"
-        refuse(wrong, column, lambda i, v=values: f"is {_seconds(v[i])}", allowed)  # type: ignore[misc]
+        said = partial(_is_seconds, values)
+        refuse((values < 0) | (values > LONGEST_NS), column, said, f"0 (none) to {LONGEST_YEARS} years")
     ratio = draft.utilization
     refuse(~((ratio >= 0) & (ratio <= 1)), "utilization", lambda i: f"is {ratio[i]:g}", "0 to 1")
 
@@ -125,6 +126,10 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
     refuse(training & (duration == 0) & (steps == 0), "training", lambda i: "has neither a duration nor steps", rule)
     refuse(training & (duration > 0) & (steps > 0), "training", lambda i: "has both a duration and steps", rule)
     return verdicts.errors
+
+
+def _is_seconds(values: NDArray[np.int64], index: int) -> str:
+    return f"is {_seconds(values[index])}"
 
 
 def _seconds(nanoseconds: np.int64) -> str:
@@ -177,7 +182,7 @@ def _check_training(training: job_pb2.TrainingWorkload, field: str) -> None:
                 check(1 <= model.parameters <= 1e18, "model.parameters", model.parameters, "1 to 1e18")  # NaN compares false
             for name, most in MODEL_LIMITS.items():
                 value = getattr(model, name)
-                check(not model.HasField(name) or 1 <= value <= most, f"model.{name}", value, f"1 to {most:,}")  # type: ignore[arg-type]
+                check(not model.HasField(name) or 1 <= value <= most, f"model.{name}", value, f"1 to {most:,}")  # type: ignore[arg-type]  # a field of it
             _check_collective(model.collective, f"{field}.model.collective", (*COLLECTIVES, "auto"))
         case "step":
             step = training.step
@@ -190,7 +195,7 @@ def _check_training(training: job_pb2.TrainingWorkload, field: str) -> None:
                 check(seconds == 0 or LEAST_SECONDS <= seconds <= longest, f"step.{name}", seconds, allowed)
             for name in ("replica_gpus", "stage_gpus", "expert_gpus"):
                 count = getattr(step, name)
-                check(not step.HasField(name) or 1 <= count <= 10**9, f"step.{name}", count, "1 to 1,000,000,000")  # type: ignore[arg-type]
+                check(not step.HasField(name) or 1 <= count <= 10**9, f"step.{name}", count, "1 to 1,000,000,000")  # type: ignore[arg-type]  # a field of it
             _check_collective(step.collective, f"{field}.step.collective", COLLECTIVES)
             for name, limit in _STEP_LIMITS.items():
                 amount = getattr(step, name)

@@ -56,10 +56,12 @@ def _present(message: Message, name: str, absent: object) -> Any:
 
 
 def job_message(job: JobView) -> job_pb2.Job:
+    """To the API's job; a kind that it does not know is KIND_UNSPECIFIED."""
     return job_pb2.Job(**_fields(job) | {"kind": _KIND_NUMBER.get(job.kind, 0), "state": STATE_NUMBER[job.state]})
 
 
 def job_view(job: job_pb2.Job) -> JobView:
+    """Back from the API; times that are not set are None."""
     return view_of(
         job,
         JobView,
@@ -71,14 +73,17 @@ def job_view(job: job_pb2.Job) -> JobView:
 
 
 def event_message(event: JobEvent) -> job_service_pb2.JobEvent:
+    """To the API's event of a watch."""
     return job_service_pb2.JobEvent(sequence=event.sequence, at_seconds=event.at_seconds, job=job_message(event.job))
 
 
 def event_view(event: job_service_pb2.JobEvent) -> JobEvent:
+    """Back from the API."""
     return JobEvent(event.sequence, event.at_seconds, job_view(event.job))
 
 
 def explanation_message(why: Explanation) -> job_service_pb2.ExplainJobResponse:
+    """To the API's explanation; the position is unset where the job is not pending."""
     translated = {
         "state": STATE_NUMBER[why.state],
         "kind": _REASON_NUMBER.get(why.kind, 0),
@@ -88,6 +93,7 @@ def explanation_message(why: Explanation) -> job_service_pb2.ExplainJobResponse:
 
 
 def explanation_view(why: job_service_pb2.ExplainJobResponse) -> Explanation:
+    """Back from the API; a position that is not set is -1."""
     return view_of(
         why,
         Explanation,
@@ -99,32 +105,40 @@ def explanation_view(why: job_service_pb2.ExplainJobResponse) -> Explanation:
 
 
 def queue_message(queue: QueueView) -> queue_service_pb2.Queue:
+    """To the API's queue, field by field."""
     return queue_service_pb2.Queue(**_fields(queue))
 
 
 def cluster_message(cluster: ClusterView) -> cluster_service_pb2.Cluster:
+    """To the API's cluster, field by field."""
     return cluster_service_pb2.Cluster(**_fields(cluster))
 
 
 def cluster_view(cluster: cluster_service_pb2.Cluster) -> ClusterView:
+    """Back from the API."""
     return view_of(cluster, ClusterView, sites=tuple(cluster.sites))
 
 
 def rack_message(rack: RackView) -> cluster_service_pb2.Rack:
+    """To the API's rack, field by field."""
     return cluster_service_pb2.Rack(**_fields(rack))
 
 
 def host_message(host: HostView) -> cluster_service_pb2.Host:
+    """To the API's host, whose state is an enum of its own."""
     return cluster_service_pb2.Host(**_fields(host) | {"state": HOST_STATE_NUMBER[host.state]})
 
 
 def host_view(host: cluster_service_pb2.Host) -> HostView:
+    """Back from the API."""
     return view_of(host, HostView, state=HOST_STATE_OF[host.state], job_ids=tuple(host.job_ids))
 
 
 def link_message(link: LinkView) -> cluster_service_pb2.Link:
+    """To the API's link, a trunk, field by field."""
     return cluster_service_pb2.Link(**_fields(link))
 
 
 def clock_message(clock: ClockView) -> clock_service_pb2.Clock:
+    """To the API's clock, field by field."""
     return clock_service_pb2.Clock(**_fields(clock))

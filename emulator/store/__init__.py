@@ -1,0 +1,1 @@
+"""What is kept on disk so that nothing accepted is lost."""

@@ -19,6 +19,7 @@ def generated() -> dict[str, str]:
 
 
 def main(arguments: list[str]) -> int:
+    """Write all generated files under the root given (default: here). Returns 2 and writes nothing where that is not the repository's."""
     root = Path(arguments[0]) if arguments else Path()
     if not (root / "pyproject.toml").is_file():
         print(f"{root.resolve()} is not the root of the repository: it has no pyproject.toml", file=sys.stderr)

@@ -304,6 +304,7 @@ def _variables() -> list[dict[str, Any]]:
 
 
 def dashboard() -> dict[str, Any]:
+    """Grafana's model of the dashboard: https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/."""
     return {
         "uid": "gigawatt",
         "title": "Gigawatt",
@@ -325,4 +326,5 @@ def dashboard() -> dict[str, Any]:
 
 
 def dashboard_json() -> str:
+    """The file under deploy/, with a line feed at its end."""
     return json.dumps(dashboard(), indent=1) + "\n"

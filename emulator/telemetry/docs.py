@@ -40,6 +40,7 @@ def _table(metrics: Sequence[Metric]) -> list[str]:
 
 
 def metrics_markdown() -> str:
+    """docs/metrics.md: every metric and recording rule in a table."""
     lines = [_INTRO, "## Metrics of the head", "", *_table(HEAD), ""]
     lines += ["## Metrics of each rack", "", _RACKS, "", *_table(RACK), ""]
     lines += ["## Metrics of each fabric plane", "", *_table(PLANE), ""]

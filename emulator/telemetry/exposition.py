@@ -43,6 +43,7 @@ def number(value: float) -> str:
 
 
 def header(metric: Metric) -> str:
+    """HELP and TYPE of a metric, as the text format has them: backslashes and line feeds of the help are escaped."""
     text = metric.help.replace("\\", r"\\").replace("\n", r"\n")
     return f"# HELP {metric.name} {text}\n# TYPE {metric.name} {metric.kind}\n"
 

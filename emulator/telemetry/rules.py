@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Rule:
+    """A recording rule of Prometheus: ``expr``, in PromQL, is kept under the name ``record``."""
+
     record: str
     expr: str
 

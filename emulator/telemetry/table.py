@@ -28,6 +28,8 @@ ENDED = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED, JobState.INFEAS
 
 
 class Kind(StrEnum):
+    """Prometheus's types of metrics, as TYPE lines name them."""
+
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
@@ -57,6 +59,8 @@ class Metric:
 
 @dataclass(frozen=True)
 class HeadMetric(Metric):
+    """``read`` takes it out of the head's snapshot: values by their labels, or a histogram."""
+
     read: Callable[[Snapshot], Values | Histogram]
 
 

@@ -15,6 +15,8 @@ API_FIRST_ID = 1_000_000_000
 
 
 class JobKind(IntEnum):
+    """What a job does with its GPUs."""
+
     GANG = 0  # N GPUs for a duration
     TRAINING = 1  # a gang whose speed follows its share of the fabric
     SERVICE = 2  # one replica of a service; runs for its duration, or until cancelled where that is 0
@@ -102,7 +104,7 @@ class JobColumns:
 
 def job_columns(count: int, **columns: object) -> JobColumns:
     """``count`` jobs with the defaults of a plain gang, and ``columns`` instead where given (arrays or scalars)."""
-    defaults: dict[str, object] = {
+    defaults: dict[str, Any] = {
         "job_id": np.arange(count),
         "milli_gpus": 1000,
         "kind": int(JobKind.GANG),
@@ -128,7 +130,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
     }  # fmt: skip
     for name, dtype in dtypes.items():
         given[name] = np.ascontiguousarray(np.broadcast_to(np.asarray(given[name], dtype=dtype), (count,)))
-    return JobColumns(**given)  # type: ignore[arg-type]
+    return JobColumns(**given)
 
 
 @dataclass

@@ -21,18 +21,18 @@ from typing import Any
 for _name in ("Mapping", "MutableMapping", "Sequence", "Iterable", "Callable"):  # as they were until Python 3.9
     setattr(collections, _name, getattr(collections.abc, _name))
 
-from accasim.base import allocator_class, scheduler_class  # noqa: E402
-from accasim.base.simulator_class import Simulator  # noqa: E402
-from accasim.utils.reader_class import Tweaker  # noqa: E402
+from accasim.base import allocator_class, scheduler_class  # noqa: E402 - after the above
+from accasim.base.simulator_class import Simulator  # noqa: E402 - after the above
+from accasim.utils.reader_class import Tweaker  # noqa: E402 - after the above
 
-from tests.benchmarks.workload_w import GPUS_PER_HOST  # noqa: E402
+from tests.benchmarks.workload_w import GPUS_PER_HOST  # noqa: E402 - after the above
 
 #: accasim takes time 0 for "no time yet".
 EPOCH_SECONDS = 1000
 SCHEDULERS = {"fifo": scheduler_class.FirstInFirstOut, "easy": scheduler_class.EASYBackfilling}
 
 
-class HostsOfGpus(Tweaker):  # type: ignore[misc]
+class HostsOfGpus(Tweaker):  # type: ignore[misc]  # accasim has no types
     """What a row of the trace asks for."""
 
     def tweak_function(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,12 @@ def run(swf: Path, gpus: int, policy: str, allocator: str) -> dict[str, Any]:
             RESULTS_FOLDER_PATH=folder,
         )
         made, events = simulator.job_factory.factory, []
-        simulator.job_factory.factory = lambda **row: events.append(made(**row)) or events[-1]
+
+        def noting(**row: Any) -> Any:
+            events.append(made(**row))
+            return events[-1]
+
+        simulator.job_factory.factory = noting
         built = time.process_time()
         simulator.start_simulation()
         ended = time.process_time()

@@ -3,6 +3,7 @@
 A process of its own each, three times, the median. The limits are ten times what was measured, so that only a change of order fails.
 """
 
+from collections.abc import Callable
 from statistics import median
 
 import pytest
@@ -15,7 +16,7 @@ MOST_BYTES = 1.5 * 2**30
 
 
 @pytest.mark.parametrize("preset", MOST)
-def test_building_a_preset(preset, row):
+def test_building_a_preset(preset: str, row: Callable[..., None]) -> None:
     runs = [in_process_of_its_own("cost_of_building", preset) for _ in range(3)]
     build, compiled, floor = (median(run[f"{part}_seconds"] for run in runs) for part in ("build", "compile", "floor"))
     peak = max(run["peak_bytes"] for run in runs)

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,7 @@ ACTORS = ("inline", "1", "2", "5", "auto")
 
 
 @pytest.fixture(scope="module")
-def summaries(tmp_path_factory):
+def summaries(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     done = {}
     for actors in ACTORS:
         folder = tmp_path_factory.mktemp(f"actors-{actors}")
@@ -23,7 +25,7 @@ def summaries(tmp_path_factory):
     return done
 
 
-def test_a_day_of_colossus(summaries, row):
+def test_a_day_of_colossus(summaries: dict[str, dict[str, Any]], row: Callable[..., None]) -> None:
     inline = summaries["inline"]
     for actors, summary in summaries.items():
         row(

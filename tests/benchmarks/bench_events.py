@@ -4,7 +4,9 @@ CPU time of the run after start-up, through the public session in-process, media
 100,000 GPUs they compete, so that EASY has a queue to look through for part of the day, and on 4,000,000 they do not.
 """
 
+from collections.abc import Callable
 from statistics import median
+from typing import Any
 
 from tests.benchmarks.clocks import ROOT, in_process_of_its_own
 
@@ -15,8 +17,8 @@ MOST = {"h100-4m": 1.25, "nvl72-55556": 2.0}
 MOST_BYTES = 2 * 2**30
 
 
-def test_cost_follows_events(row):
-    runs = {name: [] for name in (YARDSTICK, *MOST)}
+def test_cost_follows_events(row: Callable[..., None]) -> None:
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in (YARDSTICK, *MOST)}
     for _ in range(3):
         for name, done in runs.items():
             done.append(in_process_of_its_own("cost_of_events", SCENARIOS / f"{name}.yaml"))

@@ -4,6 +4,8 @@ Both read W from an SWF file within the measured time, and both have built their
 what each does. The bare heap loop gives the scale: it schedules the same jobs with no hosts at all, from a list in memory.
 """
 
+from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -23,7 +25,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("count", "gpus", "load", "policy", "least", "rounds"), CASES)
-def test_w(count, gpus, load, policy, least, rounds, tmp_path, row):
+def test_w(count: int, gpus: int, load: float, policy: str, least: float, rounds: int, tmp_path: Path, row: Callable[..., None]) -> None:
     swf = tmp_path / "w.swf"
     write_swf(swf, count, gpus, load=load)
     ours, theirs = [], []

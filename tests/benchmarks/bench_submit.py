@@ -7,23 +7,29 @@ Client and server share one process, so the CPU time is that of both.
 import json
 import sqlite3
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import numpy as np
 
 from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
-from emulator.service.client import Client, batches_of
+from emulator.service.client import Client
 from emulator.service.server import serve
+from emulator.service.spec import batches_of
 from emulator.v1 import job_service_pb2 as pb
 from emulator.v1.job_service_pb2_grpc import JobServiceServicer, JobServiceStub, add_JobServiceServicer_to_server
-from emulator.workload.jobs import SECOND, job_columns
+from emulator.workload.jobs import SECOND, JobColumns, job_columns
 
 COUNT, BATCH_JOBS, LEAST_PER_SECOND = 100_000, 10_000, 20_000
 
+Answer = TypeVar("Answer")
 
-def many_jobs():
+
+def many_jobs() -> JobColumns:
     rng = np.random.default_rng(1)
     return job_columns(
         COUNT,
@@ -37,17 +43,18 @@ def many_jobs():
 
 
 class Counter(JobServiceServicer):
-    def SubmitJobs(self, request_iterator, context):
+    def SubmitJobs(self, request_iterator: Iterator[pb.SubmitJobsRequest], context: grpc.ServicerContext) -> pb.SubmitJobsResponse:
         return pb.SubmitJobsResponse(accepted=sum(request.batch.count for request in request_iterator))
 
 
-def timed(work):
+def timed(work: Callable[[], Answer]) -> tuple[Answer, float, float]:
+    """The answer, and the wall and CPU seconds that it took."""
     wall, cpu = time.perf_counter(), time.process_time()
     answer = work()
     return answer, time.perf_counter() - wall, time.process_time() - cpu
 
 
-def test_a_hundred_thousand_jobs(tmp_path, row):
+def test_a_hundred_thousand_jobs(tmp_path: Path, row: Callable[..., None]) -> None:
     jobs = many_jobs()
     bare = grpc.server(ThreadPoolExecutor(2), options=[("grpc.max_receive_message_length", 2**26)])
     add_JobServiceServicer_to_server(Counter(), bare)
@@ -56,8 +63,9 @@ def test_a_hundred_thousand_jobs(tmp_path, row):
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = JobServiceStub(channel)
 
-        def send():
-            return stub.SubmitJobs(pb.SubmitJobsRequest(batch=batch) for batch in batches_of([jobs], BATCH_JOBS))
+        def send() -> pb.SubmitJobsResponse:
+            response: pb.SubmitJobsResponse = stub.SubmitJobs(pb.SubmitJobsRequest(batch=batch) for batch in batches_of([jobs], BATCH_JOBS))
+            return response
 
         send()
         counted, floor_wall, floor_cpu = timed(send)

@@ -1,5 +1,7 @@
 """Metrics as text: samples per CPU second of our exposition against prometheus-client's, for the same samples, in one run."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
@@ -16,8 +18,8 @@ LEAST_RATIO = 10.0
 class RackCollector:
     """The same samples, as somebody would hand them to prometheus-client: names of labels and values, made once."""
 
-    def __init__(self, text):
-        self.families = []
+    def __init__(self, text: str) -> None:
+        self.families: list[tuple[str, str, list[tuple[list[str], list[str], float]]]] = []
         for line in text.splitlines():
             if line.startswith("# HELP"):
                 _, _, name, help_text = line.split(" ", 3)
@@ -27,7 +29,7 @@ class RackCollector:
                 pairs = [pair.split("=") for pair in labels.split(",")]
                 self.families[-1][2].append(([name.strip() for name, _ in pairs], [text.strip('"') for _, text in pairs], float(value)))
 
-    def collect(self):
+    def collect(self) -> Iterator[GaugeMetricFamily]:
         for name, help_text, samples in self.families:
             family = GaugeMetricFamily(name, help_text, labels=samples[0][0])
             for _, values, value in samples:
@@ -35,8 +37,9 @@ class RackCollector:
             yield family
 
 
-def test_rack_metrics(row):
-    racks = [(RackLabels(layout(RACKS), 0, RACKS), rack_readings(0, RACKS))]
+def test_rack_metrics(row: Callable[..., None]) -> None:
+    labels = RackLabels(layout(RACKS), 0, RACKS)
+    racks = [(labels, rack_readings(0, RACKS))]
     text = shard_text(racks).decode()
     samples = sum(not line.startswith("#") for line in text.splitlines())
     registry = CollectorRegistry()

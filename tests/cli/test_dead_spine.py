@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,7 @@ def test_a_dead_spine_at_the_terminal(gigawatt: Run, served: Session) -> None:
     """The arithmetic is in ``tests/runtime/test_spine.py``: one of 16 spines dead leaves the strided job 15/16 of its speed, and the packed
     one all of it. Down from 600 to 1,200 s: 600 + 562.5 s of work in 1,200 s is a slowdown of 1.032 by then, and less and less after."""
 
-    def run(line: str) -> object:
+    def run(line: str) -> Any:
         code, out, err = gigawatt(line)
         assert (code, err) == (0, ""), line
         return json.loads(out) if "-o json" in line else out
@@ -42,7 +43,7 @@ def test_a_dead_spine_at_the_terminal(gigawatt: Run, served: Session) -> None:
     run("clock step 60")
     strided, packed = (job["job_id"] for job in run("job list -o json"))
 
-    def job(number: int) -> tuple[float, float]:
+    def job(number: int) -> tuple[object, object]:
         view = run(f"job get {number} -o json")
         return view["speed_ratio"], view["network_slowdown_ratio"]
 

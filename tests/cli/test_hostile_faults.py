@@ -1,5 +1,7 @@
 """What cannot be broken, and what no scenario may say of faults: an answer that names the place and what is allowed, never a traceback."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from emulator.runtime.opening import open_session
@@ -11,7 +13,7 @@ NINES = "9" * 5000
 
 
 @pytest.fixture(scope="module")
-def address():
+def address() -> Iterator[str]:
     session = open_session(load("superpod-b200", ["workload.kind=none", "runtime.actors=inline"]))
     session.pause()
     session.start()

@@ -25,7 +25,7 @@ def test_lines_come_every_ten_seconds(capsys: pytest.CaptureFixture[str]) -> Non
     now = 0.0
     with progress.shown(quiet=False, clock=lambda: now) as observer:
         assert observer is not None
-        for now in (1.0, 9.0, 10.5, 11.0, 20.6):  # noqa: B007
+        for now in (1.0, 9.0, 10.5, 11.0, 20.6):  # noqa: B007 - the clock reads it
             observer(HALFWAY)
     captured = capsys.readouterr()
     assert (captured.out, captured.err.count("\n")) == ("", 2)

@@ -27,7 +27,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Callable[[FakeSession], list[Requ
     requests: list[Request] = []
 
     def use(session: FakeSession) -> list[Request]:
-        monkeypatch.setattr(sessions, "open_session", lambda request, resuming=None: requests.append(request) or session)
+        def open_session(request: Request, resuming: object = None) -> FakeSession:
+            requests.append(request)
+            return session
+
+        monkeypatch.setattr(sessions, "open_session", open_session)
         return requests
 
     return use

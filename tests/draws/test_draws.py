@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from emulator import draws
 from emulator.draws.philox import philox, philox_one
 
+FourWords = tuple[int, int, int, int]
 # Random123 tests/kat_vectors, "philox4x32 10": counter, key, answer.
 KNOWN = [
     ((0, 0, 0, 0), (0, 0), (0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8)),
@@ -23,13 +24,14 @@ words = st.integers(0, 2**32 - 1)
 
 
 @pytest.mark.parametrize(("counter", "key", "answer"), KNOWN)
-def test_philox_gives_the_known_answers(counter, key, answer):
+def test_philox_gives_the_known_answers(counter: FourWords, key: tuple[int, int], answer: FourWords) -> None:
     assert philox_one(counter, key) == answer
-    assert tuple(int(word[0]) for word in philox(tuple(np.array([c], np.uint64) for c in counter), key)) == answer
+    a, b, c, d = (np.array([word], np.uint64) for word in counter)
+    assert tuple(int(word[0]) for word in philox((a, b, c, d), key)) == answer
 
 
 @given(seeds, words, st.lists(st.tuples(seeds, words), min_size=1, max_size=20))
-def test_one_draw_equals_the_same_draw_among_many(seed, stream, pairs):
+def test_one_draw_equals_the_same_draw_among_many(seed: int, stream: int, pairs: list[tuple[int, int]]) -> None:
     entity, counter = (np.array(column, np.uint64) for column in zip(*pairs, strict=True))
     together = draws.bits(seed, stream, entity, counter)
     assert [int(draws.bits(seed, stream, e, c)) for e, c in pairs] == together.tolist()
@@ -37,7 +39,7 @@ def test_one_draw_equals_the_same_draw_among_many(seed, stream, pairs):
     assert draws.exponential(seed, stream, entity, counter).tolist() == [float(draws.exponential(seed, stream, e, c)) for e, c in pairs]
 
 
-def test_pieces_and_broadcasting_change_nothing():
+def test_pieces_and_broadcasting_change_nothing() -> None:
     entities = np.arange(40_000)
     whole = draws.bits(7, draws.Stream.HOST_FAULT, entities, 3)
     parts = [draws.bits(7, draws.Stream.HOST_FAULT, part, 3) for part in np.array_split(entities, 7)]
@@ -48,13 +50,13 @@ def test_pieces_and_broadcasting_change_nothing():
     assert draws.bits(7, 1, np.empty(0, np.int64), 3).shape == (0,)
 
 
-def test_seed_stream_entity_and_counter_all_matter():
+def test_seed_stream_entity_and_counter_all_matter() -> None:
     base = int(draws.bits(1, 2, 3, 4))
     others = [(1 + 2**32, 2, 3, 4), (2, 2, 3, 4), (1, 3, 3, 4), (1, 2, 3 + 2**32, 4), (1, 2, 4, 4), (1, 2, 3, 5)]
     assert len({base, *(int(draws.bits(*other)) for other in others)}) == 7
 
 
-def test_moments_and_range():
+def test_moments_and_range() -> None:
     entities = np.arange(200_000)
     u = draws.uniform(11, 1, entities, 0)
     assert 0.0 < u.min() < 1e-4

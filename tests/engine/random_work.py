@@ -120,7 +120,7 @@ def run_work(given: Work, seed: int, policy: str, manner: Manner) -> Engine:
         max_restarts=4,
     )
     inputs: list[tuple[int, JobColumns | Command]] = sorted([*given.api, *given.posted], key=lambda row: row[0])
-    loop = Loop(made, made.read, endless=False)  # type: ignore[arg-type]
+    loop = Loop(made, made.read, endless=False)  # type: ignore[arg-type]  # what is read is not looked at
     while not loop.finished:
         while inputs and (manner.inputs_at_once or inputs[0][0] <= loop.next_ns()):
             stamp_ns, command = inputs.pop(0)

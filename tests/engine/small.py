@@ -1,6 +1,7 @@
 """Small clusters and whole engines on them, for schedules that can be worked out by hand."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,15 +29,15 @@ LANE = 47.5e9
 SHAPE = TrainingShape(compute_seconds=1.0, ring_bytes=LANE, overlap_seconds=1.0, latency_seconds=0.0, model_flops=1e15)
 
 
-def clos(hosts: int, *, host: str = "hgx-h100", hosts_per_rack: int = 1, **plan: object) -> Cluster:
+def clos(hosts: int, *, host: str = "hgx-h100", hosts_per_rack: int = 1, **plan: Any) -> Cluster:
     """HGX hosts with eight rails unless another host is named; ``array_hosts`` of them to a leaf."""
     made = ClosPlan(
         name="small", host=catalog.host(host), switch=catalog.switch("qm9700"), hosts=hosts, hosts_per_rack=hosts_per_rack, **plan
-    )  # type: ignore[arg-type]
+    )
     return compile_cluster(build(made))
 
 
-def training(count: int = 1, **columns: object) -> JobColumns:
+def training(count: int = 1, **columns: Any) -> JobColumns:
     """Training jobs of ``SHAPE``."""
     return job_columns(count, **{"kind": int(JobKind.TRAINING), "shape": 0, "shapes": (SHAPE,), "submit_ns": 0} | columns)
 
@@ -53,23 +54,23 @@ def engine(
     faults: FaultSettings = NO_FAULTS,
     seed: int = 1,
     fail_at: dict[int, int] | None = None,
-    **settings: object,
+    **settings: Any,
 ) -> Engine:
     """A whole engine over in-process shards. ``fail_at``: the instants (ns) of the hosts' first faults, in place of drawn ones."""
     fabric = FabricSettings()
     scheduler = Scheduler(
         cluster,
         SchedulerSettings(policy=policy, placement=placement, preemption=preemption, pending_limit=pending_limit),
-        int(settings.get("cycle_ns", 10 * SECOND)),  # type: ignore[call-overload]
+        int(settings.get("cycle_ns", 10 * SECOND)),
     )
-    places = InlineShards(cluster, RackSettings(faults, settings.get("buildout")), fabric, seed, shards)  # type: ignore[arg-type]
+    places = InlineShards(cluster, RackSettings(faults, settings.get("buildout")), fabric, seed, shards)
     for host, time_ns in (fail_at or {}).items():
         for span, rack_shard in zip(places.ranges, places._racks, strict=True):
             if span.first_host <= host < span.end_host:
                 rack_shard.hosts.fault_ns[host - span.first_host] = time_ns
                 rack_shard.hosts._refresh(np.array([host - span.first_host]))
     network = Network(cluster, fabric, scheduler.table, places.plane_count)
-    return Engine(cluster, scheduler, places, network, iter(batches), EngineSettings(**settings))  # type: ignore[arg-type]
+    return Engine(cluster, scheduler, places, network, iter(batches), EngineSettings(**settings))
 
 
 def run(made: Engine, *, endless: bool = False) -> Engine:

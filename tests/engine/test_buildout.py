@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from emulator.engine.commands import BreakHosts, Cordon
+from emulator.engine.engine import Engine
 from emulator.engine.hardware import rack_views
 from emulator.engine.views import cluster_view, explanation, gpus_by_model, gpus_by_state
 from emulator.racks.buildout import Buildout, first_racks
@@ -14,18 +15,18 @@ from emulator.racks.power import gpu_milliwatts, idle_milliwatts
 from emulator.scenario import build_cluster, load
 from emulator.scheduler.table import State
 from emulator.telemetry.table import GPU_STATES
-from emulator.workload.jobs import SECOND, job_columns
+from emulator.workload.jobs import SECOND, JobColumns, job_columns
 from tests.engine.small import clos, engine, fingerprint, hosts_of, run, run_until
 from topology import catalog
 
 H100 = catalog.host("hgx-h100")
 
 
-def states(made):
+def states(made: Engine) -> list[int]:
     return [gpus_by_state(made)[state] for state in ("busy", "idle", "down", "cordoned", "planned")]
 
 
-def test_jobs_wait_for_the_racks_that_they_need():
+def test_jobs_wait_for_the_racks_that_they_need() -> None:
     """Eight racks of one host, two there at the start, one more each 100 s: 32 GPUs after 200 s, 64 after 600 s."""
     gpus, durations = [32, 64, 72], [1000 * SECOND, 100 * SECOND, SECOND]
     jobs = job_columns(3, submit_ns=0, gpus=gpus, duration_ns=durations)
@@ -44,7 +45,7 @@ def test_jobs_wait_for_the_racks_that_they_need():
     assert states(made) == [0, 64, 0, 0, 0]
 
 
-def test_gpu_seconds_and_energy_are_those_of_what_was_there():
+def test_gpu_seconds_and_energy_are_those_of_what_was_there() -> None:
     made = engine(clos(8), buildout=Buildout(2, 600 * SECOND), until_ns=1000 * SECOND)
     run(made)
     in_service = 2 * 1000 + sum(1000 - 100 * (rack + 1) for rack in range(6))
@@ -55,7 +56,7 @@ def test_gpu_seconds_and_energy_are_those_of_what_was_there():
     assert made.cycles == 6, "a cycle for each rack that came, and no other"
 
 
-def test_what_is_not_there_cannot_break_and_may_be_cordoned():
+def test_what_is_not_there_cannot_break_and_may_be_cordoned() -> None:
     made = engine(clos(4), buildout=Buildout(1, 300 * SECOND), until_ns=1000 * SECOND)
     made.post(BreakHosts(0, 4, 50 * SECOND), 10 * SECOND)
     made.post(Cordon(2, 3, cordoned=True), 10 * SECOND)
@@ -70,7 +71,7 @@ def test_what_is_not_there_cannot_break_and_may_be_cordoned():
     assert (view.racks, view.racks_in_service, view.gpus, view.gpus_planned) == (4, 3, 32, 8)
 
 
-def random_jobs():
+def random_jobs() -> JobColumns:
     """Two hundred jobs over four hours, of 1 to 64 GPUs."""
     draw = np.random.default_rng(7)
     submit = np.sort(draw.integers(0, 4 * 3600, 200)) * SECOND
@@ -79,7 +80,7 @@ def random_jobs():
 
 
 @pytest.mark.parametrize("kinds", [1, 2])
-def test_the_number_of_shards_changes_nothing(kinds):
+def test_the_number_of_shards_changes_nothing(kinds: int) -> None:
     cluster = clos(24, hosts_per_rack=2, array_hosts=4)
     if kinds == 2:
         half = replace(H100, name="half", gpus=4, idle_watts=1234.5)
@@ -105,7 +106,7 @@ def test_the_number_of_shards_changes_nothing(kinds):
     assert results[0][2] > 0
 
 
-def test_a_switch_draws_from_the_first_rack_below_it_on():
+def test_a_switch_draws_from_the_first_rack_below_it_on() -> None:
     """Eight racks of one host under leaves of two, one rack there at the start and one more each 100 s: leaf k comes with rack 2 k, the
     spine with the first. A qm9700 draws 747 W."""
     made = engine(clos(8, rail_optimised=False, array_hosts=2), buildout=Buildout(1, 700 * SECOND), until_ns=1000 * SECOND)
@@ -121,7 +122,7 @@ def test_a_switch_draws_from_the_first_rack_below_it_on():
     assert made.meter.power_milliwatts == 5 * 747_000 + 8 * idle_milliwatts(H100)
 
 
-def test_the_switches_without_hosts_are_there_from_the_start():
+def test_the_switches_without_hosts_are_there_from_the_start() -> None:
     """A dragonfly's group of storage carries traffic through: its switches have nothing below them."""
     cluster = build_cluster(load("frontier"))
     first = first_racks(cluster)
@@ -130,7 +131,7 @@ def test_the_switches_without_hosts_are_there_from_the_start():
     assert not first[hostless].any()
 
 
-def test_power_and_states_of_two_types():
+def test_power_and_states_of_two_types() -> None:
     cluster = clos(8, hosts_per_rack=2, array_hosts=4)
     half = replace(H100, name="half", gpus=4, idle_watts=1000.0, peak_watts=3000.0, gpu=replace(H100.gpu, name="H50"))
     cluster = replace(cluster, host_types=(H100, half), block_type=np.array([0, 1], np.int8))

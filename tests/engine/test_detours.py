@@ -1,11 +1,15 @@
 """Jobs that meet between two groups of a dragonfly: who makes the detour depends on who is there, and on nothing else."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from emulator.engine.commands import Cordon, scale_link
+from emulator.engine.commands import Cordon, CutLinks, scale_link
 from emulator.engine.engine import Engine
 from emulator.engine.network import Network
 from emulator.engine.settings import EngineSettings
@@ -15,9 +19,10 @@ from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
 from emulator.runtime.ray_shards import RayShards
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
-from emulator.workload.jobs import SECOND, JobKind, TrainingShape, job_columns
+from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from tests.engine.small import NO_FAULTS, ends, fingerprint, run, run_until
 from topology import catalog
+from topology.cluster import Cluster
 from topology.compile import compile_cluster
 from topology.dragonfly import DragonflyPlan, build
 
@@ -26,19 +31,23 @@ SHAPE = TrainingShape(compute_seconds=1.0, ring_bytes=23.75e9, overlap_seconds=1
 CYCLE = 10 * SECOND
 
 
-def dragonfly(groups=5):
+def dragonfly(groups: int = 5) -> Cluster:
     """Groups of 8 switches in 2 chassis, 4 hosts of 4 NICs a chassis, a NIC on each of its switches; 4 links between two groups."""
     host, switch = catalog.host("frontier-node"), catalog.switch("rosetta")
     return compile_cluster(build(DragonflyPlan("small", host, switch, 8 * groups, 4, 8, 4, global_links_per_pair=4)))
 
 
-def jobs(count, **columns):
+def jobs(count: int, **columns: Any) -> JobColumns:
     return job_columns(
         count, **{"kind": int(JobKind.TRAINING), "shape": 0, "shapes": (SHAPE,), "submit_ns": 0, "gpus": 8, "duration_ns": SECOND} | columns
     )
 
 
-def engine(routing, make_shards=InlineShards, faults=()):
+def engine(
+    routing: str,
+    make_shards: Callable[..., Any] | type[InlineShards] = InlineShards,
+    faults: list[tuple[CutLinks, int]] | tuple[Any, ...] = (),
+) -> Engine:
     """Job 0 from 0 s on hosts 0 and 8, of groups 0 and 1, job 1 from 10 s on hosts 1 and 9: 4 lanes each way over 4 links. 2,000 and
     500 s of work."""
     cluster, fabric = dragonfly(), FabricSettings(routing=routing)
@@ -56,7 +65,7 @@ def engine(routing, make_shards=InlineShards, faults=()):
     return made
 
 
-def global_loads(made):
+def global_loads(made: Engine) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lanes on each link between groups 0 and 1, and on those to other groups, in the busier way."""
     peers = next(peers for peers in made.cluster.peers if peers.level == "pod")
     direct = (peers.unit_u == 0) & (peers.unit_v == 1)
@@ -64,7 +73,7 @@ def global_loads(made):
     return load[direct], load[~direct]
 
 
-def test_two_jobs_that_fill_the_direct_links_make_detours_and_one_alone_does_not():
+def test_two_jobs_that_fill_the_direct_links_make_detours_and_one_alone_does_not() -> None:
     """Either job fills the 4 links between its groups. Together, 8 lanes: 4 stay there and 4 go by way of the 3 other groups, a third of
     a lane on each of their links, so both run at full speed. Minimal routing gives each half: job 1 has 500 s of work from 10 s on and
     ends at 1,010 s, when job 0 has done 10 + 500, and its other 1,490 s end at 2,500."""
@@ -81,7 +90,7 @@ def test_two_jobs_that_fill_the_direct_links_make_detours_and_one_alone_does_not
     assert ends(run(engine("minimal"))) == {0: 2500.0, 1: 1010.0}
 
 
-def test_dead_direct_links_send_more_of_both_jobs_around():
+def test_dead_direct_links_send_more_of_both_jobs_around() -> None:
     """From 100 to 300 s two of the four links are dead: 6 of the 8 lanes go around, half a lane on every other link."""
     cluster = dragonfly()
     peers = next(peers for peers in cluster.peers if peers.level == "pod")
@@ -97,7 +106,7 @@ def test_dead_direct_links_send_more_of_both_jobs_around():
 
 
 @pytest.mark.ray
-def test_two_actors_agree_on_the_detours():
+def test_two_actors_agree_on_the_detours() -> None:
     answers = []
     for make in (InlineShards, lambda *settings: RayShards(*settings, actors=2)):
         made = engine("adaptive", make)
@@ -111,14 +120,14 @@ def test_two_actors_agree_on_the_detours():
 class Fabric:
     """A network with its one plane, and no engine: jobs come and go by hand."""
 
-    def __init__(self, cluster, batch):
+    def __init__(self, cluster: Cluster, batch: JobColumns) -> None:
         self.cluster, settings = cluster, FabricSettings()
         scheduler = Scheduler(cluster, SchedulerSettings(), CYCLE)
         self.table, self.slots = scheduler.table, scheduler.add(batch)
         self.network, self.plane = Network(cluster, settings, self.table, 1), FabricPlane(cluster, 0, settings)
-        self.running = set()
+        self.running: set[int] = set()
 
-    def start(self, number, hosts):
+    def start(self, number: int, hosts: NDArray[np.int64]) -> None:
         slot = self.slots[number]
         block = self.cluster.block.host_unit[hosts]
         bit = np.left_shift(1, hosts - self.cluster.block.first_host[block])
@@ -128,15 +137,15 @@ class Fabric:
         self.table.speed[slot] = self.network.speed(slot)
         self.running.add(number)
 
-    def stop(self, number):
+    def stop(self, number: int) -> None:
         self.network.remove(0, self.slots[number])
         self.running.discard(number)
 
-    def share(self):
+    def share(self) -> None:
         for slot, speed in self.network.share(0, lambda asked: {plane: self.plane.advance(0, orders) for plane, orders in asked.items()}):
             self.table.speed[slot] = speed
 
-    def answer(self):
+    def answer(self) -> tuple[list[tuple[int, float, float]], list[list[float]]]:
         """Rates and speeds by job, and every link's load."""
         for orders in self.network.take_all().values():
             self.plane.advance(0, orders)
@@ -146,7 +155,7 @@ class Fabric:
 
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
-def test_detours_depend_on_the_jobs_alone_to_the_bit(data):
+def test_detours_depend_on_the_jobs_alone_to_the_bit(data: st.DataObject) -> None:
     """The same jobs started in any order, at once or one by one, with others that come and go in between."""
     rng = np.random.default_rng(data.draw(st.integers(0, 10**6)))
     cluster, hosts = dragonfly(), rng.permutation(40)

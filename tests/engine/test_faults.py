@@ -1,29 +1,31 @@
 """Host faults in mid-run: what stops when, what is lost, where the job goes on."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from emulator.engine.commands import BreakHosts, Cancel, Submit
 from emulator.racks import faults
 from emulator.scheduler.table import State
-from emulator.workload.jobs import SECOND, JobKind, job_columns
+from emulator.workload.jobs import SECOND, JobColumns, JobKind, job_columns
 from tests.engine.small import NO_FAULTS, clos, ends, engine, hosts_of, run, run_until
 
 #: Down at 755 s and 7 ns.
 FAULT = 755 * SECOND + 7
 
 
-def gangs(count, **columns):
+def gangs(count: int, **columns: Any) -> JobColumns:
     return job_columns(count, **{"submit_ns": 0, "gpus": 16, "duration_ns": 1000 * SECOND, "checkpoint_ns": 300 * SECOND} | columns)
 
 
-def drawn_repair_ns(host, seed=1):
+def drawn_repair_ns(host: int, seed: int = 1) -> int:
     """How long the first fault of ``host`` lasts."""
     one = np.array([host]), np.array([0])
     return int(faults.repair_ns(NO_FAULTS, seed, *one, faults.causes(seed, *one))[0])
 
 
-def test_a_fault_stops_the_gang_at_once_and_it_goes_on_from_its_last_checkpoint():
+def test_a_fault_stops_the_gang_at_once_and_it_goes_on_from_its_last_checkpoint() -> None:
     """Job 0 is on hosts 0 and 1 from 0 s; host 0 fails at 755.000000007 s. It has done as much work; checkpoints are every 300 s of work,
     so 155.000000007 s are lost. Hosts 1 and 2 are free at the next cycle, 760 s: 300 s of restart overhead, then the other 400 s of
     work: it ends at 1,460 s exactly."""
@@ -40,12 +42,12 @@ def test_a_fault_stops_the_gang_at_once_and_it_goes_on_from_its_last_checkpoint(
     assert made.faults[int(faults.causes(1, np.array([0]), np.array([0]))[0])] == sum(made.faults) == 1
 
 
-def test_without_checkpoints_it_starts_anew():
+def test_without_checkpoints_it_starts_anew() -> None:
     made = engine(clos(4), [gangs(1, checkpoint_ns=0)], fail_at={0: FAULT})
     assert ends(run(made)) == {0: 760.0 + 300.0 + 1000.0}
 
 
-def test_a_fault_during_the_restart_costs_the_overhead_again_and_no_work():
+def test_a_fault_during_the_restart_costs_the_overhead_again_and_no_work() -> None:
     """As above, on hosts 1 and 2 from 760 s; host 1 fails at 1,005 s, in the overhead. From 1,010 s on hosts 2 and 3: 300 + 400 s."""
     made = engine(clos(4), [gangs(1)], fail_at={0: FAULT, 1: 1005 * SECOND})
     assert ends(run(made)) == {0: 1710.0}
@@ -53,7 +55,7 @@ def test_a_fault_during_the_restart_costs_the_overhead_again_and_no_work():
     assert made.table.overhead_run_ns[0] == (245 + 300) * SECOND
 
 
-def test_the_completion_of_the_same_nanosecond_wins():
+def test_the_completion_of_the_same_nanosecond_wins() -> None:
     made = engine(clos(4), [gangs(1)], fail_at={0: 1000 * SECOND})
     assert ends(run(made)) == {0: 1000.0}
     assert (made.restarts, made.table.lost_ns[0], sum(made.faults)) == (0, 0, 1)
@@ -62,7 +64,7 @@ def test_the_completion_of_the_same_nanosecond_wins():
     assert one_earlier.table.lost_ns[0] == 100 * SECOND - 1
 
 
-def test_the_gangs_other_hosts_are_placeable_at_the_next_cycle_and_the_repaired_one_at_the_first_after_its_repair():
+def test_the_gangs_other_hosts_are_placeable_at_the_next_cycle_and_the_repaired_one_at_the_first_after_its_repair() -> None:
     """Hosts 0 and 1 hold job 0, hosts 2 and 3 job 1 for a long time; job 2 (one host) waits. Host 0 fails: job 0 is requeued in its
     place, before job 2, and under `fifo` waits for two hosts; under `easy` job 2 (which ends long after the repair could be hoped for)
     takes host 1, since with a host down no end of a running job lets job 0 in before job 1's."""
@@ -83,7 +85,7 @@ def test_the_gangs_other_hosts_are_placeable_at_the_next_cycle_and_the_repaired_
     assert ends(run(easy)) == {0: back + 700.0, 1: 50_000.0, 2: 760.0 + 400.0}
 
 
-def test_a_job_that_is_interrupted_too_often_has_failed():
+def test_a_job_that_is_interrupted_too_often_has_failed() -> None:
     made = engine(clos(4), [gangs(1)], fail_at={0: FAULT, 1: 1005 * SECOND}, max_restarts=1)
     run(made)
     assert (made.table.state[0], made.table.end_ns[0]) == (State.FAILED, 1005 * SECOND)
@@ -93,13 +95,13 @@ def test_a_job_that_is_interrupted_too_often_has_failed():
     assert not made.has_work()
 
 
-def test_one_fault_takes_every_job_of_its_host_and_no_other():
+def test_one_fault_takes_every_job_of_its_host_and_no_other() -> None:
     made = engine(clos(2), [gangs(4, gpus=[4, 4, 4, 4], duration_ns=2000 * SECOND)], fail_at={0: FAULT})
     run_until(made, 760 * SECOND)
     assert made.table.restarts[:4] == [1, 1, 0, 0]
 
 
-def test_an_injected_fault_lasts_as_long_as_was_asked_for():
+def test_an_injected_fault_lasts_as_long_as_was_asked_for() -> None:
     """Hosts 0 and 1 (of which job 0 has the second) break at the cycle at 500 s for 100 s, so they are back in the one at 600 s. Job 0
     goes on at once on hosts 1 and 2: wherever it is, 500 s of work are done, 200 of them lost."""
     made = engine(clos(3), [gangs(1, gpus=24)])
@@ -113,7 +115,7 @@ def test_an_injected_fault_lasts_as_long_as_was_asked_for():
     assert made.faults[faults.INJECTED] == 2
 
 
-def test_a_broken_host_that_is_broken_again_stays_down_for_the_longer():
+def test_a_broken_host_that_is_broken_again_stays_down_for_the_longer() -> None:
     made = engine(clos(2), [gangs(1)])
     made.post(BreakHosts(0, 1, 300 * SECOND), 100 * SECOND)
     made.post(BreakHosts(0, 2, 100 * SECOND), 200 * SECOND)
@@ -124,7 +126,7 @@ def test_a_broken_host_that_is_broken_again_stays_down_for_the_longer():
     assert made.faults[faults.INJECTED] == 2
 
 
-def test_a_service_without_an_end_loses_nothing_it_has_served():
+def test_a_service_without_an_end_loses_nothing_it_has_served() -> None:
     service = job_columns(1, submit_ns=0, gpus=8, duration_ns=0, kind=int(JobKind.SERVICE))
     made = engine(clos(2), [service], fail_at={0: FAULT})
     run_until(made, 10**6 * SECOND)
@@ -132,7 +134,7 @@ def test_a_service_without_an_end_loses_nothing_it_has_served():
     assert not made.has_work()
 
 
-def test_a_cancelled_job_does_not_give_an_earlier_fault_as_its_reason():
+def test_a_cancelled_job_does_not_give_an_earlier_fault_as_its_reason() -> None:
     made = engine(clos(4), [gangs(1)], fail_at={0: FAULT})
     made.post(Cancel(0), 800 * SECOND)
     run(made)
@@ -140,7 +142,7 @@ def test_a_cancelled_job_does_not_give_an_earlier_fault_as_its_reason():
     assert 0 not in made.reasons
 
 
-def test_an_accepted_job_is_not_turned_away_because_faults_filled_the_queue():
+def test_an_accepted_job_is_not_turned_away_because_faults_filled_the_queue() -> None:
     """The queue holds one. A job is accepted while it is empty; before its cycle a fault puts job 0 back into it."""
     made = engine(clos(2), [gangs(1)], pending_limit=1, fail_at={0: FAULT})
     run_until(made, 0)
@@ -150,7 +152,7 @@ def test_an_accepted_job_is_not_turned_away_because_faults_filled_the_queue():
     assert made.table.state[:2] == [State.PENDING, State.PENDING]
 
 
-def test_an_input_for_a_cycle_that_has_passed_is_an_error():
+def test_an_input_for_a_cycle_that_has_passed_is_an_error() -> None:
     made = engine(clos(2), [gangs(1)])
     run_until(made, 0)
     with pytest.raises(ValueError, match="the next cycle is at 10000000000 ns"):
@@ -159,7 +161,7 @@ def test_an_input_for_a_cycle_that_has_passed_is_an_error():
     assert made.open_cycle_ns() == 60 * SECOND
 
 
-def test_preemption_leaves_its_rest_to_the_next_cycle():
+def test_preemption_leaves_its_rest_to_the_next_cycle() -> None:
     """Job 0 has all of host 0; job 1 of higher priority needs half of it from 100 s on. Job 2, of 4 GPUs, takes the other half 10 s
     later, though nothing else happens: the preempted job 0, first in the queue, does not fit there, and `easy` backfills what does not
     delay it."""

@@ -3,16 +3,17 @@
 import pytest
 
 from emulator.engine.commands import BreakHosts, Cordon
+from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import PHASES, gpu_seconds
 from emulator.workload.jobs import SECOND, job_columns
 from tests.engine.small import clos, engine, run, training
 
 
-def parts(made):
+def parts(made: Engine) -> dict[str, float]:
     return gpu_seconds(made.table, range(len(made.table)), made.meter, made.now_ns)
 
 
-def test_a_job_that_loses_its_host():
+def test_a_job_that_loses_its_host() -> None:
     """Two hosts for 2,000 s. A job of 8 GPUs and 500 s, with a checkpoint every 100 s, runs from 0. At 250 s both hosts break for 600 s:
     the 50 s after its checkpoint are lost. From 850 s on it runs again, first 300 s to restart, then the 300 s that are left."""
     jobs = job_columns(1, submit_ns=0, gpus=8, duration_ns=500 * SECOND, checkpoint_ns=100 * SECOND)
@@ -34,7 +35,7 @@ def test_a_job_that_loses_its_host():
     assert tuple(parts(made)) == PHASES
 
 
-def test_jobs_that_wait_for_the_network():
+def test_jobs_that_wait_for_the_network() -> None:
     """Two gangs of 24 GPUs share a trunk that has room for half of each (`test_contention`): job 0 has 1,503 s of work and takes 3,006,
     job 1 has 3,000 and takes 4,505. Six hosts for 5,000 s."""
     cluster = clos(6, array_hosts=2, leaf_oversubscription=2)
@@ -45,7 +46,7 @@ def test_jobs_that_wait_for_the_network():
     assert parts(made) == pytest.approx(dict.fromkeys(PHASES, 0.0) | {"productive": work, "network_wait": held - work, "idle": idle})
 
 
-def test_what_is_cordoned_or_shared_is_idle():
+def test_what_is_cordoned_or_shared_is_idle() -> None:
     """Two hosts for 100 s, one of them cordoned: a job of a quarter of a GPU holds 25 GPU seconds of the 1,600."""
     jobs = job_columns(1, submit_ns=0, gpus=1, milli_gpus=250, duration_ns=100 * SECOND)
     made = engine(clos(2), [jobs], until_ns=100 * SECOND)

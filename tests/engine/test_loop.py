@@ -1,27 +1,36 @@
 """When cycles are run, when samples are taken, and when it ends."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from emulator.engine.commands import Submit
+from emulator.engine.engine import Engine
 from emulator.engine.loop import Loop
 from emulator.scheduler.table import NEVER, State
-from emulator.workload.jobs import SECOND, JobKind, job_columns
+from emulator.workload.jobs import SECOND, JobColumns, JobKind, job_columns
 from tests.engine.small import clos, ends, engine, run, run_until
 
 #: Of the one leaf and the one spine, which carry nothing: they draw all the same.
 SWITCHES = 2 * 747_000
 
 
-def gangs(count, **columns):
+def gangs(count: int, **columns: Any) -> JobColumns:
     return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 95 * SECOND} | columns)
 
 
-def trail(made, *, endless=False, steps=10_000):
+def trail(made: Engine, *, endless: bool = False, steps: int = 10_000) -> tuple[list[float], list[float], bool]:
     """Instants (s) of the cycles and of the samples of a run, and whether it ended."""
-    cycles, samples = [], []
+    cycles: list[float] = []
+    samples: list[float] = []
     inner = made.run_cycle
-    made.run_cycle = lambda at_ns: (cycles.append(at_ns / SECOND), inner(at_ns))
+
+    def run_cycle(at_ns: int) -> None:
+        cycles.append(at_ns / SECOND)
+        inner(at_ns)
+
+    made.run_cycle = run_cycle  # type: ignore[method-assign]  # the engine is this test's own
     loop = Loop(made, lambda: samples.append(made.now_ns / SECOND), endless=endless)
     for _ in range(steps):
         if loop.finished or loop.next_ns() == NEVER:
@@ -30,7 +39,7 @@ def trail(made, *, endless=False, steps=10_000):
     return cycles, samples, loop.finished
 
 
-def test_only_cycles_in_which_something_is_due_are_run():
+def test_only_cycles_in_which_something_is_due_are_run() -> None:
     """Jobs of one host: at 0, 3, 3 and 1,000 s, of 95 s. Starts at 0, 10, 10, 1,000; ends at 95 (cycle 100), 105, 105 (110), 1,095
     (1,100)."""
     jobs = gangs(4, submit_ns=np.array([0, 3, 3, 1000]) * SECOND)
@@ -41,20 +50,20 @@ def test_only_cycles_in_which_something_is_due_are_run():
     assert made.cycles == len(cycles)
 
 
-def test_a_job_at_the_very_start_starts_there():
+def test_a_job_at_the_very_start_starts_there() -> None:
     made = engine(clos(1), [gangs(1)])
     assert ends(run(made)) == {0: 95.0}
     assert made.table.first_start_ns[0] == 0
 
 
 @pytest.mark.parametrize(("cycle", "last"), [(10, 1000), (7, 1001)])
-def test_what_ends_between_two_cycles_frees_its_gpus_at_the_next(cycle, last):
+def test_what_ends_between_two_cycles_frees_its_gpus_at_the_next(cycle: int, last: int) -> None:
     jobs = gangs(2, duration_ns=995 * SECOND)
     made = engine(clos(1), [jobs], cycle_ns=cycle * SECOND)
     assert ends(run(made)) == {0: 995.0, 1: last + 995.0}
 
 
-def test_an_end_that_is_no_multiple_of_the_cycle_settles_up_to_it_and_starts_nothing():
+def test_an_end_that_is_no_multiple_of_the_cycle_settles_up_to_it_and_starts_nothing() -> None:
     """Until 98 s and a nanosecond: job 0 ends at 95, job 1 waits for the cycle at 100 that never comes."""
     made = engine(clos(1), [gangs(2)], until_ns=98 * SECOND + 1, publish_ns=60 * SECOND)
     cycles, samples, finished = trail(made)
@@ -64,7 +73,7 @@ def test_an_end_that_is_no_multiple_of_the_cycle_settles_up_to_it_and_starts_not
     assert made.meter.held_gpu_seconds(made.now_ns) == 8 * 95.0
 
 
-def test_the_cycle_at_the_end_itself_is_run():
+def test_the_cycle_at_the_end_itself_is_run() -> None:
     made = engine(clos(1), [gangs(2)], until_ns=100 * SECOND)
     cycles, samples, _ = trail(made)
     assert cycles == [0, 100]
@@ -72,7 +81,7 @@ def test_the_cycle_at_the_end_itself_is_run():
     assert (made.table.state[1], made.table.run_ns[1]) == (State.RUNNING, 0)
 
 
-def test_samples_are_taken_at_multiples_of_the_interval_where_something_happened():
+def test_samples_are_taken_at_multiples_of_the_interval_where_something_happened() -> None:
     """Every 60 s: at 0; job 0 ends in the cycle at 100, so 120 (and 60, since before it nothing had changed but 60 is the last multiple);
     then nothing until 1,000: 960; 1,020 shows the start at 1,000, 1,140 the end at 1,100."""
     jobs = gangs(2, submit_ns=np.array([0, 1000]) * SECOND)
@@ -81,7 +90,7 @@ def test_samples_are_taken_at_multiples_of_the_interval_where_something_happened
     assert samples == [0, 60, 120, 960, 1020, 1080, 1140, 9960, 10_000]
 
 
-def test_a_trace_ends_with_its_work_and_an_infeasible_job_blocks_nobody():
+def test_a_trace_ends_with_its_work_and_an_infeasible_job_blocks_nobody() -> None:
     made = engine(clos(2), [gangs(4, gpus=[16, 17, 16, 8])])
     run(made)
     assert [made.table.state[slot] for slot in range(4)] == [State.FINISHED, State.INFEASIBLE, State.FINISHED, State.FINISHED]
@@ -89,12 +98,12 @@ def test_a_trace_ends_with_its_work_and_an_infeasible_job_blocks_nobody():
     assert made.table.end_ns[1] == -1
 
 
-def test_without_work_it_ends_at_once():
+def test_without_work_it_ends_at_once() -> None:
     assert run(engine(clos(1))).now_ns == 0
     assert run(engine(clos(1), [gangs(0)])).now_ns == 0
 
 
-def test_jobs_that_no_host_is_left_for_wait_for_the_repair():
+def test_jobs_that_no_host_is_left_for_wait_for_the_repair() -> None:
     """Both hosts fail at 50 s while job 0 runs; it goes on when they are back."""
     made = engine(clos(2), [gangs(1, gpus=16)], fail_at={0: 50 * SECOND, 1: 50 * SECOND}, restart_overhead_ns=0)
     run_until(made, 60 * SECOND)
@@ -105,7 +114,7 @@ def test_jobs_that_no_host_is_left_for_wait_for_the_repair():
     assert (made.table.restarts[0], made.table.lost_ns[0]) == (1, 50 * SECOND)
 
 
-def test_a_job_that_waits_for_ever_ends_the_run_where_the_work_ends():
+def test_a_job_that_waits_for_ever_ends_the_run_where_the_work_ends() -> None:
     """A service without an end has the only host: the gang behind it will never start."""
     service = gangs(2, kind=[int(JobKind.SERVICE), int(JobKind.GANG)], duration_ns=[0, SECOND])
     made = run(engine(clos(1), [service]))
@@ -115,7 +124,7 @@ def test_a_job_that_waits_for_ever_ends_the_run_where_the_work_ends():
     assert bounded.meter.held_gpu_seconds(bounded.now_ns) == 8 * 7777.0
 
 
-def test_an_endless_loop_waits_for_inputs():
+def test_an_endless_loop_waits_for_inputs() -> None:
     made = engine(clos(1), publish_ns=60 * SECOND)
     assert trail(made, endless=True) == ([], [0], False)
     made.post(Submit(made.scheduler.add(gangs(1, submit_ns=50 * SECOND))), 50 * SECOND)
@@ -124,7 +133,7 @@ def test_an_endless_loop_waits_for_inputs():
     assert samples[0] == 0
 
 
-def test_the_head_counts_what_is_free_for_every_nanosecond():
+def test_the_head_counts_what_is_free_for_every_nanosecond() -> None:
     """Two hosts for 300 s. Host 0: 4 GPUs are held from 0 to 95 s but free to others from the cycle at 100 on: 4 x 100 GPU s on a split
     host. Host 1: always free. 16 x 300 - 4 x 100 in all."""
     made = engine(clos(2), [gangs(1, gpus=4)], until_ns=300 * SECOND)
@@ -133,7 +142,7 @@ def test_the_head_counts_what_is_free_for_every_nanosecond():
     assert made.meter.fragmented_gpu_ns == 4 * 100 * SECOND
 
 
-def test_the_peak_is_the_highest_power_at_any_instant():
+def test_the_peak_is_the_highest_power_at_any_instant() -> None:
     """Host 1 is down from 50 s to its repair, in the middle of whose cycle job 0 ends: the peak is before the fault, all hosts up and 8
     GPUs busy."""
     made = engine(clos(2), [gangs(1)], fail_at={1: 50 * SECOND})

@@ -11,6 +11,7 @@ from emulator.engine import hardware, views
 from emulator.engine.control import HostState
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import gpu_seconds
+from emulator.engine.moments import slowdown
 from emulator.racks.power import switch_milliwatts
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND
@@ -63,7 +64,7 @@ def check_sums(made: Engine, _: int = 0) -> None:
 @pytest.mark.parametrize("policy", POLICIES)
 @settings(max_examples=25, deadline=None)
 @given(seed=seeds)
-def test_energy_and_gpu_time_add_up_at_every_cycle(policy, seed):
+def test_energy_and_gpu_time_add_up_at_every_cycle(policy: str, seed: int) -> None:
     made = run_work(work_of(seed), seed, policy, Manner(look=check_sums))
     table = made.table
     milli_ns = 0
@@ -82,12 +83,12 @@ def test_energy_and_gpu_time_add_up_at_every_cycle(policy, seed):
     assert min(parts.values()) >= 0.0
 
 
-def test_the_workloads_have_everything_in_them():
+def test_the_workloads_have_everything_in_them() -> None:
     """Or the properties would say little."""
     both = [plain(seed, policy) for seed in range(8) for policy in POLICIES]
     assert sum(made.restarts for made in both) > 50
     assert sum(made.preemptions for made in both) > 10
-    slowed = [slot for made in both for slot in range(len(made.table)) if views.slowdown(made, slot, made.now_ns) > 1.01]
+    slowed = [slot for made in both for slot in range(len(made.table)) if slowdown(made, slot, made.now_ns) > 1.01]
     assert len(slowed) > 20
     assert sum(made.ended[State.FAILED] for made in both) > 0
     assert sum(made.ended[State.CANCELLED] for made in both) > 5
@@ -104,7 +105,9 @@ def test_the_workloads_have_everything_in_them():
     inputs_at_once=st.booleans(),
     reads=st.integers(0, 2**32),
 )
-def test_the_answer_depends_on_the_inputs_alone(policy, seed, shards, publish, cuts, inputs_at_once, reads):
+def test_the_answer_depends_on_the_inputs_alone(
+    policy: str, seed: int, shards: int, publish: int, cuts: list[int], inputs_at_once: bool, reads: int
+) -> None:
     """Not on the shards, on publications, on reads at random moments, on how the source is cut, on when inputs were handed in."""
     random = np.random.default_rng(reads)
 

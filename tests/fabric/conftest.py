@@ -19,7 +19,7 @@ def clos() -> Callable[..., Cluster]:
     @cache
     def make(**plan: Any) -> Cluster:
         host, switch = plan.pop("host", "hgx-h100"), plan.pop("switch", "qm9700")
-        defaults = {"name": "test", "hosts": 16, "hosts_per_rack": 4, "array_hosts": 4, "whole_arrays": True}
+        defaults: dict[str, Any] = {"name": "test", "hosts": 16, "hosts_per_rack": 4, "array_hosts": 4, "whole_arrays": True}
         return compile_cluster(build(ClosPlan(host=catalog.host(host), switch=catalog.switch(switch), **(defaults | plan))))
 
     return make

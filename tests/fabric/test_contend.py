@@ -3,7 +3,7 @@ import numpy as np
 from emulator.fabric.contend import Demand
 
 
-def test_a_channel_is_contended_when_its_flows_would_send_more_than_there_is():
+def test_a_channel_is_contended_when_its_flows_would_send_more_than_there_is() -> None:
     """Channel 1 of 100 B/s at an efficiency of 0.9: 90 B/s in each direction. Two flows of 30 and one of 30 fill it; one byte more does not
     fit, nor do they when it keeps a half."""
     demand = Demand(np.array([50.0, 100.0]), 0.9)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.traffic import TrafficMap
 from emulator.workload.jobs import TrainingShape
 from topology import catalog
-from topology.cluster import TIERS
+from topology.cluster import TIERS, Cluster
 from topology.compile import compile_cluster
 from topology.dragonfly import DragonflyPlan, build
 
@@ -23,13 +24,13 @@ WHOLE = (1 << 4) - 1
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster() -> Cluster:
     """Five groups of 8 switches in 2 chassis, 4 hosts of 4 NICs a chassis, a NIC on each of its switches; 4 links between two groups."""
     host, switch = catalog.host("frontier-node"), catalog.switch("rosetta")
     return compile_cluster(build(DragonflyPlan("small", host, switch, 40, 4, 8, 4, global_links_per_pair=4)))
 
 
-def rows_of(cluster, hosts):
+def rows_of(cluster: Cluster, hosts: NDArray[np.int64]) -> list[tuple[int, int, int]]:
     blocks = cluster.block.host_unit[hosts]
     return [
         (int(block), sum(1 << int(host - cluster.block.first_host[block]) for host in hosts[blocks == block]), WHOLE)
@@ -37,7 +38,13 @@ def rows_of(cluster, hosts):
     ]
 
 
-def loads(cluster, hosts, shape, routing="adaptive", scales=None):
+def loads(
+    cluster: Cluster,
+    hosts: NDArray[np.int64] | list[int] | range,
+    shape: TrainingShape,
+    routing: str = "adaptive",
+    scales: dict[int, float] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lanes by tier, and what each switch gets and does not pass on."""
     traffic_map = TrafficMap(cluster, FabricSettings(routing=routing))
     if scales:
@@ -53,13 +60,13 @@ def loads(cluster, hosts, shape, routing="adaptive", scales=None):
     source = np.where(up, cluster.links.u[links], cluster.links.v[links])
     target = np.where(up, cluster.links.v[links], cluster.links.u[links])
     nodes = len(cluster.links.switches)
-    kept = np.bincount(target, piece.weights, nodes) - np.bincount(source, piece.weights, nodes)
+    kept = np.bincount(target, piece.weights, nodes).astype(np.float64) - np.bincount(source, piece.weights, nodes)
     by_link = np.zeros(2 * len(cluster.links))
     by_link[piece.links] = piece.weights
     return by_link.reshape(-1, 2), kept
 
 
-def test_a_ring_of_two_groups_takes_the_direct_links_alone(cluster):
+def test_a_ring_of_two_groups_takes_the_direct_links_alone(cluster: Cluster) -> None:
     """A host in group 0 and one in group 1: a ring of two per rail, so 4 lanes each way over 4 links of a lane each."""
     load, kept = loads(cluster, [0, 8], RING)
     direct = cluster.links.tier == GLOBAL
@@ -68,7 +75,7 @@ def test_a_ring_of_two_groups_takes_the_direct_links_alone(cluster):
     np.testing.assert_allclose(kept, 0.0, atol=1e-12)
 
 
-def test_what_the_direct_links_cannot_carry_spills_over_all_other_groups(cluster):
+def test_what_the_direct_links_cannot_carry_spills_over_all_other_groups(cluster: Cluster) -> None:
     """32 lanes each way between two groups with 4 direct links of a lane, and 4 to each of 3 other groups: 16 links leave a group, so 8 go
     directly and 24 by way of others, two global hops each: every link has 2. Valiant sends all 32 around, minimal none.
     """
@@ -82,13 +89,13 @@ def test_what_the_direct_links_cannot_carry_spills_over_all_other_groups(cluster
     assert load[across].max() == pytest.approx(2.0)
 
 
-def test_minimal_routes_take_at_most_two_local_hops_and_one_global(cluster):
+def test_minimal_routes_take_at_most_two_local_hops_and_one_global(cluster: Cluster) -> None:
     load, _ = loads(cluster, range(16), TWO_REPLICAS, "minimal")
     across = load[cluster.links.tier == GLOBAL].sum()
     assert load[cluster.links.tier == LOCAL].sum() <= 2 * across
 
 
-def test_dead_links_of_two_groups_send_their_lanes_around(cluster):
+def test_dead_links_of_two_groups_send_their_lanes_around(cluster: Cluster) -> None:
     peers = next(peers for peers in cluster.peers if peers.level == "pod")
     dead = peers.links[(peers.unit_u == 0) & (peers.unit_v == 1)]
     load, kept = loads(cluster, [0, 8], RING, scales=dict.fromkeys(dead.tolist(), 0.0))
@@ -102,7 +109,7 @@ def test_dead_links_of_two_groups_send_their_lanes_around(cluster):
 @pytest.mark.parametrize("routing", ["adaptive", "minimal", "valiant"])
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_switches_pass_on_what_they_do_not_deliver(cluster, routing, data):
+def test_switches_pass_on_what_they_do_not_deliver(cluster: Cluster, routing: str, data: st.DataObject) -> None:
     """Rings, trees, stages and groups send as much from every lane as they receive, so no switch may keep or invent any."""
     hosts = np.array(sorted(data.draw(st.sets(st.integers(0, 39), min_size=2, max_size=40))))
     gpus = 4 * len(hosts)
@@ -120,12 +127,12 @@ def test_switches_pass_on_what_they_do_not_deliver(cluster, routing, data):
     np.testing.assert_allclose(kept, 0.0, atol=1e-9)
 
 
-def test_hashing_is_refused_with_what_is_allowed(cluster):
+def test_hashing_is_refused_with_what_is_allowed(cluster: Cluster) -> None:
     with pytest.raises(ValueError, match=r"fabric.routing: ecmp .* dragonfly.*adaptive, minimal, valiant"):
         TrafficMap(cluster, FabricSettings(routing="ecmp"))
 
 
-def test_no_detour_within_a_group_or_while_nobody_asks_for_more(cluster):
+def test_no_detour_within_a_group_or_while_nobody_asks_for_more(cluster: Cluster) -> None:
     """The lanes between groups that a job reports are those that its global links carry when nothing makes a detour."""
     traffic_map = TrafficMap(cluster, FabricSettings())
     assert len(traffic_map.traffic(rows_of(cluster, np.arange(8)), RING).groups.pair) == 0

@@ -1,38 +1,41 @@
 """Hashed flows: what any hashing must keep, and the collisions that it makes."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import exp
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from emulator.fabric.settings import FabricSettings
-from emulator.fabric.traffic import TrafficMap
+from emulator.fabric.traffic import Piece, TrafficMap
 from emulator.workload.jobs import TrainingShape
+from topology.cluster import Cluster
 
 RING = TrainingShape(compute_seconds=1.0, ring_bytes=1e9, overlap_seconds=0.0, latency_seconds=0.0, model_flops=1.0)
 ECMP = FabricSettings(routing="ecmp")
 
 
 @pytest.fixture(scope="module")
-def two_tiers(clos):
+def two_tiers(clos: Callable[..., Cluster]) -> Cluster:
     """Eight arrays of 32 hosts under 64-port leaves: 32 lanes down and 32 up each."""
     return clos(hosts=256, hosts_per_rack=8, array_hosts=32)
 
 
 @pytest.fixture(scope="module")
-def three_tiers(clos):
+def three_tiers(clos: Callable[..., Cluster]) -> Cluster:
     return clos(hosts=600, hosts_per_rack=8, array_hosts=8, pod_arrays=4)
 
 
-def whole_arrays(cluster, arrays):
+def whole_arrays(cluster: Cluster, arrays: list[int] | range) -> list[tuple[int, int, int]]:
     first = cluster.block.first_host
     leaf = cluster.level("leaf").first_host
     blocks = [block for block in range(len(first) - 1) for array in arrays if leaf[array] <= first[block] < leaf[array + 1]]
     return [(block, (1 << int(first[block + 1] - first[block])) - 1, 255) for block in blocks]
 
 
-def by_link(cluster, traffic_map, piece):
+def by_link(cluster: Cluster, traffic_map: TrafficMap, piece: Piece) -> NDArray[np.float64]:
     loads = np.zeros(2 * len(cluster.links))
     np.add.at(loads, 2 * traffic_map.channels.link[piece.links >> 1] + (piece.links & 1), piece.weights)
     return loads
@@ -40,7 +43,7 @@ def by_link(cluster, traffic_map, piece):
 
 @pytest.mark.parametrize("name", ["two_tiers", "three_tiers"])
 @pytest.mark.parametrize("shape", [RING, replace(RING, replica_gpus=128), replace(RING, collective="tree", replica_gpus=64)])
-def test_trunks_carry_what_spraying_gives_them(request, name, shape):
+def test_trunks_carry_what_spraying_gives_them(request: pytest.FixtureRequest, name: str, shape: TrainingShape) -> None:
     """Hashing moves flows between the cables of a trunk and the switches of a bank, never between banks."""
     cluster = request.getfixturevalue(name)
     rows = whole_arrays(cluster, [0, 1, 2, 5])
@@ -50,7 +53,7 @@ def test_trunks_carry_what_spraying_gives_them(request, name, shape):
     assert one.lanes == other.lanes
 
 
-def test_collisions_leave_the_share_of_cables_that_random_choices_leave(two_tiers):
+def test_collisions_leave_the_share_of_cables_that_random_choices_leave(two_tiers: Cluster) -> None:
     """All 32 lanes of each of 16 leaves cross at once over 32 cables: with independent choices 1 - 1/e = 63 % of the cables are used, and
     throughput of flows that would fill one each is no more. NVIDIA says about 60 % of plain ECMP.
     """
@@ -62,7 +65,7 @@ def test_collisions_leave_the_share_of_cables_that_random_choices_leave(two_tier
     assert upwards.max() >= 3  # and the slowest lane of one job sets its pace
 
 
-def test_more_queue_pairs_collide_less(two_tiers):
+def test_more_queue_pairs_collide_less(two_tiers: Cluster) -> None:
     """Llama 3 hashes 16 flows for each connection."""
     worst = []
     for queue_pairs in (1, 4, 16):
@@ -72,7 +75,7 @@ def test_more_queue_pairs_collide_less(two_tiers):
     assert worst[0] > worst[1] > worst[2] > 1.0
 
 
-def test_switches_that_hash_alike_polarise(three_tiers):
+def test_switches_that_hash_alike_polarise(three_tiers: Cluster) -> None:
     """What arrives at a spine was chosen by the same hash, so that the spine uses few of its cables."""
     rows = whole_arrays(three_tiers, range(16))
     used = []
@@ -83,7 +86,7 @@ def test_switches_that_hash_alike_polarise(three_tiers):
     assert used[1] < 0.8 * used[0]
 
 
-def test_dead_cables_are_left_out_and_the_rest_stays_where_it_can(two_tiers):
+def test_dead_cables_are_left_out_and_the_rest_stays_where_it_can(two_tiers: Cluster) -> None:
     """Half of the cables of leaf 0's trunk are dead: its 32 lanes are on the other half; all dead: they stand still on dead ones."""
     traffic_map, shape = TrafficMap(two_tiers, ECMP), replace(RING, replica_gpus=256)
     rows = whole_arrays(two_tiers, [0, 1])
@@ -105,7 +108,7 @@ def test_dead_cables_are_left_out_and_the_rest_stays_where_it_can(two_tiers):
     assert mended.weights.tolist() == fresh.weights.tolist()
 
 
-def test_all_to_alls_count_as_sprayed(two_tiers):
+def test_all_to_alls_count_as_sprayed(two_tiers: Cluster) -> None:
     """Two arrays of 256 GPUs in one group: 32 lanes a leaf, 32 (64 - 32) / (64 - 1) cross, evenly over its 32 cables."""
     shape = replace(RING, ring_bytes=0.0, expert_gpus=512, expert_bytes=1e9)
     (piece,) = TrafficMap(two_tiers, ECMP).traffic(whole_arrays(two_tiers, [0, 1]), shape).pieces

@@ -1,11 +1,12 @@
 """Drawn faults of cables and switches: their rates, whom they hit, how long they last."""
 
 from itertools import takewhile
+from typing import Any
 
 import numpy as np
 import pytest
 
-from emulator.fabric.link_faults import MONTH_NS, LinkFaultSettings, drawn_faults
+from emulator.fabric.link_faults import MONTH_NS, DrawnFault, LinkFaultSettings, drawn_faults
 
 MONTHS = 24
 CABLES, SWITCHES = 100_000, 2_000
@@ -13,7 +14,7 @@ SETTINGS = LinkFaultSettings(enabled=True, switch_percent_per_month=5.1, flaps_p
 
 
 @pytest.fixture(scope="module")
-def drawn():
+def drawn() -> list[DrawnFault]:
     return list(takewhile(lambda fault: fault.time_ns < MONTHS * MONTH_NS, drawn_faults(SETTINGS, 7, CABLES, SWITCHES)))
 
 
@@ -25,7 +26,9 @@ def drawn():
         ("flap", 0.0005, CABLES, SETTINGS.flap_seconds),
     ],
 )
-def test_rates_parts_and_durations_are_as_said(drawn, target, monthly, parts, seconds):
+def test_rates_parts_and_durations_are_as_said(
+    drawn: list[DrawnFault], target: str, monthly: float, parts: int, seconds: tuple[float, float]
+) -> None:
     """Within four standard errors: Poisson counts, exponential waits, parts and durations drawn evenly. Draws are by counter, so this holds
     for ever or never."""
     mine = [fault for fault in drawn if fault.target == target]
@@ -43,7 +46,7 @@ def test_rates_parts_and_durations_are_as_said(drawn, target, monthly, parts, se
     assert abs(lasts.mean() - (low + high) / 2) < 4 * (high - low) / (12 * len(mine)) ** 0.5
 
 
-def test_they_come_in_order_and_are_the_same_again(drawn):
+def test_they_come_in_order_and_are_the_same_again(drawn: list[DrawnFault]) -> None:
     assert [fault.time_ns for fault in drawn] == sorted(fault.time_ns for fault in drawn)
     again = drawn_faults(SETTINGS, 7, CABLES, SWITCHES)
     assert [next(again) for _ in range(100)] == drawn[:100]
@@ -51,7 +54,7 @@ def test_they_come_in_order_and_are_the_same_again(drawn):
     assert next(other) != drawn[0]
 
 
-def test_none_where_none_are_asked_for():
+def test_none_where_none_are_asked_for() -> None:
     assert list(drawn_faults(LinkFaultSettings(), 7, CABLES, SWITCHES)) == []
     assert list(drawn_faults(LinkFaultSettings(enabled=True, cable_percent_per_month=0.0), 7, CABLES, 0)) == []
 
@@ -65,6 +68,6 @@ def test_none_where_none_are_asked_for():
         {"flap_seconds": (0.0, 1.0)},
     ],
 )
-def test_settings_that_are_none(wrong):
+def test_settings_that_are_none(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"fabric.faults.{next(iter(wrong))}"):
         LinkFaultSettings(**wrong)

@@ -7,12 +7,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from emulator.fabric import maxmin
 from emulator.fabric.maxmin import max_min_rates
 
 
-def solve(rows, caps, capacity, ids=None):
+def solve(
+    rows: list[list[tuple[int, float]]],
+    caps: list[float],
+    capacity: NDArray[np.float64] | list[float],
+    ids: NDArray[np.int64] | None = None,
+) -> NDArray[np.float64]:
     """Rows are lists of (link, weight)."""
     start = np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(np.int64)
     link = np.array([link for row in rows for link, _ in row], dtype=np.int64)
@@ -21,9 +27,9 @@ def solve(rows, caps, capacity, ids=None):
     return max_min_rates(ids, start, link, weight, cap=np.array(caps, dtype=np.float64), capacity=np.array(capacity, dtype=np.float64))
 
 
-def slow(rows, caps, capacity):
+def slow(rows: list[list[tuple[int, float]]], caps: list[float], capacity: list[float]) -> NDArray[np.float64]:
     """Progressive filling one bottleneck at a time, straight from the textbook."""
-    rates, free = {}, list(capacity)
+    rates, free = dict[int, float](), list(capacity)
     while len(rates) < len(rows):
         open_rows = [i for i in range(len(rows)) if i not in rates]
         level, frozen = min((caps[i], [i]) for i in open_rows)
@@ -40,7 +46,7 @@ def slow(rows, caps, capacity):
 
 
 @st.composite
-def networks(draw, flows=12, links=8):
+def networks(draw: st.DrawFn, flows: int = 12, links: int = 8) -> tuple[list[list[tuple[int, float]]], list[float], list[float]]:
     count, size = draw(st.integers(1, flows)), draw(st.integers(1, links))
     number = st.integers(1, 40).map(lambda n: n / 4)
     capacity = draw(st.lists(number | st.just(0.0), min_size=size, max_size=size))
@@ -55,42 +61,42 @@ def networks(draw, flows=12, links=8):
     return rows, caps, capacity
 
 
-def test_the_textbook_example():
+def test_the_textbook_example() -> None:
     """Links of 1 and 2: A crosses both, B the first, C the second. A and B get 1/2 of the first; C the 2 - 1/2 = 3/2 that A leaves."""
     assert solve([[(0, 1), (1, 1)], [(0, 1)], [(1, 1)]], [9, 9, 9], [1, 2]).tolist() == [0.5, 0.5, 1.5]
 
 
-def test_a_weight_is_lanes_that_share_one_rate():
+def test_a_weight_is_lanes_that_share_one_rate() -> None:
     """Eight lanes of one job and two of another on a link of 100: each lane gets 100 / (8 + 2) = 10."""
     assert solve([[(0, 8)], [(0, 2)]], [99, 99], [100]).tolist() == [10.0, 10.0]
 
 
-def test_what_a_capped_flow_leaves_goes_to_the_others():
+def test_what_a_capped_flow_leaves_goes_to_the_others() -> None:
     """A link of 10 between caps 1, 9 and 9: 1, then (10 - 1) / 2 = 4.5 each."""
     assert solve([[(0, 1)]] * 3, [1, 9, 9], [10]).tolist() == [1.0, 4.5, 4.5]
 
 
-def test_a_dead_link_stalls_only_its_flows():
+def test_a_dead_link_stalls_only_its_flows() -> None:
     assert solve([[(0, 1), (1, 1)], [(1, 1)]], [5, 5], [0, 8]).tolist() == [0.0, 5.0]
 
 
-def test_flows_without_links_run_at_their_cap():
+def test_flows_without_links_run_at_their_cap() -> None:
     assert solve([[], [(0, 1)], []], [3, np.inf, np.inf], [7]).tolist() == [3.0, 7.0, np.inf]
 
 
-def test_no_flows():
+def test_no_flows() -> None:
     assert solve([], [], [1.0]).tolist() == []
 
 
 @given(networks())
 @settings(max_examples=100, deadline=None)
-def test_agrees_with_one_bottleneck_at_a_time(network):
+def test_agrees_with_one_bottleneck_at_a_time(network: tuple[list[list[tuple[int, float]]], list[float], list[float]]) -> None:
     np.testing.assert_allclose(solve(*network), slow(*network), rtol=1e-9, atol=1e-12)
 
 
 @given(networks(flows=30, links=10))
 @settings(max_examples=100, deadline=None)
-def test_feasible_and_every_flow_has_a_bottleneck(network):
+def test_feasible_and_every_flow_has_a_bottleneck(network: tuple[list[list[tuple[int, float]]], list[float], list[float]]) -> None:
     rows, caps, capacity = network
     rates = solve(rows, caps, capacity)
     load = [sum(weight * rates[i] for i, row in enumerate(rows) for at, weight in row if at == link) for link in range(len(capacity))]
@@ -101,7 +107,7 @@ def test_feasible_and_every_flow_has_a_bottleneck(network):
         assert rates[i] == caps[i] or any(rates[i] >= most * (1 - 1e-9) for most in highest)
 
 
-def random_network(rng, flows, links):
+def random_network(rng: np.random.Generator, flows: int, links: int) -> tuple[list[list[tuple[int, float]]], list[float], list[float]]:
     rows = [
         [(int(link), float(rng.uniform(0.1, 8))) for link in rng.choice(links, rng.integers(1, 5), replace=False)] for _ in range(flows)
     ]
@@ -109,11 +115,11 @@ def random_network(rng, flows, links):
 
 
 @pytest.fixture(params=["python", "compiled"])
-def path(request, monkeypatch):
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(maxmin, "SMALL_ENTRIES", 0 if request.param == "compiled" else 1_000_000)
 
 
-def test_compiled_and_plain_python_give_the_same_bits(monkeypatch):
+def test_compiled_and_plain_python_give_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     for seed in range(30):
         network = random_network(np.random.default_rng(seed), 200, 40)
         monkeypatch.setattr(maxmin, "SMALL_ENTRIES", 1_000_000)
@@ -124,7 +130,7 @@ def test_compiled_and_plain_python_give_the_same_bits(monkeypatch):
 
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("seed", range(20))
-def test_bits_do_not_depend_on_the_order_of_rows_or_on_other_components(seed):
+def test_bits_do_not_depend_on_the_order_of_rows_or_on_other_components(seed: int) -> None:
     """Two unconnected networks, apart and together with their rows shuffled: the same bits."""
     rng = np.random.default_rng(seed)
     rows, caps, capacity = random_network(rng, 60, 15)
@@ -142,7 +148,7 @@ def test_bits_do_not_depend_on_the_order_of_rows_or_on_other_components(seed):
 
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("seed", range(20))
-def test_ties_are_broken_alike_alone_and_in_company(seed):
+def test_ties_are_broken_alike_alone_and_in_company(seed: int) -> None:
     """Components of a narrow link and four wide ones, alike but for the flows that they share. Once the narrow one has frozen its flow,
     the wide ones have risen to one level; whichever is filled first, what it leaves the others is that level but for rounding."""
     rng = np.random.default_rng(seed)
@@ -165,7 +171,7 @@ def test_ties_are_broken_alike_alone_and_in_company(seed):
         assert together[9 * part : 9 * part + 9].tobytes() == alone.tobytes()
 
 
-def test_a_small_problem_does_not_load_the_compiler():
+def test_a_small_problem_does_not_load_the_compiler() -> None:
     program = """
 import sys, numpy as np
 from emulator.fabric.maxmin import max_min_rates
@@ -176,7 +182,7 @@ assert "numba" not in sys.modules
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[2])
 
 
-def test_a_damaged_cache_is_no_reason_to_stop(tmp_path):
+def test_a_damaged_cache_is_no_reason_to_stop(tmp_path: Path) -> None:
     """Twice: the second process finds what the first has kept, cut off."""
     program = "from emulator.fabric.maxmin import compiled_fill; compiled_fill()"
     for _ in range(2):
@@ -191,7 +197,7 @@ def test_a_damaged_cache_is_no_reason_to_stop(tmp_path):
 
 @pytest.mark.usefixtures("path")
 @pytest.mark.parametrize("power", [-30, 7])
-def test_powers_of_two_scale_exactly(power):
+def test_powers_of_two_scale_exactly(power: int) -> None:
     """Other units of rate scale the rates, heavier weights scale them down, without another bit changing."""
     rows, caps, capacity = random_network(np.random.default_rng(power + 100), 80, 20)
     rates, factor = solve(rows, caps, capacity), 2.0**power
@@ -201,14 +207,14 @@ def test_powers_of_two_scale_exactly(power):
     assert solve(heavier, [cap / factor for cap in caps], capacity).tobytes() == (rates / factor).tobytes()
 
 
-def test_a_light_flow_beside_heavy_ones_keeps_its_digits():
+def test_a_light_flow_beside_heavy_ones_keeps_its_digits() -> None:
     """Weights of 0.1, 0.2 and 0.3 leave an error of 1e-17 behind when they are subtracted; the last flow weighs 1e-12: what is left of
     the link is 10 - 0.6 = 9.4 and its rate 9.4e12."""
     rates = solve([[(0, 0.1)], [(0, 0.2)], [(0, 0.3)], [(0, 1e-12)]], [1, 1, 1, np.inf], [10])
     np.testing.assert_allclose(rates, [1, 1, 1, 9.4e12], rtol=1e-14)
 
 
-def test_entries_that_do_not_fit_are_refused():
+def test_entries_that_do_not_fit_are_refused() -> None:
     one = np.array([1.0])
     with pytest.raises(ValueError, match="1 links up to 3 and 1 weights; expected 1 under 1"):
         max_min_rates(np.array([0]), np.array([0, 1]), np.array([3]), one, cap=one, capacity=one)

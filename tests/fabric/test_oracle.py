@@ -3,20 +3,21 @@
 import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csc_array, hstack, vstack
 
 from emulator.fabric.maxmin import max_min_rates
 
 
-def solve(rows, caps, capacity):
+def solve(rows: list[list[tuple[int, float]]], caps: list[float], capacity: list[float]) -> NDArray[np.float64]:
     start = np.concatenate(([0], np.cumsum([len(row) for row in rows]))).astype(np.int64)
     link = np.array([link for row in rows for link, _ in row], dtype=np.int64)
     weight = np.array([weight for row in rows for _, weight in row], dtype=np.float64)
     return max_min_rates(np.arange(len(rows)), start, link, weight, cap=np.array(caps, float), capacity=np.array(capacity, float))
 
 
-def lexicographic(rows, caps, capacity):
+def lexicographic(rows: list[list[tuple[int, float]]], caps: list[float], capacities: list[float]) -> NDArray[np.float64]:
     """Lexicographic max-min by definition: raise the floor t of the free flows as far as it goes; a flow that cannot be above t while the
     others stay at t or more is fixed; again for the rest.
 
@@ -25,7 +26,7 @@ def lexicographic(rows, caps, capacity):
     Every program is in units of its own, so that the solver's absolute tolerances are relative ones: rates over the least that a link or
     a cap alone would allow, links over the weight that is free on them.
     """
-    rates, capacity = np.array(caps, float), np.array(capacity, float)
+    rates, capacity = np.array(caps, float), np.array(capacities, float)
     linked = np.array([i for i, row in enumerate(rows) if row], dtype=int)  # the others run at their cap
     most = rates[linked]
     use = np.zeros((len(capacity), len(linked)))
@@ -65,7 +66,7 @@ def lexicographic(rows, caps, capacity):
 
 
 @st.composite
-def networks(draw, flows=14, links=9):
+def networks(draw: st.DrawFn, flows: int = 14, links: int = 9) -> tuple[list[list[tuple[int, float]]], list[float], list[float]]:
     """Weights, caps and capacities over six magnitudes, also zero and infinite, links twice in a row, rows without links."""
     count, size = draw(st.integers(1, flows)), draw(st.integers(1, links))
     number = st.builds(lambda mantissa, exponent: mantissa * 10.0**exponent, st.integers(1, 40), st.integers(-3, 3))
@@ -80,5 +81,5 @@ def networks(draw, flows=14, links=9):
 @given(networks())
 @example(([[(0, 1.0)], [(0, 1.0), (0, 1.0)], []], [np.inf, np.inf, np.inf], [3.0]))
 @settings(max_examples=120, deadline=None)
-def test_agrees_with_linear_programming(network):
+def test_agrees_with_linear_programming(network: tuple[list[list[tuple[int, float]]], list[float], list[float]]) -> None:
     np.testing.assert_allclose(solve(*network), lexicographic(*network), rtol=1e-6, atol=0.0)

@@ -1,6 +1,7 @@
 """Counts against an oracle that walks every edge of every ring, tree, pipeline and group."""
 
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,10 +14,10 @@ from emulator.fabric.patterns import exchange_lanes, neighbour_lanes, strided_la
 from emulator.workload.jobs import TrainingShape
 
 
-def tree_of(members):
+def tree_of(members: int) -> list[tuple[int, int]]:
     """The two trees as NCCL's ncclGetDtree builds them, as (child, parent)."""
 
-    def parent(rank):
+    def parent(rank: int) -> int:
         bit = 1
         while not rank & bit:
             bit *= 2
@@ -29,7 +30,7 @@ def tree_of(members):
     return first + [(members - 1 - child, members - 1 - up) for child, up in first]
 
 
-def edges(pattern, total, stride, stage, group):
+def edges(pattern: str, total: int, stride: int, stage: int, group: int) -> Iterator[tuple[int, int, float]]:
     """Every (source lane, target lane, lanes) of a pattern."""
     if pattern in ("ring", "tree"):
         for place in range(stride):
@@ -60,13 +61,13 @@ CASES = st.integers(1, 6).flatmap(
 @pytest.mark.parametrize("pattern", ["ring", "tree", "stages", "groups"])
 @given(case=CASES)
 @settings(max_examples=150, deadline=None)
-def test_lanes_and_pairs_are_those_of_a_walk_over_every_edge(pattern, case):
+def test_lanes_and_pairs_are_those_of_a_walk_over_every_edge(pattern: str, case: tuple[int, int, int, int, st.DataObject]) -> None:
     stride, replicas, stage, group, data = case
     total = stride * replicas
     inner = data.draw(st.lists(st.integers(0, total), max_size=4))
     bounds = np.array(sorted({0, total, *inner}), dtype=np.float64)
     unit = np.searchsorted(bounds, np.arange(total), side="right") - 1
-    expected: Counter = Counter()
+    expected: dict[tuple[int, int], float] = defaultdict(float)
     for source, target, lanes in edges(pattern, total, stride, stage, group):
         if unit[source] != unit[target]:
             expected[unit[source], unit[target]] += lanes
@@ -94,35 +95,35 @@ def test_lanes_and_pairs_are_those_of_a_walk_over_every_edge(pattern, case):
 @pytest.mark.parametrize("pattern", ["ring", "tree", "stages"])
 @given(case=CASES)
 @settings(max_examples=100, deadline=None)
-def test_connections_are_the_edges_one_by_one(pattern, case):
+def test_connections_are_the_edges_one_by_one(pattern: str, case: tuple[int, int, int, int, st.DataObject]) -> None:
     stride, replicas, stage, group, _ = case
     total = stride * replicas
-    expected: Counter = Counter()
+    expected: dict[tuple[int, int], float] = defaultdict(float)
     for source, target, lanes in edges(pattern, total, stride, stage, group):
         expected[source, target] += lanes
     ring, stages = (0.0, 1.0) if pattern == "stages" else (1.0, 0.0)
     shape = TrainingShape(1.0, ring, 0.0, 0.0, 1.0, collective="tree" if pattern == "tree" else "ring", pipeline_bytes=stages)
-    found: Counter = Counter()
+    found: dict[tuple[int, int], float] = defaultdict(float)
     made = connections(np.ones(total, dtype=np.int64), shape, stride, stage)
     for source, target, weight in zip(made.source.tolist(), made.target.tolist(), made.weight.tolist(), strict=True):
         found[source, target] += weight * shape.lane_bytes
     assert dict(found) == pytest.approx(dict(expected))
 
 
-def test_rings_that_cross_by_hand():
+def test_rings_that_cross_by_hand() -> None:
     """24 lanes in replicas of 8, a unit with lanes 4 to 16: 12 inside and 12 outside, so max(0, min(8, 12) + min(8, 12) - 8) = 8. With 3
     lanes inside, 3 + 8 - 8 = 3 rings cross.
     """
     assert strided_lanes("ring", np.array([4.0, 4.0]), np.array([16.0, 7.0]), 24.0, 8.0).tolist() == [8.0, 3.0]
 
 
-def test_the_tree_of_14_is_that_of_ncclgetbtree():
+def test_the_tree_of_14_is_that_of_ncclgetbtree() -> None:
     """The drawing in NCCL's src/graph/trees.cc: 0 above 8, 8 above 4 and 12, 12 above 10 and 13, 4 above 2 and 6."""
     assert tree_parent(14).tolist() == [-1, 2, 4, 2, 8, 6, 4, 6, 0, 10, 12, 10, 8, 12]
 
 
 @given(st.integers(2, 300))
-def test_a_half_of_a_tree_has_few_edges_to_the_other(members):
+def test_a_half_of_a_tree_has_few_edges_to_the_other(members: int) -> None:
     """That is what trees in order are for: O(log n) edges between ranges, where a random tree would have about n / 2."""
     half = np.array([members // 2])
     assert tree_edges(np.array([0]), half, members)[0] <= 3 * np.log2(members) + 2

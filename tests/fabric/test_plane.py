@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -10,7 +11,7 @@ from emulator.fabric.plane import FabricPlane
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.traffic import TrafficMap
 from emulator.workload.jobs import TrainingShape
-from topology.cluster import TIERS
+from topology.cluster import TIERS, Cluster
 
 GBPS = 1e9 / 8
 NIC = 400 * GBPS
@@ -22,34 +23,34 @@ LEAF_SPINE, HOST_LEAF = TIERS.index("leaf_spine"), TIERS.index("host_leaf")
 
 
 @pytest.fixture(scope="session")
-def sparse(clos):
+def sparse(clos: Callable[..., Cluster]) -> Cluster:
     """Twelve arrays of 4 hosts, their leaves with one lane up: half of one job's pair of arrays is another job's."""
     return clos(hosts=48, leaf_oversubscription=63.0)
 
 
 @pytest.fixture(scope="session")
-def thin(clos):
+def thin(clos: Callable[..., Cluster]) -> Cluster:
     """Four arrays of 4 hosts; each of their 8 leaves has 2 lanes up (31:1 of 64 ports): half of what its hosts can send."""
     return clos(leaf_oversubscription=31.0)
 
 
-def add(cluster, job, rows, *, at=0, plane=0, cap=None):
+def add(cluster: Cluster, job: int, rows: list[tuple[int, int, int]], *, at: int = 0, plane: int = 0, cap: float | None = None) -> Order:
     traffic = TrafficMap(cluster, SETTINGS).traffic(rows, RING)
     piece = next(piece for piece in traffic.pieces if piece.plane == plane)
     return Order(at, ADD, job, traffic.cap if cap is None else cap, piece.lanes, piece.links, piece.weights)
 
 
-def rates_of(plane, *orders, until=0):
+def rates_of(plane: FabricPlane, *orders: Order, until: int = 0) -> dict[int, float]:
     report = plane.advance(until, pack_orders(orders))
     return dict(zip(report.flow.tolist(), report.rate.tolist(), strict=True))
 
 
-def wide(*arrays, hosts):
+def wide(*arrays: int, hosts: int) -> list[tuple[int, int, int]]:
     """Rows of a job on the same hosts of several arrays, all GPUs."""
     return [(array, hosts, 255) for array in arrays]
 
 
-def test_two_jobs_share_an_oversubscribed_trunk_and_alone_each_runs_at_full_speed(clos):
+def test_two_jobs_share_an_oversubscribed_trunk_and_alone_each_runs_at_full_speed(clos: Callable[..., Cluster]) -> None:
     """Four arrays of 4 hosts, a leaf per rail with one lane up of 64 ports (63:1). Jobs 1 and 2 have a host each in arrays 0 and 1.
 
     Per rail a job has one ring, which leaves array 0 once and comes back once, over a trunk of one lane: 0.95 x 50 GB/s = 47.5 GB/s.
@@ -66,7 +67,7 @@ def test_two_jobs_share_an_oversubscribed_trunk_and_alone_each_runs_at_full_spee
     assert rates_of(plane, Order(0, REMOVE, 2)) == {1: pytest.approx(47.5e9)}
 
 
-def test_a_degraded_trunk_is_shared_until_it_is_mended(thin):
+def test_a_degraded_trunk_is_shared_until_it_is_mended(thin: Cluster) -> None:
     """Two rings over a trunk of 2 lanes run at full speed. A quarter of it is half a lane: 23.75 GB/s, hence 11.875 each; alone, 23.75."""
     plane = FabricPlane(thin, 0, SETTINGS)
     trunk = int(np.flatnonzero(thin.links.tier == 1)[0])
@@ -76,7 +77,7 @@ def test_a_degraded_trunk_is_shared_until_it_is_mended(thin):
     assert rates_of(plane, Order(0, SCALE, trunk, 1.0)) == {2: LANE}
 
 
-def test_three_jobs_share_a_trunk_by_max_min(thin):
+def test_three_jobs_share_a_trunk_by_max_min(thin: Cluster) -> None:
     """Jobs 1, 2 and 3 have a host each in array 0, and their other host in arrays 1, 2 and 3. Every trunk out of array 0 has 2 lanes, 95
     GB/s of payload, for three rings: 95 / 3 = 31.67 GB/s each. When job 3 ends, two rings fit: 47.5 each, full speed.
     """
@@ -86,14 +87,14 @@ def test_three_jobs_share_a_trunk_by_max_min(thin):
     assert rates_of(plane, Order(0, REMOVE, 3)) == {1: LANE, 2: LANE}
 
 
-def test_a_capped_job_leaves_its_part_to_the_others(thin):
+def test_a_capped_job_leaves_its_part_to_the_others(thin: Cluster) -> None:
     """As above with job 1 capped at 15 GB/s: the others get (95 - 15) / 2 = 40."""
     plane = FabricPlane(thin, 0, SETTINGS)
     jobs = [add(thin, job, [(0, 1 << job, 255), (job, 1, 255)], cap=15e9 if job == 1 else None) for job in (1, 2, 3)]
     assert rates_of(plane, *jobs) == {2: pytest.approx(40e9), 3: pytest.approx(40e9)}
 
 
-def test_weights_are_rings_that_share_a_rate(clos):
+def test_weights_are_rings_that_share_a_rate(clos: Callable[..., Cluster]) -> None:
     """NVL72 racks, leaves of one rail for 2 racks. Jobs 1 (whole racks 0 and 2: 18 rings a rail) and 2 (half of racks 1 and 3, 9 trays: 9
     rings) leave leaf 0 over trunks of 144 / 2 = 72 ports. Cut to 13.5 lanes of payload, 27 rings get half a lane each.
     """
@@ -108,7 +109,7 @@ def test_weights_are_rings_that_share_a_rate(clos):
     assert rates_of(plane, Order(0, SCALE, trunk, 13.5 / lanes)) == {1: expected, 2: expected}
 
 
-def test_a_change_reaches_flows_through_others(sparse):
+def test_a_change_reaches_flows_through_others(sparse: Cluster) -> None:
     """Trunks of one lane, 47.5 GB/s. Job 1 spans arrays 0 and 1, job 2 arrays 1 and 2, job 3 arrays 2 and 3: two rings on the trunks of
     arrays 1 and 2, so 23.75 GB/s each.
 
@@ -124,7 +125,7 @@ def test_a_change_reaches_flows_through_others(sparse):
     assert rates_of(plane, Order(0, SCALE, int(trunks[3 * 8]), 0.1)) == {2: pytest.approx(42.75e9), 3: pytest.approx(4.75e9)}
 
 
-def test_a_mended_trunk_frees_its_flows_though_it_can_no_longer_be_full(clos):
+def test_a_mended_trunk_frees_its_flows_though_it_can_no_longer_be_full(clos: Callable[..., Cluster]) -> None:
     """A leaf has 32 lanes up for 4 hosts. One of 32 lanes left: two rings get 23.75 GB/s each; mended, it cannot be full: 47.5."""
     cluster = clos()
     plane = FabricPlane(cluster, 0, SETTINGS)
@@ -134,7 +135,7 @@ def test_a_mended_trunk_frees_its_flows_though_it_can_no_longer_be_full(clos):
     assert rates_of(plane, Order(0, SCALE, trunk, 1.0)) == {1: LANE, 2: LANE}
 
 
-def test_a_dead_link_stalls_only_what_crosses_it(thin):
+def test_a_dead_link_stalls_only_what_crosses_it(thin: Cluster) -> None:
     plane = FabricPlane(thin, 0, SETTINGS)
     trunk = int(np.flatnonzero(thin.links.tier == 1)[0])
     orders = [add(thin, 1, wide(0, 1, hosts=1)), add(thin, 2, wide(2, 3, hosts=1))]
@@ -142,7 +143,7 @@ def test_a_dead_link_stalls_only_what_crosses_it(thin):
     assert rates_of(plane, Order(0, SCALE, trunk, 1.0)) == {1: LANE}
 
 
-def test_readings_add_up(thin):
+def test_readings_add_up(thin: Cluster) -> None:
     """One job on 2 hosts, in arrays 0 and 1. Endpoint links: 16 lanes x 47.5 GB/s x 2 directions. Trunks: 2 arrays x 8 rails x 2 ways,
     47.5 GB/s each, of 2 x 50 GB/s: 0.475. Capacities: 128 NICs and 32 trunks of 2 lanes, both directions.
     """
@@ -162,7 +163,7 @@ def test_readings_add_up(thin):
     assert plane.read(6).peak_utilization.tolist() == [0.0] * len(TIERS)
 
 
-def test_the_peak_of_a_link_is_what_stood_at_some_instant(thin):
+def test_the_peak_of_a_link_is_what_stood_at_some_instant(thin: Cluster) -> None:
     """Job 1 has the trunk from 1 s on and leaves at 2 s, when job 2 comes, before it in the same message: never were there two."""
     second, plane = 10**9, FabricPlane(thin, 0, SETTINGS)
     trunk = int(np.flatnonzero(thin.links.tier == 1)[0])
@@ -173,7 +174,7 @@ def test_the_peak_of_a_link_is_what_stood_at_some_instant(thin):
     assert links.peak_load_bytes_per_second[links.link == trunk].tolist() == [[47.5e9, 47.5e9]]
 
 
-def test_links_count_what_they_carry(thin):
+def test_links_count_what_they_carry(thin: Cluster) -> None:
     """Job 1 puts 47.5 GB/s on the trunks of arrays 0 and 1 from 1 s to 3 s. Job 2 joins it from 2 s on: 2 x 47.5 of 2 x 50, no contention.
     Up and down of array 0's trunk of rail 0 carry 47.5 x 2 + 47.5 x 1 = 142.5 GB by 3 s, and job 2's 47.5 GB more by 4 s. The NICs of the
     jobs: 16 lanes x 47.5 GB/s x 2 directions x (2 + 2) s."""
@@ -196,14 +197,14 @@ def test_links_count_what_they_carry(thin):
     assert again.read(9 * second).carried_bytes.tobytes() == plane.read(9 * second).carried_bytes.tobytes()
 
 
-def test_a_broken_endpoint_link_is_missing_from_the_capacity(thin):
+def test_a_broken_endpoint_link_is_missing_from_the_capacity(thin: Cluster) -> None:
     plane = FabricPlane(thin, 0, SETTINGS)
     before = plane.read(0).capacity_bytes_per_second[HOST_LEAF]
     assert rates_of(plane, Order(0, SCALE, 0, 0.25)) == {}
     assert before - plane.read(0).capacity_bytes_per_second[HOST_LEAF] == 2 * 0.75 * NIC
 
 
-def test_a_flow_added_again_is_replaced(thin):
+def test_a_flow_added_again_is_replaced(thin: Cluster) -> None:
     plane = FabricPlane(thin, 0, SETTINGS)
     rates_of(plane, add(thin, 1, wide(0, 1, hosts=0b1111)))
     rates_of(plane, add(thin, 1, wide(0, 1, hosts=0b0001), cap=1e9))
@@ -222,19 +223,19 @@ def test_a_flow_added_again_is_replaced(thin):
         (Order(0, ADD, 1, 1.0, 1, np.array([0], dtype=np.int32), np.ones(1)), "links"),
     ],
 )
-def test_what_cannot_be_is_refused(thin, order, message):
+def test_what_cannot_be_is_refused(thin: Cluster, order: Order, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         FabricPlane(thin, 0, SETTINGS).advance(0, pack_orders([order]))
 
 
-def test_settings_and_planes_that_are_not_modelled_are_refused(thin):
+def test_settings_and_planes_that_are_not_modelled_are_refused(thin: Cluster) -> None:
     with pytest.raises(ValueError, match="efficiency"):
         FabricSettings(efficiency=0.0)
     with pytest.raises(ValueError, match="plane 3"):
         FabricPlane(thin, 3, SETTINGS)
 
 
-def test_isolated_rails_are_independent_planes(clos):
+def test_isolated_rails_are_independent_planes(clos: Callable[..., Cluster]) -> None:
     """A cut trunk of rail 3 slows the job's flow in that plane alone; the head takes the lowest of its eight rates."""
     cluster = clos(leaf_oversubscription=31.0, rails_meet=False)
     planes = [FabricPlane(cluster, plane, SETTINGS) for plane in range(8)]
@@ -244,9 +245,9 @@ def test_isolated_rails_are_independent_planes(clos):
     assert rates_of(planes[3], Order(0, SCALE, trunk, 0.25)) == {1: pytest.approx(0.95 * NIC / 2)}
 
 
-def random_orders(cluster, rng, count):
+def random_orders(cluster: Cluster, rng: np.random.Generator, count: int) -> list[Order]:
     """Orders over flows of random hosts (hosts may be shared: harder than any placement) and random link faults."""
-    present, orders = set(), []
+    present, orders = set[int](), []
     upper = np.flatnonzero(cluster.links.tier > 0)
     hosts = np.diff(cluster.block.first_host)
     for number in range(count):
@@ -266,13 +267,13 @@ def random_orders(cluster, rng, count):
     return orders
 
 
-def state(plane):
+def state(plane: FabricPlane) -> dict[str, tuple[str, bytes]]:
     """All but what has been carried: a rate that is worked out later is another history."""
     history = ("until_ns", "carried", "sent", "since_ns", "peak_demand", "peak_load", "lane_carried")
     return {name: (value.dtype.str, value.tobytes()) for name, value in plane.snapshot().items() if name not in history}
 
 
-def known(plane, batches):
+def known(plane: FabricPlane, batches: list[list[Order]]) -> dict[int, float]:
     """What the head believes: the cap of every flow until a report says otherwise."""
     rates = {}
     for batch in batches:
@@ -287,7 +288,7 @@ def known(plane, batches):
 
 @given(seed=st.integers(0, 10**6), cuts=st.lists(st.integers(0, 60), max_size=8))
 @settings(max_examples=40, deadline=None)
-def test_rates_do_not_depend_on_grouping_or_on_a_restore(sparse, seed, cuts):
+def test_rates_do_not_depend_on_grouping_or_on_a_restore(sparse: Cluster, seed: int, cuts: list[int]) -> None:
     """One order at a time, all at once, in random groups, and with a snapshot restored half-way: the same bits, and the head knows them."""
     orders = random_orders(sparse, np.random.default_rng(seed), 60)
     single, grouped, once = (FabricPlane(sparse, 0, SETTINGS) for _ in range(3))
@@ -316,13 +317,13 @@ def test_rates_do_not_depend_on_grouping_or_on_a_restore(sparse, seed, cuts):
 
 @given(seed=st.integers(0, 10**6))
 @settings(max_examples=30, deadline=None)
-def test_no_link_is_over_its_capacity(thin, seed):
+def test_no_link_is_over_its_capacity(thin: Cluster, seed: int) -> None:
     """With links that could be full by the hose bound, or that jobs on shared hosts overrun, as long as the former are all there are."""
     plane = FabricPlane(thin, 0, SETTINGS)
     plane.advance(99, pack_orders(random_orders(thin, np.random.default_rng(seed), 50)))
     readings = plane.read_links(99)
     links, loads = (2 * readings.link[:, None] + np.arange(2)).reshape(-1), readings.load_bytes_per_second.reshape(-1)
     capacity = np.repeat(thin.links.bytes_per_second * 0.95, 2)
-    capacity[2 * np.flatnonzero(thin.links.tier > 0)] *= plane.snapshot()["scale"]
-    capacity[2 * np.flatnonzero(thin.links.tier > 0) + 1] *= plane.snapshot()["scale"]
+    capacity[2 * np.flatnonzero(thin.links.tier > 0)] *= plane.snapshot()["scale"].astype(np.float64)
+    capacity[2 * np.flatnonzero(thin.links.tier > 0) + 1] *= plane.snapshot()["scale"].astype(np.float64)
     assert (loads <= capacity[links] * (1 + 1e-9) + 64).all()

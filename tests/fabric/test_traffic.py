@@ -1,6 +1,8 @@
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from itertools import pairwise, product
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -12,7 +14,7 @@ from emulator.fabric.settings import FabricSettings
 from emulator.fabric.traffic import TrafficMap
 from emulator.workload.jobs import TrainingShape
 from topology import catalog
-from topology.cluster import Cluster
+from topology.cluster import Cluster, Level
 from topology.compile import compile_cluster
 
 GBPS = 1e9 / 8
@@ -20,7 +22,10 @@ NIC = 400e9 / 8  # bytes per second of an HGX H100 host's NIC, line rate
 SETTINGS = FabricSettings()
 RING = TrainingShape(compute_seconds=1.0, ring_bytes=1e9, overlap_seconds=0.0, latency_seconds=0.0, model_flops=1.0)
 
-CLUSTERS = {
+#: As the scheduler places: (block, mask of its hosts, mask of the GPUs on each of them).
+Rows = list[tuple[int, int, int]]
+
+CLUSTERS: dict[str, dict[str, Any]] = {
     "two tiers": {},
     "three tiers": {"hosts": 600, "hosts_per_rack": 8, "array_hosts": 8, "pod_arrays": 4},
     "isolated rails": {"rails_meet": False},
@@ -31,54 +36,67 @@ CLUSTERS = {
 
 
 @pytest.fixture(scope="session")
-def cluster_of(clos) -> Callable[[str], Cluster]:
+def cluster_of(clos: Callable[..., Cluster]) -> Callable[[str], Cluster]:
     return lambda name: clos(**CLUSTERS[name])
 
 
-def walk(cluster: Cluster, rows) -> tuple[dict[int, dict[int, float]], Counter]:
-    """By plane, the directed links with the lanes that a walk around every ring puts on them, and the lanes in rings by plane."""
-    links, rails = cluster.links, cluster.rails
-    domain_of, domain_count = cluster.level("domain").host_unit, defaultdict(Counter)
+def domain_lanes(cluster: Cluster, rows: Rows) -> dict[int, Counter[int]]:
+    """The job's GPUs in each scale-up domain, by their rail."""
+    domain_of, found = cluster.level("domain").host_unit, defaultdict[int, Counter[int]](Counter)
     for block, host_mask, gpu_mask in rows:
-        for bit in range(host_mask.bit_length()):
-            if host_mask >> bit & 1:
-                host = int(cluster.block.first_host[block]) + bit
-                for gpu in range(cluster.gpus_per_host):
-                    if gpu_mask >> gpu & 1:
-                        domain_count[int(domain_of[host])][gpu % rails] += 1
-    weights: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
-    lanes: Counter = Counter()
-    first_host = cluster.level("domain").first_host
+        for bit in bits(host_mask):
+            host = int(cluster.block.first_host[block]) + bit
+            for gpu in bits(gpu_mask):
+                found[int(domain_of[host])][gpu % cluster.rails] += 1
+    return found
+
+
+def bits(mask: int) -> list[int]:
+    return [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
+
+
+def levels_above(cluster: Cluster) -> list[Level]:
+    """The levels that have links of their own above them."""
     levels = [level for level in cluster.levels if level.name in ("leaf", "pod", "building") and len(level.uplinks)]
     if len(levels) > 1 and levels[-1].uplinks.tolist() == levels[-2].uplinks.tolist():
         levels.pop()  # a building of two tiers is one pod
-    for rail in range(rails):
-        for ring in range(max((count[rail] for count in domain_count.values()), default=0)):
-            members = sorted(domain for domain, count in domain_count.items() if count[rail] > ring)
-            if len(members) < 2:
-                continue
-            for here, there in zip(members, members[1:] + members[:1], strict=True):
-                endpoint = next(
-                    i for i in np.flatnonzero(links.u == here) if links.rail_first[i] <= rail < links.rail_first[i] + links.rails[i]
-                )
-                lanes[int(links.plane[endpoint])] += 1
-                for level in levels:
-                    for source, target, way in ((here, there, 0), (there, here, 1)):
-                        unit = int(level.host_unit[first_host[source]])
-                        if unit == int(level.host_unit[first_host[target]]):
-                            continue
-                        serving = [
-                            link
-                            for link in level.uplinks[level.uplink_start[unit] : level.uplink_start[unit + 1]].tolist()
-                            if links.rail_first[link] <= rail < links.rail_first[link] + links.rails[link]
-                        ]
-                        assert len(serving) == 1
-                        weights[int(links.plane[serving[0]])][2 * serving[0] + way] += 1.0
+    return levels
+
+
+def rings(count: dict[int, Counter[int]], rail: int) -> Iterator[list[int]]:
+    """The members of each ring of a rail: the domains that have a GPU for it."""
+    for ring in range(max((lanes[rail] for lanes in count.values()), default=0)):
+        members = sorted(domain for domain, lanes in count.items() if lanes[rail] > ring)
+        if len(members) > 1:
+            yield members
+
+
+def serving(cluster: Cluster, links: Iterable[int], rail: int) -> int:
+    """The one of these links that carries the rail."""
+    (link,) = (i for i in links if cluster.links.rail_first[i] <= rail < cluster.links.rail_first[i] + cluster.links.rails[i])
+    return link
+
+
+def walk(cluster: Cluster, rows: Rows) -> tuple[dict[int, dict[int, float]], Counter[int]]:
+    """By plane, the directed links with the lanes that a walk around every ring puts on them, and the lanes in rings by plane."""
+    weights: dict[int, dict[int, float]] = defaultdict(lambda: defaultdict(float))
+    lanes: Counter[int] = Counter()
+    links, first_host, count = cluster.links, cluster.level("domain").first_host, domain_lanes(cluster, rows)
+    for rail in range(cluster.rails):
+        for members in rings(count, rail):
+            for here, there in pairwise([*members, members[0]]):
+                lanes[int(links.plane[serving(cluster, np.flatnonzero(links.u == here).tolist(), rail)])] += 1
+                for level, (source, target, way) in product(levels_above(cluster), ((here, there, 0), (there, here, 1))):
+                    unit = int(level.host_unit[first_host[source]])
+                    if unit != int(level.host_unit[first_host[target]]):
+                        uplinks = level.uplinks[level.uplink_start[unit] : level.uplink_start[unit + 1]].tolist()
+                        link = serving(cluster, uplinks, rail)
+                        weights[int(links.plane[link])][2 * link + way] += 1.0
     return weights, lanes
 
 
 @st.composite
-def placements(draw, cluster: Cluster):
+def placements(draw: st.DrawFn, cluster: Cluster) -> Rows:
     blocks = draw(st.lists(st.integers(0, len(cluster.block) - 1), min_size=1, max_size=9, unique=True))
     sizes = np.diff(cluster.block.first_host)
     whole = (1 << cluster.gpus_per_host) - 1
@@ -94,7 +112,7 @@ def placements(draw, cluster: Cluster):
 @pytest.mark.parametrize("name", CLUSTERS)
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_agrees_with_a_walk_around_every_ring(cluster_of, name, data):
+def test_agrees_with_a_walk_around_every_ring(cluster_of: Callable[[str], Cluster], name: str, data: st.DataObject) -> None:
     cluster = cluster_of(name)
     rows = data.draw(placements(cluster))
     weights, lanes = walk(cluster, rows)
@@ -105,14 +123,14 @@ def test_agrees_with_a_walk_around_every_ring(cluster_of, name, data):
         assert dict(zip(flow.links.tolist(), flow.weights.tolist(), strict=True)) == dict(weights[flow.plane])
 
 
-def test_two_hosts_of_two_leaves_load_one_lane_per_rail(cluster_of):
+def test_two_hosts_of_two_leaves_load_one_lane_per_rail(cluster_of: Callable[[str], Cluster]) -> None:
     """Hosts 0 and 4 are in arrays 0 and 1, with a leaf per rail each: 8 rails x 2 arrays x (up, down) = 32 links of weight 1, 16 lanes."""
     cluster = cluster_of("two tiers")
     (flow,) = TrafficMap(cluster, SETTINGS).traffic([(0, 1, 255), (1, 1, 255)], RING).pieces
     assert (len(flow.links), set(flow.weights.tolist()), flow.lanes) == (32, {1.0}, 16)
 
 
-def test_a_job_in_one_domain_has_no_flow_and_one_in_a_leaf_no_links(cluster_of):
+def test_a_job_in_one_domain_has_no_flow_and_one_in_a_leaf_no_links(cluster_of: Callable[[str], Cluster]) -> None:
     rings = TrafficMap(cluster_of("two tiers"), SETTINGS)
     assert rings.traffic([(0, 0b1, 255)], RING).pieces == ()
     (flow,) = rings.traffic([(0, 0b11, 255)], RING).pieces
@@ -122,7 +140,7 @@ def test_a_job_in_one_domain_has_no_flow_and_one_in_a_leaf_no_links(cluster_of):
     assert racks.traffic([(0, (1 << 18) - 1, 15)], RING).pieces == ()
 
 
-def test_an_nvl72_rack_has_a_ring_for_each_gpu(cluster_of):
+def test_an_nvl72_rack_has_a_ring_for_each_gpu(cluster_of: Callable[[str], Cluster]) -> None:
     """Two whole racks under different leaves: 72 / 4 rails = 18 rings a rail; half of one rack instead: 9 trays, hence 9."""
     rings = TrafficMap(cluster_of("nvl72"), SETTINGS)
     (whole,) = rings.traffic([(0, (1 << 18) - 1, 15), (2, (1 << 18) - 1, 15)], RING).pieces
@@ -131,23 +149,23 @@ def test_an_nvl72_rack_has_a_ring_for_each_gpu(cluster_of):
     assert (set(half.weights.tolist()), half.lanes) == ({9.0}, 72)
 
 
-def test_remainder_rings_only_on_rails_it_shares(cluster_of):
+def test_remainder_rings_only_on_rails_it_shares(cluster_of: Callable[[str], Cluster]) -> None:
     """Eight GPUs in one array and four (rails 0 to 3) in another: four rings, 4 x 2 x 2 = 16 links and 8 lanes."""
     (flow,) = TrafficMap(cluster_of("two tiers"), SETTINGS).traffic([(0, 1, 255), (1, 1, 0b1111)], RING).pieces
     assert (len(flow.links), flow.lanes) == (16, 8)
 
 
-def test_isolated_rails_are_planes_of_their_own(cluster_of):
+def test_isolated_rails_are_planes_of_their_own(cluster_of: Callable[[str], Cluster]) -> None:
     flows = TrafficMap(cluster_of("isolated rails"), SETTINGS).traffic([(0, 1, 255), (1, 1, 255)], RING).pieces
     assert [(flow.plane, flow.lanes, len(flow.links)) for flow in flows] == [(plane, 2, 4) for plane in range(8)]
 
 
-def test_the_cap_is_the_payload_rate_of_a_nic(cluster_of):
+def test_the_cap_is_the_payload_rate_of_a_nic(cluster_of: Callable[[str], Cluster]) -> None:
     assert TrafficMap(cluster_of("two tiers"), FabricSettings(efficiency=0.9)).caps == (0.9 * NIC,)
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_endpoint_lanes_count_every_gpu_once(cluster_of, name):
+def test_endpoint_lanes_count_every_gpu_once(cluster_of: Callable[[str], Cluster], name: str) -> None:
     cluster = cluster_of(name)
     rows = [(0, 0b101, 0b111), (1, 0b11, 0b1011)]
     links, lanes = TrafficMap(cluster, SETTINGS).endpoint_lanes(rows)
@@ -157,7 +175,7 @@ def test_endpoint_lanes_count_every_gpu_once(cluster_of, name):
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
-def test_the_load_of_many_jobs_is_the_sum_of_their_lanes(cluster_of, name):
+def test_the_load_of_many_jobs_is_the_sum_of_their_lanes(cluster_of: Callable[[str], Cluster], name: str) -> None:
     cluster = cluster_of(name)
     rows = [(0, 0b101, 0b111), (1, 0b11, 0b1011), (0, 0b1, 0b1)]
     expected = np.zeros(len(cluster.links))
@@ -170,7 +188,7 @@ def test_the_load_of_many_jobs_is_the_sum_of_their_lanes(cluster_of, name):
 
 
 @pytest.mark.parametrize(("pods", "planes"), [(("spine",), 1), (("left", "right"), 2)])
-def test_a_nic_of_two_ports_divides_its_traffic_by_their_speed(pods, planes):
+def test_a_nic_of_two_ports_divides_its_traffic_by_their_speed(pods: tuple[str, ...], planes: int) -> None:
     """Four hosts of one NIC with a port of 300 Gb/s on one leaf and one of 100 on the other (dual-ToR; dual-plane with spines apart): a
     ring over two pairs of leaves has three quarters of its lane on the one.
     """
@@ -199,7 +217,9 @@ def test_a_nic_of_two_ports_divides_its_traffic_by_their_speed(pods, planes):
 @pytest.mark.parametrize("name", ["two tiers", "three tiers", "joined rails"])
 @given(data=st.data())
 @settings(max_examples=40, deadline=None)
-def test_replicas_of_several_hosts_have_a_ring_for_each_of_their_lanes(cluster_of, name, data):
+def test_replicas_of_several_hosts_have_a_ring_for_each_of_their_lanes(
+    cluster_of: Callable[[str], Cluster], name: str, data: st.DataObject
+) -> None:
     """Whole hosts in replicas of R: max(0, min(R, m) + min(R, n - m) - R) rings a rail leave a leaf or pod with m of the n hosts."""
     cluster = cluster_of(name)
     replica, replicas = data.draw(st.integers(1, 6)), data.draw(st.integers(2, 4))

@@ -1,14 +1,14 @@
 """Jobs over several sites: the shortest paths, by hand."""
 
-from collections import Counter
+from collections import defaultdict
 
 import networkx as nx
 import pytest
 
 from emulator.fabric.settings import FabricSettings
-from emulator.fabric.traffic import TrafficMap
+from emulator.fabric.traffic import Traffic, TrafficMap
 from emulator.workload.jobs import TrainingShape
-from topology.cluster import TIERS
+from topology.cluster import TIERS, Cluster
 from topology.compile import compile_cluster
 
 RING = TrainingShape(compute_seconds=1.0, ring_bytes=1e9, overlap_seconds=0.0, latency_seconds=0.0, model_flops=1.0)
@@ -16,7 +16,7 @@ WAN = TIERS.index("wan")
 
 
 @pytest.fixture(scope="module")
-def square():
+def square() -> Cluster:
     """Four sites a, b, c, d of two hosts in a square of 100 km a side: between opposite ones there are two paths as short."""
     graph = nx.Graph(name="square", host="hgx-h100", switch="qm9700", hosts_per_rack=2)
     for site in "abcd":
@@ -32,9 +32,9 @@ def square():
     return compile_cluster(graph)
 
 
-def loads(cluster, traffic_map, traffic):
+def loads(cluster: Cluster, traffic_map: TrafficMap, traffic: Traffic) -> dict[int, float]:
     """Lanes on every directed link between gateways."""
-    wan = Counter()
+    wan: dict[int, float] = defaultdict(float)
     for piece in traffic.pieces:
         for directed, weight in zip(piece.links.tolist(), piece.weights.tolist(), strict=True):
             link = int(traffic_map.channels.link[directed >> 1])
@@ -44,7 +44,7 @@ def loads(cluster, traffic_map, traffic):
 
 
 @pytest.mark.parametrize("routing", ["adaptive", "ecmp"])
-def test_opposite_sites_divide_evenly_over_both_ways(square, routing):
+def test_opposite_sites_divide_evenly_over_both_ways(square: Cluster, routing: str) -> None:
     """A host in a and one in c: a ring of two on 8 rails, 8 lanes each way, 4 on either way round; every link of the square in both
     directions. 200 km are 1 ms, and more than within a site by at least that.
     """
@@ -59,7 +59,7 @@ def test_opposite_sites_divide_evenly_over_both_ways(square, routing):
     assert sum(piece.lanes for piece in traffic.pieces) == 16
 
 
-def test_neighbours_take_the_direct_link_and_the_long_way_where_it_is_dead(square):
+def test_neighbours_take_the_direct_link_and_the_long_way_where_it_is_dead(square: Cluster) -> None:
     traffic_map = TrafficMap(square, FabricSettings())
     rows = [(0, 1, 255), (1, 1, 255)]
     before = loads(square, traffic_map, traffic_map.traffic(rows, RING))

@@ -16,6 +16,7 @@ from emulator.racks.shard import RackSettings, RackShard
 from emulator.runtime.ranges import shard_ranges
 from tests.racks.test_shard import READINGS, SECOND, make_cluster, rack_orders
 from topology import catalog
+from topology.cluster import Cluster
 
 H100, GB200 = catalog.host("hgx-h100"), catalog.host("gb200-nvl72")
 DAY = 86_400 * SECOND
@@ -25,11 +26,11 @@ MIXED = replace(
 )
 
 
-def shards(cluster, rack_settings, count=1):
+def shards(cluster: Cluster, rack_settings: RackSettings, count: int = 1) -> list[RackShard]:
     return [RackShard(cluster, span, rack_settings, 1) for span in shard_ranges(cluster, count)]
 
 
-def test_a_week_of_5556_racks_is_33_an_hour():
+def test_a_week_of_5556_racks_is_33_an_hour() -> None:
     times = in_service_ns(Buildout(0, 7 * DAY), 5_556)
     assert times[-1] == 7 * DAY
     assert times[0] == 7 * DAY // 5_556
@@ -38,7 +39,7 @@ def test_a_week_of_5556_racks_is_33_an_hour():
 
 @given(st.integers(0, 60_000), st.integers(1, 60_000), st.integers(1, 2**62))
 @settings(max_examples=60)
-def test_every_rack_comes_at_its_part_of_the_time(initial, racks, until_ns):
+def test_every_rack_comes_at_its_part_of_the_time(initial: int, racks: int, until_ns: int) -> None:
     times = in_service_ns(Buildout(initial, until_ns), racks)
     assert len(times) == racks
     assert not times[: min(initial, racks)].any()
@@ -48,12 +49,12 @@ def test_every_rack_comes_at_its_part_of_the_time(initial, racks, until_ns):
 
 
 @pytest.mark.parametrize(("initial", "until", "what"), [(-1, 1, "initial_racks"), (0, 0, "until")])
-def test_what_cannot_be(initial, until, what):
+def test_what_cannot_be(initial: int, until: int, what: str) -> None:
     with pytest.raises(ValueError, match=what):
         Buildout(initial, until)
 
 
-def test_hosts_of_two_types_draw_what_their_own_type_does():
+def test_hosts_of_two_types_draw_what_their_own_type_does() -> None:
     quiet = RackSettings(FaultSettings(enabled=False))
     (shard,) = shards(MIXED, quiet)
     watts = [gpu_milliwatts(host_type, 0.5) for host_type in (H100, GB200)]
@@ -77,14 +78,14 @@ def test_hosts_of_two_types_draw_what_their_own_type_does():
     )
 
 
-def test_a_gpu_mask_is_held_to_the_width_of_its_own_hosts():
+def test_a_gpu_mask_is_held_to_the_width_of_its_own_hosts() -> None:
     (shard,) = shards(MIXED, RackSettings(FaultSettings(enabled=False)))
     shard.advance(0, rack_orders([(0, RackOrder.OCCUPY, 0, 1, 0xFF, 1, 0)]))
     with pytest.raises(ValueError, match="beyond the host's 4"):
         shard.advance(0, rack_orders([(0, RackOrder.OCCUPY, 3, 1, 0x1F, 1, 0)]))
 
 
-def test_racks_draw_nothing_until_they_are_in_service():
+def test_racks_draw_nothing_until_they_are_in_service() -> None:
     """Five racks, one there at the start, the others after 10, 20, 30 and 40 s."""
     build = RackSettings(FaultSettings(enabled=False), Buildout(1, 40 * SECOND))
     (shard,) = shards(MIXED, build)
@@ -101,7 +102,7 @@ def test_racks_draw_nothing_until_they_are_in_service():
 
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 6), st.integers(1, 2000), st.integers(1, 4), st.integers(0, 2**20))
-def test_cuts_change_nothing_and_no_host_fails_before_it_is_there(initial, until, cut, seed):
+def test_cuts_change_nothing_and_no_host_fails_before_it_is_there(initial: int, until: int, cut: int, seed: int) -> None:
     """A fault per host every 86 s of up time; energy again as a plain sum, of idle power alone."""
     rack_settings = RackSettings(FaultSettings(host_rate_per_1000_node_days=1e6), Buildout(initial, until * SECOND))
     end = 1500 * SECOND
@@ -109,7 +110,8 @@ def test_cuts_change_nothing_and_no_host_fails_before_it_is_there(initial, until
     rack_of = MIXED.level("rack").host_unit
     results = []
     for count in (1, cut):
-        events, readings = [], []
+        events: list[tuple[int, int, int]] = []
+        readings = []
         for span in shard_ranges(MIXED, count):
             shard = RackShard(MIXED, span, rack_settings, seed)
             report = shard.advance(end, rack_orders([]))

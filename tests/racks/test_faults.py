@@ -1,5 +1,7 @@
 """Drawn faults: rates, causes and repair times of the sources, and what is refused."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ HOSTS = np.arange(200_000)
 ZERO = np.zeros(len(HOSTS), np.int64)
 
 
-def test_causes_are_table_5_of_llama_3():
+def test_causes_are_table_5_of_llama_3() -> None:
     assert sum(cause.count for cause in CAUSES) == 419
     drawn = np.bincount(causes(1, HOSTS, ZERO), minlength=len(CAUSES))
     expected = np.array([cause.count for cause in CAUSES]) / 419 * len(HOSTS)
@@ -17,7 +19,7 @@ def test_causes_are_table_5_of_llama_3():
     assert np.all(np.abs(drawn - expected) < 5 * np.sqrt(expected) + 1e-9)
 
 
-def test_a_job_on_16384_gpus_is_interrupted_every_three_hours():
+def test_a_job_on_16384_gpus_is_interrupted_every_three_hours() -> None:
     """Llama 3: 419 interruptions in 54 days on 2,048 hosts, one in 3.09 h."""
     up = up_ns(FaultSettings(), 1, HOSTS, ZERO)
     mean_days = up.mean() / DAY_NS
@@ -25,7 +27,7 @@ def test_a_job_on_16384_gpus_is_interrupted_every_three_hours():
     assert mean_days / 2048 * 24 == pytest.approx(3.09, rel=0.02)
 
 
-def test_repair_times_follow_the_cause():
+def test_repair_times_follow_the_cause() -> None:
     names = [cause.name for cause in CAUSES]
     settings = FaultSettings(repair_seconds={"nic": 100.0})
     for name, low, high in (("software_bug", 60, 300), ("gpu_hbm3_memory", 600, 1800), ("faulty_gpu", 3600, 14400), ("nic", 50, 150)):
@@ -34,7 +36,7 @@ def test_repair_times_follow_the_cause():
         assert high * 0.99 < seconds.max() <= high
 
 
-def test_a_host_keeps_its_luck_whoever_asks():
+def test_a_host_keeps_its_luck_whoever_asks() -> None:
     settings = FaultSettings()
     assert up_ns(settings, 1, HOSTS, ZERO)[777] == up_ns(settings, 1, np.array([777]), np.array([0]))[0]
     assert up_ns(settings, 1, HOSTS, ZERO + 1)[777] != up_ns(settings, 1, HOSTS, ZERO)[777]
@@ -42,11 +44,11 @@ def test_a_host_keeps_its_luck_whoever_asks():
 
 
 @pytest.mark.parametrize("settings", [FaultSettings(enabled=False), FaultSettings(host_rate_per_1000_node_days=0)])
-def test_no_faults_is_never(settings):
+def test_no_faults_is_never(settings: FaultSettings) -> None:
     assert np.all(up_ns(settings, 1, HOSTS[:5], ZERO[:5]) == NEVER)
 
 
-def test_times_beyond_the_clock_are_never():
+def test_times_beyond_the_clock_are_never() -> None:
     rare = FaultSettings(host_rate_per_1000_node_days=1e-9)
     assert np.all(up_ns(rare, 1, HOSTS[:50], ZERO[:50]) == NEVER)
     assert later(np.array([NEVER, 5, NEVER - 1, 5]), np.array([5, NEVER, NEVER - 1, 6])).tolist() == [NEVER, NEVER, NEVER, 11]
@@ -61,6 +63,6 @@ def test_times_beyond_the_clock_are_never():
         ({"repair_seconds": {"nic": 0.0}}, r"faults.repair.nic: 0.0 seconds"),
     ],
 )
-def test_wrong_settings_are_refused(wrong, words):
+def test_wrong_settings_are_refused(wrong: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         FaultSettings(**wrong)

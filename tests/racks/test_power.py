@@ -1,6 +1,7 @@
 """Power against the catalog and energy against whole numbers of any size."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,24 +16,24 @@ H100 = catalog.host("hgx-h100")
 YEAR_NS = 365 * 86_400 * 10**9
 
 
-def test_a_host_at_full_utilization_draws_its_measured_maximum():
+def test_a_host_at_full_utilization_draws_its_measured_maximum() -> None:
     full = idle_milliwatts(H100) + H100.gpus * gpu_milliwatts(H100, 1.0)
     assert full == pytest.approx(H100.peak_watts * 1000, abs=H100.gpus / 2)
     assert gpu_milliwatts(H100, 0.0) == 0
 
 
-def test_gamma_bends_the_curve_between_the_ends():
+def test_gamma_bends_the_curve_between_the_ends() -> None:
     assert gpu_milliwatts(H100, 0.25, gamma=0.5) == pytest.approx(gpu_milliwatts(H100, 0.5), abs=1)
     assert gpu_milliwatts(H100, 1.0, gamma=0.5) == gpu_milliwatts(H100, 1.0)
 
 
 @pytest.mark.parametrize("utilization", [-0.1, 1.1, float("nan")])
-def test_utilization_is_a_ratio(utilization):
+def test_utilization_is_a_ratio(utilization: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
         gpu_milliwatts(H100, utilization)
 
 
-def test_colossus_evaporates_a_million_gallons_a_day():
+def test_colossus_evaporates_a_million_gallons_a_day() -> None:
     """150 MW for a day at 1.05 litres per kWh (facts of the site; 3.785 litres a gallon)."""
     assert water_litres(150e6 * 86_400, 1.05) / 3.785 == pytest.approx(1e6, rel=0.01)
     assert facility_milliwatts(125_000_000_000, 1.2) == 150_000_000_000
@@ -44,7 +45,7 @@ changes = st.lists(
 
 
 @given(changes, st.integers(0, 10**10), st.randoms(use_true_random=False))
-def test_energy_is_exact_in_any_order_for_years(rows, extra_ns, random):
+def test_energy_is_exact_in_any_order_for_years(rows: list[tuple[int, int, int]], extra_ns: int, random: Any) -> None:
     """Half a megawatt a change, for 20 years: far beyond 64 bits in milliwatt nanoseconds."""
     end = max(time for _, _, time in rows) + extra_ns
     at_once, piecemeal = Meters(3), Meters(3)
@@ -59,7 +60,7 @@ def test_energy_is_exact_in_any_order_for_years(rows, extra_ns, random):
         assert float(at_once.joules(end)[meter]) == pytest.approx(float(exact), rel=1e-15, abs=1e-12)
 
 
-def test_no_overflow_among_many_equal_changes():
+def test_no_overflow_among_many_equal_changes() -> None:
     """Partial sums wrap around; the answer does not."""
     count, at = 100_000, 3 * YEAR_NS + 999_999_999
     meters = Meters(1)

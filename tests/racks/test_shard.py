@@ -1,5 +1,6 @@
 """Rack shards against a plain oracle, and against themselves under other windows and other cuts."""
 
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
@@ -7,7 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from emulator.engine.shards import ShardRange
 from emulator.racks.faults import CAUSES, NEVER, FaultSettings
 from emulator.racks.messages import HostEvent, RackOrder, RackOrders
 from emulator.racks.power import idle_milliwatts
@@ -45,7 +48,11 @@ COLUMNS = ("time_ns", "kind", "block", "host_mask", "gpu_mask", "milliwatts", "v
 READINGS = ("power_milliwatts", "energy_joules", "gpus", "gpus_busy", "gpus_down", "hosts_down", "faults")
 
 
-def rack_orders(rows):
+#: Time (ns), order, block, mask of hosts, mask of GPUs, milliwatts, value (ns).
+Row = tuple[int, int, int, int, int, int, int]
+
+
+def rack_orders(rows: Sequence[Row]) -> RackOrders:
     rows = list(rows)
     dtypes = (np.int64, np.int8, np.int32, np.uint64, np.uint64, np.int64, np.int64)
     return RackOrders(*(np.array([row[i] for row in rows], dtype) for i, dtype in enumerate(dtypes)))
@@ -55,9 +62,9 @@ times = st.integers(0, END)
 
 
 @st.composite
-def power_rows(draw):
+def power_rows(draw: st.DrawFn) -> list[Row]:
     """Jobs that start, are re-rated and end; some share GPUs."""
-    rows = []
+    rows: list[Row] = []
     for _ in range(draw(st.integers(0, 12))):
         block = draw(st.integers(0, len(BLOCK_SIZES) - 1))
         hosts = draw(st.integers(1, 2 ** BLOCK_SIZES[block] - 1))
@@ -74,8 +81,8 @@ def power_rows(draw):
 
 
 @st.composite
-def command_rows(draw):
-    rows = []
+def command_rows(draw: st.DrawFn) -> list[Row]:
+    rows: list[Row] = []
     for _ in range(draw(st.integers(0, 4))):
         block = draw(st.integers(0, len(BLOCK_SIZES) - 1))
         hosts = draw(st.integers(1, 2 ** BLOCK_SIZES[block] - 1))
@@ -84,13 +91,19 @@ def command_rows(draw):
     return rows
 
 
-def split(rows, spans):
+def split(rows: list[Row], spans: tuple[ShardRange, ...]) -> list[list[Row]]:
     """The rows of each shard, with blocks found by their first host."""
     first = CLUSTER.block.first_host
     return [[row for row in rows if span.first_host <= first[row[2]] < span.end_host] for span in spans]
 
 
-def run(rows_by_window, untils, rack_settings, shards, seed=3):
+def run(
+    rows_by_window: list[list[Row]],
+    untils: list[int],
+    rack_settings: RackSettings,
+    shards: int,
+    seed: int = 3,
+) -> tuple[list[tuple[int, ...]], dict[str, NDArray[np.float64] | NDArray[np.int32] | NDArray[np.int64]]]:
     """Events of all windows and the readings at the end, of as many shards as asked."""
     spans = shard_ranges(CLUSTER, shards)
     events, readings = [], []
@@ -111,7 +124,10 @@ def run(rows_by_window, untils, rack_settings, shards, seed=3):
     return sorted(events), joined
 
 
-def assert_same(one, other):
+def assert_same(
+    one: tuple[list[tuple[int, ...]], dict[str, NDArray[np.float64] | NDArray[np.int32] | NDArray[np.int64]]],
+    other: tuple[list[tuple[int, ...]], dict[str, NDArray[np.float64] | NDArray[np.int32] | NDArray[np.int64]]],
+) -> None:
     assert one[0] == other[0]
     for name in READINGS:
         assert one[1][name].tobytes() == other[1][name].tobytes(), name
@@ -119,11 +135,11 @@ def assert_same(one, other):
 
 @settings(deadline=None, max_examples=150)
 @given(st.data())
-def test_windows_and_shards_change_nothing(data):
+def test_windows_and_shards_change_nothing(data: st.DataObject) -> None:
     power, commands = data.draw(power_rows()), data.draw(command_rows())
     whole = run([power + commands], [END], STORMY, 1)
     untils = sorted({*data.draw(st.lists(times, max_size=5)), END})
-    windows = [[] for _ in untils]
+    windows: list[list[Row]] = [[] for _ in untils]
     for row in commands:  # in the window that holds their time
         windows[next(i for i, until in enumerate(untils) if row[0] <= until)].append(row)
     for row in power:  # in that or any later one
@@ -133,19 +149,19 @@ def test_windows_and_shards_change_nothing(data):
     assert_same(run(windows, untils, STORMY, data.draw(st.integers(1, 5))), whole)
 
 
-def bits(mask):
+def bits(mask: int) -> list[int]:
     return [i for i in range(64) if mask >> i & 1]
 
 
 @settings(deadline=None, max_examples=100)
 @given(power_rows(), st.sampled_from([QUIET, STORMY]))
-def test_readings_equal_a_plain_sum_over_gpus(rows, rack_settings):
+def test_readings_equal_a_plain_sum_over_gpus(rows: list[Row], rack_settings: RackSettings) -> None:
     events, readings = run([rows], [END], rack_settings, 1)
     rack_of = CLUSTER.level("rack").host_unit
     energy = [Fraction(0)] * len(CLUSTER.level("rack"))
-    power, busy = [0] * len(energy), {}
+    power, busy = [0] * len(energy), dict[tuple[int, int], int]()
 
-    def change(host, milliwatts, time):
+    def change(host: int, milliwatts: int, time: int) -> None:
         power[rack_of[host]] += milliwatts
         energy[rack_of[host]] += Fraction(milliwatts * (END - time), 10**12)
 
@@ -158,7 +174,7 @@ def test_readings_equal_a_plain_sum_over_gpus(rows, rack_settings):
         for host in (int(CLUSTER.block.first_host[block]) + bit for bit in bits(hosts)):
             for gpu in bits(gpus):
                 change(host, -milliwatts if kind == RackOrder.RELEASE else milliwatts, time)
-                busy[host, gpu] = busy.get((host, gpu), 0) + {RackOrder.OCCUPY: 1, RackOrder.RELEASE: -1}.get(kind, 0)
+                busy[host, gpu] = busy.get((host, gpu), 0) + (kind == RackOrder.OCCUPY) - (kind == RackOrder.RELEASE)
     assert readings["power_milliwatts"].tolist() == power
     assert readings["energy_joules"].tolist() == pytest.approx([float(joules) for joules in energy], rel=1e-14)
     for rack in range(len(energy)):
@@ -167,7 +183,7 @@ def test_readings_equal_a_plain_sum_over_gpus(rows, rack_settings):
 
 @settings(deadline=None, max_examples=60)
 @given(power_rows(), command_rows(), times)
-def test_a_restored_shard_goes_on_to_the_same_bits(power, commands, middle):
+def test_a_restored_shard_goes_on_to_the_same_bits(power: list[Row], commands: list[Row], middle: int) -> None:
     rows = sorted(power + commands)
     before, after = [row for row in rows if row[0] <= middle], [row for row in rows if row[0] > middle]
     (span,) = shard_ranges(CLUSTER, 1)
@@ -183,7 +199,7 @@ def test_a_restored_shard_goes_on_to_the_same_bits(power, commands, middle):
     assert {name: array.tobytes() for name, array in shard.snapshot().items()} == {n: a.tobytes() for n, a in other.snapshot().items()}
 
 
-def test_reading_changes_nothing_and_energy_grows_between_events():
+def test_reading_changes_nothing_and_energy_grows_between_events() -> None:
     shard = RackShard(CLUSTER, shard_ranges(CLUSTER, 1)[0], QUIET, 1)
     shard.advance(SECOND, rack_orders([(0, RackOrder.OCCUPY, 0, 1, 1, 500_000, 0)]))
     state = {name: array.tobytes() for name, array in shard.snapshot().items()}
@@ -194,7 +210,7 @@ def test_reading_changes_nothing_and_energy_grows_between_events():
     assert state == {name: array.tobytes() for name, array in shard.snapshot().items()}
 
 
-def test_faults_switched_off_never_come_and_injected_ones_end():
+def test_faults_switched_off_never_come_and_injected_ones_end() -> None:
     shard = RackShard(CLUSTER, shard_ranges(CLUSTER, 1)[0], QUIET, 1)
     assert shard.advance(0, rack_orders([])).next_event_ns == NEVER
     report = shard.advance(SECOND, rack_orders([(5, RackOrder.BREAK_HOST, 1, 0b101, 0, 0, 7 * SECOND)]))
@@ -211,10 +227,10 @@ def test_faults_switched_off_never_come_and_injected_ones_end():
     assert (report.next_event_ns, reading.hosts_down.sum(), reading.faults.tolist()) == (NEVER, 0, [0, 1, 1, 0, 0, 0])
 
 
-def test_an_injected_fault_postpones_the_drawn_one_by_the_time_it_is_down():
+def test_an_injected_fault_postpones_the_drawn_one_by_the_time_it_is_down() -> None:
     span = shard_ranges(CLUSTER, 1)[0]
     undisturbed = RackShard(CLUSTER, span, STORMY, 5).advance(END, rack_orders([]))
-    first = {}
+    first: dict[int, int] = {}
     for time, host in zip(undisturbed.time_ns.tolist(), undisturbed.host.tolist(), strict=True):
         first.setdefault(host, time)
     host = max(first, key=lambda host: first[host] * (host < 8))
@@ -224,18 +240,18 @@ def test_an_injected_fault_postpones_the_drawn_one_by_the_time_it_is_down():
     assert mine[:3] == [1, 1 + 10 * SECOND, first[host] + 10 * SECOND]
 
 
-def test_a_host_mended_early_has_its_next_fault_earlier_by_as_much():
+def test_a_host_mended_early_has_its_next_fault_earlier_by_as_much() -> None:
     span = shard_ranges(CLUSTER, 1)[0]
     broken = [(1, RackOrder.BREAK_HOST, 0, 1, 0, 0, 100 * SECOND)]
 
-    def next_fault(rows):
+    def next_fault(rows: Sequence[Row]) -> int:
         report = RackShard(CLUSTER, span, STORMY, 5).advance(10**12, rack_orders(rows))
-        return report.time_ns[(report.host == 0) & (report.event == HostEvent.FAULT)][1]
+        return int(report.time_ns[(report.host == 0) & (report.event == HostEvent.FAULT)][1])
 
     assert next_fault(broken) - next_fault([*broken, (1 + 30 * SECOND, RackOrder.MEND_HOST, 0, 1, 0, 0, 0)]) == 70 * SECOND
 
 
-def test_the_next_injected_fault_after_a_restore_has_a_new_repair_time():
+def test_the_next_injected_fault_after_a_restore_has_a_new_repair_time() -> None:
     span = shard_ranges(CLUSTER, 1)[0]
     shard, other = (RackShard(CLUSTER, span, QUIET, 5) for _ in range(2))
     first = shard.advance(SECOND, rack_orders([(0, RackOrder.BREAK_HOST, 0, 1, 0, 0, 0)])).next_event_ns
@@ -256,7 +272,7 @@ def test_the_next_injected_fault_after_a_restore_has_a_new_repair_time():
         ((5, RackOrder.BREAK_HOST, 0, 1, 0, 0, 0), "broken or mended at 5"),
     ],
 )
-def test_wrong_orders_are_refused_before_anything_changes(row, words):
+def test_wrong_orders_are_refused_before_anything_changes(row: Row, words: str) -> None:
     shard = RackShard(CLUSTER, shard_ranges(CLUSTER, 1)[0], QUIET, 1)
     shard.advance(10, rack_orders([]))
     before = shard.snapshot()
@@ -265,7 +281,7 @@ def test_wrong_orders_are_refused_before_anything_changes(row, words):
     assert all(np.array_equal(before[name], array) for name, array in shard.snapshot().items())
 
 
-def test_time_runs_forwards_and_readings_need_the_events_before_them():
+def test_time_runs_forwards_and_readings_need_the_events_before_them() -> None:
     shard = RackShard(CLUSTER, shard_ranges(CLUSTER, 1)[0], STORMY, 1)
     report = shard.advance(SECOND, rack_orders([]))
     for at in (0, report.next_event_ns):
@@ -279,7 +295,7 @@ def test_time_runs_forwards_and_readings_need_the_events_before_them():
         RackShard(CLUSTER, type("Span", (), {"first_rack": 0, "end_rack": 1, "first_host": 0, "end_host": 4})(), QUIET, 1)
 
 
-def test_shards_end_with_racks_and_blocks():
+def test_shards_end_with_racks_and_blocks() -> None:
     for count in range(1, 9):
         spans = shard_ranges(CLUSTER, count)
         assert spans[0].first_host == 0

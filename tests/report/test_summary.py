@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from io import StringIO
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def keys(value: object) -> object:
 
 
 def empty_jobs(full: JobTable) -> JobTable:
-    return replace(full, **{name: column[:0] for name, column in vars(full).items() if isinstance(column, np.ndarray)})
+    none: dict[str, Any] = {name: column[:0] for name, column in vars(full).items() if isinstance(column, np.ndarray)}
+    return replace(full, **none)
 
 
 def test_every_key_of_the_contract_and_no_other(outcome: Outcome) -> None:
@@ -111,7 +113,8 @@ def test_what_json_cannot_hold_is_null(outcome: Outcome, bad: float) -> None:
 
 
 def test_numpy_scalars_become_plain(outcome: Outcome) -> None:
-    values = summary(replace(outcome, seed=np.int64(5), gpus=np.int32(256), wall_seconds=np.float32(0.5)))  # type: ignore[arg-type]
+    scalars: dict[str, Any] = {"seed": np.int64(5), "gpus": np.int32(256), "wall_seconds": np.float32(0.5)}
+    values = summary(replace(outcome, **scalars))
     assert json.loads(to_json(values))["seed"] == 5
 
 

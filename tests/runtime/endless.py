@@ -1,12 +1,9 @@
 """Reads two actors until it is interrupted, then once more; run by test_interrupt as a program."""
 
-import sys
-
-from conftest import make_cluster
-
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.ray_shards import RayShards
+from tests.runtime.conftest import make_cluster
 
 
 def main() -> None:
@@ -21,4 +18,4 @@ def main() -> None:
         shards.close()
 
 
-sys.exit(main())
+main()

@@ -8,9 +8,6 @@ import os
 import sys
 import threading
 
-from conftest import Script, make_cluster
-from ray_nodes import Nodes, ray_nodes
-
 from emulator.engine.shards import ShardsLost
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.faults import FaultSettings
@@ -18,6 +15,8 @@ from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
 from emulator.runtime.ray_shards import RayShards
 from tests.prometheus import wait_until
+from tests.runtime.conftest import Script, make_cluster
+from tests.runtime.ray_nodes import Nodes, ray_nodes
 
 SETTINGS = RackSettings(faults=FaultSettings(host_rate_per_1000_node_days=2e5)), FabricSettings(), 5
 #: CPUs of the nodes, the head first, and the number of actors.
@@ -78,4 +77,4 @@ class Loser:
                 self._joining.join()
 
 
-sys.exit(main(sys.argv[1]))
+main(sys.argv[1])

@@ -30,7 +30,7 @@ START_SECONDS = 60
 @dataclass
 class Node:
     address: str
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
 
     def kill(self) -> None:
         """As a machine is lost: everything of it at once."""
@@ -93,7 +93,7 @@ class Nodes:
         out, err = program.communicate(timeout=seconds)
         return subprocess.CompletedProcess(program.args, program.returncode, out, err)
 
-    def start(self, *arguments: str, on: int = 0, **environment: str) -> subprocess.Popen:
+    def start(self, *arguments: str, on: int = 0, **environment: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [*self._inside(on), *GIGAWATT, *arguments],
             env=self.environment | {"PYTHONPATH": str(ROOT)} | environment,
@@ -169,7 +169,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def stop(program: subprocess.Popen) -> None:
+def stop(program: subprocess.Popen[str]) -> None:
     """End a program that may hang, with what it started."""
     for process in psutil.Process(program.pid).children(recursive=True) if program.poll() is None else []:
         with contextlib.suppress(psutil.NoSuchProcess):

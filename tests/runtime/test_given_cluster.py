@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -16,13 +17,13 @@ RUN = ["run", "superpod-h100", "--until", "20m", "--json", "--quiet"]
 
 
 @pytest.fixture(scope="module")
-def digest():
+def digest() -> str:
     """Of the same run in one process."""
     run = subprocess.run([*GIGAWATT, *RUN, "--actors", "inline"], capture_output=True, text=True, check=True, cwd=ROOT)
-    return json.loads(run.stdout)["digest"]
+    return str(json.loads(run.stdout)["digest"])
 
 
-def one_sentence(run):
+def one_sentence(run: subprocess.CompletedProcess[str]) -> tuple[int, str]:
     """What a refused command said: one line that blames nobody at gigawatt, and nothing of C++."""
     assert run.stdout == ""
     (line,) = run.stderr.splitlines()
@@ -32,7 +33,7 @@ def one_sentence(run):
 
 
 @pytest.mark.ray
-def test_one_of_its_nodes_joins_a_cluster_by_every_name_of_it(digest):
+def test_one_of_its_nodes_joins_a_cluster_by_every_name_of_it(digest: str) -> None:
     with ray_nodes() as nodes:
         nodes.add_all(1, 1)
         given = [
@@ -60,7 +61,7 @@ def test_one_of_its_nodes_joins_a_cluster_by_every_name_of_it(digest):
 
 
 @pytest.mark.ray
-def test_nodes_with_addresses_of_their_own(digest):
+def test_nodes_with_addresses_of_their_own(digest: str) -> None:
     """Machines of a real cluster, as namespaces; the last is none of the cluster's."""
     with ray_nodes(namespaces=4) as nodes:
         nodes.add_all(1, 1, 1)
@@ -78,7 +79,7 @@ def test_nodes_with_addresses_of_their_own(digest):
 
 
 @pytest.mark.ray
-def test_a_submitted_job_uses_the_cluster_that_it_was_submitted_to(digest):
+def test_a_submitted_job_uses_the_cluster_that_it_was_submitted_to(digest: str) -> None:
     """``ray job submit`` with nothing but the command: Ray sets RAY_ADDRESS for it."""
     with ray_nodes() as nodes:
         nodes.add(2, dashboard=True)
@@ -113,7 +114,7 @@ def test_a_submitted_job_uses_the_cluster_that_it_was_submitted_to(digest):
         "none_left": "the nodes of actor 0 are lost, and no replacement joined the Ray cluster within 3 s",
     }.items(),
 )
-def test_lost_nodes(case, said):
+def test_lost_nodes(case: str, said: str) -> None:
     """Without a CPU to spare; with none at all until another node joins; and without any to come."""
     program = subprocess.Popen(
         [sys.executable, ROOT / "tests" / "runtime" / "losing_nodes.py", case],
@@ -131,7 +132,7 @@ def test_lost_nodes(case, said):
 
 
 @pytest.mark.ray
-def test_a_node_with_other_code_or_none_is_refused_by_name(tmp_path):
+def test_a_node_with_other_code_or_none_is_refused_by_name(tmp_path: Path) -> None:
     """A head without CPUs, so that the actor has to go to the node in question."""
     altered, bare = tmp_path / "altered", tmp_path / "bare"
     for package in ("emulator", "topology"):
@@ -158,7 +159,7 @@ def test_a_node_with_other_code_or_none_is_refused_by_name(tmp_path):
             assert said in line
 
 
-def test_a_stale_ray_address_is_passed_over_and_said(digest):
+def test_a_stale_ray_address_is_passed_over_and_said(digest: str) -> None:
     environment = os.environ | {"RAY_ADDRESS": f"127.0.0.1:{free_port()}"}
     run = subprocess.run([*GIGAWATT, *RUN, "--actors", "1"], env=environment, capture_output=True, text=True, check=False, cwd=ROOT)
     assert json.loads(run.stdout)["digest"] == digest

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.ray
-def test_ctrl_c_leaves_nothing_behind_and_the_last_reading_is_right(tmp_path):
+def test_ctrl_c_leaves_nothing_behind_and_the_last_reading_is_right(tmp_path: Path) -> None:
     """The signal goes to the whole foreground group, as a terminal sends it."""
     environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'runtime'}", "TMPDIR": str(tmp_path)}
     program = subprocess.Popen(

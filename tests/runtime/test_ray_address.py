@@ -3,6 +3,8 @@
 import logging
 import socket
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +14,7 @@ from emulator.runtime.ray_head import RayHead
 
 
 @pytest.fixture
-def listening():
+def listening() -> Iterator[str]:
     """host:port where something listens and never speaks."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -21,7 +23,7 @@ def listening():
 
 
 @pytest.fixture
-def closed():
+def closed() -> str:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return "{}:{}".format(*one.getsockname())
@@ -35,14 +37,14 @@ def closed():
         "[fd00::5]:6379": ("fd00::5", 6379),
     }.items(),
 )
-def test_addresses(address, parts):
+def test_addresses(address: str, parts: tuple[str, int]) -> None:
     assert split_address(address) == parts
 
 
 @pytest.mark.parametrize(
     "address", ["", "6379", "localhost", ":6379", "a b:1", "host:0", "host:65536", "host:http", "fd00::5:6379", "host/x:1"]
 )
-def test_what_is_no_address(address):
+def test_what_is_no_address(address: str) -> None:
     with pytest.raises(UnusableRay, match=r"allowed: host:port of its head, for example 10\.0\.0\.5:6379, or auto .*, or local"):
         split_address(address)
 
@@ -55,36 +57,38 @@ def test_what_is_no_address(address):
         "https://head": "use: ray job submit --address https://head -- gigawatt run",
     }.items(),
 )
-def test_other_doors_of_ray_say_what_to_do_instead(address, instead):
+def test_other_doors_of_ray_say_what_to_do_instead(address: str, instead: str) -> None:
     with pytest.raises(UnusableRay, match=instead):
         split_address(address)
 
 
 @pytest.mark.parametrize(("asked", "environment"), [(None, ""), (None, "local"), ("local", ""), ("local", "10.0.0.5:6379")])
-def test_a_ray_of_our_own(monkeypatch, asked, environment):
+def test_a_ray_of_our_own(monkeypatch: pytest.MonkeyPatch, asked: str | None, environment: str) -> None:
     monkeypatch.setenv("RAY_ADDRESS", environment)
     assert given_cluster(asked) is None
 
 
-def test_the_environment_names_the_cluster(monkeypatch, listening):
+def test_the_environment_names_the_cluster(monkeypatch: pytest.MonkeyPatch, listening: str) -> None:
     monkeypatch.setenv("RAY_ADDRESS", listening)
     assert given_cluster(None) == given_cluster("auto") == Given(listening, by_environment=True)
 
 
-def test_the_option_goes_before_the_environment(monkeypatch, listening):
+def test_the_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch, listening: str) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.5:6379")
     assert given_cluster(listening) == Given(listening)
 
 
 @pytest.mark.parametrize("kind", ["nothing there", "http://127.0.0.1:8265", "ray://127.0.0.1:10001", "rubbish"])
-def test_an_environment_that_leads_nowhere_is_passed_over_and_said(monkeypatch, caplog, closed, kind):
+def test_an_environment_that_leads_nowhere_is_passed_over_and_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, closed: str, kind: str
+) -> None:
     monkeypatch.setenv("RAY_ADDRESS", closed if kind == "nothing there" else kind)
     with caplog.at_level(logging.WARNING):
         assert given_cluster(None) is None
     assert "RAY_ADDRESS is ignored and a new Ray is started" in caplog.text
 
 
-def test_an_option_that_leads_nowhere_is_an_error(monkeypatch, closed):
+def test_an_option_that_leads_nowhere_is_an_error(monkeypatch: pytest.MonkeyPatch, closed: str) -> None:
     with pytest.raises(RayStartError, match=f"no Ray cluster answers at {closed}"):
         given_cluster(closed)
     monkeypatch.setenv("RAY_ADDRESS", closed)
@@ -92,7 +96,7 @@ def test_an_option_that_leads_nowhere_is_an_error(monkeypatch, closed):
         given_cluster("auto")
 
 
-def test_the_cluster_of_this_machine(monkeypatch, tmp_path):
+def test_the_cluster_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Of several the one that ``ray start`` wrote down last; a note of one that is gone decides nothing."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     found = ["10.0.0.5:6379", "10.0.0.5:7000", "10.0.0.5:6379"]
@@ -113,19 +117,19 @@ def test_the_cluster_of_this_machine(monkeypatch, tmp_path):
         ray_address.cluster_of_this_machine()
 
 
-def test_what_listens_but_is_no_head_of_ray(monkeypatch, listening):
+def test_what_listens_but_is_no_head_of_ray(monkeypatch: pytest.MonkeyPatch, listening: str) -> None:
     monkeypatch.setattr("emulator.runtime.ray_head.ANSWER_SECONDS", 0.5)
     with pytest.raises(UnusableRay, match=f"what listens at {listening} does not answer within 0.5 s"):
         RayHead(listening)
 
 
-def test_an_api_that_is_not_rays(served_api):
+def test_an_api_that_is_not_rays(served_api: str) -> None:
     with pytest.raises(UnusableRay, match=f"what answers at {served_api} is not the head of a Ray cluster"):
         RayHead(served_api)
 
 
 @pytest.fixture
-def served_api():
+def served_api() -> Iterator[str]:
     """A gRPC server with nothing on it."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -138,7 +142,7 @@ def served_api():
     server.stop(None)
 
 
-def test_looking_for_a_cluster_does_not_import_ray():
+def test_looking_for_a_cluster_does_not_import_ray() -> None:
     """Ray reads its environment when it is imported, and a Ray of our own may still have to set it."""
     import subprocess
 

@@ -10,25 +10,25 @@ from emulator.runtime.ray_head import RayNode
 from emulator.runtime.ray_place import NodePlaces, OwnPlaces, spread
 
 
-def node(number, cpus, free=None):
+def node(number: int, cpus: int, free: int | None = None) -> RayNode:
     return RayNode(f"{number:056x}", f"host{number}", f"10.0.0.{number}", cpus, cpus if free is None else free)
 
 
-def name(node_id):
+def name(node_id: str) -> str:
     return f"id{int(node_id, 16)}"
 
 
 class Cluster:
     """``nodes`` as the head lists them, with the CPUs that ``places`` holds taken off."""
 
-    def __init__(self, *nodes):
+    def __init__(self, *nodes: RayNode) -> None:
         self.nodes = {name(one.node_id): one for one in nodes}
         self.held: dict[str, int] = {}
 
-    def __call__(self):
+    def __call__(self) -> tuple[RayNode, ...]:
         return tuple(dataclasses.replace(one, free_cpus=one.free_cpus - self.held.get(number, 0)) for number, one in self.nodes.items())
 
-    def holding(self, places, actors):
+    def holding(self, places: NodePlaces, actors: int) -> list[tuple[str, int]]:
         options = [places.options(actor) for actor in range(actors)]
         self.held = {}
         for one in options:
@@ -38,7 +38,7 @@ class Cluster:
         return [(name(one["scheduling_strategy"].node_id), one["num_cpus"]) for one in options]
 
 
-def test_actors_are_spread_evenly_as_far_as_free_cpus_allow():
+def test_actors_are_spread_evenly_as_far_as_free_cpus_allow() -> None:
     nodes = [node(1, 4, free=1), node(2, 4), node(3, 8)]
     assert [name(one.node_id) for one in spread(7, nodes)] == ["id1", "id2", "id3", "id2", "id3", "id2", "id3"]
 
@@ -51,18 +51,18 @@ def test_actors_are_spread_evenly_as_far_as_free_cpus_allow():
         (1, [], "has no free CPU"),
     ],
 )
-def test_too_few_cpus(monkeypatch, actors, nodes, said):
+def test_too_few_cpus(monkeypatch: pytest.MonkeyPatch, actors: int, nodes: list[RayNode], said: str) -> None:
     monkeypatch.setattr(ray_place, "SETTLE_SECONDS", 0.0)
     with pytest.raises(UnusableRay, match=said):
         NodePlaces(lambda: tuple(nodes), actors)
 
 
-def test_cpus_that_are_about_to_be_free_are_waited_for():
+def test_cpus_that_are_about_to_be_free_are_waited_for() -> None:
     answers = [(node(1, 2, free=0),), (node(1, 2, free=1),), (node(1, 2),)]
     assert NodePlaces(lambda: answers.pop(0) if len(answers) > 1 else answers[0], 2).options(1)["num_cpus"] == 1
 
 
-def test_where_nodes_fit_exactly_a_lost_ones_actors_share_the_cpus_of_ours_twice_over():
+def test_where_nodes_fit_exactly_a_lost_ones_actors_share_the_cpus_of_ours_twice_over() -> None:
     cluster = Cluster(node(1, 1), node(2, 1), node(3, 1))
     places = NodePlaces(cluster, 3)
     assert cluster.holding(places, 3) == [("id1", 1), ("id2", 1), ("id3", 1)]
@@ -74,7 +74,7 @@ def test_where_nodes_fit_exactly_a_lost_ones_actors_share_the_cpus_of_ours_twice
     assert cluster.holding(places, 3) == [("id3", 0), ("id3", 0), ("id3", 1)]
 
 
-def test_a_free_cpu_is_used_first_and_other_programs_keep_theirs():
+def test_a_free_cpu_is_used_first_and_other_programs_keep_theirs() -> None:
     cluster = Cluster(node(1, 2), node(2, 2, free=0), node(3, 2))
     places = NodePlaces(cluster, 3)
     assert cluster.holding(places, 3) == [("id1", 1), ("id3", 1), ("id1", 1)]
@@ -83,7 +83,7 @@ def test_a_free_cpu_is_used_first_and_other_programs_keep_theirs():
     assert cluster.holding(places, 3) == [("id3", 1), ("id3", 1), ("id3", 0)]
 
 
-def test_an_actor_whose_node_lives_starts_where_it_was_and_then_elsewhere():
+def test_an_actor_whose_node_lives_starts_where_it_was_and_then_elsewhere() -> None:
     cluster = Cluster(node(1, 2), node(2, 2))
     places = NodePlaces(cluster, 2)
     assert places.find([0], elsewhere=False) == []
@@ -92,7 +92,7 @@ def test_an_actor_whose_node_lives_starts_where_it_was_and_then_elsewhere():
     assert cluster.holding(places, 2) == [("id2", 1), ("id2", 1)]
 
 
-def test_with_no_node_left_there_is_no_place_until_another_joins_that_is_not_refused():
+def test_with_no_node_left_there_is_no_place_until_another_joins_that_is_not_refused() -> None:
     cluster = Cluster(node(1, 0), node(2, 1))
     places = NodePlaces(cluster, 1)
     del cluster.nodes["id2"]
@@ -108,5 +108,5 @@ def test_with_no_node_left_there_is_no_place_until_another_joins_that_is_not_ref
 
 
 @pytest.mark.parametrize(("cpus", "actors", "each"), [(8, 3, 2.0), (2, 2, 1.0), (2, 5, 0.4), (2, 3, 0.6666)])
-def test_our_own_cpus_are_shared_out(cpus, actors, each):
+def test_our_own_cpus_are_shared_out(cpus: int, actors: int, each: float) -> None:
     assert OwnPlaces(cpus, actors).options(0) == {"num_cpus": each}

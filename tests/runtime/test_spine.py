@@ -1,5 +1,7 @@
 """A spine of `superpod-b200` dies while jobs run: who slows down, by how much, and that every runtime agrees."""
 
+from collections.abc import Callable
+
 import pytest
 
 from emulator.engine.commands import CutLinks
@@ -16,13 +18,14 @@ from emulator.scenario.load import load
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.workload.jobs import SECOND, JobKind, TrainingShape, job_columns
 from tests.engine.small import LANE, NO_FAULTS, ends, fingerprint, hosts_of, run, run_until
+from topology.cluster import Cluster
 
 #: A step's speed is its share of a lane (see ``small.SHAPE``). Replicas of a whole unit: all 256 lanes of a unit cross to the next one.
 STRIDED = TrainingShape(1.0, LANE, 1.0, 0.0, 1e15, replica_gpus=256)
 PACKED = TrainingShape(1.0, LANE, 1.0, 0.0, 1e15)
 
 
-def superpod(make_shards):
+def superpod(make_shards: Callable[..., RayShards] | type[InlineShards]) -> Engine:
     """Job 0 on units 0 and 1, strided; job 1 on units 2 and 3 in plain rings: one lane a rail leaves each. 4,000 s of work each."""
     cluster = build_cluster(load("superpod-b200"))
     fabric, cycle_ns = FabricSettings(), 10 * SECOND
@@ -35,7 +38,7 @@ def superpod(make_shards):
     return Engine(cluster, scheduler, shards, network, iter([jobs]), EngineSettings(cycle_ns=cycle_ns))
 
 
-def with_a_dead_spine(make_shards):
+def with_a_dead_spine(make_shards: Callable[..., RayShards] | type[InlineShards]) -> Engine:
     made = superpod(make_shards)
     name, cuts = cuts_of(made.cluster, "switch", "spine-00000/3")
     assert name == "switch spine-00000/3"
@@ -43,7 +46,7 @@ def with_a_dead_spine(make_shards):
     return made
 
 
-def test_a_dead_spine_slows_who_fills_the_uplinks_by_its_part_of_them_and_nobody_else():
+def test_a_dead_spine_slows_who_fills_the_uplinks_by_its_part_of_them_and_nobody_else() -> None:
     """The arithmetic.
 
     4 units of 32 hosts with 8 NICs: a leaf per rail and unit with 32 ports down and 32 cables up, to 16 spines, so 2 cables to each. One
@@ -65,9 +68,9 @@ def test_a_dead_spine_slows_who_fills_the_uplinks_by_its_part_of_them_and_nobody
 
 
 @pytest.mark.ray
-def test_two_actors_agree_on_the_dead_spine():
-    def on_actors(*settings):
-        return RayShards(*settings, actors=2)
+def test_two_actors_agree_on_the_dead_spine() -> None:
+    def on_actors(cluster: Cluster, racks: RackSettings, fabric: FabricSettings, seed: int) -> RayShards:
+        return RayShards(cluster, racks, fabric, seed, actors=2)
 
     answers = []
     for make in (InlineShards, on_actors):

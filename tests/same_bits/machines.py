@@ -15,7 +15,7 @@ PYTHONS = ("python3.11", "python3.12", "python3.13", "python3.14")
 @cache
 def disabled_features() -> dict[str, str]:
     """What to put into NPY_DISABLE_CPU_FEATURES, by name: nothing, AVX-512 where there is such, and all that numpy chooses code by."""
-    module = np._core._multiarray_umath  # type: ignore[attr-defined]
+    module = np._core._multiarray_umath  # type: ignore[attr-defined]  # numpy tells it nowhere else
     found = [name for name in module.__cpu_dispatch__ if module.__cpu_features__.get(name)]
     newest = [name for name in found if "AVX512" in name or name == "X86_V4"]
     named = {"all": [], "without AVX-512": newest, "baseline": found}

@@ -1,7 +1,9 @@
 """Scenarios: presets, overrides, errors that say where and what is allowed, and no traceback whatever comes in."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -23,13 +25,13 @@ cluster:
 """
 
 
-def written(tmp_path, text):
+def written(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "mine.yaml"
     path.write_text(text, "utf-8")
     return path
 
 
-def test_presets_have_names_descriptions_and_labelled_assumptions():
+def test_presets_have_names_descriptions_and_labelled_assumptions() -> None:
     names = [name for name, _ in presets()]
     assert names == sorted(names)
     assert {"colossus", "eagle", "laptop", "superpod-b200", "superpod-h100"} <= set(names)
@@ -40,8 +42,8 @@ def test_presets_have_names_descriptions_and_labelled_assumptions():
         assert len(scenario.assumptions) >= 1
 
 
-@pytest.mark.parametrize("source", [name for name, _ in presets()] + BENCHMARKS, ids=lambda source: Path(source).stem)
-def test_every_scenario_survives_being_written(source, tmp_path):
+@pytest.mark.parametrize("source", [*(name for name, _ in presets()), *BENCHMARKS], ids=lambda source: Path(source).stem)
+def test_every_scenario_survives_being_written(source: Path | str, tmp_path: Path) -> None:
     scenario = load(source)
     assert load(written(tmp_path, dump(scenario))) == scenario
 
@@ -58,22 +60,22 @@ def test_every_scenario_survives_being_written(source, tmp_path):
         ("superpod-h100", ["cluster.scalable_units=3"], (760, 24, 24, 16, 0)),
     ],
 )
-def test_presets_build(name, overrides, expected):
+def test_presets_build(name: str, overrides: list[str], expected: tuple[int, ...]) -> None:
     counts = build_cluster(load(name, overrides)).counts
     assert (counts.gpus, counts.racks, counts.leaf, counts.spine, counts.core) == expected
 
 
-def test_preset_assumptions_reach_the_description():
+def test_preset_assumptions_reach_the_description() -> None:
     assert describe(build_cluster(load("laptop")))["assumptions"] == list(load("laptop").assumptions)
 
 
-def test_benchmark_scenarios_have_the_sizes_of_their_names():
+def test_benchmark_scenarios_have_the_sizes_of_their_names() -> None:
     sizes = {path.stem: load(path).cluster.host_count for path in BENCHMARKS}
     assert sizes == {"h100-100k": 12_500, "h100-4m": 500_000, "nvl72-55556": 55_556 * 18}
     assert build_cluster(load(BENCHMARKS[-1], ["cluster.hosts=18000"])).counts.domains == 1000
 
 
-def test_overrides():
+def test_overrides() -> None:
     scenario = load(
         "laptop",
         ["clock.cycle=500ms", "clock.speed=max", "cluster.oversubscription.leaf=3", "scheduler.queues=[{name: a, priority: 2}, {name: b}]"],
@@ -89,7 +91,7 @@ def test_overrides():
     assert load("colossus", ["cluster.gpus=96"]).cluster.host_count == 12
 
 
-def test_a_trace_with_options_as_they_were_written():
+def test_a_trace_with_options_as_they_were_written() -> None:
     options = ["workload.kind=trace", "workload.path=philly.csv.gz", "workload.format=philly"]
     scenario = load("laptop", [*options, "workload.options.virtual_cluster=0123", "workload.options.from=2017-10-01"])
     assert scenario.workload.options == {"virtual_cluster": "0123", "from": "2017-10-01"}
@@ -132,7 +134,7 @@ def test_a_trace_with_options_as_they_were_written():
         (["cluster.scalable_units=99999999999999999999"], "allowed are 1 to 4000000"),
     ],
 )
-def test_bad_overrides(overrides, text):
+def test_bad_overrides(overrides: list[str], text: str) -> None:
     with pytest.raises(ScenarioError) as error:
         load("laptop", overrides)
     assert text in str(error.value)
@@ -149,7 +151,7 @@ def test_bad_overrides(overrides, text):
         (["cluster.host=gb300-nvl72", "cluster.hosts_per_rack=18", "cluster.switch=qm8790"], "fewer than the 18 NICs"),
     ],
 )
-def test_fabrics_that_do_not_exist(overrides, text):
+def test_fabrics_that_do_not_exist(overrides: list[str], text: str) -> None:
     with pytest.raises(ScenarioError) as error:
         build_cluster(load("laptop", overrides))
     assert text in str(error.value)
@@ -179,14 +181,14 @@ def test_fabrics_that_do_not_exist(overrides, text):
         ("[" * 3000, "bad YAML"),
     ],
 )  # fmt: skip
-def test_bad_files_say_where(tmp_path, text, message):
+def test_bad_files_say_where(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(ScenarioError) as error:
         load(written(tmp_path, text))
     assert message in str(error.value)
     assert len(str(error.value)) < 5000
 
 
-def test_no_such_scenario(tmp_path):
+def test_no_such_scenario(tmp_path: Path) -> None:
     with pytest.raises(ScenarioError, match=r"no scenario called 'colosus'.*Did you mean colossus\? Presets: .*colossus, .*eagle"):
         load("colosus")
     with pytest.raises(ScenarioError, match=r"nowhere/x.yaml: cannot be read: No such file"):
@@ -200,12 +202,12 @@ def test_no_such_scenario(tmp_path):
         load(tmp_path / "latin.yaml")
 
 
-def test_a_scenario_file_needs_only_a_name_and_a_size(tmp_path):
+def test_a_scenario_file_needs_only_a_name_and_a_size(tmp_path: Path) -> None:
     scenario = load(written(tmp_path, MINIMAL))
     assert (scenario.cluster.host_count, scenario.clock.cycle, scenario.faults.host_rate_per_1000_node_days) == (32, 10 * SECOND, 3.79)
 
 
-def fields(model=Scenario, path=()):
+def fields(model: Any = Scenario, path: tuple[str, ...] = ()) -> Iterator[str]:
     for name, field in model.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, Scenario.__mro__[1]):
@@ -226,7 +228,7 @@ values = st.one_of(
 @example(overrides=[("cluster.hosts", 4_000_000), ("cluster.buildings", 1000)])
 @example(overrides=[("cluster.hosts_per_rack", 2**31)])
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-def test_no_override_ends_in_a_traceback(overrides):
+def test_no_override_ends_in_a_traceback(overrides: Any) -> None:
     try:
         scenario = load("laptop", [f"{key}={value}" for key, value in overrides])
         built = plans(scenario)
@@ -238,30 +240,31 @@ def test_no_override_ends_in_a_traceback(overrides):
 
 @given(text=st.text(alphabet="abc:-[]{}&*!'\"#|> \n\t0123456789.,?%@`\0\x85", max_size=60))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_no_text_ends_in_a_traceback(tmp_path, text):
+def test_no_text_ends_in_a_traceback(tmp_path: Path, text: str) -> None:
     with pytest.raises(ScenarioError):
         load(written(tmp_path, text))
 
 
 @given(nanoseconds=st.integers(0, 100 * 365 * 86_400 * SECOND))
-def test_durations_round_trip(nanoseconds):
+def test_durations_round_trip(nanoseconds: int) -> None:
     assert parse_duration(format_duration(nanoseconds)) == nanoseconds
 
 
-def test_units():
+def test_units() -> None:
     assert parse_duration("1h30m") == 5400 * SECOND
     assert parse_duration("0.1s") == SECOND // 10
     assert parse_duration("500ms") == SECOND // 2
     assert parse_power("8.4kW") == 8400.0
     assert parse_speed(60) == 60.0
-    for wrong in ("", "s", "1", "1 s 2", "-1s", "1x", "1s!", None, True, 1, [], "९s"):
+    no_durations: tuple[object, ...] = ("", "s", "1", "1 s 2", "-1s", "1x", "1s!", None, True, 1, [], "९s")
+    for wrong in no_durations:
         with pytest.raises(ValueError, match="not a duration"):
             parse_duration(wrong)
-    for wrong in ("", "1", 1, "1mw", "-1W", None):
+    for bad in ("", "1", 1, "1mw", "-1W", None):
         with pytest.raises(ValueError, match="not a power"):
-            parse_power(wrong)
+            parse_power(bad)
 
 
-def test_presets_are_plain_yaml_with_known_sections():
+def test_presets_are_plain_yaml_with_known_sections() -> None:
     for name, _ in presets():
         assert set(yaml.safe_load(dump(load(name)))) == set(Scenario.model_fields)

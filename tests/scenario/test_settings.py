@@ -11,14 +11,14 @@ from emulator.workload.spread import generate_by_type
 from topology.catalog import host
 
 
-def test_defaults_are_the_rooms_own():
+def test_defaults_are_the_rooms_own() -> None:
     scenario = load("laptop")
     assert generator_settings(scenario) == GeneratorSettings()
     assert fault_settings(scenario) == FaultSettings()
     assert fabric_settings(scenario) == FabricSettings()
 
 
-def test_values_arrive_in_seconds():
+def test_values_arrive_in_seconds() -> None:
     scenario = load(
         "laptop",
         [
@@ -34,13 +34,13 @@ def test_values_arrive_in_seconds():
     assert fabric_settings(scenario).efficiency == 0.6
 
 
-def test_an_unknown_cause_names_those_there_are():
+def test_an_unknown_cause_names_those_there_are() -> None:
     with pytest.raises(ValueError, match=r"unknown cause 'gremlins'; allowed: .*nic"):
         fault_settings(load("laptop", ["faults.repair.gremlins=1h"]))
 
 
 @pytest.mark.parametrize(("chosen", "taken"), [("ring", "ring"), ("tree", "tree"), ("auto", "ring")])
-def test_generated_jobs_reduce_as_the_fabric_says(chosen, taken):
+def test_generated_jobs_reduce_as_the_fabric_says(chosen: str, taken: str) -> None:
     """The gradients of the catalog's models are so large that auto, as NCCL's tuner, takes the ring for all of them."""
     settings = generator_settings(load("superpod-h100", [f"fabric.collective={chosen}"]))
     assert settings.collective == chosen

@@ -2,34 +2,44 @@
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emulator.engine.engine import Engine
+from emulator.engine.network import Network
 from emulator.engine.settings import EngineSettings
-from emulator.engine.shards import Answers, ShardRange
+from emulator.engine.shards import Answers, ShardRange, Shards, Window
 from emulator.fabric.channels import channels
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.messages import HostEvent, RackReport
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import NEVER, State
-from emulator.workload.jobs import ANY_TYPE, SECOND, job_columns
+from emulator.workload.jobs import ANY_TYPE, SECOND, JobColumns, job_columns
 from tests.scheduler.oracle import Job, Plain, Simulation
 from topology import catalog
+from topology.catalog import HostType, SwitchType
 from topology.clos import ClosPlan, build
+from topology.cluster import Cluster
 from topology.compile import compile_cluster
 
 HGX, NVL72 = catalog.host("hgx-h100"), catalog.host("gb200-nvl72")
 #: Small stand-ins: 2 NICs a host and switches of 8 ports, so that 48 hosts have three tiers.
 TWO_NICS = replace(HGX, name="two-nics", nics=2)
 EIGHT_PORTS = replace(catalog.switch("qm9700"), name="eight-ports", radix=8)
+#: (time, host, down).
+Fault = tuple[int, int, bool]
+#: (time, job, (host, mask of GPUs) of each host).
+Start = tuple[int, int, tuple[tuple[int, int], ...]]
 QM9700, SN5600, X800 = catalog.switch("qm9700"), catalog.switch("sn5600"), catalog.switch("quantum-x800")
-PLAIN = {"rail_optimised": False}
+PLAIN: dict[str, Any] = {"rail_optimised": False}
 
 #: Name -> host, switch, hosts, hosts a rack, and what is special about it.
-PLANS = {
+PLANS: dict[str, tuple[HostType, SwitchType, int, int, dict[str, Any]]] = {
     "hgx": (HGX, SN5600, 16, 8, {}),  # one block
     "hgx-128": (HGX, SN5600, 128, 8, {}),  # two blocks of 64 hosts in racks of 8: 1,024 GPUs
     "leaves": (HGX, QM9700, 40, 4, PLAIN),  # 10 leaves of 4 hosts
@@ -43,7 +53,7 @@ PLANS = {
 
 
 @cache
-def make_cluster(name):
+def make_cluster(name: str) -> Cluster:
     host, switch, hosts, per_rack, more = PLANS[name]
     return compile_cluster(build(ClosPlan(name, host, switch, hosts, per_rack, **more)))
 
@@ -51,12 +61,12 @@ def make_cluster(name):
 class ScriptedShards:
     """Shards that do nothing but report the faults of a script."""
 
-    def __init__(self, cluster, faults):
+    def __init__(self, cluster: Cluster, faults: Sequence[Fault]) -> None:
         self.ranges = (ShardRange(0, len(cluster.level("rack")), 0, cluster.host_count),)
         self.plane_count = 1
         self._faults = sorted((time * SECOND, HostEvent.FAULT if down else HostEvent.REPAIR, host) for time, host, down in faults)
 
-    def advance(self, window):
+    def advance(self, window: Window) -> Answers:
         now = [fault for fault in self._faults if fault[0] <= window.until_ns]
         self._faults = self._faults[len(now) :]
         time, event, host = np.array(now, dtype=np.int64).reshape(-1, 3).T
@@ -66,20 +76,20 @@ class ScriptedShards:
 
 
 class NoNetwork:
-    asks = frozenset()
+    asks: frozenset[int] = frozenset()
     stale = False
 
-    def __init__(self, cluster):
+    def __init__(self, cluster: Cluster) -> None:
         self.channels = channels(cluster, FabricSettings())
 
-    def computing(self, slot):
+    def computing(self, slot: int) -> float:
         return 1.0
 
 
-def columns(jobs, types=None):
+def columns(jobs: Sequence[Job], types: dict[int, int] | None = None) -> JobColumns:
     """The oracle's jobs, in order of submission; ``types`` has the host type of each job that names one, by number."""
 
-    def column(name):
+    def column(name: str) -> NDArray[np.int64]:
         return np.array([getattr(job, name) for job in jobs], dtype=np.int64)
 
     names = {"job_id": "number", "gpus": "gpus", "milli_gpus": "milli", "priority": "priority", "require_level": "require"}
@@ -90,17 +100,27 @@ def columns(jobs, types=None):
     return job_columns(len(jobs), **values, **{name: column(ours) * SECOND for name, ours in times.items()})
 
 
-def make_scheduler(cluster, cycle=1, **settings):
+def make_scheduler(cluster: Cluster, cycle: int = 1, **settings: Any) -> Scheduler:
     return Scheduler(cluster, SchedulerSettings(**settings), cycle * SECOND)
 
 
-def run_engine(cluster, jobs, policy, rule, cycle=1, faults=(), preempt_after=None, types=None):
+def run_engine(
+    cluster: Cluster,
+    jobs: list[Job],
+    policy: str,
+    rule: str,
+    cycle: int = 1,
+    faults: Sequence[Fault] = (),
+    preempt_after: int | None = None,
+    types: dict[int, int] | None = None,
+) -> tuple[list[Start], list[tuple[int, int]], Engine]:
     """As ``Simulation.run``: (starts, preemptions, engine); a start is (time, job, hosts and masks)."""
     preemption = {} if preempt_after is None else {"preemption": True, "preempt_after_ns": preempt_after * SECOND}
     scheduler = make_scheduler(cluster, cycle, policy=policy, placement=rule, **preemption)
-    starts, preempted = [], []
+    starts: list[Start] = []
+    preempted: list[tuple[int, int]] = []
 
-    def note(slot, _at_ns):
+    def note(slot: int, _at_ns: int) -> None:
         table = scheduler.table
         if table.state[slot] == State.RUNNING:
             first = scheduler.first_host
@@ -117,14 +137,24 @@ def run_engine(cluster, jobs, policy, rule, cycle=1, faults=(), preempt_after=No
 
     jobs = sorted(jobs, key=lambda job: (job.submit, job.number))
     settings = EngineSettings(cycle_ns=cycle * SECOND, restart_overhead_ns=0, max_restarts=10**9)
-    shards = ScriptedShards(cluster, faults)
-    engine = Engine(cluster, scheduler, shards, NoNetwork(cluster), iter([columns(jobs, types)]), settings, note)
+    # Of both protocols, what the engine asks here.
+    shards, network = cast(Shards, ScriptedShards(cluster, faults)), cast(Network, NoNetwork(cluster))
+    engine = Engine(cluster, scheduler, shards, network, iter([columns(jobs, types)]), settings, note)
     while engine.has_work() and (at := engine.next_cycle_ns()) < 2**62:
         engine.run_cycle(at)
     return starts, preempted, engine
 
 
-def check(cluster, jobs, policy, rule, cycle=1, faults=(), preempt_after=None, every_cycle=True):
+def check(
+    cluster: Cluster,
+    jobs: list[Job],
+    policy: str,
+    rule: str,
+    cycle: int = 1,
+    faults: Sequence[Fault] = (),
+    preempt_after: Any = None,
+    every_cycle: bool = True,
+) -> tuple[Engine, Simulation]:
     """Start by start, host by host, GPU by GPU."""
     starts, preempted, engine = run_engine(cluster, jobs, policy, rule, cycle, faults, preempt_after)
     copies = [Job(**{name: getattr(job, name) for name in Job.__dataclass_fields__}) for job in jobs]
@@ -136,7 +166,14 @@ def check(cluster, jobs, policy, rule, cycle=1, faults=(), preempt_after=None, e
     return engine, expected
 
 
-def workload(count, gpus, load, seed, sizes=(1, 2, 4, 8, 16, 32, 64), weights=(0.40, 0.15, 0.12, 0.20, 0.07, 0.04, 0.02)):
+def workload(
+    count: int,
+    gpus: int,
+    load: float,
+    seed: int,
+    sizes: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64),
+    weights: tuple[float, ...] = (0.40, 0.15, 0.12, 0.20, 0.07, 0.04, 0.02),
+) -> list[Job]:
     """The common gang workload: Poisson arrivals, lognormal durations (median 600 s, sigma 1.2, clipped to 30..14,400 s)."""
     draw = random.Random(seed)
     mean_gang = sum(size * weight for size, weight in zip(sizes, weights, strict=True))
@@ -151,7 +188,7 @@ def workload(count, gpus, load, seed, sizes=(1, 2, 4, 8, 16, 32, 64), weights=(0
     return jobs
 
 
-def submit(scheduler, *jobs):
+def submit(scheduler: Scheduler, *jobs: Job) -> range:
     """Add jobs of the oracle's and let them arrive; returns their slots."""
     slots = scheduler.add(columns(jobs))
     for slot in slots:
@@ -159,7 +196,7 @@ def submit(scheduler, *jobs):
     return slots
 
 
-def plan_at(scheduler, seconds):
+def plan_at(scheduler: Scheduler, seconds: int) -> tuple[list[int], list[int], float | None]:
     """One cycle: (ids of the jobs started, ids of the jobs preempted, seconds at which to look again or None). The preempted wait again."""
     plan = scheduler.plan(seconds * SECOND)
     for slot in plan.preempted:
@@ -169,6 +206,6 @@ def plan_at(scheduler, seconds):
     return [ids[slot] for slot, _ in plan.starts], [ids[slot] for slot in plan.preempted], again
 
 
-def end(scheduler, slot, seconds):
+def end(scheduler: Scheduler, slot: int, seconds: int) -> None:
     """The running job ends."""
     scheduler.release(slot, at_ns=seconds * SECOND)

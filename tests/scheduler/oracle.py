@@ -3,17 +3,20 @@
 Nothing here knows of blocks' masks, heaps, counters, shadows or caches; hosts are scanned, states are copied.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import Self
 
 from emulator.workload.jobs import LEVEL_NAMES
+from topology.cluster import Cluster, Level
 
 INFINITE = 10**30
 #: (host, mask of GPUs) of each host, in any order.
 Place = list[tuple[int, int]]
 
 
-def lowest(mask, count):
+def lowest(mask: int, count: int) -> int:
     bits = [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
     return sum(1 << bit for bit in bits[:count])
 
@@ -30,8 +33,8 @@ class Plain:
     milli: dict[tuple[int, int], int] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, cluster):
-        def ranges(level):
+    def of(cls, cluster: Cluster) -> Self:
+        def ranges(level: Level) -> list[range]:
             edges = level.first_host.tolist()
             return [range(start, end) for start, end in pairwise(edges)]
 
@@ -44,17 +47,17 @@ class Plain:
         return cls(cluster.gpus_per_host, levels, named, [full] * cluster.host_count, [True] * cluster.host_count)
 
     @property
-    def full(self):
+    def full(self) -> int:
         return (1 << self.per_host) - 1
 
-    def copy(self):
+    def copy(self) -> Self:
         return replace(self, mask=list(self.mask), offered=list(self.offered), milli=dict(self.milli))
 
-    def free(self, host):
+    def free(self, host: int) -> int:
         """Free GPUs of a host, as they count for placing."""
         return self.mask[host].bit_count() if self.offered[host] else 0
 
-    def take(self, place, milli=1000):
+    def take(self, place: Place, milli: int = 1000) -> None:
         for host, gpus in place:
             if milli < 1000:
                 key = host, gpus.bit_length() - 1
@@ -66,7 +69,7 @@ class Plain:
             assert self.mask[host] & gpus == gpus
             self.mask[host] &= ~gpus
 
-    def give(self, place, milli=1000):
+    def give(self, place: Place, milli: int = 1000) -> None:
         for host, gpus in place:
             if milli < 1000:
                 key = host, gpus.bit_length() - 1
@@ -79,7 +82,7 @@ class Plain:
 
     # -- placement ----------------------------------------------------------------------------------------------------------------
 
-    def place(self, rule, gpus, milli=1000, require=-1, prefer=-1):
+    def place(self, rule: str, gpus: int, milli: int = 1000, require: int = -1, prefer: int = -1) -> Place | None:
         if milli < 1000:
             fitting = [(left, key) for key, left in self.milli.items() if left >= milli and self.offered[key[0]]]
             if fitting:
@@ -90,10 +93,10 @@ class Plain:
             return self.consolidate(gpus)
         return self.topology(gpus, require, prefer)
 
-    def part(self, host, gpus):
+    def part(self, host: int, gpus: int) -> tuple[int, int]:
         return host, lowest(self.mask[host], gpus)
 
-    def consolidate(self, gpus):
+    def consolidate(self, gpus: int) -> Place | None:
         hosts, rest = divmod(gpus, self.per_host)
         if gpus <= self.per_host:
             fitting = [(self.free(host), host) for host in range(len(self.mask)) if self.free(host) >= gpus]
@@ -105,18 +108,18 @@ class Plain:
             return None
         return [self.part(host, need) for host, need in zip(chosen, needs, strict=True)]
 
-    def wholes(self, unit):
+    def wholes(self, unit: range) -> list[int]:
         return [host for host in unit if self.free(host) == self.per_host]
 
-    def splits(self, unit, gpus):
+    def splits(self, unit: Sequence[int], gpus: int) -> list[int]:
         """Hosts in part free that hold ``gpus``, the best fit first."""
         return sorted((host for host in unit if gpus <= self.free(host) < self.per_host), key=lambda host: (self.free(host), host))
 
-    def holds(self, unit, hosts, rest):
+    def holds(self, unit: range, hosts: int, rest: int) -> bool:
         whole = len(self.wholes(unit))
         return whole > hosts or (whole == hosts and (not rest or bool(self.splits(unit, rest))))
 
-    def topology(self, gpus, require=-1, prefer=-1):
+    def topology(self, gpus: int, require: int = -1, prefer: int = -1) -> Place | None:
         hosts, rest = divmod(gpus, self.per_host)
         everywhere = range(len(self.mask))
         if gpus < self.per_host:
@@ -135,13 +138,13 @@ class Plain:
                 return inside
         return self.search(self.levels if require == -1 else self.within(require), hosts, rest)
 
-    def within(self, require):
+    def within(self, require: int) -> list[list[range]]:
         """Levels whose units each lie in one unit of the level required, or of the next coarser where there is none so called."""
         names = [name for name in LEVEL_NAMES[require:] if name in self.named]
         outer = self.named[names[0]]
         return [units for units in self.levels if all(any(unit[0] in out and unit[-1] in out for out in outer) for unit in units)]
 
-    def search(self, levels, hosts, rest):
+    def search(self, levels: list[list[range]], hosts: int, rest: int) -> Place | None:
         for depth, units in enumerate(levels):
             fitting = [(len(self.wholes(unit)), number) for number, unit in enumerate(units) if self.holds(unit, hosts, rest)]
             if fitting:
@@ -158,7 +161,7 @@ class Plain:
                 return [*((host, self.full) for host in place), self.part(last, rest)]
         return None
 
-    def fill(self, finer, unit, hosts):
+    def fill(self, finer: list[list[range]], unit: range, hosts: int) -> list[int]:
         if not finer:
             return self.wholes(unit)[:hosts]
         inner = [part for part in finer[-1] if part[0] in unit and part[-1] in unit]
@@ -187,9 +190,15 @@ class Job:
     start: int = -1
     place: Place | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.estimate < 0:
             self.estimate = self.duration
+
+    @property
+    def held(self) -> Place:
+        """What it holds; it runs."""
+        assert self.place is not None
+        return self.place
 
 
 @dataclass
@@ -210,7 +219,7 @@ class Simulation:
     running: list[Job] = field(default_factory=list)
     shadow: int = INFINITE
 
-    def run(self):
+    def run(self) -> Self:
         coming = sorted(self.jobs, key=lambda job: (job.submit, job.number))
         faults = sorted((time, not down, host) for time, host, down in self.faults)
         now = 0
@@ -232,7 +241,7 @@ class Simulation:
             now = max(now + self.cycle, min(self.shadow, -(-min(due, default=now) // self.cycle) * self.cycle))
         return self
 
-    def settle(self, now, faults):
+    def settle(self, now: int, faults: list[tuple[int, bool, int]]) -> bool:
         happened = False
         while True:
             ends = sorted((job.start + job.duration, job.number, job) for job in self.running)
@@ -246,40 +255,41 @@ class Simulation:
                 continue
             _, up, host = faults.pop(0)
             self.state.offered[host] = up
-            for job in [job for job in self.running if not up and any(host == on for on, _ in job.place)]:
+            for job in [job for job in self.running if not up and any(host == on for on, _ in job.held)]:
                 self.stop(job)
                 self.queue.append(job)
 
-    def stop(self, job):
+    def stop(self, job: Job) -> None:
         self.running.remove(job)
-        self.state.give(job.place, job.milli)
+        self.state.give(job.held, job.milli)
 
-    def where(self, state, job):
+    def where(self, state: Plain, job: Job) -> Place | None:
         return state.place(self.rule, job.gpus, job.milli, job.require, job.prefer)
 
-    def start(self, now, job, place):
+    def start(self, now: int, job: Job, place: Place) -> None:
         self.queue.remove(job)
         self.state.take(place, job.milli)
         job.start, job.place = now, place
         self.running.append(job)
         self.log.append((now, job.number, tuple(sorted(place))))
 
-    def decide(self, now):
+    def decide(self, now: int) -> None:
         self.shadow = INFINITE
 
-        def key(job):
+        def key(job: Job) -> tuple[int, ...]:
             return (-job.priority, job.estimate * (self.policy == "sjf"), job.submit, job.number)
 
         self.queue.sort(key=key)
         older = list(self.running)
-        victims = []
+        victims: list[Job] = []
         while self.queue:
             head = self.queue[0]
             if any(key(victim) < key(head) for victim in victims):
                 break
             place = self.where(self.state, head)
             if place is None and self.preempt_after is not None:
-                chosen = self.victims(now, head, [job for job in older if job not in victims])
+                ripe_at = now - self.preempt_after
+                chosen = self.victims(ripe_at, head, [job for job in older if job not in victims])
                 for victim in chosen:
                     self.stop(victim)
                     self.preempted.append((now, victim.number))
@@ -292,14 +302,15 @@ class Simulation:
             self.backfill(now)
         self.queue += victims
 
-    def victims(self, now, head, running):
-        ripe = [job for job in running if job.preemptible and job.priority < head.priority and job.start + self.preempt_after <= now]
+    def victims(self, ripe_at: int, head: Job, running: list[Job]) -> list[Job]:
+        """The running jobs, started up to ``ripe_at``, to stop for the head."""
+        ripe = [job for job in running if job.preemptible and job.priority < head.priority and job.start <= ripe_at]
         ripe.sort(key=lambda job: (job.priority, -job.start, -job.number))
 
-        def fits_without(stopped):
+        def fits_without(stopped: list[Job]) -> bool:
             state = self.state.copy()
             for job in stopped:
-                state.give(job.place, job.milli)
+                state.give(job.held, job.milli)
             return self.where(state, head) is not None
 
         for count in range(1, len(ripe) + 1):
@@ -312,7 +323,7 @@ class Simulation:
                 return chosen
         return []
 
-    def backfill(self, now):
+    def backfill(self, now: int) -> None:
         head = self.queue[0]
         then, at = self.state.copy(), None
         ends = sorted(
@@ -323,14 +334,14 @@ class Simulation:
             if at is not None and end > at:
                 break
             job = by_number[number]
-            then.give(job.place, job.milli)
+            then.give(job.held, job.milli)
             if at is None and self.where(then, head) is not None:
                 at = end
         self.shadow = INFINITE if at is None else at
         while self.backfill_one(now, head, then, at):
             pass
 
-    def backfill_one(self, now, head, then, at):
+    def backfill_one(self, now: int, head: Job, then: Plain, at: int | None) -> bool:
         known = {}  # jobs that ask for the same go to the same place with the same effect
         for job in self.queue[1:]:
             asked = job.gpus, job.milli, job.require, job.prefer
@@ -349,7 +360,7 @@ class Simulation:
                 return True
         return False
 
-    def delays(self, head, then, place, milli):
+    def delays(self, head: Job, then: Plain, place: Place, milli: int) -> bool:
         trial = then.copy()
         trial.take(place, milli)
         return self.where(trial, head) is None

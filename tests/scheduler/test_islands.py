@@ -1,6 +1,7 @@
 """Islands: sites that nothing joins. A job runs on one of them or never."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,14 +30,14 @@ def islands(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     return _cluster(tmp_path_factory.mktemp("islands"), _ISLANDS)
 
 
-def _cluster(folder: Path, text: str, **options: object) -> Cluster:
+def _cluster(folder: Path, text: str, **options: Any) -> Cluster:
     path = folder / "topology.conf"
     path.write_text(text)
-    return compile_cluster(read_graph(path, hosts_per_rack=2, **options))  # type: ignore[arg-type]
+    return compile_cluster(read_graph(path, hosts_per_rack=2, **options))
 
 
-def _arrived(cluster: Cluster, gpus: list[int], **chosen: str) -> Scheduler:
-    scheduler = Scheduler(cluster, SchedulerSettings(**chosen), SECOND)  # type: ignore[arg-type]
+def _arrived(cluster: Cluster, gpus: list[int], **chosen: Any) -> Scheduler:
+    scheduler = Scheduler(cluster, SchedulerSettings(**chosen), SECOND)
     count = len(gpus)
     jobs = job_columns(
         count,

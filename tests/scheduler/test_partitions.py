@@ -3,6 +3,7 @@
 import random
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,35 +16,38 @@ from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES
 from tests.scheduler.drive import HGX, PLANS, columns, make_cluster, make_scheduler, plan_at, run_engine
 from tests.scheduler.oracle import Job
 from tests.scheduler.test_simulations import CASES, feasible, random_faults, random_jobs
+from topology.catalog import HostType
 from topology.clos import ClosPlan, build
+from topology.cluster import Cluster
 from topology.compile import compile_cluster
 
 #: Plan -> hosts of the first type; the rest are of the second, with half as many GPUs.
 SPLITS = {"leaves": 24, "pods": 24, "hgx-128": 64, "small-racks": 32}
 
 
-def halved(host):
+def halved(host: HostType) -> HostType:
     return replace(host, name=f"{host.name}-half", gpus=host.gpus // 2)
 
 
 @cache
-def two_types(name):
+def two_types(name: str) -> Cluster:
     cluster = make_cluster(name)
     kind = (cluster.block.first_host[:-1] >= SPLITS[name]).astype(np.int8)
     return replace(cluster, host_types=(cluster.host_type, halved(cluster.host_type)), block_type=kind)
 
 
 @cache
-def alone(name, kind):
+def alone(name: str, kind: int) -> Cluster:
     """A cluster of the hosts of one type only."""
     host, switch, hosts, per_rack, more = PLANS[name]
     count = SPLITS[name] if kind == 0 else hosts - SPLITS[name]
     return compile_cluster(build(ClosPlan(name, host if kind == 0 else halved(host), switch, count, per_rack, **more)))
 
 
-def mixed_jobs(draw, name, case, cycle):
+def mixed_jobs(draw: random.Random, name: str, case: dict[str, Any], cycle: int) -> tuple[list[Job], dict[int, int]]:
     """Jobs for both types in one order of submission, some of which name none: (jobs, types)."""
-    jobs, types = [], {}
+    jobs: list[Job] = []
+    types: dict[int, int] = {}
     for kind in (0, 1):
         cluster = alone(name, kind)
         for job in random_jobs(draw, cluster, 40, cycle, **case):
@@ -58,7 +62,7 @@ def mixed_jobs(draw, name, case, cycle):
 
 @pytest.mark.parametrize("policy", ["fifo", "sjf", "easy"])
 @pytest.mark.parametrize("case", ["plain", "both", "shares", "all"])
-def test_each_partition_is_a_scheduler_of_its_own(case, policy):
+def test_each_partition_is_a_scheduler_of_its_own(case: str, policy: str) -> None:
     """Start by start, host by host, GPU by GPU, with faults and preemption: as on a cluster of that type's hosts alone."""
     shared_cycles = 0
     for seed, name in enumerate(SPLITS):
@@ -88,7 +92,7 @@ def test_each_partition_is_a_scheduler_of_its_own(case, policy):
 
 
 @pytest.mark.parametrize("name", SPLITS)
-def test_an_index_of_one_type_is_that_of_its_hosts_alone(name):
+def test_an_index_of_one_type_is_that_of_its_hosts_alone(name: str) -> None:
     cluster, first = two_types(name), SPLITS[name]
     both = FreeIndex(cluster)
     for kind in (0, 1):
@@ -111,7 +115,7 @@ def test_an_index_of_one_type_is_that_of_its_hosts_alone(name):
         assert not index.fits(1)
 
 
-def test_a_job_that_names_no_type_goes_where_demand_is_least():
+def test_a_job_that_names_no_type_goes_where_demand_is_least() -> None:
     """leaves: 24 hosts of 8 GPUs and 16 of 4: 192 and 64 GPUs."""
     scheduler = make_scheduler(two_types("leaves"), policy="fifo")
     sizes = {0: 8, 1: 8, 2: 16, 3: 8, 4: 100, 5: 65}
@@ -129,7 +133,7 @@ def test_a_job_that_names_no_type_goes_where_demand_is_least():
     assert scheduler.table.host_type[late] == 1, "97 of 192 are wanted in the first, 8 of 64 in the second"
 
 
-def test_a_named_type_is_kept_and_may_be_too_small():
+def test_a_named_type_is_kept_and_may_be_too_small() -> None:
     scheduler = make_scheduler(two_types("leaves"))
     slots = scheduler.add(columns([Job(0, 0, 64, 1), Job(1, 0, 65, 1), Job(2, 0, 65, 1)], {0: 1, 1: 1}))
     assert [scheduler.arrive(slot) for slot in slots] == [State.PENDING, State.INFEASIBLE, State.PENDING]
@@ -140,7 +144,7 @@ def test_a_named_type_is_kept_and_may_be_too_small():
     assert not scheduler.could_ever_fit(65, -1, 1)
 
 
-def test_a_full_partition_does_not_hold_up_the_other_and_says_which_it_is():
+def test_a_full_partition_does_not_hold_up_the_other_and_says_which_it_is() -> None:
     scheduler = make_scheduler(two_types("leaves"), policy="fifo")
     slots = scheduler.add(columns([Job(0, 0, 64, 9), Job(1, 1, 4, 9), Job(2, 2, 8, 9)], {0: 1, 1: 1, 2: 0}))
     for slot in slots:

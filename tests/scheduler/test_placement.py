@@ -9,11 +9,12 @@ from emulator.scheduler.placement import PLACEMENTS, consolidate, could_ever_fit
 from emulator.workload.jobs import LEVEL_NAMES
 from tests.scheduler.drive import PLANS, make_cluster
 from tests.scheduler.oracle import Plain, lowest
+from topology.cluster import Cluster
 
 LEAF, POD, RACK, DOMAIN, HOST, BUILDING, SITE = map(LEVEL_NAMES.index, ("leaf", "pod", "rack", "domain", "host", "building", "site"))
 
 
-def index_with(name, used):
+def index_with(name: str, used: tuple[int, ...]) -> FreeIndex:
     """A cluster of which ``used`` GPUs are held on host 0, 1, ... (the rest of the hosts held wholly)."""
     index = FreeIndex(make_cluster(name))
     hosts = index.host_count
@@ -24,9 +25,11 @@ def index_with(name, used):
     return index
 
 
-def by_host(index, rows):
-    """Host -> GPUs taken there."""
-    return rows and {index.first_host[block] + bit: gpus.bit_count() for block, hosts, gpus in rows for bit in mask_bits(hosts)}
+def by_host(index: FreeIndex, rows: list[tuple[int, int, int]] | None) -> dict[int, int] | None:
+    """Host -> GPUs taken there; None where there is no placement."""
+    if rows is None:
+        return None
+    return {index.first_host[block] + bit: gpus.bit_count() for block, hosts, gpus in rows for bit in mask_bits(hosts)}
 
 
 @pytest.mark.parametrize(
@@ -48,14 +51,14 @@ def by_host(index, rows):
         (32, None),  # 24 + 6 + 3 + 1 + 1 = 35 GPUs are free, but 3 hosts are whole
     ],
 )
-def test_consolidate(gpus, expected):
+def test_consolidate(gpus: int, expected: dict[int, int] | None) -> None:
     """Free on hosts 0 to 6: 6, 1, 8, 3, 1, 8, 8."""
     index = index_with("hgx", (2, 7, 0, 5, 7, 0, 0))
     assert by_host(index, consolidate(index, gpus)) == expected
     assert index.fits(gpus) == (expected is not None)
 
 
-def test_consolidate_takes_the_first_of_equal_split_hosts_for_a_remainder():
+def test_consolidate_takes_the_first_of_equal_split_hosts_for_a_remainder() -> None:
     """Free on hosts 0 to 3: 3, 5, 5, 8. 12 GPUs are the whole host 3 and 4 of host 1, which has as many as host 2 and more than host 0."""
     index = index_with("hgx", (5, 3, 3, 0))
     assert by_host(index, consolidate(index, 12)) == {3: 8, 1: 4}
@@ -74,13 +77,13 @@ def test_consolidate_takes_the_first_of_equal_split_hosts_for_a_remainder():
         (15, {0: 8, 1: 7}),  # no split host has 7: the second whole host of the fullest leaf that has two
     ],
 )
-def test_topology(gpus, expected):
+def test_topology(gpus: int, expected: dict[int, int]) -> None:
     """Leaves of 4 hosts. Free: 8, 8, 0, 4 | 8, 8, 8, 0 | 8, 6, 0, 0 | 8, 8, 0, 0."""
     index = index_with("leaves", (0, 0, 8, 4, 0, 0, 0, 8, 0, 2, 8, 8, 0, 0))
     assert by_host(index, topology(index, gpus)) == expected
 
 
-def test_a_level_required_waits_and_a_level_preferred_does_not():
+def test_a_level_required_waits_and_a_level_preferred_does_not() -> None:
     """Free: 3 whole hosts in leaf 1, 2 in leaf 0."""
     index = index_with("leaves", (0, 0, 8, 8, 0, 0, 0, 8))
     for rule in (consolidate, topology):
@@ -90,13 +93,13 @@ def test_a_level_required_waits_and_a_level_preferred_does_not():
         assert by_host(index, rule(index, 40, POD, LEAF)) == {4: 8, 5: 8, 6: 8, 0: 8, 1: 8}
 
 
-def test_a_required_level_uses_the_split_hosts_in_it():
+def test_a_required_level_uses_the_split_hosts_in_it() -> None:
     """12 GPUs in one leaf: leaf 1 has a whole host and 4 GPUs of another; leaf 0 has a whole host alone."""
     index = index_with("leaves", (0, 8, 8, 8, 0, 4, 8, 8))
     assert by_host(index, topology(index, 12, LEAF)) == {4: 8, 5: 4}
 
 
-def test_small_racks_count_only_when_named():
+def test_small_racks_count_only_when_named() -> None:
     """Racks of 3 hosts in arrays of 16. Free: host 2 of rack 0, 3 and 4 of rack 1, 6 to 8 of rack 2."""
     index = index_with("small-racks", (8, 8, 0, 0, 0, 8, 0, 0, 0))
     assert by_host(index, topology(index, 16)) == {2: 8, 3: 8}
@@ -119,17 +122,19 @@ def test_small_racks_count_only_when_named():
         ("hgx", -1, 128),
     ],
 )  # fmt: skip
-def test_what_can_never_fit_and_what_fits_an_empty_cluster(cluster, level, most):
+def test_what_can_never_fit_and_what_fits_an_empty_cluster(cluster: str, level: int, most: int) -> None:
     """The largest unit of the level, in GPUs. One GPU more can never fit; all of it fits now, on the empty cluster."""
     index = FreeIndex(make_cluster(cluster))
     assert could_ever_fit(index, most, level)
     assert not could_ever_fit(index, most + 1, level)
     for rule in PLACEMENTS.values():
-        assert sum(by_host(index, rule(index, most, level, -1)).values()) == most
+        placed = by_host(index, rule(index, most, level, -1))
+        assert placed is not None
+        assert sum(placed.values()) == most
         assert rule(index, most + 1, level, -1) is None
 
 
-def random_state(draw, cluster):
+def random_state(draw: random.Random, cluster: Cluster) -> tuple[FreeIndex, Plain]:
     """The same random occupation in the index and in plain masks."""
     index, plain = FreeIndex(cluster), Plain.of(cluster)
     busy = draw.random()
@@ -146,7 +151,7 @@ def random_state(draw, cluster):
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_against_the_plain_search(name):
+def test_against_the_plain_search(name: str) -> None:
     draw = random.Random(name)
     cluster = make_cluster(name)
     for _ in range(60):
@@ -157,13 +162,14 @@ def test_against_the_plain_search(name):
             for rule, place in (("consolidate", consolidate), ("topology", topology)):
                 rows = place(index, gpus, require, prefer)
                 expected = plain.place(rule, gpus, 1000, require, prefer)
-                pairs = rows and [(index.first_host[block] + bit, mask) for block, hosts, mask in rows for bit in mask_bits(hosts)]
-                assert (pairs and sorted(pairs)) == (expected and sorted(expected))
+                assert (rows is None) == (expected is None)
+                pairs = [(index.first_host[block] + bit, mask) for block, hosts, mask in rows or () for bit in mask_bits(hosts)]
+                assert sorted(pairs) == sorted(expected or ())
                 assert rows is None or could_ever_fit(index, gpus, require)
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_no_finer_unit_holds_it_and_no_fewer_sub_units_do(name):
+def test_no_finer_unit_holds_it_and_no_fewer_sub_units_do(name: str) -> None:
     """By brute force, for whole hosts: the unit found is the innermost, and greedy filling crosses the fewest sub-units possible."""
     draw = random.Random(name)
     cluster = make_cluster(name)
@@ -173,7 +179,9 @@ def test_no_finer_unit_holds_it_and_no_fewer_sub_units_do(name):
         if not whole:
             continue
         hosts = draw.randint(1, whole)
-        chosen = set(by_host(index, topology(index, hosts * plain.per_host)))
+        placed = by_host(index, topology(index, hosts * plain.per_host))
+        assert placed is not None
+        chosen = set(placed)
         depth = next(depth for depth, units in enumerate(plain.levels) if any(plain.holds(unit, hosts, 0) for unit in units))
         assert sum(1 for unit in plain.levels[depth] if chosen & set(unit)) == 1
         if depth:
@@ -183,7 +191,7 @@ def test_no_finer_unit_holds_it_and_no_fewer_sub_units_do(name):
             assert sum(1 for part in plain.levels[depth - 1] if chosen & set(part)) == fewest
 
 
-def test_lowest_gpus_of_a_host_are_taken():
+def test_lowest_gpus_of_a_host_are_taken() -> None:
     index = index_with("hgx", (0,))
     index.take([(0, 1, 0b10010)])
     assert consolidate(index, 3) == [(0, 1, lowest(0b11101101, 3))] == [(0, 1, 0b1101)]

@@ -27,13 +27,13 @@ LEAF, POD, RACK = map(LEVEL_NAMES.index, ("leaf", "pod", "rack"))
         (72, None),
     ],
 )
-def test_hosts_are_dealt_over_the_leaves(gpus, expected):
+def test_hosts_are_dealt_over_the_leaves(gpus: int, expected: dict[int, int] | None) -> None:
     """Leaves of 4 hosts. Free: 8, 8, 0, 4 | 8, 8, 8, 0 | 8, 6, 0, 0 | 8, 8, 0, 0."""
     index = index_with("leaves", (0, 0, 8, 4, 0, 0, 0, 8, 0, 2, 8, 8, 0, 0))
     assert by_host(index, spread(index, gpus)) == expected
 
 
-def test_a_level_required_holds_it_all():
+def test_a_level_required_holds_it_all() -> None:
     """Leaf 1 has the most whole hosts, leaf 0 has two, no leaf has four."""
     index = index_with("leaves", (0, 0, 8, 8, 0, 0, 0, 8))
     assert by_host(index, spread(index, 16, LEAF)) == {4: 8, 5: 8}
@@ -42,7 +42,7 @@ def test_a_level_required_holds_it_all():
 
 
 @pytest.mark.parametrize("name", PLANS)
-def test_even_at_every_level_and_as_able_as_packing(name):
+def test_even_at_every_level_and_as_able_as_packing(name: str) -> None:
     draw = random.Random(name)
     cluster = make_cluster(name)
     for _ in range(60):
@@ -53,7 +53,9 @@ def test_even_at_every_level_and_as_able_as_packing(name):
         assert (rows is None) == (topology(index, gpus, require) is None)
         if rows is None:
             continue
-        assert sum(by_host(index, rows).values()) == gpus
+        placed = by_host(index, rows)
+        assert placed is not None
+        assert sum(placed.values()) == gpus
         free_before = {depth: list(level.counts) for depth, level in enumerate(index.levels)}
         index.take(rows)  # raises nothing, takes what was free
         if gpus <= plain.per_host or (require != -1 and index.depths[require] == 0) or gpus % plain.per_host:
@@ -69,8 +71,9 @@ def test_even_at_every_level_and_as_able_as_packing(name):
                     assert max(taken[child] for child in family) - min(spared, default=10**9) <= 1
 
 
-def test_masks_do_not_overlap():
+def test_masks_do_not_overlap() -> None:
     index = FreeIndex(make_cluster("pods"))
     rows = spread(index, 11 * index.gpus_per_host + 3)
+    assert rows is not None
     hosts = [index.first_host[block] + bit for block, mask, _ in rows for bit in mask_bits(mask)]
     assert len(hosts) == len(set(hosts)) == 12

@@ -1,9 +1,11 @@
 """What the scheduler says of jobs that do not start, and what EASY does in cases small enough to work out."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from emulator.scheduler.explain import explain_pending
+from emulator.scheduler.explain import Reason, explain_pending
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import ENDLESS, State
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobKind, job_columns
@@ -14,12 +16,12 @@ LEAF, HOST = LEVEL_NAMES.index("leaf"), LEVEL_NAMES.index("host")
 
 
 @pytest.mark.parametrize(("what", "settings"), [("policy", {"policy": "lifo"}), ("placement", {"placement": "magic"})])
-def test_unknown_names(what, settings):
+def test_unknown_names(what: str, settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=f"unknown {what} .*; there are "):
         Scheduler(make_cluster("hgx"), SchedulerSettings(**settings), SECOND)
 
 
-def test_a_job_id_twice():
+def test_a_job_id_twice() -> None:
     scheduler = make_scheduler(make_cluster("hgx"))
     submit(scheduler, Job(7, 0, 1, 1))
     with pytest.raises(ValueError, match="job id 7 is given twice"):
@@ -27,7 +29,7 @@ def test_a_job_id_twice():
 
 
 @pytest.mark.parametrize("policy", ["fifo", "easy"])
-def test_the_limit_counts_the_waiting_and_the_infeasible_block_nobody(policy):
+def test_the_limit_counts_the_waiting_and_the_infeasible_block_nobody(policy: str) -> None:
     scheduler = make_scheduler(make_cluster("hgx"), policy=policy, pending_limit=2)
     slots = submit(scheduler, Job(1, 0, 129, 10), Job(2, 0, 16, 10, require=HOST), Job(3, 0, 128, 10), Job(4, 0, 8, 10), Job(5, 0, 8, 10))
     states = [scheduler.table.state[slot] for slot in slots]
@@ -41,7 +43,7 @@ def test_the_limit_counts_the_waiting_and_the_infeasible_block_nobody(policy):
 
 
 @pytest.mark.parametrize("policy", ["fifo", "sjf", "easy"])
-def test_explanations(policy):
+def test_explanations(policy: str) -> None:
     """10 leaves of 4 hosts. Held: 3 hosts of each and half of the last of leaves 0 and 1. One host is cordoned, one is down.
 
     That leaves 6 whole hosts, none beside another, and 2 of 4 GPUs: 56.
@@ -54,7 +56,7 @@ def test_explanations(policy):
     scheduler.cordon(range(39, 40), cordoned=True)
     scheduler.host_down(35)
 
-    def why(*jobs):
+    def why(*jobs: Job) -> Reason:
         slots = submit(scheduler, *jobs)
         reasons = [explain_pending(scheduler, slot) for slot in slots]
         for slot in slots:
@@ -80,7 +82,7 @@ def test_explanations(policy):
     }  # fmt: skip
 
 
-def test_explanations_of_shares():
+def test_explanations_of_shares() -> None:
     scheduler = make_scheduler(make_cluster("hgx"), policy="fifo")
     submit(scheduler, Job(1, 0, 1, 10, milli=600), Job(2, 0, 120, 10), Job(3, 0, 7, 10))
     assert plan_at(scheduler, 0)[0] == [1, 2, 3]
@@ -92,7 +94,7 @@ def test_explanations_of_shares():
 
 
 @pytest.mark.parametrize("policy", ["fifo", "sjf", "easy"])
-def test_positions_follow_the_queue(policy):
+def test_positions_follow_the_queue(policy: str) -> None:
     scheduler = make_scheduler(make_cluster("hgx"), policy=policy)
     draw = np.random.default_rng(3)
     slots = list(submit(scheduler, *(Job(n, n // 3, 8, int(draw.integers(1, 9)), priority=int(draw.integers(3))) for n in range(300))))
@@ -117,14 +119,14 @@ def test_positions_follow_the_queue(policy):
 # -- EASY ---------------------------------------------------------------------------------------------------------------------------------
 
 
-def test_a_job_started_in_this_cycle_counts_for_the_reservation():
+def test_a_job_started_in_this_cycle_counts_for_the_reservation() -> None:
     """16 hosts. Id 1 takes 15 until 100, in the very cycle in which id 2 (16 hosts) becomes head: its time is 100, so id 3 waits."""
     scheduler = make_scheduler(make_cluster("hgx"), policy="easy")
     submit(scheduler, Job(1, 0, 120, 100), Job(2, 0, 128, 10), Job(3, 0, 8, 101), Job(4, 0, 8, 100))
     assert plan_at(scheduler, 0) == ([1, 4], [], 100)
 
 
-def test_a_reservation_that_passes_is_made_anew_without_any_event():
+def test_a_reservation_that_passes_is_made_anew_without_any_event() -> None:
     """Cycle 10. 13 hosts are held until 10,000, one until 10 (id 2), one until 20 (id 3); both overrun. The head needs 2 hosts, 1 is free.
 
     At 0 its time is 10, with 2 hosts and none to spare: id 5 (1 host, long) waits. At 10 id 2 is expected at 20, as id 3 is: 3 hosts.
@@ -135,7 +137,7 @@ def test_a_reservation_that_passes_is_made_anew_without_any_event():
     assert plan_at(scheduler, 10)[0] == [5]
 
 
-def test_an_early_end_moves_the_reservation():
+def test_an_early_end_moves_the_reservation() -> None:
     """16 hosts: 8 until 100, 7 until 50. The head needs 16, so its time is 100. The 8 end at 20: then it is 50, and id 4 may not pass."""
     scheduler = make_scheduler(make_cluster("hgx"), policy="easy")
     long, *_ = submit(scheduler, Job(1, 0, 64, 100), Job(2, 0, 56, 50), Job(3, 0, 128, 10))
@@ -145,7 +147,7 @@ def test_an_early_end_moves_the_reservation():
     assert plan_at(scheduler, 20) == ([5], [], 50)
 
 
-def test_a_share_fits_where_no_gpu_is_free():
+def test_a_share_fits_where_no_gpu_is_free() -> None:
     """All 128 GPUs are held, one of them by a share of 600. Id 4 waits for a GPU; id 5, a share of 300, takes nothing from it."""
     scheduler = make_scheduler(make_cluster("hgx"), policy="easy")
     submit(
@@ -154,7 +156,7 @@ def test_a_share_fits_where_no_gpu_is_free():
     assert plan_at(scheduler, 0)[0] == [1, 2, 3, 5]
 
 
-def test_an_endless_service_is_never_expected_to_end():
+def test_an_endless_service_is_never_expected_to_end() -> None:
     """Without an estimate it would be expected at every next cycle, and the engine would look at each."""
     scheduler = make_scheduler(make_cluster("hgx"), policy="easy")
     service = job_columns(1, job_id=1, submit_ns=0, gpus=64, duration_ns=0, kind=int(JobKind.SERVICE))
@@ -165,7 +167,7 @@ def test_an_endless_service_is_never_expected_to_end():
     assert plan_at(scheduler, 0) == ([1, 3], [], None)
 
 
-def test_queues_add_their_priority():
+def test_queues_add_their_priority() -> None:
     settings = SchedulerSettings(policy="fifo", queue_priority={"urgent": 10})
     scheduler = Scheduler(make_cluster("hgx"), settings, SECOND)
     jobs = job_columns(2, submit_ns=0, gpus=128, duration_ns=SECOND, queue=np.array([0, 1]))

@@ -1,12 +1,14 @@
 """The scheduler in the engine against the plain simulation: start by start, host by host, GPU by GPU."""
 
 import random
+from typing import Any
 
 import pytest
 
 from emulator.workload.jobs import LEVEL_NAMES
 from tests.scheduler.drive import PLANS, check, make_cluster, workload
 from tests.scheduler.oracle import Job, Plain
+from topology.cluster import Cluster
 
 POLICIES = ("fifo", "sjf", "easy")
 RULES = ("consolidate", "topology")
@@ -14,14 +16,24 @@ RULES = ("consolidate", "topology")
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize(("cluster", "count", "seed"), [("hgx", 2000, 1), ("hgx", 2000, 2), ("hgx-128", 2000, 3)])
-def test_common_workload_at_load_1_1(cluster, count, seed, policy, rule):
-    cluster = make_cluster(cluster)
+@pytest.mark.parametrize(("name", "count", "seed"), [("hgx", 2000, 1), ("hgx", 2000, 2), ("hgx-128", 2000, 3)])
+def test_common_workload_at_load_1_1(name: str, count: int, seed: int, policy: str, rule: str) -> None:
+    cluster = make_cluster(name)
     engine, _ = check(cluster, workload(count, cluster.gpu_count, 1.1, seed), policy, rule, every_cycle=False)
     assert max(engine.waits_ns) > 0, "without a queue there is nothing to compare"
 
 
-def random_jobs(draw, cluster, count, cycle, *, estimates=(1.0,), milli=0.0, priorities=(0,), levels=0.0):
+def random_jobs(
+    draw: random.Random,
+    cluster: Cluster,
+    count: int,
+    cycle: int,
+    *,
+    estimates: tuple[float, ...] = (1.0,),
+    milli: float = 0.0,
+    priorities: tuple[int, ...] = (0,),
+    levels: float = 0.0,
+) -> list[Job]:
     """A contended mix of odd sizes, in times that fall on cycles and between them."""
     gpus, now, jobs = cluster.gpus_per_host, 0, []
     most = cluster.gpu_count
@@ -39,7 +51,7 @@ def random_jobs(draw, cluster, count, cycle, *, estimates=(1.0,), milli=0.0, pri
     return jobs
 
 
-def random_faults(draw, cluster, until, count):
+def random_faults(draw: random.Random, cluster: Cluster, until: int, count: int) -> list[tuple[int, int, bool]]:
     """Hosts that go down and come back, never twice at a time."""
     faults = []
     for host in draw.sample(range(cluster.host_count), count):
@@ -48,7 +60,7 @@ def random_faults(draw, cluster, until, count):
     return faults
 
 
-CASES = {
+CASES: dict[str, dict[str, Any]] = {
     "plain": {},
     "early ends": {"estimates": (1.0, 1.5, 3.0, 10.0)},
     "overruns": {"estimates": (0.1, 0.5, 0.9, 1.0)},
@@ -63,7 +75,7 @@ CASES = {
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("case", CASES)
-def test_random_jobs_at_every_cycle(case, policy, rule):
+def test_random_jobs_at_every_cycle(case: str, policy: str, rule: str) -> None:
     """The simulation decides at every cycle, the engine leaps: that nothing changes in between is part of what is compared."""
     for seed, name in enumerate(PLANS):
         draw = random.Random(f"{case} {seed}")
@@ -75,7 +87,7 @@ def test_random_jobs_at_every_cycle(case, policy, rule):
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("case", ["both", "all"])
-def test_with_faults_and_preemption(case, policy, rule):
+def test_with_faults_and_preemption(case: str, policy: str, rule: str) -> None:
     for seed, name in enumerate(PLANS):
         draw = random.Random(f"{case} {seed}")
         cluster = make_cluster(name)
@@ -87,6 +99,6 @@ def test_with_faults_and_preemption(case, policy, rule):
             check(cluster, jobs, policy, rule, cycle=10, faults=faults, preempt_after=after)
 
 
-def feasible(cluster, job):
+def feasible(cluster: Cluster, job: Job) -> bool:
     """Whether the job fits on the empty cluster, by the plain rules."""
     return Plain.of(cluster).place("topology", job.gpus, job.milli, job.require) is not None

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import grpc
 import numpy as np
@@ -65,7 +66,9 @@ class FakeControl:
                 error, self.next_error = self.next_error, None
                 raise error
             if request_id in self.answers:
-                return self.answers[request_id]  # type: ignore[return-value]
+                answer = self.answers[request_id]
+                assert isinstance(answer, SubmitResult)
+                return answer
             room = self.pending_limit - self.next_id
             if room <= 0:
                 raise QueueFull(f"the queue holds {self.pending_limit} jobs", retry_seconds=2.5)
@@ -84,7 +87,7 @@ class FakeControl:
             if len(good) <= 1000:  # a bulk test looks at the columns, not at views
                 for index in good.tolist():
                     self._add(int(ids[index]), jobs, index)
-            result = SubmitResult(ids, errors)
+            result = SubmitResult(ids.tolist(), errors)
             if request_id:
                 self.answers[request_id] = result
             return result
@@ -120,14 +123,16 @@ class FakeControl:
             self.events.append(JobEvent(len(self.events), self.clock_view.emulated_seconds, view))
             self.changed.notify_all()
 
-    def change(self, job_id: int, **changes: object) -> None:
+    def change(self, job_id: int, **changes: Any) -> None:
         """What a test does to a job."""
-        self._publish(replace(self.views[job_id], **changes))  # type: ignore[arg-type]
+        self._publish(replace(self.views[job_id], **changes))
 
     def cancel(self, job_id: int, request_id: str = "") -> JobView:
         with self.changed:
             if request_id and request_id in self.answers:
-                return self.answers[request_id]  # type: ignore[return-value]
+                answer = self.answers[request_id]
+                assert isinstance(answer, JobView)
+                return answer
             if self.job(job_id).state in ENDED:
                 raise WrongState(f"job {job_id} has ended", field="job_id", allowed="a pending or running job")
             self.change(job_id, state=JobState.CANCELLED, reason="cancelled", end_seconds=1.0)
@@ -289,7 +294,9 @@ class FakeControl:
         if rack >= self.RACKS:
             raise NotFound(f"there is no rack {rack}", field="rack", allowed=f"0 to {self.RACKS - 1}")
         if request_id and request_id in self.answers:
-            return self.answers[request_id]  # type: ignore[return-value]
+            answer = self.answers[request_id]
+            assert isinstance(answer, RackView)
+            return answer
         (self.cordoned.add if cordoned else self.cordoned.discard)(rack)
         if request_id:
             self.answers[request_id] = self._rack(rack)

@@ -1,18 +1,20 @@
 """QueueService, ClusterService and ClockService through the client."""
 
 import math
+from typing import Any
 
 import grpc
 import pytest
 
-from emulator.service.client import ClientError
+from emulator.service.client import Client, ClientError
 from emulator.v1 import clock_service_pb2 as clock_pb
 from emulator.v1 import cluster_service_pb2 as cluster_pb
 from emulator.v1.clock_service_pb2_grpc import ClockServiceStub
 from emulator.v1.cluster_service_pb2_grpc import ClusterServiceStub
+from tests.service.conftest import FakeControl
 
 
-def test_queues(client, control):
+def test_queues(client: Client, control: FakeControl) -> None:
     assert client.queues() == sorted(control.queues(), key=lambda queue: queue.name)
     assert client.queue("research") == control.queues()[0]
     with pytest.raises(ClientError, match="no queue 'nowhere'; allowed: default, inference, research") as caught:
@@ -20,7 +22,7 @@ def test_queues(client, control):
     assert caught.value.exit_code == 3
 
 
-def test_cluster_racks_and_links(client, control):
+def test_cluster_racks_and_links(client: Client, control: FakeControl) -> None:
     assert client.cluster() == control.cluster()
     assert list(client.racks()) == control.racks(limit=1000)
     assert list(client.links()) == control.links(limit=10_000)
@@ -35,7 +37,7 @@ def test_cluster_racks_and_links(client, control):
     assert caught.value.exit_code == 2
 
 
-def test_cordon(client, control):
+def test_cordon(client: Client, control: FakeControl) -> None:
     assert client.cordon(3, request_id="a").cordoned
     assert control.cordoned == {3}
     assert not client.cordon(3, cordoned=False).cordoned
@@ -47,7 +49,7 @@ def test_cordon(client, control):
         assert caught.value.exit_code == exit_code
 
 
-def test_inject_fault(client):
+def test_inject_fault(client: Client) -> None:
     text = client.inject_fault(target="link", number=5, duration_seconds=90.5, remaining_ratio=0.25)
     assert text == "link 5 is down for 90.5 s and keeps 0.25"
     assert client.inject_fault(target="host", number=1, duration_seconds=1.0) == "host 1 is down for 1 s and keeps 0"
@@ -71,18 +73,19 @@ def test_inject_fault(client):
         ({"target": "rack", "remaining_ratio": 0.5}, 2),
     ],
 )
-def test_faults_that_cannot_be(client, changes, exit_code):
+def test_faults_that_cannot_be(client: Client, changes: dict[str, Any], exit_code: int) -> None:
+    given: dict[str, Any] = {"target": "link", "number": 1, "duration_seconds": 10.0} | changes
     with pytest.raises(ClientError) as caught:
-        client.inject_fault(**{"target": "link", "number": 1, "duration_seconds": 10.0} | changes)
+        client.inject_fault(**given)
     assert caught.value.exit_code == exit_code
 
 
-def test_a_fault_without_a_target(channel):
+def test_a_fault_without_a_target(channel: grpc.Channel) -> None:
     with pytest.raises(grpc.RpcError, match="target is 0"):
         ClusterServiceStub(channel).InjectFault(cluster_pb.InjectFaultRequest(number=1))
 
 
-def test_the_clock(client, control):
+def test_the_clock(client: Client, control: FakeControl) -> None:
     assert client.clock() == control.clock()
     with pytest.raises(ClientError, match="running") as caught:
         client.step()
@@ -94,7 +97,7 @@ def test_the_clock(client, control):
     assert client.set_speed(math.inf).speed == math.inf
 
 
-def test_a_repeated_step_is_taken_once(client, control):
+def test_a_repeated_step_is_taken_once(client: Client, control: FakeControl) -> None:
     client.pause()
     assert client.step(2, request_id="s").emulated_seconds == 20.0
     assert client.step(2, request_id="s").emulated_seconds == 20.0
@@ -104,7 +107,7 @@ def test_a_repeated_step_is_taken_once(client, control):
         client.step(5, request_id="s")
 
 
-def test_a_failed_step_may_be_tried_again_with_its_request_id(client):
+def test_a_failed_step_may_be_tried_again_with_its_request_id(client: Client) -> None:
     with pytest.raises(ClientError, match="running"):
         client.step(1, request_id="s")
     client.pause()
@@ -112,13 +115,13 @@ def test_a_failed_step_may_be_tried_again_with_its_request_id(client):
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, math.nan, -math.inf])
-def test_speeds_that_cannot_be(client, speed):
+def test_speeds_that_cannot_be(client: Client, speed: float) -> None:
     with pytest.raises(ClientError) as caught:
         client.set_speed(speed)
     assert (caught.value.exit_code, caught.value.field) == (2, "speed")
 
 
 @pytest.mark.parametrize("cycles", [0, -1, 1_000_001])
-def test_steps_that_cannot_be(channel, cycles):
+def test_steps_that_cannot_be(channel: grpc.Channel, cycles: int) -> None:
     with pytest.raises(grpc.RpcError, match="cycles is"):
         ClockServiceStub(channel).Step(clock_pb.StepRequest(cycles=cycles))

@@ -1,28 +1,29 @@
 """Jobs that name the type of their GPUs."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from emulator.engine.control import InvalidRequest
 from emulator.service import server
-from emulator.service.convert import intake_of
+from emulator.service.convert import Intake, intake_of
 from emulator.service.draft import draft_of_batch, draft_of_spec
-from emulator.service.gpu_types import GpuTypes
+from emulator.service.gpu_types import GpuTypes, Plan
 from emulator.service.plan import planner
 from emulator.service.spec import JobSpec, TrainingSpec, spec_message
 from emulator.v1 import job_pb2
 from emulator.workload.gpu_models import matching
 from emulator.workload.jobs import ANY_TYPE, SECOND
 from tests.service.conftest import FakeControl
-from topology.catalog import host
+from topology.catalog import HostType, host
 
 HOSTS = (host("hgx-h100"), host("gb200-nvl72"), replace(host("hgx-h100"), name="dgx-h100"))
 TYPES = GpuTypes(HOSTS, tuple(planner(one, one.nic_bytes_per_second) for one in HOSTS), main=1)
 
 
-def intake(**words):
+def intake(**words: Any) -> Intake:
     return intake_of(draft_of_spec(spec_message(JobSpec(**({"gpus": 64, "duration_seconds": 60.0} | words)))), TYPES)
 
 
@@ -33,18 +34,18 @@ def intake(**words):
         ("H100", [0, 2]), ("H1", []), ("B200", []),
     ],
 )  # fmt: skip
-def test_names(name, found):
+def test_names(name: str, found: list[int]) -> None:
     assert matching(HOSTS, name) == found
 
 
-def test_a_job_asks_for_the_type_it_names_and_otherwise_for_any():
+def test_a_job_asks_for_the_type_it_names_and_otherwise_for_any() -> None:
     assert intake(gpu_type="gb200").columns.host_type.tolist() == [1]
     assert intake().columns.host_type.tolist() == [ANY_TYPE]
     assert intake(gpu_type="dgx-h100", replicas=3).columns.host_type.tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize(("name", "why"), [("A100", "no type of this cluster"), ("H100", "any of hgx-h100, dgx-h100")])
-def test_a_name_of_none_or_of_several_is_refused_with_what_there_is(name, why):
+def test_a_name_of_none_or_of_several_is_refused_with_what_there_is(name: str, why: str) -> None:
     made = intake(gpu_type=name)
     assert not len(made.rows)
     error = made.errors[0]
@@ -53,7 +54,7 @@ def test_a_name_of_none_or_of_several_is_refused_with_what_there_is(name, why):
     assert error.allowed == "H100, GB200, hgx-h100, gb200-nvl72, dgx-h100"
 
 
-def test_training_is_planned_for_its_type_and_for_the_main_one_where_it_names_none():
+def test_training_is_planned_for_its_type_and_for_the_main_one_where_it_names_none() -> None:
     training = TrainingSpec(name="llama3-70b", steps=100)
     by_type = {name: intake(duration_seconds=0.0, training=training, gpu_type=name).columns for name in ("", "hgx-h100", "gb200")}
     assert [columns.host_type.tolist() for columns in by_type.values()] == [[1], [0], [1]]
@@ -61,13 +62,13 @@ def test_training_is_planned_for_its_type_and_for_the_main_one_where_it_names_no
     assert by_type[""].duration_ns[0] < by_type["hgx-h100"].duration_ns[0], "a GB200 is faster"
 
 
-def test_a_measured_step_runs_anywhere():
+def test_a_measured_step_runs_anywhere() -> None:
     spec = job_pb2.JobSpec(gpus=8, training=job_pb2.TrainingWorkload(step=job_pb2.TrainingStep(compute_seconds=1.0), steps=5))
     columns = intake_of(draft_of_spec(spec), TYPES).columns
     assert (columns.host_type.tolist(), columns.duration_ns.tolist()) == ([ANY_TYPE], [5 * SECOND])
 
 
-def test_a_batch_has_a_dictionary_of_types():
+def test_a_batch_has_a_dictionary_of_types() -> None:
     batch = job_pb2.JobBatch(count=4, gpus=[8], duration_nanoseconds=[SECOND], gpu_type=[0, 1, 2, 1], gpu_types=["", "GB200", "A100"])
     made = intake_of(draft_of_batch(batch), TYPES)
     assert made.columns.host_type.tolist() == [ANY_TYPE, 1, 1]
@@ -76,12 +77,17 @@ def test_a_batch_has_a_dictionary_of_types():
     assert np.array_equal(made.columns.gpus, [8, 8, 8])
 
 
-def test_training_is_planned_for_the_lanes_of_each_type(monkeypatch):
+def test_training_is_planned_for_the_lanes_of_each_type(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of 200 and 400 Gb/s NICs 95 % are payload, whichever type has the most GPUs; six GPUs that share four NICs have two thirds of one."""
     slow, fast = host("hgx-a100"), host("hgx-h100")
     shared = replace(fast, name="shared", gpus=6, nics=4)
     rates = []
-    monkeypatch.setattr(server, "planner", lambda one, rate, collective: rates.append(rate) or planner(one, rate, collective))
+
+    def noting(one: HostType, rate: float, collective: str) -> Plan:
+        rates.append(rate)
+        return planner(one, rate, collective)
+
+    monkeypatch.setattr(server, "planner", noting)
     for main in (slow, fast):
         served = server.serve(FakeControl(), "127.0.0.1:0", host_type=main, host_types=(slow, fast, shared), payload_ratio=0.95)
         served.stop()

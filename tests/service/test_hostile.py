@@ -1,17 +1,22 @@
 """Whatever a submission holds, it is accepted as sound columns or refused with a field and what is allowed; never anything else."""
 
 import math
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import grpc
 import numpy as np
 import pytest
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.engine.bounds import LONGEST_NS
 from emulator.engine.control import InvalidRequest
-from emulator.service.convert import intake_of
-from emulator.service.draft import draft_of_batch, draft_of_spec
+from emulator.service.convert import Intake, intake_of
+from emulator.service.draft import Draft, draft_of_batch, draft_of_spec
 from emulator.service.errors import code_of, job_errors, status_of
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.plan import planner
@@ -21,6 +26,9 @@ from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND, JobKind, T
 from emulator.workload.training import MODELS
 from topology.catalog import host
 
+Given = TypeVar("Given")
+Answer = TypeVar("Answer")
+Error = TypeVar("Error", bound=Exception)
 TYPES = GpuTypes((host("hgx-h100"),), (planner(host("hgx-h100"), 50e9),))
 
 int32s = st.one_of(st.integers(-2, 9), st.integers(-(2**31), 2**31 - 1))
@@ -29,13 +37,12 @@ doubles = st.one_of(st.floats(), st.floats(0.0, 1.0), st.floats(1e3, 1e12))
 texts = st.one_of(st.sampled_from(["", "default", "leaf", "site", *MODELS]), st.text(max_size=300))
 
 
-def messages(kind):
+def messages(kind: type[Message]) -> st.SearchStrategy[Any]:
     """Any message of ``kind``: each field absent or holding any value of its type, within reason often enough."""
-    descriptor = kind.DESCRIPTOR
 
-    def value(field):
+    def value(field: Any) -> st.SearchStrategy[Any]:
         if field.message_type is not None:
-            return messages(field.message_type._concrete_class)
+            return messages(GetMessageClass(field.message_type))
         return {
             field.CPPTYPE_INT32: int32s,
             field.CPPTYPE_INT64: int64s,
@@ -46,10 +53,10 @@ def messages(kind):
             field.CPPTYPE_STRING: texts,
         }[field.cpp_type]
 
-    def build(values):
+    def build(values: dict[str, Any]) -> Message:
         message = kind()
         for name, given_value in values.items():
-            field = descriptor.fields_by_name[name]
+            field = kind.DESCRIPTOR.fields_by_name[name]
             if field.is_repeated:
                 getattr(message, name).extend(given_value)
             elif field.message_type is not None:
@@ -58,19 +65,19 @@ def messages(kind):
                 setattr(message, name, given_value)
         return message
 
-    choices = {f.name: st.lists(value(f), max_size=3) if f.is_repeated else value(f) for f in descriptor.fields}
+    choices = {f.name: st.lists(value(f), max_size=3) if f.is_repeated else value(f) for f in kind.DESCRIPTOR.fields}
     return st.fixed_dictionaries({}, optional=choices).map(build)
 
 
-def attempt(kind, call, *given):
+def attempt(kind: type[Error], call: Callable[[Given], Answer], given_value: Given) -> tuple[Answer | None, Error | None]:
     """What ``call`` gives, or the error of ``kind`` that it ends with."""
     try:
-        return call(*given), None
+        return call(given_value), None
     except kind as error:
         return None, error
 
 
-def judge(draft):
+def judge(draft: Draft) -> Intake:
     """What became of ``draft``, checked to be sound."""
     intake = intake_of(draft, TYPES)
     columns = intake.columns
@@ -102,24 +109,26 @@ def judge(draft):
 
 @settings(max_examples=400, deadline=None)
 @given(messages(job_pb2.JobSpec))
-def test_any_spec_is_sound_or_refused_with_its_field(spec):
+def test_any_spec_is_sound_or_refused_with_its_field(spec: job_pb2.JobSpec) -> None:
     draft, error = attempt(InvalidRequest, draft_of_spec, spec)
     if error is not None:
         assert error.field
         assert error.allowed
         return
-    for error in judge(draft).errors.values():
-        assert error.field.startswith("spec.")
+    assert draft is not None
+    for refused in judge(draft).errors.values():
+        assert refused.field.startswith("spec.")
 
 
 @settings(max_examples=400, deadline=None)
 @given(messages(job_pb2.JobBatch))
-def test_any_batch_is_malformed_or_judged_job_by_job(batch):
+def test_any_batch_is_malformed_or_judged_job_by_job(batch: job_pb2.JobBatch) -> None:
     draft, error = attempt(InvalidRequest, draft_of_batch, batch)
     if error is not None:
         assert error.field.startswith("batch.")
         assert error.allowed
         return
+    assert draft is not None
     judge(draft)
 
 
@@ -141,7 +150,7 @@ models = st.builds(
 
 @settings(max_examples=300, deadline=None)
 @given(models, st.integers(1, 17).map(lambda power: 2**power), st.integers(1, 10**6))
-def test_any_model_on_any_gang_is_planned_or_refused_with_its_field(model, gpus, steps):
+def test_any_model_on_any_gang_is_planned_or_refused_with_its_field(model: job_pb2.TrainingModel, gpus: int, steps: int) -> None:
     spec = job_pb2.JobSpec(gpus=gpus, training=job_pb2.TrainingWorkload(model=model, steps=steps))
     intake = judge(draft_of_spec(spec))
     for error in intake.errors.values():
@@ -150,11 +159,11 @@ def test_any_model_on_any_gang_is_planned_or_refused_with_its_field(model, gpus,
 
 @settings(max_examples=100, deadline=None)
 @given(st.data())
-def test_columns_survive_the_way_over_the_wire(data):
+def test_columns_survive_the_way_over_the_wire(data: st.DataObject) -> None:
     """What a client hands in as columns arrives as the same columns."""
     count = data.draw(st.integers(1, 20))
 
-    def column(values):
+    def column(values: Any) -> list[float | str]:
         return data.draw(st.lists(values, min_size=count, max_size=count))
 
     kinds = column(st.sampled_from(list(JobKind)))
@@ -192,7 +201,7 @@ def test_columns_survive_the_way_over_the_wire(data):
             assert got.shapes[got.shape[index]] == shapes[jobs.shape[index]]
 
 
-def unary_methods():
+def unary_methods() -> Iterator[MethodDescriptor]:
     for module in (job_service_pb2, queue_service_pb2, cluster_service_pb2, clock_service_pb2):
         for service in module.DESCRIPTOR.services_by_name.values():
             for method in service.methods:
@@ -209,24 +218,24 @@ CALLERS_FAULT = {
 
 
 @pytest.mark.parametrize("method", list(unary_methods()), ids=lambda method: method.name)
-def test_no_request_breaks_the_server(method, channel):
+def test_no_request_breaks_the_server(method: MethodDescriptor, channel: grpc.Channel) -> None:
     """Over the wire, any message and any bytes: an answer, or an error that is the caller's."""
     path = f"/{method.containing_service.full_name}/{method.name}"
 
-    def call(payload):
+    def call(payload: bytes) -> object:
         if method.client_streaming:
             stream = channel.stream_unary(path, request_serializer=None, response_deserializer=None)
             return stream(iter([payload, payload]), timeout=30)
         return channel.unary_unary(path, request_serializer=None, response_deserializer=None)(payload, timeout=30)
 
     anything = st.one_of(
-        messages(method.input_type._concrete_class).map(lambda message: message.SerializeToString()), st.binary(max_size=40)
+        messages(GetMessageClass(method.input_type)).map(lambda message: message.SerializeToString()), st.binary(max_size=40)
     )
 
     @settings(max_examples=40, deadline=None)
     @given(anything)
-    def attack(payload):
+    def attack(payload: bytes) -> None:
         _, error = attempt(grpc.RpcError, call, payload)
-        assert error is None or error.code() in CALLERS_FAULT, error.details()
+        assert error is None or error.code() in CALLERS_FAULT, error
 
     attack()

@@ -1,16 +1,20 @@
 """JobService, call by call, through the client and through plain stubs."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from emulator.engine.control import JobState
-from emulator.service.client import ClientError
+from emulator.service.client import Client, ClientError
 from emulator.service.spec import JobSpec, TrainingSpec
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobKind
 from emulator.workload.training import MODELS, Parallelism, step_seconds, training_shape
+from tests.service.conftest import FakeControl
+from topology.catalog import HostType
 
 
-def test_a_gang_arrives_as_it_was_described(client, control):
+def test_a_gang_arrives_as_it_was_described(client: Client, control: FakeControl) -> None:
     spec = JobSpec(
         gpus=1024,
         name="pretrain",
@@ -37,7 +41,7 @@ def test_a_gang_arrives_as_it_was_described(client, control):
     assert (columns.preemptible.tolist(), columns.utilization.tolist(), columns.shape.tolist()) == ([False], [0.4], [-1])
 
 
-def test_what_is_not_given_has_its_default(client, control):
+def test_what_is_not_given_has_its_default(client: Client, control: FakeControl) -> None:
     client.submit(JobSpec(gpus=8, duration_seconds=10.0))
     (columns,) = control.batches
     assert (columns.queues, columns.tenants, columns.names) == (("default",), ("default",), ("",))
@@ -46,12 +50,12 @@ def test_what_is_not_given_has_its_default(client, control):
     assert (columns.milli_gpus.tolist(), columns.preemptible.tolist(), columns.utilization.tolist()) == ([1000], [True], [1.0])
 
 
-def test_a_share_of_a_gpu(client, control):
+def test_a_share_of_a_gpu(client: Client, control: FakeControl) -> None:
     assert client.submit(JobSpec(gpus=1, milli_gpus=250, duration_seconds=10.0)).milli_gpus == 250
     assert control.batches[0].milli_gpus.tolist() == [250]
 
 
-def test_training_takes_its_steps_times_the_step(client, control, cluster_host):
+def test_training_takes_its_steps_times_the_step(client: Client, control: FakeControl, cluster_host: HostType) -> None:
     """llama3-70b, tp 8, pp 4, 1,024 GPUs: dp = 1024 / 32 = 32; 2,048 sequences are 64 microbatches a replica."""
     training = TrainingSpec(name="llama3-70b", steps=100, global_batch_size=2048, tensor_parallel=8, pipeline_parallel=4)
     assert client.submit(JobSpec(gpus=1024, training=training)).kind == "training"
@@ -63,14 +67,14 @@ def test_training_takes_its_steps_times_the_step(client, control, cluster_host):
     assert columns.duration_ns.tolist() == [round(seconds * SECOND)]
 
 
-def test_training_with_a_duration_keeps_it(client, control):
+def test_training_with_a_duration_keeps_it(client: Client, control: FakeControl) -> None:
     client.submit(JobSpec(gpus=64, duration_seconds=60.0, training=TrainingSpec(name="llama3-8b")))
     assert control.batches[0].duration_ns.tolist() == [60 * SECOND]
     assert control.batches[0].shape.tolist() == [0]
 
 
-def test_a_model_of_ones_own(client, control):
-    given = {"parameters": 8.03e9, "layers": 32, "hidden_size": 4096, "sequence_length": 8192, "attention_heads": 32}
+def test_a_model_of_ones_own(client: Client, control: FakeControl) -> None:
+    given: dict[str, Any] = {"parameters": 8.03e9, "layers": 32, "hidden_size": 4096, "sequence_length": 8192, "attention_heads": 32}
     client.submit(JobSpec(gpus=64, training=TrainingSpec(steps=1, global_batch_size=512, tensor_parallel=1, **given)))
     client.submit(JobSpec(gpus=64, training=TrainingSpec(name="llama3-8b", steps=1, global_batch_size=512, tensor_parallel=1)))
     own, known = (columns.shapes[0] for columns in control.batches)
@@ -95,8 +99,9 @@ def test_a_model_of_ones_own(client, control):
         ({"steps": 10**12}, "steps"),
     ],
 )
-def test_training_that_does_not_go_together(client, control, changes, field):
-    training = TrainingSpec(**{"name": "llama3-70b", "steps": 10} | changes)
+def test_training_that_does_not_go_together(client: Client, control: FakeControl, changes: dict[str, Any], field: str) -> None:
+    given: dict[str, Any] = {"name": "llama3-70b", "steps": 10} | changes
+    training = TrainingSpec(**given)
     with pytest.raises(ClientError) as caught:
         client.submit(JobSpec(gpus=1024, training=training))
     assert (caught.value.code, caught.value.exit_code, caught.value.field) == ("INVALID_ARGUMENT", 2, f"spec.training.{field}")
@@ -104,13 +109,13 @@ def test_training_that_does_not_go_together(client, control, changes, field):
     assert not control.batches
 
 
-def test_a_model_that_does_not_fit_the_memory_says_so(client):
+def test_a_model_that_does_not_fit_the_memory_says_so(client: Client) -> None:
     with pytest.raises(ClientError, match="fits in the memory of 8 H100") as caught:
         client.submit(JobSpec(gpus=8, training=TrainingSpec(name="llama3-405b", steps=1)))
     assert caught.value.field == "spec.training.model.parameters"
 
 
-def test_a_service_is_a_job_per_replica(client, control):
+def test_a_service_is_a_job_per_replica(client: Client, control: FakeControl) -> None:
     view = client.submit(JobSpec(gpus=4, name="chat", replicas=3))
     assert (view.kind, view.name) == ("service", "chat")
     (columns,) = control.batches
@@ -143,7 +148,7 @@ def test_a_service_is_a_job_per_replica(client, control):
         (JobSpec(gpus=8, replicas=10_001), "service.replicas"),
     ],
 )
-def test_a_wrong_field_is_named_with_what_is_allowed(client, control, spec, field):
+def test_a_wrong_field_is_named_with_what_is_allowed(client: Client, control: FakeControl, spec: JobSpec, field: str) -> None:
     with pytest.raises(ClientError) as caught:
         client.submit(spec)
     assert (caught.value.code, caught.value.exit_code, caught.value.field) == ("INVALID_ARGUMENT", 2, f"spec.{field}")
@@ -152,20 +157,20 @@ def test_a_wrong_field_is_named_with_what_is_allowed(client, control, spec, fiel
     assert not control.batches
 
 
-def test_a_job_that_never_fits_is_told_at_once(client, control):
+def test_a_job_that_never_fits_is_told_at_once(client: Client, control: FakeControl) -> None:
     with pytest.raises(ClientError, match="100000 GPUs") as caught:
         client.submit(JobSpec(gpus=control.GPUS + 1, duration_seconds=1.0))
     assert (caught.value.code, caught.value.exit_code) == ("FAILED_PRECONDITION", 4)
 
 
-def test_a_full_queue_says_when_to_come_back(client, control):
+def test_a_full_queue_says_when_to_come_back(client: Client, control: FakeControl) -> None:
     control.pending_limit = 0
     with pytest.raises(ClientError) as caught:
         client.submit(JobSpec(gpus=1, duration_seconds=1.0))
     assert (caught.value.code, caught.value.exit_code, caught.value.retry_seconds) == ("RESOURCE_EXHAUSTED", 1, 2.5)
 
 
-def test_replicas_beyond_the_limit_are_named(client, control):
+def test_replicas_beyond_the_limit_are_named(client: Client, control: FakeControl) -> None:
     control.pending_limit = 2
     with pytest.raises(ClientError, match="2 replicas were accepted") as caught:
         client.submit(JobSpec(gpus=1, replicas=5))
@@ -173,7 +178,7 @@ def test_replicas_beyond_the_limit_are_named(client, control):
     assert len(control.views) == 2
 
 
-def test_a_repeated_request_id_gets_the_first_answer(client, control):
+def test_a_repeated_request_id_gets_the_first_answer(client: Client, control: FakeControl) -> None:
     spec = JobSpec(gpus=8, duration_seconds=1.0)
     first, again, other = client.submit(spec, "once"), client.submit(spec, "once"), client.submit(spec, "twice")
     assert (first.job_id, again.job_id, other.job_id) == (0, 0, 1)
@@ -181,13 +186,13 @@ def test_a_repeated_request_id_gets_the_first_answer(client, control):
 
 
 @pytest.mark.parametrize("request_id", ["x" * 129, "a\nb", "é"])
-def test_a_request_id_that_is_none(client, request_id):
+def test_a_request_id_that_is_none(client: Client, request_id: str) -> None:
     with pytest.raises(ClientError) as caught:
         client.submit(JobSpec(gpus=8, duration_seconds=1.0), request_id)
     assert (caught.value.code, caught.value.field) == ("INVALID_ARGUMENT", "request_id")
 
 
-def test_get_cancel_and_explain(client, control):
+def test_get_cancel_and_explain(client: Client, control: FakeControl) -> None:
     job = client.submit(JobSpec(gpus=16, duration_seconds=5.0))
     assert client.job(job.job_id) == job == control.views[job.job_id]
     why = client.explain(job.job_id)
@@ -205,19 +210,19 @@ def test_get_cancel_and_explain(client, control):
 
 @pytest.mark.parametrize("call", ["job", "cancel", "explain"])
 @pytest.mark.parametrize("job_id", [7, -1, 2**63 - 1])
-def test_an_unknown_job_is_not_found(client, call, job_id):
+def test_an_unknown_job_is_not_found(client: Client, call: str, job_id: int) -> None:
     with pytest.raises(ClientError, match=f"no job {job_id}") as caught:
         getattr(client, call)(job_id)
     assert (caught.value.code, caught.value.exit_code) == ("NOT_FOUND", 3)
 
 
-def test_an_id_that_no_message_holds(client):
+def test_an_id_that_no_message_holds(client: Client) -> None:
     with pytest.raises(ClientError) as caught:
         client.job(2**64)
     assert caught.value.exit_code == 2
 
 
-def test_lists_page_and_filter(client, control):
+def test_lists_page_and_filter(client: Client, control: FakeControl) -> None:
     for number in range(25):
         client.submit(JobSpec(gpus=1, duration_seconds=1.0, queue=("a", "b")[number % 2]))
     for job_id in range(0, 25, 5):
@@ -228,7 +233,8 @@ def test_lists_page_and_filter(client, control):
     assert [job.job_id for job in client.jobs(states=[JobState.RUNNING], queue="a", limit=2)] == [0, 10]
 
 
-def test_columns_keep_their_types(client, control):
+def test_columns_keep_their_types(client: Client, control: FakeControl) -> None:
     client.submit(JobSpec(gpus=8, duration_seconds=1.0))
     (columns,) = control.batches
-    assert (columns.gpus.dtype, columns.duration_ns.dtype, columns.kind.dtype) == (np.int32, np.int64, np.int8)
+    dtypes = [column.dtype for column in (columns.gpus, columns.duration_ns, columns.kind)]
+    assert dtypes == [np.dtype(kind) for kind in (np.int32, np.int64, np.int8)]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ BUF = shutil.which("buf", path=str(Path(sys.executable).parent)) or shutil.which
 
 @pytest.mark.skipif(BUF is None, reason="buf is not installed (pip install buf-bin)")
 @pytest.mark.parametrize("command", [("lint",), ("format", "--diff", "--exit-code")])
-def test_buf_has_nothing_to_say(command):
+def test_buf_has_nothing_to_say(command: tuple[str, ...]) -> None:
     done = subprocess.run([str(BUF), *command, str(PROTO)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
@@ -36,17 +37,17 @@ def test_buf_has_nothing_to_say(command):
         (job_service_pb2.JobEvent, control.JobEvent),
     ],
 )
-def test_messages_have_the_fields_of_the_views(message, view):
+def test_messages_have_the_fields_of_the_views(message: Any, view: Any) -> None:
     assert {field.name for field in message.DESCRIPTOR.fields} == {field.name for field in fields(view)}
 
 
-def test_every_state_has_a_number():
-    assert {name.removeprefix("JOB_STATE_").lower() for name in job_pb2.JobState.keys()} - {"unspecified"} == {  # noqa: SIM118
+def test_every_state_has_a_number() -> None:
+    assert {name.removeprefix("JOB_STATE_").lower() for name in job_pb2.JobState.keys()} - {"unspecified"} == {  # noqa: SIM118 - no dictionary
         state.value for state in control.JobState
     }
 
 
-def test_every_mutation_takes_a_request_id():
+def test_every_mutation_takes_a_request_id() -> None:
     mutations = {"SubmitJob", "SubmitJobs", "CancelJob", "CordonRack", "InjectFault", "Pause", "Resume", "SetSpeed", "Step"}
     methods = {
         method.name: method

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -12,7 +13,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from emulator.service.server import SERVICES
+from emulator.service.server import SERVICES, Server
 
 BUF = shutil.which("buf", path=str(Path(sys.executable).parent)) or shutil.which("buf")
 NAMES = {*SERVICES, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}
@@ -22,15 +23,15 @@ VERSIONS = {"v1": "grpc-v1", "v1alpha": "grpc-v1alpha"}  # and what buf calls th
 class V1Channel:
     """The Python client of v1alpha, under v1's method name: the messages are the same on the wire."""
 
-    def __init__(self, channel):
+    def __init__(self, channel: grpc.Channel) -> None:
         self._channel = channel
 
-    def stream_stream(self, method, **how):
+    def stream_stream(self, method: str, **how: Any) -> Any:
         return self._channel.stream_stream(method.replace("v1alpha", "v1"), **how)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_python_client_finds_every_service(channel, version):
+def test_a_python_client_finds_every_service(channel: grpc.Channel, version: str) -> None:
     database = ProtoReflectionDescriptorDatabase(channel if version == "v1alpha" else V1Channel(channel))
     assert set(database.get_services()) == NAMES
     pool = DescriptorPool(database)
@@ -40,7 +41,7 @@ def test_a_python_client_finds_every_service(channel, version):
     assert asked.full_name == "grpc.reflection.v1.ServerReflectionRequest"
 
 
-def test_what_is_not_there_is_an_error_in_the_answer(channel):
+def test_what_is_not_there_is_an_error_in_the_answer(channel: grpc.Channel) -> None:
     """As the protocol has it: the stream goes on after a name that the server does not know."""
     call = channel.stream_stream(
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -55,8 +56,8 @@ def test_what_is_not_there_is_an_error_in_the_answer(channel):
 
 @pytest.mark.skipif(BUF is None, reason="buf is not installed (pip install buf-bin)")
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_client_of_another_language_finds_and_calls(server, version):
-    curl = [BUF, "curl", "--protocol", "grpc", "--http2-prior-knowledge", "--reflect-protocol", VERSIONS[version]]
+def test_a_client_of_another_language_finds_and_calls(server: Server, version: str) -> None:
+    curl = [str(BUF), "curl", "--protocol", "grpc", "--http2-prior-knowledge", "--reflect-protocol", VERSIONS[version]]
     listed = subprocess.run([*curl, "--list-services", f"http://{server.address}"], capture_output=True, text=True, timeout=60, check=False)
     assert set(listed.stdout.split()) == NAMES, listed.stderr
     url = f"http://{server.address}/emulator.v1.ClockService/GetClock"

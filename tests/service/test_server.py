@@ -3,10 +3,12 @@
 import queue
 import socket
 import threading
+from typing import Any
 
 import grpc
 import pytest
 from google.protobuf import descriptor_pool, json_format, message_factory
+from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -14,21 +16,23 @@ from grpc_status import rpc_status
 
 from emulator.engine.control import JobState
 from emulator.service.client import Client, ClientError
-from emulator.service.server import SERVICES, ServeError, serve
+from emulator.service.server import SERVICES, ServeError, Server, serve
 from emulator.service.spec import JobSpec
 from emulator.v1 import job_service_pb2 as pb
 from emulator.v1.job_service_pb2_grpc import JobServiceStub
+from tests.service.conftest import FakeControl
+from topology.catalog import HostType
 
 DEADLINE_SECONDS = 30
 
 
-def test_it_listens_on_loopback_and_says_where(server):
+def test_it_listens_on_loopback_and_says_where(server: Server) -> None:
     host, port = server.address.split(":")
     assert (host, int(port)) == ("127.0.0.1", server.port)
     assert server.port > 0
 
 
-def test_a_taken_port_is_refused_by_name(control, server, cluster_host):
+def test_a_taken_port_is_refused_by_name(control: FakeControl, server: Server, cluster_host: HostType) -> None:
     with pytest.raises(ServeError, match=f"cannot serve on {server.address}: the port is taken"):
         serve(control, server.address, host_type=cluster_host)
     with socket.socket() as other:
@@ -39,12 +43,12 @@ def test_a_taken_port_is_refused_by_name(control, server, cluster_host):
 
 
 @pytest.mark.parametrize("address", ["", "50051", ":50051", "localhost", "127.0.0.1:65536", "127.0.0.1:-1", "127.0.0.1:http"])
-def test_what_is_no_address(control, address, cluster_host):
+def test_what_is_no_address(control: FakeControl, address: str, cluster_host: HostType) -> None:
     with pytest.raises(ServeError, match="allowed: host:port"):
         serve(control, address, host_type=cluster_host)
 
 
-def test_it_stops_once_and_for_all(control, cluster_host):
+def test_it_stops_once_and_for_all(control: FakeControl, cluster_host: HostType) -> None:
     server = serve(control, "127.0.0.1:0", host_type=cluster_host)
     server.stop()
     server.stop()
@@ -55,7 +59,7 @@ def test_it_stops_once_and_for_all(control, cluster_host):
     again.stop()
 
 
-def test_health(channel):
+def test_health(channel: grpc.Channel) -> None:
     stub = health_pb2_grpc.HealthStub(channel)
     for service in ("", *SERVICES):
         assert stub.Check(health_pb2.HealthCheckRequest(service=service)).status == health_pb2.HealthCheckResponse.SERVING
@@ -64,14 +68,14 @@ def test_health(channel):
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-def test_a_client_that_knows_only_reflection_submits_and_watches_to_the_end(channel, control):
+def test_a_client_that_knows_only_reflection_submits_and_watches_to_the_end(channel: grpc.Channel, control: FakeControl) -> None:
     """A standard client: descriptors come over the wire, messages are JSON."""
     database = ProtoReflectionDescriptorDatabase(channel)
     assert set(SERVICES) <= set(database.get_services())
     pool = descriptor_pool.DescriptorPool(database)
     service = pool.FindServiceByName("emulator.v1.JobService")
 
-    def call(name, json):
+    def call(name: str, json: str) -> Any:
         method = service.FindMethodByName(name)
         request = json_format.Parse(json, message_factory.GetMessageClass(method.input_type)())
         kind = channel.unary_stream if method.server_streaming else channel.unary_unary
@@ -92,8 +96,8 @@ def test_a_client_that_knows_only_reflection_submits_and_watches_to_the_end(chan
     assert states == [2, 3]
 
 
-def details_of(error):
-    found = {}
+def details_of(error: Any) -> dict[type[Message], Any]:
+    found: dict[type[Message], Any] = {}
     for detail in rpc_status.from_call(error).details:
         for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo):
             message = kind()
@@ -102,7 +106,7 @@ def details_of(error):
     return found
 
 
-def test_errors_carry_the_standard_details(channel, control):
+def test_errors_carry_the_standard_details(channel: grpc.Channel, control: FakeControl) -> None:
     stub = JobServiceStub(channel)
     with pytest.raises(grpc.RpcError) as caught:
         stub.SubmitJob(pb.SubmitJobRequest())
@@ -119,22 +123,22 @@ def test_errors_carry_the_standard_details(channel, control):
     assert details_of(caught.value)[error_details_pb2.RetryInfo].retry_delay.ToMilliseconds() == 2500
 
 
-def test_bytes_that_are_no_message_are_the_callers_fault(channel):
+def test_bytes_that_are_no_message_are_the_callers_fault(channel: grpc.Channel) -> None:
     for method, kind in (("SubmitJob", channel.unary_unary), ("WatchJobs", channel.unary_stream), ("SubmitJobs", channel.stream_unary)):
-        call = kind(f"/emulator.v1.JobService/{method}", request_serializer=None, response_deserializer=None)
+        call: Any = kind(f"/emulator.v1.JobService/{method}", request_serializer=None, response_deserializer=None)
         with pytest.raises(grpc.RpcError) as caught:
             list(call(iter([b"\xff\xff"]) if method == "SubmitJobs" else b"\xff\xff"))
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT, method
 
 
-def test_a_name_that_is_no_utf8_is_the_callers_fault(channel):
+def test_a_name_that_is_no_utf8_is_the_callers_fault(channel: grpc.Channel) -> None:
     call = channel.unary_unary("/emulator.v1.QueueService/GetQueue", request_serializer=None, response_deserializer=None)
     with pytest.raises(grpc.RpcError) as caught:
         call(b"\x0a\x02\xff\xfe")
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_what_broke_inside_stays_inside(client, control, caplog):
+def test_what_broke_inside_stays_inside(client: Client, control: FakeControl, caplog: pytest.LogCaptureFixture) -> None:
     control.next_error = KeyError("secret path /home/x")
     with pytest.raises(ClientError, match="internal error") as caught:
         client.submit(JobSpec(gpus=1, duration_seconds=1.0))
@@ -144,7 +148,7 @@ def test_what_broke_inside_stays_inside(client, control, caplog):
     assert any(incident in record.getMessage() and record.exc_info for record in caplog.records)
 
 
-def test_a_deadline_holds_while_control_is_busy_and_others_are_served(client, control, server):
+def test_a_deadline_holds_while_control_is_busy_and_others_are_served(client: Client, control: FakeControl, server: Server) -> None:
     client.submit(JobSpec(gpus=1, duration_seconds=1.0))
     control.gate = threading.Event()
     try:
@@ -156,11 +160,11 @@ def test_a_deadline_holds_while_control_is_busy_and_others_are_served(client, co
         control.gate.set()
 
 
-def test_more_calls_than_the_server_takes_are_told_to_come_back(client, channel, control):
+def test_more_calls_than_the_server_takes_are_told_to_come_back(client: Client, channel: grpc.Channel, control: FakeControl) -> None:
     """One connection has 6 of 8: of 10 calls that wait in Control 4 are refused at once; once the 6 are done there is room again."""
     client.submit(JobSpec(gpus=1, duration_seconds=1.0))
     control.gate = threading.Event()
-    stub, done = JobServiceStub(channel), queue.Queue()
+    stub, done = JobServiceStub(channel), queue.Queue[Any]()
     for _ in range(10):
         stub.ExplainJob.future(pb.ExplainJobRequest(job_id=0)).add_done_callback(done.put)
     for _ in range(4):

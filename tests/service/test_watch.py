@@ -2,26 +2,29 @@
 
 import asyncio
 import threading
+from collections.abc import Generator, Iterator
 from itertools import count, islice
 
 import grpc
 import pytest
 
 from emulator.engine.control import JobEvent, JobState
-from emulator.service.client import ClientError
+from emulator.service.client import Client, ClientError
+from emulator.service.server import Server
 from emulator.service.spec import JobSpec
 from emulator.service.watches import Watch
 from emulator.v1 import job_service_pb2 as pb
 from emulator.v1.job_service_pb2_grpc import JobServiceStub
+from tests.service.conftest import FakeControl
 
 DEADLINE_SECONDS = 30
 
 
-def submit(client, jobs=1):
+def submit(client: Client, jobs: int = 1) -> list[int]:
     return [client.submit(JobSpec(gpus=1, duration_seconds=1.0, name=f"job-{number}")).job_id for number in range(jobs)]
 
 
-def all_watches_end(control):
+def all_watches_end(control: FakeControl) -> bool:
     """Wait until Control has no open watch and no thread of one is left."""
     with control.changed:
         ended = control.changed.wait_for(lambda: control.open_watches == 0, DEADLINE_SECONDS)
@@ -31,7 +34,7 @@ def all_watches_end(control):
     return ended and not any(thread.name == "gigawatt-watch" for thread in threading.enumerate())
 
 
-def test_a_snapshot_then_every_change_until_the_jobs_end(client, control):
+def test_a_snapshot_then_every_change_until_the_jobs_end(client: Client, control: FakeControl) -> None:
     first, second, other = submit(client, 3)
     watch = client.watch(job_ids=[first, second])
     assert [(event.job.job_id, event.job.state) for event in islice(watch, 2)] == [(first, JobState.PENDING), (second, JobState.PENDING)]
@@ -50,17 +53,18 @@ def test_a_snapshot_then_every_change_until_the_jobs_end(client, control):
     assert all_watches_end(control)
 
 
-def test_a_watch_of_everything_sees_jobs_that_come_later(client, control):
+def test_a_watch_of_everything_sees_jobs_that_come_later(client: Client, control: FakeControl) -> None:
     submit(client)
     watch = client.watch()
     assert next(watch).job.job_id == 0
     submit(client, 2)
     assert [event.job.job_id for event in islice(watch, 2)] == [1, 2]
+    assert isinstance(watch, Generator)
     watch.close()
     assert all_watches_end(control)
 
 
-def test_a_watch_resumes_after_a_sequence(client, control):
+def test_a_watch_resumes_after_a_sequence(client: Client, control: FakeControl) -> None:
     (job_id,) = submit(client)
     seen = next(client.watch(job_ids=[job_id]))
     for state in (JobState.RUNNING, JobState.FINISHED):
@@ -69,7 +73,7 @@ def test_a_watch_resumes_after_a_sequence(client, control):
     assert [(event.sequence, event.job.state) for event in resumed] == [(1, JobState.RUNNING), (2, JobState.FINISHED)]
 
 
-def test_a_sequence_that_is_gone_is_said_so(client, control):
+def test_a_sequence_that_is_gone_is_said_so(client: Client, control: FakeControl) -> None:
     submit(client, 5)
     control.first_sequence = 4
     with pytest.raises(ClientError, match="no longer held") as caught:
@@ -77,7 +81,7 @@ def test_a_sequence_that_is_gone_is_said_so(client, control):
     assert (caught.value.code, caught.value.reason) == ("FAILED_PRECONDITION", "WRONG_STATE")
 
 
-def test_watching_a_job_that_is_none(client, control):
+def test_watching_a_job_that_is_none(client: Client, control: FakeControl) -> None:
     with pytest.raises(ClientError, match="no job 9") as caught:
         list(client.watch(job_ids=[9]))
     assert caught.value.exit_code == 3
@@ -85,13 +89,13 @@ def test_watching_a_job_that_is_none(client, control):
 
 
 @pytest.mark.parametrize("request_", [pb.WatchJobsRequest(job_ids=range(10_001)), pb.WatchJobsRequest(after_sequence=-2)])
-def test_watches_that_cannot_be(channel, request_):
+def test_watches_that_cannot_be(channel: grpc.Channel, request_: pb.WatchJobsRequest) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         list(JobServiceStub(channel).WatchJobs(request_))
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_a_cancelled_watch_frees_its_thread_and_its_place(client, channel, control):
+def test_a_cancelled_watch_frees_its_thread_and_its_place(client: Client, channel: grpc.Channel, control: FakeControl) -> None:
     """Of four watches one connection has three: a fourth is refused until one of the three is cancelled."""
     submit(client)
     stub = JobServiceStub(channel)
@@ -109,7 +113,7 @@ def test_a_cancelled_watch_frees_its_thread_and_its_place(client, channel, contr
     assert next(client.watch()).job.job_id == 0
 
 
-def test_a_watch_ends_at_its_deadline(client, control):
+def test_a_watch_ends_at_its_deadline(client: Client, control: FakeControl) -> None:
     submit(client)
     with pytest.raises(ClientError) as caught:
         list(client.watch(timeout_seconds=0.3))
@@ -117,7 +121,7 @@ def test_a_watch_ends_at_its_deadline(client, control):
     assert all_watches_end(control)
 
 
-def test_a_slow_reader_holds_its_own_thread_back_and_nobody_else(client, channel, control):
+def test_a_slow_reader_holds_its_own_thread_back_and_nobody_else(client: Client, channel: grpc.Channel, control: FakeControl) -> None:
     """Nobody reads the stream: what waits is bounded by flow control and the watch's capacity, and other calls are answered."""
     (job_id,) = submit(client)
     unread = JobServiceStub(channel).WatchJobs(pb.WatchJobsRequest())
@@ -131,21 +135,21 @@ def test_a_slow_reader_holds_its_own_thread_back_and_nobody_else(client, channel
     assert all_watches_end(control)
 
 
-def test_a_watch_that_waits_for_room_ends_when_it_is_stopped():
+def test_a_watch_that_waits_for_room_ends_when_it_is_stopped() -> None:
     """Capacity 4 of an endless iterator: it is read 4 beyond what was taken at most, and closed when the watch stops."""
-    drawn, full, closed = [], threading.Event(), threading.Event()
+    drawn, full, closed = list[int](), threading.Event(), threading.Event()
 
-    def endless():
+    def endless() -> Iterator[JobEvent]:
         try:
             for number in count():
                 drawn.append(number)
                 if number == 4:  # the fifth finds no room
                     full.set()
-                yield JobEvent(number, 0.0, None)
+                yield JobEvent(number, 0.0, None)  # type: ignore[arg-type]  # only the sequence is looked at
         finally:
             closed.set()
 
-    async def run():
+    async def run() -> None:
         watch = Watch(endless, lambda event: event.sequence, capacity=4)
         watch.thread.start()
         assert await asyncio.to_thread(full.wait, DEADLINE_SECONDS)
@@ -158,7 +162,7 @@ def test_a_watch_that_waits_for_room_ends_when_it_is_stopped():
     assert drawn == [0, 1, 2, 3, 4]
 
 
-def test_stopping_the_server_ends_its_watches(client, server, control):
+def test_stopping_the_server_ends_its_watches(client: Client, server: Server, control: FakeControl) -> None:
     submit(client)
     watch = client.watch()
     next(watch)

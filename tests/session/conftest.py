@@ -1,7 +1,9 @@
 """Live sessions over a small cluster, with the real engine thread."""
 
 import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +35,7 @@ runtime: {actors: inline}
 
 
 @pytest.fixture
-def scenario(tmp_path: Path):
+def scenario(tmp_path: Path) -> Callable[..., Scenario]:
     """Scenarios by text, with settings on top."""
 
     def make(text: str = QUIET, *settings: str) -> Scenario:
@@ -45,12 +47,12 @@ def scenario(tmp_path: Path):
 
 
 @pytest.fixture
-def session(scenario):
+def session(scenario: Callable[..., Scenario]) -> Iterator[Callable[..., Session]]:
     """Opens sessions, and closes them all; no thread of the engine may be left."""
     opened: list[Session] = []
 
-    def make(text: str = QUIET, *settings: str, **options: object) -> Session:
-        opened.append(open_session(scenario(text, *settings), **options))  # type: ignore[arg-type]
+    def make(text: str = QUIET, *settings: str, **options: Any) -> Session:
+        opened.append(open_session(scenario(text, *settings), **options))
         return opened[-1]
 
     yield make
@@ -60,10 +62,10 @@ def session(scenario):
 
 
 @pytest.fixture
-def paused(session):
+def paused(session: Callable[..., Session]) -> Callable[..., Session]:
     """A started session whose clock is paused before the first cycle."""
 
-    def make(*settings: str, **options: object) -> Session:
+    def make(*settings: str, **options: Any) -> Session:
         made = session(QUIET, *settings, **options)
         made.pause()
         made.start()

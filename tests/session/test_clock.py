@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,16 +10,18 @@ import pytest
 
 from emulator.engine.control import InvalidRequest, JobState, WrongState
 from emulator.report import collect
+from emulator.runtime.session import Session
 from emulator.scenario import ScenarioError
-from emulator.workload.jobs import SECOND, job_columns
+from emulator.scenario.models import Scenario
+from emulator.workload.jobs import SECOND, JobColumns, job_columns
 from tests.session.conftest import BUSY
 
 
-def jobs(count=1, **columns):
+def jobs(count: int = 1, **columns: int) -> JobColumns:
     return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 95 * SECOND} | columns)
 
 
-def test_live_at_full_speed_gives_the_digest_of_a_batch_run(session):
+def test_live_at_full_speed_gives_the_digest_of_a_batch_run(session: Callable[..., Session]) -> None:
     batch = session(BUSY).run_to_end()
     live = session(BUSY)
     live.start()
@@ -29,7 +32,7 @@ def test_live_at_full_speed_gives_the_digest_of_a_batch_run(session):
     assert len(batch.jobs) > 50
 
 
-def test_neither_pauses_steps_nor_reads_change_the_digest(session):
+def test_neither_pauses_steps_nor_reads_change_the_digest(session: Callable[..., Session]) -> None:
     expected = session(BUSY).run_to_end()
     live = session(BUSY)
     live.pause()
@@ -47,7 +50,7 @@ def test_neither_pauses_steps_nor_reads_change_the_digest(session):
     assert live.outcome().digest == expected.digest
 
 
-def test_step_runs_so_many_cycles_and_only_while_paused(paused):
+def test_step_runs_so_many_cycles_and_only_while_paused(paused: Callable[..., Session]) -> None:
     made = paused()
     assert made.clock().emulated_seconds == 0.0
     assert made.step(1).emulated_seconds == 0.0  # the first cycle is at 0
@@ -62,7 +65,7 @@ def test_step_runs_so_many_cycles_and_only_while_paused(paused):
         made.step(1)
 
 
-def test_a_step_beyond_the_end_ends_it(paused):
+def test_a_step_beyond_the_end_ends_it(paused: Callable[..., Session]) -> None:
     made = paused()
     clock = made.step(100_000)
     assert (clock.emulated_seconds, clock.finished) == (3600.0, True)
@@ -71,7 +74,7 @@ def test_a_step_beyond_the_end_ends_it(paused):
         made.step(1)
 
 
-def test_steps_asked_for_at_once_come_one_after_the_other(paused):
+def test_steps_asked_for_at_once_come_one_after_the_other(paused: Callable[..., Session]) -> None:
     made = paused()
     made.step(1)
     threads = [threading.Thread(target=made.step, args=(3,)) for _ in range(10)]
@@ -82,7 +85,7 @@ def test_steps_asked_for_at_once_come_one_after_the_other(paused):
     assert made.clock().emulated_seconds == 300.0
 
 
-def test_an_input_acts_in_the_first_cycle_that_was_not_run(paused):
+def test_an_input_acts_in_the_first_cycle_that_was_not_run(paused: Callable[..., Session]) -> None:
     """Paused before cycle 0: there. After it: at 10 s. Paused at 50 s: at 60 s. The job of 95 s ends to the nanosecond."""
     made = paused()
     first = made.submit(jobs()).job_ids[0]
@@ -100,7 +103,7 @@ def test_an_input_acts_in_the_first_cycle_that_was_not_run(paused):
     ]
 
 
-def test_the_clock_stands_while_paused_and_never_goes_back(session):
+def test_the_clock_stands_while_paused_and_never_goes_back(session: Callable[..., Session]) -> None:
     made = session()
     made.set_speed(1000.0)
     made.start()
@@ -118,7 +121,7 @@ def test_the_clock_stands_while_paused_and_never_goes_back(session):
     assert made.resume().emulated_seconds >= stepped
 
 
-def test_a_paced_clock_stamps_inputs_behind_what_it_reads(session):
+def test_a_paced_clock_stamps_inputs_behind_what_it_reads(session: Callable[..., Session]) -> None:
     made = session()
     made.set_speed(50.0)
     made.start()
@@ -137,7 +140,7 @@ def test_a_paced_clock_stamps_inputs_behind_what_it_reads(session):
 
 
 @pytest.mark.parametrize("speed", [1e-6, 1e9, math.inf])
-def test_the_clock_runs_at_both_ends_of_its_speeds(session, speed):
+def test_the_clock_runs_at_both_ends_of_its_speeds(session: Callable[..., Session], speed: float) -> None:
     made = session()
     made.set_speed(speed)
     made.start()
@@ -149,13 +152,13 @@ def test_the_clock_runs_at_both_ends_of_its_speeds(session, speed):
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, 5e-324, 0.99e-6, 1.01e9, 1e300, -math.inf, math.nan])
-def test_what_is_no_speed(session, speed):
+def test_what_is_no_speed(session: Callable[..., Session], speed: float) -> None:
     with pytest.raises(InvalidRequest, match="speed is") as caught:
         session().set_speed(speed)
     assert caught.value.allowed.startswith("0.000001 to 1,000,000,000")
 
 
-def test_a_stopped_session_ends_where_its_clock_stood(paused):
+def test_a_stopped_session_ends_where_its_clock_stood(paused: Callable[..., Session]) -> None:
     made = paused()
     made.submit(jobs(duration_ns=1000 * SECOND))
     made.step(21)
@@ -166,7 +169,7 @@ def test_a_stopped_session_ends_where_its_clock_stood(paused):
     assert made.clock().finished
 
 
-def test_stop_ends_at_the_boundary_that_a_paced_clock_has_reached(session):
+def test_stop_ends_at_the_boundary_that_a_paced_clock_has_reached(session: Callable[..., Session]) -> None:
     made = session()
     made.set_speed(1000.0)
     made.start()
@@ -177,7 +180,7 @@ def test_stop_ends_at_the_boundary_that_a_paced_clock_has_reached(session):
     assert made.outcome().emulated_ns == at // 10 * 10 * SECOND
 
 
-def test_an_endless_session_goes_on_without_work(session):
+def test_an_endless_session_goes_on_without_work(session: Callable[..., Session]) -> None:
     made = session(endless=True)
     made.start()
     assert not made.wait(0.0)
@@ -190,12 +193,12 @@ def test_an_endless_session_goes_on_without_work(session):
         made.run_to_end()
 
 
-def test_the_scenario_says_what_is_wrong_with_it(scenario):
+def test_the_scenario_says_what_is_wrong_with_it(scenario: Callable[..., Scenario]) -> None:
     with pytest.raises(ScenarioError):
         scenario("name: x\ncluster: {hosts: 1}\nclock: {speed: -1}\n")
 
 
-def test_the_achieved_speed_is_that_of_the_last_ten_seconds(session, monkeypatch):
+def test_the_achieved_speed_is_that_of_the_last_ten_seconds(session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> None:
     """A minute at 408x, then twelve seconds at 60x, by a wall clock of ours."""
     wall = 0.0
     monkeypatch.setattr(collect, "time", SimpleNamespace(monotonic=lambda: wall))
@@ -208,7 +211,7 @@ def test_the_achieved_speed_is_that_of_the_last_ten_seconds(session, monkeypatch
     assert collector.achieved_speed(emulated_ns) == 60.0
 
 
-def test_the_power_cap_and_the_facility_are_told_in_watts(paused):
+def test_the_power_cap_and_the_facility_are_told_in_watts(paused: Callable[..., Session]) -> None:
     made = paused("power.cap=150MW", "power.pue=1.2")
     assert made.cluster().power_cap_watts == made.snapshot().cluster.power_cap_watts == 150e6
     snapshot = made.snapshot()

@@ -1,19 +1,24 @@
 """The end of a session: by itself, asked for, by an error; and that nobody waits for ever."""
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from emulator.engine.control import FaultRequest, WrongState
-from emulator.workload.jobs import SECOND, job_columns
+from emulator.engine.shards import Answers, Window
+from emulator.runtime.session import Session
+from emulator.workload.jobs import SECOND, JobColumns, job_columns
 from tests.session.conftest import QUIET
 
 
-def jobs(count=1, **columns):
+def jobs(count: int = 1, **columns: Any) -> JobColumns:
     return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 95 * SECOND} | columns)
 
 
-READS = {
+Call = Callable[[Session, int], object]
+READS: dict[str, Call] = {
     "job": lambda made, job: made.job(job),
     "jobs": lambda made, job: made.jobs(),
     "explain": lambda made, job: made.explain(job),
@@ -28,7 +33,7 @@ READS = {
     "set_speed": lambda made, job: made.set_speed(2.0),
     "snapshot": lambda made, job: made.snapshot(),
 }
-CHANGES = {
+CHANGES: dict[str, Call] = {
     "submit": lambda made, job: made.submit(jobs()),
     "cancel": lambda made, job: made.cancel(job),
     "cordon": lambda made, job: made.cordon(0, cordoned=True),
@@ -38,7 +43,7 @@ CHANGES = {
 
 
 @pytest.fixture
-def ended(session):
+def ended(session: Callable[..., Session]) -> tuple[Session, int]:
     """A session of one job that came to its end, and the job."""
     made = session()
     made.pause()
@@ -50,20 +55,20 @@ def ended(session):
 
 
 @pytest.mark.parametrize("name", READS)
-def test_after_the_end_reads_are_answered(ended, name):
+def test_after_the_end_reads_are_answered(ended: tuple[Session, int], name: str) -> None:
     READS[name](*ended)
     ended[0].stop()
     READS[name](*ended)
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_after_the_end_nothing_is_accepted_that_would_never_act(ended, name):
+def test_after_the_end_nothing_is_accepted_that_would_never_act(ended: tuple[Session, int], name: str) -> None:
     with pytest.raises(WrongState, match="has ended"):
         CHANGES[name](*ended)
 
 
 @pytest.mark.parametrize("name", READS | CHANGES)
-def test_after_close_every_call_says_that_it_is_closed(ended, name):
+def test_after_close_every_call_says_that_it_is_closed(ended: tuple[Session, int], name: str) -> None:
     made, job = ended
     made.close()
     with pytest.raises(WrongState, match="the session is closed"):
@@ -77,7 +82,7 @@ def test_after_close_every_call_says_that_it_is_closed(ended, name):
 
 
 @pytest.fixture
-def broken(session):
+def broken(session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> tuple[Session, int]:
     """A session whose shards fail at the cycle after the first, and a job of it."""
     made = session()
     made.pause()
@@ -85,16 +90,16 @@ def broken(session):
     job = made.submit(jobs()).job_ids[0]
     made.step(1)
 
-    def fail(window):
+    def fail(window: Window) -> Answers:
         raise RuntimeError("the actors are gone")
 
-    made._engine.shards.advance = fail
+    monkeypatch.setattr(made._engine.shards, "advance", fail)
     made.inject_fault(FaultRequest("host", "0", 1.0))
     made.resume()
     return made, job
 
 
-def test_what_ends_the_engine_is_told_by_wait_and_by_every_call(broken):
+def test_what_ends_the_engine_is_told_by_wait_and_by_every_call(broken: tuple[Session, int]) -> None:
     made, job = broken
     with pytest.raises(RuntimeError, match="the actors are gone"):
         made.wait(60)
@@ -109,7 +114,7 @@ def test_what_ends_the_engine_is_told_by_wait_and_by_every_call(broken):
     made.close()
 
 
-def test_a_watch_ends_when_the_engine_dies(broken):
+def test_a_watch_ends_when_the_engine_dies(broken: tuple[Session, int]) -> None:
     made, _ = broken
     thread = threading.Thread(target=lambda: list(made._watchers.follow(frozenset(), -1, made._turns, made._ended)))
     thread.start()
@@ -117,23 +122,23 @@ def test_a_watch_ends_when_the_engine_dies(broken):
     assert not thread.is_alive()
 
 
-def test_a_step_ends_when_the_engine_dies(session):
+def test_a_step_ends_when_the_engine_dies(session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> None:
     made = session()
     made.pause()
     made.start()
-    made._loop.step = lambda: 1 // 0
+    monkeypatch.setattr(made._loop, "step", lambda: 1 // 0)
     with pytest.raises(WrongState, match="ZeroDivisionError"):
         made.step(5)
 
 
-def test_calls_in_flight_are_answered_while_it_closes(session):
+def test_calls_in_flight_are_answered_while_it_closes(session: Callable[..., Session]) -> None:
     """Threads that call without a pause, and others that close, over and over: every one comes to an end."""
     for _ in range(20):
         made = session(QUIET, endless=True)
         made.start()
-        said = []
+        said: list[str] = []
 
-        def call(made=made, said=said):
+        def call(made: Session = made, said: list[str] = said) -> None:
             try:
                 while True:
                     made.clock()
@@ -153,7 +158,7 @@ def test_calls_in_flight_are_answered_while_it_closes(session):
         assert all("closed" in text or "ended" in text for text in said)
 
 
-def test_before_the_start_calls_are_answered_too(session):
+def test_before_the_start_calls_are_answered_too(session: Callable[..., Session]) -> None:
     made = session()
     job = made.submit(jobs()).job_ids[0]
     assert made.clock().emulated_seconds == 0.0
@@ -168,7 +173,7 @@ def test_before_the_start_calls_are_answered_too(session):
     assert made.job(job).start_seconds == 0.0
 
 
-def test_a_session_that_was_never_started_can_be_stopped(session):
+def test_a_session_that_was_never_started_can_be_stopped(session: Callable[..., Session]) -> None:
     made = session()
     made.stop()
     assert made.outcome().emulated_ns == 0
@@ -177,7 +182,7 @@ def test_a_session_that_was_never_started_can_be_stopped(session):
     made.close()
 
 
-def test_a_batch_run_ends_once_and_is_not_live(session):
+def test_a_batch_run_ends_once_and_is_not_live(session: Callable[..., Session]) -> None:
     made = session()
     assert made.run_to_end().emulated_ns == 3600 * SECOND
     with pytest.raises(WrongState, match="has ended"):

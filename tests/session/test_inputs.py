@@ -1,20 +1,23 @@
 """What a live session accepts and refuses."""
 
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from emulator.engine.control import FaultRequest, InvalidRequest, JobState, NeverFits, NotFound, QueueFull, WrongState
+from emulator.runtime.session import Session
 from emulator.workload.jobs import API_FIRST_ID as FIRST_ID
-from emulator.workload.jobs import LEVEL_NAMES, SECOND, job_columns
+from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobColumns, job_columns
 
 
-def jobs(count=1, **columns):
+def jobs(count: int = 1, **columns: Any) -> JobColumns:
     return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 95 * SECOND} | columns)
 
 
-def test_a_repeated_request_gets_the_first_answer_and_is_done_once(paused):
+def test_a_repeated_request_gets_the_first_answer_and_is_done_once(paused: Callable[..., Session]) -> None:
     made = paused()
     first = made.submit(jobs(3), "a")
     made.step(3)
@@ -42,7 +45,7 @@ def test_a_repeated_request_gets_the_first_answer_and_is_done_once(paused):
         lambda made: made.inject_fault(FaultRequest("host", "0", 1), request_id="a"),
     ],
 )
-def test_a_request_id_is_for_one_request(paused, again):
+def test_a_request_id_is_for_one_request(paused: Callable[..., Session], again: Callable[[Session], object]) -> None:
     made = paused()
     made.submit(jobs(2), "a")
     with pytest.raises(InvalidRequest, match="request_id 'a' was used for another request") as error:
@@ -51,19 +54,21 @@ def test_a_request_id_is_for_one_request(paused, again):
     assert len(made.jobs()) == 2
 
 
-def test_without_a_request_id_the_same_again_is_another(paused):
+def test_without_a_request_id_the_same_again_is_another(paused: Callable[..., Session]) -> None:
     made = paused()
     assert made.submit(jobs()).job_ids != made.submit(jobs()).job_ids
 
 
-def test_a_full_queue_takes_what_it_has_room_for_and_a_refusal_is_not_remembered(paused):
+def test_a_full_queue_takes_what_it_has_room_for_and_a_refusal_is_not_remembered(paused: Callable[..., Session]) -> None:
     """The limit is 5, counting what was accepted for the next cycle. Of 8 hosts 4 jobs of 2 hosts each run."""
     made = paused("scheduler.pending_limit=5")
     assert made.submit(jobs(3, gpus=16)).errors == {}
     part = made.submit(jobs(4, gpus=16), "part")
     assert part.job_ids == [FIRST_ID + 3, FIRST_ID + 4, -1, -1]
     assert {index: type(error) for index, error in part.errors.items()} == {2: QueueFull, 3: QueueFull}
-    assert part.errors[2].retry_seconds > 0
+    refused = part.errors[2]
+    assert isinstance(refused, QueueFull)
+    assert refused.retry_seconds > 0
     with pytest.raises(QueueFull, match=r"5 jobs are pending, which is the limit \(scheduler.pending_limit\)"):
         made.submit(jobs(1, gpus=16), "late")
     made.step(1)  # four of the five start
@@ -73,7 +78,7 @@ def test_a_full_queue_takes_what_it_has_room_for_and_a_refusal_is_not_remembered
     assert [view.state for view in made.jobs()] == [JobState.FINISHED] * 6
 
 
-def test_a_job_that_can_never_fit_is_refused_alone_and_in_a_batch(paused):
+def test_a_job_that_can_never_fit_is_refused_alone_and_in_a_batch(paused: Callable[..., Session]) -> None:
     made = paused()
     result = made.submit(jobs(4, gpus=[8, 65, 64, 16], require_level=[-1, -1, -1, LEVEL_NAMES.index("host")]))
     assert result.job_ids == [FIRST_ID, -1, FIRST_ID + 1, -1]
@@ -87,7 +92,7 @@ def test_a_job_that_can_never_fit_is_refused_alone_and_in_a_batch(paused):
     assert alone.errors[0].field == "gpus"
 
 
-def test_names_queues_and_shapes_of_the_accepted_stay_with_them(paused):
+def test_names_queues_and_shapes_of_the_accepted_stay_with_them(paused: Callable[..., Session]) -> None:
     made = paused()
     result = made.submit(jobs(3, gpus=[8, 65, 8], names=("a", "b", "c"), queue=[0, 0, 1], queues=("x", "y")))
     views = [made.job(job) for job in result.job_ids if job >= 0]
@@ -97,7 +102,7 @@ def test_names_queues_and_shapes_of_the_accepted_stay_with_them(paused):
         made.jobs(queue="z")
 
 
-def test_cancel_takes_what_waits_and_what_runs_but_not_what_has_ended(paused):
+def test_cancel_takes_what_waits_and_what_runs_but_not_what_has_ended(paused: Callable[..., Session]) -> None:
     made = paused()
     running, waiting, fresh = made.submit(jobs(3, gpus=[64, 64, 8])).job_ids
     made.step(2)
@@ -118,7 +123,7 @@ def test_cancel_takes_what_waits_and_what_runs_but_not_what_has_ended(paused):
             method(12345)
 
 
-def test_a_cordoned_rack_is_not_used_and_what_runs_there_goes_on(paused):
+def test_a_cordoned_rack_is_not_used_and_what_runs_there_goes_on(paused: Callable[..., Session]) -> None:
     made = paused()
     first = made.submit(jobs(gpus=32)).job_ids[0]
     made.step(1)
@@ -140,7 +145,7 @@ def test_a_cordoned_rack_is_not_used_and_what_runs_there_goes_on(paused):
     assert (error.value.field, error.value.allowed) == ("rack", "0 to 1")
 
 
-def test_injected_faults_strike_hosts_racks_and_links_and_pass(paused):
+def test_injected_faults_strike_hosts_racks_and_links_and_pass(paused: Callable[..., Session]) -> None:
     made = paused()
     made.step(1)
     assert made.inject_fault(FaultRequest("rack", "1", 25.0)) == "rack r00001 fails at 10 s for 25 s"
@@ -173,15 +178,15 @@ def test_injected_faults_strike_hosts_racks_and_links_and_pass(paused):
         ({"target": "moon", "name": "0"}, "target"),
     ],
 )
-def test_faults_that_make_no_sense_are_refused(paused, fault, field):
+def test_faults_that_make_no_sense_are_refused(paused: Callable[..., Session], fault: dict[str, Any], field: str) -> None:
     made = paused()
     with pytest.raises((InvalidRequest, NotFound)) as error:
-        made.inject_fault(FaultRequest(**{"duration_seconds": 1.0} | fault))
+        made.inject_fault(FaultRequest(**({"duration_seconds": 1.0} | fault)))
     assert error.value.field == field
     assert error.value.allowed
 
 
-def test_many_threads_at_once_lose_nothing(session):
+def test_many_threads_at_once_lose_nothing(session: Callable[..., Session]) -> None:
     """Twenty threads submit, read and cancel while the clock runs as fast as it can."""
     made = session(endless=True)
     made.start()

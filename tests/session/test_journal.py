@@ -4,31 +4,35 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from emulator.engine.control import FaultRequest, WrongState
 from emulator.runtime.opening import open_session
+from emulator.runtime.session import Session
+from emulator.scenario.models import Scenario
 from emulator.store.errors import JournalError
 from emulator.store.journal import Input, Journal
-from emulator.workload.jobs import SECOND, TrainingShape, job_columns
+from emulator.workload.jobs import SECOND, JobColumns, TrainingShape, job_columns
 from tests.session.conftest import BUSY
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def jobs(count=1, **columns):
+def jobs(count: int = 1, **columns: Any) -> JobColumns:
     return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 95 * SECOND} | columns)
 
 
-def inputs_of(directory):
+def inputs_of(directory: Path) -> list[Input]:
     with closing(Journal.copy(directory)) as journal:
         return list(journal.inputs())
 
 
-def test_the_journal_has_what_was_accepted_and_nothing_else(paused, tmp_path):
+def test_the_journal_has_what_was_accepted_and_nothing_else(paused: Callable[..., Session], tmp_path: Path) -> None:
     made = paused(state_dir=tmp_path / "state")
     made.submit(jobs(2, gpus=[8, 65]), "a")
     made.submit(jobs(2, gpus=[8, 65]), "a")
@@ -55,7 +59,9 @@ def test_the_journal_has_what_was_accepted_and_nothing_else(paused, tmp_path):
     assert rows[3].payload == {"first_host": 3, "end_host": 4, "repair_ns": 1_500_000_000}
 
 
-def test_the_journal_is_enough_to_repeat_the_session(session, scenario, tmp_path):
+def test_the_journal_is_enough_to_repeat_the_session(
+    session: Callable[..., Session], scenario: Callable[..., Scenario], tmp_path: Path
+) -> None:
     """Inputs at moments that the wall clock chose; a batch run that is given the journal's comes to the same digest."""
     live = session(BUSY, state_dir=tmp_path / "state")
     live.set_speed(40_000.0)
@@ -74,6 +80,7 @@ def test_the_journal_is_enough_to_repeat_the_session(session, scenario, tmp_path
     live.close()
     rows = inputs_of(tmp_path / "state")
     assert len({row.stamp_ns for row in rows}) > 10
+    assert live._outcome is not None
     assert (rows[-1].kind, rows[-1].payload) == ("end", {"digest": live._outcome.digest})
 
     again = open_session(scenario(BUSY))
@@ -84,13 +91,14 @@ def test_the_journal_is_enough_to_repeat_the_session(session, scenario, tmp_path
 
 
 @pytest.mark.parametrize(("kind", "payload"), [("cancel", {"job_id": 5}), ("cordon", {"host": 1}), ("dance", {}), ("submit", {})])
-def test_a_record_that_cannot_be_taken_up_is_named(session, kind, payload):
+def test_a_record_that_cannot_be_taken_up_is_named(session: Callable[..., Session], kind: str, payload: dict[str, int]) -> None:
     with pytest.raises(JournalError, match="input 3 of the journal cannot be applied"):
         session()._inputs.take_up(Input(3, 0, kind, "", "", payload, None))
 
 
-def test_what_cannot_be_kept_is_not_accepted(paused, tmp_path):
+def test_what_cannot_be_kept_is_not_accepted(paused: Callable[..., Session], tmp_path: Path) -> None:
     made = paused(state_dir=tmp_path / "state")
+    assert made._journal is not None
     made._journal._database.execute("DROP TABLE input")
     with pytest.raises(WrongState, match="the request was not accepted, because the journal could not store it"):
         made.submit(jobs(), "a")
@@ -104,7 +112,7 @@ def test_what_cannot_be_kept_is_not_accepted(paused, tmp_path):
     assert made.outcome().emulated_ns == 0
 
 
-def scenario_file(tmp_path):
+def scenario_file(tmp_path: Path) -> Path:
     return tmp_path / "scenario.yaml"
 
 
@@ -123,7 +131,7 @@ while True:
 """
 
 
-def test_every_acknowledged_job_is_in_the_journal_of_a_killed_process(scenario, tmp_path):
+def test_every_acknowledged_job_is_in_the_journal_of_a_killed_process(scenario: Callable[..., Scenario], tmp_path: Path) -> None:
     """SIGKILL in the middle of submitting. What was printed was accepted; of what was not, at most the batch in hand may be there."""
     scenario()
     child = subprocess.Popen(
@@ -133,6 +141,7 @@ def test_every_acknowledged_job_is_in_the_journal_of_a_killed_process(scenario, 
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
+    assert child.stdout is not None
     told: list[int] = []
     for line in child.stdout:
         told += map(int, line.split())

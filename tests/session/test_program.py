@@ -1,6 +1,9 @@
 """A live session as its users see it: over gRPC, with a client that knows nothing of this program, and in bulk."""
 
 import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -9,16 +12,17 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from emulator.runtime.session import Session
 from emulator.service.client import Client
 from emulator.service.server import serve
 from emulator.workload.jobs import SECOND, job_columns
 
 
 @pytest.fixture
-def served(session):
+def served(session: Callable[..., Session]) -> Iterator[Callable[..., tuple[Session, str]]]:
     servers = []
 
-    def make(*args, **options):
+    def make(*args: Any, **options: Any) -> tuple[Session, str]:
         made = session(*args, **options)
         made.start()
         servers.append(serve(made, "127.0.0.1:0", host_type=made.host_type, payload_ratio=made.payload_ratio))
@@ -29,7 +33,7 @@ def served(session):
         server.stop()
 
 
-def test_a_client_that_has_only_reflection_submits_a_job_and_watches_it_to_its_end(served):
+def test_a_client_that_has_only_reflection_submits_a_job_and_watches_it_to_its_end(served: Callable[..., tuple[Session, str]]) -> None:
     made, address = served(endless=True)
     made.pause()
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
@@ -38,7 +42,7 @@ def test_a_client_that_has_only_reflection_submits_a_job_and_watches_it_to_its_e
         pool = DescriptorPool(database)
         service = pool.FindServiceByName("emulator.v1.JobService")
 
-        def method(name, kind):
+        def method(name: str, kind: str) -> Any:
             found = service.methods_by_name[name]
             request, response = GetMessageClass(found.input_type), GetMessageClass(found.output_type)
             call = getattr(channel, kind)(f"/{service.full_name}/{name}", request.SerializeToString, response.FromString)
@@ -62,7 +66,9 @@ def test_a_client_that_has_only_reflection_submits_a_job_and_watches_it_to_its_e
     assert seen[-1].end_seconds - seen[-1].start_seconds == 95.0
 
 
-def test_a_hundred_thousand_jobs_are_accepted_and_none_lost(served, tmp_path, capsys):
+def test_a_hundred_thousand_jobs_are_accepted_and_none_lost(
+    served: Callable[..., tuple[Session, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Through the client, the server and the session, with the journal on. The clock stands: nothing but taking them in is measured."""
     count = 100_000
     made, address = served(endless=True, state_dir=tmp_path / "state")
@@ -77,6 +83,7 @@ def test_a_hundred_thousand_jobs_are_accepted_and_none_lost(served, tmp_path, ca
     assert (done.accepted, done.refused) == (count, 0)
     assert done.job_ids.tolist() == list(range(10**9, 10**9 + count))
     assert made._engine.posted_jobs == count
+    assert made._journal is not None
     kept = [job for row in made._journal.inputs() for job in row.payload["job_id"]]
     assert kept == done.job_ids.tolist()
     made.step(2)

@@ -5,11 +5,11 @@ import threading
 from emulator.runtime.turns import Turns
 
 
-def test_turns_come_in_the_order_in_which_they_were_asked_for():
+def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
     turns, order, threads = Turns(), [], []
     turns.take()
 
-    def ask(number):
+    def ask(number: int) -> None:
         with turns:
             order.append(number)
 
@@ -26,7 +26,7 @@ def test_turns_come_in_the_order_in_which_they_were_asked_for():
         thread.join()
 
 
-def test_who_does_not_wait_long_enough_leaves_no_gap():
+def test_who_does_not_wait_long_enough_leaves_no_gap() -> None:
     turns = Turns()
     assert turns.take()
     assert not turns.take(0.001)
@@ -35,7 +35,7 @@ def test_who_does_not_wait_long_enough_leaves_no_gap():
     turns.give()
 
 
-def test_an_error_in_its_turn_gives_it_back():
+def test_an_error_in_its_turn_gives_it_back() -> None:
     turns = Turns()
     try:
         with turns:

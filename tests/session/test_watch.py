@@ -1,23 +1,25 @@
 """Watching a live session."""
 
 import threading
+from collections.abc import Callable, Generator, Iterable
 
 import pytest
 
-from emulator.engine.control import JobState, NotFound, WrongState
+from emulator.engine.control import JobEvent, JobState, NotFound, WrongState
 from emulator.runtime import watch
-from emulator.workload.jobs import SECOND, job_columns
+from emulator.runtime.session import Session
+from emulator.workload.jobs import SECOND, JobColumns, job_columns
 
 
-def jobs(count=1, **columns):
+def jobs(count: int = 1, **columns: list[int]) -> JobColumns:
     return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 15 * SECOND} | columns)
 
 
-def seen(events):
+def seen(events: Iterable[JobEvent | None]) -> list[tuple[int, int, str]]:
     return [(event.sequence, event.job.job_id, event.job.state.value) for event in events if event is not None]
 
 
-def test_a_watch_is_a_snapshot_and_then_every_change(paused):
+def test_a_watch_is_a_snapshot_and_then_every_change(paused: Callable[..., Session]) -> None:
     made = paused()
     a, b = made.submit(jobs(2, gpus=[64, 64])).job_ids
     made.step(1)
@@ -28,7 +30,7 @@ def test_a_watch_is_a_snapshot_and_then_every_change(paused):
     assert seen(events) == [(3, a, "finished"), (4, b, "running"), (5, b, "finished")]
 
 
-def test_a_watch_is_resumed_behind_any_sequence(paused):
+def test_a_watch_is_resumed_behind_any_sequence(paused: Callable[..., Session]) -> None:
     made = paused()
     a, b = made.submit(jobs(2, gpus=[64, 64])).job_ids
     made.step(10)
@@ -38,19 +40,19 @@ def test_a_watch_is_resumed_behind_any_sequence(paused):
     assert seen(made.watch(job_ids=frozenset({b}), after_sequence=0)) == [row for row in every[1:] if row[1] == b]
     with pytest.raises(WrongState, match="change 6 is no longer kept"):
         made.watch(after_sequence=6)
-    assert [event.at_seconds for event in made.watch(job_ids=frozenset({a, b}), after_sequence=0)] == [0.0, 0.0, 15.0, 20.0, 35.0]
+    assert [event.at_seconds for event in made.watch(job_ids=frozenset({a, b}), after_sequence=0) if event] == [0.0, 0.0, 15.0, 20.0, 35.0]
 
 
-def test_watching_jobs_that_have_ended_gives_their_state_and_ends(paused):
+def test_watching_jobs_that_have_ended_gives_their_state_and_ends(paused: Callable[..., Session]) -> None:
     made = paused()
     a = made.submit(jobs()).job_ids[0]
     made.step(10)
-    assert [event.job.state for event in made.watch(job_ids=frozenset({a}))] == [JobState.FINISHED]
+    assert [event.job.state for event in made.watch(job_ids=frozenset({a})) if event] == [JobState.FINISHED]
     with pytest.raises(NotFound, match="no job 7"):
         made.watch(job_ids=frozenset({7}))
 
 
-def test_a_watch_of_everything_ends_with_the_session_and_misses_nothing(session):
+def test_a_watch_of_everything_ends_with_the_session_and_misses_nothing(session: Callable[..., Session]) -> None:
     made = session()
     made.pause()
     made.start()
@@ -63,7 +65,7 @@ def test_a_watch_of_everything_ends_with_the_session_and_misses_nothing(session)
     assert sorted(job for _, job, state in told if state == "finished") == ids
 
 
-def test_a_watcher_that_is_too_slow_is_told_so(paused, monkeypatch):
+def test_a_watcher_that_is_too_slow_is_told_so(paused: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "HISTORY", 4)
     made = paused()
     events = made.watch(job_ids=frozenset(made.submit(jobs()).job_ids))
@@ -76,15 +78,16 @@ def test_a_watcher_that_is_too_slow_is_told_so(paused, monkeypatch):
         made.watch(after_sequence=0)
 
 
-def test_an_idle_watcher_gets_a_sign_of_life(paused, monkeypatch):
+def test_an_idle_watcher_gets_a_sign_of_life(paused: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch, "IDLE_SECONDS", 0.01)
     made = paused()
     events = made.watch()
     assert [next(events) for _ in range(3)] == [None] * 3
+    assert isinstance(events, Generator)
     events.close()
 
 
-def test_many_watchers_see_the_same(session):
+def test_many_watchers_see_the_same(session: Callable[..., Session]) -> None:
     made = session(endless=True)
     made.pause()
     made.start()
@@ -103,7 +106,7 @@ def test_many_watchers_see_the_same(session):
         assert sequences == sorted(set(sequences))
 
 
-def test_closing_ends_every_watch(paused):
+def test_closing_ends_every_watch(paused: Callable[..., Session]) -> None:
     made = paused()
     events = made.watch()
     thread = threading.Thread(target=lambda: list(events))

@@ -1,7 +1,9 @@
 """The journal on disk."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,7 @@ from emulator.store.journal import Journal
 from tests.store.conftest import SESSION, Other
 
 
-def test_what_was_appended_is_there_again_in_order(keep, tmp_path):
+def test_what_was_appended_is_there_again_in_order(keep: Callable[..., Journal], tmp_path: Path) -> None:
     journal = keep()
     journal.append(10, "cancel", {"job_id": 7}, "r1", "f00", {"told": [1, None]})
     journal.append(0, "submit", {"gpus": [8, 1], "names": None})
@@ -23,10 +25,12 @@ def test_what_was_appended_is_there_again_in_order(keep, tmp_path):
         (2, 0, "submit", "", "", {"gpus": [8, 1], "names": None}, None),
     ]
     assert (len(again), again.reached_ns, again.recorded, again.notes) == (2, 77, SESSION, ())
-    assert again.last().sequence == 2
+    last = again.last()
+    assert last is not None
+    assert last.sequence == 2
 
 
-def test_it_is_synchronous(keep, tmp_path):
+def test_it_is_synchronous(keep: Callable[..., Journal], tmp_path: Path) -> None:
     journal = keep()
     run = journal._database.execute
     assert run("PRAGMA journal_mode").fetchone() == ("wal",)
@@ -37,7 +41,7 @@ def test_it_is_synchronous(keep, tmp_path):
         assert other.execute("SELECT count(*) FROM input").fetchone() == (1,)
 
 
-def test_another_format_is_refused(keep, tmp_path):
+def test_another_format_is_refused(keep: Callable[..., Journal], tmp_path: Path) -> None:
     journal = keep()
     journal._database.execute("UPDATE about SET value = '2' WHERE key = 'format'")
     journal.close()
@@ -45,13 +49,13 @@ def test_another_format_is_refused(keep, tmp_path):
         keep()
 
 
-def test_another_session_is_refused_with_the_first_difference(keep):
+def test_another_session_is_refused_with_the_first_difference(keep: Callable[..., Journal]) -> None:
     keep().close()
     with pytest.raises(JournalError, match="holds a session that differs: seed was 1 and is now 2; allowed: the same scenario"):
         keep(session=Other.session)
 
 
-def test_a_session_that_came_to_its_end_is_not_gone_on_with(keep, tmp_path):
+def test_a_session_that_came_to_its_end_is_not_gone_on_with(keep: Callable[..., Journal], tmp_path: Path) -> None:
     journal = keep()
     journal.finish(5 * 10**9, "stop", "d1")
     journal.close()
@@ -61,10 +65,12 @@ def test_a_session_that_came_to_its_end_is_not_gone_on_with(keep, tmp_path):
     with pytest.raises(JournalError, match=r"ended at 9 s; allowed: `gigawatt replay"):
         keep()
     with closing(Journal.copy(tmp_path / "state")) as copy:
-        assert (copy.last().kind, copy.last().payload, copy.reached_ns) == ("end", {"digest": "d2"}, 9 * 10**9)
+        last = copy.last()
+        assert last is not None
+        assert (last.kind, last.payload, copy.reached_ns) == ("end", {"digest": "d2"}, 9 * 10**9)
 
 
-def test_a_copy_leaves_the_directory_as_it_is(crashed):
+def test_a_copy_leaves_the_directory_as_it_is(crashed: Path) -> None:
     before = {path.name: path.read_bytes() for path in crashed.iterdir()}
     crashed.chmod(0o555)
     with closing(Journal.copy(crashed)) as copy:
@@ -73,7 +79,7 @@ def test_a_copy_leaves_the_directory_as_it_is(crashed):
     assert {path.name: path.read_bytes() for path in crashed.iterdir()} == before
 
 
-def test_a_directory_without_a_journal_cannot_be_copied(tmp_path):
+def test_a_directory_without_a_journal_cannot_be_copied(tmp_path: Path) -> None:
     for directory in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(JournalError, match=r"holds no journal.sqlite; allowed: a directory that `gigawatt up --state` has kept"):
             Journal.copy(directory)

@@ -1,13 +1,14 @@
 """A plausible emulation to serve: the numbers of a small cluster, moving with ``tick`` as a real one's would."""
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
 from emulator.engine.control import ClockView, ClusterView, Histogram, JobState, QueueView, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.messages import RackReadings
-from topology.cluster import Level
+from topology.cluster import Cluster, Level
 
 RACKS, HOSTS_PER_RACK, GPUS_PER_HOST = 6, 8, 8
 
@@ -26,13 +27,13 @@ class Layout:
     site_names: tuple[str, ...]
 
 
-def layout(racks: int = RACKS, *, site_names: tuple[str, ...] = ("memphis",), pods: bool = True) -> Layout:
+def layout(racks: int = RACKS, *, site_names: tuple[str, ...] = ("memphis",), pods: bool = True) -> Cluster:
     hosts = racks * HOSTS_PER_RACK
     levels = [level("rack", HOSTS_PER_RACK, hosts)]
     if pods:
         levels.append(level("pod", 2 * HOSTS_PER_RACK, hosts))
     levels.append(level("site", -(-racks // len(site_names)) * HOSTS_PER_RACK, hosts))
-    return Layout(tuple(levels), site_names)
+    return cast(Cluster, Layout(tuple(levels), site_names))
 
 
 def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")) -> Snapshot:
@@ -83,7 +84,7 @@ def rack_readings(first_rack: int, racks: int, tick: int = 0) -> RackReadings:
         at_ns=tick * 600_000_000_000,
         first_rack=first_rack,
         power_milliwatts=(50_000_123 + 1_000_000 * rack).astype(np.int64),
-        energy_joules=50e3 * 600.0 * tick + rack,
+        energy_joules=(50e3 * 600.0 * tick + rack).astype(np.float64),
         gpus=np.full(racks, HOSTS_PER_RACK * GPUS_PER_HOST, dtype=np.int32),
         gpus_busy=(40 + rack % 8).astype(np.int32),
         gpus_down=np.where(rack == 2, 8, 0).astype(np.int32),

@@ -44,7 +44,7 @@ def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
 def shard(tick: int = 0, *, split: int = 3) -> bytes:
     cluster = layout()
     parts = [(0, split), (split, RACKS)]
-    racks = [(RackLabels(cluster, first, end), rack_readings(first, end - first, tick)) for first, end in parts]  # type: ignore[arg-type]
+    racks = [(RackLabels(cluster, first, end), rack_readings(first, end - first, tick)) for first, end in parts]
     return shard_text(racks, [plane_readings(0, tick), plane_readings(1, tick)])
 
 
@@ -92,8 +92,8 @@ def test_zeros_are_always_there() -> None:
     series = parse(head_text(snapshot()))
     for state in JobState:
         assert key("gigawatt_jobs", state=state.value) in series
-    for state in GPU_STATES:
-        assert key("gigawatt_gpus", state=state, gpu_model="H100") in series
+    for gpu_state in GPU_STATES:
+        assert key("gigawatt_gpus", state=gpu_state, gpu_model="H100") in series
     for cause in CAUSES:
         assert key("gigawatt_faults_total", cause=cause.name) in series
     for tier in TIERS:
@@ -159,11 +159,11 @@ def test_a_presets_racks_and_planes() -> None:
 
 def test_labels_and_readings_of_other_racks_are_refused() -> None:
     with pytest.raises(ValueError, match="racks 0 to 2 with readings of racks 3 to 5"):
-        shard_text([(RackLabels(layout(), 0, 3), rack_readings(3, 3))])  # type: ignore[arg-type]
+        shard_text([(RackLabels(layout(), 0, 3), rack_readings(3, 3))])
 
 
 def test_a_cluster_without_pods_has_no_pod_label() -> None:
-    labels = RackLabels(layout(4, pods=False, site_names=("abilene", "lordstown")), 0, 4)  # type: ignore[arg-type]
+    labels = RackLabels(layout(4, pods=False, site_names=("abilene", "lordstown")), 0, 4)
     text = shard_text([(labels, rack_readings(0, 4))])
     series = parse(text)
     assert key("gigawatt_rack_hosts_down", rack="r00001", site="abilene") in series
@@ -209,7 +209,7 @@ def test_any_queue_name_survives(name: str) -> None:
 
 @given(NAMES)
 def test_any_site_name_survives(name: str) -> None:
-    labels = RackLabels(layout(2, site_names=(name,)), 0, 2)  # type: ignore[arg-type]
+    labels = RackLabels(layout(2, site_names=(name,)), 0, 2)
     series = parse(shard_text([(labels, rack_readings(0, 2))]))
     assert key("gigawatt_rack_hosts_down", rack="r00001", pod="p000", site=name) in series
 
@@ -221,7 +221,7 @@ def test_detail_adds_up_what_it_does_not_tell_apart(detail: str, split: int) -> 
     cluster = layout(site_names=("abilene", "lordstown"))
     totals: dict[frozenset[tuple[str, str]], float] = {}
     for first, end in ((0, split), (split, RACKS)):
-        labels = RackLabels(cluster, first, end, detail)  # type: ignore[arg-type]
+        labels = RackLabels(cluster, first, end, detail)
         for (name, where), value in parse(shard_text([(labels, rack_readings(first, end - first))])).items():
             if name == "gigawatt_rack_faults_total":
                 totals[where] = totals.get(where, 0) + value
@@ -235,13 +235,13 @@ def test_detail_adds_up_what_it_does_not_tell_apart(detail: str, split: int) -> 
 
 def test_an_unknown_detail_is_named() -> None:
     with pytest.raises(ValueError, match=r"telemetry\.detail is 'gpu'; allowed: rack, pod, cluster"):
-        RackLabels(layout(), 0, 1, "gpu")  # type: ignore[arg-type]
+        RackLabels(layout(), 0, 1, "gpu")
 
 
 def test_no_racks_no_lines() -> None:
-    none = np.zeros(0, dtype=np.int64)
-    readings = RackReadings(0, 2, none, none.astype(float), *[none.astype(np.int32)] * 4, none)
-    labels = RackLabels(layout(), 2, 2)  # type: ignore[arg-type]
+    none, none32 = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int32)
+    readings = RackReadings(0, 2, none, np.zeros(0), none32, none32, none32, none32, none)
+    labels = RackLabels(layout(), 2, 2)
     assert parse(shard_text([(labels, readings)])) == {}
     assert shard_text([]) == b""
 

@@ -34,7 +34,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     addresses: list[str] = []
 
     def shard(first: int, end: int, plane: int) -> Callable[[int], bytes]:
-        labels = RackLabels(cluster, first, end)  # type: ignore[arg-type]
+        labels = RackLabels(cluster, first, end)
         return lambda tick: shard_text([(labels, rack_readings(first, end - first, tick))], [plane_readings(plane, tick)])
 
     with ExitStack() as stack:

@@ -7,6 +7,8 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from functools import partial
+from operator import mul
 
 import pytest
 
@@ -274,7 +276,7 @@ def test_many_readers_during_publications_see_whole_pages() -> None:
     for reader in readers:
         reader.start()
     for number in range(1, 200):
-        page.publish(lambda number=number: b"%d" % (number % 10) * 1000)  # type: ignore[misc]
+        page.publish(partial(mul, b"%d" % (number % 10), 1000))
     for reader in readers:
         reader.join()
     assert all(len(set(body)) == 1 and len(body) == 1000 for body in seen)

@@ -13,7 +13,9 @@ from topology.compile import compile_cluster
 from topology.describe import describe, link_name, node_name, switch_name
 from topology.vocabulary import TopologyError
 
-odd = st.sampled_from([None, True, 0, -1, 2.5, "x", "", [], {}, (1,), float("nan"), 2**70, "gb200-nvl72", "given", "n[1-2]", "n[2-"])
+odd: st.SearchStrategy[object] = st.sampled_from(
+    [None, True, 0, -1, 2.5, "x", "", [], {}, (1,), float("nan"), 2**70, "gb200-nvl72", "given", "n[1-2]", "n[2-"]
+)
 counts = st.integers(1, 4)
 KEYS = ["tier", "hosts", "host", "hosts_per_rack", "site", "switches", "switch", "group", "hostlist", "lanes", "rail", "rails", "names"]
 KEYS += ["distance_km", "latency_seconds", "lane_bytes_per_second", "assumptions", "worst_pod_to_pod_ratio", "name"]

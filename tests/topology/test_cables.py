@@ -1,6 +1,7 @@
 """Physical switches and cables of banks: every cable has two ends, no switch too many, and the units below share what the ratio says."""
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,9 +19,9 @@ from topology.dragonfly import build as build_dragonfly
 from topology.sites import Part, Wan, compose, full_mesh
 
 
-def clos(hosts: int, **more: object) -> Cluster:
+def clos(hosts: int, **more: Any) -> Cluster:
     host = more.pop("host", catalog.HGX_H100)
-    values = {"switch": catalog.QM9700, "hosts_per_rack": host.domain_hosts * 4, **more}
+    values: dict[str, Any] = {"switch": catalog.QM9700, "hosts_per_rack": host.domain_hosts * 4, **more}
     plan = ClosPlan(name="test", host=host, hosts=hosts, **values)
     return compile_cluster(build(plan))
 

@@ -12,7 +12,7 @@ from topology.sites import Part, compose
 
 
 def _plan(**changes: Any) -> nx.Graph:
-    values = {"name": "x", "host": catalog.HGX_H100, "switch": catalog.QM9700, "hosts": 64, "hosts_per_rack": 4} | changes
+    values: dict[str, Any] = {"name": "x", "host": catalog.HGX_H100, "switch": catalog.QM9700, "hosts": 64, "hosts_per_rack": 4} | changes
     return build(ClosPlan(**values))
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import ceil
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -10,21 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topology import catalog
-from topology.catalog import SwitchType
+from topology.catalog import HostType, SwitchType
 from topology.clos import ClosPlan, TopologyError, build
 from topology.compile import compile_cluster
 from topology.describe import describe
 
 
-def plan(hosts, host=catalog.HGX_H100, switch=catalog.QM9700, **more):
+def plan(hosts: int, host: HostType = catalog.HGX_H100, switch: SwitchType = catalog.QM9700, **more: Any) -> ClosPlan:
     return ClosPlan(name="test", host=host, switch=switch, hosts=hosts, **{"hosts_per_rack": host.domain_hosts * 4, **more})
 
 
-def switch_of(radix, gbit=400):
+def switch_of(radix: int, gbit: int = 400) -> SwitchType:
     return SwitchType(f"test-{radix}", radix, gbit * catalog.GBIT, 1e-6, 100.0)
 
 
-def counts(a_plan):
+def counts(a_plan: ClosPlan) -> tuple[int, ...]:
     """(leaf, spine, core, host_leaf, leaf_spine, spine_core) from the graph's attributes alone."""
     graph = build(a_plan)
     tiers = nx.get_node_attributes(graph, "tier")
@@ -50,13 +51,13 @@ def counts(a_plan):
         (16, (128, 128, 64, 4096, 4096, 4096)),
     ],
 )
-def test_superpod_b200_published_counts(units, row):
+def test_superpod_b200_published_counts(units: int, row: tuple[int, ...]) -> None:
     assert counts(plan(32 * units, catalog.DGX_B200)) == row
 
 
 @given(units=st.integers(1, 40))
 @settings(max_examples=40, deadline=None)
-def test_superpod_formula_for_any_number_of_units(units):
+def test_superpod_formula_for_any_number_of_units(units: int) -> None:
     nics = 256 * units
     leaf = nics // 32
     spine, core = (nics // 64, 0) if nics <= 2048 else (leaf, nics // 64)
@@ -65,13 +66,13 @@ def test_superpod_formula_for_any_number_of_units(units):
 
 # NVIDIA DGX SuperPOD H100 reference architecture, table 4: 256 leaf-spine cables a unit, 31 to 127 hosts.
 @pytest.mark.parametrize(("units", "leaf", "spine"), [(1, 8, 4), (2, 16, 8), (3, 24, 16), (4, 32, 16)])
-def test_superpod_h100_published_counts(units, leaf, spine):
+def test_superpod_h100_published_counts(units: int, leaf: int, spine: int) -> None:
     a_plan = plan(32 * units - 1, even_striping=True)
     assert counts(a_plan) == (leaf, spine, 0, 8 * (32 * units - 1), 256 * units, 0)
     assert compile_cluster(build(a_plan)).counts.worst_pod_to_pod_ratio == 1.0
 
 
-def test_colossus_in_whole_arrays_and_by_the_formula():
+def test_colossus_in_whole_arrays_and_by_the_formula() -> None:
     colossus = plan(12_500, switch=catalog.SN5600, hosts_per_rack=8, whole_arrays=True)
     assert counts(colossus) == (196 * 8, 1568, 784, 100_000, 100_352, 100_352)
     assert counts(replace(colossus, whole_arrays=False)) == (1563, 1563, 782, 100_000, 100_000, 100_000)
@@ -81,13 +82,13 @@ def test_colossus_in_whole_arrays_and_by_the_formula():
     assert first_pod.tolist() == [0, 8 * 64]
 
 
-def test_eagle_formula():
+def test_eagle_formula() -> None:
     assert counts(plan(1800)) == (450, 450, 225, 14_400, 14_400, 14_400)
 
 
 @given(half=st.integers(2, 12))
 @settings(max_examples=11, deadline=None)
-def test_full_k_ary_fat_tree(half):
+def test_full_k_ary_fat_tree(half: int) -> None:
     """Al-Fares et al. SIGCOMM'08: k pods of k/2 edge and k/2 aggregation switches, (k/2)^2 cores, k^3/4 hosts of one NIC."""
     k = 2 * half
     host = replace(catalog.HGX_H100, gpus=1, nics=1)
@@ -113,7 +114,7 @@ def test_full_k_ary_fat_tree(half):
     rail_optimised=st.booleans(),
 )
 @settings(max_examples=150, deadline=None)
-def test_port_formula(hosts, k, rail_optimised):
+def test_port_formula(hosts: int, k: int, rail_optimised: bool) -> None:
     """leaf = ceil(N/(k/2)); N <= k^2/2: spine = ceil(N/k); else spine = leaf and core = ceil(N/k), where an array fills its leaves."""
     nics = hosts * 8
     if nics > k**3 / 4:
@@ -155,7 +156,7 @@ plans = st.builds(
 
 @given(options=plans)
 @settings(max_examples=60, deadline=None)
-def test_ports_and_lanes_add_up(options):
+def test_ports_and_lanes_add_up(options: dict[str, Any]) -> None:
     """No switch has more cables than ports, every NIC has one, and aggregation changes no count."""
     try:
         a_plan = plan(**options)
@@ -190,12 +191,12 @@ def test_ports_and_lanes_add_up(options):
         assert counts(other) == counts(a_plan)
 
 
-def test_aggregated_rails_describe_the_same_cluster():
+def test_aggregated_rails_describe_the_same_cluster() -> None:
     fine = plan(1000, switch=catalog.QM9700)
     assert describe(compile_cluster(build(fine))) == describe(compile_cluster(build(replace(fine, aggregate="rails"))))
 
 
-def test_isolated_rails_are_one_plane_each():
+def test_isolated_rails_are_one_plane_each() -> None:
     cluster = compile_cluster(build(plan(320, rails_meet=False)))
     links = cluster.links
     assert links.plane.max() + 1 == 8
@@ -203,7 +204,7 @@ def test_isolated_rails_are_one_plane_each():
     assert compile_cluster(build(plan(320))).links.plane.max() == 0
 
 
-def test_nvl72_rack_is_one_endpoint_with_four_rails_of_18_lanes():
+def test_nvl72_rack_is_one_endpoint_with_four_rails_of_18_lanes() -> None:
     cluster = compile_cluster(build(plan(36, catalog.GB200_NVL72, catalog.SN5600, hosts_per_rack=18, whole_arrays=True)))
     assert (cluster.counts.domains, cluster.counts.racks, cluster.counts.gpus) == (2, 2, 144)
     own = cluster.links.u == 0
@@ -212,7 +213,7 @@ def test_nvl72_rack_is_one_endpoint_with_four_rails_of_18_lanes():
     assert cluster.links.bytes_per_second[own].tolist() == [18 * 50e9] * 4
 
 
-def test_a_site_of_several_fabrics():
+def test_a_site_of_several_fabrics() -> None:
     site = plan(3000, buildings=3, building_oversubscription=4.0, hosts_per_rack=4)
     cluster = compile_cluster(build(site))
     building = cluster.level("building")
@@ -222,7 +223,7 @@ def test_a_site_of_several_fabrics():
     assert cluster.counts.bisection_bytes_per_second == 3 * 2000 * 50e9 / 2
 
 
-def test_oversubscription_is_what_was_asked_for():
+def test_oversubscription_is_what_was_asked_for() -> None:
     cluster = compile_cluster(build(plan(1000, leaf_oversubscription=3.0, spine_oversubscription=7.0)))
     assert cluster.counts.oversubscription_leaf == 3.0
     assert cluster.counts.oversubscription_spine == pytest.approx(7.0, rel=0.01)
@@ -230,14 +231,14 @@ def test_oversubscription_is_what_was_asked_for():
 
 
 @pytest.mark.parametrize("hosts", [1_000_008, 12 * 83_322])
-def test_a_last_pod_of_half_the_size_is_not_cut_off(hosts):
+def test_a_last_pod_of_half_the_size_is_not_cut_off(hosts: int) -> None:
     """With half of the core's ports to other buildings a core reaches 64 of 97 pods; two whole pods share at least (2 * 64 - 97) / 64."""
     a_plan = ClosPlan("x", catalog.GB200_NVL72, catalog.SN5600, hosts, 18, aggregate="rails", buildings=12)
     assert compile_cluster(build(a_plan)).counts.worst_pod_to_pod_ratio > 0.48
 
 
 @pytest.mark.parametrize("nic_ports", [2, 4])
-def test_every_port_of_a_plane_has_its_leaf(nic_ports):
+def test_every_port_of_a_plane_has_its_leaf(nic_ports: int) -> None:
     """The leaves of a plane in the check of the plan are those in the graph, also where a NIC has several ports in one plane."""
     for hosts in (1, 40, 70, 300):
         a_plan = plan(hosts, nic_ports=nic_ports, planes=2)
@@ -265,7 +266,7 @@ def test_every_port_of_a_plane_has_its_leaf(nic_ports):
         ({"hosts": 4_000_000, "switch": catalog.QUANTUM_X800, "buildings": 100}, "aggregate", "more than"),
     ],
 )
-def test_what_it_refuses(options, field, text):
+def test_what_it_refuses(options: dict[str, Any], field: str, text: str) -> None:
     with pytest.raises(TopologyError, match=text) as error:
         plan(**options)
     assert error.value.field == field

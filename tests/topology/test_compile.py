@@ -1,6 +1,7 @@
 """The compiler: consecutive units, nesting, uplinks, names, and errors for graphs that are none."""
 
 from itertools import pairwise
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -9,18 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from topology import catalog
-from topology.catalog import UnknownHardware
+from topology.catalog import HostType, SwitchType, UnknownHardware
 from topology.clos import ClosPlan, TopologyError, build
 from topology.cluster import TIERS
 from topology.compile import compile_cluster
 from topology.describe import describe, link_name, node_name
 
 
-def cluster_graph(hosts=100, host=catalog.HGX_H100, switch=catalog.QM9700, **more):
+def cluster_graph(hosts: int = 100, host: HostType = catalog.HGX_H100, switch: SwitchType = catalog.QM9700, **more: Any) -> nx.Graph:
     return build(ClosPlan(name="test", host=host, switch=switch, hosts=hosts, **{"hosts_per_rack": host.domain_hosts * 4, **more}))
 
 
-def small_graph(**attributes):
+def small_graph(**attributes: Any) -> nx.Graph:
     """Two leaves of two hosts under one spine, deliberately shuffled: the hosts of leaf b come first and last."""
     graph = nx.Graph(**{"host": "hgx-h100", "switch": "qm9700", "hosts_per_rack": 1, "name": "small", **attributes})
     graph.add_nodes_from(["b1", "a1", "a2", "b2"], tier="endpoint")
@@ -34,7 +35,7 @@ def small_graph(**attributes):
     return graph
 
 
-def test_a_shuffled_graph_by_hand():
+def test_a_shuffled_graph_by_hand() -> None:
     cluster = compile_cluster(small_graph())
     # Hosts of a unit become consecutive, units in order of their first host: b1, b2, a1, a2.
     assert cluster.level("leaf").first_host.tolist() == [0, 2, 4]
@@ -63,7 +64,9 @@ def test_a_shuffled_graph_by_hand():
     aggregate=st.sampled_from(["none", "rails"]),
 )
 @settings(max_examples=120, deadline=None)
-def test_units_nest_and_blocks_hold_at_most_64_hosts(host, hosts, rack, array, buildings, aggregate):
+def test_units_nest_and_blocks_hold_at_most_64_hosts(
+    host: HostType, hosts: int, rack: int, array: int | None, buildings: int, aggregate: str
+) -> None:
     try:
         graph = cluster_graph(
             hosts,
@@ -104,7 +107,7 @@ def test_units_nest_and_blocks_hold_at_most_64_hosts(host, hosts, rack, array, b
     assert (np.diff(links.node_tier) >= 0).all()
 
 
-def test_uplinks_belong_to_their_unit():
+def test_uplinks_belong_to_their_unit() -> None:
     cluster = compile_cluster(cluster_graph(3000, switch=catalog.QM9700))
     links, leaf, pod = cluster.links, cluster.level("leaf"), cluster.level("pod")
     host_edges = links.tier == 0
@@ -120,13 +123,13 @@ def test_uplinks_belong_to_their_unit():
         assert banks == set(links.u[pod.uplinks[pod.uplink_start[unit] : pod.uplink_start[unit + 1]]])
 
 
-def test_partial_domain():
+def test_partial_domain() -> None:
     cluster = compile_cluster(cluster_graph(20, catalog.GB200_NVL72, catalog.SN5600, hosts_per_rack=18, whole_arrays=True))
     assert cluster.level("domain").first_host.tolist() == [0, 18, 20]
     assert cluster.links.lanes[cluster.links.u == 1].tolist() == [2, 2, 2, 2]
 
 
-def test_order_of_insertion_of_switches_and_edges_does_not_matter():
+def test_order_of_insertion_of_switches_and_edges_does_not_matter() -> None:
     graph = cluster_graph(200)
     again = nx.Graph(**graph.graph)
     again.add_nodes_from([(node, data) for node, data in graph.nodes(data=True) if data["tier"] == "endpoint"])
@@ -138,7 +141,7 @@ def test_order_of_insertion_of_switches_and_edges_does_not_matter():
     assert describe(one) == describe(two)
 
 
-def test_the_nth_bank_is_above_the_nth_unit_however_switches_were_inserted():
+def test_the_nth_bank_is_above_the_nth_unit_however_switches_were_inserted() -> None:
     graph = cluster_graph(600, buildings=2)
     again = nx.Graph(**graph.graph)
     again.add_nodes_from(reversed(list(graph.nodes(data=True))))
@@ -155,7 +158,7 @@ def test_the_nth_bank_is_above_the_nth_unit_however_switches_were_inserted():
     assert banks.tolist() == np.flatnonzero(cluster.links.node_tier == 2).tolist()
 
 
-def small_dragonfly():
+def small_dragonfly() -> nx.Graph:
     """Three groups of two switches; the switches of group c have no hosts. Switches come before hosts, groups out of order."""
     graph = nx.Graph(host="frontier-node", switch="rosetta", hosts_per_rack=2)
     for group in ("c", "b", "a"):
@@ -171,7 +174,7 @@ def small_dragonfly():
     return graph
 
 
-def test_a_dragonfly_by_hand():
+def test_a_dragonfly_by_hand() -> None:
     cluster = compile_cluster(small_dragonfly())
     assert [(level.name, len(level)) for level in cluster.levels] == [
         *[("host", 8), ("domain", 8), ("rack", 4), ("leaf", 4), ("pod", 2), ("site", 1)]
@@ -196,7 +199,7 @@ def test_a_dragonfly_by_hand():
     assert counts.bisection_bytes_per_second == pytest.approx(5 * 25e9 * 2 / 3)  # two of three pairs of groups are cut
 
 
-def test_a_cabinet_of_several_chassis_is_one_rack():
+def test_a_cabinet_of_several_chassis_is_one_rack() -> None:
     graph = small_dragonfly()
     graph.graph["hosts_per_rack"] = 4
     cluster = compile_cluster(graph)
@@ -207,7 +210,7 @@ def test_a_cabinet_of_several_chassis_is_one_rack():
     assert compile_cluster(graph).level("rack").first_host.tolist() == [0, 2, 4, 6, 8]
 
 
-def test_groups_without_hosts_are_numbered_alike_however_they_were_inserted():
+def test_groups_without_hosts_are_numbered_alike_however_they_were_inserted() -> None:
     graph = small_dragonfly()
     again = nx.Graph(**graph.graph)
     again.add_nodes_from(reversed([(node, data) for node, data in graph.nodes(data=True) if data["tier"] == "leaf"]))
@@ -220,7 +223,7 @@ def test_groups_without_hosts_are_numbered_alike_however_they_were_inserted():
     assert one.counts == two.counts
 
 
-def test_a_nic_of_two_ports_has_a_leaf_in_each_plane():
+def test_a_nic_of_two_ports_has_a_leaf_in_each_plane() -> None:
     """Four hosts in two segments; either port of a NIC leads to a leaf of its own, of a plane of its own (dual-ToR, dual-plane)."""
     graph = nx.Graph(host="hgx-h100", switch="sn5600", hosts_per_rack=2)
     for host in range(4):
@@ -243,7 +246,7 @@ def test_a_nic_of_two_ports_has_a_leaf_in_each_plane():
     assert cluster.counts.oversubscription_leaf == 1.0
 
 
-def test_hosts_with_fewer_nics_use_the_first_rails():
+def test_hosts_with_fewer_nics_use_the_first_rails() -> None:
     graph = small_graph()
     for node in ("a1", "a2"):
         graph.nodes[node]["host"] = "frontier-node"
@@ -264,7 +267,12 @@ def test_hosts_with_fewer_nics_use_the_first_rails():
         compile_cluster(graph)
 
 
-def change(node=None, edge=None, remove=None, **attributes):
+def change(
+    node: str | None = None,
+    edge: tuple[str, str] | None = None,
+    remove: tuple[str, str] | None = None,
+    **attributes: Any,
+) -> nx.Graph:
     graph = small_graph()
     for key, value in attributes.items():
         target = graph.nodes[node] if node else graph.edges[edge] if edge else graph.graph
@@ -316,12 +324,12 @@ def change(node=None, edge=None, remove=None, **attributes):
         (change(node="a2", hostlist=["r00000-h00"]), "host r00000-h00 is in the graph twice"),
     ],
 )
-def test_errors_name_the_place(graph, text):
+def test_errors_name_the_place(graph: nx.DiGraph | nx.Graph, text: str) -> None:
     with pytest.raises(TopologyError, match=text):
         compile_cluster(graph)
 
 
-def test_more_graphs_that_are_none():
+def test_more_graphs_that_are_none() -> None:
     graph = small_graph()
     graph.add_edge("leaf-a", "leaf-b")
     with pytest.raises(TopologyError, match="same tier"):
@@ -344,7 +352,7 @@ def test_more_graphs_that_are_none():
         compile_cluster(graph)
 
 
-def test_describe_has_the_contract_keys():
+def test_describe_has_the_contract_keys() -> None:
     described = describe(compile_cluster(cluster_graph(64, catalog.DGX_B200, assumptions=("rails meet",))))
     assert described == {
         "gpus": 512,
@@ -364,7 +372,7 @@ def test_describe_has_the_contract_keys():
     }
 
 
-def test_names():
+def test_names() -> None:
     cluster = compile_cluster(cluster_graph(64))
     assert node_name(cluster, 5) == "r00001-h01"
     assert node_name(cluster, 64) == "leaf-00000"
@@ -381,7 +389,7 @@ def test_names():
     assert node_name(racks, 1) == "r00000-d01"
 
 
-def test_catalog_names_what_exists():
+def test_catalog_names_what_exists() -> None:
     with pytest.raises(UnknownHardware, match=r"did you mean sn5600\?; known: qm9700, sn5600"):
         catalog.switch("SN560")
     for records in (catalog.GPUS, catalog.HOSTS, catalog.SWITCHES):
@@ -392,11 +400,11 @@ def test_catalog_names_what_exists():
     assert catalog.GB200_NVL72.domain_gpus == 72
 
 
-def test_frontier_power_model():
+def test_frontier_power_model() -> None:
     """RAPS (arXiv 2410.05133): nodes through SIVOC ((P + 13 W)/0.98) and rectifiers (4 nodes, (P + 17 W)/0.96), 74 x 32 switches of 250 W,
     25 CDUs of 8,473 W: 7.28 MW idle, 28.2 MW peak, within 1 %."""
 
-    def site_megawatts(node_watts):
+    def site_megawatts(node_watts: float) -> float:
         return (9472 * node_watts + 74 * 32 * catalog.ROSETTA.watts + 25 * 8473) / 1e6
 
     assert site_megawatts(catalog.FRONTIER_NODE.idle_watts) == pytest.approx(7.28, rel=0.01)

@@ -36,6 +36,10 @@ from topology.sites import Part, Wan, compose, full_mesh
 counts = st.integers(1, 4)
 
 
+#: Of a cluster and a name, the number or numbers of what is called so.
+Find = Callable[[Cluster, str], object]
+
+
 @st.composite
 def clos(draw: st.DrawFn) -> nx.Graph:
     """Servers, or NVL72 racks whose trays share a domain; leaves by themselves or in banks."""
@@ -105,10 +109,10 @@ def joined(draw: st.DrawFn) -> nx.Graph:
     return compose("joined", parts, Wan(1e12, full_mesh(sites, 50.0, 4e11)))
 
 
-def printed(cluster: Cluster) -> list[tuple[object, str, object]]:
+def printed(cluster: Cluster) -> list[tuple[Find, str, object]]:
     """(how to find it, what it is called, what it is) for every part of a cluster."""
     links = cluster.links
-    found: list[tuple[object, str, object]] = [(find_rack, names.rack(rack), rack) for rack in range(len(cluster.level("rack")))]
+    found: list[tuple[Find, str, object]] = [(find_rack, names.rack(rack), rack) for rack in range(len(cluster.level("rack")))]
     for number in range(cluster.host_count):
         called = cluster.host_name(number)
         found.append((find_host, called, number))
@@ -126,7 +130,7 @@ def printed(cluster: Cluster) -> list[tuple[object, str, object]]:
 
 def check(cluster: Cluster) -> None:
     for find, called, what in printed(cluster):
-        assert find(cluster, called) == what, called  # type: ignore[operator]
+        assert find(cluster, called) == what, called
     assert node_names(cluster) == [node_name(cluster, node) for node in range(len(cluster.links.node_tier))]
     assert link_names(cluster) == [link_name(cluster, link) for link in range(len(cluster.links))]
     assert sum(trunk_counts(cluster).values()) == len(cluster.links)
@@ -148,7 +152,7 @@ def test_names_with_marks_in_them_lead_back_or_are_said_to_be_shared(graph: nx.G
     cluster = compile_cluster(graph)
     for find, called, what in printed(cluster):
         try:
-            assert find(cluster, called) == what, called  # type: ignore[operator]
+            assert find(cluster, called) == what, called
         except UnknownName as error:
             if "parts are called" not in error.problem:
                 raise
@@ -207,9 +211,9 @@ def small() -> Cluster:
         (find_nic, "r00000-h00", "no nic r00000-h00", "a name like r00003-h03:7"),
     ],
 )
-def test_what_is_not_there(find: object, text: str, problem: str, allowed: str) -> None:
+def test_what_is_not_there(find: Find, text: str, problem: str, allowed: str) -> None:
     with pytest.raises(UnknownName) as caught:
-        find(small(), text)  # type: ignore[operator]
+        find(small(), text)
     assert problem in caught.value.problem
     assert allowed in caught.value.allowed
     assert str(caught.value) == f"{caught.value.problem}; allowed: {caught.value.allowed}"

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 from math import ceil
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -20,7 +21,7 @@ from topology.sites import Part, Wan, WanLink, compose, full_mesh
 from topology.vocabulary import TopologyError
 
 
-def clos(name: str, hosts: int, host: catalog.HostType = catalog.HGX_H100, **more: object) -> nx.Graph:
+def clos(name: str, hosts: int, host: catalog.HostType = catalog.HGX_H100, **more: Any) -> nx.Graph:
     return build(ClosPlan(name, host, catalog.QM9700, hosts, 4 * host.domain_hosts, **more))
 
 

@@ -1,5 +1,7 @@
 """Work for a cluster that is being built: the load of what is in service, and no gang too large for it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ GPUS = 40_000
 GROWTH = Growth(np.arange(481) * (DAY // 96), 1_600 + np.arange(481) * 80)
 
 
-def week(growth: Growth | None = GROWTH, seed: int = 1, until_ns: int = 7 * DAY, **settings: object) -> list[JobColumns]:
+def week(growth: Growth | None = GROWTH, seed: int = 1, until_ns: int = 7 * DAY, **settings: Any) -> list[JobColumns]:
     found = GeneratorSettings(**settings)
     return list(generate(found, GPUS, seed, until_ns, HGX_H100.gpu, 8, growth=growth))
 
@@ -39,7 +41,7 @@ def offered(batches: list[JobColumns], first_ns: int, end_ns: int) -> float:
     return work / (float(gpus_at(GROWTH, minutes).sum()) * 60 * SECOND)
 
 
-def test_the_load_is_that_of_what_is_in_service():
+def test_the_load_is_that_of_what_is_in_service() -> None:
     """Of the first day, the days of growth and the time after: each as asked for, on average over seeds.
 
     Without the daily swing, which a growing cluster weighs unevenly: the evening has more GPUs than the morning.
@@ -53,7 +55,7 @@ def test_the_load_is_that_of_what_is_in_service():
     assert np.abs(loads.mean(axis=0) / 0.95 - 1).max() < 0.04
 
 
-def test_no_gang_is_larger_than_its_part_of_what_is_in_service():
+def test_no_gang_is_larger_than_its_part_of_what_is_in_service() -> None:
     batches = week()
     gpus, submit = column(batches, "gpus"), column(batches, "submit_ns")
     assert (gpus <= 0.25 * gpus_at(GROWTH, submit)).all()
@@ -62,7 +64,7 @@ def test_no_gang_is_larger_than_its_part_of_what_is_in_service():
     assert all(batch.names is None for batch in batches)  # nothing is carried over
 
 
-def test_jobs_are_numbered_and_do_not_depend_on_the_end():
+def test_jobs_are_numbered_and_do_not_depend_on_the_end() -> None:
     batches, longer = week(until_ns=3 * DAY), week()
     count = len(column(batches, "job_id"))
     assert column(longer, "job_id").tolist() == list(range(len(column(longer, "job_id"))))
@@ -72,14 +74,14 @@ def test_jobs_are_numbered_and_do_not_depend_on_the_end():
     assert column(batches, "submit_ns")[-1] < 3 * DAY <= column(longer, "submit_ns")[count]
 
 
-def test_what_is_all_there_is_as_without_growth():
+def test_what_is_all_there_is_as_without_growth() -> None:
     there = week(Growth(np.zeros(1, np.int64), np.array([GPUS])), until_ns=DAY)
     plain = week(None, until_ns=DAY, carry_over=False)
     for name in COLUMN_NAMES:
         assert (column(there, name) == column(plain, name)).all(), name
 
 
-def test_nothing_comes_before_the_first_rack():
+def test_nothing_comes_before_the_first_rack() -> None:
     later = Growth(np.array([0, DAY // 2, DAY]), np.array([0, 800, GPUS]))
     submit = column(week(later, until_ns=2 * DAY), "submit_ns")
     assert DAY // 2 <= submit[0] < DAY
@@ -87,7 +89,7 @@ def test_nothing_comes_before_the_first_rack():
 
 
 @pytest.mark.parametrize("initial", [0, 3, 50])
-def test_gpus_in_service_by_type(initial):
+def test_gpus_in_service_by_type(initial: int) -> None:
     parts = [
         Part("a", build(ClosPlan("a", HGX_H100, SN5600, 40, 4)), "x"),
         Part("b", build(ClosPlan("b", GB200_NVL72, SN5600, 36, 18)), "x"),

@@ -1,12 +1,13 @@
 """The generated day over several host types."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from emulator.workload.generate import GeneratorSettings, generate
-from emulator.workload.jobs import COLUMN_NAMES, SECOND, JobKind
+from emulator.workload.jobs import COLUMN_NAMES, SECOND, JobColumns, JobKind
 from emulator.workload.spread import generate_by_type
 from topology import catalog
 
@@ -14,15 +15,15 @@ H100, GB200 = catalog.host("hgx-h100"), catalog.host("gb200-nvl72")
 DAY = 86_400 * SECOND
 
 
-def column(batches, name):
+def column(batches: list[JobColumns], name: str) -> np.ndarray:
     return np.concatenate([getattr(batch, name) for batch in batches])
 
 
-def day(hosts=(1250, 1800), **settings):
+def day(hosts: tuple[int, int] = (1250, 1800), **settings: Any) -> list[JobColumns]:
     return list(generate_by_type(GeneratorSettings(**settings), (H100, GB200), hosts, 1, DAY))
 
 
-def test_one_type_is_the_plain_generator():
+def test_one_type_is_the_plain_generator() -> None:
     one = list(generate_by_type(GeneratorSettings(), (H100,), (1250,), 5, DAY))
     plain = list(generate(GeneratorSettings(), 10_000, 5, DAY, H100.gpu, 8))
     assert len(one) == len(plain)
@@ -30,7 +31,7 @@ def test_one_type_is_the_plain_generator():
         assert column(one, name).tolist() == column(plain, name).tolist()
 
 
-def test_every_type_gets_its_load_and_its_own_shapes_in_order_of_submission():
+def test_every_type_gets_its_load_and_its_own_shapes_in_order_of_submission() -> None:
     batches = day(carry_over=False)
     submit, host_type = column(batches, "submit_ns"), column(batches, "host_type")
     assert (np.diff(submit) >= 0).all()
@@ -52,7 +53,7 @@ def test_every_type_gets_its_load_and_its_own_shapes_in_order_of_submission():
         assert ((batch.shape >= 0) == (batch.kind == JobKind.TRAINING)).all()
 
 
-def test_the_jobs_of_one_type_do_not_depend_on_the_other():
+def test_the_jobs_of_one_type_do_not_depend_on_the_other() -> None:
     """Those of the first are what it would get alone; those of the second do not change with the size of the first."""
     both, other = day(), day(hosts=(500, 1800))
     alone = list(generate(GeneratorSettings(), 10_000, 1, DAY, H100.gpu, 8))
@@ -63,12 +64,12 @@ def test_the_jobs_of_one_type_do_not_depend_on_the_other():
     assert column(both, "duration_ns")[kinds == 0][:50].tolist() != column(both, "duration_ns")[kinds == 1][:50].tolist()
 
 
-def test_what_is_given_for_the_whole_is_split_by_gpus():
+def test_what_is_given_for_the_whole_is_split_by_gpus() -> None:
     batches = day(hosts=(900, 1800), jobs_per_day=8000.0, carry_over=False)
     counts = np.bincount(column(batches, "host_type"))
     assert counts.tolist() == pytest.approx([4000, 4000], rel=0.05)
 
 
-def test_a_type_that_cannot_have_the_load_is_named():
+def test_a_type_that_cannot_have_the_load_is_named() -> None:
     with pytest.raises(ValueError, match="hgx-h100: jobs of"):
         generate_by_type(GeneratorSettings(jobs_per_day=20.0), (replace(H100, gpus=8), GB200), (2, 1800), 1, DAY)

@@ -7,7 +7,7 @@ multigraphs, whose parallel edges are lanes.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from json import JSONDecodeError, JSONDecoder
 from typing import Any
 
@@ -26,6 +26,8 @@ _ODD_NUMBER = re.compile(r"\b(NaN|Infinity|\d{4000,})")
 _KEYS = ("directed", "multigraph", "graph", "nodes", "edges", "links")
 #: Keys that people give to `networkx.node_link_data` in place of its own.
 _NAMES, _SOURCES, _TARGETS = ("id", "name", "key", "label"), ("source", "from", "src", "u"), ("target", "to", "dst", "v")
+#: Makes the error of a message and the path, in the document, of what it is about.
+_Refuse = Callable[..., FormatError]
 
 
 def read(data: bytes, source: str, defaults: Defaults) -> nx.Graph:
@@ -36,51 +38,22 @@ def read(data: bytes, source: str, defaults: Defaults) -> nx.Graph:
     def refuse(message: str, *path: str | int) -> FormatError:
         return FormatError(message, source, _line(text, path) if path else 1)
 
-    for key in document:
-        word = meant(key, _KEYS) if key not in _KEYS else None
-        if word is not None:
-            raise refuse(f"unknown key {shown(key)}, did you mean {word}? Node-link JSON has {', '.join(_KEYS)}", key)
-    for key in ("directed", "multigraph"):
-        if not isinstance(document.get(key, False), bool):
-            raise refuse(f"{key} must be true or false", key)
-    if document.get("links") and document.get("edges"):
-        raise refuse("there are both edges and links, which are two names for the same list; allowed: one of them", "links")
+    _check_keys(document, refuse)
     listed = "links" if "links" in document and not document.get("edges") else "edges"
-    for key in ("nodes", listed):
-        if not isinstance(document.get(key), list):
-            raise refuse(f"{key} is not a list" if key in document else f"there is no list {key!r}")
-        for number, item in enumerate(document[key]):
-            if not isinstance(item, dict):
-                raise refuse(f"{key}: an object with {'id' if key == 'nodes' else 'source and target'} is needed", key, number)
-    nodes, edges = document["nodes"], document[listed]
+    nodes, edges = _objects(document, "nodes", "id", refuse), _objects(document, listed, "source and target", refuse)
     name = _key_of(nodes, _NAMES)
     ends = _key_of(edges, _SOURCES), _key_of(edges, _TARGETS)
-    for key, items, needed in (("nodes", nodes, (name,)), (listed, edges, ends)):
-        for number, item in enumerate(items):
-            for word in needed:
-                if word not in item:
-                    raise refuse(f"{key}: an object with {word} is needed", key, number)
-    ids = {node[name] for node in nodes if isinstance(node[name], str | int)}
-    texts = not any(isinstance(known, int) for known in ids)
-
-    def end(value: Any) -> Any:
-        """The node's id. Where all ids are texts, a number is one of them, or (networkx 1 wrote it so) a place in the list."""
-        if not texts or type(value) is not int:
-            return value
-        return str(value) if str(value) in ids or not 0 <= value < len(nodes) else nodes[value][name]
+    _check_each_has((name,), "nodes", nodes, refuse)
+    _check_each_has(ends, listed, edges, refuse)
+    end = _end_reader([node[name] for node in nodes])
 
     def line(path: Path) -> int:
         return _line(text, (listed if path[0] == "edges" else path[0], *path[1:]))
 
-    graph = document.get("graph", {})
-    if isinstance(graph, list):  # networkx 1: pairs
-        graph = dict(pair for pair in graph if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str))
-    if not isinstance(graph, dict):
-        raise refuse("graph is not an object", "graph")
     directed = document.get("directed", False)
     no_attributes = {*ends, "key"}
     drawn = Drawn(
-        graph=graph,
+        graph=_graph_attributes(document, refuse),
         nodes=((node[name], {key: value for key, value in node.items() if key != name}) for node in nodes),
         edges=(
             (end(edge[ends[0]]), end(edge[ends[1]]), directed, {key: value for key, value in edge.items() if key not in no_attributes})
@@ -91,6 +64,62 @@ def read(data: bytes, source: str, defaults: Defaults) -> nx.Graph:
         passed=tuple(f"{shown(key)[1:-1]} beside the graph" for key in document if key not in _KEYS),
     )
     return assemble(source, drawn, defaults)
+
+
+def _check_keys(document: dict[str, Any], refuse: _Refuse) -> None:
+    """Raises FormatError at a key that looks like a misspelt one, at a flag that is none, and at two lists of edges."""
+    for key in document:
+        word = meant(key, _KEYS) if key not in _KEYS else None
+        if word is not None:
+            raise refuse(f"unknown key {shown(key)}, did you mean {word}? Node-link JSON has {', '.join(_KEYS)}", key)
+    for key in ("directed", "multigraph"):
+        if not isinstance(document.get(key, False), bool):
+            raise refuse(f"{key} must be true or false", key)
+    if document.get("links") and document.get("edges"):
+        raise refuse("there are both edges and links, which are two names for the same list; allowed: one of them", "links")
+
+
+def _objects(document: dict[str, Any], key: str, has: str, refuse: _Refuse) -> list[dict[str, Any]]:
+    """The list ``key`` of the document, whose items are objects; ``has`` says to people what is in each. Raises FormatError."""
+    items = document.get(key)
+    if not isinstance(items, list):
+        raise refuse(f"{key} is not a list" if key in document else f"there is no list {key!r}")
+    for number, item in enumerate(items):
+        if not isinstance(item, dict):
+            raise refuse(f"{key}: an object with {has} is needed", key, number)
+    return items
+
+
+def _check_each_has(words: tuple[str, ...], key: str, items: list[dict[str, Any]], refuse: _Refuse) -> None:
+    """Raises FormatError at the first item of the list ``key`` that lacks one of the words."""
+    for number, item in enumerate(items):
+        for word in words:
+            if word not in item:
+                raise refuse(f"{key}: an object with {word} is needed", key, number)
+
+
+def _graph_attributes(document: dict[str, Any], refuse: _Refuse) -> dict[str, Any]:
+    """The attributes of the graph itself, which networkx 1 wrote as pairs. Raises FormatError."""
+    graph = document.get("graph", {})
+    if isinstance(graph, list):
+        return dict(pair for pair in graph if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str))
+    if not isinstance(graph, dict):
+        raise refuse("graph is not an object", "graph")
+    return graph
+
+
+def _end_reader(names: list[Any]) -> Callable[[Any], Any]:
+    """Makes of an edge's source or target the name of its node, given the names of all nodes in order."""
+    ids = {name for name in names if isinstance(name, str | int)}
+    texts = not any(isinstance(known, int) for known in ids)
+
+    def end(value: Any) -> Any:
+        """Where all names are texts, a number is one of them, or (networkx 1 wrote it so) a place in the list."""
+        if not texts or type(value) is not int:
+            return value
+        return str(value) if str(value) in ids or not 0 <= value < len(names) else names[value]
+
+    return end
 
 
 def _key_of(items: list[dict[str, Any]], candidates: tuple[str, ...]) -> str:

@@ -92,6 +92,7 @@ def _speed(text: str, source: str, line: int) -> float:
 
 
 def write_tree(graph: nx.Graph, cluster: Cluster) -> str:
+    """As topology/tree reads it: one line a switch, without LinkSpeed."""
     lines = [f"# topology/tree of {cluster.name}"]
     for switch in from_cluster(cluster).switches:
         below = f"Switches={fold(switch.children)}" if switch.children else f"Nodes={fold(switch.hosts)}"
@@ -100,6 +101,7 @@ def write_tree(graph: nx.Graph, cluster: Cluster) -> str:
 
 
 def write_block(graph: nx.Graph, cluster: Cluster) -> str:
+    """As topology/block reads it: the blocks of `cluster_blocks`, and as BlockSizes the least of them."""
     blocks = cluster_blocks(cluster)
     lines = [f"# topology/block of {cluster.name}", *(f"BlockName={name} Nodes={fold(members)}" for name, members in blocks)]
     return "\n".join([*lines, f"BlockSizes={min(len(members) for _, members in blocks)}"]) + "\n"

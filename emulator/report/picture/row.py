@@ -23,8 +23,8 @@ MOST_CELLS = 300
 MOST_HOSTS = 72
 #: Of them, in one line.
 _ROW_HOSTS = 9
-#: Trunks between sites listed one by one, and the height of a line of three of them.
-_MOST_WAN_LINES, _WAN_LINE = 30, 16.0
+#: Trunks between sites listed one by one, so many in a line, and the height of a line.
+_MOST_WAN_LINES, _WAN_COLUMNS, _WAN_LINE = 30, 3, 16.0
 _BAR, _GAP, _LINE = 26.0, 46.0, 15.0
 #: Of the wires, so that what they cross can be told from them.
 _WIRE = "#7d868e"
@@ -84,70 +84,106 @@ def figures(sheet: Sheet, y: float, lines: list[tuple[str, bool]]) -> None:
         sheet.text(MARGIN, y + 20 + 17 * place, line, FIGURES, size=13 if bold else 12, colour=INK if bold else DIM, bold=bold)
 
 
-def draw(sheet: Sheet, y: float, anatomy: Anatomy, at: int, opened: Place | None, load: LinkLoad | None) -> tuple[float, Place | None]:
-    """Draw step ``at`` from ``y`` down; where it ends, and the box of the unit that the next step opens."""
-    step = anatomy.steps[at]
-    units, members = step.inner, step.members
-    coloured = load is not None
-    boxes = [_words(anatomy, units, unit) if unit is not None else [] for unit in chosen(members)]
-    hosts = units.level.name in ("rack", "domain")
-    box_height = 14 + _LINE * max(map(len, boxes)) + (38 if hosts and units.hosts[members.start] > _ROW_HOSTS else 22 if hosts else 6)
-    arcs = _arcs_height(step)
-    gap = (70.0 if hosts else _GAP) - 10
-    strip = _wants_strip(anatomy, units, members, coloured)
-    table = _wan_lines(anatomy, step)
-    above = 34 + (26 if strip else 0) + _WAN_LINE * -(-len(table) // 3) + arcs
-    height = above + (_BAR + 10) * len(step.tiers) + (gap if step.tiers else 0) + box_height + 14
-    under = " and ".join(_switches(tier) for tier in step.tiers)
-    title = f"{step.title}: {plural(units.word, len(members))}"
-    if step.peers is not None:
-        title += ", joined by a WAN"
-    elif under:
-        title += f" under {under}"
-    panel(sheet, y, height, opened, title)
-    figures(sheet, y, _facts(anatomy, at, coloured))
+@dataclass(frozen=True)
+class _Layout:
+    """Where the parts of a row go (pixels): from the top its title, a strip, a table of trunks, the switches and the boxes."""
 
+    slots: list[int | None]  # what is drawn side by side: units, and None where some are left out
+    words: list[list[str]]  # of each slot
+    width: float  # of a slot
+    lefts: list[float]  # of each slot
+    strip: bool
+    table_y: float
+    tiers_y: float
+    box_y: float
+    box_height: float
+    bottom: float
+
+    def centres(self) -> dict[int, float]:
+        """Of each unit drawn, the x of the middle of its box."""
+        return {unit: left + self.width / 2 for unit, left in zip(self.slots, self.lefts, strict=True) if unit is not None}
+
+
+def draw(sheet: Sheet, y: float, anatomy: Anatomy, at: int, opened: Place | None, load: LinkLoad | None) -> tuple[float, Place]:
+    """Draw step ``at`` from ``y`` down; where it ends, and the box of the unit that the next step opens."""
+    step, coloured = anatomy.steps[at], load is not None
+    table = _wan_lines(anatomy, step)
+    layout = _lay_out(anatomy, step, y, len(table), coloured)
+    panel(sheet, y, layout.bottom - y, opened, _title(step))
+    figures(sheet, y, _facts(anatomy, at, coloured))
+    if step.tiers:
+        _trunks(sheet, anatomy, step, layout.tiers_y, layout.box_y, layout.centres(), load)
+    if step.peers is not None:
+        _arcs(sheet, anatomy, step, layout.tiers_y if step.tiers else layout.box_y, layout.centres(), load)
+    for slot, unit in enumerate(layout.slots):
+        if unit is None:
+            _left_out(sheet, layout, slot, len(step.members))
+        else:
+            _box(sheet, anatomy, step, layout, slot, unit, coloured)
+    if layout.strip:
+        _strip(sheet, step.inner, y + 32, coloured)
+    for place, line in enumerate(table):
+        row, column = divmod(place, _WAN_COLUMNS)
+        sheet.text(LEFT + 12 + 302 * column, layout.table_y + 12 + _WAN_LINE * row, line, 294, size=11.5, colour=DIM)
+    return layout.bottom, Place(layout.lefts[0], layout.box_y + layout.box_height, layout.width)
+
+
+def _lay_out(anatomy: Anatomy, step: Step, y: float, trunks: int, coloured: bool) -> _Layout:
+    """The layout of a row from ``y`` down, with a table of so many trunks between sites."""
+    units, members = step.inner, step.members
     slots = chosen(members)
+    words = [_words(anatomy, units, unit) if unit is not None else [] for unit in slots]
+    hosts = _shows_hosts(units)
+    box_height = 14 + _LINE * max(map(len, words)) + (38 if hosts and units.hosts[members.start] > _ROW_HOSTS else 22 if hosts else 6)
+    strip = _wants_strip(anatomy, units, members, coloured)
+    table_y = y + 34 + (26 if strip else 0)
+    tiers_y = table_y + _WAN_LINE * -(-trunks // _WAN_COLUMNS) + _arcs_height(step)
+    gap = (70.0 if hosts else _GAP) - 10
+    box_y = tiers_y + (_BAR + 10) * len(step.tiers) + (gap if step.tiers else 0)
     width = min(230.0, (RIGHT - LEFT - 24 + 12) / len(slots) - 12)
     start = LEFT + 12 + (RIGHT - LEFT - 24 - len(slots) * (width + 12) + 12) / 2
-    top = y + above
-    box_y = top + (_BAR + 10) * len(step.tiers) + (gap if step.tiers else 0)
-    centres = {unit: start + slot * (width + 12) + width / 2 for slot, unit in enumerate(slots) if unit is not None}
-    if step.tiers:
-        _trunks(sheet, anatomy, step, top, box_y, centres, load)
+    lefts = [start + slot * (width + 12) for slot in range(len(slots))]
+    return _Layout(slots, words, width, lefts, strip, table_y, tiers_y, box_y, box_height, box_y + box_height + 14)
+
+
+def _shows_hosts(units: Units) -> bool:
+    """Whether the boxes have a cell per host."""
+    return units.level.name in ("rack", "domain")
+
+
+def _title(step: Step) -> str:
+    """``Inside site A: 4 pods under 64 spine switches``."""
+    title = f"{step.title}: {plural(step.inner.word, len(step.members))}"
     if step.peers is not None:
-        _arcs(sheet, anatomy, step, top if step.tiers else box_y, centres, load)
-    first = None
-    for slot, unit in enumerate(slots):
-        x = start + slot * (width + 12)
-        if unit is None:
-            left_out = len(members) - sum(1 for other in slots if other is not None)
-            sheet.text(x + width / 2, box_y + box_height / 2 - 4, "…", width, size=22, anchor="middle")
-            sheet.text(x + width / 2, box_y + box_height / 2 + 16, f"{left_out:,} more", width, colour=DIM, anchor="middle")
-            continue
-        fill = heat(units.mean_ratio[unit]) if coloured else BOX
-        ink = ink_on(fill)
-        sheet.rect(
-            x, box_y, width, box_height, fill, stroke=INK if unit == members.start else DIM, weight=2 if unit == members.start else 1
-        )
-        for place, line in enumerate(boxes[slot]):
-            if text_width(line, 12) > width - 14:
-                line = line.removesuffix(" up")  # noqa: PLW2901
-            sheet.text(x + 7, box_y + 17 + _LINE * place, line, width - 14, size=12, colour=ink, bold=not place)
-        if hosts:
-            _hosts(sheet, anatomy, units, unit, x + 8, box_y + 12 + _LINE * len(boxes[slot]), width - 16)
-        else:
-            _types(sheet, units, unit, x, box_y + box_height - 6, width)
-        if units.down_links[unit]:
-            sheet.cross(x + width - 10, box_y + 10, 5)
-        if unit == members.start:
-            first = Place(x, box_y + box_height, width)
-    if strip:
-        _strip(sheet, units, y + 32, coloured)
-    for place, line in enumerate(table):
-        column, at_row = place % 3, place // 3
-        sheet.text(LEFT + 12 + 302 * column, y + 46 + (26 if strip else 0) + _WAN_LINE * at_row, line, 294, size=11.5, colour=DIM)
-    return y + height, first
+        return title + ", joined by a WAN"
+    under = " and ".join(_switches(tier) for tier in step.tiers)
+    return title + (f" under {under}" if under else "")
+
+
+def _left_out(sheet: Sheet, layout: _Layout, slot: int, members: int) -> None:
+    """How many of the members have no box, in the place of theirs."""
+    middle, y = layout.lefts[slot] + layout.width / 2, layout.box_y + layout.box_height / 2
+    left_out = members - sum(1 for unit in layout.slots if unit is not None)
+    sheet.text(middle, y - 4, "…", layout.width, size=22, anchor="middle")
+    sheet.text(middle, y + 16, f"{left_out:,} more", layout.width, colour=DIM, anchor="middle")
+
+
+def _box(sheet: Sheet, anatomy: Anatomy, step: Step, layout: _Layout, slot: int, unit: int, coloured: bool) -> None:
+    """A unit: its words, its hosts or the types of them, and a cross where a link of it has been down."""
+    units, words = step.inner, layout.words[slot]
+    x, y, width, height = layout.lefts[slot], layout.box_y, layout.width, layout.box_height
+    fill = heat(units.mean_ratio[unit]) if coloured else BOX
+    opens = unit == step.members.start
+    sheet.rect(x, y, width, height, fill, stroke=INK if opens else DIM, weight=2 if opens else 1)
+    for place, words_of_line in enumerate(words):
+        line = words_of_line if text_width(words_of_line, 12) <= width - 14 else words_of_line.removesuffix(" up")
+        sheet.text(x + 7, y + 17 + _LINE * place, line, width - 14, size=12, colour=ink_on(fill), bold=not place)
+    if _shows_hosts(units):
+        _hosts(sheet, anatomy, units, unit, x + 8, y + 12 + _LINE * len(words), width - 16)
+    else:
+        _types(sheet, units, unit, x, y + height - 6, width)
+    if units.down_links[unit]:
+        sheet.cross(x + width - 10, y + 10, 5)
 
 
 def _words(anatomy: Anatomy, units: Units, unit: int) -> list[str]:

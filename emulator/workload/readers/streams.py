@@ -132,7 +132,7 @@ def _compression(head: bytes) -> str:
     return next((kind for magic, kind in _MAGIC if head.startswith(magic)), "")
 
 
-def _unpacked(raw: BinaryIO, kind: str) -> io.BufferedIOBase:
+def _unpacked(raw: io.BufferedReader, kind: str) -> io.BufferedIOBase:
     match kind:
         case "gzip":
             return io.BufferedReader(gzip.GzipFile(fileobj=raw))
@@ -144,4 +144,4 @@ def _unpacked(raw: BinaryIO, kind: str) -> io.BufferedIOBase:
             import pyarrow as pa  # imported only when needed: it takes a tenth of a second
 
             return io.BufferedReader(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"))
-    return raw  # type: ignore[return-value]
+    return raw

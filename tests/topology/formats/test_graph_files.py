@@ -29,7 +29,7 @@ def _json(edges: list[dict[str, Any]], **more: Any) -> str:
     return json.dumps({"directed": False, "multigraph": False, "graph": {}, "nodes": nodes, "edges": edges} | more)
 
 
-def _to(source: str, target: str, **attributes: Any) -> dict[str, Any]:
+def _to(source: str | int, target: str | int, **attributes: Any) -> dict[str, Any]:
     return {"source": source, "target": target, **attributes}
 
 
@@ -166,7 +166,7 @@ def test_what_networkx_writes_of_every_kind_of_graph(tmp_path: Path) -> None:
 
 
 def test_places_in_the_list_of_nodes_as_networkx_1_wrote_them(tmp_path: Path) -> None:
-    edges = [_to(0, 2, lanes=8), _to(1, 2, lanes=8), _to(2, 3, lanes=16)]  # type: ignore[arg-type]
+    edges = [_to(0, 2, lanes=8), _to(1, 2, lanes=8), _to(2, 3, lanes=16)]
     cluster = _read(tmp_path / "x", _json(edges, graph=[["name", "old"], ["hosts_per_rack", 2]]))
     assert (cluster.name, cluster.counts.host_leaf_links, len(cluster.level("rack"))) == ("old", 16, 1)
 

@@ -1,6 +1,8 @@
 """Export, then import: the same arrays where the format holds all, the same hierarchy where it holds that."""
 
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -34,8 +36,12 @@ cluster:
 """
 
 
+def _preset(name: str) -> nx.Graph:
+    return build_graph(load(name))
+
+
 def _plan(**changes: Any) -> nx.Graph:
-    values = {"name": "x", "host": HGX_H100, "switch": catalog.QM9700, "hosts": 40, "hosts_per_rack": 4} | changes
+    values: dict[str, Any] = {"name": "x", "host": HGX_H100, "switch": catalog.QM9700, "hosts": 40, "hosts_per_rack": 4} | changes
     return build(ClosPlan(**values))
 
 
@@ -77,7 +83,7 @@ def _dragonfly() -> nx.Graph:
     return dragonfly.build(plan)
 
 
-_GRAPHS = {
+_GRAPHS: dict[str, Callable[[], nx.Graph]] = {
     "two tiers": _plan,
     "three tiers": lambda: _plan(hosts=1000, hosts_per_rack=8),
     "isolated rails": lambda: _plan(hosts=200, rails_meet=False),
@@ -90,11 +96,7 @@ _GRAPHS = {
     "dragonfly": _dragonfly,
     "sites": _sites,
     "own host": _own_host,
-    **{
-        f"preset {name}": lambda name=name: build_graph(load(name))  # type: ignore[misc]
-        for name, _ in presets()
-        if (load(name).cluster.host_count or 0) <= _MOST_HOSTS
-    },
+    **{f"preset {name}": partial(_preset, name) for name, _ in presets() if (load(name).cluster.host_count or 0) <= _MOST_HOSTS},
 }
 
 

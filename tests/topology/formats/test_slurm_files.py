@@ -1,6 +1,7 @@
 """Slurm's files as sites have them: several topologies, islands, nodes under two leaves, what scontrol prints, hosts by hostlist."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,9 +11,9 @@ from topology.compile import compile_cluster
 from topology.formats import FORMATS, FormatError, detect, read_graph, write_graph
 
 
-def _read(path: Path, text: str, **options: object) -> Cluster:
+def _read(path: Path, text: str, **options: Any) -> Cluster:
     path.write_text(text)
-    return compile_cluster(read_graph(path, **options))  # type: ignore[arg-type]
+    return compile_cluster(read_graph(path, **options))
 
 
 def _leaves(cluster: Cluster) -> list[int]:
