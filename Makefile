@@ -56,6 +56,10 @@ digests: $(DEV) ## The same digests over the Pythons on the path, and numpy's ol
 	tests/same_bits/environments.sh
 	$(BIN)/python -m pytest tests/same_bits -o timeout=1800
 
+.PHONY: fuzz
+fuzz: $(DEV) ## 100,000 calls of any kind against live sessions (2 minutes); GIGAWATT_FUZZ_CALLS, GIGAWATT_FUZZ_SEED change them
+	GIGAWATT_FUZZ_CALLS=$${GIGAWATT_FUZZ_CALLS:-100000} $(BIN)/python -m pytest tests/session/test_fuzz.py
+
 .PHONY: lint
 lint: $(DEV) ## ruff check, ruff format --check, mypy --strict
 	$(BIN)/ruff check .

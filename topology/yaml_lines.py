@@ -18,6 +18,20 @@ class YamlError(ValueError):
         self.line = line
 
 
+class _Loader(yaml.SafeLoader):
+    """Stops at ``most_nodes`` while it reads, and not when it has read everything."""
+
+    def __init__(self, text: str, most_nodes: int) -> None:
+        super().__init__(text)
+        self._budget = self._most = most_nodes
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._budget -= 1
+        if self._budget < 0:
+            raise YamlError(f"more than {self._most} values", self.line + 1)
+        return super().compose_node(parent, index)
+
+
 def typed(text: str, most_nodes: int) -> tuple[Any, dict[Path, int]]:
     """The document of ``text`` in YAML's own types, and the line of every path in it. Keys are texts. Raises YamlError."""
     return _read(text, most_nodes, texts=False)
@@ -62,7 +76,7 @@ def _read(text: str, most_nodes: int, *, texts: bool) -> tuple[Any, dict[Path, i
             node.value = "" if node.value in ("~", "null") else node.value
 
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text, most_nodes)
         node = loader.get_single_node()
         if node is None:
             return None, lines

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from emulator.cli.connection import TIMEOUT_SECONDS, ApiOption, TimeoutOption, connected
-from emulator.cli.errors import CommandError
+from emulator.cli.errors import CommandError, wrong
 from emulator.cli.values import duration_ns
 from topology.hostlist import HostlistError, expand
 
@@ -51,7 +51,7 @@ def inject(
     *,
     duration: Annotated[str, typer.Option("--for", metavar="TIME", help="Emulated time until it is repaired.")] = "1h",
     remaining: Annotated[
-        float, typer.Option("--remaining", min=0.0, max=1.0, help="Share of its capacity that a broken part of the fabric keeps.")
+        float, typer.Option("--remaining", help="Share of its capacity that a part of the fabric keeps: 0, or 0.001 up to 1.")
     ] = 0.0,
     flap: Annotated[
         str | None, typer.Option("--flap", metavar="TIME", help="Make a part of the fabric flap: how long it is down each time.")
@@ -61,9 +61,13 @@ def inject(
     timeout: TimeoutOption = TIMEOUT_SECONDS,
 ) -> None:
     """Break a host, a rack, or a part of the fabric (a trunk, cable, switch, plane or nic) for a while."""
+    from emulator.engine.bounds import REMAINING_RULE, is_remaining_ratio
+
     if not name.strip():
         raise CommandError(f"NAME is empty; allowed: the number or the name of a {target}")
     seconds = duration_ns("--for", duration) / 1e9
+    if not is_remaining_ratio(remaining):
+        raise wrong("--remaining", remaining, "is not a share that can be left", REMAINING_RULE)
     whole = target in (Target.HOST, Target.RACK)
     if remaining and whole:
         raise CommandError(f"--remaining: a {target} cannot break in part; allowed: only with link, trunk, cable, switch, plane or nic")

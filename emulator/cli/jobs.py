@@ -12,6 +12,7 @@ from emulator.cli.errors import CommandError, Exit
 from emulator.cli.output import Format, FormatOption, LimitOption, console, note, show_listing, show_one
 from emulator.cli.progress import stamp
 from emulator.cli.specs import job_spec, read
+from emulator.cli.values import path as path_of
 
 if TYPE_CHECKING:
     from emulator.engine.control import JobView
@@ -85,7 +86,8 @@ def submit(
     model: Annotated[str | None, typer.Option("--model", help="Train this model, e.g. llama3-70b.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps, instead of a duration.")] = None,
     file: Annotated[
-        Path | None, typer.Option("--file", "-f", metavar="FILE", help="A YAML or JSON file with these settings; options override it.")
+        Path | None,
+        typer.Option("--file", "-f", parser=path_of, metavar="FILE", help="A YAML or JSON file with these settings; options override it."),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow it to its end.")] = False,
     api: ApiOption = None,

@@ -9,6 +9,7 @@ import typer
 
 from emulator.cli.errors import CommandError, wrong
 from emulator.cli.values import actor_count, duration_ns, pairs
+from emulator.cli.values import path as path_of
 from emulator.cli.values import speed as speed_of
 
 #: What is emulated, how, and what of it is kept.
@@ -16,7 +17,8 @@ ScenarioArgument = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="A preset's name (gigawatt presets) or a YAML file.", show_default=False)
 ]
 TraceOption = Annotated[
-    Path | None, typer.Option("--trace", metavar="FILE", help="Jobs from a trace, plain or compressed, instead of the scenario's own.")
+    Path | None,
+    typer.Option("--trace", parser=path_of, metavar="FILE", help="Jobs from a trace, plain or compressed, instead of the scenario's own."),
 ]
 FormatOption = Annotated[
     str | None, typer.Option("--format", metavar="F", help="The trace's format: csv, philly, helios, sacct, openb or swf.")
@@ -52,7 +54,13 @@ SetOption = Annotated[
 ]
 OutOption = Annotated[
     Path | None,
-    typer.Option("--output-dir", "-o", metavar="DIR", help="Write summary.json, report.html and jobs, timeline and links.parquet here."),
+    typer.Option(
+        "--output-dir",
+        "-o",
+        parser=path_of,
+        metavar="DIR",
+        help="Write summary.json, report.html and jobs, timeline and links.parquet here.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else, on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
@@ -148,7 +156,8 @@ def _trace_settings(trace: Path | None, trace_format: str | None, trace_options:
                 raise CommandError(f"{name}: it needs a trace; allowed: together with --trace FILE")
         return []
     if not trace.is_file():
-        raise CommandError(f"--trace: {trace} " + ("is a directory" if trace.is_dir() else "does not exist") + "; allowed: a readable file")
+        problem = "is a directory" if trace.is_dir() else "is a pipe or a device" if trace.exists() else "does not exist"
+        raise CommandError(f"--trace: {trace} {problem}; allowed: a readable file")
     from emulator.workload.readers import FORMATS
 
     formats = ", ".join(FORMATS)

@@ -30,20 +30,23 @@ _WORDS: dict[str, tuple[str, type]] = {
     "gpu_type": ("gpu_type", str),
     "training": ("training", dict),
 }
+#: A job's file has a few dozen.
+_MOST_VALUES = 1000
 _DURATIONS = ("duration", "estimate", "checkpoint")
 _NOUNS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", dict: "a mapping"}
 
 
 def read(path: Path) -> dict[str, Any]:
     """The mapping in a JSON or YAML file (JSON is YAML). Raises CommandError with the place."""
-    import yaml
+    from topology import yaml_lines
+    from topology.files import MOST_HAND_WRITTEN_BYTES, read_whole
 
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value, _ = yaml_lines.typed(read_whole(path, MOST_HAND_WRITTEN_BYTES).decode("utf-8"), _MOST_VALUES)
     except (OSError, UnicodeDecodeError) as error:
         raise CommandError(f"--file: cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise CommandError(f"--file: {path} is neither JSON nor YAML: {error}") from error
+    except yaml_lines.YamlError as error:
+        raise CommandError(f"--file: {path}{f':{error.line}' if error.line else ''} is neither JSON nor YAML: {error}") from error
     if not isinstance(value, dict):
         raise CommandError(f"--file: {path} holds no mapping; allowed: keys {', '.join(_WORDS)}")
     return {str(key): item for key, item in value.items()}

@@ -7,12 +7,15 @@ import typer
 
 from emulator.cli import options, topology_files
 from emulator.cli.output import Format, FormatOption, show_one
+from emulator.cli.values import path as path_of
 
 PictureOption = Annotated[
-    Path | None, typer.Option("--picture", metavar="FILE", help="Also draw the cluster, into a file that ends in .svg or .png.")
+    Path | None,
+    typer.Option("--picture", parser=path_of, metavar="FILE", help="Also draw the cluster, into a file that ends in .svg or .png."),
 ]
 LoadOption = Annotated[
-    Path | None, typer.Option("--load", metavar="RUN_DIR", help="Colour the picture by the links' load in a run (its -o directory).")
+    Path | None,
+    typer.Option("--load", parser=path_of, metavar="RUN_DIR", help="Colour the picture by the links' load in a run (its -o directory)."),
 ]
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from emulator.cli import options
 from emulator.cli.errors import CommandError, Exit, wrong
 from emulator.cli.host_types import Hosts, hosts_of
 from emulator.cli.output import Format, FormatOption, note, show_rows
+from emulator.cli.values import path as path_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -36,12 +37,17 @@ _Host = Annotated[
 _Gres = Annotated[
     Path | None,
     typer.Option(
-        "--gres", metavar="FILE", help="Slurm's gres.conf, which says which nodes have GPUs of which type; other nodes are left out."
+        "--gres",
+        parser=path_of,
+        metavar="FILE",
+        help="Slurm's gres.conf, which says which nodes have GPUs of which type; other nodes are left out.",
     ),
 ]
 _Nodes = Annotated[
     Path | None,
-    typer.Option("--nodes", metavar="FILE", help="Slurm's slurm.conf, which says the same in its lines NodeName=... Gres=gpu:h100:8."),
+    typer.Option(
+        "--nodes", parser=path_of, metavar="FILE", help="Slurm's slurm.conf, which says the same in its lines NodeName=... Gres=gpu:h100:8."
+    ),
 ]
 _Islands = Annotated[
     str | None,
@@ -65,7 +71,9 @@ def export(
     file_format: Annotated[
         str, typer.Option("--format", metavar="F", help="node-link, graphml, slurm-tree, slurm-block, ...")
     ] = "node-link",
-    out: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write here instead of to stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", parser=path_of, metavar="FILE", help="Write here instead of to stdout.")
+    ] = None,
 ) -> None:
     """Write the cluster of SCENARIO to a file that Slurm, topograph or networkx reads; stderr says what the format cannot hold."""
     from emulator.cli.sessions import load_scenario, usage_errors
@@ -84,7 +92,9 @@ def export(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A description of a cluster, in one of the formats.", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(parser=path_of, metavar="FILE", help="A description of a cluster, in one of the formats.", show_default=False)
+    ],
     file_format: _FileFormat = None,
     host: _Host = None,
     gres: _Gres = None,
@@ -92,7 +102,9 @@ def import_(
     switch: _Switch = "sn5600",
     hosts_per_rack: _RackHosts = None,
     islands: _Islands = None,
-    out: Annotated[Path | None, typer.Option("--output", "-o", metavar="SCENARIO.yaml", help="Write here instead of to stdout.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--output", "-o", parser=path_of, metavar="SCENARIO.yaml", help="Write here instead of to stdout.")
+    ] = None,
 ) -> None:
     """Write a scenario of the cluster in FILE, for run, up and topology show. FILE stays where it is: the scenario refers to it."""
     import yaml

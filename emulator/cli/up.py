@@ -14,6 +14,7 @@ from emulator.cli.ports import API_PORT, LOOPBACK, METRICS_PORT, check_free
 from emulator.cli.run import conclude, prepare
 from emulator.cli.signals import Stop
 from emulator.cli.values import duration_ns
+from emulator.cli.values import path as path_of
 
 #: Wall seconds between looks at how far it is, and at whether Ctrl-C was pressed.
 _GLANCE_SECONDS = 0.5
@@ -37,7 +38,8 @@ def up(
     quiet: options.QuietOption = False,
     speed: Annotated[str | None, typer.Option("--speed", metavar="X|max", help="Emulated seconds per wall second.")] = None,
     state: Annotated[
-        Path | None, typer.Option("--state", metavar="DIR", help="Directory for the journal; if it holds one already, go on from it.")
+        Path | None,
+        typer.Option("--state", parser=path_of, metavar="DIR", help="Directory for the journal; if it holds one already, go on from it."),
     ] = None,
     wall_time: Annotated[str | None, typer.Option("--for", metavar="TIME", help="End after this much wall time, e.g. 60s.")] = None,
     host: Annotated[

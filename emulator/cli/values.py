@@ -1,7 +1,10 @@
-"""Values of options: durations, ``key=value`` pairs, actor counts, speeds. Each raises CommandError with the option's name."""
+"""Values of options: durations, paths, ``key=value`` pairs, actor counts, speeds. Each raises CommandError with the option's name."""
 
 import math
 import re
+from pathlib import Path
+
+import typer
 
 from emulator.cli.errors import CommandError, wrong
 
@@ -20,6 +23,15 @@ def duration_ns(place: str, text: str) -> int:
     if not nanoseconds:
         raise wrong(place, text, "is not longer than 0", "more than 0, e.g. 24h")
     return nanoseconds
+
+
+def path(text: str) -> Path:
+    """The path that an option names; an empty one would mean the current directory, which nobody meant."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty; allowed: a path (. is the current directory)")
+    if "\0" in text:
+        raise typer.BadParameter("it has a NUL byte; allowed: a path")
+    return Path(text)
 
 
 def pairs(place: str, items: list[str]) -> dict[str, str]:
@@ -44,12 +56,14 @@ def actor_count(text: str) -> int | str:
 
 def speed(place: str, text: str) -> float:
     """Emulated seconds per wall second; ``max`` is infinity."""
+    from emulator.engine.bounds import SPEED_RULE, is_speed
+
     if text == "max":
         return math.inf
     try:
         value = float(text.removesuffix("x"))
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise wrong(place, text, "is not a speed", "max, or emulated seconds per wall second, more than 0, for example 60")
+    if not is_speed(value) or math.isinf(value):
+        raise wrong(place, text, "is not a speed", f"max, or {SPEED_RULE}, for example 60")
     return value

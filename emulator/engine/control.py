@@ -285,6 +285,7 @@ class Snapshot:
     link_faults: Mapping[str, int]  # by kind: cable, switch and flap as drawn, injected
     cycles: int
     events: int
+    commands_failed: int  # inputs that were accepted and then failed for an error of the emulator
     cycle_wall_seconds: float  # of the last cycle
     actors: int
 

@@ -34,6 +34,9 @@ from topology.describe import link_name
 #: Rack orders that wait at the head before they are sent even though no window needs them.
 ORDERS_KEPT = 65_536
 
+#: What a command may end with without ending the emulation: errors of numbers, of look-ups and of the program.
+COMMAND_ERRORS = (ArithmeticError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
+
 
 class Engine:
     """One emulation. Pure except for ``shards``, which may run anywhere. Not thread-safe: one owner calls it.
@@ -67,6 +70,9 @@ class Engine:
         self.waits_ns: list[int] = []
         self.reasons: dict[int, str] = {}  # slot -> how it ended, where the state alone does not say it
         self.on_change = on_change
+        self.commands_failed = 0
+        #: Called with a command that failed, its cycle and the error.
+        self.on_command_failed: Callable[[Command, int, Exception], None] | None = None
         self.meter = Meter()
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.first_host)
@@ -174,7 +180,7 @@ class Engine:
             if stalled is not None:
                 self._give_up(stalled, at_ns)
         while self._inbox and self._inbox[0][0] <= at_ns:
-            self._act(self._inbox.pop(0)[2], at_ns)
+            self._attempt(self._inbox.pop(0)[2], at_ns)
         while self._next_arrival_ns() <= at_ns:
             self._arrive(self._arrivals[0], at_ns)
             self._arrivals = self._arrivals[1:]
@@ -186,6 +192,18 @@ class Engine:
         if state != State.PENDING:
             self.ended[state] += 1
         self._changed(slot, at_ns)
+
+    def _attempt(self, command: Command, at_ns: int) -> None:
+        """An error inside one command is that command's alone: it is counted, told, and a replay of it does the same.
+
+        A lost shard or a broken machine (a RuntimeError, an OSError) is no error of a command's.
+        """
+        try:
+            self._act(command, at_ns)
+        except COMMAND_ERRORS as error:
+            self.commands_failed += 1
+            if self.on_command_failed is not None:
+                self.on_command_failed(command, at_ns, error)
 
     def _act(self, command: Command, at_ns: int) -> None:
         self.events += 1

@@ -90,8 +90,9 @@ class LinkEvents:
 
     def _begin(self, at_ns: int, cuts: tuple[Cut, ...], duration_ns: int) -> None:
         self._number += 1
+        change = self.health.apply(self._number, cuts, at_ns)
         heappush(self._timers, (at_ns + duration_ns, self._number, self._number, cuts, (0, 0, 0)))
-        self._apply(at_ns, self.health.apply(self._number, cuts, at_ns))
+        self._apply(at_ns, change)
 
     def _flap(self, at_ns: int, due_ns: int, cuts: tuple[Cut, ...], flap: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
         down_ns, every_ns, until_ns = flap

@@ -62,13 +62,21 @@ class LinkHealth:
         self._since_ns: dict[int, int] = {}
 
     def apply(self, number: int, cuts: Iterable[Cut], at_ns: int) -> Change:
+        """Begin the fault ``number``. One that cannot be leaves nothing behind."""
         cuts = tuple(cuts)
-        self._faults[number] = cuts
         for cut in cuts:
             self._of_link.setdefault(cut.link, {})[number] = cut
+        try:
+            change = self._refresh(cuts, at_ns)
+        except Exception:
+            for cut in cuts:
+                self._of_link[cut.link].pop(number, None)
+            raise
+        self._faults[number] = cuts
+        for cut in cuts:
             if cut.remaining_ratio == 0.0:
                 self._count_down(cut.link)
-        return self._refresh(cuts, at_ns)
+        return change
 
     def mend(self, number: int, at_ns: int) -> Change:
         cuts = self._faults.pop(number)
@@ -85,12 +93,12 @@ class LinkHealth:
             self._add_seconds(cut.link, part * down_ns / SECOND_NS)
 
     def _count_down(self, link: int) -> None:
-        self.downs[link] = self.downs.get(link, 0) + 1
         self._tier_downs[self._cluster.links.tier[link]] += 1
+        self.downs[link] = self.downs.get(link, 0) + 1
 
     def _add_seconds(self, link: int, seconds: float) -> None:
-        self._down_seconds[link] = self._down_seconds.get(link, 0.0) + seconds
         self._tier_seconds[self._cluster.links.tier[link]] += seconds
+        self._down_seconds[link] = self._down_seconds.get(link, 0.0) + seconds
 
     def by_tier(self, at_ns: int) -> dict[str, TierHealth]:
         """Health by tier, for every tier that the cluster has."""

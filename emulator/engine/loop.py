@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from emulator.engine.bounds import CLOCK_END_NS
 from emulator.engine.engine import Engine
 from emulator.scheduler.table import NEVER
 
@@ -16,6 +17,7 @@ class Loop:
     def __init__(self, engine: Engine, sample: Callable[[], None], *, endless: bool) -> None:
         self._engine, self._sample, self._endless = engine, sample, endless
         self._until = engine.settings.until_ns
+        self._end_ns = CLOCK_END_NS if self._until is None else self._until
         self._next_sample = 0
         self._sampled_events = -1
         self.finished = False
@@ -23,7 +25,7 @@ class Loop:
     def next_ns(self) -> int:
         """The emulated time of the next step; NEVER if there is none without an input."""
         cycle = self._engine.next_cycle_ns()
-        limit = cycle if self._until is None else min(cycle, self._until)
+        limit = cycle if cycle == NEVER and self._until is None else min(cycle, self._end_ns)
         return min(limit, self._sample_ns(limit))
 
     def step(self) -> None:
@@ -33,13 +35,13 @@ class Loop:
             self._end(engine.now_ns)
             return
         cycle = engine.next_cycle_ns()
-        limit = cycle if until is None else min(cycle, until)
+        limit = cycle if cycle == NEVER and until is None else min(cycle, self._end_ns)
         sample = self._sample_ns(limit)
         if sample < limit:
             engine.idle_to(sample)
             self._take_sample(sample)
-        elif until is not None and cycle > until:
-            self._end(until)
+        elif cycle > self._end_ns:
+            self._end(self._end_ns)
         else:
             engine.run_cycle(cycle)
             if cycle == sample:

@@ -161,6 +161,8 @@ class Runs:
             return
         if speed > 0.0:
             remaining = table.remaining_ns[slot]
+            if remaining > NEVER * speed:  # far behind the clock's end
+                return
             wait = remaining if speed == 1.0 else -int(-remaining // speed)
             heappush(self._ends, (at_ns + table.overhead_ns[slot] + wait, table.job_id[slot], slot, version))
         else:

@@ -38,8 +38,8 @@ class LinkFaultSettings:
 
     def __post_init__(self) -> None:
         for name in ("cable_percent_per_month", "switch_percent_per_month", "flaps_per_cable_month"):
-            if not 0.0 <= getattr(self, name) < 1e6:
-                raise ValueError(f"fabric.faults.{name}: {getattr(self, name)} is not a rate; allowed: 0 up to a million")
+            if not 0.0 <= getattr(self, name) <= 1e6:
+                raise ValueError(f"fabric.faults.{name}: {getattr(self, name)} is not a rate; allowed: 0 to a million")
         for name in ("cable_repair_seconds", "switch_repair_seconds", "flap_seconds"):
             low, high = getattr(self, name)
             if not 0.0 < low <= high < 1e9:

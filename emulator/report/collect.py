@@ -121,6 +121,7 @@ class Collector:
             link_faults=dict(engine.links.faults),
             faults={cause.name: number for cause, number in zip(CAUSES, engine.faults, strict=True)},
             cycles=engine.cycles,
+            commands_failed=engine.commands_failed,
             events=engine.events,
             cycle_wall_seconds=self._cycle_seconds(),
             actors=self._actors,

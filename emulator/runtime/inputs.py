@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from emulator.engine.bounds import LONGEST_NS, REMAINING_RULE, is_remaining_ratio
 from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Submit, scale_link
 from emulator.engine.control import (
     ControlError,
@@ -34,6 +35,8 @@ from topology.lookup import find_host, find_rack
 
 #: Wall seconds after which a client may try a full queue again.
 RETRY_SECONDS = 5.0
+#: Queues and tenants of one emulation: each queue is in every scrape.
+MOST_QUEUES, MOST_TENANTS = 1000, 100_000
 #: Ids that the answer to a name of several jobs lists.
 IDS_NAMED = 10
 _LIVE = (State.FUTURE, State.PENDING, State.RUNNING)
@@ -105,6 +108,13 @@ class Inputs:
         return self._answers.once(request_id, "submit", lambda: _body(jobs), lambda request: self._submit(jobs, stamp_ns, request))
 
     def _submit(self, jobs: JobColumns, stamp_ns: int, request: Request) -> SubmitResult:
+        table = self._engine.table
+        for what, known, given, most in (
+            ("queue", table.queue_of, jobs.queues, MOST_QUEUES),
+            ("tenant", table.tenant_of, jobs.tenants, MOST_TENANTS),
+        ):
+            if len(known) + sum(name not in known for name in given) > most:
+                raise InvalidRequest(f"there would be more than {most:,} {what}s", field=what, allowed=f"one of the {what}s that there are")
         errors: dict[int, ControlError] = self._never_fit(jobs)
         limit = self._scheduler.settings.pending_limit
         room = limit - self._scheduler.pending_jobs - self._engine.posted_jobs
@@ -180,8 +190,9 @@ class Inputs:
 
     def _fault_of(self, fault: FaultRequest) -> tuple[Command, dict[str, Any], str]:
         """The command, what the journal keeps of it, and what it does, as a sentence's beginning."""
-        if not 0 < fault.duration_seconds <= 1e9:
-            raise InvalidRequest(f"duration is {fault.duration_seconds} s", field="duration", allowed="above 0, at most 1e9 s")
+        longest = LONGEST_NS / SECOND
+        if not 0 < fault.duration_seconds <= longest:
+            raise InvalidRequest(f"duration is {fault.duration_seconds} s", field="duration", allowed=f"above 0, at most {longest:g} s")
         duration_ns = max(1, round(fault.duration_seconds * SECOND))
         if fault.target in ("host", "rack"):
             if fault.flap_seconds or fault.every_seconds:
@@ -196,17 +207,15 @@ class Inputs:
             return BreakHosts(first, end, duration_ns), payload, f"{what} fails"
         if fault.target not in TARGETS:
             raise InvalidRequest(f"target is {fault.target!r}", field="target", allowed=", ".join(("host", "rack", *TARGETS)))
-        if not 0 <= fault.remaining_ratio < 1:
-            raise InvalidRequest(
-                f"remaining_ratio is {fault.remaining_ratio}", field="remaining_ratio", allowed="0 up to, not including, 1"
-            )
+        if not is_remaining_ratio(fault.remaining_ratio):
+            raise InvalidRequest(f"remaining_ratio is {fault.remaining_ratio}", field="remaining_ratio", allowed=REMAINING_RULE)
         if fault.flap_seconds or fault.every_seconds:
             down = f"down for {fault.flap_seconds:g} s every {fault.every_seconds:g} s"
             if not 1 / SECOND <= fault.flap_seconds < fault.every_seconds:
                 raise InvalidRequest(down, field="flap", allowed="above 0 s, and less than the time from one flap to the next")
             cycle_seconds = self._engine.settings.cycle_ns / SECOND
-            if not cycle_seconds <= fault.every_seconds <= 1e9:
-                raise InvalidRequest(down, field="every", allowed=f"{cycle_seconds:g} s, a scheduling cycle, to 1e9 s")
+            if not cycle_seconds <= fault.every_seconds <= longest:
+                raise InvalidRequest(down, field="every", allowed=f"{cycle_seconds:g} s, a scheduling cycle, to {longest:g} s")
             if fault.remaining_ratio:
                 raise InvalidRequest("a link that flaps is down completely", field="remaining_ratio", allowed="0 where it flaps")
         with not_found("number"):

@@ -3,11 +3,12 @@
 import math
 import time
 
+from emulator.engine.bounds import CLOCK_END_NS, LONGEST_NS
 from emulator.scheduler.table import NEVER
 from emulator.workload.jobs import SECOND
 
-#: How far a session without an end can go, and work is generated for it: ten years.
-LIVE_HORIZON_NS = 10 * 365 * 86_400 * SECOND
+#: How far work is generated for a session without an end: ten years.
+LIVE_HORIZON_NS = LONGEST_NS
 
 
 class Pace:
@@ -45,4 +46,4 @@ class Pace:
         if self.paused or math.isinf(self.speed):
             return max(self.anchor_ns, engine_ns)
         ahead = (time.monotonic() - self.anchor_wall) * self.speed * SECOND
-        return self.anchor_ns + int(min(ahead, LIVE_HORIZON_NS))
+        return self.anchor_ns + int(min(ahead, CLOCK_END_NS - self.anchor_ns))

@@ -5,6 +5,7 @@ see whole cycles, and what was accepted is in the journal and stamped with its c
 thread that makes it, so that none is left without an answer when the engine's thread ends.
 """
 
+import logging
 import math
 import threading
 import time
@@ -13,6 +14,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from emulator.engine import hardware, views
+from emulator.engine.bounds import CLOCK_END_NS, MOST_STEP_CYCLES, SPEED_RULE, is_speed
+from emulator.engine.commands import Command
 from emulator.engine.control import (
     ClockView,
     ClusterView,
@@ -49,6 +52,7 @@ from emulator.store.journal import END, STOP, Journal
 from emulator.workload.jobs import SECOND, JobColumns
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 #: Wall seconds between two reports of progress, and between two publications of a live session's metrics.
 PROGRESS_SECONDS = 0.2
@@ -72,6 +76,7 @@ class Session(Facts):
         self._journal = journal
         self._inputs = Inputs(emulation, journal)
         self._watchers = Watchers(self._engine)
+        self._engine.on_command_failed = _log_failed
         self._reach = Reach(journal, cycle_ns=self._engine.settings.cycle_ns, until_ns=self._engine.settings.until_ns)
         self._turns = Turns()  # whoever has the turn may touch the engine and everything below
         self._nudge = threading.Event()  # tells the engine's thread that something other than time has changed
@@ -476,11 +481,11 @@ class Session(Facts):
         return self._call(resume)
 
     def set_speed(self, speed: float) -> ClockView:
-        """Raises InvalidRequest for a speed that is not above 0."""
+        """Raises InvalidRequest for what is no speed."""
 
         def set_speed() -> ClockView:
-            if not speed > 0:
-                raise InvalidRequest(f"speed is {speed}", field="speed", allowed="above 0; inf: as fast as it can")
+            if not is_speed(speed):
+                raise InvalidRequest(f"speed is {speed}", field="speed", allowed=f"{SPEED_RULE}; inf: as fast as it can")
             self._pace.anchor(self._paced_ns())
             self._pace.speed = speed
             self._nudge.set()
@@ -494,14 +499,18 @@ class Session(Facts):
         def begin() -> None:
             if not self._pace.paused or self._thread is None:
                 raise WrongState("the clock is running, or was never started; allowed: Pause first, then Step")
-            if not cycles > 0:
-                raise InvalidRequest(f"cycles is {cycles}", field="cycles", allowed="1 or more")
+            if not 0 < cycles <= MOST_STEP_CYCLES:
+                raise InvalidRequest(f"cycles is {cycles}", field="cycles", allowed=f"1 to {MOST_STEP_CYCLES:,}")
             cycle_ns = self._engine.settings.cycle_ns
             under_way_ns = self._pace.step_to_ns
             first_ns = self._stamp_ns() if under_way_ns < 0 else under_way_ns + cycle_ns
-            self._pace.step_to_ns = first_ns + (cycles - 1) * cycle_ns
+            self._pace.step_to_ns = min(first_ns + (cycles - 1) * cycle_ns, CLOCK_END_NS)
             self._stepped.clear()
 
         self._change(begin)
         self._stepped.wait()
         return self.clock()
+
+
+def _log_failed(command: Command, at_ns: int, error: Exception) -> None:
+    log.error("an input failed at %g s and did nothing more (a fault of gigawatt): %.200r", at_ns / SECOND, command, exc_info=error)

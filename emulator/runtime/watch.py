@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from emulator.engine.control import JobEvent, WrongState
@@ -16,7 +16,9 @@ from emulator.workload.jobs import SECOND
 #: Changes kept for watchers to resume from.
 HISTORY = 200_000
 #: Events handed over between two cycles, and wall seconds after which an idle watcher is given a sign of life.
-BATCH, IDLE_SECONDS = 500, 1.0
+BATCH, IDLE_SECONDS = 64, 1.0
+#: Watches that ask for a turn at once: between two of theirs everybody else comes.
+AT_ONCE = 2
 _ENDED = frozenset({State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASIBLE, State.REJECTED})
 
 
@@ -28,6 +30,7 @@ class Watchers:
         self._history: deque[tuple[int, int, Moment]] = deque(maxlen=HISTORY)  # (time, slot, the job then)
         self._next = 0  # sequence of the next change
         self._changed = threading.Condition()
+        self._few = threading.Semaphore(AT_ONCE)
 
     def note(self, slot: int, at_ns: int) -> None:
         """The job's state has changed."""
@@ -61,22 +64,22 @@ class Watchers:
         return self._next - len(self._history)
 
     def _events(self, slots: frozenset[int], position: int | None, turns: Turns, ended: threading.Event) -> Iterator[JobEvent | None]:
-        table = self._engine.table
         with turns:
-            waiting = {slot for slot in slots if table.state[slot] not in _ENDED}
-            if position is None:
-                position, now = self._next, self._engine.now_ns / SECOND
-                known = self._now(sorted(slots) if slots else [slot for slot, state in enumerate(table.state) if state != State.FUTURE])
-            else:
-                known, now = [], 0.0
-        for start in range(0, len(known), BATCH):
-            with turns:
-                views = [JobEvent(position - 1, now, job_view(self._engine, slot, moment)) for slot, moment in known[start : start + BATCH]]
+            waiting = {slot for slot in slots if self._engine.table.state[slot] not in _ENDED}
+            order = [] if position is not None else sorted(slots) if slots else range(len(self._engine.table))
+            first = self._next
+        sent = _Sent(order)
+        for start in range(0, len(order), BATCH):
+            with self._few, turns:
+                sent.up_to.append(self._next)
+                views = self._now(order[start : start + BATCH], first - 1, named=bool(slots))
+                waiting.difference_update(slot for slot in slots if self._engine.table.state[slot] in _ENDED)
             yield from views
+        position = first if position is None else position
         while True:
             over = ended.is_set()  # before the look, so that what came last is not missed
-            with turns:
-                events, position = self._take(slots, position, waiting)
+            with self._few, turns:
+                events, position = self._take(slots, position, waiting, sent)
                 drained = position == self._next
             yield from events
             if drained:
@@ -85,20 +88,33 @@ class Watchers:
                 self._wait(position, ended)
                 yield None
 
-    def _now(self, slots: list[int]) -> list[tuple[int, Moment | None]]:
-        """Jobs as they stand; None for those that have ended, which stay as they are until somebody asks."""
-        state, now_ns = self._engine.table.state, self._engine.now_ns
-        return [(slot, None if state[slot] in _ENDED else moment_of(self._engine, slot, now_ns)) for slot in slots]
+    def _now(self, slots: Sequence[int], sequence: int, *, named: bool) -> list[JobEvent]:
+        """Jobs as they stand; those to come are left out unless they were asked for by name."""
+        state, at_seconds = self._engine.table.state, self._engine.now_ns / SECOND
+        return [JobEvent(sequence, at_seconds, job_view(self._engine, slot)) for slot in slots if named or state[slot] != State.FUTURE]
 
-    def _take(self, slots: frozenset[int], position: int, waiting: set[int]) -> tuple[list[JobEvent], int]:
+    def _take(self, slots: frozenset[int], position: int, waiting: set[int], sent: "_Sent") -> tuple[list[JobEvent], int]:
         """The next changes from ``position`` on, and the position behind them; the ended leave ``waiting``."""
         if position < self._oldest():
             raise WrongState("the watcher is too slow: changes that it has not read are no longer kept; allowed: a new watch")
         changes = list(islice(self._history, position - self._oldest(), position - self._oldest() + BATCH))
         events = []
         for sequence, (time_ns, slot, moment) in enumerate(changes, start=position):
-            if not slots or slot in slots:
+            if (not slots or slot in slots) and not sent.covers(slot, sequence):
                 events.append(JobEvent(sequence, time_ns / SECOND, job_view(self._engine, slot, moment)))
                 if moment.state in _ENDED:
                     waiting.discard(slot)
         return events, position + len(changes)
+
+
+class _Sent:
+    """What a watcher was told of jobs as they stood: batch after batch, each with the changes up to then in it."""
+
+    def __init__(self, order: Sequence[int]) -> None:
+        self._place = None if isinstance(order, range) else {slot: place for place, slot in enumerate(order)}
+        self.up_to: list[int] = []  # by batch: the sequence of the first change that is not in it
+
+    def covers(self, slot: int, sequence: int) -> bool:
+        """Whether the job was told of after this change of it."""
+        batch = (slot if self._place is None else self._place.get(slot, -BATCH)) // BATCH
+        return 0 <= batch < len(self.up_to) and sequence < self.up_to[batch]

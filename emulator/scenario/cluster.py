@@ -13,8 +13,9 @@ MOST_HOSTS = 4_000_000
 #: Most fabrics of a cluster, and most groups and switches of a dragonfly; a larger number is probably a typing error.
 MOST_PARTS, MOST_GROUPS = 1000, 10_000
 
-Ratio = Annotated[Real, Field(ge=1)]
-Whole = Annotated[Int, Field(ge=1)]
+Ratio = Annotated[Real, Field(ge=1, le=1000)]
+Size = Annotated[Int, Field(ge=1)]  # the hosts that they come to are counted below
+Whole = Annotated[Int, Field(ge=1, le=100 * MOST_HOSTS)]
 Name = Annotated[str, Field(min_length=1)]
 
 
@@ -46,10 +47,10 @@ class FabricOfHosts(Section):
     builder: Literal["clos", "dragonfly", "file"] = "clos"
     host: Host = "hgx-h100"
     hosts: Annotated[Int, Field(ge=1, le=MOST_HOSTS)] | None = None
-    gpus: Whole | None = None
-    scalable_units: Whole | None = None
-    scalable_unit_hosts: Whole = 32  # DGX SuperPOD
-    scalable_unit_hosts_left_out: Annotated[Int, Field(ge=0)] = 0  # of the whole: their ports serve the fabric manager
+    gpus: Size | None = None
+    scalable_units: Size | None = None
+    scalable_unit_hosts: Size = 32  # DGX SuperPOD
+    scalable_unit_hosts_left_out: Annotated[Int, Field(ge=0, le=MOST_HOSTS)] = 0  # of the whole: their ports serve the fabric manager
     hosts_per_rack: Annotated[Int, Field(ge=1, le=MOST_HOSTS)] | None = None  # by default 8, or one scale-up domain
     switch: Switch = "sn5600"
     oversubscription: Oversubscription = Oversubscription()
@@ -172,8 +173,8 @@ class WanSettings(Section):
 class BuildoutSettings(Section):
     """Racks come into service one by one, by number: ``initial_racks`` are there at the start, the last comes at ``until``."""
 
-    initial_racks: Annotated[Int, Field(ge=0)] = 0
-    until: Annotated[Duration, Field(gt=0)]
+    initial_racks: Annotated[Int, Field(ge=0, le=MOST_HOSTS)] = 0
+    until: Annotated[Duration, Field(ge=1)]
 
 
 class ClusterSettings(FabricOfHosts):

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from emulator.scenario.cluster import SIZES
 from emulator.scenario.models import Scenario
+from emulator.scenario.units import format_duration, parse_duration
 from topology import yaml_lines
+from topology.files import MOST_HAND_WRITTEN_BYTES, UnreadableFile, read_whole
 from topology.yaml_lines import YamlError
 
 #: A YAML file with more nodes than this is no scenario, or expands without end by aliases.
@@ -88,11 +90,11 @@ def _read(name_or_path: str | Path) -> tuple[str, str]:
     if isinstance(name_or_path, str) and name in known:
         return f"preset {name}", known[name].read_text("utf-8")
     try:
-        return name, Path(name).read_text("utf-8")
+        return name, read_whole(name, MOST_HAND_WRITTEN_BYTES).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ScenarioError(f"{name}: not UTF-8 text ({error.reason} at byte {error.start})") from None
     except (OSError, ValueError) as error:
-        if "/" in name or name.endswith((".yaml", ".yml")):
+        if "/" in name or name.endswith((".yaml", ".yml")) or isinstance(error, UnreadableFile):
             reason = getattr(error, "strerror", None) or error
             raise ScenarioError(f"{name}: cannot be read: {reason}") from None
         close = get_close_matches(name.lower(), known, n=1)
@@ -190,12 +192,27 @@ def _explain(problem: Any, source: _Source) -> str:
         message = "missing"
     elif kind == "model_type":
         message = f"a section is needed, with keys {', '.join(_keys(path))}"
+    elif kind in ("greater_than_equal", "less_than_equal") and isinstance(got, str):
+        message = f"{got} is too {'little' if kind == 'greater_than_equal' else 'much'}; allowed: {_limit(got, **problem['ctx'])}"
     elif kind == "value_error":
         message = str(problem["ctx"]["error"])
     else:
         shown = repr(got)
         message = f"{problem['msg'][0].lower()}{problem['msg'][1:]}, got {shown if len(shown) <= 80 else shown[:77] + '...'}"
     return f"{source.place(path)}: {dotted}: {message}"
+
+
+def _limit(got: str, ge: float | None = None, le: float | None = None) -> str:
+    """A bound in the unit of what was given: a duration, or a power."""
+    limit = ge if ge is not None else le
+    assert limit is not None
+    try:
+        parse_duration(got)
+    except ValueError:
+        shown = f"{limit:g} W"
+    else:
+        shown = format_duration(int(limit))
+    return f"{shown} or more" if ge is not None else f"at most {shown}"
 
 
 def _keys(path: _Path) -> list[str]:

@@ -5,21 +5,34 @@ Quantities have units in the YAML (`emulator.scenario.units`); a field whose nam
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from emulator.scenario.cluster import ClusterSettings
 from emulator.scenario.section import Int, Real, Section, as_int, as_tuple
-from emulator.scenario.units import Duration, Power, Speed, parse_duration
+from emulator.scenario.units import NANOSECONDS, Duration, Power, Speed, parse_duration
+
+MILLISECOND, DAY = NANOSECONDS["ms"], NANOSECONDS["d"]
+YEAR = 366 * DAY
 
 
 def _as_texts(value: Any) -> Any:
     return {key: str(text) for key, text in value.items()} if isinstance(value, dict) else value
 
 
+def _as_rate(value: Any) -> Any:
+    """Of something that happens less often than that nobody will see it happen, and dividing by it must give a number."""
+    if isinstance(value, float) and 0 < value < 1e-9:
+        raise ValueError(f"{value!r} is no rate: allowed are 0, and 1e-9 and more")
+    return value
+
+
+Rate = Annotated[Real, AfterValidator(_as_rate)]
+
+
 class ClockSettings(Section):
     """Emulated time: the length of a scheduling cycle, and how long a run lasts."""
 
-    cycle: Annotated[Duration, Field(gt=0)] = parse_duration("10s")
+    cycle: Annotated[Duration, Field(ge=MILLISECOND, le=7 * DAY)] = parse_duration("10s")
     until: Annotated[Duration, Field(gt=0)] = parse_duration("24h")
     speed: Speed = 1.0  # of `gigawatt up`: emulated seconds per wall second
 
@@ -27,14 +40,14 @@ class ClockSettings(Section):
 class GeneratedWorkload(Section):
     """Settings of the generator of a day of jobs, under its own names: see `emulator.workload.generate`."""
 
-    load: Annotated[Real, Field(gt=0, le=10)] = 0.95  # GPU time of the arrivals over GPU time there is
-    reference_gpus: Annotated[Int, Field(ge=1)] | None = None  # size the workload for a cluster of this many GPUs instead
-    jobs_per_day: Annotated[Real, Field(gt=0, le=1e8)] | None = None
+    load: Annotated[Real, Field(ge=0.001, le=10)] = 0.95  # GPU time of the arrivals over GPU time there is
+    reference_gpus: Annotated[Int, Field(ge=1, le=100_000_000)] | None = None  # size the workload for a cluster of this many GPUs instead
+    jobs_per_day: Annotated[Real, Field(ge=0.001, le=1e7)] | None = None
     diurnal_ratio: Annotated[Real, Field(ge=0, lt=1)] = 0.3
     peak_hour: Annotated[Real, Field(ge=0, le=24)] = 15.0
     day: Annotated[Duration, Field(ge=60 * 10**9, le=32_000_000 * 10**9)] = parse_duration("24h")
     carry_over: bool = True  # jobs of the days before still run at the start
-    largest_gang_ratio: Annotated[Real, Field(gt=0, le=1)] = 0.25
+    largest_gang_ratio: Annotated[Real, Field(ge=1e-6, le=1)] = 0.25
     tenants: Annotated[Int, Field(ge=1, le=100_000)] = 24
 
 
@@ -57,7 +70,7 @@ class WorkloadSettings(Section):
 class QueueSettings(Section):
     """A queue that is there from the start. A job that names no queue is in ``default``."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Annotated[str, Field(min_length=1, max_length=253)]
     priority: Annotated[Int, Field(ge=-(2**31), lt=2**31)] = 0  # added to a job's own
 
 
@@ -66,11 +79,15 @@ class SchedulerSettings(Section):
 
     policy: Literal["fifo", "sjf", "easy"] = "easy"
     placement: Literal["consolidate", "topology", "spread"] = "topology"
-    pending_limit: Annotated[Int, Field(ge=1)] = 200_000
+    pending_limit: Annotated[Int, Field(ge=1, le=10_000_000)] = 200_000
     preemption: bool = False
-    preempt_interval: Annotated[Duration, Field(ge=0)] = parse_duration("1m")  # between two searches for victims for one job; assumed
-    preempt_after: Annotated[Duration, Field(ge=0)] = parse_duration("2h")  # a victim has run for so long (RSC: arXiv 2410.21680)
-    queues: Annotated[tuple[QueueSettings, ...], BeforeValidator(as_tuple), Field(min_length=1)] = (QueueSettings(name="default"),)
+    preempt_interval: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration(
+        "1m"
+    )  # between two searches for victims for one job; assumed
+    preempt_after: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("2h")  # a victim has run for so long (RSC: arXiv 2410.21680)
+    queues: Annotated[tuple[QueueSettings, ...], BeforeValidator(as_tuple), Field(min_length=1, max_length=1000)] = (
+        QueueSettings(name="default"),
+    )
 
     @model_validator(mode="after")
     def _queues_differ(self) -> Self:
@@ -83,9 +100,9 @@ class SchedulerSettings(Section):
 class JobSettings(Section):
     """What an interruption costs a job."""
 
-    restart_overhead: Duration = parse_duration("5m")  # arXiv 2410.21680 (RSC): u0 of 5 to 20 min
-    stall_timeout: Annotated[Duration, Field(gt=0)] = parse_duration("10m")  # without any bandwidth; NCCL's default
-    max_restarts: Annotated[Int, Field(ge=0)] = 100  # a job interrupted more often has failed
+    restart_overhead: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("5m")  # arXiv 2410.21680 (RSC): u0 of 5 to 20 min
+    stall_timeout: Annotated[Duration, Field(ge=1, le=YEAR)] = parse_duration("10m")  # without any bandwidth; NCCL's default
+    max_restarts: Annotated[Int, Field(ge=0, le=1_000_000_000)] = 100  # a job interrupted more often has failed
 
 
 class FaultSettings(Section):
@@ -93,25 +110,25 @@ class FaultSettings(Section):
 
     enabled: bool = True
     #: arXiv 2407.21783 (Llama 3), 419 unexpected interruptions in 54 days of 2,048 hosts; RSC-1 has 6.50, RSC-2 2.34 (arXiv 2410.21680).
-    host_rate_per_1000_node_days: Annotated[Real, Field(ge=0, lt=1e6)] = 3.79
+    host_rate_per_1000_node_days: Annotated[Rate, Field(ge=0, le=1e6)] = 3.79
     #: Mean repair time by cause, instead of the default: `emulator.racks.faults`.
-    repair: dict[str, Annotated[Duration, Field(gt=0)]] = Field(default_factory=dict)
+    repair: dict[str, Annotated[Duration, Field(ge=1, le=3 * YEAR)]] = Field(default_factory=dict)
 
 
 class LinkFaultSettings(Section):
     """Drawn faults of cables and switches; sources and what is assumed: `emulator.fabric.link_faults`."""
 
     enabled: bool = False  # host faults have the cause network_switch_or_cable already
-    cable_percent_per_month: Annotated[Real, Field(ge=0, lt=1e6)] = 0.057  # Alibaba HPN (SIGCOMM'24), NIC-ToR links
-    switch_percent_per_month: Annotated[Real, Field(ge=0, lt=1e6)] = 0.051  # the same, ToR switches
-    flaps_per_cable_month: Annotated[Real, Field(ge=0, lt=1e6)] = 0.0
+    cable_percent_per_month: Annotated[Rate, Field(ge=0, le=1e6)] = 0.057  # Alibaba HPN (SIGCOMM'24), NIC-ToR links
+    switch_percent_per_month: Annotated[Rate, Field(ge=0, le=1e6)] = 0.051  # the same, ToR switches
+    flaps_per_cable_month: Annotated[Rate, Field(ge=0, le=10_000)] = 0.0
 
 
 class FabricSettings(Section):
     """How traffic is routed, and what part of the line rate is payload."""
 
     routing: Literal["adaptive", "ecmp", "minimal", "valiant"] = "adaptive"  # the last two are a dragonfly's
-    efficiency: Annotated[Real, Field(gt=0, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X; collisions under ecmp come on top
+    efficiency: Annotated[Real, Field(ge=0.001, le=1)] = 0.95  # NVIDIA's claim for Spectrum-X; collisions under ecmp come on top
     collective: Literal["ring", "tree", "auto"] = "ring"  # of jobs that do not say; auto: the faster for each, as NCCL's tuner chooses
     queue_pairs: Annotated[Int, Field(ge=1, le=64)] = 1  # that a connection is hashed as, under ecmp
     polarised: bool = False  # under ecmp: all switches hash alike
@@ -121,8 +138,8 @@ class FabricSettings(Section):
 class PowerSettings(Section):
     """Power of the site. The power of a host is that of its type in the catalog."""
 
-    cap: Power | None = None  # of the whole facility
-    gamma: Annotated[Real, Field(gt=0, le=10)] = 1.0  # exponent of utilization in a GPU's draw; 1: linear, as RAPS
+    cap: Annotated[Power, Field(ge=1, le=1e15)] | None = None  # of the whole facility
+    gamma: Annotated[Real, Field(ge=0.01, le=10)] = 1.0  # exponent of utilization in a GPU's draw; 1: linear, as RAPS
     pue: Annotated[Real, Field(ge=1, le=5)] = 1.2  # liquid-cooled AI: 1.15 to 1.25, a planning value
     wue_litres_per_kwh: Annotated[Real, Field(ge=0, le=100)] = 0.27  # Microsoft's 2025 figure
 
@@ -131,7 +148,7 @@ class TelemetrySettings(Section):
     """How fine metrics are, and how often shards are read for them."""
 
     detail: Literal["cluster", "pod", "rack"] = "rack"
-    publish_interval: Annotated[Duration, Field(gt=0)] = parse_duration("1m")  # emulated
+    publish_interval: Annotated[Duration, Field(ge=MILLISECOND, le=YEAR)] = parse_duration("1m")  # emulated
 
 
 def _actors(value: Any) -> Any:
@@ -145,14 +162,14 @@ class RuntimeSettings(Section):
     """Where shards run, how soon a lost one is noticed (Ray's own defaults), and how long a lost node may take to be replaced."""
 
     actors: Annotated[int | str, BeforeValidator(_actors)] = "auto"
-    health_check_initial_delay: Duration = parse_duration("5s")
-    health_check_period: Annotated[Duration, Field(gt=0)] = parse_duration("3s")
-    health_check_timeout: Annotated[Duration, Field(gt=0)] = parse_duration("10s")
-    health_check_failure_threshold: Annotated[Int, Field(ge=1)] = 5
+    health_check_initial_delay: Annotated[Duration, Field(ge=0, le=DAY)] = parse_duration("5s")
+    health_check_period: Annotated[Duration, Field(ge=MILLISECOND, le=DAY)] = parse_duration("3s")
+    health_check_timeout: Annotated[Duration, Field(ge=MILLISECOND, le=DAY)] = parse_duration("10s")
+    health_check_failure_threshold: Annotated[Int, Field(ge=1, le=1_000_000)] = 5
     #: An actor that has not answered for so long, or 20 times the longest of the last 100 barriers, is taken for dead.
-    answer_timeout: Annotated[Duration, Field(gt=0)] = parse_duration("60s")
+    answer_timeout: Annotated[Duration, Field(ge=MILLISECOND, le=30 * DAY)] = parse_duration("60s")
     #: Where no node is left that can take over a lost one's actors.
-    node_wait: Duration = parse_duration("5m")
+    node_wait: Annotated[Duration, Field(ge=0, le=30 * DAY)] = parse_duration("5m")
 
 
 class Scenario(Section):

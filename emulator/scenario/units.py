@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
+from emulator.engine.bounds import CLOCK_END_NS, FASTEST, SLOWEST, SPEED_RULE, is_speed
+
 NANOSECONDS = {
     "ns": 1,
     "us": 10**3,
@@ -19,8 +21,6 @@ NANOSECONDS = {
 }
 BITS = {"bps": 1.0, "kbps": 1e3, "Mbps": 1e6, "Gbps": 1e9, "Tbps": 1e12, "Pbps": 1e15}
 WATTS = {"W": 1.0, "kW": 1e3, "MW": 1e6, "GW": 1e9}
-#: Ten thousand years would overflow int64 nanoseconds; a century is plenty.
-MOST_NANOSECONDS = 100 * 366 * NANOSECONDS["d"]
 
 _PART = re.compile(r"([0-9]+)(?:[.]([0-9]{1,12}))?(ns|us|ms|min|s|m|h|d)")
 
@@ -37,7 +37,7 @@ def parse_duration(value: Any) -> int:
     for part in parts:
         unit, fraction = NANOSECONDS[part[3]], part[2] or ""
         total += int(part[1]) * unit + int(fraction or 0) * unit // 10 ** len(fraction)
-    if total > MOST_NANOSECONDS:
+    if total > CLOCK_END_NS:
         raise ValueError(f"{value!r} is longer than a century")
     return total
 
@@ -53,7 +53,10 @@ def parse_power(value: Any) -> float:
     match = re.fullmatch(r"\s*([0-9]+(?:[.][0-9]+)?(?:e[+-]?[0-9]{1,2})?)\s*(W|kW|MW|GW)\s*", value) if isinstance(value, str) else None
     if match is None:
         raise ValueError(f"{value!r} is not a power: write a number and W, kW, MW or GW, e.g. 150MW")
-    return float(match[1]) * WATTS[match[2]]
+    watts = float(match[1]) * WATTS[match[2]]
+    if not math.isfinite(watts):
+        raise ValueError(f"{value!r:.80} is more power than a number holds")
+    return watts
 
 
 def parse_bandwidth(value: Any) -> float:
@@ -68,8 +71,8 @@ def parse_speed(value: Any) -> float:
     """Emulated seconds per wall second: a number above 0, or ``max`` (infinity). Raises ValueError."""
     if value in ("max", math.inf):
         return math.inf
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1e9:
-        raise ValueError(f"{value!r} is not a speed: write emulated seconds per wall second, above 0 up to 1e9, or max")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_speed(value):
+        raise ValueError(f"{value!r} is not a speed: write {SPEED_RULE}, or max")
     return float(value)
 
 
@@ -93,5 +96,5 @@ Speed = Annotated[
     Field(allow_inf_nan=True),
     BeforeValidator(parse_speed),
     PlainSerializer(lambda speed: "max" if math.isinf(speed) else speed),
-    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "max"}]}),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": SLOWEST, "maximum": FASTEST}, {"const": "max"}]}),
 ]

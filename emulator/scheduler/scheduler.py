@@ -134,8 +134,7 @@ class Scheduler:
 
     def add_queue(self, name: str) -> None:
         """Add a queue before its first job."""
-        if name not in self.table.queues:
-            self.table.queues.append(name)
+        if self.table.queue_number(name) == len(self.counts):
             self.counts.append(QueueCounts())
 
     def _wait(self, slot: int) -> None:

@@ -76,11 +76,17 @@ class JobTable:
     shapes: list[TrainingShape] = field(default_factory=list)
     queues: list[str] = field(default_factory=list)
     tenants: list[str] = field(default_factory=list)
+    queue_of: dict[str, int] = field(default_factory=dict)  # name -> its place in queues
+    tenant_of: dict[str, int] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     slot_of: dict[int, int] = field(default_factory=dict)  # job id -> slot
 
     def __len__(self) -> int:
         return len(self.job_id)
+
+    def queue_number(self, name: str) -> int:
+        """The number of a queue, which is there from now on."""
+        return _number(self.queues, self.queue_of, name)
 
     def extend(self, jobs: JobColumns, queue_priority: dict[str, int], state: State) -> range:
         """Append ``jobs``; queue and tenant names are merged, a queue's priority is added to its jobs'. Returns their slots.
@@ -95,8 +101,8 @@ class JobTable:
             twice = next(job for job, times in Counter(ids).items() if times > 1 or job in self.slot_of)
             raise ValueError(f"job id {twice} is given twice; ids must be unique")
         self.slot_of.update(fresh)
-        queues = [_index_of(self.queues, name) for name in jobs.queues]
-        tenants = [_index_of(self.tenants, name) for name in jobs.tenants]
+        queues = [self.queue_number(name) for name in jobs.queues]
+        tenants = [_number(self.tenants, self.tenant_of, name) for name in jobs.tenants]
         first_shape = len(self.shapes)
         self.shapes.extend(jobs.shapes)
         self.job_id += ids
@@ -129,7 +135,9 @@ class JobTable:
 _NO_ROWS: list[Row] = []
 
 
-def _index_of(names: list[str], name: str) -> int:
-    if name not in names:
+def _number(names: list[str], places: dict[str, int], name: str) -> int:
+    """The place of ``name`` in ``names``, at the end where it is new."""
+    number = places.setdefault(name, len(names))
+    if number == len(names):
         names.append(name)
-    return names.index(name)
+    return number

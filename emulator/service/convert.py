@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.engine.bounds import LONGEST_NS, LONGEST_YEARS
 from emulator.engine.control import ControlError, InvalidRequest
 from emulator.service.draft import Draft, kind_of
 from emulator.service.gpu_types import GpuTypes
-from emulator.service.validate import MAX_NS, MAX_YEARS, faults_of
+from emulator.service.validate import faults_of
 from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns, JobKind, TrainingShape, job_columns
 
 
@@ -107,12 +108,12 @@ def _plan_training(
         shape[row] = result[0]
         if training.steps:
             nanoseconds = training.steps * result[1] * SECOND
-            if nanoseconds <= MAX_NS:
+            if nanoseconds <= LONGEST_NS:
                 duration[row] = max(1, round(nanoseconds))
             else:
                 errors[row] = InvalidRequest(
                     f"{field}.steps is {training.steps}, which takes {nanoseconds / SECOND:g} s",
                     field=f"{field}.steps",
-                    allowed=f"what takes at most {MAX_YEARS} years",
+                    allowed=f"what takes at most {LONGEST_YEARS} years",
                 )
     return shape, tuple(shapes)

@@ -1,12 +1,17 @@
-"""Checks that every call passes: a bound on calls in progress, requests that can be read, and errors that say what to do.
+"""What every call passes through: bounds on calls in hand, requests that can be read, and errors that say what to do.
+
+What is too much is refused before its request is read, with an answer made once, so that refusing costs a small part of serving.
 
 An interceptor, so that servicers raise ControlError and know nothing of status codes.
 """
 
+import asyncio
 import logging
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -22,42 +27,71 @@ log = logging.getLogger(__name__)
 _PACKAGE = "/emulator.v1."
 
 
-class _Unreadable:
-    """Stands for a request that is not the message it should be; gRPC itself would answer with a bare INTERNAL."""
-
-    def __init__(self, error: DecodeError) -> None:
-        self.error = Malformed(
-            f"the request is not a readable message: {error}", field="", allowed="the message that the API's .proto gives"
-        )
-
-
 def _lenient(deserializer: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Raises Malformed for what is not the message it should be; gRPC itself would answer with a bare INTERNAL."""
+
     def read(data: bytes) -> Any:
         try:
             return deserializer(data)
         except DecodeError as error:
-            return _Unreadable(error)
+            allowed = "the message that the API's .proto gives"
+            raise Malformed(f"the request is not a readable message: {error}", field="", allowed=allowed) from None
 
     return read
 
 
-def _readable(request: Any) -> Any:
-    if isinstance(request, _Unreadable):
-        raise request.error
-    return request
+@dataclass(frozen=True)
+class Limits:
+    """What the server takes at once; more is refused (RESOURCE_EXHAUSTED with RetryInfo). One connection gets three quarters of each.
+
+    ``calls`` have one request and one answer; ``streams`` are of SubmitJobs. A stream that sends nothing for ``idle_seconds`` is ended. At
+    ``threads`` calls at once the emulation is asked; ``connections`` is how many clients may be connected.
+    """
+
+    calls: int = 96
+    streams: int = 256
+    watches: int = 64
+    threads: int = 4
+    connections: int = 512
+    idle_seconds: float = 60.0
 
 
-async def _readable_stream(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
-    async for request in requests:
-        yield _readable(request)
+class Places:
+    """Calls of one kind that are in hand, in all and by connection; one loop's."""
+
+    def __init__(self, most: int, what: str) -> None:
+        self._most, self._most_of_one = most, max(1, most * 3 // 4)
+        self._taken: Counter[str] = Counter()
+        self.total = 0
+        self.refusal = _refusal(Busy(f"the server has {most} {what} in hand and takes no more ({self._most_of_one} of one connection)"))
+
+    def take(self, peer: str) -> bool:
+        """A place for a call of ``peer``, to be given back; False where there is none."""
+        if self.total >= self._most or self._taken[peer] >= self._most_of_one:
+            return False
+        self.total += 1
+        self._taken[peer] += 1
+        return True
+
+    def give(self, peer: str) -> None:
+        self.total -= 1
+        self._taken[peer] -= 1
+        if not self._taken[peer]:
+            del self._taken[peer]
+
+
+def _refusal(error: ControlError) -> Any:
+    return rpc_status.to_status(status_of(error))
 
 
 class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs alone
-    """Holds at most ``max_calls`` calls of the API at once; more are told to come back (RESOURCE_EXHAUSTED with RetryInfo)."""
+    """Holds no more calls of the API than ``limits`` allow."""
 
-    def __init__(self, max_calls: int) -> None:
-        self._max_calls = max_calls
-        self.calls = 0  # in hand now
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._calls = Places(limits.calls, "calls")
+        self._streams = Places(limits.streams, "streams of jobs")
+        self._watches = Places(limits.watches, "watches")
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
@@ -66,49 +100,61 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         method: str = handler_call_details.method
         if handler is None or not method.startswith(_PACKAGE):
             return handler
-        coders = {"request_deserializer": _lenient(handler.request_deserializer), "response_serializer": handler.response_serializer}
-        prepare: Callable[[Any], Any] = _readable_stream if handler.request_streaming else _readable
+        read = _lenient(handler.request_deserializer)
+        coders = {"request_deserializer": None, "response_serializer": handler.response_serializer}
         if handler.response_streaming:
-            make = grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-            inner = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            return make(self._streaming(method, inner, prepare), **coders)
-        make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-        inner = handler.stream_unary if handler.request_streaming else handler.unary_unary
-        return make(self._single(method, inner, prepare), **coders)
+            return grpc.unary_stream_rpc_method_handler(self._watch(method, handler.unary_stream, read), **coders)
+        if handler.request_streaming:
+            return grpc.stream_unary_rpc_method_handler(self._stream(method, handler.stream_unary, read), **coders)
+        return grpc.unary_unary_rpc_method_handler(self._call(method, handler.unary_unary, read), **coders)
 
-    def _single(self, method: str, inner: Any, prepare: Callable[[Any], Any]) -> Any:
-        async def behave(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-            try:
-                self._enter()
-                try:
-                    return await inner(prepare(request), context)
-                finally:
-                    self.calls -= 1
-            except Exception as error:  # noqa: BLE001 - every error has a status
-                await _abort(error, method, context)
+    def _call(self, method: str, inner: Any, read: Callable[[bytes], Any]) -> Any:
+        async def behave(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            async with _place(self._calls, method, context):
+                return await inner(read(data), context)
 
         return behave
 
-    def _streaming(self, method: str, inner: Any, prepare: Callable[[Any], Any]) -> Any:
-        async def behave(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            try:
-                self._enter()
-                try:
-                    async with aclosing(inner(prepare(request), context)) as responses:
-                        async for response in responses:
-                            await context.write(response)
-                finally:
-                    self.calls -= 1
-            except Exception as error:  # noqa: BLE001 - every error has a status
-                await _abort(error, method, context)
+    def _stream(self, method: str, inner: Any, read: Callable[[bytes], Any]) -> Any:
+        async def behave(stream: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            async with _place(self._streams, method, context):
+                return await inner(self._requests(stream, read), context)
 
         return behave
 
-    def _enter(self) -> None:
-        self.calls += 1
-        if self.calls > self._max_calls:
-            self.calls -= 1
-            raise Busy(f"the server already has {self._max_calls} calls in progress, which is its limit")
+    def _watch(self, method: str, inner: Any, read: Callable[[bytes], Any]) -> Any:
+        async def behave(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            async with _place(self._watches, method, context), aclosing(inner(read(data), context)) as responses:
+                async for response in responses:
+                    await context.write(response)
+
+        return behave
+
+    async def _requests(self, stream: AsyncIterator[bytes], read: Callable[[bytes], Any]) -> AsyncIterator[Any]:
+        """The messages of a stream. Raises Busy where the next one does not come."""
+        while True:
+            try:
+                async with asyncio.timeout(self._limits.idle_seconds):
+                    data = await anext(stream)
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                raise Busy(f"the stream sent nothing for {self._limits.idle_seconds:g} s; what was accepted before stands") from None
+            yield read(data)
+
+
+@asynccontextmanager
+async def _place(places: Places, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+    """Holds a place while inside; what is raised there ends the call with what it means."""
+    peer = context.peer()
+    if not places.take(peer):
+        await context.abort(places.refusal.code, places.refusal.details, places.refusal.trailing_metadata)
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - every error has a status
+        await _abort(error, method, context)
+    finally:
+        places.give(peer)
 
 
 async def _abort(error: Exception, method: str, context: grpc.aio.ServicerContext[Any, Any]) -> None:

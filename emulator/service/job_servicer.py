@@ -12,7 +12,7 @@ from emulator.service import views
 from emulator.service.calls import Calls
 from emulator.service.convert import intake_of
 from emulator.service.draft import Draft, draft_of_batch, draft_of_spec
-from emulator.service.errors import Busy, job_errors
+from emulator.service.errors import job_errors
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.paging import page_of
 from emulator.service.validate import check_request_id
@@ -28,11 +28,10 @@ MAX_WATCHED_JOBS = 10_000
 
 
 class JobServicer(JobServiceServicer):
-    """``emulator.v1.JobService``: submissions, jobs and watches. ``max_watches`` of these may be open at once."""
+    """``emulator.v1.JobService``: submissions, jobs and watches."""
 
-    def __init__(self, control: Control, call: Calls, gpu_types: GpuTypes, max_watches: int) -> None:
-        self._control, self._call, self._gpu_types, self._max_watches = control, call, gpu_types, max_watches
-        self._watches: set[Watch[pb.JobEvent]] = set()
+    def __init__(self, control: Control, call: Calls, gpu_types: GpuTypes) -> None:
+        self._control, self._call, self._gpu_types = control, call, gpu_types
 
     def _submit(self, draft: Draft, request_id: str) -> tuple[NDArray[np.int64], dict[int, ControlError]]:
         """Hand in what is sound of ``draft``: per job its id or -1, and the errors by index."""
@@ -117,18 +116,14 @@ class JobServicer(JobServiceServicer):
         after = request.after_sequence if request.HasField("after_sequence") else -1
         if after < -1:
             raise InvalidRequest(f"after_sequence is {after}", field="after_sequence", allowed="a sequence that an event had")
-        if len(self._watches) >= self._max_watches:
-            raise Busy(f"the server already has {self._max_watches} watches, which is its limit")
         job_ids = frozenset(request.job_ids)
         watch = Watch(lambda: self._control.watch(job_ids=job_ids, after_sequence=after), views.event_message)
-        self._watches.add(watch)
         try:
             await context.send_initial_metadata(())  # tells the client that it is watching, however long nothing happens
             async for events in watch.batches():
                 yield pb.WatchJobsResponse(events=events)
         finally:
             watch.stop()
-            self._watches.discard(watch)
 
 
 def states_of(request: pb.ListJobsRequest) -> frozenset[JobState]:

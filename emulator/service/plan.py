@@ -1,8 +1,8 @@
 """From a training workload and its number of GPUs to the shape of its steps, by the formulas of ``workload.training``."""
 
-import math
 from dataclasses import replace
 
+from emulator.engine.bounds import LONGEST_STEP_SECONDS, LONGEST_YEARS, MOST_STEP_FLOPS, SHORTEST_STEP_SECONDS
 from emulator.engine.control import InvalidRequest
 from emulator.service.gpu_types import Plan
 from emulator.v1 import job_pb2
@@ -38,8 +38,9 @@ def planner(host_type: HostType, lane_bytes_per_second: float, collective: str =
                 bytes_per_second=lane_bytes_per_second,
             )
         seconds = step_seconds(shape, lane_bytes_per_second)
-        if not (math.isfinite(seconds) and seconds > 0 and math.isfinite(shape.model_flops)):
-            raise InvalidRequest("model makes steps that cannot be timed", field="model", allowed="sizes whose step takes a finite time")
+        if not (SHORTEST_STEP_SECONDS <= seconds <= 10 * LONGEST_STEP_SECONDS and shape.model_flops <= MOST_STEP_FLOPS):
+            allowed = f"sizes whose step takes {SHORTEST_STEP_SECONDS:g} s to {10 * LONGEST_YEARS} years"
+            raise InvalidRequest(f"model makes steps of {seconds:g} s", field="model", allowed=allowed)
         return shape, seconds
 
     return plan

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import grpc.aio
@@ -17,7 +16,7 @@ from emulator.engine.control import Control
 from emulator.service import DEFAULT_ADDRESS, reflection
 from emulator.service.calls import Calls
 from emulator.service.gpu_types import GpuTypes
-from emulator.service.guard import Guard
+from emulator.service.guard import Guard, Limits
 from emulator.service.job_servicer import JobServicer
 from emulator.service.plan import planner
 from emulator.service.servicers import ClockServicer, ClusterServicer, QueueServicer
@@ -48,15 +47,6 @@ class ServeError(Exception):
     """The server could not be started; the text says where and why."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the server takes at once. Calls beyond ``calls`` and watches beyond ``watches`` get RESOURCE_EXHAUSTED."""
-
-    calls: int = 256
-    watches: int = 64
-    threads: int = 8
-
-
 class Server:
     """A running server. ``address`` is host:port as bound, the port that was chosen included."""
 
@@ -79,17 +69,22 @@ class Server:
         """Bind, tell ``bound``, and serve until stopped."""
         call = Calls(limits.threads)
         server = grpc.aio.server(
-            interceptors=[Guard(limits.calls)],
+            interceptors=[Guard(limits)],
             options=[
                 ("grpc.so_reuseport", 0),  # or a second server on the same port would take half of the calls
                 ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
                 ("grpc.keepalive_time_ms", 30_000),  # a watcher whose machine went away is noticed
                 ("grpc.keepalive_timeout_ms", 10_000),
+                ("grpc.server_handshake_timeout_ms", 10_000),  # a connection that does not speak HTTP/2 by then is closed
+                ("grpc.max_connection_idle_ms", 300_000),  # so is one without a call; clients connect again by themselves
+                ("grpc.max_allowed_incoming_connections", limits.connections),
+                ("grpc.max_concurrent_streams", limits.calls + limits.streams + limits.watches),
+                ("grpc.max_metadata_size", 16_384),
             ],
         )
         healthy = HealthServicer()
         servicers: tuple[tuple[Any, Any], ...] = (
-            (add_JobServiceServicer_to_server, JobServicer(control, call, gpu_types, limits.watches)),
+            (add_JobServiceServicer_to_server, JobServicer(control, call, gpu_types)),
             (add_QueueServiceServicer_to_server, QueueServicer(control, call)),
             (add_ClusterServiceServicer_to_server, ClusterServicer(control, call)),
             (add_ClockServiceServicer_to_server, ClockServicer(control, call)),

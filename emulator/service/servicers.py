@@ -5,13 +5,14 @@ from typing import Any
 
 import grpc.aio
 
+from emulator.engine.bounds import LONGEST_NS, LONGEST_YEARS, MOST_STEP_CYCLES, REMAINING_RULE, SPEED_RULE, is_remaining_ratio, is_speed
 from emulator.engine.control import ClockView, Control, FaultRequest, HostState, InvalidRequest, NotFound
 from emulator.service import views
 from emulator.service.answers import Answers
 from emulator.service.calls import Calls
 from emulator.service.draft import duration_ns
 from emulator.service.paging import page_of
-from emulator.service.validate import MAX_NS, MAX_YEARS, check_request_id
+from emulator.service.validate import check_request_id
 from emulator.v1 import clock_service_pb2 as clock_pb
 from emulator.v1 import cluster_service_pb2 as cluster_pb
 from emulator.v1 import queue_service_pb2 as queue_pb
@@ -23,7 +24,6 @@ from topology.cluster import TIERS
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-MAX_STEP_CYCLES = 1_000_000
 #: Most characters of the name of a part of the cluster; names that people give to hosts and switches are shorter.
 MAX_NAME = 1000
 #: Most characters of a hostlist.
@@ -149,19 +149,16 @@ class ClusterServicer(ClusterServiceServicer):
             )
         _check_number("number", request.number)
         nanoseconds = duration_ns(request.duration, "duration")
-        if not 0 < nanoseconds <= MAX_NS:
+        if not 0 < nanoseconds <= LONGEST_NS:
             raise InvalidRequest(
-                f"duration is {nanoseconds / SECOND:g} s", field="duration", allowed=f"more than 0, at most {MAX_YEARS} years"
+                f"duration is {nanoseconds / SECOND:g} s", field="duration", allowed=f"more than 0, at most {LONGEST_YEARS} years"
             )
         ratio = request.remaining_ratio
-        if not 0 <= ratio < 1 or (ratio and target in ("host", "rack")):
-            raise InvalidRequest(
-                f"remaining_ratio is {ratio:g} for a {target}",
-                field="remaining_ratio",
-                allowed="0 or more and less than 1; 0 for hosts and racks",
-            )
+        if not is_remaining_ratio(ratio) or (ratio and target in ("host", "rack")):
+            allowed = f"{REMAINING_RULE}; 0 for hosts and racks"
+            raise InvalidRequest(f"remaining_ratio is {ratio:g} for a {target}", field="remaining_ratio", allowed=allowed)
         name = _name(request.name) if request.name else str(request.number)
-        flap, every = (duration_ns(value, field) / SECOND for value, field in ((request.flap, "flap"), (request.every, "every")))
+        flap, every = (_short(duration_ns(value, field), field) for value, field in ((request.flap, "flap"), (request.every, "every")))
         fault = FaultRequest(target, name, nanoseconds / SECOND, ratio, flap, every)
         text = await self._call(self._control.inject_fault, fault, request_id=request.request_id)
         return cluster_pb.InjectFaultResponse(text=text)
@@ -188,15 +185,22 @@ class ClockServicer(ClockServiceServicer):
         return clock_pb.ResumeResponse(clock=await self._change(request, self._control.resume))
 
     async def SetSpeed(self, request: clock_pb.SetSpeedRequest, context: Context) -> clock_pb.SetSpeedResponse:
-        if not request.speed > 0:  # NaN too
-            raise InvalidRequest(f"speed is {request.speed:g}", field="speed", allowed="more than 0; infinity means as fast as it can")
+        if not is_speed(request.speed):
+            raise InvalidRequest(f"speed is {request.speed:g}", field="speed", allowed=f"{SPEED_RULE}; infinity: as fast as it can")
         return clock_pb.SetSpeedResponse(clock=await self._change(request, lambda: self._control.set_speed(request.speed)))
 
     async def Step(self, request: clock_pb.StepRequest, context: Context) -> clock_pb.StepResponse:
         cycles = request.cycles if request.HasField("cycles") else 1
-        if not 1 <= cycles <= MAX_STEP_CYCLES:
-            raise InvalidRequest(f"cycles is {cycles}", field="cycles", allowed=f"1 to {MAX_STEP_CYCLES:,}")
+        if not 1 <= cycles <= MOST_STEP_CYCLES:
+            raise InvalidRequest(f"cycles is {cycles}", field="cycles", allowed=f"1 to {MOST_STEP_CYCLES:,}")
         return clock_pb.StepResponse(clock=await self._change(request, lambda: self._control.step(cycles)))
+
+
+def _short(nanoseconds: int, field: str) -> float:
+    """Seconds. Raises InvalidRequest for a time that is none, or too long."""
+    if not 0 <= nanoseconds <= LONGEST_NS:
+        raise InvalidRequest(f"{field} is {nanoseconds / SECOND:g} s", field=field, allowed=f"0 (none) to {LONGEST_YEARS} years")
+    return nanoseconds / SECOND
 
 
 def _check_number(field: str, number: int) -> None:

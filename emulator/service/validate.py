@@ -1,6 +1,5 @@
 """Which jobs of a draft are valid, and what is wrong with the others: rules over columns, of which the first broken one is the error."""
 
-import math
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,14 +7,21 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.engine.bounds import (
+    LEAST_SECONDS,
+    LONGEST_NS,
+    LONGEST_STEP_SECONDS,
+    LONGEST_YEARS,
+    MOST_STEP_BYTES,
+    MOST_STEP_FLOPS,
+    MOST_STEP_HOPS,
+    SHORTEST_STEP_SECONDS,
+)
 from emulator.engine.control import ControlError, InvalidRequest
 from emulator.service.draft import Draft, kind_of
 from emulator.v1 import job_pb2
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobKind
 
-#: Longest time that a request may name: with int64 nanoseconds a job slowed down 29-fold still ends within the clock's range.
-MAX_YEARS = 10
-MAX_NS = MAX_YEARS * 365 * 86_400 * SECOND
 MAX_NAME = 253
 MAX_REQUEST_ID = 128
 MAX_STEPS = 10**12
@@ -37,7 +43,15 @@ MODEL_LIMITS = {
     "expert_parallel": 10**6,
 }
 COLLECTIVES = ("ring", "tree")
-_TIME_RULE = f"more than 0, at most {MAX_YEARS} years"
+#: Largest values of what a TrainingStep sends and computes.
+_STEP_LIMITS = {
+    "ring_bytes": MOST_STEP_BYTES,
+    "pipeline_bytes": MOST_STEP_BYTES,
+    "expert_bytes": MOST_STEP_BYTES,
+    "model_flops": MOST_STEP_FLOPS,
+    "hops": MOST_STEP_HOPS,
+}
+_TIME_RULE = f"more than 0, at most {LONGEST_YEARS} years"
 
 
 def check_request_id(request_id: str) -> None:
@@ -90,11 +104,11 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
     )
 
     duration = draft.duration_ns
-    refuse((duration < 0) | (duration > MAX_NS), "duration_ns", lambda i: f"is {_seconds(duration[i])}", _TIME_RULE)
+    refuse((duration < 0) | (duration > LONGEST_NS), "duration_ns", lambda i: f"is {_seconds(duration[i])}", _TIME_RULE)
     refuse((kinds == JobKind.GANG) & (duration == 0), "duration_ns", lambda i: "is missing", _TIME_RULE)
     for column, values in (("estimate_ns", draft.estimate_ns), ("checkpoint_ns", draft.checkpoint_ns)):
-        seconds = partial(_is_seconds, values)
-        refuse((values < 0) | (values > MAX_NS), column, seconds, f"0 (none) to {MAX_YEARS} years")
+        said = partial(_is_seconds, values)
+        refuse((values < 0) | (values > LONGEST_NS), column, said, f"0 (none) to {LONGEST_YEARS} years")
     ratio = draft.utilization
     refuse(~((ratio >= 0) & (ratio <= 1)), "utilization", lambda i: f"is {ratio[i]:g}", "0 to 1")
 
@@ -172,17 +186,20 @@ def _check_training(training: job_pb2.TrainingWorkload, field: str) -> None:
             _check_collective(model.collective, f"{field}.model.collective", (*COLLECTIVES, "auto"))
         case "step":
             step = training.step
-            limit = MAX_NS / SECOND
-            check(0 < step.compute_seconds <= limit, "step.compute_seconds", step.compute_seconds, _TIME_RULE)
+            shortest, longest = SHORTEST_STEP_SECONDS, LONGEST_STEP_SECONDS
+            allowed = f"{shortest:g} s to {LONGEST_YEARS} years"
+            check(shortest <= step.compute_seconds <= longest, "step.compute_seconds", step.compute_seconds, allowed)
             for name in ("overlap_seconds", "latency_seconds", "pipeline_overlap_seconds"):
-                check(0 <= getattr(step, name) <= limit, f"step.{name}", getattr(step, name), f"0 to {MAX_YEARS} years")
+                seconds = getattr(step, name)
+                allowed = f"0, or {LEAST_SECONDS:g} s to {LONGEST_YEARS} years"
+                check(seconds == 0 or LEAST_SECONDS <= seconds <= longest, f"step.{name}", seconds, allowed)
             for name in ("replica_gpus", "stage_gpus", "expert_gpus"):
                 count = getattr(step, name)
                 check(not step.HasField(name) or 1 <= count <= 10**9, f"step.{name}", count, "1 to 1,000,000,000")  # type: ignore[arg-type]  # a field of it
             _check_collective(step.collective, f"{field}.step.collective", COLLECTIVES)
-            for name in ("ring_bytes", "model_flops", "hops", "pipeline_bytes", "expert_bytes"):
-                value = getattr(step, name)
-                check(math.isfinite(value) and value >= 0, f"step.{name}", value, "0 or more, finite")
+            for name, limit in _STEP_LIMITS.items():
+                amount = getattr(step, name)
+                check(amount == 0 or 1 <= amount <= limit, f"step.{name}", amount, f"0, or 1 to {limit:g}")
         case _:
             raise InvalidRequest(f"{field} has neither a model nor a step", field=field, allowed="model or step")
 

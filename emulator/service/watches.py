@@ -13,18 +13,19 @@ Out = TypeVar("Out")
 class Watch(Generic[Out]):
     """Carries events from a blocking iterator to one reader on the loop.
 
-    A reader that is slower than the emulation holds the thread back once ``capacity`` events wait, so memory is bounded; Control's own
-    history then decides how far behind it may fall. After ``stop`` the thread ends at the iterator's next event or None.
+    A reader that is slower than the emulation holds the thread back once ``capacity`` events wait, so memory is bounded: a few hundred
+    kilobytes a watch, for events become messages only when they are sent. Control's own history then decides how far behind it may fall.
+    After ``stop`` the thread ends at the iterator's next event or None.
     """
 
     def __init__(
-        self, events: Callable[[], Iterator[JobEvent | None]], convert: Callable[[JobEvent], Out], *, capacity: int = 4096, batch: int = 256
+        self, events: Callable[[], Iterator[JobEvent | None]], convert: Callable[[JobEvent], Out], *, capacity: int = 256, batch: int = 64
     ) -> None:
         self._open, self._convert, self._capacity, self._batch = events, convert, capacity, batch
         self._loop = asyncio.get_running_loop()
         self._ready = asyncio.Event()
         self._room = threading.Condition()
-        self._waiting: list[Out] = []  # guarded by _room
+        self._waiting: list[JobEvent] = []  # guarded by _room
         self._ended = False  # guarded by _room: the thread adds nothing more
         self._stopped = False  # guarded by _room
         self._error: Exception | None = None
@@ -42,7 +43,7 @@ class Watch(Generic[Out]):
                     ended = self._ended
                     self._room.notify()
                 for start in range(0, len(taken), self._batch):
-                    yield taken[start : start + self._batch]
+                    yield [self._convert(event) for event in taken[start : start + self._batch]]
                 if ended:
                     if self._error is not None:
                         raise self._error
@@ -76,15 +77,14 @@ class Watch(Generic[Out]):
 
     def _put(self, event: JobEvent | None) -> bool:
         """Hand ``event`` over, waiting for room. False when the watch was stopped."""
-        out = None if event is None else self._convert(event)
         with self._room:
             while len(self._waiting) >= self._capacity and not self._stopped:
                 self._room.wait()
             if self._stopped:
                 return False
-            if out is None:
+            if event is None:
                 return True
-            self._waiting.append(out)
+            self._waiting.append(event)
             first = len(self._waiting) == 1
         if first:
             self._wake()

@@ -171,6 +171,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Cycles and events per wall second",
                 (("rate(gigawatt_cycles_total[])", "cycles"), ("rate(gigawatt_events_total[])", "events")),
             ),
+            Panel("Inputs that failed alone", (("gigawatt_commands_failed_total{}", "inputs"),)),
             Panel("Endpoints that answer", (('sum by (role) (up{job="gigawatt"})', "{{role}}"), ("gigawatt_actors{}", "actors"))),
         ),
     ),

@@ -16,9 +16,11 @@ import json
 import re
 import socket
 import threading
+import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
@@ -28,10 +30,17 @@ from emulator.telemetry.exposition import CONTENT_TYPE
 
 #: Where the head serves metrics unless told otherwise; deploy/prometheus/prometheus.yml asks there.
 DEFAULT_PORT = 9464
-#: An idle connection is closed after this many seconds: Prometheus keeps its own open between scrapes, up to 5 minutes.
+#: A connection that says nothing for so long between two requests is closed: Prometheus keeps its own open, up to 5 minutes.
 IDLE_SECONDS = 330.0
-#: Most connections at once; more are refused: each holds a thread, and one Prometheus needs one connection.
+#: The first request, and the headers of every one, come within so long.
+REQUEST_SECONDS = 10.0
+#: Whoever has not taken an answer by then has gone.
+ANSWER_SECONDS = 60.0
+#: More at once are answered with 503: each holds a thread, and one Prometheus needs one connection. The oldest that has been idle since
+#: its last answer makes room for a new one.
 MAX_CONNECTIONS = 64
+#: A body that nobody asked for is read and dropped up to this size; behind a larger one the connection is closed.
+MOST_BODY_BYTES = 65_536
 #: The fastest level: a shard's text shrinks to a tenth with it, a third of the time of the default.
 GZIP_LEVEL = 1
 
@@ -111,6 +120,35 @@ def accepts_gzip(header: str) -> bool:
     return qualities.get("gzip", qualities.get("*", 0.0)) > 0
 
 
+class _Phase(Enum):
+    """Where a connection stands."""
+
+    NEW = auto()  # nothing has come yet
+    READING = auto()  # a request has begun to come
+    ANSWERING = auto()
+    IDLE = auto()  # the last request was answered
+
+
+_QUIET = (_Phase.NEW, _Phase.IDLE)
+_LONGEST = {
+    _Phase.NEW: REQUEST_SECONDS,
+    _Phase.READING: REQUEST_SECONDS,
+    _Phase.ANSWERING: ANSWER_SECONDS,
+    _Phase.IDLE: IDLE_SECONDS,
+}
+_BUSY_TEXT = b"all connections are in use; try again in a second\n"
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(_BUSY_TEXT), _BUSY_TEXT)
+)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    """The thread that reads from it or writes to it ends, and closes it."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_port = False
@@ -118,7 +156,8 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, address: tuple[str, int], routes: "Mapping[str, Route]", title: str) -> None:
         self.routes, self.title = routes, title
-        self.connections: set[socket.socket] = set()
+        self.connections: dict[socket.socket, tuple[_Phase, float]] = {}  # with the time of the phase's begin
+        self._changing = threading.Lock()
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, _Handler)
 
@@ -129,15 +168,39 @@ class _Server(ThreadingHTTPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
-        self.connections.add(connection)
+        self.enter(connection, _Phase.NEW)
         return connection, address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        return len(self.connections) <= MAX_CONNECTIONS
+        """Make room for a connection: that of whoever has asked for nothing for longest goes. Where all are being answered, 503."""
+        with self._changing:
+            if len(self.connections) <= MAX_CONNECTIONS:
+                return True
+            quiet = [(since, one) for one, (phase, since) in self.connections.items() if phase in _QUIET and one is not request]
+        if quiet:
+            _hang_up(min(quiet, key=lambda entry: entry[0])[1])
+            return True
+        with contextlib.suppress(OSError):
+            request.setblocking(False)
+            request.send(_BUSY)
+        return False
 
     def shutdown_request(self, request: Any) -> None:
-        self.connections.discard(request)
+        with self._changing:
+            self.connections.pop(request, None)
         super().shutdown_request(request)
+
+    def enter(self, connection: socket.socket, phase: _Phase) -> None:
+        with self._changing:
+            self.connections[connection] = phase, time.monotonic()
+
+    def service_actions(self) -> None:
+        """A few times a second: hang up on whoever takes longer than a phase may last, however often a byte of theirs comes."""
+        now = time.monotonic()
+        with self._changing:
+            late = [one for one, (phase, since) in self.connections.items() if now - since > _LONGEST[phase]]
+        for connection in late:
+            _hang_up(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is its own affair; anything else is answered with 500 by the handler."""
@@ -162,7 +225,29 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = IDLE_SECONDS
     disable_nagle_algorithm = True
 
+    def handle_one_request(self) -> None:
+        try:
+            begun = self.rfile.peek(1)  # type: ignore[attr-defined]
+        except OSError:
+            begun = b""
+        if not begun:
+            self.close_connection = True
+            return
+        self.server.enter(self.connection, _Phase.READING)
+        super().handle_one_request()
+        if not self.close_connection:
+            self.server.enter(self.connection, _Phase.IDLE)
+
+    def _drop_body(self) -> None:
+        """Read what follows the headers, or it would be taken for the next request; a body that is long, or of no known length, ends it."""
+        length = self.headers.get("Content-Length", "0").strip()
+        known = "Transfer-Encoding" not in self.headers and length.isdecimal() and int(length[:20]) <= MOST_BODY_BYTES
+        if not known or len(self.rfile.read(int(length))) < int(length):
+            self.close_connection = True
+
     def do_GET(self) -> None:
+        self._drop_body()
+        self.server.enter(self.connection, _Phase.ANSWERING)
         path = self.path.partition("?")[0]
         route = self.server.routes.get(path)
         if route is None:
@@ -182,7 +267,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET
 
     def _refuse(self) -> None:
-        # The body is not read, so the connection cannot go on.
+        self._drop_body()
         self.close_connection = True
         text = f"{self.command} is not allowed; GET and HEAD are\n"
         headers = {"Allow": "GET, HEAD", "Connection": "close"}
@@ -192,7 +277,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: HTTPStatus, media_type: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
         self.send_response(status)
-        for name, value in {"Content-Type": media_type, "Content-Length": str(len(body)), **(headers or {})}.items():
+        ends = {"Connection": "close"} if self.close_connection else {}
+        for name, value in {"Content-Type": media_type, "Content-Length": str(len(body)), **ends, **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -272,8 +358,7 @@ class MetricsServer:
         self._thread.join()
         self._server.server_close()
         for connection in list(self._server.connections):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            _hang_up(connection)
 
     def __enter__(self) -> Self:
         return self

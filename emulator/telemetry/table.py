@@ -273,6 +273,14 @@ HEAD: tuple[HeadMetric, ...] = (
         "gigawatt_cycles_total", Kind.COUNTER, "cycles",
         "Scheduling cycles that were run; cycles without an event are skipped and do not count.", (), _one(lambda s: s.cycles),
     ),
+    HeadMetric(
+        "gigawatt_commands_failed_total",
+        Kind.COUNTER,
+        "commands",
+        "Inputs that were accepted and then failed, alone, for an error of the emulator; its log has them.",
+        (),
+        _one(lambda s: s.commands_failed),
+    ),
     HeadMetric("gigawatt_events_total", Kind.COUNTER, "events", "Events handled.", (), _one(lambda s: s.events)),
     HeadMetric(
         "gigawatt_cycle_wall_seconds", Kind.GAUGE, "seconds", "Mean wall time of a cycle since the last publication.", (),

@@ -46,7 +46,7 @@ WRONG = {
     "unknown option": ("run laptop --frobnicate", ["--frobnicate"]),
     "unknown command": ("frobnicate", ["frobnicate"]),
     "bad speed": ("up laptop --speed fast", ["--speed", "fast", "max"]),
-    "backward speed": ("up laptop --speed -1", ["--speed", "-1", "more than 0"]),
+    "backward speed": ("up laptop --speed -1", ["--speed", "-1", "0.000001"]),
     "no such port": ("up laptop --port 70000", ["--port", "70000", "65535"]),
     "not this machine's address": ("up laptop --host 192.0.2.1", ["--port", "192.0.2.1"]),
     "bad for": ("up laptop --for ever", ["--for", "ever"]),

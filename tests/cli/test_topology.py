@@ -105,7 +105,7 @@ def test_check_fails_where_it_cannot_run(gigawatt: Run, tmp_path: Path) -> None:
         ("topology import {cluster} --format slurm-yaml", 2, "topology.conf:"),
         ("topology import {cluster} -o {cluster}", 2, "is the file that is read"),
         ("topology import {cluster} -o /nowhere/x.yaml", 1, "cannot be written"),
-        ("topology import .", 2, "not a file"),
+        ("topology import .", 2, "it is a directory"),
     ],
 )
 def test_errors(gigawatt: Run, cluster: Path, line: str, code: int, problem: str) -> None:

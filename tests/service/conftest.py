@@ -32,7 +32,8 @@ from emulator.engine.control import (
     WrongState,
 )
 from emulator.service.client import Client
-from emulator.service.server import Limits, Server, serve
+from emulator.service.guard import Limits
+from emulator.service.server import Server, serve
 from emulator.workload.jobs import JobColumns, JobKind
 from topology.catalog import HostType, host
 
@@ -342,7 +343,7 @@ def control() -> FakeControl:
 
 
 #: Small, so that a test can reach them.
-LIMITS = Limits(calls=8, watches=3, threads=4)
+LIMITS = Limits(calls=8, streams=4, watches=4, threads=4, idle_seconds=1.0)
 
 
 @pytest.fixture

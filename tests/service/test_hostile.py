@@ -13,6 +13,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.engine.bounds import LONGEST_NS
 from emulator.engine.control import InvalidRequest
 from emulator.service.convert import Intake, intake_of
 from emulator.service.draft import Draft, draft_of_batch, draft_of_spec
@@ -20,7 +21,6 @@ from emulator.service.errors import code_of, job_errors, status_of
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.plan import planner
 from emulator.service.spec import batch_message
-from emulator.service.validate import MAX_NS
 from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_pb2, job_service_pb2, queue_service_pb2
 from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND, JobKind, TrainingShape, job_columns
 from emulator.workload.training import MODELS
@@ -32,7 +32,7 @@ Error = TypeVar("Error", bound=Exception)
 TYPES = GpuTypes((host("hgx-h100"),), (planner(host("hgx-h100"), 50e9),))
 
 int32s = st.one_of(st.integers(-2, 9), st.integers(-(2**31), 2**31 - 1))
-int64s = st.one_of(st.integers(-2, 9), st.sampled_from([SECOND, MAX_NS, MAX_NS + 1]), st.integers(-(2**63), 2**63 - 1))
+int64s = st.one_of(st.integers(-2, 9), st.sampled_from([SECOND, LONGEST_NS, LONGEST_NS + 1]), st.integers(-(2**63), 2**63 - 1))
 doubles = st.one_of(st.floats(), st.floats(0.0, 1.0), st.floats(1e3, 1e12))
 texts = st.one_of(st.sampled_from(["", "default", "leaf", "site", *MODELS]), st.text(max_size=300))
 
@@ -89,7 +89,7 @@ def judge(draft: Draft) -> Intake:
     assert ((columns.duration_ns > 0) | (service & (columns.duration_ns == 0))).all()
     assert (columns.estimate_ns > 0).all() or service.any()
     for times in (columns.duration_ns, columns.estimate_ns, columns.checkpoint_ns):
-        assert ((times >= 0) & (times <= MAX_NS)).all()
+        assert ((times >= 0) & (times <= LONGEST_NS)).all()
     assert ((columns.utilization >= 0) & (columns.utilization <= 1)).all()
     assert ((columns.shape >= 0) == (columns.kind == JobKind.TRAINING)).all()
     for shape in columns.shapes:
@@ -172,9 +172,9 @@ def test_columns_survive_the_way_over_the_wire(data: st.DataObject) -> None:
         count,
         submit_ns=0,
         gpus=column(st.integers(1, 10**6)),
-        duration_ns=column(st.integers(1, MAX_NS)),
-        estimate_ns=column(st.integers(1, MAX_NS)),
-        checkpoint_ns=column(st.integers(0, MAX_NS)),
+        duration_ns=column(st.integers(1, LONGEST_NS)),
+        estimate_ns=column(st.integers(1, LONGEST_NS)),
+        checkpoint_ns=column(st.integers(0, LONGEST_NS)),
         kind=[int(kind) for kind in kinds],
         priority=column(int32s),
         queue=column(st.integers(0, 2)),

@@ -71,6 +71,7 @@ def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")
         link_faults={"cable": tick // 2, "injected": 3 + tick},
         faults={"gpu": tick // 4, "host": 1},
         cycles=60 * tick,
+        commands_failed=tick // 3,
         events=200 * tick,
         cycle_wall_seconds=0.0042,
         actors=2,

@@ -1,5 +1,6 @@
 """The metrics server over real sockets, loopback only."""
 
+import contextlib
 import gzip
 import http.client
 import json
@@ -11,9 +12,9 @@ from operator import mul
 
 import pytest
 
+from emulator.telemetry import server as server_module
 from emulator.telemetry.exposition import head_text
 from emulator.telemetry.server import MAX_CONNECTIONS, MetricsServer, Page, PortTaken, TargetGroup, accepts_gzip, metrics_groups
-from tests.prometheus import wait_until
 from tests.telemetry.plausible import snapshot
 
 TEXT = head_text(snapshot(3))
@@ -155,25 +156,82 @@ def test_rubbish_does_not_end_the_server(server: MetricsServer) -> None:
     assert ask(server, "/healthz")[0].status == 200
 
 
-def test_more_connections_than_allowed_are_turned_away_until_some_end(server: MetricsServer) -> None:
-    held = []
-    for _ in range(MAX_CONNECTIONS):
-        connection = http.client.HTTPConnection(server.host, server.port, timeout=30)
-        connection.request("GET", "/healthz")
-        assert connection.getresponse().read() == b"ok\n"
-        held.append(connection)
-    with pytest.raises((http.client.HTTPException, OSError)):
-        ask(server, "/healthz")
-    for connection in held:
-        connection.close()
+def silent(server: MetricsServer, stack: contextlib.ExitStack, said: bytes = b"") -> socket.socket:
+    connection = stack.enter_context(socket.create_connection((server.host, server.port), timeout=30))
+    connection.sendall(said)
+    return connection
 
-    def answers() -> bool:
-        try:
-            return ask(server, "/healthz")[0].status == 200
-        except (http.client.HTTPException, OSError):
-            return False
 
-    wait_until(answers, 30, "the server to notice that they have gone")
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"], ids=["silent", "idle"])
+def test_silent_and_idle_connections_make_room_the_oldest_first(server: MetricsServer, said: bytes) -> None:
+    with contextlib.ExitStack() as stack:
+        held = []
+        for _ in range(MAX_CONNECTIONS + 8):
+            held.append(silent(server, stack, said))
+            if said:
+                answer = b""
+                while not answer.endswith(b"ok\n"):
+                    answer += held[-1].recv(65_536)
+        assert ask(server, "/metrics")[1] == TEXT
+        assert held[0].recv(1) == b""
+        held[-1].settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            held[-1].recv(1)
+
+
+def test_where_all_are_being_answered_one_more_gets_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    gate, entered = threading.Event(), threading.Semaphore(0)
+
+    def slow() -> list[TargetGroup]:
+        entered.release()
+        gate.wait(30)
+        return []
+
+    with MetricsServer(Page(), targets=slow) as server, contextlib.ExitStack() as stack:
+        stack.callback(gate.set)
+        held = [silent(server, stack, b"GET /sd HTTP/1.1\r\nHost: x\r\n\r\n") for _ in range(MAX_CONNECTIONS)]
+        for _ in held:
+            assert entered.acquire(timeout=30)
+        answer = silent(server, stack).recv(65_536)
+        assert answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n")
+        gate.set()
+        assert all(b"200 OK" in one.recv(65_536) for one in held)
+
+
+@pytest.mark.parametrize("drip", [b"", b"G", b"GET / HTTP/1.1\r\nA: b\r\n"], ids=["nothing", "a letter", "some headers"])
+def test_headers_come_in_time_or_never(monkeypatch: pytest.MonkeyPatch, drip: bytes) -> None:
+    monkeypatch.setitem(server_module._LONGEST, server_module._Phase.NEW, 0.3)
+    monkeypatch.setitem(server_module._LONGEST, server_module._Phase.READING, 0.3)
+    with MetricsServer(Page(lambda: TEXT)) as server, contextlib.ExitStack() as stack:
+        connection = silent(server, stack, drip)
+        assert connection.recv(65_536) == b""
+        assert ask(server, "/metrics")[1] == TEXT
+
+
+def test_a_body_is_no_request(server: MetricsServer) -> None:
+    """A body is dropped and the connection goes on; one that is long, or of unknown length, ends it."""
+    smuggled = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
+    with contextlib.ExitStack() as stack:
+        connection = silent(server, stack, b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(smuggled), smuggled))
+        answer = b""
+        while not answer.endswith(b"ok\n"):
+            answer += connection.recv(65_536)
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 200 OK")
+        for header in (b"Transfer-Encoding: chunked", b"Content-Length: 999999999999", b"Content-Length: -5", b"Content-Length: x"):
+            connection = silent(server, stack, b"GET /healthz HTTP/1.1\r\nHost: x\r\n%b\r\n\r\n%b" % (header, smuggled))
+            answer = b""
+            while part := _received(connection):
+                answer += part
+            assert answer.count(b"HTTP/1.1") == 1
+            assert b"Connection: close" in answer
+
+
+def _received(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(65_536)
+    except ConnectionResetError:  # it closed before it had read everything
+        return b""
 
 
 def test_a_page_renders_once_a_publication_and_only_when_read() -> None:

@@ -345,7 +345,7 @@ def test_bad_files(write: Write, format: str, text: str | bytes, complaint: str)
 def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="nowhere: cannot be read: No such file"):
         open_trace(tmp_path / "nowhere", "csv")
-    with pytest.raises(TraceError, match="cannot be read: Is a directory"):
+    with pytest.raises(TraceError, match="cannot be read: it is a directory"):
         open_trace(tmp_path, "csv")
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import networkx as nx
 
 from topology.cluster import Cluster
+from topology.files import MOST_DESCRIPTION_BYTES, UnreadableFile, read_whole
 from topology.formats import graphml, node_link, slurm_conf, slurm_yaml, topograph
 from topology.formats.defaults import Defaults, HostTypes
 from topology.formats.detection import detect
@@ -14,8 +15,6 @@ from topology.formats.encoding import decode
 from topology.formats.errors import FormatError
 from topology.formats.loss import Holds, not_held
 
-#: Of a file: a node-link JSON of 4,000,000 GPUs has about 300 MB.
-MOST_BYTES = 2**30
 _Read = Callable[[bytes, str, Defaults], nx.Graph]
 
 
@@ -81,13 +80,11 @@ def read_graph(
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """The bytes of a file. Raises FormatError if it is not a file or is too large; OSError if there is none."""
-    path = Path(path)
-    if path.exists() and not path.is_file():
-        raise FormatError("not a file", str(path))
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise FormatError(f"the file has {size} bytes; allowed: at most {MOST_BYTES}", str(path))
-    return path.read_bytes()
+    """What is in a file. Raises FormatError for what is no file or too large; OSError where there is none."""
+    try:
+        return read_whole(path, MOST_DESCRIPTION_BYTES)
+    except UnreadableFile as error:
+        raise FormatError(f"cannot be read: {error.strerror}", str(path)) from None
 
 
 def write_graph(graph: nx.Graph, cluster: Cluster, format: str) -> str:

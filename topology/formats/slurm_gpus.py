@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from topology import catalog
+from topology.files import MOST_DESCRIPTION_BYTES, UnreadableFile, read_whole
 from topology.formats.encoding import decode
 from topology.formats.errors import FormatError
 from topology.formats.slurm_lines import logical_lines, pairs
@@ -167,7 +168,10 @@ def _count(values: Mapping[str, str], source: str, line: int, *, detects: bool) 
 
 def _lines(path: Path, first: str, notes: list[str], depth: int = 0) -> Iterator[tuple[str, int, dict[str, str]]]:
     """(file, line, pairs) of a file and of those that it includes; with ``first`` of the lines that begin with this key alone."""
-    text = decode(path.read_bytes(), str(path))
+    try:
+        text = decode(read_whole(path, MOST_DESCRIPTION_BYTES), str(path))
+    except UnreadableFile as error:
+        raise FormatError(f"cannot be read: {error.strerror}", str(path)) from None
     for number, line in logical_lines(text):
         if include := re.match(r"\s*include\s+(\S+)", line, re.IGNORECASE):
             # Copied from /etc/slurm, the files lie beside each other.

@@ -5,6 +5,7 @@ import codecs
 import gzip
 import io
 import lzma
+import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from emulator.workload.readers.errors import TraceError
+from topology.files import open_file
 
 #: First bytes and name of what is understood. Of bzip2 the fourth byte is the block size, a digit.
 _MAGIC = ((b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ\x00", "xz"), (b"\x28\xb5\x2f\xfd", "zstd"))
@@ -105,7 +107,7 @@ def _opened(path: Path, line: object) -> Iterator[tuple[io.BufferedIOBase, Binar
     """
     kind = ""
     try:
-        with path.open("rb") as raw:
+        with os.fdopen(open_file(path), "rb") as raw:
             kind = _compression(raw.read(6))
             raw.seek(0)
             yield _unpacked(raw, kind), raw, kind

@@ -130,7 +130,7 @@ def test_what_is_no_text_or_no_format(tmp_path: Path) -> None:
         read_graph(path)
     with pytest.raises(FormatError, match="'toml' is not a format; known: node-link"):
         read_graph(path, "toml")
-    with pytest.raises(FormatError, match="not a file"):
+    with pytest.raises(FormatError, match="it is a directory"):
         read_graph(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_graph(tmp_path / "nothing")
