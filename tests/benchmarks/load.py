@@ -13,6 +13,7 @@ import json
 import time
 import urllib.request
 from collections import Counter
+from collections.abc import AsyncIterator
 
 import grpc
 import grpc.aio
@@ -41,7 +42,7 @@ async def submit(stub: JobServiceStub, due: float, latencies: list[float], codes
 async def idle(stub: JobServiceStub) -> None:
     """A stream that is opened and then says nothing."""
 
-    async def nothing():
+    async def nothing() -> AsyncIterator[pb.SubmitJobsRequest]:
         await asyncio.sleep(MOST_SECONDS)
         yield pb.SubmitJobsRequest()
 

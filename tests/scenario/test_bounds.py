@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
@@ -49,7 +50,7 @@ def numbers(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tupl
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 yield from numbers(kind, here)
         metadata = [*field.metadata, *(one for kind in kinds for one in getattr(kind, "__metadata__", ()))]
-        bounds = {}
+        bounds: dict[str, Any] = {}
         for one in metadata:
             inner = getattr(one, "metadata", [one])
             for limit in inner:
@@ -62,7 +63,7 @@ def numbers(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tupl
 NUMBERS = {path: (kind, bounds) for path, kind, bounds in numbers(Scenario)}
 
 
-def test_every_number_has_both_bounds():
+def test_every_number_has_both_bounds() -> None:
     assert len(NUMBERS) > 30
     unbounded = {
         path
@@ -82,7 +83,7 @@ def ends(path: str) -> tuple[list[str], list[str]]:
     def step(value: float, way: int) -> float:
         return value + way if kind is int else math.nextafter(value, way * math.inf)
 
-    low, high = bounds.get("ge", bounds.get("gt")), bounds.get("le", bounds.get("lt"))
+    low, high = bounds["ge" if "ge" in bounds else "gt"], bounds["le" if "le" in bounds else "lt"]
     inner = [low if "ge" in bounds else step(low, 1), high if "le" in bounds else step(high, -1)]
     outer = [step(inner[0], -1), step(inner[1], 1), *([] if kind is int else [math.nan, math.inf, -math.inf])]
     return [text(value, unit) for value in inner], [text(value, unit) for value in outer]
@@ -115,7 +116,7 @@ REFUSED = [(path, value) for path in NUMBERS for value in ends(path)[1]]
 
 
 @pytest.mark.parametrize(("path", "value"), ALLOWED, ids=lambda part: part)
-def test_the_emulation_runs_at_both_ends(tmp_path, path, value):
+def test_the_emulation_runs_at_both_ends(tmp_path: Path, path: str, value: str) -> None:
     file = tmp_path / "bounds.yaml"
     file.write_text(TEXT)
     session = open_session(load(file, [*at(path, value), *SHORT.get((path, value), ())]))
@@ -130,9 +131,9 @@ def test_the_emulation_runs_at_both_ends(tmp_path, path, value):
 
 
 @pytest.mark.parametrize(("path", "value"), REFUSED, ids=lambda part: part)
-def test_what_lies_beyond_is_refused_by_name(tmp_path, path, value):
+def test_what_lies_beyond_is_refused_by_name(tmp_path: Path, path: str, value: str) -> None:
     file = tmp_path / "bounds.yaml"
     file.write_text(TEXT)
     with pytest.raises(ScenarioError) as caught:
         load(file, at(path, value))
-    assert path.split(".")[-1] in str(caught.value)
+    assert path.rsplit(".", maxsplit=1)[-1] in str(caught.value)

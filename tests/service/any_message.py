@@ -104,9 +104,9 @@ def path_of(method: Any) -> str:
     return f"/{method.containing_service.full_name}/{method.name}"
 
 
-def _value(luck: random.Random, field: FieldDescriptor, extreme: float) -> Any:
+def _value(luck: random.Random, field: Any, extreme: float) -> Any:
     if field.message_type is not None:
-        return any_message(luck, field.message_type._concrete_class, extreme)  # type: ignore[attr-defined]
+        return any_message(luck, field.message_type._concrete_class, extreme)
     kind = field.cpp_type
     if kind == FieldDescriptor.CPPTYPE_BOOL:
         return luck.random() < 0.5
@@ -125,6 +125,6 @@ def _value(luck: random.Random, field: FieldDescriptor, extreme: float) -> Any:
     return luck.choice(within) if luck.random() < 0.5 else min(high, int(2.0 ** luck.uniform(0, 40)))
 
 
-def _range(field: FieldDescriptor) -> tuple[int, int]:
+def _range(field: Any) -> tuple[int, int]:
     bits = 32 if "32" in FieldDescriptorProto.Type.Name(field.type) else 64
     return (0, 2**bits - 1) if "UINT" in FieldDescriptorProto.Type.Name(field.type) else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)

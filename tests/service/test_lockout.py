@@ -3,7 +3,9 @@
 import queue
 import socket
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import grpc
 import pytest
@@ -12,24 +14,26 @@ from grpc_status import rpc_status
 
 from emulator.service.client import Client
 from emulator.service.guard import Limits
-from emulator.service.server import serve
+from emulator.service.server import Server, serve
 from emulator.service.spec import JobSpec
 from emulator.v1 import job_service_pb2 as pb
 from emulator.v1.job_service_pb2_grpc import JobServiceStub
+from tests.service.conftest import FakeControl
+from topology.catalog import HostType
 
 DEADLINE_SECONDS = 30
 
 
-def connection(server, stack):
+def connection(server: Server, stack: ExitStack) -> grpc.Channel:
     """A connection of its own: channels of one process share one otherwise."""
     options = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
     return stack.enter_context(grpc.insecure_channel(server.address, options=options))
 
 
-def silent_stream(stub, ended):
+def silent_stream(stub: JobServiceStub, ended: threading.Event) -> Any:
     """A stream of SubmitJobs that says nothing until ``ended``."""
 
-    def nothing():
+    def nothing() -> Iterator[Any]:
         ended.wait(DEADLINE_SECONDS)
         return
         yield
@@ -37,15 +41,15 @@ def silent_stream(stub, ended):
     return stub.SubmitJobs.future(nothing())
 
 
-def retry_seconds(error):
+def retry_seconds(error: Any) -> int | None:
     for detail in rpc_status.from_call(error).details:
         retry = error_details_pb2.RetryInfo()
         if detail.Unpack(retry):
-            return retry.retry_delay.ToSeconds()
+            return int(retry.retry_delay.ToSeconds())
     return None
 
 
-def test_silent_streams_end_and_leave_calls_alone(server, client):
+def test_silent_streams_end_and_leave_calls_alone(server: Server, client: Client) -> None:
     """Of 4 places for streams one connection has 3; nobody else's calls or streams suffer, and after a second of silence they are free."""
     ended = threading.Event()
     with ExitStack() as stack:
@@ -61,14 +65,15 @@ def test_silent_streams_end_and_leave_calls_alone(server, client):
         assert client.submit(JobSpec(gpus=1, duration_seconds=1.0)).job_id == 0
 
 
-def test_a_stream_is_served_while_another_connection_holds_all_that_it_may(control, cluster_host):
+def test_a_stream_is_served_while_another_connection_holds_all_that_it_may(control: FakeControl, cluster_host: HostType) -> None:
     server = serve(control, "127.0.0.1:0", host_type=cluster_host, limits=Limits(calls=8, streams=4, idle_seconds=DEADLINE_SECONDS))
     ended = threading.Event()
     with ExitStack() as stack:
         stack.callback(server.stop, 0.0)
         stack.callback(ended.set)
         hog = JobServiceStub(connection(server, stack))
-        streams, done = [silent_stream(hog, ended) for _ in range(4)], queue.Queue()
+        done: queue.Queue[Any] = queue.Queue()
+        streams = [silent_stream(hog, ended) for _ in range(4)]
         for stream in streams:
             stream.add_done_callback(done.put)
         assert done.get(timeout=DEADLINE_SECONDS).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -79,7 +84,7 @@ def test_a_stream_is_served_while_another_connection_holds_all_that_it_may(contr
         assert other.SubmitJobs(iter([batch]), timeout=DEADLINE_SECONDS).accepted == 1
 
 
-def test_more_connections_than_the_server_takes_are_closed(control, cluster_host):
+def test_more_connections_than_the_server_takes_are_closed(control: FakeControl, cluster_host: HostType) -> None:
     server = serve(control, "127.0.0.1:0", host_type=cluster_host, limits=Limits(connections=4))
     try:
         with ExitStack() as stack, Client(server.address) as client:
@@ -92,7 +97,7 @@ def test_more_connections_than_the_server_takes_are_closed(control, cluster_host
         server.stop(0.0)
 
 
-def test_refusing_is_cheap(server, client, control):
+def test_refusing_is_cheap(server: Server, client: Client, control: FakeControl) -> None:
     """What is refused is not even read: bytes that are no message are not called malformed."""
     client.submit(JobSpec(gpus=1, duration_seconds=1.0))
     control.gate = threading.Event()

@@ -7,10 +7,12 @@ import os
 import random
 import threading
 from collections import Counter
+from collections.abc import Callable
 
 import grpc
 import pytest
 
+from emulator.runtime.session import Session
 from emulator.service.client import Client
 from emulator.service.server import serve
 from tests.service.any_message import any_bytes, any_message, methods, path_of
@@ -45,7 +47,7 @@ runtime: {{actors: inline}}
 """
 
 
-def attack(channel, luck, calls, seen, wrong):
+def attack(channel: grpc.Channel, luck: random.Random, calls: int, seen: Counter[tuple[str, str]], wrong: list[str]) -> None:
     """So many random calls; what came of them goes into ``seen``, and what must not be into ``wrong``."""
     all_methods = methods()
     often = [5 if method.name in CHANGING else 1 for method in all_methods]
@@ -59,7 +61,7 @@ def attack(channel, luck, calls, seen, wrong):
                 stream = channel.unary_stream(path, request_serializer=None, response_deserializer=None)(payload, timeout=0.05)
                 for _, _ in zip(stream, range(3), strict=False):
                     pass
-                stream.cancel()
+                stream.cancel()  # type: ignore[no-untyped-call]  # of grpc's stubs
             elif method.client_streaming:
                 channel.stream_unary(path, request_serializer=None, response_deserializer=None)(
                     iter([payload] * 2), timeout=DEADLINE_SECONDS
@@ -79,11 +81,11 @@ def attack(channel, luck, calls, seen, wrong):
 
 @pytest.mark.timeout(60 + CALLS // 20)
 @pytest.mark.parametrize("cluster", CLUSTERS)
-def test_no_call_ends_the_emulation(cluster, session, capsys):
+def test_no_call_ends_the_emulation(cluster: str, session: Callable[..., Session], capsys: pytest.CaptureFixture[str]) -> None:
     live = session(scenario_text(cluster), endless=True)
     live.start()
     server = serve(live, "127.0.0.1:0", host_type=live.host_type, host_types=live.host_types, payload_ratio=live.payload_ratio)
-    seen: Counter = Counter()
+    seen: Counter[tuple[str, str]] = Counter()
     wrong: list[str] = []
     try:
         with grpc.insecure_channel(server.address, options=[("grpc.enable_http_proxy", 0)]) as channel:
