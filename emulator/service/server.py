@@ -78,7 +78,6 @@ class Server:
                 ("grpc.server_handshake_timeout_ms", 10_000),  # a connection that does not speak HTTP/2 by then is closed
                 ("grpc.max_connection_idle_ms", 300_000),  # so is one without a call; clients connect again by themselves
                 ("grpc.max_allowed_incoming_connections", limits.connections),
-                ("grpc.max_concurrent_streams", limits.calls + limits.streams + limits.watches),
                 ("grpc.max_metadata_size", 16_384),
             ],
         )
