@@ -5,6 +5,7 @@ import errno
 import os
 import sys
 import traceback
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -41,6 +42,13 @@ app.command("doctor")(doctor.doctor)
 _OUTPUT_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE)
 
 
+@dataclass
+class _Asked:
+    """What was asked for before the command."""
+
+    debug: bool  # show tracebacks
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import PackageNotFoundError, version
@@ -54,24 +62,26 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def root(
+    ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks (also: GIGAWATT_DEBUG=1).")] = False,
 ) -> None:
-    """Options before the command. Whether to show tracebacks goes into the environment, where `main` reads it."""
-    if debug:
-        os.environ["GIGAWATT_DEBUG"] = "1"
+    """Options before the command."""
+    if debug and isinstance(ctx.obj, _Asked):
+        ctx.obj.debug = True
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command line (``sys.argv`` by default) and return its exit code."""
+    asked = _Asked(debug=bool(os.environ.get("GIGAWATT_DEBUG")))
     try:
-        code = app(args=arguments, prog_name="gigawatt", standalone_mode=False)
+        code = app(args=arguments, prog_name="gigawatt", standalone_mode=False, obj=asked)
     except KeyboardInterrupt:
         return _ended("interrupted", Exit.INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last one who can tell the user
         if (trouble := _output_trouble(error)) is not None:
             return trouble
-        if os.environ.get("GIGAWATT_DEBUG"):
+        if asked.debug:
             traceback.print_exc()
         return _ended(*_told(error))
     if (trouble := _output_trouble()) is not None:

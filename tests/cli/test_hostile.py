@@ -130,7 +130,7 @@ def test_a_fault_of_ours_is_one_line_and_debug_shows_it(gigawatt: Run, monkeypat
     code, _, err = gigawatt("--debug presets")
     assert code == 1
     assert "Traceback" in err
-    monkeypatch.delenv("GIGAWATT_DEBUG")
+    assert gigawatt("presets")[2].count("\n") == 1, "the next command line is asked anew"
 
 
 def run_program(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
