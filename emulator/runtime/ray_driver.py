@@ -205,7 +205,7 @@ class Driver:
 def _refused(node: str, theirs: tuple[str, str], ours: tuple[str, str]) -> str:
     """Why a node is not used, and what to do; of each side the version and the hash of the sources."""
     if not theirs[1]:
-        return f"on node {node} Ray cannot import gigawatt: install the same build there as here ({ours[0]})"
+        return f"node {node} has no gigawatt that its Ray can import: install the same build there as here ({ours[0]})"
     return (
         f"node {node} has other code (gigawatt {theirs[0]}, sources {theirs[1]}) than this one ({ours[0]}, sources {ours[1]}), so its "
         "answers could differ: install the same build on every node"
