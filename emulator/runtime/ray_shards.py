@@ -104,21 +104,22 @@ class RayShards:
         self._barrier_seconds: deque[float] = deque(maxlen=ANSWER_BARRIERS)
         #: How often an actor was rebuilt.
         self.rebuilds = 0
-        ray = self._open()
+        packed = pack(cluster)
+        ray = self._open(len(packed))
         self._link: Link = ray
         try:
             count = _auto(cluster, ray.opened) if actors == "auto" else int(actors)
             self._ranges = shard_ranges(cluster, count)
             shares = _shares(cluster, self._ranges, count, Share(rack_settings, fabric_settings, seed, exporter))
             self._actors = [_Actor(share) for share in shares]
-            ray.hold(pack(cluster), len(self._actors), self._node_seconds)
+            ray.hold(packed, len(self._actors), self._node_seconds)
             self._bring_up(range(len(self._actors)))
         except BaseException:
             self.close()
             raise
 
-    def _open(self) -> RayLink:
-        return RayLink(self._address, object_bytes=len(pack(self._cluster)), system_config=self._system_config)
+    def _open(self, object_bytes: int) -> RayLink:
+        return RayLink(self._address, object_bytes=object_bytes, system_config=self._system_config)
 
     @property
     def ranges(self) -> tuple[ShardRange, ...]:
@@ -292,9 +293,10 @@ class RayShards:
         if not self._ending and not last:
             logger.warning("Ray is gone (%s): starting it again and rebuilding %d actors", gone, len(self._actors))
             try:
-                ray = self._open()
+                packed = pack(self._cluster)
+                ray = self._open(len(packed))
                 self._link = ray
-                ray.hold(pack(self._cluster), len(self._actors), self._node_seconds)
+                ray.hold(packed, len(self._actors), self._node_seconds)
                 return
             except (RayGone, RayStartError) as error:
                 logger.warning("Ray cannot be started again (%s)", error)
