@@ -19,6 +19,7 @@ import psutil
 
 from emulator.runtime.actor import Reply, ShardHost, pack
 from emulator.runtime.link_messages import Call, Lost, Opened, Start, Up
+from emulator.runtime.ray_address import RayStartError
 from topology.cluster import Cluster
 
 logger = logging.getLogger(__name__)
@@ -47,9 +48,8 @@ class Link(Protocol):
 class RayLink:
     """A Ray of our own, or the cluster that ``address`` or RAY_ADDRESS means, behind a process of its own.
 
-    Raises RayStartError where Ray cannot be had.
-
-    Every call raises RayGone when the process has ended. After ``hurry``, also when a call takes long.
+    Raises RayStartError where Ray cannot be had. Every call raises RayGone when the process has ended; after ``hurry`` also when it takes
+    long.
     """
 
     def __init__(self, address: str | None, *, object_bytes: int, system_config: Mapping[str, object] | None) -> None:
@@ -75,6 +75,9 @@ class RayLink:
             self.opened: Opened = self._call("open", address, object_bytes, system_config)
             self._directory = self.opened.directory
             self._started = _children(self._process.pid)
+        except RayGone as gone:
+            self.close()
+            raise RayStartError(f"Ray did not start: {gone}") from gone
         except BaseException:
             self.close()
             raise

@@ -114,6 +114,9 @@ class RayShards:
             self._actors = [_Actor(share) for share in shares]
             ray.hold(packed, len(self._actors), self._node_seconds)
             self._bring_up(range(len(self._actors)))
+        except RayGone as gone:
+            self.close()
+            raise RayStartError(f"Ray ended while the actors were started: {gone}") from gone
         except BaseException:
             self.close()
             raise

@@ -15,7 +15,7 @@ from emulator.fabric.settings import FabricSettings
 from emulator.racks.faults import FaultSettings
 from emulator.racks.messages import RackOrder, RackOrders
 from emulator.racks.shard import RackSettings
-from emulator.runtime import ray_shards
+from emulator.runtime import ray_link, ray_shards
 from emulator.runtime.inline import InlineShards
 from emulator.runtime.ray_address import RayStartError
 from emulator.runtime.ray_shards import RayShards
@@ -168,6 +168,12 @@ def test_without_another_ray_the_shards_come_into_this_process(
             shards.close()
     assert "Ray cannot be started again (no more)" in caplog.text
     assert "goes on in this process" in caplog.text
+
+
+def test_a_driver_that_ends_at_once_is_a_ray_that_did_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(RayStartError, match="Ray did not start: the process that drives Ray ended with code 1"):
+        ray_link.RayLink("local", object_bytes=0, system_config=None)
 
 
 @pytest.mark.ray
