@@ -105,13 +105,15 @@ def test_refusing_is_cheap(server: Server, client: Client, control: FakeControl)
         stack.callback(control.gate.set)
         channel = connection(server, stack)
         stub = JobServiceStub(channel)
-        waiting = [stub.ExplainJob.future(pb.ExplainJobRequest(job_id=0)) for _ in range(6)]
-        call = channel.unary_unary("/emulator.v1.JobService/ExplainJob", request_serializer=None, response_deserializer=None)
-        codes = []
-        while grpc.StatusCode.RESOURCE_EXHAUSTED not in codes:  # until the six have their places
-            with pytest.raises(grpc.RpcError) as caught:
-                call(b"\xff", timeout=DEADLINE_SECONDS)
-            codes.append(caught.value.code())
-        assert set(codes) <= {grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.INVALID_ARGUMENT}
+        done: queue.Queue[Any] = queue.Queue()
+        calls = [stub.ExplainJob.future(pb.ExplainJobRequest(job_id=0)) for _ in range(12)]
+        for call in calls:
+            call.add_done_callback(done.put)
+        refused = [done.get(timeout=DEADLINE_SECONDS) for _ in range(6)]  # the other six have all the places of this connection
+        assert {call.code() for call in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        explain = channel.unary_unary("/emulator.v1.JobService/ExplainJob", request_serializer=None, response_deserializer=None)
+        with pytest.raises(grpc.RpcError) as caught:
+            explain(b"\xff", timeout=DEADLINE_SECONDS)
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         control.gate.set()
-        assert all(one.result(DEADLINE_SECONDS) for one in waiting)
+        assert all(call.result(DEADLINE_SECONDS) for call in calls if call not in refused)
