@@ -9,11 +9,14 @@ make_environment() { # name, interpreter, requirements on top
   shift 2
   [ -e "$place/.installed" ] && return
   rm -rf "$place"
-  "$python" -m venv "$place"
-  "$place/bin/python" -m pip install --quiet --disable-pip-version-check . "$@"
+  .venv/bin/uv venv --quiet --python "$(command -v "$python")" "$place"
+  .venv/bin/uv pip install --quiet --compile-bytecode --python "$place/bin/python" "$wheel"/*.whl "$@"
   touch "$place/.installed"
 }
 
+wheel=$(mktemp -d)
+trap 'rm -rf "$wheel"' EXIT
+.venv/bin/uv build --quiet --wheel --out-dir "$wheel"
 oldest=
 for python in python3.11 python3.12 python3.13 python3.14; do
   "$python" -c '' 2>/dev/null || { echo "digests: no $python on the path" >&2; continue; }
