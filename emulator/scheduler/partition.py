@@ -9,7 +9,6 @@ from emulator.scheduler.free import FreeIndex
 from emulator.scheduler.pending import HeadQueue, Pending, ScanQueue
 from emulator.scheduler.placement import Placement
 from emulator.scheduler.policies import PlanFunction, Policy
-from emulator.scheduler.shares import let_go
 from emulator.scheduler.table import NEVER, JobTable
 from emulator.scheduler.view import Plan, Preemption, View
 
@@ -105,11 +104,10 @@ class Partition:
     def release(self, slot: int, at_ns: int) -> None:
         """The job stopped at ``at_ns``: its GPUs are free again."""
         table, view = self.view.table, self.view
-        let_go(self.free, table.rows[slot], table.milli_gpus[slot])
+        view.stop(slot)
         self.forget_running(slot)
         self.stirred = True
         if view.by_end is not None:
-            view.forget_end(slot)
             # An end by the expected cycle is no surprise, and neither is a later one: reservations expect overdue jobs to end at any
             # moment.
             expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
@@ -135,4 +133,5 @@ class Partition:
 
     def _surprise(self) -> None:
         self.view.surprises += 1
+        self.view.shadow = None
         self.stirred = True

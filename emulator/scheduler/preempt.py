@@ -2,7 +2,6 @@
 
 from emulator.scheduler.free import Row
 from emulator.scheduler.shadow import Shadow
-from emulator.scheduler.shares import let_go
 from emulator.scheduler.view import View
 
 
@@ -23,8 +22,6 @@ def make_room(view: View, slot: int) -> list[Row] | None:
         return None
     view.surprises += 1
     view.plan.preempted += victims
-    for victim in victims:
-        view.forget_end(victim)
     # They are pending again once this plan is carried out, and have their turn in the next cycle.
     view.plan.reconsider(view.now_ns + view.cycle_ns)
     return view.choose(slot)
@@ -52,7 +49,7 @@ def victims_for(view: View, slot: int, after_ns: int) -> list[int]:
     if not stopped and len(ripe) < len(lower):
         view.plan.reconsider(min(ripe_ns for other in lower if (ripe_ns := table.start_ns[other] + after_ns) > view.now_ns))
     for victim in stopped:
-        let_go(free, table.rows[victim], table.milli_gpus[victim])
+        view.stop(victim)
     return stopped
 
 

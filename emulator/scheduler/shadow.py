@@ -1,30 +1,45 @@
 """The state of the cluster at a reservation: which GPUs will be free when the head of the queue starts.
 
-Built from the running jobs' estimates, then kept up to date with what is backfilled, so that it is computed once per head.
+It follows from the running jobs' estimates. It is kept from cycle to cycle: what starts and stops changes it, and a reservation that has to
+be made again goes on from the one before, a few expected ends earlier or later.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.shares import share_of
-from emulator.scheduler.table import ENDLESS, NEVER
+from emulator.scheduler.table import ENDLESS, NEVER, JobTable
 from emulator.workload.jobs import ANY_LEVEL
 
 if TYPE_CHECKING:
     from emulator.scheduler.view import View
 
+#: What decides how free hosts are counted for a head: the level that it requires, and its GPUs beyond whole hosts.
+Kind = tuple[int, int]
+#: Above every slot.
+_LAST_SLOT = 2**62
+
+
+def kind_of(table: JobTable, free: FreeIndex, slot: int) -> Kind:
+    """Of the job: one that fits on a host is counted as one that requires no level."""
+    hosts, rest = divmod(table.gpus[slot], free.gpus_per_host)
+    return (ANY_LEVEL if hosts + (rest > 0) == 1 else table.require_level[slot]), rest
+
 
 @dataclass
 class Shadow:
-    """Free GPUs at ``time_ns``, as differences from what is free now.
+    """Free GPUs once every running job that is expected to end by ``counted_ns`` has ended, as differences from what is free now.
 
-    A *unit* is one of the level that the head requires; where it requires none, all hosts are one unit. ``time_ns`` is NEVER when no end of
-    a running job lets the head in (hosts are down): then nothing can delay it further.
+    A *unit* is one of the level that the head requires; where it requires none, all hosts are one unit. After ``renew`` the head fits then,
+    and ``time_ns`` is the first cycle at which it does; NEVER when no end of a running job lets it in (hosts are down): then nothing can
+    delay it further.
     """
 
     head: int
+    kind: Kind
     free: FreeIndex
     hosts: int  # whole hosts that the head needs in one unit
     rest: int  # and GPUs on one more
@@ -35,35 +50,18 @@ class Shadow:
     gpus: int  # free GPUs on hosts that are offered
     fitting: int = 0  # units that hold the head
     time_ns: int = NEVER
+    counted_ns: int = -1
     masks: dict[int, int] = field(default_factory=dict)  # host -> free GPUs then, for the hosts where part of a host came or went
     shares: dict[tuple[int, int], int] = field(default_factory=dict)  # (host, gpu) -> free milli-GPU then, likewise
 
     @classmethod
-    def of(cls, view: "View", head: int) -> "Shadow":
-        """The reservation of ``head``, which does not fit now."""
-        assert view.by_end is not None, "a policy that makes reservations asks for the running jobs by their ends"
-        shadow = cls.now(view, head)
-        table, cycle_ns = view.table, view.cycle_ns
-        for expected_ns, slot in view.by_end:
-            if expected_ns >= ENDLESS:
-                break
-            # An overdue job is expected to end at the next cycle, and its GPUs are free at the cycle after its end.
-            boundary_ns = max(-(-expected_ns // cycle_ns) * cycle_ns, view.now_ns + cycle_ns)
-            if boundary_ns > shadow.time_ns:
-                break
-            shadow.release(table.rows[slot], table.milli_gpus[slot])
-            if shadow.fitting and shadow.time_ns == NEVER:
-                shadow.time_ns = boundary_ns
-        return shadow
-
-    @classmethod
     def now(cls, view: "View", head: int) -> "Shadow":
-        """What is free now; ``time_ns`` is not set."""
+        """What is free now, for the job ``head``: nothing is counted yet."""
         table, free = view.table, view.free
-        level = table.require_level[head]
-        hosts, rest = divmod(table.gpus[head], free.gpus_per_host)
+        level, rest = kind = kind_of(table, free, head)
+        hosts = table.gpus[head] // free.gpus_per_host
         unit_of_block = unit_of_host = None
-        if level == ANY_LEVEL or hosts + (rest > 0) == 1:
+        if level == ANY_LEVEL:
             whole = [free.whole]
         elif free.depths[level]:
             unit_of_block = free.units[free.depths[level] - 1]
@@ -74,13 +72,94 @@ class Shadow:
             for block, mask in enumerate(free.block_free):
                 for bit in mask_bits(mask):
                     whole[unit_of_host[free.first_host[block] + bit]] += 1
-        shadow = cls(head, free, hosts, rest, unit_of_block, unit_of_host, whole, [0] * len(whole), free.free_gpus)
+        shadow = cls(head, kind, free, hosts, rest, unit_of_block, unit_of_host, whole, [0] * len(whole), free.free_gpus)
         if rest:
             for host, mask in free.split.items():
                 if mask.bit_count() >= rest and free.is_offered(host):
                     shadow.part[shadow._unit(host)] += 1
-        shadow.fitting = sum(map(shadow._fits_in, range(len(whole))))
+        shadow.aim(head, hosts)
         return shadow
+
+    def aim(self, head: int, hosts: int) -> None:
+        """From now on for another job of the same kind, of so many whole hosts; ``renew`` comes next."""
+        self.head, self.hosts = head, hosts
+        self.fitting = sum(map(self._fits_in, range(len(self.whole))))
+
+    # -- the reservation ------------------------------------------------------------------------------------------------------------
+
+    def renew(self, view: "View") -> None:
+        """Make the reservation again: the first cycle at which the head, which does not fit now, will.
+
+        A running job is expected to end at the first cycle at or after its start plus its estimate; where that has passed, at the next
+        cycle.
+        """
+        ends, next_ns = view.by_end, view.now_ns + view.cycle_ns
+        assert ends is not None, "a policy that makes reservations asks for the running jobs by their ends"
+        if not ends or ends[0][0] >= ENDLESS:
+            self.time_ns = NEVER
+            return
+        first_ns = max(_boundary(ends[0][0], view.cycle_ns), next_ns)
+        if self.counted_ns < first_ns:
+            self._count_to(view, ends, first_ns)
+        if self.fitting:
+            self.time_ns = self._earlier(view, ends, first_ns)
+        else:
+            self.time_ns = self._later(view, ends)
+
+    def _earlier(self, view: "View", ends: list[tuple[int, int]], first_ns: int) -> int:
+        """The first cycle up to ``counted_ns`` at which the head fits, which it does then."""
+        table, cycle_ns = view.table, view.cycle_ns
+        while True:
+            end = bisect_right(ends, (self.counted_ns, _LAST_SLOT))
+            last_ns = _boundary(ends[end - 1][0], cycle_ns)
+            if last_ns <= first_ns:
+                self.counted_ns = first_ns
+                return first_ns
+            group = ends[bisect_right(ends, (last_ns - cycle_ns, _LAST_SLOT)) : end]
+            for _, slot in group:
+                self.take(table.rows[slot], table.milli_gpus[slot])
+            if not self.fitting:
+                for _, slot in group:
+                    self.release(table.rows[slot], table.milli_gpus[slot])
+                self.counted_ns = last_ns
+                return last_ns
+            self.counted_ns = last_ns - cycle_ns
+
+    def _later(self, view: "View", ends: list[tuple[int, int]]) -> int:
+        """The first cycle after ``counted_ns`` at which the head fits."""
+        place = bisect_right(ends, (self.counted_ns, _LAST_SLOT))
+        while place < len(ends) and ends[place][0] < ENDLESS:
+            boundary_ns = _boundary(ends[place][0], view.cycle_ns)
+            place = self._count_to(view, ends, boundary_ns)
+            if self.fitting:
+                return boundary_ns
+        self.counted_ns = ENDLESS - 1
+        return NEVER
+
+    def _count_to(self, view: "View", ends: list[tuple[int, int]], until_ns: int) -> int:
+        """Count what ends by ``until_ns`` too; returns how many are counted then."""
+        table = view.table
+        begin = bisect_right(ends, (self.counted_ns, _LAST_SLOT))
+        end = bisect_right(ends, (until_ns, _LAST_SLOT), begin)
+        for _, slot in ends[begin:end]:
+            self.release(table.rows[slot], table.milli_gpus[slot])
+        self.counted_ns = until_ns
+        return end
+
+    # -- what happens meanwhile -----------------------------------------------------------------------------------------------------
+
+    def starts(self, rows: list[Row], milli_gpus: int, expected_ns: int) -> None:
+        """A job that is expected to end at ``expected_ns`` takes ``rows``, which are free until this returns."""
+        if expected_ns <= self.counted_ns:
+            self._lends(rows, milli_gpus)
+        else:
+            self.take(rows, milli_gpus)
+
+    def stops(self, rows: list[Row], milli_gpus: int, expected_ns: int) -> None:
+        """A running job that was expected to end at ``expected_ns`` gives back ``rows``, which are held until this returns."""
+        if expected_ns > self.counted_ns:
+            self.release(rows, milli_gpus)
+
 
     def spare_gpus(self) -> int:
         """An upper bound on the GPUs that could be held at the shadow time without delaying the head."""
@@ -88,8 +167,8 @@ class Shadow:
             return self.free.host_count * self.free.gpus_per_host
         return self.gpus - self.hosts * self.free.gpus_per_host - self.rest
 
-    def lends(self, rows: list[Row], milli_gpus: int) -> None:
-        """A job takes ``rows`` but will free them by the shadow time: note their state at that time."""
+    def _lends(self, rows: list[Row], milli_gpus: int) -> None:
+        """A job takes ``rows`` but will free them by the time that is counted to: note their state at that time."""
         if milli_gpus < 1000:
             host, gpu = key = share_of(self.free, rows)
             self.shares.setdefault(key, self.free.share(host, gpu))
@@ -99,12 +178,11 @@ class Shadow:
                     self.masks.setdefault(host, self.free.split.get(host, self.free.full))
 
     def spares(self, rows: list[Row], milli_gpus: int) -> bool:
-        """Whether the head still fits then when a job takes ``rows`` now and keeps them; if so they count as taken from now on."""
+        """Whether the head still fits then when a job takes ``rows`` now and keeps them."""
         self.take(rows, milli_gpus)
-        if self.fitting:
-            return True
+        fits = self.fitting > 0
         self.release(rows, milli_gpus)
-        return False
+        return fits
 
     def holds(self, milli_gpus: int) -> bool:
         """Whether the head fits then; with less than 1000 ``milli_gpus`` it may also share a GPU of which a part came free."""
@@ -173,3 +251,8 @@ class Shadow:
     def _hosts(self, block: int, host_mask: int) -> Iterator[int]:
         first = self.free.first_host[block]
         return (first + bit for bit in mask_bits(host_mask))
+
+
+def _boundary(time_ns: int, cycle_ns: int) -> int:
+    """The first cycle at or after ``time_ns``."""
+    return -(-time_ns // cycle_ns) * cycle_ns

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from emulator.scheduler.free import FreeIndex, Row
 from emulator.scheduler.pending import Pending
 from emulator.scheduler.placement import Placement
-from emulator.scheduler.shares import hold
+from emulator.scheduler.shadow import Shadow
+from emulator.scheduler.shares import hold, let_go
 from emulator.scheduler.table import NEVER, JobTable
 
 
@@ -65,6 +66,7 @@ class View:
     surprises: int = 0
     preemption: Preemption | None = None  # None: off
     plan: Plan = field(default_factory=Plan)
+    shadow: Shadow | None = None  # of a policy that makes reservations; dropped when hosts come or go
 
     def choose(self, slot: int) -> list[Row] | None:
         """Where the job would go now, or None."""
@@ -76,6 +78,8 @@ class View:
     def start(self, slot: int, rows: list[Row]) -> None:
         """Start the job there, in this cycle."""
         table = self.table
+        if self.shadow is not None:
+            self.shadow.starts(rows, table.milli_gpus[slot], self.now_ns + table.estimate_ns[slot])
         hold(self.free, rows, table.milli_gpus[slot])
         if self.preemption is not None:
             self.preemption.refused.pop(slot, None)
@@ -91,11 +95,15 @@ class View:
         """
         return not self.plan.preempted or all(self.pending.comes_before(slot, victim) for victim in self.plan.preempted)
 
-    def forget_end(self, slot: int) -> None:
-        """Remove the running job from the expected ends."""
+    def stop(self, slot: int) -> None:
+        """The running job gives back its GPUs."""
+        table = self.table
+        rows, milli_gpus, expected_ns = table.rows[slot], table.milli_gpus[slot], table.start_ns[slot] + table.estimate_ns[slot]
         if self.by_end is not None:
-            table = self.table
-            del self.by_end[bisect_left(self.by_end, (table.start_ns[slot] + table.estimate_ns[slot], slot))]
+            del self.by_end[bisect_left(self.by_end, (expected_ns, slot))]
+        if self.shadow is not None:
+            self.shadow.stops(rows, milli_gpus, expected_ns)
+        let_go(self.free, rows, milli_gpus)
 
     def _choose_share(self, milli: int) -> list[Row] | None:
         free = self.free

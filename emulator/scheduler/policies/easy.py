@@ -15,7 +15,7 @@ import numpy as np
 
 from emulator.scheduler.pending import ScanQueue
 from emulator.scheduler.preempt import make_room
-from emulator.scheduler.shadow import Shadow
+from emulator.scheduler.shadow import Shadow, kind_of
 from emulator.scheduler.table import NEVER
 from emulator.scheduler.view import Plan, View
 
@@ -25,10 +25,9 @@ _ANY_SIZE = 2**62
 
 @dataclass
 class Easy:
-    """The policy, with the head's reservation as a cache: it is valid until its time, or until something differs from the estimates."""
+    """The policy, with the head's reservation as a cache: it stands until its time, or until something differs from the estimates."""
 
-    shadow: Shadow | None = None
-    surprises: int = 0  # as of the shadow
+    surprises: int = -1  # as of the reservation; -1: there is none
 
     def __call__(self, view: View) -> Plan:
         """Start what fits in order, then backfill behind the head."""
@@ -38,8 +37,7 @@ class Easy:
             rows = view.choose(head) or make_room(view, head)
             if rows is None:
                 break
-            # What starts in turn was not in the reservation, which was for this job.
-            self.shadow = None
+            self.surprises = -1  # the reservation was for this job
             view.start(head, rows)
         if len(pending) > 1 and view.free.has_room() and not view.plan.preempted:
             shadow = self._reservation(view, head)
@@ -49,10 +47,15 @@ class Easy:
         return view.plan
 
     def _reservation(self, view: View, head: int) -> Shadow:
-        shadow = self.shadow
-        if shadow is None or shadow.head != head or shadow.time_ns <= view.now_ns or self.surprises != view.surprises:
-            shadow = self.shadow = Shadow.of(view, head)
-            self.surprises = view.surprises
+        shadow = view.shadow
+        if shadow is None or shadow.kind != kind_of(view.table, view.free, head):
+            shadow = view.shadow = Shadow.now(view, head)
+        elif shadow.head != head:
+            shadow.aim(head, view.table.gpus[head] // view.free.gpus_per_host)
+        elif shadow.time_ns > view.now_ns and self.surprises == view.surprises:
+            return shadow
+        shadow.renew(view)
+        self.surprises = view.surprises
         return shadow
 
     @staticmethod
@@ -84,8 +87,6 @@ class Easy:
             elif long[index] and not shadow.spares(rows, milli_gpus[slot]):
                 ready[long_plain & (sizes == sizes[index]) if plain[index] else index] = False
             else:
-                if not long[index]:
-                    shadow.lends(rows, milli_gpus[slot])
                 view.start(slot, rows)
                 done.append(index)
                 no_room = min(no_room, view.free.most_that_could_fit() + 1)
