@@ -39,7 +39,9 @@ class Easy:
                 break
             self.surprises = -1  # the reservation was for this job
             view.start(head, rows)
-        if len(pending) > 1 and view.free.has_room() and not view.plan.preempted:
+        if len(pending) <= 1:
+            view.shadow = None  # nothing waits behind a head, and following what comes and goes has its price
+        elif view.free.has_room() and not view.plan.preempted:
             shadow = self._reservation(view, head)
             self._backfill(view, pending, shadow)
             # The reservation is made again when its time has passed, even if nothing ended by then.
