@@ -25,6 +25,7 @@ from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
 from emulator.scheduler.free import Row
+from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import SECOND, JobSource
@@ -75,12 +76,12 @@ class Engine:
         self.on_command_failed: Callable[[Command, int, Exception], None] | None = None
         self.meter = Meter()
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
-        self._orders = RackOrderBuffer(shards.ranges, scheduler.first_host)
+        self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
         self.runs = Runs(cluster, self.table, network, self.meter, self._orders, settings)
         self._source = source
         self._arrivals = range(0)
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
-        self.links = LinkEvents(cluster, network, scheduler, settings.link_faults, settings.seed, settings.cycle_ns)
+        self.links = LinkEvents(cluster, network, scheduler.ledger, settings.link_faults, settings.seed, settings.cycle_ns)
         self._sequence = 0
         self._reconsider_ns = NEVER
         self._plane_readings: tuple[FabricReadings, ...] = ()
@@ -118,8 +119,9 @@ class Engine:
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
             return True
-        scheduler = self.scheduler
-        return scheduler.pending_jobs > 0 and bool(scheduler.down_hosts or scheduler.planned_hosts or self.links.waiting)
+        withheld = self.scheduler.ledger.withheld
+        to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting
+        return self.scheduler.pending_jobs > 0 and bool(to_come)
 
     def finish(self, until_ns: int) -> None:
         """Settle up to ``until_ns`` without planning: the end of the emulation."""
@@ -215,7 +217,9 @@ class Engine:
             case Cancel(slot):
                 self._cancel(slot, at_ns)
             case Cordon(first_host, end_host, cordoned):
-                self.links.cordon(range(first_host, end_host), cordoned=cordoned)
+                change = self.scheduler.ledger.withhold if cordoned else self.scheduler.ledger.release
+                for host in range(first_host, end_host):
+                    change(host, Withheld.CORDONED)
             case BreakHosts(first_host, end_host, repair_ns):
                 rows = self._rows_of_hosts(first_host, end_host)
                 self._orders.add(at_ns, RackOrder.BREAK_HOST, rows, 0, repair_ns)
@@ -232,13 +236,14 @@ class Engine:
 
     def _rows_of_hosts(self, first_host: int, end_host: int) -> list[Row]:
         """The hosts that are in service."""
-        scheduler = self.scheduler
+        ledger = self.scheduler.ledger
+        planned = ledger.withheld(Withheld.PLANNED)
         rows: dict[int, int] = {}
         for host in range(first_host, end_host):
-            if host not in scheduler.planned_hosts:
-                block = scheduler.host_block[host]
-                rows[block] = rows.get(block, 0) | 1 << (host - scheduler.first_host[block])
-        return [(block, mask, scheduler.partitions[scheduler.block_type[block]].free.full) for block, mask in rows.items()]
+            if host not in planned:
+                block = ledger.host_block[host]
+                rows[block] = rows.get(block, 0) | 1 << (host - ledger.first_host[block])
+        return [(block, mask, ledger.partitions[ledger.block_type[block]].free.full) for block, mask in rows.items()]
 
     # -- settle ---------------------------------------------------------------------------------------------------------------------
 
@@ -258,6 +263,7 @@ class Engine:
     def _settle_shards(self, at_ns: int, shards: list[int]) -> None:
         answers = self._ask_shards(at_ns, shards)
         reports = [answers.racks[shard] for shard in shards]
+        ledger = self.scheduler.ledger
         columns = (np.concatenate([getattr(report, name) for report in reports]) for name in ("time_ns", "event", "host", "cause"))
         for time_ns, event, host, cause in sorted(zip(*(column.tolist() for column in columns), strict=True)):
             self._settle_ends(time_ns)
@@ -265,18 +271,19 @@ class Engine:
             if event == HostEvent.FAULT:
                 self.faults[cause] += 1
                 self._note_host(host, time_ns, down=True)
-                for slot in sorted(self.scheduler.host_down(host), key=self.table.job_id.__getitem__):
+                ledger.withhold(host, Withheld.DOWN)
+                for slot in sorted(ledger.jobs_on(host), key=self.table.job_id.__getitem__):
                     self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
             else:
                 self._note_host(host, time_ns, down=False)
                 self.meter.note_peak()
-                self.scheduler.host_up(host)
+                ledger.release(host, Withheld.DOWN)
 
     def _note_host(self, host: int, at_ns: int, *, down: bool) -> None:
         """A host that is broken draws nothing, and its GPUs are down."""
         sign = 1 if down else -1
         self.meter.hosts_milliwatts.change(at_ns, -sign * self.racks.idle_milliwatts(host))
-        self.meter.down_gpus.change(at_ns, sign * self.scheduler.gpus_of((host,)))
+        self.meter.down_gpus.change(at_ns, sign * self.scheduler.ledger.gpus_of((host,)))
 
     def _ask_shards(self, at_ns: int, shards: list[int]) -> Answers:
         answers = self.shards.advance(Window(at_ns, racks={shard: self._orders.take(shard) for shard in shards}))

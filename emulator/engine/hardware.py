@@ -12,11 +12,15 @@ from emulator.engine.control import HostState, HostView, InvalidRequest, LinkVie
 from emulator.engine.engine import Engine
 from emulator.engine.link_table import LinkTable
 from emulator.engine.shards import Readings
+from emulator.scheduler.ledger import Withheld
 from topology import names
 from topology.cluster import TIERS, Int64, Level
 from topology.describe import hostlist, link_name, node_name, site_name
 from topology.hostlist import HostlistError, expand
 from topology.lookup import UnknownName, find_host, find_hosts, find_rack, find_trunk
+
+#: Both keep a host from being used for jobs, and look the same from outside.
+_CORDONED = (Withheld.CORDONED, Withheld.UNREACHABLE)
 
 
 @contextmanager
@@ -42,7 +46,8 @@ def rack_views(engine: Engine, readings: Readings, after: int, limit: int) -> li
     power = np.concatenate([shard.power_milliwatts for shard in readings.racks])
     busy = np.concatenate([shard.gpus_busy for shard in readings.racks])
     down = np.concatenate([shard.gpus_down for shard in readings.racks])
-    cordoned = engine.scheduler.cordoned_hosts
+    ledger = engine.scheduler.ledger
+    cordoned, planned = ledger.withheld(*_CORDONED), ledger.withheld(Withheld.PLANNED)
     views = []
     for number in range(after + 1, min(after + 1 + limit, len(rack))):
         start, end = int(rack.first_host[number]), int(rack.first_host[number + 1])
@@ -51,12 +56,12 @@ def rack_views(engine: Engine, readings: Readings, after: int, limit: int) -> li
                 rack=number,
                 name=names.rack(number),
                 site=site_name(cluster, int(site[start])),
-                gpus=engine.scheduler.gpus_of(range(start, end)),
+                gpus=ledger.gpus_of(range(start, end)),
                 gpus_busy=int(busy[number]),
                 gpus_down=int(down[number]),
                 cordoned=any(host in cordoned for host in range(start, end)),
-                gpu_model=cluster.host_types[engine.scheduler.block_type[engine.scheduler.host_block[start]]].gpu.name,
-                in_service=start not in engine.scheduler.planned_hosts,
+                gpu_model=cluster.host_types[ledger.block_type[ledger.host_block[start]]].gpu.name,
+                in_service=start not in planned,
                 power_watts=float(power[number]) / 1e3,
             )
         )
@@ -108,17 +113,17 @@ def _listed(engine: Engine, text: str) -> set[int]:
 
 def _host_views(engine: Engine, hosts: Iterable[int]) -> list[HostView]:
     """These hosts, in this order."""
-    scheduler, cluster, table, draw = engine.scheduler, engine.cluster, engine.table, engine.runs.draw
+    ledger, cluster, table, draw = engine.scheduler.ledger, engine.cluster, engine.table, engine.runs.draw
     rack, site = cluster.level("rack"), cluster.level("site")
     views = []
     for host in hosts:
-        block = scheduler.host_block[host]
+        block = ledger.host_block[host]
         bit, host_type, state = (
-            1 << (host - scheduler.first_host[block]),
-            cluster.host_types[scheduler.block_type[block]],
+            1 << (host - ledger.first_host[block]),
+            cluster.host_types[ledger.block_type[block]],
             host_state(engine, host),
         )
-        slots = scheduler.jobs_on(host)
+        slots = ledger.jobs_on(host)
         held = [(slot, row[2]) for slot in slots for row in table.rows[slot] if row[0] == block and row[1] & bit]
         busy = reduce(or_, (gpus for _, gpus in held), 0).bit_count()
         milliwatts = 0
@@ -144,12 +149,12 @@ def _host_views(engine: Engine, hosts: Iterable[int]) -> list[HostView]:
 
 def host_state(engine: Engine, host: int) -> HostState:
     """Planned, down or cordoned, whichever applies first; otherwise healthy."""
-    scheduler = engine.scheduler
-    if host in scheduler.planned_hosts:
+    reasons = engine.scheduler.ledger.reasons_of(host)
+    if Withheld.PLANNED in reasons:
         return HostState.PLANNED
-    if host in scheduler.down_hosts:
+    if Withheld.DOWN in reasons:
         return HostState.DOWN
-    return HostState.CORDONED if host in scheduler.cordoned_hosts else HostState.HEALTHY
+    return HostState.CORDONED if reasons else HostState.HEALTHY
 
 
 def _unit(level: Level, host: int) -> int:

@@ -5,6 +5,7 @@ import numpy as np
 from emulator.engine.meter import Meter
 from emulator.racks.buildout import Buildout, first_racks, in_service_ns, links_in_service_ns
 from emulator.racks.power import idle_milliwatts, switch_milliwatts
+from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER
 from topology.cluster import TIERS, Cluster, Float64
@@ -29,7 +30,8 @@ class InstalledRacks:
         #: (time, rack) of the racks that are not in service yet, the next one last.
         self._to_come = sorted(((int(times[rack]), int(rack)) for rack in np.flatnonzero(times > 0)), reverse=True)
         for _, rack in self._to_come:
-            scheduler.plan_hosts(self._hosts(rack))
+            for host in self._hosts(rack):
+                scheduler.ledger.withhold(host, Withheld.PLANNED)
             self._install(0, *(-value for value in self._size(rack)))
             meter.switches_milliwatts.change(0, -self._switches.get(rack, 0))
 
@@ -50,8 +52,8 @@ class InstalledRacks:
 
     def idle_milliwatts(self, host: int) -> int:
         """What the host draws while it is up and nothing runs."""
-        scheduler = self._scheduler
-        return self._idle[scheduler.block_type[scheduler.host_block[host]]]
+        ledger = self._scheduler.ledger
+        return self._idle[ledger.block_type[ledger.host_block[host]]]
 
     def next_ns(self) -> int:
         """When the next rack comes into service; NEVER if all are."""
@@ -62,7 +64,8 @@ class InstalledRacks:
         count = 0
         while self._to_come and self._to_come[-1][0] <= until_ns:
             at_ns, rack = self._to_come.pop()
-            self._scheduler.commission(self._hosts(rack))
+            for host in self._hosts(rack):
+                self._scheduler.ledger.release(host, Withheld.PLANNED)
             self._install(at_ns, *self._size(rack))
             self._meter.switches_milliwatts.change(at_ns, self._switches.get(rack, 0))
             count += 1
@@ -85,4 +88,4 @@ class InstalledRacks:
     def _size(self, rack: int) -> tuple[int, int]:
         """What it draws when idle, in milliwatts, and its GPUs."""
         hosts = self._hosts(rack)
-        return sum(self.idle_milliwatts(host) for host in hosts), self._scheduler.gpus_of(hosts)
+        return sum(self.idle_milliwatts(host) for host in hosts), self._scheduler.ledger.gpus_of(hosts)

@@ -1,6 +1,6 @@
 """Faults of the fabric in time: injected and drawn ones begin, flap and end, at scheduling cycles."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from heapq import heappop, heappush
 
 from emulator.engine.fault_targets import cable_count, cable_cuts, switch_count, switch_cuts
@@ -8,7 +8,7 @@ from emulator.engine.flaps import time_lost
 from emulator.engine.link_health import Change, Cut, LinkHealth
 from emulator.engine.network import Network
 from emulator.fabric.link_faults import DrawnFault, LinkFaultSettings, drawn_faults
-from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.ledger import Ledger, Withheld
 from emulator.scheduler.table import NEVER
 from topology.cluster import Cluster
 from topology.lookup import cable_at, switch_at
@@ -20,22 +20,18 @@ class LinkEvents:
     A fault lasts at least to the cycle after it begins, for shares are constant in between. A link that is down for less than a cycle (a
     flap) changes no share: jobs lose the time that ``flaps`` works out.
 
-    Hosts with a rail that has no way out are withdrawn from placement until it is mended, as a health check would: a job that a dead link
+    Hosts with a rail that has no way out are withheld from placement until it is mended, as a health check would: a job that a dead link
     stopped does not start there again.
     """
 
-    def __init__(
-        self, cluster: Cluster, network: Network, scheduler: Scheduler, settings: LinkFaultSettings, seed: int, cycle_ns: int
-    ) -> None:
-        self._cluster, self._network, self._scheduler, self._cycle_ns = cluster, network, scheduler, cycle_ns
+    def __init__(self, cluster: Cluster, network: Network, ledger: Ledger, settings: LinkFaultSettings, seed: int, cycle_ns: int) -> None:
+        self._cluster, self._network, self._ledger, self._cycle_ns = cluster, network, ledger, cycle_ns
         self.health = LinkHealth(cluster, network.channels)
         self._drawn: Iterator[DrawnFault] = drawn_faults(settings, seed, cable_count(cluster), switch_count(cluster))
         self._next_drawn = next(self._drawn, None)
         #: (time, order, fault that ends; -1: a flap, cuts of a flap, and for how long it is down, how often and until when).
         self._timers: list[tuple[int, int, int, tuple[Cut, ...], tuple[int, int, int]]] = []
         self._number = 0
-        self._withdrawn: set[int] = set()
-        self._cordoned: set[int] = set()  # those of them that are cordoned as well
         self.faults = {"cable": 0, "switch": 0, "flap": 0, "injected": 0}
 
     def next_ns(self) -> int:
@@ -81,13 +77,6 @@ class LinkEvents:
             else:
                 self._begin(at_ns, cuts, drawn.duration_ns)
 
-    def cordon(self, hosts: Iterable[int], *, cordoned: bool) -> None:
-        """Cordon hosts, or let them be used again; hosts without a way out stay withdrawn."""
-        hosts = list(hosts)
-        withdrawn = self._withdrawn.intersection(hosts)
-        self._cordoned = self._cordoned | withdrawn if cordoned else self._cordoned - withdrawn
-        self._scheduler.cordon([host for host in hosts if host not in withdrawn], cordoned=cordoned)
-
     def _begin(self, at_ns: int, cuts: tuple[Cut, ...], duration_ns: int) -> None:
         self._number += 1
         change = self.health.apply(self._number, cuts, at_ns)
@@ -108,15 +97,9 @@ class LinkEvents:
     def _apply(self, at_ns: int, change: Change) -> None:
         if change.scales or change.hosts:
             self._network.scale(at_ns, change.scales, change.hosts, self.health.host_rails)
-        unreachable = self.health.unreachable_hosts() if change.hosts else self._withdrawn
-        for host in sorted(unreachable - self._withdrawn):
-            if host in self._scheduler.cordoned_hosts:
-                self._cordoned.add(host)
-            else:
-                self._scheduler.cordon([host], cordoned=True)
-        for host in sorted(self._withdrawn - unreachable):
-            if host in self._cordoned:
-                self._cordoned.discard(host)
-            else:
-                self._scheduler.cordon([host], cordoned=False)
-        self._withdrawn = set(unreachable)
+        if change.hosts:
+            unreachable, before = self.health.unreachable_hosts(), set(self._ledger.withheld(Withheld.UNREACHABLE))
+            for host in sorted(unreachable - before):
+                self._ledger.withhold(host, Withheld.UNREACHABLE)
+            for host in sorted(before - unreachable):
+                self._ledger.release(host, Withheld.UNREACHABLE)

@@ -8,6 +8,7 @@ from emulator.engine.fault_targets import cable_count
 from emulator.engine.moments import Moment, moment_of, slowdown
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.free import Row
+from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.table import State
 from emulator.workload.jobs import ANY_TYPE, SECOND, JobKind
 from topology.cluster import Cluster
@@ -133,9 +134,9 @@ def queue_views(engine: Engine) -> list[QueueView]:
 def gpus_by_state(engine: Engine) -> dict[str, int]:
     """Every GPU in one state: planned where its rack is not in service yet, down where its host is broken, cordoned where it may not be
     used, else busy or idle."""
-    scheduler = engine.scheduler
+    scheduler, ledger = engine.scheduler, engine.scheduler.ledger
     busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.runs.shared_gpu_surplus()
-    down, planned = scheduler.gpus_of(scheduler.down_hosts), engine.planned_gpus
+    down, planned = ledger.gpus_of(ledger.withheld(Withheld.DOWN)), engine.planned_gpus
     return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus()[0], down, planned)
 
 
@@ -145,14 +146,14 @@ def _states(gpus: int, busy: int, idle: int, down: int, planned: int) -> dict[st
 
 def gpus_by_model(engine: Engine) -> dict[tuple[str, str], int]:
     """As ``gpus_by_state``, keyed by (state, GPU model)."""
-    scheduler = engine.scheduler
+    scheduler, ledger = engine.scheduler, engine.scheduler.ledger
     if len(scheduler.partitions) == 1:
         return {(state, scheduler.partitions[0].gpu_model): count for state, count in gpus_by_state(engine).items()}
     found: dict[tuple[str, str], int] = {}
     for partition in scheduler.partitions:
         down, planned = (
-            scheduler.gpus_of(host for host in hosts if scheduler.partition_of_host(host) is partition)
-            for hosts in (scheduler.down_hosts, scheduler.planned_hosts)
+            ledger.gpus_of(host for host in ledger.withheld(reason) if ledger.partition_of_host(host) is partition)
+            for reason in (Withheld.DOWN, Withheld.PLANNED)
         )
         busy = engine.runs.held_gpus(partition.running)
         for state, count in _states(partition.gpus, busy, partition.free.free_gpus, down, planned).items():

@@ -25,6 +25,7 @@ from emulator.engine.hardware import not_found, rack_views
 from emulator.engine.views import STATES, job_view
 from emulator.runtime.answers import Answers, Request, from_json, to_json
 from emulator.runtime.assemble import Emulation
+from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.table import State
 from emulator.store.errors import JournalError
 from emulator.store.journal import END, STOP, Input, Journal
@@ -201,7 +202,7 @@ class Inputs:
                 number = (find_host if fault.target == "host" else find_rack)(self._cluster, fault.name)
             first, end = self._hosts_of(fault.target, number)
             what = f"{fault.target} {self._cluster.host_name(first) if fault.target == 'host' else names.rack(number)}"
-            if first in self._scheduler.planned_hosts:
+            if first in self._scheduler.ledger.withheld(Withheld.PLANNED):
                 raise WrongState(f"{what} is not in service yet: it cannot fail", field="number")
             payload: dict[str, Any] = {"first_host": first, "end_host": end, "repair_ns": duration_ns}
             return BreakHosts(first, end, duration_ns), payload, f"{what} fails"

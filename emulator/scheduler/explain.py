@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.placement import topology
 from emulator.scheduler.scheduler import Scheduler
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
@@ -23,23 +24,28 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     The policy is not run for it. Checked is what the job itself needs: enough GPUs (capacity), whole hosts (fragmentation), hosts within a
     level (topology), and its turn (priority).
     """
-    table, partition = scheduler.table, scheduler.partition_of(slot)
+    ledger = scheduler.ledger
+    table, partition = scheduler.table, ledger.partition_of(slot)
+
+    def hosts(*reasons: Withheld) -> int:
+        return sum(ledger.partition_of_host(host) is partition for host in ledger.withheld(*reasons))
+
     free, pending = partition.free, partition.pending
     several = len(scheduler.partitions) > 1
     where = f" in {partition.name}" if several else ""
     gpus, milli, level = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot]
-    hosts, rest = divmod(gpus, free.gpus_per_host)
+    whole, rest = divmod(gpus, free.gpus_per_host)
     position = pending.position(slot)
     numbers: dict[str, float] = {
         "gpus_needed": gpus * milli / 1000,
         "gpus_free": free.free_gpus,
-        "whole_hosts_needed": hosts if milli == 1000 else 0,
+        "whole_hosts_needed": whole if milli == 1000 else 0,
         "whole_hosts_free": free.whole,
-        "hosts_down": sum(scheduler.partition_of_host(host) is partition for host in scheduler.down_hosts),
-        "hosts_cordoned": sum(scheduler.partition_of_host(host) is partition for host in scheduler.cordoned_hosts),
+        "hosts_down": hosts(Withheld.DOWN),
+        "hosts_cordoned": hosts(Withheld.CORDONED, Withheld.UNREACHABLE),
     }
-    if scheduler.planned_hosts:
-        numbers["hosts_planned"] = sum(scheduler.partition_of_host(host) is partition for host in scheduler.planned_hosts)
+    if ledger.withheld(Withheld.PLANNED):
+        numbers["hosts_planned"] = hosts(Withheld.PLANNED)
     if milli < 1000 and not free.free_gpus and free.shared_gpu(milli) is None:
         text = f"needs {milli / 1000:g} of a GPU; no GPU is free{where}, and no shared one has that much left"
         return Reason("capacity", text, numbers, position)
@@ -47,11 +53,11 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
         if free.free_gpus < gpus:
             return Reason("capacity", f"needs {gpus} GPUs, {free.free_gpus} are free{where}{_to_come(numbers)}", numbers, position)
         if not free.fits(gpus):
-            text = f"needs {_hosts(hosts, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'whole host')} free"
+            text = f"needs {_hosts(whole, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'whole host')} free"
             return Reason("fragmentation", text, numbers, position)
         if level != ANY_LEVEL and topology(free, gpus, level) is None:
             name = "island" if scheduler.islands and LEVEL_NAMES[level] == "site" else LEVEL_NAMES[level]
-            text = f"needs {_hosts(hosts, rest)} inside one {name}; no {name} has that much free{where} now"
+            text = f"needs {_hosts(whole, rest)} inside one {name}; no {name} has that much free{where} now"
             return Reason("topology", text, numbers, position)
     if position > 0:
         ahead = pending.head()

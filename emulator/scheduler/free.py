@@ -132,6 +132,13 @@ class FreeIndex:
         block = self.host_block[host]
         return bool(self._offered[block] >> (host - self.first_host[block]) & 1)
 
+    def free_mask(self, host: int) -> int:
+        """GPUs of ``host`` that could be given out now, shares apart."""
+        block, bit = self._place(host)
+        if not self._offered[block] >> bit & 1:
+            return 0
+        return self.full if self.block_free[block] >> bit & 1 else self.split.get(host, 0)
+
     def offered(self, block: int) -> int:
         """Mask of the block's hosts that are neither down nor cordoned."""
         return self._offered[block]

@@ -5,18 +5,22 @@ bound when it arrives: to the partition with the least demand, that is GPUs held
 ever fit; of equal ones the first. It stays there.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from emulator.scheduler.actions import Stop
+from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
+from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.limits import Limits
-from emulator.scheduler.partition import Partition, PartitionSettings
+from emulator.scheduler.partition import Partition
+from emulator.scheduler.pending import HeadQueue, ScanQueue
 from emulator.scheduler.placement import PLACEMENTS, could_ever_fit
 from emulator.scheduler.policies import POLICIES
+from emulator.scheduler.preemption import Preemption
 from emulator.scheduler.table import JobTable, State
-from emulator.scheduler.view import Plan
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
 
@@ -65,26 +69,27 @@ class Scheduler:
             raise ValueError(f"unknown placement {settings.placement!r}; there are {', '.join(PLACEMENTS)}")
         self.settings = settings
         self.table = JobTable()
-        preempt_ns = (settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        alike = PartitionSettings(POLICIES[settings.policy], PLACEMENTS[settings.placement], cycle_ns, preempt_ns)
+        policy = POLICIES[settings.policy]
         first = FreeIndex(cluster)
         indexes = [first, *(FreeIndex(cluster, number, first) for number in range(1, len(cluster.host_types)))]
         #: One per host type, in their order.
         self.partitions = tuple(
-            Partition.of(host_type.name, host_type.gpu.name, free, self.table, alike)
+            Partition(
+                name=host_type.name,
+                gpu_model=host_type.gpu.name,
+                free=free,
+                pending=(ScanQueue if policy.looks_behind else HeadQueue)(self.table, policy.order),
+                by_end=[] if policy.looks_behind else None,
+            )
             for host_type, free in zip(cluster.host_types, indexes, strict=True)
         )
+        self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns)
+        self._plan, self._placement, self._cycle_ns = policy.plan, PLACEMENTS[settings.placement], cycle_ns
+        self._preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
         self._widest = LEVEL_NAMES.index("site") if cluster.islands else ANY_LEVEL
-        self.first_host, self.host_block = first.first_host, first.host_block
-        #: The partition of every block.
-        self.block_type: list[int] = cluster.block_type.tolist()
-        self._jobs_of_block: list[set[int]] = [set() for _ in self.block_type]
-        self._down: set[int] = set()
-        self._cordoned: set[int] = set()
-        self._planned: set[int] = set()
         self.counts: list[QueueCounts] = []  # by queue
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
@@ -138,8 +143,10 @@ class Scheduler:
             self.counts.append(QueueCounts())
 
     def _wait(self, slot: int) -> None:
-        table = self.table
-        self.partitions[table.host_type[slot]].wait(slot)
+        table, partition = self.table, self.ledger.partition_of(slot)
+        partition.pending.push(slot)
+        partition.waiting_milli_gpus += table.gpus[slot] * table.milli_gpus[slot]
+        partition.stirred = True
         self.counts[table.queue[slot]].wait(table.gpus[slot])
 
     def requeue(self, slot: int) -> None:
@@ -149,115 +156,36 @@ class Scheduler:
 
     def cancel_pending(self, slot: int) -> None:
         """Remove a waiting job from its queue."""
-        self.partition_of(slot).give_up(slot)
-        self.counts[self.table.queue[slot]].wait(self.table.gpus[slot], -1)
+        table, partition = self.table, self.ledger.partition_of(slot)
+        partition.pending.remove(slot)
+        partition.waiting_milli_gpus -= table.gpus[slot] * table.milli_gpus[slot]
+        partition.stirred = True
+        self.counts[table.queue[slot]].wait(table.gpus[slot], -1)
 
     def release(self, slot: int, *, at_ns: int) -> None:
         """The job stopped at ``at_ns``: its GPUs are free again."""
-        self.partitions[self.table.host_type[slot]].release(slot, at_ns)
-        self._forget_running(slot)
-
-    def _forget_running(self, slot: int) -> None:
-        table = self.table
-        self.counts[table.queue[slot]].run(table.gpus[slot], -1)
-        for block, _, _ in table.rows[slot]:
-            self._jobs_of_block[block].discard(slot)
+        self.ledger.apply(Stop(slot, at_ns))
+        self.counts[self.table.queue[slot]].run(self.table.gpus[slot], -1)
 
     # -- one cycle ------------------------------------------------------------------------------------------------------------------
 
-    def plan(self, now_ns: int) -> Plan:
-        """Decide the cycle at ``now_ns``; GPUs and queue are as decided when it returns, the table gets rows, state and start."""
-        plan = self._decide(now_ns)
+    def plan(self, now_ns: int) -> Draft:
+        """Decide the cycle at ``now_ns``; the ledger and the queues are as decided when it returns."""
+        self.ledger.settle()
+        draft = Draft(now_ns, self._cycle_ns, self.ledger, self.table, self._placement, self._preemption)
+        self._plan(draft)
+        for partition in self.partitions:
+            draft.reconsider_at_ns = min(draft.reconsider_at_ns, partition.reconsider_ns)
         table = self.table
-        for slot in plan.preempted:
-            self._forget_running(slot)
-        for slot, rows in plan.starts:
-            table.state[slot] = State.RUNNING
-            table.start_ns[slot] = now_ns
+        for slot in draft.preempted:
+            self.counts[table.queue[slot]].run(table.gpus[slot], -1)
+        for slot, _ in draft.starts:
             counts = self.counts[table.queue[slot]]
             counts.wait(table.gpus[slot], -1)
             counts.run(table.gpus[slot])
-            for block, _, _ in rows:
-                self._jobs_of_block[block].add(slot)
-        return plan
-
-    def _decide(self, now_ns: int) -> Plan:
-        if len(self.partitions) == 1:
-            return self.partitions[0].plan(now_ns)
-        together = Plan()
-        for partition in self.partitions:
-            if partition.stirred or partition.reconsider_ns <= now_ns:
-                plan = partition.plan(now_ns)
-                together.starts += plan.starts
-                together.preempted += plan.preempted
-            together.reconsider(partition.reconsider_ns)
-        return together
-
-    # -- hosts come and go ----------------------------------------------------------------------------------------------------------
-
-    def host_down(self, host: int) -> list[int]:
-        """The host is broken. Returns the slots of the jobs on it, by slot."""
-        self._down.add(host)
-        self.partition_of_host(host).withdraw(host)
-        return self.jobs_on(host)
-
-    def host_up(self, host: int) -> None:
-        self._down.discard(host)
-        self._offer(host)
-
-    def cordon(self, hosts: Iterable[int], *, cordoned: bool) -> None:
-        """Stop (or go on) placing jobs on ``hosts``; what runs there stays."""
-        for host in hosts:
-            if cordoned:
-                self._cordoned.add(host)
-                self.partition_of_host(host).withdraw(host)
-            else:
-                self._cordoned.discard(host)
-                self._offer(host)
-
-    def plan_hosts(self, hosts: Iterable[int]) -> None:
-        """``hosts`` are not in service yet: nothing is placed on them until they are commissioned."""
-        for host in hosts:
-            self._planned.add(host)
-            self.partition_of_host(host).withdraw(host)
-
-    def commission(self, hosts: Iterable[int]) -> None:
-        """``hosts``, which were planned, come into service."""
-        for host in hosts:
-            self._planned.discard(host)
-            self._offer(host)
-
-    def jobs_on(self, host: int) -> list[int]:
-        """Slots of the jobs that hold GPUs of ``host``, by slot."""
-        block = self.host_block[host]
-        bit = 1 << (host - self.first_host[block])
-        return sorted(slot for slot in self._jobs_of_block[block] if any(row[0] == block and row[1] & bit for row in self.table.rows[slot]))
-
-    @property
-    def cordoned_hosts(self) -> Collection[int]:
-        return self._cordoned
-
-    @property
-    def down_hosts(self) -> Collection[int]:
-        return self._down
-
-    @property
-    def planned_hosts(self) -> Collection[int]:
-        """Hosts that have not come into service yet."""
-        return self._planned
-
-    def _offer(self, host: int) -> None:
-        if host not in self._down and host not in self._cordoned and host not in self._planned:
-            self.partition_of_host(host).offer(host)
+        return draft
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
-
-    def partition_of(self, slot: int) -> Partition:
-        """The partition that the job, which has arrived and can run, is bound to."""
-        return self.partitions[self.table.host_type[slot]]
-
-    def partition_of_host(self, host: int) -> Partition:
-        return self.partitions[self.block_type[self.host_block[host]]]
 
     @property
     def running(self) -> Collection[int]:
@@ -273,7 +201,7 @@ class Scheduler:
 
     def waits(self, slot: int) -> bool:
         """Whether the job is in a queue."""
-        return self.table.host_type[slot] != ANY_TYPE and slot in self.partition_of(slot).pending
+        return self.table.host_type[slot] != ANY_TYPE and slot in self.ledger.partition_of(slot).pending
 
     def free_gpus(self) -> tuple[int, int]:
         """GPUs that could be given out now, and how many of them are on hosts that also hold a job."""
@@ -283,13 +211,8 @@ class Scheduler:
             split += partition.free.split_gpus
         return idle, split
 
-    def gpus_of(self, hosts: Iterable[int]) -> int:
-        """GPUs that ``hosts`` have, whatever their state."""
-        per_host = [partition.free.gpus_per_host for partition in self.partitions]
-        return sum(per_host[self.block_type[self.host_block[host]]] for host in hosts)
-
     def hosts_of(self, rows: list[Row]) -> Iterator[int]:
         """Host numbers of a placement, in the order of its rows."""
         for block, host_mask, _ in rows:
             for bit in mask_bits(host_mask):
-                yield self.first_host[block] + bit
+                yield self.ledger.first_host[block] + bit

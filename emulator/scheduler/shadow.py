@@ -7,15 +7,11 @@ be made again goes on from the one before, a few expected ends earlier or later.
 from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.shares import share_of
 from emulator.scheduler.table import ENDLESS, NEVER, JobTable
 from emulator.workload.jobs import ANY_LEVEL
-
-if TYPE_CHECKING:
-    from emulator.scheduler.view import View
 
 #: What decides how free hosts are counted for a head: the level that it requires, and its GPUs beyond whole hosts.
 Kind = tuple[int, int]
@@ -51,13 +47,13 @@ class Shadow:
     fitting: int = 0  # units that hold the head
     time_ns: int = NEVER
     counted_ns: int = -1
+    surprises: int = -1  # of the partition, as of the last ``renew``; -1: it is to be made again
     masks: dict[int, int] = field(default_factory=dict)  # host -> free GPUs then, for the hosts where part of a host came or went
     shares: dict[tuple[int, int], int] = field(default_factory=dict)  # (host, gpu) -> free milli-GPU then, likewise
 
     @classmethod
-    def now(cls, view: "View", head: int) -> "Shadow":
+    def now(cls, table: JobTable, free: FreeIndex, head: int) -> "Shadow":
         """What is free now, for the job ``head``: nothing is counted yet."""
-        table, free = view.table, view.free
         level, rest = kind = kind_of(table, free, head)
         hosts = table.gpus[head] // free.gpus_per_host
         unit_of_block = unit_of_host = None
@@ -87,28 +83,25 @@ class Shadow:
 
     # -- the reservation ------------------------------------------------------------------------------------------------------------
 
-    def renew(self, view: "View") -> None:
+    def renew(self, table: JobTable, ends: list[tuple[int, int]], now_ns: int, cycle_ns: int) -> None:
         """Make the reservation again: the first cycle at which the head, which does not fit now, will.
 
-        A running job is expected to end at the first cycle at or after its start plus its estimate; where that has passed, at the next
-        cycle.
+        ``ends`` are (start plus estimate, slot) of the running jobs, sorted. A job is expected to end at the first cycle at or after that;
+        where it has passed, at the next cycle.
         """
-        ends, next_ns = view.by_end, view.now_ns + view.cycle_ns
-        assert ends is not None, "a policy that makes reservations asks for the running jobs by their ends"
         if not ends or ends[0][0] >= ENDLESS:
             self.time_ns = NEVER
             return
-        first_ns = max(_boundary(ends[0][0], view.cycle_ns), next_ns)
+        first_ns = max(_boundary(ends[0][0], cycle_ns), now_ns + cycle_ns)
         if self.counted_ns < first_ns:
-            self._count_to(view, ends, first_ns)
+            self._count_to(table, ends, first_ns)
         if self.fitting:
-            self.time_ns = self._earlier(view, ends, first_ns)
+            self.time_ns = self._earlier(table, ends, first_ns, cycle_ns)
         else:
-            self.time_ns = self._later(view, ends)
+            self.time_ns = self._later(table, ends, cycle_ns)
 
-    def _earlier(self, view: "View", ends: list[tuple[int, int]], first_ns: int) -> int:
+    def _earlier(self, table: JobTable, ends: list[tuple[int, int]], first_ns: int, cycle_ns: int) -> int:
         """The first cycle up to ``counted_ns`` at which the head fits, which it does then."""
-        table, cycle_ns = view.table, view.cycle_ns
         while True:
             end = bisect_right(ends, (self.counted_ns, _LAST_SLOT))
             last_ns = _boundary(ends[end - 1][0], cycle_ns)
@@ -125,20 +118,19 @@ class Shadow:
                 return last_ns
             self.counted_ns = last_ns - cycle_ns
 
-    def _later(self, view: "View", ends: list[tuple[int, int]]) -> int:
+    def _later(self, table: JobTable, ends: list[tuple[int, int]], cycle_ns: int) -> int:
         """The first cycle after ``counted_ns`` at which the head fits."""
         place = bisect_right(ends, (self.counted_ns, _LAST_SLOT))
         while place < len(ends) and ends[place][0] < ENDLESS:
-            boundary_ns = _boundary(ends[place][0], view.cycle_ns)
-            place = self._count_to(view, ends, boundary_ns)
+            boundary_ns = _boundary(ends[place][0], cycle_ns)
+            place = self._count_to(table, ends, boundary_ns)
             if self.fitting:
                 return boundary_ns
         self.counted_ns = ENDLESS - 1
         return NEVER
 
-    def _count_to(self, view: "View", ends: list[tuple[int, int]], until_ns: int) -> int:
+    def _count_to(self, table: JobTable, ends: list[tuple[int, int]], until_ns: int) -> int:
         """Count what ends by ``until_ns`` too; returns how many are counted then."""
-        table = view.table
         begin = bisect_right(ends, (self.counted_ns, _LAST_SLOT))
         end = bisect_right(ends, (until_ns, _LAST_SLOT), begin)
         for _, slot in ends[begin:end]:
@@ -159,7 +151,6 @@ class Shadow:
         """A running job that was expected to end at ``expected_ns`` gives back ``rows``, which are held until this returns."""
         if expected_ns > self.counted_ns:
             self.release(rows, milli_gpus)
-
 
     def spare_gpus(self) -> int:
         """An upper bound on the GPUs that could be held at the shadow time without delaying the head."""

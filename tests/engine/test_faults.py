@@ -7,6 +7,7 @@ import pytest
 
 from emulator.engine.commands import BreakHosts, Cancel, Submit
 from emulator.racks import faults
+from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, job_columns
 from tests.engine.small import NO_FAULTS, clos, ends, engine, hosts_of, run, run_until
@@ -75,7 +76,7 @@ def test_the_gangs_other_hosts_are_placeable_at_the_next_cycle_and_the_repaired_
     fifo = engine(clos(4), [jobs], fail_at={0: FAULT})
     run_until(fifo, 760 * SECOND)
     assert list(fifo.scheduler.partitions[0].pending.in_order()) == [0, 2]
-    assert fifo.scheduler.down_hosts == {0}
+    assert fifo.scheduler.ledger.withheld(Withheld.DOWN) == {0}
     assert fifo.has_work()
     assert ends(run(fifo)) == {0: back + 700.0, 1: 50_000.0, 2: back + 700.0 + (-(back + 700) % 10) + 400.0}
 
@@ -107,10 +108,10 @@ def test_an_injected_fault_lasts_as_long_as_was_asked_for() -> None:
     made = engine(clos(3), [gangs(1, gpus=24)])
     made.post(BreakHosts(0, 2, 100 * SECOND), 500 * SECOND)
     run_until(made, 500 * SECOND)
-    assert made.scheduler.down_hosts == {0, 1}
+    assert made.scheduler.ledger.withheld(Withheld.DOWN) == {0, 1}
     assert made.table.state[0] == State.PENDING
     run_until(made, 600 * SECOND)
-    assert made.scheduler.down_hosts == frozenset()
+    assert made.scheduler.ledger.withheld(Withheld.DOWN) == set()
     assert ends(run(made)) == {0: 600.0 + 300.0 + 700.0}
     assert made.faults[faults.INJECTED] == 2
 
@@ -120,9 +121,9 @@ def test_a_broken_host_that_is_broken_again_stays_down_for_the_longer() -> None:
     made.post(BreakHosts(0, 1, 300 * SECOND), 100 * SECOND)
     made.post(BreakHosts(0, 2, 100 * SECOND), 200 * SECOND)
     run_until(made, 300 * SECOND)
-    assert made.scheduler.down_hosts == {0}
+    assert made.scheduler.ledger.withheld(Withheld.DOWN) == {0}
     run_until(made, 400 * SECOND)
-    assert made.scheduler.down_hosts == frozenset()
+    assert made.scheduler.ledger.withheld(Withheld.DOWN) == set()
     assert made.faults[faults.INJECTED] == 2
 
 

@@ -11,6 +11,7 @@ from emulator.engine.fault_targets import cuts_of
 from emulator.engine.hardware import link_views
 from emulator.engine.views import cluster_view
 from emulator.fabric.link_faults import LinkFaultSettings
+from emulator.scheduler.ledger import Withheld
 from emulator.workload.jobs import SECOND
 from tests.engine.small import clos, endpoint_link, ends, engine, fingerprint, hosts_of, run, run_until, training
 from topology import catalog
@@ -42,11 +43,11 @@ def test_a_stalled_job_gives_up_and_does_not_start_on_the_dead_nic_again() -> No
     run_until(made, 700 * SECOND)
     assert hosts_of(made, 0) == [1, 2]
     assert made.reasons[0] == f"stalled for 600 s: trunk {link_views(made, endpoint_link(made.cluster, 0) - 1, 1, '')[0].name} is down"
-    assert made.scheduler.cordoned_hosts == {0}
+    assert made.scheduler.ledger.withheld(Withheld.UNREACHABLE) == {0}
     run_until(made, 3690 * SECOND)
     assert ends(made) == {0: 2000.0}
     run_until(made, 3700 * SECOND)
-    assert made.scheduler.cordoned_hosts == set()
+    assert made.scheduler.ledger.withheld(Withheld.UNREACHABLE) == set()
 
 
 def test_a_stall_that_ends_in_time_is_only_time_lost() -> None:
@@ -64,9 +65,9 @@ def test_a_host_that_somebody_has_cordoned_stays_so_when_its_nic_is_mended() -> 
     made.post(Cordon(3, 4, True), 120 * SECOND)
     made.post(Cordon(3, 4, False), 160 * SECOND)
     run_until(made, 160 * SECOND)
-    assert made.scheduler.cordoned_hosts == {2, 3}
+    assert made.scheduler.ledger.withheld(Withheld.UNREACHABLE) == {2, 3}
     run_until(made, 200 * SECOND)
-    assert made.scheduler.cordoned_hosts == {2}
+    assert made.scheduler.ledger.withheld(Withheld.CORDONED, Withheld.UNREACHABLE) == {2}
 
 
 def test_a_flap_shorter_than_a_cycle_costs_its_time() -> None:

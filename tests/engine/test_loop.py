@@ -8,6 +8,7 @@ import pytest
 from emulator.engine.commands import Submit
 from emulator.engine.engine import Engine
 from emulator.engine.loop import Loop
+from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, job_columns
 from tests.engine.small import clos, ends, engine, run, run_until
@@ -150,5 +151,5 @@ def test_the_peak_is_the_highest_power_at_any_instant() -> None:
     assert made.meter.peak_milliwatts == 2 * made.racks.idle_milliwatts(0) + 8 * made.runs._draw_of(0) + SWITCHES
     repaired = engine(clos(2), [gangs(1, submit_ns=[55 * SECOND], duration_ns=[10**5 * SECOND])], fail_at={1: 50 * SECOND})
     run_until(repaired, 50_000 * SECOND)
-    assert repaired.scheduler.down_hosts == frozenset()
+    assert repaired.scheduler.ledger.withheld(Withheld.DOWN) == set()
     assert repaired.meter.peak_milliwatts == 2 * repaired.racks.idle_milliwatts(0) + 8 * repaired.runs._draw_of(0) + SWITCHES

@@ -123,7 +123,7 @@ def run_engine(
     def note(slot: int, _at_ns: int) -> None:
         table = scheduler.table
         if table.state[slot] == State.RUNNING:
-            first = scheduler.first_host
+            first = scheduler.ledger.first_host
             place = [
                 (first[block] + bit, gpus)
                 for block, hosts, gpus in table.rows[slot]

@@ -10,6 +10,7 @@ import pytest
 
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.free import FreeIndex, mask_bits
+from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.placement import could_ever_fit
 from emulator.scheduler.table import State
 from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES
@@ -156,7 +157,8 @@ def test_a_full_partition_does_not_hold_up_the_other_and_says_which_it_is() -> N
     why = explain_pending(scheduler, slots[1])
     assert (why.kind, why.position) == ("capacity", 0)
     assert why.text == f"needs 4 GPUs, 0 are free in {HGX.name}-half"
-    scheduler.host_down(0)
+    scheduler.ledger.withhold(0, Withheld.DOWN)
     assert explain_pending(scheduler, slots[1]).numbers["hosts_down"] == 0
-    scheduler.cordon(range(24, 28), cordoned=True)
+    for host in range(24, 28):
+        scheduler.ledger.withhold(host, Withheld.CORDONED)
     assert explain_pending(scheduler, slots[1]).numbers["hosts_cordoned"] == 4

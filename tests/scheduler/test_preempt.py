@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler
 from tests.scheduler.drive import end, make_cluster, make_scheduler, plan_at, submit
 from tests.scheduler.oracle import Job
@@ -168,12 +169,14 @@ def test_victims_on_cordoned_hosts_are_left_alone() -> None:
     """Their GPUs could not be given to anybody; and trying so leaves the counts as they were."""
     scheduler = scheduler_with(Job(1, 0, 64, 1000), Job(2, 0, 60, 1000))
     plan_at(scheduler, 0)
-    scheduler.cordon(range(8, 16), cordoned=True)
+    for host in range(8, 16):
+        scheduler.ledger.withhold(host, Withheld.CORDONED)
     submit(scheduler, Job(9, 1, 64, 10, priority=1))
     assert plan_at(scheduler, 1)[:2] == ([9], [1])
     assert (scheduler.partitions[0].free.whole, scheduler.partitions[0].free.free_gpus) == (0, 0)
     end(scheduler, 1, 2)
-    scheduler.cordon(range(8, 16), cordoned=False)
+    for host in range(8, 16):
+        scheduler.ledger.release(host, Withheld.CORDONED)
     assert (scheduler.partitions[0].free.whole, scheduler.partitions[0].free.free_gpus) == (8, 64)
 
 
@@ -187,6 +190,6 @@ def test_a_share_on_a_cordoned_host_is_not_preempted() -> None:
     )
     assert plan_at(scheduler, 0)[0] == [2, 3, 4, 1]
     (host,) = scheduler.hosts_of(scheduler.table.rows[0])
-    scheduler.cordon(range(host, host + 1), cordoned=True)
+    scheduler.ledger.withhold(host, Withheld.CORDONED)
     submit(scheduler, Job(9, 1, 1, 10, milli=500, priority=1))
     assert plan_at(scheduler, 1)[:2] == ([], [])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from emulator.scheduler.explain import Reason, explain_pending
+from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import ENDLESS, State
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobKind, job_columns
@@ -53,8 +54,8 @@ def test_explanations(policy: str) -> None:
     for block in range(10):
         scheduler.partitions[0].free.take([(block, 0b0111, 0xFF)])
     scheduler.partitions[0].free.take([(0, 0b1000, 0x0F), (1, 0b1000, 0x0F)])
-    scheduler.cordon(range(39, 40), cordoned=True)
-    scheduler.host_down(35)
+    scheduler.ledger.withhold(39, Withheld.CORDONED)
+    scheduler.ledger.withhold(35, Withheld.DOWN)
 
     def why(*jobs: Job) -> Reason:
         slots = submit(scheduler, *jobs)

@@ -3,25 +3,25 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from emulator.scheduler.draft import Draft
 from emulator.scheduler.pending import Order, by_estimate, by_submission
-from emulator.scheduler.policies import strict
-from emulator.scheduler.policies.easy import Easy
-from emulator.scheduler.view import Plan, View
+from emulator.scheduler.policies import easy, strict
 
-PlanFunction = Callable[[View], Plan]
+#: Decides a cycle, by what it does to the draft.
+PlanFunction = Callable[[Draft], None]
 
 
 @dataclass(frozen=True)
 class Policy:
     """A policy, and the data structures that it needs."""
 
-    make: Callable[[], PlanFunction]  # one per emulation, since it may cache
-    order: Order  # of the queue
-    looks_behind: bool = False  # the queue is a ScanQueue, and running jobs are kept by their ends
+    plan: PlanFunction
+    order: Order  # of the queues
+    looks_behind: bool = False  # the queues are ScanQueues, and running jobs are kept by their ends
 
 
 POLICIES: dict[str, Policy] = {
-    "fifo": Policy(lambda: strict.plan, by_submission),
-    "sjf": Policy(lambda: strict.plan, by_estimate),
-    "easy": Policy(Easy, by_submission, looks_behind=True),
+    "fifo": Policy(strict.plan, by_submission),
+    "sjf": Policy(strict.plan, by_estimate),
+    "easy": Policy(easy.plan, by_submission, looks_behind=True),
 }

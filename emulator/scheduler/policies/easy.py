@@ -9,88 +9,89 @@ The first in queue order that may start does, until none may: a second look at t
 (``emulator.scheduler.shadow``). Where no shadow time exists, since the head needs hosts that are down, nothing delays it.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from emulator.scheduler.draft import Draft
+from emulator.scheduler.partition import Partition
 from emulator.scheduler.pending import ScanQueue
-from emulator.scheduler.preempt import make_room
+from emulator.scheduler.preemption import make_room
 from emulator.scheduler.shadow import Shadow, kind_of
 from emulator.scheduler.table import NEVER
-from emulator.scheduler.view import Plan, View
 
 #: More GPUs than any job asks for.
 _ANY_SIZE = 2**62
 
 
-@dataclass
-class Easy:
-    """The policy, with the head's reservation as a cache: it stands until its time, or until something differs from the estimates."""
+def plan(draft: Draft) -> None:
+    """Start what fits in order, then backfill behind the head."""
+    for partition in draft.partitions():
+        _plan(draft, partition)
 
-    surprises: int = -1  # as of the reservation; -1: there is none
 
-    def __call__(self, view: View) -> Plan:
-        """Start what fits in order, then backfill behind the head."""
-        pending = view.pending
-        assert isinstance(pending, ScanQueue), "EASY looks behind the head"
-        while (head := pending.head()) >= 0 and view.has_turn(head):
-            rows = view.choose(head) or make_room(view, head)
-            if rows is None:
-                break
-            self.surprises = -1  # the reservation was for this job
-            view.start(head, rows)
-        if len(pending) <= 1:
-            view.shadow = None  # nothing waits behind a head, and following what comes and goes has its price
-        elif view.free.has_room() and not view.plan.preempted:
-            shadow = self._reservation(view, head)
-            self._backfill(view, pending, shadow)
-            # The reservation is made again when its time has passed, even if nothing ended by then.
-            view.plan.reconsider(shadow.time_ns)
-        return view.plan
+def _plan(draft: Draft, partition: Partition) -> None:
+    pending = partition.pending
+    assert isinstance(pending, ScanQueue), "EASY looks behind the head"
+    while (head := pending.head()) >= 0 and draft.has_turn(partition, head):
+        rows = draft.choose(head) or make_room(draft, partition, head)
+        if rows is None:
+            break
+        draft.start(head, rows)
+        if partition.shadow is not None:
+            partition.shadow.surprises = -1  # what starts in turn may delay a head that it came before
+    if len(pending) <= 1:
+        partition.shadow = None  # nothing waits behind a head, and following what comes and goes has its price
+    elif partition.free.has_room() and not draft.has_preempted(partition):
+        shadow = _reservation(draft, partition, head)
+        _backfill(draft, partition, pending, shadow)
+        # The reservation is made again when its time has passed, even if nothing ended by then.
+        draft.reconsider(partition, shadow.time_ns)
 
-    def _reservation(self, view: View, head: int) -> Shadow:
-        shadow = view.shadow
-        if shadow is None or shadow.kind != kind_of(view.table, view.free, head):
-            shadow = view.shadow = Shadow.now(view, head)
-        elif shadow.head != head:
-            shadow.aim(head, view.table.gpus[head] // view.free.gpus_per_host)
-        elif shadow.time_ns > view.now_ns and self.surprises == view.surprises:
-            return shadow
-        shadow.renew(view)
-        self.surprises = view.surprises
+
+def _reservation(draft: Draft, partition: Partition, head: int) -> Shadow:
+    """It stands until its time, or until something differs from the estimates."""
+    shadow, table = partition.shadow, draft.table
+    if shadow is None or shadow.kind != kind_of(table, partition.free, head):
+        shadow = partition.shadow = Shadow.now(table, partition.free, head)
+    elif shadow.head != head:
+        shadow.aim(head, table.gpus[head] // partition.free.gpus_per_host)
+    elif shadow.time_ns > draft.now_ns and shadow.surprises == partition.surprises:
         return shadow
+    assert partition.by_end is not None, "EASY asks for the running jobs by their ends"
+    shadow.renew(table, partition.by_end, draft.now_ns, draft.cycle_ns)
+    shadow.surprises = partition.surprises
+    return shadow
 
-    @staticmethod
-    def _backfill(view: View, pending: ScanQueue, shadow: Shadow) -> None:
-        milli_gpus = view.table.milli_gpus
-        short_ns = shadow.time_ns - view.now_ns
 
-        behind = pending.behind_head(view.free.most_that_could_fit(), short_ns, shadow.spare_gpus())
-        if not len(behind.positions):
-            return
-        sizes, plain, long = behind.sizes, behind.plain, behind.estimates_ns > short_ns
-        if shadow.time_ns == NEVER:  # nothing can delay the head further
-            long[:] = False
-        long_plain = long & plain
-        # Free GPUs only shrink within a pass, so a job that did not fit will not fit later: neither from this size on, nor these jobs.
-        no_room = _ANY_SIZE
-        done: list[int] = []
-        ready = np.ones(len(sizes), dtype=bool)  # not known to delay the head where it would go now, that is until the next start
-        while ready[index := int(ready.argmax())]:
-            slot = pending.slot_at(int(behind.positions[index]))
-            rows = view.choose(slot)
-            if rows is None:
-                if plain[index]:
-                    no_room = int(sizes[index])
-                    ready[sizes >= no_room] = False
-                else:
-                    done.append(index)
-                    ready[index] = False
-            elif long[index] and not shadow.spares(rows, milli_gpus[slot]):
-                ready[long_plain & (sizes == sizes[index]) if plain[index] else index] = False
+def _backfill(draft: Draft, partition: Partition, pending: ScanQueue, shadow: Shadow) -> None:
+    milli_gpus, free = draft.table.milli_gpus, partition.free
+    short_ns = shadow.time_ns - draft.now_ns
+
+    behind = pending.behind_head(free.most_that_could_fit(), short_ns, shadow.spare_gpus())
+    if not len(behind.positions):
+        return
+    sizes, plain, long = behind.sizes, behind.plain, behind.estimates_ns > short_ns
+    if shadow.time_ns == NEVER:  # nothing can delay the head further
+        long[:] = False
+    long_plain = long & plain
+    # Free GPUs only shrink within a pass, so a job that did not fit will not fit later: neither from this size on, nor these jobs.
+    no_room = _ANY_SIZE
+    done: list[int] = []
+    ready = np.ones(len(sizes), dtype=bool)  # not known to delay the head where it would go now, that is until the next start
+    while ready[index := int(ready.argmax())]:
+        slot = pending.slot_at(int(behind.positions[index]))
+        rows = draft.choose(slot)
+        if rows is None:
+            if plain[index]:
+                no_room = int(sizes[index])
+                ready[sizes >= no_room] = False
             else:
-                view.start(slot, rows)
                 done.append(index)
-                no_room = min(no_room, view.free.most_that_could_fit() + 1)
-                ready = sizes < no_room
-                ready[done] = False
+                ready[index] = False
+        elif long[index] and not shadow.spares(rows, milli_gpus[slot]):
+            ready[long_plain & (sizes == sizes[index]) if plain[index] else index] = False
+        else:
+            draft.start(slot, rows)
+            done.append(index)
+            no_room = min(no_room, free.most_that_could_fit() + 1)
+            ready = sizes < no_room
+            ready[done] = False

@@ -4,16 +4,16 @@
 schedules of Helios (Hu et al., SC'21, artifact) and of the Philly comparison there.
 """
 
-from emulator.scheduler.preempt import make_room
-from emulator.scheduler.view import Plan, View
+from emulator.scheduler.draft import Draft
+from emulator.scheduler.preemption import make_room
 
 
-def plan(view: View) -> Plan:
-    """Start the head of the queue as long as it fits."""
-    pending = view.pending
-    while (slot := pending.head()) >= 0 and view.has_turn(slot):
-        rows = view.choose(slot) or make_room(view, slot)
-        if rows is None:
-            break
-        view.start(slot, rows)
-    return view.plan
+def plan(draft: Draft) -> None:
+    """Start the heads of the queues as long as they fit."""
+    for partition in draft.partitions():
+        pending = partition.pending
+        while (slot := pending.head()) >= 0 and draft.has_turn(partition, slot):
+            rows = draft.choose(slot) or make_room(draft, partition, slot)
+            if rows is None:
+                break
+            draft.start(slot, rows)

@@ -1,0 +1,46 @@
+"""What the ledger can be asked to do, and what it refuses."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from emulator.scheduler.free import Row
+
+
+class Rule(StrEnum):
+    """What an action must keep to. The ledger refuses what breaks one, with its name."""
+
+    PENDING = "pending"  # only a job that waits starts
+    RUNNING = "running"  # only a job that runs stops
+    SIZE = "size"  # a job gets as many GPUs as it asks for
+    TYPE = "type"  # on hosts of the type that it asks for, and of one type only
+    LEVEL = "level"  # inside one unit of the level that it requires
+    OFFERED = "offered"  # on hosts that are in service: not down, cordoned, unreachable or planned
+    FREE = "free"  # on GPUs that nobody holds
+
+
+class Refused(Exception):
+    """An action that breaks ``rule``; the text says how. Nothing was changed."""
+
+    def __init__(self, rule: Rule, text: str) -> None:
+        super().__init__(text)
+        self.rule = rule
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A job that waits begins to run on ``rows``."""
+
+    slot: int
+    rows: list[Row]
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A running job gives back all that it holds, for whatever reason."""
+
+    slot: int
+    at_ns: int
+
+
+Action = Start | Stop

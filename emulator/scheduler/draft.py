@@ -1,0 +1,106 @@
+"""The draft of one cycle: what a policy sees and decides, over all partitions.
+
+A policy acts through it alone, and each decision sees the ones before it. Beyond that it reads, and its answer depends on the state alone.
+What it may remember from cycle to cycle is what it could compute again, and only until a partition's ``surprises`` rises.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from emulator.scheduler.actions import Start, Stop
+from emulator.scheduler.free import Row
+from emulator.scheduler.ledger import Ledger
+from emulator.scheduler.partition import Partition
+from emulator.scheduler.placement import Placement
+from emulator.scheduler.preemption import Preemption
+from emulator.scheduler.table import NEVER, JobTable
+
+
+@dataclass(slots=True)
+class Draft:
+    """The decisions of the cycle at ``now_ns``. ``reconsider_at_ns``: when they may change without any event (the engine never leaps over
+    that).
+    """
+
+    now_ns: int
+    cycle_ns: int
+    ledger: Ledger
+    table: JobTable
+    placement: Placement
+    preemption: Preemption | None  # None: nothing is preempted
+    starts: list[tuple[int, list[Row]]] = field(default_factory=list)  # (slot, placement), in order
+    preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
+    reconsider_at_ns: int = NEVER
+
+    def partitions(self) -> Iterator[Partition]:
+        """Those that have to be looked at: something happened there, or its time has come, and somebody waits."""
+        for partition in self.ledger.partitions:
+            if partition.stirred or partition.reconsider_ns <= self.now_ns:
+                partition.stirred, partition.reconsider_ns = False, NEVER
+                if len(partition.pending):
+                    yield partition
+
+    def reconsider(self, partition: Partition, at_ns: int) -> None:
+        """Look at ``partition`` again at ``at_ns``, though nothing may happen until then."""
+        partition.reconsider_ns = min(partition.reconsider_ns, at_ns)
+
+    def choose(self, slot: int) -> list[Row] | None:
+        """Where the job would go now, or None."""
+        table, free = self.table, self.ledger.partition_of(slot).free
+        milli_gpus = table.milli_gpus[slot]
+        if milli_gpus == 1000:
+            return self.placement(free, table.gpus[slot], table.require_level[slot], table.prefer_level[slot])
+        shared = free.shared_gpu(milli_gpus)
+        if shared is None:
+            return self.placement(free, 1, -1, -1)
+        host, gpu = shared
+        block = free.host_block[host]
+        return [(block, 1 << (host - free.first_host[block]), 1 << gpu)]
+
+    def start(self, slot: int, rows: list[Row]) -> None:
+        """Start the job there, in this cycle. Raises Refused where that breaks a rule."""
+        self.ledger.apply(Start(slot, rows, self.now_ns))
+        if self.preemption is not None:
+            self.preemption.refused.pop(slot, None)
+        self._leave_queue(slot)
+        self.starts.append((slot, rows))
+
+    def preempt(self, slot: int) -> None:
+        """Stop the running job, which waits again from the next cycle on. Raises Refused where it does not run."""
+        self.ledger.apply(Stop(slot, self.now_ns))
+        self.preempted.append(slot)
+        self.ledger.partition_of(slot).surprises += 1
+
+    def mark(self) -> int:
+        """The present moment, for ``undo``."""
+        return self.ledger.mark()
+
+    def undo(self, mark: int) -> None:
+        """Take back what was decided since ``mark``."""
+        for action in self.ledger.undo(mark):
+            slot = action.slot
+            if isinstance(action, Start):
+                self.starts.pop()
+                partition = self.ledger.partition_of(slot)
+                partition.pending.push(slot)
+                partition.waiting_milli_gpus += self.table.gpus[slot] * self.table.milli_gpus[slot]
+            else:
+                self.preempted.pop()
+
+    def _leave_queue(self, slot: int) -> None:
+        partition = self.ledger.partition_of(slot)
+        partition.pending.remove(slot)
+        partition.waiting_milli_gpus -= self.table.gpus[slot] * self.table.milli_gpus[slot]
+
+    def has_turn(self, partition: Partition, slot: int) -> bool:
+        """Whether the waiting job comes before all jobs that were preempted in this cycle; jobs behind a preempted one wait for the next
+        cycle, as it does.
+        """
+        ledger = self.ledger
+        return not self.preempted or all(
+            partition.pending.comes_before(slot, victim) for victim in self.preempted if ledger.partition_of(victim) is partition
+        )
+
+    def has_preempted(self, partition: Partition) -> bool:
+        """Whether a job of ``partition`` was preempted in this cycle."""
+        return any(self.ledger.partition_of(victim) is partition for victim in self.preempted)

@@ -1,0 +1,251 @@
+"""The ledger: who holds what. Holdings change here and nowhere else.
+
+``apply`` does one action or refuses it, ``mark`` and ``undo`` take back what was applied since. Hosts that may not be used are kept with
+their reasons: a host is offered when there is none.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable
+from enum import StrEnum
+
+from emulator.scheduler.actions import Action, Refused, Rule, Start
+from emulator.scheduler.free import FreeIndex, Row, mask_bits
+from emulator.scheduler.partition import Partition
+from emulator.scheduler.shares import hold, let_go
+from emulator.scheduler.table import JobTable, State
+from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
+from topology.cluster import Cluster
+
+
+class Withheld(StrEnum):
+    """Why a host is not to be used for jobs."""
+
+    DOWN = "down"
+    CORDONED = "cordoned"
+    UNREACHABLE = "unreachable"  # one of its rails has no way out
+    PLANNED = "planned"  # not in service yet
+
+
+class Ledger:
+    """GPUs held and free, running jobs, and what each queue and tenant holds.
+
+    Of a job the ledger writes ``state`` (to RUNNING, and back by ``undo``), ``start_ns`` and ``rows``; what else becomes of it is others'.
+    """
+
+    def __init__(self, cluster: Cluster, table: JobTable, partitions: tuple[Partition, ...], cycle_ns: int) -> None:
+        first = partitions[0].free
+        self.table, self.partitions = table, partitions
+        self.first_host, self.host_block = first.first_host, first.host_block
+        #: The partition of every block.
+        self.block_type: list[int] = cluster.block_type.tolist()
+        self._cluster, self._cycle_ns = cluster, cycle_ns
+        self._jobs_of_block: list[set[int]] = [set() for _ in self.block_type]
+        self._withheld: dict[Withheld, set[int]] = {reason: set() for reason in Withheld}
+        #: Milli-GPUs held, by number of the queue and of the tenant.
+        self.held_by_queue: dict[int, int] = {}
+        self.held_by_tenant: dict[int, int] = {}
+        self._log: list[tuple[Action, list[Row], int]] = []  # what was applied, with the job's rows and start before
+
+    # -- actions --------------------------------------------------------------------------------------------------------------------
+
+    def apply(self, action: Action) -> None:
+        """Do ``action``. Raises Refused, and changes nothing, where it breaks a rule."""
+        table, slot = self.table, action.slot
+        self._log.append((action, table.rows[slot], table.start_ns[slot]))
+        try:
+            if isinstance(action, Start):
+                self._check_start(action)
+                self._take_up(slot, action.rows, action.at_ns)
+            else:
+                self._stop(slot, action.at_ns)
+        except Refused:
+            self._log.pop()
+            raise
+
+    def mark(self) -> int:
+        """The present moment, for ``undo``; good until ``settle``."""
+        return len(self._log)
+
+    def undo(self, mark: int) -> list[Action]:
+        """Take back what was applied since ``mark``, the latest first; returns it in that order."""
+        undone: list[Action] = []
+        while len(self._log) > mark:
+            action, rows, start_ns = self._log.pop()
+            slot = action.slot
+            if isinstance(action, Start):
+                self._give_back(slot)
+                self.table.rows[slot], self.table.start_ns[slot], self.table.state[slot] = rows, start_ns, State.PENDING
+            else:
+                self._take_up(slot, rows, start_ns)
+            self.partition_of(slot).surprises += 1
+            undone.append(action)
+        return undone
+
+    def settle(self) -> None:
+        """What was applied stands: marks up to here can no longer be undone."""
+        self._log.clear()
+
+    def _stop(self, slot: int, at_ns: int) -> None:
+        table = self.table
+        partition = self.partition_of(slot)
+        if slot not in partition.running:
+            raise Refused(Rule.RUNNING, f"job {table.job_id[slot]} does not run")
+        self._give_back(slot)
+        partition.stirred = True
+        if partition.by_end is not None:
+            # An end by the expected cycle is no surprise, and neither is a later one: reservations expect overdue jobs to end at any
+            # moment.
+            expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
+            if at_ns < expected_ns and -(-at_ns // self._cycle_ns) < -(-expected_ns // self._cycle_ns):
+                partition.surprises += 1
+
+    def _take_up(self, slot: int, rows: list[Row], start_ns: int) -> None:
+        """The job holds ``rows``, and has since ``start_ns``."""
+        table = self.table
+        partition = self.partitions[self.block_type[rows[0][0]]]
+        milli_gpus, expected_ns = table.milli_gpus[slot], start_ns + table.estimate_ns[slot]
+        if partition.shadow is not None:
+            partition.shadow.starts(rows, milli_gpus, expected_ns)
+        hold(partition.free, rows, milli_gpus)
+        if partition.by_end is not None:
+            insort(partition.by_end, (expected_ns, slot))
+        table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.RUNNING
+        partition.running.add(slot)
+        for block, _, _ in rows:
+            self._jobs_of_block[block].add(slot)
+        self._count(partition, slot, 1)
+
+    def _give_back(self, slot: int) -> None:
+        table = self.table
+        rows, milli_gpus = table.rows[slot], table.milli_gpus[slot]
+        partition = self.partitions[self.block_type[rows[0][0]]]
+        expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
+        if partition.by_end is not None:
+            del partition.by_end[bisect_left(partition.by_end, (expected_ns, slot))]
+        if partition.shadow is not None:
+            partition.shadow.stops(rows, milli_gpus, expected_ns)
+        let_go(partition.free, rows, milli_gpus)
+        partition.running.discard(slot)
+        for block, _, _ in rows:
+            self._jobs_of_block[block].discard(slot)
+        self._count(partition, slot, -1)
+
+    def _count(self, partition: Partition, slot: int, sign: int) -> None:
+        table = self.table
+        milli_gpus, queue, tenant = sign * table.gpus[slot] * table.milli_gpus[slot], table.queue[slot], table.tenant[slot]
+        partition.held_milli_gpus += milli_gpus
+        self.held_by_queue[queue] = self.held_by_queue.get(queue, 0) + milli_gpus
+        self.held_by_tenant[tenant] = self.held_by_tenant.get(tenant, 0) + milli_gpus
+        if table.preemptible[slot]:
+            priority = table.priority[slot]
+            partition.preemptible[priority] = partition.preemptible.get(priority, 0) + sign
+
+    # -- rules ----------------------------------------------------------------------------------------------------------------------
+
+    def _check_start(self, start: Start) -> None:
+        """Raises Refused for what breaks a rule."""
+        table, slot = self.table, start.slot
+        number = self.block_type[start.rows[0][0]] if start.rows else -1
+        if table.state[slot] != State.PENDING or number < 0 or table.host_type[slot] != number:
+            self._refuse_job(slot, number)
+        free = self.partitions[number].free
+        gpus = 0
+        milli_gpus = table.milli_gpus[slot]
+        for block, hosts, mask in start.rows:
+            gpus += hosts.bit_count() * mask.bit_count()
+            if mask != free.full or milli_gpus < 1000 or free.block_free[block] & hosts != hosts:
+                self._check_hosts(free, block, hosts, mask, milli_gpus)
+        if gpus != table.gpus[slot]:
+            raise Refused(Rule.SIZE, f"job {table.job_id[slot]} asks for {table.gpus[slot]} GPUs and is given {gpus}")
+        level = table.require_level[slot]
+        if level != ANY_LEVEL and (len(start.rows) > 1 or start.rows[0][1].bit_count() > 1):
+            self._check_level(slot, start.rows, level)
+
+    def _refuse_job(self, slot: int, number: int) -> None:
+        table = self.table
+        job = f"job {table.job_id[slot]}"
+        if table.state[slot] != State.PENDING:
+            raise Refused(Rule.PENDING, f"{job} does not wait: it is {table.state[slot].name.lower()}")
+        if number < 0:
+            raise Refused(Rule.SIZE, f"{job} is given no GPUs")
+        wanted = table.host_type[slot]
+        asked = f"asks for {self.partitions[wanted].name} hosts" if 0 <= wanted < len(self.partitions) else "is bound to no host type yet"
+        raise Refused(Rule.TYPE, f"{job} {asked} and is given {self.partitions[number].name} ones")
+
+    def _check_hosts(self, free: FreeIndex, block: int, hosts: int, mask: int, milli_gpus: int) -> None:
+        """Raises Refused where the GPUs of ``mask`` are not to be had on each of these hosts."""
+        for bit in mask_bits(hosts):
+            host = self.first_host[block] + bit
+            if free.free_mask(host) & mask == mask:
+                continue
+            if milli_gpus < 1000 and free.is_offered(host) and milli_gpus <= free.share(host, mask.bit_length() - 1) < 1000:
+                continue
+            name = self._cluster.host_name(host)
+            if not free.is_offered(host):
+                raise Refused(Rule.OFFERED, f"host {name} may not be used: {', '.join(self.reasons_of(host))}")
+            raise Refused(Rule.FREE, f"of host {name} not all of the GPUs {', '.join(map(str, mask_bits(mask)))} are free")
+
+    def _check_level(self, slot: int, rows: list[Row], level: int) -> None:
+        hosts = [self.first_host[block] + bit for block, mask, _ in rows for bit in mask_bits(mask)]
+        there = [one.name for one in self._cluster.levels]
+        name = next((name for name in LEVEL_NAMES[level:] if name in there), None)
+        if name is not None:
+            first_host = self._cluster.level(name).first_host
+            units = set((first_host.searchsorted(hosts, side="right") - 1).tolist())
+            if len(units) > 1:
+                raise Refused(Rule.LEVEL, f"job {self.table.job_id[slot]} requires one {name} and is given {len(units)}")
+
+    # -- hosts ----------------------------------------------------------------------------------------------------------------------
+
+    def withhold(self, host: int, reason: Withheld) -> None:
+        """Nothing more is placed on ``host``; what runs there stays."""
+        offered = not self.reasons_of(host)
+        self._withheld[reason].add(host)
+        if offered:
+            partition = self.partition_of_host(host)
+            partition.free.withdraw(host)
+            self._surprise(partition)
+
+    def release(self, host: int, reason: Withheld) -> None:
+        """``reason`` no longer holds; the host is offered where there is no other."""
+        if host not in self._withheld[reason]:
+            return
+        self._withheld[reason].discard(host)
+        if not self.reasons_of(host):
+            partition = self.partition_of_host(host)
+            partition.free.offer(host)
+            self._surprise(partition)
+
+    def reasons_of(self, host: int) -> list[Withheld]:
+        """Why ``host`` may not be used; none where it may."""
+        return [reason for reason, hosts in self._withheld.items() if host in hosts]
+
+    def withheld(self, *reasons: Withheld) -> Collection[int]:
+        """The hosts that may not be used for any of these reasons."""
+        first, *others = (self._withheld[reason] for reason in reasons)
+        return first.union(*others) if others else first
+
+    @staticmethod
+    def _surprise(partition: Partition) -> None:
+        partition.surprises += 1
+        partition.shadow = None
+        partition.stirred = True
+
+    # -- reading --------------------------------------------------------------------------------------------------------------------
+
+    def partition_of(self, slot: int) -> Partition:
+        """The partition that the job is bound to."""
+        return self.partitions[self.table.host_type[slot]]
+
+    def partition_of_host(self, host: int) -> Partition:
+        return self.partitions[self.block_type[self.host_block[host]]]
+
+    def jobs_on(self, host: int) -> list[int]:
+        """Slots of the jobs that hold GPUs of ``host``, by slot."""
+        block = self.host_block[host]
+        bit = 1 << (host - self.first_host[block])
+        return sorted(slot for slot in self._jobs_of_block[block] if any(row[0] == block and row[1] & bit for row in self.table.rows[slot]))
+
+    def gpus_of(self, hosts: Iterable[int]) -> int:
+        """GPUs that ``hosts`` have, whatever their state."""
+        return sum(self.partition_of_host(host).free.gpus_per_host for host in hosts)

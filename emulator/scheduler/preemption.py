@@ -1,0 +1,94 @@
+"""Preemption by priority: which running jobs of lower priority make room for a job that does not fit."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from emulator.scheduler.free import Row
+from emulator.scheduler.partition import Partition
+from emulator.scheduler.shadow import Shadow
+
+if TYPE_CHECKING:
+    from emulator.scheduler.draft import Draft
+
+
+@dataclass(frozen=True)
+class Preemption:
+    """That there is preemption: of jobs that have run for ``after_ns`` (RSC preempts after two hours: Kokolis et al., HPCA'25).
+
+    A job for which no room could be made is not tried again for ``interval_ns``, since the search looks at every running job below it.
+    """
+
+    after_ns: int
+    interval_ns: int
+    refused: dict[int, int] = field(default_factory=dict)  # slot -> when it may be tried again
+
+
+def make_room(draft: "Draft", partition: Partition, slot: int) -> list[Row] | None:
+    """Preempt jobs of lower priority for a job that does not fit. Returns its placement, or None (and preempts nothing) if that is not
+    enough.
+    """
+    preemption = draft.preemption
+    if preemption is None or partition.lowest_preemptible() >= draft.table.priority[slot]:
+        return None
+    again_ns = preemption.refused.get(slot, 0)
+    if draft.now_ns < again_ns:
+        draft.reconsider(partition, again_ns)
+        return None
+    victims = victims_for(draft, partition, slot, preemption.after_ns)
+    if not victims:
+        preemption.refused[slot] = draft.now_ns + preemption.interval_ns
+        return None
+    for victim in victims:
+        draft.preempt(victim)
+    # They are pending again once this cycle is over, and have their turn in the next one.
+    draft.reconsider(partition, draft.now_ns + draft.cycle_ns)
+    return draft.choose(slot)
+
+
+def victims_for(draft: "Draft", partition: Partition, slot: int, after_ns: int) -> list[int]:
+    """Jobs of lower priority to be stopped so that the job fits: none where that would not do.
+
+    Victims have run for at least ``after_ns`` and were not started in this cycle. They are taken one by one, lowest priority first, of
+    these those that started last, since they lose least, of these the highest id, until the job fits. Then victims that are not needed go
+    on, the most valuable first (in reverse order), so none is stopped in vain. If the only obstacle is jobs that have not run for long
+    enough, the draft says when to look again.
+    """
+    table, free, now_ns = draft.table, partition.free, draft.now_ns
+    priority = table.priority[slot]
+    lower = [
+        other
+        for other in partition.running
+        if table.preemptible[other] and table.priority[other] < priority and table.start_ns[other] < now_ns
+    ]
+    if free.free_gpus + sum(table.gpus[other] for other in lower) < table.gpus[slot]:
+        return []
+    ripe = [other for other in lower if table.start_ns[other] + after_ns <= now_ns]
+    ripe.sort(key=lambda other: (table.priority[other], -table.start_ns[other], -table.job_id[other]))
+    victims = _fewest(draft, partition, slot, ripe)
+    if not victims and len(ripe) < len(lower):
+        draft.reconsider(partition, min(ripe_ns for other in lower if (ripe_ns := table.start_ns[other] + after_ns) > now_ns))
+    return victims
+
+
+def _fewest(draft: "Draft", partition: Partition, slot: int, ripe: list[int]) -> list[int]:
+    """The first jobs of ``ripe`` that are enough, without those that are not needed; none if all together are not enough.
+
+    Tried out beside the ledger, since hundreds of jobs may be looked at for each that is stopped.
+    """
+    rows, milli_gpus = draft.table.rows, draft.table.milli_gpus
+    shadow = Shadow.now(draft.table, partition.free, slot)
+    stopped: list[int] = []
+    for victim in ripe:
+        shadow.release(rows[victim], milli_gpus[victim])
+        stopped.append(victim)
+        if shadow.holds(milli_gpus[slot]):
+            break
+    else:
+        return []
+    for victim in reversed(stopped[:-1]):
+        shadow.take(rows[victim], milli_gpus[victim])
+        if shadow.holds(milli_gpus[slot]):
+            stopped.remove(victim)
+        else:
+            shadow.release(rows[victim], milli_gpus[victim])
+    return stopped
