@@ -4,10 +4,8 @@ A policy acts through it alone, and each decision sees the ones before it. Beyon
 What it may remember from cycle to cycle is what it could compute again, and only until a partition's ``surprises`` rises.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from emulator.scheduler.actions import Start, Stop
 from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.partition import Partition
@@ -22,31 +20,41 @@ class Draft:
     that).
     """
 
-    now_ns: int
     cycle_ns: int
     ledger: Ledger
     table: JobTable
     placement: Placement
     preemption: Preemption | None  # None: nothing is preempted
+    now_ns: int = -1
     starts: list[tuple[int, list[Row]]] = field(default_factory=list)  # (slot, placement), in order
     preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
     reconsider_at_ns: int = NEVER
 
-    def partitions(self) -> Iterator[Partition]:
+    def begin(self, now_ns: int) -> None:
+        """A new cycle: what was decided before stands."""
+        self.ledger.settle()
+        self.now_ns, self.starts, self.preempted, self.reconsider_at_ns = now_ns, [], [], NEVER
+
+    def partitions(self) -> list[Partition]:
         """Those that have to be looked at: something happened there, or its time has come, and somebody waits."""
+        found = []
         for partition in self.ledger.partitions:
             if partition.stirred or partition.reconsider_ns <= self.now_ns:
                 partition.stirred, partition.reconsider_ns = False, NEVER
                 if len(partition.pending):
-                    yield partition
+                    found.append(partition)
+            elif partition.reconsider_ns < self.reconsider_at_ns:
+                self.reconsider_at_ns = partition.reconsider_ns
+        return found
 
     def reconsider(self, partition: Partition, at_ns: int) -> None:
         """Look at ``partition`` again at ``at_ns``, though nothing may happen until then."""
         partition.reconsider_ns = min(partition.reconsider_ns, at_ns)
+        self.reconsider_at_ns = min(self.reconsider_at_ns, at_ns)
 
-    def choose(self, slot: int) -> list[Row] | None:
-        """Where the job would go now, or None."""
-        table, free = self.table, self.ledger.partition_of(slot).free
+    def choose(self, partition: Partition, slot: int) -> list[Row] | None:
+        """Where the job would go now in its partition, or None."""
+        table, free = self.table, partition.free
         milli_gpus = table.milli_gpus[slot]
         if milli_gpus == 1000:
             return self.placement(free, table.gpus[slot], table.require_level[slot], table.prefer_level[slot])
@@ -57,17 +65,19 @@ class Draft:
         block = free.host_block[host]
         return [(block, 1 << (host - free.first_host[block]), 1 << gpu)]
 
-    def start(self, slot: int, rows: list[Row]) -> None:
+    def start(self, partition: Partition, slot: int, rows: list[Row]) -> None:
         """Start the job there, in this cycle. Raises Refused where that breaks a rule."""
-        self.ledger.apply(Start(slot, rows, self.now_ns))
+        self.ledger.start(slot, rows, self.now_ns)
         if self.preemption is not None:
             self.preemption.refused.pop(slot, None)
-        self._leave_queue(slot)
+        table = self.table
+        partition.pending.remove(slot)
+        partition.waiting_milli_gpus -= table.gpus[slot] * table.milli_gpus[slot]
         self.starts.append((slot, rows))
 
     def preempt(self, slot: int) -> None:
         """Stop the running job, which waits again from the next cycle on. Raises Refused where it does not run."""
-        self.ledger.apply(Stop(slot, self.now_ns))
+        self.ledger.stop(slot, self.now_ns)
         self.preempted.append(slot)
         self.ledger.partition_of(slot).surprises += 1
 
@@ -77,20 +87,14 @@ class Draft:
 
     def undo(self, mark: int) -> None:
         """Take back what was decided since ``mark``."""
-        for action in self.ledger.undo(mark):
-            slot = action.slot
-            if isinstance(action, Start):
+        for slot, started in self.ledger.undo(mark):
+            if started:
                 self.starts.pop()
                 partition = self.ledger.partition_of(slot)
                 partition.pending.push(slot)
                 partition.waiting_milli_gpus += self.table.gpus[slot] * self.table.milli_gpus[slot]
             else:
                 self.preempted.pop()
-
-    def _leave_queue(self, slot: int) -> None:
-        partition = self.ledger.partition_of(slot)
-        partition.pending.remove(slot)
-        partition.waiting_milli_gpus -= self.table.gpus[slot] * self.table.milli_gpus[slot]
 
     def has_turn(self, partition: Partition, slot: int) -> bool:
         """Whether the waiting job comes before all jobs that were preempted in this cycle; jobs behind a preempted one wait for the next

@@ -1,16 +1,16 @@
 """The ledger: who holds what. Holdings change here and nowhere else.
 
-``apply`` does one action or refuses it, ``mark`` and ``undo`` take back what was applied since. Hosts that may not be used are kept with
-their reasons: a host is offered when there is none.
+What would break a rule is refused; ``mark`` and ``undo`` take back what was done since. Hosts that may not be used are kept with their
+reasons: a host is offered when there is none.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 
-from emulator.scheduler.actions import Action, Refused, Rule, Start
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.partition import Partition
+from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.shares import hold, let_go
 from emulator.scheduler.table import JobTable, State
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
@@ -42,54 +42,25 @@ class Ledger:
         self._jobs_of_block: list[set[int]] = [set() for _ in self.block_type]
         self._withheld: dict[Withheld, set[int]] = {reason: set() for reason in Withheld}
         #: Milli-GPUs held, by number of the queue and of the tenant.
-        self.held_by_queue: dict[int, int] = {}
-        self.held_by_tenant: dict[int, int] = {}
-        self._log: list[tuple[Action, list[Row], int]] = []  # what was applied, with the job's rows and start before
+        self.held_by_queue: list[int] = []
+        self.held_by_tenant: list[int] = []
+        self._log: list[tuple[bool, int, list[Row], int]] = []  # (started, else stopped; slot; its rows and start before)
 
-    # -- actions --------------------------------------------------------------------------------------------------------------------
+    # -- jobs -----------------------------------------------------------------------------------------------------------------------
 
-    def apply(self, action: Action) -> None:
-        """Do ``action``. Raises Refused, and changes nothing, where it breaks a rule."""
-        table, slot = self.table, action.slot
-        self._log.append((action, table.rows[slot], table.start_ns[slot]))
-        try:
-            if isinstance(action, Start):
-                self._check_start(action)
-                self._take_up(slot, action.rows, action.at_ns)
-            else:
-                self._stop(slot, action.at_ns)
-        except Refused:
-            self._log.pop()
-            raise
+    def start(self, slot: int, rows: list[Row], at_ns: int) -> None:
+        """A job that waits begins to run on ``rows``. Raises Refused, and changes nothing, where that breaks a rule."""
+        self._check_start(slot, rows)
+        self._log.append((True, slot, self.table.rows[slot], self.table.start_ns[slot]))
+        self._take_up(slot, rows, at_ns)
 
-    def mark(self) -> int:
-        """The present moment, for ``undo``; good until ``settle``."""
-        return len(self._log)
-
-    def undo(self, mark: int) -> list[Action]:
-        """Take back what was applied since ``mark``, the latest first; returns it in that order."""
-        undone: list[Action] = []
-        while len(self._log) > mark:
-            action, rows, start_ns = self._log.pop()
-            slot = action.slot
-            if isinstance(action, Start):
-                self._give_back(slot)
-                self.table.rows[slot], self.table.start_ns[slot], self.table.state[slot] = rows, start_ns, State.PENDING
-            else:
-                self._take_up(slot, rows, start_ns)
-            self.partition_of(slot).surprises += 1
-            undone.append(action)
-        return undone
-
-    def settle(self) -> None:
-        """What was applied stands: marks up to here can no longer be undone."""
-        self._log.clear()
-
-    def _stop(self, slot: int, at_ns: int) -> None:
+    def stop(self, slot: int, at_ns: int) -> None:
+        """A running job gives back all that it holds, for whatever reason. Raises Refused where it does not run."""
         table = self.table
         partition = self.partition_of(slot)
         if slot not in partition.running:
             raise Refused(Rule.RUNNING, f"job {table.job_id[slot]} does not run")
+        self._log.append((False, slot, table.rows[slot], table.start_ns[slot]))
         self._give_back(slot)
         partition.stirred = True
         if partition.by_end is not None:
@@ -98,6 +69,27 @@ class Ledger:
             expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
             if at_ns < expected_ns and -(-at_ns // self._cycle_ns) < -(-expected_ns // self._cycle_ns):
                 partition.surprises += 1
+
+    def mark(self) -> int:
+        """The present moment, for ``undo``; good until ``settle``."""
+        return len(self._log)
+
+    def undo(self, mark: int) -> Iterator[tuple[int, bool]]:
+        """Take back what was done since ``mark``, the latest first. Yields each job, and whether it had been started (else stopped)."""
+        table = self.table
+        while len(self._log) > mark:
+            started, slot, rows, start_ns = self._log.pop()
+            if started:
+                self._give_back(slot)
+                table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.PENDING
+            else:
+                self._take_up(slot, rows, start_ns)
+            self.partition_of(slot).surprises += 1
+            yield slot, started
+
+    def settle(self) -> None:
+        """What was done stands: it can no longer be undone."""
+        self._log.clear()
 
     def _take_up(self, slot: int, rows: list[Row], start_ns: int) -> None:
         """The job holds ``rows``, and has since ``start_ns``."""
@@ -132,34 +124,39 @@ class Ledger:
 
     def _count(self, partition: Partition, slot: int, sign: int) -> None:
         table = self.table
-        milli_gpus, queue, tenant = sign * table.gpus[slot] * table.milli_gpus[slot], table.queue[slot], table.tenant[slot]
+        milli_gpus = sign * table.gpus[slot] * table.milli_gpus[slot]
         partition.held_milli_gpus += milli_gpus
-        self.held_by_queue[queue] = self.held_by_queue.get(queue, 0) + milli_gpus
-        self.held_by_tenant[tenant] = self.held_by_tenant.get(tenant, 0) + milli_gpus
+        self.held_by_queue[table.queue[slot]] += milli_gpus
+        self.held_by_tenant[table.tenant[slot]] += milli_gpus
         if table.preemptible[slot]:
             priority = table.priority[slot]
             partition.preemptible[priority] = partition.preemptible.get(priority, 0) + sign
 
+    def note_names(self) -> None:
+        """Queues and tenants may have been added to the table."""
+        self.held_by_queue += [0] * (len(self.table.queues) - len(self.held_by_queue))
+        self.held_by_tenant += [0] * (len(self.table.tenants) - len(self.held_by_tenant))
+
     # -- rules ----------------------------------------------------------------------------------------------------------------------
 
-    def _check_start(self, start: Start) -> None:
+    def _check_start(self, slot: int, rows: list[Row]) -> None:
         """Raises Refused for what breaks a rule."""
-        table, slot = self.table, start.slot
-        number = self.block_type[start.rows[0][0]] if start.rows else -1
+        table = self.table
+        number = self.block_type[rows[0][0]] if rows else -1
         if table.state[slot] != State.PENDING or number < 0 or table.host_type[slot] != number:
             self._refuse_job(slot, number)
         free = self.partitions[number].free
         gpus = 0
         milli_gpus = table.milli_gpus[slot]
-        for block, hosts, mask in start.rows:
+        for block, hosts, mask in rows:
             gpus += hosts.bit_count() * mask.bit_count()
             if mask != free.full or milli_gpus < 1000 or free.block_free[block] & hosts != hosts:
                 self._check_hosts(free, block, hosts, mask, milli_gpus)
         if gpus != table.gpus[slot]:
             raise Refused(Rule.SIZE, f"job {table.job_id[slot]} asks for {table.gpus[slot]} GPUs and is given {gpus}")
         level = table.require_level[slot]
-        if level != ANY_LEVEL and (len(start.rows) > 1 or start.rows[0][1].bit_count() > 1):
-            self._check_level(slot, start.rows, level)
+        if level != ANY_LEVEL and (len(rows) > 1 or rows[0][1].bit_count() > 1):
+            self._check_level(slot, rows, level)
 
     def _refuse_job(self, slot: int, number: int) -> None:
         table = self.table

@@ -42,7 +42,7 @@ def make_room(draft: "Draft", partition: Partition, slot: int) -> list[Row] | No
         draft.preempt(victim)
     # They are pending again once this cycle is over, and have their turn in the next one.
     draft.reconsider(partition, draft.now_ns + draft.cycle_ns)
-    return draft.choose(slot)
+    return draft.choose(partition, slot)
 
 
 def victims_for(draft: "Draft", partition: Partition, slot: int, after_ns: int) -> list[int]:

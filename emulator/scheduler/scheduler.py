@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from emulator.scheduler.actions import Stop
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.ledger import Ledger
@@ -84,8 +83,8 @@ class Scheduler:
             for host_type, free in zip(cluster.host_types, indexes, strict=True)
         )
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns)
-        self._plan, self._placement, self._cycle_ns = policy.plan, PLACEMENTS[settings.placement], cycle_ns
-        self._preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
+        preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
+        self._plan, self._draft = policy.plan, Draft(cycle_ns, self.ledger, self.table, PLACEMENTS[settings.placement], preemption)
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
@@ -100,6 +99,7 @@ class Scheduler:
             jobs = replace(jobs, require_level=np.where(jobs.require_level == ANY_LEVEL, self._widest, jobs.require_level).astype(np.int8))
         slots = self.table.extend(jobs, dict(self.settings.queue_priority), state)
         self.counts += [QueueCounts() for _ in self.table.queues[len(self.counts) :]]
+        self.ledger.note_names()
         return slots
 
     def arrive(self, slot: int, *, accepted: bool = False) -> State:
@@ -141,6 +141,7 @@ class Scheduler:
         """Add a queue before its first job."""
         if self.table.queue_number(name) == len(self.counts):
             self.counts.append(QueueCounts())
+            self.ledger.note_names()
 
     def _wait(self, slot: int) -> None:
         table, partition = self.table, self.ledger.partition_of(slot)
@@ -164,18 +165,16 @@ class Scheduler:
 
     def release(self, slot: int, *, at_ns: int) -> None:
         """The job stopped at ``at_ns``: its GPUs are free again."""
-        self.ledger.apply(Stop(slot, at_ns))
+        self.ledger.stop(slot, at_ns)
         self.counts[self.table.queue[slot]].run(self.table.gpus[slot], -1)
 
     # -- one cycle ------------------------------------------------------------------------------------------------------------------
 
     def plan(self, now_ns: int) -> Draft:
         """Decide the cycle at ``now_ns``; the ledger and the queues are as decided when it returns."""
-        self.ledger.settle()
-        draft = Draft(now_ns, self._cycle_ns, self.ledger, self.table, self._placement, self._preemption)
+        draft = self._draft
+        draft.begin(now_ns)
         self._plan(draft)
-        for partition in self.partitions:
-            draft.reconsider_at_ns = min(draft.reconsider_at_ns, partition.reconsider_ns)
         table = self.table
         for slot in draft.preempted:
             self.counts[table.queue[slot]].run(table.gpus[slot], -1)

@@ -32,10 +32,10 @@ def _plan(draft: Draft, partition: Partition) -> None:
     pending = partition.pending
     assert isinstance(pending, ScanQueue), "EASY looks behind the head"
     while (head := pending.head()) >= 0 and draft.has_turn(partition, head):
-        rows = draft.choose(head) or make_room(draft, partition, head)
+        rows = draft.choose(partition, head) or make_room(draft, partition, head)
         if rows is None:
             break
-        draft.start(head, rows)
+        draft.start(partition, head, rows)
         if partition.shadow is not None:
             partition.shadow.surprises = -1  # what starts in turn may delay a head that it came before
     if len(pending) <= 1:
@@ -79,7 +79,7 @@ def _backfill(draft: Draft, partition: Partition, pending: ScanQueue, shadow: Sh
     ready = np.ones(len(sizes), dtype=bool)  # not known to delay the head where it would go now, that is until the next start
     while ready[index := int(ready.argmax())]:
         slot = pending.slot_at(int(behind.positions[index]))
-        rows = draft.choose(slot)
+        rows = draft.choose(partition, slot)
         if rows is None:
             if plain[index]:
                 no_room = int(sizes[index])
@@ -90,7 +90,7 @@ def _backfill(draft: Draft, partition: Partition, pending: ScanQueue, shadow: Sh
         elif long[index] and not shadow.spares(rows, milli_gpus[slot]):
             ready[long_plain & (sizes == sizes[index]) if plain[index] else index] = False
         else:
-            draft.start(slot, rows)
+            draft.start(partition, slot, rows)
             done.append(index)
             no_room = min(no_room, free.most_that_could_fit() + 1)
             ready = sizes < no_room

@@ -13,7 +13,7 @@ def plan(draft: Draft) -> None:
     for partition in draft.partitions():
         pending = partition.pending
         while (slot := pending.head()) >= 0 and draft.has_turn(partition, slot):
-            rows = draft.choose(slot) or make_room(draft, partition, slot)
+            rows = draft.choose(partition, slot) or make_room(draft, partition, slot)
             if rows is None:
                 break
-            draft.start(slot, rows)
+            draft.start(partition, slot, rows)

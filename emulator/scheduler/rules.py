@@ -1,9 +1,6 @@
-"""What the ledger can be asked to do, and what it refuses."""
+"""What the ledger refuses."""
 
-from dataclasses import dataclass
 from enum import StrEnum
-
-from emulator.scheduler.free import Row
 
 
 class Rule(StrEnum):
@@ -24,23 +21,3 @@ class Refused(Exception):
     def __init__(self, rule: Rule, text: str) -> None:
         super().__init__(text)
         self.rule = rule
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A job that waits begins to run on ``rows``."""
-
-    slot: int
-    rows: list[Row]
-    at_ns: int
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """A running job gives back all that it holds, for whatever reason."""
-
-    slot: int
-    at_ns: int
-
-
-Action = Start | Stop
