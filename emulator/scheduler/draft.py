@@ -41,6 +41,7 @@ class Draft:
         for partition in self.ledger.partitions:
             if partition.stirred or partition.reconsider_ns <= self.now_ns:
                 partition.stirred, partition.reconsider_ns = False, NEVER
+                partition.arrived, partition.arriving = partition.arriving, []
                 if len(partition.pending):
                     found.append(partition)
             elif partition.reconsider_ns < self.reconsider_at_ns:
@@ -54,7 +55,8 @@ class Draft:
 
     def choose(self, partition: Partition, slot: int) -> list[Row] | None:
         """Where the job would go now in its partition, or None."""
-        table, free = self.table, partition.free
+        free = partition.free
+        table = self.table
         milli_gpus = table.milli_gpus[slot]
         if milli_gpus == 1000:
             return self.placement(free, table.gpus[slot], table.require_level[slot], table.prefer_level[slot])
@@ -64,6 +66,15 @@ class Draft:
         host, gpu = shared
         block = free.host_block[host]
         return [(block, 1 << (host - free.first_host[block]), 1 << gpu)]
+
+    def choose_again(self, partition: Partition, slot: int) -> list[Row] | None:
+        """As ``choose``, for one job that may be asked for in every cycle: it is not looked for again while nothing came free."""
+        if partition.no_room == (slot, partition.freed):
+            return None
+        rows = self.choose(partition, slot)
+        if rows is None:
+            partition.no_room = slot, partition.freed
+        return rows
 
     def start(self, partition: Partition, slot: int, rows: list[Row]) -> None:
         """Start the job there, in this cycle. Raises Refused where that breaks a rule."""
@@ -92,6 +103,7 @@ class Draft:
                 self.starts.pop()
                 partition = self.ledger.partition_of(slot)
                 partition.pending.push(slot)
+                partition.arriving.append(slot)
                 partition.waiting_milli_gpus += self.table.gpus[slot] * self.table.milli_gpus[slot]
             else:
                 self.preempted.pop()
@@ -101,9 +113,7 @@ class Draft:
         cycle, as it does.
         """
         ledger = self.ledger
-        return not self.preempted or all(
-            partition.pending.comes_before(slot, victim) for victim in self.preempted if ledger.partition_of(victim) is partition
-        )
+        return all(partition.pending.comes_before(slot, victim) for victim in self.preempted if ledger.partition_of(victim) is partition)
 
     def has_preempted(self, partition: Partition) -> bool:
         """Whether a job of ``partition`` was preempted in this cycle."""

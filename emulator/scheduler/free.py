@@ -139,6 +139,12 @@ class FreeIndex:
             return 0
         return self.full if self.block_free[block] >> bit & 1 else self.split.get(host, 0)
 
+    def has_free(self, block: int, hosts: int, gpus: int) -> bool:
+        """Whether ``hosts`` is one split host on which the GPUs of ``gpus`` could be given out now."""
+        if hosts & (hosts - 1) or not hosts & self._offered[block]:
+            return False
+        return self.split.get(self.first_host[block] + hosts.bit_length() - 1, 0) & gpus == gpus
+
     def offered(self, block: int) -> int:
         """Mask of the block's hosts that are neither down nor cordoned."""
         return self._offered[block]

@@ -27,7 +27,7 @@ class Withheld(StrEnum):
 
 
 class Ledger:
-    """GPUs held and free, running jobs, and what each queue and tenant holds.
+    """GPUs held and free, and running jobs.
 
     Of a job the ledger writes ``state`` (to RUNNING, and back by ``undo``), ``start_ns`` and ``rows``; what else becomes of it is others'.
     """
@@ -41,9 +41,6 @@ class Ledger:
         self._cluster, self._cycle_ns = cluster, cycle_ns
         self._jobs_of_block: list[set[int]] = [set() for _ in self.block_type]
         self._withheld: dict[Withheld, set[int]] = {reason: set() for reason in Withheld}
-        #: Milli-GPUs held, by number of the queue and of the tenant.
-        self.held_by_queue: list[int] = []
-        self.held_by_tenant: list[int] = []
         self._log: list[tuple[bool, int, list[Row], int]] = []  # (started, else stopped; slot; its rows and start before)
 
     # -- jobs -----------------------------------------------------------------------------------------------------------------------
@@ -103,9 +100,11 @@ class Ledger:
             insort(partition.by_end, (expected_ns, slot))
         table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.RUNNING
         partition.running.add(slot)
+        partition.held_milli_gpus += table.gpus[slot] * milli_gpus
+        if partition.preemptible is not None and table.preemptible[slot]:
+            partition.preemptible[table.priority[slot]] += 1
         for block, _, _ in rows:
             self._jobs_of_block[block].add(slot)
-        self._count(partition, slot, 1)
 
     def _give_back(self, slot: int) -> None:
         table = self.table
@@ -117,25 +116,13 @@ class Ledger:
         if partition.shadow is not None:
             partition.shadow.stops(rows, milli_gpus, expected_ns)
         let_go(partition.free, rows, milli_gpus)
+        partition.freed += 1
         partition.running.discard(slot)
+        partition.held_milli_gpus -= table.gpus[slot] * milli_gpus
+        if partition.preemptible is not None and table.preemptible[slot]:
+            partition.preemptible[table.priority[slot]] -= 1
         for block, _, _ in rows:
             self._jobs_of_block[block].discard(slot)
-        self._count(partition, slot, -1)
-
-    def _count(self, partition: Partition, slot: int, sign: int) -> None:
-        table = self.table
-        milli_gpus = sign * table.gpus[slot] * table.milli_gpus[slot]
-        partition.held_milli_gpus += milli_gpus
-        self.held_by_queue[table.queue[slot]] += milli_gpus
-        self.held_by_tenant[table.tenant[slot]] += milli_gpus
-        if table.preemptible[slot]:
-            priority = table.priority[slot]
-            partition.preemptible[priority] = partition.preemptible.get(priority, 0) + sign
-
-    def note_names(self) -> None:
-        """Queues and tenants may have been added to the table."""
-        self.held_by_queue += [0] * (len(self.table.queues) - len(self.held_by_queue))
-        self.held_by_tenant += [0] * (len(self.table.tenants) - len(self.held_by_tenant))
 
     # -- rules ----------------------------------------------------------------------------------------------------------------------
 
@@ -150,7 +137,7 @@ class Ledger:
         milli_gpus = table.milli_gpus[slot]
         for block, hosts, mask in rows:
             gpus += hosts.bit_count() * mask.bit_count()
-            if mask != free.full or milli_gpus < 1000 or free.block_free[block] & hosts != hosts:
+            if hosts & ~free.block_free[block] and not free.has_free(block, hosts, mask):
                 self._check_hosts(free, block, hosts, mask, milli_gpus)
         if gpus != table.gpus[slot]:
             raise Refused(Rule.SIZE, f"job {table.job_id[slot]} asks for {table.gpus[slot]} GPUs and is given {gpus}")
@@ -211,6 +198,7 @@ class Ledger:
         if not self.reasons_of(host):
             partition = self.partition_of_host(host)
             partition.free.offer(host)
+            partition.freed += 1
             self._surprise(partition)
 
     def reasons_of(self, host: int) -> list[Withheld]:

@@ -3,6 +3,7 @@
 A gang runs on hosts of one type, so partitions have nothing in common but the cycle.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from emulator.scheduler.free import FreeIndex
@@ -15,9 +16,10 @@ from emulator.scheduler.table import NEVER
 class Partition:
     """The state of one partition. The ledger changes what is held, the scheduler and the draft who waits.
 
-    ``by_end`` is None for policies that make no reservations. ``surprises`` rises with everything that estimates and decisions did not
-    foresee and that can let a job start earlier or keep one from starting: an early end, a cancellation, hosts that come or go, a
-    preemption. ``stirred``: something happened since the last cycle that can change the next decision; without that, and before
+    ``by_end`` is None for policies that make no reservations, ``preemptible`` where nothing is preempted. ``surprises`` rises with
+    everything that estimates and decisions did not foresee and that can let a job start earlier or keep one from starting: an early end, a
+    cancellation, hosts that come or go, a preemption. ``freed`` rises when GPUs come free or hosts are offered: until then, what did not
+    fit does not fit. ``stirred``: something happened since the last cycle that can change the next decision; without that, and before
     ``reconsider_ns``, a policy would start and stop nothing.
     """
 
@@ -26,13 +28,17 @@ class Partition:
     free: FreeIndex
     pending: Pending
     by_end: list[tuple[int, int]] | None  # (start + estimate, slot) of the running jobs, sorted
+    preemptible: Counter[int] | None  # priority -> running jobs that may be preempted
     running: set[int] = field(default_factory=set)
-    preemptible: dict[int, int] = field(default_factory=dict)  # priority -> running jobs that may be preempted
     held_milli_gpus: int = 0
     waiting_milli_gpus: int = 0
     #: Where EASY's reservation stands; dropped when hosts come or go.
     shadow: Shadow | None = None
     surprises: int = 0
+    freed: int = 0
+    no_room: tuple[int, int] = (-1, -1)  # the job of ``Draft.choose_again`` that did not fit, and ``freed`` then
+    arriving: list[int] = field(default_factory=list)  # who began to wait since the last cycle
+    arrived: list[int] = field(default_factory=list)  # and before this cycle
     stirred: bool = False
     reconsider_ns: int = NEVER
 
@@ -48,4 +54,5 @@ class Partition:
 
     def lowest_preemptible(self) -> int:
         """The lowest priority of the running jobs that may be preempted; above every priority where there is none."""
+        assert self.preemptible is not None, "asked only where there is preemption"
         return min((priority for priority, jobs in self.preemptible.items() if jobs), default=2**31)

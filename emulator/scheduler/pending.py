@@ -118,6 +118,10 @@ class ScanQueue:
     def __contains__(self, slot: int) -> bool:
         return slot in self._waiting
 
+    def key(self, slot: int) -> tuple[int, ...]:
+        """What the queue sorts the job by."""
+        return self._order(self._table, slot)
+
     def comes_before(self, slot: int, other: int) -> bool:
         """Whether the queue's order has ``slot`` before ``other``, wherever they are."""
         return self._order(self._table, slot) < self._order(self._table, other)

@@ -5,6 +5,7 @@ bound when it arrives: to the partition with the least demand, that is GPUs held
 ever fit; of equal ones the first. It stays there.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -79,6 +80,7 @@ class Scheduler:
                 free=free,
                 pending=(ScanQueue if policy.looks_behind else HeadQueue)(self.table, policy.order),
                 by_end=[] if policy.looks_behind else None,
+                preemptible=Counter() if settings.preemption else None,
             )
             for host_type, free in zip(cluster.host_types, indexes, strict=True)
         )
@@ -99,7 +101,6 @@ class Scheduler:
             jobs = replace(jobs, require_level=np.where(jobs.require_level == ANY_LEVEL, self._widest, jobs.require_level).astype(np.int8))
         slots = self.table.extend(jobs, dict(self.settings.queue_priority), state)
         self.counts += [QueueCounts() for _ in self.table.queues[len(self.counts) :]]
-        self.ledger.note_names()
         return slots
 
     def arrive(self, slot: int, *, accepted: bool = False) -> State:
@@ -141,11 +142,11 @@ class Scheduler:
         """Add a queue before its first job."""
         if self.table.queue_number(name) == len(self.counts):
             self.counts.append(QueueCounts())
-            self.ledger.note_names()
 
     def _wait(self, slot: int) -> None:
         table, partition = self.table, self.ledger.partition_of(slot)
         partition.pending.push(slot)
+        partition.arriving.append(slot)
         partition.waiting_milli_gpus += table.gpus[slot] * table.milli_gpus[slot]
         partition.stirred = True
         self.counts[table.queue[slot]].wait(table.gpus[slot])

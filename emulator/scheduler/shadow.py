@@ -48,6 +48,7 @@ class Shadow:
     time_ns: int = NEVER
     counted_ns: int = -1
     surprises: int = -1  # of the partition, as of the last ``renew``; -1: it is to be made again
+    looked_freed: int = -1  # ``freed`` of the partition, when all who wait were last tried behind this reservation; -1: they were not
     masks: dict[int, int] = field(default_factory=dict)  # host -> free GPUs then, for the hosts where part of a host came or went
     shares: dict[tuple[int, int], int] = field(default_factory=dict)  # (host, gpu) -> free milli-GPU then, likewise
 

@@ -31,8 +31,8 @@ def plan(draft: Draft) -> None:
 def _plan(draft: Draft, partition: Partition) -> None:
     pending = partition.pending
     assert isinstance(pending, ScanQueue), "EASY looks behind the head"
-    while (head := pending.head()) >= 0 and draft.has_turn(partition, head):
-        rows = draft.choose(partition, head) or make_room(draft, partition, head)
+    while (head := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
+        rows = draft.choose_again(partition, head) or make_room(draft, partition, head)
         if rows is None:
             break
         draft.start(partition, head, rows)
@@ -42,7 +42,9 @@ def _plan(draft: Draft, partition: Partition) -> None:
         partition.shadow = None  # nothing waits behind a head, and following what comes and goes has its price
     elif partition.free.has_room() and not draft.has_preempted(partition):
         shadow = _reservation(draft, partition, head)
-        _backfill(draft, partition, pending, shadow)
+        if shadow.looked_freed != partition.freed or _start_arrived(draft, partition, pending, shadow):
+            _backfill(draft, partition, pending, shadow)
+        shadow.looked_freed = partition.freed
         # The reservation is made again when its time has passed, even if nothing ended by then.
         draft.reconsider(partition, shadow.time_ns)
 
@@ -58,8 +60,20 @@ def _reservation(draft: Draft, partition: Partition, head: int) -> Shadow:
         return shadow
     assert partition.by_end is not None, "EASY asks for the running jobs by their ends"
     shadow.renew(table, partition.by_end, draft.now_ns, draft.cycle_ns)
-    shadow.surprises = partition.surprises
+    shadow.surprises, shadow.looked_freed = partition.surprises, -1
     return shadow
+
+
+def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue, shadow: Shadow) -> bool:
+    """Start the first job that may, of those that arrived: where nothing came free since the last look, nobody else may start."""
+    table = draft.table
+    for slot in sorted(filter(pending.__contains__, partition.arrived), key=pending.key):
+        if slot != shadow.head and (rows := draft.choose(partition, slot)) is not None:
+            ends_in_time = shadow.time_ns == NEVER or table.estimate_ns[slot] <= shadow.time_ns - draft.now_ns
+            if ends_in_time or shadow.spares(rows, table.milli_gpus[slot]):
+                draft.start(partition, slot, rows)
+                return True
+    return False
 
 
 def _backfill(draft: Draft, partition: Partition, pending: ScanQueue, shadow: Shadow) -> None:

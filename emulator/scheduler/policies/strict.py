@@ -12,8 +12,8 @@ def plan(draft: Draft) -> None:
     """Start the heads of the queues as long as they fit."""
     for partition in draft.partitions():
         pending = partition.pending
-        while (slot := pending.head()) >= 0 and draft.has_turn(partition, slot):
-            rows = draft.choose(partition, slot) or make_room(draft, partition, slot)
+        while (slot := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, slot)):
+            rows = draft.choose_again(partition, slot) or make_room(draft, partition, slot)
             if rows is None:
                 break
             draft.start(partition, slot, rows)
