@@ -9,7 +9,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from emulator.engine.commands import Command
 from emulator.engine.control import (
     ClockView,
     ClusterView,
+    ControlError,
     Explanation,
     FaultRequest,
     HostState,
@@ -31,7 +32,9 @@ from emulator.engine.control import (
     QueueView,
     RackView,
     Snapshot,
+    Submission,
     SubmitResult,
+    Submitted,
     WrongState,
 )
 from emulator.engine.loop import Loop
@@ -46,7 +49,7 @@ from emulator.runtime.pace import Pace
 from emulator.runtime.reach import Reach
 from emulator.runtime.repeat import repeat
 from emulator.runtime.turns import Turns
-from emulator.runtime.watch import Watchers
+from emulator.runtime.watch import Watch, Watchers
 from emulator.store.errors import JournalError
 from emulator.store.journal import END, STOP, Journal
 from emulator.workload.jobs import SECOND, JobColumns
@@ -75,12 +78,12 @@ class Session(Facts):
         self._endless = endless
         self._journal = journal
         self._inputs = Inputs(emulation, journal)
-        self._watchers = Watchers(self._engine)
         self._engine.on_command_failed = _log_failed
         self._reach = Reach(journal, cycle_ns=self._engine.settings.cycle_ns, until_ns=self._engine.settings.until_ns)
         self._turns = Turns()  # whoever has the turn may touch the engine and everything below
         self._nudge = threading.Event()  # tells the engine's thread that something other than time has changed
         self._ended = threading.Event()
+        self._watchers = Watchers(self._engine, self._turns, self._ended)
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._stopping = False
@@ -374,8 +377,14 @@ class Session(Facts):
     # -- jobs -----------------------------------------------------------------------------------------------------------------------
 
     def submit(self, jobs: JobColumns, request_id: str = "") -> SubmitResult:
-        """Accept a batch: journalled and known when this returns, in the queue from the next cycle on."""
-        return self._change(lambda: self._inputs.submit(jobs, self._stamp_ns(), request_id))
+        """``submit_all`` of one batch; raises why it was refused."""
+        (answer,) = self.submit_all([Submission(jobs, request_id)])
+        if isinstance(answer, ControlError):
+            raise answer
+        return answer.result
+
+    def submit_all(self, submissions: Sequence[Submission]) -> list[Submitted | ControlError]:
+        return self._change(lambda: self._inputs.submit(submissions, self._stamp_ns()))
 
     def cancel(self, job_id: int, request_id: str = "") -> JobView:
         return self._change(lambda: self._inputs.cancel(job_id, self._stamp_ns(), request_id))
@@ -395,16 +404,13 @@ class Session(Facts):
     def explain(self, job_id: int) -> Explanation:
         return self._call(lambda: views.explanation(self._engine, self._inputs.slot(job_id)))
 
-    def watch(self, *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Iterator[JobEvent | None]:
-        def slots() -> frozenset[int]:
-            return frozenset(self._inputs.slot(job_id) for job_id in job_ids)
+    def watch(self, form: Callable[[JobEvent], T], *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Watch[T]:
+        def begin() -> Watch[T]:
+            for job_id in job_ids:
+                self._inputs.slot(job_id)
+            return Watch(self._watchers, form, job_ids=job_ids, after_sequence=after_sequence, check=self._check_failure)
 
-        return self._to_the_end(self._watchers.follow(self._call(slots), after_sequence, self._turns, self._ended))
-
-    def _to_the_end(self, events: Iterator[JobEvent | None]) -> Iterator[JobEvent | None]:
-        """Raises WrongState at the end of events that an error brought about."""
-        yield from events
-        self._check_failure()
+        return self._call(begin)
 
     def queues(self) -> list[QueueView]:
         return self._call(lambda: views.queue_views(self._engine))

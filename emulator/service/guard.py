@@ -101,9 +101,9 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         if handler is None or not method.startswith(_PACKAGE):
             return handler
         read = _lenient(handler.request_deserializer)
+        if handler.response_streaming:  # a watch gives its responses encoded
+            return grpc.unary_stream_rpc_method_handler(self._watch(method, handler.unary_stream, read))
         coders = {"request_deserializer": None, "response_serializer": handler.response_serializer}
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._watch(method, handler.unary_stream, read), **coders)
         if handler.request_streaming:
             return grpc.stream_unary_rpc_method_handler(self._stream(method, handler.stream_unary, read), **coders)
         return grpc.unary_unary_rpc_method_handler(self._call(method, handler.unary_unary, read), **coders)
