@@ -271,8 +271,10 @@ class Session(Facts):
         def change() -> T:
             if self._loop.finished or self._stopping:
                 raise WrongState("the emulation has ended; allowed: only calls that read")
+            stamp_ns = self._inputs.last_stamp_ns
             result = function()
-            self._nudge.set()
+            if self._inputs.last_stamp_ns != stamp_ns:  # or the engine's thread knows that something is due in that cycle
+                self._nudge.set()
             return result
 
         return self._call(change)
@@ -512,6 +514,7 @@ class Session(Facts):
             first_ns = self._stamp_ns() if under_way_ns < 0 else under_way_ns + cycle_ns
             self._pace.step_to_ns = min(first_ns + (cycles - 1) * cycle_ns, CLOCK_END_NS)
             self._stepped.clear()
+            self._nudge.set()
 
         self._change(begin)
         self._stepped.wait()

@@ -89,14 +89,13 @@ class Judge:
                 raise InvalidRequest(f"there would be more than {most:,} {what}s", field=what, allowed=f"one of the {what}s that there are")
 
     def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
-        shapes, where = np.unique(np.stack((jobs.gpus, jobs.require_level, jobs.host_type)), axis=1, return_inverse=True)
-        errors: dict[int, ControlError] = {}
-        for number, (gpus, level, host_type) in enumerate(shapes.T.tolist()):
-            if not self._scheduler.could_ever_fit(gpus, level, host_type):
-                message, most = self._scheduler.limits.never_fits(gpus, level, host_type)
-                for index in np.flatnonzero(where == number).tolist():
-                    errors[index] = NeverFits(message, field="gpus", allowed=f"at most {most}")
-        return errors
+        asked = list(zip(jobs.gpus.tolist(), jobs.require_level.tolist(), jobs.host_type.tolist(), strict=True))
+        too_large: dict[tuple[int, int, int], NeverFits] = {}
+        for shape in set(asked):
+            if not self._scheduler.could_ever_fit(*shape):
+                message, most = self._scheduler.limits.never_fits(*shape)
+                too_large[shape] = NeverFits(message, field="gpus", allowed=f"at most {most}")
+        return {index: too_large[shape] for index, shape in enumerate(asked) if shape in too_large} if too_large else {}
 
 
 def _body(jobs: JobColumns) -> bytes:

@@ -14,6 +14,8 @@ from emulator.service.convert import Intake
 
 #: Most submissions of one lot, and most jobs where it has more than one submission: the emulation stands still while they are taken in.
 MOST_SUBMISSIONS, MOST_JOBS = 256, 4096
+#: Wall seconds from lot to lot under load: handing over costs as much for one submission as for many.
+PACE_SECONDS = 0.005
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,9 @@ class Gathering:
             self._handing.cancel()
 
     async def _hand_in_all(self) -> None:
+        loop = asyncio.get_running_loop()
         while self._waiting:
+            next_at = loop.time() + PACE_SECONDS
             lot = self._next_lot()
             try:
                 answers: list[Handled | Exception] = await self._call(self._handled, lot)
@@ -69,6 +73,8 @@ class Gathering:
                     order.handled.set_result(answer)
                 else:
                     order.handled.set_exception(answer)
+            if len(self._waiting) < MOST_SUBMISSIONS and (early := next_at - loop.time()) > 0:
+                await asyncio.sleep(early)
 
     def _next_lot(self) -> list[_Order]:
         """Those that have waited for longest; a call whose client has gone away meanwhile is not made."""
