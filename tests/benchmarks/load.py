@@ -39,6 +39,8 @@ _SERVICE = "/emulator.v1.JobService/"
 _SUBMIT = pb.SubmitJobRequest()
 _SUBMIT.spec.gpus, _SUBMIT.spec.duration.seconds = 8, 600
 _REQUEST = _SUBMIT.SerializeToString()
+#: Neither requests nor answers are messages: bytes as they are.
+_RAW: dict[str, Any] = {"request_serializer": None, "response_deserializer": None}
 
 
 async def submit(call: Any, due: float, latencies: list[float], codes: Counter[str]) -> None:
@@ -60,13 +62,13 @@ async def idle(channel: grpc.aio.Channel) -> None:
         yield b""
 
     with contextlib.suppress(grpc.aio.AioRpcError):
-        await channel.stream_unary(_SERVICE + "SubmitJobs")(nothing())
+        await channel.stream_unary(_SERVICE + "SubmitJobs", **_RAW)(nothing())
 
 
 async def watch(channel: grpc.aio.Channel, number: int, seen: Counter[str]) -> None:
     """Odd ones are never read behind their first message; of the first one events are counted."""
     try:
-        async for response in channel.unary_stream(_SERVICE + "WatchJobs")(b""):
+        async for response in channel.unary_stream(_SERVICE + "WatchJobs", **_RAW)(b""):
             seen["bytes"] += len(response)
             if number == 0:
                 seen["events_of_the_first"] += len(pb.WatchJobsResponse.FromString(response).events)
@@ -89,7 +91,7 @@ async def scrape(address: str, seen: Counter[str]) -> None:
 async def load(arguments: argparse.Namespace, begin: float, share: float, others: bool) -> dict[str, Any]:
     """One process's share of the calls, from ``begin`` on; and all else where it is asked for ``others``."""
     channels = [grpc.aio.insecure_channel(arguments.api, options=(*OPTIONS, ("gigawatt.n", n))) for n in range(arguments.connections)]
-    submits = [channel.unary_unary(_SERVICE + "SubmitJob") for channel in channels]
+    submits = [channel.unary_unary(_SERVICE + "SubmitJob", **_RAW) for channel in channels]
     latencies: list[float] = []
     codes, watched, scraped = Counter[str](), Counter[str](), Counter[str]()
     beside: list[asyncio.Task[None]] = []
