@@ -325,7 +325,7 @@ class Watch(Protocol[Told]):
         ...
 
     def take(self, most: int) -> list[Told]:
-        """Of the next ``most`` changes, or of the next jobs of the snapshot, those that are to be told; perhaps none although more is there.
+        """Of the next ``most`` changes, or of the next jobs of the snapshot, those that are to be told; none may be among them.
 
         Raises WrongState when changes that were not read are no longer held, and at the end when an error has ended the emulation.
         """

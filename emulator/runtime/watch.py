@@ -1,7 +1,7 @@
 """Watching jobs: a bounded history of changes, each as the job was then, that readers follow at their own pace.
 
-The engine's thread notes a change in a microsecond. The first watch that comes to it makes what is told of it, for all watches; watches that
-begin in the same cycle share a snapshot; and a watch that nobody reads is a place in the history and costs nothing more.
+The engine's thread notes a change in a microsecond. The first watch that comes to it makes what is told of it, for all watches. Watches
+that begin in the same cycle share a snapshot. A watch that nobody reads is a place in the history and costs nothing more.
 """
 
 import threading
@@ -119,7 +119,7 @@ class _Snapshot:
 
     def __len__(self) -> int:
         """Batches, made or not."""
-        return -(-len(self._order) // SNAPSHOT_BATCH)
+        return (len(self._order) + SNAPSHOT_BATCH - 1) // SNAPSHOT_BATCH
 
     @property
     def up_to(self) -> int:
@@ -209,7 +209,9 @@ class Watch(Generic[Told]):
         return told
 
     def wait(self, woken: Callable[[], None]) -> bool:
-        return not self.ended and not self._in_snapshot() and self._watchers.wait(self, self._position, woken)
+        if self._in_snapshot() or (self._job_ids and not self._live):
+            return False
+        return self._watchers.wait(self, self._position, woken)
 
     def close(self) -> None:
         self._watchers.forget(self)

@@ -129,7 +129,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "preemptible": np.bool_, "shape": np.int32, "host_type": np.int8, "source_row": np.int64,
     }  # fmt: skip
     for name, dtype in dtypes.items():
-        column = np.asarray(given[name], dtype=dtype)
+        column: NDArray[Any] = np.asarray(given[name], dtype=dtype)
         given[name] = np.ascontiguousarray(column if column.shape == (count,) else np.broadcast_to(column, (count,)))
     return JobColumns(**given)
 
