@@ -15,7 +15,7 @@ from emulator.engine.control import Snapshot
 from emulator.engine.shards import Readings
 
 #: Wall seconds that a thread computes before it lets another have the interpreter, where one waits.
-SWITCH_SECONDS = 0.001
+SWITCH_SECONDS = 0.0005
 
 
 @dataclass(frozen=True)

@@ -106,14 +106,21 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
         self._bytes = Places(limits.request_bytes, "bytes of requests")
         self._streams = Places(limits.streams, "streams of jobs")
         self._watches = Places(limits.watches, "watches")
+        self._guarded: dict[str, Any] = {}  # handlers by method
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
-        handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
+        if (guarded := self._guarded.get(method)) is not None:
+            return guarded
+        handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(_PACKAGE):
             return handler
+        self._guarded[method] = self._guard(method, handler)
+        return self._guarded[method]
+
+    def _guard(self, method: str, handler: Any) -> Any:
         read = _lenient(handler.request_deserializer)
         if handler.response_streaming:  # a watch gives its responses encoded
             return grpc.unary_stream_rpc_method_handler(self._watch(method, handler.unary_stream, read))

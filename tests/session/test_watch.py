@@ -9,7 +9,7 @@ from emulator.engine.control import JobEvent, JobState, NotFound, WrongState
 from emulator.runtime import watch
 from emulator.runtime.session import Session
 from emulator.workload.jobs import SECOND, JobColumns, job_columns
-from tests.session.conftest import events_of
+from tests.session.conftest import as_it_is, events_of
 
 
 def jobs(count: int = 1, **columns: list[int]) -> JobColumns:
@@ -106,3 +106,50 @@ def test_closing_ends_every_watch(paused: Callable[..., Session]) -> None:
     made.close()
     thread.join(60)
     assert not thread.is_alive()
+
+
+def test_what_is_told_is_made_once_however_many_watch(paused: Callable[..., Session]) -> None:
+    """Of 20 jobs and 40 changes: watches that begin in one cycle share a snapshot, and a change is made for all of them."""
+    made = paused()
+    made.submit(jobs(20))
+    made.step(1)  # all are known: 8 run
+    told: list[int] = []
+
+    def form(event: JobEvent) -> int:
+        told.append(event.sequence)
+        return event.job.job_id
+
+    watches = [made.watch(form) for _ in range(5)]
+    known = [[job for _ in range(2) for job in one.take(1000)] for one in watches]
+    assert known == [known[0]] * 5
+    assert len(told) == len(known[0]) == 20
+    del told[:]
+    unread = made.watch(form)
+    made.step(10)
+    changes = [one.take(1000) for one in watches]
+    assert changes == [changes[0]] * 5
+    assert len(changes[0]) == 20 + 12  # 20 ends and 12 starts
+    assert sorted(told) == list(range(28, 60))
+    assert unread.needs_turn
+
+
+def test_changes_that_a_snapshot_has_are_not_told_again(paused: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The snapshot is made in batches of one job, with a cycle between: no job's state goes back."""
+    monkeypatch.setattr(watch, "SNAPSHOT_BATCH", 1)
+    made = paused()
+    made.submit(jobs(6, gpus=[64] * 6))
+    made.step(1)
+    seen_by_job: dict[int, list[str]] = {}
+    given = made.watch(as_it_is)
+    while given.needs_turn:
+        made.step(1)
+        for event in given.take(1):
+            seen_by_job.setdefault(event.job.job_id, []).append(event.job.state.value)
+    made.step(20)
+    while events := given.take(1000):
+        for event in events:
+            seen_by_job.setdefault(event.job.job_id, []).append(event.job.state.value)
+    assert len(seen_by_job) == 6
+    for states in seen_by_job.values():
+        assert states == sorted(set(states), key=["pending", "running", "finished"].index)
+        assert states[-1] == "finished"
