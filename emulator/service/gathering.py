@@ -42,6 +42,7 @@ class Gathering:
         self._control, self._call = control, call
         self._waiting: deque[_Order] = deque()
         self._handing: asyncio.Task[None] | None = None
+        self.in_hand = 0  # calls that wait for their answer
 
     async def hand_in(self, convert: Callable[[], Intake], request_id: str, jobs: int) -> Handled:
         """Submit what is sound of ``convert()``, a draft of ``jobs`` jobs. Raises what that raises."""
@@ -49,7 +50,11 @@ class Gathering:
         self._waiting.append(order)
         if self._handing is None or self._handing.done():
             self._handing = asyncio.create_task(self._hand_in_all())
-        return await order.handled
+        self.in_hand += 1
+        try:
+            return await order.handled
+        finally:
+            self.in_hand -= 1
 
     def close(self) -> None:
         """What waits is not submitted; whoever waits for it has gone."""

@@ -57,6 +57,7 @@ class Server:
         self._grace_seconds = 1.0
         self.address = ""
         self.port = 0
+        self.gathering: Gathering | None = None
 
     def stop(self, grace_seconds: float = 1.0) -> None:
         """Refuse new calls, let those in hand go on for ``grace_seconds``, end. Returns when it has ended; may be called again."""
@@ -69,7 +70,7 @@ class Server:
     async def run(self, control: Control, address: str, gpu_types: GpuTypes, limits: Limits, bound: "Future[Server]") -> None:
         """Bind, tell ``bound``, and serve until stopped."""
         call, submitting = Calls(limits.threads), Calls(1)
-        gathering = Gathering(control, submitting)
+        self.gathering = gathering = Gathering(control, submitting)
         server = grpc.aio.server(
             interceptors=[Guard(limits)],
             options=[
