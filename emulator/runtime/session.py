@@ -13,23 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from emulator.engine import hardware, views
 from emulator.engine.bounds import CLOCK_END_NS, MOST_STEP_CYCLES, SPEED_RULE, is_speed
 from emulator.engine.commands import Command
 from emulator.engine.control import (
     ClockView,
-    ClusterView,
     ControlError,
-    Explanation,
     FaultRequest,
-    HostState,
-    HostView,
     InvalidRequest,
     JobEvent,
-    JobState,
     JobView,
-    LinkView,
-    QueueView,
     RackView,
     Snapshot,
     Submission,
@@ -43,10 +35,10 @@ from emulator.report.collect import Collector
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
 from emulator.runtime.assemble import Emulation
-from emulator.runtime.facts import Facts
 from emulator.runtime.inputs import Inputs
 from emulator.runtime.pace import Pace
 from emulator.runtime.reach import Reach
+from emulator.runtime.reads import Reads
 from emulator.runtime.repeat import repeat
 from emulator.runtime.turns import Turns
 from emulator.runtime.watch import Watch, Watchers
@@ -64,7 +56,7 @@ PUBLISH_SECONDS = 1.0
 CLOSE_SECONDS = 60.0
 
 
-class Session(Facts):
+class Session(Reads):
     """``run_to_end`` is batch and runs in the calling thread; ``start``, ``wait``, ``stop`` are live. A ``Control``.
 
     Calls are thread-safe at any time. After the end only reads are answered; after ``close``, or when an error has ended the emulation,
@@ -72,12 +64,11 @@ class Session(Facts):
     """
 
     def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
-        super().__init__(emulation)
+        super().__init__(emulation, Inputs(emulation, journal))
         self._collector = Collector(emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at)
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._endless = endless
         self._journal = journal
-        self._inputs = Inputs(emulation, journal)
         self._engine.on_command_failed = _log_failed
         self._reach = Reach(journal, cycle_ns=self._engine.settings.cycle_ns, until_ns=self._engine.settings.until_ns)
         self._turns = Turns()  # whoever has the turn may touch the engine and everything below
@@ -376,7 +367,7 @@ class Session(Facts):
         head = (self._metrics_address,) if self._metrics_address else ()
         return (*head, *self._engine.shards.metrics_addresses())
 
-    # -- jobs -----------------------------------------------------------------------------------------------------------------------
+    # -- inputs and watches ---------------------------------------------------------------------------------------------------------
 
     def submit(self, jobs: JobColumns, request_id: str = "") -> SubmitResult:
         """``submit_all`` of one batch; raises why it was refused."""
@@ -391,21 +382,6 @@ class Session(Facts):
     def cancel(self, job_id: int, request_id: str = "") -> JobView:
         return self._change(lambda: self._inputs.cancel(job_id, self._stamp_ns(), request_id))
 
-    def job(self, job_id: int) -> JobView:
-        return self._call(lambda: views.job_view(self._engine, self._inputs.slot(job_id)))
-
-    def jobs(self, *, states: frozenset[JobState] = frozenset(), queue: str = "", after_id: int = -1, limit: int = 100) -> list[JobView]:
-        return self._call(lambda: self._inputs.jobs(states, queue, after_id, limit))
-
-    def job_named(self, name: str) -> JobView:
-        return self._call(lambda: views.job_view(self._engine, self._inputs.slot_named(name)))
-
-    def job_count(self, *, states: frozenset[JobState] = frozenset(), queue: str = "") -> int:
-        return self._call(lambda: self._inputs.job_count(states, queue))
-
-    def explain(self, job_id: int) -> Explanation:
-        return self._call(lambda: views.explanation(self._engine, self._inputs.slot(job_id)))
-
     def watch(self, form: Callable[[JobEvent], T], *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Watch[T]:
         def begin() -> Watch[T]:
             for job_id in job_ids:
@@ -413,37 +389,6 @@ class Session(Facts):
             return Watch(self._watchers, form, job_ids=job_ids, after_sequence=after_sequence, check=self._check_failure)
 
         return self._call(begin)
-
-    def queues(self) -> list[QueueView]:
-        return self._call(lambda: views.queue_views(self._engine))
-
-    # -- cluster --------------------------------------------------------------------------------------------------------------------
-
-    def cluster(self) -> ClusterView:
-        return self._call(lambda: views.cluster_view(self._engine, self._collector.power_cap_watts))
-
-    def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]:
-        return self._call(lambda: hardware.rack_views(self._engine, self._engine.read(), after, limit))
-
-    def rack(self, name: str) -> RackView:
-        return self._call(lambda: hardware.rack_view(self._engine, name))
-
-    def hosts(
-        self, *, after: int = -1, limit: int = 100, names: str = "", rack: str = "", states: frozenset[HostState] = frozenset()
-    ) -> tuple[list[HostView], int]:
-        return self._call(lambda: hardware.host_views(self._engine, after, limit, listed=names, rack=rack, states=states))
-
-    def host(self, name: str) -> HostView:
-        return self._call(lambda: hardware.host_view(self._engine, name))
-
-    def links(self, *, after: int = -1, limit: int = 100, tier: str = "", unhealthy: bool = False, busiest: bool = False) -> list[LinkView]:
-        return self._call(lambda: hardware.link_views(self._engine, after, limit, tier, unhealthy=unhealthy, busiest=busiest))
-
-    def link_count(self, *, tier: str = "", unhealthy: bool = False) -> int:
-        return self._call(lambda: hardware.link_count(self._engine, tier, unhealthy=unhealthy))
-
-    def link(self, name: str) -> LinkView:
-        return self._call(lambda: hardware.link_view(self._engine, name))
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
         return self._change(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))
