@@ -62,15 +62,15 @@ class FakeControl:
         self.open_watches = 0
         self.submit_gate: threading.Event | None = None  # when set, submissions wait for it
         self.lots: list[int] = []  # submissions in each call of submit_all
-        self.ended: ControlError | None = None
+        self.over: ControlError | None = None  # raised by every submission
         self.next_error: Exception | None = None
         self.woken: dict[int, Callable[[], None]] = {}  # of watches that wait, by their id()
 
     def submit_all(self, submissions: Sequence[Submission]) -> list[Submitted | ControlError]:
         if self.submit_gate is not None:
             self.submit_gate.wait()
-        if self.ended is not None:
-            raise self.ended
+        if self.over is not None:
+            raise self.over
         self.lots.append(len(submissions))
         answers: list[Submitted | ControlError] = []
         for submission in submissions:

@@ -96,7 +96,7 @@ def test_every_call_that_waits_gets_an_answer_at_the_end(
     in_hand(server, 6)
     with ThreadPoolExecutor(1) as pool:
         if ended_first:
-            control.ended = WrongState("the emulation has ended")
+            control.over = WrongState("the emulation has ended")
             held.set()
         stopping = pool.submit(server.stop, 5.0 if ended_first else 0.0)
         codes = {call.code() for call in calls if call.exception(DEADLINE_SECONDS)}
