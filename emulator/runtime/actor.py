@@ -156,17 +156,17 @@ class ShardHost:
 
 
 def serve(host: ShardHost, line: Line) -> None:
-    """Answer calls ``(number, verb, arguments)`` with ``(number, error or None, reply)`` until the line ends."""
+    """Answer calls ``(number, verb, arguments)`` with ``(number, reply or exception)`` until the line ends."""
     while True:
         try:
             number, verb, arguments = pickle.loads(line.receive())
         except (EOFError, OSError):
             return
         try:
-            answer = (number, None, getattr(host, verb)(*arguments))
+            answer = getattr(host, verb)(*arguments)
         except Exception as error:  # noqa: BLE001 - the head is to hear of it
-            answer = (number, error, None)
+            answer = error
         try:
-            line.send(pack(answer))
+            line.send(pack((number, answer)))
         except OSError:
             return

@@ -1,8 +1,8 @@
 """A connection between the head and one actor, for what they say in every window.
 
-A call of a Ray actor costs both sides about a millisecond of CPU; a message on a socket costs some 0.05 ms. So Ray places, starts and watches
-the actors, and windows go over a socket that the actor opens: one of the file system where Ray is ours, else TCP, inside TLS where Ray
-uses TLS. Both ends show that they know the session's key, which came to the actor through Ray, before either reads a pickle.
+A call of a Ray actor costs each side about a millisecond of CPU, a message on a socket less than a tenth of one. So Ray places, starts
+and watches the actors, and windows go over a socket that the actor opens: one of the file system where Ray is ours, else TCP, inside TLS
+where Ray uses TLS. Both ends show that they know the session's key, which came to the actor through Ray, before either reads a pickle.
 """
 
 import hmac
@@ -23,8 +23,8 @@ _CHUNK_BYTES = 2**16
 class Line:
     """Messages of bytes over a connected socket.
 
-    Where the socket has a timeout, ``give_up`` is asked each time that it has passed, and ends the wait with TimeoutError. A message that was
-    sent or received in part leaves the line unusable: close it.
+    Where the socket has a timeout, ``give_up`` is asked each time that it has passed, and ends the wait with TimeoutError. A message that
+    was sent or received in part leaves the line unusable: close it.
     """
 
     def __init__(self, connected: socket.socket) -> None:

@@ -41,7 +41,7 @@ SPREAD_LOOK_SECONDS = 10.0
 
 
 class Driver:
-    """The verbs of ``ray_link.RayLink``, each in one method. ``tell`` tells the head something that it has not asked: its kind, and what."""
+    """The verbs of ``ray_link.RayLink``, each in one method. ``tell`` tells the head what it has not asked: its kind, and what."""
 
     def __init__(self, tell: Callable[[str, object], None]) -> None:
         self._tell = tell
@@ -50,7 +50,7 @@ class Driver:
         self._handles: dict[int, Any] = {}
         #: By the reference that Ray resolves when the actor ends: its number and epoch.
         self._serving: dict[Any, tuple[int, int]] = {}
-        self._spread_look = 0.0
+        self._spread_look = time.monotonic()
         self._last_error = ""
 
     def open(self, address: str | None, object_bytes: int, system_config: Mapping[str, object] | None) -> Opened:
@@ -83,6 +83,7 @@ class Driver:
         """
         numbers = [start.number for start in starts]
         self.kill(numbers)
+        self._spread_look = time.monotonic()  # for a second, Ray counts CPUs as free that these will have taken
         first = not self._placed.issuperset(numbers)
         self._find_places([number for number in numbers if number in self._placed], elsewhere=attempt > 0)
         self._placed |= set(numbers)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from multiprocessing.connection import Pipe
 from pathlib import Path
@@ -51,7 +51,10 @@ class Link(Protocol):
 
     def ask(self, calls: Mapping[int, Call], answer_seconds: float) -> dict[int, Reply | Lost]: ...
 
-    def moves(self) -> dict[int, str]: ...
+    @property
+    def moves(self) -> Mapping[int, str]:
+        """Actors that had better be started again, since their places are better elsewhere: from where to where, for people."""
+        ...
 
     def close(self) -> None: ...
 
@@ -71,7 +74,7 @@ class RayLink:
         self._lines: dict[int, Line] = {}
         self._epochs: dict[int, int] = {}
         self._lost: dict[int, Lost] = {}
-        self._moves: dict[int, str] = {}
+        self.moves: dict[int, str] = {}
         self._poll = select.poll()
         self._directory = ""
         self._started: list[psutil.Process] = []
@@ -113,7 +116,7 @@ class RayLink:
         for start in starts:
             self._lose(start.number, "it is being started again")
             self._epochs[start.number] = start.epoch
-            self._moves.pop(start.number, None)
+            self.moves.pop(start.number, None)
         found: dict[int, Up | Lost] = self._call("start", starts, attempt)
         for number, up in found.items():
             if isinstance(up, Up):
@@ -138,44 +141,48 @@ class RayLink:
             self._hurry_up(began)
             return time.monotonic() > began + answer_seconds
 
-        answers: dict[int, Reply | Lost] = {}
-        errors: list[Exception] = []
         try:
             for number, call in calls.items():
-                if number in self._lines:
-                    self._tell(number, pack((self._number, call.verb, (call.epoch, *call.arguments))), give_up)
-            quiet = began + QUIET_SECONDS
-            while waiting := calls.keys() - answers.keys():
-                if gone := waiting - self._lines.keys():
-                    answers |= {number: self._lost[number] for number in gone}
-                elif give_up():
-                    for number in waiting:
-                        self._lose(number, f"it has not answered for {answer_seconds:g} s")
-                else:
-                    answers |= self._heard(give_up, errors)
-                    if time.monotonic() > quiet:
-                        quiet = math.inf
-                        left = began + answer_seconds - time.monotonic()
-                        for number in calls.keys() - answers.keys():
-                            words = "actor %d has not answered for %g s; it counts as lost after another %.0f s"
-                            logger.warning(words, number, QUIET_SECONDS, left)
+                self._tell(number, pack((self._number, call.verb, (call.epoch, *call.arguments))), give_up)
+            answers = self._answers(calls.keys(), began, answer_seconds, give_up)
         except BaseException:
             for number in calls:
                 self._lose(number, _INTERRUPTED)
             raise
-        if errors:
-            raise errors[0]
-        return answers
+        for answer in answers.values():
+            if isinstance(answer, Exception):
+                raise answer
+        return {number: answer for number, answer in answers.items() if not isinstance(answer, Exception)}
 
     def _tell(self, number: int, message: bytes, give_up: Callable[[], bool]) -> None:
-        try:
-            self._lines[number].send(message, give_up)
-        except OSError as error:
-            self._lose(number, f"{type(error).__name__}: {error}")
+        if number in self._lines:
+            try:
+                self._lines[number].send(message, give_up)
+            except OSError as error:
+                self._lose(number, _words(error))
 
-    def _heard(self, give_up: Callable[[], bool], errors: list[Exception]) -> dict[int, Reply | Lost]:
-        """What actors answer to the present call as soon as one does; nothing where none does for a moment."""
-        answers: dict[int, Reply | Lost] = {}
+    def _answers(self, asked: Set[int], began: float, seconds: float, give_up: Callable[[], bool]) -> dict[int, Reply | Exception | Lost]:
+        """The answers of all, or how they were lost; those who are silent for ``seconds`` after ``began`` are."""
+        answers: dict[int, Reply | Exception | Lost] = {}
+        quiet = began + QUIET_SECONDS
+        while waiting := asked - answers.keys():
+            if gone := waiting - self._lines.keys():
+                answers |= {number: self._lost[number] for number in gone}
+                continue
+            if give_up():
+                return answers | {number: self._lose(number, f"it has not answered for {seconds:g} s") for number in waiting}
+            if time.monotonic() > quiet:
+                quiet = math.inf
+                left = began + seconds - time.monotonic()
+                for number in sorted(waiting):
+                    silent = "actor %d has not answered for %g s; it counts as lost after another %.0f s"
+                    logger.warning(silent, number, QUIET_SECONDS, left)
+            answers |= self._heard(give_up)
+        return answers
+
+    def _heard(self, give_up: Callable[[], bool]) -> dict[int, Reply | Exception]:
+        """What actors answer to the present call, as soon as one does; nothing where none does for a moment."""
+        answers: dict[int, Reply | Exception] = {}
         ready = {descriptor for descriptor, _ in self._poll.poll(1000 * _GLANCE_SECONDS)}
         if self._connection.fileno() in ready:
             try:
@@ -185,19 +192,13 @@ class RayLink:
         for number, line in list(self._lines.items()):
             if line.fileno() in ready:
                 try:
-                    asked, error, reply = pickle.loads(line.receive(give_up))
+                    asked, answer = pickle.loads(line.receive(give_up))
                 except (EOFError, OSError) as error:
-                    self._lose(number, f"{type(error).__name__}: {error}")
+                    self._lose(number, _words(error))
                     continue
                 if asked == self._number:  # otherwise it is late
-                    answers[number] = reply
-                    errors += [error] if error else []
+                    answers[number] = answer
         return answers
-
-    def moves(self) -> dict[int, str]:
-        """The actors that had better be started again, since a better node has joined, and why; each is told once."""
-        moves, self._moves = self._moves, {}
-        return moves
 
     def hurry(self) -> None:
         """The run is ending: do not wait long for any call. A signal handler may call it."""
@@ -238,7 +239,7 @@ class RayLink:
         if kind == "note":
             logger.warning("%s", value)
         elif kind == "move":
-            self._moves[value[0]] = value[1]
+            self.moves[value[0]] = value[1]
         elif kind == "gone" and self._epochs.get(value.number) == value.epoch:
             if value.number in self._lines:
                 self._lose(value.number, value.words)
@@ -295,6 +296,7 @@ class InProcess:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._hosts: dict[int, ShardHost] = {}
+        self.moves: dict[int, str] = {}
 
     def start(self, starts: Sequence[Start], attempt: int) -> dict[int, Up | Lost]:
         found: dict[int, Up | Lost] = {}
@@ -306,11 +308,12 @@ class InProcess:
     def ask(self, calls: Mapping[int, Call], answer_seconds: float) -> dict[int, Reply | Lost]:
         return {number: getattr(self._hosts[number], call.verb)(call.epoch, *call.arguments) for number, call in calls.items()}
 
-    def moves(self) -> dict[int, str]:
-        return {}
-
     def close(self) -> None:
         self._hosts = {}
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _children(pid: int) -> list[psutil.Process]:

@@ -161,8 +161,8 @@ class RayShards:
                 {**answers.readings, **advanced.readings},
             )
         self._snapshot_where_due()
-        if moves := self._link.moves():
-            self._move(moves)
+        if self._link.moves:
+            self._move(dict(self._link.moves))
         return answers
 
     def read(self, at_ns: int) -> Readings:
@@ -177,6 +177,11 @@ class RayShards:
 
     def publish(self, at_ns: int) -> Readings:
         return self._read(at_ns, publish=True)
+
+    @property
+    def to_move(self) -> int:
+        """How many actors start again, at better places, at the end of the next window."""
+        return len(self._link.moves)
 
     def metrics_addresses(self) -> tuple[str, ...]:
         return tuple(actor.address for actor in self._actors if actor.address)
@@ -222,11 +227,11 @@ class RayShards:
             actor = self._actors[number]
             actor.snapshot, actor.snapshot_window, actor.log, actor.log_bytes = answer, actor.window, [], 0
 
-    def _move(self, moves: Mapping[int, str]) -> None:
+    def _move(self, moves: dict[int, str]) -> None:
         """Start actors again, in their present state, at the places that were found for them."""
         self._snapshot(moves)
         self.remote_usage()  # of the processes that end now
-        self._moving = dict(moves)
+        self._moving = moves
         self._unsure |= set(moves)  # brought up with the next message
 
     def _ask(self, calls: Mapping[int, tuple[str, tuple[Any, ...]]]) -> dict[int, bytes]:
