@@ -1,4 +1,4 @@
-"""Runs the script of windows on a cluster that loses or gets nodes; test_given_cluster runs it as a program, for Ray is joined once a process.
+"""Runs the script of windows on a cluster that loses or gets nodes; run by test_given_cluster as a program: Ray is joined once in each.
 
 ``losing_nodes.py CASE`` prints one word: ``same`` when the answers equal the in-process ones, or why the emulation ended.
 """
