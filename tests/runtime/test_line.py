@@ -1,6 +1,9 @@
 """The line between head and actor: who is let in, what passes over it, and how it ends."""
 
+import contextlib
+import os
 import socket
+import subprocess
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,11 +17,19 @@ from emulator.runtime.line import Line, accept, connect, listen
 KEY = b"k" * line.KEY_BYTES
 
 
-@pytest.fixture(params=["path", "127.0.0.1", "::1"])
-def address_and_actor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, "Future[Line]"]]:
-    """An actor that waits for the head, at a path and on TCP."""
+@pytest.fixture(params=["path", "127.0.0.1", "::1", "127.0.0.1 in TLS"])
+def address_and_actor(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[str, "Future[Line]"]]:
+    """An actor that waits for the head, at a path, on TCP, and where Ray uses TLS."""
+    host, _, secure = request.param.partition(" in ")
+    if secure:
+        certificate, private = make_certificate(tmp_path)
+        monkeypatch.setenv("RAY_USE_TLS", "1")
+        for name, value in {"CA_CERT": certificate, "SERVER_CERT": certificate, "SERVER_KEY": private}.items():
+            monkeypatch.setenv(f"RAY_TLS_{name}", str(value))
     try:
-        listener, address = listen(str(tmp_path / "line") if request.param == "path" else request.param)
+        listener, address = listen(str(tmp_path / "line") if host == "path" else host)
     except OSError:
         pytest.skip("this machine has no IPv6")
     with ThreadPoolExecutor(1) as pool:
@@ -27,6 +38,16 @@ def address_and_actor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterato
         if not accepted.done():
             connect(address, KEY).close()
         accepted.result().close()
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    certificate, private = folder / "certificate.pem", folder / "private.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=node"]
+    try:
+        subprocess.run([*command, "-keyout", private, "-out", certificate], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("this machine has no openssl")
+    return certificate, private
 
 
 def test_messages_of_any_size_pass_both_ways(address_and_actor: tuple[str, "Future[Line]"]) -> None:
@@ -56,6 +77,13 @@ def test_strangers_are_turned_away_and_the_head_still_comes_in(
     address, actor = address_and_actor
     with pytest.raises((OSError, EOFError)):
         connect(address, b"another key".ljust(line.KEY_BYTES))
+    if "RAY_USE_TLS" in os.environ:
+        with caller(address) as stranger, contextlib.suppress(ConnectionResetError):
+            stranger.sendall(bytes(1000))
+            while stranger.recv(1000):
+                pass  # TLS says why it hangs up
+        connect(address, KEY).close()
+        return
     for say in ("mirror", "hang up", "nothing"):
         monkeypatch.setattr(line, "HANDSHAKE_SECONDS", 0.2)
         stranger = caller(address)
