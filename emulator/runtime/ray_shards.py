@@ -43,8 +43,8 @@ ANSWER_FACTOR, ANSWER_BARRIERS = 20.0, 100
 USAGE_SECONDS = 5.0
 #: How long the head waits for a node to join if none is left that can take a lost actor.
 NODE_SECONDS = 300.0
-#: The most nodes that ``auto`` uses: a barrier over 16 actors costs 12 to 26 ms.
-AUTO_NODES = 16
+#: The most actors that ``auto`` takes on a Ray of our own, and on a given cluster: each costs 0.6 s of CPU to start, and 60 MB.
+AUTO_OWN, AUTO_NODES = 2, 16
 
 
 @dataclass
@@ -72,8 +72,8 @@ class _Actor:
 class RayShards:
     """``engine.shards.Shards`` on Ray: our own on this machine, or the cluster that ``address`` or RAY_ADDRESS means.
 
-    ``actors`` is the number of actors in all (fewer where the cluster has less to hold), or "auto": on our own Ray the CPUs or the pods,
-    whichever are fewer; on a given cluster one a node, at most 16. Rack shards are as many as actors; planes go, largest first, to the
+    ``actors`` is the number of actors in all (fewer where the cluster has less to hold), or "auto": on our own Ray two, or one where there
+    is one CPU or pod; on a given cluster one a node, at most 16. Rack shards are as many as actors; planes go, largest first, to the
     actor with least to do. Raises ``ray_address.RayStartError`` where Ray cannot be had, UnusableRay where it cannot hold the actors or
     has other code.
     """
@@ -352,7 +352,7 @@ def _auto(cluster: Cluster, ray: Opened) -> int:
     if not ray.ours:
         return max(1, min(AUTO_NODES, ray.nodes))
     pods = next((len(level) for level in cluster.levels if level.name == "pod"), 1)
-    return max(1, min(ray.cpus, pods))
+    return max(1, min(AUTO_OWN, ray.cpus, pods))
 
 
 def _shares(cluster: Cluster, ranges: Sequence[ShardRange], count: int, empty: Share) -> list[Share]:
