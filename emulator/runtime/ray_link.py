@@ -226,8 +226,7 @@ class RayLink:
         except (EOFError, OSError) as error:
             raise RayGone(self._last_words()) from error
         except BaseException:
-            self._poll.unregister(self._connection)
-            self._connection.close()
+            self._abandon()
             raise
         if kind == "error":
             raise value
@@ -235,7 +234,11 @@ class RayLink:
 
     def _hear(self) -> tuple[int, str, Any]:
         """The next message of the process that drives Ray; one that was not asked for is dealt with here."""
-        number, kind, value = pickle.loads(self._connection.recv_bytes())
+        try:
+            number, kind, value = pickle.loads(self._connection.recv_bytes())
+        except BaseException:
+            self._abandon()
+            raise
         if kind == "note":
             logger.warning("%s", value)
         elif kind == "move":
@@ -246,6 +249,12 @@ class RayLink:
             else:
                 logger.warning("of actor %d Ray says: %s", value.number, value.words)
         return number, kind, value
+
+    def _abandon(self) -> None:
+        """Close the connection to the process that drives Ray, which ends it; every later call raises RayGone."""
+        if not self._connection.closed:
+            self._poll.unregister(self._connection)
+            self._connection.close()
 
     def _lose(self, number: int, words: str) -> Lost:
         """Close the actor's line, if it has one."""
@@ -282,7 +291,7 @@ class RayLink:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        self._connection.close()
+        self._abandon()
         for number in list(self._lines):
             self._lose(number, "Ray is closed")
         self._stderr.close()
@@ -313,7 +322,7 @@ class InProcess:
 
 
 def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+    return str(error) or type(error).__name__
 
 
 def _children(pid: int) -> list[psutil.Process]:
