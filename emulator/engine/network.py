@@ -286,7 +286,7 @@ class Network:
         if opened:
             solved = solve_open(opened, self._planes_that_hold, self._teller(at_ns, advance))
             touched |= self._take_rates(*solved, at_ns, tell=True)
-        for _, slot in sorted((self._table.job_id[slot], slot) for slot in touched):
+        for slot in self.by_job_id(touched):
             speed = self.speed(slot)
             if speed != self._table.speed[slot]:
                 yield slot, speed
@@ -295,7 +295,7 @@ class Network:
         """Note the rates that have changed, and ``tell`` them to the planes that did not compute them themselves."""
         changed = set()
         for job_id, rate in zip(job_ids.tolist(), rates.tolist(), strict=True):
-            slot = self._table.slot_of[job_id]
+            slot = self._table.slot_of.get(job_id, -1)
             if slot not in self._traffic or rate == self.rate(slot):
                 continue
             self._sent[slot] = self._sent_at(slot, at_ns), at_ns
@@ -340,7 +340,7 @@ class Network:
 
         What has been carried counts as if a NIC's ports had been healthy all the time: a dead one's part is not moved to the others.
         """
-        held = [(row, slot) for slot in sorted(running) if self.pieces_of(slot) for row in self._table.rows[slot]]
+        held = [(row, slot) for slot in self.by_job_id(running) if self.pieces_of(slot) for row in self._table.rows[slot]]
         rows, closed = [row for row, _ in held], sorted(self._closed.items())
         rates = np.array([self.rate(slot) for _, slot in held])
         sent = np.array([self._sent_at(slot, at_ns) for _, slot in held] + [bytes_sent for _, bytes_sent in closed])

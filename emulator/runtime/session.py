@@ -66,6 +66,7 @@ class Session(Reads):
     def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
         super().__init__(emulation, Inputs(emulation, journal))
         self._collector = Collector(emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at)
+        self._engine.retire = self._collector.retire
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._endless = endless
         self._journal = journal

@@ -127,7 +127,7 @@ def run_work(given: Work, seed: int, policy: str, manner: Manner) -> Engine:
             if isinstance(command, JobColumns):
                 slots = made.scheduler.add(command)
                 made.post(Submit(slots), stamp_ns)
-                made.post(Cancel(slots[0]), stamp_ns + 200 * SECOND)
+                made.post(Cancel(int(command.job_id[0])), stamp_ns + 200 * SECOND)
             else:
                 made.post(command, stamp_ns)
         loop.step()
