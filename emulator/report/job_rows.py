@@ -110,7 +110,7 @@ def all_jobs(engine: Engine, chunks: Iterable[Columns], reasons: Reasons) -> Job
         tenants=tuple(engine.table.tenants),
         reasons=tuple(reasons.numbers),
         gpu_types=tuple(host_type.gpu.name for host_type in engine.cluster.host_types),
-        hosts=_hosts(engine, start, block, host_mask),
+        hosts=lambda: _hosts(engine, start, block, host_mask),
         names=_texts(columns["name"], name_start),
     )
     return Jobs(table, model_flops, start, block, host_mask, gpu_mask)

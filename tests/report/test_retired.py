@@ -54,13 +54,18 @@ def end_of(seed: int, policy: str, kept: int | None, at_once: int = 1) -> dict[s
     put_by(made, there)
     table, *others = all_jobs(made, spool.chunks(), reasons)
     rest = [np.asarray(other).tobytes() for other in others]
-    texts = {name: value for name, value in vars(table).items() if not isinstance(value, np.ndarray) and name not in ("reasons", "reason")}
+    texts = {
+        name: value
+        for name, value in vars(table).items()
+        if not isinstance(value, np.ndarray) and name not in ("reasons", "reason", "hosts")
+    }
     arrays = {name: value.tobytes() for name, value in vars(table).items() if isinstance(value, np.ndarray) and name != "reason"}
     said = [table.reasons[number] if number >= 0 else "" for number in table.reason.tolist()]
+    assert table.hosts is not None
     links = made.read_links()
     energy = [shard.energy_joules.tobytes() for shard in made.read().racks]
     return texts | arrays | {
-        "said": said, "rest": rest, "held": held, "energy": energy,
+        "said": said, "hosts": table.hosts(), "rest": rest, "held": held, "energy": energy,
         "carried": links.carried_bytes.tobytes(), "waits": (made.waits, made.events),
     }  # fmt: skip
 
