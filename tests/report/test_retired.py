@@ -1,6 +1,6 @@
-"""An outcome does not show when jobs have left the engine, and what is kept of them there is bounded."""
+"""An outcome does not show when jobs have left the engine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -20,9 +20,7 @@ from emulator.report.spool import Spool
 from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
 from emulator.scheduler.table import State
-from emulator.workload.jobs import SECOND, job_columns
 from tests.engine.random_work import Manner, Work, run_work, work
-from tests.engine.small import clos, engine, run
 
 #: What no two runs have in common.
 OF_THE_MACHINE = ("wall_seconds", "cpu_seconds", "peak_rss_bytes")
@@ -104,22 +102,3 @@ def test_the_files_of_a_run_are_the_same(scenario: str, kept: int, tmp_path: Pat
     monkeypatch.setattr(collect, "SAMPLES_AT_ONCE", 7)
     assert written("leave", leave=True) == stay
     assert len(stay[1]) == 3
-
-
-def test_the_table_is_bounded() -> None:
-    """4,000 jobs one after the other on one host, of which 20 are kept when they have ended, in batches of 50."""
-
-    def batches() -> Iterator[Any]:
-        for first in range(0, 4000, 50):
-            numbers = first + np.arange(50)
-            names = tuple(f"job-{number}" for number in numbers)
-            yield job_columns(50, job_id=numbers, submit_ns=20 * SECOND * numbers, gpus=8, duration_ns=10 * SECOND, names=names)
-
-    made = engine(clos(1), batches(), ended_kept=20, retired_at_once=5)  # type: ignore[arg-type]  # any iterable will do
-    left: list[int] = []
-    made.retire = lambda slots: left.extend(made.table.job_id[slot] for slot in slots)
-    run(made)
-    assert left == list(range(3980)), "the oldest first"
-    assert sorted(made.table.slot_of) == list(range(3980, 4000))
-    assert len(made.table) <= 50 + 25
-    assert set(made.table.names.values()) == {f"job-{number}" for number in range(3980, 4000)}

@@ -86,3 +86,17 @@ def test_a_refused_preemption_is_forgotten_with_a_job_that_is_cancelled() -> Non
     assert list(preemption.refused) == [waits]
     scheduler.cancel_pending(waits)
     assert not preemption.refused
+
+
+def test_a_reservation_is_for_the_job_and_not_for_its_slot() -> None:
+    """Half of 128 GPUs are taken. The head wants all and leaves; the one in its slot wants 72, which leaves 56 for one behind it."""
+    scheduler = make_scheduler(make_cluster("hgx"), policy="easy")
+    submit(scheduler, Job(1, 0, 64, 1000))
+    assert plan_at(scheduler, 0)[0] == [1]
+    head, behind = submit(scheduler, Job(2, 1, 128, 1000), Job(3, 1, 64, 5000))
+    assert plan_at(scheduler, 1)[0] == []
+    scheduler.cancel_pending(head)
+    scheduler.cancel_pending(behind)
+    scheduler.table.drop([head])
+    assert submit(scheduler, Job(4, 2, 72, 1000), Job(5, 2, 8, 5000))[0] == head
+    assert plan_at(scheduler, 2)[0] == [5]
