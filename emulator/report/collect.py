@@ -58,9 +58,8 @@ class Collector:
         self._started_at = time.monotonic()
         self._samples: list[Sample] = []
         self._sampled_ns = -1
-        self._earlier = Spool(folder)  # samples
-        self._jobs = Spool(folder)  # that have left the engine
-        self._held: tuple[int, ...] = (0, 0, 0, 0)  # GPU time of these, as held_time has it
+        self._spool = Spool(folder)  # earlier samples, and jobs that have left the engine
+        self._held: tuple[int, ...] = (0, 0, 0, 0)  # GPU time of these jobs, as held_time has it
         self._reasons = Reasons()
         self._peak_nic = 0.0
         self._speed = RecentSpeed(self._started_at)
@@ -76,7 +75,7 @@ class Collector:
         if self._sampled_ns < self._engine.now_ns:
             self._sampled_ns = self._engine.now_ns
             if len(self._samples) == SAMPLES_AT_ONCE:
-                self._earlier.add(vars(timeline(self._samples)))
+                self._spool.add("samples", vars(timeline(self._samples)))
                 self._samples.clear()
             self._samples.append(sample(snapshot)._replace(time_seconds=self._sampled_ns / SECOND))
         if time.monotonic() >= self._memory_due:
@@ -144,7 +143,11 @@ class Collector:
         engine = self._engine
         now = held_time(engine.table, slots, engine.now_ns)
         self._held = tuple(before + more for before, more in zip(self._held, now, strict=True))
-        self._jobs.add(rows_of(engine, slots, self._reasons))
+        self._spool.add("jobs", rows_of(engine, slots, self._reasons))
+
+    def close(self) -> None:
+        """Let go of what was put by; there is no outcome after that."""
+        self._spool.close()
 
     def _links(self, planes: tuple[FabricReadings, ...]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
         load = sum((plane.load_bytes_per_second for plane in planes), np.zeros(len(TIERS)))
@@ -252,10 +255,10 @@ class Collector:
         engine, table = self._engine, self._engine.table
         slots = [slot for slot in table.slot_of.values() if table.state[slot] != State.FUTURE]
         held = [sum(part) for part in zip(self._held, held_time(table, slots, engine.now_ns), strict=True)]
-        return all_jobs(engine, chain(self._jobs.chunks(), (rows_of(engine, slots, self._reasons),)), self._reasons), held
+        return all_jobs(engine, chain(self._spool.chunks("jobs"), (rows_of(engine, slots, self._reasons),)), self._reasons), held
 
     def _timeline(self) -> Timeline:
-        chunks = [*self._earlier.chunks(), vars(timeline(self._samples))]
+        chunks = [*self._spool.chunks("samples"), vars(timeline(self._samples))]
         return Timeline(**{name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[-1]})
 
     def _training_peak_flops(self, jobs: JobTable) -> float:

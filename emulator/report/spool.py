@@ -27,35 +27,43 @@ class _Place(NamedTuple):
 
 
 class Spool:
-    """Chunks of columns, given back in the order in which they came. The file is in ``folder``, or where temporary files are."""
+    """Chunks of columns of several kinds, given back in the order in which they came. The file is in ``folder``, or where temporary files
+    are.
+    """
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
         self._file: Any = None
         self._size = 0
-        self._chunks: list[_Place | Columns] = []
+        self._chunks: dict[str, list[_Place | Columns]] = {}  # by kind
         self._full = False
 
-    def add(self, columns: Mapping[str, NDArray[Any]]) -> None:
+    def add(self, kind: str, columns: Mapping[str, NDArray[Any]]) -> None:
         """Put a chunk by."""
+        chunks = self._chunks.setdefault(kind, [])
         chunk = {name: np.ascontiguousarray(column) for name, column in columns.items()}
         if not self._full:
             try:
-                self._chunks.append(self._write(chunk))
+                chunks.append(self._write(chunk))
                 return
             except OSError as error:
                 self._full = True
                 log.warning(
-                    "cannot put ended jobs by in %s: %s; they stay in memory, which grows with each, and the results are complete",
+                    "cannot put ended jobs by in %s: %s; from now on they stay in memory, which grows, and the results are complete",
                     self._folder or tempfile.gettempdir(),
                     error.strerror or error,
                 )
-        self._chunks.append(chunk)
+        chunks.append(chunk)
 
-    def chunks(self) -> Iterator[Columns]:
-        """Every chunk; may be asked for again. Raises OSError where the file cannot be read."""
-        for chunk in self._chunks:
+    def chunks(self, kind: str) -> Iterator[Columns]:
+        """Every chunk of a kind; may be asked for again. Raises OSError where the file cannot be read."""
+        for chunk in self._chunks.get(kind, ()):
             yield self._read(chunk) if isinstance(chunk, _Place) else chunk
+
+    def close(self) -> None:
+        """Give the file back; nothing can be put by or asked for any more."""
+        if self._file is not None:
+            self._file.close()
 
     def _write(self, chunk: Columns) -> _Place:
         if self._file is None:

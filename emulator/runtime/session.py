@@ -328,6 +328,8 @@ class Session(Reads):
             self._ended.set()
             self._watchers.wake()
             self._engine.shards.close()
+            if had_turn:
+                self._collector.close()
             if self._journal is not None:
                 self._journal.close()
         finally:

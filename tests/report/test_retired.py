@@ -38,7 +38,7 @@ def end_of(seed: int, policy: str, kept: int | None, at_once: int = 1) -> dict[s
     def put_by(made: Engine, slots: Sequence[int]) -> None:
         now = held_time(made.table, slots, made.now_ns)
         held[:] = [before + more for before, more in zip(held, now, strict=True)]
-        spool.add(rows_of(made, slots, reasons))
+        spool.add("jobs", rows_of(made, slots, reasons))
 
     def begin(made: Engine) -> None:
         if kept is not None:
@@ -50,7 +50,7 @@ def end_of(seed: int, policy: str, kept: int | None, at_once: int = 1) -> dict[s
     if kept is not None:
         assert made.retired == max(0, (sum(made.ended.values()) - kept) // at_once * at_once)
     put_by(made, there)
-    table, *others = all_jobs(made, spool.chunks(), reasons)
+    table, *others = all_jobs(made, spool.chunks("jobs"), reasons)
     rest = [np.asarray(other).tobytes() for other in others]
     texts = {
         name: value
