@@ -102,7 +102,8 @@ class Network:
             for row in self._table.rows[slot]:
                 self._closed[row] = self._closed.get(row, 0.0) + self._sent_at(slot, at_ns)
             if len(self._closed) > CLOSED_ROWS:
-                self._carried += self._closed_load()
+                closed = sorted(self._closed.items())
+                self._carried += self._map.endpoint_load([row for row, _ in closed], np.array([bytes_sent for _, bytes_sent in closed]))
                 self._closed.clear()
         del self._traffic[slot], self._sent[slot], self._caps[slot], self._computing[slot], self._ideal[slot]
         self._rates.pop(slot, None)
@@ -348,16 +349,11 @@ class Network:
         What has been carried counts as if a NIC's ports had been healthy all the time: a dead one's part is not moved to the others.
         """
         held = [(row, slot) for slot in self.by_job_id(running) if self.pieces_of(slot) for row in self._table.rows[slot]]
-        rows = [row for row, _ in held]
+        rows, closed = [row for row, _ in held], sorted(self._closed.items())
         rates = np.array([self.rate(slot) for _, slot in held])
-        sent = np.array([self._sent_at(slot, at_ns) for _, slot in held])
-        carried = self._map.endpoint_load(rows, sent) + self._closed_load() + self._carried
+        sent = np.array([self._sent_at(slot, at_ns) for _, slot in held] + [bytes_sent for _, bytes_sent in closed])
+        carried = self._carried + self._map.endpoint_load(rows + [row for row, _ in closed], sent)
         return self._map.endpoint_load(rows, rates, now=True), carried
-
-    def _closed_load(self) -> Float64:
-        """Bytes over each link for jobs that have stopped, as ``_closed`` has them."""
-        closed = sorted(self._closed.items())
-        return self._map.endpoint_load([row for row, _ in closed], np.array([bytes_sent for _, bytes_sent in closed]))
 
     def dead_link(self, slot: int) -> int:
         """A dead link that the job's traffic needs; -1 if there is none."""
