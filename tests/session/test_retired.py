@@ -42,7 +42,13 @@ def test_the_last_to_end_are_found_and_older_ones_are_said_to_be_in_the_files(pa
     assert made.job_count() == 3
     assert made.job_named("n3").job_id == FIRST_ID + 3
     said = "here: of the ended the last 2 are kept; 3 older ones are in jobs.parquet at the end"
-    for ask in (made.job, made.explain, made.cancel, lambda job_id: made.watch(job_ids=frozenset({job_id}))):
+    asks: list[Callable[[int], object]] = [
+        made.job,
+        made.explain,
+        made.cancel,
+        lambda job_id: made.watch(lambda event: event, job_ids=frozenset({job_id})),
+    ]
+    for ask in asks:
         with pytest.raises(NotFound, match=f"no job {FIRST_ID + 1} {said}"):
             ask(FIRST_ID + 1)
     with pytest.raises(NotFound, match=f"no job called 'n0' {said}"):
