@@ -360,7 +360,7 @@ class Control(Protocol):
         ...
 
     def jobs(self, *, states: frozenset[JobState] = frozenset(), queue: str = "", after_id: int = -1, limit: int = 100) -> list[JobView]:
-        """Jobs with an id above ``after_id``, by id."""
+        """Jobs with an id above ``after_id``, by id: those that wait or run, and the last ``ENDED_KEPT`` that have ended."""
         ...
 
     def job_count(self, *, states: frozenset[JobState] = frozenset(), queue: str = "") -> int:

@@ -50,15 +50,23 @@ class Inputs:
         self.last_stamp_ns = 0
 
     def slot(self, job_id: int) -> int:
-        """The slot of a job that has been submitted. Raises NotFound."""
-        table = self._engine.table
-        slot = table.slot_of.get(job_id)
-        if slot is None or (table.state[slot] == State.FUTURE and job_id < API_FIRST_ID):
-            raise NotFound(f"no job {job_id}", field="job_id", allowed="the id of a submitted job")
+        """The slot of a job that has been submitted and has not left the engine. Raises NotFound."""
+        slot = self._engine.table.slot_of.get(job_id)
+        if slot is None or not self._is_submitted(job_id, slot):
+            raise NotFound(f"no job {job_id}{self._where_others_are()}", field="job_id", allowed="the id of a submitted job")
         return slot
 
+    def _is_submitted(self, job_id: int, slot: int) -> bool:
+        """Whether a job of the table is no longer one that is only to come."""
+        return self._engine.table.state[slot] != State.FUTURE or job_id >= API_FIRST_ID
+
+    def _where_others_are(self) -> str:
+        """To be added where a job is not found; "" if none has left."""
+        kept, left = self._engine.settings.ended_kept, self._engine.retired
+        return f" here: of the ended the last {kept:,} are kept; {left:,} older ones are in jobs.parquet at the end" if left else ""
+
     def jobs(self, states: frozenset[JobState], queue: str, after_id: int, limit: int) -> list[JobView]:
-        """Submitted jobs with an id above ``after_id``, by id."""
+        """Submitted jobs that have not left the engine, with an id above ``after_id``, by id."""
         return [job_view(self._engine, slot) for _, slot in sorted(self._wanted(states, queue, after_id))[:limit]]
 
     def job_count(self, states: frozenset[JobState], queue: str) -> int:
@@ -71,27 +79,30 @@ class Inputs:
         if queue and queue not in table.queues:
             raise NotFound(f"no queue {queue!r}", field="queue", allowed=", ".join(table.queues))
         number = table.queues.index(queue) if queue else -1
-        found: list[tuple[int, int]] = []
-        for slot, (job_id, state) in enumerate(zip(table.job_id, table.state, strict=True)):
-            if job_id <= after_id or (state == State.FUTURE and job_id < API_FIRST_ID):
-                continue
-            if (not states or STATES[state] in states) and number in (-1, table.queue[slot]):
-                found.append((job_id, slot))
-        return found
+        return [
+            (job_id, slot)
+            for job_id, slot in table.slot_of.items()
+            if job_id > after_id
+            and self._is_submitted(job_id, slot)
+            and (not states or STATES[table.state[slot]] in states)
+            and number in (-1, table.queue[slot])
+        ]
 
     def slot_named(self, name: str) -> int:
-        """The slot of the one submitted job that is called ``name``. Raises NotFound; InvalidRequest where several are."""
+        """The slot of the one submitted job that is here and called ``name``. Raises NotFound; InvalidRequest where several are."""
         table = self._engine.table
         found = sorted(
             (
                 (table.job_id[slot], slot)
                 for slot, known in table.names.items()
-                if known == name and (table.state[slot] != State.FUTURE or table.job_id[slot] >= API_FIRST_ID)
+                if known == name and self._is_submitted(table.job_id[slot], slot)
             ),
             reverse=True,
         )
         if not found:
-            raise NotFound(f"no job called {name!r:.80}", field="name", allowed="the name or the id of a submitted job")
+            raise NotFound(
+                f"no job called {name!r:.80}{self._where_others_are()}", field="name", allowed="the name or the id of a submitted job"
+            )
         if len(found) > 1:
             ids = ", ".join(str(job_id) for job_id, _ in found[:IDS_NAMED])
             more = f" and {len(found) - IDS_NAMED} older ones" if len(found) > IDS_NAMED else ""
@@ -134,7 +145,7 @@ class Inputs:
             if state not in _LIVE:
                 raise WrongState(f"job {job_id} is {STATES[state]}; allowed: a pending or running job", field="job_id")
             answer = job_view(self._engine, slot)
-            self._accept(Cancel(slot), stamp_ns, "cancel", {"job_id": job_id}, request, answer)
+            self._accept(Cancel(job_id), stamp_ns, "cancel", {"job_id": job_id}, request, answer)
             return answer
 
         return self._answers.once(request_id, "cancel", lambda: repr(job_id).encode(), cancel)
@@ -243,7 +254,9 @@ class Inputs:
                     self._next_id = max(self._next_id, int(jobs.job_id[-1]) + 1)
                     command: Command = Submit(self._scheduler.add(jobs))
                 case "cancel":
-                    command = Cancel(self._engine.table.slot_of[given["job_id"]])
+                    command = Cancel(given["job_id"])
+                    if command.job_id not in self._engine.table.slot_of and not self._engine.retired:
+                        raise ValueError(f"no job {command.job_id}")
                 case "cordon":
                     command = Cordon(**given)
                 case "fault":

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 from emulator.engine.bounds import CLOCK_END_NS, MOST_STEP_CYCLES, SPEED_RULE, is_speed
@@ -63,9 +64,21 @@ class Session(Reads):
     every call raises WrongState, which says so.
     """
 
-    def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
+    def __init__(
+        self,
+        emulation: Emulation,
+        *,
+        journal: Journal | None,
+        endless: bool,
+        actors: int,
+        opened_at: float,
+        spool_dir: Path | None = None,
+    ) -> None:
         super().__init__(emulation, Inputs(emulation, journal))
-        self._collector = Collector(emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at)
+        self._collector = Collector(
+            emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at, folder=spool_dir
+        )
+        self._engine.retire = self._collector.retire
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._endless = endless
         self._journal = journal
@@ -315,6 +328,8 @@ class Session(Reads):
             self._ended.set()
             self._watchers.wake()
             self._engine.shards.close()
+            if had_turn:
+                self._collector.close()
             if self._journal is not None:
                 self._journal.close()
         finally:

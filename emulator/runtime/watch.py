@@ -21,7 +21,7 @@ from emulator.workload.jobs import SECOND
 Told = TypeVar("Told")
 
 #: Changes kept for watchers to resume from.
-HISTORY = 200_000
+HISTORY = 40_000
 #: Jobs of a snapshot that are looked at in one turn.
 SNAPSHOT_BATCH = 64
 _ENDED = frozenset({State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASIBLE, State.REJECTED})

@@ -81,6 +81,8 @@ class Partition:
         """The waiting job leaves the queue."""
         table = self.view.table
         self.pending.remove(slot)
+        if self.view.preemption is not None:
+            self.view.preemption.refused.pop(slot, None)
         self.wanted_milli_gpus -= table.gpus[slot] * table.milli_gpus[slot]
         self.stirred = True
 

@@ -89,11 +89,11 @@ class Scheduler:
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
 
-    def add(self, jobs: JobColumns, state: State = State.FUTURE) -> range:
-        """Take note of jobs; each counts from ``arrive`` on."""
+    def add(self, jobs: JobColumns, state: State = State.FUTURE) -> list[int]:
+        """Take note of jobs; each counts from ``arrive`` on. Returns their slots, in their order."""
         if self._widest != ANY_LEVEL:
             jobs = replace(jobs, require_level=np.where(jobs.require_level == ANY_LEVEL, self._widest, jobs.require_level).astype(np.int8))
-        slots = self.table.extend(jobs, dict(self.settings.queue_priority), state)
+        slots = self.table.extend(jobs, self.settings.queue_priority, state)
         self.counts += [QueueCounts() for _ in self.table.queues[len(self.counts) :]]
         return slots
 
@@ -196,7 +196,7 @@ class Scheduler:
     # -- hosts come and go ----------------------------------------------------------------------------------------------------------
 
     def host_down(self, host: int) -> list[int]:
-        """The host is broken. Returns the slots of the jobs on it, by slot."""
+        """The host is broken. Returns the slots of the jobs on it, by job id."""
         self._down.add(host)
         self.partition_of_host(host).withdraw(host)
         return self.jobs_on(host)
@@ -228,10 +228,11 @@ class Scheduler:
             self._offer(host)
 
     def jobs_on(self, host: int) -> list[int]:
-        """Slots of the jobs that hold GPUs of ``host``, by slot."""
-        block = self.host_block[host]
+        """Slots of the jobs that hold GPUs of ``host``, by job id."""
+        block, rows = self.host_block[host], self.table.rows
         bit = 1 << (host - self.first_host[block])
-        return sorted(slot for slot in self._jobs_of_block[block] if any(row[0] == block and row[1] & bit for row in self.table.rows[slot]))
+        slots = [slot for slot in self._jobs_of_block[block] if any(row[0] == block and row[1] & bit for row in rows[slot])]
+        return sorted(slots, key=self.table.job_id.__getitem__)
 
     @property
     def cordoned_hosts(self) -> Collection[int]:

@@ -24,7 +24,7 @@ class Shadow:
     a running job lets the head in (hosts are down): then nothing can delay it further.
     """
 
-    head: int
+    head: int  # the id of its job
     free: FreeIndex
     hosts: int  # whole hosts that the head needs in one unit
     rest: int  # and GPUs on one more
@@ -74,7 +74,7 @@ class Shadow:
             for block, mask in enumerate(free.block_free):
                 for bit in mask_bits(mask):
                     whole[unit_of_host[free.first_host[block] + bit]] += 1
-        shadow = cls(head, free, hosts, rest, unit_of_block, unit_of_host, whole, [0] * len(whole), free.free_gpus)
+        shadow = cls(table.job_id[head], free, hosts, rest, unit_of_block, unit_of_host, whole, [0] * len(whole), free.free_gpus)
         if rest:
             for host, mask in free.split.items():
                 if mask.bit_count() >= rest and free.is_offered(host):

@@ -61,7 +61,7 @@ class View:
     free: FreeIndex
     placement: Placement
     running: Collection[int]  # slots, without those started in this cycle
-    by_end: list[tuple[int, int]] | None  # (start + estimate, slot) of the running jobs, sorted
+    by_end: list[tuple[int, int]] | None  # (start + estimate, slot) of the running jobs, sorted; no answer may depend on the slots' order
     surprises: int = 0
     preemption: Preemption | None = None  # None: off
     plan: Plan = field(default_factory=Plan)

@@ -50,7 +50,7 @@ class Easy:
 
     def _reservation(self, view: View, head: int) -> Shadow:
         shadow = self.shadow
-        if shadow is None or shadow.head != head or shadow.time_ns <= view.now_ns or self.surprises != view.surprises:
+        if shadow is None or shadow.head != view.table.job_id[head] or shadow.time_ns <= view.now_ns or self.surprises != view.surprises:
             shadow = self.shadow = Shadow.of(view, head)
             self.surprises = view.surprises
         return shadow
