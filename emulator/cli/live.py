@@ -1,5 +1,6 @@
 """What surrounds a live session: the gRPC server, the head's metrics, and waiting for its end."""
 
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,6 +13,12 @@ from emulator.cli.sessions import Observer, Session
 from emulator.cli.signals import Stop
 from emulator.engine.control import Snapshot
 from emulator.engine.shards import Readings
+
+#: Wall seconds that a thread computes before it lets another have the interpreter, where one waits.
+SWITCH_SECONDS = 0.0005
+#: New objects from one look for garbage to the next, looks to one that goes further, and such to one at all objects, which are the history
+#: that watches resume from: in a cycle with 10,000 submissions it took as long as all else.
+COLLECTIONS = (100_000, 50, 100)
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ def follow(
 ) -> None:
     """Run ``session`` until it ends, the limit of wall seconds is reached or ``stop`` is asked for."""
     end = clock() + limit_seconds
+    _answer_soon()
     session.start()
     try:
         while not stop.requested and (left := end - clock()) > 0:
@@ -104,3 +112,11 @@ def follow(
                 observer(session.progress())
     finally:
         session.stop()
+
+
+def _answer_soon() -> None:
+    """Keep answers from waiting for the interpreter: p99 of 1,000 submissions a second on `colossus` was 117 ms, then 44 and 27."""
+    gc.collect()
+    gc.freeze()  # what was built until now stays to the end: looking through it again stops every thread for 0.1 s
+    gc.set_threshold(*COLLECTIONS)
+    sys.setswitchinterval(SWITCH_SECONDS)

@@ -38,7 +38,7 @@ ActorsOption = Annotated[
     typer.Option(
         "--actors",
         metavar="N|auto|inline",
-        help="Number of Ray actors. auto: min(CPUs, pods), or one per node of a given Ray cluster. inline: none, all in this process.",
+        help="Number of Ray actors. auto: min(2, CPUs, pods), or one per node of a given Ray cluster. inline: none, all in this process.",
     ),
 ]
 AddressOption = Annotated[

@@ -42,7 +42,7 @@ def replay(
         for sentence in journal.notes:
             note(sentence)
         with usage_errors():
-            session = open_replay(journal, actors=chosen, address=address)
+            session = open_replay(journal, actors=chosen, address=address, spool_dir=out)
         with closing(session), progress.shown(quiet=quiet) as observer, usage_errors():
             outcome = session.replay(journal, observer)
         digest = _digest(journal)

@@ -148,6 +148,7 @@ def open_session(request: Request, resuming: Observer | None = None) -> Session:
             endless=request.endless,
             address=request.address,
             state_dir=request.state_dir,
+            spool_dir=request.out,
             resuming=resuming,
         )
 

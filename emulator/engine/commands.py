@@ -1,5 +1,6 @@
 """Inputs of a live emulation besides the scenario, as the engine acts on them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emulator.engine.link_health import Cut
@@ -9,14 +10,14 @@ from emulator.engine.link_health import Cut
 class Submit:
     """Submit jobs that have been added to the scheduler."""
 
-    slots: range
+    slots: Sequence[int]
 
 
 @dataclass(frozen=True)
 class Cancel:
-    """A job is taken out of the queue, or stopped where it runs."""
+    """A job is taken out of the queue, or stopped where it runs; nothing happens to one that has ended by then."""
 
-    slot: int
+    job_id: int
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@
 seconds from the scenario's start, floats; ids are int64.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from emulator.workload.jobs import JobColumns
+
+Told = TypeVar("Told")
 
 
 class JobState(StrEnum):
@@ -235,12 +237,28 @@ class JobEvent:
     job: JobView
 
 
+@dataclass(frozen=True, eq=False)
+class Submission:
+    """A batch of jobs as one client hands it in. ``job_id`` and ``submit_ns`` of ``jobs`` are ignored; they are given on acceptance."""
+
+    jobs: JobColumns
+    request_id: str = ""
+
+
 @dataclass(frozen=True)
 class SubmitResult:
     """Per job of the batch, in its order: the id it got, or why not (``error`` None when accepted)."""
 
     job_ids: Sequence[int]
     errors: Mapping[int, ControlError]  # index in the batch -> error
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What became of a submission. ``job`` is its first accepted job as it stands now; None where there is none."""
+
+    result: SubmitResult
+    job: JobView | None
 
 
 @dataclass(frozen=True)
@@ -290,11 +308,47 @@ class Snapshot:
     actors: int
 
 
+class Watch(Protocol[Told]):
+    """One reader's place in the changes of jobs: a snapshot, one event a job, then every change with the job as it was then.
+
+    One thread at a time may use it. A watch that is not read holds nothing but its place.
+    """
+
+    @property
+    def ended(self) -> bool:
+        """Whether everything has been told: all jobs that were asked for have ended, or the emulation has."""
+        ...
+
+    @property
+    def needs_turn(self) -> bool:
+        """Whether the next ``take`` may wait for the emulation, as for a part of a snapshot."""
+        ...
+
+    def take(self, most: int) -> list[Told]:
+        """Of the next ``most`` changes, or of the next jobs of the snapshot, those that are to be told; none may be among them.
+
+        Raises WrongState when changes that were not read are no longer held, and at the end when an error has ended the emulation.
+        """
+        ...
+
+    def wait(self, woken: Callable[[], None]) -> bool:
+        """Have ``woken`` called once, from any thread, when there may be more; False where there may be now, and it is not called."""
+        ...
+
+    def close(self) -> None:
+        """``woken`` is called no more."""
+        ...
+
+
 class Control(Protocol):
     """Reads answer from the last finished cycle; changes are journalled before the call returns."""
 
-    def submit(self, jobs: JobColumns, request_id: str = "") -> SubmitResult:
-        """Accept a batch now. ``job_id`` and ``submit_ns`` of ``jobs`` are ignored and given here. Raises QueueFull when none fits."""
+    def submit_all(self, submissions: Sequence[Submission]) -> list[Submitted | ControlError]:
+        """Accept submissions now, in their order, each by itself; all that are accepted are in the journal by one write.
+
+        Each gets what became of it, or why it was refused: QueueFull when none of its jobs finds room, InvalidRequest for a request_id
+        that was used for another request, WrongState when the journal could not store it. Raises WrongState when the emulation has ended.
+        """
         ...
 
     def cancel(self, job_id: int, request_id: str = "") -> JobView: ...
@@ -306,7 +360,7 @@ class Control(Protocol):
         ...
 
     def jobs(self, *, states: frozenset[JobState] = frozenset(), queue: str = "", after_id: int = -1, limit: int = 100) -> list[JobView]:
-        """Jobs with an id above ``after_id``, by id."""
+        """Jobs with an id above ``after_id``, by id: those that wait or run, and the last ``ENDED_KEPT`` that have ended."""
         ...
 
     def job_count(self, *, states: frozenset[JobState] = frozenset(), queue: str = "") -> int:
@@ -315,11 +369,11 @@ class Control(Protocol):
 
     def explain(self, job_id: int) -> Explanation: ...
 
-    def watch(self, *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Iterator[JobEvent | None]:
-        """A snapshot (one event a job, unless ``after_sequence`` can be resumed from), then deltas; None now and then while idle.
+    def watch(self, form: Callable[[JobEvent], Told], *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Watch[Told]:
+        """A watch of all jobs, or of those in ``job_ids``, that begins with a snapshot, or behind the change ``after_sequence``.
 
-        Ends when every job in ``job_ids`` (if any) has ended, or the emulation has. Raises WrongState when ``after_sequence`` is no longer
-        held, and when an error has ended the emulation. Events show the job as it was at their time.
+        ``form`` makes of an event what is told; of a change it is made once for all watches that give the same function. Raises NotFound,
+        and WrongState when ``after_sequence`` is no longer held.
         """
         ...
 

@@ -6,7 +6,8 @@ arrivals, then one plan; ties by id. Cost follows events: nothing is done in cyc
 """
 
 from bisect import insort
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.runs import Runs
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
+from emulator.engine.waits import Waits
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
@@ -43,6 +45,9 @@ class Engine:
     """One emulation. Pure except for ``shards``, which may run anywhere. Not thread-safe: one owner calls it.
 
     ``on_change(slot, at_ns)`` is called for each job whose state changed, with the instant at which it did.
+
+    Of the jobs that have ended the last ``settings.ended_kept`` stay in the table. The others are given to ``retire``, some at a time and
+    in the order of their ends, and when it returns their slots are free for others; where it is None, all stay.
     """
 
     def __init__(
@@ -68,8 +73,11 @@ class Engine:
         self.restarts = 0
         self.faults = [0] * len(CAUSES)
         self.ended = dict.fromkeys((State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASIBLE, State.REJECTED), 0)
-        self.waits_ns: list[int] = []
+        self.waits = Waits()
         self.reasons: dict[int, str] = {}  # slot -> how it ended, where the state alone does not say it
+        self._ended_slots: deque[int] = deque()  # of the jobs in the table, in the order of their ends
+        self.retire: Callable[[Sequence[int]], None] | None = None
+        self.retired = 0
         self.on_change = on_change
         self.commands_failed = 0
         #: Called with a command that failed, its cycle and the error.
@@ -79,7 +87,7 @@ class Engine:
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
         self.runs = Runs(cluster, self.table, network, self.meter, self._orders, settings)
         self._source = source
-        self._arrivals = range(0)
+        self._arrivals: deque[int] = deque()  # slots of jobs to come, the next one first
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
         self.links = LinkEvents(cluster, network, scheduler.ledger, settings.link_faults, settings.seed, settings.cycle_ns)
         self._sequence = 0
@@ -128,7 +136,7 @@ class Engine:
         self._note_time(until_ns)
         self._settle(until_ns)
         self.now_ns = self._passed_ns = until_ns
-        for slot in sorted(self.scheduler.running):
+        for slot in self.scheduler.running:
             self.runs.progress(slot, until_ns)
 
     def idle_to(self, at_ns: int) -> None:
@@ -148,6 +156,7 @@ class Engine:
         if self.network.stale:
             self._share(at_ns)
         self.cycles += 1
+        self._let_retire()
 
     def _note_time(self, at_ns: int) -> None:
         self.meter.note_cycle(*self.scheduler.free_gpus(), at_ns - self.now_ns)
@@ -169,7 +178,7 @@ class Engine:
             if batch is None:
                 self._source = None
             elif len(batch):
-                self._arrivals = self.scheduler.add(batch)
+                self._arrivals.extend(self.scheduler.add(batch))
         return self.table.submit_ns[self._arrivals[0]] if self._arrivals else NEVER
 
     def _intake(self, at_ns: int) -> None:
@@ -184,8 +193,7 @@ class Engine:
         while self._inbox and self._inbox[0][0] <= at_ns:
             self._attempt(self._inbox.pop(0)[2], at_ns)
         while self._next_arrival_ns() <= at_ns:
-            self._arrive(self._arrivals[0], at_ns)
-            self._arrivals = self._arrivals[1:]
+            self._arrive(self._arrivals.popleft(), at_ns)
 
     def _arrive(self, slot: int, at_ns: int, *, accepted: bool = False) -> None:
         self.events += 1
@@ -193,6 +201,7 @@ class Engine:
         state = self.scheduler.arrive(slot, accepted=accepted)
         if state != State.PENDING:
             self.ended[state] += 1
+            self._ended_slots.append(slot)
         self._changed(slot, at_ns)
 
     def _attempt(self, command: Command, at_ns: int) -> None:
@@ -214,8 +223,9 @@ class Engine:
                 self.posted_jobs -= len(slots)
                 for slot in slots:
                     self._arrive(slot, at_ns, accepted=True)
-            case Cancel(slot):
-                self._cancel(slot, at_ns)
+            case Cancel(job_id):
+                if job_id in self.table.slot_of:
+                    self._cancel(self.table.slot_of[job_id], at_ns)
             case Cordon(first_host, end_host, cordoned):
                 change = self.scheduler.ledger.withhold if cordoned else self.scheduler.ledger.release
                 for host in range(first_host, end_host):
@@ -272,7 +282,7 @@ class Engine:
                 self.faults[cause] += 1
                 self._note_host(host, time_ns, down=True)
                 ledger.withhold(host, Withheld.DOWN)
-                for slot in sorted(ledger.jobs_on(host), key=self.table.job_id.__getitem__):
+                for slot in ledger.jobs_on(host):
                     self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
             else:
                 self._note_host(host, time_ns, down=False)
@@ -302,8 +312,20 @@ class Engine:
         self.table.end_ns[slot] = at_ns
         self.table.state[slot] = state
         self.ended[state] += 1
+        self._ended_slots.append(slot)
         self.events += 1
         self._changed(slot, at_ns)
+
+    def _let_retire(self) -> None:
+        """The jobs that ended longest ago leave, where they are too many. Between two cycles: nothing has a slot in its hands then."""
+        settings, slots = self.settings, self._ended_slots
+        while self.retire is not None and len(slots) >= settings.ended_kept + settings.retired_at_once:
+            leaving = [slots.popleft() for _ in range(settings.retired_at_once)]
+            self.retire(leaving)
+            for slot in leaving:
+                self.reasons.pop(slot, None)
+            self.table.drop(leaving)
+            self.retired += len(leaving)
 
     def _stop(self, slot: int, at_ns: int) -> None:
         """The job's run ends: give back its GPUs, its power and its flows, and account for the run."""
@@ -356,7 +378,7 @@ class Engine:
             self.started += 1
             if table.first_start_ns[slot] < 0:
                 table.first_start_ns[slot] = at_ns
-                self.waits_ns.append(at_ns - table.submit_ns[slot])
+                self.waits.add(at_ns - table.submit_ns[slot])
             self.runs.start(slot, rows, at_ns)
             self._changed(slot, at_ns)
         if self._orders.size > ORDERS_KEPT:

@@ -1,4 +1,4 @@
-"""A job at one moment: what of it changes, taken down when it changes and cheap to keep."""
+"""A job at one moment, taken down when it changes and cheap to keep; it needs neither the job's slot nor the engine to be shown later."""
 
 from typing import NamedTuple
 
@@ -8,10 +8,20 @@ from emulator.scheduler.table import State
 
 
 class Moment(NamedTuple):
-    """Times are -1 where there is none yet."""
+    """As in ``JobTable``; times are -1 where there is none yet."""
 
+    job_id: int
+    name: str
+    queue: str
+    tenant: str
+    kind: int
+    gpus: int
+    milli_gpus: int
+    priority: int
+    submit_ns: int
+    require_level: int
     state: State
-    reason: str  # why it is pending again, where it is
+    reason: str  # why it is pending again, has failed or was cancelled
     start_ns: int
     end_ns: int
     progress_ratio: float
@@ -23,6 +33,9 @@ class Moment(NamedTuple):
     rows: list[Row]
 
 
+_SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED})
+
+
 def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
     """The job in ``slot`` as it stands at ``at_ns``, which is now."""
     table = engine.table
@@ -31,8 +44,18 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         passed = max(0, at_ns - table.since_ns[slot] - table.overhead_ns[slot])
         left -= int(passed * table.speed[slot])
     return Moment(
+        job_id=table.job_id[slot],
+        name=table.names.get(slot, ""),
+        queue=table.queues[table.queue[slot]],
+        tenant=table.tenants[table.tenant[slot]],
+        kind=table.kind[slot],
+        gpus=table.gpus[slot],
+        milli_gpus=table.milli_gpus[slot],
+        priority=table.priority[slot],
+        submit_ns=table.submit_ns[slot],
+        require_level=table.require_level[slot],
         state=state,
-        reason=engine.reasons.get(slot, "") if state == State.PENDING else "",
+        reason=engine.reasons.get(slot, "") if state in _SAY_WHY else "",
         start_ns=table.first_start_ns[slot],
         end_ns=table.end_ns[slot],
         progress_ratio=min(1.0, max(0.0, 1.0 - left / duration)) if duration else 0.0,

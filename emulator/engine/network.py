@@ -26,6 +26,9 @@ HostRails = Mapping[tuple[int, int], float]
 #: The same by block: (the host's bit of a row, the rail's GPUs, what is left).
 WaysOut = Mapping[int, Sequence[tuple[int, int, float]]]
 
+#: Placements for which the bytes of stopped jobs are kept apart; beyond, they become those of their links.
+CLOSED_ROWS = 65_536
+
 
 class Network:
     """Flows of training jobs, one per job, and the orders to planes that wait at the head.
@@ -52,6 +55,7 @@ class Network:
         self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
         self._sent: dict[int, tuple[float, int]] = {}  # slot -> bytes that each lane had sent, and when
         self._closed: dict[Row, float] = {}  # bytes that each lane on these GPUs has sent for jobs that have stopped
+        self._carried = np.zeros(len(cluster.links))  # bytes over endpoint links that are no longer in it
         self._waiting: list[list[Order]] = [[] for _ in range(plane_count)]
         self._scales: dict[int, float] = {}  # channel -> remaining part of its healthy capacity, for channels that have lost some
         self._ways_out: WaysOut = {}
@@ -97,6 +101,10 @@ class Network:
         if self._traffic[slot].pieces:
             for row in self._table.rows[slot]:
                 self._closed[row] = self._closed.get(row, 0.0) + self._sent_at(slot, at_ns)
+            if len(self._closed) > CLOSED_ROWS:
+                closed = sorted(self._closed.items())
+                self._carried += self._map.endpoint_load([row for row, _ in closed], np.array([bytes_sent for _, bytes_sent in closed]))
+                self._closed.clear()
         del self._traffic[slot], self._sent[slot], self._caps[slot], self._computing[slot], self._ideal[slot]
         self._rates.pop(slot, None)
         self._recapped.discard(slot)
@@ -286,7 +294,7 @@ class Network:
         if opened:
             solved = solve_open(opened, self._planes_that_hold, self._teller(at_ns, advance))
             touched |= self._take_rates(*solved, at_ns, tell=True)
-        for _, slot in sorted((self._table.job_id[slot], slot) for slot in touched):
+        for slot in self.by_job_id(touched):
             speed = self.speed(slot)
             if speed != self._table.speed[slot]:
                 yield slot, speed
@@ -295,7 +303,7 @@ class Network:
         """Note the rates that have changed, and ``tell`` them to the planes that did not compute them themselves."""
         changed = set()
         for job_id, rate in zip(job_ids.tolist(), rates.tolist(), strict=True):
-            slot = self._table.slot_of[job_id]
+            slot = self._table.slot_of.get(job_id, -1)
             if slot not in self._traffic or rate == self.rate(slot):
                 continue
             self._sent[slot] = self._sent_at(slot, at_ns), at_ns
@@ -340,11 +348,12 @@ class Network:
 
         What has been carried counts as if a NIC's ports had been healthy all the time: a dead one's part is not moved to the others.
         """
-        held = [(row, slot) for slot in sorted(running) if self.pieces_of(slot) for row in self._table.rows[slot]]
+        held = [(row, slot) for slot in self.by_job_id(running) if self.pieces_of(slot) for row in self._table.rows[slot]]
         rows, closed = [row for row, _ in held], sorted(self._closed.items())
         rates = np.array([self.rate(slot) for _, slot in held])
         sent = np.array([self._sent_at(slot, at_ns) for _, slot in held] + [bytes_sent for _, bytes_sent in closed])
-        return self._map.endpoint_load(rows, rates, now=True), self._map.endpoint_load(rows + [row for row, _ in closed], sent)
+        carried = self._carried + self._map.endpoint_load(rows + [row for row, _ in closed], sent)
+        return self._map.endpoint_load(rows, rates, now=True), carried
 
     def dead_link(self, slot: int) -> int:
         """A dead link that the job's traffic needs; -1 if there is none."""

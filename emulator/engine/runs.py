@@ -14,6 +14,9 @@ from emulator.scheduler.table import NEVER, JobTable
 from emulator.workload.jobs import JobKind
 from topology.cluster import Cluster
 
+#: Draws of a GPU by its type and activity that are remembered, since jobs are alike.
+DRAWS_KEPT = 10_000
+
 
 class Runs:
     """One run of a job is from its start to its end, interruption or preemption. What becomes of a job after that is the engine's.
@@ -182,6 +185,8 @@ class Runs:
         kind = self._table.host_type[slot], self._table.utilization[slot]
         full = self._gpu_milliwatts.get(kind)
         if full is None:
+            if len(self._gpu_milliwatts) == DRAWS_KEPT:
+                self._gpu_milliwatts.clear()
             host_type = self._cluster.host_types[kind[0]]
             full = self._gpu_milliwatts[kind] = gpu_milliwatts(host_type, kind[1], self._settings.power_gamma)
         computing = self._network.computing(slot)

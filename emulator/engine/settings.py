@@ -6,6 +6,9 @@ from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.racks.buildout import Buildout
 from emulator.workload.jobs import SECOND
 
+#: Of the jobs that have ended, so many stay with the engine, the last ones; the others leave (``Engine.retire``), so many at once.
+ENDED_KEPT, RETIRED_AT_ONCE = 10_000, 4_096
+
 
 @dataclass(frozen=True)
 class EngineSettings:
@@ -27,3 +30,5 @@ class EngineSettings:
     buildout: Buildout | None = None  # None: every rack is there from the start
     link_faults: LinkFaultSettings = field(default_factory=LinkFaultSettings)
     seed: int = 1  # of the drawn faults of links
+    ended_kept: int = ENDED_KEPT
+    retired_at_once: int = RETIRED_AT_ONCE

@@ -27,23 +27,27 @@ STATES = {
 }
 
 
-def job_view(engine: Engine, slot: int, moment: Moment | None = None) -> JobView:
-    """One job as of the engine's last cycle, or as it was at ``moment``."""
-    table, cluster = engine.table, engine.cluster
-    was_pending = moment is not None and moment.state == State.PENDING
-    moment = moment_of(engine, slot, engine.now_ns) if moment is None else moment
+def job_view(engine: Engine, slot: int) -> JobView:
+    """One job as of the engine's last cycle. Whoever calls has the turn at the engine."""
+    moment = moment_of(engine, slot, engine.now_ns)
+    return view_of(engine, moment._replace(reason=reason(engine, slot, moment.state)))
+
+
+def view_of(engine: Engine, moment: Moment) -> JobView:
+    """One job as it was then. Reads only what never changes, so it needs no turn at the engine."""
+    cluster = engine.cluster
     return JobView(
-        job_id=table.job_id[slot],
-        name=table.names.get(slot, ""),
-        queue=table.queues[table.queue[slot]],
-        tenant=table.tenants[table.tenant[slot]],
-        kind=JobKind(table.kind[slot]).name.lower(),
+        job_id=moment.job_id,
+        name=moment.name,
+        queue=moment.queue,
+        tenant=moment.tenant,
+        kind=JobKind(moment.kind).name.lower(),
         state=STATES[moment.state],
-        reason=moment.reason if was_pending else reason(engine, slot, moment.state),
-        gpus=table.gpus[slot],
-        milli_gpus=table.milli_gpus[slot],
-        priority=table.priority[slot],
-        submit_seconds=table.submit_ns[slot] / SECOND,
+        reason=moment.reason or _refusal(engine, moment.state, moment.gpus, moment.require_level, moment.host_type),
+        gpus=moment.gpus,
+        milli_gpus=moment.milli_gpus,
+        priority=moment.priority,
+        submit_seconds=moment.submit_ns / SECOND,
         start_seconds=moment.start_ns / SECOND if moment.start_ns >= 0 else None,
         end_seconds=moment.end_ns / SECOND if moment.end_ns >= 0 else None,
         progress_ratio=moment.progress_ratio,
@@ -59,14 +63,19 @@ def job_view(engine: Engine, slot: int, moment: Moment | None = None) -> JobView
 
 def reason(engine: Engine, slot: int, state: State) -> str:
     """Why a job is pending, or how it ended."""
-    if state == State.REJECTED:
-        return "the queue was full"
-    if state == State.INFEASIBLE:
-        table = engine.table
-        return engine.scheduler.limits.never_fits(table.gpus[slot], table.require_level[slot], table.host_type[slot])[0]
+    table = engine.table
     if state == State.PENDING and engine.scheduler.waits(slot):
         return explain_pending(engine.scheduler, slot).text
-    return engine.reasons.get(slot, "") if state in (State.FAILED, State.CANCELLED) else ""
+    if state in (State.FAILED, State.CANCELLED):
+        return engine.reasons.get(slot, "")
+    return _refusal(engine, state, table.gpus[slot], table.require_level[slot], table.host_type[slot])
+
+
+def _refusal(engine: Engine, state: State, gpus: int, level: int, host_type: int) -> str:
+    """Why a job never came into the queue; "" for any other."""
+    if state == State.REJECTED:
+        return "the queue was full"
+    return engine.scheduler.limits.never_fits(gpus, level, host_type)[0] if state == State.INFEASIBLE else ""
 
 
 def explanation(engine: Engine, slot: int) -> Explanation:

@@ -2,57 +2,65 @@
 
 import math
 import time
-from functools import cache
-from typing import TypeVar
+from collections.abc import Sequence
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emulator.engine import views
 from emulator.engine.control import ClockView, Histogram, Snapshot
 from emulator.engine.engine import Engine
 from emulator.engine.fault_targets import cable_count
-from emulator.engine.gpu_time import gpu_seconds
-from emulator.engine.moments import slowdown
+from emulator.engine.gpu_time import gpu_seconds, held_time
 from emulator.engine.shards import Readings
+from emulator.engine.waits import WAIT_BOUNDS
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.power import facility_milliwatts, water_litres
 from emulator.report import usage
 from emulator.report.digest import digest
+from emulator.report.job_rows import Jobs, Reasons, all_jobs, rows_of
 from emulator.report.links import link_load, links_table, tier_loads
-from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable, Outcome, Sample, sample, timeline
+from emulator.report.outcome import JobTable, Outcome, Sample, Timeline, sample, timeline
 from emulator.report.picture.page import picture
 from emulator.report.progress import Progress
 from emulator.report.speed import RecentSpeed
+from emulator.report.spool import Spool
 from emulator.scenario import Scenario
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, JobKind, SourceReport
-from emulator.workload.training import step_seconds
 from topology.cluster import TIERS
-from topology.describe import hostlist
 
-Scalar = TypeVar("Scalar", bound=np.generic)
-
-#: Upper bounds of the wait histogram's buckets, seconds: from a cycle to a day.
-WAIT_BOUNDS = (10.0, 30.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, 86400.0)
+#: Samples of the timeline that are kept in memory; so many are put by at once.
+SAMPLES_AT_ONCE = 4_096
 #: Wall seconds between two looks at the memory of all processes.
 MEMORY_SECONDS = 2.0
 
 
 class Collector:
-    """Reads one engine; keeps the samples of its timeline."""
+    """Reads one engine; keeps the samples of its timeline, and the jobs that leave it until the outcome is asked for (in ``folder``)."""
 
-    def __init__(self, engine: Engine, scenario: Scenario, sources: tuple[SourceReport, ...], *, actors: int, opened_at: float) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        scenario: Scenario,
+        sources: tuple[SourceReport, ...],
+        *,
+        actors: int,
+        opened_at: float,
+        folder: Path | None = None,
+    ) -> None:
         self._engine, self._scenario, self._sources = engine, scenario, sources
         self._power, self._actors = scenario.power, actors
         self.power_cap_watts = self._power.cap or 0.0
         self._opened_at = opened_at
         self._started_at = time.monotonic()
         self._samples: list[Sample] = []
-        self._wait_counts = [0] * (len(WAIT_BOUNDS) + 1)
-        self._wait_total = 0.0
-        self._waits_seen = 0
+        self._sampled_ns = -1
+        self._spool = Spool(folder)  # earlier samples, and jobs that have left the engine
+        self._held: tuple[int, ...] = (0, 0, 0, 0)  # GPU time of these jobs, as held_time has it
+        self._reasons = Reasons()
         self._peak_nic = 0.0
         self._speed = RecentSpeed(self._started_at)
         self._peak_memory = 0
@@ -64,8 +72,12 @@ class Collector:
     def sample(self, clock: ClockView) -> Snapshot:
         """A snapshot that also goes into the timeline."""
         snapshot = self.snapshot(clock)
-        if not self._samples or self._samples[-1].time_seconds < self._engine.now_ns / SECOND:
-            self._samples.append(sample(snapshot)._replace(time_seconds=self._engine.now_ns / SECOND))
+        if self._sampled_ns < self._engine.now_ns:
+            self._sampled_ns = self._engine.now_ns
+            if len(self._samples) == SAMPLES_AT_ONCE:
+                self._spool.add("samples", vars(timeline(self._samples)))
+                self._samples.clear()
+            self._samples.append(sample(snapshot)._replace(time_seconds=self._sampled_ns / SECOND))
         if time.monotonic() >= self._memory_due:
             self._note_memory()
         return snapshot
@@ -81,7 +93,6 @@ class Collector:
 
     def _snapshot(self, clock: ClockView, planes: tuple[FabricReadings, ...]) -> Snapshot:
         engine = self._engine
-        self._note_waits()
         watts = engine.meter.power_milliwatts / 1e3
         load, peak, moved = self._links(planes)
         health = engine.links.health.by_tier(engine.now_ns)
@@ -101,7 +112,7 @@ class Collector:
             jobs_started=engine.started,
             preemptions=engine.preemptions,
             restarts=engine.restarts,
-            queue_wait_seconds=Histogram(WAIT_BOUNDS, tuple(self._wait_counts), self._wait_total),
+            queue_wait_seconds=Histogram(WAIT_BOUNDS, tuple(engine.waits.counts), engine.waits.total_ns / SECOND),
             gpus_by_state=gpus,
             gpus_by_model=views.gpus_by_model(engine),
             gpu_allocation_ratio=gpus["busy"] / total,
@@ -127,12 +138,16 @@ class Collector:
             actors=self._actors,
         )
 
-    def _note_waits(self) -> None:
-        waits = np.array(self._engine.waits_ns[self._waits_seen :]) / SECOND
-        self._waits_seen += len(waits)
-        for bucket, number in enumerate(np.bincount(np.searchsorted(WAIT_BOUNDS, waits), minlength=len(self._wait_counts))):
-            self._wait_counts[bucket] += int(number)
-        self._wait_total += float(waits.sum())
+    def retire(self, slots: Sequence[int]) -> None:
+        """The jobs in ``slots`` have ended and leave the engine (``Engine.retire``): put by what the outcome needs of them."""
+        engine = self._engine
+        now = held_time(engine.table, slots, engine.now_ns)
+        self._held = tuple(before + more for before, more in zip(self._held, now, strict=True))
+        self._spool.add("jobs", rows_of(engine, slots, self._reasons))
+
+    def close(self) -> None:
+        """Let go of what was put by; there is no outcome after that."""
+        self._spool.close()
 
     def _links(self, planes: tuple[FabricReadings, ...]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
         load = sum((plane.load_bytes_per_second for plane in planes), np.zeros(len(TIERS)))
@@ -191,8 +206,8 @@ class Collector:
         engine, cluster, scenario = self._engine, self._engine.cluster, self._scenario
         readings = engine.read()
         energy = np.concatenate([shard.energy_joules for shard in readings.racks])
-        slots = [slot for slot, state in enumerate(engine.table.state) if state != State.FUTURE]
-        jobs = self._jobs(slots)
+        every, held = self._all_jobs()
+        jobs = every.table
         switch_joules = engine.meter.switches_joules(engine.now_ns)
         joules = float(np.cumsum(energy)[-1]) + switch_joules
         self._note_memory()
@@ -203,7 +218,7 @@ class Collector:
             scenario=scenario.name,
             seed=scenario.seed,
             policy=scenario.scheduler.policy,
-            digest=self._digest(slots, jobs, energy),
+            digest=digest(jobs, *every[2:], rack_energy_joules=energy),
             actors=self._actors,
             gpus=cluster.gpu_count,
             hosts=cluster.host_count,
@@ -216,10 +231,10 @@ class Collector:
             peak_rss_bytes=self._peak_memory,
             events=engine.events,
             jobs=jobs,
-            timeline=timeline(self._samples),
+            timeline=self._timeline(),
             capacity_gpu_seconds=engine.meter.gpu_seconds(engine.now_ns),
-            training_peak_flops=self._training_peak_flops(slots, jobs),
-            model_flops=self._model_flops(slots),
+            training_peak_flops=self._training_peak_flops(jobs),
+            model_flops=math.fsum(every.model_flops),
             active_gpu_seconds=engine.meter.active_gpu_seconds,
             idle_gpu_seconds=engine.meter.idle_gpu_ns / SECOND,
             fragmented_gpu_seconds=engine.meter.fragmented_gpu_ns / SECOND,
@@ -229,107 +244,25 @@ class Collector:
             facility_energy_joules=joules * self._power.pue,
             water_litres=water_litres(joules, self._power.wue_litres_per_kwh),
             tiers=tier_loads(cluster, links, self._peak_nic),
-            gpu_seconds=gpu_seconds(engine.table, slots, engine.meter, engine.now_ns),
+            gpu_seconds=gpu_seconds(held, engine.meter, engine.now_ns),
             interrupted=interrupted,
             sources=tuple(source.as_dict() for source in self._sources),
             picture=lambda: picture(cluster, scenario, link_load(cluster, links)),
         )
 
-    def _jobs(self, slots: list[int]) -> JobTable:
+    def _all_jobs(self) -> tuple[Jobs, list[int]]:
+        """Every submitted job, and the GPU time that they held by phase (``held_time``)."""
         engine, table = self._engine, self._engine.table
-        size = np.array([table.gpus[slot] * table.milli_gpus[slot] / 1000 for slot in slots])
-        ran = np.array([self._ran_ns(slot) for slot in slots], dtype=np.int64)
-        lost = np.array([table.lost_ns[slot] + table.overhead_run_ns[slot] for slot in slots], dtype=np.int64)
-        reasons: dict[str, int] = {}
-        reason = [self._reason(slot) for slot in slots]
-        for text in reason:
-            reasons.setdefault(text, len(reasons))
-        levels = {"": -1} | {name: number for number, name in enumerate(PLACEMENT_LEVELS)}
+        slots = [slot for slot in table.slot_of.values() if table.state[slot] != State.FUTURE]
+        held = [sum(part) for part in zip(self._held, held_time(table, slots, engine.now_ns), strict=True)]
+        return all_jobs(engine, chain(self._spool.chunks("jobs"), (rows_of(engine, slots, self._reasons),)), self._reasons), held
 
-        def column(values: list[int], dtype: type[Scalar]) -> NDArray[Scalar]:
-            return np.array([values[slot] for slot in slots], dtype=dtype)
+    def _timeline(self) -> Timeline:
+        chunks = [*self._spool.chunks("samples"), vars(timeline(self._samples))]
+        return Timeline(**{name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[-1]})
 
-        return JobTable(
-            job_id=column(table.job_id, np.int64),
-            gpus=column(table.gpus, np.int32),
-            queue=column(table.queue, np.int32),
-            tenant=column(table.tenant, np.int32),
-            priority=column(table.priority, np.int32),
-            host_type=column(table.host_type, np.int8),
-            estimate_ns=column(table.estimate_ns, np.int64),
-            source_row=column(table.source_row, np.int64),
-            kind=column(table.kind, np.int8),
-            submit_ns=column(table.submit_ns, np.int64),
-            start_ns=column(table.first_start_ns, np.int64),
-            end_ns=column(table.end_ns, np.int64),
-            state=np.array([STATES.index(views.STATES[table.state[slot]]) for slot in slots], dtype=np.int8),
-            reason=np.array([reasons[text] if text else -1 for text in reason], dtype=np.int32),
-            preemptions=column(table.preemptions, np.int32),
-            restarts=column(table.restarts, np.int32),
-            gpu_seconds=size * ran / SECOND,
-            lost_gpu_seconds=size * lost / SECOND,
-            placement_level=np.array([levels[views.placement_level(engine.cluster, table.rows[slot])] for slot in slots], dtype=np.int8),
-            network_slowdown_ratio=np.array([slowdown(engine, slot, engine.now_ns) for slot in slots]),
-            queues=tuple(table.queues),
-            tenants=tuple(table.tenants),
-            reasons=tuple(reasons),
-            gpu_types=tuple(host_type.gpu.name for host_type in engine.cluster.host_types),
-            hosts=self._hosts(slots),
-            names=tuple(table.names.get(slot, "") for slot in slots) if table.names else None,
-        )
-
-    def _hosts(self, slots: list[int]) -> tuple[str, ...]:
-        """Hostlists of the last placements. Jobs come back to the same hosts, so each list of hosts is folded once."""
-        engine = self._engine
-
-        @cache
-        def folded(hosts: tuple[int, ...]) -> str:
-            return hostlist(engine.cluster, hosts)
-
-        return tuple(folded(tuple(engine.scheduler.hosts_of(engine.table.rows[slot]))) for slot in slots)
-
-    def _ran_ns(self, slot: int) -> int:
-        table = self._engine.table
-        running = table.state[slot] == State.RUNNING
-        return table.run_ns[slot] + (self._engine.now_ns - table.start_ns[slot] if running else 0)
-
-    def _reason(self, slot: int) -> str:
-        """How a job ended; a pending one's reason is general, since what keeps each of a long queue costs a walk through it."""
-        state = self._engine.table.state[slot]
-        return "waiting at the end of the run" if state == State.PENDING else views.reason(self._engine, slot, state)
-
-    def _digest(self, slots: list[int], jobs: JobTable, energy: NDArray[np.float64]) -> str:
-        rows = [self._engine.table.rows[slot] for slot in slots]
-        start = np.zeros(len(slots) + 1, dtype=np.int64)
-        np.cumsum([len(placement) for placement in rows], out=start[1:])
-        flat = [row for placement in rows for row in placement]
-        return digest(
-            jobs,
-            start,
-            np.array([row[0] for row in flat], dtype=np.int32),
-            np.array([row[1] for row in flat], dtype=np.uint64),
-            np.array([row[2] for row in flat], dtype=np.uint64),
-            rack_energy_joules=energy,
-        )
-
-    def _training_peak_flops(self, slots: list[int], jobs: JobTable) -> float:
+    def _training_peak_flops(self, jobs: JobTable) -> float:
         """FLOPs that the GPUs held by training jobs could have done at the dense bf16 peak of their models."""
         peak = np.array([host_type.gpu.bf16_flops for host_type in self._engine.cluster.host_types])
-        host_type = np.array([self._engine.table.host_type[slot] for slot in slots], dtype=np.int64)
         training = jobs.kind == JobKind.TRAINING
-        return float((jobs.gpu_seconds * peak[host_type])[training].sum())
-
-    def _model_flops(self, slots: list[int]) -> float:
-        """FLOPs of the steps that lasted: work over the time of a step at full share, times the model's FLOPs per step."""
-        table, full = self._engine.table, self._engine.network.full_bytes_per_second
-
-        @cache
-        def rate(number: int, host_type: int) -> float:
-            shape = table.shapes[number]
-            return shape.model_flops / step_seconds(shape, full[host_type])
-
-        return math.fsum(
-            (table.work_ns[slot] - table.lost_ns[slot]) / SECOND * rate(table.shape[slot], table.host_type[slot])
-            for slot in slots
-            if table.shape[slot] >= 0 and table.work_ns[slot]
-        )
+        return float((jobs.gpu_seconds * peak[jobs.host_type])[training].sum())

@@ -103,7 +103,7 @@ def jobs_table(jobs: JobTable) -> Any:
             "gpu_seconds": jobs.gpu_seconds[order],
             "lost_gpu_seconds": jobs.lost_gpu_seconds[order],
             "placement_level": words(jobs.placement_level, PLACEMENT_LEVELS),
-            "hosts": texts(jobs.hosts),
+            "hosts": texts(jobs.hosts() if jobs.hosts is not None else None),
             "network_slowdown_ratio": jobs.network_slowdown_ratio[order],
         }
     )

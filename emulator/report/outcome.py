@@ -72,7 +72,9 @@ class JobTable:
     tenants: tuple[str, ...] = ("default",)
     reasons: tuple[str, ...] = ()
     gpu_types: tuple[str, ...] = ()  # GPU model by host type
-    hosts: tuple[str, ...] | None = None  # hostlist of the last placement, by row; "" for none
+    hosts: Callable[[], tuple[str, ...]] | None = (
+        None  # makes the hostlists of the last placements, by row, for who writes them; "" for none
+    )
     names: tuple[str, ...] | None = None  # by row
 
     def __len__(self) -> int:

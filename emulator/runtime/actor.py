@@ -1,7 +1,6 @@
 """The shards that one actor holds, and its answers. ``ray_shards`` puts it into Ray actors, but it needs no Ray.
 
-Payloads are pickles made by ``pack``: one bytes object each way, so that Ray copies it without unpacking, and the head can keep what it
-sent.
+Payloads are pickles made by ``pack``: one bytes object each way, so that the head can keep what it sent.
 """
 
 import pickle
@@ -15,6 +14,8 @@ from emulator.fabric.plane import FabricPlane
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.messages import RackReadings
 from emulator.racks.shard import RackSettings, RackShard
+from emulator.report.usage import own_usage
+from emulator.runtime.line import Line
 from topology.cluster import Cluster
 
 
@@ -133,13 +134,9 @@ class ShardHost:
         return epoch, window, pack(state)
 
     def serve_metrics(self, host: str, port: int) -> str:
-        """Serve /metrics on ``host`` ("": this node's address), on ``port`` if it is to be had; host:port, or "" without an exporter."""
+        """Serve /metrics on ``host``, on ``port`` if it is to be had; host:port, or "" without an exporter."""
         if self._share.exporter is None:
             return ""
-        if not host:
-            import ray
-
-            host = ray.util.get_node_ip_address()
         try:
             self._exporter = self._share.exporter(self._cluster, self._share.ranges, host, port)
         except OSError:
@@ -148,6 +145,28 @@ class ShardHost:
             self._exporter = self._share.exporter(self._cluster, self._share.ranges, host, 0)
         return self._exporter.address
 
+    def usage(self, epoch: int, window: int) -> Reply:
+        """CPU seconds of this process so far and its memory in bytes, packed."""
+        self._expect(epoch, window)
+        return epoch, window, pack(own_usage())
+
     def _expect(self, epoch: int, window: int) -> None:
         if (epoch, window) != (self._epoch, self._window):
             raise StaleMessage(f"a message of epoch {epoch} after window {window} reached epoch {self._epoch} after window {self._window}")
+
+
+def serve(host: ShardHost, line: Line) -> None:
+    """Answer calls ``(number, verb, arguments)`` with ``(number, reply or exception)`` until the line ends."""
+    while True:
+        try:
+            number, verb, arguments = pickle.loads(line.receive())
+        except (EOFError, OSError):
+            return
+        try:
+            answer = getattr(host, verb)(*arguments)
+        except Exception as error:  # noqa: BLE001 - the head is to hear of it
+            answer = error
+        try:
+            line.send(pack((number, answer)))
+        except OSError:
+            return

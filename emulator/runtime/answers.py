@@ -24,6 +24,11 @@ class Request:
     asked: str = ""
 
 
+def request_of(request_id: str, kind: str, body: Callable[[], bytes]) -> Request:
+    """The request of this kind and content; ``body`` is asked for only where there is an id."""
+    return Request(request_id, hashlib.sha256(kind.encode() + b" " + body()).hexdigest()) if request_id else Request()
+
+
 class Answers:
     """The last ``REQUESTS_KEPT`` answers by request id."""
 
@@ -32,20 +37,25 @@ class Answers:
 
     def once(self, request_id: str, kind: str, body: Callable[[], bytes], act: Callable[[Request], T]) -> T:
         """The first answer for a request that was made before; a refusal is no answer. Raises InvalidRequest where it was another."""
-        if not request_id:
-            return act(Request())
-        asked = hashlib.sha256(kind.encode() + b" " + body()).hexdigest()
-        if request_id in self._kept:
-            before, kept = self._kept[request_id]
-            if before != asked:
-                raise InvalidRequest(
-                    f"request_id {request_id!r} was used for another request", field="request_id", allowed="a new one for each new request"
-                )
-            return cast(T, kept)
-        request = Request(request_id, asked)
+        request = request_of(request_id, kind, body)
+        if (known := self.known(request)) is not None:
+            return cast(T, known)
         answer = act(request)
         self.keep(request, answer)
         return answer
+
+    def known(self, request: Request) -> Any:
+        """The first answer to the request; None where there is none. Raises InvalidRequest where it was another."""
+        if request.request_id not in self._kept:
+            return None
+        before, kept = self._kept[request.request_id]
+        if before != request.asked:
+            raise InvalidRequest(
+                f"request_id {request.request_id!r} was used for another request",
+                field="request_id",
+                allowed="a new one for each new request",
+            )
+        return kept
 
     def keep(self, request: Request, answer: Any) -> None:
         """Remember an answer; the oldest is forgotten."""

@@ -1,9 +1,8 @@
 """Inputs of a live emulation: checked, journalled, stamped with their cycle, then posted to the engine."""
 
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from emulator.engine.bounds import LONGEST_NS, REMAINING_RULE, is_remaining_ratio
 from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Submit, scale_link
@@ -13,11 +12,10 @@ from emulator.engine.control import (
     InvalidRequest,
     JobState,
     JobView,
-    NeverFits,
     NotFound,
-    QueueFull,
     RackView,
-    SubmitResult,
+    Submission,
+    Submitted,
     WrongState,
 )
 from emulator.engine.fault_targets import TARGETS, cuts_of
@@ -25,19 +23,16 @@ from emulator.engine.hardware import not_found, rack_views
 from emulator.engine.views import STATES, job_view
 from emulator.runtime.answers import Answers, Request, from_json, to_json
 from emulator.runtime.assemble import Emulation
+from emulator.runtime.submissions import Judge, Verdict, jobs_of, payload_of
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.table import State
 from emulator.store.errors import JournalError
-from emulator.store.journal import END, STOP, Input, Journal
-from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, SECOND, JobColumns, TrainingShape, job_columns
+from emulator.store.journal import END, STOP, Input, Journal, Record
+from emulator.workload.jobs import API_FIRST_ID, SECOND
 from topology import names
 from topology.cluster import Cluster
 from topology.lookup import find_host, find_rack
 
-#: Wall seconds after which a client may try a full queue again.
-RETRY_SECONDS = 5.0
-#: Queues and tenants of one emulation: each queue is in every scrape.
-MOST_QUEUES, MOST_TENANTS = 1000, 100_000
 #: Ids that the answer to a name of several jobs lists.
 IDS_NAMED = 10
 _LIVE = (State.FUTURE, State.PENDING, State.RUNNING)
@@ -56,15 +51,23 @@ class Inputs:
         self.last_stamp_ns = 0
 
     def slot(self, job_id: int) -> int:
-        """The slot of a job that has been submitted. Raises NotFound."""
-        table = self._engine.table
-        slot = table.slot_of.get(job_id)
-        if slot is None or (table.state[slot] == State.FUTURE and job_id < API_FIRST_ID):
-            raise NotFound(f"no job {job_id}", field="job_id", allowed="the id of a submitted job")
+        """The slot of a job that has been submitted and has not left the engine. Raises NotFound."""
+        slot = self._engine.table.slot_of.get(job_id)
+        if slot is None or not self._is_submitted(job_id, slot):
+            raise NotFound(f"no job {job_id}{self._where_others_are()}", field="job_id", allowed="the id of a submitted job")
         return slot
 
+    def _is_submitted(self, job_id: int, slot: int) -> bool:
+        """Whether a job of the table is no longer one that is only to come."""
+        return self._engine.table.state[slot] != State.FUTURE or job_id >= API_FIRST_ID
+
+    def _where_others_are(self) -> str:
+        """To be added where a job is not found; "" if none has left."""
+        kept, left = self._engine.settings.ended_kept, self._engine.retired
+        return f" here: of the ended the last {kept:,} are kept; {left:,} older ones are in jobs.parquet at the end" if left else ""
+
     def jobs(self, states: frozenset[JobState], queue: str, after_id: int, limit: int) -> list[JobView]:
-        """Submitted jobs with an id above ``after_id``, by id."""
+        """Submitted jobs that have not left the engine, with an id above ``after_id``, by id."""
         return [job_view(self._engine, slot) for _, slot in sorted(self._wanted(states, queue, after_id))[:limit]]
 
     def job_count(self, states: frozenset[JobState], queue: str) -> int:
@@ -77,78 +80,62 @@ class Inputs:
         if queue and queue not in table.queues:
             raise NotFound(f"no queue {queue!r}", field="queue", allowed=", ".join(table.queues))
         number = table.queues.index(queue) if queue else -1
-        found: list[tuple[int, int]] = []
-        for slot, (job_id, state) in enumerate(zip(table.job_id, table.state, strict=True)):
-            if job_id <= after_id or (state == State.FUTURE and job_id < API_FIRST_ID):
-                continue
-            if (not states or STATES[state] in states) and number in (-1, table.queue[slot]):
-                found.append((job_id, slot))
-        return found
+        return [
+            (job_id, slot)
+            for job_id, slot in table.slot_of.items()
+            if job_id > after_id
+            and self._is_submitted(job_id, slot)
+            and (not states or STATES[table.state[slot]] in states)
+            and number in (-1, table.queue[slot])
+        ]
 
     def slot_named(self, name: str) -> int:
-        """The slot of the one submitted job that is called ``name``. Raises NotFound; InvalidRequest where several are."""
+        """The slot of the one submitted job that is here and called ``name``. Raises NotFound; InvalidRequest where several are."""
         table = self._engine.table
         found = sorted(
             (
                 (table.job_id[slot], slot)
                 for slot, known in table.names.items()
-                if known == name and (table.state[slot] != State.FUTURE or table.job_id[slot] >= API_FIRST_ID)
+                if known == name and self._is_submitted(table.job_id[slot], slot)
             ),
             reverse=True,
         )
         if not found:
-            raise NotFound(f"no job called {name!r:.80}", field="name", allowed="the name or the id of a submitted job")
+            raise NotFound(
+                f"no job called {name!r:.80}{self._where_others_are()}", field="name", allowed="the name or the id of a submitted job"
+            )
         if len(found) > 1:
             ids = ", ".join(str(job_id) for job_id, _ in found[:IDS_NAMED])
             more = f" and {len(found) - IDS_NAMED} older ones" if len(found) > IDS_NAMED else ""
             raise InvalidRequest(f"{len(found)} jobs are called {name!r:.80}", field="name", allowed=f"an id, newest first: {ids}{more}")
         return found[0][1]
 
-    def submit(self, jobs: JobColumns, stamp_ns: int, request_id: str) -> SubmitResult:
-        """Accept what can ever run and what the queue has room for, jobs accepted for the next cycle included."""
-        return self._answers.once(request_id, "submit", lambda: _body(jobs), lambda request: self._submit(jobs, stamp_ns, request))
+    def submit(self, submissions: Sequence[Submission], stamp_ns: int) -> list[Submitted | ControlError]:
+        """See ``Control.submit_all``. Nothing of a submission is there before all of them are in the journal, by one write."""
+        judge = Judge(self._engine, self._answers, self._next_id, stamp_ns)
+        verdicts = [judge.verdict(submission) for submission in submissions]
+        records = [] if self._journal is None else [record for verdict in judge.fresh for record in _record(verdict)]
+        if self._journal is not None and records:
+            try:
+                self._journal.append_all(records)
+            except JournalError as error:
+                unkept = _not_stored(error)
+                verdicts = [unkept if isinstance(verdict, Verdict) and verdict.jobs is not None else verdict for verdict in verdicts]
+                return [self._submitted(verdict) for verdict in verdicts]
+        self._next_id = judge.next_id
+        for verdict in judge.fresh:
+            if verdict.jobs is not None:
+                self._post(Submit(self._scheduler.add(verdict.jobs)), stamp_ns)
+            self._answers.keep(verdict.request, verdict.result)
+        return [self._submitted(verdict) for verdict in verdicts]
 
-    def _submit(self, jobs: JobColumns, stamp_ns: int, request: Request) -> SubmitResult:
-        table = self._engine.table
-        for what, known, given, most in (
-            ("queue", table.queue_of, jobs.queues, MOST_QUEUES),
-            ("tenant", table.tenant_of, jobs.tenants, MOST_TENANTS),
-        ):
-            if len(known) + sum(name not in known for name in given) > most:
-                raise InvalidRequest(f"there would be more than {most:,} {what}s", field=what, allowed=f"one of the {what}s that there are")
-        errors: dict[int, ControlError] = self._never_fit(jobs)
-        limit = self._scheduler.settings.pending_limit
-        room = limit - self._scheduler.pending_jobs - self._engine.posted_jobs
-        accepted = [index for index in range(len(jobs)) if index not in errors]
-        if accepted and room <= 0:
-            raise QueueFull(f"{limit} jobs are pending, which is the limit (scheduler.pending_limit)", retry_seconds=RETRY_SECONDS)
-        for index in accepted[room:]:
-            errors[index] = QueueFull(f"the queue's limit of {limit} pending jobs was reached", retry_seconds=RETRY_SECONDS)
-        accepted = accepted[:room]
-        ids = np.full(len(jobs), -1, dtype=np.int64)
-        ids[accepted] = np.arange(self._next_id, self._next_id + len(accepted))
-        answer = SubmitResult(ids.tolist(), errors)
-        if accepted:
-            kept = replace(
-                jobs if len(accepted) == len(jobs) else _rows(jobs, np.array(accepted)),
-                job_id=ids[accepted],
-                submit_ns=np.full(len(accepted), stamp_ns, dtype=np.int64),
-            )
-            if self._journal is not None:
-                self._write(stamp_ns, "submit", _payload(kept), request, answer)
-            self._next_id += len(accepted)
-            self._post(Submit(self._scheduler.add(kept)), stamp_ns)
-        return answer
-
-    def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
-        shapes, where = np.unique(np.stack((jobs.gpus, jobs.require_level, jobs.host_type)), axis=1, return_inverse=True)
-        errors: dict[int, ControlError] = {}
-        for number, (gpus, level, host_type) in enumerate(shapes.T.tolist()):
-            if not self._scheduler.could_ever_fit(gpus, level, host_type):
-                message, most = self._scheduler.limits.never_fits(gpus, level, host_type)
-                for index in np.flatnonzero(where == number).tolist():
-                    errors[index] = NeverFits(message, field="gpus", allowed=f"at most {most}")
-        return errors
+    def _submitted(self, verdict: Verdict | ControlError) -> Submitted | ControlError:
+        """What the sender of a submission is told."""
+        if isinstance(verdict, ControlError):
+            return verdict
+        first = next((job_id for job_id in verdict.result.job_ids if job_id >= 0), -1)
+        slot = self._engine.table.slot_of.get(first)
+        return Submitted(verdict.result, None if slot is None else job_view(self._engine, slot))
 
     def cancel(self, job_id: int, stamp_ns: int, request_id: str) -> JobView:
         """The job ends at the next cycle. Raises WrongState where it has ended already."""
@@ -159,7 +146,7 @@ class Inputs:
             if state not in _LIVE:
                 raise WrongState(f"job {job_id} is {STATES[state]}; allowed: a pending or running job", field="job_id")
             answer = job_view(self._engine, slot)
-            self._accept(Cancel(slot), stamp_ns, "cancel", {"job_id": job_id}, request, answer)
+            self._accept(Cancel(job_id), stamp_ns, "cancel", {"job_id": job_id}, request, answer)
             return answer
 
         return self._answers.once(request_id, "cancel", lambda: repr(job_id).encode(), cancel)
@@ -253,7 +240,7 @@ class Inputs:
         try:
             self._journal.append(stamp_ns, kind, payload, request.request_id, request.asked, kept)
         except JournalError as error:
-            raise WrongState(f"the request was not accepted, because the journal could not store it: {error}") from error
+            raise _not_stored(error) from error
 
     def take_up(self, record: Input) -> None:
         """Post an input of a journal to act in its cycle, as when it was accepted, and remember what its sender was told.
@@ -264,11 +251,13 @@ class Inputs:
         try:
             match record.kind:
                 case "submit":
-                    jobs = _jobs(given)
+                    jobs = jobs_of(given)
                     self._next_id = max(self._next_id, int(jobs.job_id[-1]) + 1)
                     command: Command = Submit(self._scheduler.add(jobs))
                 case "cancel":
-                    command = Cancel(self._engine.table.slot_of[given["job_id"]])
+                    command = Cancel(given["job_id"])
+                    if command.job_id not in self._engine.table.slot_of and not self._engine.retired:
+                        raise ValueError(f"no job {command.job_id}")
                 case "cordon":
                     command = Cordon(**given)
                 case "fault":
@@ -285,6 +274,18 @@ class Inputs:
             raise JournalError(f"input {record.sequence} of the journal cannot be applied: {type(error).__name__}: {error}") from error
 
 
+def _record(verdict: Verdict) -> Iterator[Record]:
+    """What the journal keeps of a verdict; nothing where no job was accepted."""
+    jobs, request = verdict.jobs, verdict.request
+    if jobs is not None:
+        answer = to_json(verdict.result) if request.request_id else None
+        yield Record(int(jobs.submit_ns[0]), "submit", payload_of(jobs), request.request_id, request.asked, answer)
+
+
+def _not_stored(error: JournalError) -> WrongState:
+    return WrongState(f"the request was not accepted, because the journal could not store it: {error}")
+
+
 def _fault(cluster: Cluster, given: dict[str, Any]) -> Command:
     """A fault from its payload in the journal: of hosts, of a link by its number, or of any part of the fabric by its name."""
     if "link" in given:
@@ -293,37 +294,3 @@ def _fault(cluster: Cluster, given: dict[str, Any]) -> Command:
         _, cuts = cuts_of(cluster, given["target"], given["name"], given["remaining_ratio"])
         return CutLinks(cuts, given["duration_ns"], given["flap_ns"], given["every_ns"])
     return BreakHosts(**given)
-
-
-def _body(jobs: JobColumns) -> bytes:
-    """What a client asked for, as bytes to tell one request from another; ids and submission times are not the client's."""
-    columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in ("job_id", "submit_ns")]
-    return b"".join(columns) + repr((jobs.shapes, jobs.queues, jobs.tenants, jobs.names)).encode()
-
-
-def _rows(jobs: JobColumns, rows: np.ndarray[Any, np.dtype[np.int64]]) -> JobColumns:
-    names = None if jobs.names is None else tuple(jobs.names[row] for row in rows.tolist())
-    return replace(jobs, names=names, **{name: getattr(jobs, name)[rows] for name in COLUMN_NAMES})
-
-
-def _jobs(payload: dict[str, Any]) -> JobColumns:
-    """The reverse of ``_payload``."""
-    columns = {name: payload[name] for name in COLUMN_NAMES if name in payload}  # older journals have fewer; the defaults are theirs
-    return job_columns(
-        len(payload["job_id"]),
-        **columns,
-        shapes=tuple(TrainingShape(**shape) for shape in payload["shapes"]),
-        queues=tuple(payload["queues"]),
-        tenants=tuple(payload["tenants"]),
-        names=None if payload["names"] is None else tuple(payload["names"]),
-    )
-
-
-def _payload(jobs: JobColumns) -> dict[str, Any]:
-    columns = {name: getattr(jobs, name).tolist() for name in COLUMN_NAMES}
-    return columns | {
-        "shapes": [asdict(shape) for shape in jobs.shapes],
-        "queues": jobs.queues,
-        "tenants": jobs.tenants,
-        "names": jobs.names,
-    }

@@ -32,10 +32,11 @@ class Opened:
 
 @dataclass(frozen=True)
 class Up:
-    """An actor is there: the last window that it has run, the address of its metrics ("": none), and its node, for people."""
+    """An actor is there: the last window that it has run, the addresses of its metrics ("": none) and of its line, and its node's name."""
 
     window: int
     address: str
+    line: str = ""
     node: str = ""
 
 
@@ -43,6 +44,15 @@ class Up:
 class Lost:
     """An actor is gone, or did not answer."""
 
+    words: str
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Ray says that the actor of that number and epoch has ended."""
+
+    number: int
+    epoch: int
     words: str
 
 

@@ -35,10 +35,11 @@ def installed_code() -> tuple[str, str]:
 
 
 class ShardActor:
-    """Holds nothing until ``hold``."""
+    """Holds nothing until ``hold``, and serves the head from ``serve`` on, over a line of its own."""
 
     def __init__(self) -> None:
         self._host: Any = None
+        self._listener: Any = None
 
     def code(self) -> tuple[str, str]:
         """The code that this node has; see ``installed_code``."""
@@ -52,12 +53,20 @@ class ShardActor:
         last: int = self._host.recover(window, snapshot, payloads)
         return last
 
-    def call(self, verb: str, *arguments: Any) -> Any:
-        """A method of the ``ShardHost``."""
-        return getattr(self._host, verb)(*arguments)
+    def listen(self, at: str, port: int) -> tuple[str, str]:
+        """Where the head can reach this actor, and its metrics (``port``; 0: any): ``at`` is a path or a host, "" this node's address."""
+        from emulator.runtime.line import listen
 
-    def usage(self) -> tuple[float, int]:
-        """CPU seconds of this process so far, and its memory in bytes."""
-        from emulator.report.usage import own_usage
+        if not at:
+            import ray
 
-        return own_usage()
+            at = ray.util.get_node_ip_address()
+        self._listener, address = listen(at)
+        return address, self._host.serve_metrics("127.0.0.1" if at.startswith("/") else at, port)
+
+    def serve(self, key: bytes) -> None:
+        """Answer the head, which has this key, until it closes the line."""
+        from emulator.runtime.actor import serve
+        from emulator.runtime.line import accept
+
+        serve(self._host, accept(self._listener, key))

@@ -1,8 +1,8 @@
-"""Ray's driver, in a process of its own: it starts or joins Ray, holds the handles of the actors and passes calls on to them.
+"""Ray's driver, in a process of its own: it starts or joins Ray, starts and ends actors, and says when one is gone or had better move.
 
 Ray ends its driver's process when a raylet or the GCS is lost, and replaces our signal handlers with its own. Here that affects only this
-process: the head (``ray_link``) notices its end and starts another one. The process serves one connection and knows nothing of windows and
-snapshots. When the head ends, it ends as well, and with it Ray if this process started it.
+process: the head (``ray_link``) notices its end and starts another one. The process serves one connection and knows nothing of windows,
+which the head sends to the actors itself. When the head ends, it ends as well, and with it Ray if this process started it.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ import psutil
 
 from emulator.engine.shards import ShardsLost
 from emulator.runtime import ray_actor
-from emulator.runtime.actor import Reply, pack
-from emulator.runtime.link_messages import Call, Lost, Opened, Start, Up
+from emulator.runtime.actor import pack
+from emulator.runtime.link_messages import Gone, Lost, Opened, Start, Up
 from emulator.runtime.ray_address import UnusableRay, given_cluster
 from emulator.runtime.ray_join import join_ray
 from emulator.runtime.ray_place import NodePlaces, OwnPlaces, Places
@@ -33,22 +33,24 @@ from emulator.runtime.ray_start import RaySession, start_ray
 _PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 #: Wall seconds for an actor to start before another node is tried.
 START_SECONDS = 60.0
-#: Wall seconds without an answer after which a note names the actor.
-QUIET_SECONDS = 10.0
-#: Wall seconds to wait for the resource usage of remote actors.
-USAGE_SECONDS = 5.0
-#: Between two looks for a node that has joined.
+#: Wall seconds between two looks for a node that has joined, where an actor waits for one; for actors that are gone; and for a node that
+#: would be better for one.
 NODE_LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.5
+SPREAD_LOOK_SECONDS = 10.0
 
 
 class Driver:
-    """The verbs of ``ray_link.RayLink``, each in one method. ``note`` tells the head something while it waits."""
+    """The verbs of ``ray_link.RayLink``, each in one method. ``tell`` tells the head what it has not asked: its kind, and what."""
 
-    def __init__(self, note: Callable[[str], None]) -> None:
-        self._note = note
+    def __init__(self, tell: Callable[[str, object], None]) -> None:
+        self._tell = tell
         self._session: RaySession | None = None
         self._cluster: Any = None
         self._handles: dict[int, Any] = {}
+        #: By the reference that Ray resolves when the actor ends: its number and epoch.
+        self._serving: dict[Any, tuple[int, int]] = {}
+        self._spread_look = time.monotonic()
         self._last_error = ""
 
     def open(self, address: str | None, object_bytes: int, system_config: Mapping[str, object] | None) -> Opened:
@@ -64,8 +66,9 @@ class Driver:
         nodes = sum(node.free_cpus >= 1 for node in session.head.nodes()) if session.head else 1
         return Opened(session.ours, session.cpus, nodes, str(session.temp_dir or ""))
 
-    def hold(self, cluster: bytes, actors: int, node_seconds: float) -> None:
+    def hold(self, cluster: bytes, actors: int, node_seconds: float, key: bytes) -> None:
         """Put the packed cluster where all actors can read it, and find places for the actors. Raises UnusableRay if there are too few."""
+        self._key = key
         assert self._session is not None
         head = self._session.head
         self._places: Places = NodePlaces(head.nodes, actors) if head else OwnPlaces(self._session.cpus, actors)
@@ -80,6 +83,7 @@ class Driver:
         """
         numbers = [start.number for start in starts]
         self.kill(numbers)
+        self._spread_look = time.monotonic()  # for a second, Ray counts CPUs as free that these will have taken
         first = not self._placed.issuperset(numbers)
         self._find_places([number for number in numbers if number in self._placed], elsewhere=attempt > 0)
         self._placed |= set(numbers)
@@ -101,7 +105,7 @@ class Driver:
             return
         names = ", ".join(map(str, nowhere))
         seconds = self._node_seconds
-        self._note(f"no node of the Ray cluster can take actor {names}: waiting up to {seconds:g} s for one to join")
+        self._tell("note", f"no node of the Ray cluster can take actor {names}: waiting up to {seconds:g} s for one to join")
         deadline = time.monotonic() + seconds
         while nowhere and time.monotonic() < deadline:
             time.sleep(NODE_LOOK_SECONDS)
@@ -135,52 +139,35 @@ class Driver:
         assert self._session is not None
         try:
             window = self._ray.get(reference, timeout=START_SECONDS)
-            address = ""
-            if start.share.exporter is not None:
-                host = "127.0.0.1" if self._session.ours else ""
-                called = self._handles[start.number].call.remote("serve_metrics", host, start.port)
-                address = self._ray.get(called, timeout=START_SECONDS)
+            handle = self._handles[start.number]
+            at = f"{self._session.temp_dir}/{start.number}.{start.epoch}" if self._session.ours else ""
+            line, address = self._ray.get(handle.listen.remote(at, start.port), timeout=START_SECONDS)
         except ImportError as error:  # the shard's, as Ray raises it
             node = self._places.node_of(start.number)
             raise UnusableRay(f"node {node} lacks a package that gigawatt needs ({_words(error)}): install it there") from error
         except self._ray.exceptions.RayError as error:
             return self._loss(error)
-        return Up(window, address, "" if self._session.ours else self._places.node_of(start.number))
+        self._serving[handle.serve.remote(self._key)] = start.number, start.epoch
+        return Up(window, address, line, "" if self._session.ours else self._places.node_of(start.number))
 
-    def ask(self, calls: Mapping[int, Call], answer_seconds: float) -> dict[int, Reply | Lost]:
-        """One barrier: the answer of each actor, or how it was lost. An error that a shard itself raises is raised here."""
-        sent = {number: self._handles[number].call.remote(call.verb, call.epoch, *call.arguments) for number, call in calls.items()}
-        deadline = time.monotonic() + answer_seconds
-        try:
-            return dict(zip(sent, self._ray.get(list(sent.values()), timeout=min(QUIET_SECONDS, answer_seconds)), strict=True))
-        except self._ray.exceptions.RayError as error:
-            self._loss(error)
-            return {number: self._one(number, reference, deadline) for number, reference in sent.items()}
-
-    def _one(self, number: int, reference: Any, deadline: float) -> Reply | Lost:
-        if not self._ray.wait([reference], timeout=0)[0] and time.monotonic() < deadline:
-            left = deadline - time.monotonic()
-            self._note(f"actor {number} has not answered for {QUIET_SECONDS:g} s; it counts as lost after another {left:.0f} s")
-        try:
-            reply: Reply = self._ray.get(reference, timeout=max(0.1, deadline - time.monotonic()))
-        except self._ray.exceptions.RayError as error:
-            return self._loss(error)
-        return reply
-
-    def usage(self) -> dict[int, tuple[float, int]]:
-        """CPU seconds and bytes of memory of actors that this process has not started itself, of those that answer."""
-        if self._session is None or self._session.ours:
-            return {}
-        asked = {handle.usage.remote(): number for number, handle in self._handles.items()}
-        answered, _ = self._ray.wait(list(asked), num_returns=len(asked), timeout=USAGE_SECONDS)
-        found = {}
-        for reference in answered:
-            with contextlib.suppress(self._ray.exceptions.RayError):
-                found[asked[reference]] = self._ray.get(reference)
-        return found
+    def look(self) -> None:
+        """Tell the head of actors that are gone and, now and then on a given cluster, of those for which there is a better node."""
+        ended, _ = self._ray.wait(list(self._serving), num_returns=len(self._serving), timeout=0) if self._serving else ([], [])
+        for reference in ended:
+            number, epoch = self._serving.pop(reference)
+            try:
+                self._ray.get(reference)
+            except self._ray.exceptions.RayError as error:
+                self._tell("gone", Gone(number, epoch, _words(error)))
+        if self._serving and time.monotonic() > self._spread_look + SPREAD_LOOK_SECONDS:
+            self._spread_look = time.monotonic()
+            with contextlib.suppress(UnusableRay):  # the head does not answer: Ray's client will see to it
+                for number, words in self._places.improve().items():
+                    self._tell("move", (number, words))
 
     def kill(self, numbers: Sequence[int]) -> None:
         """End the actors with these numbers, if there are any."""
+        self._serving = {reference: actor for reference, actor in self._serving.items() if actor[0] not in numbers}
         for number in numbers:
             if (handle := self._handles.pop(number, None)) is not None:
                 self._ray.kill(handle, no_restart=True)
@@ -255,17 +242,21 @@ class _Notes(logging.Handler):
 
 
 def serve(connection: Connection) -> None:
-    """Answer calls ``(number, verb, arguments)`` with ``(number, kind, value)``: done, error, or note. ``close`` ends it."""
-    number = 0
+    """Answer calls ``(number, verb, arguments)`` with ``(number, kind, value)``, done or error, until ``close``.
 
-    def note(text: str) -> None:
-        connection.send_bytes(pack((number, "note", text)))
+    What is told unasked has the number 0: a note, an actor that is gone, one that had better move.
+    """
 
-    logging.getLogger("emulator").addHandler(_Notes(note))
-    driver = Driver(note)
+    def tell(kind: str, value: object) -> None:
+        connection.send_bytes(pack((0, kind, value)))
+
+    logging.getLogger("emulator").addHandler(_Notes(lambda text: tell("note", text)))
+    driver = Driver(tell)
     threading.Thread(target=_watch_the_head, args=(driver, os.getppid()), daemon=True).start()
     try:
         while True:
+            while not connection.poll(LOOK_SECONDS):
+                driver.look()
             number, verb, arguments = pickle.loads(connection.recv_bytes())
             if verb == "close":
                 return

@@ -1,15 +1,20 @@
-"""The head's connection to the shards: to the process that drives Ray or, if Ray cannot be restarted, to shards in this process."""
+"""The head's connections to the shards: a line to each actor and one to the process that drives Ray or, if Ray cannot be restarted, to
+shards in this process.
+"""
 
 import contextlib
 import logging
+import math
 import os
 import pickle
+import secrets
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from multiprocessing.connection import Pipe
 from pathlib import Path
@@ -18,6 +23,7 @@ from typing import Any, Protocol
 import psutil
 
 from emulator.runtime.actor import Reply, ShardHost, pack
+from emulator.runtime.line import KEY_BYTES, Line, connect
 from emulator.runtime.link_messages import Call, Lost, Opened, Start, Up
 from emulator.runtime.ray_address import RayStartError
 from topology.cluster import Cluster
@@ -26,9 +32,12 @@ logger = logging.getLogger(__name__)
 
 #: Wall seconds between two checks whether the run is ending, while waiting for an answer.
 _GLANCE_SECONDS = 0.25
+#: Wall seconds without an answer after which a note names the actor.
+QUIET_SECONDS = 10.0
 #: Wall seconds that a call may take, and Ray's orderly end, once the run is ending.
 _ENDING_SECONDS = 1.0
 _CLOSE_SECONDS = 2.0
+_INTERRUPTED = "a call of it was interrupted"
 
 
 class RayGone(RuntimeError):
@@ -42,6 +51,11 @@ class Link(Protocol):
 
     def ask(self, calls: Mapping[int, Call], answer_seconds: float) -> dict[int, Reply | Lost]: ...
 
+    @property
+    def moves(self) -> Mapping[int, str]:
+        """Actors that had better be started again, since their places are better elsewhere: from where to where, for people."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -49,12 +63,19 @@ class RayLink:
     """A Ray of our own, or the cluster that ``address`` or RAY_ADDRESS means, behind a process of its own.
 
     Raises RayStartError where Ray cannot be had. Every call raises RayGone when the process has ended; after ``hurry`` also when it takes
-    long.
+    long. An exception out of the middle of a call (KeyboardInterrupt) closes the connections that it used: actors count as lost, or Ray.
     """
 
     def __init__(self, address: str | None, *, object_bytes: int, system_config: Mapping[str, object] | None) -> None:
         self._number = 0
-        self._hurry = False
+        self._hurried = math.inf
+        self._key = secrets.token_bytes(KEY_BYTES)
+        #: By actor: its line, the epoch that it was last started in, and how it was lost.
+        self._lines: dict[int, Line] = {}
+        self._epochs: dict[int, int] = {}
+        self._lost: dict[int, Lost] = {}
+        self.moves: dict[int, str] = {}
+        self._poll = select.poll()
         self._directory = ""
         self._started: list[psutil.Process] = []
         self._connection, theirs = Pipe()
@@ -71,6 +92,7 @@ class RayLink:
             )
         finally:
             theirs.close()
+        self._poll.register(self._connection, select.POLLIN)
         try:
             self.opened: Opened = self._call("open", address, object_bytes, system_config)
             self._directory = self.opened.directory
@@ -87,48 +109,160 @@ class RayLink:
 
         Where a lost node leaves none that can take over, ``start`` waits ``node_seconds`` for another, and raises ShardsLost.
         """
-        self._call("hold", cluster, actors, node_seconds)
+        self._call("hold", cluster, actors, node_seconds, self._key)
 
     def start(self, starts: Sequence[Start], attempt: int) -> dict[int, Up | Lost]:
         """Make or rebuild actors; tries after the first (``attempt`` 0) may place them on other nodes."""
+        for start in starts:
+            self._lose(start.number, "it is being started again")
+            self._epochs[start.number] = start.epoch
+            self.moves.pop(start.number, None)
         found: dict[int, Up | Lost] = self._call("start", starts, attempt)
+        for number, up in found.items():
+            if isinstance(up, Up):
+                try:
+                    line = connect(up.line, self._key)
+                except (OSError, EOFError) as error:
+                    found[number] = self._lose(number, f"it cannot be reached at {up.line}: {error}")
+                    continue
+                line.timeout(_GLANCE_SECONDS)
+                self._lines[number] = line
+                self._poll.register(line, select.POLLIN)
         return found
 
     def ask(self, calls: Mapping[int, Call], answer_seconds: float) -> dict[int, Reply | Lost]:
-        """One barrier: the answer of every called actor within the given seconds."""
-        answers: dict[int, Reply | Lost] = self._call("ask", calls, answer_seconds)
+        """One barrier: the answer of every called actor within the given seconds. An error that a shard raises is raised here."""
+        if self._connection.closed:
+            raise RayGone(_INTERRUPTED)
+        self._number += 1
+        began = time.monotonic()
+
+        def give_up() -> bool:
+            self._hurry_up(began)
+            return time.monotonic() > began + answer_seconds
+
+        try:
+            for number, call in calls.items():
+                self._tell(number, pack((self._number, call.verb, (call.epoch, *call.arguments))), give_up)
+            answers = self._answers(calls.keys(), began, answer_seconds, give_up)
+        except BaseException:
+            for number in calls:
+                self._lose(number, _INTERRUPTED)
+            raise
+        for answer in answers.values():
+            if isinstance(answer, Exception):
+                raise answer
+        return {number: answer for number, answer in answers.items() if not isinstance(answer, Exception)}
+
+    def _tell(self, number: int, message: bytes, give_up: Callable[[], bool]) -> None:
+        if number in self._lines:
+            try:
+                self._lines[number].send(message, give_up)
+            except OSError as error:
+                self._lose(number, _words(error))
+
+    def _answers(self, asked: Set[int], began: float, seconds: float, give_up: Callable[[], bool]) -> dict[int, Reply | Exception | Lost]:
+        """The answers of all, or how they were lost; those who are silent for ``seconds`` after ``began`` are."""
+        answers: dict[int, Reply | Exception | Lost] = {}
+        quiet = began + QUIET_SECONDS
+        while waiting := asked - answers.keys():
+            if gone := waiting - self._lines.keys():
+                answers |= {number: self._lost[number] for number in gone}
+                continue
+            if give_up():
+                return answers | {number: self._lose(number, f"it has not answered for {seconds:g} s") for number in waiting}
+            if time.monotonic() > quiet:
+                quiet = math.inf
+                left = began + seconds - time.monotonic()
+                for number in sorted(waiting):
+                    silent = "actor %d has not answered for %g s; it counts as lost after another %.0f s"
+                    logger.warning(silent, number, QUIET_SECONDS, left)
+            answers |= self._heard(give_up)
         return answers
 
-    def usage(self) -> dict[int, tuple[float, int]]:
-        """CPU seconds and bytes of memory of each actor that answers, on a given cluster."""
-        found: dict[int, tuple[float, int]] = self._call("usage")
-        return found
+    def _heard(self, give_up: Callable[[], bool]) -> dict[int, Reply | Exception]:
+        """What actors answer to the present call, as soon as one does; nothing where none does for a moment."""
+        answers: dict[int, Reply | Exception] = {}
+        ready = {descriptor for descriptor, _ in self._poll.poll(1000 * _GLANCE_SECONDS)}
+        if self._connection.fileno() in ready:
+            try:
+                self._hear()
+            except (EOFError, OSError) as error:
+                raise RayGone(self._last_words()) from error
+        for number, line in list(self._lines.items()):
+            if line.fileno() in ready:
+                try:
+                    asked, answer = pickle.loads(line.receive(give_up))
+                except (EOFError, OSError) as error:
+                    self._lose(number, _words(error))
+                    continue
+                if asked == self._number:  # otherwise it is late
+                    answers[number] = answer
+        return answers
 
     def hurry(self) -> None:
         """The run is ending: do not wait long for any call. A signal handler may call it."""
-        self._hurry = True
+        self._hurried = time.monotonic()
+
+    def _hurry_up(self, began: float) -> None:
+        """Raises RayGone where the run is ending and a call that began then has taken long enough."""
+        if time.monotonic() > max(self._hurried, began) + _ENDING_SECONDS:
+            raise RayGone("it does not answer while the run is ending")
 
     def _call(self, verb: str, *arguments: Any) -> Any:
+        """A call of the process that drives Ray. What is interrupted in it leaves half a message, so that another process is needed."""
+        if self._connection.closed:
+            raise RayGone(_INTERRUPTED)
         self._number += 1
-        patience = time.monotonic() + _ENDING_SECONDS
+        began = time.monotonic()
         try:
             self._connection.send_bytes(pack((self._number, verb, arguments)))
             while True:
                 while not self._connection.poll(_GLANCE_SECONDS):
-                    if not self._hurry:
-                        patience = time.monotonic() + _ENDING_SECONDS
-                    elif time.monotonic() > patience:
-                        raise RayGone("it does not answer while the run is ending")
-                number, kind, value = pickle.loads(self._connection.recv_bytes())
-                if kind == "note":
-                    logger.warning("%s", value)
-                elif number == self._number:  # otherwise it is the answer to a call that was interrupted
+                    self._hurry_up(began)
+                number, kind, value = self._hear()
+                if number == self._number:
                     break
         except (EOFError, OSError) as error:
             raise RayGone(self._last_words()) from error
+        except BaseException:
+            self._abandon()
+            raise
         if kind == "error":
             raise value
         return value
+
+    def _hear(self) -> tuple[int, str, Any]:
+        """The next message of the process that drives Ray; one that was not asked for is dealt with here."""
+        try:
+            number, kind, value = pickle.loads(self._connection.recv_bytes())
+        except BaseException:
+            self._abandon()
+            raise
+        if kind == "note":
+            logger.warning("%s", value)
+        elif kind == "move":
+            self.moves[value[0]] = value[1]
+        elif kind == "gone" and self._epochs.get(value.number) == value.epoch:
+            if value.number in self._lines:
+                self._lose(value.number, value.words)
+            else:
+                logger.warning("of actor %d Ray says: %s", value.number, value.words)
+        return number, kind, value
+
+    def _abandon(self) -> None:
+        """Close the connection to the process that drives Ray, which ends it; every later call raises RayGone."""
+        if not self._connection.closed:
+            self._poll.unregister(self._connection)
+            self._connection.close()
+
+    def _lose(self, number: int, words: str) -> Lost:
+        """Close the actor's line, if it has one."""
+        if (line := self._lines.pop(number, None)) is not None:
+            self._poll.unregister(line)
+            line.close()
+        lost = self._lost[number] = Lost(words)
+        return lost
 
     def _last_words(self) -> str:
         """What the process printed last, for a message."""
@@ -157,7 +291,9 @@ class RayLink:
         if self._process.poll() is None:
             self._process.kill()
             self._process.wait()
-        self._connection.close()
+        self._abandon()
+        for number in list(self._lines):
+            self._lose(number, "Ray is closed")
         self._stderr.close()
         if self._directory:
             shutil.rmtree(self._directory, ignore_errors=True)
@@ -169,6 +305,7 @@ class InProcess:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._hosts: dict[int, ShardHost] = {}
+        self.moves: dict[int, str] = {}
 
     def start(self, starts: Sequence[Start], attempt: int) -> dict[int, Up | Lost]:
         found: dict[int, Up | Lost] = {}
@@ -182,6 +319,10 @@ class InProcess:
 
     def close(self) -> None:
         self._hosts = {}
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 def _children(pid: int) -> list[psutil.Process]:

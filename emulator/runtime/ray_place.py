@@ -2,7 +2,8 @@
 
 On a Ray that we started there is one node, and each actor asks for its part of the CPUs. On a given cluster we choose a node for each
 actor, and the actor asks for one CPU there. When a node is lost, its actors move to free CPUs; if there are none, they share the CPUs of
-our other actors, so a cluster without a spare CPU survives as well. CPUs of other programs are never taken.
+our other actors, so a cluster without a spare CPU survives as well. When a node joins, actors move to it where that spreads them more
+evenly. CPUs of other programs are never taken.
 """
 
 import math
@@ -36,6 +37,10 @@ class Places(Protocol):
         """
         ...
 
+    def improve(self) -> dict[int, str]:
+        """Give actors a better place, at which they are to start again, if there is one; why each moves, for people."""
+        ...
+
     def refuse(self, actor: int) -> None:
         """Do not use the node of ``actor`` again."""
         ...
@@ -57,6 +62,9 @@ class OwnPlaces:
 
     def find(self, lost: Iterable[int], *, elsewhere: bool) -> list[int]:
         return []
+
+    def improve(self) -> dict[int, str]:
+        return {}
 
     def refuse(self, actor: int) -> None:
         pass
@@ -106,6 +114,33 @@ class NodePlaces:
             used[chosen] += 1
             self._at[actor] = alive[chosen]
         return nowhere
+
+    def improve(self) -> dict[int, str]:
+        """To free CPUs of nodes with at least two of our actors fewer, or one fewer where the actor has no CPU of its own."""
+        alive = {node.node_id: node for node in self._nodes() if node.node_id not in self._refused}
+        if any(node.node_id not in alive for node in self._at.values()):
+            return {}  # a node is lost: its actors go first
+        free = {node_id: node.free_cpus for node_id, node in alive.items()}
+        used = Counter(node.node_id for node in self._at.values())
+        moved: dict[int, str] = {}
+        while open_nodes := [node_id for node_id in alive if free[node_id] >= 1]:
+            to = min(open_nodes, key=lambda node_id: used[node_id])
+            gain = {
+                actor: used[node.node_id] - used[to] - (1 if actor in self._holds else 0)
+                for actor, node in self._at.items()
+                if actor not in moved
+            }
+            actor = max(gain, key=lambda actor: gain[actor], default=None)
+            if actor is None or gain[actor] < 1:
+                break
+            before = self._at[actor]
+            moved[actor] = f"from {before}, which had {used[before.node_id]} of our actors, to {alive[to]}"
+            used[before.node_id] -= 1
+            used[to] += 1
+            free[to] -= 1
+            self._at[actor] = alive[to]
+            self._holds.add(actor)
+        return moved
 
     def refuse(self, actor: int) -> None:
         self._refused.add(self._at[actor].node_id)

@@ -10,7 +10,7 @@ import logging
 import pickle
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,10 +39,12 @@ REVIVALS = 2
 #: An actor counts as lost if it does not answer for this many seconds, or for this many times the longest of the last barriers.
 ANSWER_SECONDS = 60.0
 ANSWER_FACTOR, ANSWER_BARRIERS = 20.0, 100
+#: Wall seconds to wait for the resource usage of remote actors.
+USAGE_SECONDS = 5.0
 #: How long the head waits for a node to join if none is left that can take a lost actor.
 NODE_SECONDS = 300.0
-#: The most nodes that ``auto`` uses: a barrier over 16 actors costs 12 to 26 ms.
-AUTO_NODES = 16
+#: The most actors that ``auto`` takes on a Ray of our own, and on a given cluster: each costs 0.6 s of CPU to start, and 60 MB.
+AUTO_OWN, AUTO_NODES = 2, 16
 
 
 @dataclass
@@ -70,8 +72,8 @@ class _Actor:
 class RayShards:
     """``engine.shards.Shards`` on Ray: our own on this machine, or the cluster that ``address`` or RAY_ADDRESS means.
 
-    ``actors`` is the number of actors in all (fewer where the cluster has less to hold), or "auto": on our own Ray the CPUs or the pods,
-    whichever are fewer; on a given cluster one a node, at most 16. Rack shards are as many as actors; planes go, largest first, to the
+    ``actors`` is the number of actors in all (fewer where the cluster has less to hold), or "auto": on our own Ray two, or one where there
+    is one CPU or pod; on a given cluster one a node, at most 16. Rack shards are as many as actors; planes go, largest first, to the
     actor with least to do. Raises ``ray_address.RayStartError`` where Ray cannot be had, UnusableRay where it cannot hold the actors or
     has other code.
     """
@@ -97,13 +99,15 @@ class RayShards:
         self._plane_count = plane_count(cluster)
         #: Actors that may have run a message whose answer was not read.
         self._unsure: set[int] = set()
+        #: Actors that are about to move, and from where to where, for people.
+        self._moving: dict[int, str] = {}
         self._last_error = ""
         #: CPU seconds of actors that have ended.
         self._spent_cpu_seconds = 0.0
         self._ending = False
         self._barrier_seconds: deque[float] = deque(maxlen=ANSWER_BARRIERS)
-        #: How often an actor was rebuilt.
-        self.rebuilds = 0
+        #: How often an actor was rebuilt because it was lost, and moved because a better node had joined.
+        self.rebuilds = self.moves = 0
         packed = pack(cluster)
         ray = self._open(len(packed))
         self._link: Link = ray
@@ -157,6 +161,8 @@ class RayShards:
                 {**answers.readings, **advanced.readings},
             )
         self._snapshot_where_due()
+        if self._link.moves:
+            self._move(dict(self._link.moves))
         return answers
 
     def read(self, at_ns: int) -> Readings:
@@ -172,15 +178,22 @@ class RayShards:
     def publish(self, at_ns: int) -> Readings:
         return self._read(at_ns, publish=True)
 
+    @property
+    def to_move(self) -> int:
+        """How many actors start again, at better places, at the end of the next window."""
+        return len(self._link.moves)
+
     def metrics_addresses(self) -> tuple[str, ...]:
         return tuple(actor.address for actor in self._actors if actor.address)
 
     def remote_usage(self) -> tuple[float, int]:
         """As last heard where an actor does not answer."""
         if isinstance(self._link, RayLink) and not self._link.opened.ours and not self._ending:
+            calls = {number: Call(actor.epoch, "usage", (actor.window,)) for number, actor in enumerate(self._actors)}
             with contextlib.suppress(RayGone):
-                for number, usage in self._link.usage().items():
-                    self._actors[number].cpu_seconds, self._actors[number].memory_bytes = usage
+                for number, reply in self._link.ask(calls, USAGE_SECONDS).items():
+                    if not isinstance(reply, Lost):
+                        self._actors[number].cpu_seconds, self._actors[number].memory_bytes = pickle.loads(reply[2])
         cpu_seconds = sum(actor.cpu_seconds for actor in self._actors)
         return self._spent_cpu_seconds + cpu_seconds, sum(actor.memory_bytes for actor in self._actors)
 
@@ -207,9 +220,19 @@ class RayShards:
             for number, actor in enumerate(self._actors)
             if len(actor.log) >= self._snapshot_windows or actor.log_bytes > max(SNAPSHOT_LOG_BYTES, len(actor.snapshot))
         ]
-        for number, answer in self._ask({number: ("snapshot", (self._actors[number].window,)) for number in due}).items():
+        self._snapshot(due)
+
+    def _snapshot(self, numbers: Iterable[int]) -> None:
+        for number, answer in self._ask({number: ("snapshot", (self._actors[number].window,)) for number in numbers}).items():
             actor = self._actors[number]
             actor.snapshot, actor.snapshot_window, actor.log, actor.log_bytes = answer, actor.window, [], 0
+
+    def _move(self, moves: dict[int, str]) -> None:
+        """Start actors again, in their present state, at the places that were found for them."""
+        self._snapshot(moves)
+        self.remote_usage()  # of the processes that end now
+        self._moving = moves
+        self._unsure |= set(moves)  # brought up with the next message
 
     def _ask(self, calls: Mapping[int, tuple[str, tuple[Any, ...]]]) -> dict[int, bytes]:
         """One barrier: the answer of every actor called. Lost actors and a lost Ray are rebuilt; an error of a shard is raised here."""
@@ -224,6 +247,8 @@ class RayShards:
         return self._barrier(calls)
 
     def _barrier(self, calls: Mapping[int, tuple[str, tuple[Any, ...]]]) -> dict[int, bytes]:
+        if not calls:
+            return {}
         if self._unsure:
             self._bring_up(sorted(self._unsure))
         self._unsure = set(calls)
@@ -279,11 +304,15 @@ class RayShards:
                 if answer.window != actor.window:
                     raise ShardsLost(f"actor {number} came back at window {answer.window} instead of {actor.window}")
                 actor.address = answer.address
-                if actor.epoch > 1:
+                if number in self._moving:
+                    self.moves += 1
+                    logger.warning("actor %d moves %s", number, self._moving[number])
+                elif actor.epoch > 1:
                     self.rebuilds += 1
                     node = f" on {answer.node}" if answer.node else ""
                     logger.warning("actor %d goes on as epoch %d from window %d%s", number, actor.epoch, actor.window, node)
             self._unsure -= set(numbers) - set(missing)
+            self._moving = {}
             numbers = missing
             if not numbers:
                 return
@@ -292,7 +321,7 @@ class RayShards:
     def _revive(self, gone: RayGone, *, last: bool) -> None:
         """Replace a lost Ray by another one, or by this process if the run is ending or Ray cannot be started again."""
         self._link.close()
-        self._unsure = set(range(len(self._actors)))
+        self._unsure, self._moving = set(range(len(self._actors))), {}
         if not self._ending and not last:
             logger.warning("Ray is gone (%s): starting it again and rebuilding %d actors", gone, len(self._actors))
             try:
@@ -323,7 +352,7 @@ def _auto(cluster: Cluster, ray: Opened) -> int:
     if not ray.ours:
         return max(1, min(AUTO_NODES, ray.nodes))
     pods = next((len(level) for level in cluster.levels if level.name == "pod"), 1)
-    return max(1, min(ray.cpus, pods))
+    return max(1, min(AUTO_OWN, ray.cpus, pods))
 
 
 def _shares(cluster: Cluster, ranges: Sequence[ShardRange], count: int, empty: Share) -> list[Share]:

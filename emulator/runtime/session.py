@@ -9,29 +9,25 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
-from emulator.engine import hardware, views
 from emulator.engine.bounds import CLOCK_END_NS, MOST_STEP_CYCLES, SPEED_RULE, is_speed
 from emulator.engine.commands import Command
 from emulator.engine.control import (
     ClockView,
-    ClusterView,
-    Explanation,
+    ControlError,
     FaultRequest,
-    HostState,
-    HostView,
     InvalidRequest,
     JobEvent,
-    JobState,
     JobView,
-    LinkView,
-    QueueView,
     RackView,
     Snapshot,
+    Submission,
     SubmitResult,
+    Submitted,
     WrongState,
 )
 from emulator.engine.loop import Loop
@@ -40,13 +36,13 @@ from emulator.report.collect import Collector
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
 from emulator.runtime.assemble import Emulation
-from emulator.runtime.facts import Facts
 from emulator.runtime.inputs import Inputs
 from emulator.runtime.pace import Pace
 from emulator.runtime.reach import Reach
+from emulator.runtime.reads import Reads
 from emulator.runtime.repeat import repeat
 from emulator.runtime.turns import Turns
-from emulator.runtime.watch import Watchers
+from emulator.runtime.watch import Watch, Watchers
 from emulator.store.errors import JournalError
 from emulator.store.journal import END, STOP, Journal
 from emulator.workload.jobs import SECOND, JobColumns
@@ -61,26 +57,37 @@ PUBLISH_SECONDS = 1.0
 CLOSE_SECONDS = 60.0
 
 
-class Session(Facts):
+class Session(Reads):
     """``run_to_end`` is batch and runs in the calling thread; ``start``, ``wait``, ``stop`` are live. A ``Control``.
 
     Calls are thread-safe at any time. After the end only reads are answered; after ``close``, or when an error has ended the emulation,
     every call raises WrongState, which says so.
     """
 
-    def __init__(self, emulation: Emulation, *, journal: Journal | None, endless: bool, actors: int, opened_at: float) -> None:
-        super().__init__(emulation)
-        self._collector = Collector(emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at)
+    def __init__(
+        self,
+        emulation: Emulation,
+        *,
+        journal: Journal | None,
+        endless: bool,
+        actors: int,
+        opened_at: float,
+        spool_dir: Path | None = None,
+    ) -> None:
+        super().__init__(emulation, Inputs(emulation, journal))
+        self._collector = Collector(
+            emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at, folder=spool_dir
+        )
+        self._engine.retire = self._collector.retire
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._endless = endless
         self._journal = journal
-        self._inputs = Inputs(emulation, journal)
-        self._watchers = Watchers(self._engine)
         self._engine.on_command_failed = _log_failed
         self._reach = Reach(journal, cycle_ns=self._engine.settings.cycle_ns, until_ns=self._engine.settings.until_ns)
         self._turns = Turns()  # whoever has the turn may touch the engine and everything below
         self._nudge = threading.Event()  # tells the engine's thread that something other than time has changed
         self._ended = threading.Event()
+        self._watchers = Watchers(self._engine, self._turns, self._ended)
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
         self._stopping = False
@@ -268,8 +275,10 @@ class Session(Facts):
         def change() -> T:
             if self._loop.finished or self._stopping:
                 raise WrongState("the emulation has ended; allowed: only calls that read")
+            stamp_ns = self._inputs.last_stamp_ns
             result = function()
-            self._nudge.set()
+            if self._inputs.last_stamp_ns != stamp_ns:  # or the engine's thread knows that something is due in that cycle
+                self._nudge.set()
             return result
 
         return self._call(change)
@@ -319,6 +328,8 @@ class Session(Facts):
             self._ended.set()
             self._watchers.wake()
             self._engine.shards.close()
+            if had_turn:
+                self._collector.close()
             if self._journal is not None:
                 self._journal.close()
         finally:
@@ -371,71 +382,28 @@ class Session(Facts):
         head = (self._metrics_address,) if self._metrics_address else ()
         return (*head, *self._engine.shards.metrics_addresses())
 
-    # -- jobs -----------------------------------------------------------------------------------------------------------------------
+    # -- inputs and watches ---------------------------------------------------------------------------------------------------------
 
     def submit(self, jobs: JobColumns, request_id: str = "") -> SubmitResult:
-        """Accept a batch: journalled and known when this returns, in the queue from the next cycle on."""
-        return self._change(lambda: self._inputs.submit(jobs, self._stamp_ns(), request_id))
+        """``submit_all`` of one batch; raises why it was refused."""
+        (answer,) = self.submit_all([Submission(jobs, request_id)])
+        if isinstance(answer, ControlError):
+            raise answer
+        return answer.result
+
+    def submit_all(self, submissions: Sequence[Submission]) -> list[Submitted | ControlError]:
+        return self._change(lambda: self._inputs.submit(submissions, self._stamp_ns()))
 
     def cancel(self, job_id: int, request_id: str = "") -> JobView:
         return self._change(lambda: self._inputs.cancel(job_id, self._stamp_ns(), request_id))
 
-    def job(self, job_id: int) -> JobView:
-        return self._call(lambda: views.job_view(self._engine, self._inputs.slot(job_id)))
+    def watch(self, form: Callable[[JobEvent], T], *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Watch[T]:
+        def begin() -> Watch[T]:
+            for job_id in job_ids:
+                self._inputs.slot(job_id)
+            return Watch(self._watchers, form, job_ids=job_ids, after_sequence=after_sequence, check=self._check_failure)
 
-    def jobs(self, *, states: frozenset[JobState] = frozenset(), queue: str = "", after_id: int = -1, limit: int = 100) -> list[JobView]:
-        return self._call(lambda: self._inputs.jobs(states, queue, after_id, limit))
-
-    def job_named(self, name: str) -> JobView:
-        return self._call(lambda: views.job_view(self._engine, self._inputs.slot_named(name)))
-
-    def job_count(self, *, states: frozenset[JobState] = frozenset(), queue: str = "") -> int:
-        return self._call(lambda: self._inputs.job_count(states, queue))
-
-    def explain(self, job_id: int) -> Explanation:
-        return self._call(lambda: views.explanation(self._engine, self._inputs.slot(job_id)))
-
-    def watch(self, *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Iterator[JobEvent | None]:
-        def slots() -> frozenset[int]:
-            return frozenset(self._inputs.slot(job_id) for job_id in job_ids)
-
-        return self._to_the_end(self._watchers.follow(self._call(slots), after_sequence, self._turns, self._ended))
-
-    def _to_the_end(self, events: Iterator[JobEvent | None]) -> Iterator[JobEvent | None]:
-        """Raises WrongState at the end of events that an error brought about."""
-        yield from events
-        self._check_failure()
-
-    def queues(self) -> list[QueueView]:
-        return self._call(lambda: views.queue_views(self._engine))
-
-    # -- cluster --------------------------------------------------------------------------------------------------------------------
-
-    def cluster(self) -> ClusterView:
-        return self._call(lambda: views.cluster_view(self._engine, self._collector.power_cap_watts))
-
-    def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]:
-        return self._call(lambda: hardware.rack_views(self._engine, self._engine.read(), after, limit))
-
-    def rack(self, name: str) -> RackView:
-        return self._call(lambda: hardware.rack_view(self._engine, name))
-
-    def hosts(
-        self, *, after: int = -1, limit: int = 100, names: str = "", rack: str = "", states: frozenset[HostState] = frozenset()
-    ) -> tuple[list[HostView], int]:
-        return self._call(lambda: hardware.host_views(self._engine, after, limit, listed=names, rack=rack, states=states))
-
-    def host(self, name: str) -> HostView:
-        return self._call(lambda: hardware.host_view(self._engine, name))
-
-    def links(self, *, after: int = -1, limit: int = 100, tier: str = "", unhealthy: bool = False, busiest: bool = False) -> list[LinkView]:
-        return self._call(lambda: hardware.link_views(self._engine, after, limit, tier, unhealthy=unhealthy, busiest=busiest))
-
-    def link_count(self, *, tier: str = "", unhealthy: bool = False) -> int:
-        return self._call(lambda: hardware.link_count(self._engine, tier, unhealthy=unhealthy))
-
-    def link(self, name: str) -> LinkView:
-        return self._call(lambda: hardware.link_view(self._engine, name))
+        return self._call(begin)
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
         return self._change(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))
@@ -506,6 +474,7 @@ class Session(Facts):
             first_ns = self._stamp_ns() if under_way_ns < 0 else under_way_ns + cycle_ns
             self._pace.step_to_ns = min(first_ns + (cycles - 1) * cycle_ns, CLOCK_END_NS)
             self._stepped.clear()
+            self._nudge.set()
 
         self._change(begin)
         self._stepped.wait()

@@ -1,120 +1,229 @@
-"""Watching jobs: a bounded history of changes, each as the job was then, that readers follow at their own pace."""
+"""Watching jobs: a bounded history of changes, each as the job was then, that readers follow at their own pace.
+
+The engine's thread notes a change in a microsecond. The first watch that comes to it makes what is told of it, for all watches. Watches
+that begin in the same cycle share a snapshot. A watch that nobody reads is a place in the history and costs nothing more.
+"""
 
 import threading
-from collections import deque
-from collections.abc import Iterator, Sequence
-from itertools import islice
+import weakref
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
 
 from emulator.engine.control import JobEvent, WrongState
 from emulator.engine.engine import Engine
 from emulator.engine.moments import Moment, moment_of
-from emulator.engine.views import job_view
+from emulator.engine.views import job_view, view_of
 from emulator.runtime.turns import Turns
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND
 
+Told = TypeVar("Told")
+
 #: Changes kept for watchers to resume from.
-HISTORY = 200_000
-#: Events handed over between two cycles, and wall seconds after which an idle watcher is given a sign of life.
-BATCH, IDLE_SECONDS = 64, 1.0
-#: Watches that ask for a turn at once: between two of theirs everybody else comes.
-AT_ONCE = 2
+HISTORY = 40_000
+#: Jobs of a snapshot that are looked at in one turn.
+SNAPSHOT_BATCH = 64
 _ENDED = frozenset({State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASIBLE, State.REJECTED})
 
 
-class Watchers:
-    """One entry a change; a sequence number is the place of a change since the start. Whoever touches them has the turn at the engine."""
+class _Change:
+    """One change of a job's state, and what was made of it for the watches."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._history: deque[tuple[int, int, Moment]] = deque(maxlen=HISTORY)  # (time, slot, the job then)
-        self._next = 0  # sequence of the next change
-        self._changed = threading.Condition()
-        self._few = threading.Semaphore(AT_ONCE)
+    __slots__ = ("at_ns", "moment", "told")
+
+    def __init__(self, at_ns: int, moment: Moment) -> None:
+        self.at_ns, self.moment = at_ns, moment
+        self.told: tuple[Callable[[JobEvent], Any] | None, Any] = (None, None)  # by which form; replaced as a whole, so it needs no lock
+
+
+class Watchers:
+    """One entry a change; a sequence number is the place of a change since the start. Only who has the turn at the engine notes."""
+
+    def __init__(self, engine: Engine, turns: Turns, ended: threading.Event) -> None:
+        self.engine, self.turns, self.ended = engine, turns, ended
+        self._guard = threading.Lock()  # of everything below
+        self._changes: list[_Change] = []
+        self._first = 0  # sequence of the first in the list, which may be older than what is still given out
+        self._next = 0
+        self._waiting: dict[Watch[Any], Callable[[], None]] = {}
+        self._latest: weakref.ref[_Snapshot] | None = None  # of all jobs; only who has the turn looks
 
     def note(self, slot: int, at_ns: int) -> None:
         """The job's state has changed."""
-        self._history.append((at_ns, slot, moment_of(self._engine, slot, at_ns)))
-        self._next += 1
+        change = _Change(at_ns, moment_of(self.engine, slot, at_ns))
+        with self._guard:
+            self._changes.append(change)
+            self._next += 1
+            if len(self._changes) > HISTORY + HISTORY // 8:  # now and then, for it moves the rest
+                del self._changes[:-HISTORY]
+                self._first = self._next - HISTORY
 
     def wake(self) -> None:
-        """Tell everyone who waits to look; needs no turn."""
-        with self._changed:
-            self._changed.notify_all()
+        """Tell every watch that waits to look; needs no turn."""
+        with self._guard:
+            waiting, self._waiting = self._waiting, {}
+        for woken in waiting.values():
+            woken()
 
-    def _wait(self, position: int, ended: threading.Event) -> None:
-        """Until the next ``wake``, at most a second; not at all when there is a change from ``position`` on, or the end. Needs no turn."""
-        with self._changed:
-            if position >= self._next and not ended.is_set():
-                self._changed.wait(IDLE_SECONDS)
+    @property
+    def next(self) -> int:
+        """The sequence of the next change."""
+        return self._next
 
-    def follow(self, slots: frozenset[int], after_sequence: int, turns: Turns, ended: threading.Event) -> Iterator[JobEvent | None]:
-        """See ``Control.watch``. Takes a turn for each batch of events, and goes on to the last change after the emulation has ended."""
+    def oldest(self) -> int:
+        """The sequence of the oldest change that is given out."""
+        return max(self._first, self._next - HISTORY)
+
+    def read(self, position: int, most: int) -> list[_Change]:
+        """At most ``most`` changes from ``position`` on. Raises WrongState where that is no longer kept."""
+        with self._guard:
+            if position < self.oldest():
+                raise WrongState("the watcher is too slow: changes that it has not read are no longer kept; allowed: a new watch")
+            start = position - self._first
+            return self._changes[start : start + most]
+
+    def wait(self, watch: "Watch[Any]", position: int, woken: Callable[[], None]) -> bool:
+        """Call ``woken`` at the next ``wake``; False, and no call, where ``position`` has come already or the emulation has ended."""
+        with self._guard:
+            if position < self._next or self.ended.is_set():
+                return False
+            self._waiting[watch] = woken
+            return True
+
+    def forget(self, watch: "Watch[Any]") -> None:
+        """The watch waits no more."""
+        with self._guard:
+            self._waiting.pop(watch, None)
+
+    def snapshot(self, form: Callable[[JobEvent], Any]) -> "_Snapshot":
+        """All jobs as they stand: that of another watch, where the clock has not moved since. Whoever calls has the turn."""
+        latest = None if self._latest is None else self._latest()
+        if latest is None or latest.form is not form or latest.at_ns != self.engine.now_ns:
+            latest = _Snapshot(self, form, sorted(self.engine.table.slot_of), named=False)
+            self._latest = weakref.ref(latest)
+        return latest
+
+
+class _Snapshot:
+    """Jobs as they stand, made batch after batch, each in a turn of its own; those behind the first batch have changes since in them.
+
+    Jobs that are still to come are left out unless they were asked for by name, and so is who has left meanwhile.
+    """
+
+    def __init__(self, watchers: Watchers, form: Callable[[JobEvent], Any], order: Sequence[int], *, named: bool) -> None:
+        self._watchers, self.form, self._order, self._named = watchers, form, order, named  # ids, in order
+        self.first, self.at_ns = watchers.next, watchers.engine.now_ns
+        self.batches: list[tuple[list[Any], frozenset[int]]] = []  # what is told, and the jobs in it that had ended
+        self._looked_at: list[int] = []  # per batch: the sequence of the first change that is not in it
+
+    def __len__(self) -> int:
+        """Batches, made or not."""
+        return (len(self._order) + SNAPSHOT_BATCH - 1) // SNAPSHOT_BATCH
+
+    @property
+    def up_to(self) -> int:
+        """The sequence of the first change that is in no batch; of a snapshot that is complete."""
+        return self._looked_at[-1] if self._looked_at else self.first
+
+    def batch(self, number: int) -> tuple[list[Any], frozenset[int]]:
+        """Batch ``number``, of which all before have been made. Waits for a turn where it has not been made."""
+        if number == len(self.batches):
+            with self._watchers.turns:
+                if number == len(self.batches):
+                    self._make(self._order[number * SNAPSHOT_BATCH : (number + 1) * SNAPSHOT_BATCH])
+        return self.batches[number]
+
+    def _make(self, job_ids: Sequence[int]) -> None:
+        engine = self._watchers.engine
+        table = engine.table
+        slots = [table.slot_of[job_id] for job_id in job_ids if job_id in table.slot_of]
+        told = [
+            self.form(JobEvent(self.first - 1, engine.now_ns / SECOND, job_view(engine, slot)))
+            for slot in slots
+            if self._named or table.state[slot] != State.FUTURE
+        ]
+        self._looked_at.append(self._watchers.next)
+        self.batches.append((told, frozenset(table.job_id[slot] for slot in slots if table.state[slot] in _ENDED)))
+
+    def covers(self, job_id: int, sequence: int) -> bool:
+        """Whether this change of the job is in the snapshot, which is complete."""
+        place = bisect_left(self._order, job_id)
+        return place < len(self._order) and self._order[place] == job_id and sequence < self._looked_at[place // SNAPSHOT_BATCH]
+
+
+class Watch(Generic[Told]):
+    """See ``engine.control.Watch``. Made by who has the turn at the engine."""
+
+    def __init__(
+        self,
+        watchers: Watchers,
+        form: Callable[[JobEvent], Told],
+        *,
+        job_ids: frozenset[int],
+        after_sequence: int,
+        check: Callable[[], None],
+    ) -> None:
+        self._watchers, self._form, self._job_ids, self._check = watchers, form, job_ids, check
+        table = watchers.engine.table
+        self._live = {job_id for job_id in job_ids if table.state[table.slot_of[job_id]] not in _ENDED}
+        self._snapshot: _Snapshot | None = None  # until it and the changes that are in it have been told
+        self._batch = 0
+        self.ended = False
         if after_sequence < 0:
-            return self._events(slots, None, turns, ended)
-        with turns:
-            position = after_sequence + 1
-            if not self._oldest() <= position <= self._next:
+            self._snapshot = _Snapshot(watchers, form, sorted(job_ids), named=True) if job_ids else watchers.snapshot(form)
+            self._position = self._snapshot.first
+        else:
+            self._position = after_sequence + 1
+            if not watchers.oldest() <= self._position <= watchers.next:
                 raise WrongState(
-                    f"change {after_sequence} is no longer kept; allowed: {self._oldest() - 1} to {self._next - 1}, or a new watch"
+                    f"change {after_sequence} is no longer kept; allowed: {watchers.oldest() - 1} to {watchers.next - 1}, or a new watch"
                 )
-        return self._events(slots, position, turns, ended)
 
-    def _oldest(self) -> int:
-        return self._next - len(self._history)
+    @property
+    def needs_turn(self) -> bool:
+        return self._in_snapshot() and self._snapshot is not None and self._batch == len(self._snapshot.batches)
 
-    def _events(self, slots: frozenset[int], position: int | None, turns: Turns, ended: threading.Event) -> Iterator[JobEvent | None]:
-        with turns:
-            waiting = {slot for slot in slots if self._engine.table.state[slot] not in _ENDED}
-            order = [] if position is not None else sorted(slots) if slots else range(len(self._engine.table))
-            first = self._next
-        sent = _Sent(order)
-        for start in range(0, len(order), BATCH):
-            with self._few, turns:
-                sent.up_to.append(self._next)
-                views = self._now(order[start : start + BATCH], first - 1, named=bool(slots))
-                waiting.difference_update(slot for slot in slots if self._engine.table.state[slot] in _ENDED)
-            yield from views
-        position = first if position is None else position
-        while True:
-            over = ended.is_set()  # before the look, so that what came last is not missed
-            with self._few, turns:
-                events, position = self._take(slots, position, waiting, sent)
-                drained = position == self._next
-            yield from events
-            if drained:
-                if over or (slots and not waiting):
-                    return
-                self._wait(position, ended)
-                yield None
+    def take(self, most: int) -> list[Told]:
+        if self._snapshot is not None and self._in_snapshot():
+            told, ended = self._snapshot.batch(self._batch)
+            self._batch += 1
+            self._live -= ended
+            return told
+        over = self._watchers.ended.is_set()  # before the look, so that what came last is not missed
+        changes = self._watchers.read(self._position, most)
+        if self._snapshot is not None and self._position >= self._snapshot.up_to:
+            self._snapshot = None
+        told = [
+            self._told(sequence, change)
+            for sequence, change in enumerate(changes, start=self._position)
+            if not self._job_ids or change.moment.job_id in self._job_ids
+            if self._snapshot is None or not self._snapshot.covers(change.moment.job_id, sequence)
+        ]
+        if self._live:
+            self._live.difference_update(change.moment.job_id for change in changes if change.moment.state in _ENDED)
+        self._position += len(changes)
+        if not changes and (over or (self._job_ids and not self._live)):
+            self.ended = True
+            self._check()
+        return told
 
-    def _now(self, slots: Sequence[int], sequence: int, *, named: bool) -> list[JobEvent]:
-        """Jobs as they stand; those to come are left out unless they were asked for by name."""
-        state, at_seconds = self._engine.table.state, self._engine.now_ns / SECOND
-        return [JobEvent(sequence, at_seconds, job_view(self._engine, slot)) for slot in slots if named or state[slot] != State.FUTURE]
+    def wait(self, woken: Callable[[], None]) -> bool:
+        if self._in_snapshot() or (self._job_ids and not self._live):
+            return False
+        return self._watchers.wait(self, self._position, woken)
 
-    def _take(self, slots: frozenset[int], position: int, waiting: set[int], sent: "_Sent") -> tuple[list[JobEvent], int]:
-        """The next changes from ``position`` on, and the position behind them; the ended leave ``waiting``."""
-        if position < self._oldest():
-            raise WrongState("the watcher is too slow: changes that it has not read are no longer kept; allowed: a new watch")
-        changes = list(islice(self._history, position - self._oldest(), position - self._oldest() + BATCH))
-        events = []
-        for sequence, (time_ns, slot, moment) in enumerate(changes, start=position):
-            if (not slots or slot in slots) and not sent.covers(slot, sequence):
-                events.append(JobEvent(sequence, time_ns / SECOND, job_view(self._engine, slot, moment)))
-                if moment.state in _ENDED:
-                    waiting.discard(slot)
-        return events, position + len(changes)
+    def close(self) -> None:
+        self._watchers.forget(self)
 
+    def _in_snapshot(self) -> bool:
+        return self._snapshot is not None and self._batch < len(self._snapshot)
 
-class _Sent:
-    """What a watcher was told of jobs as they stood: batch after batch, each with the changes up to then in it."""
-
-    def __init__(self, order: Sequence[int]) -> None:
-        self._place = None if isinstance(order, range) else {slot: place for place, slot in enumerate(order)}
-        self.up_to: list[int] = []  # by batch: the sequence of the first change that is not in it
-
-    def covers(self, slot: int, sequence: int) -> bool:
-        """Whether the job was told of after this change of it."""
-        batch = (slot if self._place is None else self._place.get(slot, -BATCH)) // BATCH
-        return 0 <= batch < len(self.up_to) and sequence < self.up_to[batch]
+    def _told(self, sequence: int, change: _Change) -> Told:
+        form, told = change.told
+        if form is not self._form:
+            event = JobEvent(sequence, change.at_ns / SECOND, view_of(self._watchers.engine, change.moment))
+            told = self._form(event)
+            change.told = self._form, told
+        made: Told = told
+        return made

@@ -10,8 +10,19 @@ from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Placement
-from emulator.scheduler.preemption import Preemption
 from emulator.scheduler.table import NEVER, JobTable
+
+
+@dataclass(frozen=True)
+class Preemption:
+    """That there is preemption: of jobs that have run for ``after_ns`` (RSC preempts after two hours: Kokolis et al., HPCA'25).
+
+    A job for which no room could be made is not tried again for ``interval_ns``, since the search looks at every running job below it.
+    """
+
+    after_ns: int
+    interval_ns: int
+    refused: dict[int, int] = field(default_factory=dict)  # slot -> when it may be tried again
 
 
 @dataclass(slots=True)
@@ -69,11 +80,12 @@ class Draft:
 
     def choose_again(self, partition: Partition, slot: int) -> list[Row] | None:
         """As ``choose``, for one job that may be asked for in every cycle: it is not looked for again while nothing came free."""
-        if partition.no_room == (slot, partition.freed):
+        asked = self.table.job_id[slot], partition.freed
+        if partition.no_room == asked:
             return None
         rows = self.choose(partition, slot)
         if rows is None:
-            partition.no_room = slot, partition.freed
+            partition.no_room = asked
         return rows
 
     def start(self, partition: Partition, slot: int, rows: list[Row]) -> None:

@@ -226,10 +226,11 @@ class Ledger:
         return self.partitions[self.block_type[self.host_block[host]]]
 
     def jobs_on(self, host: int) -> list[int]:
-        """Slots of the jobs that hold GPUs of ``host``, by slot."""
-        block = self.host_block[host]
+        """Slots of the jobs that hold GPUs of ``host``, by job id."""
+        block, rows = self.host_block[host], self.table.rows
         bit = 1 << (host - self.first_host[block])
-        return sorted(slot for slot in self._jobs_of_block[block] if any(row[0] == block and row[1] & bit for row in self.table.rows[slot]))
+        slots = [slot for slot in self._jobs_of_block[block] if any(row[0] == block and row[1] & bit for row in rows[slot])]
+        return sorted(slots, key=self.table.job_id.__getitem__)
 
     def gpus_of(self, hosts: Iterable[int]) -> int:
         """GPUs that ``hosts`` have, whatever their state."""

@@ -27,7 +27,7 @@ class Partition:
     gpu_model: str
     free: FreeIndex
     pending: Pending
-    by_end: list[tuple[int, int]] | None  # (start + estimate, slot) of the running jobs, sorted
+    by_end: list[tuple[int, int]] | None  # (start + estimate, slot) of the running jobs, sorted; nothing may depend on the slots' order
     preemptible: Counter[int] | None  # priority -> running jobs that may be preempted
     running: set[int] = field(default_factory=set)
     held_milli_gpus: int = 0
@@ -36,7 +36,7 @@ class Partition:
     shadow: Shadow | None = None
     surprises: int = 0
     freed: int = 0
-    no_room: tuple[int, int] = (-1, -1)  # the job of ``Draft.choose_again`` that did not fit, and ``freed`` then
+    no_room: tuple[int, int] = (-1, -1)  # id of the job of ``Draft.choose_again`` that did not fit, and ``freed`` then
     arriving: list[int] = field(default_factory=list)  # who began to wait since the last cycle
     arrived: list[int] = field(default_factory=list)  # and before this cycle
     stirred: bool = False

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from emulator.scheduler.table import JobTable
 from emulator.workload.jobs import ANY_LEVEL
 
-#: What a policy sorts by: (table, slot) -> key; the smallest goes first.
+#: What a policy sorts by: (table, slot) -> key; the smallest goes first. It ends with the job's id and its slot; the id is that of one job
+#: for ever, so a key that was left behind is not taken for the one of a later job in the same slot.
 Order = Callable[[JobTable, int], tuple[int, ...]]
 
 
@@ -35,14 +36,14 @@ class HeadQueue:
     def __init__(self, table: JobTable, order: Order) -> None:
         self._table, self._order = table, order
         self._heap: list[tuple[int, ...]] = []
-        self._waiting: set[int] = set()
+        self._waiting: dict[int, int] = {}  # job id -> slot
         self._places: dict[int, int] | None = None  # slot -> position, in order; None: not known
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def __contains__(self, slot: int) -> bool:
-        return slot in self._waiting
+        return self._table.job_id[slot] in self._waiting
 
     def comes_before(self, slot: int, other: int) -> bool:
         """Whether the queue's order has ``slot`` before ``other``, wherever they are."""
@@ -51,19 +52,19 @@ class HeadQueue:
     def push(self, slot: int) -> None:
         self._places = None
         if len(self._heap) > 2 * len(self._waiting) + 64:
-            self._heap = [self._order(self._table, other) for other in self._waiting]
+            self._heap = [self._order(self._table, other) for other in self._waiting.values()]
             heapify(self._heap)
-        self._waiting.add(slot)
+        self._waiting[self._table.job_id[slot]] = slot
         heappush(self._heap, self._order(self._table, slot))
 
     def remove(self, slot: int) -> None:
         self._places = None
-        self._waiting.discard(slot)
+        self._waiting.pop(self._table.job_id[slot], None)
 
     def head(self) -> int:
         """The first job's slot, -1 when the queue is empty."""
         heap, waiting = self._heap, self._waiting
-        while heap and heap[0][-1] not in waiting:
+        while heap and heap[0][-2] not in waiting:
             heappop(heap)
         return heap[0][-1] if heap else -1
 
@@ -77,7 +78,7 @@ class HeadQueue:
 
     def _in_order(self) -> dict[int, int]:
         if self._places is None:
-            keys = sorted(self._order(self._table, slot) for slot in self._waiting)
+            keys = sorted(self._order(self._table, slot) for slot in self._waiting.values())
             self._places = {key[-1]: place for place, key in enumerate(keys)}
         return self._places
 
@@ -110,13 +111,13 @@ class ScanQueue:
         self._plain = np.zeros(64, dtype=bool)
         self._size = np.zeros(64, dtype=np.int64)
         self._estimate_ns = np.zeros(64, dtype=np.int64)
-        self._waiting: set[int] = set()
+        self._waiting: set[int] = set()  # job ids
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def __contains__(self, slot: int) -> bool:
-        return slot in self._waiting
+        return self._table.job_id[slot] in self._waiting
 
     def key(self, slot: int) -> tuple[int, ...]:
         """What the queue sorts the job by."""
@@ -131,7 +132,7 @@ class ScanQueue:
         if len(self._keys) > 2 * len(self._waiting) + 64:
             self._drop_dead()
         keys = self._keys
-        self._waiting.add(slot)
+        self._waiting.add(key[-2])
         if not keys or key > keys[-1]:
             keys.append(key)
             return
@@ -139,18 +140,20 @@ class ScanQueue:
         place = bisect_left(keys, key)
         self._first = min(self._first, place)
         if keys[place] == key:
-            self._size[place] = self._values(slot)[1]
+            for column, value in zip(self._columns(), self._values(key), strict=True):
+                column[place] = value
             return
         self._reserve(len(keys) + 1)
-        for column, value in zip(self._columns(), self._values(slot), strict=True):
+        for column, value in zip(self._columns(), self._values(key), strict=True):
             column[place + 1 : len(keys) + 1] = column[place : len(keys)].copy()
             column[place] = value
         keys.insert(place, key)
         self._filled = len(keys)
 
     def remove(self, slot: int) -> None:
-        if slot in self._waiting:
-            self._waiting.discard(slot)
+        job_id = self._table.job_id[slot]
+        if job_id in self._waiting:
+            self._waiting.discard(job_id)
             if not self._waiting:
                 self._keys.clear()
                 self._first = self._filled = 0
@@ -163,7 +166,7 @@ class ScanQueue:
         """The first job's slot, -1 when the queue is empty."""
         if not self._waiting:
             return -1
-        while self._keys[self._first][-1] not in self._waiting:
+        while self._keys[self._first][-2] not in self._waiting:
             self._first += 1
         return self._keys[self._first][-1]
 
@@ -192,16 +195,18 @@ class ScanQueue:
 
     def in_order(self) -> Iterator[int]:
         """All slots, first to last."""
-        return (key[-1] for key in self._keys[self._first :] if key[-1] in self._waiting)
+        return (key[-1] for key in self._keys[self._first :] if key[-2] in self._waiting)
 
     def _columns(self) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
         return self._plain, self._size, self._estimate_ns
 
-    def _values(self, slot: int) -> tuple[bool, int, int]:
+    def _values(self, key: tuple[int, ...]) -> tuple[bool, int, int]:
         """The columns of one job."""
-        table = self._table
+        table, slot = self._table, key[-1]
+        if key[-2] not in self._waiting:
+            return True, _GONE, 0
         milli = table.milli_gpus[slot]
-        size = (table.gpus[slot] if milli == 1000 else milli - 1000) if slot in self._waiting else _GONE
+        size = table.gpus[slot] if milli == 1000 else milli - 1000
         plain = milli < 1000 or table.require_level[slot] == table.prefer_level[slot] == ANY_LEVEL
         return plain, size, table.estimate_ns[slot]
 
@@ -210,7 +215,7 @@ class ScanQueue:
         start, end = self._filled, len(self._keys)
         if start < end:
             self._reserve(end)
-            rows = zip(*(self._values(key[-1]) for key in self._keys[start:]), strict=True)
+            rows = zip(*(self._values(key) for key in self._keys[start:]), strict=True)
             for column, values in zip(self._columns(), rows, strict=True):
                 column[start:end] = values
             self._filled = end
@@ -223,7 +228,7 @@ class ScanQueue:
             self._size, self._estimate_ns = np.pad(self._size, (0, more)), np.pad(self._estimate_ns, (0, more))
 
     def _drop_dead(self) -> None:
-        self._keys = [key for key in self._keys if key[-1] in self._waiting]
+        self._keys = [key for key in self._keys if key[-2] in self._waiting]
         self._first = self._filled = 0
 
 

@@ -1,29 +1,12 @@
 """Preemption by priority: which running jobs of lower priority make room for a job that does not fit."""
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
+from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import Row
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.shadow import Shadow
 
-if TYPE_CHECKING:
-    from emulator.scheduler.draft import Draft
 
-
-@dataclass(frozen=True)
-class Preemption:
-    """That there is preemption: of jobs that have run for ``after_ns`` (RSC preempts after two hours: Kokolis et al., HPCA'25).
-
-    A job for which no room could be made is not tried again for ``interval_ns``, since the search looks at every running job below it.
-    """
-
-    after_ns: int
-    interval_ns: int
-    refused: dict[int, int] = field(default_factory=dict)  # slot -> when it may be tried again
-
-
-def make_room(draft: "Draft", partition: Partition, slot: int) -> list[Row] | None:
+def make_room(draft: Draft, partition: Partition, slot: int) -> list[Row] | None:
     """Preempt jobs of lower priority for a job that does not fit. Returns its placement, or None (and preempts nothing) if that is not
     enough.
     """
@@ -45,7 +28,7 @@ def make_room(draft: "Draft", partition: Partition, slot: int) -> list[Row] | No
     return draft.choose(partition, slot)
 
 
-def victims_for(draft: "Draft", partition: Partition, slot: int, after_ns: int) -> list[int]:
+def victims_for(draft: Draft, partition: Partition, slot: int, after_ns: int) -> list[int]:
     """Jobs of lower priority to be stopped so that the job fits: none where that would not do.
 
     Victims have run for at least ``after_ns`` and were not started in this cycle. They are taken one by one, lowest priority first, of
@@ -70,7 +53,7 @@ def victims_for(draft: "Draft", partition: Partition, slot: int, after_ns: int) 
     return victims
 
 
-def _fewest(draft: "Draft", partition: Partition, slot: int, ripe: list[int]) -> list[int]:
+def _fewest(draft: Draft, partition: Partition, slot: int, ripe: list[int]) -> list[int]:
     """The first jobs of ``ripe`` that are enough, without those that are not needed; none if all together are not enough.
 
     Tried out beside the ledger, since hundreds of jobs may be looked at for each that is stopped.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from emulator.scheduler.draft import Draft
+from emulator.scheduler.draft import Draft, Preemption
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.limits import Limits
@@ -19,7 +19,6 @@ from emulator.scheduler.partition import Partition
 from emulator.scheduler.pending import HeadQueue, ScanQueue
 from emulator.scheduler.placement import PLACEMENTS, could_ever_fit
 from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.preemption import Preemption
 from emulator.scheduler.table import JobTable, State
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
@@ -86,7 +85,7 @@ class Scheduler:
         )
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        self._plan, self._draft = policy.plan, Draft(cycle_ns, self.ledger, self.table, PLACEMENTS[settings.placement], preemption)
+        self._plan, self.draft = policy.plan, Draft(cycle_ns, self.ledger, self.table, PLACEMENTS[settings.placement], preemption)
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
@@ -95,11 +94,11 @@ class Scheduler:
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
 
-    def add(self, jobs: JobColumns, state: State = State.FUTURE) -> range:
-        """Take note of jobs; each counts from ``arrive`` on."""
+    def add(self, jobs: JobColumns, state: State = State.FUTURE) -> list[int]:
+        """Take note of jobs; each counts from ``arrive`` on. Returns their slots, in their order."""
         if self._widest != ANY_LEVEL:
             jobs = replace(jobs, require_level=np.where(jobs.require_level == ANY_LEVEL, self._widest, jobs.require_level).astype(np.int8))
-        slots = self.table.extend(jobs, dict(self.settings.queue_priority), state)
+        slots = self.table.extend(jobs, self.settings.queue_priority, state)
         self.counts += [QueueCounts() for _ in self.table.queues[len(self.counts) :]]
         return slots
 
@@ -160,6 +159,8 @@ class Scheduler:
         """Remove a waiting job from its queue."""
         table, partition = self.table, self.ledger.partition_of(slot)
         partition.pending.remove(slot)
+        if self.draft.preemption is not None:
+            self.draft.preemption.refused.pop(slot, None)
         partition.waiting_milli_gpus -= table.gpus[slot] * table.milli_gpus[slot]
         partition.stirred = True
         self.counts[table.queue[slot]].wait(table.gpus[slot], -1)
@@ -173,7 +174,7 @@ class Scheduler:
 
     def plan(self, now_ns: int) -> Draft:
         """Decide the cycle at ``now_ns``; the ledger and the queues are as decided when it returns."""
-        draft = self._draft
+        draft = self.draft
         draft.begin(now_ns)
         self._plan(draft)
         table = self.table

@@ -34,7 +34,7 @@ class Shadow:
     delay it further.
     """
 
-    head: int
+    head: int  # the id of its job
     kind: Kind
     free: FreeIndex
     hosts: int  # whole hosts that the head needs in one unit
@@ -69,12 +69,12 @@ class Shadow:
             for block, mask in enumerate(free.block_free):
                 for bit in mask_bits(mask):
                     whole[unit_of_host[free.first_host[block] + bit]] += 1
-        shadow = cls(head, kind, free, hosts, rest, unit_of_block, unit_of_host, whole, [0] * len(whole), free.free_gpus)
+        shadow = cls(table.job_id[head], kind, free, hosts, rest, unit_of_block, unit_of_host, whole, [0] * len(whole), free.free_gpus)
         if rest:
             for host, mask in free.split.items():
                 if mask.bit_count() >= rest and free.is_offered(host):
                     shadow.part[shadow._unit(host)] += 1
-        shadow.aim(head, hosts)
+        shadow.aim(table.job_id[head], hosts)
         return shadow
 
     def aim(self, head: int, hosts: int) -> None:

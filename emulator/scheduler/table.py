@@ -1,11 +1,14 @@
-"""Every job of an emulation, as a struct of columns; a job's number in them is its *slot*, given in order of submission.
+"""The jobs that an emulation still has to do with, as a struct of columns; a job's number in them is its *slot*.
 
+A slot is a place and no order: when a job has left (``drop``), its slot is given to another. What needs an order takes the job id.
 Columns are Python lists: the cycle touches single jobs, where a list is three times as fast as an array. Times are int nanoseconds.
 """
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 
@@ -62,7 +65,8 @@ class JobTable:
     first_start_ns: list[int] = field(default_factory=list)  # -1: never
     start_ns: list[int] = field(default_factory=list)  # of the current or last run
     end_ns: list[int] = field(default_factory=list)  # -1: not ended
-    #: Rises whenever the expected end changes, so that older entries of the completion heap are known to be stale.
+    #: Of the slot: rises whenever the expected end changes, also from job to job, so that older entries of the completion heap are known
+    #: to be stale.
     version: list[int] = field(default_factory=list)
     rows: list[list[Row]] = field(default_factory=list)  # current or last placement
     preemptions: list[int] = field(default_factory=list)
@@ -78,57 +82,103 @@ class JobTable:
     tenants: list[str] = field(default_factory=list)
     queue_of: dict[str, int] = field(default_factory=dict)  # name -> its place in queues
     tenant_of: dict[str, int] = field(default_factory=dict)
-    names: dict[int, str] = field(default_factory=dict)
-    slot_of: dict[int, int] = field(default_factory=dict)  # job id -> slot
+    names: dict[int, str] = field(default_factory=dict)  # slot -> name, of jobs that have one
+    slot_of: dict[int, int] = field(default_factory=dict)  # job id -> slot, of the jobs that are here
+
+    _free_slots: list[int] = field(default_factory=list)
+    _shape_of: dict[TrainingShape, int] = field(default_factory=dict)
+    _shape_jobs: list[int] = field(default_factory=list)  # by shape: how many jobs have it
+    _free_shapes: list[int] = field(default_factory=list)  # places in shapes that no job uses
 
     def __len__(self) -> int:
+        """How many slots there are, free ones included."""
         return len(self.job_id)
 
     def queue_number(self, name: str) -> int:
         """The number of a queue, which is there from now on."""
         return _number(self.queues, self.queue_of, name)
 
-    def extend(self, jobs: JobColumns, queue_priority: dict[str, int], state: State) -> range:
-        """Append ``jobs``; queue and tenant names are merged, a queue's priority is added to its jobs'. Returns their slots.
+    def extend(self, jobs: JobColumns, queue_priority: Mapping[str, int], state: State) -> list[int]:
+        """Add ``jobs``; queue and tenant names are merged, a queue's priority is added to its jobs'. Returns their slots, in their order.
 
         Raises ValueError where a job id is there already.
         """
-        first, count = len(self), len(jobs)
+        count = len(jobs)
         ids = jobs.job_id.tolist()
-        slots = range(first, first + count)
-        fresh = dict(zip(ids, slots, strict=True))
-        if len(fresh) < count or not self.slot_of.keys().isdisjoint(fresh):
+        if len(set(ids)) < count or not self.slot_of.keys().isdisjoint(ids):
             twice = next(job for job, times in Counter(ids).items() if times > 1 or job in self.slot_of)
             raise ValueError(f"job id {twice} is given twice; ids must be unique")
-        self.slot_of.update(fresh)
         queues = [self.queue_number(name) for name in jobs.queues]
         tenants = [_number(self.tenants, self.tenant_of, name) for name in jobs.tenants]
-        first_shape = len(self.shapes)
-        self.shapes.extend(jobs.shapes)
-        self.job_id += ids
-        self.queue += [queues[queue] for queue in jobs.queue.tolist()]
-        self.tenant += [tenants[tenant] for tenant in jobs.tenant.tolist()]
-        self.shape += [shape + first_shape if shape >= 0 else -1 for shape in jobs.shape.tolist()]
+        shapes = {-1: -1} | {
+            shape: self._use_shape(jobs.shapes[shape], number) for shape, number in Counter(jobs.shape.tolist()).items() if shape >= 0
+        }
         extra = [queue_priority.get(name, 0) for name in jobs.queues]
-        self.priority += [p + extra[q] for p, q in zip(jobs.priority.tolist(), jobs.queue.tolist(), strict=True)]
+        reused = [self._free_slots.pop() for _ in range(min(count, len(self._free_slots)))]
+        slots = reused + list(range(len(self), len(self) + count - len(reused)))
+        self.slot_of.update(zip(ids, slots, strict=True))
+
+        def fill(name: str, values: list[Any]) -> None:
+            column = getattr(self, name)
+            for slot, value in zip(reused, values, strict=False):
+                column[slot] = value
+            column += values[len(reused) :]
+
+        fill("job_id", ids)
+        fill("queue", [queues[queue] for queue in jobs.queue.tolist()])
+        fill("tenant", [tenants[tenant] for tenant in jobs.tenant.tolist()])
+        fill("shape", [shapes[shape] for shape in jobs.shape.tolist()])
+        fill("priority", [p + extra[q] for p, q in zip(jobs.priority.tolist(), jobs.queue.tolist(), strict=True)])
         for name in (
             "submit_ns", "gpus", "duration_ns", "estimate_ns", "milli_gpus", "kind", "utilization", "checkpoint_ns",
             "require_level", "prefer_level", "preemptible", "host_type", "source_row",
         ):  # fmt: skip
-            getattr(self, name).extend(getattr(jobs, name).tolist())
-        self.remaining_ns += jobs.duration_ns.tolist()
+            fill(name, getattr(jobs, name).tolist())
+        fill("remaining_ns", jobs.duration_ns.tolist())
         for row in np.flatnonzero((jobs.kind == JobKind.SERVICE) & (jobs.duration_ns == 0)).tolist():
-            self.estimate_ns[first + row] = ENDLESS
+            self.estimate_ns[slots[row]] = ENDLESS
         for name, value in (
-            ("since_ns", 0), ("speed", 1.0), ("state", state), ("first_start_ns", -1), ("start_ns", -1), ("end_ns", -1), ("version", 0),
-            ("preemptions", 0), ("restarts", 0), ("run_ns", 0), ("work_ns", 0), ("lost_ns", 0), ("overhead_ns", 0),
+            ("since_ns", 0), ("speed", 1.0), ("state", state), ("first_start_ns", -1), ("start_ns", -1), ("end_ns", -1),
+            ("rows", _NO_ROWS), ("preemptions", 0), ("restarts", 0), ("run_ns", 0), ("work_ns", 0), ("lost_ns", 0), ("overhead_ns", 0),
             ("overhead_run_ns", 0),
         ):  # fmt: skip
-            getattr(self, name).extend([value] * count)
-        self.rows += [_NO_ROWS] * count
+            fill(name, [value] * count)
+        self.version += [0] * (count - len(reused))
         if jobs.names is not None:
             self.names.update((slot, name) for slot, name in zip(slots, jobs.names, strict=True) if name)
         return slots
+
+    def drop(self, slots: Iterable[int]) -> None:
+        """These jobs, which have ended, leave; other jobs get their slots."""
+        for slot in slots:
+            del self.slot_of[self.job_id[slot]]
+            self.names.pop(slot, None)
+            self.rows[slot] = _NO_ROWS
+            if self.shape[slot] >= 0:
+                self._leave_shape(self.shape[slot])
+            self._free_slots.append(slot)
+
+    def _use_shape(self, shape: TrainingShape, jobs: int) -> int:
+        """The number of a shape that so many more jobs have."""
+        number = self._shape_of.get(shape)
+        if number is None:
+            if self._free_shapes:
+                number = self._free_shapes.pop()
+                self.shapes[number] = shape
+            else:
+                number = len(self.shapes)
+                self.shapes.append(shape)
+                self._shape_jobs.append(0)
+            self._shape_of[shape] = number
+        self._shape_jobs[number] += jobs
+        return number
+
+    def _leave_shape(self, number: int) -> None:
+        """A job that has the shape leaves; with the last one the shape does."""
+        self._shape_jobs[number] -= 1
+        if not self._shape_jobs[number]:
+            del self._shape_of[self.shapes[number]]
+            self._free_shapes.append(number)
 
 
 #: Shared by all jobs without a placement; rows are replaced, never changed in place.

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,11 +44,13 @@ def _lenient(deserializer: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 class Limits:
     """What the server takes at once; more is refused (RESOURCE_EXHAUSTED with RetryInfo). One connection gets three quarters of each.
 
-    ``calls`` have one request and one answer; ``streams`` are of SubmitJobs. A stream that sends nothing for ``idle_seconds`` is ended. At
-    ``threads`` calls at once the emulation is asked; ``connections`` is how many clients may be connected.
+    ``calls`` have one request and one answer; ``streams`` are of SubmitJobs. ``request_bytes`` is what their requests have together. A
+    stream that sends nothing for ``idle_seconds`` is ended. At ``threads`` calls at once the emulation is asked, and beside them by one
+    lot of submissions; ``connections`` is how many clients may be connected.
     """
 
-    calls: int = 96
+    calls: int = 512
+    request_bytes: int = 64 * 2**20
     streams: int = 256
     watches: int = 64
     threads: int = 4
@@ -57,27 +59,38 @@ class Limits:
 
 
 class Places:
-    """Calls of one kind that are in hand, in all and by connection; one loop's."""
+    """What of one kind, calls or bytes, is in hand, in all and by connection; one loop's."""
 
     def __init__(self, most: int, what: str) -> None:
         self._most, self._most_of_one = most, max(1, most * 3 // 4)
         self._taken: Counter[str] = Counter()
         self.total = 0
-        self.refusal = _refusal(Busy(f"the server has {most} {what} in hand and takes no more ({self._most_of_one} of one connection)"))
+        self.busy = Busy(f"the server has {most:,} {what} in hand and takes no more ({self._most_of_one:,} of one connection)")
+        self.refusal = _refusal(self.busy)
 
-    def take(self, peer: str) -> bool:
-        """A place for a call of ``peer``, to be given back; False where there is none."""
-        if self.total >= self._most or self._taken[peer] >= self._most_of_one:
+    def take(self, peer: str, count: int = 1) -> bool:
+        """Places for ``count`` of ``peer``, to be given back; False where there are not so many."""
+        if self.total + count > self._most or self._taken[peer] + count > self._most_of_one:
             return False
-        self.total += 1
-        self._taken[peer] += 1
+        self.total += count
+        self._taken[peer] += count
         return True
 
-    def give(self, peer: str) -> None:
-        self.total -= 1
-        self._taken[peer] -= 1
+    def give(self, peer: str, count: int = 1) -> None:
+        self.total -= count
+        self._taken[peer] -= count
         if not self._taken[peer]:
             del self._taken[peer]
+
+    @contextmanager
+    def held(self, peer: str, count: int) -> Iterator[None]:
+        """Places for ``count`` while inside. Raises Busy where there are not so many."""
+        if not self.take(peer, count):
+            raise self.busy
+        try:
+            yield
+        finally:
+            self.give(peer, count)
 
 
 def _refusal(error: ControlError) -> Any:
@@ -90,20 +103,28 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._calls = Places(limits.calls, "calls")
+        self._bytes = Places(limits.request_bytes, "bytes of requests")
         self._streams = Places(limits.streams, "streams of jobs")
         self._watches = Places(limits.watches, "watches")
+        self._guarded: dict[str, Any] = {}  # handlers by method
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: grpc.HandlerCallDetails
     ) -> Any:
-        handler = await continuation(handler_call_details)
         method: str = handler_call_details.method
+        if (guarded := self._guarded.get(method)) is not None:
+            return guarded
+        handler = await continuation(handler_call_details)
         if handler is None or not method.startswith(_PACKAGE):
             return handler
+        self._guarded[method] = self._guard(method, handler)
+        return self._guarded[method]
+
+    def _guard(self, method: str, handler: Any) -> Any:
         read = _lenient(handler.request_deserializer)
+        if handler.response_streaming:  # a watch gives its responses encoded
+            return grpc.unary_stream_rpc_method_handler(self._watch(method, handler.unary_stream, read))
         coders = {"request_deserializer": None, "response_serializer": handler.response_serializer}
-        if handler.response_streaming:
-            return grpc.unary_stream_rpc_method_handler(self._watch(method, handler.unary_stream, read), **coders)
         if handler.request_streaming:
             return grpc.stream_unary_rpc_method_handler(self._stream(method, handler.stream_unary, read), **coders)
         return grpc.unary_unary_rpc_method_handler(self._call(method, handler.unary_unary, read), **coders)
@@ -111,14 +132,15 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
     def _call(self, method: str, inner: Any, read: Callable[[bytes], Any]) -> Any:
         async def behave(data: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _place(self._calls, method, context):
-                return await inner(read(data), context)
+                with self._bytes.held(context.peer(), len(data)):
+                    return await inner(read(data), context)
 
         return behave
 
     def _stream(self, method: str, inner: Any, read: Callable[[bytes], Any]) -> Any:
         async def behave(stream: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             async with _place(self._streams, method, context):
-                return await inner(self._requests(stream, read), context)
+                return await inner(self._requests(stream, read, context.peer()), context)
 
         return behave
 
@@ -130,8 +152,8 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
 
         return behave
 
-    async def _requests(self, stream: AsyncIterator[bytes], read: Callable[[bytes], Any]) -> AsyncIterator[Any]:
-        """The messages of a stream. Raises Busy where the next one does not come."""
+    async def _requests(self, stream: AsyncIterator[bytes], read: Callable[[bytes], Any], peer: str) -> AsyncIterator[Any]:
+        """The messages of a stream. Raises Busy where the next one does not come, or is too much beside what is in hand."""
         while True:
             try:
                 async with asyncio.timeout(self._limits.idle_seconds):
@@ -140,7 +162,8 @@ class Guard(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in
                 return
             except TimeoutError:
                 raise Busy(f"the stream sent nothing for {self._limits.idle_seconds:g} s; what was accepted before stands") from None
-            yield read(data)
+            with self._bytes.held(peer, len(data)):
+                yield read(data)
 
 
 @asynccontextmanager

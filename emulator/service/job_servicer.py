@@ -4,19 +4,18 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc.aio
-import numpy as np
-from numpy.typing import NDArray
 
 from emulator.engine.control import Control, ControlError, InvalidRequest, JobState
 from emulator.service import views
 from emulator.service.calls import Calls
 from emulator.service.convert import intake_of
-from emulator.service.draft import Draft, draft_of_batch, draft_of_spec
+from emulator.service.draft import draft_of_batch, draft_of_spec
 from emulator.service.errors import job_errors
+from emulator.service.gathering import Gathering, Handled
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.paging import page_of
 from emulator.service.validate import check_request_id
-from emulator.service.watches import Watch
+from emulator.service.watches import Watches
 from emulator.v1 import job_service_pb2 as pb
 from emulator.v1.job_service_pb2_grpc import JobServiceServicer
 
@@ -30,34 +29,23 @@ MAX_WATCHED_JOBS = 10_000
 class JobServicer(JobServiceServicer):
     """``emulator.v1.JobService``: submissions, jobs and watches."""
 
-    def __init__(self, control: Control, call: Calls, gpu_types: GpuTypes) -> None:
-        self._control, self._call, self._gpu_types = control, call, gpu_types
-
-    def _submit(self, draft: Draft, request_id: str) -> tuple[NDArray[np.int64], dict[int, ControlError]]:
-        """Hand in what is sound of ``draft``: per job its id or -1, and the errors by index."""
-        intake = intake_of(draft, self._gpu_types)
-        job_ids, errors = np.full(draft.count, -1, dtype=np.int64), intake.errors
-        if len(intake.rows):
-            try:
-                result = self._control.submit(intake.columns, request_id)
-            except ControlError as error:
-                return job_ids, errors | dict.fromkeys(intake.rows.tolist(), error)
-            job_ids[intake.rows] = result.job_ids
-            refused = {int(intake.rows[index]): error for index, error in result.errors.items()}
-            job_ids[list(refused)] = -1
-            errors |= refused
-        return job_ids, errors
+    def __init__(self, control: Control, call: Calls, gathering: Gathering, gpu_types: GpuTypes) -> None:
+        self._control, self._call, self._gathering, self._gpu_types = control, call, gathering, gpu_types
+        self._watches = Watches(control, call)
 
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
-        return await self._call(self._submit_one, request)
-
-    def _submit_one(self, request: pb.SubmitJobRequest) -> pb.SubmitJobResponse:
         check_request_id(request.request_id)
-        job_ids, errors = self._submit(draft_of_spec(request.spec), request.request_id)
-        accepted = job_ids[job_ids >= 0].tolist()
+        replicas = max(1, request.spec.service.replicas)
+        handled = await self._gathering.hand_in(
+            lambda: intake_of(draft_of_spec(request.spec), self._gpu_types), request.request_id, replicas
+        )
+        accepted = handled.job_ids[handled.job_ids >= 0].tolist()
         if not accepted:
-            raise errors[0]
-        return pb.SubmitJobResponse(job=views.job_message(self._control.job(accepted[0])), job_ids=accepted, errors=job_errors(errors))
+            raise handled.errors[0]
+        job = handled.job
+        if job is None:
+            job = await self._call(self._control.job, accepted[0])
+        return pb.SubmitJobResponse(job=views.job_message(job), job_ids=accepted, errors=job_errors(handled.errors))
 
     async def SubmitJobs(self, request_iterator: AsyncIterator[pb.SubmitJobsRequest], context: Context) -> pb.SubmitJobsResponse:
         response = pb.SubmitJobsResponse()
@@ -66,9 +54,9 @@ class JobServicer(JobServiceServicer):
         try:
             async for request in request_iterator:
                 first = len(response.job_ids)
-                job_ids, refused = await self._call(self._submit_batch, request, first)
-                response.job_ids.extend(job_ids.tolist())
-                errors |= {first + index: error for index, error in refused.items()}
+                handled = await self._submit_batch(request, first)
+                response.job_ids.extend(handled.job_ids.tolist())
+                errors |= {first + index: error for index, error in handled.errors.items()}
                 batches += 1
         except InvalidRequest as error:
             stand = f"; the {len(response.job_ids) - len(errors)} jobs accepted before it stand" if batches else ""
@@ -78,12 +66,12 @@ class JobServicer(JobServiceServicer):
         response.accepted = len(response.job_ids) - len(errors)
         return response
 
-    def _submit_batch(self, request: pb.SubmitJobsRequest, first: int) -> tuple[NDArray[np.int64], dict[int, ControlError]]:
+    async def _submit_batch(self, request: pb.SubmitJobsRequest, first: int) -> Handled:
         check_request_id(request.request_id)
-        draft = draft_of_batch(request.batch)
-        if first + draft.count > MAX_STREAM_JOBS:
+        count = request.batch.count
+        if first + count > MAX_STREAM_JOBS:
             raise InvalidRequest("the stream is too long", field="batch.count", allowed=f"at most {MAX_STREAM_JOBS:,} jobs in one stream")
-        return self._submit(draft, request.request_id)
+        return await self._gathering.hand_in(lambda: intake_of(draft_of_batch(request.batch), self._gpu_types), request.request_id, count)
 
     async def GetJob(self, request: pb.GetJobRequest, context: Context) -> pb.GetJobResponse:
         if not request.name:
@@ -108,7 +96,7 @@ class JobServicer(JobServiceServicer):
     async def ExplainJob(self, request: pb.ExplainJobRequest, context: Context) -> pb.ExplainJobResponse:
         return views.explanation_message(await self._call(self._control.explain, request.job_id))
 
-    async def WatchJobs(self, request: pb.WatchJobsRequest, context: Context) -> AsyncIterator[pb.WatchJobsResponse]:
+    async def WatchJobs(self, request: pb.WatchJobsRequest, context: Context) -> AsyncIterator[bytes]:
         if len(request.job_ids) > MAX_WATCHED_JOBS:
             raise InvalidRequest(
                 f"job_ids has {len(request.job_ids)} entries", field="job_ids", allowed=f"at most {MAX_WATCHED_JOBS:,}; none watches all"
@@ -116,14 +104,9 @@ class JobServicer(JobServiceServicer):
         after = request.after_sequence if request.HasField("after_sequence") else -1
         if after < -1:
             raise InvalidRequest(f"after_sequence is {after}", field="after_sequence", allowed="a sequence that an event had")
-        job_ids = frozenset(request.job_ids)
-        watch = Watch(lambda: self._control.watch(job_ids=job_ids, after_sequence=after), views.event_message)
-        try:
-            await context.send_initial_metadata(())  # tells the client that it is watching, however long nothing happens
-            async for events in watch.batches():
-                yield pb.WatchJobsResponse(events=events)
-        finally:
-            watch.stop()
+        await context.send_initial_metadata(())  # tells the client that it is watching, however long nothing happens
+        async for response in self._watches.responses(frozenset(request.job_ids), after):
+            yield response
 
 
 def states_of(request: pb.ListJobsRequest) -> frozenset[JobState]:

@@ -15,6 +15,7 @@ from grpc_health.v1._async import HealthServicer
 from emulator.engine.control import Control
 from emulator.service import DEFAULT_ADDRESS, reflection
 from emulator.service.calls import Calls
+from emulator.service.gathering import Gathering
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.guard import Guard, Limits
 from emulator.service.job_servicer import JobServicer
@@ -56,6 +57,7 @@ class Server:
         self._grace_seconds = 1.0
         self.address = ""
         self.port = 0
+        self.gathering: Gathering | None = None
 
     def stop(self, grace_seconds: float = 1.0) -> None:
         """Refuse new calls, let those in hand go on for ``grace_seconds``, end. Returns when it has ended; may be called again."""
@@ -67,7 +69,8 @@ class Server:
 
     async def run(self, control: Control, address: str, gpu_types: GpuTypes, limits: Limits, bound: "Future[Server]") -> None:
         """Bind, tell ``bound``, and serve until stopped."""
-        call = Calls(limits.threads)
+        call, submitting = Calls(limits.threads), Calls(1)
+        self.gathering = gathering = Gathering(control, submitting)
         server = grpc.aio.server(
             interceptors=[Guard(limits)],
             options=[
@@ -83,7 +86,7 @@ class Server:
         )
         healthy = HealthServicer()
         servicers: tuple[tuple[Any, Any], ...] = (
-            (add_JobServiceServicer_to_server, JobServicer(control, call, gpu_types)),
+            (add_JobServiceServicer_to_server, JobServicer(control, call, gathering, gpu_types)),
             (add_QueueServiceServicer_to_server, QueueServicer(control, call)),
             (add_ClusterServiceServicer_to_server, ClusterServicer(control, call)),
             (add_ClockServiceServicer_to_server, ClockServicer(control, call)),
@@ -103,7 +106,9 @@ class Server:
             await healthy.enter_graceful_shutdown()
         finally:
             await server.stop(self._grace_seconds)
-            call.close()
+            gathering.close()
+            for pool in (call, submitting):
+                pool.close()
 
 
 def _bind(server: grpc.aio.Server, address: str) -> tuple[str, int]:

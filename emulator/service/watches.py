@@ -1,97 +1,61 @@
-"""Watches: Control's blocking iterator, run in a thread of its own, read by the event loop without ever blocking it."""
+"""Watches, read by the event loop without ever blocking it: what is told of a change is encoded once, for all watches."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
-from emulator.engine.control import JobEvent
+from emulator.engine.control import Control, JobEvent
+from emulator.service.calls import Calls
+from emulator.service.views import event_message
+from emulator.v1.job_service_pb2 import WatchJobsResponse
 
-Out = TypeVar("Out")
+#: Changes that are looked at between two rests of the loop, and so most events of a message.
+BATCH = 512
+#: Snapshots that ask for a turn at the emulation at once: between two of theirs everybody else comes.
+SNAPSHOTS_AT_ONCE = 2
 
 
-class Watch(Generic[Out]):
-    """Carries events from a blocking iterator to one reader on the loop.
+def encoded(event: JobEvent) -> bytes:
+    """A response with this one event. Responses one behind the other are a response with the events of all."""
+    return WatchJobsResponse(events=(event_message(event),)).SerializeToString()
 
-    A reader that is slower than the emulation holds the thread back once ``capacity`` events wait, so memory is bounded: a few hundred
-    kilobytes a watch, for events become messages only when they are sent. Control's own history then decides how far behind it may fall.
-    After ``stop`` the thread ends at the iterator's next event or None.
-    """
 
-    def __init__(
-        self, events: Callable[[], Iterator[JobEvent | None]], convert: Callable[[JobEvent], Out], *, capacity: int = 256, batch: int = 64
-    ) -> None:
-        self._open, self._convert, self._capacity, self._batch = events, convert, capacity, batch
-        self._loop = asyncio.get_running_loop()
-        self._ready = asyncio.Event()
-        self._room = threading.Condition()
-        self._waiting: list[JobEvent] = []  # guarded by _room
-        self._ended = False  # guarded by _room: the thread adds nothing more
-        self._stopped = False  # guarded by _room
-        self._error: Exception | None = None
-        self.thread = threading.Thread(target=self._run, name="gigawatt-watch", daemon=True)
+class Watches:
+    """The watches of one event loop."""
 
-    async def batches(self) -> AsyncIterator[list[Out]]:
-        """Events as they come, at most ``batch`` together. Raises what the iterator raises."""
-        self.thread.start()
+    def __init__(self, control: Control, call: Calls) -> None:
+        self._control, self._call = control, call
+        self._few = asyncio.Semaphore(SNAPSHOTS_AT_ONCE)
+
+    async def responses(self, job_ids: frozenset[int], after_sequence: int) -> AsyncIterator[bytes]:
+        """Encoded responses until the watch has ended. Raises what Control raises."""
+        watch = await self._call(self._control.watch, encoded, job_ids=job_ids, after_sequence=after_sequence)
         try:
             while True:
-                await self._ready.wait()
-                with self._room:
-                    self._ready.clear()
-                    taken, self._waiting = self._waiting, []
-                    ended = self._ended
-                    self._room.notify()
-                for start in range(0, len(taken), self._batch):
-                    yield [self._convert(event) for event in taken[start : start + self._batch]]
-                if ended:
-                    if self._error is not None:
-                        raise self._error
+                if watch.needs_turn:
+                    async with self._few:
+                        events = await self._call(watch.take, BATCH)
+                else:
+                    events = watch.take(BATCH)
+                if events:
+                    yield b"".join(events)
+                elif watch.ended:
                     return
+                else:
+                    await _more(watch.wait)
         finally:
-            self.stop()
+            watch.close()
 
-    def stop(self) -> None:
-        """Let the thread end. May be called more than once."""
-        with self._room:
-            self._stopped = True
-            self._room.notify()
 
-    def _run(self) -> None:
-        try:
-            events = self._open()
-            try:
-                for event in events:
-                    if not self._put(event):
-                        return
-            finally:
-                close = getattr(events, "close", None)
-                if close is not None:
-                    close()
-        except Exception as error:  # noqa: BLE001 - raised by the one who reads the watch
-            self._error = error
-        finally:
-            with self._room:
-                self._ended = True
-            self._wake()
+async def _more(wait: Callable[[Callable[[], None]], bool]) -> None:
+    """Until there may be more to take."""
+    loop, woken = asyncio.get_running_loop(), asyncio.Event()
 
-    def _put(self, event: JobEvent | None) -> bool:
-        """Hand ``event`` over, waiting for room. False when the watch was stopped."""
-        with self._room:
-            while len(self._waiting) >= self._capacity and not self._stopped:
-                self._room.wait()
-            if self._stopped:
-                return False
-            if event is None:
-                return True
-            self._waiting.append(event)
-            first = len(self._waiting) == 1
-        if first:
-            self._wake()
-        return True
+    def wake() -> None:
+        with suppress(RuntimeError):  # the loop is closed: there is no reader any more
+            loop.call_soon_threadsafe(woken.set)
 
-    def _wake(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._ready.set)
-        except RuntimeError:  # the loop is closed: there is no reader any more
-            self.stop()
+    if wait(wake):
+        await woken.wait()
+    else:
+        await asyncio.sleep(0)

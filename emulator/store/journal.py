@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,19 +46,25 @@ END, STOP = "end", "stop"
 
 
 @dataclass(frozen=True)
-class Input:
+class Record:
     """One accepted input: what, and the cycle in which it acts; or, of the kinds ``end`` and ``stop``, where the emulation ended.
 
     ``asked`` is the fingerprint of the request and ``answer`` what its sender was told, for requests that may be repeated.
     """
 
-    sequence: int
     stamp_ns: int
     kind: str
-    request_id: str
-    asked: str
     payload: dict[str, Any]
-    answer: Any
+    request_id: str = ""
+    asked: str = ""
+    answer: Any = None
+
+
+@dataclass(frozen=True)
+class Input(Record):
+    """A record as it stands in the journal, numbered from 1."""
+
+    sequence: int = 0
 
 
 class Journal:
@@ -203,11 +209,25 @@ class Journal:
             raise self._error(error) from error
 
     def append(self, stamp_ns: int, kind: str, payload: dict[str, Any], request_id: str = "", asked: str = "", answer: Any = None) -> None:
-        """On disk when this returns."""
-        texts = (json.dumps(payload, separators=(",", ":")), json.dumps(answer, separators=(",", ":")))
-        row = (stamp_ns, kind, request_id, asked, *texts)
+        """``append_all`` of one record."""
+        self.append_all([Record(stamp_ns, kind, payload, request_id, asked, answer)])
+
+    def append_all(self, records: Sequence[Record]) -> None:
+        """On disk when this returns, all of them by one write; none of them where it raises."""
+        rows = []
+        for record in records:
+            texts = (json.dumps(record.payload, separators=(",", ":")), json.dumps(record.answer, separators=(",", ":")))
+            row = (record.stamp_ns, record.kind, record.request_id, record.asked, *texts)
+            rows.append((*row, _crc(row)))
         try:
-            self._database.execute(_INSERT, (*row, _crc(row)))
+            self._database.execute("BEGIN")
+            try:
+                self._database.executemany(_INSERT, rows)
+                self._database.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):  # where the error has undone it already
+                    self._database.execute("ROLLBACK")
+                raise
         except sqlite3.Error as error:
             raise self._error(error) from error
 
@@ -244,7 +264,7 @@ class Journal:
                     raise self._damaged(f"input {sequence} is not what was written")
                 *head, payload, answer = row
                 stamp_ns, kind, request_id, asked = head
-                yield Input(sequence, stamp_ns, kind, request_id, asked, json.loads(payload), json.loads(answer))
+                yield Input(stamp_ns, kind, json.loads(payload), request_id, asked, json.loads(answer), sequence)
         except (sqlite3.Error, json.JSONDecodeError) as error:
             raise self._error(error) from error
 

@@ -129,7 +129,8 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "preemptible": np.bool_, "shape": np.int32, "host_type": np.int8, "source_row": np.int64,
     }  # fmt: skip
     for name, dtype in dtypes.items():
-        given[name] = np.ascontiguousarray(np.broadcast_to(np.asarray(given[name], dtype=dtype), (count,)))
+        column: NDArray[Any] = np.asarray(given[name], dtype=dtype)
+        given[name] = np.ascontiguousarray(column if column.shape == (count,) else np.broadcast_to(column, (count,)))
     return JobColumns(**given)
 
 

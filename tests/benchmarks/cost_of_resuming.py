@@ -11,9 +11,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from emulator.runtime.inputs import _payload
 from emulator.runtime.opening import open_session
 from emulator.runtime.session import Session
+from emulator.runtime.submissions import payload_of
 from emulator.scenario import Scenario
 from emulator.scenario.load import load
 from emulator.store.journal import Journal
@@ -30,7 +30,7 @@ def written(directory: Path, scenario: Scenario, inputs: int) -> None:
     for number in range(inputs):
         stamp_ns = session._engine.boundary(DAY_NS // inputs * number)
         jobs = job_columns(1, submit_ns=stamp_ns, gpus=8 * (1 + number % 16), duration_ns=1800 * SECOND, job_id=API_FIRST_ID + number)
-        journal.append(stamp_ns, "submit", _payload(jobs), f"request-{number}", "0" * 64, {})
+        journal.append(stamp_ns, "submit", payload_of(jobs), f"request-{number}", "0" * 64, {})
     journal.reach(DAY_NS - scenario.clock.cycle)
     session.close()
 

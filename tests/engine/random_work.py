@@ -101,6 +101,7 @@ class Manner:
     cuts: list[int] = field(default_factory=list)
     inputs_at_once: bool = True
     look: Callable[[Engine, int], None] | None = None  # called between cycles with the instant before which nothing is due
+    begin: Callable[[Engine], None] | None = None  # called before the first cycle
 
 
 def run_work(given: Work, seed: int, policy: str, manner: Manner) -> Engine:
@@ -119,6 +120,8 @@ def run_work(given: Work, seed: int, policy: str, manner: Manner) -> Engine:
         restart_overhead_ns=40 * SECOND,
         max_restarts=4,
     )
+    if manner.begin is not None:
+        manner.begin(made)
     inputs: list[tuple[int, JobColumns | Command]] = sorted([*given.api, *given.posted], key=lambda row: row[0])
     loop = Loop(made, made.read, endless=False)  # type: ignore[arg-type]  # what is read is not looked at
     while not loop.finished:
@@ -127,7 +130,7 @@ def run_work(given: Work, seed: int, policy: str, manner: Manner) -> Engine:
             if isinstance(command, JobColumns):
                 slots = made.scheduler.add(command)
                 made.post(Submit(slots), stamp_ns)
-                made.post(Cancel(slots[0]), stamp_ns + 200 * SECOND)
+                made.post(Cancel(int(command.job_id[0])), stamp_ns + 200 * SECOND)
             else:
                 made.post(command, stamp_ns)
         loop.step()

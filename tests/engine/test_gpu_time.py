@@ -4,13 +4,13 @@ import pytest
 
 from emulator.engine.commands import BreakHosts, Cordon
 from emulator.engine.engine import Engine
-from emulator.engine.gpu_time import PHASES, gpu_seconds
+from emulator.engine.gpu_time import PHASES, gpu_seconds, held_time
 from emulator.workload.jobs import SECOND, job_columns
 from tests.engine.small import clos, engine, run, training
 
 
 def parts(made: Engine) -> dict[str, float]:
-    return gpu_seconds(made.table, range(len(made.table)), made.meter, made.now_ns)
+    return gpu_seconds(held_time(made.table, range(len(made.table)), made.now_ns), made.meter, made.now_ns)
 
 
 def test_a_job_that_loses_its_host() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emulator.engine import network
 from emulator.engine.commands import Cordon, CutLinks
 from emulator.engine.engine import Engine
 from emulator.engine.fault_targets import cuts_of
@@ -173,6 +174,16 @@ def test_links_count_the_bytes_of_running_and_of_ended_jobs() -> None:
     view = link_views(made, link - 1, 1, "")[0]
     assert (view.carried_up_bytes, view.carried_down_bytes, view.utilization_ratio) == (lanes * 47.5e12, lanes * 47.5e12, 0.0)
     assert all(view.carried_up_bytes == 0.0 for view in link_views(made, -1, 100, "leaf_spine"))
+
+
+def test_bytes_of_many_placements_are_kept_by_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the bytes of stopped jobs are no longer kept apart by their placements, links have carried the same."""
+    apart = run(gangs()).read_links().carried_bytes
+    monkeypatch.setattr(network, "CLOSED_ROWS", 0)
+    made = run(gangs())
+    assert not made.network._closed
+    assert apart.max() > 0.0
+    np.testing.assert_allclose(made.read_links().carried_bytes, apart, rtol=1e-12)
 
 
 def test_drawn_faults_do_not_depend_on_shards_and_hit_jobs() -> None:

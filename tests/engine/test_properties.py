@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from emulator.engine import hardware, views
 from emulator.engine.control import HostState
 from emulator.engine.engine import Engine
-from emulator.engine.gpu_time import gpu_seconds
+from emulator.engine.gpu_time import gpu_seconds, held_time
 from emulator.engine.moments import slowdown
 from emulator.racks.power import switch_milliwatts
 from emulator.scheduler.table import State
@@ -77,7 +77,7 @@ def test_energy_and_gpu_time_add_up_at_every_cycle(policy: str, seed: int) -> No
     assert milli_ns == made.meter.held_milli_gpus.until(made.now_ns)
     assert made.now_ns == UNTIL
     check_sums(made)
-    parts = gpu_seconds(table, range(len(table)), made.meter, made.now_ns)
+    parts = gpu_seconds(held_time(table, range(len(table)), made.now_ns), made.meter, made.now_ns)
     assert sum(parts.values()) == pytest.approx(made.meter.gpu_seconds(made.now_ns), rel=1e-12)
     assert parts["idle"] >= made.meter.idle_gpu_ns / SECOND - 1e-6  # which counts whole free GPUs, from the next cycle on
     assert min(parts.values()) >= 0.0

@@ -44,7 +44,7 @@ def build_jobs() -> JobTable:
         tenants=("default", "vision"),
         reasons=("capacity: 96 of 128 GPUs are free", "queue is full", "100000 GPUs > 256"),
         gpu_types=("H100-SXM5-80GB",),
-        hosts=("r00000-h00", "r00000-h[00-01]", "r[00000-00001]-h[00-03]", "", "", ""),
+        hosts=lambda: ("r00000-h00", "r00000-h[00-01]", "r[00000-00001]-h[00-03]", "", "", ""),
         names=("seven", "three", "one", "two", "nine", ""),
     )
 

@@ -1,4 +1,4 @@
-"""Runs the script of windows on a cluster that loses nodes; run by test_given_cluster as a program, for Ray is joined once a process.
+"""Runs the script of windows on a cluster that loses or gets nodes; run by test_given_cluster as a program: Ray is joined once in each.
 
 ``losing_nodes.py CASE`` prints one word: ``same`` when the answers equal the in-process ones, or why the emulation ended.
 """
@@ -20,7 +20,7 @@ from tests.runtime.ray_nodes import Nodes, ray_nodes
 
 SETTINGS = RackSettings(faults=FaultSettings(host_rate_per_1000_node_days=2e5)), FabricSettings(), 5
 #: CPUs of the nodes, the head first, and the number of actors.
-CASES = {"exact_fit": ((1, 1, 1), 3), "replaced": ((0, 1), 1), "none_left": ((0, 1), 1)}
+CASES = {"exact_fit": ((1, 1, 1), 3), "replaced": ((0, 1), 1), "none_left": ((0, 1), 1), "joined": ((3,), 3)}
 
 
 def main(case: str) -> None:
@@ -38,6 +38,7 @@ def main(case: str) -> None:
             cpu_seconds, memory_bytes = shards.remote_usage()
             assert cpu_seconds > loser.cpu_seconds > 0, "what lost actors have cost stays counted"
             assert memory_bytes > actors * 10e6
+            assert (shards.moves, shards.rebuilds > 0) == ((1, False) if case == "joined" else (0, True))
             print("same" if same else "different")
         except ShardsLost as error:
             print(error)
@@ -47,7 +48,10 @@ def main(case: str) -> None:
 
 
 class Loser:
-    """Loses node 1 after window 11, and in ``exact_fit`` node 2 after window 23; ``replaced`` starts another while the head waits."""
+    """Loses node 1 after window 11, and in ``exact_fit`` node 2 after window 23; ``replaced`` starts another while the head waits.
+
+    In ``joined`` nothing is lost: another node starts after window 11.
+    """
 
     def __init__(self, nodes: Nodes, shards: RayShards, script: Script, case: str) -> None:
         self._nodes, self._shards, self._script, self._case = nodes, shards, script, case
@@ -56,6 +60,12 @@ class Loser:
         self.cpu_seconds = 0.0
 
     def between(self, window: int) -> None:
+        if self._case == "joined":
+            if window == 11:
+                self.cpu_seconds, _ = self._shards.remote_usage()
+                self._nodes.add(1)
+                wait_until(lambda: self._shards.read(self._script.untils[window]) and self._shards.to_move, 60, "an actor that is to move")
+            return
         if window == 11:
             self._lose(1, window)
         if window == 23 and self._case == "exact_fit":

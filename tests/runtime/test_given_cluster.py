@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -111,11 +112,12 @@ def test_a_submitted_job_uses_the_cluster_that_it_was_submitted_to(digest: str) 
     {
         "exact_fit": "same",
         "replaced": "same",
+        "joined": "same",
         "none_left": "the nodes of actor 0 are lost, and no replacement joined the Ray cluster within 3 s",
     }.items(),
 )
-def test_lost_nodes(case: str, said: str) -> None:
-    """Without a CPU to spare; with none at all until another node joins; and without any to come."""
+def test_nodes_that_go_and_come(case: str, said: str) -> None:
+    """Without a CPU to spare; with none at all until another node joins; with one that joins while none is lost; without any to come."""
     program = subprocess.Popen(
         [sys.executable, ROOT / "tests" / "runtime" / "losing_nodes.py", case],
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'runtime'}"},
@@ -125,7 +127,10 @@ def test_lost_nodes(case: str, said: str) -> None:
         out, err = program.communicate(timeout=250)
         assert program.returncode == 0, err[-3000:]
         assert out.splitlines()[-1].startswith(said), out + err[-3000:]
-        if case != "exact_fit":
+        if case == "joined":
+            (line,) = err.splitlines()
+            assert re.fullmatch(r"actor 0 moves from \S+ \(127\.0\.1\.1\), which had 3 of our actors, to \S+ \(127\.0\.1\.2\)", line)
+        elif case != "exact_fit":
             assert "no node of the Ray cluster can take actor 0: waiting up to" in err
     finally:
         stop(program)

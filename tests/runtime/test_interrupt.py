@@ -5,9 +5,15 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+
+from emulator.fabric.settings import FabricSettings
+from emulator.racks.shard import RackSettings
+from emulator.runtime.ray_shards import RayShards
+from tests.runtime.conftest import Script, make_cluster
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,3 +38,27 @@ def test_ctrl_c_leaves_nothing_behind_and_the_last_reading_is_right(tmp_path: Pa
         assert list(tmp_path.glob("gigawatt-*")) == []
     finally:
         program.kill()
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("who", ["actor", "driver"])
+def test_a_program_that_catches_ctrl_c_in_mid_message_can_go_on(who: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has read the beginning of an answer: of an actor, or of the process that drives Ray when an actor is to be made anew."""
+
+    def interrupted(reader: Any, *_: Any) -> None:
+        os.read((reader if who == "actor" else reader._connection).fileno(), 3)
+        raise KeyboardInterrupt
+
+    shards = RayShards(make_cluster(), RackSettings(), FabricSettings(), 5, actors=2)
+    try:
+        expected = Script.readings(shards.read(0))
+        if who == "driver":
+            next(child for child in psutil.Process().children(recursive=True) if child.name().startswith("ray::Shar")).kill()
+        with monkeypatch.context() as patched:
+            patched.setattr("emulator.runtime." + ("line.Line.receive" if who == "actor" else "ray_link.RayLink._hear"), interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                shards.read(0)
+        assert Script.readings(shards.read(0)) == expected
+        assert shards.rebuilds == 2, "both, since either may have run what was sent"
+    finally:
+        shards.close()

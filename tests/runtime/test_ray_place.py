@@ -110,3 +110,40 @@ def test_with_no_node_left_there_is_no_place_until_another_joins_that_is_not_ref
 @pytest.mark.parametrize(("cpus", "actors", "each"), [(8, 3, 2.0), (2, 2, 1.0), (2, 5, 0.4), (2, 3, 0.6666)])
 def test_our_own_cpus_are_shared_out(cpus: int, actors: int, each: float) -> None:
     assert OwnPlaces(cpus, actors).options(0) == {"num_cpus": each}
+
+
+def test_a_node_that_joins_takes_actors_of_fuller_ones_until_they_are_even() -> None:
+    cluster = Cluster(node(1, 4), node(2, 1))
+    places = NodePlaces(cluster, 5)
+    cluster.holding(places, 5)
+    assert places.improve() == {}, "node 2 is full"
+    cluster.nodes["id3"] = node(3, 8)
+    assert places.improve() == {
+        0: "from host1 (10.0.0.1), which had 4 of our actors, to host3 (10.0.0.3)",
+        2: "from host1 (10.0.0.1), which had 3 of our actors, to host3 (10.0.0.3)",
+    }
+    assert cluster.holding(places, 5) == [("id3", 1), ("id2", 1), ("id3", 1), ("id1", 1), ("id1", 1)]
+    assert places.improve() == {}
+
+
+def test_an_actor_that_shares_a_cpu_moves_to_one_of_its_own() -> None:
+    cluster = Cluster(node(1, 1), node(2, 1))
+    places = NodePlaces(cluster, 2)
+    cluster.holding(places, 2)
+    del cluster.nodes["id2"]
+    assert places.improve() == {}, "a lost node's actors are found a place first"
+    assert places.find([1], elsewhere=False) == []
+    assert cluster.holding(places, 2) == [("id1", 1), ("id1", 0)]
+    cluster.nodes["id3"] = node(3, 1)
+    assert list(places.improve()) == [1]
+    assert cluster.holding(places, 2) == [("id1", 1), ("id3", 1)]
+
+
+def test_a_node_without_a_free_cpu_or_that_was_refused_takes_no_actor() -> None:
+    cluster = Cluster(node(1, 2), node(2, 1))
+    places = NodePlaces(cluster, 2)
+    places.refuse(1)
+    assert places.find([1], elsewhere=True) == []
+    assert cluster.holding(places, 2) == [("id1", 1), ("id1", 1)]
+    cluster.nodes["id3"] = node(3, 4, free=0)
+    assert places.improve() == {}

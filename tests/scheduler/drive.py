@@ -188,7 +188,7 @@ def workload(
     return jobs
 
 
-def submit(scheduler: Scheduler, *jobs: Job) -> range:
+def submit(scheduler: Scheduler, *jobs: Job) -> list[int]:
     """Add jobs of the oracle's and let them arrive; returns their slots."""
     slots = scheduler.add(columns(jobs))
     for slot in slots:

@@ -114,7 +114,7 @@ def test_what_is_undone_was_never_done(cluster: str, jobs: list[Job], data: st.D
     for number, one in enumerate(jobs):
         one.number = number
     scheduler = scheduler_of(*jobs, cluster=cluster)
-    ledger, draft = scheduler.ledger, scheduler._draft
+    ledger, draft = scheduler.ledger, scheduler.draft
     for host in data.draw(st.lists(st.integers(0, len(ledger.host_block) - 1), max_size=6)):
         ledger.withhold(host, Withheld.CORDONED)
     scheduler.plan(5 * 10**9)

@@ -1,9 +1,9 @@
 """An emulation of nothing but the Control surface: jobs in memory, states changed by the test, every rule of the Protocol kept."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Generic
 
 import grpc
 import numpy as np
@@ -28,7 +28,10 @@ from emulator.engine.control import (
     QueueView,
     RackView,
     Snapshot,
+    Submission,
     SubmitResult,
+    Submitted,
+    Told,
     WrongState,
 )
 from emulator.service.client import Client
@@ -55,12 +58,31 @@ class FakeControl:
         self.cordoned: set[int] = set()
         self.changed = threading.Condition(threading.RLock())
         self.next_id = 0
-        self.idle_seconds = 0.02
         self.gate: threading.Event | None = None  # when set, explain waits for it
         self.open_watches = 0
+        self.submit_gate: threading.Event | None = None  # when set, submissions wait for it
+        self.lots: list[int] = []  # submissions in each call of submit_all
+        self.over: ControlError | None = None  # raised by every submission
         self.next_error: Exception | None = None
+        self.woken: dict[int, Callable[[], None]] = {}  # of watches that wait, by their id()
 
-    def submit(self, jobs: JobColumns, request_id: str = "") -> SubmitResult:
+    def submit_all(self, submissions: Sequence[Submission]) -> list[Submitted | ControlError]:
+        if self.submit_gate is not None:
+            self.submit_gate.wait()
+        if self.over is not None:
+            raise self.over
+        self.lots.append(len(submissions))
+        answers: list[Submitted | ControlError] = []
+        for submission in submissions:
+            try:
+                result = self._submit(submission.jobs, submission.request_id)
+            except ControlError as error:
+                answers.append(error)
+            else:
+                answers.append(Submitted(result, self.views.get(max(result.job_ids[:1], default=-1))))
+        return answers
+
+    def _submit(self, jobs: JobColumns, request_id: str = "") -> SubmitResult:
         with self.changed:
             if self.next_error is not None:
                 error, self.next_error = self.next_error, None
@@ -122,6 +144,9 @@ class FakeControl:
             self.views[view.job_id] = view
             self.events.append(JobEvent(len(self.events), self.clock_view.emulated_seconds, view))
             self.changed.notify_all()
+            woken, self.woken = self.woken, {}
+        for wake in woken.values():
+            wake()
 
     def change(self, job_id: int, **changes: Any) -> None:
         """What a test does to a job."""
@@ -175,37 +200,18 @@ class FakeControl:
             return Explanation(job_id, view.state, "none", "it is not pending", {}, -1)
         return Explanation(job_id, view.state, "capacity", "8 of 16 GPUs are free", {"gpus_free": 8.0, "gpus": 16.0}, 0)
 
-    def watch(self, *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Iterator[JobEvent | None]:
+    def watch(
+        self, form: Callable[[JobEvent], Told], *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1
+    ) -> "FakeWatch[Told]":
         with self.changed:
-            self.open_watches += 1
-        try:
-            for job_id in sorted(job_ids):
+            for job_id in job_ids:
                 self.job(job_id)
-            with self.changed:
-                at = len(self.events)
-                if after_sequence >= 0:
-                    if not self.first_sequence - 1 <= after_sequence < len(self.events):
-                        raise WrongState("events after this sequence are no longer held", field="after_sequence")
-                    at = after_sequence + 1
-                    snapshot = []
-                else:
-                    snapshot = [JobEvent(at - 1, 0.0, view) for view in self.jobs(limit=10**9)]
-            yield from (event for event in snapshot if not job_ids or event.job.job_id in job_ids)
-            while True:
-                with self.changed:
-                    fresh = self.events[at:]
-                    at += len(fresh)
-                    if not fresh:
-                        if job_ids and all(self.views[job_id].state in ENDED for job_id in job_ids):
-                            return
-                        self.changed.wait(self.idle_seconds)
-                yield from (event for event in fresh if not job_ids or event.job.job_id in job_ids)
-                if not fresh:
-                    yield None
-        finally:
-            with self.changed:
-                self.open_watches -= 1
-                self.changed.notify_all()
+            at = len(self.events)
+            if after_sequence >= 0 and not self.first_sequence - 1 <= after_sequence < at:
+                raise WrongState("events after this sequence are no longer held", field="after_sequence")
+            snapshot = [JobEvent(at - 1, 0.0, view) for view in self.jobs(limit=10**9)] if after_sequence < 0 else []
+            self.open_watches += 1
+        return FakeWatch(self, form, job_ids, snapshot, at if after_sequence < 0 else after_sequence + 1)
 
     def queues(self) -> list[QueueView]:
         return [QueueView(name, 1, 8, 2, 16) for name in ("research", "default", "inference")]
@@ -335,6 +341,39 @@ class FakeControl:
 
     def metrics_targets(self) -> tuple[str, ...]:
         return ()
+
+
+class FakeWatch(Generic[Told]):
+    """The snapshot in one go, then what came since."""
+
+    def __init__(
+        self, control: FakeControl, form: Callable[[JobEvent], Told], job_ids: frozenset[int], snapshot: list[JobEvent], at: int
+    ) -> None:
+        self._control, self._form, self._job_ids, self._snapshot, self._at = control, form, job_ids, snapshot, at
+        self.needs_turn, self.ended = bool(snapshot), False
+
+    def take(self, most: int) -> list[Told]:
+        with self._control.changed:
+            events, self._snapshot, self.needs_turn = self._snapshot, [], False
+            if not events:
+                events = self._control.events[self._at : self._at + most]
+                self._at += len(events)
+                over = self._job_ids and all(self._control.views[job_id].state in ENDED for job_id in self._job_ids)
+                self.ended = bool(over) and not events
+        return [self._form(event) for event in events if not self._job_ids or event.job.job_id in self._job_ids]
+
+    def wait(self, woken: Callable[[], None]) -> bool:
+        with self._control.changed:
+            if self._at < len(self._control.events):
+                return False
+            self._control.woken[id(self)] = woken
+            return True
+
+    def close(self) -> None:
+        with self._control.changed:
+            self._control.woken.pop(id(self), None)
+            self._control.open_watches -= 1
+            self._control.changed.notify_all()
 
 
 @pytest.fixture

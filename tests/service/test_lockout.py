@@ -117,3 +117,34 @@ def test_refusing_is_cheap(server: Server, client: Client, control: FakeControl)
         assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         control.gate.set()
         assert all(call.result(DEADLINE_SECONDS) for call in calls if call not in refused)
+
+
+def test_requests_in_hand_are_bounded_by_their_bytes(control: FakeControl, cluster_host: HostType) -> None:
+    """Of 4,000 bytes one connection has 3,000: while a batch of 2,000 waits, another is refused, and a small one is taken."""
+    control.submit_gate = threading.Event()
+    server = serve(control, "127.0.0.1:0", host_type=cluster_host, limits=Limits(request_bytes=4000))
+    try:
+        with ExitStack() as stack:
+            stack.callback(control.submit_gate.set)
+            stub = JobServiceStub(connection(server, stack))
+            large = pb.SubmitJobRequest(request_id="large")
+            large.spec.gpus, large.spec.duration.seconds, large.spec.name = 1, 600, "x" * 2000
+            waits = stub.SubmitJob.future(large, timeout=DEADLINE_SECONDS)
+            while server.gathering is None or not server.gathering.in_hand:
+                threading.Event().wait(0.01)
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.SubmitJob(large, timeout=DEADLINE_SECONDS)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert caught.value.details() == "the server has 4,000 bytes of requests in hand and takes no more (3,000 of one connection)"
+            assert retry_seconds(caught.value) == 1
+            batch = pb.SubmitJobsRequest()
+            batch.batch.count, batch.batch.names[:] = 2, ["x" * 1000] * 2
+            with pytest.raises(grpc.RpcError, match="4,000 bytes of requests in hand"):
+                stub.SubmitJobs(iter([batch]), timeout=DEADLINE_SECONDS)
+            large.spec.name = "x"
+            taken = stub.SubmitJob.future(large, timeout=DEADLINE_SECONDS)
+            control.submit_gate.set()
+            assert waits.exception(DEADLINE_SECONDS).code() is grpc.StatusCode.INVALID_ARGUMENT  # the name is too long
+            assert taken.result(DEADLINE_SECONDS).job.name == "x"
+    finally:
+        server.stop(0.0)

@@ -1,18 +1,15 @@
-"""Watches: snapshot, deltas, resuming, and threads that end when nobody watches."""
+"""Watches: snapshot, deltas, resuming, and places that are free when nobody watches."""
 
-import asyncio
-import threading
-from collections.abc import Generator, Iterator
-from itertools import count, islice
+from collections.abc import Generator
+from itertools import islice
 
 import grpc
 import pytest
 
-from emulator.engine.control import JobEvent, JobState
+from emulator.engine.control import JobState
 from emulator.service.client import Client, ClientError
 from emulator.service.server import Server
 from emulator.service.spec import JobSpec
-from emulator.service.watches import Watch
 from emulator.v1 import job_service_pb2 as pb
 from emulator.v1.job_service_pb2_grpc import JobServiceStub
 from tests.service.conftest import FakeControl
@@ -25,13 +22,9 @@ def submit(client: Client, jobs: int = 1) -> list[int]:
 
 
 def all_watches_end(control: FakeControl) -> bool:
-    """Wait until Control has no open watch and no thread of one is left."""
+    """Wait until Control has no open watch."""
     with control.changed:
-        ended = control.changed.wait_for(lambda: control.open_watches == 0, DEADLINE_SECONDS)
-    for thread in threading.enumerate():
-        if thread.name == "gigawatt-watch":
-            thread.join(DEADLINE_SECONDS)
-    return ended and not any(thread.name == "gigawatt-watch" for thread in threading.enumerate())
+        return control.changed.wait_for(lambda: control.open_watches == 0, DEADLINE_SECONDS)
 
 
 def test_a_snapshot_then_every_change_until_the_jobs_end(client: Client, control: FakeControl) -> None:
@@ -95,7 +88,7 @@ def test_watches_that_cannot_be(channel: grpc.Channel, request_: pb.WatchJobsReq
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-def test_a_cancelled_watch_frees_its_thread_and_its_place(client: Client, channel: grpc.Channel, control: FakeControl) -> None:
+def test_a_cancelled_watch_frees_its_place(client: Client, channel: grpc.Channel, control: FakeControl) -> None:
     """Of four watches one connection has three: a fourth is refused until one of the three is cancelled."""
     submit(client)
     stub = JobServiceStub(channel)
@@ -121,8 +114,8 @@ def test_a_watch_ends_at_its_deadline(client: Client, control: FakeControl) -> N
     assert all_watches_end(control)
 
 
-def test_a_slow_reader_holds_its_own_thread_back_and_nobody_else(client: Client, channel: grpc.Channel, control: FakeControl) -> None:
-    """Nobody reads the stream: what waits is bounded by flow control and the watch's capacity, and other calls are answered."""
+def test_a_slow_reader_holds_itself_back_and_nobody_else(client: Client, channel: grpc.Channel, control: FakeControl) -> None:
+    """Nobody reads the stream: what waits is bounded by flow control, and other calls are answered."""
     (job_id,) = submit(client)
     unread = JobServiceStub(channel).WatchJobs(pb.WatchJobsRequest())
     assert len(next(unread).events) == 1  # the snapshot: the watch is open
@@ -133,33 +126,6 @@ def test_a_slow_reader_holds_its_own_thread_back_and_nobody_else(client: Client,
     assert got == list(range(1, 20_001))
     unread.cancel()
     assert all_watches_end(control)
-
-
-def test_a_watch_that_waits_for_room_ends_when_it_is_stopped() -> None:
-    """Capacity 4 of an endless iterator: it is read 4 beyond what was taken at most, and closed when the watch stops."""
-    drawn, full, closed = list[int](), threading.Event(), threading.Event()
-
-    def endless() -> Iterator[JobEvent]:
-        try:
-            for number in count():
-                drawn.append(number)
-                if number == 4:  # the fifth finds no room
-                    full.set()
-                yield JobEvent(number, 0.0, None)  # type: ignore[arg-type]  # only the sequence is looked at
-        finally:
-            closed.set()
-
-    async def run() -> None:
-        watch = Watch(endless, lambda event: event.sequence, capacity=4)
-        watch.thread.start()
-        assert await asyncio.to_thread(full.wait, DEADLINE_SECONDS)
-        watch.stop()
-        assert await asyncio.to_thread(closed.wait, DEADLINE_SECONDS)
-        watch.thread.join(DEADLINE_SECONDS)
-        assert not watch.thread.is_alive()
-
-    asyncio.run(run())
-    assert drawn == [0, 1, 2, 3, 4]
 
 
 def test_stopping_the_server_ends_its_watches(client: Client, server: Server, control: FakeControl) -> None:

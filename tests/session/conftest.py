@@ -1,12 +1,13 @@
 """Live sessions over a small cluster, with the real engine thread."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from emulator.engine.control import JobEvent, Watch
 from emulator.runtime.opening import open_session
 from emulator.runtime.session import Session
 from emulator.scenario import Scenario
@@ -34,6 +35,30 @@ runtime: {actors: inline}
 """
 
 
+def as_it_is(event: JobEvent) -> JobEvent:
+    """The form of a watch that wants events as they are."""
+    return event
+
+
+def events_of(made: Session, *, job_ids: Iterable[int] = (), after_sequence: int = -1, most: int = 64) -> Iterator[JobEvent]:
+    """What a watch that is open now tells until it has ended, waiting where there is nothing yet."""
+    return _told(made.watch(as_it_is, job_ids=frozenset(job_ids), after_sequence=after_sequence), most)
+
+
+def _told(watch: Watch[JobEvent], most: int) -> Iterator[JobEvent]:
+    try:
+        while True:
+            told = watch.take(most)
+            yield from told
+            if watch.ended:
+                return
+            woken = threading.Event()
+            if not told and watch.wait(woken.set):
+                assert woken.wait(60)
+    finally:
+        watch.close()
+
+
 @pytest.fixture
 def scenario(tmp_path: Path) -> Callable[..., Scenario]:
     """Scenarios by text, with settings on top."""
@@ -58,7 +83,7 @@ def session(scenario: Callable[..., Scenario]) -> Iterator[Callable[..., Session
     yield make
     for one in opened:
         one.close()
-    assert not [thread for thread in threading.enumerate() if thread.name in {"engine", "gigawatt-watch"}]
+    assert not [thread for thread in threading.enumerate() if thread.name == "engine"]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from emulator.runtime.session import Session
 from emulator.scenario import ScenarioError
 from emulator.scenario.models import Scenario
 from emulator.workload.jobs import SECOND, JobColumns, job_columns
-from tests.session.conftest import BUSY
+from tests.session.conftest import BUSY, events_of
 
 
 def jobs(count: int = 1, **columns: int) -> JobColumns:
@@ -185,7 +185,7 @@ def test_an_endless_session_goes_on_without_work(session: Callable[..., Session]
     made.start()
     assert not made.wait(0.0)
     job = made.submit(jobs()).job_ids[0]
-    states = [event.job.state for event in made.watch(job_ids=frozenset({job})) if event]
+    states = [event.job.state for event in events_of(made, job_ids={job})]
     assert states[-1] == JobState.FINISHED
     made.stop()
     assert made.outcome().interrupted is False

@@ -10,7 +10,7 @@ from emulator.engine.control import FaultRequest, WrongState
 from emulator.engine.shards import Answers, Window
 from emulator.runtime.session import Session
 from emulator.workload.jobs import SECOND, JobColumns, job_columns
-from tests.session.conftest import QUIET
+from tests.session.conftest import QUIET, as_it_is, events_of
 
 
 def jobs(count: int = 1, **columns: Any) -> JobColumns:
@@ -22,7 +22,7 @@ READS: dict[str, Call] = {
     "job": lambda made, job: made.job(job),
     "jobs": lambda made, job: made.jobs(),
     "explain": lambda made, job: made.explain(job),
-    "watch": lambda made, job: list(made.watch(job_ids=frozenset({job}))),
+    "watch": lambda made, job: list(events_of(made, job_ids={job})),
     "queues": lambda made, job: made.queues(),
     "cluster": lambda made, job: made.cluster(),
     "racks": lambda made, job: made.racks(),
@@ -114,12 +114,21 @@ def test_what_ends_the_engine_is_told_by_wait_and_by_every_call(broken: tuple[Se
     made.close()
 
 
-def test_a_watch_ends_when_the_engine_dies(broken: tuple[Session, int]) -> None:
-    made, _ = broken
-    thread = threading.Thread(target=lambda: list(made._watchers.follow(frozenset(), -1, made._turns, made._ended)))
-    thread.start()
-    thread.join(60)
-    assert not thread.is_alive()
+def test_a_watch_ends_when_the_engine_dies(session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told of all changes and waits for the next one when the engine dies."""
+    made = session()
+    made.pause()
+    made.start()
+    watch, woken = made.watch(as_it_is), threading.Event()
+    while watch.take(1):
+        pass
+    assert watch.wait(woken.set)
+    monkeypatch.setattr(made._loop, "step", lambda: 1 // 0)
+    made.resume()
+    assert woken.wait(60)
+    with pytest.raises(WrongState, match="ended with an error: ZeroDivisionError"):
+        watch.take(1)
+    assert watch.ended
 
 
 def test_a_step_ends_when_the_engine_dies(session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> None:

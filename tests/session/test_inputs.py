@@ -11,6 +11,7 @@ from emulator.engine.control import FaultRequest, InvalidRequest, JobState, Neve
 from emulator.runtime.session import Session
 from emulator.workload.jobs import API_FIRST_ID as FIRST_ID
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobColumns, job_columns
+from tests.session.conftest import events_of
 
 
 def jobs(count: int = 1, **columns: Any) -> JobColumns:
@@ -215,6 +216,6 @@ def test_many_threads_at_once_lose_nothing(session: Callable[..., Session]) -> N
     assert errors == []
     ids = sorted(job for ids in accepted for job in ids)
     assert ids == list(range(FIRST_ID, FIRST_ID + 1200))
-    list(made.watch(job_ids=frozenset(ids)))  # ends when they have all ended
+    list(events_of(made, job_ids=ids))  # ends when they have all ended
     made.stop()
     assert (made.outcome().jobs.state == 2).sum() == 1200

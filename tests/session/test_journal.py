@@ -93,7 +93,7 @@ def test_the_journal_is_enough_to_repeat_the_session(
 @pytest.mark.parametrize(("kind", "payload"), [("cancel", {"job_id": 5}), ("cordon", {"host": 1}), ("dance", {}), ("submit", {})])
 def test_a_record_that_cannot_be_taken_up_is_named(session: Callable[..., Session], kind: str, payload: dict[str, int]) -> None:
     with pytest.raises(JournalError, match="input 3 of the journal cannot be applied"):
-        session()._inputs.take_up(Input(3, 0, kind, "", "", payload, None))
+        session()._inputs.take_up(Input(0, kind, payload, sequence=3))
 
 
 def test_what_cannot_be_kept_is_not_accepted(paused: Callable[..., Session], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from emulator.scenario import Scenario
 from emulator.store.errors import JournalError
 from emulator.store.journal import Input, Journal
 from emulator.workload.jobs import SECOND, JobColumns, TrainingShape, job_columns
-from tests.session.conftest import BUSY, QUIET
+from tests.session.conftest import BUSY, QUIET, events_of
 
 
 def jobs(count: int = 1, **columns: Any) -> JobColumns:
@@ -129,14 +130,10 @@ def test_a_watch_goes_on_behind_a_crash_with_the_numbers_that_it_had(
     made = paused(state_dir=tmp_path / "state")
     ids = frozenset(made.submit(jobs(3, gpus=64)).job_ids)
     made.step(15)
-    events = made.watch(job_ids=ids, after_sequence=0)
-    before = [next(events) for _ in range(4)]
-    events.close()
+    before = list(islice(events_of(made, job_ids=ids, after_sequence=0), 4))
     again: Any = open_session(scenario(), state_dir=crashed())
     with closing(again):
-        events = again.watch(job_ids=ids, after_sequence=0)
-        assert [next(events) for _ in range(4)] == before
-        events.close()
+        assert list(islice(events_of(again, job_ids=ids, after_sequence=0), 4)) == before
 
 
 def test_first_answers_are_given_again_after_a_crash(

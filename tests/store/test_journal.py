@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from emulator.store.errors import JournalError
-from emulator.store.journal import Journal
+from emulator.store.journal import Journal, Record
 from tests.store.conftest import SESSION, Other
 
 
@@ -83,3 +83,17 @@ def test_a_directory_without_a_journal_cannot_be_copied(tmp_path: Path) -> None:
     for directory in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(JournalError, match=r"holds no journal.sqlite; allowed: a directory that `gigawatt up --state` has kept"):
             Journal.copy(directory)
+
+
+def test_several_records_are_written_by_one_commit_or_not_at_all(keep: Callable[..., Journal], tmp_path: Path) -> None:
+    journal = keep()
+    commits: list[str] = []
+    journal._database.set_trace_callback(lambda text: commits.append(text) if text == "COMMIT" else None)
+    journal.append_all([Record(0, "cancel", {"job_id": number}) for number in range(5)])
+    assert (len(commits), len(journal)) == (1, 5)
+    with pytest.raises(JournalError):
+        journal.append_all([Record(0, "cancel", {"job_id": 6}), Record(0, None, {})])  # type: ignore[arg-type]  # NULL is not taken
+    assert len(journal) == 5
+    journal.append(0, "cancel", {"job_id": 7})
+    journal.close()
+    assert [row.payload["job_id"] for row in keep().inputs()] == [0, 1, 2, 3, 4, 7]

@@ -54,8 +54,8 @@ def _reservation(draft: Draft, partition: Partition, head: int) -> Shadow:
     shadow, table = partition.shadow, draft.table
     if shadow is None or shadow.kind != kind_of(table, partition.free, head):
         shadow = partition.shadow = Shadow.now(table, partition.free, head)
-    elif shadow.head != head:
-        shadow.aim(head, table.gpus[head] // partition.free.gpus_per_host)
+    elif shadow.head != table.job_id[head]:
+        shadow.aim(table.job_id[head], table.gpus[head] // partition.free.gpus_per_host)
     elif shadow.time_ns > draft.now_ns and shadow.surprises == partition.surprises:
         return shadow
     assert partition.by_end is not None, "EASY asks for the running jobs by their ends"
@@ -68,7 +68,7 @@ def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue, shado
     """Start the first job that may, of those that arrived: where nothing came free since the last look, nobody else may start."""
     table = draft.table
     for slot in sorted(filter(pending.__contains__, partition.arrived), key=pending.key):
-        if slot != shadow.head and (rows := draft.choose(partition, slot)) is not None:
+        if table.job_id[slot] != shadow.head and (rows := draft.choose(partition, slot)) is not None:
             ends_in_time = shadow.time_ns == NEVER or table.estimate_ns[slot] <= shadow.time_ns - draft.now_ns
             if ends_in_time or shadow.spares(rows, table.milli_gpus[slot]):
                 draft.start(partition, slot, rows)

@@ -1,0 +1,133 @@
+"""Judging submissions: what can ever run and what the queue has room for, before anything of it is there; and their form in the journal."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from emulator.engine.control import ControlError, InvalidRequest, NeverFits, QueueFull, Submission, SubmitResult
+from emulator.engine.engine import Engine
+from emulator.runtime.answers import Answers, Request, request_of
+from emulator.workload.jobs import COLUMN_NAMES, JobColumns, TrainingShape, job_columns
+
+#: Wall seconds after which a client may try a full queue again.
+RETRY_SECONDS = 5.0
+#: Queues and tenants of one emulation: each queue is in every scrape.
+MOST_QUEUES, MOST_TENANTS = 1000, 100_000
+
+
+@dataclass(frozen=True, eq=False)
+class Verdict:
+    """What a submission is answered. ``jobs`` are those that it accepts now, with their ids."""
+
+    request: Request
+    result: SubmitResult
+    jobs: JobColumns | None = None
+
+
+class Judge:
+    """Judges the submissions of one turn, each as if those before it had been taken in; changes nothing.
+
+    ``fresh`` are the verdicts that repeat no earlier request, in order; ``next_id`` is the next job's id when they have been taken in.
+    """
+
+    def __init__(self, engine: Engine, answers: Answers, next_id: int, stamp_ns: int) -> None:
+        self._table, self._scheduler, self._stamp_ns = engine.table, engine.scheduler, stamp_ns
+        self._limit = self._scheduler.settings.pending_limit
+        self._room = self._limit - self._scheduler.pending_jobs - engine.posted_jobs
+        self._answers, self._of_this_turn = answers, Answers()
+        self._queues, self._tenants = set[str](), set[str]()  # that the table does not know yet
+        self.fresh: list[Verdict] = []
+        self.next_id = next_id
+
+    def verdict(self, submission: Submission) -> Verdict | ControlError:
+        """The first one for a request that was made before; a refusal of a whole submission is none."""
+        try:
+            request = request_of(submission.request_id, "submit", lambda: _body(submission.jobs))
+            if (answer := self._answers.known(request)) is not None:
+                return Verdict(request, answer)
+            if (verdict := self._of_this_turn.known(request)) is None:
+                verdict = self._judge(submission.jobs, request)
+                self._of_this_turn.keep(request, verdict)
+                self.fresh.append(verdict)
+        except ControlError as error:
+            return error
+        return cast(Verdict, verdict)
+
+    def _judge(self, jobs: JobColumns, request: Request) -> Verdict:
+        self._check_names(jobs)
+        errors: dict[int, ControlError] = self._never_fit(jobs)
+        accepted = [index for index in range(len(jobs)) if index not in errors]
+        if accepted and self._room <= 0:
+            raise QueueFull(f"{self._limit} jobs are pending, which is the limit (scheduler.pending_limit)", retry_seconds=RETRY_SECONDS)
+        for index in accepted[self._room :]:
+            errors[index] = QueueFull(f"the queue's limit of {self._limit} pending jobs was reached", retry_seconds=RETRY_SECONDS)
+        accepted = accepted[: self._room]
+        ids = np.full(len(jobs), -1, dtype=np.int64)
+        ids[accepted] = np.arange(self.next_id, self.next_id + len(accepted))
+        result = SubmitResult(ids.tolist(), errors)
+        if not accepted:
+            return Verdict(request, result)
+        self._room -= len(accepted)
+        self.next_id += len(accepted)
+        self._queues.update(name for name in jobs.queues if name not in self._table.queue_of)
+        self._tenants.update(name for name in jobs.tenants if name not in self._table.tenant_of)
+        kept = replace(
+            jobs if len(accepted) == len(jobs) else _rows(jobs, np.array(accepted)),
+            job_id=ids[accepted],
+            submit_ns=np.full(len(accepted), self._stamp_ns, dtype=np.int64),
+        )
+        return Verdict(request, result, kept)
+
+    def _check_names(self, jobs: JobColumns) -> None:
+        """Raises InvalidRequest where there would be too many queues or tenants."""
+        for what, known, new, given, most in (
+            ("queue", self._table.queue_of, self._queues, jobs.queues, MOST_QUEUES),
+            ("tenant", self._table.tenant_of, self._tenants, jobs.tenants, MOST_TENANTS),
+        ):
+            if len(known) + len(new) + sum(name not in known and name not in new for name in given) > most:
+                raise InvalidRequest(f"there would be more than {most:,} {what}s", field=what, allowed=f"one of the {what}s that there are")
+
+    def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
+        asked = list(zip(jobs.gpus.tolist(), jobs.require_level.tolist(), jobs.host_type.tolist(), strict=True))
+        too_large: dict[tuple[int, int, int], NeverFits] = {}
+        for shape in set(asked):
+            if not self._scheduler.could_ever_fit(*shape):
+                message, most = self._scheduler.limits.never_fits(*shape)
+                too_large[shape] = NeverFits(message, field="gpus", allowed=f"at most {most}")
+        return {index: too_large[shape] for index, shape in enumerate(asked) if shape in too_large} if too_large else {}
+
+
+def _body(jobs: JobColumns) -> bytes:
+    """What a client asked for, as bytes to tell one request from another; ids and submission times are not the client's."""
+    columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in ("job_id", "submit_ns")]
+    return b"".join(columns) + repr((jobs.shapes, jobs.queues, jobs.tenants, jobs.names)).encode()
+
+
+def _rows(jobs: JobColumns, rows: np.ndarray[Any, np.dtype[np.int64]]) -> JobColumns:
+    names = None if jobs.names is None else tuple(jobs.names[row] for row in rows.tolist())
+    return replace(jobs, names=names, **{name: getattr(jobs, name)[rows] for name in COLUMN_NAMES})
+
+
+def jobs_of(payload: dict[str, Any]) -> JobColumns:
+    """The reverse of ``payload_of``."""
+    columns = {name: payload[name] for name in COLUMN_NAMES if name in payload}  # older journals have fewer; the defaults are theirs
+    return job_columns(
+        len(payload["job_id"]),
+        **columns,
+        shapes=tuple(TrainingShape(**shape) for shape in payload["shapes"]),
+        queues=tuple(payload["queues"]),
+        tenants=tuple(payload["tenants"]),
+        names=None if payload["names"] is None else tuple(payload["names"]),
+    )
+
+
+def payload_of(jobs: JobColumns) -> dict[str, Any]:
+    """What the journal keeps of jobs."""
+    columns = {name: getattr(jobs, name).tolist() for name in COLUMN_NAMES}
+    return columns | {
+        "shapes": [asdict(shape) for shape in jobs.shapes],
+        "queues": jobs.queues,
+        "tenants": jobs.tenants,
+        "names": jobs.names,
+    }
