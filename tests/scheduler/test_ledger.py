@@ -41,7 +41,7 @@ def partition_state(ledger: Ledger, partition: Partition) -> dict[str, Any]:
     return {
         "whole": (free.whole, list(free.block_free)),
         "split": (dict(free.split), free.split_gpus, list(free.split_count)),
-        "shares": [free.share(host, gpu) for host in free.split for gpu in range(free.gpus_per_host)],
+        "shares": [free.share(host, gpu) for host in sorted(free.split) for gpu in range(free.gpus_per_host)],
         "counters": [list(level.counts) for level in free.levels],
         "choices": [free.most_that_could_fit(), *(free.split_host(gpus) for gpus in range(1, free.gpus_per_host))],
         "running": (set(partition.running), partition.held_milli_gpus, list(partition.by_end or ())),
