@@ -1,7 +1,7 @@
 """The pending queue: jobs in the order in which a policy looks at them."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
@@ -119,9 +119,10 @@ class ScanQueue:
     def __contains__(self, slot: int) -> bool:
         return self._table.job_id[slot] in self._waiting
 
-    def key(self, slot: int) -> tuple[int, ...]:
-        """What the queue sorts the job by."""
-        return self._order(self._table, slot)
+    def sorted(self, slots: Iterable[int]) -> list[int]:
+        """Those of ``slots`` that wait, in the queue's order."""
+        waiting = [slot for slot in slots if slot in self]
+        return sorted(waiting, key=lambda slot: self._order(self._table, slot)) if len(waiting) > 1 else waiting
 
     def comes_before(self, slot: int, other: int) -> bool:
         """Whether the queue's order has ``slot`` before ``other``, wherever they are."""

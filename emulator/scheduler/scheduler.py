@@ -85,7 +85,8 @@ class Scheduler:
         )
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        self._plan, self.draft = policy.plan, Draft(cycle_ns, self.ledger, self.table, PLACEMENTS[settings.placement], preemption)
+        self._plan, self._looks_behind = policy.plan, policy.looks_behind
+        self.draft = Draft(cycle_ns, self.ledger, self.table, PLACEMENTS[settings.placement], preemption)
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
@@ -147,7 +148,8 @@ class Scheduler:
         partition.pending.push(slot)
         partition.arriving.append(slot)
         partition.waiting_milli_gpus += table.gpus[slot] * table.milli_gpus[slot]
-        partition.stirred = True
+        # Where only the head of the queue is looked at, who waits behind it changes nothing.
+        partition.stirred = partition.stirred or self._looks_behind or partition.pending.head() == slot
         self.counts[table.queue[slot]].wait(table.gpus[slot])
 
     def requeue(self, slot: int) -> None:

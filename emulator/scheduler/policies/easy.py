@@ -40,7 +40,7 @@ def _plan(draft: Draft, partition: Partition) -> None:
             partition.shadow.surprises = -1  # what starts in turn may delay a head that it came before
     if len(pending) <= 1:
         partition.shadow = None  # nothing waits behind a head, and following what comes and goes has its price
-    elif partition.free.has_room() and not draft.has_preempted(partition):
+    elif partition.free.has_room() and not (draft.preempted and draft.has_preempted(partition)):
         shadow = _reservation(draft, partition, head)
         if shadow.looked_freed != partition.freed or _start_arrived(draft, partition, pending, shadow):
             _backfill(draft, partition, pending, shadow)
@@ -52,12 +52,14 @@ def _plan(draft: Draft, partition: Partition) -> None:
 def _reservation(draft: Draft, partition: Partition, head: int) -> Shadow:
     """It stands until its time, or until something differs from the estimates."""
     shadow, table = partition.shadow, draft.table
-    if shadow is None or shadow.kind != kind_of(table, partition.free, head):
+    job_id = table.job_id[head]
+    if shadow is not None and shadow.head == job_id:
+        if shadow.time_ns > draft.now_ns and shadow.surprises == partition.surprises:
+            return shadow
+    elif shadow is not None and shadow.kind == kind_of(table, partition.free, head):
+        shadow.aim(job_id, table.gpus[head] // partition.free.gpus_per_host)
+    else:
         shadow = partition.shadow = Shadow.now(table, partition.free, head)
-    elif shadow.head != table.job_id[head]:
-        shadow.aim(table.job_id[head], table.gpus[head] // partition.free.gpus_per_host)
-    elif shadow.time_ns > draft.now_ns and shadow.surprises == partition.surprises:
-        return shadow
     assert partition.by_end is not None, "EASY asks for the running jobs by their ends"
     shadow.renew(table, partition.by_end, draft.now_ns, draft.cycle_ns)
     shadow.surprises, shadow.looked_freed = partition.surprises, -1
@@ -66,13 +68,17 @@ def _reservation(draft: Draft, partition: Partition, head: int) -> Shadow:
 
 def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue, shadow: Shadow) -> bool:
     """Start the first job that may, of those that arrived: where nothing came free since the last look, nobody else may start."""
-    table = draft.table
-    for slot in sorted(filter(pending.__contains__, partition.arrived), key=pending.key):
-        if table.job_id[slot] != shadow.head and (rows := draft.choose(partition, slot)) is not None:
-            ends_in_time = shadow.time_ns == NEVER or table.estimate_ns[slot] <= shadow.time_ns - draft.now_ns
-            if ends_in_time or shadow.spares(rows, table.milli_gpus[slot]):
-                draft.start(partition, slot, rows)
-                return True
+    table, spare_gpus, short_ns = draft.table, shadow.spare_gpus(), shadow.time_ns - draft.now_ns
+    for slot in pending.sorted(partition.arrived):
+        if table.job_id[slot] == shadow.head:
+            continue
+        ends_in_time = shadow.time_ns == NEVER or table.estimate_ns[slot] <= short_ns
+        if not ends_in_time and table.gpus[slot] > spare_gpus and table.milli_gpus[slot] == 1000:
+            continue
+        rows = draft.choose(partition, slot)
+        if rows is not None and (ends_in_time or shadow.spares(rows, table.milli_gpus[slot])):
+            draft.start(partition, slot, rows)
+            return True
     return False
 
 
