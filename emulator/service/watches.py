@@ -10,7 +10,7 @@ from emulator.service.views import event_message
 from emulator.v1.job_service_pb2 import WatchJobsResponse
 
 #: Changes that are looked at between two rests of the loop, and so most events of a message.
-BATCH = 512
+BATCH = 128
 #: Snapshots that ask for a turn at the emulation at once: between two of theirs everybody else comes.
 SNAPSHOTS_AT_ONCE = 2
 
