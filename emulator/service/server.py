@@ -33,6 +33,11 @@ log = logging.getLogger(__name__)
 #: Largest message taken, in bytes: a batch of 65,536 jobs with names of 200 bytes.
 MAX_MESSAGE_BYTES = 16 * 2**20
 
+#: Calls, streams and watches that one connection has under way; more than three quarters of the streams and watches of ``Limits``.
+STREAMS_OF_ONE_CONNECTION = 256
+#: Calls of all connections that wait to be looked at.
+MOST_UNSEEN = 4096
+
 SERVICES = tuple(
     module.DESCRIPTOR.services_by_name[name].full_name
     for module, name in (
@@ -82,6 +87,12 @@ class Server:
                 ("grpc.max_connection_idle_ms", 300_000),  # so is one without a call; clients connect again by themselves
                 ("grpc.max_allowed_incoming_connections", limits.connections),
                 ("grpc.max_metadata_size", 16_384),
+                # What a connection has more of waits on the client's side and costs nothing here; the protection refuses at random below it.
+                ("grpc.max_concurrent_streams", STREAMS_OF_ONE_CONNECTION),
+                ("grpc.http.overload_protection", 0),
+                # Calls that nobody has looked at yet; gRPC ends what is more as CANCELLED, without a word.
+                ("grpc.server.max_pending_requests", MOST_UNSEEN),
+                ("grpc.server.max_pending_requests_hard_limit", MOST_UNSEEN),
             ],
         )
         healthy = HealthServicer()
