@@ -87,7 +87,7 @@ class Server:
                 ("grpc.max_connection_idle_ms", 300_000),  # so is one without a call; clients connect again by themselves
                 ("grpc.max_allowed_incoming_connections", limits.connections),
                 ("grpc.max_metadata_size", 16_384),
-                # What a connection has more of waits on the client's side and costs nothing here; the protection refuses at random below it.
+                # More of one connection waits on the client's side and costs nothing here; the protection would refuse at random below it.
                 ("grpc.max_concurrent_streams", STREAMS_OF_ONE_CONNECTION),
                 ("grpc.http.overload_protection", 0),
                 # Calls that nobody has looked at yet; gRPC ends what is more as CANCELLED, without a word.
