@@ -29,7 +29,13 @@ TraceOptions = Annotated[
         "--trace-option", metavar="KEY=VALUE", help="An option of the trace's reader: a filter, or which column is which; may be repeated."
     ),
 ]
-PolicyOption = Annotated[str | None, typer.Option("--policy", metavar="P", help="fifo, sjf or easy.")]
+PolicyOption = Annotated[
+    str | None,
+    typer.Option("--policy", metavar="P", help="fifo, sjf, easy, one of an installed package, or a function in a file: FILE.py:FUNCTION."),
+]
+PolicyOptions = Annotated[
+    list[str] | None, typer.Option("--policy-option", metavar="KEY=VALUE", help="An option of the policy; may be repeated.")
+]
 PlacementOption = Annotated[str | None, typer.Option("--placement", metavar="P", help="topology, consolidate or spread.")]
 UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="End at this emulated time, e.g. 24h.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of all random draws.")]
@@ -92,6 +98,7 @@ def request(
     *,
     settings: list[str] | None,
     policy: str | None,
+    policy_options: list[str] | None,
     placement: str | None,
     seed: int | None,
     until: str | None,
@@ -129,6 +136,10 @@ def request(
     ):
         if value is not None:
             given.append(Setting(f"{option} {value}", f"{key}={value}"))
+    given += [
+        Setting(f"--policy-option {key}={value}", f"scheduler.policy_options.{key}={value}")
+        for key, value in pairs("--policy-option", policy_options or []).items()
+    ]
     given += _trace_settings(trace, trace_format, pairs("--trace-option", trace_options or []))
     to_end_of_work = open_end and not live and trace is not None
     return Request(scenario, tuple(given), to_end_of_work, open_end and live, address, out, state_dir)

@@ -127,10 +127,11 @@ def salvaging(session: Session) -> Iterator[Ending]:
 
 
 def _told(error: Exception) -> Exception:
-    """``error``; or a sentence, if a Ray cluster lost nodes that it could not replace, since that is not a bug in gigawatt."""
+    """``error``; or a sentence, if a Ray cluster lost nodes that it could not replace or a policy of others failed: no bug in gigawatt."""
     from emulator.engine.shards import ShardsLost
+    from emulator.scheduler.policy import PolicyError
 
-    return CommandError(f"the emulation ended early: {error}", Exit.FAILED) if isinstance(error, ShardsLost) else error
+    return CommandError(f"the emulation ended early: {error}", Exit.FAILED) if isinstance(error, ShardsLost | PolicyError) else error
 
 
 def open_session(request: Request, resuming: Observer | None = None) -> Session:

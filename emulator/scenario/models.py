@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from emulator.scenario.cluster import ClusterSettings
+from emulator.scenario.policies import check_placement, check_policy
 from emulator.scenario.section import Int, Real, Section, as_int, as_tuple
 from emulator.scenario.units import NANOSECONDS, Duration, Power, Speed, parse_duration
 
@@ -77,8 +78,9 @@ class QueueSettings(Section):
 class SchedulerSettings(Section):
     """Who is next (``policy``), where it goes (``placement``), and whether it may push others out."""
 
-    policy: Literal["fifo", "sjf", "easy"] = "easy"
-    placement: Literal["consolidate", "topology", "spread"] = "topology"
+    policy: Annotated[str, AfterValidator(check_policy)] = "easy"  # a name, or FILE.py:FUNCTION
+    policy_options: Annotated[dict[str, str | int | float | bool], Field(max_length=100)] = Field(default_factory=dict)
+    placement: Annotated[str, AfterValidator(check_placement)] = "topology"
     pending_limit: Annotated[Int, Field(ge=1, le=10_000_000)] = 200_000
     preemption: bool = False
     preempt_interval: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration(

@@ -7,6 +7,7 @@ What it may remember from cycle to cycle is what it could compute again, and onl
 from dataclasses import dataclass, field
 
 from emulator.scheduler.free import Row
+from emulator.scheduler.job import Job, job_of
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Placement
@@ -103,6 +104,44 @@ class Draft:
         self.ledger.stop(slot, self.now_ns)
         self.preempted.append(slot)
         self.ledger.partition_of(slot).surprises += 1
+
+    # -- job by job -----------------------------------------------------------------------------------------------------------------
+
+    @property
+    def now_seconds(self) -> float:
+        """Emulated time."""
+        return self.now_ns / 1e9
+
+    def waiting(self) -> list[Job]:
+        """All jobs that wait, by partition, in the order of the queues."""
+        self.partitions()
+        return [job_of(self.table, slot, running=False) for partition in self.ledger.partitions for slot in partition.pending.in_order()]
+
+    def running(self) -> list[Job]:
+        """All jobs that run, by id; those started in this cycle too."""
+        slots = sorted((slot for partition in self.ledger.partitions for slot in partition.running), key=self.table.job_id.__getitem__)
+        return [job_of(self.table, slot, running=True) for slot in slots]
+
+    def free_gpus(self) -> int:
+        """GPUs that could be given out now."""
+        return sum(partition.free.free_gpus for partition in self.ledger.partitions)
+
+    def try_start(self, job: Job) -> bool:
+        """Start a job that waits where the placement puts it; False where it does not fit now."""
+        partition = self.ledger.partition_of(job.slot)
+        rows = self.choose(partition, job.slot)
+        if rows is None:
+            return False
+        self.start(partition, job.slot, rows)
+        return True
+
+    def ask_again(self, after_seconds: float) -> None:
+        """Ask the policy again after so much time, though nothing may happen until then: without this it is asked after events alone."""
+        at_ns = self.now_ns + max(1, round(after_seconds * 1e9))
+        for partition in self.ledger.partitions:
+            self.reconsider(partition, at_ns)
+
+    # -- taking back ----------------------------------------------------------------------------------------------------------------
 
     def mark(self) -> int:
         """The present moment, for ``undo``."""

@@ -19,6 +19,7 @@ from emulator.scheduler.partition import Partition
 from emulator.scheduler.pending import HeadQueue, ScanQueue
 from emulator.scheduler.placement import PLACEMENTS, could_ever_fit
 from emulator.scheduler.policies import POLICIES
+from emulator.scheduler.policy import Policy, explained
 from emulator.scheduler.table import JobTable, State
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
@@ -28,7 +29,7 @@ from topology.cluster import Cluster
 class SchedulerSettings:
     """As the scenario's section of this name, with times in nanoseconds."""
 
-    policy: str = "easy"
+    policy: Policy = POLICIES["easy"]
     placement: str = "topology"
     pending_limit: int = 200_000
     preemption: bool = False
@@ -58,17 +59,15 @@ class QueueCounts:
 class Scheduler:
     """State of one emulation's scheduler.
 
-    Raises ValueError for an unknown policy or placement.
+    Raises ValueError for an unknown placement.
     """
 
     def __init__(self, cluster: Cluster, settings: SchedulerSettings, cycle_ns: int) -> None:
-        if settings.policy not in POLICIES:
-            raise ValueError(f"unknown policy {settings.policy!r}; there are {', '.join(POLICIES)}")
         if settings.placement not in PLACEMENTS:
             raise ValueError(f"unknown placement {settings.placement!r}; there are {', '.join(PLACEMENTS)}")
         self.settings = settings
         self.table = JobTable()
-        policy = POLICIES[settings.policy]
+        self.policy = policy = settings.policy
         first = FreeIndex(cluster)
         indexes = [first, *(FreeIndex(cluster, number, first) for number in range(1, len(cluster.host_types)))]
         #: One per host type, in their order.
@@ -77,15 +76,14 @@ class Scheduler:
                 name=host_type.name,
                 gpu_model=host_type.gpu.name,
                 free=free,
-                pending=(ScanQueue if policy.looks_behind else HeadQueue)(self.table, policy.order),
-                by_end=[] if policy.looks_behind else None,
+                pending=(ScanQueue if policy.reserves else HeadQueue)(self.table, policy.order),
+                by_end=[] if policy.reserves else None,
                 preemptible=Counter() if settings.preemption else None,
             )
             for host_type, free in zip(cluster.host_types, indexes, strict=True)
         )
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        self._plan, self._looks_behind = policy.plan, policy.looks_behind
         self.draft = Draft(cycle_ns, self.ledger, self.table, PLACEMENTS[settings.placement], preemption)
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
@@ -149,7 +147,7 @@ class Scheduler:
         partition.arriving.append(slot)
         partition.waiting_milli_gpus += table.gpus[slot] * table.milli_gpus[slot]
         # Where only the head of the queue is looked at, who waits behind it changes nothing.
-        partition.stirred = partition.stirred or self._looks_behind or partition.pending.head() == slot
+        partition.stirred = partition.stirred or not self.policy.heads_only or partition.pending.head() == slot
         self.counts[table.queue[slot]].wait(table.gpus[slot])
 
     def requeue(self, slot: int) -> None:
@@ -178,7 +176,12 @@ class Scheduler:
         """Decide the cycle at ``now_ns``; the ledger and the queues are as decided when it returns."""
         draft = self.draft
         draft.begin(now_ns)
-        self._plan(draft)
+        try:
+            self.policy.plan(draft)
+        except Exception as error:
+            if self.policy.file:
+                raise explained(self.policy, error) from error
+            raise
         table = self.table
         for slot in draft.preempted:
             self.counts[table.queue[slot]].run(table.gpus[slot], -1)

@@ -17,6 +17,8 @@ from emulator.engine.shards import Answers, ShardRange, Shards, Window
 from emulator.fabric.channels import channels
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.messages import HostEvent, RackReport
+from emulator.scheduler.policies import POLICIES
+from emulator.scheduler.policy import Policy
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import ANY_TYPE, SECOND, JobColumns, job_columns
@@ -101,13 +103,14 @@ def columns(jobs: Sequence[Job], types: dict[int, int] | None = None) -> JobColu
 
 
 def make_scheduler(cluster: Cluster, cycle: int = 1, **settings: Any) -> Scheduler:
-    return Scheduler(cluster, SchedulerSettings(**settings), cycle * SECOND)
+    policy = settings.pop("policy", "easy")
+    return Scheduler(cluster, SchedulerSettings(POLICIES.get(policy, policy), **settings), cycle * SECOND)
 
 
 def run_engine(
     cluster: Cluster,
     jobs: list[Job],
-    policy: str,
+    policy: str | Policy,
     rule: str,
     cycle: int = 1,
     faults: Sequence[Fault] = (),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.limits import Limits
+from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import State
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, job_columns
@@ -37,7 +38,7 @@ def _cluster(folder: Path, text: str, **options: Any) -> Cluster:
 
 
 def _arrived(cluster: Cluster, gpus: list[int], **chosen: Any) -> Scheduler:
-    scheduler = Scheduler(cluster, SchedulerSettings(**chosen), SECOND)
+    scheduler = Scheduler(cluster, SchedulerSettings(POLICIES[chosen.pop("policy", "easy")], **chosen), SECOND)
     count = len(gpus)
     jobs = job_columns(
         count,

@@ -1,27 +1,15 @@
-"""The policies by name. A new policy is a file in this folder, with its citation, and a line below."""
+"""The policies on the shelf. A new one is a file in this folder, with its citation and its ``POLICY``; nothing else has to be touched."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
 
-from emulator.scheduler.draft import Draft
-from emulator.scheduler.pending import Order, by_estimate, by_submission
-from emulator.scheduler.policies import easy, strict
-
-#: Decides a cycle, by what it does to the draft.
-PlanFunction = Callable[[Draft], None]
+from emulator.scheduler.policy import Policy
 
 
-@dataclass(frozen=True)
-class Policy:
-    """A policy, and the data structures that it needs."""
-
-    plan: PlanFunction
-    order: Order  # of the queues
-    looks_behind: bool = False  # the queues are ScanQueues, and running jobs are kept by their ends
+def _shelf() -> dict[str, Policy]:
+    modules = [import_module(f"{__name__}.{found.name}") for found in iter_modules(__path__)]
+    return {module.POLICY.name: module.POLICY for module in modules}
 
 
-POLICIES: dict[str, Policy] = {
-    "fifo": Policy(strict.plan, by_submission),
-    "sjf": Policy(strict.plan, by_estimate),
-    "easy": Policy(easy.plan, by_submission, looks_behind=True),
-}
+#: By name, in alphabetical order.
+POLICIES: dict[str, Policy] = _shelf()

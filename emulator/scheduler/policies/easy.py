@@ -13,7 +13,8 @@ import numpy as np
 
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Partition
-from emulator.scheduler.pending import ScanQueue
+from emulator.scheduler.pending import ScanQueue, by_submission
+from emulator.scheduler.policy import Policy
 from emulator.scheduler.preemption import make_room
 from emulator.scheduler.shadow import Shadow, kind_of
 from emulator.scheduler.table import NEVER
@@ -115,3 +116,6 @@ def _backfill(draft: Draft, partition: Partition, pending: ScanQueue, shadow: Sh
             no_room = min(no_room, free.most_that_could_fit() + 1)
             ready = sizes < no_room
             ready[done] = False
+
+
+POLICY = Policy("easy", plan, by_submission, reserves=True)

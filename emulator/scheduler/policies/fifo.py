@@ -1,10 +1,11 @@
-"""Strict head of line: jobs start in queue order, and the queue stops at the first job that does not fit.
+"""First in, first out, strictly: jobs start in queue order, and the queue stops at the first job that does not fit.
 
-``fifo`` orders by submission and ``sjf`` by estimate; both are this pass over a queue in that order. The rule is the one of the reference
-schedules of Helios (Hu et al., SC'21, artifact) and of the Philly comparison there.
+The rule is the one of the reference schedules of Helios (Hu et al., SC'21, artifact) and of the Philly comparison there.
 """
 
 from emulator.scheduler.draft import Draft
+from emulator.scheduler.pending import by_submission
+from emulator.scheduler.policy import Policy
 from emulator.scheduler.preemption import make_room
 
 
@@ -17,3 +18,6 @@ def plan(draft: Draft) -> None:
             if rows is None:
                 break
             draft.start(partition, slot, rows)
+
+
+POLICY = Policy("fifo", plan, by_submission, heads_only=True)

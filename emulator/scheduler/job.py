@@ -1,0 +1,48 @@
+"""A job as a policy sees it."""
+
+from dataclasses import dataclass
+
+from emulator.scheduler.table import JobTable
+from emulator.workload.jobs import SECOND, JobKind
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Times are seconds of emulated time. Nothing here says how long it will really take: ``estimate_seconds`` is what its user said."""
+
+    slot: int  # where the table has it, until it has left
+    job_id: int
+    name: str
+    kind: str  # gang, training or service
+    gpus: int
+    gpu_share: float  # of each GPU; below 1 only for jobs of one GPU
+    queue: str
+    tenant: str
+    priority: int
+    submit_seconds: float
+    estimate_seconds: float
+    preemptible: bool
+    preemptions: int
+    restarts: int
+    start_seconds: float | None  # of the present run; None while it waits
+
+
+def job_of(table: JobTable, slot: int, *, running: bool) -> Job:
+    """The job in ``slot``."""
+    return Job(
+        slot,
+        table.job_id[slot],
+        table.names.get(slot, ""),
+        JobKind(table.kind[slot]).name.lower(),
+        table.gpus[slot],
+        table.milli_gpus[slot] / 1000,
+        table.queues[table.queue[slot]],
+        table.tenants[table.tenant[slot]],
+        table.priority[slot],
+        table.submit_ns[slot] / SECOND,
+        table.estimate_ns[slot] / SECOND,
+        table.preemptible[slot],
+        table.preemptions[slot],
+        table.restarts[slot],
+        table.start_ns[slot] / SECOND if running else None,
+    )

@@ -1,0 +1,63 @@
+"""Policies of others on the command line: from an empty folder, with their mistakes told and what ran written."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Run
+from tests.integration.program import ROOT
+
+RUN = "run laptop --until 2h --actors inline --quiet"
+IN_TURN = """
+def plan(draft):
+    for job in draft.waiting():
+        if not draft.try_start(job):
+            return
+"""
+
+
+@pytest.fixture(autouse=True)
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_one_that_mirrors_fifo_has_its_digest(gigawatt: Run, empty: Path) -> None:
+    (empty / "mine.py").write_text(IN_TURN)
+    mine, fifo = (json.loads(gigawatt(f"{RUN} --json --policy", policy)[1]) for policy in ("mine.py:plan", "fifo"))
+    assert mine["digest"] == fifo["digest"]
+    assert (mine["policy"], fifo["policy"]) == ("mine.py:plan", "fifo")
+
+
+def test_the_example_with_its_option(gigawatt: Run) -> None:
+    code, out, _ = gigawatt(f"{RUN} --json --policy-option patience_hours=0.1 --policy", f"{ROOT}/examples/saf.py:plan")
+    assert code == 0
+    assert json.loads(out)["jobs"]["started"] > 0
+
+
+def test_mistakes_before_the_run(gigawatt: Run, empty: Path) -> None:
+    (empty / "mine.py").write_text(IN_TURN)
+    unknown = (
+        "--policy fido: scheduler.policy: there is no policy 'fido', did you mean fifo?; allowed: easy, fifo, sjf, or FILE.py:FUNCTION"
+    )
+    for options, told in (
+        ("--policy mine.py:plan --policy-option a=1", "policy mine.py:plan has no option 'a'; it has none"),
+        ("--policy other.py:plan", "policy other.py:plan: other.py cannot be read: No such file or directory; allowed: a Python file"),
+        ("--policy fido", unknown),
+        ("--policy-option a", "--policy-option: 'a' is not a pair; allowed: key=value"),
+    ):
+        code, out, err = gigawatt(f"{RUN} {options}")
+        assert (code, out) == (2, "")
+        assert err.startswith(f"gigawatt: error: {told}")
+
+
+def test_a_mistake_in_the_run(gigawatt: Run, empty: Path) -> None:
+    (empty / "mine.py").write_text(IN_TURN.replace("return", "return 1 / 0"))
+    code, out, err = gigawatt(f"{RUN} -o out --policy mine.py:plan")
+    assert code == 1
+    assert err.endswith("gigawatt: error: the emulation ended early: policy mine.py:plan, line 5: ZeroDivisionError: division by zero\n")
+    summary = json.loads((empty / "out" / "summary.json").read_text())
+    assert summary["interrupted"]
+    assert summary["jobs"]["running"] > 0
+    assert "policy mine.py:plan" in out

@@ -1,0 +1,124 @@
+"""Policies by name, from files and from installed packages, with their options."""
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from emulator.scenario import ScenarioError, load, policies
+from emulator.scenario.files import as_json, files_of
+from emulator.scenario.models import Scenario
+from emulator.scenario.policies import UnusablePolicy, find
+from emulator.scheduler.draft import Draft
+from emulator.scheduler.pending import by_estimate
+from emulator.scheduler.policies import POLICIES
+from emulator.scheduler.policy import Policy
+
+MINE = """
+seen = []
+def plan(draft, weight: float = 1.5, name: str = "x", on: bool = False):
+    draft.append((weight, name, on))
+def bare(draft):
+    draft.append("bare")
+def needs(draft, weight):
+    pass
+def nothing():
+    pass
+number = 3
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    (tmp_path / "mine.py").write_text(MINE)
+    return str(tmp_path / "mine.py")
+
+
+def given(name: str, /, **options: str | float | bool) -> list[object]:
+    """What the policy of this name does to a list."""
+    done: list[object] = []
+    find(name, options).plan(done)  # type: ignore[arg-type]  # stands for the draft
+    return done
+
+
+def test_a_function_in_a_file(mine: str) -> None:
+    assert given(f"{mine}:bare") == ["bare"]
+    assert given(f"{mine}:plan") == [(1.5, "x", False)]
+    assert given(f"{mine}:plan", weight=2, name="y", on=True) == [(2.0, "y", True)]
+    assert find(f"{mine}:bare", {}).file == mine
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "told"),
+    [
+        ("plan", {"wieght": 1}, "has no option 'wieght'; its options are weight, name, on"),
+        ("plan", {"weight": "heavy"}, "option weight: Input should be a valid number, unable to parse string as a number, got 'heavy'"),
+        ("bare", {"weight": 1}, "has no option 'weight'; it has none"),
+        ("needs", {}, "weight has no default; allowed: options with defaults behind the draft"),
+        ("nothing", {}, "takes no argument; allowed: a function of the draft"),
+        ("number", {}, "is int; allowed: a function of the draft"),
+        ("plam", {}, "has no plam; allowed: plan, bare, needs, nothing"),
+    ],
+)
+def test_what_is_no_policy(mine: str, function: str, options: dict[str, str | int], told: str) -> None:
+    with pytest.raises(UnusablePolicy) as caught:
+        find(f"{mine}:{function}", options)
+    assert str(caught.value).endswith(told)
+    assert f"policy {mine}:{function}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("def plan(draft:\n", "line 1 is no Python: '(' was never closed"),
+        ("import nosuchmodule\n", "fails when it is read: ModuleNotFoundError: No module named 'nosuchmodule'"),
+        ("", "has no plan; allowed: a function there"),
+    ],
+)
+def test_files_that_cannot_be_used(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "bad.py").write_text(text)
+    with pytest.raises(UnusablePolicy) as caught:
+        find(f"{tmp_path}/bad.py:plan", {})
+    assert str(caught.value).endswith(told)
+    with pytest.raises(UnusablePolicy, match="cannot be read: No such file or directory; allowed: a Python file"):
+        find(f"{tmp_path}/none.py:plan", {})
+
+
+def entry_plan(draft: Draft, weight: int = 1) -> None:
+    del draft, weight
+
+
+ENTRY_POLICY = Policy("theirs", entry_plan, by_estimate, heads_only=True)
+
+
+def test_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = {name: EntryPoint(name, f"{__name__}:{what}", policies.GROUP) for name, what in (("f", "entry_plan"), ("p", "ENTRY_POLICY"))}
+    entries["gone"] = EntryPoint("gone", "nosuchmodule:plan", policies.GROUP)
+    monkeypatch.setattr(EntryPoint, "load", lambda entry: globals()[entry.attr] if entry.name != "gone" else __import__("nosuchmodule"))
+    monkeypatch.setattr(policies, "_installed", lambda: entries)
+    assert find("f", {"weight": 3}).file == __file__
+    found = find("p", {})
+    assert (found.order, found.heads_only, found.file) == (by_estimate, True, __file__)
+    with pytest.raises(UnusablePolicy, match="policy gone of nosuchmodule:plan cannot be loaded: ModuleNotFoundError"):
+        find("gone", {})
+    with pytest.raises(UnusablePolicy, match=r"there is no policy 'g'.*; allowed: easy, fifo, sjf, f, p, gone, or FILE.py:FUNCTION"):
+        find("g", {})
+
+
+def test_a_scenario_names_them(mine: str) -> None:
+    scenario = load("laptop", [f"scheduler.policy={mine}:plan", "scheduler.policy_options.weight=2.5", "scheduler.placement=spread"])
+    assert scenario.scheduler.policy_options == {"weight": 2.5}
+    assert files_of(scenario)[-1] == Path(mine)
+    assert Scenario.model_validate(as_json(scenario)) == scenario
+    for override, told in (
+        ("scheduler.policy=esy", "there is no policy 'esy', did you mean easy?; allowed: easy, fifo, sjf, or FILE.py:FUNCTION"),
+        ("scheduler.placement=spred", "there is no placement 'spred', did you mean spread?; allowed: consolidate, topology, spread"),
+    ):
+        with pytest.raises(ScenarioError) as caught:
+            load("laptop", [override])
+        assert str(caught.value).endswith(told)
+
+
+def test_the_shelf_has_a_citation_each() -> None:
+    assert list(POLICIES) == ["easy", "fifo", "sjf"]
+    assert all(not policy.file for policy in POLICIES.values())
