@@ -83,6 +83,7 @@ def test_strangers_are_turned_away_and_the_head_still_comes_in(
             while stranger.recv(1000):
                 pass  # TLS says why it hangs up
         connect(address, KEY).close()
+        actor.result(10)
         return
     for say in ("mirror", "hang up", "nothing"):
         monkeypatch.setattr(line, "HANDSHAKE_SECONDS", 0.2)
