@@ -79,7 +79,7 @@ class SchedulerSettings(Section):
     """Who is next (``policy``), where it goes (``placement``), and whether it may push others out."""
 
     policy: Annotated[str, AfterValidator(check_policy)] = "easy"  # a name, or FILE.py:FUNCTION
-    policy_options: Annotated[dict[str, str | int | float | bool], Field(max_length=100)] = Field(default_factory=dict)
+    policy_options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)  # of the types that the policy says
     placement: Annotated[str, AfterValidator(check_placement)] = "topology"
     pending_limit: Annotated[Int, Field(ge=1, le=10_000_000)] = 200_000
     preemption: bool = False

@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc.aio
 
-from emulator.engine.control import Control, ControlError, InvalidRequest, JobState
+from emulator.engine.control import Control, ControlError, InvalidRequest, JobState, NotFound
 from emulator.service import views
 from emulator.service.calls import Calls
 from emulator.service.convert import intake_of
@@ -17,6 +17,7 @@ from emulator.service.paging import page_of
 from emulator.service.validate import check_request_id
 from emulator.service.watches import Watches
 from emulator.v1 import job_service_pb2 as pb
+from emulator.v1.job_pb2 import Job
 from emulator.v1.job_service_pb2_grpc import JobServiceServicer
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -42,10 +43,16 @@ class JobServicer(JobServiceServicer):
         accepted = handled.job_ids[handled.job_ids >= 0].tolist()
         if not accepted:
             raise handled.errors[0]
-        job = handled.job
-        if job is None:
-            job = await self._call(self._control.job, accepted[0])
-        return pb.SubmitJobResponse(job=views.job_message(job), job_ids=accepted, errors=job_errors(handled.errors))
+        job = views.job_message(handled.job) if handled.job is not None else await self._repeated(request, accepted[0])
+        return pb.SubmitJobResponse(job=job, job_ids=accepted, errors=job_errors(handled.errors))
+
+    async def _repeated(self, request: pb.SubmitJobRequest, job_id: int) -> Job:
+        """The job of a request that was made before: as it stands, or as in the first answer where it has ended and is not kept."""
+        try:
+            return views.job_message(await self._call(self._control.job, job_id))
+        except NotFound as error:
+            spec, pending = request.spec, views.STATE_NUMBER[JobState.PENDING]
+            return Job(job_id=job_id, name=spec.name, queue=spec.queue, gpus=spec.gpus, state=pending, reason=str(error))
 
     async def SubmitJobs(self, request_iterator: AsyncIterator[pb.SubmitJobsRequest], context: Context) -> pb.SubmitJobsResponse:
         response = pb.SubmitJobsResponse()

@@ -104,7 +104,7 @@ def test_a_trace_with_options_as_they_were_written() -> None:
         (["cluster.gpus=12"], "a multiple of 8 is needed"),
         (["cluster.hostz=1"], "unknown key, did you mean host"),
         (["schedular.policy=fifo"], "--set schedular.policy=fifo: schedular: unknown key, did you mean scheduler?"),
-        (["scheduler.policy=fifoo"], "should be 'fifo', 'sjf' or 'easy', got 'fifoo'"),
+        (["scheduler.policy=fifoo"], "there is no policy 'fifoo', did you mean fifo?"),
         (["scheduler.queues=3"], "3 is not a list"),
         (["scheduler.queues=[]"], "at least 1 item"),
         (["scheduler.queues=[{name: a}, {name: a}]"], "different names"),

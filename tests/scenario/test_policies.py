@@ -107,7 +107,7 @@ def test_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_scenario_names_them(mine: str) -> None:
     scenario = load("laptop", [f"scheduler.policy={mine}:plan", "scheduler.policy_options.weight=2.5", "scheduler.placement=spread"])
-    assert scenario.scheduler.policy_options == {"weight": 2.5}
+    assert scenario.scheduler.policy_options == {"weight": "2.5"}
     assert files_of(scenario)[-1] == Path(mine)
     assert Scenario.model_validate(as_json(scenario)) == scenario
     for override, told in (

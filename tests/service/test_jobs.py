@@ -185,6 +185,14 @@ def test_a_repeated_request_id_gets_the_first_answer(client: Client, control: Fa
     assert client.submit(spec).job_id != client.submit(spec).job_id  # without one, each is a request of its own
 
 
+def test_a_repeat_for_a_job_that_is_no_longer_kept_is_no_error(client: Client, control: FakeControl) -> None:
+    first = client.submit(JobSpec(gpus=8, duration_seconds=1.0, name="mine"), "one")
+    del control.views[first.job_id]
+    again = client.submit(JobSpec(gpus=8, duration_seconds=1.0, name="mine"), "one")
+    assert (again.job_id, again.name, again.gpus) == (first.job_id, "mine", 8)
+    assert again.reason == f"there is no job {first.job_id}"
+
+
 @pytest.mark.parametrize("request_id", ["x" * 129, "a\nb", "é"])
 def test_a_request_id_that_is_none(client: Client, request_id: str) -> None:
     with pytest.raises(ClientError) as caught:
