@@ -78,7 +78,8 @@ class Gathering:
                     order.handled.set_result(answer)
                 else:
                     order.handled.set_exception(answer)
-            if len(self._waiting) < MOST_SUBMISSIONS and (early := next_at - loop.time()) > 0:
+            # A client that submits one job after the other is not slowed; as soon as two meet, they are gathered.
+            if len(lot) > 1 and len(self._waiting) < MOST_SUBMISSIONS and (early := next_at - loop.time()) > 0:
                 await asyncio.sleep(early)
 
     def _next_lot(self) -> list[_Order]:
