@@ -57,7 +57,7 @@ digests: $(DEV) ## The same digests over the Pythons on the path, and numpy's ol
 	$(BIN)/python -m pytest tests/same_bits -o timeout=1800
 
 .PHONY: fuzz
-fuzz: $(DEV) ## 100,000 calls of any kind against live sessions (2 minutes); GIGAWATT_FUZZ_CALLS, GIGAWATT_FUZZ_SEED change them
+fuzz: $(DEV) ## 100,000 calls of any kind against live sessions (7 minutes); GIGAWATT_FUZZ_CALLS, GIGAWATT_FUZZ_SEED change them
 	GIGAWATT_FUZZ_CALLS=$${GIGAWATT_FUZZ_CALLS:-100000} $(BIN)/python -m pytest tests/session/test_fuzz.py
 
 .PHONY: lint
