@@ -7,13 +7,14 @@ give such a function, or a ``Policy``.
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from emulator.scheduler.placement import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
@@ -84,7 +85,7 @@ def _from_file(path: Path, function: str) -> Any:
     names: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
     try:
         exec(code, names)  # noqa: S102 - the user's own file, as if it had been started
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UnusablePolicy(f"policy {path}:{function}: {path} fails when it is read: {type(error).__name__}: {error}") from error
     if function not in names:
         functions = [name for name, value in names.items() if inspect.isfunction(value) and not name.startswith("_")]
@@ -94,7 +95,7 @@ def _from_file(path: Path, function: str) -> Any:
 
 def _made(name: str, given: Any, options: Mapping[str, Any], file: str) -> Policy:
     if isinstance(given, Policy):
-        return Policy(name, _with_options(name, given.plan, options), given.order, given.heads_only, given.reserves, file)
+        return replace(given, name=name, plan=_with_options(name, given.plan, options), file=file)
     if not callable(given):
         raise UnusablePolicy(f"policy {name} is {type(given).__name__}; allowed: a function of the draft")
     return Policy(name, _with_options(name, given, options), file=file)
@@ -105,18 +106,26 @@ def _with_options(name: str, plan: Callable[..., None], options: Mapping[str, An
     first, *others = inspect.signature(plan).parameters.values() or (None,)
     if first is None or first.kind not in (first.POSITIONAL_ONLY, first.POSITIONAL_OR_KEYWORD):
         raise UnusablePolicy(f"policy {name} takes no argument; allowed: a function of the draft")
-    fields = {one.name: (Any if one.annotation is one.empty else one.annotation, one.default) for one in others}
+    known = {one.name: one for one in others}
     if missing := [one.name for one in others if one.default is one.empty or one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]:
         raise UnusablePolicy(f"policy {name}: {', '.join(missing)} has no default; allowed: options with defaults behind the draft")
-    if unknown := [key for key in options if key not in fields]:
-        allowed = f"its options are {', '.join(fields)}" if fields else "it has none"
+    if unknown := [key for key in options if key not in known]:
+        allowed = f"its options are {', '.join(known)}" if known else "it has none"
         raise UnusablePolicy(f"policy {name} has no option {unknown[0]!r}; {allowed}")
-    if not fields:
-        return plan
-    model = create_model("Options", __config__=ConfigDict(arbitrary_types_allowed=True, validate_default=False), **fields)  # type: ignore[call-overload]
+    return partial(plan, **{key: _typed(name, known[key], value) for key, value in options.items()}) if options else plan
+
+
+def _typed(name: str, option: inspect.Parameter, value: Any) -> Any:
+    """``value`` as what ``option`` is annotated with."""
+    if option.annotation is option.empty:
+        return value
     try:
-        values = model(**options)
+        return TypeAdapter(option.annotation).validate_python(value)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
-        raise UnusablePolicy(f"policy {name}: option {problem['loc'][0]}: {problem['msg']}, got {problem['input']!r:.80}") from error
-    return partial(plan, **{key: getattr(values, key) for key in fields})
+        raise UnusablePolicy(f"policy {name}: option {option.name}: {problem['msg']}, got {problem['input']!r:.80}") from error
+    except PydanticUserError as error:
+        wanted = getattr(option.annotation, "__name__", option.annotation)
+        raise UnusablePolicy(
+            f"policy {name}: option {option.name} is of the type {wanted}, which no text can be made into; allowed: str, int, float, bool"
+        ) from error

@@ -12,6 +12,7 @@ from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Placement
 from emulator.scheduler.table import NEVER, JobTable
+from emulator.workload.jobs import SECOND
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class Draft:
     @property
     def now_seconds(self) -> float:
         """Emulated time."""
-        return self.now_ns / 1e9
+        return self.now_ns / SECOND
 
     def waiting(self) -> list[Job]:
         """All jobs that wait, by partition, in the order of the queues."""
@@ -137,7 +138,7 @@ class Draft:
 
     def ask_again(self, after_seconds: float) -> None:
         """Ask the policy again after so much time, though nothing may happen until then: without this it is asked after events alone."""
-        at_ns = self.now_ns + max(1, round(after_seconds * 1e9))
+        at_ns = self.now_ns + max(1, round(after_seconds * SECOND))
         for partition in self.ledger.partitions:
             self.reconsider(partition, at_ns)
 

@@ -22,6 +22,8 @@ def bare(draft):
     draft.append("bare")
 def needs(draft, weight):
     pass
+def odd(draft, weight: "Nope" = 1, inner: object() = 2):
+    pass
 def nothing():
     pass
 number = 3
@@ -55,9 +57,10 @@ def test_a_function_in_a_file(mine: str) -> None:
         ("plan", {"weight": "heavy"}, "option weight: Input should be a valid number, unable to parse string as a number, got 'heavy'"),
         ("bare", {"weight": 1}, "has no option 'weight'; it has none"),
         ("needs", {}, "weight has no default; allowed: options with defaults behind the draft"),
+        ("odd", {"weight": 1}, "option weight is of the type Nope, which no text can be made into; allowed: str, int, float, bool"),
         ("nothing", {}, "takes no argument; allowed: a function of the draft"),
         ("number", {}, "is int; allowed: a function of the draft"),
-        ("plam", {}, "has no plam; allowed: plan, bare, needs, nothing"),
+        ("plam", {}, "has no plam; allowed: plan, bare, needs, odd, nothing"),
     ],
 )
 def test_what_is_no_policy(mine: str, function: str, options: dict[str, str | int], told: str) -> None:
@@ -72,6 +75,7 @@ def test_what_is_no_policy(mine: str, function: str, options: dict[str, str | in
     [
         ("def plan(draft:\n", "line 1 is no Python: '(' was never closed"),
         ("import nosuchmodule\n", "fails when it is read: ModuleNotFoundError: No module named 'nosuchmodule'"),
+        ("import sys\nsys.exit(3)\n", "fails when it is read: SystemExit: 3"),
         ("", "has no plan; allowed: a function there"),
     ],
 )
