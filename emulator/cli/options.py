@@ -36,7 +36,15 @@ PolicyOption = Annotated[
 PolicyOptions = Annotated[
     list[str] | None, typer.Option("--policy-option", metavar="KEY=VALUE", help="An option of the policy; may be repeated.")
 ]
-PlacementOption = Annotated[str | None, typer.Option("--placement", metavar="P", help="topology, consolidate or spread.")]
+PlacementOption = Annotated[
+    str | None,
+    typer.Option(
+        "--placement", metavar="P", help="By name (docs/policies.md), or a function in a file: FILE.py:FUNCTION. Default: topology."
+    ),
+]
+PlacementOptions = Annotated[
+    list[str] | None, typer.Option("--placement-option", metavar="KEY=VALUE", help="An option of the placement; may be repeated.")
+]
 UntilOption = Annotated[str | None, typer.Option("--until", metavar="TIME", help="End at this emulated time, e.g. 24h.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of all random draws.")]
 ActorsOption = Annotated[
@@ -100,6 +108,7 @@ def request(
     policy: str | None,
     policy_options: list[str] | None,
     placement: str | None,
+    placement_options: list[str] | None,
     seed: int | None,
     until: str | None,
     trace: Path | None,
@@ -136,10 +145,11 @@ def request(
     ):
         if value is not None:
             given.append(Setting(f"{option} {value}", f"{key}={value}"))
-    given += [
-        Setting(f"--policy-option {key}={value}", f"scheduler.policy_options.{key}={value}")
-        for key, value in pairs("--policy-option", policy_options or []).items()
-    ]
+    for option, key, values in (
+        ("--policy-option", "scheduler.policy_options", policy_options),
+        ("--placement-option", "scheduler.placement_options", placement_options),
+    ):
+        given += [Setting(f"{option} {name}={value}", f"{key}.{name}={value}") for name, value in pairs(option, values or []).items()]
     given += _trace_settings(trace, trace_format, pairs("--trace-option", trace_options or []))
     to_end_of_work = open_end and not live and trace is not None
     return Request(scenario, tuple(given), to_end_of_work, open_end and live, address, out, state_dir)

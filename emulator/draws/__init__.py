@@ -34,6 +34,8 @@ class Stream(IntEnum):
     CABLE_FAULT = 20
     SWITCH_FAULT = 21
     LINK_FLAP = 22
+    PLACEMENT = 40
+    INFLATE = 41
 
 
 def bits(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDArray[np.uint64]:

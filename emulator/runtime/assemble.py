@@ -11,7 +11,7 @@ from emulator.fabric.settings import FabricSettings
 from emulator.racks.buildout import gpus_in_service
 from emulator.racks.shard import RackSettings
 from emulator.scenario import Scenario, build_cluster
-from emulator.scenario.policies import find
+from emulator.scenario.policies import find, find_placement
 from emulator.scenario.settings import buildout, fabric_settings, fault_settings, generator_settings, link_fault_settings
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.workload.growth import Growth
@@ -73,8 +73,8 @@ def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobS
 def _scheduler_settings(scenario: Scenario) -> SchedulerSettings:
     settings = scenario.scheduler
     return SchedulerSettings(
-        policy=find(settings.policy, settings.policy_options),
-        placement=settings.placement,
+        policy=find(settings.policy, settings.policy_options, scenario.seed),
+        placement=find_placement(settings.placement, settings.placement_options, scenario.seed),
         pending_limit=settings.pending_limit,
         preemption=settings.preemption,
         preempt_after_ns=settings.preempt_after,

@@ -8,13 +8,14 @@ from emulator.scenario.policies import split_file
 
 
 def files_of(scenario: Scenario) -> list[Path]:
-    """The clusters' files, the trace and the policy's file."""
+    """The clusters' files, the trace, and the files of the policy and the placement."""
     clusters = [scenario.cluster, *(getattr(scenario.cluster, "parts", None) or ())]
     paths = [cluster.path for cluster in clusters if cluster.path is not None]
     if scenario.workload.kind == "trace" and scenario.workload.path is not None:
         paths.append(scenario.workload.path)
-    if (policy := split_file(scenario.scheduler.policy)) is not None:
-        paths.append(str(policy[0]))
+    for name in (scenario.scheduler.policy, scenario.scheduler.placement):
+        if (file := split_file(name)) is not None:
+            paths.append(str(file[0]))
     return [Path(path) for path in paths]
 
 
@@ -25,6 +26,7 @@ def as_json(scenario: Scenario) -> dict[str, Any]:
     for holder in (value["workload"], cluster, *(cluster.get("parts") or ())):
         if holder.get("path") is not None:
             holder["path"] = str(Path(holder["path"]).absolute())
-    if (policy := split_file(value["scheduler"]["policy"])) is not None:
-        value["scheduler"]["policy"] = f"{policy[0].absolute()}:{policy[1]}"
+    for key in ("policy", "placement"):
+        if (file := split_file(value["scheduler"][key])) is not None:
+            value["scheduler"][key] = f"{file[0].absolute()}:{file[1]}"
     return value

@@ -80,7 +80,8 @@ class SchedulerSettings(Section):
 
     policy: Annotated[str, AfterValidator(check_policy)] = "easy"  # a name, or FILE.py:FUNCTION
     policy_options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)  # of the types that the policy says
-    placement: Annotated[str, AfterValidator(check_placement)] = "topology"
+    placement: Annotated[str, AfterValidator(check_placement)] = "topology"  # a name, or FILE.py:FUNCTION
+    placement_options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)  # of the types that it says
     pending_limit: Annotated[Int, Field(ge=1, le=10_000_000)] = 200_000
     preemption: bool = False
     preempt_interval: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration(

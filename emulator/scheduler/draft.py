@@ -10,7 +10,7 @@ from emulator.scheduler.free import Row
 from emulator.scheduler.job import Job, job_of
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.partition import Partition
-from emulator.scheduler.placement import Placement
+from emulator.scheduler.placement import Ask, Placement
 from emulator.scheduler.table import NEVER, JobTable
 from emulator.workload.jobs import SECOND
 
@@ -68,17 +68,9 @@ class Draft:
 
     def choose(self, partition: Partition, slot: int) -> list[Row] | None:
         """Where the job would go now in its partition, or None."""
-        free = partition.free
         table = self.table
-        milli_gpus = table.milli_gpus[slot]
-        if milli_gpus == 1000:
-            return self.placement(free, table.gpus[slot], table.require_level[slot], table.prefer_level[slot])
-        shared = free.shared_gpu(milli_gpus)
-        if shared is None:
-            return self.placement(free, 1, -1, -1)
-        host, gpu = shared
-        block = free.host_block[host]
-        return [(block, 1 << (host - free.first_host[block]), 1 << gpu)]
+        levels = table.require_level[slot], table.prefer_level[slot]
+        return self.placement.place(partition.free, Ask(table.gpus[slot], table.milli_gpus[slot], *levels, table.job_id[slot]))
 
     def choose_again(self, partition: Partition, slot: int) -> list[Row] | None:
         """As ``choose``, for one job that may be asked for in every cycle: it is not looked for again while nothing came free."""

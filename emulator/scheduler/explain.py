@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from emulator.scheduler.ledger import Withheld
-from emulator.scheduler.placement import topology
+from emulator.scheduler.placement import Ask
+from emulator.scheduler.placements import topology
 from emulator.scheduler.scheduler import Scheduler
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 
@@ -55,7 +56,7 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
         if not free.fits(gpus):
             text = f"needs {_hosts(whole, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'whole host')} free"
             return Reason("fragmentation", text, numbers, position)
-        if level != ANY_LEVEL and topology(free, gpus, level) is None:
+        if level != ANY_LEVEL and topology.place(free, Ask(gpus, require_level=level)) is None:
             name = "island" if scheduler.islands and LEVEL_NAMES[level] == "site" else LEVEL_NAMES[level]
             text = f"needs {_hosts(whole, rest)} inside one {name}; no {name} has that much free{where} now"
             return Reason("topology", text, numbers, position)

@@ -10,6 +10,7 @@ from heapq import heapify, heappop, heappush
 
 import numpy as np
 
+from emulator.scheduler.host_states import HostStates
 from emulator.scheduler.levels import LevelCounters
 from emulator.workload.jobs import LEVEL_NAMES
 from topology.cluster import Cluster
@@ -69,6 +70,7 @@ class FreeIndex:
         self.rack_first: list[int] = cluster.level("rack").first_host.tolist()
         self._shared: dict[tuple[int, int], int] = {}  # (host, gpu) -> free milli-GPU
         self._shared_by_free: dict[int, list[tuple[int, int]]] = {}  # and back, each list sorted
+        self._states: HostStates | None = None  # where a placement scores hosts
 
     # -- what is free ------------------------------------------------------------------------------------------------------------
 
@@ -160,6 +162,7 @@ class FreeIndex:
             else:
                 for bit in mask_bits(hosts):
                     self._take_part(block, bit, gpus)
+                    self._count_task(self.first_host[block] + bit, 1 << gpus.bit_count(), 1)
 
     def give(self, rows: Iterable[Row]) -> None:
         """Free the GPUs of ``rows`` again."""
@@ -170,6 +173,7 @@ class FreeIndex:
             else:
                 for bit in mask_bits(hosts):
                     self._give_part(block, bit, gpus)
+                    self._count_task(self.first_host[block] + bit, 1 << gpus.bit_count(), -1)
 
     def _take_part(self, block: int, bit: int, gpus: int) -> None:
         host = self.first_host[block] + bit
@@ -243,6 +247,7 @@ class FreeIndex:
         if not self._offered[block] >> bit & 1:
             return
         self._offered[block] &= ~(1 << bit)
+        self._count_task(host, 0, 0)
         if host in self.split:
             self._uncount_split(self.split[host])
         elif self.block_free[block] >> bit & 1:
@@ -254,6 +259,7 @@ class FreeIndex:
         if self._offered[block] >> bit & 1:
             return
         self._offered[block] |= 1 << bit
+        self._count_task(host, 0, 0)
         if host in self.split:
             self._put_split(host, self.split[host])
         elif not self._held[block] >> bit & 1:
@@ -276,6 +282,32 @@ class FreeIndex:
         """The rack of every host."""
         return np.repeat(np.arange(len(self.rack_first) - 1), np.diff(self.rack_first)).tolist()
 
+    # -- states of split hosts ----------------------------------------------------------------------------------------------------
+
+    def host_states(self) -> HostStates:
+        """Split hosts by state; kept from the first call on, which has to come before what is to be told apart by its tasks."""
+        if self._states is None:
+            self._states = HostStates(self.gpus_per_host)
+            self._states.changed.update(self.split)
+        states = self._states
+        for host in states.changed:
+            states.put(host, self.rooms(host) if host in self.split and self.is_offered(host) else None)
+        states.changed.clear()
+        return states
+
+    def rooms(self, host: int) -> tuple[int, ...]:
+        """Milli-GPU free on each GPU of ``host``."""
+        mask, shared = self.split.get(host, self.full), self._shared
+        return tuple(1000 if mask >> gpu & 1 else shared.get((host, gpu), 0) for gpu in range(self.gpus_per_host))
+
+    def _count_task(self, host: int, sort: int, tasks: int) -> None:
+        if self._states is None:
+            return
+        if tasks:
+            self._states.begin(host, sort, tasks)
+        else:
+            self._states.changed.add(host)
+
     # -- shares of one GPU --------------------------------------------------------------------------------------------------------
 
     def shared_gpu(self, milli: int) -> tuple[int, int] | None:
@@ -297,6 +329,7 @@ class FreeIndex:
 
     def take_share(self, host: int, gpu: int, milli: int) -> bool:
         """Take ``milli`` of a GPU; True when that opened it (it was free and counts as held from now on)."""
+        self._count_task(host, 1, 1)
         free = self._shared.get((host, gpu))
         if free is None:
             block, bit = self._place(host)
@@ -308,6 +341,7 @@ class FreeIndex:
 
     def give_share(self, host: int, gpu: int, milli: int) -> bool:
         """Give ``milli`` back; True when the GPU is wholly free again."""
+        self._count_task(host, 1, -1)
         free = self._shared[host, gpu]
         if free + milli < 1000:
             self._set_share((host, gpu), free, free + milli)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.pending import Order, by_submission
+from emulator.scheduler.placement import Placement
 from emulator.scheduler.rules import Refused
 
 #: Decides a cycle, by what it does to the draft.
@@ -28,10 +29,13 @@ class PolicyError(Exception):
     """A policy of others failed, or broke a rule; the text says where."""
 
 
-def explained(policy: Policy, error: Exception) -> PolicyError:
-    """``error``, which ``policy.plan`` raised, with the place in the policy's file."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == policy.file]
-    place = f", line {lines[-1]}" if lines else ""
-    if isinstance(error, Refused):
-        return PolicyError(f"policy {policy.name}{place}: breaks the rule {error.rule}: {error}")
-    return PolicyError(f"policy {policy.name}{place}: {type(error).__name__}: {error}")
+def explained(policy: Policy, placement: Placement, error: Exception) -> PolicyError | None:
+    """``error``, which ``policy.plan`` raised, with the place in the file of the policy or placement; None where both are ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    for what, one in (("placement", placement), ("policy", policy)):
+        lines = [frame.lineno for frame in frames if one.file and frame.filename == one.file]
+        if one.file and (lines or one is policy or not policy.file):
+            place = f", line {lines[-1]}" if lines else ""
+            rule = f"breaks the rule {error.rule}" if isinstance(error, Refused) else type(error).__name__
+            return PolicyError(f"{what} {one.name}{place}: {rule}: {error}")
+    return None

@@ -17,7 +17,8 @@ from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.limits import Limits
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.pending import HeadQueue, ScanQueue
-from emulator.scheduler.placement import PLACEMENTS, could_ever_fit
+from emulator.scheduler.placement import Placement, could_ever_fit
+from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy, explained
 from emulator.scheduler.table import JobTable, State
@@ -30,7 +31,7 @@ class SchedulerSettings:
     """As the scenario's section of this name, with times in nanoseconds."""
 
     policy: Policy = POLICIES["easy"]
-    placement: str = "topology"
+    placement: Placement = PLACEMENTS["topology"]
     pending_limit: int = 200_000
     preemption: bool = False
     preempt_after_ns: int = 0
@@ -57,14 +58,9 @@ class QueueCounts:
 
 
 class Scheduler:
-    """State of one emulation's scheduler.
-
-    Raises ValueError for an unknown placement.
-    """
+    """State of one emulation's scheduler."""
 
     def __init__(self, cluster: Cluster, settings: SchedulerSettings, cycle_ns: int) -> None:
-        if settings.placement not in PLACEMENTS:
-            raise ValueError(f"unknown placement {settings.placement!r}; there are {', '.join(PLACEMENTS)}")
         self.settings = settings
         self.table = JobTable()
         self.policy = policy = settings.policy
@@ -84,7 +80,7 @@ class Scheduler:
         )
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        self.draft = Draft(cycle_ns, self.ledger, self.table, PLACEMENTS[settings.placement], preemption)
+        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption)
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
@@ -115,6 +111,8 @@ class Scheduler:
         else:
             state = State.PENDING
             table.host_type[slot] = number
+            if self.settings.placement.scorer is not None:
+                self.partitions[number].free.host_states().ask(table.gpus[slot], table.milli_gpus[slot])
             self._wait(slot)
         table.state[slot] = state
         return state
@@ -179,8 +177,8 @@ class Scheduler:
         try:
             self.policy.plan(draft)
         except Exception as error:
-            if self.policy.file:
-                raise explained(self.policy, error) from error
+            if (told := explained(self.policy, self.settings.placement, error)) is not None:
+                raise told from error
             raise
         table = self.table
         for slot in draft.preempted:

@@ -19,6 +19,7 @@ from emulator.fabric.settings import FabricSettings
 from emulator.racks.faults import FaultSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
+from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.workload.jobs import SECOND
@@ -33,7 +34,7 @@ def run(swf: Path, gpus: int, policy: str) -> dict[str, Any]:
     begun = time.process_time()
     plan = ClosPlan(name="w", host=catalog.host("hgx-h100"), switch=catalog.switch("sn5600"), hosts=gpus // GPUS_PER_HOST, hosts_per_rack=8)
     cluster = compile_cluster(build(plan))
-    scheduler = Scheduler(cluster, SchedulerSettings(POLICIES[policy], placement="consolidate"), cycle_ns=SECOND)
+    scheduler = Scheduler(cluster, SchedulerSettings(POLICIES[policy], placement=PLACEMENTS["consolidate"]), cycle_ns=SECOND)
     shards = InlineShards(cluster, RackSettings(FaultSettings(enabled=False)), FabricSettings(), seed=1)
     network = Network(cluster, FabricSettings(), scheduler.table, shards.plane_count)
     built = time.process_time()

@@ -13,6 +13,7 @@ from emulator.fabric.settings import FabricSettings
 from emulator.racks.faults import FaultSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
+from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import State
@@ -61,7 +62,7 @@ def engine(
     fabric = FabricSettings()
     scheduler = Scheduler(
         cluster,
-        SchedulerSettings(POLICIES[policy], placement=placement, preemption=preemption, pending_limit=pending_limit),
+        SchedulerSettings(POLICIES[policy], placement=PLACEMENTS[placement], preemption=preemption, pending_limit=pending_limit),
         int(settings.get("cycle_ns", 10 * SECOND)),
     )
     places = InlineShards(cluster, RackSettings(faults, settings.get("buildout")), fabric, seed, shards)

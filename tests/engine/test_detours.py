@@ -18,6 +18,7 @@ from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
 from emulator.runtime.ray_shards import RayShards
+from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
@@ -52,7 +53,7 @@ def engine(
     """Job 0 from 0 s on hosts 0 and 8, of groups 0 and 1, job 1 from 10 s on hosts 1 and 9: 4 lanes each way over 4 links. 2,000 and
     500 s of work."""
     cluster, fabric = dragonfly(), FabricSettings(routing=routing)
-    scheduler = Scheduler(cluster, SchedulerSettings(policy=POLICIES["fifo"], placement="consolidate"), CYCLE)
+    scheduler = Scheduler(cluster, SchedulerSettings(policy=POLICIES["fifo"], placement=PLACEMENTS["consolidate"]), CYCLE)
     shards = make_shards(cluster, RackSettings(NO_FAULTS), fabric, 1)
     batch = jobs(2, duration_ns=np.array([2000, 500]) * SECOND, submit_ns=np.array([0, 10]) * SECOND)
     network = Network(cluster, fabric, scheduler.table, shards.plane_count)

@@ -14,6 +14,7 @@ from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
+from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.workload.jobs import SECOND, JobKind, TrainingShape, job_columns
@@ -39,7 +40,7 @@ def leaves(cluster: Cluster, plane: int | None = None) -> list[str]:
 
 def engine(cluster: Cluster) -> Engine:
     """One job on all 256 hosts of two segments, 16 leaves each: 8 rails x 2 planes."""
-    scheduler = Scheduler(cluster, SchedulerSettings(policy=POLICIES["fifo"], placement="consolidate"), 10 * SECOND)
+    scheduler = Scheduler(cluster, SchedulerSettings(policy=POLICIES["fifo"], placement=PLACEMENTS["consolidate"]), 10 * SECOND)
     shards = InlineShards(cluster, RackSettings(NO_FAULTS), FabricSettings(), 1)
     jobs = job_columns(1, kind=int(JobKind.TRAINING), shape=0, shapes=(STRIDED,), submit_ns=0, gpus=2048, duration_ns=10**4 * SECOND)
     network = Network(cluster, FabricSettings(), scheduler.table, shards.plane_count)

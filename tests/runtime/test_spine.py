@@ -15,6 +15,7 @@ from emulator.runtime.inline import InlineShards
 from emulator.runtime.ray_shards import RayShards
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
+from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.workload.jobs import SECOND, JobKind, TrainingShape, job_columns
@@ -30,7 +31,7 @@ def superpod(make_shards: Callable[..., RayShards] | type[InlineShards]) -> Engi
     """Job 0 on units 0 and 1, strided; job 1 on units 2 and 3 in plain rings: one lane a rail leaves each. 4,000 s of work each."""
     cluster = build_cluster(load("superpod-b200"))
     fabric, cycle_ns = FabricSettings(), 10 * SECOND
-    scheduler = Scheduler(cluster, SchedulerSettings(policy=POLICIES["fifo"], placement="consolidate"), cycle_ns)
+    scheduler = Scheduler(cluster, SchedulerSettings(policy=POLICIES["fifo"], placement=PLACEMENTS["consolidate"]), cycle_ns)
     shards = make_shards(cluster, RackSettings(NO_FAULTS), fabric, 1)
     jobs = job_columns(
         2, kind=int(JobKind.TRAINING), shape=[0, 1], shapes=(STRIDED, PACKED), submit_ns=0, gpus=512, duration_ns=4000 * SECOND

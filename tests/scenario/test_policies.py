@@ -96,10 +96,12 @@ ENTRY_POLICY = Policy("theirs", entry_plan, by_estimate, heads_only=True)
 
 
 def test_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = {name: EntryPoint(name, f"{__name__}:{what}", policies.GROUP) for name, what in (("f", "entry_plan"), ("p", "ENTRY_POLICY"))}
-    entries["gone"] = EntryPoint("gone", "nosuchmodule:plan", policies.GROUP)
+    entries = {
+        name: EntryPoint(name, f"{__name__}:{what}", "gigawatt.policies") for name, what in (("f", "entry_plan"), ("p", "ENTRY_POLICY"))
+    }
+    entries["gone"] = EntryPoint("gone", "nosuchmodule:plan", "gigawatt.policies")
     monkeypatch.setattr(EntryPoint, "load", lambda entry: globals()[entry.attr] if entry.name != "gone" else __import__("nosuchmodule"))
-    monkeypatch.setattr(policies, "_installed", lambda: entries)
+    monkeypatch.setattr(policies, "_installed", lambda _: entries)
     assert find("f", {"weight": 3}).file == __file__
     found = find("p", {})
     assert (found.order, found.heads_only, found.file) == (by_estimate, True, __file__)

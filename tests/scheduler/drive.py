@@ -17,6 +17,7 @@ from emulator.engine.shards import Answers, ShardRange, Shards, Window
 from emulator.fabric.channels import channels
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.messages import HostEvent, RackReport
+from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
@@ -103,8 +104,8 @@ def columns(jobs: Sequence[Job], types: dict[int, int] | None = None) -> JobColu
 
 
 def make_scheduler(cluster: Cluster, cycle: int = 1, **settings: Any) -> Scheduler:
-    policy = settings.pop("policy", "easy")
-    return Scheduler(cluster, SchedulerSettings(POLICIES.get(policy, policy), **settings), cycle * SECOND)
+    policy, placement = settings.pop("policy", "easy"), settings.pop("placement", "topology")
+    return Scheduler(cluster, SchedulerSettings(POLICIES.get(policy, policy), PLACEMENTS[placement], **settings), cycle * SECOND)
 
 
 def run_engine(

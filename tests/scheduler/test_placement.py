@@ -5,7 +5,10 @@ import random
 import pytest
 
 from emulator.scheduler.free import FreeIndex, mask_bits
-from emulator.scheduler.placement import PLACEMENTS, consolidate, could_ever_fit, topology
+from emulator.scheduler.placement import Ask, could_ever_fit
+from emulator.scheduler.placements import PLACEMENTS
+from emulator.scheduler.placements.consolidate import place as consolidate
+from emulator.scheduler.placements.topology import place as topology
 from emulator.workload.jobs import LEVEL_NAMES
 from tests.scheduler.drive import PLANS, make_cluster
 from tests.scheduler.oracle import Plain, lowest
@@ -54,14 +57,14 @@ def by_host(index: FreeIndex, rows: list[tuple[int, int, int]] | None) -> dict[i
 def test_consolidate(gpus: int, expected: dict[int, int] | None) -> None:
     """Free on hosts 0 to 6: 6, 1, 8, 3, 1, 8, 8."""
     index = index_with("hgx", (2, 7, 0, 5, 7, 0, 0))
-    assert by_host(index, consolidate(index, gpus)) == expected
+    assert by_host(index, consolidate(index, Ask(gpus))) == expected
     assert index.fits(gpus) == (expected is not None)
 
 
 def test_consolidate_takes_the_first_of_equal_split_hosts_for_a_remainder() -> None:
     """Free on hosts 0 to 3: 3, 5, 5, 8. 12 GPUs are the whole host 3 and 4 of host 1, which has as many as host 2 and more than host 0."""
     index = index_with("hgx", (5, 3, 3, 0))
-    assert by_host(index, consolidate(index, 12)) == {3: 8, 1: 4}
+    assert by_host(index, consolidate(index, Ask(12))) == {3: 8, 1: 4}
 
 
 @pytest.mark.parametrize(
@@ -80,33 +83,37 @@ def test_consolidate_takes_the_first_of_equal_split_hosts_for_a_remainder() -> N
 def test_topology(gpus: int, expected: dict[int, int]) -> None:
     """Leaves of 4 hosts. Free: 8, 8, 0, 4 | 8, 8, 8, 0 | 8, 6, 0, 0 | 8, 8, 0, 0."""
     index = index_with("leaves", (0, 0, 8, 4, 0, 0, 0, 8, 0, 2, 8, 8, 0, 0))
-    assert by_host(index, topology(index, gpus)) == expected
+    assert by_host(index, topology(index, Ask(gpus))) == expected
 
 
 def test_a_level_required_waits_and_a_level_preferred_does_not() -> None:
     """Free: 3 whole hosts in leaf 1, 2 in leaf 0."""
     index = index_with("leaves", (0, 0, 8, 8, 0, 0, 0, 8))
     for rule in (consolidate, topology):
-        assert by_host(index, rule(index, 24, LEAF, -1)) == {4: 8, 5: 8, 6: 8}
-        assert rule(index, 32, LEAF, -1) is None
-        assert by_host(index, rule(index, 32, -1, LEAF)) == {4: 8, 5: 8, 6: 8, 0: 8}
-        assert by_host(index, rule(index, 40, POD, LEAF)) == {4: 8, 5: 8, 6: 8, 0: 8, 1: 8}
+        assert by_host(index, rule(index, Ask(24, require_level=LEAF))) == {4: 8, 5: 8, 6: 8}
+        assert rule(index, Ask(32, require_level=LEAF)) is None
+        assert by_host(index, rule(index, Ask(32, prefer_level=LEAF))) == {4: 8, 5: 8, 6: 8, 0: 8}
+        assert by_host(index, rule(index, Ask(40, require_level=POD, prefer_level=LEAF))) == {4: 8, 5: 8, 6: 8, 0: 8, 1: 8}
 
 
 def test_a_required_level_uses_the_split_hosts_in_it() -> None:
     """12 GPUs in one leaf: leaf 1 has a whole host and 4 GPUs of another; leaf 0 has a whole host alone."""
     index = index_with("leaves", (0, 8, 8, 8, 0, 4, 8, 8))
-    assert by_host(index, topology(index, 12, LEAF)) == {4: 8, 5: 4}
+    assert by_host(index, topology(index, Ask(12, require_level=LEAF))) == {4: 8, 5: 4}
 
 
 def test_small_racks_count_only_when_named() -> None:
     """Racks of 3 hosts in arrays of 16. Free: host 2 of rack 0, 3 and 4 of rack 1, 6 to 8 of rack 2."""
     index = index_with("small-racks", (8, 8, 0, 0, 0, 8, 0, 0, 0))
-    assert by_host(index, topology(index, 16)) == {2: 8, 3: 8}
-    assert by_host(index, topology(index, 16, -1, RACK)) == by_host(index, topology(index, 16, RACK)) == {3: 8, 4: 8}
-    assert by_host(index, consolidate(index, 16, -1, RACK)) == {3: 8, 4: 8}
-    assert topology(index, 32, RACK) is None
-    assert by_host(index, topology(index, 32, -1, RACK)) == {2: 8, 3: 8, 4: 8, 6: 8}
+    assert by_host(index, topology(index, Ask(16))) == {2: 8, 3: 8}
+    assert (
+        by_host(index, topology(index, Ask(16, prefer_level=RACK)))
+        == by_host(index, topology(index, Ask(16, require_level=RACK)))
+        == {3: 8, 4: 8}
+    )
+    assert by_host(index, consolidate(index, Ask(16, prefer_level=RACK))) == {3: 8, 4: 8}
+    assert topology(index, Ask(32, require_level=RACK)) is None
+    assert by_host(index, topology(index, Ask(32, prefer_level=RACK))) == {2: 8, 3: 8, 4: 8, 6: 8}
 
 
 @pytest.mark.parametrize(
@@ -127,11 +134,11 @@ def test_what_can_never_fit_and_what_fits_an_empty_cluster(cluster: str, level: 
     index = FreeIndex(make_cluster(cluster))
     assert could_ever_fit(index, most, level)
     assert not could_ever_fit(index, most + 1, level)
-    for rule in PLACEMENTS.values():
-        placed = by_host(index, rule(index, most, level, -1))
+    for rule in (placement.place for placement in PLACEMENTS.values()):
+        placed = by_host(index, rule(index, Ask(most, require_level=level)))
         assert placed is not None
         assert sum(placed.values()) == most
-        assert rule(index, most + 1, level, -1) is None
+        assert rule(index, Ask(most + 1, require_level=level)) is None
 
 
 def random_state(draw: random.Random, cluster: Cluster) -> tuple[FreeIndex, Plain]:
@@ -160,7 +167,7 @@ def test_against_the_plain_search(name: str) -> None:
             gpus = draw.choice((draw.randint(1, 3 * plain.per_host), draw.randint(1, cluster.gpu_count), 6 * plain.per_host))
             require, prefer = draw.choice((-1, draw.randrange(7))), draw.choice((-1, -1, draw.randrange(7)))
             for rule, place in (("consolidate", consolidate), ("topology", topology)):
-                rows = place(index, gpus, require, prefer)
+                rows = place(index, Ask(gpus, require_level=require, prefer_level=prefer))
                 expected = plain.place(rule, gpus, 1000, require, prefer)
                 assert (rows is None) == (expected is None)
                 pairs = [(index.first_host[block] + bit, mask) for block, hosts, mask in rows or () for bit in mask_bits(hosts)]
@@ -179,7 +186,7 @@ def test_no_finer_unit_holds_it_and_no_fewer_sub_units_do(name: str) -> None:
         if not whole:
             continue
         hosts = draw.randint(1, whole)
-        placed = by_host(index, topology(index, hosts * plain.per_host))
+        placed = by_host(index, topology(index, Ask(hosts * plain.per_host)))
         assert placed is not None
         chosen = set(placed)
         depth = next(depth for depth, units in enumerate(plain.levels) if any(plain.holds(unit, hosts, 0) for unit in units))
@@ -194,4 +201,4 @@ def test_no_finer_unit_holds_it_and_no_fewer_sub_units_do(name: str) -> None:
 def test_lowest_gpus_of_a_host_are_taken() -> None:
     index = index_with("hgx", (0,))
     index.take([(0, 1, 0b10010)])
-    assert consolidate(index, 3) == [(0, 1, lowest(0b11101101, 3))] == [(0, 1, 0b1101)]
+    assert consolidate(index, Ask(3)) == [(0, 1, lowest(0b11101101, 3))] == [(0, 1, 0b1101)]

@@ -5,7 +5,9 @@ import random
 import pytest
 
 from emulator.scheduler.free import FreeIndex, mask_bits
-from emulator.scheduler.placement import spread, topology
+from emulator.scheduler.placement import Ask
+from emulator.scheduler.placements.spread import place as spread
+from emulator.scheduler.placements.topology import place as topology
 from emulator.workload.jobs import LEVEL_NAMES
 from tests.scheduler.drive import PLANS, make_cluster
 from tests.scheduler.test_placement import by_host, index_with, random_state
@@ -30,15 +32,19 @@ LEAF, POD, RACK = map(LEVEL_NAMES.index, ("leaf", "pod", "rack"))
 def test_hosts_are_dealt_over_the_leaves(gpus: int, expected: dict[int, int] | None) -> None:
     """Leaves of 4 hosts. Free: 8, 8, 0, 4 | 8, 8, 8, 0 | 8, 6, 0, 0 | 8, 8, 0, 0."""
     index = index_with("leaves", (0, 0, 8, 4, 0, 0, 0, 8, 0, 2, 8, 8, 0, 0))
-    assert by_host(index, spread(index, gpus)) == expected
+    assert by_host(index, spread(index, Ask(gpus))) == expected
 
 
 def test_a_level_required_holds_it_all() -> None:
     """Leaf 1 has the most whole hosts, leaf 0 has two, no leaf has four."""
     index = index_with("leaves", (0, 0, 8, 8, 0, 0, 0, 8))
-    assert by_host(index, spread(index, 16, LEAF)) == {4: 8, 5: 8}
-    assert spread(index, 32, LEAF) is None
-    assert by_host(index, spread(index, 32, POD)) == by_host(index, spread(index, 32, -1, LEAF)) == {0: 8, 1: 8, 4: 8, 5: 8}
+    assert by_host(index, spread(index, Ask(16, require_level=LEAF))) == {4: 8, 5: 8}
+    assert spread(index, Ask(32, require_level=LEAF)) is None
+    assert (
+        by_host(index, spread(index, Ask(32, require_level=POD)))
+        == by_host(index, spread(index, Ask(32, prefer_level=LEAF)))
+        == {0: 8, 1: 8, 4: 8, 5: 8}
+    )
 
 
 @pytest.mark.parametrize("name", PLANS)
@@ -49,8 +55,8 @@ def test_even_at_every_level_and_as_able_as_packing(name: str) -> None:
         index, plain = random_state(draw, cluster)
         gpus = draw.choice((draw.randint(1, 3 * plain.per_host), draw.randint(1, cluster.gpu_count), 6 * plain.per_host))
         require = draw.choice((-1, -1, draw.randrange(7)))
-        rows = spread(index, gpus, require)
-        assert (rows is None) == (topology(index, gpus, require) is None)
+        rows = spread(index, Ask(gpus, require_level=require))
+        assert (rows is None) == (topology(index, Ask(gpus, require_level=require)) is None)
         if rows is None:
             continue
         placed = by_host(index, rows)
@@ -73,7 +79,7 @@ def test_even_at_every_level_and_as_able_as_packing(name: str) -> None:
 
 def test_masks_do_not_overlap() -> None:
     index = FreeIndex(make_cluster("pods"))
-    rows = spread(index, 11 * index.gpus_per_host + 3)
+    rows = spread(index, Ask(11 * index.gpus_per_host + 3))
     assert rows is not None
     hosts = [index.first_host[block] + bit for block, mask, _ in rows for bit in mask_bits(mask)]
     assert len(hosts) == len(set(hosts)) == 12

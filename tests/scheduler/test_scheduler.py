@@ -15,11 +15,6 @@ from tests.scheduler.oracle import Job
 LEAF, HOST = LEVEL_NAMES.index("leaf"), LEVEL_NAMES.index("host")
 
 
-def test_an_unknown_placement() -> None:
-    with pytest.raises(ValueError, match="unknown placement 'magic'; there are "):
-        Scheduler(make_cluster("hgx"), SchedulerSettings(placement="magic"), SECOND)
-
-
 def test_a_job_id_twice() -> None:
     scheduler = make_scheduler(make_cluster("hgx"))
     submit(scheduler, Job(7, 0, 1, 1))
