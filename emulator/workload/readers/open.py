@@ -8,7 +8,7 @@ from pathlib import Path
 from emulator.workload.jobs import JobColumns, JobSource, SourceReport
 from emulator.workload.readers import helios, openb, philly, plain, sacct, swf
 from emulator.workload.readers.errors import TraceError
-from emulator.workload.readers.openb import Pods
+from emulator.workload.readers.openb import Nodes, Pods
 from emulator.workload.readers.rows import Trace
 from emulator.workload.readers.streams import TraceLimits
 from emulator.workload.readers.window import choice
@@ -77,3 +77,8 @@ def open_trace(
 def open_pods(path: str | Path) -> Pods:
     """What the pods of an openb pod list ask for, also of one without times. Raises TraceError."""
     return openb.read_pods(Trace(Path(path), TraceLimits(), skip_bad_rows=False, sort=False))
+
+
+def open_nodes(path: str | Path) -> Nodes:
+    """The hosts of an openb node list. Raises TraceError."""
+    return openb.read_nodes(Trace(Path(path), TraceLimits(), skip_bad_rows=False, sort=False))

@@ -14,7 +14,7 @@ alibaba/clusterdata ``cluster-trace-gpu-v2023``. A job's submission is its pod's
 The trace is a sample: its own clock never asks for more than 66 of the cluster's 6,212 GPUs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +29,14 @@ from emulator.workload.readers.window import choice, window
 
 _UNREAD = ("cpu_milli", "memory_mib", "pod_phase")
 _TIMES = ("creation_time", "deletion_time", "scheduled_time")
+#: The most GPUs of a host in a node list.
+MAX_GPUS_OF_HOST = 32
+#: The most milli-CPU or MiB of memory in a row.
+_MAX_AMOUNT = 10**12
 #: What a pod asks for; and with when it ran.
-SHAPE = Columns(named("name", "num_gpu", "gpu_milli"), named("gpu_spec"), (*_UNREAD, *_TIMES, "qos"))
+SHAPE = Columns(named("name", "cpu_milli", "memory_mib", "num_gpu", "gpu_milli"), named("gpu_spec"), ("pod_phase", "qos", *_TIMES))
+#: A host.
+NODE = Columns(named("sn", "cpu_milli", "memory_mib", "gpu"), named("model"))
 TIMED = Columns(named("name", "num_gpu", "gpu_milli", *_TIMES), named("gpu_spec", "qos"), _UNREAD)
 OPTIONS = {
     "from": "seconds of the trace's clock",
@@ -91,6 +97,8 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
 class Pods:
     """What pods ask for, without times, for static fill experiments; arrays of shape (pods,)."""
 
+    cpu_milli: NDArray[np.int64]
+    memory_mib: NDArray[np.int64]
     gpus: NDArray[np.int32]
     milli_gpus: NDArray[np.int32]  # of each GPU; 0 where the pod has none
     gpu_spec: tuple[str, ...]  # GPU models allowed, separated by "|"; "" for any
@@ -98,15 +106,53 @@ class Pods:
 
 def read_pods(trace: Trace) -> Pods:
     """All pods of a pod list, also of one without times. Raises TraceError."""
-    gpus, milli, spec = [], [], []
-    for row in csv_rows(trace, SHAPE):
+    numbers: list[tuple[int, int, int, int]] = []
+    spec = []
+    for row in _rows(trace, SHAPE):
+        numbers.append((*_cpu_and_memory(row), *_gpus(row)))
+        spec.append(row.fields.get("gpu_spec", ""))
+    if not numbers:
+        raise trace.error("no pod in it", allowed="at least one pod")
+    trace.report.kept = len(numbers)
+    cpu, memory, gpus, milli = np.array(numbers, np.int64).T
+    return Pods(cpu, memory, gpus.astype(np.int32), milli.astype(np.int32), tuple(spec))
+
+
+@dataclass(frozen=True, eq=False)
+class Nodes:
+    """The hosts of a node list; arrays of shape (hosts,)."""
+
+    name: tuple[str, ...]
+    cpu_milli: NDArray[np.int64]
+    memory_mib: NDArray[np.int64]
+    gpus: NDArray[np.int32]
+    model: tuple[str, ...]  # of the GPUs; "" where it has none, or the list does not say
+
+
+def read_nodes(trace: Trace) -> Nodes:
+    """All hosts of a node list. Raises TraceError."""
+    numbers: list[tuple[int, int, int]] = []
+    names, models = [], []
+    for row in _rows(trace, NODE):
+        numbers.append((*_cpu_and_memory(row), row.integer("gpu", 0, MAX_GPUS_OF_HOST)))
+        names.append(row.fields["sn"])
+        models.append(row.fields.get("model", ""))
+    if not numbers:
+        raise trace.error("no host in it", allowed="at least one host")
+    if not any(gpus for _, _, gpus in numbers):
+        raise trace.error("no host has a GPU", column="gpu", allowed="at least one host with GPUs")
+    trace.report.kept = len(numbers)
+    cpu, memory, gpus = np.array(numbers, np.int64).T
+    return Nodes(tuple(names), cpu, memory, gpus.astype(np.int32), tuple(models))
+
+
+def _rows(trace: Trace, columns: Columns) -> Iterator[Row]:
+    """All rows; one that does not match the header is an error."""
+    for row in csv_rows(trace, columns):
         if isinstance(row, TraceError):
             raise row
-        count, share = _gpus(row)
-        gpus.append(count)
-        milli.append(share)
-        spec.append(row.fields.get("gpu_spec", ""))
-    if not gpus:
-        raise trace.error("no pod in it", allowed="at least one pod")
-    trace.report.kept = len(gpus)
-    return Pods(np.array(gpus, np.int32), np.array(milli, np.int32), tuple(spec))
+        yield row
+
+
+def _cpu_and_memory(row: Row) -> tuple[int, int]:
+    return row.integer("cpu_milli", 0, _MAX_AMOUNT), row.integer("memory_mib", 0, _MAX_AMOUNT)

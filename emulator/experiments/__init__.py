@@ -1,0 +1,1 @@
+"""Experiments: many runs of the same thing, and what they say together."""
