@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from emulator.cli import clock, doctor, faults, hardware, jobs, presets, queues, replay, run, topology, up
+from emulator.cli import clock, doctor, faults, hardware, inflate, jobs, presets, queues, replay, run, topology, up
 from emulator.cli.errors import CommandError, Exit
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.add_typer(hardware.links, name="link")
 app.add_typer(faults.app, name="fault")
 app.add_typer(clock.app, name="clock")
 app.add_typer(topology.app, name="topology")
+app.command("inflate")(inflate.inflate)
 app.command("doctor")(doctor.doctor)
 
 

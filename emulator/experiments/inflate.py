@@ -1,10 +1,10 @@
 """How full a cluster gets before nothing fits any more: tasks arrive one by one, none departs, and what fits nowhere is skipped.
 
-Weng et al., "Beware of Fragmentation: Scheduling GPU-Sharing Workloads with Fragmentation Gradient Descent" (USENIX ATC'23), section 6.1, and its
-simulator (hkust-adsl/kubernetes-scheduler-simulator, ``pkg/simulator``): the pods of a trace are shuffled, and pods drawn from them with
-replacement are added until the next would pass a percentage of the cluster's GPUs; a trace that asks for more than that loses pods. Hosts are tried
-in a random order that stays for the experiment, and the first of the highest score is taken. The allocation is what pods hold of all
-milli-GPU in the end.
+Weng et al., "Beware of Fragmentation: Scheduling GPU-Sharing Workloads with Fragmentation Gradient Descent" (USENIX ATC'23), section 6.1,
+and its simulator (hkust-adsl/kubernetes-scheduler-simulator, ``pkg/simulator``): the pods of a trace are shuffled, and pods drawn from them
+with replacement are added until the next would pass a percentage of the cluster's GPUs; a trace that asks for more than that loses pods.
+Hosts are tried in a random order that stays for the experiment, and the first of the highest score is taken. The allocation is what pods
+hold of all milli-GPU in the end.
 """
 
 from collections import Counter
@@ -19,6 +19,7 @@ from emulator.scheduler.typical import Shape, typical
 from emulator.workload.readers import Nodes, Pods
 
 _MOST_MODELS = 60  # a bit each
+_DRAWN_AT_ONCE = 10_000  # pods
 #: What a draw of an experiment is for: the counter of ``Stream.INFLATE``.
 _ORDER_OF_PODS, _ADDED_PODS, _ORDER_OF_HOSTS, _HOST, _GPU = range(5)
 
@@ -52,7 +53,7 @@ def prepare(nodes: Nodes, pods: Pods) -> Experiment:
     """The experiment on these nodes with these pods. Raises ValueError where no pod asks for GPUs, or there are too many models."""
     gpus = nodes.gpus.astype(np.int64)
     if not pods.gpus.any():
-        raise ValueError("no pod asks for GPUs, so that no part of the cluster's would ever have arrived; allowed: at least one pod with GPUs")
+        raise ValueError("no pod asks for GPUs; allowed: at least one pod with GPUs")
     if len(set(nodes.model)) > _MOST_MODELS:
         raise ValueError(f"the hosts have {len(set(nodes.model))} GPU models; allowed: at most {_MOST_MODELS}")
     models = {model: number for number, model in enumerate(sorted(set(nodes.model) - {""}))}
@@ -96,13 +97,13 @@ def arrivals(experiment: Experiment, seed: int, percent: float) -> Int64:
         return order[: together.searchsorted(limit, side="right")]
     parts, total, drawn = [order], int(together[-1]), 0
     while True:
-        entities = np.arange(drawn, drawn + count)
+        entities = np.arange(drawn, drawn + _DRAWN_AT_ONCE)
         added = ((bits(seed, Stream.INFLATE, entities, _ADDED_PODS) >> np.uint64(32)) * np.uint64(count) >> np.uint64(32)).astype(np.int64)
         together = total + asked[added].cumsum()
         parts.append(added[: together.searchsorted(limit, side="right")])
         if together[-1] > limit:
             return np.concatenate(parts)
-        total, drawn = int(together[-1]), drawn + count
+        total, drawn = int(together[-1]), drawn + _DRAWN_AT_ONCE
 
 
 def allocation_percent(experiment: Experiment, scorer: Scorer, seed: int, percent: float = 130.0) -> float:
@@ -191,7 +192,11 @@ class Allocation:
 
 
 def inflate(
-    experiment: Experiment, scorers: dict[str, Scorer], seeds: int, percent: float = 130.0, done: Callable[[str, int], None] = lambda *_: None
+    experiment: Experiment,
+    scorers: dict[str, Scorer],
+    seeds: int,
+    percent: float = 130.0,
+    done: Callable[[str, int], None] = lambda *_: None,
 ) -> dict[str, Allocation]:
     """The allocation by every scorer with the seeds 1, 2, ...; ``done`` is told the scorer and the seed of what has ended."""
     results = {}

@@ -13,9 +13,8 @@ def files_of(scenario: Scenario) -> list[Path]:
     paths = [cluster.path for cluster in clusters if cluster.path is not None]
     if scenario.workload.kind == "trace" and scenario.workload.path is not None:
         paths.append(scenario.workload.path)
-    for name in (scenario.scheduler.policy, scenario.scheduler.placement):
-        if (file := split_file(name)) is not None:
-            paths.append(str(file[0]))
+    files = (split_file(name) for name in (scenario.scheduler.policy, scenario.scheduler.placement))
+    paths += [str(file[0]) for file in files if file is not None]
     return [Path(path) for path in paths]
 
 

@@ -1,9 +1,9 @@
 """Policies and placements by name. They are on the shelf, come from an installed package (entry points of the groups ``gigawatt.policies``
 and ``gigawatt.placements``), or are a function in a file.
 
-A policy takes the draft of the cycle, a placement the index of free GPUs and what is asked for, and both their options as keywords with defaults:
-``def plan(draft, weight: float = 1.0)``, ``def place(free, ask, weight: float = 1.0)``. An option that is called ``seed`` is the scenario's seed
-unless it is given. A package may give such a function, or a ``Policy`` or ``Placement``.
+A policy takes the draft of the cycle, a placement the index of free GPUs and what is asked for, and both their options as keywords with
+defaults: ``def plan(draft, weight: float = 1.0)``, ``def place(free, ask, weight: float = 1.0)``. An option that is called ``seed`` is the
+scenario's seed unless it is given. A package may give such a function, or a ``Policy`` or ``Placement``.
 """
 
 import inspect
@@ -73,7 +73,10 @@ def find_placement(name: str, options: Mapping[str, Any], seed: int = 0) -> Plac
 
 
 def _checked(kind: _Kind[Found], name: str) -> str:
-    if name in kind.shelf or split_file(name) is not None or name in (installed := _installed(kind.group)):
+    if name in kind.shelf or split_file(name) is not None:
+        return name
+    installed: dict[str, EntryPoint] = _installed(kind.group)
+    if name in installed:
         return name
     known = [*kind.shelf, *installed]
     close = get_close_matches(name, known, n=1)
@@ -124,8 +127,8 @@ def _from_file(kind: _Kind[Found], path: Path, function: str) -> Any:
 
 def _made(kind: _Kind[Found], name: str, given: Any, options: Mapping[str, Any], seed: int, file: str) -> Found:
     if isinstance(given, kind.made):
-        does = _with_options(kind, name, getattr(given, kind.does), options, seed)
-        return replace(given, name=name, file=file, **{kind.does: does})
+        changes: dict[str, Any] = {kind.does: _with_options(kind, name, getattr(given, kind.does), options, seed)}
+        return replace(given, name=name, file=file, **changes)
     if not callable(given):
         raise UnusablePolicy(f"{kind.word} {name} is {type(given).__name__}; allowed: a function of {' and '.join(kind.arguments)}")
     return kind.made(name, _with_options(kind, name, given, options, seed), file=file)

@@ -1,8 +1,8 @@
 """Packing, which several placements share: whole hosts for a gang inside the innermost unit that has them, and the rest on one more.
 
-A gang of n GPUs gets ``n // g`` whole hosts of g GPUs, and the rest on one more host. It is never torn into smaller pieces: a gang
-spread over half-used hosts would cross the fabric where NVLink could have served it. These are pure choices: they return rows of the index of
-free GPUs and take nothing.
+A gang of n GPUs gets ``n // g`` whole hosts of g GPUs, and the rest on one more host. It is never torn into smaller pieces: a gang spread
+over half-used hosts would cross the fabric where NVLink could have served it. These are pure choices: they return rows of the index of free
+GPUs and take nothing.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
 """From a scorer of single hosts to a placement.
 
-A job of less than a host goes to the host of the highest score: of equal ones to the first split host, else to a whole free one by the rule of
-``topology``. All whole free hosts are alike, so no score tells them apart: of a gang the whole hosts go where ``topology`` puts them, and the
-rest to the split host of the highest score in the unit, with the levels required and preferred there.
+A job of less than a host goes to the host of the highest score: of equal ones to the first split host, else to a whole free one by the rule
+of ``topology``. All whole free hosts are alike, so no score tells them apart: of a gang the whole hosts go where ``topology`` puts them,
+and the rest to the split host of the highest score in the unit, with the levels required and preferred there.
 """
 
 import numpy as np

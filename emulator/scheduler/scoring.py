@@ -1,7 +1,7 @@
 """What a placement that scores single hosts is: pure functions over columns of candidate hosts.
 
-The form is that of a score plugin of the Kubernetes scheduler, and the scores of the shelf are those of the simulator published with Weng et al.,
-"Beware of Fragmentation: Scheduling GPU-Sharing Workloads with Fragmentation Gradient Descent" (USENIX ATC'23;
+The form is that of a score plugin of the Kubernetes scheduler, and the scores of the shelf are those of the simulator published with Weng
+et al., "Beware of Fragmentation: Scheduling GPU-Sharing Workloads with Fragmentation Gradient Descent" (USENIX ATC'23;
 hkust-adsl/kubernetes-scheduler-simulator, ``pkg/simulator/plugin``): whole numbers from 0 to 100, the fraction cut off, and the first
 candidate of the highest score is taken.
 """
@@ -84,9 +84,9 @@ def emptiest_gpu(hosts: Hosts, task: Task, setting: Setting) -> int:
 class Scorer:
     """How a host is chosen for a task, and on it the GPU for a part of one. Whole GPUs are the first that nobody uses.
 
-    ``score`` gets hosts that hold the task and gives whole numbers from 0 on, of which the highest wins. ``stretch``: before they are compared the
-    scores are stretched to 0..100, and cut to whole numbers again. ``at_random``: among equal scores, and among the GPUs that have
-    room, it is drawn; else the first is taken.
+    ``score`` gets hosts that hold the task and gives whole numbers from 0 on, of which the highest wins. ``stretch``: before they are
+    compared the scores are stretched to 0..100, and cut to whole numbers again. ``at_random``: among equal scores, and among the GPUs that
+    have room, it is drawn; else the first is taken.
     """
 
     score: ScoreFunction

@@ -1,10 +1,10 @@
 """The tasks that are usual, and how much of a host's free GPUs is of no use to them: its fragmentation.
 
-Weng et al., "Beware of Fragmentation: Scheduling GPU-Sharing Workloads with Fragmentation Gradient Descent" (USENIX ATC'23), section 3. For a task
-that a host cannot take (for lack of GPUs, of CPUs, or for its GPU model), all that is free on it is a fragment; for one that it can take, the GPUs
-with less room than the task needs of each. For a task without GPUs all of it is. The fragmentation of a host is the mean over the
-tasks by their frequency. The usual tasks are the most frequent ones that make up 95 % of all together (``GetTypicalPods`` of the published
-simulator); of equally frequent ones the larger is taken first.
+Weng et al., "Beware of Fragmentation: Scheduling GPU-Sharing Workloads with Fragmentation Gradient Descent" (USENIX ATC'23), section 3. For
+a task that a host cannot take (for lack of GPUs, of CPUs, or for its GPU model), all that is free on it is a fragment; for one that it can
+take, the GPUs with less room than the task needs of each. For a task without GPUs all of it is. The fragmentation of a host is the mean
+over the tasks by their frequency. The usual tasks are the most frequent ones that make up 95 % of all together (``GetTypicalPods`` of the
+published simulator); of equally frequent ones the larger is taken first.
 
 All is in whole numbers (tasks × milli-GPU), so nothing depends on the order in which it is summed.
 """
@@ -47,12 +47,14 @@ class Typical:
         return np.count_nonzero(enough, axis=1), (milli_gpus[:, :, None] * enough).sum(axis=1)
 
     def fragmentation(self, counts: Int64, room: Int64, cpu_milli: Int64, model: Int64, free: Int64) -> Int64:
-        """Tasks × milli-GPU of no use on each host, shape (hosts,): ``counts`` and ``room`` as ``room`` gives them, ``free`` the host's sum."""
+        """Tasks × milli-GPU of no use on each host, shape (hosts,): ``counts`` and ``room`` as ``room`` gives them, ``free`` the host's
+        sum."""
         useful = self.tasks[self.cpu_milli.searchsorted(cpu_milli, side="right")]
         useful = useful * (counts[:, self.size] >= self.gpus)
         if self.models.any():
             useful *= (self.models == 0) | ((self.models >> model[:, None]) & 1 > 0)
-        return self.total * free - (useful * room[:, self.size]).sum(axis=1)
+        useless: Int64 = self.total * free - (useful * room[:, self.size]).sum(axis=1)
+        return useless
 
 
 def typical(frequency: Mapping[Shape, int], percent: int = 95) -> Typical:

@@ -20,6 +20,7 @@ STOREYS = (
     ("emulator.scenario",),
     ("emulator.store", "emulator.service", "emulator.telemetry", "emulator.report"),
     ("emulator.runtime",),
+    ("emulator.experiments",),
     ("emulator.cli",),
     ("emulator",),
 )

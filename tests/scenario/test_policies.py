@@ -11,6 +11,7 @@ from emulator.scenario.models import Scenario
 from emulator.scenario.policies import UnusablePolicy, find
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.pending import by_estimate
+from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy
 
@@ -118,7 +119,10 @@ def test_a_scenario_names_them(mine: str) -> None:
     assert Scenario.model_validate(as_json(scenario)) == scenario
     for override, told in (
         ("scheduler.policy=esy", "there is no policy 'esy', did you mean easy?; allowed: easy, fifo, sjf, or FILE.py:FUNCTION"),
-        ("scheduler.placement=spred", "there is no placement 'spred', did you mean spread?; allowed: consolidate, topology, spread"),
+        (
+            "scheduler.placement=spred",
+            f"did you mean spread?; allowed: {', '.join(PLACEMENTS)}, or FILE.py:FUNCTION",
+        ),
     ):
         with pytest.raises(ScenarioError) as caught:
             load("laptop", [override])

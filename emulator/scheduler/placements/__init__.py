@@ -1,4 +1,4 @@
-"""The placements on the shelf. A new one is a file in this folder, with its citation and its ``PLACEMENT``; nothing else has to be touched."""
+"""The placements on the shelf. A new one is a file in this folder, with its citation and its ``PLACEMENT``, and nothing else changes."""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -1,7 +1,7 @@
 """Best fit: the host on which the least is left, CPUs and GPUs weighing the same.
 
-The score is 1 less the sum over both of (free - asked) / (that of the largest host) / 2 (``best_fit_score.go`` of the simulator of Weng et al.,
-ATC'23). A part of a GPU goes to the GPU with the least room.
+The score is 1 less the sum over both of (free - asked) / (that of the largest host) / 2 (``best_fit_score.go`` of the simulator of Weng et
+al., ATC'23). A part of a GPU goes to the GPU with the least room.
 """
 
 import numpy as np
@@ -14,7 +14,8 @@ def score(hosts: Hosts, task: Task, setting: Setting) -> Int64:
     """From 0 to 100."""
     left = (hosts.cpu_milli - task.cpu_milli) / setting.cpu_milli * 0.5
     left = left + (hosts.milli_gpus.sum(axis=1) - task.gpus * task.milli_gpus) / setting.gpu_milli * 0.5
-    return ((1.0 - left) * 100.0).astype(np.int64)
+    scores: Int64 = ((1.0 - left) * 100.0).astype(np.int64)
+    return scores
 
 
 PLACEMENT = scored("best-fit", Scorer(score))

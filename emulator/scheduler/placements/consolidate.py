@@ -1,8 +1,8 @@
 """Best fit on one host, whole hosts in order of number for more: the rule of the Helios and Philly reference schedules (Hu et al., SC'21,
 artifact).
 
-Up to a host's worth goes to the host with the fewest free GPUs that still holds it, the first such; more takes whole free hosts and
-the remainder from the next host in order of most free GPUs (stable). A part of a GPU goes to the shared GPU with the least room that is enough,
+Up to a host's worth goes to the host with the fewest free GPUs that still holds it, the first such; more takes whole free hosts and the
+remainder from the next host in order of most free GPUs (stable). A part of a GPU goes to the shared GPU with the least room that is enough,
 else to a GPU that nobody uses, by the rule for one. A job that asks for a level goes where ``topology`` puts it.
 """
 

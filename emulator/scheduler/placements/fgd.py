@@ -1,11 +1,11 @@
 """Fragmentation gradient descent: where free GPUs become useless to the usual tasks by the least.
 
 Weng et al., "Beware of Fragmentation: Scheduling GPU-Sharing Workloads with Fragmentation Gradient Descent" (USENIX ATC'23), algorithm 1;
-``fgd_score.go`` of its simulator. With d the milli-GPU by which the fragmentation of the host (``emulator.scheduler.typical``) falls, the score
-is 100 / (1 + exp(-d / 1000)), cut to a whole number. A part of a GPU goes to the GPU of the highest score.
+``fgd_score.go`` of its simulator. With d the milli-GPU by which the fragmentation of the host (``emulator.scheduler.typical``) falls, the
+score is 100 / (1 + exp(-d / 1000)), cut to a whole number. A part of a GPU goes to the GPU of the highest score.
 
-In an emulation the usual tasks are those of the jobs that have arrived for hosts of the type so far: a part of a GPU, GPUs of one host, and for each
-whole host of a gang a task of all its GPUs.
+In an emulation the usual tasks are those of the jobs that have arrived for hosts of the type so far: a part of a GPU, GPUs of one host, and
+for each whole host of a gang a task of all its GPUs.
 """
 
 import numpy as np
@@ -21,7 +21,8 @@ _LEAST = log(np.arange(1, 100) / np.arange(99, 0, -1))
 def score(hosts: Hosts, task: Task, setting: Setting) -> Int64:
     """From 0 to 99."""
     if 0 < task.milli_gpus < 1000:
-        return gpu_scores(hosts, task, setting).max(axis=1)
+        best: Int64 = gpu_scores(hosts, task, setting).max(axis=1)
+        return best
     typical = setting.typical
     assert typical is not None, "the scorer asks for them"
     counts, room = typical.room(hosts.milli_gpus)

@@ -1,7 +1,8 @@
-"""Tasks that ask for as many GPUs stay together: hosts with that sort of task alone, then with that and others, then idle hosts, then the rest.
+"""Tasks that ask for as many GPUs stay together: hosts with tasks of that sort alone go first.
 
-Of hosts in the same class, the one with the fewest free GPUs. A sort is a part of a GPU, one GPU, two, and so on. After Gandiva (Xiao et al.,
-OSDI'18) as in ``gpu_clustering_score.go`` of the simulator of Weng et al., ATC'23. A part of a GPU goes to the GPU with the least room.
+Then come hosts with that sort and others, then idle hosts, then the rest. Of hosts in the same class, the one with the fewest free GPUs. A
+sort is a part of a GPU, one GPU, two, and so on. After Gandiva (Xiao et al., OSDI'18) as in ``gpu_clustering_score.go`` of the simulator of
+Weng et al., ATC'23. A part of a GPU goes to the GPU with the least room.
 """
 
 import numpy as np
@@ -16,7 +17,8 @@ def score(hosts: Hosts, task: Task, setting: Setting) -> Int64:
         return np.zeros(len(hosts.gpus), np.int64)
     same, alone = hosts.sorts & task.sort > 0, hosts.sorts == task.sort
     kind = np.where(same, np.where(alone, 75, 50), np.where(hosts.sorts == 0, 25, 0))
-    return 25 * (setting.gpu_milli - hosts.milli_gpus.sum(axis=1)) // setting.gpu_milli + kind
+    scores: Int64 = 25 * (setting.gpu_milli - hosts.milli_gpus.sum(axis=1)) // setting.gpu_milli + kind
+    return scores
 
 
 PLACEMENT = scored("gpu-clustering", Scorer(score))

@@ -1,8 +1,8 @@
 """GPUs that are in use first, then free GPUs of hosts in use, then idle hosts.
 
-On GPUs in use: 100 less a tenth of their free percent, at least 50. On free GPUs of a host in use: 50 less their number, at least 33. On an idle
-host: 33 less its GPUs, at least their number. A task takes the GPUs with the least room first. After MLaaS in the Wild (Weng et al., NSDI'22) as in
-``gpu_packing_score.go`` of the simulator of Weng et al., ATC'23. A part of a GPU goes to the GPU with the least room.
+On GPUs in use: 100 less a tenth of their free percent, at least 50. On free GPUs of a host in use: 50 less their number, at least 33. On an
+idle host: 33 less its GPUs, at least their number. A task takes the GPUs with the least room first. After MLaaS in the Wild (Weng et al.,
+NSDI'22) as in ``gpu_packing_score.go`` of the simulator of Weng et al., ATC'23. A part of a GPU goes to the GPU with the least room.
 """
 
 import numpy as np

@@ -1,9 +1,9 @@
 """Any host that has room, and on it any GPU, each as likely: the baseline of placement studies (``random_score.go`` and the GPU selection
 ``random`` of the simulator of Weng et al., ATC'23).
 
-The whole hosts of a gang are drawn from one unit of the level required, that is drawn too, else from all hosts; the rest goes to any other host there
-that has room. A preferred level is not read. A rack smaller than the hosts that share its leaves, where that is required, is chosen as ``topology``
-does. The draws follow from the seed and the job's id.
+The whole hosts of a gang are drawn from one unit of the level required, that is drawn too, else from all hosts; the rest goes to any other
+host there that has room. A preferred level is not read. A rack smaller than the hosts that share its leaves, where that is required, is
+chosen as ``topology`` does. The draws follow from the seed and the job's id.
 """
 
 import numpy as np

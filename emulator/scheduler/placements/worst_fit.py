@@ -1,7 +1,7 @@
 """Worst fit: the host on which the most is left, a milli-GPU weighing 100 milli-CPUs, and on it the GPU with the most room.
 
-``worst_fit_score.go`` of the simulator of Weng et al., ATC'23. There the scores are stretched to 0..100 and cut to whole numbers, so hosts that
-differ little are equal.
+``worst_fit_score.go`` of the simulator of Weng et al., ATC'23. There the scores are stretched to 0..100 and cut to whole numbers, so hosts
+that differ little are equal.
 """
 
 from emulator.scheduler.scored import scored
@@ -11,7 +11,8 @@ from emulator.scheduler.scoring import Hosts, Int64, Scorer, Setting, Task, empt
 def score(hosts: Hosts, task: Task, setting: Setting) -> Int64:
     """In milli-CPUs."""
     del setting
-    return hosts.cpu_milli - task.cpu_milli + 100 * (hosts.milli_gpus.sum(axis=1) - task.gpus * task.milli_gpus)
+    left: Int64 = hosts.cpu_milli - task.cpu_milli + 100 * (hosts.milli_gpus.sum(axis=1) - task.gpus * task.milli_gpus)
+    return left
 
 
 PLACEMENT = scored("worst-fit", Scorer(score, emptiest_gpu, stretch=True))
