@@ -2,18 +2,23 @@
 
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from emulator.scenario import ScenarioError, load, policies
+from emulator.scenario import ScenarioError, build_cluster, load, policies
 from emulator.scenario.files import as_json, files_of
 from emulator.scenario.models import Scenario
-from emulator.scenario.policies import UnusablePolicy, find
+from emulator.scenario.policies import UnusablePolicy, find, find_placement
 from emulator.scheduler.draft import Draft
+from emulator.scheduler.free import FreeIndex
 from emulator.scheduler.pending import by_estimate
+from emulator.scheduler.placement import Ask
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.policy import Policy
+from emulator.scheduler.policy import Policy, PolicyError
+from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.workload.jobs import job_columns
 
 MINE = """
 seen = []
@@ -127,6 +132,53 @@ def test_a_scenario_names_them(mine: str) -> None:
         with pytest.raises(ScenarioError) as caught:
             load("laptop", [override])
         assert str(caught.value).endswith(told)
+
+
+PLACE = """
+def place(free, ask, seed: int = 0, shift: int = 0):
+    return [(seed, shift, ask.gpus)]
+def fails(free, ask):
+    return free.nothing
+def short(free):
+    pass
+"""
+
+
+def test_a_placement_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "where.py").write_text(PLACE)
+    name = f"{tmp_path}/where.py:place"
+    index: Any = None
+    assert find_placement(name, {"shift": "3"}, seed=7).place(index, Ask(2)) == [(7, 3, 2)]
+    assert find_placement(name, {"seed": "1"}, seed=7).place(index, Ask(2)) == [(1, 0, 2)], "given"
+    scenario = load("laptop", [f"scheduler.placement={name}", "scheduler.placement_options.shift=3"])
+    assert scenario.scheduler.placement_options == {"shift": "3"}
+    assert files_of(scenario)[-1] == tmp_path / "where.py"
+    assert Scenario.model_validate(as_json(scenario)) == scenario
+    for function, options, told in (
+        ("place", {"shfit": 1}, "has no option 'shfit'; its options are seed, shift"),
+        ("short", {}, "takes 1 argument; allowed: a function of the index of free GPUs and what is asked for"),
+    ):
+        with pytest.raises(UnusablePolicy) as caught:
+            find_placement(f"{tmp_path}/where.py:{function}", options)
+        assert str(caught.value) == f"placement {tmp_path}/where.py:{function} {told}"
+    with pytest.raises(UnusablePolicy, match="placement topology has no option 'x'; it has none"):
+        find_placement("topology", {"x": 1})
+    first, second = (find_placement("random", {}, seed).place for seed in (1, 2))
+    cluster = FreeIndex(build_cluster(load("laptop")))
+    assert [first(cluster, Ask(1, job_id=job)) for job in range(9)] != [second(cluster, Ask(1, job_id=job)) for job in range(9)]
+
+
+def test_a_placement_that_fails_is_named(tmp_path: Path) -> None:
+    (tmp_path / "where.py").write_text(PLACE)
+    cluster = build_cluster(load("laptop"))
+    for function, told in (("fails", ", line 5: AttributeError: "), ("place", ": breaks the rule")):
+        placement = find_placement(f"{tmp_path}/where.py:{function}", {})
+        scheduler = Scheduler(cluster, SchedulerSettings(placement=placement), 1)
+        for slot in scheduler.add(job_columns(1, job_id=[1], submit_ns=[0], gpus=[4], duration_ns=[5])):
+            scheduler.arrive(slot)
+        with pytest.raises(PolicyError) as caught:
+            scheduler.plan(0)
+        assert str(caught.value).startswith(f"placement {tmp_path}/where.py:{function}{told}")
 
 
 def test_the_shelf_has_a_citation_each() -> None:

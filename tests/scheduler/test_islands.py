@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.limits import Limits
+from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import State
@@ -38,7 +39,8 @@ def _cluster(folder: Path, text: str, **options: Any) -> Cluster:
 
 
 def _arrived(cluster: Cluster, gpus: list[int], **chosen: Any) -> Scheduler:
-    scheduler = Scheduler(cluster, SchedulerSettings(POLICIES[chosen.pop("policy", "easy")], **chosen), SECOND)
+    policy, placement = POLICIES[chosen.pop("policy", "easy")], PLACEMENTS[chosen.pop("placement", "topology")]
+    scheduler = Scheduler(cluster, SchedulerSettings(policy, placement, **chosen), SECOND)
     count = len(gpus)
     jobs = job_columns(
         count,
@@ -54,9 +56,9 @@ def _arrived(cluster: Cluster, gpus: list[int], **chosen: Any) -> Scheduler:
 
 
 @pytest.mark.parametrize("policy", ["fifo", "easy", "sjf"])
-@pytest.mark.parametrize("placement", ["consolidate", "topology", "spread"])
+@pytest.mark.parametrize("placement", PLACEMENTS)
 @given(gpus=st.lists(st.integers(1, 100), min_size=1, max_size=30))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 def test_no_job_spans_islands(policy: str, placement: str, gpus: list[int], islands: Cluster) -> None:
     scheduler = _arrived(islands, gpus, policy=policy, placement=placement)
     site = islands.level("site").host_unit

@@ -242,6 +242,7 @@ def test_openb_decisions(write: Write) -> None:
     _, report = read_all(path, "openb", {"gpu_spec": "drop"})
     assert report.dropped["asks for a GPU model"] == 2
     pods = open_pods(path)
+    assert (len(pods.cpu_milli), len(pods.memory_mib)) == (6, 6)
     assert pods.gpus.tolist() == [1, 1, 0, 1, 8, 8]
     assert pods.milli_gpus.tolist() == [460, 460, 0, 1000, 1000, 1000]
     assert pods.gpu_spec[4] == "V100M16|V100M32"

@@ -8,6 +8,7 @@ chosen as ``topology`` does. The draws follow from the seed and the job's id.
 
 import numpy as np
 
+from emulator.draws import Stream, bits
 from emulator.scheduler.free import FreeIndex, Row
 from emulator.scheduler.packing import holds, last_host_in_part, pack, part_of_split
 from emulator.scheduler.placement import Ask, Placement
@@ -55,8 +56,9 @@ def place(free: FreeIndex, ask: Ask, seed: int = 0) -> list[Row] | None:
 def _sample(count: int, size: int, seed: int, job_id: int) -> list[int]:
     """``size`` different numbers below ``count``, rising; each set as likely (Floyd's algorithm: Bentley, CACM 30(9), 1987)."""
     chosen: set[int] = set()
-    for place, last in enumerate(range(count - size, count)):
-        drawn = draw_below(last + 1, seed, job_id, 2 + place)
+    draws = bits(seed, Stream.PLACEMENT, job_id, np.arange(2, 2 + size)).tolist()
+    for last, draw in zip(range(count - size, count), draws, strict=True):
+        drawn = draw * (last + 1) >> 64
         chosen.add(last if drawn in chosen else drawn)
     return sorted(chosen)
 
