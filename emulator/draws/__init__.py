@@ -68,6 +68,11 @@ def uniform(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> ND
     return (mantissa.astype(np.float64) + 0.5) * 2.0**-52
 
 
+def below(count: int, seed: int, stream: int, entity: int, counter: int) -> int:
+    """One whole number from 0 to ``count`` - 1, each as likely."""
+    return int(bits(seed, stream, entity, counter)) * count >> 64
+
+
 def exponential(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDArray[np.float64]:
     """Exponential with mean 1; the same bits on every processor."""
     return -log(uniform(seed, stream, entity, counter))

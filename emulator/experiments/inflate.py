@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from emulator.draws import Stream, bits
+from emulator.draws import Stream, below, bits
 from emulator.scheduler.scoring import CPU_MILLI, GPU_MILLI, Hosts, Int64, Scorer, Setting, Task, fitting
 from emulator.scheduler.typical import Shape, typical
 from emulator.workload.readers import Nodes, Pods
@@ -180,7 +180,7 @@ class _Fill:
         return int(enough[self._draw(len(enough), step, _GPU)])
 
     def _draw(self, count: int, step: int, what: int) -> int:
-        return int(bits(self._seed, Stream.INFLATE, step, what)) * count >> 64
+        return below(count, self._seed, Stream.INFLATE, step, what)
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,8 @@ class FreeIndex:
             else:
                 for bit in mask_bits(hosts):
                     self._take_part(block, bit, gpus)
-                    self._count_task(self.first_host[block] + bit, 1 << gpus.bit_count(), 1)
+                    if self._states is not None:
+                        self._states.begin(self.first_host[block] + bit, 1 << gpus.bit_count(), 1)
 
     def give(self, rows: Iterable[Row]) -> None:
         """Free the GPUs of ``rows`` again."""
@@ -173,7 +174,8 @@ class FreeIndex:
             else:
                 for bit in mask_bits(hosts):
                     self._give_part(block, bit, gpus)
-                    self._count_task(self.first_host[block] + bit, 1 << gpus.bit_count(), -1)
+                    if self._states is not None:
+                        self._states.begin(self.first_host[block] + bit, 1 << gpus.bit_count(), -1)
 
     def _take_part(self, block: int, bit: int, gpus: int) -> None:
         host = self.first_host[block] + bit
@@ -247,7 +249,8 @@ class FreeIndex:
         if not self._offered[block] >> bit & 1:
             return
         self._offered[block] &= ~(1 << bit)
-        self._count_task(host, 0, 0)
+        if self._states is not None:
+            self._states.changed.add(host)
         if host in self.split:
             self._uncount_split(self.split[host])
         elif self.block_free[block] >> bit & 1:
@@ -259,7 +262,8 @@ class FreeIndex:
         if self._offered[block] >> bit & 1:
             return
         self._offered[block] |= 1 << bit
-        self._count_task(host, 0, 0)
+        if self._states is not None:
+            self._states.changed.add(host)
         if host in self.split:
             self._put_split(host, self.split[host])
         elif not self._held[block] >> bit & 1:
@@ -300,14 +304,6 @@ class FreeIndex:
         mask, shared = self.split.get(host, self.full), self._shared
         return tuple(1000 if mask >> gpu & 1 else shared.get((host, gpu), 0) for gpu in range(self.gpus_per_host))
 
-    def _count_task(self, host: int, sort: int, tasks: int) -> None:
-        if self._states is None:
-            return
-        if tasks:
-            self._states.begin(host, sort, tasks)
-        else:
-            self._states.changed.add(host)
-
     # -- shares of one GPU --------------------------------------------------------------------------------------------------------
 
     def shared_gpu(self, milli: int) -> tuple[int, int] | None:
@@ -329,7 +325,8 @@ class FreeIndex:
 
     def take_share(self, host: int, gpu: int, milli: int) -> bool:
         """Take ``milli`` of a GPU; True when that opened it (it was free and counts as held from now on)."""
-        self._count_task(host, 1, 1)
+        if self._states is not None:
+            self._states.begin(host, 1, 1)
         free = self._shared.get((host, gpu))
         if free is None:
             block, bit = self._place(host)
@@ -341,7 +338,8 @@ class FreeIndex:
 
     def give_share(self, host: int, gpu: int, milli: int) -> bool:
         """Give ``milli`` back; True when the GPU is wholly free again."""
-        self._count_task(host, 1, -1)
+        if self._states is not None:
+            self._states.begin(host, 1, -1)
         free = self._shared[host, gpu]
         if free + milli < 1000:
             self._set_share((host, gpu), free, free + milli)

@@ -34,6 +34,11 @@ class Placement:
     scorer: Scorer | None = None
     file: str = ""
 
+    @property
+    def may_score(self) -> bool:
+        """Whether it scores hosts, or may ask one that does."""
+        return self.scorer is not None or bool(self.file)
+
 
 def could_ever_fit(free: FreeIndex, gpus: int, require_level: int) -> bool:
     """Whether the gang fits on the empty, healthy hosts of the type, including hosts that are not in service yet."""

@@ -111,7 +111,7 @@ class Scheduler:
         else:
             state = State.PENDING
             table.host_type[slot] = number
-            if self.settings.placement.scorer is not None:
+            if self.settings.placement.may_score:
                 self.partitions[number].free.host_states().ask(table.gpus[slot], table.milli_gpus[slot])
             self._wait(slot)
         table.state[slot] = state

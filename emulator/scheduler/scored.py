@@ -7,7 +7,7 @@ and the rest to the split host of the highest score in the unit, with the levels
 
 import numpy as np
 
-from emulator.draws import Stream, bits
+from emulator.draws import Stream, below
 from emulator.scheduler.free import FreeIndex, Row
 from emulator.scheduler.host_states import State
 from emulator.scheduler.packing import pack, part_of_split, part_of_whole, search
@@ -109,9 +109,9 @@ def _part(free: FreeIndex, row: Row, task: Task, gpu: int) -> Row:
 # -- drawing ------------------------------------------------------------------------------------------------------------------------
 
 
-def draw_below(count: int, seed: int, entity: int, counter: int) -> int:
-    """A number from 0 to ``count`` - 1, each as likely."""
-    return int(bits(seed, Stream.PLACEMENT, entity, counter)) * count >> 64
+def draw_below(count: int, seed: int, job_id: int, counter: int) -> int:
+    """What is drawn for the job: a number from 0 to ``count`` - 1."""
+    return below(count, seed, Stream.PLACEMENT, job_id, counter)
 
 
 def whole_hosts(free: FreeIndex, index: int, unit: int, numbers: list[int]) -> list[Row]:

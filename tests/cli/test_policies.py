@@ -15,6 +15,15 @@ def plan(draft):
         if not draft.try_start(job):
             return
 """
+LATE = """
+from emulator.scheduler.placement import Placement
+from emulator.scheduler.placements import PLACEMENTS
+
+def place(free, ask):
+    return PLACEMENTS["topology" if ask.job_id < 60 else "{name}"].place(free, ask)
+
+counted = Placement("", place, PLACEMENTS["{name}"].scorer)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +37,14 @@ def test_one_that_mirrors_fifo_has_its_digest(gigawatt: Run, empty: Path) -> Non
     mine, fifo = (json.loads(gigawatt(f"{RUN} --json --policy", policy)[1]) for policy in ("mine.py:plan", "fifo"))
     assert mine["digest"] == fifo["digest"]
     assert (mine["policy"], fifo["policy"]) == ("mine.py:plan", "fifo")
+
+
+@pytest.mark.parametrize("name", ["fgd", "gpu-clustering"])
+def test_a_placement_that_asks_one_of_the_shelf_has_its_digest(gigawatt: Run, empty: Path, name: str) -> None:
+    """Those look at the tasks on hosts and at all that has arrived: both are counted for a placement from a file, too."""
+    (empty / "late.py").write_text(LATE.format(name=name))
+    of_file, of_scorer = (json.loads(gigawatt(f"{RUN} --json --placement", f"late.py:{one}")[1])["digest"] for one in ("place", "counted"))
+    assert of_file == of_scorer
 
 
 def test_the_example_with_its_option(gigawatt: Run) -> None:

@@ -49,7 +49,7 @@ pod_rows = st.lists(
 
 def nodes_of(rows: list[tuple[int, int, int, str]]) -> Nodes:
     cpu, memory, gpus, models = zip(*rows, strict=True)
-    return Nodes(tuple(map(str, range(len(rows)))), np.array(cpu), np.array(memory), np.array(gpus, np.int32), tuple(models))
+    return Nodes(np.array(cpu), np.array(memory), np.array(gpus, np.int32), tuple(models))
 
 
 def pods_of(rows: list[tuple[int, int, tuple[int, int], str]]) -> Pods:

@@ -122,7 +122,6 @@ def read_pods(trace: Trace) -> Pods:
 class Nodes:
     """The hosts of a node list; arrays of shape (hosts,)."""
 
-    name: tuple[str, ...]
     cpu_milli: NDArray[np.int64]
     memory_mib: NDArray[np.int64]
     gpus: NDArray[np.int32]
@@ -132,10 +131,9 @@ class Nodes:
 def read_nodes(trace: Trace) -> Nodes:
     """All hosts of a node list. Raises TraceError."""
     numbers: list[tuple[int, int, int]] = []
-    names, models = [], []
+    models = []
     for row in _rows(trace, NODE):
         numbers.append((*_cpu_and_memory(row), row.integer("gpu", 0, MAX_GPUS_OF_HOST)))
-        names.append(row.fields["sn"])
         models.append(row.fields.get("model", ""))
     if not numbers:
         raise trace.error("no host in it", allowed="at least one host")
@@ -143,7 +141,7 @@ def read_nodes(trace: Trace) -> Nodes:
         raise trace.error("no host has a GPU", column="gpu", allowed="at least one host with GPUs")
     trace.report.kept = len(numbers)
     cpu, memory, gpus = np.array(numbers, np.int64).T
-    return Nodes(tuple(names), cpu, memory, gpus.astype(np.int32), tuple(models))
+    return Nodes(cpu, memory, gpus.astype(np.int32), tuple(models))
 
 
 def _rows(trace: Trace, columns: Columns) -> Iterator[Row]:
