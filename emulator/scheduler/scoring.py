@@ -30,6 +30,12 @@ class Hosts(NamedTuple):
     sorts: Int64  # (hosts,): the sorts of tasks on the host, a bit each: ``Task.sort``
     model: Int64  # (hosts,): number of the GPU model
 
+    @property
+    def free_milli_gpus(self) -> Int64:
+        """Of all GPUs together, shape (hosts,)."""
+        free: Int64 = self.milli_gpus.sum(axis=1, dtype=np.int64)
+        return free
+
     def of(self, rows: Int64) -> "Hosts":
         """Those hosts alone."""
         return Hosts(*(column[rows] for column in self))

@@ -44,7 +44,7 @@ class Typical:
     def room(self, milli_gpus: Int64) -> tuple[Int64, Int64]:
         """Of each host and size, how many GPUs have at least that free, and how much of them is free: two of shape (hosts, sizes)."""
         enough = milli_gpus[:, :, None] >= self.milli_gpus
-        return np.count_nonzero(enough, axis=1), (milli_gpus[:, :, None] * enough).sum(axis=1)
+        return np.count_nonzero(enough, axis=1), (milli_gpus[:, :, None] * enough).sum(axis=1, dtype=np.int64)
 
     def fragmentation(self, counts: Int64, room: Int64, cpu_milli: Int64, model: Int64, free: Int64) -> Int64:
         """Tasks × milli-GPU of no use on each host, shape (hosts,): ``counts`` and ``room`` as ``room`` gives them, ``free`` the host's
@@ -53,7 +53,7 @@ class Typical:
         useful = useful * (counts[:, self.size] >= self.gpus)
         if self.models.any():
             useful *= (self.models == 0) | ((self.models >> model[:, None]) & 1 > 0)
-        useless: Int64 = self.total * free - (useful * room[:, self.size]).sum(axis=1)
+        useless: Int64 = self.total * free - (useful * room[:, self.size]).sum(axis=1, dtype=np.int64)
         return useless
 
 

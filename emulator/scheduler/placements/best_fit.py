@@ -13,7 +13,7 @@ from emulator.scheduler.scoring import Hosts, Int64, Scorer, Setting, Task
 def score(hosts: Hosts, task: Task, setting: Setting) -> Int64:
     """From 0 to 100."""
     left = (hosts.cpu_milli - task.cpu_milli) / setting.cpu_milli * 0.5
-    left = left + (hosts.milli_gpus.sum(axis=1) - task.gpus * task.milli_gpus) / setting.gpu_milli * 0.5
+    left = left + (hosts.free_milli_gpus - task.gpus * task.milli_gpus) / setting.gpu_milli * 0.5
     scores: Int64 = ((1.0 - left) * 100.0).astype(np.int64)
     return scores
 

@@ -14,7 +14,7 @@ from emulator.scheduler.scoring import Hosts, Int64, Scorer, Setting, Task
 def score(hosts: Hosts, task: Task, setting: Setting) -> Int64:
     """From 0 to 100."""
     cpu = hosts.cpu_milli / setting.cpu_milli * (task.cpu_milli / setting.cpu_milli)
-    gpu = hosts.milli_gpus.sum(axis=1) / setting.gpu_milli * (task.gpus * task.milli_gpus / setting.gpu_milli)
+    gpu = hosts.free_milli_gpus / setting.gpu_milli * (task.gpus * task.milli_gpus / setting.gpu_milli)
     scores: Int64 = (100.0 * (1.0 - (cpu + gpu) / 2.0)).astype(np.int64)
     return scores
 

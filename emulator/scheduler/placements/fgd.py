@@ -26,7 +26,7 @@ def score(hosts: Hosts, task: Task, setting: Setting) -> Int64:
     typical = setting.typical
     assert typical is not None, "the scorer asks for them"
     counts, room = typical.room(hosts.milli_gpus)
-    free = hosts.milli_gpus.sum(axis=1)
+    free = hosts.free_milli_gpus
     before = typical.fragmentation(counts, room, hosts.cpu_milli, hosts.model, free)
     taken = 1000 * task.gpus  # wholly free GPUs, which count for tasks of every size
     after = typical.fragmentation(counts - task.gpus, room - taken, hosts.cpu_milli - task.cpu_milli, hosts.model, free - taken)
@@ -38,7 +38,7 @@ def gpu_scores(hosts: Hosts, task: Task, setting: Setting) -> Int64:
     typical = setting.typical
     assert typical is not None, "the scorer asks for them"
     counts, room = typical.room(hosts.milli_gpus)
-    free = hosts.milli_gpus.sum(axis=1)
+    free = hosts.free_milli_gpus
     before = typical.fragmentation(counts, room, hosts.cpu_milli, hosts.model, free)
     tried = hosts.milli_gpus >= task.milli_gpus
     for gpu in range(1, tried.shape[1]):

@@ -17,7 +17,7 @@ def score(hosts: Hosts, task: Task, setting: Setting) -> Int64:
         return np.zeros(len(hosts.gpus), np.int64)
     same, alone = hosts.sorts & task.sort > 0, hosts.sorts == task.sort
     kind = np.where(same, np.where(alone, 75, 50), np.where(hosts.sorts == 0, 25, 0))
-    scores: Int64 = 25 * (setting.gpu_milli - hosts.milli_gpus.sum(axis=1)) // setting.gpu_milli + kind
+    scores: Int64 = 25 * (setting.gpu_milli - hosts.free_milli_gpus) // setting.gpu_milli + kind
     return scores
 
 

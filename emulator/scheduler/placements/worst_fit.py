@@ -11,7 +11,7 @@ from emulator.scheduler.scoring import Hosts, Int64, Scorer, Setting, Task, empt
 def score(hosts: Hosts, task: Task, setting: Setting) -> Int64:
     """In milli-CPUs."""
     del setting
-    left: Int64 = hosts.cpu_milli - task.cpu_milli + 100 * (hosts.milli_gpus.sum(axis=1) - task.gpus * task.milli_gpus)
+    left: Int64 = hosts.cpu_milli - task.cpu_milli + 100 * (hosts.free_milli_gpus - task.gpus * task.milli_gpus)
     return left
 
 
