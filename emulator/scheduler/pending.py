@@ -3,13 +3,11 @@
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emulator.scheduler.table import JobTable
-from emulator.workload.jobs import ANY_LEVEL
 
 #: What a policy sorts by: (table, slot) -> key; the smallest goes first. It ends with the job's id and its slot; the id is that of one job
 #: for ever, so a key that was left behind is not taken for the one of a later job in the same slot.
@@ -83,17 +81,10 @@ class HeadQueue:
         return self._places
 
 
-class Behind(NamedTuple):
-    """Jobs behind the head, in queue order; ``ScanQueue.slot_at`` gives the slot of a position, until the next push."""
-
-    positions: NDArray[np.int64]
-    sizes: NDArray[np.int64]  # GPUs; of jobs that take a share of one, milli-GPU less 1000 (so the size orders how hard a job fits)
-    estimates_ns: NDArray[np.int64]
-    plain: NDArray[np.bool_]  # asks for no level: jobs of equal size then go to the same place
-
-
 #: The size in the columns of a job that is gone: larger than any that fits.
 _GONE = 2**62
+#: Up to so many entries are looked at one by one, which is faster than array operations and needs no columns.
+_FEW = 32
 
 
 class ScanQueue:
@@ -108,7 +99,6 @@ class ScanQueue:
         self._keys: list[tuple[int, ...]] = []
         self._first = 0  # everything before it is gone
         self._filled = 0  # keys that have their columns
-        self._plain = np.zeros(64, dtype=bool)
         self._size = np.zeros(64, dtype=np.int64)
         self._estimate_ns = np.zeros(64, dtype=np.int64)
         self._waiting: set[int] = set()  # job ids
@@ -171,22 +161,27 @@ class ScanQueue:
             self._first += 1
         return self._keys[self._first][-1]
 
-    def behind_head(self, most_gpus: int, short_ns: int, long_gpus: int) -> Behind:
-        """Jobs behind the head of at most ``most_gpus`` whose estimate is at most ``short_ns`` or whose size at most ``long_gpus``.
+    def behind_head(self, most_gpus: int, short_ns: int, long_gpus: int) -> Iterator[int]:
+        """Slots behind the head, in order, of jobs of at most ``most_gpus`` whose estimate is at most ``short_ns`` or whose size at most
+        ``long_gpus``; a share of a GPU counts as less than any number of whole ones.
 
-        ``head`` has been asked since the last change.
+        ``head`` has been asked since the last change, and nothing changes until the last slot was taken.
         """
+        keys, start, end = self._keys, self._first + 1, len(self._keys)
+        if end - start <= _FEW:
+            for key in keys[start:]:
+                if key[-2] in self._waiting:
+                    size, estimate_ns = self._values(key)
+                    if size <= most_gpus and (estimate_ns <= short_ns or size <= long_gpus):
+                        yield key[-1]
+            return
         self._fill()
-        start, end = self._first + 1, len(self._keys)
         size = self._size[start:end]
         wanted = size <= most_gpus
         if long_gpus < most_gpus:
             wanted &= (self._estimate_ns[start:end] <= short_ns) | (size <= long_gpus)
-        found = np.flatnonzero(wanted) + start
-        return Behind(found, self._size[found], self._estimate_ns[found], self._plain[found])
-
-    def slot_at(self, position: int) -> int:
-        return self._keys[position][-1]
+        for position in np.flatnonzero(wanted):
+            yield keys[start + position][-1]
 
     def position(self, slot: int) -> int:
         """How many jobs are before the slot, which waits."""
@@ -198,18 +193,16 @@ class ScanQueue:
         """All slots, first to last."""
         return (key[-1] for key in self._keys[self._first :] if key[-2] in self._waiting)
 
-    def _columns(self) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
-        return self._plain, self._size, self._estimate_ns
+    def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        return self._size, self._estimate_ns
 
-    def _values(self, key: tuple[int, ...]) -> tuple[bool, int, int]:
-        """The columns of one job."""
+    def _values(self, key: tuple[int, ...]) -> tuple[int, int]:
+        """The columns of one job. A share's size is below 0, and orders how hard it fits, as GPUs do."""
         table, slot = self._table, key[-1]
         if key[-2] not in self._waiting:
-            return True, _GONE, 0
+            return _GONE, 0
         milli = table.milli_gpus[slot]
-        size = table.gpus[slot] if milli == 1000 else milli - 1000
-        plain = milli < 1000 or table.require_level[slot] == table.prefer_level[slot] == ANY_LEVEL
-        return plain, size, table.estimate_ns[slot]
+        return table.gpus[slot] if milli == 1000 else milli - 1000, table.estimate_ns[slot]
 
     def _fill(self) -> None:
         """Fill the columns of what was appended."""
@@ -225,7 +218,6 @@ class ScanQueue:
         capacity = len(self._size)
         if size > capacity:
             more = max(size, 2 * capacity) - capacity
-            self._plain = np.pad(self._plain, (0, more))
             self._size, self._estimate_ns = np.pad(self._size, (0, more)), np.pad(self._estimate_ns, (0, more))
 
     def _drop_dead(self) -> None:

@@ -154,10 +154,14 @@ class Shadow:
             self.release(rows, milli_gpus)
 
     def spare_gpus(self) -> int:
-        """An upper bound on the GPUs that could be held at the shadow time without delaying the head."""
+        """No job of more GPUs can be kept beyond the shadow time without delaying the head: a gang takes whole hosts, and its rest on one."""
+        per_host = self.free.gpus_per_host
         if self.time_ns == NEVER:
-            return self.free.host_count * self.free.gpus_per_host
-        return self.gpus - self.hosts * self.free.gpus_per_host - self.rest
+            return self.free.host_count * per_host
+        spare = self.gpus - self.hosts * per_host - self.rest
+        if len(self.whole) == 1:
+            spare = min(spare, (self.whole[0] - self.hosts) * per_host + per_host - 1)
+        return spare
 
     def _lends(self, rows: list[Row], milli_gpus: int) -> None:
         """A job takes ``rows`` but will free them by the time that is counted to: note their state at that time."""

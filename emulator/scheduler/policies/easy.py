@@ -9,8 +9,6 @@ The first in queue order that may start does, until none may: a second look at t
 (``emulator.scheduler.shadow``). Where no shadow time exists, since the head needs hosts that are down, nothing delays it.
 """
 
-import numpy as np
-
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.pending import ScanQueue, by_submission
@@ -18,6 +16,7 @@ from emulator.scheduler.policy import Policy
 from emulator.scheduler.preemption import make_room
 from emulator.scheduler.shadow import Shadow, kind_of
 from emulator.scheduler.table import NEVER
+from emulator.workload.jobs import ANY_LEVEL
 
 #: More GPUs than any job asks for.
 _ANY_SIZE = 2**62
@@ -84,38 +83,33 @@ def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue, shado
 
 
 def _backfill(draft: Draft, partition: Partition, pending: ScanQueue, shadow: Shadow) -> None:
-    milli_gpus, free = draft.table.milli_gpus, partition.free
+    table, free = draft.table, partition.free
     short_ns = shadow.time_ns - draft.now_ns
-
-    behind = pending.behind_head(free.most_that_could_fit(), short_ns, shadow.spare_gpus())
-    if not len(behind.positions):
-        return
-    sizes, plain, long = behind.sizes, behind.plain, behind.estimates_ns > short_ns
-    if shadow.time_ns == NEVER:  # nothing can delay the head further
-        long[:] = False
-    long_plain = long & plain
-    # Free GPUs only shrink within a pass, so a job that did not fit will not fit later: neither from this size on, nor these jobs.
-    no_room = _ANY_SIZE
-    done: list[int] = []
-    ready = np.ones(len(sizes), dtype=bool)  # not known to delay the head where it would go now, that is until the next start
-    while ready[index := int(ready.argmax())]:
-        slot = pending.slot_at(int(behind.positions[index]))
-        rows = draft.choose(partition, slot)
-        if rows is None:
-            if plain[index]:
-                no_room = int(sizes[index])
-                ready[sizes >= no_room] = False
+    # Jobs of one kind go to the same place. Free GPUs only shrink within a pass: a kind that did not fit will not, and where it requires
+    # no level, nothing larger will.
+    most_gpus = _ANY_SIZE
+    unfit: set[tuple[int, ...]] = set()
+    started = True
+    while started:
+        started = False
+        delaying: set[tuple[int, ...]] = set()  # kinds that would delay the head where they would go now
+        most_gpus = min(most_gpus, free.most_that_could_fit())
+        for slot in pending.behind_head(most_gpus, short_ns, shadow.spare_gpus()):
+            kind = gpus, milli_gpus, level, _ = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot]
+            ends_in_time = table.estimate_ns[slot] <= short_ns
+            if kind in unfit or (kind in delaying and not ends_in_time) or (gpus > most_gpus and milli_gpus == 1000):
+                continue
+            rows = draft.choose(partition, slot)
+            if rows is None:
+                unfit.add(kind)
+                if level == ANY_LEVEL and milli_gpus == 1000:
+                    most_gpus = gpus - 1
+            elif ends_in_time or shadow.spares(rows, milli_gpus):
+                draft.start(partition, slot, rows)
+                started = True
+                break
             else:
-                done.append(index)
-                ready[index] = False
-        elif long[index] and not shadow.spares(rows, milli_gpus[slot]):
-            ready[long_plain & (sizes == sizes[index]) if plain[index] else index] = False
-        else:
-            draft.start(partition, slot, rows)
-            done.append(index)
-            no_room = min(no_room, free.most_that_could_fit() + 1)
-            ready = sizes < no_room
-            ready[done] = False
+                delaying.add(kind)
 
 
 POLICY = Policy("easy", plan, by_submission, reserves=True)
