@@ -95,14 +95,16 @@ class Engine:
         self._plane_readings: tuple[FabricReadings, ...] = ()
         self._planes_read = -1  # network.changes when they were read
         self._promises = [0] * len(shards.ranges)  # by shard: when its next event is that concerns anyone else
+        self._next_promise_ns = 0  # the first of these
         self._ask_shards(0, list(range(len(self._promises))))
 
     # -- time -----------------------------------------------------------------------------------------------------------------------
 
     def next_cycle_ns(self) -> int:
         """The next cycle in which something is due; NEVER if nothing will be due without an input."""
-        due = min(self._next_arrival_ns(), self.runs.next_end_ns(), *self._promises, self._reconsider_ns)
-        due = min(due, self.runs.next_stall_ns(), self.racks.next_ns(), self.links.next_ns())
+        runs = self.runs
+        due = min(self._next_arrival_ns(), runs.next_end_ns(), self._reconsider_ns, self._next_promise_ns)
+        due = min(due, runs.next_stall_ns(), self.racks.next_ns(), self.links.next_ns())
         if self._inbox:
             due = min(due, self._inbox[0][0])
         if due == NEVER:
@@ -260,9 +262,8 @@ class Engine:
     def _settle(self, at_ns: int) -> None:
         """Settle everything that happened up to ``at_ns``, at its exact times."""
         self.events += self.racks.commission(at_ns)
-        due = [shard for shard, promise in enumerate(self._promises) if promise <= at_ns]
-        if due:
-            self._settle_shards(at_ns, due)
+        if self._next_promise_ns <= at_ns:
+            self._settle_shards(at_ns, [shard for shard, promise in enumerate(self._promises) if promise <= at_ns])
         self._settle_ends(at_ns)
 
     @property
@@ -299,6 +300,7 @@ class Engine:
         answers = self.shards.advance(Window(at_ns, racks={shard: self._orders.take(shard) for shard in shards}))
         for shard, report in answers.racks.items():
             self._promises[shard] = report.next_event_ns
+        self._next_promise_ns = min(self._promises)
         return answers
 
     def _settle_ends(self, at_ns: int) -> None:

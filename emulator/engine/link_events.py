@@ -35,8 +35,8 @@ class LinkEvents:
         self.faults = {"cable": 0, "switch": 0, "flap": 0, "injected": 0}
 
     def next_ns(self) -> int:
-        timer = self._timers[0][0] if self._timers else NEVER
-        return min(timer, self._next_drawn.time_ns if self._next_drawn is not None else NEVER)
+        drawn_ns = self._next_drawn.time_ns if self._next_drawn is not None else NEVER
+        return min(drawn_ns, self._timers[0][0]) if self._timers else drawn_ns
 
     @property
     def waiting(self) -> bool:

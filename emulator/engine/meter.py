@@ -83,4 +83,6 @@ class Meter:
 
     def note_peak(self) -> None:
         """Note the power after everything at this instant; between two calls it must not have been higher."""
-        self.peak_milliwatts = max(self.peak_milliwatts, self.power_milliwatts)
+        power = self.power_milliwatts
+        if power > self.peak_milliwatts:
+            self.peak_milliwatts = power

@@ -87,7 +87,7 @@ class FreeIndex:
     def most_that_could_fit(self) -> int:
         """The largest gang of whole GPUs that fits now; every smaller one does too."""
         for free in range(self.gpus_per_host - 1, 0, -1):
-            if self.first_split(free) >= 0:
+            if self.split_count[free]:
                 return self.whole * self.gpus_per_host + free
         return self.whole * self.gpus_per_host
 

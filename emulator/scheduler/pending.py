@@ -180,7 +180,7 @@ class ScanQueue:
         wanted = size <= most_gpus
         if long_gpus < most_gpus:
             wanted &= (self._estimate_ns[start:end] <= short_ns) | (size <= long_gpus)
-        for position in np.flatnonzero(wanted):
+        for position in wanted.nonzero()[0]:
             yield keys[start + position][-1]
 
     def position(self, slot: int) -> int:
@@ -206,13 +206,11 @@ class ScanQueue:
 
     def _fill(self) -> None:
         """Fill the columns of what was appended."""
-        start, end = self._filled, len(self._keys)
-        if start < end:
-            self._reserve(end)
-            rows = zip(*(self._values(key) for key in self._keys[start:]), strict=True)
-            for column, values in zip(self._columns(), rows, strict=True):
-                column[start:end] = values
-            self._filled = end
+        keys = self._keys
+        self._reserve(len(keys))
+        for place in range(self._filled, len(keys)):
+            self._size[place], self._estimate_ns[place] = self._values(keys[place])
+        self._filled = len(keys)
 
     def _reserve(self, size: int) -> None:
         capacity = len(self._size)

@@ -112,8 +112,11 @@ class Row:
 
     def nanoseconds(self, word: str, low: float = 0.0) -> int:
         """Seconds, at least ``low``, as nanoseconds: exactly, where they are written as decimals without exponent."""
+        text = self.fields[word]
+        if len(text) < 10 and text.isdecimal() and low <= 0:  # most are, and none of so few digits is too large
+            return int(text) * SECOND
         seconds = self.number(word, low, MAX_SECONDS)
-        whole, _, fraction = self.fields[word].partition(".")
+        whole, _, fraction = text.partition(".")
         if whole.isdecimal() and (not fraction or fraction.isdecimal()):
             return int(whole) * SECOND + round(int(fraction[:18].ljust(18, "0")) / SECOND)
         return int(seconds) * SECOND + round((seconds - int(seconds)) * SECOND)

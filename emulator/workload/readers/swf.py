@@ -15,7 +15,6 @@ from emulator.workload.jobs import JobSource
 from emulator.workload.readers.batches import UNKNOWN_DURATION, ZERO_DURATION, Ids, Kept, job_batches
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_GPUS, Interned, Row, Trace
-from emulator.workload.readers.times import MAX_SECONDS
 from emulator.workload.readers.window import choice, window
 
 #: The first twelve of the 18 fields; the rest (group, executable, queue, partition, preceding job, think time) is not read.
@@ -68,11 +67,11 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
     def parse(row: Row) -> Kept | str:
         number = ids.read(row)
         submit_ns = row.nanoseconds("submission")
-        run_time = row.number("run_time", -1, MAX_SECONDS)
+        duration_ns = row.nanoseconds("run_time", -1)
         processors = row.integer(first, -1, MAX_GPUS)
         if processors <= 0:
             processors = row.integer(second, -1, MAX_GPUS)
-        requested = row.number("requested_time", -1, MAX_SECONDS)
+        requested_ns = row.nanoseconds("requested_time", -1)
         status = row.integer("status", -1, 5)
         user = row.integer("user", -1, 2**62)
         name = row.fields["id"]
@@ -82,20 +81,19 @@ def read(trace: Trace, options: Mapping[str, str]) -> JobSource:
             return f"status {status}"
         if reason := limits.outside(submit_ns):
             return reason
-        if run_time < 0:
+        if duration_ns < 0:
             return UNKNOWN_DURATION
-        if run_time == 0:
+        if duration_ns == 0:
             return ZERO_DURATION
         if processors <= 0:
             return "no processors"
-        duration_ns = row.nanoseconds("run_time")
         whole.add(name)
         return Kept(
             row.source_row,
             submit_ns,
             -(-processors // per_gpu),
             duration_ns,
-            row.nanoseconds("requested_time") if requested > 0 else duration_ns,
+            requested_ns if requested_ns > 0 else duration_ns,
             name=name,
             job_id=number,
             tenant=tenants[f"user-{user}" if user >= 0 else "default"],
