@@ -188,10 +188,11 @@ class Engine:
             self.events += 1
             for slot, down_ns in self.links.run(at_ns):
                 self.runs.stand_still(slot, at_ns, down_ns)
-        for stalled in self.runs.take_stalls(at_ns):
-            self.events += 1
-            if stalled is not None:
-                self._give_up(stalled, at_ns)
+        if self.runs.next_stall_ns() <= at_ns:
+            for stalled in self.runs.take_stalls(at_ns):
+                self.events += 1
+                if stalled is not None:
+                    self._give_up(stalled, at_ns)
         while self._inbox and self._inbox[0][0] <= at_ns:
             self._attempt(self._inbox.pop(0)[2], at_ns)
         while self._next_arrival_ns() <= at_ns:

@@ -75,8 +75,7 @@ class Runs:
             self._network.add(at_ns, slot, rows)
             table.speed[slot] = self._network.speed(slot)
         self._meter.held_milli_gpus.change(at_ns, table.gpus[slot] * table.milli_gpus[slot])
-        self._note_activity(slot)
-        draw = self.draw[slot] = self._draw_of(slot)
+        draw = self._note_load(slot)
         shared = table.milli_gpus[slot] < 1000 and self._share_tenants(rows[0], 1) > 1
         self._orders.add(at_ns, RackOrder.RERATE if shared else RackOrder.OCCUPY, rows, draw)
         self._meter.hosts_milliwatts.change(at_ns, draw * table.gpus[slot])
@@ -104,10 +103,10 @@ class Runs:
         """Bring the job's remaining work to ``at_ns``."""
         table = self._table
         passed = at_ns - table.since_ns[slot]
-        overhead = min(passed, table.overhead_ns[slot])
-        table.overhead_ns[slot] -= overhead
-        table.overhead_run_ns[slot] += overhead
-        passed -= overhead
+        if overhead := min(passed, table.overhead_ns[slot]):
+            table.overhead_ns[slot] -= overhead
+            table.overhead_run_ns[slot] += overhead
+            passed -= overhead
         speed = table.speed[slot]
         done = passed if speed == 1.0 else int(passed * speed)
         table.remaining_ns[slot] -= done
@@ -134,10 +133,8 @@ class Runs:
         self.progress(slot, at_ns)
         table.speed[slot] = speed
         self._network.set_speed(slot)
-        self._note_activity(slot)
-        draw = self._draw_of(slot)
-        change = draw - self.draw[slot]
-        self.draw[slot] = draw
+        change = -self.draw[slot]
+        change += self._note_load(slot)
         self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], change)
         self._meter.hosts_milliwatts.change(at_ns, change * table.gpus[slot])
         self._expect_end(slot, at_ns)
@@ -160,7 +157,7 @@ class Runs:
         table = self._table
         speed = table.speed[slot]
         version = table.version[slot] = table.version[slot] + 1
-        if table.kind[slot] == JobKind.SERVICE and table.duration_ns[slot] == 0:  # a service that runs until it is cancelled
+        if not table.duration_ns[slot] and table.kind[slot] == JobKind.SERVICE:  # a service that runs until it is cancelled
             return
         if speed > 0.0:
             remaining = table.remaining_ns[slot]
@@ -174,24 +171,30 @@ class Runs:
 
     # -- power and GPUs -----------------------------------------------------------------------------------------------------------
 
-    def _note_activity(self, slot: int) -> None:
+    def _note_load(self, slot: int) -> int:
+        """Note the activity of a running job's GPUs, and their dynamic milliwatts each, which it returns: as they compute, less where they
+        wait for the network.
+        """
         table = self._table
-        active = int(table.gpus[slot] * table.milli_gpus[slot] * 1000 * table.utilization[slot] * self._network.computing(slot))
+        gpus, milli_gpus, utilization = table.gpus[slot], table.milli_gpus[slot], table.utilization[slot]
+        computing = self._network.computing(slot)
+        active = int(gpus * milli_gpus * 1000 * utilization * computing)
         self._meter.active_micro_gpus += active - self.active.get(slot, 0)
         self.active[slot] = active
+        part = computing + (1.0 - computing) * self._settings.communication_power_ratio
+        draw = self.draw[slot] = int(self._full_draw(table.host_type[slot], utilization) * part * milli_gpus / 1000)
+        return draw
 
-    def _draw_of(self, slot: int) -> int:
-        """Dynamic milliwatts per GPU: as it computes, less where it waits for the network."""
-        kind = self._table.host_type[slot], self._table.utilization[slot]
+    def _full_draw(self, host_type: int, utilization: float) -> int:
+        """Dynamic milliwatts of a GPU that computes all the time."""
+        kind = host_type, utilization
         full = self._gpu_milliwatts.get(kind)
         if full is None:
             if len(self._gpu_milliwatts) == DRAWS_KEPT:
                 self._gpu_milliwatts.clear()
-            host_type = self._cluster.host_types[kind[0]]
-            full = self._gpu_milliwatts[kind] = gpu_milliwatts(host_type, kind[1], self._settings.power_gamma)
-        computing = self._network.computing(slot)
-        part = computing + (1.0 - computing) * self._settings.communication_power_ratio
-        return int(full * part * self._table.milli_gpus[slot] / 1000)
+            full = gpu_milliwatts(self._cluster.host_types[host_type], utilization, self._settings.power_gamma)
+            self._gpu_milliwatts[kind] = full
+        return full
 
     def _share_tenants(self, gpu: Row, change: int) -> int:
         """Count the fractional jobs on one GPU; returns how many there are after the change."""
