@@ -98,7 +98,7 @@ def test_what_is_available_is_what_the_definition_leaves(given_tree: tuple[Quota
 @settings(max_examples=150, deadline=None)
 @given(trees(), st.data())
 def test_lending_and_borrowing_balance(given_tree: tuple[QuotaTree, int], data: st.DataObject) -> None:
-    """A queue lends at most what it leaves unused, and there is always somebody to ask it back from. Where nobody borrows, nothing is lent."""
+    """A queue lends at most what it leaves unused, and there is somebody to ask it back from. Where nobody borrows, nothing is lent."""
     tree, queues = given_tree
     for _ in range(data.draw(st.integers(1, 8))):
         queue = data.draw(st.integers(0, queues - 1))
