@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from emulator.scenario.cluster import ClusterSettings
 from emulator.scenario.policies import check_placement, check_policy
+from emulator.scenario.queues import Cohorts, QueueSettings, TenantLimits
 from emulator.scenario.section import Int, Real, Section, as_int, as_tuple
 from emulator.scenario.units import NANOSECONDS, Duration, Power, Speed, parse_duration
 
@@ -68,13 +69,6 @@ class WorkloadSettings(Section):
         return self
 
 
-class QueueSettings(Section):
-    """A queue that is there from the start. A job that names no queue is in ``default``."""
-
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    priority: Annotated[Int, Field(ge=-(2**31), lt=2**31)] = 0  # added to a job's own
-
-
 class SchedulerSettings(Section):
     """Who is next (``policy``), where it goes (``placement``), and whether it may push others out."""
 
@@ -91,12 +85,19 @@ class SchedulerSettings(Section):
     queues: Annotated[tuple[QueueSettings, ...], BeforeValidator(as_tuple), Field(min_length=1, max_length=1000)] = (
         QueueSettings(name="default"),
     )
+    cohorts: Annotated[Cohorts, BeforeValidator(as_tuple)] = ()
+    tenant_limits: TenantLimits = TenantLimits()
 
     @model_validator(mode="after")
     def _queues_differ(self) -> Self:
         names = [queue.name for queue in self.queues]
         if len(set(names)) < len(names):
             raise ValueError(f"queues need different names; given: {', '.join(names)}")
+        cohorts = [cohort.name for cohort in self.cohorts]
+        for queue in self.queues:
+            if queue.cohort is not None and queue.cohort not in cohorts:
+                known = ", ".join(cohorts) or "none, since scheduler.cohorts lists none"
+                raise ValueError(f"queue {queue.name}: there is no cohort {queue.cohort!r:.80}; allowed: {known}")
         return self
 
 

@@ -106,6 +106,8 @@ def text(value: float, unit: str) -> str:
 def at(path: str, value: str) -> list[str]:
     if path == "scheduler.queues.priority":
         return [f"scheduler.queues=[{{name: default, priority: {value}}}]"]
+    if path.startswith("scheduler.tenant_limits.by_name."):
+        return [f"scheduler.tenant_limits.by_name={{alice: {{{path.rpartition('.')[2]}: {value}}}}}"]
     if path == "faults.repair":
         return [f"faults.repair={{faulty_gpu: {value}}}", "faults.host_rate_per_1000_node_days=10000"]
     return [f"{path}={value}"]
