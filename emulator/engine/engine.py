@@ -7,7 +7,7 @@ arrivals, then one plan; ties by id. Cost follows events: nothing is done in cyc
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -173,6 +173,10 @@ class Engine:
         insort(self._inbox, (stamp_ns, self._sequence, command))
         if isinstance(command, Submit):
             self.posted_jobs += len(command.slots)
+
+    def posted_slots(self) -> Iterator[int]:
+        """Jobs of inputs whose cycle is still to come."""
+        return (slot for _, _, command in self._inbox if isinstance(command, Submit) for slot in command.slots)
 
     def _next_arrival_ns(self) -> int:
         while not self._arrivals and self._source is not None:
@@ -373,7 +377,7 @@ class Engine:
             table.preemptions[slot] += 1
             self.preemptions += 1
             self.events += 1
-            self.reasons[slot] = "preempted by a job of higher priority"
+            self.reasons[slot] = plan.causes.get(slot, "preempted by a job of higher priority")
             self.scheduler.requeue(slot)
             self._changed(slot, at_ns)
         for slot, rows in plan.starts:

@@ -74,7 +74,8 @@ def reason(engine: Engine, slot: int, state: State) -> str:
 def _refusal(engine: Engine, state: State, gpus: int, level: int, host_type: int) -> str:
     """Why a job never came into the queue; "" for any other."""
     if state == State.REJECTED:
-        return "the queue was full"
+        limited = engine.scheduler.accounts is not None and engine.scheduler.accounts.limits.any()
+        return "the queue was full" + (", or its tenant had as many pending jobs as it may" if limited else "")
     return engine.scheduler.limits.never_fits(gpus, level, host_type)[0] if state == State.INFEASIBLE else ""
 
 

@@ -12,7 +12,16 @@ from emulator.racks.buildout import gpus_in_service
 from emulator.racks.shard import RackSettings
 from emulator.scenario import Scenario, build_cluster
 from emulator.scenario.policies import find, find_placement
-from emulator.scenario.settings import buildout, fabric_settings, fault_settings, generator_settings, link_fault_settings
+from emulator.scenario.quotas import build_quotas
+from emulator.scenario.settings import (
+    buildout,
+    fabric_settings,
+    fault_settings,
+    generator_settings,
+    link_fault_settings,
+    reclaims,
+    tenant_limits,
+)
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.workload.growth import Growth
 from emulator.workload.jobs import JobSource, SourceReport
@@ -42,7 +51,7 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
     cluster = build_cluster(scenario)
     source, sources = _source(scenario, cluster, horizon_ns)
     fabric = fabric_settings(scenario)
-    scheduler = Scheduler(cluster, _scheduler_settings(scenario), scenario.clock.cycle)
+    scheduler = Scheduler(cluster, _scheduler_settings(scenario, cluster), scenario.clock.cycle)
     for queue in scenario.scheduler.queues:
         scheduler.add_queue(queue.name)
     made = shards(cluster, RackSettings(fault_settings(scenario), buildout(scenario)), fabric, scenario.seed)
@@ -70,7 +79,7 @@ def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobS
     return generate_by_type(settings, cluster.host_types, cluster.type_hosts, scenario.seed, horizon_ns, growth), ()
 
 
-def _scheduler_settings(scenario: Scenario) -> SchedulerSettings:
+def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettings:
     settings = scenario.scheduler
     return SchedulerSettings(
         policy=find(settings.policy, settings.policy_options, scenario.seed),
@@ -80,6 +89,10 @@ def _scheduler_settings(scenario: Scenario) -> SchedulerSettings:
         preempt_after_ns=settings.preempt_after,
         preempt_interval_ns=settings.preempt_interval,
         queue_priority={queue.name: queue.priority for queue in settings.queues},
+        quotas=build_quotas(scenario, cluster),
+        tenant_limits=tenant_limits(scenario),
+        strict_queues=[queue.name for queue in settings.queues if queue.queueing_strategy == "strict-fifo"],
+        reclaims=reclaims(scenario),
     )
 
 

@@ -35,6 +35,7 @@ class Judge:
         self._table, self._scheduler, self._stamp_ns = engine.table, engine.scheduler, stamp_ns
         self._limit = self._scheduler.settings.pending_limit
         self._room = self._limit - self._scheduler.pending_jobs - engine.posted_jobs
+        self._tenant_room = _tenant_room(engine)
         self._answers, self._of_this_turn = answers, Answers()
         self._queues, self._tenants = set[str](), set[str]()  # that the table does not know yet
         self.fresh: list[Verdict] = []
@@ -57,6 +58,7 @@ class Judge:
     def _judge(self, jobs: JobColumns, request: Request) -> Verdict:
         self._check_names(jobs)
         errors: dict[int, ControlError] = self._never_fit(jobs)
+        room = {} if self._tenant_room is None else self._beyond_tenants(jobs, errors, self._tenant_room)
         accepted = [index for index in range(len(jobs)) if index not in errors]
         if accepted and self._room <= 0:
             raise QueueFull(f"{self._limit} jobs are pending, which is the limit (scheduler.pending_limit)", retry_seconds=RETRY_SECONDS)
@@ -69,6 +71,8 @@ class Judge:
         if not accepted:
             return Verdict(request, result)
         self._room -= len(accepted)
+        for index in accepted if room else ():
+            room[jobs.tenants[jobs.tenant[index]]] -= 1
         self.next_id += len(accepted)
         self._queues.update(name for name in jobs.queues if name not in self._table.queue_of)
         self._tenants.update(name for name in jobs.tenants if name not in self._table.tenant_of)
@@ -78,6 +82,23 @@ class Judge:
             submit_ns=np.full(len(accepted), self._stamp_ns, dtype=np.int64),
         )
         return Verdict(request, result, kept)
+
+    def _beyond_tenants(self, jobs: JobColumns, errors: dict[int, ControlError], known: dict[str, int]) -> dict[str, int]:
+        """Refuse what is beyond the limit of a tenant's pending jobs. Returns the room there was, which the caller counts down."""
+        accounts = self._scheduler.accounts
+        assert accounts is not None, "there are limits"
+        left: dict[str, int] = {}
+        for index, number in enumerate(jobs.tenant.tolist()):
+            if index in errors:
+                continue
+            tenant = jobs.tenants[number]
+            room = left.setdefault(tenant, known.setdefault(tenant, accounts.pending_room(tenant)))
+            left[tenant] -= 1
+            if room <= 0:
+                most = accounts.limits.of(tenant).max_pending_jobs
+                text = f"tenant {tenant} has {most:,} jobs pending, its limit (scheduler.tenant_limits)"
+                errors[index] = QueueFull(text, retry_seconds=RETRY_SECONDS)
+        return known
 
     def _check_names(self, jobs: JobColumns) -> None:
         """Raises InvalidRequest where there would be too many queues or tenants."""
@@ -96,6 +117,18 @@ class Judge:
                 message, most = self._scheduler.limits.never_fits(*shape)
                 too_large[shape] = NeverFits(message, field="gpus", allowed=f"at most {most}")
         return {index: too_large[shape] for index, shape in enumerate(asked) if shape in too_large} if too_large else {}
+
+
+def _tenant_room(engine: Engine) -> dict[str, int] | None:
+    """How many more jobs each tenant may have waiting, of those that have been asked for; None where no tenant is limited so."""
+    accounts = engine.scheduler.accounts
+    if accounts is None or not accounts.limits.any():
+        return None
+    room: dict[str, int] = {}
+    for slot in engine.posted_slots():
+        tenant = engine.table.tenants[engine.table.tenant[slot]]
+        room[tenant] = room.get(tenant, accounts.pending_room(tenant)) - 1
+    return room
 
 
 def _body(jobs: JobColumns) -> bytes:

@@ -5,6 +5,9 @@ from emulator.fabric.settings import FabricSettings
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
 from emulator.scenario.models import Scenario
+from emulator.scenario.queues import TenantLimit as TenantLimitSettings
+from emulator.scheduler.accounts import TenantLimit, TenantLimits
+from emulator.scheduler.reclaim import Reclaims, Victims
 from emulator.workload.generate import GeneratorSettings
 
 _SECOND = 10**9
@@ -40,3 +43,24 @@ def fabric_settings(scenario: Scenario) -> FabricSettings:
 def link_fault_settings(scenario: Scenario) -> LinkFaultSettings:
     """Rates of the faults of cables and switches. Raises ValueError at a range of durations that is none."""
     return LinkFaultSettings(**scenario.fabric.faults.model_dump())
+
+
+def tenant_limits(scenario: Scenario) -> TenantLimits:
+    """In milli-GPUs."""
+    given = scenario.scheduler.tenant_limits
+    return TenantLimits(_tenant_limit(given.default), {name: _tenant_limit(limit) for name, limit in given.by_name.items()})
+
+
+def _tenant_limit(given: TenantLimitSettings) -> TenantLimit:
+    return TenantLimit(None if given.max_gpus is None else given.max_gpus * 1000, given.max_running_jobs, given.max_pending_jobs)
+
+
+def reclaims(scenario: Scenario) -> dict[str, Reclaims]:
+    """Of the queues that may have others' jobs stopped."""
+    found = {}
+    for queue in scenario.scheduler.queues:
+        given = queue.preemption
+        how = Reclaims(Victims(given.reclaim_within_cohort), Victims(given.borrow_within_cohort), Victims(given.within_queue))
+        if how != Reclaims():
+            found[queue.name] = how
+    return found

@@ -36,6 +36,9 @@ class TenantLimits:
         return any(limit != TenantLimit() for limit in (self.default, *self.by_name.values()))
 
 
+NO_TENANT_LIMITS = TenantLimits()
+
+
 class Refusal(NamedTuple):
     """Why a job may not start: the rule, a sentence, and the numbers in it by name."""
 

@@ -42,16 +42,20 @@ class Draft:
     starts: list[tuple[int, list[Row]]] = field(default_factory=list)  # (slot, placement), in order
     preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
     reconsider_at_ns: int = NEVER
+    causes: dict[int, str] = field(default_factory=dict)  # slot -> why it was preempted, where it was not for a higher priority
 
     def begin(self, now_ns: int) -> None:
         """A new cycle: what was decided before stands."""
         self.ledger.settle()
         self.now_ns, self.starts, self.preempted, self.reconsider_at_ns = now_ns, [], [], NEVER
+        self.causes.clear()
 
     def partitions(self) -> list[Partition]:
         """Those that have to be looked at: something happened there, or its time has come, and somebody waits."""
         found = []
         for partition in self.ledger.partitions:
+            if partition.held:
+                self._bring_back(partition)
             if partition.stirred or partition.reconsider_ns <= self.now_ns:
                 partition.stirred, partition.reconsider_ns = False, NEVER
                 partition.arrived, partition.arriving = partition.arriving, []
@@ -65,6 +69,38 @@ class Draft:
         """Look at ``partition`` again at ``at_ns``, though nothing may happen until then."""
         partition.reconsider_ns = min(partition.reconsider_ns, at_ns)
         self.reconsider_at_ns = min(self.reconsider_at_ns, at_ns)
+
+    # -- quotas and limits ----------------------------------------------------------------------------------------------------------
+
+    def may_start(self, partition: Partition, slot: int) -> bool:
+        """Whether the quota of the waiting job's queue and the limit of its tenant allow that it starts now."""
+        accounts = self.ledger.accounts
+        if accounts is None:
+            return True
+        assert partition.held is not None, "where there are accounts, jobs may be held"
+        return accounts.allows(slot, self.table.host_type[slot]) and not partition.held.bars(slot, partition.pending.key)
+
+    def hold(self, partition: Partition, slot: int) -> None:
+        """Pass over a waiting job that may not start: it is in nobody's way, and comes back when there is quota for it."""
+        assert partition.held is not None, "where there are accounts, jobs may be held"
+        partition.pending.remove(slot)
+        partition.held.add(slot)
+
+    def keep_for(self, slot: int, *, keep: bool = True) -> None:
+        """Keep quota for a waiting job that may start but does not fit yet, while others are looked at; then let go of it."""
+        accounts = self.ledger.accounts
+        if accounts is not None:
+            (accounts.take if keep else accounts.give)(slot, self.table.host_type[slot])
+
+    def _bring_back(self, partition: Partition) -> None:
+        """Those that wait for quota and may start now wait as the others do."""
+        held, accounts = partition.held, self.ledger.accounts
+        if held is None or accounts is None:
+            return
+        for slot in held.return_those_with_room(accounts, partition.pending.key):
+            partition.pending.push(slot)
+            partition.arriving.append(slot)
+            partition.stirred = True
 
     def choose(self, partition: Partition, slot: int) -> list[Row] | None:
         """Where the job would go now in its partition, or None."""
@@ -85,6 +121,8 @@ class Draft:
     def start(self, partition: Partition, slot: int, rows: list[Row]) -> None:
         """Start the job there, in this cycle. Raises Refused where that breaks a rule."""
         self.ledger.start(slot, rows, self.now_ns)
+        if partition.held:
+            partition.held.discard(slot)
         if self.preemption is not None:
             self.preemption.refused.pop(slot, None)
         table = self.table
@@ -92,9 +130,13 @@ class Draft:
         partition.waiting_milli_gpus -= table.gpus[slot] * table.milli_gpus[slot]
         self.starts.append((slot, rows))
 
-    def preempt(self, slot: int) -> None:
-        """Stop the running job, which waits again from the next cycle on. Raises Refused where it does not run."""
+    def preempt(self, slot: int, cause: str = "") -> None:
+        """Stop the running job, which waits again from the next cycle on; ``cause`` is what its user is told. Raises Refused where it does
+        not run.
+        """
         self.ledger.stop(slot, self.now_ns)
+        if cause:
+            self.causes[slot] = cause
         self.preempted.append(slot)
         self.ledger.partition_of(slot).surprises += 1
 
@@ -108,7 +150,7 @@ class Draft:
     def waiting(self) -> list[Job]:
         """All jobs that wait, by partition, in the order of the queues."""
         self.partitions()
-        return [job_of(self.table, slot, running=False) for partition in self.ledger.partitions for slot in partition.pending.in_order()]
+        return [job_of(self.table, slot, running=False) for partition in self.ledger.partitions for slot in partition.waiting()]
 
     def running(self) -> list[Job]:
         """All jobs that run, by id; those started in this cycle too."""
@@ -120,8 +162,10 @@ class Draft:
         return sum(partition.free.free_gpus for partition in self.ledger.partitions)
 
     def try_start(self, job: Job) -> bool:
-        """Start a job that waits where the placement puts it; False where it does not fit now."""
+        """Start a job that waits where the placement puts it; False where it does not fit now, or there is no quota for it."""
         partition = self.ledger.partition_of(job.slot)
+        if not self.may_start(partition, job.slot):
+            return False
         rows = self.choose(partition, job.slot)
         if rows is None:
             return False
@@ -150,7 +194,10 @@ class Draft:
                 partition.arriving.append(slot)
                 partition.waiting_milli_gpus += self.table.gpus[slot] * self.table.milli_gpus[slot]
             else:
-                self.preempted.pop()
+                self.causes.pop(self.preempted.pop(), None)
+        for partition in self.ledger.partitions:
+            if partition.held:
+                self._bring_back(partition)
 
     def has_turn(self, partition: Partition, slot: int) -> bool:
         """Whether the waiting job comes before all jobs that were preempted in this cycle; jobs behind a preempted one wait for the next

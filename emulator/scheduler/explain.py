@@ -13,7 +13,7 @@ from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 class Reason(NamedTuple):
     """Why a job waits: a sentence, and the numbers in it by name."""
 
-    kind: str  # capacity | fragmentation | topology | priority
+    kind: str  # quota | capacity | fragmentation | topology | priority
     text: str
     numbers: Mapping[str, float]
     position: int  # in the queue, 0 first
@@ -31,12 +31,12 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     def hosts(*reasons: Withheld) -> int:
         return sum(ledger.partition_of_host(host) is partition for host in ledger.withheld(*reasons))
 
-    free, pending = partition.free, partition.pending
+    free = partition.free
     several = len(scheduler.partitions) > 1
     where = f" in {partition.name}" if several else ""
     gpus, milli, level = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot]
     whole, rest = divmod(gpus, free.gpus_per_host)
-    position = pending.position(slot)
+    position = partition.position(slot)
     numbers: dict[str, float] = {
         "gpus_needed": gpus * milli / 1000,
         "gpus_free": free.free_gpus,
@@ -47,6 +47,9 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     }
     if ledger.withheld(Withheld.PLANNED):
         numbers["hosts_planned"] = hosts(Withheld.PLANNED)
+    why = None if ledger.accounts is None else ledger.accounts.refusal(slot, table.host_type[slot])
+    if why is not None:
+        return Reason("quota", why.text, dict(why.numbers), position)
     if milli < 1000 and not free.free_gpus and free.shared_gpu(milli) is None:
         text = f"needs {milli / 1000:g} of a GPU; no GPU is free{where}, and no shared one has that much left"
         return Reason("capacity", text, numbers, position)
@@ -61,7 +64,7 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
             text = f"needs {_hosts(whole, rest)} inside one {name}; no {name} has that much free{where} now"
             return Reason("topology", text, numbers, position)
     if position > 0:
-        ahead = pending.head()
+        ahead = next(partition.waiting())
         numbers |= {
             "jobs_ahead": position,
             "head_job_id": table.job_id[ahead],

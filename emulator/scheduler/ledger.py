@@ -8,6 +8,7 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 
+from emulator.scheduler.accounts import Accounts
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.rules import Refused, Rule
@@ -32,8 +33,12 @@ class Ledger:
     Of a job the ledger writes ``state`` (to RUNNING, and back by ``undo``), ``start_ns`` and ``rows``; what else becomes of it is others'.
     """
 
-    def __init__(self, cluster: Cluster, table: JobTable, partitions: tuple[Partition, ...], cycle_ns: int) -> None:
+    def __init__(
+        self, cluster: Cluster, table: JobTable, partitions: tuple[Partition, ...], cycle_ns: int, accounts: Accounts | None = None
+    ) -> None:
         first = partitions[0].free
+        #: Quotas and limits of tenants; None where there are none.
+        self.accounts = accounts
         self.table, self.partitions = table, partitions
         self.first_host, self.host_block = first.first_host, first.host_block
         #: The partition of every block.
@@ -101,6 +106,8 @@ class Ledger:
         table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.RUNNING
         partition.running.add(slot)
         partition.held_milli_gpus += table.gpus[slot] * milli_gpus
+        if self.accounts is not None:
+            self.accounts.take(slot, table.host_type[slot])
         if partition.preemptible is not None and table.preemptible[slot]:
             partition.preemptible[table.priority[slot]] += 1
         for block, _, _ in rows:
@@ -119,6 +126,8 @@ class Ledger:
         partition.freed += 1
         partition.running.discard(slot)
         partition.held_milli_gpus -= table.gpus[slot] * milli_gpus
+        if self.accounts is not None:
+            self.accounts.give(slot, table.host_type[slot])
         if partition.preemptible is not None and table.preemptible[slot]:
             partition.preemptible[table.priority[slot]] -= 1
         for block, _, _ in rows:
@@ -144,6 +153,10 @@ class Ledger:
         level = table.require_level[slot]
         if level != ANY_LEVEL and (len(rows) > 1 or rows[0][1].bit_count() > 1):
             self._check_level(slot, rows, level)
+        if self.accounts is not None and not self.accounts.allows(slot, number):
+            why = self.accounts.refusal(slot, number)
+            assert why is not None, "what is not allowed has a reason"
+            raise Refused(why.rule, f"job {table.job_id[slot]}: {why.text}")
 
     def _refuse_job(self, slot: int, number: int) -> None:
         table = self.table

@@ -4,9 +4,12 @@ A gang runs on hosts of one type, so partitions have nothing in common but the c
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import merge
 
 from emulator.scheduler.free import FreeIndex
+from emulator.scheduler.held import Held
 from emulator.scheduler.pending import Pending
 from emulator.scheduler.shadow import Shadow
 from emulator.scheduler.table import NEVER
@@ -29,6 +32,8 @@ class Partition:
     pending: Pending
     by_end: list[tuple[int, int]] | None  # (start + estimate, slot) of the running jobs, sorted; nothing may depend on the slots' order
     preemptible: Counter[int] | None  # priority -> running jobs that may be preempted
+    #: Who waits for quota, and not in ``pending``; None where there are no quotas and limits.
+    held: Held | None = None
     running: set[int] = field(default_factory=set)
     held_milli_gpus: int = 0
     waiting_milli_gpus: int = 0
@@ -51,6 +56,23 @@ class Partition:
     def wanted_milli_gpus(self) -> int:
         """What jobs hold or wait for."""
         return self.held_milli_gpus + self.waiting_milli_gpus
+
+    @property
+    def waiting_jobs(self) -> int:
+        """How many jobs wait, those for quota included."""
+        return len(self.pending) + (0 if self.held is None else len(self.held))
+
+    def waiting(self) -> Iterator[int]:
+        """All of them, in the queue's order."""
+        if not self.held:
+            return self.pending.in_order()
+        return merge(self.pending.in_order(), sorted(self.held, key=self.pending.key), key=self.pending.key)
+
+    def position(self, slot: int) -> int:
+        """How many jobs are before the slot, which waits."""
+        if not self.held:
+            return self.pending.position(slot)
+        return next(place for place, other in enumerate(self.waiting()) if other == slot)
 
     def lowest_preemptible(self) -> int:
         """The lowest priority of the running jobs that may be preempted; above every priority where there is none."""

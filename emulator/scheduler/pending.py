@@ -47,6 +47,10 @@ class HeadQueue:
         """Whether the queue's order has ``slot`` before ``other``, wherever they are."""
         return self._order(self._table, slot) < self._order(self._table, other)
 
+    def key(self, slot: int) -> tuple[int, ...]:
+        """What the queue's order has of ``slot``, wherever it is."""
+        return self._order(self._table, slot)
+
     def push(self, slot: int) -> None:
         self._places = None
         if len(self._heap) > 2 * len(self._waiting) + 64:
@@ -117,6 +121,10 @@ class ScanQueue:
     def comes_before(self, slot: int, other: int) -> bool:
         """Whether the queue's order has ``slot`` before ``other``, wherever they are."""
         return self._order(self._table, slot) < self._order(self._table, other)
+
+    def key(self, slot: int) -> tuple[int, ...]:
+        """What the queue's order has of ``slot``, wherever it is."""
+        return self._order(self._table, slot)
 
     def push(self, slot: int) -> None:
         key = self._order(self._table, slot)

@@ -55,6 +55,7 @@ class Quotas:
 
     def __init__(self, queues: Sequence[Holder], cohorts: Sequence[Holder], host_types: Sequence[str]) -> None:
         self.queues, self._host_types = len(queues), tuple(host_types)
+        self.names = tuple(queue.name for queue in queues)
         self._holders = [*queues, *cohorts]
         parents = parents_of(queues, cohorts)
         #: In the order of their host types.

@@ -13,6 +13,8 @@ class Rule(StrEnum):
     LEVEL = "level"  # inside one unit of the level that it requires
     OFFERED = "offered"  # on hosts that are in service: not down, cordoned, unreachable or planned
     FREE = "free"  # on GPUs that nobody holds
+    QUOTA = "quota"  # its queue has quota for it
+    LIMIT = "limit"  # its tenant may have that much more running
 
 
 class Refused(Exception):

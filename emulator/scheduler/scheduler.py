@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
 from emulator.scheduler.draft import Draft, Preemption
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
+from emulator.scheduler.held import Held
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.limits import Limits
 from emulator.scheduler.partition import Partition
@@ -21,6 +23,8 @@ from emulator.scheduler.placement import Placement, could_ever_fit
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy, explained
+from emulator.scheduler.quota import Quotas
+from emulator.scheduler.reclaim import Reclaim, Reclaims, reclaim
 from emulator.scheduler.table import JobTable, State
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
@@ -37,6 +41,10 @@ class SchedulerSettings:
     preempt_after_ns: int = 0
     preempt_interval_ns: int = 0
     queue_priority: Mapping[str, int] = field(default_factory=dict)  # added to the priority of a queue's jobs
+    quotas: Quotas | None = None
+    tenant_limits: TenantLimits = NO_TENANT_LIMITS
+    strict_queues: Collection[str] = ()  # in which nobody passes a job that waits for quota
+    reclaims: Mapping[str, Reclaims] = field(default_factory=dict)  # by queue: whose jobs may be stopped for its own
 
 
 @dataclass
@@ -78,14 +86,28 @@ class Scheduler:
             )
             for host_type, free in zip(cluster.host_types, indexes, strict=True)
         )
-        self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns)
+        self.counts: list[QueueCounts] = []  # by queue
+        self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
+        self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts)
+        self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
         self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption)
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
         self._widest = LEVEL_NAMES.index("site") if cluster.islands else ANY_LEVEL
-        self.counts: list[QueueCounts] = []  # by queue
+
+    def _open_accounts(self) -> Accounts:
+        """Queues with a quota have the first numbers, in the quotas' order."""
+        settings = self.settings
+        for name in settings.quotas.names if settings.quotas is not None else ():
+            self.add_queue(name)
+        for name in (*settings.strict_queues, *settings.reclaims):
+            self.add_queue(name)
+        strict = frozenset(self.table.queue_of[name] for name in settings.strict_queues)
+        for number, partition in enumerate(self.partitions):
+            partition.held = Held(self.table, number, strict)
+        return Accounts(self.table, settings.quotas, settings.tenant_limits)
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
 
@@ -106,7 +128,7 @@ class Scheduler:
         number = self._partition_for(slot)
         if number < 0:
             state = State.INFEASIBLE
-        elif not accepted and self.pending_jobs >= self.settings.pending_limit:
+        elif not accepted and (self.pending_jobs >= self.settings.pending_limit or not self._tenant_has_room(slot)):
             state = State.REJECTED
         else:
             state = State.PENDING
@@ -117,6 +139,10 @@ class Scheduler:
         table.state[slot] = state
         return state
 
+    def _tenant_has_room(self, slot: int) -> bool:
+        """Whether its tenant may have one more job waiting."""
+        return self.accounts is None or self.accounts.pending_room(self.table.tenants[self.table.tenant[slot]]) > 0
+
     def _partition_for(self, slot: int) -> int:
         """Where the job that arrives is to wait; -1 where it can never run."""
         table = self.table
@@ -126,6 +152,9 @@ class Scheduler:
             number = max(0, named)
             return number if could_ever_fit(partitions[number].free, gpus, level) else -1
         fitting = [number for number, partition in enumerate(partitions) if could_ever_fit(partition.free, gpus, level)]
+        if self.accounts is not None:  # where its queue will never have quota for it, it would wait for ever
+            queue, milli_gpus = table.queue[slot], gpus * table.milli_gpus[slot]
+            fitting = [number for number in fitting if self.accounts.quotas.could_ever_fit(queue, number, milli_gpus)] or fitting
         return min(fitting, key=lambda number: partitions[number].wanted_milli_gpus / partitions[number].gpus, default=-1)
 
     def could_ever_fit(self, gpus: int, require_level: int, host_type: int) -> bool:
@@ -147,6 +176,8 @@ class Scheduler:
         # Where only the head of the queue is looked at, who waits behind it changes nothing.
         partition.stirred = partition.stirred or not self.policy.heads_only or partition.pending.head() == slot
         self.counts[table.queue[slot]].wait(table.gpus[slot])
+        if self.accounts is not None:
+            self.accounts.wait(slot)
 
     def requeue(self, slot: int) -> None:
         """A stopped job waits again, in the place that its submission gives it."""
@@ -157,6 +188,10 @@ class Scheduler:
         """Remove a waiting job from its queue."""
         table, partition = self.table, self.ledger.partition_of(slot)
         partition.pending.remove(slot)
+        if self.accounts is not None:
+            self.accounts.wait(slot, -1)
+            if partition.held:
+                partition.held.discard(slot)
         if self.draft.preemption is not None:
             self.draft.preemption.refused.pop(slot, None)
         partition.waiting_milli_gpus -= table.gpus[slot] * table.milli_gpus[slot]
@@ -174,6 +209,8 @@ class Scheduler:
         """Decide the cycle at ``now_ns``; the ledger and the queues are as decided when it returns."""
         draft = self.draft
         draft.begin(now_ns)
+        if self._reclaim.how:
+            reclaim(draft, self._reclaim)
         try:
             self.policy.plan(draft)
         except Exception as error:
@@ -187,6 +224,8 @@ class Scheduler:
             counts = self.counts[table.queue[slot]]
             counts.wait(table.gpus[slot], -1)
             counts.run(table.gpus[slot])
+            if self.accounts is not None:
+                self.accounts.wait(slot, -1)
         return draft
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
@@ -201,11 +240,14 @@ class Scheduler:
     @property
     def pending_jobs(self) -> int:
         """How many jobs wait."""
-        return sum([len(partition.pending) for partition in self.partitions])
+        return sum([partition.waiting_jobs for partition in self.partitions])
 
     def waits(self, slot: int) -> bool:
         """Whether the job is in a queue."""
-        return self.table.host_type[slot] != ANY_TYPE and slot in self.ledger.partition_of(slot).pending
+        if self.table.host_type[slot] == ANY_TYPE:
+            return False
+        partition = self.ledger.partition_of(slot)
+        return slot in partition.pending or (partition.held is not None and slot in partition.held)
 
     def free_gpus(self) -> tuple[int, int]:
         """GPUs that could be given out now, and how many of them are on hosts that also hold a job."""

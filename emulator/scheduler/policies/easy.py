@@ -32,6 +32,9 @@ def _plan(draft: Draft, partition: Partition) -> None:
     pending = partition.pending
     assert isinstance(pending, ScanQueue), "EASY looks behind the head"
     while (head := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
+        if not draft.may_start(partition, head):
+            draft.hold(partition, head)
+            continue
         rows = draft.choose_again(partition, head) or make_room(draft, partition, head)
         if rows is None:
             break
@@ -42,8 +45,10 @@ def _plan(draft: Draft, partition: Partition) -> None:
         partition.shadow = None  # nothing waits behind a head, and following what comes and goes has its price
     elif partition.free.has_room() and not (draft.preempted and draft.has_preempted(partition)):
         shadow = _reservation(draft, partition, head)
+        draft.keep_for(head)
         if shadow.looked_freed != partition.freed or _start_arrived(draft, partition, pending, shadow):
             _backfill(draft, partition, pending, shadow)
+        draft.keep_for(head, keep=False)
         shadow.looked_freed = partition.freed
         # The reservation is made again when its time has passed, even if nothing ended by then.
         draft.reconsider(partition, shadow.time_ns)
@@ -72,6 +77,9 @@ def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue, shado
     for slot in pending.sorted(partition.arrived):
         if table.job_id[slot] == shadow.head:
             continue
+        if not draft.may_start(partition, slot):
+            draft.hold(partition, slot)
+            continue
         ends_in_time = shadow.time_ns == NEVER or table.estimate_ns[slot] <= short_ns
         if not ends_in_time and table.gpus[slot] > spare_gpus and table.milli_gpus[slot] == 1000:
             continue
@@ -98,6 +106,9 @@ def _backfill(draft: Draft, partition: Partition, pending: ScanQueue, shadow: Sh
             kind = gpus, milli_gpus, level, _ = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot]
             ends_in_time = table.estimate_ns[slot] <= short_ns
             if kind in unfit or (kind in delaying and not ends_in_time) or (gpus > most_gpus and milli_gpus == 1000):
+                continue
+            if not draft.may_start(partition, slot):
+                draft.hold(partition, slot)
                 continue
             rows = draft.choose(partition, slot)
             if rows is None:

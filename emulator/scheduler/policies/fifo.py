@@ -14,6 +14,9 @@ def plan(draft: Draft) -> None:
     for partition in draft.partitions():
         pending = partition.pending
         while (slot := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, slot)):
+            if not draft.may_start(partition, slot):
+                draft.hold(partition, slot)
+                continue
             rows = draft.choose_again(partition, slot) or make_room(draft, partition, slot)
             if rows is None:
                 break

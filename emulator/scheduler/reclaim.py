@@ -1,0 +1,190 @@
+"""Reclaim: a queue takes back what others have borrowed of it, by stopping their jobs (Kueue: "Preemption", the classic algorithm).
+
+It comes before the policy, whichever that is. The jobs of each queue that may reclaim are looked at in order: for those without quota or
+hosts, room is made. Candidates are jobs of queues that have borrowed (``QuotaTree.borrowers``), and of the job's own queue. Kueue's order
+decides who is stopped: jobs of other queues first, of them those against which the claim is the stronger; then the lowest priority, then
+the latest start, then the highest id. When the job fits, those that are not needed go on (looked at in reverse, as in Kueue).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from emulator.scheduler.accounts import Accounts
+from emulator.scheduler.draft import Draft
+from emulator.scheduler.partition import Partition
+from emulator.scheduler.shadow import Shadow
+
+
+class Victims(StrEnum):
+    """Whose jobs may be stopped."""
+
+    NEVER = "never"
+    LOWER_PRIORITY = "lower-priority"
+    LOWER_OR_NEWER_EQUAL_PRIORITY = "lower-or-newer-equal-priority"
+    ANY = "any"
+
+
+@dataclass(frozen=True)
+class Reclaims:
+    """Of one queue; in Kueue's words reclaimWithinCohort, borrowWithinCohort and withinClusterQueue."""
+
+    within_cohort: Victims = Victims.NEVER
+    while_borrowing: Victims = Victims.NEVER
+    within_queue: Victims = Victims.NEVER
+
+
+@dataclass
+class Reclaim:
+    """``how`` by queue. A queue for which nothing could be stopped is not tried again for ``interval_ns``, since that looks at every
+    running job of others.
+    """
+
+    how: Mapping[int, Reclaims]
+    interval_ns: int
+    refused: dict[tuple[int, int], int] = field(default_factory=dict)  # (queue, host type) -> when it may be tried again
+
+
+def reclaim(draft: Draft, settings: Reclaim) -> None:
+    """Stop jobs of others, and start those that ask for it."""
+    accounts = draft.ledger.accounts
+    assert accounts is not None, "there are quotas where there is something to reclaim"
+    for number, partition in enumerate(draft.ledger.partitions):
+        if not partition.waiting_jobs:
+            continue
+        asking = _asking(draft, partition, number, accounts, settings)
+        for slot in list(partition.waiting()) if asking else ():
+            queue = draft.table.queue[slot]
+            if queue in asking and _is_entitled(draft, slot, accounts, settings.how[queue]):
+                if accounts.allows(slot, number) and draft.choose(partition, slot) is not None:
+                    asking.discard(queue)  # what could start by itself is for the policy to start
+                elif not _start_in_place_of_others(draft, partition, slot, accounts, settings.how[queue]):
+                    asking.discard(queue)
+                    settings.refused[queue, number] = draft.now_ns + settings.interval_ns
+                if not asking:
+                    break
+
+
+def _asking(draft: Draft, partition: Partition, number: int, accounts: Accounts, settings: Reclaim) -> set[int]:
+    """The queues of which jobs are to be looked at: they may stop others' jobs, and have not just tried in vain."""
+    asking = set[int]()
+    for queue, how in settings.how.items():
+        own = how.within_queue != Victims.NEVER
+        others = how.within_cohort != Victims.NEVER and bool(accounts.quotas.borrowers(queue, number, 1))
+        if own or others:
+            again_ns = settings.refused.get((queue, number), 0)
+            if again_ns > draft.now_ns:
+                draft.reconsider(partition, again_ns)
+            else:
+                asking.add(queue)
+    return asking
+
+
+def _is_entitled(draft: Draft, slot: int, accounts: Accounts, how: Reclaims) -> bool:
+    """Whether the job may have others stopped: it is within the nominal quota of its queue, or may stop others all the same."""
+    table = draft.table
+    if accounts.tenant_refusal(slot) is not None:
+        return False
+    milli_gpus = table.gpus[slot] * table.milli_gpus[slot]
+    always = how.while_borrowing != Victims.NEVER or how.within_queue != Victims.NEVER
+    return always or accounts.quotas.within(table.queue[slot], table.host_type[slot], milli_gpus)
+
+
+def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> bool:
+    """Stop who has to be stopped for the job, and start it; False, and nothing done, where that does not do."""
+    table = draft.table
+    victims = victims_for(draft, partition, slot, accounts, how)
+    if not victims:
+        return False
+    mark, queue = draft.mark(), table.queue[slot]
+    for victim in victims:
+        what = "within its queue" if table.queue[victim] == queue else f"to give back GPUs to queue {table.queues[queue]}"
+        draft.preempt(victim, f"preempted {what}, for job {table.job_id[slot]}")
+    rows = draft.choose(partition, slot)
+    if rows is None:
+        draft.undo(mark)
+        return False
+    draft.start(partition, slot, rows)
+    draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # those stopped are pending again, and have their turn
+    return True
+
+
+def victims_for(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> list[int]:
+    """Jobs to be stopped so that the job has quota and hosts; none where that would not do. Those started in this cycle are left alone."""
+    table, quotas = draft.table, accounts.quotas
+    queue, host_type = table.queue[slot], table.host_type[slot]
+    trees = quotas.counted(queue, host_type)
+    if not trees:
+        return []
+    milli_gpus = table.gpus[slot] * table.milli_gpus[slot]
+    claims = quotas.borrowers(queue, host_type, milli_gpus) if how.within_cohort != Victims.NEVER else {}
+    order: list[tuple[bool, bool, int, int, int, int]] = []
+    for number, other_partition in enumerate(draft.ledger.partitions):
+        shared = [tree for tree in trees if tree in (quotas.counted(queue, number) or ())]
+        for other in other_partition.running if shared else ():
+            owner, started_ns = table.queue[other], table.start_ns[other]
+            if not table.preemptible[other] or started_ns >= draft.now_ns:
+                continue
+            claim = claims.get(owner, False)
+            if owner == queue:
+                allowed = _may_stop(draft, slot, other, how.within_queue)
+            elif owner in claims:
+                allowed = _may_stop(draft, slot, other, how.within_cohort) and (claim or _may_stop(draft, slot, other, how.while_borrowing))
+            else:
+                allowed = False
+            if allowed:
+                order.append((owner == queue, not claim, table.priority[other], -started_ns, -table.job_id[other], other))
+    order.sort()
+    candidates = [entry[-1] for entry in order]
+    return _fewest(draft, partition, slot, accounts, candidates) or _fewest(
+        draft, partition, slot, accounts, [other for other in candidates if table.queue[other] == queue]
+    )
+
+
+def _may_stop(draft: Draft, slot: int, other: int, victims: Victims) -> bool:
+    table = draft.table
+    if victims == Victims.LOWER_OR_NEWER_EQUAL_PRIORITY and table.priority[other] == table.priority[slot]:
+        return table.submit_ns[other] > table.submit_ns[slot]
+    return victims == Victims.ANY or (victims != Victims.NEVER and table.priority[other] < table.priority[slot])
+
+
+def _fewest(draft: Draft, partition: Partition, slot: int, accounts: Accounts, candidates: list[int]) -> list[int]:
+    """The first of ``candidates`` that are enough, without those that are not needed; none if all together are not enough.
+
+    Tried out beside the ledger, as in ``preemption``; the accounts are as before afterwards. A job whose queue borrows no longer is not
+    stopped.
+    """
+    table, quotas, free = draft.table, accounts.quotas, partition.free
+    queue, host_type, milli_gpus = table.queue[slot], table.host_type[slot], table.milli_gpus[slot]
+    here = sum(table.gpus[other] for other in candidates if table.host_type[other] == host_type)
+    if not candidates or free.free_gpus + here < table.gpus[slot]:
+        return []
+    shadow = Shadow.now(table, free, slot)
+    stopped: list[int] = []
+
+    def stop(victim: int, *, back: bool = False) -> None:
+        (accounts.take if back else accounts.give)(victim, table.host_type[victim])
+        if table.host_type[victim] == host_type:
+            (shadow.take if back else shadow.release)(table.rows[victim], table.milli_gpus[victim])
+
+    def fits() -> bool:
+        return accounts.allows(slot, host_type) and shadow.holds(milli_gpus)
+
+    for victim in candidates:
+        owner = table.queue[victim]
+        if owner != queue and quotas.within(owner, table.host_type[victim], 0):
+            continue
+        stop(victim)
+        stopped.append(victim)
+        if fits():
+            break
+    enough = bool(stopped) and fits()
+    for victim in reversed(stopped[:-1]) if enough else ():
+        stop(victim, back=True)
+        if fits():
+            stopped.remove(victim)
+        else:
+            stop(victim)
+    for victim in stopped:
+        accounts.take(victim, table.host_type[victim])
+    return stopped if enough else []
