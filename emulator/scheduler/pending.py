@@ -184,10 +184,10 @@ class ScanQueue:
                         yield key[-1]
             return
         self._fill()
-        size = self._size[start:end]
-        wanted = size <= most_gpus
+        sizes = self._size[start:end]
+        wanted = sizes <= most_gpus
         if long_gpus < most_gpus:
-            wanted &= (self._estimate_ns[start:end] <= short_ns) | (size <= long_gpus)
+            wanted &= (self._estimate_ns[start:end] <= short_ns) | (sizes <= long_gpus)
         for position in wanted.nonzero()[0]:
             yield keys[start + position][-1]
 

@@ -154,7 +154,10 @@ class Shadow:
             self.release(rows, milli_gpus)
 
     def spare_gpus(self) -> int:
-        """No job of more GPUs can be kept beyond the shadow time without delaying the head: a gang takes whole hosts, and its rest on one."""
+        """No job of more GPUs can be kept beyond the shadow time without delaying the head.
+
+        A gang takes whole hosts, and its rest on one.
+        """
         per_host = self.free.gpus_per_host
         if self.time_ns == NEVER:
             return self.free.host_count * per_host

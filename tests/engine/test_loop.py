@@ -148,8 +148,13 @@ def test_the_peak_is_the_highest_power_at_any_instant() -> None:
     GPUs busy."""
     made = engine(clos(2), [gangs(1)], fail_at={1: 50 * SECOND})
     run(made)
-    assert made.meter.peak_milliwatts == 2 * made.racks.idle_milliwatts(0) + 8 * made.runs._draw_of(0) + SWITCHES
+    assert (
+        made.meter.peak_milliwatts == 2 * made.racks.idle_milliwatts(0) + 8 * made.runs._full_draw(0, made.table.utilization[0]) + SWITCHES
+    )
     repaired = engine(clos(2), [gangs(1, submit_ns=[55 * SECOND], duration_ns=[10**5 * SECOND])], fail_at={1: 50 * SECOND})
     run_until(repaired, 50_000 * SECOND)
     assert repaired.scheduler.ledger.withheld(Withheld.DOWN) == set()
-    assert repaired.meter.peak_milliwatts == 2 * repaired.racks.idle_milliwatts(0) + 8 * repaired.runs._draw_of(0) + SWITCHES
+    assert (
+        repaired.meter.peak_milliwatts
+        == 2 * repaired.racks.idle_milliwatts(0) + 8 * repaired.runs._full_draw(0, repaired.table.utilization[0]) + SWITCHES
+    )

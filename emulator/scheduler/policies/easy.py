@@ -103,7 +103,12 @@ def _backfill(draft: Draft, partition: Partition, pending: ScanQueue, shadow: Sh
         delaying: set[tuple[int, ...]] = set()  # kinds that would delay the head where they would go now
         most_gpus = min(most_gpus, free.most_that_could_fit())
         for slot in pending.behind_head(most_gpus, short_ns, shadow.spare_gpus()):
-            kind = gpus, milli_gpus, level, _ = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot]
+            kind = gpus, milli_gpus, level, _ = (
+                table.gpus[slot],
+                table.milli_gpus[slot],
+                table.require_level[slot],
+                table.prefer_level[slot],
+            )
             ends_in_time = table.estimate_ns[slot] <= short_ns
             if kind in unfit or (kind in delaying and not ends_in_time) or (gpus > most_gpus and milli_gpus == 1000):
                 continue
