@@ -106,8 +106,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "interrupted": outcome.interrupted,
         "sources": [dict(source) for source in outcome.sources],
     }
-    plain: dict[str, Any] = _plain(values)
-    return plain
+    ready: dict[str, Any] = plain(values)
+    return ready
 
 
 def to_json(values: dict[str, Any]) -> str:
@@ -143,12 +143,12 @@ def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole > 0 else None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """``value`` with numpy scalars as Python's and what JSON cannot hold as None."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
