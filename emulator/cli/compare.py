@@ -87,9 +87,16 @@ def compare(
     """Emulate every SCENARIO with every policy, several times each, and compare."""
     at_once = actor_count(actors or "auto")
     request: dict[str, Any] = {
-        "settings": settings, "until": until, "trace": trace, "trace_format": trace_format, "trace_options": trace_option, "address": address,
-        "actors": "inline" if at_once == "inline" else None, "seed": None, "out": out,
-    }  # fmt: skip
+        "settings": settings,
+        "until": until,
+        "trace": trace,
+        "trace_format": trace_format,
+        "trace_options": trace_option,
+        "address": address,
+        "actors": "inline" if at_once == "inline" else None,
+        "seed": None,
+        "out": out,
+    }
     groups = _groups(scenarios, _names("--policies", policies), policy_option or [], _names("--placements", placements), request)
     cells = _cells(groups, seeds, windows)
     prepare(out)

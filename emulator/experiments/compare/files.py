@@ -50,7 +50,7 @@ def page(comparison: Comparison, drawn: dict[str, dict[str, str]]) -> str:
 
 def _html(table: Table) -> str:
     def row(cells: tuple[str, ...]) -> str:
-        return "<tr>" + "".join(f"<td>{escape(cell.replace('+-', '±'))}</td>" for cell in cells) + "</tr>"
+        return "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>"
 
     head = "".join(f"<th scope=col style='width:auto'>{escape(heading)}</th>" for heading in table.headings)
     return f"<h2>{escape(table.title)}</h2><table><tr>{head}</tr>{''.join(map(row, table.rows))}</table>"
@@ -61,7 +61,7 @@ def _markdown(comparison: Comparison, named: dict[str, dict[str, str]]) -> str:
     for scenario in comparison.scenarios:
         parts += [f"**{table.title}**\n\n{markdown(table)}" for table in tables(comparison, scenario)]
         parts.append("\n".join(f"![{name.removesuffix('.svg')}]({name})" for name in named[scenario]) + "\n")
-    return "\n".join([*parts, *(note.replace("*", r"\*").replace("+-", "±") for note in notes(comparison))]) + "\n"
+    return "\n".join([*parts, *(note.replace("*", r"\*") for note in notes(comparison))]) + "\n"
 
 
 def _started_rows(comparison: Comparison) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ COLUMNS = (
     Column("wait_seconds.mean", "wait mean", -1, _TIMES),
     Column("wait_seconds.p90", "wait p90", -1, _TIMES),
     Column("wait_so_far_seconds.mean", "wait so far", -1, _TIMES),
-    Column("completion_seconds.mean", "completion mean", -1, _TIMES),
+    Column("completion_seconds.mean", "completion", -1, _TIMES),
     Column("bounded_slowdown.mean", "slowdown", -1),
     Column("fairness.jain_index", "fairness", 1),
     Column("gpu_allocation_ratio", "allocated", 1, ((0.01, "%"),)),
@@ -68,7 +68,7 @@ def notes(comparison: Comparison) -> list[str]:
     base = name(comparison, comparison.baseline)
     if most < 2:
         return ["One run each: there are no intervals, and small differences may be luck (--seeds 5, or --windows of a trace)."]
-    told = [f"Means of {most} runs, +- half of the {percent} interval (Student's t); * the best mean."]
+    told = [f"Means of {most} runs, ± half of the {percent} interval (Student's t); * the best mean."]
     if len(comparison.variants) > 1:
         told.append(f"Differences are paired: each run less that of {base} with the same work; * the interval leaves out 0.")
     return told
@@ -82,16 +82,14 @@ def name(comparison: Comparison, variant: Variant) -> str:
 def markdown(table: Table) -> str:
     """As Markdown."""
     rule = ["---"] * table.names + ["---:"] * (len(table.headings) - table.names)
-    rows = (
-        [cell.replace("|", r"\|").replace("*", r"\*").replace("+-", "±") for cell in row] for row in (table.headings, rule, *table.rows)
-    )
+    rows = ([cell.replace("|", r"\|").replace("*", r"\*") for cell in row] for row in (table.headings, rule, *table.rows))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def unit_of(values: Iterable[float | None], units: Sequence[tuple[float, str]]) -> tuple[float, str]:
-    """The largest unit, as (size, name), in which the largest of the values is at least 1; else the smallest."""
+    """The largest unit, as (size, name), in which the largest of the values is at least 2; else the smallest."""
     largest = max((abs(value) for value in values if value is not None), default=0.0)
-    return next((unit for unit in units if largest >= unit[0]), units[-1])
+    return next((unit for unit in units if largest >= 2 * unit[0]), units[-1])
 
 
 def _means(title: str, comparison: Comparison, scenario: str, columns: Sequence[Column]) -> Table:
@@ -99,7 +97,7 @@ def _means(title: str, comparison: Comparison, scenario: str, columns: Sequence[
     for column in columns:
         estimates = _values(comparison, scenario, column.metric)
         means = {each.mean for each in estimates if each.mean is not None}
-        if not means or _nothing(comparison, scenario, column.metric):
+        if not means or _equal(estimates) or _nothing(comparison, scenario, column.metric):
             continue
         best = (max if column.better > 0 else min)(means) if column.better and len(means) > 1 else None
         shown.append(_column(column, estimates, [best is not None and each.mean == best for each in estimates], signed=False))
@@ -112,7 +110,7 @@ def _differences(comparison: Comparison, scenario: str) -> Table:
     for column in COLUMNS:
         rows = [comparison.row(scenario, variant, column.metric) for variant in comparison.variants]
         estimates = [none if row is None or row.difference is None else row.difference for row in rows]
-        if all(each.mean is None for each in estimates) or _nothing(comparison, scenario, column.metric):
+        if not any(each.mean for each in estimates) or _nothing(comparison, scenario, column.metric):
             continue
         sure = [each.low is not None and each.high is not None and (each.low > 0 or each.high < 0) for each in estimates]
         shown.append(_column(column, estimates, sure, signed=True))
@@ -130,6 +128,11 @@ def _nothing(comparison: Comparison, scenario: str, metric: str) -> bool:
     return metric in _ONLY_IF_ANY and not any(each.mean for each in _values(comparison, scenario, _ONLY_IF_ANY[metric]))
 
 
+def _equal(estimates: Sequence[Estimate]) -> bool:
+    """Whether there are several and all are the same, so that there is nothing to compare."""
+    return len(estimates) > 1 and len({(each.mean, each.low, each.high) for each in estimates}) == 1
+
+
 def _column(column: Column, estimates: Sequence[Estimate], marked: Sequence[bool], *, signed: bool) -> tuple[str, list[str]]:
     """Heading and cells: all numbers of a column have the unit and the decimals of the largest."""
     size, unit = unit_of((each.mean for each in estimates), column.units)
@@ -140,7 +143,7 @@ def _column(column: Column, estimates: Sequence[Estimate], marked: Sequence[bool
     def text(each: Estimate, mark: bool) -> str:
         if each.mean is None:
             return "-"
-        half = "" if each.half_width is None else f" +-{each.half_width / size:{form.removeprefix('+')}}"
+        half = "" if each.half_width is None else f" ±{each.half_width / size:{form.removeprefix('+')}}"
         return f"{each.mean / size:{form}}{half}" + (" *" if mark else "")
 
     heading = f"{column.heading} ({unit})" if unit else column.heading
