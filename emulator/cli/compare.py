@@ -198,9 +198,7 @@ def _cells(groups: "list[Group]", seeds: str | None, windows: str | None) -> "li
             )
         from emulator.cli.output import note
 
-        note(
-            "--seeds: a trace is the same for every seed, so the intervals are those of the faults alone; --windows 7d cuts it into replicates"
-        )
+        note("--seeds: a trace is the same for every seed, so intervals show the luck of faults alone; --windows 7d cuts it up instead")
     return cells(groups, wanted)
 
 
@@ -212,7 +210,7 @@ def _seeds(text: str) -> int | list[int]:
     numbers = [int(word) for word in words if re.fullmatch(r"\d{1,19}", word) and int(word) < 2**63]
     if "," not in text or len(numbers) != len(words) or len(set(numbers)) != len(numbers) or len(numbers) > _MOST_SEEDS:
         raise wrong(
-            "--seeds", text, "is neither", f"a number of seeds from 1 to {_MOST_SEEDS}, or different seeds with commas between them"
+            "--seeds", text, "names no seeds", f"a number of seeds from 1 to {_MOST_SEEDS}, or different seeds with commas between them"
         )
     return numbers
 
@@ -257,9 +255,10 @@ def _show(comparison: "Comparison") -> None:
     target = console()
     for scenario in comparison.scenarios:
         for table in tables(comparison, scenario):
-            shown = Table(title=Text(table.title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+            target.print(Text(table.title, style="bold"))
+            shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
             for place, heading in enumerate(table.headings):
-                shown.add_column(heading, justify="left" if place < table.names else "right", overflow="fold")
+                shown.add_column(heading.replace(" ", "\n"), justify="left" if place < table.names else "right", overflow="fold")
             for row in table.rows:
                 shown.add_row(*(Text(cell, style="bold" if cell.endswith(" *") else "") for cell in row))
             target.print(shown)

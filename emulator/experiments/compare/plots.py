@@ -8,7 +8,7 @@ import numpy as np
 from emulator.experiments.compare.comparison import Comparison
 from emulator.experiments.compare.intervals import Estimate
 from emulator.experiments.compare.metrics import SIZE_CLASSES, WAIT_GRID_SECONDS
-from emulator.experiments.compare.tables import COLUMNS, name, unit_of
+from emulator.experiments.compare.tables import COLUMNS, gpus, name, unit_of
 from emulator.report.chart import nice_step
 from emulator.report.picture.ink import DIM, INK, RULE, Sheet
 
@@ -34,9 +34,9 @@ def plots(comparison: Comparison, scenario: str) -> dict[str, str]:
     for stem, metric, title in (("wait", "wait_seconds.mean", "Mean wait"), ("completion", "completion_seconds.mean", "Mean completion")):
         if panel := _panel(comparison, scenario, metric):
             found[stem] = _panels(f"{title}, {scenario}", [("", panel)], comparison)
-    by_size = [(f"{size} GPUs", _panel(comparison, scenario, f"wait_so_far_seconds.mean.by_gpus.{size}")) for _, size in SIZE_CLASSES]
+    by_size = [(gpus(size), _panel(comparison, scenario, f"wait_so_far_seconds.mean.by_gpus.{size}")) for _, size in SIZE_CLASSES]
     if drawn := [(label, panel) for label, panel in by_size if panel]:
-        found["wait_by_gpus"] = _panels(f"Mean wait by size of job, {scenario}", drawn, comparison)
+        found["wait_by_gpus"] = _panels(f"Mean wait so far by size of job, {scenario}", drawn, comparison)
     if any(comparison.started_ratios(scenario, variant) for variant in comparison.variants):
         found["started"] = _started(comparison, scenario)
     return found

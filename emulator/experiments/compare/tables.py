@@ -54,11 +54,13 @@ class Table:
 
 def tables(comparison: Comparison, scenario: str) -> list[Table]:
     """What a scenario has: means, differences from the baseline, and waits by size of job."""
-    found = [_means("means", comparison, scenario, COLUMNS)]
-    if len(comparison.variants) > 1:
-        found.append(_differences(comparison, scenario))
-    by_size = [Column(f"wait_so_far_seconds.mean.by_gpus.{name}", f"{name} GPUs", -1, _TIMES) for _, name in SIZE_CLASSES]
-    return [*found, _means("wait so far by size of job", comparison, scenario, by_size)]
+    by_size = [Column(f"wait_so_far_seconds.mean.by_gpus.{name}", gpus(name), -1, _TIMES) for _, name in SIZE_CLASSES]
+    found = [
+        _means("means", comparison, scenario, COLUMNS),
+        _differences(comparison, scenario),
+        _means("wait so far by size of job", comparison, scenario, by_size),
+    ]
+    return [table for table in found if table.rows and len(table.headings) > table.names]
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -72,6 +74,11 @@ def notes(comparison: Comparison) -> list[str]:
     if len(comparison.variants) > 1:
         told.append(f"Differences are paired: each run less that of {base} with the same work; * the interval leaves out 0.")
     return told
+
+
+def gpus(size_class: str) -> str:
+    """``9-64 GPUs``, ``1 GPU``."""
+    return f"{size_class} GPU" + "s" * (size_class != "1")
 
 
 def name(comparison: Comparison, variant: Variant) -> str:
@@ -93,12 +100,13 @@ def unit_of(values: Iterable[float | None], units: Sequence[tuple[float, str]]) 
 
 
 def _means(title: str, comparison: Comparison, scenario: str, columns: Sequence[Column]) -> Table:
+    """Without the columns in which all are equal, unless all columns are such."""
+    said = {column: _values(comparison, scenario, column.metric) for column in columns if not _nothing(comparison, scenario, column.metric)}
+    said = {column: estimates for column, estimates in said.items() if any(each.mean is not None for each in estimates)}
+    different = {column: estimates for column, estimates in said.items() if len(set(estimates)) > 1}
     shown: list[tuple[str, list[str]]] = []
-    for column in columns:
-        estimates = _values(comparison, scenario, column.metric)
+    for column, estimates in (different or said).items():
         means = {each.mean for each in estimates if each.mean is not None}
-        if not means or _equal(estimates) or _nothing(comparison, scenario, column.metric):
-            continue
         best = (max if column.better > 0 else min)(means) if column.better and len(means) > 1 else None
         shown.append(_column(column, estimates, [best is not None and each.mean == best for each in estimates], signed=False))
     return _table(f"{scenario}: {title}", comparison, shown)
@@ -126,11 +134,6 @@ def _values(comparison: Comparison, scenario: str, metric: str) -> list[Estimate
 def _nothing(comparison: Comparison, scenario: str, metric: str) -> bool:
     """Whether a column has nothing to say."""
     return metric in _ONLY_IF_ANY and not any(each.mean for each in _values(comparison, scenario, _ONLY_IF_ANY[metric]))
-
-
-def _equal(estimates: Sequence[Estimate]) -> bool:
-    """Whether there are several and all are the same, so that there is nothing to compare."""
-    return len(estimates) > 1 and len({(each.mean, each.low, each.high) for each in estimates}) == 1
 
 
 def _column(column: Column, estimates: Sequence[Estimate], marked: Sequence[bool], *, signed: bool) -> tuple[str, list[str]]:
