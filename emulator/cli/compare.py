@@ -38,6 +38,10 @@ PolicyOptions = Annotated[
 PlacementsOption = Annotated[
     str | None, typer.Option("--placements", metavar="P,P...", help="Placements, each with every policy. Default: the scenario's own.")
 ]
+PlacementOptions = Annotated[
+    list[str] | None,
+    typer.Option("--placement-option", metavar="[P.]KEY=VALUE", help="An option of all placements, or of one; may be repeated."),
+]
 SeedsOption = Annotated[
     str | None,
     typer.Option("--seeds", metavar="N|S,S...", help=f"Number of seeds, from the scenario's on, or their list. Default: {DEFAULT_SEEDS}."),
@@ -71,6 +75,7 @@ def compare(
     policies: PoliciesOption,
     policy_option: PolicyOptions = None,
     placements: PlacementsOption = None,
+    placement_option: PlacementOptions = None,
     seeds: SeedsOption = None,
     windows: WindowsOption = None,
     until: options.UntilOption = None,
@@ -97,7 +102,11 @@ def compare(
         "seed": None,
         "out": out,
     }
-    groups = _groups(scenarios, _names("--policies", policies), policy_option or [], _names("--placements", placements), request)
+    named = _names("--policies", policies)
+    policy_options = _own_options("--policy-option", named, policy_option or [])
+    placed = _names("--placements", placements) or [""]
+    placement_options = _own_options("--placement-option", placed, placement_option or [])
+    groups = _groups(scenarios, policy_options, placement_options, request)
     cells = _cells(groups, seeds, windows)
     prepare(out)
     from emulator.cli import progress
@@ -127,46 +136,49 @@ def _names(place: str, text: str | None) -> list[str]:
     return names
 
 
+def _own_options(option: str, names: list[str], given: list[str]) -> dict[str, list[str]]:
+    """The options of each policy or placement: those of all, and over them those with its name before them."""
+    common, own = list[str](), {name: list[str]() for name in names}
+    for key, value in pairs(option, given).items():
+        name, _, plain = key.rpartition(".")
+        if name and name not in own:
+            allowed = ", ".join(["KEY", *(f"{known}.KEY" for known in names if known)])
+            raise wrong(option, f"{key}={value}", f"is an option of {name}, which is not compared", allowed)
+        (own[name] if name else common).append(f"{plain}={value}")
+    return {name: common + own[name] for name in names}
+
+
 def _groups(
-    scenarios: list[str], policies: list[str], policy_options: list[str], placements: list[str], request: dict[str, Any]
+    scenarios: list[str], policies: dict[str, list[str]], placements: dict[str, list[str]], request: dict[str, Any]
 ) -> "list[Group]":
-    """Every scenario with every placement and policy, checked."""
+    """Every scenario with every placement ("": its own) and policy, each with its options, checked."""
     from emulator.cli.sessions import load_scenario, usage_errors
     from emulator.experiments.compare.cells import Group, Variant
-    from emulator.scenario.policies import find
+    from emulator.scenario.policies import find, find_placement
 
     if twice := [name for name in dict.fromkeys(scenarios) if scenarios.count(name) > 1]:
         raise CommandError(f"SCENARIO: {twice[0]} is given twice; allowed: different ones")
-    own = _own_options(policies, policy_options)
     found = []
     for scenario in scenarios:
-        for placement in placements or (None,):
-            for policy in policies:
-                asked = options.request(scenario, policy=policy, policy_options=own[policy], placement=placement, **request)
+        for placement, placement_options in placements.items():
+            for policy, policy_options in policies.items():
+                asked = options.request(
+                    scenario,
+                    policy=policy,
+                    policy_options=policy_options,
+                    placement=placement or None,
+                    placement_options=placement_options,
+                    **request,
+                )
                 loaded = load_scenario(scenario, asked.settings)
+                scheduler = loaded.scheduler
                 with usage_errors():
-                    find(policy, loaded.scheduler.policy_options)
-                found.append(Group(scenario, Variant(policy, loaded.scheduler.placement), loaded, asked.to_end_of_work))
+                    find(policy, scheduler.policy_options, loaded.seed)
+                    find_placement(scheduler.placement, scheduler.placement_options, loaded.seed)
+                found.append(Group(scenario, Variant(policy, scheduler.placement), loaded, asked.to_end_of_work))
     if len({group.scenario.name for group in found}) == len(scenarios):
         return [replace(group, label=group.scenario.name) for group in found]
     return found  # two files whose scenarios have the same name: what was typed tells them apart
-
-
-def _own_options(policies: list[str], given: list[str]) -> dict[str, list[str]]:
-    """The options of each policy: those of all, and those with its name before them."""
-    own: dict[str, list[str]] = {policy: [] for policy in policies}
-    for key, value in pairs("--policy-option", given).items():
-        name, _, option = key.rpartition(".")
-        if name and name not in own:
-            raise wrong(
-                "--policy-option",
-                f"{key}={value}",
-                f"is of a policy {name} that is not compared",
-                f"KEY, or one of {', '.join(own)} and .KEY",
-            )
-        for policy in [name] if name else policies:
-            own[policy].append(f"{option}={value}")
-    return own
 
 
 def _cells(groups: "list[Group]", seeds: str | None, windows: str | None) -> "list[Cell]":

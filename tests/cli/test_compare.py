@@ -16,6 +16,15 @@ from tests.integration.program import ROOT
 
 COMPARE = "compare laptop --until 1h --actors inline --quiet"
 FAILS = "def plan(draft, after=0.0):\n    raise RuntimeError('no idea')\n"
+GOES = """
+from emulator.scheduler.policies import fifo
+
+def one(draft, go: bool = True):
+    if go:
+        fifo.plan(draft)
+
+two = one
+"""
 TRACE = f"--set cluster.gpus=64 --trace {ROOT}/examples/jobs.csv --format csv"
 
 
@@ -58,6 +67,22 @@ def test_differences_are_shown_where_there_are_any(gigawatt: Run) -> None:
     assert code == 0
     assert "two-racks: differences from fifo" in out
     assert "One run each" in out
+
+
+def test_options_of_all_and_of_one(gigawatt: Run, tmp_path: Path) -> None:
+    (tmp_path / "goes.py").write_text(GOES)
+    one, two = (f"{tmp_path}/goes.py:{name}" for name in ("one", "two"))
+    code, out, err = gigawatt(f"{COMPARE} --seeds 1 --json --policies {one},{two} --policy-option {two}.go=no --policy-option go=yes")
+    assert code == 0, err
+    assert [(run["policy"], run["jobs"]["started"] > 0) for run in json.loads(out)["runs"]] == [(one, True), (two, False)]
+
+
+def test_placements_have_options_of_their_own(gigawatt: Run) -> None:
+    code, out, err = gigawatt(f"{COMPARE} --seeds 1 --json --policies fifo --placements random,topology --placement-option random.seed=5")
+    assert code == 0, err
+    alone = gigawatt("run laptop --until 1h --actors inline -q --policy fifo --placement random --placement-option seed=5 --json")[1]
+    first = json.loads(out)["runs"][0]
+    assert (first["placement"], first["digest"]) == ("random", json.loads(alone)["digest"])
 
 
 def test_a_policy_that_fails_leaves_the_others(gigawatt: Run, tmp_path: Path) -> None:
@@ -105,8 +130,10 @@ def test_interrupted_it_shows_what_has_run(gigawatt: Run, monkeypatch: pytest.Mo
         ("--policies easy,", "has an empty name"),
         ("--policies easy,easy", "has easy twice"),
         ("--policies easy --placements tpology", "there is no placement 'tpology'"),
+        ("--policies easy --placements spread,random --placement-option spread.x=1", "placement spread has no option 'x'"),
+        ("--policies easy --placement-option x=1", "placement topology has no option 'x'"),
         ("--policies easy --policy-option x=1", "policy easy has no option 'x'"),
-        ("--policies easy --policy-option sjf.x=1", "is of a policy sjf that is not compared"),
+        ("--policies easy --policy-option sjf.x=1", "is an option of sjf, which is not compared; allowed: KEY, easy.KEY"),
         ("--policies easy --seeds 0", "'0' names no seeds"),
         ("--policies easy --seeds 1,1", "'1,1' names no seeds"),
         ("--policies easy --windows 7d", "the work is not from a trace"),

@@ -97,7 +97,11 @@ def test_the_metrics_of_a_run_by_hand() -> None:
     runs since 2 h, submitted at 1 h; 2 (128) waits since 1 h, at 4 h; the two others were refused.
     """
     outcome = build_outcome()
-    found = metrics(outcome, summary(outcome))
+    values = summary(outcome)
+    found = metrics(outcome, values)
+    for name in ("wait_seconds", "completion_seconds"):
+        assert {key: found[f"{name}.{key}"] for key in ("mean", "p50", "p90", "p99")} == values[name]
+    assert found["wait_seconds.p90.by_gpus.2-8"] == 0
     assert found["wait_seconds.mean"] == (0 + 1 + 1) * 3600 / 3
     assert found["wait_so_far_seconds.mean"] == (0 + 1 + 1 + 3) * 3600 / 4
     assert found["bounded_slowdown.mean"] == (1 + 3 / (2 * 7 / 8)) / 2

@@ -7,6 +7,7 @@ Student, "The probable error of a mean", Biometrika 6 (1908); paired differences
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 #: Of all intervals that are given.
 CONFIDENCE = 0.95
@@ -46,6 +47,7 @@ def paired_difference(values: Sequence[float | None], baseline: Sequence[float |
     return estimate([value - base for value, base in pairs if value is not None and base is not None], confidence)
 
 
+@cache
 def t_quantile(confidence: float, freedom: int) -> float:
     """The t with P(|T| <= t) = ``confidence`` at ``freedom`` degrees of freedom, 1 or more, by bisection."""
     low, high = 0.0, 1.0

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from emulator.engine.control import JobState
 from emulator.experiments.compare.fairness import bounded_slowdown, jain_index
 from emulator.report.outcome import NEVER, STATES, JobTable, Outcome
+from emulator.report.summary import distribution
 from emulator.workload.jobs import SECOND
 
 Metrics = dict[str, float | None]
@@ -21,8 +22,6 @@ Mask = NDArray[np.bool_]
 
 #: Of the summary, as they are.
 FROM_SUMMARY = (
-    *(f"wait_seconds.{key}" for key in ("mean", "p50", "p90", "p99")),
-    *(f"completion_seconds.{key}" for key in ("mean", "p50", "p90", "p99")),
     *("gpu_allocation_ratio", "gpu_utilization_ratio", "goodput_ratio", "mfu_ratio", "fragmentation_ratio"),
     *("it_energy_joules", "facility_energy_joules", "power_watts.mean", "power_watts.peak", "fabric.mean_slowdown_ratio"),
     *(f"jobs.{key}" for key in ("submitted", "started", "finished", "running", "pending", "failed", "infeasible", "rejected")),
@@ -46,7 +45,7 @@ def metrics(outcome: Outcome, summary: Mapping[str, Any]) -> Metrics:
     asked = ~np.isin(jobs.state, _LEFT_OUT)
     measured = _Measured(outcome)
     found: Metrics = {name: _at(summary, name) for name in FROM_SUMMARY}
-    found |= measured.of(asked, percentiles=True)
+    found = measured.of(asked) | found
     found["makespan_seconds"] = _makespan_seconds(jobs, asked)
     for name, of_size in _size_classes(jobs).items():
         found |= {f"{metric}.by_gpus.{name}": value for metric, value in measured.of(asked & of_size).items()}
@@ -87,15 +86,17 @@ class _Measured:
     def mean_slowdown(self, part: Mask) -> float | None:
         return _mean(self.slowdown[part & self.finished])
 
-    def of(self, part: Mask, *, percentiles: bool = False) -> Metrics:
-        """Of some jobs; ``percentiles`` for what the summary does not have of all of them, else also what it has."""
-        slowdowns = self.slowdown[part & self.finished]
-        found: Metrics = {"wait_so_far_seconds.mean": _mean(self.wait_so_far[part]), "bounded_slowdown.mean": _mean(slowdowns)}
-        if percentiles:
-            return found | {f"bounded_slowdown.p{p}": float(np.percentile(slowdowns, p)) if len(slowdowns) else None for p in (50, 90, 99)}
-        return found | {
-            "wait_seconds.mean": _mean(self.wait_so_far[part & self.started]),
-            "completion_seconds.mean": _mean(self.completion[part & self.finished]),
+    def of(self, part: Mask) -> Metrics:
+        """Of some jobs."""
+        started, finished = part & self.started, part & self.finished
+        distributions = {
+            "wait_seconds": self.wait_so_far[started],
+            "completion_seconds": self.completion[finished],
+            "bounded_slowdown": self.slowdown[finished],
+        }
+        return {
+            "wait_so_far_seconds.mean": _mean(self.wait_so_far[part]),
+            **{f"{name}.{key}": value for name, values in distributions.items() for key, value in distribution(values).items()},
             "jobs.submitted": float(part.sum()),
             "jobs.pending": float((part & self.pending).sum()),
             "gpu_seconds": math.fsum(self.gpu_seconds[part]),
