@@ -183,35 +183,30 @@ def _groups(
 
 def _cells(groups: "list[Group]", seeds: str | None, windows: str | None) -> "list[Cell]":
     """All runs. Raises CommandError where replicates would be no replicates."""
+    from emulator.cli.output import note
     from emulator.experiments.compare.cells import cells, cut
 
-    traced = any(group.scenario.workload.kind == "trace" for group in groups)
-    if windows is not None:
-        if seeds is not None:
-            raise CommandError(
-                "--seeds: with --windows every run has a window of its own; allowed: one of the two (--set seed=N for one seed)"
+    traced = [group.scenario.workload.kind == "trace" for group in groups]
+    if windows is None:
+        wanted = _seeds(seeds) if seeds is not None else 1 if any(traced) else DEFAULT_SEEDS
+        if any(traced) and wanted != 1:
+            note(
+                "a trace is the same for every seed, so its intervals say what faults and random choices do, not what other work would; "
+                "--windows 7d cuts it into replicates"
             )
-        if not traced:
-            raise CommandError("--windows: the work is not from a trace; allowed: with --trace FILE, or --seeds")
-        length_ns = duration_ns("--windows", windows)
-        try:
-            cut_up = cut(groups[0].scenario.workload.options, length_ns)
-        except ValueError as error:
-            raise CommandError(f"--windows: {error}") from error
-        return cells(groups, 1, cut_up)
-    wanted = _seeds(seeds) if seeds is not None else 1 if traced else DEFAULT_SEEDS
-    several = wanted > 1 if isinstance(wanted, int) else len(wanted) > 1
-    drawn = any(group.scenario.faults.enabled or group.scenario.fabric.faults.enabled for group in groups)
-    if traced and several:
-        if not drawn:
-            raise CommandError(
-                "--seeds: the trace is the same for every seed and faults are off, so all runs would be equal; "
-                "allowed: --windows 7d, which cuts the trace into replicates"
-            )
-        from emulator.cli.output import note
-
-        note("--seeds: a trace is the same for every seed, so intervals show the luck of faults alone; --windows 7d cuts it up instead")
-    return cells(groups, wanted)
+        return cells(groups, wanted)
+    if seeds is not None:
+        raise CommandError("--seeds: with --windows every run has a window of its own; allowed: one of the two (--set seed=N for one seed)")
+    if not all(traced):
+        raise CommandError("--windows: the work is not from a trace; allowed: with --trace FILE, or --seeds")
+    length_ns = duration_ns("--windows", windows)
+    try:
+        cuts = [cut(group.scenario.workload.options, length_ns) for group in groups]
+    except ValueError as error:
+        raise CommandError(f"--windows: {error}") from error
+    if any(other != cuts[0] for other in cuts):
+        raise CommandError("--windows: the scenarios' traces have other options from and until; allowed: the same in all")
+    return cells(groups, 1, cuts[0])
 
 
 def _seeds(text: str) -> int | list[int]:

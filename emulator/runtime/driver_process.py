@@ -45,7 +45,7 @@ class DriverProcess:
     def __init__(self, module: str, *arguments: Any) -> None:
         self._number = 0
         self._hurried = math.inf
-        self._poll = select.poll()
+        self._poll = select.poll()  # of the connection and of whatever else a kind of process listens to
         self._directory = ""
         self._started: list[psutil.Process] = []
         self._connection, theirs = Pipe()

@@ -106,6 +106,22 @@ def test_a_trace_is_cut_into_windows(gigawatt: Run) -> None:
     assert {row["replicates"] for row in found["metrics"] if row["metric"] == "wait_seconds.mean"} == {2}
 
 
+def test_seeds_of_a_trace_come_with_a_word_of_warning(gigawatt: Run) -> None:
+    code, out, err = gigawatt(f"compare laptop {TRACE} --seeds 2 --policies fifo --actors inline --quiet --json")
+    assert (code, len(json.loads(out)["runs"])) == (0, 2)
+    assert "a trace is the same for every seed" in err
+
+
+def test_windows_of_traces_that_differ(gigawatt: Run, tmp_path: Path) -> None:
+    for name, until in (("a", 1800), ("b", 2700)):
+        text = (ROOT / "examples/two-racks.yaml").read_text().replace("name: two-racks", f"name: {name}")
+        trace = f"{{kind: trace, path: {ROOT}/examples/jobs.csv, format: csv, options: {{from: 0, until: {until}}}}}"
+        (tmp_path / f"{name}.yaml").write_text(f"{text}\nworkload: {trace}\n")
+    code, _, err = gigawatt(f"compare {tmp_path}/a.yaml {tmp_path}/b.yaml --policies fifo --windows 15m")
+    assert code == 2
+    assert "the scenarios' traces have other options from and until" in err
+
+
 def test_interrupted_it_shows_what_has_run(gigawatt: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     every = Runs.__iter__
 
@@ -141,7 +157,6 @@ def test_interrupted_it_shows_what_has_run(gigawatt: Run, monkeypatch: pytest.Mo
         ("laptop --policies easy", "laptop is given twice"),
         (f"--policies easy {TRACE} --windows 7d", "from is not given"),
         (f"--policies easy {TRACE} --windows 7d --seeds 2", "allowed: one of the two"),
-        (f"--policies easy {TRACE} --seeds 2 --set faults.enabled=false", "all runs would be equal"),
     ],
 )
 def test_what_is_refused(gigawatt: Run, line: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
