@@ -257,15 +257,14 @@ def _show(comparison: "Comparison") -> None:
     from rich.text import Text
 
     from emulator.cli.output import console
-    from emulator.experiments.compare.tables import notes, tables
+    from emulator.experiments.compare.tables import notes, parts, tables
 
-    target = console()
+    target, gap = console(), 3
     for scenario in comparison.scenarios:
-        for table in tables(comparison, scenario):
-            target.print(Text(table.title, style="bold"))
-            shown = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-            for place, heading in enumerate(table.headings):
-                shown.add_column(heading.replace(" ", "\n"), justify="left" if place < table.names else "right", overflow="fold")
+        for table in (part for whole in tables(comparison, scenario) for part in parts(whole, target.width, gap)):
+            shown = Table(title=Text(table.title, style="bold"), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+            for place, (heading, width) in enumerate(zip(table.headings, table.widths, strict=True)):
+                shown.add_column(heading, justify="left" if place < table.names else "right", width=width)
             for row in table.rows:
                 shown.add_row(*(Text(cell, style="bold" if cell.endswith(" *") else "") for cell in row))
             target.print(shown)

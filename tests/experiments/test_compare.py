@@ -21,7 +21,7 @@ from emulator.experiments.compare.intervals import Estimate, estimate, paired_di
 from emulator.experiments.compare.metrics import WAIT_GRID_SECONDS, metrics, started_ratios
 from emulator.experiments.compare.one_run import Failed, Ran, one_run
 from emulator.experiments.compare.run_all import Runs
-from emulator.experiments.compare.tables import markdown, notes, tables
+from emulator.experiments.compare.tables import Table, markdown, notes, parts, tables
 from emulator.report.outcome import NEVER, STATES
 from emulator.report.summary import summary
 from emulator.runtime.opening import open_session
@@ -261,6 +261,22 @@ def test_tables_mark_the_best_and_the_sure() -> None:
     assert differences.rows == (("easy", "-50.0 ±0.0 *"),)
     assert markdown(means).splitlines()[1:3] == ["| --- | ---: |", "| fifo | 101 ±13 |"]
     assert notes(made((1.0, 2.0)))[0].startswith("One run each")
+
+
+@given(st.integers(1, 60))
+def test_a_wide_table_is_shown_in_parts(width: int) -> None:
+    rows = (("fifo", "1.00 ±0.25 *", "12", "0.5"), ("sjf", "2", "9,000 ±10", "x"))
+    table = Table("all", ("policy", "wait mean (s)", "jobs", "fairness"), 1, rows)
+    found = parts(table, width, gap=3)
+    assert [heading for part in found for heading in part.headings[1:]] == ["wait mean (s)", "jobs", "fairness"]
+    assert tuple(zip(*(cell for part in found for cell in list(zip(*part.rows, strict=True))[1:]), strict=True)) == tuple(
+        row[1:] for row in rows
+    )
+    assert [part.title for part in found] == ["all"] + [""] * (len(found) - 1)
+    widths = {"wait mean (s)": 12, "jobs": 9, "fairness": 8}  # of the longest number, or word of the heading
+    for part in found:
+        assert len(part.headings) == 2 or 6 + sum(3 + widths[heading] for heading in part.headings[1:]) <= width
+    assert (len(found) == 1) == (width >= 6 + 3 + 12 + 3 + 9 + 3 + 8)
 
 
 @settings(max_examples=50)

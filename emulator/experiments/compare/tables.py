@@ -51,6 +51,12 @@ class Table:
     names: int
     rows: tuple[tuple[str, ...], ...]
 
+    @property
+    def widths(self) -> list[int]:
+        """The least of each column, in characters: a heading may be folded between words, a number may not."""
+        columns = zip(*self.rows, strict=True)
+        return [max(map(len, [*heading.split(), *cells])) for heading, cells in zip(self.headings, columns, strict=True)]
+
 
 def tables(comparison: Comparison, scenario: str) -> list[Table]:
     """What a scenario has: means, differences from the baseline, and waits by size of job."""
@@ -91,6 +97,23 @@ def markdown(table: Table) -> str:
     rule = ["---"] * table.names + ["---:"] * (len(table.headings) - table.names)
     rows = ([cell.replace("|", r"\|").replace("*", r"\*") for cell in row] for row in (table.headings, rule, *table.rows))
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def parts(table: Table, width: int, gap: int) -> list[Table]:
+    """The columns in as many tables as ``width`` characters need, each with the names; ``gap`` characters lie between two columns."""
+    widths = [gap + characters for characters in table.widths]
+    names, found = sum(widths[: table.names]) - gap, [list[int]()]
+    for place in range(table.names, len(widths)):
+        if found[-1] and names + sum(widths[other] for other in found[-1]) + widths[place] > width:
+            found.append([])
+        found[-1].append(place)
+
+    def part(places: list[int], title: str) -> Table:
+        kept = [*range(table.names), *places]
+        rows = tuple(tuple(row[place] for place in kept) for row in table.rows)
+        return Table(title, tuple(table.headings[place] for place in kept), table.names, rows)
+
+    return [part(places, "" if number else table.title) for number, places in enumerate(found)]
 
 
 def unit_of(values: Iterable[float | None], units: Sequence[tuple[float, str]]) -> tuple[float, str]:
