@@ -226,6 +226,17 @@ def test_stop_ends_between_two_runs() -> None:
     assert found == [0]
 
 
+@pytest.mark.ray
+def test_stop_ends_runs_on_ray_and_leaves_no_process() -> None:
+    runs = Runs(cells(groups("fifo"), 50), at_once=1, address="local")
+    found = []
+    for place, _ in runs:
+        found.append(place)
+        runs.stop()
+    assert found == [0]
+    assert not [process for process in psutil.Process().children(recursive=True) if "ray" in " ".join(process.cmdline())]
+
+
 def ran(**found: float | None) -> Ran:
     return Ran({"digest": "d", "seed": 1}, {"wait_seconds.mean": found["wait"], "jobs.pending": 0.0}, [0.5, 1.0])
 
@@ -261,6 +272,7 @@ def test_tables_mark_the_best_and_the_sure() -> None:
     assert differences.rows == (("easy", "-50.0 ±0.0 *"),)
     assert markdown(means).splitlines()[1:3] == ["| --- | ---: |", "| fifo | 101 ±13 |"]
     assert notes(made((1.0, 2.0)))[0].startswith("One run each")
+    assert notes(made((None, None))) == ["No run has ended, so there are no figures."]
 
 
 @given(st.integers(1, 60))

@@ -74,7 +74,9 @@ def notes(comparison: Comparison) -> list[str]:
     most = max((row.value.replicates for row in comparison.rows), default=0)
     percent = f"{100 * CONFIDENCE:g} %"
     base = name(comparison, comparison.baseline)
-    if most < 2:
+    if most == 0:
+        return ["No run has ended, so there are no figures."]
+    if most == 1:
         return ["One run each: there are no intervals, and small differences may be luck (--seeds 5, or --windows of a trace)."]
     told = [f"Means of {most} runs, ± half of the {percent} interval (Student's t); * the best mean."]
     if len(comparison.variants) > 1:
