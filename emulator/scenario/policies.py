@@ -8,6 +8,7 @@ scenario's seed unless it is given. A package may give such a function, or a ``P
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -154,11 +155,15 @@ def _with_options(kind: _Kind[Found], name: str, function: Callable[..., Any], o
 
 
 def _typed(what: str, option: inspect.Parameter, value: Any) -> Any:
-    """``value`` as what ``option`` is annotated with."""
+    """``value`` as what ``option`` is annotated with; of a list or mapping, a text is JSON."""
     if option.annotation is option.empty:
         return value
     try:
-        return TypeAdapter(option.annotation).validate_python(value)
+        adapter: TypeAdapter[Any] = TypeAdapter(option.annotation)
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+            with suppress(ValidationError):
+                return adapter.validate_json(value)
+        return adapter.validate_python(value)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         raise UnusablePolicy(f"{what}: option {option.name}: {problem['msg']}, got {problem['input']!r:.80}") from error

@@ -1,10 +1,11 @@
 """The draft of one cycle: what a policy sees and decides, over all partitions.
 
 A policy acts through it alone, and each decision sees the ones before it. Beyond that it reads, and its answer depends on the state alone.
-What it may remember from cycle to cycle is what it could compute again, and only until a partition's ``surprises`` rises.
+What it could compute again it may remember until a partition's ``surprises`` rises; anything else is in ``memory``.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from emulator.scheduler.free import Row
 from emulator.scheduler.job import Job, job_of
@@ -42,6 +43,8 @@ class Draft:
     starts: list[tuple[int, list[Row]]] = field(default_factory=list)  # (slot, placement), in order
     preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
     reconsider_at_ns: int = NEVER
+    #: What the policy keeps from cycle to cycle, where it cannot be computed again; by whatever key it likes.
+    memory: dict[Any, Any] = field(default_factory=dict)
     causes: dict[int, str] = field(default_factory=dict)  # slot -> why it was preempted, where it was not for a higher priority
 
     def begin(self, now_ns: int) -> None:
@@ -69,6 +72,10 @@ class Draft:
         """Look at ``partition`` again at ``at_ns``, though nothing may happen until then."""
         partition.reconsider_ns = min(partition.reconsider_ns, at_ns)
         self.reconsider_at_ns = min(self.reconsider_at_ns, at_ns)
+
+    def after(self, seconds: float) -> int:
+        """The time in ns so much after this cycle."""
+        return self.now_ns + max(1, round(seconds * SECOND))
 
     # -- quotas and limits ----------------------------------------------------------------------------------------------------------
 
@@ -174,9 +181,8 @@ class Draft:
 
     def ask_again(self, after_seconds: float) -> None:
         """Ask the policy again after so much time, though nothing may happen until then: without this it is asked after events alone."""
-        at_ns = self.now_ns + max(1, round(after_seconds * SECOND))
         for partition in self.ledger.partitions:
-            self.reconsider(partition, at_ns)
+            self.reconsider(partition, self.after(after_seconds))
 
     # -- taking back ----------------------------------------------------------------------------------------------------------------
 
