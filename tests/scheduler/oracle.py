@@ -187,7 +187,9 @@ class Job:
     require: int = -1
     prefer: int = -1
     preemptible: bool = True
+    tenant: int = 0
     start: int = -1
+    ran: int = 0  # in runs that ended
     place: Place | None = None
 
     def __post_init__(self) -> None:
@@ -251,15 +253,16 @@ class Simulation:
                 return happened
             happened = True
             if end <= fault:
-                self.stop(ends[0][2])
+                self.stop(ends[0][2], end)
                 continue
             _, up, host = faults.pop(0)
             self.state.offered[host] = up
             for job in [job for job in self.running if not up and any(host == on for on, _ in job.held)]:
-                self.stop(job)
+                self.stop(job, fault)
                 self.queue.append(job)
 
-    def stop(self, job: Job) -> None:
+    def stop(self, job: Job, at: int) -> None:
+        job.ran += at - job.start
         self.running.remove(job)
         self.state.give(job.held, job.milli)
 
@@ -291,7 +294,7 @@ class Simulation:
                 ripe_at = now - self.preempt_after
                 chosen = self.victims(ripe_at, head, [job for job in older if job not in victims])
                 for victim in chosen:
-                    self.stop(victim)
+                    self.stop(victim, now)
                     self.preempted.append((now, victim.number))
                 victims += chosen
                 place = self.where(self.state, head)
@@ -306,6 +309,10 @@ class Simulation:
         """The running jobs, started up to ``ripe_at``, to stop for the head."""
         ripe = [job for job in running if job.preemptible and job.priority < head.priority and job.start <= ripe_at]
         ripe.sort(key=lambda job: (job.priority, -job.start, -job.number))
+        return self.fewest(head, ripe)
+
+    def fewest(self, head: Job, ripe: list[Job]) -> list[Job]:
+        """The first of ``ripe`` that are enough, without those that are not needed."""
 
         def fits_without(stopped: list[Job]) -> bool:
             state = self.state.copy()
