@@ -42,6 +42,7 @@ class Draft:
     now_ns: int = -1
     starts: list[tuple[int, list[Row]]] = field(default_factory=list)  # (slot, placement), in order
     preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
+    suspended: set[int] = field(default_factory=set)  # those of them that write a checkpoint as they stop
     reconsider_at_ns: int = NEVER
     #: What the policy keeps from cycle to cycle, where it cannot be computed again; by whatever key it likes.
     memory: dict[Any, Any] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Draft:
         """A new cycle: what was decided before stands."""
         self.ledger.settle()
         self.now_ns, self.starts, self.preempted, self.reconsider_at_ns = now_ns, [], [], NEVER
+        self.suspended.clear()
         self.causes.clear()
 
     def partitions(self) -> list[Partition]:
@@ -137,14 +139,18 @@ class Draft:
         partition.waiting_milli_gpus -= table.gpus[slot] * table.milli_gpus[slot]
         self.starts.append((slot, rows))
 
-    def preempt(self, slot: int, cause: str = "") -> None:
-        """Stop the running job, which waits again from the next cycle on; ``cause`` is what its user is told. Raises Refused where it does
-        not run.
+    def preempt(self, slot: int, cause: str = "", *, suspend: bool = False) -> None:
+        """Stop the running job, which waits again from the next cycle on; ``cause`` is what its user is told.
+
+        It goes back to its last checkpoint; with ``suspend`` it writes one as it stops, and loses nothing but the restart overhead. Raises
+        Refused where it does not run.
         """
         self.ledger.stop(slot, self.now_ns)
         if cause:
             self.causes[slot] = cause
         self.preempted.append(slot)
+        if suspend:
+            self.suspended.add(slot)
         self.ledger.partition_of(slot).surprises += 1
 
     # -- job by job -----------------------------------------------------------------------------------------------------------------
@@ -200,7 +206,9 @@ class Draft:
                 partition.arriving.append(slot)
                 partition.waiting_milli_gpus += self.table.gpus[slot] * self.table.milli_gpus[slot]
             else:
-                self.causes.pop(self.preempted.pop(), None)
+                self.preempted.pop()
+                self.suspended.discard(slot)
+                self.causes.pop(slot, None)
         for partition in self.ledger.partitions:
             if partition.held:
                 self._bring_back(partition)

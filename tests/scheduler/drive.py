@@ -118,6 +118,7 @@ def run_engine(
     faults: Sequence[Fault] = (),
     preempt_after: int | None = None,
     types: dict[int, int] | None = None,
+    *,
     cycles: list[int] | None = None,
 ) -> tuple[list[Start], list[tuple[int, int]], Engine]:
     """As ``Simulation.run``: (starts, preemptions, engine); a start is (time, job, hosts and masks). ``cycles``: to be filled with

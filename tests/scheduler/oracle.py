@@ -190,11 +190,17 @@ class Job:
     tenant: int = 0
     start: int = -1
     ran: int = 0  # in runs that ended
+    saved: int = 0  # of them, what need not be done again
     place: Place | None = None
 
     def __post_init__(self) -> None:
         if self.estimate < 0:
             self.estimate = self.duration
+
+    @property
+    def end(self) -> int:
+        """When it ends, as it runs."""
+        return self.start + self.duration - self.saved
 
     @property
     def held(self) -> Place:
@@ -237,16 +243,14 @@ class Simulation:
             if self.every_cycle or started or self.shadow <= now:
                 now += self.cycle
                 continue
-            due = (
-                [job.submit for job in coming[:1]] + [job.start + job.duration for job in self.running] + [time for time, *_ in faults[:1]]
-            )
+            due = [job.submit for job in coming[:1]] + [job.end for job in self.running] + [time for time, *_ in faults[:1]]
             now = max(now + self.cycle, min(self.shadow, -(-min(due, default=now) // self.cycle) * self.cycle))
         return self
 
     def settle(self, now: int, faults: list[tuple[int, bool, int]]) -> bool:
         happened = False
         while True:
-            ends = sorted((job.start + job.duration, job.number, job) for job in self.running)
+            ends = sorted((job.end, job.number, job) for job in self.running)
             end = ends[0][0] if ends else INFINITE
             fault = faults[0][0] if faults else INFINITE
             if min(end, fault) > now:
@@ -259,6 +263,7 @@ class Simulation:
             self.state.offered[host] = up
             for job in [job for job in self.running if not up and any(host == on for on, _ in job.held)]:
                 self.stop(job, fault)
+                job.saved = 0
                 self.queue.append(job)
 
     def stop(self, job: Job, at: int) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import groupby
 
 from tests.scheduler.oracle import Job, Simulation
 
@@ -58,8 +57,7 @@ class Ranking(Simulation):
             factor = self.factors(now)
             self.queue.sort(key=lambda job: (-job.priority, -factor[job.tenant]))
         elif self.policy == "drf":
-            self.queue.sort(key=lambda job: -job.priority)
-            self.queue = [job for _, jobs in groupby(self.queue, lambda job: job.priority) for job in self.progressive_filling(list(jobs))]
+            self.queue = self.progressive_filling(self.queue)
 
     def factors(self, now: int) -> dict[int, float]:
         """All tenants are of one queue, so the effective usage of each is its own and its part of the rest."""
@@ -68,13 +66,16 @@ class Ranking(Simulation):
         used = {job.tenant: 0.0 for job in self.queue} | {span[0]: 0.0 for span in spans}
         for tenant, gpus, start, end in spans:
             used[tenant] += gpus / 1000 * half_life / ln2 * (2 ** ((end - now) / half_life) - 2 ** ((start - now) / half_life))
+        if not used:
+            return {}
         total = sum(used.values()) or 1.0
         share = 1 / len(used)
         queue = 1.0 if any(used.values()) else 0.0
         return {tenant: 2 ** (-(mine / total + (queue - mine / total) * share) / share) for tenant, mine in used.items()}
 
     def progressive_filling(self, jobs: list[Job]) -> list[Job]:
-        """Algorithm 1 of DRF, as if all could start: power follows GPUs here, so ports are the one other resource."""
+        """Algorithm 1 of DRF, as if all could start, one priority after the other. Power follows GPUs here, so ports are the one other
+        resource."""
         capacity = 1000 * self.state.per_host * len(self.state.mask)
 
         def demand(job: Job) -> tuple[int, int]:
@@ -84,8 +85,10 @@ class Ranking(Simulation):
         for job in self.running:
             held[job.tenant] = [have + more for have, more in zip(held[job.tenant], demand(job), strict=True)]
         filled = []
+        jobs = list(jobs)
         while jobs:
-            heads = {job.tenant: job for job in reversed(jobs)}
+            highest = max(job.priority for job in jobs)
+            heads = {job.tenant: job for job in reversed(jobs) if job.priority == highest}
             job = min(heads.values(), key=lambda job: (max(Fraction(have, capacity) for have in held[job.tenant]), job.submit, job.number))
             held[job.tenant] = [have + more for have, more in zip(held[job.tenant], demand(job), strict=True)]
             jobs.remove(job)
@@ -110,6 +113,7 @@ class Ranking(Simulation):
             if self.where(self.state, job) is None:
                 for victim in self.fewest(job, losers):
                     losers.remove(victim)
+                    victim.saved += now - victim.start
                     self.stop(victim, now)
                     self.preempted.append((now, victim.number))
                     stopped.append(victim)
@@ -122,7 +126,7 @@ class Ranking(Simulation):
         runs = job in self.running
         ran = job.ran + (now - job.start if runs else 0)
         if self.policy == "srtf":
-            return (max(0, job.estimate - (now - job.start if runs else 0)),)  # interrupted work is lost here
+            return (max(0, job.estimate - job.saved - (now - job.start if runs else 0)),)
         if self.policy == "las":
             return (ran // (30 * 60),)
         return (self.tiresias_queue(job, ran, now - job.submit - ran, runs),)

@@ -31,6 +31,7 @@ def test_equals_a_plain_version(case: str, policy: str) -> None:
         for job in jobs:
             job.tenant = draw.choice((0, 0, 0, 1, 2))
         faults = random_faults(draw, cluster, 60 * cycle, cluster.host_count // 3) if seed % 2 else []
+        faults = [fault for fault in faults if fault[0]]  # shards promise what comes after the beginning
         cycles: list[int] = []
         starts, preempted, _ = run_engine(cluster, jobs, policy, "topology", cycle, faults, cycles=cycles)
         copies = [Job(**{name: getattr(job, name) for name in Job.__dataclass_fields__}) for job in jobs]

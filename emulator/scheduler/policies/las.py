@@ -22,7 +22,7 @@ def plan(draft: Draft, quantum_minutes: float = 30.0) -> None:
         return (attained_service_ns(draft, slots, runs) // quantum_ns,)
 
     for partition in draft.partitions():
-        share_time(draft, partition, ranks, "stopped for a job that has run for less time")
+        share_time(draft, partition, ranks, "preempted for a job that has run for less time")
         running = np.array(sorted(partition.running), dtype=np.int64)
         if len(partition.pending) and len(running):
             attained_ns = attained_service_ns(draft, running, np.ones(len(running), dtype=bool))

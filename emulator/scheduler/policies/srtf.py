@@ -22,7 +22,7 @@ def plan(draft: Draft, weigh_gpus: bool = False) -> None:
         return (left_ns // 10**6 * column(draft.table.gpus, slots) if weigh_gpus else left_ns,)
 
     for partition in draft.partitions():
-        share_time(draft, partition, ranks, "stopped for a job with less left to do")
+        share_time(draft, partition, ranks, "preempted for a job with less left to do")
 
 
 POLICY = Policy("srtf", plan, arranges=True)

@@ -78,7 +78,7 @@ def plan(
     for job_id in [job_id for job_id in draft.memory if job_id not in draft.table.slot_of]:
         del draft.memory[job_id]
     for partition in draft.partitions():
-        share_time(draft, partition, ranks, "stopped for a job that has had less service")
+        share_time(draft, partition, ranks, "preempted for a job that has had less service")
         running = np.array(sorted(partition.running), dtype=np.int64)
         if len(partition.pending) and len(running):
             served_ms, _, _ = counted(draft, running, np.ones(len(running), dtype=bool))
