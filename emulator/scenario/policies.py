@@ -8,7 +8,6 @@ scenario's seed unless it is given. A package may give such a function, or a ``P
 
 import inspect
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -160,9 +159,8 @@ def _typed(what: str, option: inspect.Parameter, value: Any) -> Any:
         return value
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(option.annotation)
-        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
-            with suppress(ValidationError):
-                return adapter.validate_json(value)
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and option.annotation is not str:
+            return adapter.validate_json(value)
         return adapter.validate_python(value)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]

@@ -3,6 +3,9 @@
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
 
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Pending
@@ -12,6 +15,9 @@ from emulator.scheduler.pool import Pool
 from emulator.scheduler.rules import Refused
 from emulator.scheduler.table import JobTable
 
+#: What options may be annotated with.
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+NotNegative = Annotated[float, Field(ge=0, le=1e9)]
 #: Decides a cycle, by what it does to the draft.
 PlanFunction = Callable[[Draft], None]
 

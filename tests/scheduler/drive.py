@@ -100,8 +100,8 @@ def columns(jobs: Sequence[Job], types: dict[int, int] | None = None) -> JobColu
     times = {"submit_ns": "submit", "duration_ns": "duration", "estimate_ns": "estimate"}
     values = {name: column(ours) for name, ours in names.items()}
     values["host_type"] = np.array([(types or {}).get(job.number, ANY_TYPE) for job in jobs], dtype=np.int64)
-    values["tenants"] = tuple(f"tenant-{number}" for number in range(max((job.tenant for job in jobs), default=0) + 1))
-    return job_columns(len(jobs), **values, **{name: column(ours) * SECOND for name, ours in times.items()})
+    tenants = tuple(f"tenant-{number}" for number in range(max((job.tenant for job in jobs), default=0) + 1))
+    return job_columns(len(jobs), tenants=tenants, **values, **{name: column(ours) * SECOND for name, ours in times.items()})
 
 
 def make_scheduler(cluster: Cluster, cycle: int = 1, **settings: Any) -> Scheduler:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from emulator.scheduler.arranged import plan_arranged
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Partition
-from emulator.scheduler.policy import Policy
+from emulator.scheduler.policy import Policy, Positive
 from emulator.scheduler.pool import Int64
 
 
@@ -32,7 +32,7 @@ def dominant_shares(tenant: Int64, demand: Int64, held: Int64, capacity: Int64, 
     return found
 
 
-def plan(draft: Draft, weights: dict[str, float] | None = None, backfill: bool = True) -> None:
+def plan(draft: Draft, weights: dict[str, Positive] | None = None, backfill: bool = True) -> None:
     """``weights``: of tenants, by name (1 for others). ``backfill``: behind the first job that does not fit."""
     holdings, table = draft.ledger.books.holdings(), draft.table
 

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from emulator.scheduler.arranged import plan_arranged
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Partition
-from emulator.scheduler.policy import Policy
+from emulator.scheduler.policy import NotNegative, Policy
 from emulator.scheduler.pool import Int64
 
 
-def plan(draft: Draft, slack: float = 2.0, backfill: bool = True) -> None:
+def plan(draft: Draft, slack: NotNegative = 2.0, backfill: bool = True) -> None:
     """``backfill``: behind the first job that does not fit."""
 
     def keys(_draft: Draft, _partition: Partition, columns: dict[str, Int64]) -> tuple[NDArray[np.generic], ...]:

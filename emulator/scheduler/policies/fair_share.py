@@ -15,7 +15,7 @@ from emulator.draws.sums import add_up
 from emulator.scheduler.arranged import plan_arranged
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Partition
-from emulator.scheduler.policy import Policy
+from emulator.scheduler.policy import Policy, Positive
 from emulator.scheduler.pool import Int64
 from emulator.workload.jobs import SECOND
 
@@ -55,7 +55,7 @@ def fair_share_of(draft: Draft, columns: dict[str, Int64], half_life_hours: floa
     return factors(usage.gpu_seconds(draft.now_ns), queue, queue_share, share)[places][which]
 
 
-def plan(draft: Draft, half_life_hours: float = 168.0, shares: dict[str, float] | None = None, backfill: bool = True) -> None:
+def plan(draft: Draft, half_life_hours: Positive = 168.0, shares: dict[str, Positive] | None = None, backfill: bool = True) -> None:
     """``shares``: of queues and tenants, by name (1 for others). ``backfill``: behind the first job that does not fit."""
 
     def keys(draft: Draft, _partition: Partition, columns: dict[str, Int64]) -> tuple[NDArray[np.generic], ...]:

@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.scheduler.draft import Draft
-from emulator.scheduler.policy import Policy
+from emulator.scheduler.policy import Policy, Positive
 from emulator.scheduler.pool import Int64
 from emulator.scheduler.time_sharing import attained_service_ns, share_time
 from emulator.workload.jobs import SECOND
 
 
-def plan(draft: Draft, quantum_minutes: float = 30.0) -> None:
+def plan(draft: Draft, quantum_minutes: Positive = 30.0) -> None:
     """Rank by quanta of service; look again when the next of a running job is full."""
     quantum_ns = max(1, round(quantum_minutes * 60 * SECOND))
 

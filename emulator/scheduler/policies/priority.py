@@ -14,7 +14,7 @@ from emulator.scheduler.arranged import plan_arranged
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.policies.fair_share import fair_share_of
-from emulator.scheduler.policy import Policy
+from emulator.scheduler.policy import NotNegative, Policy, Positive
 from emulator.scheduler.pool import Int64
 from emulator.workload.jobs import SECOND
 
@@ -22,13 +22,13 @@ from emulator.workload.jobs import SECOND
 def plan(
     draft: Draft,
     *,
-    priority_weight: float = 1000.0,
-    age_weight: float = 1000.0,
-    age_max_hours: float = 168.0,
-    size_weight: float = 0.0,
-    fair_share_weight: float = 0.0,
-    half_life_hours: float = 168.0,
-    shares: dict[str, float] | None = None,
+    priority_weight: NotNegative = 1000.0,
+    age_weight: NotNegative = 1000.0,
+    age_max_hours: Positive = 168.0,
+    size_weight: NotNegative = 0.0,
+    fair_share_weight: NotNegative = 0.0,
+    half_life_hours: Positive = 168.0,
+    shares: dict[str, Positive] | None = None,
     backfill: bool = True,
 ) -> None:
     """``age_max_hours``: after so long a wait the age counts in full. ``shares``, ``half_life_hours``: as of ``fair-share``."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.scheduler.draft import Draft
-from emulator.scheduler.policy import Policy
+from emulator.scheduler.policy import NotNegative, Policy, Positive
 from emulator.scheduler.pool import Int64
 from emulator.scheduler.time_sharing import attained_service_ns, column, share_time
 
@@ -43,9 +43,9 @@ def gittins_index(services: NDArray[np.float64], attained: NDArray[np.float64]) 
 
 def plan(
     draft: Draft,
-    thresholds_gpu_hours: Sequence[float] = (1.0, 10.0),
-    services_gpu_hours: Sequence[float] = (),
-    promote_knob: float = 8.0,
+    thresholds_gpu_hours: Sequence[Positive] = (1.0, 10.0),
+    services_gpu_hours: Sequence[Positive] = (),
+    promote_knob: NotNegative = 8.0,
 ) -> None:
     """Rank by queue; look again when a running job moves to the next."""
     limits_ms = np.array(sorted(round(limit * _MS_PER_HOUR) for limit in thresholds_gpu_hours), dtype=np.int64)
