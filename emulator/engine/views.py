@@ -43,7 +43,7 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         tenant=moment.tenant,
         kind=JobKind(moment.kind).name.lower(),
         state=STATES[moment.state],
-        reason=moment.reason or _refusal(engine, moment.state, moment.gpus, moment.require_level, moment.host_type),
+        reason=moment.reason or _refusal(engine, moment.state, moment.gpus, moment.require_level, moment.types),
         gpus=moment.gpus,
         milli_gpus=moment.milli_gpus,
         priority=moment.priority,
@@ -68,15 +68,15 @@ def reason(engine: Engine, slot: int, state: State) -> str:
         return explain_pending(engine.scheduler, slot).text
     if state in (State.FAILED, State.CANCELLED):
         return engine.reasons.get(slot, "")
-    return _refusal(engine, state, table.gpus[slot], table.require_level[slot], table.host_type[slot])
+    return _refusal(engine, state, table.gpus[slot], table.require_level[slot], table.types[slot])
 
 
-def _refusal(engine: Engine, state: State, gpus: int, level: int, host_type: int) -> str:
+def _refusal(engine: Engine, state: State, gpus: int, level: int, types: tuple[int, ...]) -> str:
     """Why a job never came into the queue; "" for any other."""
     if state == State.REJECTED:
         limited = engine.scheduler.accounts is not None and engine.scheduler.accounts.limits.any()
         return "the queue was full" + (", or its tenant had as many pending jobs as it may" if limited else "")
-    return engine.scheduler.limits.never_fits(gpus, level, host_type)[0] if state == State.INFEASIBLE else ""
+    return engine.scheduler.limits.never_fits(gpus, level, types)[0] if state == State.INFEASIBLE else ""
 
 
 def explanation(engine: Engine, slot: int) -> Explanation:

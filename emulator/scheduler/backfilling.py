@@ -33,17 +33,17 @@ def backfill(draft: Draft, partition: Partition) -> None:
         rows = draft.choose_again(partition, head) or make_room(draft, partition, head)
         if rows is None:
             break
-        draft.start(partition, head, rows)
+        draft.start(head, draft.choose_preferred(partition, head) or rows)
         if partition.shadow is not None:
             partition.shadow.surprises = -1  # what starts in turn may delay a head that it came before
     if len(pending) <= 1:
         partition.shadow = None  # nothing waits behind a head, and following what comes and goes has its price
     elif partition.free.has_room() and not (draft.preempted and draft.has_preempted(partition)):
         shadow = _reservation(draft, partition, head)
-        draft.keep_for(head)
+        draft.keep_for(partition, head)
         if shadow.looked_freed != partition.freed or _start_arrived(draft, partition, pending, shadow):
             _start_behind(draft, partition, pending, shadow)
-        draft.keep_for(head, keep=False)
+        draft.keep_for(partition, head, keep=False)
         shadow.looked_freed = partition.freed
         # The reservation is made again when its time has passed, even if nothing ended by then.
         draft.reconsider(partition, shadow.time_ns)
@@ -80,7 +80,7 @@ def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue | Pool
             continue
         rows = draft.choose(partition, slot)
         if rows is not None and (ends_in_time or shadow.spares(rows, table.milli_gpus[slot])):
-            draft.start(partition, slot, rows)
+            draft.start(slot, draft.choose_preferred(partition, slot) or rows)
             return True
     return False
 
@@ -116,7 +116,7 @@ def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool,
                 if level == ANY_LEVEL and milli_gpus == 1000:
                     most_gpus = gpus - 1
             elif ends_in_time or shadow.spares(rows, milli_gpus):
-                draft.start(partition, slot, rows)
+                draft.start(slot, draft.choose_preferred(partition, slot) or rows)
                 started = True
                 break
             else:

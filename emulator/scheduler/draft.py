@@ -87,7 +87,7 @@ class Draft:
         if accounts is None:
             return True
         assert partition.held is not None, "where there are accounts, jobs may be held"
-        return accounts.allows(slot, self.table.host_type[slot]) and not partition.held.bars(slot, partition.pending.key)
+        return accounts.allows(slot, partition.number) and not partition.held.bars(slot, partition.pending.key)
 
     def hold(self, partition: Partition, slot: int) -> None:
         """Pass over a waiting job that may not start: it is in nobody's way, and comes back when there is quota for it."""
@@ -95,11 +95,11 @@ class Draft:
         partition.pending.remove(slot)
         partition.held.add(slot)
 
-    def keep_for(self, slot: int, *, keep: bool = True) -> None:
+    def keep_for(self, partition: Partition, slot: int, *, keep: bool = True) -> None:
         """Keep quota for a waiting job that may start but does not fit yet, while others are looked at; then let go of it."""
         accounts = self.ledger.accounts
         if accounts is not None:
-            (accounts.take if keep else accounts.give)(slot, self.table.host_type[slot])
+            (accounts.take if keep else accounts.give)(slot, partition.number)
 
     def _bring_back(self, partition: Partition) -> None:
         """Those that wait for quota and may start now wait as the others do."""
@@ -117,6 +117,17 @@ class Draft:
         levels = table.require_level[slot], table.prefer_level[slot]
         return self.placement.place(partition.free, Ask(table.gpus[slot], table.milli_gpus[slot], *levels, table.job_id[slot]))
 
+    def choose_preferred(self, partition: Partition, slot: int) -> list[Row] | None:
+        """Where a job that may start in ``partition`` would go in one that it prefers and in which it has its turn; None: nowhere."""
+        for preferred in self.ledger.partitions_for(slot):
+            if preferred is partition:
+                return None
+            if preferred.pending.head() == slot and self.may_start(preferred, slot):
+                rows = self.choose(preferred, slot)
+                if rows is not None:
+                    return rows
+        return None
+
     def choose_again(self, partition: Partition, slot: int) -> list[Row] | None:
         """As ``choose``, for one job that may be asked for in every cycle: it is not looked for again while nothing came free."""
         asked = self.table.job_id[slot], partition.freed
@@ -127,16 +138,15 @@ class Draft:
             partition.no_room = asked
         return rows
 
-    def start(self, partition: Partition, slot: int, rows: list[Row]) -> None:
+    def start(self, slot: int, rows: list[Row]) -> None:
         """Start the job there, in this cycle. Raises Refused where that breaks a rule."""
         self.ledger.start(slot, rows, self.now_ns)
-        if partition.held:
-            partition.held.discard(slot)
         if self.preemption is not None:
             self.preemption.refused.pop(slot, None)
-        table = self.table
-        partition.pending.remove(slot)
-        partition.waiting_milli_gpus -= table.gpus[slot] * table.milli_gpus[slot]
+        for partition in self.ledger.partitions_for(slot):
+            partition.leaves(slot)
+            if partition.number != self.table.host_type[slot]:  # others have their turn there
+                self.reconsider(partition, self.now_ns + self.cycle_ns)
         self.starts.append((slot, rows))
 
     def preempt(self, slot: int, cause: str = "", *, suspend: bool = False) -> None:
@@ -163,7 +173,8 @@ class Draft:
     def waiting(self) -> list[Job]:
         """All jobs that wait, by partition, in the order of the queues."""
         self.partitions()
-        return [job_of(self.table, slot, running=False) for partition in self.ledger.partitions for slot in partition.waiting()]
+        slots = dict.fromkeys(slot for partition in self.ledger.partitions for slot in partition.waiting())
+        return [job_of(self.table, slot, running=False) for slot in slots]
 
     def running(self) -> list[Job]:
         """All jobs that run, by id; those started in this cycle too."""
@@ -176,14 +187,12 @@ class Draft:
 
     def try_start(self, job: Job) -> bool:
         """Start a job that waits where the placement puts it; False where it does not fit now, or there is no quota for it."""
-        partition = self.ledger.partition_of(job.slot)
-        if not self.may_start(partition, job.slot):
-            return False
-        rows = self.choose(partition, job.slot)
-        if rows is None:
-            return False
-        self.start(partition, job.slot, rows)
-        return True
+        for partition in self.ledger.partitions_for(job.slot):
+            rows = self.choose(partition, job.slot) if self.may_start(partition, job.slot) else None
+            if rows is not None:
+                self.start(job.slot, rows)
+                return True
+        return False
 
     def ask_again(self, after_seconds: float) -> None:
         """Ask the policy again after so much time, though nothing may happen until then: without this it is asked after events alone."""
@@ -201,10 +210,9 @@ class Draft:
         for slot, started in self.ledger.undo(mark):
             if started:
                 self.starts.pop()
-                partition = self.ledger.partition_of(slot)
-                partition.pending.push(slot)
-                partition.arriving.append(slot)
-                partition.waiting_milli_gpus += self.table.gpus[slot] * self.table.milli_gpus[slot]
+                for partition in self.ledger.partitions_for(slot):
+                    partition.pending.push(slot)
+                    partition.arriving.append(slot)
             else:
                 self.preempted.pop()
                 self.suspended.discard(slot)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from emulator.scheduler.ledger import Withheld
+from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Ask
 from emulator.scheduler.placements import topology
 from emulator.scheduler.scheduler import Scheduler
@@ -20,13 +21,17 @@ class Reason(NamedTuple):
 
 
 def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
-    """The first thing that keeps the job, which is in the queue, from starting.
+    """The first thing that keeps the job, which is in the queue, from starting; of one that waits for several host types, for each.
 
     The policy is not run for it. Checked is what the job itself needs: enough GPUs (capacity), whole hosts (fragmentation), hosts within a
     level (topology), and its turn (priority).
     """
-    ledger = scheduler.ledger
-    table, partition = scheduler.table, ledger.partition_of(slot)
+    reasons = [_explain_in(scheduler, partition, slot) for partition in scheduler.ledger.partitions_for(slot) if partition.waits(slot)]
+    return reasons[0]._replace(text="; ".join(dict.fromkeys(reason.text for reason in reasons)))
+
+
+def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason:
+    table, ledger = scheduler.table, scheduler.ledger
 
     def hosts(*reasons: Withheld) -> int:
         return sum(ledger.partition_of_host(host) is partition for host in ledger.withheld(*reasons))
@@ -47,7 +52,7 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     }
     if ledger.withheld(Withheld.PLANNED):
         numbers["hosts_planned"] = hosts(Withheld.PLANNED)
-    why = None if ledger.accounts is None else ledger.accounts.refusal(slot, table.host_type[slot])
+    why = None if ledger.accounts is None else ledger.accounts.refusal(slot, partition.number)
     if why is not None:
         return Reason("quota", why.text, dict(why.numbers), position)
     if milli < 1000 and not free.free_gpus and free.shared_gpu(milli) is None:

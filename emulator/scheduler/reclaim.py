@@ -55,7 +55,7 @@ def reclaim(draft: Draft, settings: Reclaim) -> None:
         asking = _asking(draft, partition, number, accounts, settings)
         for slot in list(partition.waiting()) if asking else ():
             queue = draft.table.queue[slot]
-            if queue in asking and _is_entitled(draft, slot, accounts, settings.how[queue]):
+            if queue in asking and _is_entitled(draft, partition, slot, accounts, settings.how[queue]):
                 if accounts.allows(slot, number) and draft.choose(partition, slot) is not None:
                     asking.discard(queue)  # what could start by itself is for the policy to start
                 elif not _start_in_place_of_others(draft, partition, slot, accounts, settings.how[queue]):
@@ -80,14 +80,14 @@ def _asking(draft: Draft, partition: Partition, number: int, accounts: Accounts,
     return asking
 
 
-def _is_entitled(draft: Draft, slot: int, accounts: Accounts, how: Reclaims) -> bool:
+def _is_entitled(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> bool:
     """Whether the job may have others stopped: it is within the nominal quota of its queue, or may stop others all the same."""
     table = draft.table
     if accounts.tenant_refusal(slot) is not None:
         return False
     milli_gpus = table.gpus[slot] * table.milli_gpus[slot]
     always = how.while_borrowing != Victims.NEVER or how.within_queue != Victims.NEVER
-    return always or accounts.quotas.within(table.queue[slot], table.host_type[slot], milli_gpus)
+    return always or accounts.quotas.within(table.queue[slot], partition.number, milli_gpus)
 
 
 def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> bool:
@@ -104,7 +104,7 @@ def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, acc
     if rows is None:
         draft.undo(mark)
         return False
-    draft.start(partition, slot, rows)
+    draft.start(slot, rows)
     draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # those stopped are pending again, and have their turn
     return True
 
@@ -112,7 +112,7 @@ def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, acc
 def victims_for(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> list[int]:
     """Jobs to be stopped so that the job has quota and hosts; none where that would not do. Those started in this cycle are left alone."""
     table, quotas = draft.table, accounts.quotas
-    queue, host_type = table.queue[slot], table.host_type[slot]
+    queue, host_type = table.queue[slot], partition.number
     trees = quotas.counted(queue, host_type)
     if not trees:
         return []
@@ -155,7 +155,7 @@ def _fewest(draft: Draft, partition: Partition, slot: int, accounts: Accounts, c
     stopped.
     """
     table, quotas, free = draft.table, accounts.quotas, partition.free
-    queue, host_type, milli_gpus = table.queue[slot], table.host_type[slot], table.milli_gpus[slot]
+    queue, host_type, milli_gpus = table.queue[slot], partition.number, table.milli_gpus[slot]
     here = sum(table.gpus[other] for other in candidates if table.host_type[other] == host_type)
     if not candidates or free.free_gpus + here < table.gpus[slot]:
         return []

@@ -53,7 +53,7 @@ class JobTable:
     prefer_level: list[int] = field(default_factory=list)
     preemptible: list[bool] = field(default_factory=list)
     shape: list[int] = field(default_factory=list)
-    #: The host type, once the job has arrived also that of a job that named none; ANY_TYPE otherwise.
+    #: The host type that the job runs on or last ran on; before that the one that it asks for, ANY_TYPE where it asks for none or several.
     host_type: list[int] = field(default_factory=list)
     source_row: list[int] = field(default_factory=list)
 
@@ -69,6 +69,7 @@ class JobTable:
     #: to be stale.
     version: list[int] = field(default_factory=list)
     rows: list[list[Row]] = field(default_factory=list)  # current or last placement
+    types: list[tuple[int, ...]] = field(default_factory=list)  # host types that it may run on, the preferred first; (): any
     preemptions: list[int] = field(default_factory=list)
     restarts: list[int] = field(default_factory=list)
     run_ns: list[int] = field(default_factory=list)  # held its GPUs, runs that ended
@@ -134,6 +135,7 @@ class JobTable:
             "require_level", "prefer_level", "preemptible", "host_type", "source_row",
         ):  # fmt: skip
             fill(name, getattr(jobs, name).tolist())
+        fill("types", jobs.types())
         fill("remaining_ns", jobs.duration_ns.tolist())
         for row in np.flatnonzero((jobs.kind == JobKind.SERVICE) & (jobs.duration_ns == 0)).tolist():
             self.estimate_ns[slots[row]] = ENDLESS

@@ -92,6 +92,6 @@ def _start_chosen(draft: Draft, partition: Partition, chosen: list[int], losers:
         if rows is None:
             unfit.add(kind)
         else:
-            draft.start(partition, slot, rows)
+            draft.start(slot, draft.choose_preferred(partition, slot) or rows)
     if draft.has_preempted(partition):
         draft.reconsider(partition, draft.now_ns + draft.cycle_ns)

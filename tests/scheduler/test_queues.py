@@ -120,7 +120,7 @@ def test_the_ledger_refuses_what_breaks_a_quota_or_a_limit() -> None:
         rows = draft.choose(partition, slot)
         assert rows is not None
         try:
-            draft.start(partition, slot, rows)
+            draft.start(slot, rows)
         except Refused as error:
             refusals.append((error.rule, str(error)))
     assert refusals == [
