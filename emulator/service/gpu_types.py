@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from emulator.engine.control import InvalidRequest
 from emulator.v1 import job_pb2
 from emulator.workload.gpu_models import matching, names
-from emulator.workload.jobs import ANY_TYPE, TrainingShape
+from emulator.workload.jobs import TrainingShape
 from topology.catalog import HostType
 
 #: From a training workload and a number of GPUs to its shape, and its step's seconds on an idle fabric. Raises InvalidRequest with the
@@ -22,12 +22,13 @@ class GpuTypes:
     plans: tuple[Plan, ...]
     main: int = 0
 
-    def number(self, name: str, field: str) -> int:
-        """The host type called ``name``; ANY_TYPE for "". Raises InvalidRequest where that is none, or several."""
-        if not name:
-            return ANY_TYPE
-        found = matching(self.host_types, name)
-        if len(found) != 1:
-            which = "no type of this cluster" if not found else f"any of {', '.join(self.host_types[one].name for one in found)}"
-            raise InvalidRequest(f"{field} is {name!r:.80}, which is {which}", field=field, allowed=", ".join(names(self.host_types)))
-        return found[0]
+    def numbers(self, text: str, field: str) -> tuple[int, ...]:
+        """The host types that ``text`` names, the preferred first; none for "". Raises InvalidRequest for a name of no type."""
+        found: list[int] = []
+        for name in text.split(",") if text else ():
+            matches = matching(self.host_types, name.strip()) if name.strip() else ()
+            if not matches:
+                message = f"{field} names {name.strip()!r:.80}, which is no type of this cluster"
+                raise InvalidRequest(message, field=field, allowed=", ".join(names(self.host_types)))
+            found += matches
+        return tuple(dict.fromkeys(found))

@@ -44,13 +44,28 @@ def test_a_job_asks_for_the_type_it_names_and_otherwise_for_any() -> None:
     assert intake(gpu_type="dgx-h100", replicas=3).columns.host_type.tolist() == [2, 2, 2]
 
 
-@pytest.mark.parametrize(("name", "why"), [("A100", "no type of this cluster"), ("H100", "any of hgx-h100, dgx-h100")])
-def test_a_name_of_none_or_of_several_is_refused_with_what_there_is(name: str, why: str) -> None:
-    made = intake(gpu_type=name)
+def test_several_types_are_a_choice_in_order_of_preference() -> None:
+    for text, choices in (("GB200, H100", ((1, 0, 2),)), ("dgx-h100,gb200", ((2, 1),)), ("H100", ((0, 2),)), ("H100,hgx-h100", ((0, 2),))):
+        columns = intake(gpu_type=text, replicas=2).columns
+        assert (columns.host_type.tolist(), columns.choice.tolist()) == ([ANY_TYPE] * 2, [0, 0])
+        assert columns.choices == choices
+        assert columns.types() == [choices[0]] * 2
+
+
+def test_a_model_is_planned_for_one_type() -> None:
+    made = intake(duration_seconds=0.0, training=TrainingSpec(name="llama3-70b", steps=100), gpu_type="GB200,H100")
+    error = made.errors[0]
+    assert isinstance(error, InvalidRequest)
+    assert str(error) == "spec.gpu_type names several types, and a model is planned for one"
+
+
+@pytest.mark.parametrize(("text", "name"), [("A100", "A100"), ("H100,A100", "A100"), ("H100,,", ""), (",", "")])
+def test_a_name_of_no_type_is_refused_with_what_there_is(text: str, name: str) -> None:
+    made = intake(gpu_type=text)
     assert not len(made.rows)
     error = made.errors[0]
     assert isinstance(error, InvalidRequest)
-    assert (str(error), error.field) == (f"spec.gpu_type is '{name}', which is {why}", "spec.gpu_type")
+    assert (str(error), error.field) == (f"spec.gpu_type names '{name}', which is no type of this cluster", "spec.gpu_type")
     assert error.allowed == "H100, GB200, hgx-h100, gb200-nvl72, dgx-h100"
 
 
