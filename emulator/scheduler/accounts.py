@@ -98,25 +98,26 @@ class Accounts:
 
     # -- asking ---------------------------------------------------------------------------------------------------------------------
 
-    def room(self, queue: int, tenant: int, host_type: int) -> int:
-        """The milli-GPUs of ``host_type`` that a job of this queue and tenant may have now; less than 1: none."""
+    def quota_room(self, queue: int, host_type: int) -> int:
+        """The milli-GPUs of ``host_type`` that the quota of this queue leaves for a job now; less than 1: none."""
         trees = self.quotas.counted(queue, host_type)
-        if trees is None:
+        return 0 if trees is None else min((tree.available(queue) for tree in trees), default=NO_LIMIT)
+
+    def tenant_room(self, tenant: int) -> int:
+        """The milli-GPUs that the limits of this tenant leave for a job now; less than 1: none."""
+        if not self._tenants_limited:
+            return NO_LIMIT
+        self._know(tenant)
+        limit = self._limit[tenant]
+        if limit.max_running_jobs is not None and self.running_jobs[tenant] >= limit.max_running_jobs:
             return 0
-        room = min((tree.available(queue) for tree in trees), default=NO_LIMIT)
-        if self._tenants_limited:
-            self._know(tenant)
-            limit = self._limit[tenant]
-            if limit.max_running_jobs is not None and self.running_jobs[tenant] >= limit.max_running_jobs:
-                return 0
-            if limit.max_milli_gpus is not None:
-                room = min(room, limit.max_milli_gpus - self.held_milli_gpus[tenant])
-        return room
+        return NO_LIMIT if limit.max_milli_gpus is None else limit.max_milli_gpus - self.held_milli_gpus[tenant]
 
     def allows(self, slot: int, host_type: int) -> bool:
         """Whether the job may start on ``host_type`` now."""
         table = self._table
-        return table.gpus[slot] * table.milli_gpus[slot] <= self.room(table.queue[slot], table.tenant[slot], host_type)
+        milli_gpus = table.gpus[slot] * table.milli_gpus[slot]
+        return milli_gpus <= self.quota_room(table.queue[slot], host_type) and milli_gpus <= self.tenant_room(table.tenant[slot])
 
     def refusal(self, slot: int, host_type: int) -> Refusal | None:
         """Why it may not; None where it may. What its tenant may have comes before what its queue may."""

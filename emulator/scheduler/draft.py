@@ -4,6 +4,7 @@ A policy acts through it alone, and each decision sees the ones before it. Beyon
 What it may remember from cycle to cycle is what it could compute again, and only until a partition's ``surprises`` rises.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emulator.scheduler.free import Row
@@ -38,6 +39,7 @@ class Draft:
     table: JobTable
     placement: Placement
     preemption: Preemption | None  # None: nothing is preempted
+    head_first: bool = False  # of the policy: while the head of a queue waits for hosts, nobody takes the quota that it needs
     now_ns: int = -1
     starts: list[tuple[int, list[Row]]] = field(default_factory=list)  # (slot, placement), in order
     preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
@@ -49,21 +51,33 @@ class Draft:
         self.ledger.settle()
         self.now_ns, self.starts, self.preempted, self.reconsider_at_ns = now_ns, [], [], NEVER
         self.causes.clear()
+        for partition in self.ledger.partitions:
+            if partition.held:
+                partition.held.begin()
 
-    def partitions(self) -> list[Partition]:
-        """Those that have to be looked at: something happened there, or its time has come, and somebody waits."""
-        found = []
+    def partitions(self) -> Iterator[Partition]:
+        """Those that have to be looked at: something happened there, or its time has come, and somebody waits. One is given again when
+        there may be quota for more jobs than were looked at.
+        """
         for partition in self.ledger.partitions:
             if partition.held:
                 self._bring_back(partition)
             if partition.stirred or partition.reconsider_ns <= self.now_ns:
-                partition.stirred, partition.reconsider_ns = False, NEVER
-                partition.arrived, partition.arriving = partition.arriving, []
+                partition.reconsider_ns = NEVER
+                self._look(partition)
                 if len(partition.pending):
-                    found.append(partition)
+                    yield partition
             elif partition.reconsider_ns < self.reconsider_at_ns:
                 self.reconsider_at_ns = partition.reconsider_ns
-        return found
+            times = 1
+            while partition.held and self._bring_back(partition, times := 2 * times):
+                self._look(partition)
+                yield partition
+
+    @staticmethod
+    def _look(partition: Partition) -> None:
+        partition.stirred = False
+        partition.arrived, partition.arriving = partition.arriving, []
 
     def reconsider(self, partition: Partition, at_ns: int) -> None:
         """Look at ``partition`` again at ``at_ns``, though nothing may happen until then."""
@@ -78,7 +92,7 @@ class Draft:
         if accounts is None:
             return True
         assert partition.held is not None, "where there are accounts, jobs may be held"
-        return accounts.allows(slot, self.table.host_type[slot]) and not partition.held.bars(slot, partition.pending.key)
+        return accounts.allows(slot, self.table.host_type[slot]) and not partition.held.bars(slot)
 
     def hold(self, partition: Partition, slot: int) -> None:
         """Pass over a waiting job that may not start: it is in nobody's way, and comes back when there is quota for it."""
@@ -92,12 +106,25 @@ class Draft:
         if accounts is not None:
             (accounts.take if keep else accounts.give)(slot, self.table.host_type[slot])
 
-    def _bring_back(self, partition: Partition) -> None:
-        """Those that wait for quota and may start now wait as the others do."""
+    def _bring_back(self, partition: Partition, times: int = 1) -> bool:
+        """Those that wait for quota and may start now wait as the others do, as many as would fill ``times`` what is left of it. Returns
+        whether there are any.
+        """
         held, accounts = partition.held, self.ledger.accounts
-        if held is None or accounts is None:
-            return
-        for slot in held.return_those_with_room(accounts, partition.pending.key):
+        assert held is not None and accounts is not None, "where jobs are held, there are accounts"
+        head = partition.pending.head() if self.head_first else -1
+        keep = head >= 0 and self.may_start(partition, head)
+        if keep:  # as the policy does: those for whom nothing is left then would only be held again
+            self.keep_for(head)
+        slots = held.return_those_with_room(accounts, times)
+        if keep:
+            self.keep_for(head, keep=False)
+        self._wait_again(partition, slots)
+        return bool(slots)
+
+    @staticmethod
+    def _wait_again(partition: Partition, slots: list[int]) -> None:
+        for slot in slots:
             partition.pending.push(slot)
             partition.arriving.append(slot)
             partition.stirred = True
@@ -149,7 +176,8 @@ class Draft:
 
     def waiting(self) -> list[Job]:
         """All jobs that wait, by partition, in the order of the queues."""
-        self.partitions()
+        for _ in self.partitions():
+            pass
         return [job_of(self.table, slot, running=False) for partition in self.ledger.partitions for slot in partition.waiting()]
 
     def running(self) -> list[Job]:
@@ -197,7 +225,7 @@ class Draft:
                 self.causes.pop(self.preempted.pop(), None)
         for partition in self.ledger.partitions:
             if partition.held:
-                self._bring_back(partition)
+                self._wait_again(partition, partition.held.return_all())
 
     def has_turn(self, partition: Partition, slot: int) -> bool:
         """Whether the waiting job comes before all jobs that were preempted in this cycle; jobs behind a preempted one wait for the next

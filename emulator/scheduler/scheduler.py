@@ -91,7 +91,7 @@ class Scheduler:
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts)
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption)
+        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, policy.heads_only or policy.reserves)
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
@@ -106,7 +106,7 @@ class Scheduler:
             self.add_queue(name)
         strict = frozenset(self.table.queue_of[name] for name in settings.strict_queues)
         for number, partition in enumerate(self.partitions):
-            partition.held = Held(self.table, number, strict)
+            partition.held = Held(self.table, number, strict, partition.pending.key)
         return Accounts(self.table, settings.quotas, settings.tenant_limits)
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
