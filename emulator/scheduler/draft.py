@@ -8,12 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emulator.scheduler.free import Row
+from emulator.scheduler.held import EVERYBODY, Span
 from emulator.scheduler.job import Job, job_of
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Ask, Placement
 from emulator.scheduler.table import NEVER, JobTable
 from emulator.workload.jobs import SECOND
+
+#: So many times what is left of a quota is more than all that wait for it.
+_ALL = 2**62
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,11 @@ class Draft:
 
     def partitions(self) -> Iterator[Partition]:
         """Those that have to be looked at: something happened there, or its time has come, and somebody waits. One is given again when
-        there may be quota for more jobs than were looked at.
+        there may be quota for more jobs than were looked at, or none any longer for the first in its queue.
         """
         for partition in self.ledger.partitions:
             if partition.held:
-                self._bring_back(partition)
+                self._bring_back(partition, 1 if self.head_first else _ALL)
             if partition.stirred or partition.reconsider_ns <= self.now_ns:
                 partition.reconsider_ns = NEVER
                 self._look(partition)
@@ -69,10 +73,25 @@ class Draft:
                     yield partition
             elif partition.reconsider_ns < self.reconsider_at_ns:
                 self.reconsider_at_ns = partition.reconsider_ns
-            times = 1
-            while partition.held and self._bring_back(partition, times := 2 * times):
-                self._look(partition)
-                yield partition
+        if self.head_first and self.ledger.accounts is not None:
+            yield from self._partitions_again()
+
+    def _partitions_again(self) -> Iterator[Partition]:
+        times, again = 1, True
+        while again:
+            times, again = 2 * times, False
+            for partition in self.ledger.partitions:
+                if partition.held and partition.held.unseen:
+                    self._bring_back(partition, times)
+                if partition.arriving or self._head_lost_quota(partition):
+                    again = True
+                    self._look(partition)
+                    yield partition
+
+    def _head_lost_quota(self, partition: Partition) -> bool:
+        """Whether others have taken the quota, in another partition perhaps, of a job that waits for hosts, so that it is in the way."""
+        head = partition.pending.head()
+        return head >= 0 and not self.may_start(partition, head)
 
     @staticmethod
     def _look(partition: Partition) -> None:
@@ -100,6 +119,19 @@ class Draft:
         partition.pending.remove(slot)
         partition.held.add(slot)
 
+    def head(self, partition: Partition) -> int:
+        """The first waiting job that may start, -1 where there is none. Those before it are held."""
+        slot = partition.pending.head()
+        if self.ledger.accounts is None:
+            return slot
+        assert partition.held is not None, "where there are accounts, jobs may be held"
+        while True:
+            if slot >= 0 and not self.may_start(partition, slot):
+                self.hold(partition, slot)
+            elif not partition.held.unseen or not self._bring_back(partition) or partition.pending.head() == slot:
+                return slot
+            slot = partition.pending.head()
+
     def keep_for(self, slot: int, *, keep: bool = True) -> None:
         """Keep quota for a waiting job that may start but does not fit yet, while others are looked at; then let go of it."""
         accounts = self.ledger.accounts
@@ -111,19 +143,24 @@ class Draft:
         whether there are any.
         """
         held, accounts = partition.held, self.ledger.accounts
-        assert held is not None and accounts is not None, "where jobs are held, there are accounts"
+        assert held is not None, "asked where jobs are held"
+        assert accounts is not None, "where jobs are held, there are accounts"
         head = partition.pending.head() if self.head_first else -1
-        keep = head >= 0 and self.may_start(partition, head)
-        if keep:  # as the policy does: those for whom nothing is left then would only be held again
-            self.keep_for(head)
-        slots = held.return_those_with_room(accounts, times)
-        if keep:
-            self.keep_for(head, keep=False)
+        if head < 0 or not self.may_start(partition, head):
+            slots = held.return_those_with_room(accounts, EVERYBODY, times)
+        else:
+            key = partition.pending.key(head)
+            slots = held.return_those_with_room(accounts, Span(key, before=True), times)
+            if not slots:  # as the policy does: those behind for whom nothing is left would only be held again
+                self.keep_for(head)
+                slots = held.return_those_with_room(accounts, Span(key, before=False), times)
+                self.keep_for(head, keep=False)
         self._wait_again(partition, slots)
         return bool(slots)
 
     @staticmethod
     def _wait_again(partition: Partition, slots: list[int]) -> None:
+        """They wait as the others do."""
         for slot in slots:
             partition.pending.push(slot)
             partition.arriving.append(slot)

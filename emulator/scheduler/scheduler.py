@@ -24,7 +24,7 @@ from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy, explained
 from emulator.scheduler.quota import Quotas
-from emulator.scheduler.reclaim import Reclaim, Reclaims, reclaim
+from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
 from emulator.scheduler.table import JobTable, State
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
@@ -91,7 +91,8 @@ class Scheduler:
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts)
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, policy.heads_only or policy.reserves)
+        head_first = policy.heads_only or policy.reserves
+        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, head_first)
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
@@ -210,7 +211,7 @@ class Scheduler:
         draft = self.draft
         draft.begin(now_ns)
         if self._reclaim.how:
-            reclaim(draft, self._reclaim)
+            reclaim(draft, self._reclaim, self._has_waiting)
         try:
             self.policy.plan(draft)
         except Exception as error:
@@ -226,7 +227,13 @@ class Scheduler:
             counts.run(table.gpus[slot])
             if self.accounts is not None:
                 self.accounts.wait(slot, -1)
+        if self._reclaim.how:
+            ask_again(draft, self._reclaim, self._has_waiting)
         return draft
+
+    def _has_waiting(self, queue: int) -> bool:
+        """Whether a job of the queue of this number waits."""
+        return self.counts[queue].pending_jobs > 0
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
 

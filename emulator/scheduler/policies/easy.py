@@ -31,10 +31,7 @@ def plan(draft: Draft) -> None:
 def _plan(draft: Draft, partition: Partition) -> None:
     pending = partition.pending
     assert isinstance(pending, ScanQueue), "EASY looks behind the head"
-    while (head := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
-        if not draft.may_start(partition, head):
-            draft.hold(partition, head)
-            continue
+    while (head := draft.head(partition)) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
         rows = draft.choose_again(partition, head) or make_room(draft, partition, head)
         if rows is None:
             break
