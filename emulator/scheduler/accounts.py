@@ -36,15 +36,19 @@ class TenantLimits:
         return any(limit != TenantLimit() for limit in (self.default, *self.by_name.values()))
 
 
+#: What would let a job start that is larger than its tenant may ever have.
+_NEVER = "never starts without a larger limit (scheduler.tenant_limits)"
+
 NO_TENANT_LIMITS = TenantLimits()
 
 
 class Refusal(NamedTuple):
-    """Why a job may not start: the rule, a sentence, and the numbers in it by name."""
+    """Why a job may not start: the rule, a sentence, the numbers in it by name, and what would let it start."""
 
     rule: Rule
     text: str
     numbers: Mapping[str, float]
+    remedy: str
 
 
 class Accounts:
@@ -126,7 +130,7 @@ class Accounts:
     def _quota_refusal(self, slot: int, host_type: int) -> Refusal | None:
         table = self._table
         shortage = self.quotas.shortage(table.queue[slot], host_type, table.gpus[slot] * table.milli_gpus[slot])
-        return None if shortage is None else Refusal(Rule.QUOTA, shortage.text, shortage.numbers)
+        return None if shortage is None else Refusal(Rule.QUOTA, shortage.text, shortage.numbers, shortage.remedy)
 
     def tenant_refusal(self, slot: int) -> Refusal | None:
         """As ``refusal``, of the limits of its tenant alone."""
@@ -137,7 +141,8 @@ class Accounts:
         running, held = self.running_jobs[tenant], self.held_milli_gpus[tenant]
         if limit.max_running_jobs is not None and running >= limit.max_running_jobs:
             text = f"tenant {name} has {running:,} running jobs, of {limit.max_running_jobs:,} that it may have"
-            return Refusal(Rule.LIMIT, text, {"tenant_running_jobs": running, "tenant_max_running_jobs": limit.max_running_jobs})
+            numbers = {"tenant_running_jobs": running, "tenant_max_running_jobs": limit.max_running_jobs}
+            return Refusal(Rule.LIMIT, text, numbers, f"may start when a job of tenant {name} ends" if limit.max_running_jobs else _NEVER)
         needed = table.gpus[slot] * table.milli_gpus[slot]
         if limit.max_milli_gpus is not None and held + needed > limit.max_milli_gpus:
             text = f"tenant {name} holds {gpus(held)} GPUs, of {gpus(limit.max_milli_gpus)} that it may; needs {gpus(needed)}"
@@ -145,6 +150,9 @@ class Accounts:
                 Rule.LIMIT,
                 text,
                 {"tenant_gpus": held / 1000, "tenant_max_gpus": limit.max_milli_gpus / 1000, "gpus_needed": needed / 1000},
+                _NEVER
+                if needed > limit.max_milli_gpus
+                else f"may start when jobs of tenant {name} that hold {gpus(held + needed - limit.max_milli_gpus)} GPUs end",
             )
         return None
 

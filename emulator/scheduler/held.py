@@ -45,6 +45,7 @@ class Held:
         self._table, self._host_type, self._strict, self._key = table, host_type, strict, key
         self._slots: set[int] = set()
         self._groups: dict[tuple[int, int], list[tuple[int, ...]]] = {}  # keys, sorted
+        self._of_queue: Counter[int] = Counter()
         self._sizes: dict[tuple[int, int], Counter[int]] = {}  # milli-GPUs -> jobs
         #: Who has been looked at in this cycle, and had no room.
         self._looked_at: set[int] = set()
@@ -66,7 +67,7 @@ class Held:
 
     def of_queue(self, queue: int) -> int:
         """How many there are of one queue."""
-        return sum(len(keys) for (other, _), keys in self._groups.items() if other == queue)
+        return self._of_queue[queue]
 
     def first_of_strict(self, queue: int) -> int | None:
         """Whom the others in a queue that is strict wait for; None where nobody of it is held, and where it is not strict."""
@@ -96,6 +97,7 @@ class Held:
             return
         group, size = self._group(slot), self._size(slot)
         self._slots.add(slot)
+        self._of_queue[group[0]] += 1
         self._looked_at.add(slot)
         insort(self._groups.setdefault(group, []), self._key(slot))
         self._sizes.setdefault(group, Counter())[size] += 1
@@ -106,6 +108,7 @@ class Held:
         group = self._group(slot)
         keys = self._groups[group]
         self._slots.discard(slot)
+        self._of_queue[group[0]] -= 1
         self._looked_at.discard(slot)
         del keys[bisect_left(keys, self._key(slot))]
         sizes, size = self._sizes[group], self._size(slot)

@@ -256,6 +256,10 @@ class Scheduler:
         partition = self.ledger.partition_of(slot)
         return slot in partition.pending or (partition.held is not None and slot in partition.held)
 
+    def held_jobs(self, queue: int) -> int:
+        """How many jobs of the queue of this number were held back by its quota or a tenant's limit when they were last looked at."""
+        return sum([partition.held.of_queue(queue) for partition in self.partitions if partition.held])
+
     def free_gpus(self) -> tuple[int, int]:
         """GPUs that could be given out now, and how many of them are on hosts that also hold a job."""
         idle = split = 0

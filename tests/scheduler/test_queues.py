@@ -86,7 +86,8 @@ def test_a_queue_over_quota_is_in_nobodys_way(policy: str) -> None:
     assert clock.cycle() == ([0, 2, 3], [])
     assert clock.scheduler.waits(over)
     assert clock.scheduler.pending_jobs == 1
-    assert clock.why(over) == ("quota", "quota of queue a: 16 of 16 GPUs taken; needs 8, 0 left, since it may borrow 0 at most")
+    why = "quota of queue a: 16 of 16 GPUs taken; needs 8, 0 left, since it may borrow 0 at most"
+    assert clock.why(over) == ("quota", f"{why}; has quota when jobs of queue a that hold 8 GPUs end")
     assert clock.cycle() == ([], [])
     clock.end(first)
     assert clock.cycle() == ([1], [])
@@ -128,7 +129,28 @@ def test_the_ledger_refuses_what_breaks_a_quota_or_a_limit() -> None:
         (Rule.LIMIT, "job 1: tenant eve holds 0 GPUs, of 8 that it may; needs 16"),
         (Rule.LIMIT, "job 3: tenant eve has 1 running jobs, of 1 that it may have"),
     ]
-    assert clock.why(slots[-1])[0] == "quota"
+    assert clock.why(slots[-1]) == (
+        "quota",
+        "tenant eve has 1 running jobs, of 1 that it may have; may start when a job of tenant eve ends",
+    )
+    assert clock.why(slots[0])[1].endswith("; never starts without a larger quota or borrowing limit")
+
+
+def test_a_job_is_told_whom_it_waits_for_and_what_its_queue_may_not_do() -> None:
+    clock = Clock(scheduler_of(Quota(16 * K), Quota(64 * K), strict_queues=("a",)))
+    clock.submit("a", 8)
+    clock.submit("b", 64)
+    first, behind = clock.submit("a", 16), clock.submit("a", 8)
+    clock.cycle()
+    why = "quota of queue a: 8 of 16 GPUs taken; needs 16, 8 left in cohort lab"
+    assert clock.why(first) == ("quota", f"{why}; has quota when jobs in cohort lab that hold 8 GPUs end")
+    assert clock.why(behind) == ("quota", f"queue a is strict-fifo, and job 2 is first: {why}")
+    clock = Clock(scheduler_of(Quota(32 * K), Quota(32 * K)))
+    clock.submit("b", 64)
+    clock.cycle()
+    assert clock.why(clock.submit("a", 8))[1].endswith(
+        "that hold 8 GPUs end; the queue may not take back what it has lent (preemption.reclaim_within_cohort: never)"
+    )
 
 
 def test_a_tenant_has_only_so_many_jobs_waiting() -> None:
@@ -149,7 +171,10 @@ def test_a_lender_takes_back_what_it_lent() -> None:
         clock.submit("b", 32)
         clock.cycle()
     lender = clock.submit("a", 16)
-    assert clock.why(lender)[1] == "quota of queue a: 64 of 64 GPUs taken, of which 64 lent to b; needs 16, 0 left in cohort lab"
+    assert clock.why(lender)[1] == (
+        "quota of queue a: 64 of 64 GPUs taken, of which 64 lent to b; needs 16, 0 left in cohort lab; "
+        "has quota when jobs in cohort lab that hold 16 GPUs end, or when jobs that borrow of it can be stopped"
+    )
     assert clock.cycle() == ([4], [3])
     causes = clock.scheduler.draft.causes
     assert causes == {3: "preempted to give back GPUs to queue a, for job 4"}
