@@ -161,8 +161,10 @@ class Quotas:
         if tree.potential(queue) < milli_gpus:
             return _LARGER
         node = tree.bound(queue)
-        whose = f"of queue {self.names[queue]}" if node == queue else f"in cohort {self._holders[node].name}"
-        return f"has quota when jobs {whose} that hold {gpus(milli_gpus - tree.available(queue))} GPUs end"
+        missing = gpus(milli_gpus - tree.available(queue))
+        if node == queue:
+            return f"has quota when jobs of queue {self.names[queue]} that hold {missing} GPUs end"
+        return f"has quota when {missing} GPUs come back to cohort {self._holders[node].name}"
 
     def cohort(self, queue: int) -> str:
         """The cohort of a queue; "" where it is in none."""

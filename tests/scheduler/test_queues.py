@@ -143,13 +143,13 @@ def test_a_job_is_told_whom_it_waits_for_and_what_its_queue_may_not_do() -> None
     first, behind = clock.submit("a", 16), clock.submit("a", 8)
     clock.cycle()
     why = "quota of queue a: 8 of 16 GPUs taken; needs 16, 8 left in cohort lab"
-    assert clock.why(first) == ("quota", f"{why}; has quota when jobs in cohort lab that hold 8 GPUs end")
+    assert clock.why(first) == ("quota", f"{why}; has quota when 8 GPUs come back to cohort lab")
     assert clock.why(behind) == ("quota", f"queue a is strict-fifo, and job 2 is first: {why}")
     clock = Clock(scheduler_of(Quota(32 * K), Quota(32 * K)))
     clock.submit("b", 64)
     clock.cycle()
     assert clock.why(clock.submit("a", 8))[1].endswith(
-        "that hold 8 GPUs end; the queue may not take back what it has lent (preemption.reclaim_within_cohort: never)"
+        "when 8 GPUs come back to cohort lab; the queue may not take back what it has lent (preemption.reclaim_within_cohort: never)"
     )
 
 
@@ -173,7 +173,7 @@ def test_a_lender_takes_back_what_it_lent() -> None:
     lender = clock.submit("a", 16)
     assert clock.why(lender)[1] == (
         "quota of queue a: 64 of 64 GPUs taken, of which 64 lent to b; needs 16, 0 left in cohort lab; "
-        "has quota when jobs in cohort lab that hold 16 GPUs end, or when jobs that borrow of it can be stopped"
+        "has quota when 16 GPUs come back to cohort lab, or when jobs that borrow of it can be stopped"
     )
     assert clock.cycle() == ([4], [3])
     causes = clock.scheduler.draft.causes
