@@ -2,13 +2,17 @@
 
 import copy
 import random
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.engine.engine import Engine
+from emulator.engine.network import Network
+from emulator.engine.settings import EngineSettings
+from emulator.engine.shards import Shards
 from emulator.scheduler.accounts import TenantLimit, TenantLimits
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.ledger import Withheld
@@ -21,8 +25,8 @@ from emulator.scheduler.reclaim import Reclaims, Victims
 from emulator.scheduler.rules import Refused
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import State
-from emulator.workload.jobs import ANY_TYPE, SECOND, job_columns
-from tests.scheduler.drive import make_cluster, make_scheduler
+from emulator.workload.jobs import ANY_TYPE, SECOND, JobColumns, job_columns
+from tests.scheduler.drive import Fault, NoNetwork, ScriptedShards, make_cluster, make_scheduler
 from tests.scheduler.test_partitions import two_types
 from topology.cluster import Cluster
 
@@ -278,6 +282,56 @@ def test_jobs_held_back_start_when_and_where_they_would_if_all_were_looked_at_in
     for _ in range(40):
         ours, theirs = (run.cycle() for run in runs)
         assert ours == theirs
+
+
+def whole_run(rules: Rules, jobs: JobColumns, faults: Sequence[Fault], policy: str, *, leap: bool) -> list[tuple[int, int, str]]:
+    """(When, which job starts, and where), in order; with plans at events alone, as ever, or in all cycles."""
+    scheduler = rules.scheduler(policy)
+    table, starts = scheduler.table, list[tuple[int, int, str]]()
+
+    def note(slot: int, _at_ns: int) -> None:
+        assert list(breaches(rules, scheduler)) == []
+        if table.state[slot] == State.RUNNING:
+            starts.append((table.start_ns[slot] // SECOND, table.job_id[slot], str(table.rows[slot])))
+
+    # Of both protocols, what the engine asks here.
+    shards, network = cast(Shards, ScriptedShards(rules.cluster, faults)), cast(Network, NoNetwork(rules.cluster))
+    engine_settings = EngineSettings(cycle_ns=SECOND, restart_overhead_ns=0, max_restarts=10**9)
+    engine = Engine(rules.cluster, scheduler, shards, network, iter([jobs]), engine_settings, note)
+    at_ns = 0
+    while at_ns < 300 * SECOND:
+        if not leap:
+            engine._reconsider_ns = at_ns
+        engine.run_cycle(at_ns)
+        at_ns = engine.next_cycle_ns() if leap else at_ns + SECOND
+    return starts
+
+
+@settings(max_examples=12, deadline=None)
+@given(SEEDS, st.sampled_from(POLICIES))
+def test_a_whole_run_is_the_same_if_every_cycle_is_planned(seed: int, policy: str) -> None:
+    draw = random.Random(seed)
+    rules = random_rules(draw)
+    count = 60
+    submit = sorted(draw.randrange(200) for _ in range(count))
+    names = [*(queue.name for queue in rules.queues), "live"]
+    jobs = job_columns(
+        count,
+        job_id=list(range(count)),
+        submit_ns=[at * SECOND for at in submit],
+        gpus=draw.choices([1, 4, 8, 16, 32], k=count),
+        duration_ns=[draw.randrange(1, 120) * SECOND for _ in range(count)],
+        estimate_ns=[draw.randrange(1, 150) * SECOND for _ in range(count)],
+        priority=draw.choices(range(3), k=count),
+        preemptible=draw.choices([True, True, False], k=count),
+        queue=draw.choices(range(len(names)), k=count),
+        queues=tuple(names),
+        tenant=draw.choices(range(4), k=count),
+        tenants=tuple(f"t{number}" for number in range(4)),
+    )
+    faults = [(at, host, down) for host in range(3) for at, down in ((draw.randrange(150), True), (draw.randrange(150, 300), False))]
+    leaping, stepping = (whole_run(rules, jobs, faults, policy, leap=leap) for leap in (True, False))
+    assert leaping == stepping
 
 
 @settings(max_examples=20, deadline=None)
