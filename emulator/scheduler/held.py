@@ -69,6 +69,10 @@ class Held:
         """How many there are of one queue."""
         return self._of_queue[queue]
 
+    def is_strict(self, queue: int) -> bool:
+        """Whether nobody in the queue passes a job that is held."""
+        return queue in self._strict
+
     def first_of_strict(self, queue: int) -> int | None:
         """Whom the others in a queue that is strict wait for; None where nobody of it is held, and where it is not strict."""
         keys = self._groups.get((queue, _ALL_TENANTS))

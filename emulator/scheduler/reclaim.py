@@ -51,25 +51,35 @@ def reclaim(draft: Draft, settings: Reclaim, waits: Callable[[int], bool]) -> No
     """Stop jobs of others, and start those that ask for it. ``waits``: whether a job of the queue of this number waits."""
     accounts = draft.ledger.accounts
     assert accounts is not None, "there are quotas where there is something to reclaim"
-    refused, submit_ns = settings.refused, draft.table.submit_ns
-    for kind in [kind for kind, (again_ns, _) in refused.items() if again_ns <= draft.now_ns]:
-        del refused[kind]
+    for kind in [kind for kind, (again_ns, _) in settings.refused.items() if again_ns <= draft.now_ns]:
+        del settings.refused[kind]
     for number, partition in enumerate(draft.ledger.partitions):
         asking = {queue for queue, how in settings.how.items() if waits(queue) and _may_ask(accounts, queue, number, how)}
         for slot in list(partition.waiting()) if asking else ():
             queue = draft.table.queue[slot]
-            if queue not in asking or not _is_entitled(draft, slot, accounts, settings.how[queue]):
-                continue
-            kind = _kind_of(draft, slot)
-            again_ns, tried_ns = refused.get(kind, (0, NEVER))
-            if submit_ns[slot] >= tried_ns:
-                draft.reconsider(partition, again_ns)
-            elif accounts.allows(slot, number) and draft.choose(partition, slot) is not None:
-                asking.discard(queue)  # what could start by itself is for the policy to start
+            if queue in asking and not _ask(draft, partition, slot, accounts, settings):
+                asking.discard(queue)
                 if not asking:
                     break
-            elif not _start_in_place_of_others(draft, partition, slot, accounts, settings.how[queue]):
-                refused[kind] = draft.now_ns + settings.interval_ns, submit_ns[slot]
+
+
+def _ask(draft: Draft, partition: Partition, slot: int, accounts: Accounts, settings: Reclaim) -> bool:
+    """Start the job in place of others, where it may have that. Returns whether those behind it in its queue may ask as well."""
+    table, held = draft.table, partition.held
+    queue, kind = table.queue[slot], _kind_of(draft, slot)
+    strict = held is not None and held.is_strict(queue)
+    if not _is_entitled(draft, slot, accounts, settings.how[queue]):
+        return not strict
+    again_ns, tried_ns = settings.refused.get(kind, (0, NEVER))
+    if table.submit_ns[slot] >= tried_ns:
+        draft.reconsider(partition, again_ns)
+        return not strict
+    if accounts.allows(slot, table.host_type[slot]) and draft.choose(partition, slot) is not None:
+        return False  # what could start by itself is for the policy to start
+    if _start_in_place_of_others(draft, partition, slot, accounts, settings.how[queue]):
+        return True
+    settings.refused[kind] = draft.now_ns + settings.interval_ns, table.submit_ns[slot]
+    return not strict
 
 
 def ask_again(draft: Draft, settings: Reclaim, waits: Callable[[int], bool]) -> None:

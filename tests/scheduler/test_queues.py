@@ -39,7 +39,7 @@ class Clock:
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler, self.now, self.next_id = scheduler, 0, 0
 
-    def submit(self, queue: str, gpus: int, tenant: str = "t", priority: int = 0, estimate: int = 3600) -> int:
+    def submit(self, queue: str, gpus: int, tenant: str = "t", priority: int = 0, estimate: int = 3600, *, preemptible: bool = True) -> int:
         jobs = job_columns(
             1,
             job_id=[self.next_id],
@@ -48,6 +48,7 @@ class Clock:
             submit_ns=[self.now * SECOND],
             duration_ns=[estimate * SECOND],
             estimate_ns=[estimate * SECOND],
+            preemptible=[preemptible],
             queues=(queue,),
             tenants=(tenant,),
         )
@@ -199,6 +200,35 @@ def test_a_lender_with_hosts_but_without_quota_and_the_reverse() -> None:
     clock.cycle()
     clock.submit("a", 16)
     assert clock.cycle() == ([2], [1]), "8 GPUs are free, and b borrows"
+
+
+def test_a_strict_queue_takes_back_for_its_first_job_alone() -> None:
+    for strict, done in (((), ([2], [0])), (("a",), ([], []))):
+        clock = Clock(scheduler_of(Quota(16 * K), Quota(16 * K), reclaims={"a": ANY}, strict_queues=strict))
+        clock.submit("b", 32)
+        clock.cycle()
+        clock.submit("a", 24)  # more than its queue's own
+        clock.submit("a", 8)
+        assert clock.cycle() == done
+
+
+def test_a_job_for_which_nobody_can_be_stopped_does_not_keep_others_from_it() -> None:
+    clock = Clock(scheduler_of(Quota(64 * K), Quota(64 * K), reclaims={"a": ANY}, preempt_interval_ns=100 * SECOND))
+    for preemptible in (False, True):
+        clock.submit("b", 64, preemptible=preemptible)
+    clock.cycle()
+    clock.submit("a", 64, priority=1)
+    clock.submit("elsewhere", 8)
+    clock.submit("a", 16)
+    assert clock.cycle() == ([2], [1])
+    clock = Clock(scheduler_of(Quota(64 * K), Quota(64 * K), reclaims={"a": ANY}, preempt_interval_ns=100 * SECOND))
+    clock.submit("b", 96, preemptible=False)
+    clock.submit("b", 32)
+    clock.cycle()
+    clock.submit("a", 64, priority=1)
+    assert clock.cycle() == ([], [])
+    clock.submit("a", 16)
+    assert clock.cycle() == ([3], [1]), "another kind of job, within the interval"
 
 
 @pytest.mark.parametrize(
