@@ -19,6 +19,7 @@ from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, job_columns
 from tests.scheduler.drive import make_cluster, make_scheduler
+from tests.scheduler.test_partitions import two_types
 
 K = 1000
 ALL = (0,)
@@ -39,7 +40,17 @@ class Clock:
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler, self.now, self.next_id = scheduler, 0, 0
 
-    def submit(self, queue: str, gpus: int, tenant: str = "t", priority: int = 0, estimate: int = 3600, *, preemptible: bool = True) -> int:
+    def submit(
+        self,
+        queue: str,
+        gpus: int,
+        tenant: str = "t",
+        priority: int = 0,
+        estimate: int = 3600,
+        *,
+        preemptible: bool = True,
+        host_type: int = 0,
+    ) -> int:
         jobs = job_columns(
             1,
             job_id=[self.next_id],
@@ -49,6 +60,7 @@ class Clock:
             duration_ns=[estimate * SECOND],
             estimate_ns=[estimate * SECOND],
             preemptible=[preemptible],
+            host_type=[host_type],
             queues=(queue,),
             tenants=(tenant,),
         )
@@ -110,6 +122,39 @@ def test_best_effort_passes_a_held_job_and_strict_does_not() -> None:
             clock.end(first)
             clock.end(0)
             assert clock.cycle()[0] == [1]
+
+
+@pytest.mark.parametrize("policy", ["fifo", "sjf", "easy"])
+def test_who_gets_no_room_after_all_leaves_it_to_the_next_one_held(policy: str) -> None:
+    """Jobs 4 and 5 are of one tenant, who may hold 8 GPUs: job 6 has the quota that 5 cannot use, before job 7 takes the last hosts."""
+    limits = TenantLimits(TenantLimit(), {"one": TenantLimit(max_milli_gpus=8 * K)})
+    own = Quota(8 * K, borrowing_limit=0)
+    clock = Clock(scheduler_of(own, own, policy, tenant_limits=limits))
+    first, second, _ = clock.submit("a", 8), clock.submit("b", 8), clock.submit("elsewhere", 112)
+    assert clock.cycle()[0] == [0, 1, 2]
+    clock.submit("a", 16)
+    clock.submit("a", 8, "one")
+    clock.submit("b", 8, "one")
+    clock.submit("b", 8, "two")
+    clock.submit("elsewhere", 8)
+    assert clock.cycle() == ([], [])
+    clock.end(first)
+    clock.end(second)
+    assert clock.cycle()[0] == [4, 6]
+
+
+@pytest.mark.parametrize("policy", ["fifo", "sjf"])
+def test_a_job_that_loses_its_room_to_one_on_other_hosts_is_in_the_way_no_longer(policy: str) -> None:
+    limits = TenantLimits(TenantLimit(), {"one": TenantLimit(max_running_jobs=1)})
+    scheduler = make_scheduler(two_types("leaves"), policy=policy, tenant_limits=limits)
+    clock = Clock(scheduler)
+    clock.submit("x", scheduler.partitions[1].gpus - 4, host_type=1)
+    clock.cycle()
+    clock.submit("x", 8, "one", host_type=1)  # waits for hosts
+    clock.submit("x", 4, "two", host_type=1, estimate=7200)
+    assert clock.cycle() == ([], [])
+    clock.submit("x", 8, "one", host_type=0, priority=1)
+    assert clock.cycle()[0] == [3, 2]
 
 
 def test_the_ledger_refuses_what_breaks_a_quota_or_a_limit() -> None:
