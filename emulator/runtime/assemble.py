@@ -93,6 +93,7 @@ def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettin
         tenant_limits=tenant_limits(scenario),
         strict_queues=[queue.name for queue in settings.queues if queue.queueing_strategy == "strict-fifo"],
         reclaims=reclaims(scenario),
+        power_gamma=scenario.power.gamma,
     )
 
 

@@ -1,11 +1,12 @@
 """The draft of one cycle: what a policy sees and decides, over all partitions.
 
 A policy acts through it alone, and each decision sees the ones before it. Beyond that it reads, and its answer depends on the state alone.
-What it may remember from cycle to cycle is what it could compute again, and only until a partition's ``surprises`` rises.
+What it could compute again it may remember until a partition's ``surprises`` rises; anything else is in ``memory``.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from emulator.scheduler.free import Row
 from emulator.scheduler.held import EVERYBODY, Span
@@ -43,17 +44,22 @@ class Draft:
     table: JobTable
     placement: Placement
     preemption: Preemption | None  # None: nothing is preempted
-    head_first: bool = False  # of the policy: while the head of a queue waits for hosts, nobody takes the quota that it needs
+    passes_over: bool = False  # of the policy: it starts jobs in turn, and whoever waits for hosts is in the way of those behind it
+    head_first: bool = False  # and the turn is that of ``pending.key``
     now_ns: int = -1
     starts: list[tuple[int, list[Row]]] = field(default_factory=list)  # (slot, placement), in order
     preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
+    suspended: set[int] = field(default_factory=set)  # those of them that write a checkpoint as they stop
     reconsider_at_ns: int = NEVER
+    #: What the policy keeps from cycle to cycle, where it cannot be computed again; by whatever key it likes.
+    memory: dict[Any, Any] = field(default_factory=dict)
     causes: dict[int, str] = field(default_factory=dict)  # slot -> why it was preempted, where it was not for a higher priority
 
     def begin(self, now_ns: int) -> None:
         """A new cycle: what was decided before stands."""
         self.ledger.settle()
         self.now_ns, self.starts, self.preempted, self.reconsider_at_ns = now_ns, [], [], NEVER
+        self.suspended.clear()
         self.causes.clear()
         for partition in self.ledger.partitions:
             if partition.held:
@@ -73,7 +79,7 @@ class Draft:
                     yield partition
             elif partition.reconsider_ns < self.reconsider_at_ns:
                 self.reconsider_at_ns = partition.reconsider_ns
-        if self.head_first and self.ledger.accounts is not None:
+        if self.passes_over and self.ledger.accounts is not None:
             yield from self._partitions_again()
 
     def _partitions_again(self) -> Iterator[Partition]:
@@ -81,17 +87,20 @@ class Draft:
         while again:
             times, again = 2 * times, False
             for partition in self.ledger.partitions:
-                if partition.held and partition.held.unseen:
+                if self.head_first and partition.held and partition.held.unseen:
                     self._bring_back(partition, times)
-                if partition.arriving or self._head_lost_quota(partition):
+                if self._pass_over_heads(partition) or partition.arriving:
                     again = True
                     self._look(partition)
                     yield partition
 
-    def _head_lost_quota(self, partition: Partition) -> bool:
-        """Whether others have taken the quota, in another partition perhaps, of a job that waits for hosts, so that it is in the way."""
-        head = partition.pending.head()
-        return head >= 0 and not self.may_start(partition, head)
+    def _pass_over_heads(self, partition: Partition) -> bool:
+        """Hold jobs that waited for hosts and whose quota others took, in another partition perhaps. Returns whether there are any."""
+        found = False
+        while (head := partition.pending.head()) >= 0 and not self.may_start(partition, head):
+            self.hold(partition, head)
+            found = True
+        return found and len(partition.pending) > 0
 
     @staticmethod
     def _look(partition: Partition) -> None:
@@ -102,6 +111,10 @@ class Draft:
         """Look at ``partition`` again at ``at_ns``, though nothing may happen until then."""
         partition.reconsider_ns = min(partition.reconsider_ns, at_ns)
         self.reconsider_at_ns = min(self.reconsider_at_ns, at_ns)
+
+    def after(self, seconds: float) -> int:
+        """The time in ns so much after this cycle."""
+        return self.now_ns + max(1, round(seconds * SECOND))
 
     # -- quotas and limits ----------------------------------------------------------------------------------------------------------
 
@@ -128,7 +141,7 @@ class Draft:
         while True:
             if slot >= 0 and not self.may_start(partition, slot):
                 self.hold(partition, slot)
-            elif not partition.held.unseen or not self._bring_back(partition) or partition.pending.head() == slot:
+            elif not (self.head_first and partition.held.unseen) or not self._bring_back(partition) or partition.pending.head() == slot:
                 return slot
             slot = partition.pending.head()
 
@@ -194,14 +207,18 @@ class Draft:
         partition.waiting_milli_gpus -= table.gpus[slot] * table.milli_gpus[slot]
         self.starts.append((slot, rows))
 
-    def preempt(self, slot: int, cause: str = "") -> None:
-        """Stop the running job, which waits again from the next cycle on; ``cause`` is what its user is told. Raises Refused where it does
-        not run.
+    def preempt(self, slot: int, cause: str = "", *, suspend: bool = False) -> None:
+        """Stop the running job, which waits again from the next cycle on; ``cause`` is what its user is told.
+
+        It goes back to its last checkpoint; with ``suspend`` it writes one as it stops, and loses nothing but the restart overhead. Raises
+        Refused where it does not run.
         """
         self.ledger.stop(slot, self.now_ns)
         if cause:
             self.causes[slot] = cause
         self.preempted.append(slot)
+        if suspend:
+            self.suspended.add(slot)
         self.ledger.partition_of(slot).surprises += 1
 
     # -- job by job -----------------------------------------------------------------------------------------------------------------
@@ -239,9 +256,8 @@ class Draft:
 
     def ask_again(self, after_seconds: float) -> None:
         """Ask the policy again after so much time, though nothing may happen until then: without this it is asked after events alone."""
-        at_ns = self.now_ns + max(1, round(after_seconds * SECOND))
         for partition in self.ledger.partitions:
-            self.reconsider(partition, at_ns)
+            self.reconsider(partition, self.after(after_seconds))
 
     # -- taking back ----------------------------------------------------------------------------------------------------------------
 
@@ -259,7 +275,9 @@ class Draft:
                 partition.arriving.append(slot)
                 partition.waiting_milli_gpus += self.table.gpus[slot] * self.table.milli_gpus[slot]
             else:
-                self.causes.pop(self.preempted.pop(), None)
+                self.preempted.pop()
+                self.suspended.discard(slot)
+                self.causes.pop(slot, None)
         for partition in self.ledger.partitions:
             if partition.held:
                 self._wait_again(partition, partition.held.return_all())

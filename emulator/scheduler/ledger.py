@@ -8,12 +8,14 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 
+from emulator.racks.power import GAMMA
 from emulator.scheduler.accounts import Accounts
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.shares import hold, let_go
 from emulator.scheduler.table import JobTable, State
+from emulator.scheduler.usage import Books
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 from topology.cluster import Cluster
 
@@ -34,9 +36,17 @@ class Ledger:
     """
 
     def __init__(
-        self, cluster: Cluster, table: JobTable, partitions: tuple[Partition, ...], cycle_ns: int, accounts: Accounts | None = None
+        self,
+        cluster: Cluster,
+        table: JobTable,
+        partitions: tuple[Partition, ...],
+        cycle_ns: int,
+        accounts: Accounts | None = None,
+        power_gamma: float = GAMMA,
     ) -> None:
         first = partitions[0].free
+        #: What queues and tenants have used and hold, as far as the policy asks for it.
+        self.books = Books(cluster, table, power_gamma)
         #: Quotas and limits of tenants; None where there are none.
         self.accounts = accounts
         self.table, self.partitions = table, partitions
@@ -46,15 +56,16 @@ class Ledger:
         self._cluster, self._cycle_ns = cluster, cycle_ns
         self._jobs_of_block: list[set[int]] = [set() for _ in self.block_type]
         self._withheld: dict[Withheld, set[int]] = {reason: set() for reason in Withheld}
-        self._log: list[tuple[bool, int, list[Row], int]] = []  # (started, else stopped; slot; its rows and start before)
+        self._log: list[tuple[int, int, int, list[Row], int]] = []  # (1 started or -1 stopped, when; slot; its rows and start before)
 
     # -- jobs -----------------------------------------------------------------------------------------------------------------------
 
     def start(self, slot: int, rows: list[Row], at_ns: int) -> None:
         """A job that waits begins to run on ``rows``. Raises Refused, and changes nothing, where that breaks a rule."""
         self._check_start(slot, rows)
-        self._log.append((True, slot, self.table.rows[slot], self.table.start_ns[slot]))
+        self._log.append((1, at_ns, slot, self.table.rows[slot], self.table.start_ns[slot]))
         self._take_up(slot, rows, at_ns)
+        self.books.note(slot, 1, at_ns)
 
     def stop(self, slot: int, at_ns: int) -> None:
         """A running job gives back all that it holds, for whatever reason. Raises Refused where it does not run."""
@@ -62,8 +73,9 @@ class Ledger:
         partition = self.partition_of(slot)
         if slot not in partition.running:
             raise Refused(Rule.RUNNING, f"job {table.job_id[slot]} does not run")
-        self._log.append((False, slot, table.rows[slot], table.start_ns[slot]))
+        self._log.append((-1, at_ns, slot, table.rows[slot], table.start_ns[slot]))
         self._give_back(slot)
+        self.books.note(slot, -1, at_ns)
         partition.stirred = True
         if partition.by_end is not None:
             # An end by the expected cycle is no surprise, and neither is a later one: reservations expect overdue jobs to end at any
@@ -80,14 +92,15 @@ class Ledger:
         """Take back what was done since ``mark``, the latest first. Yields each job, and whether it had been started (else stopped)."""
         table = self.table
         while len(self._log) > mark:
-            started, slot, rows, start_ns = self._log.pop()
-            if started:
+            change, at_ns, slot, rows, start_ns = self._log.pop()
+            if change > 0:
                 self._give_back(slot)
                 table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.PENDING
             else:
                 self._take_up(slot, rows, start_ns)
+            self.books.note(slot, -change, at_ns)
             self.partition_of(slot).surprises += 1
-            yield slot, started
+            yield slot, change > 0
 
     def settle(self) -> None:
         """What was done stands: it can no longer be undone."""

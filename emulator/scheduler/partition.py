@@ -10,9 +10,12 @@ from heapq import merge
 
 from emulator.scheduler.free import FreeIndex
 from emulator.scheduler.held import Held
-from emulator.scheduler.pending import Pending
+from emulator.scheduler.pending import HeadQueue, ScanQueue
+from emulator.scheduler.pool import Pool
 from emulator.scheduler.shadow import Shadow
 from emulator.scheduler.table import NEVER
+
+Pending = HeadQueue | ScanQueue | Pool
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from emulator.racks.power import GAMMA
 from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
 from emulator.scheduler.draft import Draft, Preemption
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
@@ -18,11 +19,10 @@ from emulator.scheduler.held import Held
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.limits import Limits
 from emulator.scheduler.partition import Partition
-from emulator.scheduler.pending import HeadQueue, ScanQueue
 from emulator.scheduler.placement import Placement, could_ever_fit
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.policy import Policy, explained
+from emulator.scheduler.policy import Policy, explained, queue_for
 from emulator.scheduler.quota import Quotas
 from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
 from emulator.scheduler.table import JobTable, State
@@ -45,6 +45,7 @@ class SchedulerSettings:
     tenant_limits: TenantLimits = NO_TENANT_LIMITS
     strict_queues: Collection[str] = ()  # in which nobody passes a job that waits for quota
     reclaims: Mapping[str, Reclaims] = field(default_factory=dict)  # by queue: whose jobs may be stopped for its own
+    power_gamma: float = GAMMA  # as of racks.power
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Scheduler:
                 name=host_type.name,
                 gpu_model=host_type.gpu.name,
                 free=free,
-                pending=(ScanQueue if policy.reserves else HeadQueue)(self.table, policy.order),
+                pending=queue_for(policy, self.table),
                 by_end=[] if policy.reserves else None,
                 preemptible=Counter() if settings.preemption else None,
             )
@@ -88,11 +89,11 @@ class Scheduler:
         )
         self.counts: list[QueueCounts] = []  # by queue
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
-        self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts)
+        self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power_gamma)
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        head_first = policy.heads_only or policy.reserves
-        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, head_first)
+        in_turn = policy.heads_only or policy.reserves
+        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, in_turn, in_turn and not policy.arranges)
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands

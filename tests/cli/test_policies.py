@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.scheduler.policies import POLICIES
 from tests.cli.conftest import Run
 from tests.integration.program import ROOT
 
@@ -16,6 +17,7 @@ def plan(draft):
             return
 """
 LATE = """
+from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.placement import Placement
 from emulator.scheduler.placements import PLACEMENTS
 
@@ -56,7 +58,8 @@ def test_the_example_with_its_option(gigawatt: Run) -> None:
 def test_mistakes_before_the_run(gigawatt: Run, empty: Path) -> None:
     (empty / "mine.py").write_text(IN_TURN)
     unknown = (
-        "--policy fido: scheduler.policy: there is no policy 'fido', did you mean fifo?; allowed: easy, fifo, sjf, or FILE.py:FUNCTION"
+        "--policy fido: scheduler.policy: there is no policy 'fido', did you mean fifo?; "
+        f"allowed: {', '.join(POLICIES)}, or FILE.py:FUNCTION"
     )
     for options, told in (
         ("--policy mine.py:plan --policy-option a=1", "policy mine.py:plan has no option 'a'; it has none"),
