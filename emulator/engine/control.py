@@ -98,6 +98,20 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class QuotaView:
+    """How a queue stands with one kind of GPU, in GPUs; shares of a GPU count as such."""
+
+    flavor: str  # the host types whose GPUs are counted together, joined by a plus sign; "*": all
+    nominal_gpus: float
+    used_gpus: float
+    borrowed_gpus: float
+    lent_gpus: float
+    available_gpus: float  # that a job may start with now, as far as this quota goes
+    borrowing_limit_gpus: float | None  # None: no limit
+    lending_limit_gpus: float | None
+
+
+@dataclass(frozen=True)
 class QueueView:
     """How many jobs of one queue wait and run, and on how many GPUs; ended jobs count no more."""
 
@@ -106,6 +120,9 @@ class QueueView:
     pending_gpus: int
     running_jobs: int
     running_gpus: int
+    cohort: str = ""
+    held_jobs: int = 0  # of those that wait: held back by the quota, or by the limit of their tenant
+    quotas: tuple[QuotaView, ...] = ()  # none: it is not limited
 
 
 @dataclass(frozen=True)

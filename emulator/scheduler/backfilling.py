@@ -26,10 +26,7 @@ def backfill(draft: Draft, partition: Partition) -> None:
     """Start what fits in order, then what may behind the head."""
     pending = partition.pending
     assert not isinstance(pending, HeadQueue), "backfilling looks behind the head"
-    while (head := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
-        if not draft.may_start(partition, head):
-            draft.hold(partition, head)
-            continue
+    while (head := draft.head(partition)) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
         rows = draft.choose_again(partition, head) or make_room(draft, partition, head)
         if rows is None:
             break

@@ -4,16 +4,21 @@ A policy acts through it alone, and each decision sees the ones before it. Beyon
 What it could compute again it may remember until a partition's ``surprises`` rises; anything else is in ``memory``.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.scheduler.free import Row
+from emulator.scheduler.held import EVERYBODY, Span
 from emulator.scheduler.job import Job, job_of
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Ask, Placement
 from emulator.scheduler.table import NEVER, JobTable
 from emulator.workload.jobs import SECOND
+
+#: So many times what is left of a quota is more than all that wait for it.
+_ALL = 2**62
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Draft:
     table: JobTable
     placement: Placement
     preemption: Preemption | None  # None: nothing is preempted
+    passes_over: bool = False  # of the policy: it starts jobs in turn, and whoever waits for hosts is in the way of those behind it
+    head_first: bool = False  # and the turn is that of ``pending.key``
     now_ns: int = -1
     starts: list[tuple[int, list[Row]]] = field(default_factory=list)  # (slot, placement), in order
     preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
@@ -54,21 +61,51 @@ class Draft:
         self.now_ns, self.starts, self.preempted, self.reconsider_at_ns = now_ns, [], [], NEVER
         self.suspended.clear()
         self.causes.clear()
-
-    def partitions(self) -> list[Partition]:
-        """Those that have to be looked at: something happened there, or its time has come, and somebody waits."""
-        found = []
         for partition in self.ledger.partitions:
             if partition.held:
-                self._bring_back(partition)
+                partition.held.begin()
+
+    def partitions(self) -> Iterator[Partition]:
+        """Those that have to be looked at: something happened there, or its time has come, and somebody waits. One is given again when
+        there may be quota for more jobs than were looked at, or none any longer for the first in its queue.
+        """
+        for partition in self.ledger.partitions:
+            if partition.held:
+                self._bring_back(partition, 1 if self.head_first else _ALL)
             if partition.stirred or partition.reconsider_ns <= self.now_ns:
-                partition.stirred, partition.reconsider_ns = False, NEVER
-                partition.arrived, partition.arriving = partition.arriving, []
+                partition.reconsider_ns = NEVER
+                self._look(partition)
                 if len(partition.pending):
-                    found.append(partition)
+                    yield partition
             elif partition.reconsider_ns < self.reconsider_at_ns:
                 self.reconsider_at_ns = partition.reconsider_ns
-        return found
+        if self.passes_over and self.ledger.accounts is not None:
+            yield from self._partitions_again()
+
+    def _partitions_again(self) -> Iterator[Partition]:
+        times, again = 1, True
+        while again:
+            times, again = 2 * times, False
+            for partition in self.ledger.partitions:
+                if self.head_first and partition.held and partition.held.unseen:
+                    self._bring_back(partition, times)
+                if self._pass_over_heads(partition) or partition.arriving:
+                    again = True
+                    self._look(partition)
+                    yield partition
+
+    def _pass_over_heads(self, partition: Partition) -> bool:
+        """Hold jobs that waited for hosts and whose quota others took, in another partition perhaps. Returns whether there are any."""
+        found = False
+        while (head := partition.pending.head()) >= 0 and not self.may_start(partition, head):
+            self.hold(partition, head)
+            found = True
+        return found and len(partition.pending) > 0
+
+    @staticmethod
+    def _look(partition: Partition) -> None:
+        partition.stirred = False
+        partition.arrived, partition.arriving = partition.arriving, []
 
     def reconsider(self, partition: Partition, at_ns: int) -> None:
         """Look at ``partition`` again at ``at_ns``, though nothing may happen until then."""
@@ -87,7 +124,7 @@ class Draft:
         if accounts is None:
             return True
         assert partition.held is not None, "where there are accounts, jobs may be held"
-        return accounts.allows(slot, partition.number) and not partition.held.bars(slot, partition.pending.key)
+        return accounts.allows(slot, partition.number) and not partition.held.bars(slot)
 
     def hold(self, partition: Partition, slot: int) -> None:
         """Pass over a waiting job that may not start: it is in nobody's way, and comes back when there is quota for it."""
@@ -95,18 +132,49 @@ class Draft:
         partition.pending.remove(slot)
         partition.held.add(slot)
 
+    def head(self, partition: Partition) -> int:
+        """The first waiting job that may start, -1 where there is none. Those before it are held."""
+        slot = partition.pending.head()
+        if self.ledger.accounts is None:
+            return slot
+        assert partition.held is not None, "where there are accounts, jobs may be held"
+        while True:
+            if slot >= 0 and not self.may_start(partition, slot):
+                self.hold(partition, slot)
+            elif not (self.head_first and partition.held.unseen) or not self._bring_back(partition) or partition.pending.head() == slot:
+                return slot
+            slot = partition.pending.head()
+
     def keep_for(self, partition: Partition, slot: int, *, keep: bool = True) -> None:
         """Keep quota for a waiting job that may start but does not fit yet, while others are looked at; then let go of it."""
         accounts = self.ledger.accounts
         if accounts is not None:
             (accounts.take if keep else accounts.give)(slot, partition.number)
 
-    def _bring_back(self, partition: Partition) -> None:
-        """Those that wait for quota and may start now wait as the others do."""
+    def _bring_back(self, partition: Partition, times: int = 1) -> bool:
+        """Those that wait for quota and may start now wait as the others do, as many as would fill ``times`` what is left of it. Returns
+        whether there are any.
+        """
         held, accounts = partition.held, self.ledger.accounts
-        if held is None or accounts is None:
-            return
-        for slot in held.return_those_with_room(accounts, partition.pending.key):
+        assert held is not None, "asked where jobs are held"
+        assert accounts is not None, "where jobs are held, there are accounts"
+        head = partition.pending.head() if self.head_first else -1
+        if head < 0 or not self.may_start(partition, head):
+            slots = held.return_those_with_room(accounts, EVERYBODY, times)
+        else:
+            key = partition.pending.key(head)
+            slots = held.return_those_with_room(accounts, Span(key, before=True), times)
+            if not slots:  # as the policy does: those behind for whom nothing is left would only be held again
+                self.keep_for(partition, head)
+                slots = held.return_those_with_room(accounts, Span(key, before=False), times)
+                self.keep_for(partition, head, keep=False)
+        self._wait_again(partition, slots)
+        return bool(slots)
+
+    @staticmethod
+    def _wait_again(partition: Partition, slots: list[int]) -> None:
+        """They wait as the others do."""
+        for slot in slots:
             partition.pending.push(slot)
             partition.arriving.append(slot)
             partition.stirred = True
@@ -172,7 +240,8 @@ class Draft:
 
     def waiting(self) -> list[Job]:
         """All jobs that wait, by partition, in the order of the queues."""
-        self.partitions()
+        for _ in self.partitions():
+            pass
         slots = dict.fromkeys(slot for partition in self.ledger.partitions for slot in partition.waiting())
         return [job_of(self.table, slot, running=False) for slot in slots]
 
@@ -219,7 +288,7 @@ class Draft:
                 self.causes.pop(slot, None)
         for partition in self.ledger.partitions:
             if partition.held:
-                self._bring_back(partition)
+                self._wait_again(partition, partition.held.return_all())
 
     def has_turn(self, partition: Partition, slot: int) -> bool:
         """Whether the waiting job comes before all jobs that were preempted in this cycle; jobs behind a preempted one wait for the next

@@ -7,11 +7,7 @@ from emulator.scheduler.preemption import make_room
 
 def start_in_turn(draft: Draft, partition: Partition) -> None:
     """Start the heads of the queue as long as they fit."""
-    pending = partition.pending
-    while (slot := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, slot)):
-        if not draft.may_start(partition, slot):
-            draft.hold(partition, slot)
-            continue
+    while (slot := draft.head(partition)) >= 0 and (not draft.preempted or draft.has_turn(partition, slot)):
         rows = draft.choose_again(partition, slot) or make_room(draft, partition, slot)
         if rows is None:
             break

@@ -73,7 +73,7 @@ class Partition:
         """All of them, in the queue's order."""
         if not self.held:
             return self.pending.in_order()
-        return merge(self.pending.in_order(), sorted(self.held, key=self.pending.key), key=self.pending.key)
+        return merge(self.pending.in_order(), self.held, key=self.pending.key)
 
     def position(self, slot: int) -> int:
         """How many jobs are before the slot, which waits."""

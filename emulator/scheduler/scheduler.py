@@ -24,7 +24,7 @@ from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy, explained, queue_for
 from emulator.scheduler.quota import Quotas
-from emulator.scheduler.reclaim import Reclaim, Reclaims, reclaim
+from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
 from emulator.scheduler.table import JobTable, State
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
@@ -95,7 +95,8 @@ class Scheduler:
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power_gamma)
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption)
+        in_turn = policy.heads_only or policy.reserves
+        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, in_turn, in_turn and not policy.arranges)
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
@@ -110,7 +111,7 @@ class Scheduler:
             self.add_queue(name)
         strict = frozenset(self.table.queue_of[name] for name in settings.strict_queues)
         for number, partition in enumerate(self.partitions):
-            partition.held = Held(self.table, number, strict)
+            partition.held = Held(self.table, number, strict, partition.pending.key)
         return Accounts(self.table, settings.quotas, settings.tenant_limits)
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
@@ -211,7 +212,7 @@ class Scheduler:
         draft = self.draft
         draft.begin(now_ns)
         if self._reclaim.how:
-            reclaim(draft, self._reclaim)
+            reclaim(draft, self._reclaim, self._has_waiting)
         try:
             self.policy.plan(draft)
         except Exception as error:
@@ -228,7 +229,13 @@ class Scheduler:
             counts.run(table.gpus[slot])
             if self.accounts is not None:
                 self.accounts.wait(slot, -1)
+        if self._reclaim.how:
+            ask_again(draft, self._reclaim, self._has_waiting)
         return draft
+
+    def _has_waiting(self, queue: int) -> bool:
+        """Whether a job of the queue of this number waits."""
+        return self.counts[queue].pending_jobs > 0
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
 
@@ -242,6 +249,10 @@ class Scheduler:
     def waits(self, slot: int) -> bool:
         """Whether the job is in a queue."""
         return any(partition.waits(slot) for partition in self.ledger.partitions_for(slot))
+
+    def held_jobs(self, queue: int) -> int:
+        """How many jobs of the queue of this number were held back by its quota or a tenant's limit when they were last looked at."""
+        return sum([partition.held.of_queue(queue) for partition in self.partitions if partition.held])
 
     def free_gpus(self) -> tuple[int, int]:
         """GPUs that could be given out now, and how many of them are on hosts that also hold a job."""

@@ -80,6 +80,7 @@ def _start_chosen(draft: Draft, partition: Partition, chosen: list[int], losers:
             continue
         if not draft.may_start(partition, slot):
             draft.hold(partition, slot)
+            draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # others are chosen then
             continue
         rows = draft.choose(partition, slot)
         if rows is None:

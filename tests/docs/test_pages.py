@@ -12,7 +12,16 @@ import pytest
 from tests.docs.console import Step, differs, steps
 from tests.docs.reader import ROOT, Reader
 
-PAGES = ("docs/cli.md", "docs/topology.md", "docs/traces.md", "docs/deploy.md", "docs/policies.md", "docs/compare.md", "examples/README.md")
+PAGES = (
+    "docs/cli.md",
+    "docs/topology.md",
+    "docs/traces.md",
+    "docs/deploy.md",
+    "docs/policies.md",
+    "docs/queues.md",
+    "docs/compare.md",
+    "examples/README.md",
+)
 #: Commands that a page may show without their being run: what they start with, and why.
 NOT_RUN = {
     "docker ": "needs Docker",
