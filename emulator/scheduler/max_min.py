@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.draws.sums import add_along, add_up
+
 Float64 = NDArray[np.float64]
 
 #: Below this a number of the tableau counts as 0.
@@ -18,8 +20,8 @@ def max_min_shares(throughput: Float64, gpus: Float64, jobs: Float64, capacity: 
     (Narayanan et al., "Heterogeneity-Aware Cluster Scheduling Policies for Deep Learning Workloads", OSDI 2020, sections 3.1 and 4.1).
     """
     classes, types = throughput.shape
-    part = capacity / capacity.sum()
-    equal = (throughput * part).sum(axis=1) * np.minimum(1.0, capacity.sum() / (gpus * jobs).sum()) * weight
+    all_gpus = add_up(capacity)
+    equal = add_along(throughput * (capacity / all_gpus), 1) * min(1.0, all_gpus / add_up(gpus * jobs)) * weight
     # Variables: the shares, row by row, and the smallest ratio t. Rows: t x equal - throughput . share <= 0, the job's time, the GPUs.
     rows = np.zeros((2 * classes + types, classes * types + 1))
     limits = np.zeros(2 * classes + types)
@@ -41,7 +43,7 @@ def maximum(rows: Float64, limits: Float64, goal: Float64) -> Float64:
     columns that improve the goal the first enters, and of the rows that limit it the one whose variable has the lowest number leaves.
     """
     count, variables = rows.shape
-    table = np.hstack((rows, np.eye(count), limits[:, None]))
+    table = np.concatenate((rows, np.eye(count), limits[:, None]), axis=1)
     costs = np.concatenate((-goal, np.zeros(count + 1)))
     basis = list(range(variables, variables + count))
     while len(entering := np.flatnonzero(costs[:-1] < -_ZERO)):
