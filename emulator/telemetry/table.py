@@ -20,6 +20,7 @@ from emulator.engine.control import Histogram, JobState, QuotaView, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import RackReadings
+from emulator.scheduler.reasons import KINDS
 from topology.cluster import TIERS
 
 #: Label values of one series, in the order of the metric's labels -> its value.
@@ -213,6 +214,15 @@ HEAD: tuple[HeadMetric, ...] = (
     HeadMetric(
         "gigawatt_queue_gpus", Kind.GAUGE, "GPUs", "GPUs that the jobs of a queue ask for (pending) or hold (running).", ("queue", "state"),
         lambda s: {(q.name, state): n for q in s.queues for state, n in (("pending", q.pending_gpus), ("running", q.running_gpus))},
+    ),
+    HeadMetric(
+        "gigawatt_pending_jobs", Kind.GAUGE, "jobs",
+        "Pending jobs by what keeps them from starting, as gigawatt job explain has it; priority: it fits, and waits for its turn.",
+        ("reason",), _by(KINDS, lambda s: s.pending_jobs_by_reason),
+    ),
+    HeadMetric(
+        "gigawatt_pending_gpus", Kind.GAUGE, "GPUs", "GPUs that pending jobs ask for, by what keeps these from starting.",
+        ("reason",), _by(KINDS, lambda s: s.pending_gpus_by_reason),
     ),
     HeadMetric(
         "kueue_pending_workloads", Kind.GAUGE, "jobs",
