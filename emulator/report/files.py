@@ -116,8 +116,9 @@ def jobs_table(jobs: JobTable) -> Any:
 
 
 def timeline_table(timeline: Timeline) -> Any:
-    """``timeline.parquet`` as a pyarrow.Table: a row per publication; a column of pending jobs for each kind of reason, a load and a peak column per
-    link tier.
+    """``timeline.parquet`` as a pyarrow.Table: a row per publication.
+
+    It has a column of pending jobs per kind of reason, and a load and a peak column per link tier.
     """
     import pyarrow as pa
 

@@ -99,13 +99,13 @@ def _numbers(scheduler: Scheduler, partition: Partition, slot: int) -> dict[str,
     def hosts(*reasons: Withheld) -> int:
         return [ledger.partition_of_host(host) for host in ledger.withheld(*reasons)].count(partition)
 
-    gpus, milli = table.gpus[slot], table.milli_gpus[slot]
+    gpus, milli, split_hosts = table.gpus[slot], table.milli_gpus[slot], sum(free.split_count[1:])
     numbers: dict[str, float] = {
         "gpus_needed": gpus * milli / 1000,
         "gpus_free": free.free_gpus,
         "whole_hosts_needed": gpus // free.gpus_per_host if milli == 1000 else 0,
         "whole_hosts_free": free.whole,
-        "split_hosts_free": sum(free.split_count[1:]),
+        "split_hosts_free": split_hosts,
         "split_gpus_free": free.split_gpus,
         "hosts_down": hosts(Withheld.DOWN),
         "hosts_cordoned": hosts(Withheld.CORDONED, Withheld.UNREACHABLE),
@@ -142,7 +142,7 @@ def _topology(free: FreeIndex, gpus: int, level: int, name: str, where: str) -> 
         if missing > 0
         else f"starts when 1 more whole host, or {rest} GPUs of one host, are free in a {name}{where} with {whole} free whole hosts"
     )
-    numbers = {"units": len(units), "units_with_free_hosts": sum(count > 0 for count, _ in units)}
+    numbers = {"units": len(units), "units_with_free_hosts": len([count for count, _ in units if count])}
     return text, remedy, {**numbers, "unit_whole_hosts_free_most": most_free, "unit_hosts_most": largest}
 
 

@@ -10,7 +10,7 @@ from emulator.workload.jobs import SECOND
 
 
 class Outlook(NamedTuple):
-    """The first cycle at which there are hosts for the job, and whether they are reserved; NEVER where no end of a running job makes room."""
+    """The first cycle at which there are hosts for the job (NEVER where no end makes room), and whether they are reserved."""
 
     at_ns: int
     reserved: bool

@@ -45,10 +45,12 @@ def test_jobs_are_the_contracts_columns_in_order_of_id(tmp_path: Path, outcome: 
     assert table["queue"].to_pylist() == ["default", "default", "research", "default", "research", "default"]
 
 
-def test_the_timeline_has_a_column_per_tier(tmp_path: Path, outcome: Outcome) -> None:
+def test_the_timeline_has_a_column_per_tier_and_per_reason(tmp_path: Path, outcome: Outcome) -> None:
     write(tmp_path, outcome)
     table = parquet.read_table(tmp_path / "timeline.parquet")
     assert table["time_seconds"].to_pylist() == [0.0, 900.0, 1800.0, 2700.0, 3600.0]
+    assert table["pending_capacity_jobs"].to_pylist() == [0, 1, 2, 3, 4]
+    assert table["pending_quota_jobs"].to_pylist() == [0] * 5
     assert table["leaf_spine_peak_ratio"].to_pylist() == [0.5] * 5
     assert {f"{tier}_load_ratio" for tier in TIERS} <= set(table.column_names)
 
