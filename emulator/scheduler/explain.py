@@ -122,7 +122,7 @@ def _fragmentation(free: FreeIndex, gpus: int, where: str) -> tuple[str, str]:
     whole, rest = divmod(gpus, free.gpus_per_host)
     split = sum(free.split_count[1:])
     others = f"; {free.split_gpus} GPUs are free on {split} host{'s' * (split != 1)} that also hold{'s' * (split == 1)} other jobs"
-    text = f"needs {_hosts(whole, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'whole host')}{others}"
+    text = f"needs {_hosts(whole, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'whole host')} free{others}"
     if free.whole < whole:
         return text, f"starts when {_more(whole - free.whole, 'whole host', where)} free"
     return text, f"starts when 1 more whole host{where}, or {rest} GPUs of one host, are free"
@@ -140,7 +140,7 @@ def _topology(free: FreeIndex, gpus: int, level: int, name: str, where: str) -> 
     remedy = (
         f"starts when {_more(missing, 'whole host', f' of one {name}{where}')} free"
         if missing > 0
-        else f"starts when 1 more whole host, or {rest} GPUs of one host, are free in a {name}{where} with {whole} free whole hosts"
+        else f"starts when 1 more whole host, or {rest} GPUs of one host, are free in a {name}{where} that has {_hosts(whole, 0)} free"
     )
     numbers = {"units": len(units), "units_with_free_hosts": len([count for count, _ in units if count])}
     return text, remedy, {**numbers, "unit_whole_hosts_free_most": most_free, "unit_hosts_most": largest}

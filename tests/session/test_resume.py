@@ -145,6 +145,7 @@ def test_first_answers_are_given_again_after_a_crash(
     assert [index for index, error in first.errors.items() if isinstance(error, NeverFits)] == [1, 2]
     assert [index for index, error in first.errors.items() if isinstance(error, QueueFull)] == [5]
     made.step(1)
+    held, released = made.hold(10**9 + 1, "hold"), made.release(10**9 + 1, "release")
     cancelled = made.cancel(10**9, "cancel")
     cordoned = made.cordon(1, cordoned=True, request_id="cordon")
     fault = made.inject_fault(FaultRequest("host", "3", 1.5), request_id="fault")
@@ -158,9 +159,10 @@ def test_first_answers_are_given_again_after_a_crash(
         }
         assert repeated.errors[5].retry_seconds == 5.0
         assert again.cancel(10**9, "cancel") == cancelled
+        assert (again.hold(10**9 + 1, "hold"), again.release(10**9 + 1, "release")) == (held, released)
         assert again.cordon(1, cordoned=True, request_id="cordon") == cordoned
         assert again.inject_fault(FaultRequest("host", "3", 1.5), request_id="fault") == fault
-        assert len(again._journal) == 4
+        assert len(again._journal) == 6
         with pytest.raises(InvalidRequest, match="was used for another request"):
             again.submit(jobs(), "submit")
 
