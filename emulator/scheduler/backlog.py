@@ -7,7 +7,7 @@ so it costs a few array-like passes over 100,000 jobs, and one look at the free 
 from collections import Counter
 from collections.abc import Sequence
 
-from emulator.scheduler.explain import lacks, over_quota
+from emulator.scheduler.explain import lacks
 from emulator.scheduler.reasons import KINDS
 from emulator.scheduler.scheduler import Scheduler
 
@@ -50,6 +50,7 @@ def _is_barred(scheduler: Scheduler, slot: int) -> bool:
 
 def _kind(scheduler: Scheduler, slot: int) -> str:
     table, partition = scheduler.table, next(iter(scheduler.ledger.partitions_for(slot)))
-    if over_quota(scheduler, partition, slot) is not None:
+    accounts, held = scheduler.accounts, partition.held
+    if accounts is not None and held is not None and (not accounts.allows(slot, partition.number) or held.bars(slot)):
         return "quota"
     return lacks(partition.free, table.gpus[slot], table.milli_gpus[slot], table.require_level[slot]) or "priority"

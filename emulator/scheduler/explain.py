@@ -71,7 +71,7 @@ def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason
     where = f" in {partition.name}" if len(scheduler.partitions) > 1 else ""
     gpus, milli, level = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot]
     position, numbers = partition.position(slot), _numbers(scheduler, partition, slot)
-    if (over := over_quota(scheduler, partition, slot)) is not None:
+    if (over := _over_quota(scheduler, partition, slot)) is not None:
         text, remedy, of_quota = over
         return Reason("quota", text, of_quota, position, remedy)
     match lacks(free, gpus, milli, level):
@@ -206,7 +206,7 @@ def _would_delay(scheduler: Scheduler, partition: Partition, slot: int) -> bool:
 # -- quotas -------------------------------------------------------------------------------------------------------------------------
 
 
-def over_quota(scheduler: Scheduler, partition: Partition, slot: int) -> tuple[str, str, Mapping[str, float]] | None:
+def _over_quota(scheduler: Scheduler, partition: Partition, slot: int) -> tuple[str, str, Mapping[str, float]] | None:
     """What keeps the job of the quota of its queue, or the limit of its tenant, what would let it start, and the numbers; None: nothing."""
     accounts, table, held = scheduler.ledger.accounts, scheduler.table, partition.held
     if accounts is None or held is None:

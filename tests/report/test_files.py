@@ -70,7 +70,9 @@ def test_the_page_needs_nothing_from_outside_and_escapes(tmp_path: Path, outcome
     text = (tmp_path / "report.html").read_text()
     assert "<script" not in text
     assert not re.search(r"(src|href)=|url\(|@import", text)
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 5
+    assert "Pending jobs, by what they wait for" in text
+    assert "free GPUs" in text
     assert "NaN" not in text
     assert "queue is full" in text
 
