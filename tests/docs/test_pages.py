@@ -19,6 +19,7 @@ PAGES = (
     "docs/deploy.md",
     "docs/policies.md",
     "docs/queues.md",
+    "docs/whys.md",
     "docs/compare.md",
     "examples/README.md",
 )
