@@ -48,6 +48,10 @@ class SchedulerSettings:
     power_gamma: float = GAMMA  # as of racks.power
 
 
+#: What jobs ask for: GPUs, milli-GPUs of each, the level required, host types; and queue and tenant, which are 0 where nothing limits these.
+Sort = tuple[int, int, int, tuple[int, ...], int, int]
+
+
 @dataclass
 class QueueCounts:
     """How much one queue has waiting and running."""
@@ -90,6 +94,7 @@ class Scheduler:
         )
         self.counts: list[QueueCounts] = []  # by queue
         self.pending_jobs = 0  # how many jobs wait
+        self.queued_by_sort: dict[Sort, int] = {}  # how many of each are in the queues; none on hold
         self._all_types = tuple(range(len(self.partitions)))
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power_gamma)
@@ -177,7 +182,22 @@ class Scheduler:
         if self.accounts is not None:
             self.accounts.wait(slot)
 
+    def sort_of(self, slot: int) -> Sort:
+        """What the job asks for, as far as that tells waiting jobs apart."""
+        table = self.table
+        if self.accounts is None:
+            return table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.types[slot], 0, 0
+        own = table.queue[slot], table.tenant[slot]
+        return table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.types[slot], *own
+
+    def _count_queued(self, slot: int, jobs: int) -> None:
+        sort, queued = self.sort_of(slot), self.queued_by_sort
+        count = queued[sort] = queued.get(sort, 0) + jobs
+        if not count:
+            del queued[sort]
+
     def _enter_queues(self, slot: int) -> None:
+        self._count_queued(slot, 1)
         for partition in self.ledger.partitions_for(slot):
             partition.pending.push(slot)
             partition.arriving.append(slot)
@@ -191,14 +211,17 @@ class Scheduler:
 
     def cancel_pending(self, slot: int) -> None:
         """Remove a waiting job from its queue."""
-        self._leave_queues(slot)
-        self.table.on_hold.discard(slot)
+        if slot in self.table.on_hold:
+            self.table.on_hold.discard(slot)
+        else:
+            self._leave_queues(slot)
         self.pending_jobs -= 1
         if self.accounts is not None:
             self.accounts.wait(slot, -1)
         self.counts[self.table.queue[slot]].wait(self.table.gpus[slot], -1)
 
     def _leave_queues(self, slot: int) -> None:
+        self._count_queued(slot, -1)
         for partition in self.ledger.partitions_for(slot):
             partition.leaves(slot)
             partition.stirred = True
@@ -243,6 +266,7 @@ class Scheduler:
             counts = self.counts[table.queue[slot]]
             counts.wait(table.gpus[slot], -1)
             counts.run(table.gpus[slot])
+            self._count_queued(slot, -1)
             if self.accounts is not None:
                 self.accounts.wait(slot, -1)
         if self._reclaim.how:
