@@ -69,6 +69,7 @@ class Runs:
     def start(self, slot: int, rows: Sequence[Row], at_ns: int) -> None:
         """A job begins to run on ``rows``."""
         table = self._table
+        table.work_at_pace(slot)
         table.since_ns[slot] = at_ns
         table.speed[slot] = 1.0
         if table.shape[slot] >= 0:

@@ -102,7 +102,7 @@ class Ledger:
                 self._take_up(slot, rows, start_ns)
             self.books.note(slot, -change, at_ns)
             self.partition_of(slot).surprises += 1
-            table.host_type[slot] = host_type
+            table.bind(slot, host_type)
             yield slot, change > 0
 
     def settle(self) -> None:
@@ -113,6 +113,7 @@ class Ledger:
         """The job holds ``rows``, and has since ``start_ns``."""
         table = self.table
         partition = self.partitions[self.block_type[rows[0][0]]]
+        table.bind(slot, partition.number)
         milli_gpus, expected_ns = table.milli_gpus[slot], start_ns + table.estimate_ns[slot]
         if partition.shadow is not None:
             partition.shadow.starts(rows, milli_gpus, expected_ns)
@@ -120,7 +121,6 @@ class Ledger:
         if partition.by_end is not None:
             insort(partition.by_end, (expected_ns, slot))
         table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.RUNNING
-        table.host_type[slot] = partition.number
         partition.running.add(slot)
         if self.accounts is not None:
             self.accounts.take(slot, partition.number)
