@@ -27,9 +27,8 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
     errors = faults_of(draft)
     types = _types(draft, gpu_types, errors)
     choices = tuple(one if len(one) > 1 or any(pace != 1.0 for _, pace in one) else () for one in types)
-    host_type = np.array(
-        [one[0][0] if one and not choice else ANY_TYPE for one, choice in zip(types, choices, strict=True)], dtype=np.int8
-    )[draft.gpu_type]
+    single = [one[0][0] if one and not choice else ANY_TYPE for one, choice in zip(types, choices, strict=True)]
+    host_type = np.array(single, dtype=np.int8)[draft.gpu_type]
     choice = np.array([index if one else -1 for index, one in enumerate(choices)], dtype=np.int32)[draft.gpu_type]
     kinds = np.array([kind_of(workload) for workload in draft.workloads], dtype=np.int8)[draft.workload]
     duration = draft.duration_ns.copy()

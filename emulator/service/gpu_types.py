@@ -29,7 +29,7 @@ class GpuTypes:
         """The host types that ``text`` names, the preferred first, with the pace of a job there; none for "".
 
         A pace may be given (``GB200=2.5,H100=1``). Otherwise it is taken that the job multiplies matrices: a type is as much faster than
-        the first one as its GPUs' measured bf16 ceiling is higher. Raises InvalidRequest for a name of no type, and for a pace that is none.
+        the first one as its GPUs' measured bf16 ceiling is higher. Raises InvalidRequest for a name of no type and for a wrong pace.
         """
         found: dict[int, float] = {}
         first: float | None = None
