@@ -8,14 +8,13 @@ from bisect import bisect_left, insort
 from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 
-from emulator.racks.power import GAMMA
 from emulator.scheduler.accounts import Accounts
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.shares import hold, let_go
 from emulator.scheduler.table import JobTable, State
-from emulator.scheduler.usage import Books
+from emulator.scheduler.usage import NO_CAP, Books, SitePower
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 from topology.cluster import Cluster
 
@@ -42,11 +41,11 @@ class Ledger:
         partitions: tuple[Partition, ...],
         cycle_ns: int,
         accounts: Accounts | None = None,
-        power_gamma: float = GAMMA,
+        site_power: SitePower = NO_CAP,
     ) -> None:
         first = partitions[0].free
         #: What queues and tenants have used and hold, as far as the policy asks for it.
-        self.books = Books(cluster, table, power_gamma)
+        self.books = Books(cluster, table, site_power)
         #: Quotas and limits of tenants; None where there are none.
         self.accounts = accounts
         self.table, self.partitions = table, partitions

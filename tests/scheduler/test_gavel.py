@@ -57,7 +57,7 @@ def test_no_other_solver_finds_more(seed: int) -> None:
 
 
 def test_over_many_rounds_jobs_get_their_shares() -> None:
-    """Two types of 512 GPUs, three jobs of 512 with the throughputs of the paper's example. A move costs a job one cycle, so rounds are long."""
+    """Two types of 512 GPUs, three jobs of 512 with the throughputs of the paper's example. A move takes a cycle, so rounds are long."""
     cluster = make_cluster("hgx-128")
     kind = (cluster.block.first_host[:-1] >= 64).astype(np.int8)
     cluster = replace(cluster, host_types=(cluster.host_type, replace(cluster.host_type, name="old")), block_type=kind)
@@ -72,7 +72,7 @@ def test_over_many_rounds_jobs_get_their_shares() -> None:
     for slot in slots:
         scheduler.arrive(slot)
     had = np.zeros((3, 2))
-    for minute in range(0, 30_000):
+    for minute in range(30_000):
         plan_at(scheduler, minute * 60)
         for partition in scheduler.partitions:
             for slot in partition.running:
