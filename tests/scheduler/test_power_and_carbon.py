@@ -53,9 +53,8 @@ def test_a_cap_of_its_own_goes_before_the_sites_and_without_any_nothing_is_held(
 
 
 def test_who_has_waited_for_the_patience_is_not_passed() -> None:
-    scheduler = make_scheduler(
-        CLUSTER, policy=find("power-aware", {"patience_hours": 1}), power=SitePower(cap_milliwatts=FULL - 64 * ONE_GPU)
-    )
+    power = SitePower(cap_milliwatts=FULL - 64 * ONE_GPU)
+    scheduler = make_scheduler(CLUSTER, policy=find("power-aware", {"patience_hours": 1}), power=power)
     submit(scheduler, Job(0, 0, 65, 9), Job(1, 0, 8, 9))
     assert plan_at(scheduler, 0)[0] == [1]
     submit(scheduler, Job(2, 3600, 8, 9))

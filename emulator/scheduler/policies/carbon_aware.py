@@ -1,9 +1,9 @@
 """Carbon-aware shifting: a job waits for the hours in which its run emits the least carbon, as long as it may be delayed.
 
 Wiesner et al., "Let's wait awhile: how temporal workload shifting can reduce carbon emissions in the cloud" (Middleware 2021), their
-scheduling of jobs that are not interrupted: of all starts within the delay, each half hour, the one with the least mean carbon intensity over
-the estimated run, the earliest of equal ones. Jobs of a priority above 0 and services are not delayed. Jobs whose time has come start by
-priority and submission, and one that does not fit is passed over until it has waited for the delay and the patience.
+scheduling of jobs that are not interrupted: of all starts within the delay, each half hour, the one with the least mean carbon intensity
+over the estimated run, the earliest of equal ones. Jobs of a priority above 0 and services are not delayed. Jobs whose time has come start
+by priority and submission, and one that does not fit is passed over until it has waited for the delay and the patience.
 """
 
 from collections.abc import Sequence
@@ -30,18 +30,20 @@ SOLAR_GRID = (
 def best_starts(submit_ns: Int64, run_ns: Int64, delay_ns: int, intensity: NDArray[np.float64]) -> Int64:
     """When each job's run emits the least, if it starts within the delay, shape (jobs,). ``intensity`` is by hour, and repeats."""
     starts = submit_ns[:, None] + np.arange(0, delay_ns + 1, _STEP)
-    whole = np.concatenate(([0.0], np.cumsum(intensity)))
+    # In whole milligrams and milliseconds, so that equal ones are equal.
+    rates = np.rint(intensity * 1000.0).astype(np.int64)
+    whole = np.concatenate(([0], np.cumsum(rates))) * (_HOUR // 10**6)
 
-    def emitted(until_ns: Int64) -> NDArray[np.float64]:
-        """The integral of the intensity from 0 on, in hours."""
+    def emitted(until_ns: Int64) -> Int64:
+        """The integral of the rates from 0 on."""
         hours, rest_ns = np.divmod(until_ns, _HOUR)
-        periods, hour = np.divmod(hours, len(intensity))
-        return periods * whole[-1] + whole[hour] + intensity[hour] * (rest_ns / _HOUR)
+        periods, hour = np.divmod(hours, len(rates))
+        integral: Int64 = periods * whole[-1] + whole[hour] + rates[hour] * (rest_ns // 10**6)
+        return integral
 
-    total = emitted(starts + run_ns[:, None]) - emitted(starts)
-    # What differs by rounding alone is equal, so the earliest of those.
-    best = (total <= total.min(axis=1, keepdims=True) * (1 + 1e-12)).argmax(axis=1)
-    return starts[np.arange(len(starts)), best]
+    best = (emitted(starts + run_ns[:, None]) - emitted(starts)).argmin(axis=1)
+    found: Int64 = starts[np.arange(len(starts)), best]
+    return found
 
 
 def plan(
