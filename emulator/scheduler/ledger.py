@@ -52,9 +52,9 @@ class Ledger:
 
     def start(self, slot: int, rows: list[Row], at_ns: int) -> None:
         """A job that waits begins to run on ``rows``. Raises Refused, and changes nothing, where that breaks a rule."""
-        self._check_start(slot, rows)
+        partition = self._check_start(slot, rows)
         self._log.append((True, slot, self.table.rows[slot], self.table.start_ns[slot]))
-        self._take_up(slot, rows, at_ns)
+        self._take_up(partition, slot, rows, at_ns)
 
     def stop(self, slot: int, at_ns: int) -> None:
         """A running job gives back all that it holds, for whatever reason. Raises Refused where it does not run."""
@@ -63,7 +63,7 @@ class Ledger:
         if slot not in partition.running:
             raise Refused(Rule.RUNNING, f"job {table.job_id[slot]} does not run")
         self._log.append((False, slot, table.rows[slot], table.start_ns[slot]))
-        self._give_back(slot)
+        self._give_back(partition, slot)
         partition.stirred = True
         if partition.by_end is not None:
             # An end by the expected cycle is no surprise, and neither is a later one: reservations expect overdue jobs to end at any
@@ -81,22 +81,22 @@ class Ledger:
         table = self.table
         while len(self._log) > mark:
             started, slot, rows, start_ns = self._log.pop()
+            partition = self.partition_of(slot)
             if started:
-                self._give_back(slot)
+                self._give_back(partition, slot)
                 table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.PENDING
             else:
-                self._take_up(slot, rows, start_ns)
-            self.partition_of(slot).surprises += 1
+                self._take_up(partition, slot, rows, start_ns)
+            partition.surprises += 1
             yield slot, started
 
     def settle(self) -> None:
         """What was done stands: it can no longer be undone."""
         self._log.clear()
 
-    def _take_up(self, slot: int, rows: list[Row], start_ns: int) -> None:
+    def _take_up(self, partition: Partition, slot: int, rows: list[Row], start_ns: int) -> None:
         """The job holds ``rows``, and has since ``start_ns``."""
         table = self.table
-        partition = self.partitions[self.block_type[rows[0][0]]]
         milli_gpus, expected_ns = table.milli_gpus[slot], start_ns + table.estimate_ns[slot]
         if partition.shadow is not None:
             partition.shadow.starts(rows, milli_gpus, expected_ns)
@@ -113,10 +113,9 @@ class Ledger:
         for block, _, _ in rows:
             self._jobs_of_block[block].add(slot)
 
-    def _give_back(self, slot: int) -> None:
+    def _give_back(self, partition: Partition, slot: int) -> None:
         table = self.table
         rows, milli_gpus = table.rows[slot], table.milli_gpus[slot]
-        partition = self.partitions[self.block_type[rows[0][0]]]
         expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
         if partition.by_end is not None:
             del partition.by_end[bisect_left(partition.by_end, (expected_ns, slot))]
@@ -135,13 +134,14 @@ class Ledger:
 
     # -- rules ----------------------------------------------------------------------------------------------------------------------
 
-    def _check_start(self, slot: int, rows: list[Row]) -> None:
-        """Raises Refused for what breaks a rule."""
+    def _check_start(self, slot: int, rows: list[Row]) -> Partition:
+        """The partition that ``rows`` are in. Raises Refused for what breaks a rule."""
         table = self.table
         number = self.block_type[rows[0][0]] if rows else -1
         if table.state[slot] != State.PENDING or number < 0 or table.host_type[slot] != number:
             self._refuse_job(slot, number)
-        free = self.partitions[number].free
+        partition = self.partitions[number]
+        free = partition.free
         gpus = 0
         milli_gpus = table.milli_gpus[slot]
         for block, hosts, mask in rows:
@@ -157,6 +157,7 @@ class Ledger:
             why = self.accounts.refusal(slot, number)
             assert why is not None, "what is not allowed has a reason"
             raise Refused(why.rule, f"job {table.job_id[slot]}: {why.text}")
+        return partition
 
     def _refuse_job(self, slot: int, number: int) -> None:
         table = self.table

@@ -64,6 +64,13 @@ class QueueCounts:
         self.running_jobs += jobs
         self.running_gpus += gpus * jobs
 
+    def start(self, gpus: int) -> None:
+        """One that waited runs."""
+        self.pending_jobs -= 1
+        self.pending_gpus -= gpus
+        self.running_jobs += 1
+        self.running_gpus += gpus
+
 
 class Scheduler:
     """State of one emulation's scheduler."""
@@ -221,9 +228,7 @@ class Scheduler:
         for slot in draft.preempted:
             self.counts[table.queue[slot]].run(table.gpus[slot], -1)
         for slot, _ in draft.starts:
-            counts = self.counts[table.queue[slot]]
-            counts.wait(table.gpus[slot], -1)
-            counts.run(table.gpus[slot])
+            self.counts[table.queue[slot]].start(table.gpus[slot])
             if self.accounts is not None:
                 self.accounts.wait(slot, -1)
         return draft

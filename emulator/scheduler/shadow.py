@@ -5,7 +5,6 @@ be made again goes on from the one before, a few expected ends earlier or later.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
@@ -247,9 +246,9 @@ class Shadow:
             return self.unit_of_block[self.free.host_block[host]]
         return self.unit_of_host[host] if self.unit_of_host else 0
 
-    def _hosts(self, block: int, host_mask: int) -> Iterator[int]:
+    def _hosts(self, block: int, host_mask: int) -> list[int]:
         first = self.free.first_host[block]
-        return (first + bit for bit in mask_bits(host_mask))
+        return [first + bit for bit in mask_bits(host_mask)]
 
 
 def _boundary(time_ns: int, cycle_ns: int) -> int:
