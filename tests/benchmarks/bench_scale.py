@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop, heappush
+from itertools import product
 from statistics import median
 
 import pytest
@@ -18,6 +19,7 @@ from emulator.scenario.load import load
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.table import NEVER
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, SECOND, JobColumns, job_columns
 from topology import catalog
 from topology.clos import ClosPlan, build
@@ -68,21 +70,29 @@ def run_all(scheduler: Scheduler, jobs: JobColumns) -> float:
     table = scheduler.table
     coming = scheduler.add(jobs)[::-1]
     ends: list[tuple[int, int]] = []
-    begun, now_ns, started = time.process_time(), 0, 0
+    end_of: dict[int, int] = {}  # of the running jobs; in ``ends`` are also those of runs that were stopped before
+    begun, now_ns, ended = time.process_time(), 0, 0
     while coming or ends:
         while ends and ends[0][0] <= now_ns:
             end_ns, slot = heappop(ends)
-            scheduler.release(slot, at_ns=end_ns)
+            if end_of.get(slot) == end_ns:
+                del end_of[slot]
+                scheduler.release(slot, at_ns=end_ns)
+                ended += 1
         while coming and table.submit_ns[coming[-1]] <= now_ns:
             scheduler.arrive(coming.pop())
         draft = scheduler.plan(now_ns)
+        for slot in draft.preempted:
+            table.remaining_ns[slot] = end_of.pop(slot) - now_ns
+            scheduler.requeue(slot)
         for slot, _ in draft.starts:
-            heappush(ends, (now_ns + table.duration_ns[slot], slot))
-        started += len(draft.starts)
-        due = [draft.reconsider_at_ns, *(end for end, _ in ends[:1]), *(table.submit_ns[slot] for slot in coming[-1:])]
-        now_ns = max(now_ns + CYCLE_NS, -(-min(due) // CYCLE_NS) * CYCLE_NS)
+            end_of[slot] = now_ns + table.remaining_ns[slot]
+            heappush(ends, (end_of[slot], slot))
+        due_ns = now_ns + 1 if draft.preempted else draft.reconsider_at_ns
+        due_ns = min(due_ns, *(end_ns for end_ns, _ in ends[:1]), *(table.submit_ns[slot] for slot in coming[-1:]), NEVER)
+        now_ns = max(now_ns + CYCLE_NS, -(-due_ns // CYCLE_NS) * CYCLE_NS)
     spent = time.process_time() - begun
-    assert started == len(jobs), "every gang fits on the cluster when it is empty"
+    assert ended == len(jobs), "every gang fits on the cluster when it is empty"
     return spent
 
 
@@ -144,11 +154,11 @@ def backlog(count: int, draw: random.Random) -> JobColumns:
     )
 
 
-#: Every policy as placed by default, and under EASY, which tries the most, the placements that score hosts by what runs there.
-CASES = [*((policy, "topology") for policy in POLICIES), ("easy", "fgd"), ("easy", "gpu-clustering")]
+#: The default, and two that score hosts by what is free and what runs there.
+PLACED = ("topology", "fgd", "gpu-clustering")
 
 
-@pytest.mark.parametrize(("policy", "placement"), CASES)
+@pytest.mark.parametrize(("policy", "placement"), product(POLICIES, PLACED))
 def test_backlog(policy: str, placement: str, row: Callable[..., None]) -> None:
     """Cycles of Colossus with 100,000 jobs waiting: in each some jobs end, earlier than expected, and others arrive."""
     draw = random.Random(1)
@@ -165,6 +175,8 @@ def test_backlog(policy: str, placement: str, row: Callable[..., None]) -> None:
             scheduler.release(slot, at_ns=cycle * CYCLE_NS)
             scheduler.arrive(next(coming))
         draft = scheduler.plan(cycle * CYCLE_NS)
+        for slot in draft.preempted:
+            scheduler.requeue(slot)
         seconds.append(time.process_time() - begun)
     first, *others = seconds
     row(
@@ -176,7 +188,7 @@ def test_backlog(policy: str, placement: str, row: Callable[..., None]) -> None:
         cpu_ms=1000 * median(others),
         worst_ms=1000 * max(others),
         most_ms=250,
-        first_s=first,
+        first_ms=1000 * first,
     )
     assert scheduler.pending_jobs >= BACKLOG
-    assert median(others) <= 0.25
+    assert max(others) <= 0.25
