@@ -158,7 +158,7 @@ def backlog(count: int, draw: random.Random) -> JobColumns:
 PLACED = ("topology", "fgd", "gpu-clustering")
 
 
-@pytest.mark.parametrize(("policy", "placement"), product(POLICIES, PLACED))
+@pytest.mark.parametrize(("policy", "placement"), list(product(POLICIES, PLACED)))
 def test_backlog(policy: str, placement: str, row: Callable[..., None]) -> None:
     """Cycles of Colossus with 100,000 jobs waiting: in each some jobs end, earlier than expected, and others arrive."""
     draw = random.Random(1)
