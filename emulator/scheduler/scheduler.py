@@ -99,6 +99,7 @@ class Scheduler:
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
         self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption)
+        self._scores_hosts = settings.placement.may_score
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
@@ -140,7 +141,7 @@ class Scheduler:
         else:
             state = State.PENDING
             table.host_type[slot] = number
-            if self.settings.placement.may_score:
+            if self._scores_hosts:
                 self.partitions[number].free.host_states().ask(table.gpus[slot], table.milli_gpus[slot])
             self._wait(slot)
         table.state[slot] = state
