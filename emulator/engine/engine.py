@@ -129,7 +129,7 @@ class Engine:
 
         Otherwise the remaining jobs never change: services without an end, and jobs for which there will be no room.
         """
-        if self._inbox or self.runs.next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
+        if self._inbox or self._arrivals or self.runs.next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
             return True
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
