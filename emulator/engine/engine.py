@@ -102,11 +102,16 @@ class Engine:
 
     def next_cycle_ns(self) -> int:
         """The next cycle in which something is due; NEVER if nothing will be due without an input."""
-        runs = self.runs
-        due = min(self._next_arrival_ns(), runs.next_end_ns(), self._reconsider_ns, self._next_promise_ns)
-        due = min(due, runs.next_stall_ns(), self.racks.next_ns(), self.links.next_ns())
-        if self._inbox:
-            due = min(due, self._inbox[0][0])
+        due = min(
+            self._next_arrival_ns(),
+            self.runs.next_end_ns(),
+            self._reconsider_ns,
+            self._next_promise_ns,
+            self.runs.next_stall_ns(),
+            self.racks.next_ns(),
+            self.links.next_ns(),
+            self._inbox[0][0] if self._inbox else NEVER,
+        )
         if due == NEVER:
             return NEVER
         return self.boundary(max(due, self._passed_ns + 1))
@@ -124,7 +129,7 @@ class Engine:
 
         Otherwise the remaining jobs never change: services without an end, and jobs for which there will be no room.
         """
-        if self._inbox or self.runs.next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
+        if self._inbox or self._arrivals or self.runs.next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
             return True
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
@@ -309,8 +314,8 @@ class Engine:
         return answers
 
     def _settle_ends(self, at_ns: int) -> None:
-        while (ended := self.runs.take_end(at_ns)) is not None:
-            end_ns, slot = ended
+        while self.runs.next_end_ns() <= at_ns:
+            end_ns, slot = self.runs.take_end()
             self._stop(slot, end_ns)
             self.table.remaining_ns[slot] = 0
             self._end(slot, end_ns, State.FINISHED)

@@ -47,10 +47,8 @@ class Runs:
             heappop(ends)
         return ends[0][0] if ends else NEVER
 
-    def take_end(self, until_ns: int) -> tuple[int, int] | None:
-        """The next run that ends by ``until_ns``: when, and whose."""
-        if self.next_end_ns() > until_ns:
-            return None
+    def take_end(self) -> tuple[int, int]:
+        """The run that ends next, of which ``next_end_ns`` has just told: when, and whose."""
         end_ns, _, slot, _ = heappop(self._ends)
         return end_ns, slot
 

@@ -11,7 +11,6 @@ import numpy as np
 from emulator.engine import views
 from emulator.engine.control import ClockView, Histogram, Snapshot
 from emulator.engine.engine import Engine
-from emulator.engine.fault_targets import cable_count
 from emulator.engine.gpu_time import gpu_seconds, held_time
 from emulator.engine.shards import Readings
 from emulator.engine.waits import WAIT_BOUNDS
@@ -223,7 +222,7 @@ class Collector:
             gpus=cluster.gpu_count,
             hosts=cluster.host_count,
             racks=counts.racks,
-            links=cable_count(cluster),
+            links=cluster.links.cables,
             trunks=len(cluster.links),
             emulated_ns=engine.now_ns,
             wall_seconds=time.monotonic() - self._opened_at,

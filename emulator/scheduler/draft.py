@@ -182,8 +182,8 @@ class Draft:
     def choose(self, partition: Partition, slot: int) -> list[Row] | None:
         """Where the job would go now in its partition, or None."""
         table = self.table
-        levels = table.require_level[slot], table.prefer_level[slot]
-        return self.placement.place(partition.free, Ask(table.gpus[slot], table.milli_gpus[slot], *levels, table.job_id[slot]))
+        ask = Ask(table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot], table.job_id[slot])
+        return self.placement.place(partition.free, ask)
 
     def choose_preferred(self, partition: Partition, slot: int) -> list[Row] | None:
         """Where a job that may start in ``partition`` would go in one that it prefers and in which it has its turn; None: nowhere."""

@@ -62,10 +62,10 @@ class Ledger:
 
     def start(self, slot: int, rows: list[Row], at_ns: int) -> None:
         """A job that waits begins to run on ``rows``. Raises Refused, and changes nothing, where that breaks a rule."""
-        self._check_start(slot, rows)
+        partition = self._check_start(slot, rows)
         table = self.table
         self._log.append((1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot]))
-        self._take_up(slot, rows, at_ns)
+        self._take_up(partition, slot, rows, at_ns)
         self.books.note(slot, 1, at_ns)
 
     def stop(self, slot: int, at_ns: int) -> None:
@@ -75,7 +75,7 @@ class Ledger:
         if slot not in partition.running:
             raise Refused(Rule.RUNNING, f"job {table.job_id[slot]} does not run")
         self._log.append((-1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot]))
-        self._give_back(slot)
+        self._give_back(partition, slot)
         self.books.note(slot, -1, at_ns)
         partition.stirred = True
         if partition.by_end is not None:
@@ -94,13 +94,14 @@ class Ledger:
         table = self.table
         while len(self._log) > mark:
             change, at_ns, slot, rows, start_ns, host_type = self._log.pop()
+            partition = self.partition_of(slot)
             if change > 0:
-                self._give_back(slot)
+                self._give_back(partition, slot)
                 table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.PENDING
             else:
-                self._take_up(slot, rows, start_ns)
+                self._take_up(partition, slot, rows, start_ns)
             self.books.note(slot, -change, at_ns)
-            self.partition_of(slot).surprises += 1
+            partition.surprises += 1
             table.bind(slot, host_type)
             yield slot, change > 0
 
@@ -108,10 +109,9 @@ class Ledger:
         """What was done stands: it can no longer be undone."""
         self._log.clear()
 
-    def _take_up(self, slot: int, rows: list[Row], start_ns: int) -> None:
+    def _take_up(self, partition: Partition, slot: int, rows: list[Row], start_ns: int) -> None:
         """The job holds ``rows``, and has since ``start_ns``."""
         table = self.table
-        partition = self.partitions[self.block_type[rows[0][0]]]
         table.bind(slot, partition.number)
         milli_gpus, expected_ns = table.milli_gpus[slot], start_ns + table.estimate_ns[slot]
         if partition.shadow is not None:
@@ -128,10 +128,9 @@ class Ledger:
         for block, _, _ in rows:
             self._jobs_of_block[block].add(slot)
 
-    def _give_back(self, slot: int) -> None:
+    def _give_back(self, partition: Partition, slot: int) -> None:
         table = self.table
         rows, milli_gpus = table.rows[slot], table.milli_gpus[slot]
-        partition = self.partitions[self.block_type[rows[0][0]]]
         expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
         if partition.by_end is not None:
             del partition.by_end[bisect_left(partition.by_end, (expected_ns, slot))]
@@ -149,13 +148,14 @@ class Ledger:
 
     # -- rules ----------------------------------------------------------------------------------------------------------------------
 
-    def _check_start(self, slot: int, rows: list[Row]) -> None:
-        """Raises Refused for what breaks a rule."""
+    def _check_start(self, slot: int, rows: list[Row]) -> Partition:
+        """The partition that ``rows`` are in. Raises Refused for what breaks a rule."""
         table = self.table
         number = self.block_type[rows[0][0]] if rows else -1
         if table.state[slot] != State.PENDING or number not in table.types[slot]:
             self._refuse_job(slot, number)
-        free = self.partitions[number].free
+        partition = self.partitions[number]
+        free = partition.free
         gpus = 0
         milli_gpus = table.milli_gpus[slot]
         for block, hosts, mask in rows:
@@ -171,6 +171,7 @@ class Ledger:
             why = self.accounts.refusal(slot, number)
             assert why is not None, "what is not allowed has a reason"
             raise Refused(why.rule, f"job {table.job_id[slot]}: {why.text}")
+        return partition
 
     def _refuse_job(self, slot: int, number: int) -> None:
         table = self.table

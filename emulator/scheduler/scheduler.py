@@ -65,6 +65,13 @@ class QueueCounts:
         self.running_jobs += jobs
         self.running_gpus += gpus * jobs
 
+    def start(self, gpus: int) -> None:
+        """One that waited runs."""
+        self.pending_jobs -= 1
+        self.pending_gpus -= gpus
+        self.running_jobs += 1
+        self.running_gpus += gpus
+
 
 class Scheduler:
     """State of one emulation's scheduler."""
@@ -97,6 +104,7 @@ class Scheduler:
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
         in_turn = policy.heads_only or policy.reserves
         self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, in_turn, in_turn and not policy.arranges)
+        self._scores_hosts = settings.placement.may_score
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
@@ -138,7 +146,7 @@ class Scheduler:
         else:
             state = State.PENDING
             table.types[slot] = types
-            if self.settings.placement.may_score:
+            if self._scores_hosts:
                 for partition in self.ledger.partitions_for(slot):
                     partition.free.host_states().ask(table.gpus[slot], table.milli_gpus[slot])
             self._wait(slot)
@@ -224,9 +232,7 @@ class Scheduler:
             self.counts[table.queue[slot]].run(table.gpus[slot], -1)
         self.pending_jobs -= len(draft.starts)
         for slot, _ in draft.starts:
-            counts = self.counts[table.queue[slot]]
-            counts.wait(table.gpus[slot], -1)
-            counts.run(table.gpus[slot])
+            self.counts[table.queue[slot]].start(table.gpus[slot])
             if self.accounts is not None:
                 self.accounts.wait(slot, -1)
         if self._reclaim.how:
