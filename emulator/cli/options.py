@@ -31,7 +31,11 @@ TraceOptions = Annotated[
 ]
 PolicyOption = Annotated[
     str | None,
-    typer.Option("--policy", metavar="P", help="fifo, sjf, easy, one of an installed package, or a function in a file: FILE.py:FUNCTION."),
+    typer.Option(
+        "--policy",
+        metavar="P",
+        help="fifo, sjf, easy, one of an installed package, a function in a file: FILE.py:FUNCTION, or a program: grpc://HOST:PORT.",
+    ),
 ]
 PolicyOptions = Annotated[
     list[str] | None, typer.Option("--policy-option", metavar="KEY=VALUE", help="An option of the policy; may be repeated.")

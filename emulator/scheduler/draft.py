@@ -43,6 +43,7 @@ class Draft:
     preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
     reconsider_at_ns: int = NEVER
     causes: dict[int, str] = field(default_factory=dict)  # slot -> why it was preempted, where it was not for a higher priority
+    whys: dict[int, str] = field(default_factory=dict)  # slot -> what a policy outside says of why the job waits
 
     def begin(self, now_ns: int) -> None:
         """A new cycle: what was decided before stands."""
@@ -125,6 +126,8 @@ class Draft:
             partition.held.discard(slot)
         if self.preemption is not None:
             self.preemption.refused.pop(slot, None)
+        if self.whys:
+            self.whys.pop(slot, None)
         table = self.table
         partition.pending.remove(slot)
         partition.waiting_milli_gpus -= table.gpus[slot] * table.milli_gpus[slot]

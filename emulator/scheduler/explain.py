@@ -13,7 +13,7 @@ from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 class Reason(NamedTuple):
     """Why a job waits: a sentence, and the numbers in it by name."""
 
-    kind: str  # quota | capacity | fragmentation | topology | priority
+    kind: str  # quota | hold | capacity | fragmentation | topology | priority
     text: str
     numbers: Mapping[str, float]
     position: int  # in the queue, 0 first
@@ -50,6 +50,8 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     why = None if ledger.accounts is None else ledger.accounts.refusal(slot, table.host_type[slot])
     if why is not None:
         return Reason("quota", why.text, dict(why.numbers), position)
+    if slot in scheduler.draft.whys:
+        return Reason("hold", scheduler.draft.whys[slot], numbers, position)
     if milli < 1000 and not free.free_gpus and free.shared_gpu(milli) is None:
         text = f"needs {milli / 1000:g} of a GPU; no GPU is free{where}, and no shared one has that much left"
         return Reason("capacity", text, numbers, position)

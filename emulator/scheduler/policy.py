@@ -1,8 +1,9 @@
 """What a policy is: a function of the draft, and what it needs to be kept for it."""
 
 import traceback
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.pending import Order, by_submission
@@ -13,9 +14,24 @@ from emulator.scheduler.rules import Refused
 PlanFunction = Callable[[Draft], None]
 
 
+@dataclass
+class OutsideAccount:
+    """How it went with a policy that decides outside this process.
+
+    ``cycles`` for which it was asked, actions refused by rule; and, once it is gone, the policy that decides in its place.
+    """
+
+    name: str
+    refused: Counter[str] = field(default_factory=Counter)
+    cycles: int = 0
+    fallback: str = ""
+    fallback_ns: int = -1
+    why: str = ""
+
+
 @dataclass(frozen=True)
 class Policy:
-    """``file`` is where a policy of others comes from; "" for those on the shelf."""
+    """``file`` is where a policy of others comes from; "" for those on the shelf. ``outside``: of one that decides outside this process."""
 
     name: str
     plan: PlanFunction
@@ -23,6 +39,11 @@ class Policy:
     heads_only: bool = False  # who waits behind the head of a queue changes nothing
     reserves: bool = False  # the queues are ScanQueues, and running jobs are kept by their ends
     file: str = ""
+    outside: OutsideAccount | None = None
+
+
+class PolicyUnreachable(Exception):
+    """A policy outside this process cannot be had at the start; the text says where it was looked for."""
 
 
 class PolicyError(Exception):
