@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import grpc
 
@@ -35,7 +35,7 @@ class PolicyClient:
         limits = [("grpc.max_receive_message_length", _MOST_BYTES), ("grpc.max_send_message_length", -1)]
         self._channel = grpc.insecure_channel(address, options=limits)
         self._to_send: queue.SimpleQueue[PlanRequest | None] = queue.SimpleQueue()
-        self._call = self._channel.stream_stream(
+        self._call: Any = self._channel.stream_stream(
             "/emulator.v1.PolicyService/Plan",
             request_serializer=PlanRequest.SerializeToString,
             response_deserializer=PlanResponse.FromString,

@@ -21,6 +21,8 @@ _STATES = {
     State.FAILED: job_pb2.JOB_STATE_FAILED,
     State.CANCELLED: job_pb2.JOB_STATE_CANCELLED,
 }
+#: By ``workload.jobs.JobKind``.
+_KINDS = (job_pb2.JOB_KIND_GANG, job_pb2.JOB_KIND_TRAINING, job_pb2.JOB_KIND_SERVICE)
 #: Columns of waiting jobs, and those of the table that they are.
 _COLUMNS = {
     "job_id": "job_id", "gpus": "gpus", "milli_gpus": "milli_gpus",
@@ -110,7 +112,7 @@ class CycleMessages:
             for name, source in _COLUMNS.items():
                 column = getattr(table, source)
                 getattr(jobs, name).extend([column[slot] for slot in slots])
-            jobs.kind.extend([table.kind[slot] + 1 for slot in slots])  # in JobKind's order, where 0 is none
+            jobs.kind.extend([_KINDS[table.kind[slot]] for slot in slots])
 
 
 def _runs(hosts: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -1,0 +1,121 @@
+"""A policy as a program of its own, which decides what starts, and where, GPU by GPU.
+
+    python examples/policy_server.py 50051 &
+    gigawatt run eagle --until 6h --policy grpc://localhost:50051
+
+It keeps a copy of the run's scheduler by what it is told, and lets a policy of the shelf plan on the copy: ``easy``, or what
+``--policy-option policy=`` names. Every run has a copy of its own.
+"""
+
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace as Record
+from typing import Any
+
+import grpc
+import numpy as np
+
+from emulator.scenario.policies import find
+from emulator.scheduler.ledger import Withheld
+from emulator.scheduler.ranges import ranges_of
+from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.table import NEVER, State
+from emulator.v1 import policy_service_pb2 as messages
+from emulator.v1 import policy_service_pb2_grpc
+from emulator.workload.jobs import job_columns
+from topology.cluster import Cluster, Level
+
+
+def cluster_of(opening: messages.Opening) -> Cluster:
+    """The run's cluster, as far as it concerns a scheduler: its hosts and levels, and no links."""
+    none: Any = None
+    levels = {one.name: one.first_host for one in opening.levels} | {"block": opening.block_first_host}
+    made = [Level(name, np.array(first_host, np.int32), none, none) for name, first_host in levels.items()]
+    types: Any = tuple(Record(name=one.name, gpus=one.gpus, gpu=Record(name=one.gpu_model)) for one in opening.host_types)
+    block_type = np.array(opening.block_host_type, np.int8)
+    return Cluster("copy", types, block_type, opening.hosts, tuple(made[:-1]), made[-1], links=none, counts=none, rails=0, site_names=())
+
+
+class Copy:
+    """Of the scheduler of one run."""
+
+    def __init__(self, opening: messages.Opening) -> None:
+        settings = SchedulerSettings(
+            policy=find(opening.options.get("policy", "easy"), {}, opening.seed),
+            preemption=opening.preemption,
+            preempt_after_ns=opening.preempt_after_nanoseconds,
+            preempt_interval_ns=opening.preempt_interval_nanoseconds,
+        )
+        self.scheduler = Scheduler(cluster_of(opening), settings, opening.cycle_nanoseconds)
+        self.queues: list[str] = []
+        self.tenants: list[str] = []
+
+    def follow(self, cycle: messages.Cycle) -> None:
+        """Do what happened in the run since the last cycle."""
+        scheduler, table, free = self.scheduler, self.scheduler.table, self.scheduler.ledger
+        if cycle.refused:
+            raise RuntimeError(f"the copy is not like the run: {cycle.refused[0].text}")
+        for job_id, at_ns in zip(cycle.left.job_id, cycle.left.at_nanoseconds, strict=True):
+            slot = table.slot_of[job_id]
+            if table.state[slot] == State.RUNNING:
+                scheduler.release(slot, at_ns=at_ns)
+            else:
+                scheduler.cancel_pending(slot)
+            table.drop([slot])
+        for ranges, change in ((cycle.withdrawn, free.withhold), (cycle.offered, free.release)):
+            for first, count in zip(ranges.first_host, ranges.host_count, strict=True):
+                for host in range(first, first + count):
+                    change(host, Withheld.DOWN)
+        self.queues += cycle.queues
+        self.tenants += cycle.tenants
+        self.wait(cycle.waiting)
+
+    def wait(self, jobs: messages.WaitingJobs) -> None:
+        same = ("job_id", "gpus", "milli_gpus", "priority", "queue", "tenant", "require_level", "prefer_level", "host_type", "preemptible")
+        columns: dict[str, Any] = {name: getattr(jobs, name) for name in same}
+        columns |= {"submit_ns": jobs.submit_nanoseconds, "estimate_ns": jobs.estimate_nanoseconds, "duration_ns": 0}
+        columns |= {"queues": tuple(self.queues), "tenants": tuple(self.tenants)}
+        for slot in self.scheduler.add(job_columns(len(jobs.job_id), **columns)):
+            self.scheduler.arrive(slot, accepted=True)
+
+    def plan(self, cycle: messages.Cycle) -> messages.Decisions:
+        """What the policy does with the copy, as actions."""
+        draft, table = self.scheduler.plan(cycle.now_nanoseconds), self.scheduler.table
+        answer = messages.Decisions(sequence=cycle.sequence)
+        for slot in draft.preempted:
+            answer.actions.add().preempt.job_id = table.job_id[slot]
+            table.drop([slot])  # the run tells of it again, as one that waits
+        for slot, rows in draft.starts:
+            start = answer.actions.add().start
+            start.job_id = table.job_id[slot]
+            to = start.placement
+            to.first_host[:], to.host_count[:], to.gpu_mask[:] = zip(*ranges_of(self.scheduler.ledger.first_host, rows), strict=True)
+        if draft.reconsider_at_ns != NEVER:
+            answer.reconsider_at_nanoseconds = draft.reconsider_at_ns
+        return answer
+
+
+class Servicer(policy_service_pb2_grpc.PolicyServiceServicer):
+    def Plan(self, requests: Iterator[messages.PlanRequest], context: grpc.ServicerContext) -> Iterator[messages.PlanResponse]:
+        copy = Copy(next(requests).opening)
+        yield messages.PlanResponse(opened=messages.Opened(protocol_version=1))
+        for request in requests:
+            copy.follow(request.cycle)
+            if not request.cycle.more:
+                yield messages.PlanResponse(decisions=copy.plan(request.cycle))
+
+
+def serve(port: int) -> tuple[grpc.Server, int]:
+    """A server that has started, and its port; 0: any free one."""
+    server = grpc.server(ThreadPoolExecutor(8))
+    policy_service_pb2_grpc.add_PolicyServiceServicer_to_server(Servicer(), server)
+    port = server.add_insecure_port(f"127.0.0.1:{port}")
+    server.start()
+    return server, port
+
+
+if __name__ == "__main__":
+    server, port = serve(int(sys.argv[1]) if len(sys.argv) > 1 else 50051)
+    print(f"listening on {port}", flush=True)
+    server.wait_for_termination()
