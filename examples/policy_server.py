@@ -37,6 +37,12 @@ def cluster_of(opening: messages.Opening) -> Cluster:
     return Cluster("copy", types, block_type, opening.hosts, tuple(made[:-1]), made[-1], links=none, counts=none, rails=0, site_names=())
 
 
+#: Columns of waiting jobs, by the names that the table of jobs has for them.
+COLUMNS = {name: name for name in ("job_id", "gpus", "milli_gpus", "priority", "queue", "tenant", "host_type", "preemptible")}
+COLUMNS |= {name: name for name in ("require_level", "prefer_level")}
+COLUMNS |= {"submit_ns": "submit_nanoseconds", "estimate_ns": "estimate_nanoseconds"}
+
+
 class Copy:
     """Of the scheduler of one run."""
 
@@ -48,44 +54,53 @@ class Copy:
             preempt_interval_ns=opening.preempt_interval_nanoseconds,
         )
         self.scheduler = Scheduler(cluster_of(opening), settings, opening.cycle_nanoseconds)
-        self.queues: list[str] = []
-        self.tenants: list[str] = []
+        self.table = self.scheduler.table
+        self.places: list[int] = []  # in the table, that no job has
 
     def follow(self, cycle: messages.Cycle) -> None:
         """Do what happened in the run since the last cycle."""
-        scheduler, table, free = self.scheduler, self.scheduler.table, self.scheduler.ledger
         if cycle.refused:
             raise RuntimeError(f"the copy is not like the run: {cycle.refused[0].text}")
         for job_id, at_ns in zip(cycle.left.job_id, cycle.left.at_nanoseconds, strict=True):
-            slot = table.slot_of[job_id]
-            if table.state[slot] == State.RUNNING:
-                scheduler.release(slot, at_ns=at_ns)
+            slot = self.table.slot_of[job_id]
+            if self.table.state[slot] == State.RUNNING:
+                self.scheduler.release(slot, at_ns=at_ns)
             else:
-                scheduler.cancel_pending(slot)
-            table.drop([slot])
-        for ranges, change in ((cycle.withdrawn, free.withhold), (cycle.offered, free.release)):
+                self.scheduler.cancel_pending(slot)
+            self.forget(slot)
+        ledger = self.scheduler.ledger
+        for ranges, change in ((cycle.withdrawn, ledger.withhold), (cycle.offered, ledger.release)):
             for first, count in zip(ranges.first_host, ranges.host_count, strict=True):
                 for host in range(first, first + count):
                     change(host, Withheld.DOWN)
-        self.queues += cycle.queues
-        self.tenants += cycle.tenants
-        self.wait(cycle.waiting)
-
-    def wait(self, jobs: messages.WaitingJobs) -> None:
-        same = ("job_id", "gpus", "milli_gpus", "priority", "queue", "tenant", "require_level", "prefer_level", "host_type", "preemptible")
-        columns: dict[str, Any] = {name: getattr(jobs, name) for name in same}
-        columns |= {"submit_ns": jobs.submit_nanoseconds, "estimate_ns": jobs.estimate_nanoseconds, "duration_ns": 0}
-        columns |= {"queues": tuple(self.queues), "tenants": tuple(self.tenants)}
-        for slot in self.scheduler.add(job_columns(len(jobs.job_id), **columns)):
+        for name in cycle.queues:
+            self.scheduler.add_queue(name)
+        self.table.tenants.extend(cycle.tenants)
+        count = len(cycle.waiting.job_id)
+        if count > len(self.places):  # some at a time, under ids that no job has
+            ids = -1 - len(self.table) - np.arange(count + 1000)
+            self.places += self.scheduler.add(job_columns(len(ids), job_id=ids, gpus=1, submit_ns=0, duration_ns=0))
+        slots = [self.places.pop() for _ in range(count)]
+        for name, theirs in COLUMNS.items():
+            column = getattr(self.table, name)
+            for slot, value in zip(slots, getattr(cycle.waiting, theirs), strict=True):
+                column[slot] = value
+        for slot in slots:
+            self.table.slot_of[self.table.job_id[slot]] = slot
             self.scheduler.arrive(slot, accepted=True)
+
+    def forget(self, slot: int) -> None:
+        """Its job is gone."""
+        del self.table.slot_of[self.table.job_id[slot]]
+        self.places.append(slot)
 
     def plan(self, cycle: messages.Cycle) -> messages.Decisions:
         """What the policy does with the copy, as actions."""
-        draft, table = self.scheduler.plan(cycle.now_nanoseconds), self.scheduler.table
+        draft, table = self.scheduler.plan(cycle.now_nanoseconds), self.table
         answer = messages.Decisions(sequence=cycle.sequence)
         for slot in draft.preempted:
             answer.actions.add().preempt.job_id = table.job_id[slot]
-            table.drop([slot])  # the run tells of it again, as one that waits
+            self.forget(slot)  # the run tells of it again, as one that waits
         for slot, rows in draft.starts:
             start = answer.actions.add().start
             start.job_id = table.job_id[slot]
@@ -97,6 +112,8 @@ class Copy:
 
 
 class Servicer(policy_service_pb2_grpc.PolicyServiceServicer):
+    """One copy a stream, which is one run."""
+
     def Plan(self, requests: Iterator[messages.PlanRequest], context: grpc.ServicerContext) -> Iterator[messages.PlanResponse]:
         copy = Copy(next(requests).opening)
         yield messages.PlanResponse(opened=messages.Opened(protocol_version=1))
