@@ -14,7 +14,7 @@ from emulator.scheduler.rules import Refused
 PlanFunction = Callable[[Draft], None]
 
 
-@dataclass
+@dataclass(eq=False)
 class OutsideAccount:
     """How it went with a policy that decides outside this process.
 
