@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from emulator.engine.engine import Engine
 from emulator.engine.network import Network
@@ -31,6 +32,9 @@ from emulator.workload.readers import open_trace
 from emulator.workload.spread import generate_by_type
 from topology.cluster import Cluster
 
+if TYPE_CHECKING:
+    from emulator.service.policy_client import PolicyClient
+
 #: Makes the shards: (cluster, rack settings, fabric settings, seed) -> shards.
 ShardFactory = Callable[[Cluster, RackSettings, FabricSettings, int], Shards]
 
@@ -43,7 +47,19 @@ class Emulation:
     cluster: Cluster
     engine: Engine
     sources: tuple[SourceReport, ...]
-    close: Callable[[], None]  # lets go of the shards, and of a policy outside; may be called again
+    outside: "PolicyClient | None"  # the connection to a policy outside
+
+    def interrupt(self) -> None:
+        """It is to end soon. Takes no lock."""
+        self.engine.shards.end()
+        if self.outside is not None:
+            self.outside.interrupt()
+
+    def close(self) -> None:
+        """Let go of the shards, and of a policy outside. May be called again."""
+        self.engine.shards.close()
+        if self.outside is not None:
+            self.outside.close()
 
 
 def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, horizon_ns: int) -> Emulation:
@@ -56,27 +72,30 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
     source, sources = _source(scenario, cluster, horizon_ns)
     fabric = fabric_settings(scenario)
     with ExitStack() as opened:
-        scheduler = Scheduler(cluster, _with_policy(scenario, cluster, opened), scenario.clock.cycle)
+        settings, outside = _with_policy(scenario, cluster)
+        if outside is not None:
+            opened.callback(outside.close)
+        scheduler = Scheduler(cluster, settings, scenario.clock.cycle)
         for queue in scenario.scheduler.queues:
             scheduler.add_queue(queue.name)
         made = shards(cluster, RackSettings(fault_settings(scenario), buildout(scenario)), fabric, scenario.seed)
         opened.callback(made.close)
         network = Network(cluster, fabric, scheduler.table, made.plane_count)
         engine = Engine(cluster, scheduler, made, network, source, _engine_settings(scenario, until_ns))
-        return Emulation(scenario, cluster, engine, sources, opened.pop_all().close)
+        opened.pop_all()
+        return Emulation(scenario, cluster, engine, sources, outside)
 
 
-def _with_policy(scenario: Scenario, cluster: Cluster, opened: ExitStack) -> SchedulerSettings:
-    """The scheduler's settings. ``opened`` lets go of a policy outside."""
+def _with_policy(scenario: Scenario, cluster: Cluster) -> "tuple[SchedulerSettings, PolicyClient | None]":
+    """The scheduler's settings, and the connection to a policy outside."""
     settings, chosen = _scheduler_settings(scenario, cluster), scenario.scheduler
     outside = outside_settings(chosen.policy, chosen.policy_options)
     if outside is None:
-        return replace(settings, policy=find(chosen.policy, chosen.policy_options, scenario.seed))
+        return replace(settings, policy=find(chosen.policy, chosen.policy_options, scenario.seed)), None
     from emulator.runtime.outside import connect  # gRPC takes its time to import
 
     policy, client = connect(outside, scenario, cluster, settings)
-    opened.callback(client.close)
-    return replace(settings, policy=policy)
+    return replace(settings, policy=policy), client
 
 
 def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobSource | None, tuple[SourceReport, ...]]:

@@ -19,6 +19,10 @@ _MOST_BYTES = 64 * 2**20
 _LOOK_SECONDS = 1.0
 
 
+#: For so many wall seconds an answer is waited for where the run has been interrupted.
+INTERRUPTED_SECONDS = 2.0
+
+
 class PolicyClient:
     """``deadline_seconds`` of wall time may pass before an answer. One thread asks; any may close.
 
@@ -29,8 +33,9 @@ class PolicyClient:
         self._address, self._deadline_seconds = address, deadline_seconds
         self._messages = CycleMessages(first_host)
         self._sequence = 0
-        self._due = float("inf")  # when the answer has to be there
-        self._late = False
+        self._due = float("inf")  # when the answer has to be there; infinity: none is waited for
+        self._end = float("inf")  # when none is waited for any longer
+        self._why = ""  # the call was cancelled
         self._closed = threading.Event()
         limits = [("grpc.max_receive_message_length", _MOST_BYTES), ("grpc.max_send_message_length", -1)]
         self._channel = grpc.insecure_channel(address, options=limits)
@@ -63,6 +68,10 @@ class PolicyClient:
             raise Gone(f"it answers cycle {answer.decisions.sequence} where it was told of cycle {self._sequence}")
         return decisions(answer.decisions)
 
+    def interrupt(self) -> None:
+        """The run is to end: an answer is waited for a little longer at most. Takes no lock, so that a handler of signals may call it."""
+        self._end = min(self._end, time.monotonic() + INTERRUPTED_SECONDS)
+
     def close(self) -> None:
         """End the stream. May be called again."""
         if not self._closed.is_set():
@@ -86,8 +95,8 @@ class PolicyClient:
             self._due = float("inf")
 
     def _words(self, error: grpc.RpcError) -> str:
-        if self._late:
-            return f"it has not answered for {self._deadline_seconds:g} s"
+        if self._why:
+            return self._why
         status = self._call.code()
         details = " ".join(str(self._call.details() or "").split())
         if status == grpc.StatusCode.UNAVAILABLE:
@@ -99,7 +108,9 @@ class PolicyClient:
     def _watch(self) -> None:
         """Cancel the call when an answer is late: waiting for it has no deadline of its own."""
         while not self._closed.wait(min(_LOOK_SECONDS, self._deadline_seconds / 10)):
-            if time.monotonic() > self._due:
-                self._late = True
+            now, due = time.monotonic(), self._due
+            if due < float("inf") and now > min(due, self._end):
+                late = f"it has not answered for {self._deadline_seconds:g} s"
+                self._why = late if now > due else "it had not answered when the run was interrupted"
                 self._call.cancel()
                 return
