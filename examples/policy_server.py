@@ -23,6 +23,7 @@ from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import NEVER, State
 from emulator.v1 import policy_service_pb2 as messages
 from emulator.v1 import policy_service_pb2_grpc
+from emulator.v1.job_pb2 import JOB_STATE_PENDING
 from emulator.workload.jobs import job_columns
 from topology.cluster import Cluster, Level
 
@@ -61,13 +62,16 @@ class Copy:
         """Do what happened in the run since the last cycle."""
         if cycle.refused:
             raise RuntimeError(f"the copy is not like the run: {cycle.refused[0].text}")
-        for job_id, at_ns in zip(cycle.left.job_id, cycle.left.at_nanoseconds, strict=True):
+        left = cycle.left
+        for job_id, at_ns, state in zip(left.job_id, left.at_nanoseconds, left.state, strict=True):
             slot = self.table.slot_of[job_id]
             if self.table.state[slot] == State.RUNNING:
                 self.scheduler.release(slot, at_ns=at_ns)
             else:
                 self.scheduler.cancel_pending(slot)
-            self.forget(slot)
+            if state != JOB_STATE_PENDING:  # else it waits again, and keeps its place
+                del self.table.slot_of[job_id]
+                self.places.append(slot)
         ledger = self.scheduler.ledger
         for ranges, change in ((cycle.withdrawn, ledger.withhold), (cycle.offered, ledger.release)):
             for first, count in zip(ranges.first_host, ranges.host_count, strict=True):
@@ -76,23 +80,23 @@ class Copy:
         for name in cycle.queues:
             self.scheduler.add_queue(name)
         self.table.tenants.extend(cycle.tenants)
-        count = len(cycle.waiting.job_id)
+        self.wait(cycle.waiting)
+
+    def wait(self, jobs: messages.WaitingJobs) -> None:
+        """Jobs begin to wait, or wait again."""
+        count = len(jobs.job_id)
         if count > len(self.places):  # some at a time, under ids that no job has
             ids = -1 - len(self.table) - np.arange(count + 1000)
             self.places += self.scheduler.add(job_columns(len(ids), job_id=ids, gpus=1, submit_ns=0, duration_ns=0))
-        slots = [self.places.pop() for _ in range(count)]
+        slots = [self.table.slot_of.get(job_id, -1) for job_id in jobs.job_id]
+        slots = [slot if slot >= 0 else self.places.pop() for slot in slots]
         for name, theirs in COLUMNS.items():
             column = getattr(self.table, name)
-            for slot, value in zip(slots, getattr(cycle.waiting, theirs), strict=True):
+            for slot, value in zip(slots, getattr(jobs, theirs), strict=True):
                 column[slot] = value
         for slot in slots:
             self.table.slot_of[self.table.job_id[slot]] = slot
             self.scheduler.arrive(slot, accepted=True)
-
-    def forget(self, slot: int) -> None:
-        """Its job is gone."""
-        del self.table.slot_of[self.table.job_id[slot]]
-        self.places.append(slot)
 
     def plan(self, cycle: messages.Cycle) -> messages.Decisions:
         """What the policy does with the copy, as actions."""
@@ -100,7 +104,6 @@ class Copy:
         answer = messages.Decisions(sequence=cycle.sequence)
         for slot in draft.preempted:
             answer.actions.add().preempt.job_id = table.job_id[slot]
-            self.forget(slot)  # the run tells of it again, as one that waits
         for slot, rows in draft.starts:
             start = answer.actions.add().start
             start.job_id = table.job_id[slot]
