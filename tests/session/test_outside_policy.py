@@ -230,8 +230,10 @@ def test_a_live_session_that_goes_on_from_its_journal_asks_again(
     assert again.clock().emulated_seconds >= seen
     again.start()
     assert again.wait(60)
+    outcome = again.outcome()
+    again.close()
     with closing(Journal.copy(tmp_path / "crashed")) as journal, closing(open_replay(journal)) as replayed:
-        assert replayed.replay(journal).digest == again.outcome().digest
-    asked = again.outcome().outside
+        assert replayed.replay(journal).digest == outcome.digest
+    asked = outcome.outside
     assert asked is not None
     assert (asked.fallback, asked.refused) == ("", {})
