@@ -12,7 +12,15 @@ import pytest
 from tests.docs.console import Step, differs, steps
 from tests.docs.reader import ROOT, Reader
 
-PAGES = ("docs/cli.md", "docs/topology.md", "docs/traces.md", "docs/deploy.md", "docs/policies.md", "examples/README.md")
+PAGES = (
+    "docs/cli.md",
+    "docs/topology.md",
+    "docs/traces.md",
+    "docs/deploy.md",
+    "docs/policies.md",
+    "docs/outside-policies.md",
+    "examples/README.md",
+)
 #: Commands that a page may show without their being run: what they start with, and why.
 NOT_RUN = {
     "docker ": "needs Docker",
@@ -22,6 +30,8 @@ NOT_RUN = {
     "prometheus ": "never ends; tests/telemetry runs it",
     "promtool ": "tests/deploy runs it where it is installed",
     "sacct ": "needs Slurm",
+    "node ": "needs Node.js; tests/session runs it where it is installed",
+    "gigawatt run laptop --until 6h --policy grpc": "needs the program before it",
     "gigawatt run colossus --address auto": "needs a cluster; tests/integration starts some",
     "gigawatt up colossus --address auto": "needs a cluster; tests/integration starts some",
 }

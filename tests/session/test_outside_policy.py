@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,6 +23,7 @@ from emulator.workload.jobs import SECOND, job_columns
 from tests.policy_programs import Plan, after, decides, mirror, opened, says, served
 from tests.session.conftest import BUSY
 
+ROOT = Path(__file__).parents[2]
 PRESETS = {"laptop": "2541d616", "eagle": "068c70f1"}
 
 
@@ -62,6 +64,22 @@ def test_one_that_mirrors_easy_has_its_digest(preset: str) -> None:
     assert outcome.digest.startswith(PRESETS[preset])
     assert values["outside_policy"] == {"cycles": values["outside_policy"]["cycles"], "refused": {}, "fallback": None}
     assert values["outside_policy"]["cycles"] > 100
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_the_example_in_javascript_is_the_one_in_python_without_its_patience(session: Callable[..., Session]) -> None:
+    program = subprocess.Popen(["node", ROOT / "examples" / "policy_server.mjs", "0"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert program.stdout is not None
+        port = program.stdout.readline().split()[-1]
+        ours = session(BUSY, f"scheduler.policy=grpc://127.0.0.1:{port}").run_to_end()
+    finally:
+        program.kill()
+        program.wait()
+    patience = "scheduler.policy_options.patience_hours=1000"
+    assert ours.digest == digest_of(session(BUSY, f"scheduler.policy={ROOT / 'examples' / 'saf.py'}:plan", patience))
+    assert ours.outside is not None
+    assert (ours.outside.fallback, ours.outside.refused) == ("", {})
 
 
 def forever(requests: Iterator[PlanRequest]) -> Iterator[PlanResponse]:
