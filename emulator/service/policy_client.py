@@ -100,7 +100,10 @@ class PolicyClient:
         status = self._call.code()
         details = " ".join(str(self._call.details() or "").split())
         if status == grpc.StatusCode.UNAVAILABLE:
-            return f"nothing answers at {self._address}, or no longer ({details:.200})"
+            if self._sequence:
+                return f"it is gone ({details:.200})"
+            why = "the connection is refused" if "refused" in details else f"{details:.200}"
+            return f"nothing answers at {self._address}: {why}; allowed: a program that serves emulator.v1.PolicyService there"
         if status == grpc.StatusCode.UNIMPLEMENTED:
             return f"what answers at {self._address} is no emulator.v1.PolicyService ({details:.200})"
         return f"it failed with {status.name}: {details:.200}"
