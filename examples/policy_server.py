@@ -38,10 +38,9 @@ def cluster_of(opening: messages.Opening) -> Cluster:
     return Cluster("copy", types, block_type, opening.hosts, tuple(made[:-1]), made[-1], links=none, counts=none, rails=0, site_names=())
 
 
-#: Columns of waiting jobs, by the names that the table of jobs has for them.
-COLUMNS = {name: name for name in ("job_id", "gpus", "milli_gpus", "priority", "queue", "tenant", "host_type", "preemptible")}
-COLUMNS |= {name: name for name in ("require_level", "prefer_level")}
-COLUMNS |= {"submit_ns": "submit_nanoseconds", "estimate_ns": "estimate_nanoseconds"}
+#: Columns of waiting jobs that the table of jobs has under the same names, and those that it has under others.
+SAME = ("job_id", "gpus", "milli_gpus", "priority", "queue", "tenant", "host_type", "preemptible", "require_level", "prefer_level")
+OTHERS = {"submit_nanoseconds": "submit_ns", "estimate_nanoseconds": "estimate_ns"}
 
 
 class Copy:
@@ -56,6 +55,7 @@ class Copy:
         )
         self.scheduler = Scheduler(cluster_of(opening), settings, opening.cycle_nanoseconds)
         self.table = self.scheduler.table
+        self.columns = [(name, getattr(self.table, OTHERS.get(name, name))) for name in (*SAME, *OTHERS)]
         self.places: list[int] = []  # in the table, that no job has
 
     def follow(self, cycle: messages.Cycle) -> None:
@@ -79,20 +79,23 @@ class Copy:
                     change(host, Withheld.DOWN)
         for name in cycle.queues:
             self.scheduler.add_queue(name)
-        self.table.tenants.extend(cycle.tenants)
-        self.wait(cycle.waiting)
+        for name in cycle.tenants:
+            self.table.tenant_of[name] = len(self.table.tenants)
+            self.table.tenants.append(name)
+        if cycle.HasField("waiting"):
+            self.wait(cycle.waiting)
 
     def wait(self, jobs: messages.WaitingJobs) -> None:
         """Jobs begin to wait, or wait again."""
         count = len(jobs.job_id)
         if count > len(self.places):  # some at a time, under ids that no job has
             ids = -1 - len(self.table) - np.arange(count + 1000)
-            self.places += self.scheduler.add(job_columns(len(ids), job_id=ids, gpus=1, submit_ns=0, duration_ns=0))
+            names = {"queues": tuple(self.table.queues[:1]), "tenants": tuple(self.table.tenants[:1])}
+            self.places += self.scheduler.add(job_columns(len(ids), job_id=ids, gpus=1, submit_ns=0, duration_ns=0, **names))
         slots = [self.table.slot_of.get(job_id, -1) for job_id in jobs.job_id]
         slots = [slot if slot >= 0 else self.places.pop() for slot in slots]
-        for name, theirs in COLUMNS.items():
-            column = getattr(self.table, name)
-            for slot, value in zip(slots, getattr(jobs, theirs), strict=True):
+        for name, column in self.columns:
+            for slot, value in zip(slots, getattr(jobs, name), strict=True):
                 column[slot] = value
         for slot in slots:
             self.table.slot_of[self.table.job_id[slot]] = slot

@@ -82,6 +82,18 @@ def test_the_example_in_javascript_is_the_one_in_python_without_its_patience(ses
     assert (ours.outside.fallback, ours.outside.refused) == ("", {})
 
 
+def test_names_of_tenants_and_queues_are_the_runs(by: Callable[..., Session], session: Callable[..., Session], tmp_path: Path) -> None:
+    (tmp_path / "named.py").write_text(
+        "def plan(draft):\n"
+        "    for job in sorted(draft.waiting(), key=lambda job: (job.queue, job.tenant, job.job_id)):\n"
+        "        draft.try_start(job)\n"
+    )
+    named = f"{tmp_path / 'named.py'}:plan"
+    inside = session(BUSY, f"scheduler.policy={named}").run_to_end()
+    assert len(inside.jobs.tenants) > 5
+    assert digest_of(by(mirror, f"scheduler.policy_options.policy={named}")) == inside.digest
+
+
 def forever(requests: Iterator[PlanRequest]) -> Iterator[PlanResponse]:
     """Waits for the end of the stream, and says nothing."""
     for _ in requests:
