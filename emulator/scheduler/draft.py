@@ -11,7 +11,8 @@ from emulator.scheduler.job import Job, job_of
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Ask, Placement
-from emulator.scheduler.table import NEVER, JobTable
+from emulator.scheduler.rules import Refused, Rule
+from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.workload.jobs import SECOND
 
 
@@ -135,8 +136,10 @@ class Draft:
 
     def preempt(self, slot: int, cause: str = "") -> None:
         """Stop the running job, which waits again from the next cycle on; ``cause`` is what its user is told. Raises Refused where it does
-        not run.
+        not run, or started in this cycle.
         """
+        if self.table.start_ns[slot] == self.now_ns and self.table.state[slot] == State.RUNNING:
+            raise Refused(Rule.RUNNING, f"job {self.table.job_id[slot]} starts in this cycle, so it does not run yet")
         self.ledger.stop(slot, self.now_ns)
         if cause:
             self.causes[slot] = cause

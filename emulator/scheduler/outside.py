@@ -223,7 +223,7 @@ class Outside:
 
     def _preempt(self, draft: Draft, action: Preempt) -> None:
         slot = draft.table.slot_of.get(action.job_id)
-        if slot is None or draft.table.state[slot] != State.RUNNING or slot in draft.preempted:
+        if slot is None:
             raise Refused(Rule.RUNNING, f"job {action.job_id} does not run")
         draft.preempt(slot, action.reason or "preempted by the policy")
 

@@ -1,5 +1,8 @@
 """Policies that decide outside: what they are told, what is done of what they answer, and what happens when they are gone."""
 
+import random
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +20,7 @@ from emulator.workload.jobs import SECOND
 from tests.scheduler.drive import end, make_cluster, make_scheduler, plan_at, run_engine, submit, workload
 from tests.scheduler.oracle import Job
 from tests.scheduler.test_partitions import two_types
+from tests.scheduler.test_simulations import feasible, random_jobs
 
 FULL = 0xFF
 
@@ -186,6 +190,13 @@ def test_where_it_must_start_and_does_not_the_rest_is_passed_over() -> None:
     assert dict(program.account.refused) == {"pending": 1}
 
 
+def test_what_starts_in_a_cycle_is_not_stopped_in_it() -> None:
+    scheduler, program = followed()
+    submit(scheduler, *jobs(2))
+    assert does(scheduler, program, 0, Start(0), Preempt(0), Start(1)) == [0, 1]
+    assert program.notices[0].startswith("policy mine breaks the rule running: job 0 starts in this cycle, so it does not run yet;")
+
+
 def test_a_hold_is_why_a_job_waits() -> None:
     scheduler, program = followed()
     slots = submit(scheduler, *jobs(2))
@@ -244,3 +255,50 @@ def test_rows_and_ranges_are_the_same(data: st.DataObject) -> None:
     assert sum(count * mask.bit_count() for _, count, mask in ranges) == sum(
         hosts.bit_count() * mask.bit_count() for _, hosts, mask in rows
     )
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_it_answers_nothing_is_lost(seed: int) -> None:
+    """Actions at random, most of them nonsense, then silence: every job ends, every GPU is free again, and none was held twice."""
+    draw, cluster = random.Random(seed), make_cluster(("hgx", "leaves", "nvl72")[seed % 3])
+    mine = random_jobs(draw, cluster, 80, 1, milli=0.2, priorities=(0, 1), levels=0.2)
+    mine = [job for job in mine if feasible(cluster, job)]
+    account = OutsideAccount("mine")
+    engine: list[Scheduler] = []
+
+    def ranges() -> list[HostRange] | None:
+        if draw.random() < 0.4:
+            return None
+        hosts, full = cluster.host_count, (1 << cluster.gpus_per_host) - 1
+        masks = (full, full, full, 1, draw.randint(0, 2 * full))
+        return [(draw.randint(-1, hosts), draw.randint(0, 4), draw.choice(masks)) for _ in range(draw.randint(0, 3))]
+
+    def action() -> Action:
+        job, group = draw.randrange(-1, len(mine) + 1), draw.choice((0, 0, 1, 2))
+        kind = draw.random()
+        if kind < 0.7:
+            return Start(job, ranges(), draw.random() < 0.1, group)
+        return Preempt(job, "", group) if kind < 0.9 else Hold(job, "why", group)
+
+    def ask(view: View) -> Decisions:
+        if account.cycles > 25:
+            raise Gone("it has had enough")
+        for partition in engine[0].partitions:
+            held = sum(engine[0].table.gpus[slot] for slot in partition.running if engine[0].table.milli_gpus[slot] == 1000)
+            assert held + partition.free.free_gpus <= cluster.gpu_count
+        return Decisions([action() for _ in range(draw.randint(0, 8))], view.now_ns + draw.randint(0, 3) * SECOND)
+
+    policy = Outside(ask, POLICIES["easy"], account, lambda _: None).policy("mine")
+    made = Scheduler.__init__
+
+    def remembered(self: Scheduler, *arguments: Any) -> None:
+        made(self, *arguments)
+        engine.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Scheduler, "__init__", remembered)
+        starts, preempted, run = run_engine(cluster, mine, policy, "topology")
+    assert account.fallback == "easy"
+    assert account.refused[Rule.FREE] + account.refused[Rule.SIZE] > 0
+    assert (run.ended[State.FINISHED], run.scheduler.free_gpus()) == (len(mine), (cluster.gpu_count, 0))
+    assert len(starts) == len(mine) + len(preempted) + run.restarts
