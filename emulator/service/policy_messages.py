@@ -83,10 +83,10 @@ class CycleMessages:
             left = cycle.left
             left.job_id[:], left.at_nanoseconds[:], states = zip(*view.left, strict=True)
             left.state.extend([_STATES[state] for state in states])
-        for hosts, ranges in ((view.withdrawn, cycle.withdrawn), (view.offered, cycle.offered)):
-            for first, count in _runs(hosts):
-                ranges.first_host.append(first)
-                ranges.host_count.append(count)
+        for hosts, name in ((view.withdrawn, "withdrawn"), (view.offered, "offered")):
+            for first, count in _runs(hosts) if hosts else ():
+                getattr(cycle, name).first_host.append(first)
+                getattr(cycle, name).host_count.append(count)
         cycle.free_gpus.extend(view.free_gpus)
         self._fill(cycle, view, waiting[:JOBS_AT_ONCE])
         for start in range(JOBS_AT_ONCE, len(waiting), JOBS_AT_ONCE):

@@ -113,7 +113,7 @@ def test_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.order, found.heads_only, found.file) == (by_estimate, True, __file__)
     with pytest.raises(UnusablePolicy, match="policy gone of nosuchmodule:plan cannot be loaded: ModuleNotFoundError"):
         find("gone", {})
-    with pytest.raises(UnusablePolicy, match=r"there is no policy 'g'.*; allowed: easy, fifo, sjf, f, p, gone, or FILE.py:FUNCTION"):
+    with pytest.raises(UnusablePolicy, match=r"there is no policy 'g'.*; allowed: easy, fifo, sjf, f, p, gone, FILE.py:FUNCTION, or grpc"):
         find("g", {})
 
 
@@ -123,7 +123,10 @@ def test_a_scenario_names_them(mine: str) -> None:
     assert files_of(scenario)[-1] == Path(mine)
     assert Scenario.model_validate(as_json(scenario)) == scenario
     for override, told in (
-        ("scheduler.policy=esy", "there is no policy 'esy', did you mean easy?; allowed: easy, fifo, sjf, or FILE.py:FUNCTION"),
+        (
+            "scheduler.policy=esy",
+            "there is no policy 'esy', did you mean easy?; allowed: easy, fifo, sjf, FILE.py:FUNCTION, or grpc://HOST:PORT",
+        ),
         (
             "scheduler.placement=spred",
             f"did you mean spread?; allowed: {', '.join(PLACEMENTS)}, or FILE.py:FUNCTION",
