@@ -55,7 +55,8 @@ def test_the_example_with_its_option(gigawatt: Run) -> None:
 
 def test_mistakes_before_the_run(gigawatt: Run, empty: Path) -> None:
     (empty / "mine.py").write_text(IN_TURN)
-    unknown = "--policy fido: scheduler.policy: there is no policy 'fido', did you mean fifo?; allowed: easy, fifo, sjf, FILE.py:FUNCTION, or grpc://HOST:PORT"
+    allowed = "easy, fifo, sjf, FILE.py:FUNCTION, or grpc://HOST:PORT"
+    unknown = f"--policy fido: scheduler.policy: there is no policy 'fido', did you mean fifo?; allowed: {allowed}"
     for options, told in (
         ("--policy mine.py:plan --policy-option a=1", "policy mine.py:plan has no option 'a'; it has none"),
         ("--policy other.py:plan", "policy other.py:plan: other.py cannot be read: No such file or directory; allowed: a Python file"),
