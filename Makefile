@@ -75,6 +75,10 @@ format: $(DEV) ## Put the code into the house's format
 bench: $(DEV) ## Run the benchmarks (8 minutes); they compare within one run: see docs/benchmarks.md
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py test_*.py' -o timeout=1800
 
+.PHONY: comparison
+comparison: $(RUN) ## Make docs/comparison.md: all policies on a trace (GIGAWATT_TRACES) and on Colossus (20 s of CPU a policy)
+	$(BIN)/python docs/make_comparison.py
+
 .PHONY: test-lowest
 test-lowest: $(DEV) ## Run a part of the tests with the lowest versions that pyproject.toml allows, in a second environment
 	$(BIN)/python -m venv --clear $(LOWEST)

@@ -70,7 +70,7 @@ function planner() {
     const cycle = fields(request[2][0]);
     for (const started of cycle[5] ?? []) waiting.delete(integer(fields(started), 1));
     for (const id of cycle[6] ? column(fields(cycle[6][0])[1]) : []) waiting.delete(id);
-    const jobs = cycle[11] ? fields(cycle[11][0]) : {};
+    const jobs = cycle[12] ? fields(cycle[12][0]) : {};
     const [ids, gpus, estimates, submits, priorities] = [1, 2, 4, 5, 6].map((number) => column(jobs[number]));
     ids.forEach((id, row) => waiting.set(id, [gpus[row] * estimates[row], -zigzag(priorities[row]), submits[row], id]));
     if (integer(cycle, 3)) return null; // the view goes on in the next message

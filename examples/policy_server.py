@@ -20,11 +20,11 @@ from emulator.scenario.policies import find
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.ranges import ranges_of
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
-from emulator.scheduler.table import NEVER, State
+from emulator.scheduler.table import NEVER, Paces, State
 from emulator.v1 import policy_service_pb2 as messages
 from emulator.v1 import policy_service_pb2_grpc
 from emulator.v1.job_pb2 import JOB_STATE_PENDING
-from emulator.workload.jobs import job_columns
+from emulator.workload.jobs import ANY_TYPE, job_columns
 from topology.cluster import Cluster, Level
 
 
@@ -33,13 +33,15 @@ def cluster_of(opening: messages.Opening) -> Cluster:
     none: Any = None
     levels = {one.name: one.first_host for one in opening.levels} | {"block": opening.block_first_host}
     made = [Level(name, np.array(first_host, np.int32), none, none) for name, first_host in levels.items()]
-    types: Any = tuple(Record(name=one.name, gpus=one.gpus, gpu=Record(name=one.gpu_model)) for one in opening.host_types)
+    same = ("name", "gpus", "domain_hosts", "idle_watts", "peak_watts")
+    host_types = [{name: getattr(one, name) for name in same} | {"gpu": Record(name=one.gpu_model)} for one in opening.host_types]
+    types: Any = tuple(Record(**one, domain_gpus=one["gpus"] * one["domain_hosts"]) for one in host_types)
     block_type = np.array(opening.block_host_type, np.int8)
     return Cluster("copy", types, block_type, opening.hosts, tuple(made[:-1]), made[-1], links=none, counts=none, rails=0, site_names=())
 
 
 #: Columns of waiting jobs that the table of jobs has under the same names, and those that it has under others.
-SAME = ("job_id", "gpus", "milli_gpus", "priority", "queue", "tenant", "host_type", "preemptible", "require_level", "prefer_level")
+SAME = ("job_id", "gpus", "milli_gpus", "priority", "queue", "tenant", "preemptible", "require_level", "prefer_level")
 OTHERS = {"submit_nanoseconds": "submit_ns", "estimate_nanoseconds": "estimate_ns"}
 
 
@@ -57,6 +59,7 @@ class Copy:
         self.table = self.scheduler.table
         self.columns = [(name, getattr(self.table, OTHERS.get(name, name))) for name in (*SAME, *OTHERS)]
         self.places: list[int] = []  # in the table, that no job has
+        self.choices: list[dict[int, float]] = []  # host type -> pace
 
     def follow(self, cycle: messages.Cycle) -> None:
         """Do what happened in the run since the last cycle."""
@@ -71,6 +74,7 @@ class Copy:
                 self.scheduler.cancel_pending(slot)
             if state != JOB_STATE_PENDING:  # else it waits again, and keeps its place
                 del self.table.slot_of[job_id]
+                self.table.paces.pop(slot, None)
                 self.places.append(slot)
         ledger = self.scheduler.ledger
         for ranges, change in ((cycle.withdrawn, ledger.withhold), (cycle.offered, ledger.release)):
@@ -82,6 +86,7 @@ class Copy:
         for name in cycle.tenants:
             self.table.tenant_of[name] = len(self.table.tenants)
             self.table.tenants.append(name)
+        self.choices += [dict(zip(one.host_type, one.pace, strict=True)) for one in cycle.choices]
         if cycle.HasField("waiting"):
             self.wait(cycle.waiting)
 
@@ -97,8 +102,14 @@ class Copy:
         for name, column in self.columns:
             for slot, value in zip(slots, getattr(jobs, name), strict=True):
                 column[slot] = value
-        for slot in slots:
-            self.table.slot_of[self.table.job_id[slot]] = slot
+        for slot, choice in zip(slots, jobs.choice, strict=True):
+            if self.table.job_id[slot] not in self.table.slot_of:
+                self.table.slot_of[self.table.job_id[slot]] = slot
+                paces, estimate_ns = self.choices[choice], self.table.estimate_ns[slot]
+                self.table.types[slot] = types = tuple(paces)
+                self.table.host_type[slot] = types[0] if len(types) == 1 else ANY_TYPE
+                if any(pace != 1.0 for pace in paces.values()):
+                    self.table.paces[slot] = Paces(paces, 0, estimate_ns)
             self.scheduler.arrive(slot, accepted=True)
 
     def plan(self, cycle: messages.Cycle) -> messages.Decisions:
@@ -106,7 +117,8 @@ class Copy:
         draft, table = self.scheduler.plan(cycle.now_nanoseconds), self.table
         answer = messages.Decisions(sequence=cycle.sequence)
         for slot in draft.preempted:
-            answer.actions.add().preempt.job_id = table.job_id[slot]
+            stop = answer.actions.add().preempt
+            stop.job_id, stop.suspend = table.job_id[slot], slot in draft.suspended
         for slot, rows in draft.starts:
             start = answer.actions.add().start
             start.job_id = table.job_id[slot]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from emulator.cli import clock, doctor, faults, hardware, inflate, jobs, presets, queues, replay, run, topology, up
+from emulator.cli import clock, compare, doctor, faults, hardware, inflate, jobs, presets, queues, replay, run, topology, up
 from emulator.cli.errors import CommandError, Exit
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 app.command("presets")(presets.presets)
 app.command("run")(run.run)
+app.command("compare")(compare.compare)
 app.command("up")(up.up)
 app.command("replay")(replay.replay)
 app.add_typer(jobs.app, name="job")

@@ -81,7 +81,8 @@ def submit(
         int | None, typer.Option("--replicas", metavar="N", help="Submit a service of N replicas, each placed by itself.")
     ] = None,
     gpu_type: Annotated[
-        str | None, typer.Option("--gpu-type", metavar="TYPE", help="Model of its GPUs or type of its hosts, e.g. H100.")
+        str | None,
+        typer.Option("--gpu-type", metavar="TYPE", help="Model of its GPUs or type of its hosts; several: GB200,H100."),
     ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Train this model, e.g. llama3-70b.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps, instead of a duration.")] = None,

@@ -34,7 +34,7 @@ PolicyOption = Annotated[
     typer.Option(
         "--policy",
         metavar="P",
-        help="fifo, sjf, easy, one of an installed package, a function in a file: FILE.py:FUNCTION, or a program: grpc://HOST:PORT.",
+        help="By name (docs/policy-reference.md), a function in a file: FILE.py:FUNCTION, or a program: grpc://HOST:PORT.",
     ),
 ]
 PolicyOptions = Annotated[

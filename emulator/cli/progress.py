@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from emulator.report.progress import Progress
 from emulator.report.units import span
@@ -13,6 +14,7 @@ from emulator.report.units import span
 LINE_SECONDS = 10.0
 
 Observer = Callable[[Progress], None]
+T = TypeVar("T")
 
 
 @contextmanager
@@ -21,7 +23,7 @@ def shown(*, quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iterat
     if quiet:
         yield None
     elif sys.stderr.isatty():
-        with _bar(words) as observer:
+        with _bar(words, _place) as observer:
             yield observer
     else:
         yield _lines(clock, words, clock() + LINE_SECONDS)
@@ -33,10 +35,28 @@ def resuming(*, quiet: bool, clock: Callable[[], float] = time.monotonic) -> Ite
     if quiet:
         yield lambda progress: None
     elif sys.stderr.isatty():
-        with _bar(_resumed) as observer:
+        with _bar(_resumed, _place) as observer:
             yield observer
     else:
         yield _lines(clock, _resumed, clock())
+
+
+@contextmanager
+def counting(what: str, total: int, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[int], None]]:
+    """What to call with the number of those that are done, out of ``total``."""
+    started = clock()
+
+    def say(done: int) -> str:
+        left = f"; {span(round((clock() - started) / done * (total - done)))} left" if done else ""
+        return f"{done:,} of {total:,} {what}{left}"
+
+    if quiet:
+        yield lambda done: None
+    elif sys.stderr.isatty():
+        with _bar(say, lambda done: (done, total)) as observer:
+            yield observer
+    else:
+        yield _lines(clock, say, started + LINE_SECONDS)
 
 
 def _resumed(progress: Progress) -> str:
@@ -67,10 +87,15 @@ def remaining_seconds(progress: Progress) -> float | None:
     return max(progress.until_seconds - progress.emulated_seconds, 0.0) / progress.speed
 
 
-def _lines(clock: Callable[[], float], say: Callable[[Progress], str], first: float) -> Observer:
+def _place(progress: Progress) -> tuple[float, float | None]:
+    """How far it is, and of how much."""
+    return progress.emulated_seconds, progress.until_seconds
+
+
+def _lines(clock: Callable[[], float], say: Callable[[T], str], first: float) -> Callable[[T], None]:
     due = first
 
-    def observe(progress: Progress) -> None:
+    def observe(progress: T) -> None:
         nonlocal due
         if clock() >= due:
             due = clock() + LINE_SECONDS
@@ -81,7 +106,7 @@ def _lines(clock: Callable[[], float], say: Callable[[Progress], str], first: fl
 
 
 @contextmanager
-def _bar(say: Callable[[Progress], str]) -> Iterator[Observer]:
+def _bar(say: Callable[[T], str], place: Callable[[T], tuple[float, float | None]]) -> Iterator[Callable[[T], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
@@ -90,7 +115,8 @@ def _bar(say: Callable[[Progress], str]) -> Iterator[Observer]:
     with bars:
         task = bars.add_task("starting", total=None)
 
-        def observe(progress: Progress) -> None:
-            bars.update(task, completed=progress.emulated_seconds, total=progress.until_seconds, description=say(progress))
+        def observe(progress: T) -> None:
+            completed, total = place(progress)
+            bars.update(task, completed=completed, total=total, description=say(progress))
 
         yield observe

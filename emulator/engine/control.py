@@ -81,7 +81,7 @@ class JobView:
     network_slowdown_ratio: float
     placement_level: str  # "" while it has no placement
     hosts: str  # hostlist of the placement, e.g. "r00012-h[00-07]"
-    gpu_type: str = ""  # model of the GPUs it is bound to; "" for a job that names none and has not arrived yet
+    gpu_type: str = ""  # model of the GPUs it runs on, last ran on, or asks for; "" for one of any or several types before it starts
     speed_ratio: float = 0.0  # its speed now over that on an idle fabric; 0 while it does not run, and while it waits for a dead link
 
 
@@ -98,6 +98,20 @@ class Explanation:
 
 
 @dataclass(frozen=True)
+class QuotaView:
+    """How a queue stands with one kind of GPU, in GPUs; shares of a GPU count as such."""
+
+    flavor: str  # the host types whose GPUs are counted together, joined by a plus sign; "*": all
+    nominal_gpus: float
+    used_gpus: float
+    borrowed_gpus: float
+    lent_gpus: float
+    available_gpus: float  # that a job may start with now, as far as this quota goes
+    borrowing_limit_gpus: float | None  # None: no limit
+    lending_limit_gpus: float | None
+
+
+@dataclass(frozen=True)
 class QueueView:
     """How many jobs of one queue wait and run, and on how many GPUs; ended jobs count no more."""
 
@@ -106,6 +120,9 @@ class QueueView:
     pending_gpus: int
     running_jobs: int
     running_gpus: int
+    cohort: str = ""
+    held_jobs: int = 0  # of those that wait: held back by the quota, or by the limit of their tenant
+    quotas: tuple[QuotaView, ...] = ()  # none: it is not limited
 
 
 @dataclass(frozen=True)

@@ -373,7 +373,7 @@ class Engine:
         table = self.table
         for slot in plan.preempted:
             self.runs.halt(slot, at_ns)
-            self.runs.lose_work(slot)
+            self.runs.lose_work(slot, saved=slot in plan.suspended)
             table.preemptions[slot] += 1
             self.preemptions += 1
             self.events += 1

@@ -30,6 +30,7 @@ class Moment(NamedTuple):
     network_slowdown_ratio: float
     speed_ratio: float
     host_type: int
+    types: tuple[int, ...]
     rows: list[Row]
 
 
@@ -64,6 +65,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         slowdown(engine, slot, at_ns) if table.shape[slot] >= 0 else 1.0,
         table.speed[slot] if running else 0.0,
         table.host_type[slot],
+        table.types[slot],
         table.rows[slot],
     )
 

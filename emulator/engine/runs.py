@@ -69,6 +69,7 @@ class Runs:
     def start(self, slot: int, rows: Sequence[Row], at_ns: int) -> None:
         """A job begins to run on ``rows``."""
         table = self._table
+        table.work_at_pace(slot)
         table.since_ns[slot] = at_ns
         table.speed[slot] = 1.0
         if table.shape[slot] >= 0:
@@ -114,18 +115,20 @@ class Runs:
         table.since_ns[slot] = at_ns
         self._meter.active_micro_gpu_ns += self.active[slot] * passed
 
-    def lose_work(self, slot: int) -> None:
-        """What was done since the last checkpoint is lost; the next run begins with the restart overhead.
+    def lose_work(self, slot: int, *, saved: bool = False) -> None:
+        """What was done since the last checkpoint is lost, unless the job ``saved`` it; the next run begins with the restart overhead.
 
         A service without an end loses nothing.
         """
         table = self._table
+        table.overhead_ns[slot] = self._settings.restart_overhead_ns
+        if saved:
+            return
         done = table.duration_ns[slot] - table.remaining_ns[slot] if table.duration_ns[slot] else 0
         every = table.checkpoint_ns[slot]
         lost = done % every if every else done
         table.remaining_ns[slot] += lost
         table.lost_ns[slot] += lost
-        table.overhead_ns[slot] = self._settings.restart_overhead_ns
 
     def set_speed(self, slot: int, speed: float, at_ns: int) -> None:
         """The network gives the job another speed from now on."""

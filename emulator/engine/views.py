@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView
+from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView, QuotaView
 from emulator.engine.engine import Engine
 from emulator.engine.fault_targets import cable_count
 from emulator.engine.moments import Moment, moment_of, slowdown
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
+from emulator.scheduler.quota import Standing
 from emulator.scheduler.table import State
 from emulator.workload.jobs import ANY_TYPE, SECOND, JobKind
 from topology.cluster import Cluster
@@ -43,7 +44,7 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         tenant=moment.tenant,
         kind=JobKind(moment.kind).name.lower(),
         state=STATES[moment.state],
-        reason=moment.reason or _refusal(engine, moment.state, moment.gpus, moment.require_level, moment.host_type),
+        reason=moment.reason or _refusal(engine, moment.state, moment.gpus, moment.require_level, moment.types),
         gpus=moment.gpus,
         milli_gpus=moment.milli_gpus,
         priority=moment.priority,
@@ -68,15 +69,15 @@ def reason(engine: Engine, slot: int, state: State) -> str:
         return explain_pending(engine.scheduler, slot).text
     if state in (State.FAILED, State.CANCELLED):
         return engine.reasons.get(slot, "")
-    return _refusal(engine, state, table.gpus[slot], table.require_level[slot], table.host_type[slot])
+    return _refusal(engine, state, table.gpus[slot], table.require_level[slot], table.types[slot])
 
 
-def _refusal(engine: Engine, state: State, gpus: int, level: int, host_type: int) -> str:
+def _refusal(engine: Engine, state: State, gpus: int, level: int, types: tuple[int, ...]) -> str:
     """Why a job never came into the queue; "" for any other."""
     if state == State.REJECTED:
         limited = engine.scheduler.accounts is not None and engine.scheduler.accounts.limits.any()
         return "the queue was full" + (", or its tenant had as many pending jobs as it may" if limited else "")
-    return engine.scheduler.limits.never_fits(gpus, level, host_type)[0] if state == State.INFEASIBLE else ""
+    return engine.scheduler.limits.never_fits(gpus, level, types)[0] if state == State.INFEASIBLE else ""
 
 
 def explanation(engine: Engine, slot: int) -> Explanation:
@@ -135,10 +136,27 @@ def placement_level(cluster: Cluster, rows: list[Row]) -> str:
 
 def queue_views(engine: Engine) -> list[QueueView]:
     """All queues, in order of their first job."""
+    scheduler = engine.scheduler
+    quotas = None if scheduler.accounts is None else scheduler.accounts.quotas
     return [
-        QueueView(name, counts.pending_jobs, counts.pending_gpus, counts.running_jobs, counts.running_gpus)
-        for name, counts in zip(engine.table.queues, engine.scheduler.counts, strict=True)
+        QueueView(
+            name,
+            counts.pending_jobs,
+            counts.pending_gpus,
+            counts.running_jobs,
+            counts.running_gpus,
+            cohort="" if quotas is None else quotas.cohort(number),
+            held_jobs=scheduler.held_jobs(number),
+            quotas=() if quotas is None else tuple(map(_quota_view, quotas.standings(number))),
+        )
+        for number, (name, counts) in enumerate(zip(engine.table.queues, scheduler.counts, strict=True))
     ]
+
+
+def _quota_view(standing: Standing) -> QuotaView:
+    amounts = standing.nominal, standing.used, standing.borrowed, standing.lent, standing.available
+    limits = (None if limit is None else limit / 1000 for limit in (standing.borrowing_limit, standing.lending_limit))
+    return QuotaView(standing.flavor, *(amount / 1000 for amount in amounts), *limits)
 
 
 def gpus_by_state(engine: Engine) -> dict[str, int]:

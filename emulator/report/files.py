@@ -5,7 +5,7 @@ Each file is written under a temporary name and then renamed, so a reader never 
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,17 @@ def write(directory: Path, outcome: Outcome) -> dict[str, Any]:
     }
     if (links := outcome.link_table) is not None:
         contents["links.parquet"] = lambda path: parquet.write_table(links(), path, compression="zstd")
+    write_files(directory, {name: contents[name] for name in FILES if name in contents})
+    return values
+
+
+def write_files(directory: Path, contents: Mapping[str, Callable[[Path], object]]) -> None:
+    """Let each function write the file of its name, in this order. Raises OutputError where the disk refuses."""
     try:
-        for name in (name for name in FILES if name in contents):
-            _replace(directory / name, contents[name])
+        for name, fill in contents.items():
+            _replace(directory / name, fill)
     except OSError as error:
         raise OutputError(f"cannot write to {directory}: {error.strerror or error}") from error
-    return values
 
 
 def jobs_table(jobs: JobTable) -> Any:

@@ -39,20 +39,28 @@ def page(outcome: Outcome, values: Mapping[str, Any]) -> str:
         tables += _table("Why jobs are pending, failed or were refused", reasons)
     title = f"{escape(outcome.scenario)}: {outcome.gpus:,} GPUs, {escape(outcome.policy)}"
     ended = "Interrupted before its end: the figures cover the part that ran. " if outcome.interrupted else ""
+    lead = f"{ended}An emulation by Gigawatt. The hardware is modelled, the scheduling is real; times are emulated."
+    return document(title, lead, "".join(_charts(outcome)) + tables + _machine(outcome))
+
+
+def document(title: str, lead: str, body: str) -> str:
+    """A page with this heading, a sentence under it, and ``body``; all three are HTML."""
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>Gigawatt: {title}</title><style>{_STYLE}</style></head><body><h1>{title}</h1>"
-        f'<p class="lead">{ended}An emulation by Gigawatt. The hardware is modelled, the scheduling is real; times are emulated.</p>'
-        f"{''.join(_charts(outcome))}{tables}{_machine(outcome)}</body></html>\n"
+        f'<p class="lead">{lead}</p>{body}</body></html>\n'
     )
 
 
+def image(svg: str, words: str) -> str:
+    """A drawing as an image, so that its style and that of the page do not affect each other; ``words`` are for who cannot see it."""
+    return f'<img alt="{escape(words)}" src="data:image/svg+xml;base64,{b64encode(svg.encode()).decode()}">'
+
+
 def _machine(outcome: Outcome) -> str:
-    """The picture as an image, so that its style and that of the page do not affect each other."""
     if outcome.picture is None:
         return ""
-    data = b64encode(outcome.picture().encode()).decode()
-    return f'<h2>The machine</h2><img alt="Tiers and units of {escape(outcome.scenario)}" src="data:image/svg+xml;base64,{data}">'
+    return "<h2>The machine</h2>" + image(outcome.picture(), f"Tiers and units of {outcome.scenario}")
 
 
 def _charts(outcome: Outcome) -> list[str]:

@@ -75,6 +75,7 @@ def rows_of(engine: Engine, slots: Sequence[int], reasons: Reasons) -> Columns:
     return columns | {
         "state": np.array([_STATES[table.state[slot]] for slot in slots], dtype=np.int8),
         "reason": np.array([reasons.number(_reason(engine, slot)) for slot in slots], dtype=np.int32),
+        "ran_ns": ran,
         "gpu_seconds": size * ran / SECOND,
         "lost_gpu_seconds": size * lost / SECOND,
         "placement_level": np.array([_LEVELS[views.placement_level(engine.cluster, placement)] for placement in rows], dtype=np.int8),

@@ -65,6 +65,7 @@ class JobTable:
     reason: Int32  # index into reasons; -1 for none
     preemptions: Int32
     restarts: Int32
+    ran_ns: Int64  # how long it held its GPUs, all its runs together
     gpu_seconds: Float64
     lost_gpu_seconds: Float64
     placement_level: Int8  # index into PLACEMENT_LEVELS, of the last placement; -1 for none

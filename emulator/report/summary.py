@@ -88,8 +88,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             "preemptions": int(jobs.preemptions.sum()),
             "restarts": int(jobs.restarts.sum()),
         },
-        "wait_seconds": _distribution((jobs.start_ns - jobs.submit_ns)[started]),
-        "completion_seconds": _distribution((jobs.end_ns - jobs.submit_ns)[finished]),
+        "wait_seconds": distribution((jobs.start_ns - jobs.submit_ns)[started] / SECOND),
+        "completion_seconds": distribution((jobs.end_ns - jobs.submit_ns)[finished] / SECOND),
         "gpu_allocation_ratio": _ratio(gpu_seconds, capacity_gpu_seconds),
         "gpu_utilization_ratio": _ratio(outcome.active_gpu_seconds, capacity_gpu_seconds),
         "goodput_ratio": _ratio(gpu_seconds - float(jobs.lost_gpu_seconds.sum()), gpu_seconds),
@@ -110,8 +110,8 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "interrupted": outcome.interrupted,
         "sources": [dict(source) for source in outcome.sources],
     }
-    plain: dict[str, Any] = _plain(values)
-    return plain
+    ready: dict[str, Any] = plain(values)
+    return ready
 
 
 def to_json(values: dict[str, Any]) -> str:
@@ -140,24 +140,24 @@ def _peak_link(outcome: Outcome) -> float | None:
     return max(between or peaks.values(), default=None)
 
 
-def _distribution(values_ns: NDArray[np.int64]) -> dict[str, float | None]:
-    if not len(values_ns):
+def distribution(values: NDArray[np.float64]) -> dict[str, float | None]:
+    """Mean and percentiles, each None where there are no values."""
+    if not len(values):
         return {"mean": None, **{f"p{percentile}": None for percentile in PERCENTILES}}
-    seconds = values_ns / SECOND
-    points = np.percentile(seconds, PERCENTILES)
-    return {"mean": float(seconds.mean()), **{f"p{p}": float(point) for p, point in zip(PERCENTILES, points, strict=True)}}
+    points = np.percentile(values, PERCENTILES)
+    return {"mean": float(values.mean()), **{f"p{p}": float(point) for p, point in zip(PERCENTILES, points, strict=True)}}
 
 
 def _ratio(part: float, whole: float) -> float | None:
     return part / whole if whole > 0 else None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """``value`` with numpy scalars as Python's and what JSON cannot hold as None."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

@@ -23,6 +23,7 @@ from emulator.scenario.settings import (
     generator_settings,
     link_fault_settings,
     reclaims,
+    site_power,
     tenant_limits,
 )
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
@@ -127,6 +128,7 @@ def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettin
         tenant_limits=tenant_limits(scenario),
         strict_queues=[queue.name for queue in settings.queues if queue.queueing_strategy == "strict-fifo"],
         reclaims=reclaims(scenario),
+        power=site_power(scenario),
     )
 
 

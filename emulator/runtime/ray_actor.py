@@ -5,6 +5,7 @@ therefore imports nothing of ours but inside ``hold``.
 """
 
 import hashlib
+import importlib
 import importlib.metadata
 import importlib.util
 from pathlib import Path
@@ -32,6 +33,15 @@ def installed_code() -> tuple[str, str]:
     except importlib.metadata.PackageNotFoundError:
         version = "not installed as a package"
     return version, digest.hexdigest()[:12]
+
+
+def call(code: tuple[str, str], function: str, argument: Any) -> tuple[tuple[str, str], Any]:
+    """The code of this node and, where that is ``code``, what ``function`` (``package.module:name``) answers."""
+    ours = installed_code()
+    if ours != code:
+        return ours, None
+    module, _, name = function.partition(":")
+    return ours, getattr(importlib.import_module(module), name)(argument)
 
 
 class ShardActor:

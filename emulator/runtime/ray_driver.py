@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 
@@ -40,8 +40,25 @@ LOOK_SECONDS = 0.5
 SPREAD_LOOK_SECONDS = 10.0
 
 
+class Drives(Protocol):
+    """What a process that drives Ray does: a method for each verb that the head may call, and these two."""
+
+    #: Wall seconds between two calls of ``look``.
+    look_seconds: float
+
+    def look(self) -> None:
+        """Called again and again while the head calls nothing."""
+        ...
+
+    def close(self) -> None:
+        """End what was started, and Ray where it is ours."""
+        ...
+
+
 class Driver:
     """The verbs of ``ray_link.RayLink``, each in one method. ``tell`` tells the head what it has not asked: its kind, and what."""
+
+    look_seconds = LOOK_SECONDS
 
     def __init__(self, tell: Callable[[str, object], None]) -> None:
         self._tell = tell
@@ -126,7 +143,7 @@ class Driver:
                 continue
             if code != self._code:
                 node = self._places.node_of(number)
-                other[node] = _refused(node, code, self._code)
+                other[node] = refused(node, code, self._code)
                 lost[number] = Lost(other[node])
                 self._places.refuse(number)
         if other:
@@ -144,7 +161,7 @@ class Driver:
             line, address = self._ray.get(handle.listen.remote(at, start.port), timeout=START_SECONDS)
         except ImportError as error:  # the shard's, as Ray raises it
             node = self._places.node_of(start.number)
-            raise UnusableRay(f"node {node} lacks a package that gigawatt needs ({_words(error)}): install it there") from error
+            raise UnusableRay(f"node {node} lacks a package that gigawatt needs ({words(error)}): install it there") from error
         except self._ray.exceptions.RayError as error:
             return self._loss(error)
         self._serving[handle.serve.remote(self._key)] = start.number, start.epoch
@@ -158,12 +175,12 @@ class Driver:
             try:
                 self._ray.get(reference)
             except self._ray.exceptions.RayError as error:
-                self._tell("gone", Gone(number, epoch, _words(error)))
+                self._tell("gone", Gone(number, epoch, words(error)))
         if self._serving and time.monotonic() > self._spread_look + SPREAD_LOOK_SECONDS:
             self._spread_look = time.monotonic()
             with contextlib.suppress(UnusableRay):  # the head does not answer: Ray's client will see to it
-                for number, words in self._places.improve().items():
-                    self._tell("move", (number, words))
+                for number, why in self._places.improve().items():
+                    self._tell("move", (number, why))
 
     def kill(self, numbers: Sequence[int]) -> None:
         """End the actors with these numbers, if there are any."""
@@ -174,22 +191,28 @@ class Driver:
 
     def close(self) -> None:
         """End the actors, and Ray if we started it: at once, since Ray's orderly shutdown takes seconds and has nothing to save."""
-        if self._session is None or self._session.ours:
-            _end_descendants()
-            if self._session is not None and self._session.temp_dir is not None:
-                shutil.rmtree(self._session.temp_dir, ignore_errors=True)
-        else:
+        if self._session is not None and not self._session.ours:
             self.kill(list(self._handles))
-            self._session.close()
+        end_session(self._session)
 
     def _loss(self, error: Any) -> Lost:
         """Ray's errors mean that an actor, its process or its node is lost or does not answer; an error of a shard is raised unchanged."""
         if isinstance(error, self._ray.exceptions.RayTaskError):
             raise error
-        return Lost(_words(error))
+        return Lost(words(error))
 
 
-def _refused(node: str, theirs: tuple[str, str], ours: tuple[str, str]) -> str:
+def end_session(session: RaySession | None) -> None:
+    """Leave a given Ray. One of our own ends at once with all that this process has started."""
+    if session is not None and not session.ours:
+        session.close()
+        return
+    _end_descendants()
+    if session is not None and session.temp_dir is not None:
+        shutil.rmtree(session.temp_dir, ignore_errors=True)
+
+
+def refused(node: str, theirs: tuple[str, str], ours: tuple[str, str]) -> str:
     """Why a node is not used, and what to do; of each side the version and the hash of the sources."""
     if not theirs[1]:
         return f"node {node} has no gigawatt that its Ray can import: install the same build there as here ({ours[0]})"
@@ -216,7 +239,7 @@ def _end_descendants() -> None:
                 pass
 
 
-def _words(error: BaseException) -> str:
+def words(error: BaseException) -> str:
     """Ray's messages are pages long: take the last line, or its first sentence, which says what happened."""
     lines = str(error).strip().splitlines() or ["no message"]
     return f"{type(error).__name__}: {lines[-1].strip().partition('. ')[0][:200]}"
@@ -227,7 +250,7 @@ def _told(error: Exception) -> Exception:
     error = getattr(error, "cause", None) or error
     if type(error).__module__.partition(".")[0] in ("builtins", "emulator", "topology"):
         return error
-    return RuntimeError(_words(error))
+    return RuntimeError(words(error))
 
 
 class _Notes(logging.Handler):
@@ -241,7 +264,7 @@ class _Notes(logging.Handler):
         self._note(record.getMessage())
 
 
-def serve(connection: Connection) -> None:
+def serve(connection: Connection, drives: Callable[[Callable[[str, object], None]], Drives]) -> None:
     """Answer calls ``(number, verb, arguments)`` with ``(number, kind, value)``, done or error, until ``close``.
 
     What is told unasked has the number 0: a note, an actor that is gone, one that had better move.
@@ -251,11 +274,11 @@ def serve(connection: Connection) -> None:
         connection.send_bytes(pack((0, kind, value)))
 
     logging.getLogger("emulator").addHandler(_Notes(lambda text: tell("note", text)))
-    driver = Driver(tell)
+    driver = drives(tell)
     threading.Thread(target=_watch_the_head, args=(driver, os.getppid()), daemon=True).start()
     try:
         while True:
-            while not connection.poll(LOOK_SECONDS):
+            while not connection.poll(driver.look_seconds):
                 driver.look()
             number, verb, arguments = pickle.loads(connection.recv_bytes())
             if verb == "close":
@@ -271,7 +294,7 @@ def serve(connection: Connection) -> None:
         driver.close()
 
 
-def _watch_the_head(driver: Driver, head: int) -> None:
+def _watch_the_head(driver: Drives, head: int) -> None:
     """End everything when the head has ended without ``close``, also in the middle of a call."""
     while os.getppid() == head:
         time.sleep(0.5)
@@ -281,13 +304,13 @@ def _watch_the_head(driver: Driver, head: int) -> None:
         os._exit(1)
 
 
-def main() -> None:
+def main(drives: Callable[[Callable[[str, object], None]], Drives] = Driver) -> None:
     """Serve the head on the socket whose file descriptor is the first argument, until it goes or closes; never returns."""
     _adopt_orphans()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the head handles these
     try:
-        serve(Connection(int(sys.argv[1])))
+        serve(Connection(int(sys.argv[1])), drives)
     finally:
         os._exit(0)  # Ray's shutdown at Python's exit would wait for processes that are gone
 

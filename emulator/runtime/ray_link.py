@@ -2,46 +2,26 @@
 shards in this process.
 """
 
-import contextlib
 import logging
 import math
-import os
 import pickle
 import secrets
 import select
-import shutil
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
-from multiprocessing.connection import Pipe
-from pathlib import Path
 from typing import Any, Protocol
 
-import psutil
-
 from emulator.runtime.actor import Reply, ShardHost, pack
+from emulator.runtime.driver_process import GLANCE_SECONDS, INTERRUPTED, DriverProcess, RayGone
 from emulator.runtime.line import KEY_BYTES, Line, connect
-from emulator.runtime.link_messages import Call, Lost, Opened, Start, Up
-from emulator.runtime.ray_address import RayStartError
+from emulator.runtime.link_messages import Call, Lost, Start, Up
 from topology.cluster import Cluster
 
 logger = logging.getLogger(__name__)
 
-#: Wall seconds between two checks whether the run is ending, while waiting for an answer.
-_GLANCE_SECONDS = 0.25
 #: Wall seconds without an answer after which a note names the actor.
 QUIET_SECONDS = 10.0
-#: Wall seconds that a call may take, and Ray's orderly end, once the run is ending.
-_ENDING_SECONDS = 1.0
-_CLOSE_SECONDS = 2.0
-_INTERRUPTED = "a call of it was interrupted"
-
-
-class RayGone(RuntimeError):
-    """Ray, or the process that drives it, has ended or does not answer. The message says how."""
 
 
 class Link(Protocol):
@@ -59,7 +39,7 @@ class Link(Protocol):
     def close(self) -> None: ...
 
 
-class RayLink:
+class RayLink(DriverProcess):
     """A Ray of our own, or the cluster that ``address`` or RAY_ADDRESS means, behind a process of its own.
 
     Raises RayStartError where Ray cannot be had. Every call raises RayGone when the process has ended; after ``hurry`` also when it takes
@@ -67,42 +47,13 @@ class RayLink:
     """
 
     def __init__(self, address: str | None, *, object_bytes: int, system_config: Mapping[str, object] | None) -> None:
-        self._number = 0
-        self._hurried = math.inf
         self._key = secrets.token_bytes(KEY_BYTES)
         #: By actor: its line, the epoch that it was last started in, and how it was lost.
         self._lines: dict[int, Line] = {}
         self._epochs: dict[int, int] = {}
         self._lost: dict[int, Lost] = {}
         self.moves: dict[int, str] = {}
-        self._poll = select.poll()
-        self._directory = ""
-        self._started: list[psutil.Process] = []
-        self._connection, theirs = Pipe()
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the process lives
-        try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "emulator.runtime.ray_driver", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._stderr,
-                start_new_session=True,  # Ctrl-C and a closed terminal are for the head
-                env=os.environ | {"PYTHONPATH": _import_path()},
-            )
-        finally:
-            theirs.close()
-        self._poll.register(self._connection, select.POLLIN)
-        try:
-            self.opened: Opened = self._call("open", address, object_bytes, system_config)
-            self._directory = self.opened.directory
-            self._started = _children(self._process.pid)
-        except RayGone as gone:
-            self.close()
-            raise RayStartError(f"Ray did not start: {gone}") from gone
-        except BaseException:
-            self.close()
-            raise
+        super().__init__("emulator.runtime.ray_driver", address, object_bytes, system_config)
 
     def hold(self, cluster: bytes, actors: int, node_seconds: float) -> None:
         """Give all actors the packed cluster, and find places for them. Raises UnusableRay if there are too few.
@@ -125,7 +76,7 @@ class RayLink:
                 except (OSError, EOFError) as error:
                     found[number] = self._lose(number, f"it cannot be reached at {up.line}: {error}")
                     continue
-                line.timeout(_GLANCE_SECONDS)
+                line.timeout(GLANCE_SECONDS)
                 self._lines[number] = line
                 self._poll.register(line, select.POLLIN)
         return found
@@ -133,7 +84,7 @@ class RayLink:
     def ask(self, calls: Mapping[int, Call], answer_seconds: float) -> dict[int, Reply | Lost]:
         """One barrier: the answer of every called actor within the given seconds. An error that a shard raises is raised here."""
         if self._connection.closed:
-            raise RayGone(_INTERRUPTED)
+            raise RayGone(INTERRUPTED)
         self._number += 1
         began = time.monotonic()
 
@@ -147,7 +98,7 @@ class RayLink:
             answers = self._answers(calls.keys(), began, answer_seconds, give_up)
         except BaseException:
             for number in calls:
-                self._lose(number, _INTERRUPTED)
+                self._lose(number, INTERRUPTED)
             raise
         for answer in answers.values():
             if isinstance(answer, Exception):
@@ -183,7 +134,7 @@ class RayLink:
     def _heard(self, give_up: Callable[[], bool]) -> dict[int, Reply | Exception]:
         """What actors answer to the present call, as soon as one does; nothing where none does for a moment."""
         answers: dict[int, Reply | Exception] = {}
-        ready = {descriptor for descriptor, _ in self._poll.poll(1000 * _GLANCE_SECONDS)}
+        ready = {descriptor for descriptor, _ in self._poll.poll(1000 * GLANCE_SECONDS)}
         if self._connection.fileno() in ready:
             try:
                 self._hear()
@@ -200,61 +151,14 @@ class RayLink:
                     answers[number] = answer
         return answers
 
-    def hurry(self) -> None:
-        """The run is ending: do not wait long for any call. A signal handler may call it."""
-        self._hurried = time.monotonic()
-
-    def _hurry_up(self, began: float) -> None:
-        """Raises RayGone where the run is ending and a call that began then has taken long enough."""
-        if time.monotonic() > max(self._hurried, began) + _ENDING_SECONDS:
-            raise RayGone("it does not answer while the run is ending")
-
-    def _call(self, verb: str, *arguments: Any) -> Any:
-        """A call of the process that drives Ray. What is interrupted in it leaves half a message, so that another process is needed."""
-        if self._connection.closed:
-            raise RayGone(_INTERRUPTED)
-        self._number += 1
-        began = time.monotonic()
-        try:
-            self._connection.send_bytes(pack((self._number, verb, arguments)))
-            while True:
-                while not self._connection.poll(_GLANCE_SECONDS):
-                    self._hurry_up(began)
-                number, kind, value = self._hear()
-                if number == self._number:
-                    break
-        except (EOFError, OSError) as error:
-            raise RayGone(self._last_words()) from error
-        except BaseException:
-            self._abandon()
-            raise
-        if kind == "error":
-            raise value
-        return value
-
-    def _hear(self) -> tuple[int, str, Any]:
-        """The next message of the process that drives Ray; one that was not asked for is dealt with here."""
-        try:
-            number, kind, value = pickle.loads(self._connection.recv_bytes())
-        except BaseException:
-            self._abandon()
-            raise
-        if kind == "note":
-            logger.warning("%s", value)
-        elif kind == "move":
+    def _told(self, kind: str, value: Any) -> None:
+        if kind == "move":
             self.moves[value[0]] = value[1]
         elif kind == "gone" and self._epochs.get(value.number) == value.epoch:
             if value.number in self._lines:
                 self._lose(value.number, value.words)
             else:
                 logger.warning("of actor %d Ray says: %s", value.number, value.words)
-        return number, kind, value
-
-    def _abandon(self) -> None:
-        """Close the connection to the process that drives Ray, which ends it; every later call raises RayGone."""
-        if not self._connection.closed:
-            self._poll.unregister(self._connection)
-            self._connection.close()
 
     def _lose(self, number: int, words: str) -> Lost:
         """Close the actor's line, if it has one."""
@@ -264,39 +168,11 @@ class RayLink:
         lost = self._lost[number] = Lost(words)
         return lost
 
-    def _last_words(self) -> str:
-        """What the process printed last, for a message."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_ENDING_SECONDS)
-        self._stderr.seek(0)
-        lines = [line.strip() for line in self._stderr.read().decode(errors="replace").splitlines()]
-        said = next((f": {line[:200]}" for line in reversed(lines) if line and not line.startswith("[")), "")  # a bracket: Ray's own log
-        code = self._process.poll()
-        return "the process that drives Ray " + ("closed its connection" if code is None else f"ended with code {code}") + said
-
     def close(self) -> None:
         """End the process, and Ray where it is ours. May be called twice."""
-        known = {*self._started, *_children(self._process.pid)}
-        if self._process.poll() is None:
-            with contextlib.suppress(OSError):
-                self._number += 1
-                self._connection.send_bytes(pack((self._number, "close", ())))
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_CLOSE_SECONDS)
-        # What is left where the process has not ended it: because it hung, or had gone before.
-        left = [process for start in known for process in (start, *_children(start.pid))]
-        for process in left:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
-        self._abandon()
+        super().close()
         for number in list(self._lines):
             self._lose(number, "Ray is closed")
-        self._stderr.close()
-        if self._directory:
-            shutil.rmtree(self._directory, ignore_errors=True)
 
 
 class InProcess:
@@ -323,15 +199,3 @@ class InProcess:
 
 def _words(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-def _children(pid: int) -> list[psutil.Process]:
-    try:
-        return psutil.Process(pid).children(recursive=True)
-    except psutil.Error:
-        return []
-
-
-def _import_path() -> str:
-    """The other processes import the ``emulator`` that this one runs, installed or not."""
-    return os.pathsep.join(filter(None, [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH")]))

@@ -21,10 +21,11 @@ from emulator.fabric.messages import LinkReadings
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.actor import ExporterFactory, Held, Share, pack
+from emulator.runtime.driver_process import RayGone
 from emulator.runtime.link_messages import Call, Lost, Opened, Start
 from emulator.runtime.ranges import plane_count, shard_ranges
 from emulator.runtime.ray_address import RayStartError
-from emulator.runtime.ray_link import InProcess, Link, RayGone, RayLink
+from emulator.runtime.ray_link import InProcess, Link, RayLink
 from topology.cluster import Cluster
 
 logger = logging.getLogger(__name__)

@@ -110,8 +110,8 @@ class Judge:
                 raise InvalidRequest(f"there would be more than {most:,} {what}s", field=what, allowed=f"one of the {what}s that there are")
 
     def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
-        asked = list(zip(jobs.gpus.tolist(), jobs.require_level.tolist(), jobs.host_type.tolist(), strict=True))
-        too_large: dict[tuple[int, int, int], NeverFits] = {}
+        asked = list(zip(jobs.gpus.tolist(), jobs.require_level.tolist(), jobs.types(), strict=True))
+        too_large: dict[tuple[int, int, tuple[int, ...]], NeverFits] = {}
         for shape in set(asked):
             if not self._scheduler.could_ever_fit(*shape):
                 message, most = self._scheduler.limits.never_fits(*shape)
@@ -134,7 +134,7 @@ def _tenant_room(engine: Engine) -> dict[str, int] | None:
 def _body(jobs: JobColumns) -> bytes:
     """What a client asked for, as bytes to tell one request from another; ids and submission times are not the client's."""
     columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in ("job_id", "submit_ns")]
-    return b"".join(columns) + repr((jobs.shapes, jobs.queues, jobs.tenants, jobs.names)).encode()
+    return b"".join(columns) + repr((jobs.shapes, jobs.choices, jobs.queues, jobs.tenants, jobs.names)).encode()
 
 
 def _rows(jobs: JobColumns, rows: np.ndarray[Any, np.dtype[np.int64]]) -> JobColumns:
@@ -149,6 +149,7 @@ def jobs_of(payload: dict[str, Any]) -> JobColumns:
         len(payload["job_id"]),
         **columns,
         shapes=tuple(TrainingShape(**shape) for shape in payload["shapes"]),
+        choices=tuple(tuple((number, pace) for number, pace in choice) for choice in payload.get("choices", ())),
         queues=tuple(payload["queues"]),
         tenants=tuple(payload["tenants"]),
         names=None if payload["names"] is None else tuple(payload["names"]),
@@ -160,6 +161,7 @@ def payload_of(jobs: JobColumns) -> dict[str, Any]:
     columns = {name: getattr(jobs, name).tolist() for name in COLUMN_NAMES}
     return columns | {
         "shapes": [asdict(shape) for shape in jobs.shapes],
+        "choices": jobs.choices,
         "queues": jobs.queues,
         "tenants": jobs.tenants,
         "names": jobs.names,

@@ -158,11 +158,14 @@ def _with_options(kind: _Kind[Found], name: str, function: Callable[..., Any], o
 
 
 def _typed(what: str, option: inspect.Parameter, value: Any) -> Any:
-    """``value`` as what ``option`` is annotated with."""
+    """``value`` as what ``option`` is annotated with; of a list or mapping, a text is JSON."""
     if option.annotation is option.empty:
         return value
     try:
-        return TypeAdapter(option.annotation).validate_python(value)
+        adapter: TypeAdapter[Any] = TypeAdapter(option.annotation)
+        if isinstance(value, str) and value.lstrip()[:1] in ("[", "{") and option.annotation is not str:
+            return adapter.validate_json(value)
+        return adapter.validate_python(value)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         raise UnusablePolicy(f"{what}: option {option.name}: {problem['msg']}, got {problem['input']!r:.80}") from error

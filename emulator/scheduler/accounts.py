@@ -36,15 +36,19 @@ class TenantLimits:
         return any(limit != TenantLimit() for limit in (self.default, *self.by_name.values()))
 
 
+#: What would let a job start that is larger than its tenant may ever have.
+_NEVER = "never starts without a larger limit (scheduler.tenant_limits)"
+
 NO_TENANT_LIMITS = TenantLimits()
 
 
 class Refusal(NamedTuple):
-    """Why a job may not start: the rule, a sentence, and the numbers in it by name."""
+    """Why a job may not start: the rule, a sentence, the numbers in it by name, and what would let it start."""
 
     rule: Rule
     text: str
     numbers: Mapping[str, float]
+    remedy: str
 
 
 class Accounts:
@@ -98,25 +102,26 @@ class Accounts:
 
     # -- asking ---------------------------------------------------------------------------------------------------------------------
 
-    def room(self, queue: int, tenant: int, host_type: int) -> int:
-        """The milli-GPUs of ``host_type`` that a job of this queue and tenant may have now; less than 1: none."""
+    def quota_room(self, queue: int, host_type: int) -> int:
+        """The milli-GPUs of ``host_type`` that the quota of this queue leaves for a job now; less than 1: none."""
         trees = self.quotas.counted(queue, host_type)
-        if trees is None:
+        return 0 if trees is None else min((tree.available(queue) for tree in trees), default=NO_LIMIT)
+
+    def tenant_room(self, tenant: int) -> int:
+        """The milli-GPUs that the limits of this tenant leave for a job now; less than 1: none."""
+        if not self._tenants_limited:
+            return NO_LIMIT
+        self._know(tenant)
+        limit = self._limit[tenant]
+        if limit.max_running_jobs is not None and self.running_jobs[tenant] >= limit.max_running_jobs:
             return 0
-        room = min((tree.available(queue) for tree in trees), default=NO_LIMIT)
-        if self._tenants_limited:
-            self._know(tenant)
-            limit = self._limit[tenant]
-            if limit.max_running_jobs is not None and self.running_jobs[tenant] >= limit.max_running_jobs:
-                return 0
-            if limit.max_milli_gpus is not None:
-                room = min(room, limit.max_milli_gpus - self.held_milli_gpus[tenant])
-        return room
+        return NO_LIMIT if limit.max_milli_gpus is None else limit.max_milli_gpus - self.held_milli_gpus[tenant]
 
     def allows(self, slot: int, host_type: int) -> bool:
         """Whether the job may start on ``host_type`` now."""
         table = self._table
-        return table.gpus[slot] * table.milli_gpus[slot] <= self.room(table.queue[slot], table.tenant[slot], host_type)
+        milli_gpus = table.gpus[slot] * table.milli_gpus[slot]
+        return milli_gpus <= self.quota_room(table.queue[slot], host_type) and milli_gpus <= self.tenant_room(table.tenant[slot])
 
     def refusal(self, slot: int, host_type: int) -> Refusal | None:
         """Why it may not; None where it may. What its tenant may have comes before what its queue may."""
@@ -125,7 +130,7 @@ class Accounts:
     def _quota_refusal(self, slot: int, host_type: int) -> Refusal | None:
         table = self._table
         shortage = self.quotas.shortage(table.queue[slot], host_type, table.gpus[slot] * table.milli_gpus[slot])
-        return None if shortage is None else Refusal(Rule.QUOTA, shortage.text, shortage.numbers)
+        return None if shortage is None else Refusal(Rule.QUOTA, shortage.text, shortage.numbers, shortage.remedy)
 
     def tenant_refusal(self, slot: int) -> Refusal | None:
         """As ``refusal``, of the limits of its tenant alone."""
@@ -136,7 +141,8 @@ class Accounts:
         running, held = self.running_jobs[tenant], self.held_milli_gpus[tenant]
         if limit.max_running_jobs is not None and running >= limit.max_running_jobs:
             text = f"tenant {name} has {running:,} running jobs, of {limit.max_running_jobs:,} that it may have"
-            return Refusal(Rule.LIMIT, text, {"tenant_running_jobs": running, "tenant_max_running_jobs": limit.max_running_jobs})
+            numbers = {"tenant_running_jobs": running, "tenant_max_running_jobs": limit.max_running_jobs}
+            return Refusal(Rule.LIMIT, text, numbers, f"may start when a job of tenant {name} ends" if limit.max_running_jobs else _NEVER)
         needed = table.gpus[slot] * table.milli_gpus[slot]
         if limit.max_milli_gpus is not None and held + needed > limit.max_milli_gpus:
             text = f"tenant {name} holds {gpus(held)} GPUs, of {gpus(limit.max_milli_gpus)} that it may; needs {gpus(needed)}"
@@ -144,6 +150,9 @@ class Accounts:
                 Rule.LIMIT,
                 text,
                 {"tenant_gpus": held / 1000, "tenant_max_gpus": limit.max_milli_gpus / 1000, "gpus_needed": needed / 1000},
+                _NEVER
+                if needed > limit.max_milli_gpus
+                else f"may start when jobs of tenant {name} that hold {gpus(held + needed - limit.max_milli_gpus)} GPUs end",
             )
         return None
 

@@ -1,12 +1,15 @@
 """The draft of one cycle: what a policy sees and decides, over all partitions.
 
 A policy acts through it alone, and each decision sees the ones before it. Beyond that it reads, and its answer depends on the state alone.
-What it may remember from cycle to cycle is what it could compute again, and only until a partition's ``surprises`` rises.
+What it could compute again it may remember until a partition's ``surprises`` rises; anything else is in ``memory``.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from emulator.scheduler.free import Row
+from emulator.scheduler.held import EVERYBODY, Span
 from emulator.scheduler.job import Job, job_of
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.partition import Partition
@@ -14,6 +17,9 @@ from emulator.scheduler.placement import Ask, Placement
 from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.workload.jobs import SECOND
+
+#: So many times what is left of a quota is more than all that wait for it.
+_ALL = 2**62
 
 
 @dataclass(frozen=True)
@@ -39,10 +45,15 @@ class Draft:
     table: JobTable
     placement: Placement
     preemption: Preemption | None  # None: nothing is preempted
+    passes_over: bool = False  # of the policy: it starts jobs in turn, and whoever waits for hosts is in the way of those behind it
+    head_first: bool = False  # and the turn is that of ``pending.key``
     now_ns: int = -1
     starts: list[tuple[int, list[Row]]] = field(default_factory=list)  # (slot, placement), in order
     preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
+    suspended: set[int] = field(default_factory=set)  # those of them that write a checkpoint as they stop
     reconsider_at_ns: int = NEVER
+    #: What the policy keeps from cycle to cycle, where it cannot be computed again; by whatever key it likes.
+    memory: dict[Any, Any] = field(default_factory=dict)
     causes: dict[int, str] = field(default_factory=dict)  # slot -> why it was preempted, where it was not for a higher priority
     whys: dict[int, str] = field(default_factory=dict)  # slot -> what a policy outside says of why the job waits
 
@@ -50,27 +61,62 @@ class Draft:
         """A new cycle: what was decided before stands."""
         self.ledger.settle()
         self.now_ns, self.starts, self.preempted, self.reconsider_at_ns = now_ns, [], [], NEVER
+        self.suspended.clear()
         self.causes.clear()
-
-    def partitions(self) -> list[Partition]:
-        """Those that have to be looked at: something happened there, or its time has come, and somebody waits."""
-        found = []
         for partition in self.ledger.partitions:
             if partition.held:
-                self._bring_back(partition)
+                partition.held.begin()
+
+    def partitions(self) -> Iterator[Partition]:
+        """Those that have to be looked at: something happened there, or its time has come, and somebody waits. One is given again when
+        there may be quota for more jobs than were looked at, or none any longer for the first in its queue.
+        """
+        for partition in self.ledger.partitions:
+            if partition.held:
+                self._bring_back(partition, 1 if self.head_first else _ALL)
             if partition.stirred or partition.reconsider_ns <= self.now_ns:
-                partition.stirred, partition.reconsider_ns = False, NEVER
-                partition.arrived, partition.arriving = partition.arriving, []
+                partition.reconsider_ns = NEVER
+                self._look(partition)
                 if len(partition.pending):
-                    found.append(partition)
+                    yield partition
             elif partition.reconsider_ns < self.reconsider_at_ns:
                 self.reconsider_at_ns = partition.reconsider_ns
-        return found
+        if self.passes_over and self.ledger.accounts is not None:
+            yield from self._partitions_again()
+
+    def _partitions_again(self) -> Iterator[Partition]:
+        times, again = 1, True
+        while again:
+            times, again = 2 * times, False
+            for partition in self.ledger.partitions:
+                if self.head_first and partition.held and partition.held.unseen:
+                    self._bring_back(partition, times)
+                if self._pass_over_heads(partition) or partition.arriving:
+                    again = True
+                    self._look(partition)
+                    yield partition
+
+    def _pass_over_heads(self, partition: Partition) -> bool:
+        """Hold jobs that waited for hosts and whose quota others took, in another partition perhaps. Returns whether there are any."""
+        found = False
+        while (head := partition.pending.head()) >= 0 and not self.may_start(partition, head):
+            self.hold(partition, head)
+            found = True
+        return found and len(partition.pending) > 0
+
+    @staticmethod
+    def _look(partition: Partition) -> None:
+        partition.stirred = False
+        partition.arrived, partition.arriving = partition.arriving, []
 
     def reconsider(self, partition: Partition, at_ns: int) -> None:
         """Look at ``partition`` again at ``at_ns``, though nothing may happen until then."""
         partition.reconsider_ns = min(partition.reconsider_ns, at_ns)
         self.reconsider_at_ns = min(self.reconsider_at_ns, at_ns)
+
+    def after(self, seconds: float) -> int:
+        """The time in ns so much after this cycle."""
+        return self.now_ns + max(1, round(seconds * SECOND))
 
     # -- quotas and limits ----------------------------------------------------------------------------------------------------------
 
@@ -80,7 +126,7 @@ class Draft:
         if accounts is None:
             return True
         assert partition.held is not None, "where there are accounts, jobs may be held"
-        return accounts.allows(slot, self.table.host_type[slot]) and not partition.held.bars(slot, partition.pending.key)
+        return accounts.allows(slot, partition.number) and not partition.held.bars(slot)
 
     def hold(self, partition: Partition, slot: int) -> None:
         """Pass over a waiting job that may not start: it is in nobody's way, and comes back when there is quota for it."""
@@ -88,18 +134,49 @@ class Draft:
         partition.pending.remove(slot)
         partition.held.add(slot)
 
-    def keep_for(self, slot: int, *, keep: bool = True) -> None:
+    def head(self, partition: Partition) -> int:
+        """The first waiting job that may start, -1 where there is none. Those before it are held."""
+        slot = partition.pending.head()
+        if self.ledger.accounts is None:
+            return slot
+        assert partition.held is not None, "where there are accounts, jobs may be held"
+        while True:
+            if slot >= 0 and not self.may_start(partition, slot):
+                self.hold(partition, slot)
+            elif not (self.head_first and partition.held.unseen) or not self._bring_back(partition) or partition.pending.head() == slot:
+                return slot
+            slot = partition.pending.head()
+
+    def keep_for(self, partition: Partition, slot: int, *, keep: bool = True) -> None:
         """Keep quota for a waiting job that may start but does not fit yet, while others are looked at; then let go of it."""
         accounts = self.ledger.accounts
         if accounts is not None:
-            (accounts.take if keep else accounts.give)(slot, self.table.host_type[slot])
+            (accounts.take if keep else accounts.give)(slot, partition.number)
 
-    def _bring_back(self, partition: Partition) -> None:
-        """Those that wait for quota and may start now wait as the others do."""
+    def _bring_back(self, partition: Partition, times: int = 1) -> bool:
+        """Those that wait for quota and may start now wait as the others do, as many as would fill ``times`` what is left of it. Returns
+        whether there are any.
+        """
         held, accounts = partition.held, self.ledger.accounts
-        if held is None or accounts is None:
-            return
-        for slot in held.return_those_with_room(accounts, partition.pending.key):
+        assert held is not None, "asked where jobs are held"
+        assert accounts is not None, "where jobs are held, there are accounts"
+        head = partition.pending.head() if self.head_first else -1
+        if head < 0 or not self.may_start(partition, head):
+            slots = held.return_those_with_room(accounts, EVERYBODY, times)
+        else:
+            key = partition.pending.key(head)
+            slots = held.return_those_with_room(accounts, Span(key, before=True), times)
+            if not slots:  # as the policy does: those behind for whom nothing is left would only be held again
+                self.keep_for(partition, head)
+                slots = held.return_those_with_room(accounts, Span(key, before=False), times)
+                self.keep_for(partition, head, keep=False)
+        self._wait_again(partition, slots)
+        return bool(slots)
+
+    @staticmethod
+    def _wait_again(partition: Partition, slots: list[int]) -> None:
+        """They wait as the others do."""
+        for slot in slots:
             partition.pending.push(slot)
             partition.arriving.append(slot)
             partition.stirred = True
@@ -109,6 +186,17 @@ class Draft:
         table = self.table
         levels = table.require_level[slot], table.prefer_level[slot]
         return self.placement.place(partition.free, Ask(table.gpus[slot], table.milli_gpus[slot], *levels, table.job_id[slot]))
+
+    def choose_preferred(self, partition: Partition, slot: int) -> list[Row] | None:
+        """Where a job that may start in ``partition`` would go in one that it prefers and in which it has its turn; None: nowhere."""
+        for preferred in self.ledger.partitions_for(slot):
+            if preferred is partition:
+                return None
+            if preferred.pending.head() == slot and self.may_start(preferred, slot):
+                rows = self.choose(preferred, slot)
+                if rows is not None:
+                    return rows
+        return None
 
     def choose_again(self, partition: Partition, slot: int) -> list[Row] | None:
         """As ``choose``, for one job that may be asked for in every cycle: it is not looked for again while nothing came free."""
@@ -120,23 +208,24 @@ class Draft:
             partition.no_room = asked
         return rows
 
-    def start(self, partition: Partition, slot: int, rows: list[Row]) -> None:
+    def start(self, slot: int, rows: list[Row]) -> None:
         """Start the job there, in this cycle. Raises Refused where that breaks a rule."""
         self.ledger.start(slot, rows, self.now_ns)
-        if partition.held:
-            partition.held.discard(slot)
         if self.preemption is not None:
             self.preemption.refused.pop(slot, None)
         if self.whys:
             self.whys.pop(slot, None)
-        table = self.table
-        partition.pending.remove(slot)
-        partition.waiting_milli_gpus -= table.gpus[slot] * table.milli_gpus[slot]
+        for partition in self.ledger.partitions_for(slot):
+            partition.leaves(slot)
+            if partition.number != self.table.host_type[slot]:  # others have their turn there
+                self.reconsider(partition, self.now_ns + self.cycle_ns)
         self.starts.append((slot, rows))
 
-    def preempt(self, slot: int, cause: str = "") -> None:
-        """Stop the running job, which waits again from the next cycle on; ``cause`` is what its user is told. Raises Refused where it does
-        not run, or started in this cycle.
+    def preempt(self, slot: int, cause: str = "", *, suspend: bool = False) -> None:
+        """Stop the running job, which waits again from the next cycle on; ``cause`` is what its user is told.
+
+        It goes back to its last checkpoint; with ``suspend`` it writes one as it stops, and loses nothing but the restart overhead. Raises
+        Refused where it does not run, or started in this cycle.
         """
         if self.table.start_ns[slot] == self.now_ns and self.table.state[slot] == State.RUNNING:
             raise Refused(Rule.RUNNING, f"job {self.table.job_id[slot]} starts in this cycle, so it does not run yet")
@@ -144,6 +233,8 @@ class Draft:
         if cause:
             self.causes[slot] = cause
         self.preempted.append(slot)
+        if suspend:
+            self.suspended.add(slot)
         self.ledger.partition_of(slot).surprises += 1
 
     # -- job by job -----------------------------------------------------------------------------------------------------------------
@@ -155,8 +246,10 @@ class Draft:
 
     def waiting(self) -> list[Job]:
         """All jobs that wait, by partition, in the order of the queues."""
-        self.partitions()
-        return [job_of(self.table, slot, running=False) for partition in self.ledger.partitions for slot in partition.waiting()]
+        for _ in self.partitions():
+            pass
+        slots = dict.fromkeys(slot for partition in self.ledger.partitions for slot in partition.waiting())
+        return [job_of(self.table, slot, running=False) for slot in slots]
 
     def running(self) -> list[Job]:
         """All jobs that run, by id; those started in this cycle too."""
@@ -169,20 +262,17 @@ class Draft:
 
     def try_start(self, job: Job) -> bool:
         """Start a job that waits where the placement puts it; False where it does not fit now, or there is no quota for it."""
-        partition = self.ledger.partition_of(job.slot)
-        if not self.may_start(partition, job.slot):
-            return False
-        rows = self.choose(partition, job.slot)
-        if rows is None:
-            return False
-        self.start(partition, job.slot, rows)
-        return True
+        for partition in self.ledger.partitions_for(job.slot):
+            rows = self.choose(partition, job.slot) if self.may_start(partition, job.slot) else None
+            if rows is not None:
+                self.start(job.slot, rows)
+                return True
+        return False
 
     def ask_again(self, after_seconds: float) -> None:
         """Ask the policy again after so much time, though nothing may happen until then: without this it is asked after events alone."""
-        at_ns = self.now_ns + max(1, round(after_seconds * SECOND))
         for partition in self.ledger.partitions:
-            self.reconsider(partition, at_ns)
+            self.reconsider(partition, self.after(after_seconds))
 
     # -- taking back ----------------------------------------------------------------------------------------------------------------
 
@@ -195,15 +285,16 @@ class Draft:
         for slot, started in self.ledger.undo(mark):
             if started:
                 self.starts.pop()
-                partition = self.ledger.partition_of(slot)
-                partition.pending.push(slot)
-                partition.arriving.append(slot)
-                partition.waiting_milli_gpus += self.table.gpus[slot] * self.table.milli_gpus[slot]
+                for partition in self.ledger.partitions_for(slot):
+                    partition.pending.push(slot)
+                    partition.arriving.append(slot)
             else:
-                self.causes.pop(self.preempted.pop(), None)
+                self.preempted.pop()
+                self.suspended.discard(slot)
+                self.causes.pop(slot, None)
         for partition in self.ledger.partitions:
             if partition.held:
-                self._bring_back(partition)
+                self._wait_again(partition, partition.held.return_all())
 
     def has_turn(self, partition: Partition, slot: int) -> bool:
         """Whether the waiting job comes before all jobs that were preempted in this cycle; jobs behind a preempted one wait for the next

@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from emulator.scheduler.ledger import Withheld
+from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Ask
 from emulator.scheduler.placements import topology
+from emulator.scheduler.reclaim import Reclaims, Victims
+from emulator.scheduler.rules import Rule
 from emulator.scheduler.scheduler import Scheduler
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 
@@ -20,13 +23,19 @@ class Reason(NamedTuple):
 
 
 def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
-    """The first thing that keeps the job, which is in the queue, from starting.
+    """The first thing that keeps the job, which is in the queue, from starting; of one that waits for several host types, for each.
 
     The policy is not run for it. Checked is what the job itself needs: enough GPUs (capacity), whole hosts (fragmentation), hosts within a
     level (topology), and its turn (priority).
     """
-    ledger = scheduler.ledger
-    table, partition = scheduler.table, ledger.partition_of(slot)
+    if slot in scheduler.draft.whys:
+        return Reason("hold", scheduler.draft.whys[slot], {}, scheduler.ledger.partitions_for(slot)[0].position(slot))
+    reasons = [_explain_in(scheduler, partition, slot) for partition in scheduler.ledger.partitions_for(slot) if partition.waits(slot)]
+    return reasons[0]._replace(text="; ".join(dict.fromkeys(reason.text for reason in reasons)))
+
+
+def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason:
+    table, ledger = scheduler.table, scheduler.ledger
 
     def hosts(*reasons: Withheld) -> int:
         return sum(ledger.partition_of_host(host) is partition for host in ledger.withheld(*reasons))
@@ -47,11 +56,9 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     }
     if ledger.withheld(Withheld.PLANNED):
         numbers["hosts_planned"] = hosts(Withheld.PLANNED)
-    why = None if ledger.accounts is None else ledger.accounts.refusal(slot, table.host_type[slot])
-    if why is not None:
-        return Reason("quota", why.text, dict(why.numbers), position)
-    if slot in scheduler.draft.whys:
-        return Reason("hold", scheduler.draft.whys[slot], numbers, position)
+    over = _over_quota(scheduler, partition, slot)
+    if over is not None:
+        return Reason("quota", *over, position)
     if milli < 1000 and not free.free_gpus and free.shared_gpu(milli) is None:
         text = f"needs {milli / 1000:g} of a GPU; no GPU is free{where}, and no shared one has that much left"
         return Reason("capacity", text, numbers, position)
@@ -78,6 +85,32 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
         )
         return Reason("priority", text, numbers, position)
     return Reason("priority", "starts in the next cycle", numbers, position)
+
+
+def _over_quota(scheduler: Scheduler, partition: Partition, slot: int) -> tuple[str, Mapping[str, float]] | None:
+    """What keeps the job of the quota of its queue, or the limit of its tenant, what would let it start, and the numbers; None: nothing."""
+    accounts, table, held = scheduler.ledger.accounts, scheduler.table, partition.held
+    if accounts is None or held is None:
+        return None
+    queue, host_type = table.queue[slot], partition.number
+    why = accounts.refusal(slot, host_type)
+    if why is None:
+        if not held.bars(slot):
+            return None
+        first = held.first_of_strict(queue)
+        assert first is not None, "it bars others"
+        before = accounts.refusal(first, host_type)
+        text = f"queue {table.queues[queue]} is strict-fifo, and job {table.job_id[first]} is first"
+        return text + (f": {before.text}" if before is not None else ""), {"head_job_id": table.job_id[first]}
+    text, remedy = why.text, why.remedy
+    if why.rule == Rule.QUOTA and accounts.quotas.within(queue, host_type, table.gpus[slot] * table.milli_gpus[slot]):
+        how = scheduler.settings.reclaims.get(table.queues[queue], Reclaims())
+        remedy += (
+            "; the queue may not take back what it has lent (preemption.reclaim_within_cohort: never)"
+            if how.within_cohort == Victims.NEVER
+            else ", or when jobs that borrow of it can be stopped"
+        )
+    return f"{text}; {remedy}", why.numbers
 
 
 def _to_come(numbers: Mapping[str, float]) -> str:

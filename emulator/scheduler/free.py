@@ -79,6 +79,10 @@ class FreeIndex:
         """GPUs that could be given out now, split hosts included."""
         return self.whole * self.gpus_per_host + self.split_gpus
 
+    def free_milli_gpus(self) -> int:
+        """The same in milli-GPUs, with what is left of GPUs that are shared."""
+        return 1000 * self.free_gpus + sum(free * len(gpus) for free, gpus in self._shared_by_free.items())
+
     def fits(self, gpus: int) -> bool:
         """Whether a gang of ``gpus`` has a placement anywhere: whole hosts, and the rest on one more."""
         hosts, rest = divmod(gpus, self.gpus_per_host)

@@ -15,6 +15,7 @@ from emulator.scheduler.partition import Partition
 from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.shares import hold, let_go
 from emulator.scheduler.table import JobTable, State
+from emulator.scheduler.usage import NO_CAP, Books, SitePower
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 from topology.cluster import Cluster
 
@@ -35,9 +36,17 @@ class Ledger:
     """
 
     def __init__(
-        self, cluster: Cluster, table: JobTable, partitions: tuple[Partition, ...], cycle_ns: int, accounts: Accounts | None = None
+        self,
+        cluster: Cluster,
+        table: JobTable,
+        partitions: tuple[Partition, ...],
+        cycle_ns: int,
+        accounts: Accounts | None = None,
+        site_power: SitePower = NO_CAP,
     ) -> None:
         first = partitions[0].free
+        #: What queues and tenants have used and hold, as far as the policy asks for it.
+        self.books = Books(cluster, table, site_power)
         #: Quotas and limits of tenants; None where there are none.
         self.accounts = accounts
         #: What happened, where a policy is told of it.
@@ -49,15 +58,18 @@ class Ledger:
         self._cluster, self._cycle_ns = cluster, cycle_ns
         self._jobs_of_block: list[set[int]] = [set() for _ in self.block_type]
         self._withheld: dict[Withheld, set[int]] = {reason: set() for reason in Withheld}
-        self._log: list[tuple[bool, int, list[Row], int]] = []  # (started, else stopped; slot; its rows and start before)
+        #: Of what can be undone: 1 for started or -1 for stopped, when, the slot, and its rows, start and host type before.
+        self._log: list[tuple[int, int, int, list[Row], int, int]] = []
 
     # -- jobs -----------------------------------------------------------------------------------------------------------------------
 
     def start(self, slot: int, rows: list[Row], at_ns: int) -> None:
         """A job that waits begins to run on ``rows``. Raises Refused, and changes nothing, where that breaks a rule."""
         self._check_start(slot, rows)
-        self._log.append((True, slot, self.table.rows[slot], self.table.start_ns[slot]))
+        table = self.table
+        self._log.append((1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot]))
         self._take_up(slot, rows, at_ns)
+        self.books.note(slot, 1, at_ns)
 
     def stop(self, slot: int, at_ns: int) -> None:
         """A running job gives back all that it holds, for whatever reason. Raises Refused where it does not run."""
@@ -65,8 +77,9 @@ class Ledger:
         partition = self.partition_of(slot)
         if slot not in partition.running:
             raise Refused(Rule.RUNNING, f"job {table.job_id[slot]} does not run")
-        self._log.append((False, slot, table.rows[slot], table.start_ns[slot]))
+        self._log.append((-1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot]))
         self._give_back(slot)
+        self.books.note(slot, -1, at_ns)
         partition.stirred = True
         if self.changes is not None:
             self.changes.left.append((table.job_id[slot], at_ns))
@@ -85,14 +98,16 @@ class Ledger:
         """Take back what was done since ``mark``, the latest first. Yields each job, and whether it had been started (else stopped)."""
         table = self.table
         while len(self._log) > mark:
-            started, slot, rows, start_ns = self._log.pop()
-            if started:
+            change, at_ns, slot, rows, start_ns, host_type = self._log.pop()
+            if change > 0:
                 self._give_back(slot)
                 table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.PENDING
             else:
                 self._take_up(slot, rows, start_ns)
+            self.books.note(slot, -change, at_ns)
             self.partition_of(slot).surprises += 1
-            yield slot, started
+            table.bind(slot, host_type)
+            yield slot, change > 0
 
     def settle(self) -> None:
         """What was done stands: it can no longer be undone."""
@@ -102,6 +117,7 @@ class Ledger:
         """The job holds ``rows``, and has since ``start_ns``."""
         table = self.table
         partition = self.partitions[self.block_type[rows[0][0]]]
+        table.bind(slot, partition.number)
         milli_gpus, expected_ns = table.milli_gpus[slot], start_ns + table.estimate_ns[slot]
         if partition.shadow is not None:
             partition.shadow.starts(rows, milli_gpus, expected_ns)
@@ -110,9 +126,8 @@ class Ledger:
             insort(partition.by_end, (expected_ns, slot))
         table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.RUNNING
         partition.running.add(slot)
-        partition.held_milli_gpus += table.gpus[slot] * milli_gpus
         if self.accounts is not None:
-            self.accounts.take(slot, table.host_type[slot])
+            self.accounts.take(slot, partition.number)
         if partition.preemptible is not None and table.preemptible[slot]:
             partition.preemptible[table.priority[slot]] += 1
         for block, _, _ in rows:
@@ -130,9 +145,8 @@ class Ledger:
         let_go(partition.free, rows, milli_gpus)
         partition.freed += 1
         partition.running.discard(slot)
-        partition.held_milli_gpus -= table.gpus[slot] * milli_gpus
         if self.accounts is not None:
-            self.accounts.give(slot, table.host_type[slot])
+            self.accounts.give(slot, partition.number)
         if partition.preemptible is not None and table.preemptible[slot]:
             partition.preemptible[table.priority[slot]] -= 1
         for block, _, _ in rows:
@@ -144,7 +158,7 @@ class Ledger:
         """Raises Refused for what breaks a rule."""
         table = self.table
         number = self.block_type[rows[0][0]] if rows else -1
-        if table.state[slot] != State.PENDING or number < 0 or table.host_type[slot] != number:
+        if table.state[slot] != State.PENDING or number not in table.types[slot]:
             self._refuse_job(slot, number)
         free = self.partitions[number].free
         gpus = 0
@@ -170,9 +184,8 @@ class Ledger:
             raise Refused(Rule.PENDING, f"{job} does not wait: it is {table.state[slot].name.lower()}")
         if number < 0:
             raise Refused(Rule.SIZE, f"{job} is given no GPUs")
-        wanted = table.host_type[slot]
-        asked = f"asks for {self.partitions[wanted].name} hosts" if 0 <= wanted < len(self.partitions) else "is bound to no host type yet"
-        raise Refused(Rule.TYPE, f"{job} {asked} and is given {self.partitions[number].name} ones")
+        wanted = " or ".join(self.partitions[number].name for number in table.types[slot])
+        raise Refused(Rule.TYPE, f"{job} asks for {wanted} hosts and is given {self.partitions[number].name} ones")
 
     def _check_hosts(self, free: FreeIndex, block: int, hosts: int, mask: int, milli_gpus: int) -> None:
         """Raises Refused where the GPUs of ``mask`` are not to be had on each of these hosts."""
@@ -239,8 +252,12 @@ class Ledger:
     # -- reading --------------------------------------------------------------------------------------------------------------------
 
     def partition_of(self, slot: int) -> Partition:
-        """The partition that the job is bound to."""
+        """The partition that the job runs in, or last did."""
         return self.partitions[self.table.host_type[slot]]
+
+    def partitions_for(self, slot: int) -> list[Partition]:
+        """Those that the job may run in, the preferred ones first."""
+        return [self.partitions[number] for number in self.table.types[slot]]
 
     def partition_of_host(self, host: int) -> Partition:
         return self.partitions[self.block_type[self.host_block[host]]]

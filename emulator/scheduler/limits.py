@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES
+from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 from topology.cluster import Cluster
 from topology.describe import unit_name
 
@@ -35,15 +35,17 @@ class Limits:
             self._known[host_type, level] = _largest(self._cluster, host_type, level)
         return self._known[host_type, level]
 
-    def never_fits(self, gpus: int, level: int, host_type: int) -> tuple[str, int]:
+    def never_fits(self, gpus: int, level: int, types: tuple[int, ...]) -> tuple[str, int]:
         """(why a job of ``gpus`` can never run, as a sentence, the most GPUs that such a job may have).
 
-        ``host_type`` is that of its hosts, or ANY_TYPE: it runs on hosts of one of all.
+        ``types`` are those of its hosts, of which it runs on one; none: any.
         """
         cluster = self._cluster
-        types = range(len(cluster.host_types)) if host_type == ANY_TYPE else (host_type,)
         islands = cluster.islands and level in (ANY_LEVEL, _SITE)
-        limits = [(cluster.host_types[number].name, self.largest(number, _SITE if islands else level)) for number in types]
+        limits = [
+            (cluster.host_types[number].name, self.largest(number, _SITE if islands else level))
+            for number in types or range(len(cluster.host_types))
+        ]
         most = max(limit.gpus for _, limit in limits)
         several = len(cluster.host_types) > 1
         if level == ANY_LEVEL and not islands:

@@ -5,7 +5,7 @@ nobody waits, nothing runs and all hosts are offered. A run is a function of its
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from emulator.scheduler.draft import Draft
@@ -30,11 +30,12 @@ class Start(NamedTuple):
 
 
 class Preempt(NamedTuple):
-    """Stop a running job; ``reason`` is what its user is told."""
+    """Stop a running job; ``reason`` is what its user is told. With ``suspend`` it writes a checkpoint as it stops."""
 
     job_id: int
     reason: str = ""
     group: int = 0
+    suspend: bool = False
 
 
 class Hold(NamedTuple):
@@ -103,13 +104,13 @@ class Outside:
 
     def policy(self, name: str) -> Policy:
         """To run with. The queues are as the fallback needs them."""
-        return Policy(name, self.plan, self.fallback.order, reserves=self.fallback.reserves, outside=self.account)
+        return replace(self.fallback, name=name, plan=self.plan, heads_only=False, outside=self.account)
 
     def plan(self, draft: Draft) -> None:
         """Ask, where somebody waits and something happened, or where the policy wants to be asked; and do what it answers."""
         if self.account.fallback:
             self.fallback.plan(draft)
-        elif draft.partitions() or self._again_ns <= draft.now_ns:
+        elif list(draft.partitions()) or self._again_ns <= draft.now_ns:
             view = self._view(draft)
             self.account.cycles += 1
             try:
@@ -128,6 +129,8 @@ class Outside:
         self.notice(f"policy {account.name}: {why}; from {draft.now_ns / SECOND:g} s on {self.fallback.name} decides")
         ledger.changes = None
         draft.whys.clear()
+        draft.passes_over = self.fallback.heads_only or self.fallback.reserves
+        draft.head_first = draft.passes_over and not self.fallback.arranges
         for partition in ledger.partitions:
             partition.stirred = True  # its changes have been looked at, and by nobody who decided
         self.fallback.plan(draft)
@@ -210,22 +213,22 @@ class Outside:
 
     def _start(self, draft: Draft, action: Start) -> bool:
         slot = _slot_of(draft, action.job_id)
-        partition = draft.ledger.partition_of(slot)
         if action.ranges is not None:
-            draft.start(partition, slot, rows_of(draft.ledger, action.ranges))
+            draft.start(slot, rows_of(draft.ledger, action.ranges))
             return True
-        rows = draft.choose(partition, slot) if draft.may_start(partition, slot) else None
-        if rows is None:
-            return False
-        draft.start(partition, slot, rows)
-        self._started.append((action.job_id, draft.now_ns, rows))
-        return True
+        for partition in draft.ledger.partitions_for(slot):
+            rows = draft.choose(partition, slot) if draft.may_start(partition, slot) else None
+            if rows is not None:
+                draft.start(slot, rows)
+                self._started.append((action.job_id, draft.now_ns, rows))
+                return True
+        return False
 
     def _preempt(self, draft: Draft, action: Preempt) -> None:
         slot = draft.table.slot_of.get(action.job_id)
         if slot is None:
             raise Refused(Rule.RUNNING, f"job {action.job_id} does not run")
-        draft.preempt(slot, action.reason or "preempted by the policy")
+        draft.preempt(slot, action.reason or "preempted by the policy", suspend=action.suspend)
 
     def _undo(self, draft: Draft, mark: int, started: int) -> None:
         draft.undo(mark)

@@ -1,6 +1,6 @@
 """A partition (Slurm's word): the hosts of one type, what is free of them, who holds the rest and who waits for them.
 
-A gang runs on hosts of one type, so partitions have nothing in common but the cycle.
+A gang runs on hosts of one type. One that may run on several types waits in the partition of each, until it starts in one of them.
 """
 
 from collections import Counter
@@ -10,9 +10,12 @@ from heapq import merge
 
 from emulator.scheduler.free import FreeIndex
 from emulator.scheduler.held import Held
-from emulator.scheduler.pending import Pending
+from emulator.scheduler.pending import HeadQueue, ScanQueue
+from emulator.scheduler.pool import Pool
 from emulator.scheduler.shadow import Shadow
 from emulator.scheduler.table import NEVER
+
+Pending = HeadQueue | ScanQueue | Pool
 
 
 @dataclass(slots=True)
@@ -26,7 +29,8 @@ class Partition:
     ``reconsider_ns``, a policy would start and stop nothing.
     """
 
-    name: str  # of the host type
+    number: int  # of the host type
+    name: str
     gpu_model: str
     free: FreeIndex
     pending: Pending
@@ -35,8 +39,6 @@ class Partition:
     #: Who waits for quota, and not in ``pending``; None where there are no quotas and limits.
     held: Held | None = None
     running: set[int] = field(default_factory=set)
-    held_milli_gpus: int = 0
-    waiting_milli_gpus: int = 0
     #: Where EASY's reservation stands; dropped when hosts come or go.
     shadow: Shadow | None = None
     surprises: int = 0
@@ -53,20 +55,25 @@ class Partition:
         return self.free.host_count * self.free.gpus_per_host
 
     @property
-    def wanted_milli_gpus(self) -> int:
-        """What jobs hold or wait for."""
-        return self.held_milli_gpus + self.waiting_milli_gpus
-
-    @property
     def waiting_jobs(self) -> int:
         """How many jobs wait, those for quota included."""
         return len(self.pending) + (0 if self.held is None else len(self.held))
+
+    def leaves(self, slot: int) -> None:
+        """The job no longer waits here."""
+        self.pending.remove(slot)
+        if self.held:
+            self.held.discard(slot)
+
+    def waits(self, slot: int) -> bool:
+        """Whether it does."""
+        return slot in self.pending or (self.held is not None and slot in self.held)
 
     def waiting(self) -> Iterator[int]:
         """All of them, in the queue's order."""
         if not self.held:
             return self.pending.in_order()
-        return merge(self.pending.in_order(), sorted(self.held, key=self.pending.key), key=self.pending.key)
+        return merge(self.pending.in_order(), self.held, key=self.pending.key)
 
     def position(self, slot: int) -> int:
         """How many jobs are before the slot, which waits."""

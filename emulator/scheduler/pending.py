@@ -229,6 +229,3 @@ class ScanQueue:
     def _drop_dead(self) -> None:
         self._keys = [key for key in self._keys if key[-2] in self._waiting]
         self._first = self._filled = 0
-
-
-Pending = HeadQueue | ScanQueue

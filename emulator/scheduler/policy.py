@@ -4,12 +4,21 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
 
 from emulator.scheduler.draft import Draft
-from emulator.scheduler.pending import Order, by_submission
+from emulator.scheduler.partition import Pending
+from emulator.scheduler.pending import HeadQueue, Order, ScanQueue, by_submission
 from emulator.scheduler.placement import Placement
+from emulator.scheduler.pool import Pool
 from emulator.scheduler.rules import Refused
+from emulator.scheduler.table import JobTable
 
+#: What options may be annotated with.
+Positive = Annotated[float, Field(gt=0, le=1e9)]
+NotNegative = Annotated[float, Field(ge=0, le=1e9)]
 #: Decides a cycle, by what it does to the draft.
 PlanFunction = Callable[[Draft], None]
 
@@ -37,13 +46,21 @@ class Policy:
     plan: PlanFunction
     order: Order = by_submission  # of the queues
     heads_only: bool = False  # who waits behind the head of a queue changes nothing
-    reserves: bool = False  # the queues are ScanQueues, and running jobs are kept by their ends
+    reserves: bool = False  # looks behind the heads, and at the running jobs by their ends
+    arranges: bool = False  # orders who waits anew in each cycle, so ``order`` is of no matter
     file: str = ""
     outside: OutsideAccount | None = None
 
 
 class PolicyUnreachable(Exception):
     """A policy outside this process cannot be had at the start; the text says where it was looked for."""
+
+
+def queue_for(policy: Policy, table: JobTable) -> Pending:
+    """What the jobs of one partition wait in."""
+    if policy.arranges:
+        return Pool(table)
+    return (ScanQueue if policy.reserves else HeadQueue)(table, policy.order)
 
 
 class PolicyError(Exception):

@@ -1,5 +1,7 @@
 """Preemption by priority: which running jobs of lower priority make room for a job that does not fit."""
 
+from collections.abc import Sequence
+
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import Row
 from emulator.scheduler.partition import Partition
@@ -47,13 +49,13 @@ def victims_for(draft: Draft, partition: Partition, slot: int, after_ns: int) ->
         return []
     ripe = [other for other in lower if table.start_ns[other] + after_ns <= now_ns]
     ripe.sort(key=lambda other: (table.priority[other], -table.start_ns[other], -table.job_id[other]))
-    victims = _fewest(draft, partition, slot, ripe)
+    victims = fewest_victims(draft, partition, slot, ripe)
     if not victims and len(ripe) < len(lower):
         draft.reconsider(partition, min(ripe_ns for other in lower if (ripe_ns := table.start_ns[other] + after_ns) > now_ns))
     return victims
 
 
-def _fewest(draft: Draft, partition: Partition, slot: int, ripe: list[int]) -> list[int]:
+def fewest_victims(draft: Draft, partition: Partition, slot: int, ripe: Sequence[int]) -> list[int]:
     """The first jobs of ``ripe`` that are enough, without those that are not needed; none if all together are not enough.
 
     Tried out beside the ledger, since hundreds of jobs may be looked at for each that is stopped.

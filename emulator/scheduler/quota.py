@@ -14,6 +14,9 @@ from emulator.scheduler.quota_tree import NO_QUOTA, ROOT, Quota, QuotaTree
 #: The numbers of the host types whose GPUs are counted together, rising.
 Flavor = tuple[int, ...]
 
+#: What would let a job start that is larger than its queue may ever have.
+_LARGER = "never starts without a larger quota or borrowing limit"
+
 
 @dataclass(frozen=True)
 class Holder:
@@ -25,18 +28,18 @@ class Holder:
 
 
 class Shortage(NamedTuple):
-    """Why a job is over quota: a sentence, the numbers in it by name (in GPUs), and how much is missing."""
+    """Why a job is over quota: a sentence, the numbers in it by name (in GPUs), how much is missing, and what would let it start."""
 
     text: str
     numbers: Mapping[str, float]
     missing_milli_gpus: int
+    remedy: str
 
 
 class Standing(NamedTuple):
-    """How one queue stands in one flavor, in milli-GPUs; ``host_types`` are the names of the flavor's. None: no limit."""
+    """How one queue stands in one flavor, in milli-GPUs. None: no limit."""
 
-    host_types: tuple[str, ...]
-    cohort: str
+    flavor: str  # the names of its host types, joined by a plus sign; "*": all
     nominal: int
     used: int
     borrowed: int
@@ -116,7 +119,7 @@ class Quotas:
         trees = self.counted(queue, host_type)
         if trees is None:
             text = f"queue {name} has no quota for {self._host_types[host_type]} hosts"
-            return Shortage(text, {"quota_needed_gpus": needed, "quota_missing_gpus": needed}, milli_gpus)
+            return Shortage(text, {"quota_needed_gpus": needed, "quota_missing_gpus": needed}, milli_gpus, _LARGER)
         tree = min(trees, key=lambda tree: tree.available(queue), default=None)
         if tree is None or (left := tree.available(queue)) >= milli_gpus:
             return None
@@ -139,7 +142,7 @@ class Quotas:
             "quota_missing_gpus": (milli_gpus - left) / 1000,
         }
         text = f"{taken}; needs {gpus(milli_gpus)}, {gpus(left)} left{self._because(tree, queue, milli_gpus)}"
-        return Shortage(text, numbers, milli_gpus - left)
+        return Shortage(text, numbers, milli_gpus - left, self._remedy(tree, queue, milli_gpus))
 
     def _because(self, tree: QuotaTree, queue: int, milli_gpus: int) -> str:
         """What keeps the queue from having more."""
@@ -153,6 +156,20 @@ class Quotas:
             return f", since {who} may borrow {gpus(borrowing_limit)} at most"
         return "" if node == queue else f" in cohort {self._holders[node].name}"
 
+    def _remedy(self, tree: QuotaTree, queue: int, milli_gpus: int) -> str:
+        """What would let such a job start, as the end of a sentence."""
+        if tree.potential(queue) < milli_gpus:
+            return _LARGER
+        node = tree.bound(queue)
+        missing = gpus(milli_gpus - tree.available(queue))
+        if node == queue:
+            return f"has quota when jobs of queue {self.names[queue]} that hold {missing} GPUs end"
+        return f"has quota when {missing} GPUs come back to cohort {self._holders[node].name}"
+
+    def cohort(self, queue: int) -> str:
+        """The cohort of a queue; "" where it is in none."""
+        return self._holders[queue].cohort if queue < self.queues else ""
+
     def standings(self, queue: int) -> Iterator[Standing]:
         """How the queue stands in each flavor that it has a quota for."""
         if queue >= self.queues:
@@ -162,8 +179,7 @@ class Quotas:
             if flavor in holder.quotas:
                 quota = holder.quotas[flavor]
                 yield Standing(
-                    tuple(self._host_types[number] for number in flavor),
-                    holder.cohort,
+                    "*" if len(flavor) == len(self._host_types) else "+".join(self._host_types[number] for number in flavor),
                     quota.nominal,
                     tree.usage[queue],
                     tree.borrowed(queue),

@@ -6,7 +6,7 @@ decides who is stopped: jobs of other queues first, of them those against which 
 the latest start, then the highest id. When the job fits, those that are not needed go on (looked at in reverse, as in Kueue).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -14,6 +14,7 @@ from emulator.scheduler.accounts import Accounts
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.shadow import Shadow
+from emulator.scheduler.table import NEVER
 
 
 class Victims(StrEnum):
@@ -36,58 +37,82 @@ class Reclaims:
 
 @dataclass
 class Reclaim:
-    """``how`` by queue. A queue for which nothing could be stopped is not tried again for ``interval_ns``, since that looks at every
+    """``how`` by queue. A kind of job for which nobody could be stopped is not tried again for ``interval_ns``, since that looks at every
     running job of others.
     """
 
     how: Mapping[int, Reclaims]
     interval_ns: int
-    refused: dict[tuple[int, int], int] = field(default_factory=dict)  # (queue, host type) -> when it may be tried again
+    #: By kind of job: when it may be tried again, and when the job was submitted that was tried.
+    refused: dict[tuple[int, ...], tuple[int, int]] = field(default_factory=dict)
 
 
-def reclaim(draft: Draft, settings: Reclaim) -> None:
-    """Stop jobs of others, and start those that ask for it."""
+def reclaim(draft: Draft, settings: Reclaim, waits: Callable[[int], bool]) -> None:
+    """Stop jobs of others, and start those that ask for it. ``waits``: whether a job of the queue of this number waits."""
     accounts = draft.ledger.accounts
     assert accounts is not None, "there are quotas where there is something to reclaim"
+    for kind in [kind for kind, (again_ns, _) in settings.refused.items() if again_ns <= draft.now_ns]:
+        del settings.refused[kind]
     for number, partition in enumerate(draft.ledger.partitions):
-        if not partition.waiting_jobs:
-            continue
-        asking = _asking(draft, partition, number, accounts, settings)
+        asking = {queue for queue, how in settings.how.items() if waits(queue) and _may_ask(accounts, queue, number, how)}
         for slot in list(partition.waiting()) if asking else ():
             queue = draft.table.queue[slot]
-            if queue in asking and _is_entitled(draft, slot, accounts, settings.how[queue]):
-                if accounts.allows(slot, number) and draft.choose(partition, slot) is not None:
-                    asking.discard(queue)  # what could start by itself is for the policy to start
-                elif not _start_in_place_of_others(draft, partition, slot, accounts, settings.how[queue]):
-                    asking.discard(queue)
-                    settings.refused[queue, number] = draft.now_ns + settings.interval_ns
+            if queue in asking and not _ask(draft, partition, slot, accounts, settings):
+                asking.discard(queue)
                 if not asking:
                     break
 
 
-def _asking(draft: Draft, partition: Partition, number: int, accounts: Accounts, settings: Reclaim) -> set[int]:
-    """The queues of which jobs are to be looked at: they may stop others' jobs, and have not just tried in vain."""
-    asking = set[int]()
-    for queue, how in settings.how.items():
-        own = how.within_queue != Victims.NEVER
-        others = how.within_cohort != Victims.NEVER and bool(accounts.quotas.borrowers(queue, number, 1))
-        if own or others:
-            again_ns = settings.refused.get((queue, number), 0)
-            if again_ns > draft.now_ns:
-                draft.reconsider(partition, again_ns)
-            else:
-                asking.add(queue)
-    return asking
+def _ask(draft: Draft, partition: Partition, slot: int, accounts: Accounts, settings: Reclaim) -> bool:
+    """Start the job in place of others, where it may have that. Returns whether those behind it in its queue may ask as well."""
+    table, held = draft.table, partition.held
+    queue, kind = table.queue[slot], _kind_of(draft, partition, slot)
+    strict = held is not None and held.is_strict(queue)
+    if not _is_entitled(draft, partition, slot, accounts, settings.how[queue]):
+        return not strict
+    again_ns, tried_ns = settings.refused.get(kind, (0, NEVER))
+    if table.submit_ns[slot] >= tried_ns:
+        draft.reconsider(partition, again_ns)
+        return not strict
+    if accounts.allows(slot, partition.number) and draft.choose(partition, slot) is not None:
+        return False  # what could start by itself is for the policy to start
+    if _start_in_place_of_others(draft, partition, slot, accounts, settings.how[queue]):
+        return True
+    settings.refused[kind] = draft.now_ns + settings.interval_ns, table.submit_ns[slot]
+    return not strict
 
 
-def _is_entitled(draft: Draft, slot: int, accounts: Accounts, how: Reclaims) -> bool:
+def ask_again(draft: Draft, settings: Reclaim, waits: Callable[[int], bool]) -> None:
+    """Once the policy has decided: what it started may have been borrowed, or have taken the hosts of a job that asks for it."""
+    if draft.starts and any(waits(queue) for queue in settings.how):
+        draft.reconsider_at_ns = min(draft.reconsider_at_ns, draft.now_ns + draft.cycle_ns)
+
+
+def _kind_of(draft: Draft, partition: Partition, slot: int) -> tuple[int, ...]:
+    """Jobs of one kind have the same victims, but that one that came later may have fewer of equal priority."""
+    table = draft.table
+    size = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot]
+    return partition.number, table.queue[slot], table.tenant[slot], table.priority[slot], *size
+
+
+def _may_ask(accounts: Accounts, queue: int, number: int, how: Reclaims) -> bool:
+    """Whether there is a job of the queue, however small, for which others' might be stopped."""
+    quotas = accounts.quotas
+    if how.within_queue != Victims.NEVER:
+        return True
+    if how.while_borrowing == Victims.NEVER and not quotas.within(queue, number, 1):
+        return False
+    return how.within_cohort != Victims.NEVER and bool(quotas.borrowers(queue, number, 1))
+
+
+def _is_entitled(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> bool:
     """Whether the job may have others stopped: it is within the nominal quota of its queue, or may stop others all the same."""
     table = draft.table
     if accounts.tenant_refusal(slot) is not None:
         return False
     milli_gpus = table.gpus[slot] * table.milli_gpus[slot]
     always = how.while_borrowing != Victims.NEVER or how.within_queue != Victims.NEVER
-    return always or accounts.quotas.within(table.queue[slot], table.host_type[slot], milli_gpus)
+    return always or accounts.quotas.within(table.queue[slot], partition.number, milli_gpus)
 
 
 def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> bool:
@@ -104,7 +129,7 @@ def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, acc
     if rows is None:
         draft.undo(mark)
         return False
-    draft.start(partition, slot, rows)
+    draft.start(slot, rows)
     draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # those stopped are pending again, and have their turn
     return True
 
@@ -112,7 +137,7 @@ def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, acc
 def victims_for(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> list[int]:
     """Jobs to be stopped so that the job has quota and hosts; none where that would not do. Those started in this cycle are left alone."""
     table, quotas = draft.table, accounts.quotas
-    queue, host_type = table.queue[slot], table.host_type[slot]
+    queue, host_type = table.queue[slot], partition.number
     trees = quotas.counted(queue, host_type)
     if not trees:
         return []
@@ -155,7 +180,7 @@ def _fewest(draft: Draft, partition: Partition, slot: int, accounts: Accounts, c
     stopped.
     """
     table, quotas, free = draft.table, accounts.quotas, partition.free
-    queue, host_type, milli_gpus = table.queue[slot], table.host_type[slot], table.milli_gpus[slot]
+    queue, host_type, milli_gpus = table.queue[slot], partition.number, table.milli_gpus[slot]
     here = sum(table.gpus[other] for other in candidates if table.host_type[other] == host_type)
     if not candidates or free.free_gpus + here < table.gpus[slot]:
         return []

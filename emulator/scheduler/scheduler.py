@@ -1,8 +1,8 @@
 """The scheduler: queues, placements and the indexes of free GPUs, in one place. The only time that it knows is that of the cycle.
 
-Hosts of one type are a *partition* (``emulator.scheduler.partition``), and a job runs in one partition. A job that names no type is
-bound when it arrives: to the partition with the least demand, that is GPUs held and waited for over its GPUs, of those in which it could
-ever fit; of equal ones the first. It stays there.
+Hosts of one type are a *partition* (``emulator.scheduler.partition``), and a job runs in one partition. A job that names several types, or
+none, waits in the partition of each in which it could ever fit (as Slurm's jobs do that name several partitions), and starts in the first
+that has room when it has its turn there: in the one that it prefers, where several have.
 """
 
 from collections import Counter
@@ -19,14 +19,14 @@ from emulator.scheduler.held import Held
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.limits import Limits
 from emulator.scheduler.partition import Partition
-from emulator.scheduler.pending import HeadQueue, ScanQueue
 from emulator.scheduler.placement import Placement, could_ever_fit
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.policy import Policy, explained
+from emulator.scheduler.policy import Policy, explained, queue_for
 from emulator.scheduler.quota import Quotas
-from emulator.scheduler.reclaim import Reclaim, Reclaims, reclaim
+from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
 from emulator.scheduler.table import JobTable, State
+from emulator.scheduler.usage import NO_CAP, SitePower
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
 
@@ -46,6 +46,7 @@ class SchedulerSettings:
     tenant_limits: TenantLimits = NO_TENANT_LIMITS
     strict_queues: Collection[str] = ()  # in which nobody passes a job that waits for quota
     reclaims: Mapping[str, Reclaims] = field(default_factory=dict)  # by queue: whose jobs may be stopped for its own
+    power: SitePower = NO_CAP
 
 
 @dataclass
@@ -78,23 +79,27 @@ class Scheduler:
         #: One per host type, in their order.
         self.partitions = tuple(
             Partition(
+                number=number,
                 name=host_type.name,
                 gpu_model=host_type.gpu.name,
                 free=free,
-                pending=(ScanQueue if policy.reserves else HeadQueue)(self.table, policy.order),
+                pending=queue_for(policy, self.table),
                 by_end=[] if policy.reserves else None,
                 preemptible=Counter() if settings.preemption else None,
             )
-            for host_type, free in zip(cluster.host_types, indexes, strict=True)
+            for number, (host_type, free) in enumerate(zip(cluster.host_types, indexes, strict=True))
         )
         self.counts: list[QueueCounts] = []  # by queue
+        self.pending_jobs = 0  # how many jobs wait
+        self._all_types = tuple(range(len(self.partitions)))
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
-        self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts)
+        self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power)
         if policy.outside is not None:
             self.ledger.changes = Changes()
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption)
+        in_turn = (policy.heads_only or policy.reserves) and policy.outside is None
+        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, in_turn, in_turn and not policy.arranges)
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
@@ -109,7 +114,7 @@ class Scheduler:
             self.add_queue(name)
         strict = frozenset(self.table.queue_of[name] for name in settings.strict_queues)
         for number, partition in enumerate(self.partitions):
-            partition.held = Held(self.table, number, strict)
+            partition.held = Held(self.table, number, strict, partition.pending.key)
         return Accounts(self.table, settings.quotas, settings.tenant_limits)
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
@@ -128,16 +133,17 @@ class Scheduler:
         ``accepted``: a client has been told that it is in the queue, so the limit no longer applies.
         """
         table = self.table
-        number = self._partition_for(slot)
-        if number < 0:
+        types = self._types_for(slot)
+        if not types:
             state = State.INFEASIBLE
         elif not accepted and (self.pending_jobs >= self.settings.pending_limit or not self._tenant_has_room(slot)):
             state = State.REJECTED
         else:
             state = State.PENDING
-            table.host_type[slot] = number
+            table.types[slot] = types
             if self.settings.placement.may_score:
-                self.partitions[number].free.host_states().ask(table.gpus[slot], table.milli_gpus[slot])
+                for partition in self.ledger.partitions_for(slot):
+                    partition.free.host_states().ask(table.gpus[slot], table.milli_gpus[slot])
             self._wait(slot)
         table.state[slot] = state
         return state
@@ -146,25 +152,21 @@ class Scheduler:
         """Whether its tenant may have one more job waiting."""
         return self.accounts is None or self.accounts.pending_room(self.table.tenants[self.table.tenant[slot]]) > 0
 
-    def _partition_for(self, slot: int) -> int:
-        """Where the job that arrives is to wait; -1 where it can never run."""
+    def _types_for(self, slot: int) -> tuple[int, ...]:
+        """The host types on which the job that arrives may wait, the preferred first; none where it can never run."""
         table = self.table
         gpus, level, named = table.gpus[slot], table.require_level[slot], table.host_type[slot]
-        partitions = self.partitions
-        if named != ANY_TYPE or len(partitions) == 1:
-            number = max(0, named)
-            return number if could_ever_fit(partitions[number].free, gpus, level) else -1
-        fitting = [number for number, partition in enumerate(partitions) if could_ever_fit(partition.free, gpus, level)]
-        if self.accounts is not None:  # where its queue will never have quota for it, it would wait for ever
+        asked = table.types[slot] or (self._all_types if named == ANY_TYPE else (named,))
+        fitting = tuple([number for number in asked if could_ever_fit(self.partitions[number].free, gpus, level)])
+        if self.accounts is not None and len(fitting) > 1:  # where its queue will never have quota for it, it need not wait
             queue, milli_gpus = table.queue[slot], gpus * table.milli_gpus[slot]
-            fitting = [number for number in fitting if self.accounts.quotas.could_ever_fit(queue, number, milli_gpus)] or fitting
-        return min(fitting, key=lambda number: partitions[number].wanted_milli_gpus / partitions[number].gpus, default=-1)
+            fitting = tuple([number for number in fitting if self.accounts.quotas.could_ever_fit(queue, number, milli_gpus)]) or fitting
+        return asked if fitting == asked else fitting
 
-    def could_ever_fit(self, gpus: int, require_level: int, host_type: int) -> bool:
-        """Whether some placement on this cluster, when empty and healthy, holds such a job (``host_type``: of that type, or ANY_TYPE)."""
-        named = self.partitions if host_type == ANY_TYPE else (self.partitions[host_type],)
+    def could_ever_fit(self, gpus: int, require_level: int, types: tuple[int, ...]) -> bool:
+        """Whether some placement on this cluster, when empty and healthy, holds such a job (``types``: on hosts of these; none: of any)."""
         level = self._widest if require_level == ANY_LEVEL else require_level
-        return any(could_ever_fit(partition.free, gpus, level) for partition in named)
+        return any(could_ever_fit(self.partitions[number].free, gpus, level) for number in types or self._all_types)
 
     def add_queue(self, name: str) -> None:
         """Add a queue before its first job."""
@@ -172,12 +174,13 @@ class Scheduler:
             self.counts.append(QueueCounts())
 
     def _wait(self, slot: int) -> None:
-        table, partition = self.table, self.ledger.partition_of(slot)
-        partition.pending.push(slot)
-        partition.arriving.append(slot)
-        partition.waiting_milli_gpus += table.gpus[slot] * table.milli_gpus[slot]
-        # Where only the head of the queue is looked at, who waits behind it changes nothing.
-        partition.stirred = partition.stirred or not self.policy.heads_only or partition.pending.head() == slot
+        table = self.table
+        for partition in self.ledger.partitions_for(slot):
+            partition.pending.push(slot)
+            partition.arriving.append(slot)
+            # Where only the head of the queue is looked at, who waits behind it changes nothing.
+            partition.stirred = partition.stirred or not self.policy.heads_only or partition.pending.head() == slot
+        self.pending_jobs += 1
         self.counts[table.queue[slot]].wait(table.gpus[slot])
         if self.accounts is not None:
             self.accounts.wait(slot)
@@ -191,19 +194,18 @@ class Scheduler:
 
     def cancel_pending(self, slot: int) -> None:
         """Remove a waiting job from its queue."""
-        table, partition = self.table, self.ledger.partition_of(slot)
-        partition.pending.remove(slot)
+        table = self.table
+        for partition in self.ledger.partitions_for(slot):
+            partition.leaves(slot)
+            partition.stirred = True
+        self.pending_jobs -= 1
         if self.accounts is not None:
             self.accounts.wait(slot, -1)
-            if partition.held:
-                partition.held.discard(slot)
         if self.draft.preemption is not None:
             self.draft.preemption.refused.pop(slot, None)
         self.draft.whys.pop(slot, None)
         if self.ledger.changes is not None:
             self.ledger.changes.left.append((table.job_id[slot], -1))
-        partition.waiting_milli_gpus -= table.gpus[slot] * table.milli_gpus[slot]
-        partition.stirred = True
         self.counts[table.queue[slot]].wait(table.gpus[slot], -1)
 
     def release(self, slot: int, *, at_ns: int) -> None:
@@ -218,7 +220,7 @@ class Scheduler:
         draft = self.draft
         draft.begin(now_ns)
         if self._reclaim.how:
-            reclaim(draft, self._reclaim)
+            reclaim(draft, self._reclaim, self._has_waiting)
         try:
             self.policy.plan(draft)
         except Exception as error:
@@ -228,13 +230,20 @@ class Scheduler:
         table = self.table
         for slot in draft.preempted:
             self.counts[table.queue[slot]].run(table.gpus[slot], -1)
+        self.pending_jobs -= len(draft.starts)
         for slot, _ in draft.starts:
             counts = self.counts[table.queue[slot]]
             counts.wait(table.gpus[slot], -1)
             counts.run(table.gpus[slot])
             if self.accounts is not None:
                 self.accounts.wait(slot, -1)
+        if self._reclaim.how:
+            ask_again(draft, self._reclaim, self._has_waiting)
         return draft
+
+    def _has_waiting(self, queue: int) -> bool:
+        """Whether a job of the queue of this number waits."""
+        return self.counts[queue].pending_jobs > 0
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
 
@@ -245,17 +254,13 @@ class Scheduler:
             return self.partitions[0].running
         return set().union(*(partition.running for partition in self.partitions))
 
-    @property
-    def pending_jobs(self) -> int:
-        """How many jobs wait."""
-        return sum([partition.waiting_jobs for partition in self.partitions])
-
     def waits(self, slot: int) -> bool:
         """Whether the job is in a queue."""
-        if self.table.host_type[slot] == ANY_TYPE:
-            return False
-        partition = self.ledger.partition_of(slot)
-        return slot in partition.pending or (partition.held is not None and slot in partition.held)
+        return any(partition.waits(slot) for partition in self.ledger.partitions_for(slot))
+
+    def held_jobs(self, queue: int) -> int:
+        """How many jobs of the queue of this number were held back by its quota or a tenant's limit when they were last looked at."""
+        return sum([partition.held.of_queue(queue) for partition in self.partitions if partition.held])
 
     def free_gpus(self) -> tuple[int, int]:
         """GPUs that could be given out now, and how many of them are on hosts that also hold a job."""

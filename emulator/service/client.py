@@ -220,10 +220,10 @@ class Client:
             stream.cancel()
 
     def queues(self) -> list[QueueView]:
-        return list(self._pages(self._queues.ListQueues, queue_pb.ListQueuesRequest(), "queues", _as(QueueView), None))
+        return list(self._pages(self._queues.ListQueues, queue_pb.ListQueuesRequest(), "queues", views.queue_view, None))
 
     def queue(self, name: str) -> QueueView:
-        return views.view_of(self._call(self._queues.GetQueue, _request(queue_pb.GetQueueRequest, name=name)).queue, QueueView)
+        return views.queue_view(self._call(self._queues.GetQueue, _request(queue_pb.GetQueueRequest, name=name)).queue)
 
     def cluster(self) -> ClusterView:
         return views.cluster_view(self._call(self._cluster.GetCluster, cluster_pb.GetClusterRequest()).cluster)

@@ -10,7 +10,7 @@ from emulator.engine.control import ControlError, InvalidRequest
 from emulator.service.draft import Draft, kind_of
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.validate import faults_of
-from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns, JobKind, TrainingShape, job_columns
+from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns, JobKind, TrainingShape, TypeAndPace, job_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,10 +25,14 @@ class Intake:
 def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
     """Judge ``draft`` and convert what is sound."""
     errors = faults_of(draft)
-    host_type = _host_types(draft, gpu_types, errors)
+    types = _types(draft, gpu_types, errors)
+    choices = tuple(one if len(one) > 1 or any(pace != 1.0 for _, pace in one) else () for one in types)
+    single = [one[0][0] if one and not choice else ANY_TYPE for one, choice in zip(types, choices, strict=True)]
+    host_type = np.array(single, dtype=np.int8)[draft.gpu_type]
+    choice = np.array([index if one else -1 for index, one in enumerate(choices)], dtype=np.int32)[draft.gpu_type]
     kinds = np.array([kind_of(workload) for workload in draft.workloads], dtype=np.int8)[draft.workload]
     duration = draft.duration_ns.copy()
-    shape, shapes = _plan_training(draft, kinds, host_type, duration, errors, gpu_types)
+    shape, shapes = _plan_training(draft, kinds, host_type, choice, duration, errors, gpu_types)
     rows = np.setdiff1d(np.arange(draft.count), np.fromiter(errors, dtype=np.int64, count=len(errors)), assume_unique=True)
     known = np.array([LEVEL_NAMES.index(level) if level in LEVEL_NAMES else -1 for level in draft.levels], dtype=np.int8)
     columns = job_columns(
@@ -49,6 +53,8 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
         preemptible=draft.preemptible[rows],
         shape=shape[rows],
         host_type=host_type[rows],
+        choice=choice[rows],
+        choices=choices,
         shapes=shapes,
         queues=draft.queues,
         tenants=draft.tenants,
@@ -57,23 +63,24 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
     return Intake(columns, rows, errors)
 
 
-def _host_types(draft: Draft, gpu_types: GpuTypes, errors: dict[int, ControlError]) -> NDArray[np.int8]:
-    """The host type that each job asks for, ANY_TYPE where it does not say. Adds to ``errors``."""
-    numbers = np.full(len(draft.gpu_types), ANY_TYPE, dtype=np.int8)
+def _types(draft: Draft, gpu_types: GpuTypes, errors: dict[int, ControlError]) -> list[tuple[TypeAndPace, ...]]:
+    """The host types that each entry of ``draft.gpu_types`` names, with the pace of the job there. Adds to ``errors``."""
+    found: list[tuple[TypeAndPace, ...]] = [()] * len(draft.gpu_types)
     field = draft.field("gpu_type")
-    for index, name in enumerate(draft.gpu_types):
+    for index, text in enumerate(draft.gpu_types):
         try:
-            numbers[index] = gpu_types.number(name, field)
+            found[index] = gpu_types.named(text, field)
         except InvalidRequest as error:
             for row in np.flatnonzero(draft.gpu_type == index).tolist():
                 errors.setdefault(row, error)
-    return np.asarray(numbers[draft.gpu_type])
+    return found
 
 
 def _plan_training(
     draft: Draft,
     kinds: NDArray[np.int8],
     host_type: NDArray[np.int8],
+    choice: NDArray[np.int32],
     duration: NDArray[np.int64],
     errors: dict[int, ControlError],
     gpu_types: GpuTypes,
@@ -90,6 +97,13 @@ def _plan_training(
         if row in errors:
             continue
         training = draft.workloads[draft.workload[row]].training
+        if choice[row] >= 0 and training.WhichOneof("plan") == "model":
+            errors[row] = InvalidRequest(
+                f"{draft.field('gpu_type')} names several types, and a model is planned for one",
+                field=draft.field("gpu_type"),
+                allowed=f"one type, or {field}.step as it was measured",
+            )
+            continue
         if host_type[row] == ANY_TYPE and training.WhichOneof("plan") == "model":
             host_type[row] = gpu_types.main
         key = (int(draft.workload[row]), int(draft.gpus[row]), int(host_type[row]))

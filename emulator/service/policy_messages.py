@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from emulator.scheduler.outside import Action, Decisions, Gone, Hold, Preempt, Start, View
 from emulator.scheduler.ranges import ranges_of
 from emulator.scheduler.scheduler import SchedulerSettings
-from emulator.scheduler.table import NEVER, State
+from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.v1 import job_pb2, policy_service_pb2
 from emulator.workload.jobs import LEVEL_NAMES
 from topology.cluster import Cluster
@@ -28,7 +28,7 @@ _COLUMNS = {
     "job_id": "job_id", "gpus": "gpus", "milli_gpus": "milli_gpus",
     "estimate_nanoseconds": "estimate_ns", "submit_nanoseconds": "submit_ns",
     "priority": "priority", "queue": "queue", "tenant": "tenant", "require_level": "require_level", "prefer_level": "prefer_level",
-    "host_type": "host_type", "preemptible": "preemptible",
+    "preemptible": "preemptible",
 }  # fmt: skip
 
 
@@ -44,7 +44,15 @@ def opening(
             cycle_nanoseconds=cycle_ns,
             options=options,
             host_types=[
-                policy_service_pb2.PolicyHostType(name=one.name, gpu_model=one.gpu.name, gpus=one.gpus) for one in cluster.host_types
+                policy_service_pb2.PolicyHostType(
+                    name=one.name,
+                    gpu_model=one.gpu.name,
+                    gpus=one.gpus,
+                    domain_hosts=one.domain_hosts,
+                    idle_watts=one.idle_watts,
+                    peak_watts=one.peak_watts,
+                )
+                for one in cluster.host_types
             ],
             hosts=cluster.host_count,
             block_first_host=cluster.block.first_host.tolist(),
@@ -59,7 +67,7 @@ def opening(
 
 
 class CycleMessages:
-    """Makes the messages of a run's cycles. It knows which names of queues and tenants have been told.
+    """Makes the messages of a run's cycles. It knows which names of queues and tenants, and which choices of host types, have been told.
 
     ``first_host`` is that of every block.
     """
@@ -67,6 +75,7 @@ class CycleMessages:
     def __init__(self, first_host: Sequence[int]) -> None:
         self._first_host = first_host
         self._queues = self._tenants = 0
+        self._choices: dict[tuple[tuple[int, ...], tuple[float, ...]], int] = {}  # their numbers
 
     def of(self, view: View, sequence: int) -> Iterator[policy_service_pb2.PlanRequest]:
         """The view as messages; all but the last one say that there is more."""
@@ -112,7 +121,18 @@ class CycleMessages:
             for name, source in _COLUMNS.items():
                 column = getattr(table, source)
                 getattr(jobs, name).extend([column[slot] for slot in slots])
+            jobs.choice.extend([self._choice(cycle, table, slot) for slot in slots])
             jobs.kind.extend([_KINDS[table.kind[slot]] for slot in slots])
+
+    def _choice(self, cycle: policy_service_pb2.Cycle, table: JobTable, slot: int) -> int:
+        """The number of the job's choice, which the cycle tells of where it is new."""
+        types, paces = table.types[slot], table.paces.get(slot)
+        choice = types, () if paces is None else tuple([paces.by_type[number] for number in types])
+        number = self._choices.get(choice)
+        if number is None:
+            number = self._choices[choice] = len(self._choices)
+            cycle.choices.add(host_type=types, pace=choice[1] or [1.0] * len(types))
+        return number
 
 
 def _runs(hosts: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -142,7 +162,7 @@ def _action(place: int, message: policy_service_pb2.Action) -> Action:
             raise Gone(f"action {place} of its answer has a placement with columns of {lengths} entries; allowed: equal lengths")
         return Start(start.job_id, list(zip(*columns, strict=True)), start.stop_unless_started, message.group)
     if kind == "preempt":
-        return Preempt(message.preempt.job_id, message.preempt.reason[:REASON_LETTERS], message.group)
+        return Preempt(message.preempt.job_id, message.preempt.reason[:REASON_LETTERS], message.group, message.preempt.suspend)
     if kind == "hold":
         return Hold(message.hold.job_id, message.hold.reason[:REASON_LETTERS], message.group)
     raise Gone(f"action {place} of its answer is none; allowed: start, preempt, hold")

@@ -19,16 +19,17 @@ from emulator.engine.control import (
     JobView,
     LinkView,
     QueueView,
+    QuotaView,
     RackView,
 )
 from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_pb2, job_service_pb2, queue_service_pb2
 from emulator.workload.jobs import JobKind
 
-View = TypeVar("View", ClockView, ClusterView, Explanation, HostView, JobView, LinkView, QueueView, RackView)
+View = TypeVar("View", ClockView, ClusterView, Explanation, HostView, JobView, LinkView, QueueView, QuotaView, RackView)
 
 _NAMES = {
     view: tuple(field.name for field in fields(view))
-    for view in (ClockView, ClusterView, Explanation, HostView, JobView, LinkView, QueueView, RackView)
+    for view in (ClockView, ClusterView, Explanation, HostView, JobView, LinkView, QueueView, QuotaView, RackView)
 }
 
 STATE_NUMBER = {state: job_pb2.JobState.Value(f"JOB_STATE_{state.name}") for state in JobState}
@@ -105,8 +106,18 @@ def explanation_view(why: job_service_pb2.ExplainJobResponse) -> Explanation:
 
 
 def queue_message(queue: QueueView) -> queue_service_pb2.Queue:
-    """To the API's queue, field by field."""
-    return queue_service_pb2.Queue(**_fields(queue))
+    """To the API's queue, field by field; a limit that is None is unset."""
+    return queue_service_pb2.Queue(**_fields(queue) | {"quotas": [queue_service_pb2.Quota(**_fields(quota)) for quota in queue.quotas]})
+
+
+def queue_view(queue: queue_service_pb2.Queue) -> QueueView:
+    """Back from the API."""
+    return view_of(queue, QueueView, quotas=tuple(map(_quota_view, queue.quotas)))
+
+
+def _quota_view(quota: queue_service_pb2.Quota) -> QuotaView:
+    limits = {name: _present(quota, name, None) for name in ("borrowing_limit_gpus", "lending_limit_gpus")}
+    return view_of(quota, QuotaView, **limits)
 
 
 def cluster_message(cluster: ClusterView) -> cluster_service_pb2.Cluster:

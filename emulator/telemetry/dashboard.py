@@ -22,7 +22,7 @@ CHOSEN = 'cluster=~"$cluster"'
 UNITS = {"seconds": "s", "watts": "watt", "joules": "joule", "ratio": "percentunit", "bytes_per_second": "Bps", "flag": "bool"}
 
 _METRICS = {metric.name: metric for metric in TABLE}
-_NAME = re.compile(r"gigawatt_\w+")
+_NAME = re.compile(r"(?:gigawatt|kueue)_\w+")
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,32 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ),
             ),
             Panel("Jobs ended", (("gigawatt_jobs_ended_total{}", "{{state}}"),)),
+        ),
+    ),
+    (
+        "Quotas",
+        (
+            Panel(
+                "GPUs used, of quotas",
+                (
+                    ("kueue_cluster_queue_resource_usage{}", "{{cluster_queue}} {{flavor}}"),
+                    ("kueue_cluster_queue_nominal_quota{}", "{{cluster_queue}} {{flavor}}: quota"),
+                ),
+            ),
+            Panel(
+                "GPUs borrowed",
+                (("clamp_min(kueue_cluster_queue_resource_usage{} - kueue_cluster_queue_nominal_quota{}, 0)",
+                  "{{cluster_queue}} {{flavor}}"),), stacked=True,
+            ),
+            Panel("Jobs held back by quotas and limits", (('kueue_pending_workloads{status="inadmissible"}', "{{cluster_queue}}"),)),
+            Panel(
+                "Limits of borrowing and lending",
+                (
+                    ("kueue_cluster_queue_borrowing_limit{}", "{{cluster_queue}} {{flavor}}: borrows"),
+                    ("kueue_cluster_queue_lending_limit{}", "{{cluster_queue}} {{flavor}}: lends"),
+                ),
+                note="No line: no limit.",
+            ),
         ),
     ),
     (

@@ -1,10 +1,13 @@
 """Every metric that Gigawatt serves, one row each: exposition, docs/metrics.md and the dashboard are made from this table.
 
 Rules of the table: names begin with ``gigawatt_``, units are base units and end the name, counters end in ``_total``, states are labels
-(never names), a series that can exist always exists (zero rather than absent), and no label has a value per job.
+(never names), a series that can exist always exists (zero rather than absent), and no label has a value per job. What Kueue measures too
+has Kueue's name and labels, beginning with ``kueue_``, so that dashboards and alerts made for Kueue work (kubernetes-sigs/kueue,
+pkg/metrics/metrics.go).
 """
 
 import importlib.metadata
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,7 +16,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.engine.control import Histogram, JobState, Snapshot
+from emulator.engine.control import Histogram, JobState, QuotaView, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import RackReadings
@@ -26,6 +29,11 @@ Values = Mapping[tuple[str, ...], float]
 GPU_STATES = ("busy", "idle", "down", "cordoned", "planned")
 #: States a job stays in for good.
 ENDED = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED, JobState.INFEASIBLE, JobState.REJECTED)
+
+
+#: Of Kueue's metrics of quotas. Its resource is the one that all quotas here are of.
+QUOTA_LABELS = ("cohort", "cluster_queue", "flavor", "resource")
+GPU_RESOURCE = "nvidia.com/gpu"
 
 
 class Kind(StrEnum):
@@ -113,6 +121,23 @@ def _models(snapshot: Snapshot) -> list[str]:
     return sorted({model for _, model in snapshot.gpus_by_model})
 
 
+def _quotas(read: Callable[[QuotaView], float | None]) -> Callable[[Snapshot], Values]:
+    """By cohort, queue, flavor and resource; what has no limit is infinite."""
+    return lambda snapshot: {
+        (queue.cohort, queue.name, quota.flavor, GPU_RESOURCE): math.inf if (value := read(quota)) is None else value
+        for queue in snapshot.queues
+        for quota in queue.quotas
+    }
+
+
+def _pending_workloads(snapshot: Snapshot) -> Values:
+    return {
+        (queue.name, status): jobs
+        for queue in snapshot.queues
+        for status, jobs in (("active", queue.pending_jobs - queue.held_jobs), ("inadmissible", queue.held_jobs))
+    }
+
+
 def _pue(snapshot: Snapshot) -> float:
     """Facility power over IT power (ISO/IEC 30134-2); not a number while no IT power is drawn."""
     return snapshot.facility_power_watts / snapshot.power_watts if snapshot.power_watts else float("nan")
@@ -198,6 +223,29 @@ HEAD: tuple[HeadMetric, ...] = (
         "gigawatt_policy_refused_actions_total", Kind.COUNTER, "actions",
         "Actions of a policy outside the emulation (grpc://) that were refused, by the rule that they broke.", ("rule",),
         _by(tuple(Rule), lambda s: s.policy_refused),
+    ),
+    HeadMetric(
+        "kueue_pending_workloads", Kind.GAUGE, "jobs",
+        "Pending jobs by queue: active, or inadmissible, that is held back by the queue's quota or a tenant's limit.",
+        ("cluster_queue", "status"), _pending_workloads,
+    ),
+    HeadMetric(
+        "kueue_cluster_queue_nominal_quota", Kind.GAUGE, "GPUs", "GPUs of a queue's own quota, by flavor (host types; *: all).",
+        QUOTA_LABELS, _quotas(lambda quota: quota.nominal_gpus),
+    ),
+    HeadMetric(
+        "kueue_cluster_queue_resource_usage", Kind.GAUGE, "GPUs", "GPUs that the jobs of a queue hold, borrowed ones included.",
+        QUOTA_LABELS, _quotas(lambda quota: quota.used_gpus),
+    ),
+    HeadMetric(
+        "kueue_cluster_queue_borrowing_limit", Kind.GAUGE, "GPUs",
+        "GPUs that a queue may borrow at most; +Inf where there is no limit (Kueue has 0 there).",
+        QUOTA_LABELS, _quotas(lambda quota: quota.borrowing_limit_gpus),
+    ),
+    HeadMetric(
+        "kueue_cluster_queue_lending_limit", Kind.GAUGE, "GPUs",
+        "GPUs of its own that a queue lends at most; +Inf where there is no limit (Kueue has 0 there).",
+        QUOTA_LABELS, _quotas(lambda quota: quota.lending_limit_gpus),
     ),
     # Power.
     HeadMetric(

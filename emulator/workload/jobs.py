@@ -32,6 +32,10 @@ NO_ROW = 0
 LEVEL_NAMES = ("host", "domain", "rack", "leaf", "pod", "building", "site")
 
 
+#: A host type, and how fast the job runs there: ``duration_ns`` and ``estimate_ns`` are those at a pace of 1.
+TypeAndPace = tuple[int, float]
+
+
 @dataclass(frozen=True)
 class TrainingShape:
     """How one training job uses the fabric: a step is compute plus the part of the communication that is not hidden behind it.
@@ -92,14 +96,24 @@ class JobColumns:
     preemptible: NDArray[np.bool_]
     shape: NDArray[np.int32]
     host_type: NDArray[np.int8]  # index into the cluster's host types, or ANY_TYPE
+    choice: NDArray[np.int32]  # index into choices, of a job that may run on several types; or -1
     source_row: NDArray[np.int64]  # of the trace: its line, or the number of its object, from 1; NO_ROW where there is none
     shapes: tuple[TrainingShape, ...] = ()
+    choices: tuple[tuple[TypeAndPace, ...], ...] = ()  # the preferred first
     queues: tuple[str, ...] = ("default",)
     tenants: tuple[str, ...] = ("default",)
     names: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.job_id)
+
+    def types(self) -> list[tuple[int, ...]]:
+        """The host types on which each job may run, the preferred first; none where it may run on any."""
+        single = {number: (() if number == ANY_TYPE else (number,)) for number in np.unique(self.host_type).tolist()}
+        of_one: list[tuple[int, ...]] = [single[number] for number in self.host_type.tolist()]
+        for row in np.flatnonzero(self.choice >= 0).tolist():
+            of_one[row] = tuple([number for number, _ in self.choices[self.choice[row]]])
+        return of_one
 
 
 def job_columns(count: int, **columns: object) -> JobColumns:
@@ -118,6 +132,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "preemptible": True,
         "shape": -1,
         "host_type": ANY_TYPE,
+        "choice": -1,
         "source_row": NO_ROW,
     }
     given = defaults | columns
@@ -126,7 +141,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "job_id": np.int64, "submit_ns": np.int64, "gpus": np.int32, "duration_ns": np.int64, "estimate_ns": np.int64,
         "milli_gpus": np.int32, "kind": np.int8, "priority": np.int32, "queue": np.int32, "tenant": np.int32,
         "utilization": np.float64, "checkpoint_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
-        "preemptible": np.bool_, "shape": np.int32, "host_type": np.int8, "source_row": np.int64,
+        "preemptible": np.bool_, "shape": np.int32, "host_type": np.int8, "choice": np.int32, "source_row": np.int64,
     }  # fmt: skip
     for name, dtype in dtypes.items():
         column: NDArray[Any] = np.asarray(given[name], dtype=dtype)
@@ -162,4 +177,4 @@ class SourceReport:
 #: A source of work: batches in order of submission; ``submit_ns`` never decreases from batch to batch.
 JobSource = Iterator[JobColumns]
 
-COLUMN_NAMES = tuple(f.name for f in fields(JobColumns) if f.name not in ("shapes", "queues", "tenants", "names"))
+COLUMN_NAMES = tuple(f.name for f in fields(JobColumns) if f.name not in ("shapes", "choices", "queues", "tenants", "names"))

@@ -105,10 +105,11 @@ def _rows(jobs: JobColumns, rows: slice | NDArray[np.int64]) -> JobColumns:
 def _joined(parts: Sequence[JobColumns]) -> JobColumns:
     """All jobs of ``parts`` (which have the same queues and tenants) in order of submission, earlier parts first."""
     columns: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMN_NAMES}
-    offsets = np.cumsum([0, *(len(part.shapes) for part in parts)])
-    columns["shape"] = np.concatenate(
-        [np.where(part.shape >= 0, part.shape + offset, -1) for part, offset in zip(parts, offsets, strict=False)]
-    ).astype(np.int32)
+    for name, counts in (("shape", [len(part.shapes) for part in parts]), ("choice", [len(part.choices) for part in parts])):
+        offsets = np.cumsum([0, *counts])
+        indexes = [np.where((index := getattr(part, name)) >= 0, index + offset, -1) for part, offset in zip(parts, offsets, strict=False)]
+        columns[name] = np.concatenate(indexes).astype(np.int32)
+    columns["choices"] = tuple(types for part in parts for types in part.choices)
     names = None
     if any(part.names is not None for part in parts):
         names = tuple(name for part in parts for name in (part.names or [""] * len(part)))

@@ -120,6 +120,22 @@ def test_watch_prints_changes_and_ends_with_the_job(gigawatt: Run, served: FakeC
     assert ("it ended" in err) is (expected == 1)
 
 
+def test_queues_with_their_quotas(gigawatt: Run, served: FakeControl) -> None:
+    code, out, _ = gigawatt("queue list")
+    assert code == 0
+    heading, _, *lines = out.splitlines()
+    assert heading.split()[-7:] == ["HELD", "COHORT", "FLAVOR", "NOMINAL", "USED", "BORROWED", "LENT"]
+    assert [line.split() for line in lines[2:]] == [
+        ["research", "1", "8", "2", "16", "1", "lab", "*", "8", "16", "8", "0"],
+        ["-", "-", "-", "-", "-", "-", "-", "hgx-h100", "64", "16", "0", "8"],
+    ]
+    code, out, _ = gigawatt("queue get research")
+    assert code == 0
+    assert [line.split()[-1] for line in out.splitlines() if "limit" in line] == ["10.5", "-", "-", "0"]
+    rows = json.loads(gigawatt("queue list", "-o", "json")[1])
+    assert rows[2]["quotas"][1]["flavor"] == "hgx-h100"
+
+
 @pytest.mark.parametrize(
     ("line", "check"),
     [

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.scheduler.policies import POLICIES
 from tests.cli.conftest import Run
 from tests.integration.program import ROOT
 
@@ -16,6 +17,7 @@ def plan(draft):
             return
 """
 LATE = """
+from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.placement import Placement
 from emulator.scheduler.placements import PLACEMENTS
 
@@ -55,8 +57,10 @@ def test_the_example_with_its_option(gigawatt: Run) -> None:
 
 def test_mistakes_before_the_run(gigawatt: Run, empty: Path) -> None:
     (empty / "mine.py").write_text(IN_TURN)
-    allowed = "easy, fifo, sjf, FILE.py:FUNCTION, or grpc://HOST:PORT"
-    unknown = f"--policy fido: scheduler.policy: there is no policy 'fido', did you mean fifo?; allowed: {allowed}"
+    unknown = (
+        "--policy fido: scheduler.policy: there is no policy 'fido', did you mean fifo?; "
+        f"allowed: {', '.join(POLICIES)}, FILE.py:FUNCTION, or grpc://HOST:PORT"
+    )
     for options, told in (
         ("--policy mine.py:plan --policy-option a=1", "policy mine.py:plan has no option 'a'; it has none"),
         ("--policy other.py:plan", "policy other.py:plan: other.py cannot be read: No such file or directory; allowed: a Python file"),
@@ -91,7 +95,7 @@ def test_a_mistake_in_the_run(gigawatt: Run, empty: Path) -> None:
         ("grpc://localhost:65536", 2, "allowed: grpc://HOST:PORT"),
         ("grpc://a:1 --policy-option deadline=0s", 2, "option deadline: 0s is not allowed; allowed: more than 0, up to 24h"),
         ("grpc://a:1 --policy-option deadline=soon", 2, "option deadline: 'soon' is not a duration"),
-        ("grpc://a:1 --policy-option fallback=best", 2, "option fallback: there is no policy 'best'; allowed: easy, fifo, sjf"),
+        ("grpc://a:1 --policy-option fallback=best", 2, "option fallback: there is no policy 'best'; allowed: carbon-aware, drf, easy"),
     ],
 )
 def test_a_program_that_cannot_be_had(gigawatt: Run, words: str, code: int, told: str) -> None:

@@ -19,6 +19,8 @@ PAGES = (
     "docs/deploy.md",
     "docs/policies.md",
     "docs/outside-policies.md",
+    "docs/queues.md",
+    "docs/compare.md",
     "examples/README.md",
 )
 #: Commands that a page may show without their being run: what they start with, and why.

@@ -36,6 +36,7 @@ def build_jobs() -> JobTable:
         reason=np.array([-1, -1, -1, 0, 1, 2], dtype=np.int32),
         preemptions=np.array([0, 1, 0, 0, 0, 0], dtype=np.int32),
         restarts=np.array([0, 1, 2, 0, 0, 0], dtype=np.int32),
+        ran_ns=np.array([1, 2, 2, 0, 0, 0]) * HOUR,
         gpu_seconds=np.array([8.0, 32.0, 128.0, 0.0, 0.0, 0.0]) * 3600,
         lost_gpu_seconds=np.array([0.0, 4.0, 12.8, 0.0, 0.0, 0.0]) * 3600,
         placement_level=np.array([1, 4, 5, -1, -1, -1], dtype=np.int8),

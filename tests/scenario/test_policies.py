@@ -1,5 +1,6 @@
 """Policies by name, from files and from installed packages, with their options."""
 
+import re
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from emulator.scenario import ScenarioError, build_cluster, load, policies
 from emulator.scenario.files import as_json, files_of
 from emulator.scenario.models import Scenario
 from emulator.scenario.policies import UnusablePolicy, find, find_placement
+from emulator.scenario.policies_page import docstring, markdown
+from emulator.scheduler import policies as shelf
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import FreeIndex
 from emulator.scheduler.pending import by_estimate
@@ -113,7 +116,8 @@ def test_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.order, found.heads_only, found.file) == (by_estimate, True, __file__)
     with pytest.raises(UnusablePolicy, match="policy gone of nosuchmodule:plan cannot be loaded: ModuleNotFoundError"):
         find("gone", {})
-    with pytest.raises(UnusablePolicy, match=r"there is no policy 'g'.*; allowed: easy, fifo, sjf, f, p, gone, FILE.py:FUNCTION, or grpc"):
+    allowed = f"{', '.join(POLICIES)}, f, p, gone, FILE.py:FUNCTION, or grpc"
+    with pytest.raises(UnusablePolicy, match=rf"there is no policy 'g'.*; allowed: {allowed}"):
         find("g", {})
 
 
@@ -125,7 +129,7 @@ def test_a_scenario_names_them(mine: str) -> None:
     for override, told in (
         (
             "scheduler.policy=esy",
-            "there is no policy 'esy', did you mean easy?; allowed: easy, fifo, sjf, FILE.py:FUNCTION, or grpc://HOST:PORT",
+            f"there is no policy 'esy', did you mean easy?; allowed: {', '.join(POLICIES)}, FILE.py:FUNCTION, or grpc://HOST:PORT",
         ),
         (
             "scheduler.placement=spred",
@@ -185,5 +189,38 @@ def test_a_placement_that_fails_is_named(tmp_path: Path) -> None:
 
 
 def test_the_shelf_has_a_citation_each() -> None:
-    assert list(POLICIES) == ["easy", "fifo", "sjf"]
     assert all(not policy.file for policy in POLICIES.values())
+    for name in POLICIES:
+        assert re.search(r"[A-Z][a-z]+.*(\d{4}|'\d\d)|Slurm", " ".join(docstring(name, shelf.__name__).split())), name
+
+
+def test_the_reference_is_current() -> None:
+    """Written by `python -m emulator.scenario.policies_page docs/policy-reference.md`."""
+    assert (Path(__file__).parents[2] / "docs/policy-reference.md").read_text("utf-8") == markdown()
+
+
+@pytest.mark.parametrize(
+    ("policy", "option", "value", "told"),
+    [
+        ("fair-share", "half_life_hours", "0", "Input should be greater than 0, got '0'"),
+        ("fair-share", "half_life_hours", "inf", "Input should be less than or equal to 1000000000, got 'inf'"),
+        ("fair-share", "shares", '{"a": -1}', "Input should be greater than 0, got -1"),
+        ("fair-share", "shares", "a=1", "Input should be a valid dictionary, got 'a=1'"),
+        ("las", "quantum_minutes", "nan", "got 'nan'"),
+        ("tiresias", "thresholds_gpu_hours", "[1, 0]", "greater than 0"),
+        ("drf", "weights", "[1]", "Input should be an object, got [1]"),
+        ("priority", "age_weight", "-1", "greater than or equal to 0"),
+    ],
+)
+def test_a_value_out_of_bounds(policy: str, option: str, value: str, told: str) -> None:
+    with pytest.raises(UnusablePolicy) as caught:
+        find(policy, {option: value})
+    assert str(caught.value).startswith(f"policy {policy}: option {option}: ")
+    assert told in str(caught.value)
+
+
+def test_a_list_or_mapping_is_json() -> None:
+    plan: Any = find("tiresias", {"thresholds_gpu_hours": "[2, 5.5]"}).plan
+    assert plan.keywords == {"thresholds_gpu_hours": [2.0, 5.5]}
+    plan = find("fair-share", {"shares": '{"research": 3}'}).plan
+    assert plan.keywords == {"shares": {"research": 3.0}}

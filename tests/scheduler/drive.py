@@ -96,11 +96,12 @@ def columns(jobs: Sequence[Job], types: dict[int, int] | None = None) -> JobColu
         return np.array([getattr(job, name) for job in jobs], dtype=np.int64)
 
     names = {"job_id": "number", "gpus": "gpus", "milli_gpus": "milli", "priority": "priority", "require_level": "require"}
-    names |= {"prefer_level": "prefer", "preemptible": "preemptible"}
+    names |= {"prefer_level": "prefer", "preemptible": "preemptible", "tenant": "tenant"}
     times = {"submit_ns": "submit", "duration_ns": "duration", "estimate_ns": "estimate"}
     values = {name: column(ours) for name, ours in names.items()}
     values["host_type"] = np.array([(types or {}).get(job.number, ANY_TYPE) for job in jobs], dtype=np.int64)
-    return job_columns(len(jobs), **values, **{name: column(ours) * SECOND for name, ours in times.items()})
+    tenants = tuple(f"tenant-{number}" for number in range(max((job.tenant for job in jobs), default=0) + 1))
+    return job_columns(len(jobs), tenants=tenants, **values, **{name: column(ours) * SECOND for name, ours in times.items()})
 
 
 def make_scheduler(cluster: Cluster, cycle: int = 1, **settings: Any) -> Scheduler:
@@ -117,8 +118,11 @@ def run_engine(
     faults: Sequence[Fault] = (),
     preempt_after: int | None = None,
     types: dict[int, int] | None = None,
+    *,
+    cycles: list[int] | None = None,
 ) -> tuple[list[Start], list[tuple[int, int]], Engine]:
-    """As ``Simulation.run``: (starts, preemptions, engine); a start is (time, job, hosts and masks)."""
+    """As ``Simulation.run``: (starts, preemptions, engine); a start is (time, job, hosts and masks). ``cycles``: to be filled with
+    the times of all cycles."""
     preemption = {} if preempt_after is None else {"preemption": True, "preempt_after_ns": preempt_after * SECOND}
     scheduler = make_scheduler(cluster, cycle, policy=policy, placement=rule, **preemption)
     starts: list[Start] = []
@@ -146,6 +150,8 @@ def run_engine(
     engine = Engine(cluster, scheduler, shards, network, iter([columns(jobs, types)]), settings, note)
     while engine.has_work() and (at := engine.next_cycle_ns()) < 2**62:
         engine.run_cycle(at)
+        if cycles is not None:
+            cycles.append(at // SECOND)
     return starts, preempted, engine
 
 

@@ -187,12 +187,20 @@ class Job:
     require: int = -1
     prefer: int = -1
     preemptible: bool = True
+    tenant: int = 0
     start: int = -1
+    ran: int = 0  # in runs that ended
+    saved: int = 0  # of them, what need not be done again
     place: Place | None = None
 
     def __post_init__(self) -> None:
         if self.estimate < 0:
             self.estimate = self.duration
+
+    @property
+    def end(self) -> int:
+        """When it ends, as it runs."""
+        return self.start + self.duration - self.saved
 
     @property
     def held(self) -> Place:
@@ -235,31 +243,31 @@ class Simulation:
             if self.every_cycle or started or self.shadow <= now:
                 now += self.cycle
                 continue
-            due = (
-                [job.submit for job in coming[:1]] + [job.start + job.duration for job in self.running] + [time for time, *_ in faults[:1]]
-            )
+            due = [job.submit for job in coming[:1]] + [job.end for job in self.running] + [time for time, *_ in faults[:1]]
             now = max(now + self.cycle, min(self.shadow, -(-min(due, default=now) // self.cycle) * self.cycle))
         return self
 
     def settle(self, now: int, faults: list[tuple[int, bool, int]]) -> bool:
         happened = False
         while True:
-            ends = sorted((job.start + job.duration, job.number, job) for job in self.running)
+            ends = sorted((job.end, job.number, job) for job in self.running)
             end = ends[0][0] if ends else INFINITE
             fault = faults[0][0] if faults else INFINITE
             if min(end, fault) > now:
                 return happened
             happened = True
             if end <= fault:
-                self.stop(ends[0][2])
+                self.stop(ends[0][2], end)
                 continue
             _, up, host = faults.pop(0)
             self.state.offered[host] = up
             for job in [job for job in self.running if not up and any(host == on for on, _ in job.held)]:
-                self.stop(job)
+                self.stop(job, fault)
+                job.saved = 0
                 self.queue.append(job)
 
-    def stop(self, job: Job) -> None:
+    def stop(self, job: Job, at: int) -> None:
+        job.ran += at - job.start
         self.running.remove(job)
         self.state.give(job.held, job.milli)
 
@@ -291,7 +299,7 @@ class Simulation:
                 ripe_at = now - self.preempt_after
                 chosen = self.victims(ripe_at, head, [job for job in older if job not in victims])
                 for victim in chosen:
-                    self.stop(victim)
+                    self.stop(victim, now)
                     self.preempted.append((now, victim.number))
                 victims += chosen
                 place = self.where(self.state, head)
@@ -306,6 +314,10 @@ class Simulation:
         """The running jobs, started up to ``ripe_at``, to stop for the head."""
         ripe = [job for job in running if job.preemptible and job.priority < head.priority and job.start <= ripe_at]
         ripe.sort(key=lambda job: (job.priority, -job.start, -job.number))
+        return self.fewest(head, ripe)
+
+    def fewest(self, head: Job, ripe: list[Job]) -> list[Job]:
+        """The first of ``ripe`` that are enough, without those that are not needed."""
 
         def fits_without(stopped: list[Job]) -> bool:
             state = self.state.copy()

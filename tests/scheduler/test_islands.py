@@ -14,7 +14,7 @@ from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import State
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, job_columns
+from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, SECOND, job_columns
 from topology.cluster import Cluster
 from topology.compile import compile_cluster
 from topology.formats import read_graph
@@ -83,13 +83,13 @@ def test_what_waits_for_an_island_says_so(islands: Cluster) -> None:
 
 def test_limits_have_the_largest_units_name_and_size(islands: Cluster) -> None:
     limits = Limits(islands)
-    assert limits.never_fits(88, ANY_LEVEL, ANY_TYPE) == (
+    assert limits.never_fits(88, ANY_LEVEL, ()) == (
         "88 GPUs never fit: no job runs on two islands, and the largest island (site/east) holds 80 GPUs",
         80,
     )
-    assert limits.never_fits(64, _LEAF, 0) == ("64 GPUs inside one leaf never fit: the largest leaf (e1) holds 48 GPUs", 48)
-    assert limits.never_fits(64, LEVEL_NAMES.index("rack"), 0) == ("64 GPUs inside one rack never fit: each rack holds 16 GPUs", 16)
-    assert limits.never_fits(9, LEVEL_NAMES.index("host"), 0) == ("9 GPUs inside one host never fit: each host holds 8 GPUs", 8)
+    assert limits.never_fits(64, _LEAF, (0,)) == ("64 GPUs inside one leaf never fit: the largest leaf (e1) holds 48 GPUs", 48)
+    assert limits.never_fits(64, LEVEL_NAMES.index("rack"), (0,)) == ("64 GPUs inside one rack never fit: each rack holds 16 GPUs", 16)
+    assert limits.never_fits(9, LEVEL_NAMES.index("host"), (0,)) == ("9 GPUs inside one host never fit: each host holds 8 GPUs", 8)
 
 
 def test_limits_of_several_types(tmp_path: Path) -> None:
@@ -98,16 +98,16 @@ def test_limits_of_several_types(tmp_path: Path) -> None:
     path = tmp_path / "topology.conf"
     path.write_text(text)
     limits = Limits(compile_cluster(read_graph(path, host_types=types)))
-    message, most = limits.never_fits(200, _LEAF, ANY_TYPE)
+    message, most = limits.never_fits(200, _LEAF, ())
     assert "the largest leaf of hgx-h100 hosts (a-hgx-h100) holds 40 GPUs" in message
     assert "each leaf of gb200-nvl72 hosts holds 80 GPUs" in message
     assert most == 80
     domain = LEVEL_NAMES.index("domain")
-    assert limits.never_fits(100, domain, 1) == (
+    assert limits.never_fits(100, domain, (1,)) == (
         "100 GPUs inside one domain never fit: the largest domain of gb200-nvl72 hosts holds 72 GPUs",
         72,
     )
-    assert limits.never_fits(500, ANY_LEVEL, ANY_TYPE) == (
+    assert limits.never_fits(500, ANY_LEVEL, ()) == (
         "500 GPUs never fit on this cluster of 64 hgx-h100 GPUs and 80 gb200-nvl72 GPUs",
         80,
     )

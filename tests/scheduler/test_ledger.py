@@ -14,7 +14,7 @@ from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import State
 from emulator.workload.jobs import LEVEL_NAMES
-from tests.scheduler.drive import make_cluster, make_scheduler, submit
+from tests.scheduler.drive import columns, make_cluster, make_scheduler, submit
 from tests.scheduler.oracle import Job
 from tests.scheduler.test_partitions import two_types
 
@@ -44,7 +44,7 @@ def partition_state(ledger: Ledger, partition: Partition) -> dict[str, Any]:
         "shares": [free.share(host, gpu) for host in sorted(free.split) for gpu in range(free.gpus_per_host)],
         "counters": [list(level.counts) for level in free.levels],
         "choices": [free.most_that_could_fit(), *(free.split_host(gpus) for gpus in range(1, free.gpus_per_host))],
-        "running": (set(partition.running), partition.held_milli_gpus, list(partition.by_end or ())),
+        "running": (set(partition.running), list(partition.by_end or ())),
         "preemptible": {priority: jobs for priority, jobs in (partition.preemptible or {}).items() if jobs},
         "jobs on hosts": [ledger.jobs_on(host) for host in range(len(ledger.host_block))],
     }
@@ -83,8 +83,9 @@ def test_every_rule_has_its_refusal() -> None:
 
 def test_a_job_stays_on_hosts_of_its_type() -> None:
     scheduler = make_scheduler(two_types("leaves"))
-    submit(scheduler, Job(1, 0, 8, 10))
-    there = scheduler.table.host_type[0]
+    for slot in scheduler.add(columns([Job(1, 0, 8, 10)], {1: 1})):
+        scheduler.arrive(slot)
+    there = 1
     other = next(block for block, kind in enumerate(scheduler.ledger.block_type) if kind != there)
     names = [partition.name for partition in scheduler.partitions]
     assert refused(scheduler.ledger, 0, [(other, 0b11, 0x0F)]) == (
@@ -132,9 +133,6 @@ def test_what_is_undone_was_never_done(cluster: str, jobs: list[Job], data: st.D
     assert shadow_of(scheduler) == shadow
     assert (draft.starts, draft.preempted) == ([], [])
     assert list(scheduler.partitions[0].pending.in_order()) == waiting
-    assert scheduler.partitions[0].waiting_milli_gpus == sum(
-        scheduler.table.gpus[slot] * scheduler.table.milli_gpus[slot] for slot in waiting
-    )
 
 
 def do_something(draft: Draft, scheduler: Scheduler, data: st.DataObject) -> None:
@@ -149,7 +147,7 @@ def do_something(draft: Draft, scheduler: Scheduler, data: st.DataObject) -> Non
             slot = waiting[number % len(waiting)]
             rows = draft.choose(partition, slot)
             if rows is not None and table.state[slot] == State.PENDING:
-                draft.start(partition, slot, rows)
+                draft.start(slot, rows)
 
 
 def shadow_of(scheduler: Scheduler) -> Any:

@@ -13,8 +13,8 @@ from emulator.scheduler.free import FreeIndex, mask_bits
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.placement import could_ever_fit
 from emulator.scheduler.table import State
-from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES
-from tests.scheduler.drive import HGX, PLANS, columns, make_cluster, make_scheduler, plan_at, run_engine
+from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns
+from tests.scheduler.drive import HGX, PLANS, columns, end, make_cluster, make_scheduler, plan_at, run_engine
 from tests.scheduler.oracle import Job
 from tests.scheduler.test_simulations import CASES, feasible, random_faults, random_jobs
 from topology.catalog import HostType
@@ -46,7 +46,7 @@ def alone(name: str, kind: int) -> Cluster:
 
 
 def mixed_jobs(draw: random.Random, name: str, case: dict[str, Any], cycle: int) -> tuple[list[Job], dict[int, int]]:
-    """Jobs for both types in one order of submission, some of which name none: (jobs, types)."""
+    """Jobs for both types in one order of submission: (jobs, types)."""
     jobs: list[Job] = []
     types: dict[int, int] = {}
     for kind in (0, 1):
@@ -55,8 +55,7 @@ def mixed_jobs(draw: random.Random, name: str, case: dict[str, Any], cycle: int)
             if not feasible(cluster, job):
                 continue
             job.number = len(jobs)
-            named = draw.random() < 0.7 or not feasible(alone(name, 1 - kind), job)
-            types[job.number] = kind if named else ANY_TYPE
+            types[job.number] = kind
             jobs.append(job)
     return jobs, types
 
@@ -116,33 +115,93 @@ def test_an_index_of_one_type_is_that_of_its_hosts_alone(name: str) -> None:
         assert not index.fits(1)
 
 
-def test_a_job_that_names_no_type_goes_where_demand_is_least() -> None:
-    """leaves: 24 hosts of 8 GPUs and 16 of 4: 192 and 64 GPUs."""
-    scheduler = make_scheduler(two_types("leaves"), policy="fifo")
-    sizes = {0: 8, 1: 8, 2: 16, 3: 8, 4: 100, 5: 65}
-    slots = scheduler.add(columns([Job(number, 0, gpus, 100) for number, gpus in sizes.items()]))
-    bound = []
+def with_choices(jobs: list[Job], choices: tuple[tuple[int, ...], ...]) -> JobColumns:
+    """Each job has the choice of its place."""
+    paced = tuple(tuple((number, 1.0) for number in choice) for choice in choices)
+    return replace(columns(jobs), choice=np.arange(len(jobs), dtype=np.int32), choices=paced)
+
+
+@pytest.mark.parametrize("policy", ["fifo", "easy", "fair-share", "las"])
+def test_a_job_of_several_types_starts_where_there_is_room_first(policy: str) -> None:
+    """leaves: 24 hosts of 8 GPUs and 16 of 4: 192 and 64 GPUs. Whoever names no type takes the first that has room."""
+    scheduler = make_scheduler(two_types("leaves"), policy=policy)
+    slots = scheduler.add(columns([Job(0, 0, 192, 100), Job(1, 1, 64, 100), Job(2, 2, 8, 100)], {0: 0, 1: 1}))
     for slot in slots:
         assert scheduler.arrive(slot) == State.PENDING
-        bound.append(scheduler.table.host_type[slot])
-    # Demand before each, of 192 and of 64: 0 and 0; 8, 0; 8, 8; 24, 8; then two that are too large for the second.
-    assert bound == [0, 1, 0, 0, 0, 0]
-    assert plan_at(scheduler, 0)[0] == [0, 2, 3, 4, 1]
-    scheduler.release(slots[4], at_ns=1)
-    late = scheduler.add(columns([Job(9, 0, 1, 1)]))[0]
-    scheduler.arrive(late)
-    assert scheduler.table.host_type[late] == 1, "97 of 192 are wanted in the first, 8 of 64 in the second"
+    assert plan_at(scheduler, 2)[0] == [0, 1]
+    assert (scheduler.pending_jobs, scheduler.table.host_type[slots[2]]) == (1, ANY_TYPE), "it waits in both"
+    assert [list(partition.waiting()) for partition in scheduler.partitions] == [[slots[2]], [slots[2]]]
+    end(scheduler, slots[1], 3)
+    assert plan_at(scheduler, 3)[0] == [2]
+    assert (scheduler.pending_jobs, scheduler.table.host_type[slots[2]]) == (0, 1)
+    assert [list(partition.waiting()) for partition in scheduler.partitions] == [[], []]
+
+
+@pytest.mark.parametrize("policy", ["fifo", "easy", "fair-share", "las"])
+def test_the_preferred_type_where_both_have_room(policy: str) -> None:
+    scheduler = make_scheduler(two_types("leaves"), policy=policy)
+    for slot in scheduler.add(
+        with_choices([Job(0, 0, 8, 9), Job(1, 0, 8, 9), Job(2, 0, 60, 9), Job(3, 0, 100, 9)], ((1, 0), (0, 1), (1,), (1, 0)))
+    ):
+        scheduler.arrive(slot)
+    assert sorted(plan_at(scheduler, 0)[0]) == [0, 1, 3]
+    assert [scheduler.table.host_type[slot] for slot in range(4)] == [1, 0, ANY_TYPE, 0], "2 may run on the second alone, where 56 are free"
+
+
+def test_a_job_of_several_types_that_was_stopped_waits_for_all_of_them_again() -> None:
+    scheduler = make_scheduler(two_types("leaves"), policy="fifo")
+    slot = scheduler.add(columns([Job(0, 0, 8, 9)]))[0]
+    scheduler.arrive(slot)
+    assert plan_at(scheduler, 0)[0] == [0]
+    scheduler.release(slot, at_ns=1)
+    scheduler.requeue(slot)
+    assert [list(partition.waiting()) for partition in scheduler.partitions] == [[slot], [slot]]
+    assert explain_pending(scheduler, slot).text == "starts in the next cycle"
+    scheduler.cancel_pending(slot)
+    assert (scheduler.pending_jobs, [len(partition.pending) for partition in scheduler.partitions]) == (0, [0, 0])
+
+
+def test_a_job_takes_as_long_as_it_does_on_the_type_that_it_runs_on() -> None:
+    """100 s at a pace of 1, and it is twice as fast on the second type; stopped after half of that, it has half left on the first."""
+    scheduler = make_scheduler(two_types("leaves"), policy="fifo")
+    table = scheduler.table
+    jobs = replace(columns([Job(0, 0, 8, 100)]), choice=np.zeros(1, dtype=np.int32), choices=(((1, 2.0), (0, 1.0)),))
+    slot = scheduler.add(jobs)[0]
+    scheduler.arrive(slot)
+    assert plan_at(scheduler, 0)[0] == [0]
+    table.work_at_pace(slot)
+    assert (table.host_type[slot], table.estimate_ns[slot], table.duration_ns[slot], table.remaining_ns[slot]) == (1, *[50 * SECOND] * 3)
+    table.remaining_ns[slot] = 25 * SECOND
+    table.bind(slot, 0)
+    table.work_at_pace(slot)
+    assert (table.estimate_ns[slot], table.duration_ns[slot], table.remaining_ns[slot]) == (100 * SECOND, 100 * SECOND, 50 * SECOND)
+
+
+def test_undo_gives_back_the_queues_of_all_types() -> None:
+    scheduler = make_scheduler(two_types("leaves"), policy="fifo")
+    slot = scheduler.add(columns([Job(0, 0, 8, 9)]))[0]
+    scheduler.arrive(slot)
+    draft = scheduler.draft
+    draft.begin(0)
+    mark = draft.mark()
+    rows = draft.choose(scheduler.partitions[1], slot)
+    assert rows is not None
+    draft.start(slot, rows)
+    assert scheduler.table.host_type[slot] == 1
+    draft.undo(mark)
+    assert scheduler.table.host_type[slot] == ANY_TYPE
+    assert [list(partition.waiting()) for partition in scheduler.partitions] == [[slot], [slot]]
 
 
 def test_a_named_type_is_kept_and_may_be_too_small() -> None:
     scheduler = make_scheduler(two_types("leaves"))
     slots = scheduler.add(columns([Job(0, 0, 64, 1), Job(1, 0, 65, 1), Job(2, 0, 65, 1)], {0: 1, 1: 1}))
     assert [scheduler.arrive(slot) for slot in slots] == [State.PENDING, State.INFEASIBLE, State.PENDING]
-    assert scheduler.table.host_type[slots[2]] == 0
+    assert scheduler.table.types[slots[2]] == (0,), "the other type is too small for it"
     assert [scheduler.waits(slot) for slot in slots] == [True, False, True]
-    assert scheduler.could_ever_fit(192, -1, ANY_TYPE)
-    assert not scheduler.could_ever_fit(193, -1, ANY_TYPE)
-    assert not scheduler.could_ever_fit(65, -1, 1)
+    assert scheduler.could_ever_fit(192, -1, ())
+    assert not scheduler.could_ever_fit(193, -1, ())
+    assert not scheduler.could_ever_fit(65, -1, (1,))
 
 
 def test_a_full_partition_does_not_hold_up_the_other_and_says_which_it_is() -> None:

@@ -19,6 +19,7 @@ from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, job_columns
 from tests.scheduler.drive import make_cluster, make_scheduler
+from tests.scheduler.test_partitions import two_types
 
 K = 1000
 ALL = (0,)
@@ -39,7 +40,17 @@ class Clock:
     def __init__(self, scheduler: Scheduler) -> None:
         self.scheduler, self.now, self.next_id = scheduler, 0, 0
 
-    def submit(self, queue: str, gpus: int, tenant: str = "t", priority: int = 0, estimate: int = 3600) -> int:
+    def submit(
+        self,
+        queue: str,
+        gpus: int,
+        tenant: str = "t",
+        priority: int = 0,
+        estimate: int = 3600,
+        *,
+        preemptible: bool = True,
+        host_type: int = 0,
+    ) -> int:
         jobs = job_columns(
             1,
             job_id=[self.next_id],
@@ -48,6 +59,8 @@ class Clock:
             submit_ns=[self.now * SECOND],
             duration_ns=[estimate * SECOND],
             estimate_ns=[estimate * SECOND],
+            preemptible=[preemptible],
+            host_type=[host_type],
             queues=(queue,),
             tenants=(tenant,),
         )
@@ -86,7 +99,8 @@ def test_a_queue_over_quota_is_in_nobodys_way(policy: str) -> None:
     assert clock.cycle() == ([0, 2, 3], [])
     assert clock.scheduler.waits(over)
     assert clock.scheduler.pending_jobs == 1
-    assert clock.why(over) == ("quota", "quota of queue a: 16 of 16 GPUs taken; needs 8, 0 left, since it may borrow 0 at most")
+    why = "quota of queue a: 16 of 16 GPUs taken; needs 8, 0 left, since it may borrow 0 at most"
+    assert clock.why(over) == ("quota", f"{why}; has quota when jobs of queue a that hold 8 GPUs end")
     assert clock.cycle() == ([], [])
     clock.end(first)
     assert clock.cycle() == ([1], [])
@@ -110,6 +124,39 @@ def test_best_effort_passes_a_held_job_and_strict_does_not() -> None:
             assert clock.cycle()[0] == [1]
 
 
+@pytest.mark.parametrize("policy", ["fifo", "sjf", "easy"])
+def test_who_gets_no_room_after_all_leaves_it_to_the_next_one_held(policy: str) -> None:
+    """Jobs 4 and 5 are of one tenant, who may hold 8 GPUs: job 6 has the quota that 5 cannot use, before job 7 takes the last hosts."""
+    limits = TenantLimits(TenantLimit(), {"one": TenantLimit(max_milli_gpus=8 * K)})
+    own = Quota(8 * K, borrowing_limit=0)
+    clock = Clock(scheduler_of(own, own, policy, tenant_limits=limits))
+    first, second, _ = clock.submit("a", 8), clock.submit("b", 8), clock.submit("elsewhere", 112)
+    assert clock.cycle()[0] == [0, 1, 2]
+    clock.submit("a", 16)
+    clock.submit("a", 8, "one")
+    clock.submit("b", 8, "one")
+    clock.submit("b", 8, "two")
+    clock.submit("elsewhere", 8)
+    assert clock.cycle() == ([], [])
+    clock.end(first)
+    clock.end(second)
+    assert clock.cycle()[0] == [4, 6]
+
+
+@pytest.mark.parametrize("policy", ["fifo", "sjf"])
+def test_a_job_that_loses_its_room_to_one_on_other_hosts_is_in_the_way_no_longer(policy: str) -> None:
+    limits = TenantLimits(TenantLimit(), {"one": TenantLimit(max_running_jobs=1)})
+    scheduler = make_scheduler(two_types("leaves"), policy=policy, tenant_limits=limits)
+    clock = Clock(scheduler)
+    clock.submit("x", scheduler.partitions[1].gpus - 4, host_type=1)
+    clock.cycle()
+    clock.submit("x", 8, "one", host_type=1)  # waits for hosts
+    clock.submit("x", 4, "two", host_type=1, estimate=7200)
+    assert clock.cycle() == ([], [])
+    clock.submit("x", 8, "one", host_type=0, priority=1)
+    assert clock.cycle()[0] == [3, 2]
+
+
 def test_the_ledger_refuses_what_breaks_a_quota_or_a_limit() -> None:
     limits = TenantLimits(TenantLimit(), {"eve": TenantLimit(max_milli_gpus=8 * K, max_running_jobs=1)})
     clock = Clock(scheduler_of(Quota(16 * K), tenant_limits=limits))
@@ -120,7 +167,7 @@ def test_the_ledger_refuses_what_breaks_a_quota_or_a_limit() -> None:
         rows = draft.choose(partition, slot)
         assert rows is not None
         try:
-            draft.start(partition, slot, rows)
+            draft.start(slot, rows)
         except Refused as error:
             refusals.append((error.rule, str(error)))
     assert refusals == [
@@ -128,7 +175,28 @@ def test_the_ledger_refuses_what_breaks_a_quota_or_a_limit() -> None:
         (Rule.LIMIT, "job 1: tenant eve holds 0 GPUs, of 8 that it may; needs 16"),
         (Rule.LIMIT, "job 3: tenant eve has 1 running jobs, of 1 that it may have"),
     ]
-    assert clock.why(slots[-1])[0] == "quota"
+    assert clock.why(slots[-1]) == (
+        "quota",
+        "tenant eve has 1 running jobs, of 1 that it may have; may start when a job of tenant eve ends",
+    )
+    assert clock.why(slots[0])[1].endswith("; never starts without a larger quota or borrowing limit")
+
+
+def test_a_job_is_told_whom_it_waits_for_and_what_its_queue_may_not_do() -> None:
+    clock = Clock(scheduler_of(Quota(16 * K), Quota(64 * K), strict_queues=("a",)))
+    clock.submit("a", 8)
+    clock.submit("b", 64)
+    first, behind = clock.submit("a", 16), clock.submit("a", 8)
+    clock.cycle()
+    why = "quota of queue a: 8 of 16 GPUs taken; needs 16, 8 left in cohort lab"
+    assert clock.why(first) == ("quota", f"{why}; has quota when 8 GPUs come back to cohort lab")
+    assert clock.why(behind) == ("quota", f"queue a is strict-fifo, and job 2 is first: {why}")
+    clock = Clock(scheduler_of(Quota(32 * K), Quota(32 * K)))
+    clock.submit("b", 64)
+    clock.cycle()
+    assert clock.why(clock.submit("a", 8))[1].endswith(
+        "when 8 GPUs come back to cohort lab; the queue may not take back what it has lent (preemption.reclaim_within_cohort: never)"
+    )
 
 
 def test_a_tenant_has_only_so_many_jobs_waiting() -> None:
@@ -149,7 +217,10 @@ def test_a_lender_takes_back_what_it_lent() -> None:
         clock.submit("b", 32)
         clock.cycle()
     lender = clock.submit("a", 16)
-    assert clock.why(lender)[1] == "quota of queue a: 64 of 64 GPUs taken, of which 64 lent to b; needs 16, 0 left in cohort lab"
+    assert clock.why(lender)[1] == (
+        "quota of queue a: 64 of 64 GPUs taken, of which 64 lent to b; needs 16, 0 left in cohort lab; "
+        "has quota when 16 GPUs come back to cohort lab, or when jobs that borrow of it can be stopped"
+    )
     assert clock.cycle() == ([4], [3])
     causes = clock.scheduler.draft.causes
     assert causes == {3: "preempted to give back GPUs to queue a, for job 4"}
@@ -174,6 +245,35 @@ def test_a_lender_with_hosts_but_without_quota_and_the_reverse() -> None:
     clock.cycle()
     clock.submit("a", 16)
     assert clock.cycle() == ([2], [1]), "8 GPUs are free, and b borrows"
+
+
+def test_a_strict_queue_takes_back_for_its_first_job_alone() -> None:
+    for strict, done in (((), ([2], [0])), (("a",), ([], []))):
+        clock = Clock(scheduler_of(Quota(16 * K), Quota(16 * K), reclaims={"a": ANY}, strict_queues=strict))
+        clock.submit("b", 32)
+        clock.cycle()
+        clock.submit("a", 24)  # more than its queue's own
+        clock.submit("a", 8)
+        assert clock.cycle() == done
+
+
+def test_a_job_for_which_nobody_can_be_stopped_does_not_keep_others_from_it() -> None:
+    clock = Clock(scheduler_of(Quota(64 * K), Quota(64 * K), reclaims={"a": ANY}, preempt_interval_ns=100 * SECOND))
+    for preemptible in (False, True):
+        clock.submit("b", 64, preemptible=preemptible)
+    clock.cycle()
+    clock.submit("a", 64, priority=1)
+    clock.submit("elsewhere", 8)
+    clock.submit("a", 16)
+    assert clock.cycle() == ([2], [1])
+    clock = Clock(scheduler_of(Quota(64 * K), Quota(64 * K), reclaims={"a": ANY}, preempt_interval_ns=100 * SECOND))
+    clock.submit("b", 96, preemptible=False)
+    clock.submit("b", 32)
+    clock.cycle()
+    clock.submit("a", 64, priority=1)
+    assert clock.cycle() == ([], [])
+    clock.submit("a", 16)
+    assert clock.cycle() == ([3], [1]), "another kind of job, within the interval"
 
 
 @pytest.mark.parametrize(

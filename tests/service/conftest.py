@@ -26,6 +26,7 @@ from emulator.engine.control import (
     NotFound,
     QueueFull,
     QueueView,
+    QuotaView,
     RackView,
     Snapshot,
     Submission,
@@ -214,7 +215,9 @@ class FakeControl:
         return FakeWatch(self, form, job_ids, snapshot, at if after_sequence < 0 else after_sequence + 1)
 
     def queues(self) -> list[QueueView]:
-        return [QueueView(name, 1, 8, 2, 16) for name in ("research", "default", "inference")]
+        quotas = QuotaView("*", 8.0, 16.0, 8.0, 0.0, 2.5, 10.5, None), QuotaView("hgx-h100", 64.0, 16.0, 0.0, 8.0, 40.0, None, 0.0)
+        research = QueueView("research", 1, 8, 2, 16, "lab", 1, quotas)
+        return [research, *(QueueView(name, 1, 8, 2, 16) for name in ("default", "inference"))]
 
     def cluster(self) -> ClusterView:
         return ClusterView(

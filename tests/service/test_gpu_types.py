@@ -44,13 +44,49 @@ def test_a_job_asks_for_the_type_it_names_and_otherwise_for_any() -> None:
     assert intake(gpu_type="dgx-h100", replicas=3).columns.host_type.tolist() == [2, 2, 2]
 
 
-@pytest.mark.parametrize(("name", "why"), [("A100", "no type of this cluster"), ("H100", "any of hgx-h100, dgx-h100")])
-def test_a_name_of_none_or_of_several_is_refused_with_what_there_is(name: str, why: str) -> None:
-    made = intake(gpu_type=name)
+RATIO = HOSTS[0].gpu.achievable_flops / HOSTS[1].gpu.achievable_flops  # of an H100 to a GB200
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("GB200, H100", ((1, 1.0), (0, RATIO), (2, RATIO))),
+        ("dgx-h100,gb200", ((2, 1.0), (1, 1 / RATIO))),
+        ("H100", ((0, 1.0), (2, 1.0))),
+        ("H100,hgx-h100", ((0, 1.0), (2, 1.0))),
+        ("GB200=2.5,hgx-h100=1", ((1, 2.5), (0, 1.0))),
+        ("GB200=2.5", ((1, 2.5),)),
+    ],
+)
+def test_several_types_are_a_choice_in_order_of_preference(text: str, choice: tuple[tuple[int, float], ...]) -> None:
+    columns = intake(gpu_type=text, replicas=2).columns
+    assert (columns.host_type.tolist(), columns.choice.tolist()) == ([ANY_TYPE] * 2, [0, 0])
+    assert [number for number, _ in columns.choices[0]] == [number for number, _ in choice]
+    assert [pace for _, pace in columns.choices[0]] == pytest.approx([pace for _, pace in choice])
+    assert columns.types() == [tuple(number for number, _ in choice)] * 2
+
+
+@pytest.mark.parametrize("pace", ["", "0", "-1", "nan", "1e9", "fast"])
+def test_a_pace_that_is_none(pace: str) -> None:
+    error = intake(gpu_type=f"GB200={pace}").errors[0]
+    assert isinstance(error, InvalidRequest)
+    assert (str(error), error.allowed) == (f"spec.gpu_type gives a pace of '{pace}'", "a number from 0.001 to 1000")
+
+
+def test_a_model_is_planned_for_one_type() -> None:
+    made = intake(duration_seconds=0.0, training=TrainingSpec(name="llama3-70b", steps=100), gpu_type="GB200,H100")
+    error = made.errors[0]
+    assert isinstance(error, InvalidRequest)
+    assert str(error) == "spec.gpu_type names several types, and a model is planned for one"
+
+
+@pytest.mark.parametrize(("text", "name"), [("A100", "A100"), ("H100,A100", "A100"), ("H100,,", ""), (",", "")])
+def test_a_name_of_no_type_is_refused_with_what_there_is(text: str, name: str) -> None:
+    made = intake(gpu_type=text)
     assert not len(made.rows)
     error = made.errors[0]
     assert isinstance(error, InvalidRequest)
-    assert (str(error), error.field) == (f"spec.gpu_type is '{name}', which is {why}", "spec.gpu_type")
+    assert (str(error), error.field) == (f"spec.gpu_type names '{name}', which is no type of this cluster", "spec.gpu_type")
     assert error.allowed == "H100, GB200, hgx-h100, gb200-nvl72, dgx-h100"
 
 

@@ -62,7 +62,7 @@ def same(cluster: Cluster, name: str, jobs: list, cycle: int, faults: list, pree
     assert wire.sent > 10
 
 
-@pytest.mark.parametrize("policy", sorted(POLICIES))
+@pytest.mark.parametrize("policy", ["easy", "fifo", "sjf", "las", "largest-first"])
 @pytest.mark.parametrize("case", CASES)
 def test_the_copy_decides_as_the_run_would(case: str, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hosts fail, jobs are preempted and interrupted, and views take several messages."""

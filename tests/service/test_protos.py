@@ -28,6 +28,7 @@ def test_buf_has_nothing_to_say(command: tuple[str, ...]) -> None:
     [
         (job_pb2.Job, control.JobView),
         (queue_service_pb2.Queue, control.QueueView),
+        (queue_service_pb2.Quota, control.QuotaView),
         (cluster_service_pb2.Cluster, control.ClusterView),
         (cluster_service_pb2.Rack, control.RackView),
         (cluster_service_pb2.Host, control.HostView),

@@ -5,7 +5,7 @@ from typing import cast
 
 import numpy as np
 
-from emulator.engine.control import ClockView, ClusterView, Histogram, JobState, QueueView, Snapshot
+from emulator.engine.control import ClockView, ClusterView, Histogram, JobState, QueueView, QuotaView, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.messages import RackReadings
 from topology.cluster import Cluster, Level
@@ -45,7 +45,10 @@ def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")
         cluster=ClusterView(name="laptop", gpu_model="H100", gpus=gpus, gpus_busy=busy, gpus_down=down, gpus_cordoned=0,
                             hosts=RACKS * HOSTS_PER_RACK, racks=RACKS, domains=RACKS * HOSTS_PER_RACK, links=448, leaf_switches=8,
                             spine_switches=4, core_switches=0, power_watts=310e3, power_cap_watts=500e3, sites=("memphis",)),
-        queues=tuple(QueueView(name, 3 + i, 64 * (i + 1), 5, 150) for i, name in enumerate(queues)),
+        queues=tuple(
+            QueueView(name, 3 + i, 64 * (i + 1), 5, 150, "lab", 2, (QuotaView("*", 128.0, 150.0, 22.0, 0.0, 42.0, 64.0, None),))
+            for i, name in enumerate(queues)
+        ),
         jobs_by_state={JobState.PENDING: 7, JobState.RUNNING: 10, JobState.FINISHED: 40 + tick, JobState.FAILED: tick // 5},
         jobs_submitted=60 + 2 * tick,
         jobs_started=50 + 2 * tick,

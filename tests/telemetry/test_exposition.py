@@ -52,7 +52,7 @@ def test_the_table_keeps_its_own_rules() -> None:
     names = [metric.name for metric in TABLE]
     assert len(set(names)) == len(names)
     for metric in TABLE:
-        assert metric.name.startswith("gigawatt_")
+        assert metric.name.startswith(("gigawatt_", "kueue_"))
         assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER), metric.name
         stem = metric.name.removesuffix("_total")
         if metric.unit in ("seconds", "watts", "joules", "ratio", "bytes_per_second"):
@@ -79,6 +79,12 @@ def test_the_head_serves_the_whole_table() -> None:
     assert series[key("gigawatt_jobs_submitted_total")] == 94
     assert series[key("gigawatt_jobs_ended_total", state="finished")] == 57
     assert series[key("gigawatt_queue_gpus", queue="research", state="pending")] == 128
+    quota = {"cohort": "lab", "cluster_queue": "research", "flavor": "*", "resource": "nvidia.com/gpu"}
+    for name, value in (("nominal_quota", 128), ("resource_usage", 150), ("borrowing_limit", 64), ("lending_limit", math.inf)):
+        assert series[key(f"kueue_cluster_queue_{name}", **quota)] == value
+    held = series[key("kueue_pending_workloads", cluster_queue="research", status="inadmissible")]
+    active = series[key("kueue_pending_workloads", cluster_queue="research", status="active")]
+    assert (held, held + active) == (2, series[key("gigawatt_queue_jobs", queue="research", state="pending")])
     assert series[key("gigawatt_switches", tier="leaf")] == 8
     assert series[key("gigawatt_clock_speed_ratio", kind="achieved")] == 598.5
     assert series[key("gigawatt_pue_ratio")] == pytest.approx(1.1)

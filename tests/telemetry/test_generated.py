@@ -36,7 +36,7 @@ def test_the_generator_writes_into_a_repository_alone(tmp_path: Path, capsys: py
 @pytest.mark.parametrize("expression", [*dashboard_expressions(), *(rule.expr for group in GROUPS for rule in group.rules)])
 def test_every_expression_parses_and_reads_what_is_served(expression: str) -> None:
     printed = promql_parser.parse(expression).prettify()
-    read = set(re.findall(r"\b(?:\w+:)?gigawatt_[\w:]+", printed))
+    read = set(re.findall(r"\b(?:\w+:)?(?:gigawatt|kueue)_[\w:]+", printed))
     assert read or "up{" in printed
     assert read <= SERIES
 

@@ -1,131 +1,18 @@
-"""EASY backfilling (Lifka 1995; Mu'alem and Feitelson, IEEE TPDS 2001, section 2).
+"""EASY: first come, first served, with backfilling behind a reservation for the head of the queue.
 
-Jobs start in queue order until the head does not fit. It then gets a reservation: the *shadow time* is the first cycle at which, by the
-running jobs' estimates, it will; what has run for longer than estimated is expected to end by the next cycle. A job behind the head *may
-start* when it fits now, where the placement puts it, and either ends by the shadow time or leaves the head still fitting at that time.
-The first in queue order that may start does, until none may: a second look at the same state therefore starts nothing.
-
-"Fits" is a matter of whole hosts and not of GPU counts alone, so the state at the shadow time is kept host by host
-(``emulator.scheduler.shadow``). Where no shadow time exists, since the head needs hosts that are down, nothing delays it.
+Lifka, "The ANL/IBM SP scheduling system" (JSSPP 1995); the rules are in ``emulator.scheduler.backfilling``.
 """
 
+from emulator.scheduler.backfilling import backfill
 from emulator.scheduler.draft import Draft
-from emulator.scheduler.partition import Partition
-from emulator.scheduler.pending import ScanQueue, by_submission
+from emulator.scheduler.pending import by_submission
 from emulator.scheduler.policy import Policy
-from emulator.scheduler.preemption import make_room
-from emulator.scheduler.shadow import Shadow, kind_of
-from emulator.scheduler.table import NEVER
-from emulator.workload.jobs import ANY_LEVEL
-
-#: More GPUs than any job asks for.
-_ANY_SIZE = 2**62
 
 
 def plan(draft: Draft) -> None:
     """Start what fits in order, then backfill behind the head."""
     for partition in draft.partitions():
-        _plan(draft, partition)
-
-
-def _plan(draft: Draft, partition: Partition) -> None:
-    pending = partition.pending
-    assert isinstance(pending, ScanQueue), "EASY looks behind the head"
-    while (head := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
-        if not draft.may_start(partition, head):
-            draft.hold(partition, head)
-            continue
-        rows = draft.choose_again(partition, head) or make_room(draft, partition, head)
-        if rows is None:
-            break
-        draft.start(partition, head, rows)
-        if partition.shadow is not None:
-            partition.shadow.surprises = -1  # what starts in turn may delay a head that it came before
-    if len(pending) <= 1:
-        partition.shadow = None  # nothing waits behind a head, and following what comes and goes has its price
-    elif partition.free.has_room() and not (draft.preempted and draft.has_preempted(partition)):
-        shadow = _reservation(draft, partition, head)
-        draft.keep_for(head)
-        if shadow.looked_freed != partition.freed or _start_arrived(draft, partition, pending, shadow):
-            _backfill(draft, partition, pending, shadow)
-        draft.keep_for(head, keep=False)
-        shadow.looked_freed = partition.freed
-        # The reservation is made again when its time has passed, even if nothing ended by then.
-        draft.reconsider(partition, shadow.time_ns)
-
-
-def _reservation(draft: Draft, partition: Partition, head: int) -> Shadow:
-    """It stands until its time, or until something differs from the estimates."""
-    shadow, table = partition.shadow, draft.table
-    job_id = table.job_id[head]
-    if shadow is not None and shadow.head == job_id:
-        if shadow.time_ns > draft.now_ns and shadow.surprises == partition.surprises:
-            return shadow
-    elif shadow is not None and shadow.kind == kind_of(table, partition.free, head):
-        shadow.aim(job_id, table.gpus[head] // partition.free.gpus_per_host)
-    else:
-        shadow = partition.shadow = Shadow.now(table, partition.free, head)
-    assert partition.by_end is not None, "EASY asks for the running jobs by their ends"
-    shadow.renew(table, partition.by_end, draft.now_ns, draft.cycle_ns)
-    shadow.surprises, shadow.looked_freed = partition.surprises, -1
-    return shadow
-
-
-def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue, shadow: Shadow) -> bool:
-    """Start the first job that may, of those that arrived: where nothing came free since the last look, nobody else may start."""
-    table, spare_gpus, short_ns = draft.table, shadow.spare_gpus(), shadow.time_ns - draft.now_ns
-    for slot in pending.sorted(partition.arrived):
-        if table.job_id[slot] == shadow.head:
-            continue
-        if not draft.may_start(partition, slot):
-            draft.hold(partition, slot)
-            continue
-        ends_in_time = shadow.time_ns == NEVER or table.estimate_ns[slot] <= short_ns
-        if not ends_in_time and table.gpus[slot] > spare_gpus and table.milli_gpus[slot] == 1000:
-            continue
-        rows = draft.choose(partition, slot)
-        if rows is not None and (ends_in_time or shadow.spares(rows, table.milli_gpus[slot])):
-            draft.start(partition, slot, rows)
-            return True
-    return False
-
-
-def _backfill(draft: Draft, partition: Partition, pending: ScanQueue, shadow: Shadow) -> None:
-    table, free = draft.table, partition.free
-    short_ns = shadow.time_ns - draft.now_ns
-    # Jobs of one kind go to the same place. Free GPUs only shrink within a pass: a kind that did not fit will not, and where it requires
-    # no level, nothing larger will.
-    most_gpus = _ANY_SIZE
-    unfit: set[tuple[int, ...]] = set()
-    started = True
-    while started:
-        started = False
-        delaying: set[tuple[int, ...]] = set()  # kinds that would delay the head where they would go now
-        most_gpus = min(most_gpus, free.most_that_could_fit())
-        for slot in pending.behind_head(most_gpus, short_ns, shadow.spare_gpus()):
-            kind = gpus, milli_gpus, level, _ = (
-                table.gpus[slot],
-                table.milli_gpus[slot],
-                table.require_level[slot],
-                table.prefer_level[slot],
-            )
-            ends_in_time = table.estimate_ns[slot] <= short_ns
-            if kind in unfit or (kind in delaying and not ends_in_time) or (gpus > most_gpus and milli_gpus == 1000):
-                continue
-            if not draft.may_start(partition, slot):
-                draft.hold(partition, slot)
-                continue
-            rows = draft.choose(partition, slot)
-            if rows is None:
-                unfit.add(kind)
-                if level == ANY_LEVEL and milli_gpus == 1000:
-                    most_gpus = gpus - 1
-            elif ends_in_time or shadow.spares(rows, milli_gpus):
-                draft.start(partition, slot, rows)
-                started = True
-                break
-            else:
-                delaying.add(kind)
+        backfill(draft, partition)
 
 
 POLICY = Policy("easy", plan, by_submission, reserves=True)

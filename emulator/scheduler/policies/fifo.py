@@ -4,23 +4,15 @@ The rule is the one of the reference schedules of Helios (Hu et al., SC'21, arti
 """
 
 from emulator.scheduler.draft import Draft
+from emulator.scheduler.in_turn import start_in_turn
 from emulator.scheduler.pending import by_submission
 from emulator.scheduler.policy import Policy
-from emulator.scheduler.preemption import make_room
 
 
 def plan(draft: Draft) -> None:
     """Start the heads of the queues as long as they fit."""
     for partition in draft.partitions():
-        pending = partition.pending
-        while (slot := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, slot)):
-            if not draft.may_start(partition, slot):
-                draft.hold(partition, slot)
-                continue
-            rows = draft.choose_again(partition, slot) or make_room(draft, partition, slot)
-            if rows is None:
-                break
-            draft.start(partition, slot, rows)
+        start_in_turn(draft, partition)
 
 
 POLICY = Policy("fifo", plan, by_submission, heads_only=True)
