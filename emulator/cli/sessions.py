@@ -183,16 +183,17 @@ def load_scenario(name: str, settings: Sequence[Setting]) -> "Scenario":
 def usage_errors() -> Iterator[None]:
     """Errors that lie in what was asked for (bad values, unreadable files, a Ray cluster unfit for it) end the command with exit 2.
 
-    Where no Ray answers, or ours does not start, it is 1.
+    Where no Ray or no policy outside answers, or our Ray does not start, it is 1.
     """
     from emulator.engine.control import ControlError
     from emulator.runtime.ray_address import RayStartError, UnusableRay
+    from emulator.scheduler.policy import PolicyUnreachable
 
     try:
         yield
     except UnusableRay as error:
         raise CommandError(str(error)) from error
-    except RayStartError as error:
+    except (RayStartError, PolicyUnreachable) as error:
         raise CommandError(str(error), Exit.FAILED) from error
     except (ValueError, OSError, ControlError) as error:
         allowed = getattr(error, "allowed", "")

@@ -97,7 +97,7 @@ class Collector:
         health = engine.links.health.by_tier(engine.now_ns)
         gpus = views.gpus_by_state(engine)
         total = max(1, engine.meter.gpus)
-        counts = engine.scheduler.counts
+        counts, outside = engine.scheduler.counts, engine.scheduler.policy.outside
         return Snapshot(
             clock=clock,
             cluster=views.cluster_view(engine, self.power_cap_watts),
@@ -132,6 +132,8 @@ class Collector:
             faults={cause.name: number for cause, number in zip(CAUSES, engine.faults, strict=True)},
             cycles=engine.cycles,
             commands_failed=engine.commands_failed,
+            policy_fallback=outside is not None and bool(outside.fallback),
+            policy_refused={} if outside is None else dict(outside.refused),
             events=engine.events,
             cycle_wall_seconds=self._cycle_seconds(),
             actors=self._actors,
@@ -217,6 +219,7 @@ class Collector:
             scenario=scenario.name,
             seed=scenario.seed,
             policy=scenario.scheduler.policy,
+            outside=engine.scheduler.policy.outside,
             digest=digest(jobs, *every[2:], rack_energy_joules=energy),
             actors=self._actors,
             gpus=cluster.gpu_count,

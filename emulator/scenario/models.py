@@ -72,7 +72,7 @@ class WorkloadSettings(Section):
 class SchedulerSettings(Section):
     """Who is next (``policy``), where it goes (``placement``), and whether it may push others out."""
 
-    policy: Annotated[str, AfterValidator(check_policy)] = "easy"  # a name, or FILE.py:FUNCTION
+    policy: Annotated[str, AfterValidator(check_policy)] = "easy"  # a name, FILE.py:FUNCTION, or grpc://HOST:PORT
     policy_options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)  # of the types that the policy says
     placement: Annotated[str, AfterValidator(check_placement)] = "topology"  # a name, or FILE.py:FUNCTION
     placement_options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)  # of the types that it says

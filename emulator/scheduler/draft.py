@@ -14,7 +14,8 @@ from emulator.scheduler.job import Job, job_of
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Ask, Placement
-from emulator.scheduler.table import NEVER, JobTable
+from emulator.scheduler.rules import Refused, Rule
+from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.workload.jobs import SECOND
 
 #: So many times what is left of a quota is more than all that wait for it.
@@ -54,6 +55,7 @@ class Draft:
     #: What the policy keeps from cycle to cycle, where it cannot be computed again; by whatever key it likes.
     memory: dict[Any, Any] = field(default_factory=dict)
     causes: dict[int, str] = field(default_factory=dict)  # slot -> why it was preempted, where it was not for a higher priority
+    whys: dict[int, str] = field(default_factory=dict)  # slot -> what a policy outside says of why the job waits
 
     def begin(self, now_ns: int) -> None:
         """A new cycle: what was decided before stands."""
@@ -211,6 +213,8 @@ class Draft:
         self.ledger.start(slot, rows, self.now_ns)
         if self.preemption is not None:
             self.preemption.refused.pop(slot, None)
+        if self.whys:
+            self.whys.pop(slot, None)
         for partition in self.ledger.partitions_for(slot):
             partition.leaves(slot)
             if partition.number != self.table.host_type[slot]:  # others have their turn there
@@ -221,8 +225,10 @@ class Draft:
         """Stop the running job, which waits again from the next cycle on; ``cause`` is what its user is told.
 
         It goes back to its last checkpoint; with ``suspend`` it writes one as it stops, and loses nothing but the restart overhead. Raises
-        Refused where it does not run.
+        Refused where it does not run, or started in this cycle.
         """
+        if self.table.start_ns[slot] == self.now_ns and self.table.state[slot] == State.RUNNING:
+            raise Refused(Rule.RUNNING, f"job {self.table.job_id[slot]} starts in this cycle, so it does not run yet")
         self.ledger.stop(slot, self.now_ns)
         if cause:
             self.causes[slot] = cause

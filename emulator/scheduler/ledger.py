@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 
 from emulator.scheduler.accounts import Accounts
+from emulator.scheduler.changes import Changes
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.rules import Refused, Rule
@@ -48,6 +49,8 @@ class Ledger:
         self.books = Books(cluster, table, site_power)
         #: Quotas and limits of tenants; None where there are none.
         self.accounts = accounts
+        #: What happened, where a policy is told of it.
+        self.changes: Changes | None = None
         self.table, self.partitions = table, partitions
         self.first_host, self.host_block = first.first_host, first.host_block
         #: The partition of every block.
@@ -78,6 +81,8 @@ class Ledger:
         self._give_back(partition, slot)
         self.books.note(slot, -1, at_ns)
         partition.stirred = True
+        if self.changes is not None:
+            self.changes.left.append((table.job_id[slot], at_ns))
         if partition.by_end is not None:
             # An end by the expected cycle is no surprise, and neither is a later one: reservations expect overdue jobs to end at any
             # moment.
@@ -215,7 +220,7 @@ class Ledger:
         if offered:
             partition = self.partition_of_host(host)
             partition.free.withdraw(host)
-            self._surprise(partition)
+            self._surprise(partition, host)
 
     def release(self, host: int, reason: Withheld) -> None:
         """``reason`` no longer holds; the host is offered where there is no other."""
@@ -226,7 +231,7 @@ class Ledger:
             partition = self.partition_of_host(host)
             partition.free.offer(host)
             partition.freed += 1
-            self._surprise(partition)
+            self._surprise(partition, host)
 
     def reasons_of(self, host: int) -> list[Withheld]:
         """Why ``host`` may not be used; none where it may."""
@@ -237,8 +242,10 @@ class Ledger:
         first, *others = (self._withheld[reason] for reason in reasons)
         return first.union(*others) if others else first
 
-    @staticmethod
-    def _surprise(partition: Partition) -> None:
+    def _surprise(self, partition: Partition, host: int) -> None:
+        """``host`` came or went."""
+        if self.changes is not None:
+            self.changes.hosts.add(host)
         partition.surprises += 1
         partition.shadow = None
         partition.stirred = True

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
+from emulator.scheduler.changes import Changes
 from emulator.scheduler.draft import Draft, Preemption
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.held import Held
@@ -100,9 +101,11 @@ class Scheduler:
         self._all_types = tuple(range(len(self.partitions)))
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power)
+        if policy.outside is not None:
+            self.ledger.changes = Changes()
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        in_turn = policy.heads_only or policy.reserves
+        in_turn = (policy.heads_only or policy.reserves) and policy.outside is None
         self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, in_turn, in_turn and not policy.arranges)
         self._scores_hosts = settings.placement.may_score
         self.limits = Limits(cluster)
@@ -189,6 +192,8 @@ class Scheduler:
         self.counts[table.queue[slot]].wait(table.gpus[slot])
         if self.accounts is not None:
             self.accounts.wait(slot)
+        if self.ledger.changes is not None:
+            self.ledger.changes.waiting.append(slot)
 
     def requeue(self, slot: int) -> None:
         """A stopped job waits again, in the place that its submission gives it."""
@@ -206,6 +211,9 @@ class Scheduler:
             self.accounts.wait(slot, -1)
         if self.draft.preemption is not None:
             self.draft.preemption.refused.pop(slot, None)
+        self.draft.whys.pop(slot, None)
+        if self.ledger.changes is not None:
+            self.ledger.changes.left.append((table.job_id[slot], -1))
         self.counts[table.queue[slot]].wait(table.gpus[slot], -1)
 
     def release(self, slot: int, *, at_ns: int) -> None:

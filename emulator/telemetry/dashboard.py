@@ -198,6 +198,13 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 (("rate(gigawatt_cycles_total[])", "cycles"), ("rate(gigawatt_events_total[])", "events")),
             ),
             Panel("Inputs that failed alone", (("gigawatt_commands_failed_total{}", "inputs"),)),
+            Panel(
+                "Policy outside: actions refused, and whether it is gone",
+                (
+                    ("sum by (rule) (gigawatt_policy_refused_actions_total{})", "refused: {{rule}}"),
+                    ("gigawatt_policy_fallback{}", "1: another decides"),
+                ),
+            ),
             Panel("Endpoints that answer", (('sum by (role) (up{job="gigawatt"})', "{{role}}"), ("gigawatt_actors{}", "actors"))),
         ),
     ),

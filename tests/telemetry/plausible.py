@@ -75,6 +75,8 @@ def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")
         faults={"gpu": tick // 4, "host": 1},
         cycles=60 * tick,
         commands_failed=tick // 3,
+        policy_fallback=tick > 5,
+        policy_refused={"free": tick},
         events=200 * tick,
         cycle_wall_seconds=0.0042,
         actors=2,
