@@ -13,7 +13,7 @@ import numpy as np
 
 from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
 from emulator.scheduler.changes import Changes
-from emulator.scheduler.draft import Draft, Preemption
+from emulator.scheduler.draft import Defragmentation, Draft, Preemption
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.held import Held
 from emulator.scheduler.ledger import Ledger
@@ -41,6 +41,7 @@ class SchedulerSettings:
     preemption: bool = False
     preempt_after_ns: int = 0
     preempt_interval_ns: int = 0
+    defragment: bool = False
     queue_priority: Mapping[str, int] = field(default_factory=dict)  # added to the priority of a queue's jobs
     quotas: Quotas | None = None
     tenant_limits: TenantLimits = NO_TENANT_LIMITS
@@ -106,7 +107,9 @@ class Scheduler:
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
         in_turn = (policy.heads_only or policy.reserves) and policy.outside is None
-        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, in_turn, in_turn and not policy.arranges)
+        defragmentation = Defragmentation(settings.preempt_interval_ns) if settings.defragment else None
+        makes_room = preemption, defragmentation
+        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, *makes_room, in_turn, in_turn and not policy.arranges)
         self._scores_hosts = settings.placement.may_score
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
@@ -209,8 +212,7 @@ class Scheduler:
         self.pending_jobs -= 1
         if self.accounts is not None:
             self.accounts.wait(slot, -1)
-        if self.draft.preemption is not None:
-            self.draft.preemption.refused.pop(slot, None)
+        self.draft.forget(slot)
         self.draft.whys.pop(slot, None)
         if self.ledger.changes is not None:
             self.ledger.changes.left.append((table.job_id[slot], -1))

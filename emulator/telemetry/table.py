@@ -202,6 +202,9 @@ HEAD: tuple[HeadMetric, ...] = (
         lambda s: {(state,): s.jobs_by_state.get(state, 0) for state in ENDED},
     ),
     HeadMetric("gigawatt_job_preemptions_total", Kind.COUNTER, "preemptions", "Preemptions.", (), _one(lambda s: s.preemptions)),
+    HeadMetric(
+        "gigawatt_job_migrations_total", Kind.COUNTER, "migrations", "Jobs moved to make room.", (), _one(lambda s: s.migrations)
+    ),
     HeadMetric("gigawatt_job_restarts_total", Kind.COUNTER, "restarts", "Restarts after a fault.", (), _one(lambda s: s.restarts)),
     HeadMetric(
         "gigawatt_queue_wait_seconds", Kind.HISTOGRAM, "seconds", "Emulated time from submission to first start.", (),
