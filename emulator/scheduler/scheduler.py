@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from emulator.racks.power import GAMMA
 from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
-from emulator.scheduler.draft import Draft, Preemption
+from emulator.scheduler.changes import Changes
+from emulator.scheduler.draft import Defragmentation, Draft, Preemption
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.held import Held
 from emulator.scheduler.ledger import Ledger
@@ -26,6 +26,7 @@ from emulator.scheduler.policy import Policy, explained, queue_for
 from emulator.scheduler.quota import Quotas
 from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
 from emulator.scheduler.table import JobTable, State
+from emulator.scheduler.usage import NO_CAP, SitePower
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
 
@@ -40,15 +41,16 @@ class SchedulerSettings:
     preemption: bool = False
     preempt_after_ns: int = 0
     preempt_interval_ns: int = 0
+    defragment: bool = False
     queue_priority: Mapping[str, int] = field(default_factory=dict)  # added to the priority of a queue's jobs
     quotas: Quotas | None = None
     tenant_limits: TenantLimits = NO_TENANT_LIMITS
     strict_queues: Collection[str] = ()  # in which nobody passes a job that waits for quota
     reclaims: Mapping[str, Reclaims] = field(default_factory=dict)  # by queue: whose jobs may be stopped for its own
-    power_gamma: float = GAMMA  # as of racks.power
+    power: SitePower = NO_CAP
 
 
-#: What jobs ask for: GPUs, milli-GPUs of each, the level required, host types; and queue and tenant, which are 0 where nothing limits these.
+#: What jobs ask for: GPUs, milli-GPUs of each, the level required, host types; queue and tenant, both 0 where nothing limits these.
 Sort = tuple[int, int, int, tuple[int, ...], int, int]
 
 
@@ -68,6 +70,13 @@ class QueueCounts:
     def run(self, gpus: int, jobs: int = 1) -> None:
         self.running_jobs += jobs
         self.running_gpus += gpus * jobs
+
+    def start(self, gpus: int) -> None:
+        """One that waited runs."""
+        self.pending_jobs -= 1
+        self.pending_gpus -= gpus
+        self.running_jobs += 1
+        self.running_gpus += gpus
 
 
 class Scheduler:
@@ -97,11 +106,16 @@ class Scheduler:
         self.queued_by_sort: dict[Sort, int] = {}  # how many of each are in the queues; none on hold
         self._all_types = tuple(range(len(self.partitions)))
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
-        self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power_gamma)
+        self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power)
+        if policy.outside is not None:
+            self.ledger.changes = Changes()
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        in_turn = policy.heads_only or policy.reserves
-        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, in_turn, in_turn and not policy.arranges)
+        in_turn = (policy.heads_only or policy.reserves) and policy.outside is None
+        defragmentation = Defragmentation(settings.preempt_interval_ns) if settings.defragment else None
+        makes_room = preemption, defragmentation
+        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, *makes_room, in_turn, in_turn and not policy.arranges)
+        self._scores_hosts = settings.placement.may_score
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
@@ -143,7 +157,7 @@ class Scheduler:
         else:
             state = State.PENDING
             table.types[slot] = types
-            if self.settings.placement.may_score:
+            if self._scores_hosts:
                 for partition in self.ledger.partitions_for(slot):
                     partition.free.host_states().ask(table.gpus[slot], table.milli_gpus[slot])
             self._wait(slot)
@@ -203,6 +217,8 @@ class Scheduler:
             partition.arriving.append(slot)
             # Where only the head of the queue is looked at, who waits behind it changes nothing.
             partition.stirred = partition.stirred or not self.policy.heads_only or partition.pending.head() == slot
+        if self.ledger.changes is not None:
+            self.ledger.changes.waiting.append(slot)
 
     def requeue(self, slot: int) -> None:
         """A stopped job waits again, in the place that its submission gives it."""
@@ -225,9 +241,10 @@ class Scheduler:
         for partition in self.ledger.partitions_for(slot):
             partition.leaves(slot)
             partition.stirred = True
-        if self.draft.preemption is not None:
-            self.draft.preemption.refused.pop(slot, None)
+        self.draft.forget(slot)
         self.draft.whys.pop(slot, None)
+        if self.ledger.changes is not None:
+            self.ledger.changes.left.append((self.table.job_id[slot], -1))
 
     def put_on_hold(self, slot: int) -> None:
         """A waiting job leaves the queues, so that it is in no policy's way; it still counts as pending."""
@@ -263,9 +280,7 @@ class Scheduler:
             self.counts[table.queue[slot]].run(table.gpus[slot], -1)
         self.pending_jobs -= len(draft.starts)
         for slot, _ in draft.starts:
-            counts = self.counts[table.queue[slot]]
-            counts.wait(table.gpus[slot], -1)
-            counts.run(table.gpus[slot])
+            self.counts[table.queue[slot]].start(table.gpus[slot])
             self._count_queued(slot, -1)
             if self.accounts is not None:
                 self.accounts.wait(slot, -1)
