@@ -66,6 +66,10 @@ class QueueCounts:
         self.running_gpus += gpus * jobs
 
 
+#: Sorts of jobs with slices of which it is remembered whether they could ever fit.
+MOST_KNOWN_SLICES = 4096
+
+
 class Scheduler:
     """State of one emulation's scheduler."""
 
@@ -91,6 +95,7 @@ class Scheduler:
         self.counts: list[QueueCounts] = []  # by queue
         self.pending_jobs = 0  # how many jobs wait
         self._all_types = tuple(range(len(self.partitions)))
+        self._sliced_fits: dict[tuple[int, ...], bool] = {}  # what is known of jobs with slices: it takes a look at every unit
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power_gamma)
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
@@ -154,16 +159,31 @@ class Scheduler:
         table = self.table
         gpus, level, named = table.gpus[slot], table.require_level[slot], table.host_type[slot]
         asked = table.types[slot] or (self._all_types if named == ANY_TYPE else (named,))
-        fitting = tuple([number for number in asked if could_ever_fit(self.partitions[number].free, gpus, level)])
+        slices = table.slice_gpus[slot], table.slice_level[slot]
+        fitting = tuple([number for number in asked if self._could_fit(number, gpus, level, *slices)])
         if self.accounts is not None and len(fitting) > 1:  # where its queue will never have quota for it, it need not wait
             queue, milli_gpus = table.queue[slot], gpus * table.milli_gpus[slot]
             fitting = tuple([number for number in fitting if self.accounts.quotas.could_ever_fit(queue, number, milli_gpus)]) or fitting
         return asked if fitting == asked else fitting
 
-    def could_ever_fit(self, gpus: int, require_level: int, types: tuple[int, ...]) -> bool:
+    def could_ever_fit(
+        self, gpus: int, require_level: int, types: tuple[int, ...], slice_gpus: int = 0, slice_level: int = ANY_LEVEL
+    ) -> bool:
         """Whether some placement on this cluster, when empty and healthy, holds such a job (``types``: on hosts of these; none: of any)."""
         level = self._widest if require_level == ANY_LEVEL else require_level
-        return any(could_ever_fit(self.partitions[number].free, gpus, level) for number in types or self._all_types)
+        return any(self._could_fit(number, gpus, level, slice_gpus, slice_level) for number in types or self._all_types)
+
+    def _could_fit(self, number: int, gpus: int, level: int, slice_gpus: int, slice_level: int) -> bool:
+        """Whether hosts of one type do."""
+        free = self.partitions[number].free
+        if not slice_gpus:
+            return could_ever_fit(free, gpus, level)
+        asked = number, gpus, level, slice_gpus, slice_level
+        if asked not in self._sliced_fits:
+            if len(self._sliced_fits) >= MOST_KNOWN_SLICES:
+                self._sliced_fits.clear()
+            self._sliced_fits[asked] = could_ever_fit(free, gpus, level, slice_gpus, slice_level)
+        return self._sliced_fits[asked]
 
     def add_queue(self, name: str) -> None:
         """Add a queue before its first job."""
