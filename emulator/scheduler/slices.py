@@ -144,7 +144,7 @@ def _free_racks(free: FreeIndex) -> list[tuple[int, int]]:
 def _fill_racks(free: FreeIndex, racks: list[tuple[int, int]], block: int, slices: int, hosts: int) -> list[Row]:
     """So many slices of ``hosts`` in the racks of ``block``: those with room for the most first, the last by best fit."""
     mine = sorted(
-        (idle for other, idle in racks if other == block), key=lambda idle: (-(idle.bit_count() // hosts), idle.bit_count(), idle)
+        (idle for other, idle in racks if other == block), key=lambda idle: (-(idle.bit_count() // hosts), idle)
     )
     taken = 0
     for place, idle in enumerate(mine):
