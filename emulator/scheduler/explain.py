@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from emulator.scheduler.free import FreeIndex
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Ask
@@ -10,6 +11,8 @@ from emulator.scheduler.placements import topology
 from emulator.scheduler.reclaim import Reclaims, Victims
 from emulator.scheduler.rules import Rule
 from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.slices import cut_of, most_slices
+from emulator.scheduler.table import JobTable
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 
 
@@ -70,6 +73,8 @@ def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason
             name = "island" if scheduler.islands and LEVEL_NAMES[level] == "site" else LEVEL_NAMES[level]
             text = f"needs {_hosts(whole, rest)} inside one {name}; no {name} has that much free{where} now"
             return Reason("topology", text, numbers, position)
+        if table.slice_gpus[slot] and (why := _slices_lack(free, table, slot)) is not None:
+            return Reason("topology", why[0] + where, numbers | why[1], position)
     if position > 0:
         ahead = next(partition.waiting())
         numbers |= {
@@ -83,6 +88,24 @@ def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason
         )
         return Reason("priority", text, numbers, position)
     return Reason("priority", "starts in the next cycle", numbers, position)
+
+
+def _slices_lack(free: FreeIndex, table: JobTable, slot: int) -> tuple[str, dict[str, float]] | None:
+    """What a job whose whole hosts are free lacks for its slices, and the numbers; None: nothing."""
+    gpus, slice_gpus, slice_level = table.gpus[slot], table.slice_gpus[slot], table.slice_level[slot]
+    required, cut = cut_of(gpus, table.require_level[slot], slice_gpus, slice_level, free.gpus_per_host)
+    count, name = gpus // slice_gpus, LEVEL_NAMES[slice_level]
+    if cut is None:
+        lacks = topology.place(free, Ask(gpus, require_level=required)) is None
+        room = 0
+    else:
+        room = most_slices(free, required, cut, now=True)
+        lacks = room < count
+    if not lacks:
+        return None
+    inside = "" if required in (ANY_LEVEL, slice_level) else f", all inside one {LEVEL_NAMES[required]}"
+    text = f"needs {count} slice{'s' if count > 1 else ''} of {slice_gpus} GPUs, each inside one {name}{inside}; there is room for {room}"
+    return text, {"slices_needed": count, "slices_free": room}
 
 
 def _over_quota(scheduler: Scheduler, partition: Partition, slot: int) -> tuple[str, Mapping[str, float]] | None:

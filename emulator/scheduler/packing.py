@@ -64,7 +64,7 @@ def search(free: FreeIndex, hosts: int, rest: int, depth: int, rank: Rank = fewe
         if unit >= 0:
             fitting.append((level.counts[unit], unit))
         if fitting:
-            return _fill_with_rest(free, index, min(fitting)[1], hosts, rest, split, rank)
+            return fill_with_rest(free, index, min(fitting)[1], hosts, rest, split, rank)
     return None
 
 
@@ -86,7 +86,7 @@ def fill(free: FreeIndex, index: int, unit: int, hosts: int) -> list[Row]:
     raise AssertionError("a unit has fewer free hosts than its counter says")
 
 
-def _fill_with_rest(free: FreeIndex, index: int, unit: int, hosts: int, rest: int, split: list[int], rank: Rank) -> list[Row]:
+def fill_with_rest(free: FreeIndex, index: int, unit: int, hosts: int, rest: int, split: list[int], rank: Rank) -> list[Row]:
     """As ``fill``, and ``rest`` GPUs more; ``split`` are the split hosts that hold those."""
     rows = fill(free, index, unit, hosts)
     blocks = {block for block, _, _ in rows}

@@ -42,6 +42,8 @@ def pack_slices(free: FreeIndex, gpus: int, require_level: int, prefer_level: in
     """
     hosts, slices = gpus // free.gpus_per_host, gpus // free.gpus_per_host // cut.hosts
     depth, base = _depth(free, require_level), free.depths[cut.level]
+    if not base and cut.level != RACK:
+        return None  # no host holds several
     if prefer_level == RACK and free.depths[RACK] == 0 and (rows := in_small_rack(free, hosts, 0, _no_rank)) is not None:
         return rows
     if base:
@@ -55,12 +57,8 @@ def pack_slices(free: FreeIndex, gpus: int, require_level: int, prefer_level: in
             slices,
             lambda unit, part: fill(free, base - 1, unit, part * cut.hosts),
         )
-    if cut.level != RACK:
-        return None
     racks = _free_racks(free)
-    room = [0] * len(free.block_free)
-    for block, idle in racks:
-        room[block] += idle.bit_count() // cut.hosts
+    room = _rack_room(free, racks, cut.hosts)
     return search_slices(free, 0, depth, room, slices, lambda block, part: _fill_racks(free, racks, block, part, cut.hosts))
 
 
@@ -80,11 +78,14 @@ def search_slices(
     return None
 
 
-def most_slices(free: FreeIndex, require_level: int, cut: Cut) -> int:
-    """How many slices one unit of the level that the job requires holds when it is empty and healthy."""
+def most_slices(free: FreeIndex, require_level: int, cut: Cut, *, now: bool = False) -> int:
+    """How many slices one unit of the level that the job requires holds at most: when it is empty and healthy, or ``now``."""
     depth, base = _depth(free, require_level), free.depths[cut.level]
     if base:
-        room, base = [hosts // cut.hosts for hosts in free.levels[base - 1].capacity], base - 1
+        level, base = free.levels[base - 1], base - 1
+        room = [hosts // cut.hosts for hosts in (level.counts if now else level.capacity)]
+    elif cut.level == RACK and now:
+        room = _rack_room(free, _free_racks(free), cut.hosts)
     elif cut.level == RACK:
         room = [0] * len(free.block_free)
         for first, end in free.racks():
@@ -141,11 +142,17 @@ def _free_racks(free: FreeIndex) -> list[tuple[int, int]]:
     return found
 
 
+def _rack_room(free: FreeIndex, racks: list[tuple[int, int]], hosts: int) -> list[int]:
+    """How many slices of ``hosts`` the racks of each block hold."""
+    room = [0] * len(free.block_free)
+    for block, idle in racks:
+        room[block] += idle.bit_count() // hosts
+    return room
+
+
 def _fill_racks(free: FreeIndex, racks: list[tuple[int, int]], block: int, slices: int, hosts: int) -> list[Row]:
     """So many slices of ``hosts`` in the racks of ``block``: those with room for the most first, the last by best fit."""
-    mine = sorted(
-        (idle for other, idle in racks if other == block), key=lambda idle: (-(idle.bit_count() // hosts), idle)
-    )
+    mine = sorted((idle for other, idle in racks if other == block), key=lambda idle: (-(idle.bit_count() // hosts), idle))
     taken = 0
     for place, idle in enumerate(mine):
         room = idle.bit_count() // hosts
