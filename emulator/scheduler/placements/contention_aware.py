@@ -52,9 +52,7 @@ def _others(free: FreeIndex, ask: Ask) -> Iterator[list[Row]]:
 
 
 def _in_unit(free: FreeIndex, index: int, unit: int, hosts: int) -> Iterator[list[Row]]:
-    """``hosts`` whole hosts of a unit that has as many: the parts with the most free hosts, and then each part that holds the rest, best fit
-    first.
-    """
+    """``hosts`` whole hosts of a unit that has as many: parts with the most free hosts, then each that holds the rest, best fit first."""
     level, finer = free.levels[index], free.levels[index - 1].counts
     children = sorted(range(level.first_child[unit], level.first_child[unit + 1]), key=lambda child: (-finer[child], child))
     rows: list[Row] = []
