@@ -72,7 +72,7 @@ format: $(DEV) ## Put the code into the house's format
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(DEV) ## Run the benchmarks (8 minutes); they compare within one run: see docs/benchmarks.md
+bench: $(DEV) ## Run the benchmarks (9 minutes); they compare within one run: see docs/benchmarks.md
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py test_*.py' -o timeout=1800
 
 .PHONY: comparison

@@ -70,6 +70,11 @@ class Links:
     def __len__(self) -> int:
         return len(self.u)
 
+    @cached_property
+    def cables(self) -> int:
+        """Cables of every tier: the lanes of all links."""
+        return int(self.lanes.sum())
+
 
 @dataclass(frozen=True, eq=False)
 class Peers:

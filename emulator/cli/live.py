@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from emulator.cli.errors import CommandError
 from emulator.cli.ports import API_PORT, LOOPBACK
-from emulator.cli.sessions import Observer, Session
+from emulator.cli.sessions import Observer, Session, what_is_built_stays
 from emulator.cli.signals import Stop
 from emulator.engine.control import Snapshot
 from emulator.engine.shards import Readings
@@ -103,20 +103,19 @@ def follow(
     """Run ``session`` until it ends, the limit of wall seconds is reached or ``stop`` is asked for."""
     end = clock() + limit_seconds
     _answer_soon()
-    session.start()
-    try:
-        while not stop.requested and (left := end - clock()) > 0:
-            if session.wait(min(glance_seconds, left)):
-                return
-            if observer is not None:
-                observer(session.progress())
-    finally:
-        session.stop()
+    with what_is_built_stays():
+        session.start()
+        try:
+            while not stop.requested and (left := end - clock()) > 0:
+                if session.wait(min(glance_seconds, left)):
+                    return
+                if observer is not None:
+                    observer(session.progress())
+        finally:
+            session.stop()
 
 
 def _answer_soon() -> None:
     """Keep answers from waiting for the interpreter: p99 of 1,000 submissions a second on `colossus` was 117 ms, then 44 and 27."""
-    gc.collect()
-    gc.freeze()  # what was built until now stays to the end: looking through it again stops every thread for 0.1 s
     gc.set_threshold(*COLLECTIONS)
     sys.setswitchinterval(SWITCH_SECONDS)

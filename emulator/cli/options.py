@@ -34,7 +34,7 @@ PolicyOption = Annotated[
     typer.Option(
         "--policy",
         metavar="P",
-        help="By name (docs/policy-reference.md), or a function in a file: FILE.py:FUNCTION.",
+        help="By name (docs/policy-reference.md), a function in a file: FILE.py:FUNCTION, or a program: grpc://HOST:PORT.",
     ),
 ]
 PolicyOptions = Annotated[

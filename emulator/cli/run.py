@@ -56,7 +56,7 @@ def run(
     prepare(out)
     with Stop() as stop, closing(sessions.open_session(request)) as session:
         stop.gently(session.interrupt)
-        with progress.shown(quiet=quiet) as observer, sessions.salvaging(session) as ending:
+        with progress.shown(quiet=quiet) as observer, sessions.salvaging(session) as ending, sessions.what_is_built_stays():
             session.run_to_end(observer)
         outcome = session.outcome()
     conclude(outcome, out=out, json=json, failure=ending.failure)

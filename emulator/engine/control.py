@@ -300,6 +300,7 @@ class Snapshot:
     jobs_submitted: int
     jobs_started: int
     preemptions: int
+    migrations: int
     restarts: int
     queue_wait_seconds: Histogram
     gpus_by_state: Mapping[str, int]  # busy, idle, down, cordoned, planned
@@ -323,6 +324,8 @@ class Snapshot:
     cycles: int
     events: int
     commands_failed: int  # inputs that were accepted and then failed for an error of the emulator
+    policy_fallback: bool  # a policy outside is gone, and another decides in its place
+    policy_refused: Mapping[str, int]  # actions of a policy outside by the rule that they broke
     cycle_wall_seconds: float  # of the last cycle
     actors: int
 

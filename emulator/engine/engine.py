@@ -7,7 +7,7 @@ arrivals, then one plan; ties by id. Cost follows events: nothing is done in cyc
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -71,6 +71,7 @@ class Engine:
         self.posted_jobs = 0  # jobs of inputs whose cycle is still to come
         self.started = 0
         self.preemptions = 0
+        self.migrations = 0
         self.restarts = 0
         self.faults = [0] * len(CAUSES)
         self.ended = dict.fromkeys((State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASIBLE, State.REJECTED), 0)
@@ -105,11 +106,16 @@ class Engine:
 
     def next_cycle_ns(self) -> int:
         """The next cycle in which something is due; NEVER if nothing will be due without an input."""
-        runs = self.runs
-        due = min(self._next_arrival_ns(), runs.next_end_ns(), self._reconsider_ns, self._next_promise_ns)
-        due = min(due, runs.next_stall_ns(), self.racks.next_ns(), self.links.next_ns())
-        if self._inbox:
-            due = min(due, self._inbox[0][0])
+        due = min(
+            self._next_arrival_ns(),
+            self.runs.next_end_ns(),
+            self._reconsider_ns,
+            self._next_promise_ns,
+            self.runs.next_stall_ns(),
+            self.racks.next_ns(),
+            self.links.next_ns(),
+            self._inbox[0][0] if self._inbox else NEVER,
+        )
         if due == NEVER:
             return NEVER
         return self.boundary(max(due, self._passed_ns + 1))
@@ -127,7 +133,7 @@ class Engine:
 
         Otherwise the remaining jobs never change: services without an end, and jobs for which there will be no room.
         """
-        if self._inbox or self.runs.next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
+        if self._inbox or self._arrivals or self.runs.next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
             return True
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
@@ -312,8 +318,8 @@ class Engine:
         return answers
 
     def _settle_ends(self, at_ns: int) -> None:
-        while (ended := self.runs.take_end(at_ns)) is not None:
-            end_ns, slot = ended
+        while self.runs.next_end_ns() <= at_ns:
+            end_ns, slot = self.runs.take_end()
             self._stop(slot, end_ns)
             self.table.remaining_ns[slot] = 0
             self._end(slot, end_ns, State.FINISHED)
@@ -383,6 +389,7 @@ class Engine:
             self.reasons[slot] = plan.causes.get(slot, "preempted by a job of higher priority")
             self.scheduler.requeue(slot)
             self._changed(slot, at_ns)
+        self._migrate(plan.migrated, at_ns)
         for slot, rows in plan.starts:
             self.events += 1
             self.started += 1
@@ -393,6 +400,21 @@ class Engine:
             self._changed(slot, at_ns)
         if self._orders.size > ORDERS_KEPT:
             self._ask_shards_quietly(at_ns)
+
+    def _migrate(self, migrated: Mapping[int, tuple[list[Row], int]], at_ns: int) -> None:
+        """The runs of these jobs end where they were (placement and start), and go on where the table has them."""
+        table = self.table
+        for slot, before in migrated.items():
+            now = table.rows[slot], table.start_ns[slot]
+            table.rows[slot], table.start_ns[slot] = before
+            self.runs.halt(slot, at_ns)
+            self.runs.lose_work(slot, saved=True)
+            table.rows[slot], table.start_ns[slot] = now
+        for slot in migrated:
+            self.events += 1
+            self.migrations += 1
+            self.runs.start(slot, table.rows[slot], at_ns)
+            self._changed(slot, at_ns)
 
     def _ask_shards_quietly(self, at_ns: int) -> None:
         """Send the orders that wait. Everything due by now is settled, so the reports hold only the times of the next events."""

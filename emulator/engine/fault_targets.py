@@ -13,11 +13,6 @@ from topology.names import nic, parse_numbered, whole_number
 TARGETS = ("link", "trunk", "cable", "switch", "plane", "nic")
 
 
-def cable_count(cluster: Cluster) -> int:
-    """Cables of the whole cluster, of every tier: the lanes of all its links."""
-    return int(cluster.links.lanes.sum())
-
-
 def switch_count(cluster: Cluster) -> int:
     """Physical switches of the whole cluster; a bank of equal ones counts as all of them."""
     return int(cluster.links.switches.sum())

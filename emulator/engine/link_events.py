@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from heapq import heappop, heappush
 
-from emulator.engine.fault_targets import cable_count, cable_cuts, switch_count, switch_cuts
+from emulator.engine.fault_targets import cable_cuts, switch_count, switch_cuts
 from emulator.engine.flaps import time_lost
 from emulator.engine.link_health import Change, Cut, LinkHealth
 from emulator.engine.network import Network
@@ -27,7 +27,7 @@ class LinkEvents:
     def __init__(self, cluster: Cluster, network: Network, ledger: Ledger, settings: LinkFaultSettings, seed: int, cycle_ns: int) -> None:
         self._cluster, self._network, self._ledger, self._cycle_ns = cluster, network, ledger, cycle_ns
         self.health = LinkHealth(cluster, network.channels)
-        self._drawn: Iterator[DrawnFault] = drawn_faults(settings, seed, cable_count(cluster), switch_count(cluster))
+        self._drawn: Iterator[DrawnFault] = drawn_faults(settings, seed, cluster.links.cables, switch_count(cluster))
         self._next_drawn = next(self._drawn, None)
         #: (time, order, fault that ends; -1: a flap, cuts of a flap, and for how long it is down, how often and until when).
         self._timers: list[tuple[int, int, int, tuple[Cut, ...], tuple[int, int, int]]] = []

@@ -83,5 +83,4 @@ class Meter:
 
     def note_peak(self) -> None:
         """Note the power after everything at this instant; between two calls it must not have been higher."""
-        power = self.power_milliwatts
-        self.peak_milliwatts = max(self.peak_milliwatts, power)
+        self.peak_milliwatts = max(self.peak_milliwatts, self.hosts_milliwatts.value + self.switches_milliwatts.value)

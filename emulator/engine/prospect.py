@@ -15,6 +15,7 @@ from emulator.fabric.contend import whole
 from emulator.fabric.traffic import Piece
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import Row
+from emulator.scheduler.table import State
 
 
 class Prospect:
@@ -25,6 +26,7 @@ class Prospect:
         self._at_ns = -1
         self._started: list[tuple[int, list[Row]]] = []  # decisions of the draft that are counted
         self._stopped: list[int] = []
+        self._moved: list[tuple[int, list[Row]]] = []
         demand, _ = network.demand_and_capacity()
         self._change = np.zeros(demand.size, dtype=np.int64)  # by directed channel: what they ask for, bytes per second
 
@@ -57,19 +59,29 @@ class Prospect:
     def _count(self) -> None:
         """Bring the count up to what the draft has decided so far."""
         draft, started, stopped = self._draft, self._started, self._stopped
-        if draft.now_ns != self._at_ns or draft.starts[: len(started)] != started or draft.preempted[: len(stopped)] != stopped:
-            self._at_ns = draft.now_ns
+        states, rows_of = draft.table.state, draft.table.rows
+        moved = [(slot, rows_of[slot] if states[slot] == State.RUNNING else []) for slot in draft.migrated]
+        same = draft.starts[: len(started)] == started and draft.preempted[: len(stopped)] == stopped and moved == self._moved
+        if draft.now_ns != self._at_ns or not same:
+            self._at_ns, self._moved = draft.now_ns, moved
             self._change[:] = 0
             started.clear()
             stopped.clear()
+            for slot, rows in moved:
+                self._add(*self._network.asks_for(slot), -1)
+                if rows:
+                    self._start(slot, rows)
         for slot in draft.preempted[len(stopped) :]:
             self._add(*self._network.asks_for(slot), -1)
             stopped.append(slot)
         for slot, rows in draft.starts[len(started) :]:
-            if draft.table.shape[slot] >= 0:
-                pieces, cap, _ = self._network.would_load(slot, rows)
-                self._add(pieces, cap, 1)
+            self._start(slot, rows)
             started.append((slot, rows))
+
+    def _start(self, slot: int, rows: list[Row]) -> None:
+        if self._draft.table.shape[slot] >= 0:
+            pieces, cap, _ = self._network.would_load(slot, rows)
+            self._add(pieces, cap, 1)
 
     def _add(self, pieces: tuple[Piece, ...], cap: float, sign: int) -> None:
         for piece in pieces:

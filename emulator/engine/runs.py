@@ -47,10 +47,8 @@ class Runs:
             heappop(ends)
         return ends[0][0] if ends else NEVER
 
-    def take_end(self, until_ns: int) -> tuple[int, int] | None:
-        """The next run that ends by ``until_ns``: when, and whose."""
-        if self.next_end_ns() > until_ns:
-            return None
+    def take_end(self) -> tuple[int, int]:
+        """The run that ends next, of which ``next_end_ns`` has just told: when, and whose."""
         end_ns, _, slot, _ = heappop(self._ends)
         return end_ns, slot
 
@@ -69,6 +67,7 @@ class Runs:
     def start(self, slot: int, rows: Sequence[Row], at_ns: int) -> None:
         """A job begins to run on ``rows``."""
         table = self._table
+        table.work_at_pace(slot)
         table.since_ns[slot] = at_ns
         table.speed[slot] = 1.0
         if table.shape[slot] >= 0:

@@ -4,7 +4,6 @@ import numpy as np
 
 from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView, QuotaView
 from emulator.engine.engine import Engine
-from emulator.engine.fault_targets import cable_count
 from emulator.engine.moments import Moment, moment_of, slowdown
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.free import Row
@@ -216,7 +215,7 @@ def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
         hosts=cluster.host_count,
         racks=counts.racks,
         domains=counts.domains,
-        links=cable_count(cluster),
+        links=cluster.links.cables,
         trunks=len(cluster.links),
         leaf_switches=counts.leaf,
         spine_switches=counts.spine,

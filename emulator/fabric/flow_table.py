@@ -63,7 +63,8 @@ class FlowTable:
     def sorted_rows(self) -> Int64:
         """The rows in use, in order of flow. Do not write to the array."""
         if self._sorted is None:
-            self._sorted = np.array([row for _, row in sorted(self._row_of.items())], dtype=np.int64)
+            rows = np.fromiter(self._row_of.values(), np.int64, len(self._row_of))
+            self._sorted = rows[np.argsort(self.flow[rows], kind="stable")]
         return self._sorted
 
     def span(self, row: int) -> slice:

@@ -62,6 +62,7 @@ class FabricPlane:
         self._now_ns = 0
         self._table = FlowTable(directed)
         self._demand = Demand(self._speed, self._settings.efficiency)
+        self._capacity: tuple[Float64, Float64] | None = None  # as _capacities has it; None: to be made
         self._endpoint_scale: dict[int, float] = {}
         self._load = np.zeros(directed, dtype=np.int64)  # as of the rates that the table calls loaded
         self._carried = np.zeros(directed)  # bytes of flows that are gone
@@ -149,6 +150,7 @@ class FabricPlane:
         if place == len(self._links) or self._links[place] != link:
             raise ValueError(f"plane {self._plane}: link {link} is not one of the plane's")
         self._demand.rescale(place, factor)
+        self._capacity = None
         return np.array([2 * place, 2 * place + 1])
 
     def _share(self, touched: Int64, tell: list[int]) -> tuple[Int64, FlowRows]:
@@ -235,13 +237,13 @@ class FabricPlane:
 
     def read(self, at_ns: int) -> FabricReadings:
         """Load, capacity and peak by tier. Rates are constant between orders, so any instant since the last window reads alike."""
-        load, capacity, peak, moved = (np.zeros(len(TIERS)) for _ in range(4))
-        healthy = np.repeat(self._speed * self._demand.scale, 2)
+        load, peak, moved = (np.zeros(len(TIERS)) for _ in range(3))
+        healthy, of_tier = self._capacities()
+        capacity = of_tier.copy()
         loads, carried = self._loads(), self._carried_at(at_ns)
         ratio = np.divide(loads, healthy, out=np.zeros(len(healthy)), where=healthy > 0.0)
         for tier, here in self._of_tier.items():
             load[tier] = int(loads[here].sum())
-            capacity[tier] = add_up(healthy[here])
             peak[tier] = ratio[here].max()
             moved[tier] = add_up(carried[here])
         lost = math.fsum((1.0 - factor) * float(self._channel_speed[link]) for link, factor in sorted(self._endpoint_scale.items()))
@@ -261,6 +263,15 @@ class FabricPlane:
             carried_bytes=moved,
             flows=len(self._table),
         )
+
+    def _capacities(self) -> tuple[Float64, Float64]:
+        """Bytes per second that every directed switch link can carry as it is now, and all those of each tier."""
+        if self._capacity is None:
+            healthy, of_tier = np.repeat(self._speed * self._demand.scale, 2), np.zeros(len(TIERS))
+            for tier, here in self._of_tier.items():
+                of_tier[tier] = add_up(healthy[here])
+            self._capacity = healthy, of_tier
+        return self._capacity
 
     def _carried_at(self, at_ns: int) -> Float64:
         """Bytes that every directed link has carried. Rates are summed over time by flow: a change costs its flows, not their links."""

@@ -11,7 +11,6 @@ import numpy as np
 from emulator.engine import views
 from emulator.engine.control import ClockView, Histogram, Snapshot
 from emulator.engine.engine import Engine
-from emulator.engine.fault_targets import cable_count
 from emulator.engine.gpu_time import gpu_seconds, held_time
 from emulator.engine.shards import Readings
 from emulator.engine.waits import WAIT_BOUNDS
@@ -98,7 +97,7 @@ class Collector:
         health = engine.links.health.by_tier(engine.now_ns)
         gpus = views.gpus_by_state(engine)
         total = max(1, engine.meter.gpus)
-        counts = engine.scheduler.counts
+        counts, outside = engine.scheduler.counts, engine.scheduler.policy.outside
         return Snapshot(
             clock=clock,
             cluster=views.cluster_view(engine, self.power_cap_watts),
@@ -111,6 +110,7 @@ class Collector:
             jobs_submitted=engine.submitted,
             jobs_started=engine.started,
             preemptions=engine.preemptions,
+            migrations=engine.migrations,
             restarts=engine.restarts,
             queue_wait_seconds=Histogram(WAIT_BOUNDS, tuple(engine.waits.counts), engine.waits.total_ns / SECOND),
             gpus_by_state=gpus,
@@ -133,6 +133,8 @@ class Collector:
             faults={cause.name: number for cause, number in zip(CAUSES, engine.faults, strict=True)},
             cycles=engine.cycles,
             commands_failed=engine.commands_failed,
+            policy_fallback=outside is not None and bool(outside.fallback),
+            policy_refused={} if outside is None else dict(outside.refused),
             events=engine.events,
             cycle_wall_seconds=self._cycle_seconds(),
             actors=self._actors,
@@ -218,12 +220,13 @@ class Collector:
             scenario=scenario.name,
             seed=scenario.seed,
             policy=scenario.scheduler.policy,
+            outside=engine.scheduler.policy.outside,
             digest=digest(jobs, *every[2:], rack_energy_joules=energy),
             actors=self._actors,
             gpus=cluster.gpu_count,
             hosts=cluster.host_count,
             racks=counts.racks,
-            links=cable_count(cluster),
+            links=cluster.links.cables,
             trunks=len(cluster.links),
             emulated_ns=engine.now_ns,
             wall_seconds=time.monotonic() - self._opened_at,

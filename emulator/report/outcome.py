@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from emulator.engine.control import JobState, Snapshot
 from emulator.report.links import TierLoad
+from emulator.scheduler.policy import OutsideAccount
 from emulator.workload.jobs import LEVEL_NAMES
 from topology.cluster import TIERS
 
@@ -199,6 +200,7 @@ class Outcome:
     gpu_seconds: Mapping[str, float]  # by phase of a job's life, idle, down: engine.gpu_time
     trunks: int = 0  # cables between the same two nodes count as one
     interrupted: bool = False  # ended before its time, by a signal
+    outside: OutsideAccount | None = None  # of a policy outside
     sources: tuple[Mapping[str, Any], ...] = ()  # workload.jobs.SourceReport.as_dict
     link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it
     picture: Callable[[], str] | None = None  # draws the machine and its load as SVG, for who writes the page

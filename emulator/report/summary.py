@@ -25,6 +25,8 @@ Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a deno
   rate that it gets while it communicates, also while its GPUs compute: loads are upper bounds.
 - ``fabric.peak_link_utilization_ratio``: the fullest link between two switches at any instant (the highest peak of the tiers above
   host_leaf); of the NICs where all hosts are on one switch.
+- ``outside_policy``: of a policy that is a program of its own, the cycles for which it was asked, its actions that were refused by the rule
+  that they broke, and ``fallback``: which policy decides since when, and why, where the program is gone. null for other policies.
 - ``interrupted``: a signal (Ctrl-C, SIGTERM, SIGHUP), an error, or whoever ran it has ended it before its time.
 - ``sources``: of a trace, ``read`` rows are ``kept`` or ``dropped`` by reason; ``zero_seconds`` is emulated time 0 on the trace's own clock
   (Unix seconds where that is the calendar); ``notes`` are sentences for people.
@@ -41,6 +43,7 @@ from numpy.typing import NDArray
 from emulator.engine.control import JobState
 from emulator.report.links import TierLoad
 from emulator.report.outcome import NEVER, STATES, Outcome
+from emulator.scheduler.policy import OutsideAccount
 from emulator.workload.jobs import SECOND, JobKind
 from topology.cluster import TIERS
 
@@ -67,6 +70,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "policy": outcome.policy,
         "digest": outcome.digest,
         "actors": outcome.actors,
+        "outside_policy": None if outcome.outside is None else _outside(outcome.outside),
         "gpus": outcome.gpus,
         "hosts": outcome.hosts,
         "racks": outcome.racks,
@@ -113,6 +117,11 @@ def summary(outcome: Outcome) -> dict[str, Any]:
 def to_json(values: dict[str, Any]) -> str:
     """Indented JSON with a final newline. Raises ValueError on NaN or infinity: they are not JSON."""
     return json.dumps(values, indent=2, allow_nan=False) + "\n"
+
+
+def _outside(account: OutsideAccount) -> dict[str, Any]:
+    gone = {"policy": account.fallback, "from_seconds": account.fallback_ns / SECOND, "reason": account.why}
+    return {"cycles": account.cycles, "refused": dict(sorted(account.refused.items())), "fallback": gone if account.fallback else None}
 
 
 def _tier(load: TierLoad) -> dict[str, Any]:

@@ -20,6 +20,19 @@ TIER_NAMES = {
 }
 
 
+def _outside(values: Mapping[str, Any]) -> Rows:
+    """How it went with a policy outside."""
+    outside = values.get("outside_policy")
+    if outside is None:
+        return []
+    rows = [("policy asked", f"{outside['cycles']:,} times")]
+    if outside["refused"]:
+        rows.append(("actions refused", ", ".join(f"{rule} {count:,}" for rule, count in outside["refused"].items())))
+    if (gone := outside["fallback"]) is not None:
+        rows.append(("policy gone", f"{gone['policy']} decides from {span(gone['from_seconds'])} on: {gone['reason']}"))
+    return rows
+
+
 def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
     """``(title, [(label, value), ...])`` from a summary."""
     jobs, wait, completion = values["jobs"], values["wait_seconds"], values["completion_seconds"]
@@ -34,6 +47,7 @@ def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
                 ("cost", f"{span(values['cpu_seconds'])} of CPU, {gibibytes(values['peak_rss_bytes'])}, {values['events']:,} events"),
                 ("runtime", "in-process" if in_process else f"Ray, {values['actors']} actor" + "s" * (values["actors"] != 1)),
                 ("digest", values["digest"]),
+                *_outside(values),
             ],
         ),
         (

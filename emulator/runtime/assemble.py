@@ -1,7 +1,9 @@
 """From a scenario to an engine that is ready to run: every package gets its part of the scenario."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from emulator.engine.engine import Engine
 from emulator.engine.network import Network
@@ -11,6 +13,7 @@ from emulator.fabric.settings import FabricSettings
 from emulator.racks.buildout import gpus_in_service
 from emulator.racks.shard import RackSettings
 from emulator.scenario import Scenario, build_cluster
+from emulator.scenario.outside import outside_settings
 from emulator.scenario.policies import find, find_placement
 from emulator.scenario.quotas import build_quotas
 from emulator.scenario.settings import (
@@ -20,6 +23,7 @@ from emulator.scenario.settings import (
     generator_settings,
     link_fault_settings,
     reclaims,
+    site_power,
     tenant_limits,
 )
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
@@ -28,6 +32,9 @@ from emulator.workload.jobs import JobSource, SourceReport
 from emulator.workload.readers import open_trace
 from emulator.workload.spread import generate_by_type
 from topology.cluster import Cluster
+
+if TYPE_CHECKING:
+    from emulator.service.policy_client import PolicyClient
 
 #: Makes the shards: (cluster, rack settings, fabric settings, seed) -> shards.
 ShardFactory = Callable[[Cluster, RackSettings, FabricSettings, int], Shards]
@@ -41,27 +48,55 @@ class Emulation:
     cluster: Cluster
     engine: Engine
     sources: tuple[SourceReport, ...]
+    outside: "PolicyClient | None"  # the connection to a policy outside
+
+    def interrupt(self) -> None:
+        """It is to end soon. Takes no lock."""
+        self.engine.shards.end()
+        if self.outside is not None:
+            self.outside.interrupt()
+
+    def close(self) -> None:
+        """Let go of the shards, and of a policy outside. May be called again."""
+        self.engine.shards.close()
+        if self.outside is not None:
+            self.outside.close()
 
 
 def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, horizon_ns: int) -> Emulation:
-    """Build everything. Raises ScenarioError, TraceError or ValueError where the scenario cannot be emulated.
+    """Build everything. Raises ScenarioError, TraceError or ValueError where the scenario cannot be emulated, PolicyUnreachable where its
+    policy is a program that does not answer.
 
     ``until_ns`` is where the emulation ends (None: with its work, or never); a generated workload goes on to ``horizon_ns``.
     """
     cluster = build_cluster(scenario)
     source, sources = _source(scenario, cluster, horizon_ns)
     fabric = fabric_settings(scenario)
-    scheduler = Scheduler(cluster, _scheduler_settings(scenario, cluster), scenario.clock.cycle)
-    for queue in scenario.scheduler.queues:
-        scheduler.add_queue(queue.name)
-    made = shards(cluster, RackSettings(fault_settings(scenario), buildout(scenario)), fabric, scenario.seed)
-    try:
+    with ExitStack() as opened:
+        settings, outside = _with_policy(scenario, cluster)
+        if outside is not None:
+            opened.callback(outside.close)
+        scheduler = Scheduler(cluster, settings, scenario.clock.cycle)
+        for queue in scenario.scheduler.queues:
+            scheduler.add_queue(queue.name)
+        made = shards(cluster, RackSettings(fault_settings(scenario), buildout(scenario)), fabric, scenario.seed)
+        opened.callback(made.close)
         network = Network(cluster, fabric, scheduler.table, made.plane_count)
         engine = Engine(cluster, scheduler, made, network, source, _engine_settings(scenario, until_ns))
-    except BaseException:
-        made.close()
-        raise
-    return Emulation(scenario, cluster, engine, sources)
+        opened.pop_all()
+        return Emulation(scenario, cluster, engine, sources, outside)
+
+
+def _with_policy(scenario: Scenario, cluster: Cluster) -> "tuple[SchedulerSettings, PolicyClient | None]":
+    """The scheduler's settings, and the connection to a policy outside."""
+    settings, chosen = _scheduler_settings(scenario, cluster), scenario.scheduler
+    outside = outside_settings(chosen.policy, chosen.policy_options)
+    if outside is None:
+        return replace(settings, policy=find(chosen.policy, chosen.policy_options, scenario.seed)), None
+    from emulator.runtime.outside import connect  # gRPC takes its time to import
+
+    policy, client = connect(outside, scenario, cluster, settings)
+    return replace(settings, policy=policy), client
 
 
 def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobSource | None, tuple[SourceReport, ...]]:
@@ -80,20 +115,21 @@ def _source(scenario: Scenario, cluster: Cluster, horizon_ns: int) -> tuple[JobS
 
 
 def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettings:
+    """All but the policy."""
     settings = scenario.scheduler
     return SchedulerSettings(
-        policy=find(settings.policy, settings.policy_options, scenario.seed),
         placement=find_placement(settings.placement, settings.placement_options, scenario.seed),
         pending_limit=settings.pending_limit,
         preemption=settings.preemption,
         preempt_after_ns=settings.preempt_after,
         preempt_interval_ns=settings.preempt_interval,
+        defragment=settings.defragment,
         queue_priority={queue.name: queue.priority for queue in settings.queues},
         quotas=build_quotas(scenario, cluster),
         tenant_limits=tenant_limits(scenario),
         strict_queues=[queue.name for queue in settings.queues if queue.queueing_strategy == "strict-fifo"],
         reclaims=reclaims(scenario),
-        power_gamma=scenario.power.gamma,
+        power=site_power(scenario),
     )
 
 

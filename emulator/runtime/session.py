@@ -79,6 +79,7 @@ class Session(Reads):
             emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at, folder=spool_dir
         )
         self._engine.retire = self._collector.retire
+        self._emulation = emulation
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._endless = endless
         self._journal = journal
@@ -132,7 +133,7 @@ class Session(Reads):
     def interrupt(self) -> None:
         """A signal asks for the end. Takes no lock, so that a handler of signals may call it."""
         self._interrupted = self._stopping = True
-        self._engine.shards.end()
+        self._emulation.interrupt()
 
     # -- from a journal --------------------------------------------------------------------------------------------------------------
 
@@ -327,7 +328,7 @@ class Session(Reads):
             self._closed = True
             self._ended.set()
             self._watchers.wake()
-            self._engine.shards.close()
+            self._emulation.close()
             if had_turn:
                 self._collector.close()
             if self._journal is not None:

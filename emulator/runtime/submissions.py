@@ -157,7 +157,7 @@ def jobs_of(payload: dict[str, Any]) -> JobColumns:
         len(payload["job_id"]),
         **columns,
         shapes=tuple(TrainingShape(**shape) for shape in payload["shapes"]),
-        choices=tuple(tuple(types) for types in payload.get("choices", ())),
+        choices=tuple(tuple((number, pace) for number, pace in choice) for choice in payload.get("choices", ())),
         queues=tuple(payload["queues"]),
         tenants=tuple(payload["tenants"]),
         names=None if payload["names"] is None else tuple(payload["names"]),

@@ -72,12 +72,13 @@ class WorkloadSettings(Section):
 class SchedulerSettings(Section):
     """Who is next (``policy``), where it goes (``placement``), and whether it may push others out."""
 
-    policy: Annotated[str, AfterValidator(check_policy)] = "easy"  # a name, or FILE.py:FUNCTION
+    policy: Annotated[str, AfterValidator(check_policy)] = "easy"  # a name, FILE.py:FUNCTION, or grpc://HOST:PORT
     policy_options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)  # of the types that the policy says
     placement: Annotated[str, AfterValidator(check_placement)] = "topology"  # a name, or FILE.py:FUNCTION
     placement_options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)  # of the types that it says
     pending_limit: Annotated[Int, Field(ge=1, le=10_000_000)] = 200_000
     preemption: bool = False
+    defragment: bool = False  # migrate small jobs for one that does not fit because free GPUs lie scattered
     preempt_interval: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration(
         "1m"
     )  # between two searches for victims for one job; assumed

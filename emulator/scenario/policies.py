@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
+from emulator.scenario.outside import SCHEME, outside_address
 from emulator.scheduler.placement import Placement
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
@@ -40,20 +41,23 @@ class _Kind(Generic[Found]):
     made: type[Found]
     does: str  # the field that is the function
     arguments: tuple[str, ...]  # of the function, before its options
+    also: str = "or FILE.py:FUNCTION"  # what is allowed besides names
 
 
-_POLICY = _Kind("policy", "gigawatt.policies", POLICIES, Policy, "plan", ("the draft",))
+_POLICY = _Kind("policy", "gigawatt.policies", POLICIES, Policy, "plan", ("the draft",), "FILE.py:FUNCTION, or grpc://HOST:PORT")
 _PLACEMENT = _Kind("placement", "gigawatt.placements", PLACEMENTS, Placement, "place", ("the index of free GPUs", "what is asked for"))
 
 
 def split_file(name: str) -> tuple[Path, str] | None:
     """File and function of ``path.py:function``; None for the name of a policy or placement."""
     path, colon, function = name.rpartition(":")
-    return (Path(path), function) if colon and path.endswith(".py") else None
+    return (Path(path), function) if colon and path.endswith(".py") and not name.startswith(SCHEME) else None
 
 
 def check_policy(name: str) -> str:
-    """``name`` itself. Raises UnusablePolicy where no policy is called so; files are looked at by ``find``."""
+    """``name`` itself. Raises ValueError where no policy is called so; files are looked at by ``find``, programs outside by nobody here."""
+    if outside_address(name) is not None:
+        return name
     return _checked(_POLICY, name)
 
 
@@ -81,7 +85,7 @@ def _checked(kind: _Kind[Found], name: str) -> str:
     known = [*kind.shelf, *installed]
     close = get_close_matches(name, known, n=1)
     meant = f", did you mean {close[0]}?" if close else ""
-    raise UnusablePolicy(f"there is no {kind.word} {name!r:.80}{meant}; allowed: {', '.join(known)}, or FILE.py:FUNCTION")
+    raise UnusablePolicy(f"there is no {kind.word} {name!r:.80}{meant}; allowed: {', '.join(known)}, {kind.also}")
 
 
 def _found(kind: _Kind[Found], name: str, options: Mapping[str, Any], seed: int) -> Found:

@@ -8,6 +8,7 @@ from emulator.scenario.models import Scenario
 from emulator.scenario.queues import TenantLimit as TenantLimitSettings
 from emulator.scheduler.accounts import TenantLimit, TenantLimits
 from emulator.scheduler.reclaim import Reclaims, Victims
+from emulator.scheduler.usage import SitePower
 from emulator.workload.generate import GeneratorSettings
 
 _SECOND = 10**9
@@ -53,6 +54,12 @@ def tenant_limits(scenario: Scenario) -> TenantLimits:
 
 def _tenant_limit(given: TenantLimitSettings) -> TenantLimit:
     return TenantLimit(None if given.max_gpus is None else given.max_gpus * 1000, given.max_running_jobs, given.max_pending_jobs)
+
+
+def site_power(scenario: Scenario) -> SitePower:
+    """What a policy may know of the site's power."""
+    power = scenario.power
+    return SitePower(power.gamma, power.pue, None if power.cap is None else round(power.cap * 1000))
 
 
 def reclaims(scenario: Scenario) -> dict[str, Reclaims]:

@@ -19,7 +19,7 @@ from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 class Reason(NamedTuple):
     """Why a job waits: a sentence, and the numbers in it by name."""
 
-    kind: str  # quota | capacity | fragmentation | topology | priority
+    kind: str  # quota | hold | capacity | fragmentation | topology | priority
     text: str
     numbers: Mapping[str, float]
     position: int  # in the queue, 0 first
@@ -31,6 +31,8 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     The policy is not run for it. Checked is what the job itself needs: enough GPUs (capacity), whole hosts (fragmentation), hosts within a
     level (topology), and its turn (priority).
     """
+    if slot in scheduler.draft.whys:
+        return Reason("hold", scheduler.draft.whys[slot], {}, scheduler.ledger.partitions_for(slot)[0].position(slot))
     reasons = [_explain_in(scheduler, partition, slot) for partition in scheduler.ledger.partitions_for(slot) if partition.waits(slot)]
     return reasons[0]._replace(text="; ".join(dict.fromkeys(reason.text for reason in reasons)))
 

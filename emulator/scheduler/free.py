@@ -19,12 +19,14 @@ from topology.cluster import Cluster
 Row = tuple[int, int, int]
 
 
-def mask_bits(mask: int) -> Iterator[int]:
+def mask_bits(mask: int) -> list[int]:
     """Numbers of the set bits, lowest first."""
+    bits = []
     while mask:
         low = mask & -mask
-        yield low.bit_length() - 1
+        bits.append(low.bit_length() - 1)
         mask ^= low
+    return bits
 
 
 def lowest_bits(mask: int, count: int) -> int:
@@ -67,6 +69,7 @@ class FreeIndex:
         self._open: list[int] = [block for block, size in enumerate(sizes) if size]
         self._is_open = bytearray(size > 0 for size in sizes)
         self.levels, self.units, self.depths = _search_levels(cluster, sizes)
+        self._counted = tuple(zip(self.levels, self.units, strict=True))
         self.rack_first: list[int] = cluster.level("rack").first_host.tolist()
         self._shared: dict[tuple[int, int], int] = {}  # (host, gpu) -> free milli-GPU
         self._shared_by_free: dict[int, list[tuple[int, int]]] = {}  # and back, each list sorted
@@ -242,7 +245,7 @@ class FreeIndex:
 
     def _count(self, block: int, change: int) -> None:
         self.whole += change
-        for level, units in zip(self.levels, self.units, strict=True):
+        for level, units in self._counted:
             level.add(units[block], change)
 
     # -- availability -------------------------------------------------------------------------------------------------------------

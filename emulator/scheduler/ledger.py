@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 
-from emulator.racks.power import GAMMA
 from emulator.scheduler.accounts import Accounts
+from emulator.scheduler.changes import Changes
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.shares import hold, let_go
 from emulator.scheduler.table import JobTable, State
-from emulator.scheduler.usage import Books
+from emulator.scheduler.usage import NO_CAP, Books, SitePower
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 from topology.cluster import Cluster
 
@@ -43,13 +43,15 @@ class Ledger:
         partitions: tuple[Partition, ...],
         cycle_ns: int,
         accounts: Accounts | None = None,
-        power_gamma: float = GAMMA,
+        site_power: SitePower = NO_CAP,
     ) -> None:
         first = partitions[0].free
         #: What queues and tenants have used and hold, as far as the policy asks for it.
-        self.books = Books(cluster, table, power_gamma)
+        self.books = Books(cluster, table, site_power)
         #: Quotas and limits of tenants; None where there are none.
         self.accounts = accounts
+        #: What happened, where a policy is told of it.
+        self.changes: Changes | None = None
         self.table, self.partitions = table, partitions
         self.first_host, self.host_block = first.first_host, first.host_block
         #: The partition of every block.
@@ -64,10 +66,10 @@ class Ledger:
 
     def start(self, slot: int, rows: list[Row], at_ns: int) -> None:
         """A job that waits begins to run on ``rows``. Raises Refused, and changes nothing, where that breaks a rule."""
-        self._check_start(slot, rows)
+        partition = self._check_start(slot, rows)
         table = self.table
         self._log.append((1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot]))
-        self._take_up(slot, rows, at_ns)
+        self._take_up(partition, slot, rows, at_ns)
         self.books.note(slot, 1, at_ns)
 
     def stop(self, slot: int, at_ns: int) -> None:
@@ -77,9 +79,11 @@ class Ledger:
         if slot not in partition.running:
             raise Refused(Rule.RUNNING, f"job {table.job_id[slot]} does not run")
         self._log.append((-1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot]))
-        self._give_back(slot)
+        self._give_back(partition, slot)
         self.books.note(slot, -1, at_ns)
         partition.stirred = True
+        if self.changes is not None:
+            self.changes.left.append((table.job_id[slot], at_ns))
         if partition.by_end is not None:
             # An end by the expected cycle is no surprise, and neither is a later one: reservations expect overdue jobs to end at any
             # moment.
@@ -96,24 +100,25 @@ class Ledger:
         table = self.table
         while len(self._log) > mark:
             change, at_ns, slot, rows, start_ns, host_type = self._log.pop()
+            partition = self.partition_of(slot)
             if change > 0:
-                self._give_back(slot)
+                self._give_back(partition, slot)
                 table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.PENDING
             else:
-                self._take_up(slot, rows, start_ns)
+                self._take_up(partition, slot, rows, start_ns)
             self.books.note(slot, -change, at_ns)
-            self.partition_of(slot).surprises += 1
-            table.host_type[slot] = host_type
+            partition.surprises += 1
+            table.bind(slot, host_type)
             yield slot, change > 0
 
     def settle(self) -> None:
         """What was done stands: it can no longer be undone."""
         self._log.clear()
 
-    def _take_up(self, slot: int, rows: list[Row], start_ns: int) -> None:
+    def _take_up(self, partition: Partition, slot: int, rows: list[Row], start_ns: int) -> None:
         """The job holds ``rows``, and has since ``start_ns``."""
         table = self.table
-        partition = self.partitions[self.block_type[rows[0][0]]]
+        table.bind(slot, partition.number)
         milli_gpus, expected_ns = table.milli_gpus[slot], start_ns + table.estimate_ns[slot]
         if partition.shadow is not None:
             partition.shadow.starts(rows, milli_gpus, expected_ns)
@@ -121,7 +126,6 @@ class Ledger:
         if partition.by_end is not None:
             insort(partition.by_end, (expected_ns, slot))
         table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.RUNNING
-        table.host_type[slot] = partition.number
         partition.running.add(slot)
         if self.accounts is not None:
             self.accounts.take(slot, partition.number)
@@ -130,10 +134,9 @@ class Ledger:
         for block, _, _ in rows:
             self._jobs_of_block[block].add(slot)
 
-    def _give_back(self, slot: int) -> None:
+    def _give_back(self, partition: Partition, slot: int) -> None:
         table = self.table
         rows, milli_gpus = table.rows[slot], table.milli_gpus[slot]
-        partition = self.partitions[self.block_type[rows[0][0]]]
         expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
         if partition.by_end is not None:
             del partition.by_end[bisect_left(partition.by_end, (expected_ns, slot))]
@@ -151,13 +154,14 @@ class Ledger:
 
     # -- rules ----------------------------------------------------------------------------------------------------------------------
 
-    def _check_start(self, slot: int, rows: list[Row]) -> None:
-        """Raises Refused for what breaks a rule."""
+    def _check_start(self, slot: int, rows: list[Row]) -> Partition:
+        """The partition that ``rows`` are in. Raises Refused for what breaks a rule."""
         table = self.table
         number = self.block_type[rows[0][0]] if rows else -1
         if table.state[slot] != State.PENDING or number not in table.types[slot]:
             self._refuse_job(slot, number)
-        free = self.partitions[number].free
+        partition = self.partitions[number]
+        free = partition.free
         gpus = 0
         milli_gpus = table.milli_gpus[slot]
         for block, hosts, mask in rows:
@@ -175,6 +179,7 @@ class Ledger:
             why = self.accounts.refusal(slot, number)
             assert why is not None, "what is not allowed has a reason"
             raise Refused(why.rule, f"job {table.job_id[slot]}: {why.text}")
+        return partition
 
     def _refuse_job(self, slot: int, number: int) -> None:
         table = self.table
@@ -235,7 +240,7 @@ class Ledger:
         if offered:
             partition = self.partition_of_host(host)
             partition.free.withdraw(host)
-            self._surprise(partition)
+            self._surprise(partition, host)
 
     def release(self, host: int, reason: Withheld) -> None:
         """``reason`` no longer holds; the host is offered where there is no other."""
@@ -246,7 +251,7 @@ class Ledger:
             partition = self.partition_of_host(host)
             partition.free.offer(host)
             partition.freed += 1
-            self._surprise(partition)
+            self._surprise(partition, host)
 
     def reasons_of(self, host: int) -> list[Withheld]:
         """Why ``host`` may not be used; none where it may."""
@@ -257,8 +262,10 @@ class Ledger:
         first, *others = (self._withheld[reason] for reason in reasons)
         return first.union(*others) if others else first
 
-    @staticmethod
-    def _surprise(partition: Partition) -> None:
+    def _surprise(self, partition: Partition, host: int) -> None:
+        """``host`` came or went."""
+        if self.changes is not None:
+            self.changes.hosts.add(host)
         partition.surprises += 1
         partition.shadow = None
         partition.stirred = True

@@ -10,7 +10,7 @@ class LevelCounters:
     """Whole free hosts per unit of one level.
 
     Units are bucketed by their count in lazy min-heaps (an entry whose unit has another count by now is dropped when met), with a
-    bitmask of the buckets that may hold something.
+    bitmask of the buckets that may hold something. A unit whose count has changed is put into its bucket when the best one is asked for.
     """
 
     def __init__(self, name: str, counts: list[int], first_child: list[int]) -> None:
@@ -21,6 +21,7 @@ class LevelCounters:
         self.capacity = list(counts)
         self._buckets: list[list[int]] | None = None
         self._filled = 0
+        self._moved: set[int] = set()  # units that may not be in the bucket of their count
         if max(counts) <= BUCKETED_HOSTS:
             self._buckets = [[] for _ in range(max(counts) + 1)]
             self._limit = 2 * len(counts) + 64
@@ -30,21 +31,17 @@ class LevelCounters:
 
     def add(self, unit: int, change: int) -> None:
         """``change`` more whole hosts of ``unit`` are free."""
-        count = self.counts[unit] + change
-        self.counts[unit] = count
+        self.counts[unit] += change
         if self._buckets is not None:
-            bucket = self._buckets[count]
-            heappush(bucket, unit)
-            self._filled |= 1 << count
-            if len(bucket) > self._limit:
-                bucket[:] = {other for other in bucket if self.counts[other] == count}
-                heapify(bucket)
+            self._moved.add(unit)
 
     def best(self, hosts: int) -> int:
         """The unit with the fewest free hosts that are still at least ``hosts`` (1 or more), the first such; -1 when there is none."""
         if self._buckets is None:
             fitting = [(count, unit) for unit, count in enumerate(self.counts) if count >= hosts]
             return min(fitting)[1] if fitting else -1
+        if self._moved:
+            self._put_moved(self._buckets)
         candidates = self._filled >> hosts
         while candidates:
             count = hosts + (candidates & -candidates).bit_length() - 1
@@ -56,6 +53,17 @@ class LevelCounters:
             self._filled &= ~(1 << count)
             candidates = self._filled >> hosts
         return -1
+
+    def _put_moved(self, buckets: list[list[int]]) -> None:
+        for unit in self._moved:
+            count = self.counts[unit]
+            bucket = buckets[count]
+            heappush(bucket, unit)
+            self._filled |= 1 << count
+            if len(bucket) > self._limit:
+                bucket[:] = {other for other in bucket if self.counts[other] == count}
+                heapify(bucket)
+        self._moved.clear()
 
     def most_capacity(self) -> int:
         """Hosts of the largest unit, free or not."""

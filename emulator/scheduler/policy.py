@@ -1,8 +1,9 @@
 """What a policy is: a function of the draft, and what it needs to be kept for it."""
 
 import traceback
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from pydantic import Field
@@ -23,9 +24,24 @@ Count = Annotated[int, Field(ge=0, le=10**9)]
 PlanFunction = Callable[[Draft], None]
 
 
+@dataclass(eq=False)
+class OutsideAccount:
+    """How it went with a policy that decides outside this process.
+
+    ``cycles`` for which it was asked, actions refused by rule; and, once it is gone, the policy that decides in its place.
+    """
+
+    name: str
+    refused: Counter[str] = field(default_factory=Counter)
+    cycles: int = 0
+    fallback: str = ""
+    fallback_ns: int = -1
+    why: str = ""
+
+
 @dataclass(frozen=True)
 class Policy:
-    """``file`` is where a policy of others comes from; "" for those on the shelf."""
+    """``file`` is where a policy of others comes from; "" for those on the shelf. ``outside``: of one that decides outside this process."""
 
     name: str
     plan: PlanFunction
@@ -34,6 +50,11 @@ class Policy:
     reserves: bool = False  # looks behind the heads, and at the running jobs by their ends
     arranges: bool = False  # orders who waits anew in each cycle, so ``order`` is of no matter
     file: str = ""
+    outside: OutsideAccount | None = None
+
+
+class PolicyUnreachable(Exception):
+    """A policy outside this process cannot be had at the start; the text says where it was looked for."""
 
 
 def queue_for(policy: Policy, table: JobTable) -> Pending:

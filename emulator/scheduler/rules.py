@@ -16,6 +16,7 @@ class Rule(StrEnum):
     FREE = "free"  # on GPUs that nobody holds
     QUOTA = "quota"  # its queue has quota for it
     LIMIT = "limit"  # its tenant may have that much more running
+    GROUP = "group"  # together with the other actions of its group, of a policy outside
 
 
 class Refused(Exception):

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from emulator.racks.power import GAMMA
 from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
-from emulator.scheduler.draft import Draft, Preemption
+from emulator.scheduler.changes import Changes
+from emulator.scheduler.draft import Defragmentation, Draft, Preemption
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.held import Held
 from emulator.scheduler.ledger import Ledger
@@ -26,6 +26,7 @@ from emulator.scheduler.policy import Policy, explained, queue_for
 from emulator.scheduler.quota import Quotas
 from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
 from emulator.scheduler.table import JobTable, State
+from emulator.scheduler.usage import NO_CAP, SitePower
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
 
@@ -40,12 +41,13 @@ class SchedulerSettings:
     preemption: bool = False
     preempt_after_ns: int = 0
     preempt_interval_ns: int = 0
+    defragment: bool = False
     queue_priority: Mapping[str, int] = field(default_factory=dict)  # added to the priority of a queue's jobs
     quotas: Quotas | None = None
     tenant_limits: TenantLimits = NO_TENANT_LIMITS
     strict_queues: Collection[str] = ()  # in which nobody passes a job that waits for quota
     reclaims: Mapping[str, Reclaims] = field(default_factory=dict)  # by queue: whose jobs may be stopped for its own
-    power_gamma: float = GAMMA  # as of racks.power
+    power: SitePower = NO_CAP
 
 
 @dataclass
@@ -64,6 +66,13 @@ class QueueCounts:
     def run(self, gpus: int, jobs: int = 1) -> None:
         self.running_jobs += jobs
         self.running_gpus += gpus * jobs
+
+    def start(self, gpus: int) -> None:
+        """One that waited runs."""
+        self.pending_jobs -= 1
+        self.pending_gpus -= gpus
+        self.running_jobs += 1
+        self.running_gpus += gpus
 
 
 #: Sorts of jobs with slices of which it is remembered whether they could ever fit.
@@ -97,11 +106,16 @@ class Scheduler:
         self._all_types = tuple(range(len(self.partitions)))
         self._sliced_fits: dict[tuple[int, ...], bool] = {}  # what is known of jobs with slices: it takes a look at every unit
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
-        self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power_gamma)
+        self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power)
+        if policy.outside is not None:
+            self.ledger.changes = Changes()
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
-        in_turn = policy.heads_only or policy.reserves
-        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, in_turn, in_turn and not policy.arranges)
+        in_turn = (policy.heads_only or policy.reserves) and policy.outside is None
+        defragmentation = Defragmentation(settings.preempt_interval_ns) if settings.defragment else None
+        makes_room = preemption, defragmentation
+        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, *makes_room, in_turn, in_turn and not policy.arranges)
+        self._scores_hosts = settings.placement.may_score
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
@@ -143,7 +157,7 @@ class Scheduler:
         else:
             state = State.PENDING
             table.types[slot] = types
-            if self.settings.placement.may_score:
+            if self._scores_hosts:
                 for partition in self.ledger.partitions_for(slot):
                     partition.free.host_states().ask(table.gpus[slot], table.milli_gpus[slot])
             self._wait(slot)
@@ -201,6 +215,8 @@ class Scheduler:
         self.counts[table.queue[slot]].wait(table.gpus[slot])
         if self.accounts is not None:
             self.accounts.wait(slot)
+        if self.ledger.changes is not None:
+            self.ledger.changes.waiting.append(slot)
 
     def requeue(self, slot: int) -> None:
         """A stopped job waits again, in the place that its submission gives it."""
@@ -216,8 +232,10 @@ class Scheduler:
         self.pending_jobs -= 1
         if self.accounts is not None:
             self.accounts.wait(slot, -1)
-        if self.draft.preemption is not None:
-            self.draft.preemption.refused.pop(slot, None)
+        self.draft.forget(slot)
+        self.draft.whys.pop(slot, None)
+        if self.ledger.changes is not None:
+            self.ledger.changes.left.append((table.job_id[slot], -1))
         self.counts[table.queue[slot]].wait(table.gpus[slot], -1)
 
     def release(self, slot: int, *, at_ns: int) -> None:
@@ -244,9 +262,7 @@ class Scheduler:
             self.counts[table.queue[slot]].run(table.gpus[slot], -1)
         self.pending_jobs -= len(draft.starts)
         for slot, _ in draft.starts:
-            counts = self.counts[table.queue[slot]]
-            counts.wait(table.gpus[slot], -1)
-            counts.run(table.gpus[slot])
+            self.counts[table.queue[slot]].start(table.gpus[slot])
             if self.accounts is not None:
                 self.accounts.wait(slot, -1)
         if self._reclaim.how:

@@ -5,7 +5,6 @@ be made again goes on from the one before, a few expected ends earlier or later.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
@@ -207,6 +206,9 @@ class Shadow:
 
     def spares(self, rows: list[Row], milli_gpus: int) -> bool:
         """Whether the head still fits then when a job takes ``rows`` now and keeps them."""
+        hosts = sum([host_mask.bit_count() for _, host_mask, _ in rows])
+        if self.fitting > hosts or (len(self.whole) == 1 and self.whole[0] - self.hosts > hosts):
+            return True  # whatever is taken of these hosts
         self.take(rows, milli_gpus)
         fits = self.fitting > 0
         self.release(rows, milli_gpus)
@@ -256,9 +258,12 @@ class Shadow:
         for host in self._hosts(block, host_mask):
             before = self.masks.get(host, self.free.split.get(host, full))
             after = self.masks[host] = before & ~gpu_mask if take else before | gpu_mask
-            self.gpus += after.bit_count() - before.bit_count()
-            part = (rest <= after.bit_count() and after != full) - (rest <= before.bit_count() and before != full)
-            self._count(self._unit(host), (after == full) - (before == full), part)
+            gpus_before, gpus_after = before.bit_count(), after.bit_count()
+            self.gpus += gpus_after - gpus_before
+            whole = (after == full) - (before == full)
+            part = (rest <= gpus_after and after != full) - (rest <= gpus_before and before != full)
+            if whole or part:
+                self._count(self._unit(host), whole, part)
 
     def _count(self, unit: int, whole: int, part: int) -> None:
         """``whole`` more whole hosts and ``part`` more split ones of enough free GPUs in ``unit``, or in that part of one."""
@@ -281,9 +286,9 @@ class Shadow:
             return self.unit_of_block[self.free.host_block[host]]
         return self.unit_of_host[host] if self.unit_of_host else 0
 
-    def _hosts(self, block: int, host_mask: int) -> Iterator[int]:
+    def _hosts(self, block: int, host_mask: int) -> list[int]:
         first = self.free.first_host[block]
-        return (first + bit for bit in mask_bits(host_mask))
+        return [first + bit for bit in mask_bits(host_mask)]
 
 
 def _boundary(time_ns: int, cycle_ns: int) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from emulator.scheduler.free import Row
-from emulator.workload.jobs import JobColumns, JobKind, TrainingShape
+from emulator.workload.jobs import ANY_TYPE, JobColumns, JobKind, TrainingShape
 
 NEVER = 2**63 - 1
 #: The estimate of a service that runs until it is cancelled: 146 years in ns, so that a time of day can still be added to it.
@@ -31,6 +31,19 @@ class State(IntEnum):
     CANCELLED = 5
     INFEASIBLE = 6
     REJECTED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Paces:
+    """How fast a job runs on each host type that it may run on, and its duration and estimate at a pace of 1."""
+
+    by_type: Mapping[int, float]
+    duration_ns: int
+    estimate_ns: int
+
+    def at(self, number: int, time_ns: int) -> int:
+        """How long on hosts of this type."""
+        return max(1, round(time_ns / self.by_type[number])) if time_ns else 0
 
 
 @dataclass
@@ -85,6 +98,7 @@ class JobTable:
     tenants: list[str] = field(default_factory=list)
     queue_of: dict[str, int] = field(default_factory=dict)  # name -> its place in queues
     tenant_of: dict[str, int] = field(default_factory=dict)
+    paces: dict[int, Paces] = field(default_factory=dict)  # slot -> of jobs that are not equally fast on all of their types
     names: dict[int, str] = field(default_factory=dict)  # slot -> name, of jobs that have one
     slot_of: dict[int, int] = field(default_factory=dict)  # job id -> slot, of the jobs that are here
 
@@ -138,6 +152,10 @@ class JobTable:
         ):  # fmt: skip
             fill(name, getattr(jobs, name).tolist())
         fill("types", jobs.types())
+        for row in np.flatnonzero(jobs.choice >= 0).tolist():
+            by_type = dict(jobs.choices[jobs.choice[row]])
+            if any(pace != 1.0 for pace in by_type.values()):
+                self.paces[slots[row]] = Paces(by_type, int(jobs.duration_ns[row]), int(jobs.estimate_ns[row]))
         fill("remaining_ns", jobs.duration_ns.tolist())
         for row in np.flatnonzero((jobs.kind == JobKind.SERVICE) & (jobs.duration_ns == 0)).tolist():
             self.estimate_ns[slots[row]] = ENDLESS
@@ -152,11 +170,25 @@ class JobTable:
             self.names.update((slot, name) for slot, name in zip(slots, jobs.names, strict=True) if name)
         return slots
 
+    def bind(self, slot: int, number: int) -> None:
+        """The job is to run on hosts of this type; where it is faster or slower there, it is expected to take as long as it does there."""
+        self.host_type[slot] = number
+        if number != ANY_TYPE and (paces := self.paces.get(slot)) is not None:
+            self.estimate_ns[slot] = paces.at(number, paces.estimate_ns)
+
+    def work_at_pace(self, slot: int) -> None:
+        """What is left of its work, and its duration, are from now on as the job does it on hosts of the type that it is bound to."""
+        if (paces := self.paces.get(slot)) is not None and paces.duration_ns:
+            duration_ns = paces.at(self.host_type[slot], paces.duration_ns)
+            self.remaining_ns[slot] = self.remaining_ns[slot] * duration_ns // self.duration_ns[slot]
+            self.duration_ns[slot] = duration_ns
+
     def drop(self, slots: Iterable[int]) -> None:
         """These jobs, which have ended, leave; other jobs get their slots."""
         for slot in slots:
             del self.slot_of[self.job_id[slot]]
             self.names.pop(slot, None)
+            self.paces.pop(slot, None)
             self.rows[slot] = _NO_ROWS
             if self.shape[slot] >= 0:
                 self._leave_shape(self.shape[slot])

@@ -55,7 +55,7 @@ def share_time(draft: Draft, partition: Partition, ranks: Ranks, cause: str) -> 
     passed = np.ones(len(slots), dtype=bool)
     passed[chosen] = False
     losers = slots[order[::-1][(passed & runs)[order[::-1]]]].tolist()
-    _start_chosen(draft, partition, slots[chosen[~runs[chosen]]].tolist(), losers, cause)
+    start_chosen(draft, partition, slots[chosen[~runs[chosen]]].tolist(), losers, cause)
 
 
 def _chosen(need: Int64, room: int) -> NDArray[np.bool_]:
@@ -71,7 +71,8 @@ def _chosen(need: Int64, room: int) -> NDArray[np.bool_]:
     return chosen
 
 
-def _start_chosen(draft: Draft, partition: Partition, chosen: list[int], losers: list[int], cause: str) -> None:
+def start_chosen(draft: Draft, partition: Partition, chosen: Sequence[int], losers: list[int], cause: str) -> None:
+    """Start those of ``chosen`` that fit, in order; where one does not, stop the first of ``losers`` that are enough for it."""
     table = draft.table
     unfit: set[tuple[int, ...]] = set()  # kinds for which nobody's stop would do, until somebody is stopped
     for slot in chosen:

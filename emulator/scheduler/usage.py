@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.draws.exact import exp2, power
-from emulator.racks.power import gpu_milliwatts
+from emulator.racks.power import GAMMA, gpu_milliwatts, idle_milliwatts, switch_milliwatts
 from emulator.scheduler.table import JobTable
 from emulator.workload.jobs import SECOND
 from topology.cluster import Cluster
@@ -62,6 +62,18 @@ class Usage:
         return self._gpu_seconds[which] * left + self._milli_gpus[which] / 1000 * lasting_seconds
 
 
+@dataclass(frozen=True)
+class SitePower:
+    """Of the scenario's section ``power``. ``cap_milliwatts`` is the facility's; None: it has none."""
+
+    gamma: float = GAMMA
+    pue: float = 1.0
+    cap_milliwatts: int | None = None
+
+
+NO_CAP = SitePower()
+
+
 class Demands:
     """What jobs take of each resource, as columns: milli-GPUs; milliwatts above idle; and ports, in milli-GPUs whose NICs they use, which
     are all of a job that is larger than a domain and none of any other.
@@ -102,9 +114,11 @@ class Holdings:
 class Books:
     """What is booked, each from the first time that somebody asks for it: a policy that wants all of it asks in its first cycle."""
 
-    def __init__(self, cluster: Cluster, table: JobTable, power_gamma: float) -> None:
+    def __init__(self, cluster: Cluster, table: JobTable, site_power: SitePower) -> None:
         self._table = table
-        self.demands = Demands(cluster, table, power_gamma)
+        self.demands = Demands(cluster, table, site_power.gamma)
+        self._cluster, self._site_power = cluster, site_power
+        self._jobs_milliwatts: int | None = None
         self._usage: Usage | None = None
         self._holdings: Holdings | None = None
 
@@ -118,8 +132,25 @@ class Books:
             self._holdings = Holdings(self.demands, self._table)
         return self._holdings
 
+    def milliwatts_left(self, cap_milliwatts: int | None = None) -> int | None:
+        """What running jobs may add until the facility draws its cap; None where there is none. ``cap_milliwatts`` goes before the site's.
+
+        All hosts count as idle at least, and all switches, in service or not. Asked for before the first job starts.
+        """
+        if self._jobs_milliwatts is None:
+            self._jobs_milliwatts = 0
+        cap = self._site_power.cap_milliwatts if cap_milliwatts is None else cap_milliwatts
+        if cap is None:
+            return None
+        cluster = self._cluster
+        idle = sum(hosts * idle_milliwatts(kind) for hosts, kind in zip(cluster.type_hosts, cluster.host_types, strict=True))
+        standing = idle + int(switch_milliwatts(cluster.links).sum(dtype=np.int64))
+        return int(cap / self._site_power.pue) - standing - self._jobs_milliwatts
+
     def note(self, slot: int, sign: int, at_ns: int) -> None:
         """The job starts (``sign`` 1) or stops (-1)."""
+        if self._jobs_milliwatts is not None:
+            self._jobs_milliwatts += sign * int(self.demands.of((slot,), self._table.host_type[slot])[0, 1])
         if self._usage is not None:
             self._usage.book(slot, sign, at_ns)
         if self._holdings is not None:

@@ -10,7 +10,7 @@ from emulator.engine.control import ControlError, InvalidRequest
 from emulator.service.draft import Draft, kind_of
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.validate import faults_of
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns, JobKind, TrainingShape, job_columns
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns, JobKind, TrainingShape, TypeAndPace, job_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +26,9 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
     """Judge ``draft`` and convert what is sound."""
     errors = faults_of(draft)
     types = _types(draft, gpu_types, errors)
-    choices = tuple(types[index] if len(types[index]) > 1 else () for index in range(len(types)))
-    host_type = np.array([one[0] if len(one) == 1 else ANY_TYPE for one in types], dtype=np.int8)[draft.gpu_type]
+    choices = tuple(one if len(one) > 1 or any(pace != 1.0 for _, pace in one) else () for one in types)
+    single = [one[0][0] if one and not choice else ANY_TYPE for one, choice in zip(types, choices, strict=True)]
+    host_type = np.array(single, dtype=np.int8)[draft.gpu_type]
     choice = np.array([index if one else -1 for index, one in enumerate(choices)], dtype=np.int32)[draft.gpu_type]
     kinds = np.array([kind_of(workload) for workload in draft.workloads], dtype=np.int8)[draft.workload]
     duration = draft.duration_ns.copy()
@@ -64,13 +65,13 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
     return Intake(columns, rows, errors)
 
 
-def _types(draft: Draft, gpu_types: GpuTypes, errors: dict[int, ControlError]) -> list[tuple[int, ...]]:
-    """The host types that each entry of ``draft.gpu_types`` names. Adds to ``errors``."""
-    found: list[tuple[int, ...]] = [()] * len(draft.gpu_types)
+def _types(draft: Draft, gpu_types: GpuTypes, errors: dict[int, ControlError]) -> list[tuple[TypeAndPace, ...]]:
+    """The host types that each entry of ``draft.gpu_types`` names, with the pace of the job there. Adds to ``errors``."""
+    found: list[tuple[TypeAndPace, ...]] = [()] * len(draft.gpu_types)
     field = draft.field("gpu_type")
     for index, text in enumerate(draft.gpu_types):
         try:
-            found[index] = gpu_types.numbers(text, field)
+            found[index] = gpu_types.named(text, field)
         except InvalidRequest as error:
             for row in np.flatnonzero(draft.gpu_type == index).tolist():
                 errors.setdefault(row, error)

@@ -100,10 +100,11 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel("GPUs held, by queue", (('gigawatt_queue_gpus{state="running"}', "{{queue}}"),), stacked=True),
             Panel("Jobs by queue", (("gigawatt_queue_jobs{}", "{{queue}} {{state}}"),)),
             Panel(
-                "Preemptions and restarts per emulated hour",
+                "Preemptions, migrations and restarts per emulated hour",
                 (
                     (f"cluster:gigawatt_job_preemptions:{PER_HOUR}", "preemptions"),
                     (f"cluster:gigawatt_job_restarts:{PER_HOUR}", "restarts"),
+                    (f"cluster:gigawatt_job_migrations:{PER_HOUR}", "migrations"),
                 ),
             ),
             Panel("Jobs ended", (("gigawatt_jobs_ended_total{}", "{{state}}"),)),
@@ -198,6 +199,13 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 (("rate(gigawatt_cycles_total[])", "cycles"), ("rate(gigawatt_events_total[])", "events")),
             ),
             Panel("Inputs that failed alone", (("gigawatt_commands_failed_total{}", "inputs"),)),
+            Panel(
+                "Policy outside: actions refused, and whether it is gone",
+                (
+                    ("sum by (rule) (gigawatt_policy_refused_actions_total{})", "refused: {{rule}}"),
+                    ("gigawatt_policy_fallback{}", "1: another decides"),
+                ),
+            ),
             Panel("Endpoints that answer", (('sum by (role) (up{job="gigawatt"})', "{{role}}"), ("gigawatt_actors{}", "actors"))),
         ),
     ),

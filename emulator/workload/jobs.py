@@ -32,6 +32,10 @@ NO_ROW = 0
 LEVEL_NAMES = ("host", "domain", "rack", "leaf", "pod", "building", "site")
 
 
+#: A host type, and how fast the job runs there: ``duration_ns`` and ``estimate_ns`` are those at a pace of 1.
+TypeAndPace = tuple[int, float]
+
+
 @dataclass(frozen=True)
 class TrainingShape:
     """How one training job uses the fabric: a step is compute plus the part of the communication that is not hidden behind it.
@@ -98,7 +102,7 @@ class JobColumns:
     choice: NDArray[np.int32]  # index into choices, of a job that may run on several types; or -1
     source_row: NDArray[np.int64]  # of the trace: its line, or the number of its object, from 1; NO_ROW where there is none
     shapes: tuple[TrainingShape, ...] = ()
-    choices: tuple[tuple[int, ...], ...] = ()  # host types, the preferred first
+    choices: tuple[tuple[TypeAndPace, ...], ...] = ()  # the preferred first
     queues: tuple[str, ...] = ("default",)
     tenants: tuple[str, ...] = ("default",)
     names: tuple[str, ...] | None = None
@@ -111,7 +115,7 @@ class JobColumns:
         single = {number: (() if number == ANY_TYPE else (number,)) for number in np.unique(self.host_type).tolist()}
         of_one: list[tuple[int, ...]] = [single[number] for number in self.host_type.tolist()]
         for row in np.flatnonzero(self.choice >= 0).tolist():
-            of_one[row] = self.choices[self.choice[row]]
+            of_one[row] = tuple([number for number, _ in self.choices[self.choice[row]]])
         return of_one
 
 

@@ -59,7 +59,7 @@ def test_mistakes_before_the_run(gigawatt: Run, empty: Path) -> None:
     (empty / "mine.py").write_text(IN_TURN)
     unknown = (
         "--policy fido: scheduler.policy: there is no policy 'fido', did you mean fifo?; "
-        f"allowed: {', '.join(POLICIES)}, or FILE.py:FUNCTION"
+        f"allowed: {', '.join(POLICIES)}, FILE.py:FUNCTION, or grpc://HOST:PORT"
     )
     for options, told in (
         ("--policy mine.py:plan --policy-option a=1", "policy mine.py:plan has no option 'a'; it has none"),
@@ -81,3 +81,26 @@ def test_a_mistake_in_the_run(gigawatt: Run, empty: Path) -> None:
     assert summary["interrupted"]
     assert summary["jobs"]["running"] > 0
     assert "policy mine.py:plan" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (
+            "grpc://localhost:1",
+            1,
+            "policy grpc://localhost:1: nothing answers at localhost:1: the connection is refused; allowed: a program",
+        ),
+        ("grpc://localhost", 2, "'grpc://localhost' is no address of a policy; allowed: grpc://HOST:PORT, e.g. grpc://localhost:50051"),
+        ("grpc://localhost:65536", 2, "allowed: grpc://HOST:PORT"),
+        ("grpc://a:1 --policy-option deadline=0s", 2, "option deadline: 0s is not allowed; allowed: more than 0, up to 24h"),
+        ("grpc://a:1 --policy-option deadline=soon", 2, "option deadline: 'soon' is not a duration"),
+        ("grpc://a:1 --policy-option fallback=best", 2, "option fallback: there is no policy 'best'; allowed: carbon-aware, drf, easy"),
+    ],
+)
+def test_a_program_that_cannot_be_had(gigawatt: Run, words: str, code: int, told: str) -> None:
+    ended, out, err = gigawatt(f"{RUN} --policy {words}")
+    assert (ended, out) == (code, "")
+    assert told in err
+    assert err.startswith("gigawatt: error: ")
+    assert err.count("\n") == 1

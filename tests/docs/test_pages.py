@@ -18,6 +18,7 @@ PAGES = (
     "docs/traces.md",
     "docs/deploy.md",
     "docs/policies.md",
+    "docs/outside-policies.md",
     "docs/queues.md",
     "docs/compare.md",
     "examples/README.md",
@@ -31,6 +32,8 @@ NOT_RUN = {
     "prometheus ": "never ends; tests/telemetry runs it",
     "promtool ": "tests/deploy runs it where it is installed",
     "sacct ": "needs Slurm",
+    "node ": "needs Node.js; tests/session runs it where it is installed",
+    "gigawatt run laptop --until 6h --policy grpc": "needs the program before it",
     "gigawatt run colossus --address auto": "needs a cluster; tests/integration starts some",
     "gigawatt up colossus --address auto": "needs a cluster; tests/integration starts some",
 }

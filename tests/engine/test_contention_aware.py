@@ -10,6 +10,7 @@ import pytest
 from emulator.engine.commands import Cordon, scale_link
 from emulator.engine.engine import Engine
 from emulator.engine.prospect import Prospect
+from emulator.scheduler.free import Row
 from emulator.scheduler.placement import Ask
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobColumns, JobKind, job_columns
@@ -124,6 +125,29 @@ def test_what_was_undone_does_not_count() -> None:
     draft.undo(mark)
     assert draft.choose(partition, second) == alone
     assert sorted(scheduler.hosts_of(beside or [])) == [4, 5, 6]
+
+
+def test_a_job_that_is_migrated_counts_where_it_goes() -> None:
+    """From leaf 1 to leaf 3, where job 1 would meet it then. While it is off its hosts it counts nowhere."""
+    made = engine(clos(8, **TWO_TO_ONE), [training(2, gpus=24, duration_ns=1000 * SECOND, submit_ns=[0, 95 * SECOND])])
+    run_until(made, 0)
+    draft, index = made.scheduler.draft, made.scheduler.partitions[0].free
+    prospect = Prospect(made.network, draft)
+
+    def rows(*hosts: int) -> list[Row]:
+        return [(index.host_block[host], 1 << (host - index.first_host[index.host_block[host]]), index.full) for host in hosts]
+
+    def shares() -> list[float]:
+        probe = prospect.probe(made.table.slot_of[1])
+        assert probe is not None
+        return [round(probe(rows(*hosts)), 6) for hosts in ((3, 4, 5), (4, 5, 6))]
+
+    draft.begin(10 * SECOND)
+    assert shares() == [0.5, 1.0]
+    draft.lift(made.table.slot_of[0])
+    assert shares() == [1.0, 1.0]
+    draft.set_down(made.table.slot_of[0], rows(1, 6, 7))
+    assert shares() == [1.0, 0.5]
 
 
 def jobs_of(seed: int) -> JobColumns:

@@ -28,7 +28,21 @@ NUMPY = {
     *("argsort", "flatnonzero", "isin", "lexsort", "nonzero", "searchsorted", "setdiff1d", "sort", "union1d", "unique"),
     # elements where they belong
     *("append", "arange", "array", "asarray", "ascontiguousarray", "broadcast_arrays", "broadcast_to", "choose", "concatenate"),
-    *("empty", "empty_like", "eye", "fill_diagonal", "fromiter", "full", "full_like", "ix_", "moveaxis", "ones", "ones_like", "pad"),
+    *(
+        "empty",
+        "empty_like",
+        "eye",
+        "fill_diagonal",
+        "frombuffer",
+        "fromiter",
+        "full",
+        "full_like",
+        "ix_",
+        "moveaxis",
+        "ones",
+        "ones_like",
+        "pad",
+    ),
     *("repeat", "stack", "swapaxes", "tile", "unpackbits", "zeros", "zeros_like"),
     # types
     *("bool_", "dtype", "float64", "floating", "generic", "iinfo", "inf", "int8", "int16", "int32", "int64", "integer", "intp"),

@@ -116,7 +116,8 @@ def test_an_installed_package(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (found.order, found.heads_only, found.file) == (by_estimate, True, __file__)
     with pytest.raises(UnusablePolicy, match="policy gone of nosuchmodule:plan cannot be loaded: ModuleNotFoundError"):
         find("gone", {})
-    with pytest.raises(UnusablePolicy, match=rf"there is no policy 'g'.*; allowed: {', '.join(POLICIES)}, f, p, gone, or FILE.py:FUNCTION"):
+    allowed = f"{', '.join(POLICIES)}, f, p, gone, FILE.py:FUNCTION, or grpc"
+    with pytest.raises(UnusablePolicy, match=rf"there is no policy 'g'.*; allowed: {allowed}"):
         find("g", {})
 
 
@@ -126,7 +127,10 @@ def test_a_scenario_names_them(mine: str) -> None:
     assert files_of(scenario)[-1] == Path(mine)
     assert Scenario.model_validate(as_json(scenario)) == scenario
     for override, told in (
-        ("scheduler.policy=esy", f"there is no policy 'esy', did you mean easy?; allowed: {', '.join(POLICIES)}, or FILE.py:FUNCTION"),
+        (
+            "scheduler.policy=esy",
+            f"there is no policy 'esy', did you mean easy?; allowed: {', '.join(POLICIES)}, FILE.py:FUNCTION, or grpc://HOST:PORT",
+        ),
         (
             "scheduler.placement=spred",
             f"did you mean spread?; allowed: {', '.join(PLACEMENTS)}, or FILE.py:FUNCTION",

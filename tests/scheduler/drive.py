@@ -107,7 +107,9 @@ def columns(jobs: Sequence[Job], types: dict[int, int] | None = None) -> JobColu
 
 def make_scheduler(cluster: Cluster, cycle: int = 1, **settings: Any) -> Scheduler:
     policy, placement = settings.pop("policy", "easy"), settings.pop("placement", "topology")
-    return Scheduler(cluster, SchedulerSettings(POLICIES.get(policy, policy), PLACEMENTS[placement], **settings), cycle * SECOND)
+    return Scheduler(
+        cluster, SchedulerSettings(POLICIES.get(policy, policy), PLACEMENTS.get(placement, placement), **settings), cycle * SECOND
+    )
 
 
 def run_engine(

@@ -13,7 +13,7 @@ from emulator.scheduler.free import FreeIndex, mask_bits
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.placement import could_ever_fit
 from emulator.scheduler.table import State
-from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES, JobColumns
+from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns
 from tests.scheduler.drive import HGX, PLANS, columns, end, make_cluster, make_scheduler, plan_at, run_engine
 from tests.scheduler.oracle import Job
 from tests.scheduler.test_simulations import CASES, feasible, random_faults, random_jobs
@@ -117,7 +117,8 @@ def test_an_index_of_one_type_is_that_of_its_hosts_alone(name: str) -> None:
 
 def with_choices(jobs: list[Job], choices: tuple[tuple[int, ...], ...]) -> JobColumns:
     """Each job has the choice of its place."""
-    return replace(columns(jobs), choice=np.arange(len(jobs), dtype=np.int32), choices=choices)
+    paced = tuple(tuple((number, 1.0) for number in choice) for choice in choices)
+    return replace(columns(jobs), choice=np.arange(len(jobs), dtype=np.int32), choices=paced)
 
 
 @pytest.mark.parametrize("policy", ["fifo", "easy", "fair-share", "las"])
@@ -158,6 +159,22 @@ def test_a_job_of_several_types_that_was_stopped_waits_for_all_of_them_again() -
     assert explain_pending(scheduler, slot).text == "starts in the next cycle"
     scheduler.cancel_pending(slot)
     assert (scheduler.pending_jobs, [len(partition.pending) for partition in scheduler.partitions]) == (0, [0, 0])
+
+
+def test_a_job_takes_as_long_as_it_does_on_the_type_that_it_runs_on() -> None:
+    """100 s at a pace of 1, and it is twice as fast on the second type; stopped after half of that, it has half left on the first."""
+    scheduler = make_scheduler(two_types("leaves"), policy="fifo")
+    table = scheduler.table
+    jobs = replace(columns([Job(0, 0, 8, 100)]), choice=np.zeros(1, dtype=np.int32), choices=(((1, 2.0), (0, 1.0)),))
+    slot = scheduler.add(jobs)[0]
+    scheduler.arrive(slot)
+    assert plan_at(scheduler, 0)[0] == [0]
+    table.work_at_pace(slot)
+    assert (table.host_type[slot], table.estimate_ns[slot], table.duration_ns[slot], table.remaining_ns[slot]) == (1, *[50 * SECOND] * 3)
+    table.remaining_ns[slot] = 25 * SECOND
+    table.bind(slot, 0)
+    table.work_at_pace(slot)
+    assert (table.estimate_ns[slot], table.duration_ns[slot], table.remaining_ns[slot]) == (100 * SECOND, 100 * SECOND, 50 * SECOND)
 
 
 def test_undo_gives_back_the_queues_of_all_types() -> None:

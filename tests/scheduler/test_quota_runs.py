@@ -18,6 +18,7 @@ from emulator.scheduler.draft import Draft
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.pending import by_estimate, by_submission
+from emulator.scheduler.placement import Placement
 from emulator.scheduler.policies import POLICIES as SHELF
 from emulator.scheduler.policy import Policy
 from emulator.scheduler.quota import Flavor, Holder, Quotas
@@ -46,10 +47,10 @@ class Rules(NamedTuple):
     strict: tuple[str, ...]
     reclaims: dict[str, Reclaims]
 
-    def scheduler(self, policy: str | Policy, *, reclaims: bool = True) -> Scheduler:
+    def scheduler(self, policy: str | Policy, *, reclaims: bool = True, placement: str | Placement = "topology") -> Scheduler:
         quotas = Quotas(self.queues, self.cohorts, [host_type.name for host_type in self.cluster.host_types])
         more: dict[str, Any] = {"quotas": quotas, "tenant_limits": self.limits, "strict_queues": self.strict}
-        return make_scheduler(self.cluster, policy=policy, reclaims=self.reclaims if reclaims else {}, **more)
+        return make_scheduler(self.cluster, policy=policy, placement=placement, reclaims=self.reclaims if reclaims else {}, **more)
 
 
 def random_rules(draw: random.Random) -> Rules:

@@ -47,7 +47,7 @@ def random_jobs(
             job.gpus, job.milli = 1, draw.choice((100, 250, 300, 500, 700, 999))
         elif draw.random() < levels:
             setattr(job, draw.choice(("require", "prefer")), draw.randrange(len(LEVEL_NAMES)))
-        if draw.random() < slices and job.milli == 1000:
+        if slices and draw.random() < slices and job.milli == 1000:
             job.slice_gpus = draw.choice((gpus // 2, gpus, 2 * gpus, 2 * gpus, 3 * gpus, 4 * gpus))
             job.slice_level = draw.randrange(len(LEVEL_NAMES) if job.require < 0 else job.require + 1)
             job.gpus = job.slice_gpus * draw.choice((1, 2, 2, 3, 4, 6))

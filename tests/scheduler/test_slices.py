@@ -3,19 +3,23 @@
 import random
 from collections import Counter
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.scenario.policies import find
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.placement import Ask, could_ever_fit
 from emulator.scheduler.placements import PLACEMENTS
+from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.scheduler import Scheduler
-from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
-from tests.scheduler.drive import PLANS, make_cluster, make_scheduler, submit
+from emulator.scheduler.table import State
+from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, SECOND
+from tests.scheduler.drive import PLANS, end, make_cluster, make_scheduler, plan_at, submit
 from tests.scheduler.oracle import Job, Plain
 from tests.scheduler.test_placement import by_host, random_state
 from topology.cluster import Cluster
@@ -133,6 +137,32 @@ def test_slices_go_where_most_of_them_fit_and_the_last_by_best_fit() -> None:
     assert by_host(index, place(index, Ask(32, slice_gpus=16, slice_level=LEAF))) == dict.fromkeys((8, 9, 10, 11), 8)
     assert place(index, Ask(80, slice_gpus=16, slice_level=LEAF)) is None  # ten hosts are free, room is for four slices
     assert place(index, Ask(80)) is not None
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_every_policy_starts_every_job_in_whole_slices(policy: str) -> None:
+    """The ledger would refuse what is not. Two start not all in this time, cut or not: here service is not counted, and carbon is high."""
+    for number, name in enumerate(("leaves", "nvl72", "small-racks")):
+        draw = random.Random(f"{policy} {name}")
+        placement = sorted(PLACEMENTS)[(number + len(policy)) % len(PLACEMENTS)]
+        options: dict[str, Any] = {"preemption": True} if draw.random() < 0.5 else {}
+        scheduler = make_scheduler(make_cluster(name), 10, policy=find(policy, {}), placement=placement, **options)
+        table, per_host = scheduler.table, scheduler.partitions[0].free.gpus_per_host
+        for job in range(40):
+            gpus = per_host * draw.choice((1, 2, 2, 3))
+            made = Job(job, 0, gpus * draw.choice((1, 2, 3, 4)), 100, priority=draw.randrange(3))
+            if draw.random() < 0.7:
+                made.slice_gpus, made.slice_level = gpus, draw.choice((RACK, LEAF, POD))
+            submit(scheduler, made)
+        waiting = sum(state == State.PENDING for state in table.state)
+        started: set[int] = set()
+        for now in range(0, 4000, 10):
+            for slot in [slot for slot in scheduler.running if table.start_ns[slot] <= (now - 100) * SECOND]:
+                end(scheduler, slot, now)
+                table.state[slot] = State.FINISHED
+            started.update(plan_at(scheduler, now)[0])
+        assert waiting > 20
+        assert len(started) == waiting or (policy in ("tiresias", "carbon-aware") and len(started) > 10), f"{name}, {placement}"
 
 
 def test_why_slices_wait() -> None:

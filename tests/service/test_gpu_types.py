@@ -44,12 +44,33 @@ def test_a_job_asks_for_the_type_it_names_and_otherwise_for_any() -> None:
     assert intake(gpu_type="dgx-h100", replicas=3).columns.host_type.tolist() == [2, 2, 2]
 
 
-def test_several_types_are_a_choice_in_order_of_preference() -> None:
-    for text, choices in (("GB200, H100", ((1, 0, 2),)), ("dgx-h100,gb200", ((2, 1),)), ("H100", ((0, 2),)), ("H100,hgx-h100", ((0, 2),))):
-        columns = intake(gpu_type=text, replicas=2).columns
-        assert (columns.host_type.tolist(), columns.choice.tolist()) == ([ANY_TYPE] * 2, [0, 0])
-        assert columns.choices == choices
-        assert columns.types() == [choices[0]] * 2
+RATIO = HOSTS[0].gpu.achievable_flops / HOSTS[1].gpu.achievable_flops  # of an H100 to a GB200
+
+
+@pytest.mark.parametrize(
+    ("text", "choice"),
+    [
+        ("GB200, H100", ((1, 1.0), (0, RATIO), (2, RATIO))),
+        ("dgx-h100,gb200", ((2, 1.0), (1, 1 / RATIO))),
+        ("H100", ((0, 1.0), (2, 1.0))),
+        ("H100,hgx-h100", ((0, 1.0), (2, 1.0))),
+        ("GB200=2.5,hgx-h100=1", ((1, 2.5), (0, 1.0))),
+        ("GB200=2.5", ((1, 2.5),)),
+    ],
+)
+def test_several_types_are_a_choice_in_order_of_preference(text: str, choice: tuple[tuple[int, float], ...]) -> None:
+    columns = intake(gpu_type=text, replicas=2).columns
+    assert (columns.host_type.tolist(), columns.choice.tolist()) == ([ANY_TYPE] * 2, [0, 0])
+    assert [number for number, _ in columns.choices[0]] == [number for number, _ in choice]
+    assert [pace for _, pace in columns.choices[0]] == pytest.approx([pace for _, pace in choice])
+    assert columns.types() == [tuple(number for number, _ in choice)] * 2
+
+
+@pytest.mark.parametrize("pace", ["", "0", "-1", "nan", "1e9", "fast"])
+def test_a_pace_that_is_none(pace: str) -> None:
+    error = intake(gpu_type=f"GB200={pace}").errors[0]
+    assert isinstance(error, InvalidRequest)
+    assert (str(error), error.allowed) == (f"spec.gpu_type gives a pace of '{pace}'", "a number from 0.001 to 1000")
 
 
 def test_a_model_is_planned_for_one_type() -> None:

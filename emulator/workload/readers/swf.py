@@ -10,6 +10,7 @@ observed is never read. Decisions:
 """
 
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 
 from emulator.workload.jobs import JobSource
 from emulator.workload.readers.batches import UNKNOWN_DURATION, ZERO_DURATION, Ids, Kept, job_batches
@@ -17,12 +18,10 @@ from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_GPUS, Interned, Row, Trace
 from emulator.workload.readers.window import choice, window
 
-#: The first twelve of the 18 fields; the rest (group, executable, queue, partition, preceding job, think time) is not read.
-FIELDS = (
-    "id", "submission", "wait", "run_time", "allocated", "cpu_time", "memory",
-    "requested", "requested_time", "requested_memory", "status", "user",
-)  # fmt: skip
+#: Where the fields that are read stand in a line.
+PLACES = {"id": 0, "submission": 1, "run_time": 3, "allocated": 4, "requested": 7, "requested_time": 8, "status": 10, "user": 11}
 FIELD_COUNT = 18
+_read_of = itemgetter(*PLACES.values())
 OPTIONS = {
     "from": "seconds of the log's clock",
     "until": "seconds of the log's clock",
@@ -40,7 +39,7 @@ def _rows(trace: Trace) -> Iterator[Row | TraceError]:
             continue
         found = True
         if len(values) == FIELD_COUNT:
-            yield Row(trace, line, dict(zip(FIELDS, values, strict=False)))
+            yield Row(trace, line, dict(zip(PLACES, _read_of(values), strict=True)))
         else:
             yield trace.error(f"{len(values)} fields", line, allowed=f"{FIELD_COUNT} fields separated by blanks, -1 for unknown")
     if not found:

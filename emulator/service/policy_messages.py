@@ -1,0 +1,172 @@
+"""Messages of ``PolicyService`` from what the scheduler tells a policy outside, and its actions from the answers."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from emulator.scheduler.outside import Action, Decisions, Gone, Hold, Preempt, Start, View
+from emulator.scheduler.ranges import ranges_of
+from emulator.scheduler.scheduler import SchedulerSettings
+from emulator.scheduler.table import NEVER, JobTable, State
+from emulator.v1 import job_pb2, policy_service_pb2
+from emulator.workload.jobs import LEVEL_NAMES
+from topology.cluster import Cluster
+
+PROTOCOL_VERSION = 1
+#: Jobs in one message at most: gRPC programs take 4 MiB unless they say otherwise.
+JOBS_AT_ONCE = 16_384
+
+_STATES = {
+    None: job_pb2.JOB_STATE_UNSPECIFIED,
+    State.PENDING: job_pb2.JOB_STATE_PENDING,
+    State.FINISHED: job_pb2.JOB_STATE_FINISHED,
+    State.FAILED: job_pb2.JOB_STATE_FAILED,
+    State.CANCELLED: job_pb2.JOB_STATE_CANCELLED,
+}
+#: By ``workload.jobs.JobKind``.
+_KINDS = (job_pb2.JOB_KIND_GANG, job_pb2.JOB_KIND_TRAINING, job_pb2.JOB_KIND_SERVICE)
+#: Columns of waiting jobs, and those of the table that they are.
+_COLUMNS = {
+    "job_id": "job_id", "gpus": "gpus", "milli_gpus": "milli_gpus",
+    "estimate_nanoseconds": "estimate_ns", "submit_nanoseconds": "submit_ns",
+    "priority": "priority", "queue": "queue", "tenant": "tenant", "require_level": "require_level", "prefer_level": "prefer_level",
+    "preemptible": "preemptible", "slice_gpus": "slice_gpus", "slice_level": "slice_level",
+}  # fmt: skip
+
+
+def opening(
+    cluster: Cluster, scheduler: SchedulerSettings, *, scenario: str, seed: int, cycle_ns: int, options: Mapping[str, str]
+) -> policy_service_pb2.PlanRequest:
+    """The first message of a run."""
+    return policy_service_pb2.PlanRequest(
+        opening=policy_service_pb2.Opening(
+            protocol_version=PROTOCOL_VERSION,
+            scenario=scenario,
+            seed=seed,
+            cycle_nanoseconds=cycle_ns,
+            options=options,
+            host_types=[
+                policy_service_pb2.PolicyHostType(
+                    name=one.name,
+                    gpu_model=one.gpu.name,
+                    gpus=one.gpus,
+                    domain_hosts=one.domain_hosts,
+                    idle_watts=one.idle_watts,
+                    peak_watts=one.peak_watts,
+                )
+                for one in cluster.host_types
+            ],
+            hosts=cluster.host_count,
+            block_first_host=cluster.block.first_host.tolist(),
+            block_host_type=cluster.block_type.tolist(),
+            levels=[policy_service_pb2.PolicyLevel(name=level.name, first_host=level.first_host.tolist()) for level in cluster.levels],
+            level_names=LEVEL_NAMES,
+            preemption=scheduler.preemption,
+            preempt_after_nanoseconds=scheduler.preempt_after_ns,
+            preempt_interval_nanoseconds=scheduler.preempt_interval_ns,
+        )
+    )
+
+
+class CycleMessages:
+    """Makes the messages of a run's cycles. It knows which names of queues and tenants, and which choices of host types, have been told.
+
+    ``first_host`` is that of every block.
+    """
+
+    def __init__(self, first_host: Sequence[int]) -> None:
+        self._first_host = first_host
+        self._queues = self._tenants = 0
+        self._choices: dict[tuple[tuple[int, ...], tuple[float, ...]], int] = {}  # their numbers
+
+    def of(self, view: View, sequence: int) -> Iterator[policy_service_pb2.PlanRequest]:
+        """The view as messages; all but the last one say that there is more."""
+        waiting = view.waiting
+        request = policy_service_pb2.PlanRequest()
+        cycle = request.cycle
+        cycle.sequence, cycle.now_nanoseconds = sequence, view.now_ns
+        for refusal in view.refused:
+            cycle.refused.add(action=refusal.place, job_id=refusal.job_id, rule=refusal.rule, text=refusal.text)
+        for job_id, start_ns, rows in view.started:
+            placement = cycle.started.add(job_id=job_id, start_nanoseconds=start_ns).placement
+            placement.first_host[:], placement.host_count[:], placement.gpu_mask[:] = zip(*ranges_of(self._first_host, rows), strict=True)
+        if view.left:
+            left = cycle.left
+            left.job_id[:], left.at_nanoseconds[:], states = zip(*view.left, strict=True)
+            left.state.extend([_STATES[state] for state in states])
+        for hosts, name in ((view.withdrawn, "withdrawn"), (view.offered, "offered")):
+            for first, count in _runs(hosts) if hosts else ():
+                getattr(cycle, name).first_host.append(first)
+                getattr(cycle, name).host_count.append(count)
+        cycle.free_gpus.extend(view.free_gpus)
+        self._fill(cycle, view, waiting[:JOBS_AT_ONCE])
+        for start in range(JOBS_AT_ONCE, len(waiting), JOBS_AT_ONCE):
+            cycle.more = True
+            yield request
+            request = policy_service_pb2.PlanRequest()
+            cycle = request.cycle
+            cycle.sequence, cycle.now_nanoseconds = sequence, view.now_ns
+            cycle.free_gpus.extend(view.free_gpus)
+            self._fill(cycle, view, waiting[start : start + JOBS_AT_ONCE])
+        yield request
+
+    def _fill(self, cycle: policy_service_pb2.Cycle, view: View, slots: Sequence[int]) -> None:
+        table = view.table
+        if len(table.queues) > self._queues:
+            cycle.queues.extend(table.queues[self._queues :])
+            self._queues = len(table.queues)
+        if len(table.tenants) > self._tenants:
+            cycle.tenants.extend(table.tenants[self._tenants :])
+            self._tenants = len(table.tenants)
+        if slots:
+            jobs = cycle.waiting
+            for name, source in _COLUMNS.items():
+                column = getattr(table, source)
+                getattr(jobs, name).extend([column[slot] for slot in slots])
+            jobs.choice.extend([self._choice(cycle, table, slot) for slot in slots])
+            jobs.kind.extend([_KINDS[table.kind[slot]] for slot in slots])
+
+    def _choice(self, cycle: policy_service_pb2.Cycle, table: JobTable, slot: int) -> int:
+        """The number of the job's choice, which the cycle tells of where it is new."""
+        types, paces = table.types[slot], table.paces.get(slot)
+        choice = types, () if paces is None else tuple([paces.by_type[number] for number in types])
+        number = self._choices.get(choice)
+        if number is None:
+            number = self._choices[choice] = len(self._choices)
+            cycle.choices.add(host_type=types, pace=choice[1] or [1.0] * len(types))
+        return number
+
+
+def _runs(hosts: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """First and length of every run of consecutive numbers; ``hosts`` rise."""
+    start = 0
+    for place in range(1, len(hosts) + 1):
+        if place == len(hosts) or hosts[place] != hosts[place - 1] + 1:
+            yield hosts[start], place - start
+            start = place
+
+
+def decisions(answer: policy_service_pb2.Decisions) -> Decisions:
+    """What the policy wants. Raises Gone where that cannot be told."""
+    again = answer.reconsider_at_nanoseconds if answer.HasField("reconsider_at_nanoseconds") else NEVER
+    return Decisions([_action(place, action) for place, action in enumerate(answer.actions)], again)
+
+
+def _action(place: int, message: policy_service_pb2.Action) -> Action:
+    kind = message.WhichOneof("action")
+    if kind == "start":
+        start = message.start
+        if not start.HasField("placement"):
+            return Start(start.job_id, None, start.stop_unless_started, message.group)
+        columns = start.placement.first_host, start.placement.host_count, start.placement.gpu_mask
+        if not len(columns[0]) == len(columns[1]) == len(columns[2]):
+            lengths = ", ".join(str(len(column)) for column in columns)
+            raise Gone(f"action {place} of its answer has a placement with columns of {lengths} entries; allowed: equal lengths")
+        return Start(start.job_id, list(zip(*columns, strict=True)), start.stop_unless_started, message.group)
+    if kind == "preempt":
+        return Preempt(message.preempt.job_id, message.preempt.reason[:REASON_LETTERS], message.group, message.preempt.suspend)
+    if kind == "hold":
+        return Hold(message.hold.job_id, message.hold.reason[:REASON_LETTERS], message.group)
+    raise Gone(f"action {place} of its answer is none; allowed: start, preempt, hold")
+
+
+#: Of what a user is told; more is cut off.
+REASON_LETTERS = 500

@@ -1,0 +1,108 @@
+"""A policy that keeps a copy of the run by the messages alone decides as one that sees the run itself."""
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from emulator.scheduler.outside import Decisions, Gone, Hold, Outside, Preempt, Start, View
+from emulator.scheduler.policies import POLICIES
+from emulator.scheduler.policy import OutsideAccount, Policy
+from emulator.scheduler.scheduler import SchedulerSettings
+from emulator.service import policy_messages
+from emulator.v1.policy_service_pb2 import Action, PlanRequest, PlanResponse
+from emulator.v1.policy_service_pb2 import Decisions as Answer
+from emulator.workload.jobs import SECOND
+from tests.policy_programs import mirror
+from tests.scheduler.drive import make_cluster, run_engine
+from tests.scheduler.test_partitions import mixed_jobs, two_types
+from tests.scheduler.test_simulations import CASES, feasible, random_faults, random_jobs
+from topology.cluster import Cluster
+
+
+class Wire:
+    """The example's server without a network: everything passes through bytes."""
+
+    def __init__(self, cluster: Cluster, name: str, cycle: int, preempt_after: int | None) -> None:
+        settings = SchedulerSettings(preemption=preempt_after is not None, preempt_after_ns=(preempt_after or 0) * SECOND)
+        self.account = OutsideAccount(name)
+        self.messages = policy_messages.CycleMessages(cluster.block.first_host.tolist())
+        self.sent = 0
+        self._requests: list[PlanRequest] = [
+            policy_messages.opening(cluster, settings, scenario="", seed=1, cycle_ns=cycle * SECOND, options={"policy": name})
+        ]
+        self._answers = mirror(self._received())
+        assert next(self._answers).opened.protocol_version == policy_messages.PROTOCOL_VERSION
+
+    def _received(self) -> Iterator[PlanRequest]:
+        while True:
+            yield PlanRequest.FromString(self._requests.pop(0).SerializeToString())
+
+    def ask(self, view: View) -> Decisions:
+        self.sent += 1
+        self._requests += self.messages.of(view, self.sent)
+        answer = PlanResponse.FromString(next(self._answers).SerializeToString()).decisions
+        assert answer.sequence == self.sent
+        assert not self._requests
+        return policy_messages.decisions(answer)
+
+    def policy(self) -> Policy:
+        def notice(text: str) -> None:
+            raise AssertionError(text)
+
+        return Outside(self.ask, POLICIES["easy"], self.account, notice).policy(self.account.name)
+
+
+def same(cluster: Cluster, name: str, jobs: list, cycle: int, faults: list, preempt_after: int | None, types: dict | None = None) -> None:  # type: ignore[type-arg]
+    wire = Wire(cluster, name, cycle, preempt_after)
+    ours = run_engine(cluster, list(jobs), wire.policy(), "topology", cycle, faults, preempt_after, types)
+    theirs = run_engine(cluster, list(jobs), name, "topology", cycle, faults, preempt_after, types)
+    assert ours[:2] == theirs[:2]
+    assert not wire.account.refused
+    assert wire.sent > 10
+
+
+@pytest.mark.parametrize("policy", ["easy", "fifo", "sjf", "las", "largest-first"])
+@pytest.mark.parametrize("case", CASES)
+def test_the_copy_decides_as_the_run_would(case: str, policy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts fail, jobs are preempted and interrupted, and views take several messages."""
+    monkeypatch.setattr(policy_messages, "JOBS_AT_ONCE", 2)
+    for seed, name in enumerate(("hgx", "leaves", "small-racks", "nvl72")):
+        draw, cluster, cycle = random.Random(f"{case} {seed}"), make_cluster(name), 1 + 9 * (seed % 2)
+        jobs = [job for job in random_jobs(draw, cluster, 60, cycle, **CASES[case]) if feasible(cluster, job)]
+        faults = random_faults(draw, cluster, max(job.submit for job in jobs) + 20 * cycle, 3)
+        same(cluster, policy, jobs, cycle, faults, cycle if "priorities" in CASES[case] else None)
+
+
+@pytest.mark.parametrize("name", ["leaves", "hgx-128"])
+def test_of_two_types_too(name: str) -> None:
+    jobs, types = mixed_jobs(random.Random(name), name, CASES["all"], 10)
+    same(two_types(name), "easy", jobs, 10, [], None, types)
+
+
+def test_actions_are_what_was_said() -> None:
+    answer = Answer(sequence=1, reconsider_at_nanoseconds=0)
+    answer.actions.add(group=4).start.job_id = 1
+    placed = answer.actions.add().start
+    placed.job_id, placed.stop_unless_started = 2, True
+    placed.placement.first_host[:], placed.placement.host_count[:], placed.placement.gpu_mask[:] = [3, 9], [2, 1], [255, 2**64 - 1]
+    answer.actions.add().preempt.job_id = 3
+    answer.actions.add().hold.reason = "x" * 1000
+    assert policy_messages.decisions(answer) == Decisions(
+        [Start(1, None, group=4), Start(2, [(3, 2, 255), (9, 1, 2**64 - 1)], must=True), Preempt(3), Hold(0, "x" * 500)], 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("action", "told"),
+    [
+        (Action(), "action 0 of its answer is none; allowed: start, preempt, hold"),
+        (
+            Action(start={"placement": {"first_host": [1], "host_count": [1, 2]}}),  # type: ignore[arg-type]
+            "action 0 of its answer has a placement with columns of 1, 2, 0 entries; allowed: equal lengths",
+        ),
+    ],
+)
+def test_an_action_that_is_none_is_no_answer(action: Action, told: str) -> None:
+    with pytest.raises(Gone, match=told):
+        policy_messages.decisions(Answer(actions=[action]))

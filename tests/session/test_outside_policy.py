@@ -1,0 +1,269 @@
+"""Sessions whose policy is a program of its own: the answer of the built-in one, and a run that goes on when it is not as it should be."""
+
+import logging
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.report.summary import summary
+from emulator.runtime.opening import open_replay, open_session
+from emulator.runtime.session import Session
+from emulator.scenario import load
+from emulator.scheduler.policy import PolicyUnreachable
+from emulator.service import policy_client
+from emulator.store.journal import Journal
+from emulator.v1.policy_service_pb2 import Decisions, Opened, PlanRequest, PlanResponse
+from emulator.workload.jobs import SECOND, job_columns
+from tests.policy_programs import Plan, after, decides, mirror, opened, says, served
+from tests.session.conftest import BUSY
+
+ROOT = Path(__file__).parents[2]
+PRESETS = {"laptop": "2541d616", "eagle": "068c70f1"}
+
+
+@pytest.fixture
+def by(session: Callable[..., Session]) -> Iterator[Callable[..., Session]]:
+    """A session of the busy scenario by a program, which runs until the test ends."""
+    stop = []
+
+    def make(plan: Plan, *settings: str, text: str = BUSY, **options: Any) -> Session:
+        server = served(plan)
+        address = server.__enter__()
+        stop.append(server)
+        return session(text, f"scheduler.policy={address}", *settings, **options)
+
+    yield make
+    for server in stop:
+        server.__exit__(None, None, None)
+
+
+def digest_of(made: Session) -> str:
+    return made.run_to_end().digest
+
+
+@pytest.fixture
+def built_in(session: Callable[..., Session]) -> str:
+    return digest_of(session(BUSY))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_one_that_mirrors_easy_has_its_digest(preset: str) -> None:
+    with served(mirror) as address:
+        made = open_session(load(preset, ["clock.until=6h", "runtime.actors=inline", f"scheduler.policy={address}"]))
+        try:
+            outcome = made.run_to_end()
+            values = summary(outcome)
+        finally:
+            made.close()
+    assert outcome.digest.startswith(PRESETS[preset])
+    assert values["outside_policy"] == {"cycles": values["outside_policy"]["cycles"], "refused": {}, "fallback": None}
+    assert values["outside_policy"]["cycles"] > 100
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_the_example_in_javascript_is_the_one_in_python_without_its_patience(session: Callable[..., Session]) -> None:
+    program = subprocess.Popen(["node", ROOT / "examples" / "policy_server.mjs", "0"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert program.stdout is not None
+        port = program.stdout.readline().split()[-1]
+        ours = session(BUSY, f"scheduler.policy=grpc://127.0.0.1:{port}").run_to_end()
+    finally:
+        program.kill()
+        program.wait()
+    patience = "scheduler.policy_options.patience_hours=1000"
+    assert ours.digest == digest_of(session(BUSY, f"scheduler.policy={ROOT / 'examples' / 'saf.py'}:plan", patience))
+    assert ours.outside is not None
+    assert (ours.outside.fallback, ours.outside.refused) == ("", {})
+
+
+def test_names_of_tenants_and_queues_are_the_runs(by: Callable[..., Session], session: Callable[..., Session], tmp_path: Path) -> None:
+    (tmp_path / "named.py").write_text(
+        "def plan(draft):\n"
+        "    for job in sorted(draft.waiting(), key=lambda job: (job.queue, job.tenant, job.job_id)):\n"
+        "        draft.try_start(job)\n"
+    )
+    named = f"{tmp_path / 'named.py'}:plan"
+    inside = session(BUSY, f"scheduler.policy={named}").run_to_end()
+    assert len(inside.jobs.tenants) > 5
+    assert digest_of(by(mirror, f"scheduler.policy_options.policy={named}")) == inside.digest
+
+
+def forever(requests: Iterator[PlanRequest]) -> Iterator[PlanResponse]:
+    """Waits for the end of the stream, and says nothing."""
+    for _ in requests:
+        pass
+    yield from ()
+
+
+def fails(requests: Iterator[PlanRequest]) -> Iterator[PlanResponse]:
+    next(requests)
+    raise ValueError("I cannot go on")
+    yield
+
+
+def ends(requests: Iterator[PlanRequest]) -> Iterator[PlanResponse]:
+    next(requests)
+    yield from ()
+
+
+def columns_differ(request: PlanRequest) -> PlanResponse:
+    answer = decides(request)
+    answer.actions.add().start.placement.first_host.append(1)
+    return PlanResponse(decisions=answer)
+
+
+#: What a program does after 50 cycles, and what is said of it.
+ODD: dict[str, tuple[Plan, str]] = {
+    "ends": (ends, "it has ended the stream"),
+    "fails": (fails, "it failed with UNKNOWN: Exception iterating responses: I cannot go on"),
+    "opens again": (says(lambda _: opened()), "it does not answer a cycle with decisions"),
+    "says nothing": (says(lambda _: PlanResponse()), "it does not answer a cycle with decisions"),
+    "answers another cycle": (
+        says(lambda request: PlanResponse(decisions=Decisions(sequence=request.cycle.sequence + 1))),
+        "it answers cycle 52 where it was told of cycle 51",
+    ),
+    "columns of unequal length": (
+        says(columns_differ),
+        "action 0 of its answer has a placement with columns of 1, 0, 0 entries; allowed: equal lengths",
+    ),
+    "never answers": (forever, "it has not answered for 0.3 s"),
+}
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_when_it_is_gone_the_run_goes_on_and_says_so(
+    what: str, by: Callable[..., Session], built_in: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It mirrors `easy`, and so does who decides in its place: the digest is the same."""
+    plan, told = ODD[what]
+    caplog.set_level(logging.WARNING)
+    made = by(after(50, plan), *(["scheduler.policy_options.deadline=300ms"] if what == "never answers" else []))
+    assert digest_of(made) == built_in
+    outside = summary(made.outcome())["outside_policy"]
+    assert (outside["cycles"], outside["refused"]) == (51, {})
+    gone_seconds = outside["fallback"].pop("from_seconds")
+    assert gone_seconds > 0
+    assert outside["fallback"] == {"policy": "easy", "reason": told}
+    assert f"policy {made.outcome().policy}: {told}; from {gone_seconds:g} s on easy decides" in caplog.messages
+    assert made.snapshot().policy_fallback
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        (ends, "it has ended the stream"),
+        (forever, "it has not answered for 0.3 s"),
+        (fails, "it failed with UNKNOWN: Exception iterating responses: I cannot go on"),
+        (says(lambda _: opened()), ""),
+        (lambda _: iter([PlanResponse(decisions=Decisions())]), "it does not answer the opening with opened"),
+        (lambda _: iter([PlanResponse(opened=Opened(protocol_version=2))]), "it speaks version 2 of the protocol; allowed: 1"),
+    ],
+)
+def test_one_that_does_not_open_is_no_policy(plan: Plan, told: str, by: Callable[..., Session]) -> None:
+    if not told:
+        by(plan, "scheduler.policy_options.deadline=300ms")
+        return
+    with pytest.raises(PolicyUnreachable, match=rf"^policy grpc://127\.0\.0\.1:\d+: {told}"):
+        by(plan, "scheduler.policy_options.deadline=300ms")
+
+
+def test_what_it_is_told_of_the_run(by: Callable[..., Session]) -> None:
+    openings = []
+
+    def plan(requests: Iterator[PlanRequest]) -> Iterator[PlanResponse]:
+        openings.append(next(requests).opening)
+        yield opened()
+
+    options = ("scheduler.policy_options.weight=0.5", "scheduler.policy_options.deadline=5s", "seed=7", "scheduler.preemption=true")
+    by(plan, *options)
+    (opening,) = openings
+    assert (opening.scenario, opening.seed, opening.cycle_nanoseconds, dict(opening.options)) == ("busy", 7, 10 * SECOND, {"weight": "0.5"})
+    assert [(one.name, one.gpus) for one in opening.host_types] == [("hgx-h100", 8)]
+    assert (opening.hosts, opening.block_first_host[-1], len(opening.block_host_type)) == (32, 32, len(opening.block_first_host) - 1)
+    assert {level.name: len(level.first_host) - 1 for level in opening.levels}["rack"] == 8
+    assert (opening.preemption, opening.preempt_after_nanoseconds) == (True, 7200 * SECOND)
+
+
+def test_one_that_leaves_placement_to_the_run(by: Callable[..., Session], session: Callable[..., Session]) -> None:
+    """First in, first out, in one message a cycle, without knowing where anything is."""
+    waiting: dict[int, tuple[int, int]] = {}
+
+    def answer(request: PlanRequest) -> PlanResponse:
+        decisions, jobs = decides(request), request.cycle.waiting
+        for started in request.cycle.started:
+            del waiting[started.job_id]
+        waiting.update(zip(jobs.job_id, zip((-one for one in jobs.priority), jobs.submit_nanoseconds, strict=True), strict=True))
+        for job_id in sorted(waiting, key=lambda job_id: (waiting[job_id], job_id)):
+            start = decisions.actions.add().start
+            start.job_id, start.stop_unless_started = job_id, True
+        return PlanResponse(decisions=decisions)
+
+    # What starts and fails before the next message is in started and in left, and waits again after both.
+    assert digest_of(by(says(answer))) == digest_of(session(BUSY, "scheduler.policy=fifo"))
+
+
+def test_a_refused_action_is_counted(by: Callable[..., Session]) -> None:
+    def answer(request: PlanRequest) -> PlanResponse:
+        decisions = decides(request)
+        decisions.actions.add().start.job_id = 10**15
+        return PlanResponse(decisions=decisions)
+
+    made = by(says(answer), "clock.until=1h")
+    outside = summary(made.run_to_end())["outside_policy"]
+    assert outside["refused"] == {"pending": outside["cycles"]}
+    assert made.snapshot().policy_refused == {"pending": outside["cycles"]}
+    assert made.outcome().jobs.start_ns.max() == -1
+
+
+def test_an_interrupted_run_does_not_wait_for_it(by: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(policy_client, "INTERRUPTED_SECONDS", 0.0)
+    asked = threading.Event()
+
+    def plan(requests: Iterator[PlanRequest]) -> Iterator[PlanResponse]:
+        next(requests)
+        asked.set()
+        yield from forever(requests)
+
+    made = by(after(5, plan))
+
+    def interrupt() -> None:
+        asked.wait()
+        made.interrupt()
+
+    threading.Thread(target=interrupt).start()
+    outcome = made.run_to_end()
+    assert outcome.interrupted
+    assert outcome.outside is not None
+    assert outcome.outside.why == "it had not answered when the run was interrupted"
+
+
+def test_a_live_session_that_goes_on_from_its_journal_asks_again(
+    by: Callable[..., Session], tmp_path: Path, session: Callable[..., Session]
+) -> None:
+    """The whole run is asked for anew, so a policy that is a function of what it is told decides as before."""
+    made = by(mirror, "clock.until=2h", state_dir=tmp_path / "state")
+    made.set_speed(4_000.0)
+    made.start()
+    while made.clock().emulated_seconds < 600:
+        made.submit(job_columns(1, submit_ns=0, gpus=8, duration_ns=95 * SECOND))
+    seen = made.clock().emulated_seconds
+    shutil.copytree(tmp_path / "state", tmp_path / "crashed")
+    address = made._emulation.scenario.scheduler.policy
+    made.stop()
+    again = session(BUSY, f"scheduler.policy={address}", "clock.until=2h", "clock.speed=max", state_dir=tmp_path / "crashed")
+    assert again.clock().emulated_seconds >= seen
+    again.start()
+    assert again.wait(60)
+    outcome = again.outcome()
+    again.close()
+    with closing(Journal.copy(tmp_path / "crashed")) as journal, closing(open_replay(journal)) as replayed:
+        assert replayed.replay(journal).digest == outcome.digest
+    asked = outcome.outside
+    assert asked is not None
+    assert (asked.fallback, asked.refused) == ("", {})
