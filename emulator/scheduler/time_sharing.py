@@ -76,7 +76,7 @@ def start_chosen(draft: Draft, partition: Partition, chosen: Sequence[int], lose
     table = draft.table
     unfit: set[tuple[int, ...]] = set()  # kinds for which nobody's stop would do, until somebody is stopped
     for slot in chosen:
-        kind = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot]
+        kind = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.slice_gpus[slot], table.slice_level[slot]
         if kind in unfit:
             continue
         if not draft.may_start(partition, slot):

@@ -62,6 +62,8 @@ class JobSpec:
     training: TrainingSpec | None = None
     replicas: int | None = None
     gpu_type: str = ""  # a GPU's model or a host type of the cluster; any without
+    slice_gpus: int = 0  # cut into slices of so many GPUs, each inside one unit of slice_level
+    slice_level: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
         prefer_level=spec.prefer_level,
         preemptible=spec.preemptible,
         gpu_type=spec.gpu_type,
+        slice_gpus=_integer("slice_gpus", spec.slice_gpus),
+        slice_level=spec.slice_level,
     )
     for field, seconds in (
         ("duration", spec.duration_seconds),
@@ -177,6 +181,8 @@ def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
         workloads=[_workload(jobs, int(kind), int(shape)) for kind, shape in pairs.T],
         require_level=(jobs.require_level[rows].astype(np.int64) + 1).tolist(),
         prefer_level=(jobs.prefer_level[rows].astype(np.int64) + 1).tolist(),
+        slice_gpus=column(jobs.slice_gpus),
+        slice_level=column(jobs.slice_level.astype(np.int64) + 1),
         levels=levels,
         utilization_ratio=column(jobs.utilization),
     )

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emulator.workload.jobs import ANY_TYPE, SECOND, JobColumns, JobSource, job_columns
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, SECOND, JobColumns, JobSource, job_columns
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_ID, Interned, Row, Trace
 from emulator.workload.readers.times import format_date
@@ -37,6 +37,8 @@ class Kept(NamedTuple):
     tenant: int = 0
     preemptible: bool = True
     host_type: int = ANY_TYPE
+    slice_gpus: int = 0
+    slice_level: int = ANY_LEVEL
 
 
 #: Turns a row into a job, or says why it is dropped. Raises TraceError on a malformed one.
