@@ -50,7 +50,8 @@ class SchedulerSettings:
     power: SitePower = NO_CAP
 
 
-#: What jobs ask for: GPUs, milli-GPUs of each, the level required, slices and their level, host types; queue and tenant, both 0 where nothing limits these.
+#: What jobs ask for: GPUs, milli-GPUs of each, the level required, slices and their level, host types; then queue and tenant, both 0 where
+#: nothing limits these.
 Sort = tuple[int, int, int, int, int, tuple[int, ...], int, int]
 
 

@@ -347,7 +347,8 @@ def test_what_is_undone_leaves_no_trace(seed: int, policy: str) -> None:
     scheduler, draft = run.scheduler, run.scheduler.draft
 
     def act(partition: Partition) -> None:
-        waiting, running = sorted(partition.waiting()), sorted(partition.running)
+        waiting = sorted(partition.waiting())
+        running = sorted(slot for slot in partition.running if scheduler.table.start_ns[slot] < draft.now_ns)
         if running and draw.random() < 0.4:
             draft.preempt(draw.choice(running))
         elif waiting:
