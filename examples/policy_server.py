@@ -41,7 +41,10 @@ def cluster_of(opening: messages.Opening) -> Cluster:
 
 
 #: Columns of waiting jobs that the table of jobs has under the same names, and those that it has under others.
-SAME = ("job_id", "gpus", "milli_gpus", "priority", "queue", "tenant", "preemptible", "require_level", "prefer_level")
+SAME = (
+    "job_id", "gpus", "milli_gpus", "priority", "queue", "tenant", "preemptible", "require_level", "prefer_level",
+    "slice_gpus", "slice_level",
+)  # fmt: skip
 OTHERS = {"submit_nanoseconds": "submit_ns", "estimate_nanoseconds": "estimate_ns"}
 
 
