@@ -53,7 +53,7 @@ class Ledger:
         self.first_host, self.host_block = first.first_host, first.host_block
         #: The partition of every block.
         self.block_type: list[int] = cluster.block_type.tolist()
-        self._cluster, self._cycle_ns = cluster, cycle_ns
+        self.cluster, self._cycle_ns = cluster, cycle_ns
         self._jobs_of_block: list[set[int]] = [set() for _ in self.block_type]
         self._withheld: dict[Withheld, set[int]] = {reason: set() for reason in Withheld}
         self._log: list[tuple[int, int, int, list[Row], int]] = []  # (1 started or -1 stopped, when; slot; its rows and start before)
@@ -80,7 +80,7 @@ class Ledger:
         if partition.by_end is not None:
             # An end by the expected cycle is no surprise, and neither is a later one: reservations expect overdue jobs to end at any
             # moment.
-            expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
+            expected_ns = table.start_ns[slot] + table.expected_ns[slot]
             if at_ns < expected_ns and -(-at_ns // self._cycle_ns) < -(-expected_ns // self._cycle_ns):
                 partition.surprises += 1
 
@@ -110,7 +110,7 @@ class Ledger:
         """The job holds ``rows``, and has since ``start_ns``."""
         table = self.table
         partition = self.partitions[self.block_type[rows[0][0]]]
-        milli_gpus, expected_ns = table.milli_gpus[slot], start_ns + table.estimate_ns[slot]
+        milli_gpus, expected_ns = table.milli_gpus[slot], start_ns + table.expected_ns[slot]
         if partition.shadow is not None:
             partition.shadow.starts(rows, milli_gpus, expected_ns)
         hold(partition.free, rows, milli_gpus)
@@ -130,7 +130,7 @@ class Ledger:
         table = self.table
         rows, milli_gpus = table.rows[slot], table.milli_gpus[slot]
         partition = self.partitions[self.block_type[rows[0][0]]]
-        expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
+        expected_ns = table.start_ns[slot] + table.expected_ns[slot]
         if partition.by_end is not None:
             del partition.by_end[bisect_left(partition.by_end, (expected_ns, slot))]
         if partition.shadow is not None:
@@ -190,17 +190,17 @@ class Ledger:
                 continue
             if milli_gpus < 1000 and free.is_offered(host) and milli_gpus <= free.share(host, mask.bit_length() - 1) < 1000:
                 continue
-            name = self._cluster.host_name(host)
+            name = self.cluster.host_name(host)
             if not free.is_offered(host):
                 raise Refused(Rule.OFFERED, f"host {name} may not be used: {', '.join(self.reasons_of(host))}")
             raise Refused(Rule.FREE, f"of host {name} not all of the GPUs {', '.join(map(str, mask_bits(mask)))} are free")
 
     def _check_level(self, slot: int, rows: list[Row], level: int) -> None:
         hosts = [self.first_host[block] + bit for block, mask, _ in rows for bit in mask_bits(mask)]
-        there = [one.name for one in self._cluster.levels]
+        there = [one.name for one in self.cluster.levels]
         name = next((name for name in LEVEL_NAMES[level:] if name in there), None)
         if name is not None:
-            first_host = self._cluster.level(name).first_host
+            first_host = self.cluster.level(name).first_host
             units = set((first_host.searchsorted(hosts, side="right") - 1).tolist())
             if len(units) > 1:
                 raise Refused(Rule.LEVEL, f"job {self.table.job_id[slot]} requires one {name} and is given {len(units)}")

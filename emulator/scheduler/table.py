@@ -42,6 +42,8 @@ class JobTable:
     gpus: list[int] = field(default_factory=list)
     duration_ns: list[int] = field(default_factory=list)
     estimate_ns: list[int] = field(default_factory=list)
+    #: How long the policy expects a run to take: what the submitter estimates, or what the ledger's predictions say.
+    expected_ns: list[int] = field(default_factory=list)
     milli_gpus: list[int] = field(default_factory=list)
     kind: list[int] = field(default_factory=list)
     priority: list[int] = field(default_factory=list)
@@ -134,9 +136,10 @@ class JobTable:
             "require_level", "prefer_level", "preemptible", "host_type", "source_row",
         ):  # fmt: skip
             fill(name, getattr(jobs, name).tolist())
+        fill("expected_ns", jobs.estimate_ns.tolist())
         fill("remaining_ns", jobs.duration_ns.tolist())
         for row in np.flatnonzero((jobs.kind == JobKind.SERVICE) & (jobs.duration_ns == 0)).tolist():
-            self.estimate_ns[slots[row]] = ENDLESS
+            self.estimate_ns[slots[row]] = self.expected_ns[slots[row]] = ENDLESS
         for name, value in (
             ("since_ns", 0), ("speed", 1.0), ("state", state), ("first_start_ns", -1), ("start_ns", -1), ("end_ns", -1),
             ("rows", _NO_ROWS), ("preemptions", 0), ("restarts", 0), ("run_ns", 0), ("work_ns", 0), ("lost_ns", 0), ("overhead_ns", 0),
