@@ -5,6 +5,7 @@ fits, counts of free hosts over time say where to look, and the hosts that are f
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,17 @@ from topology.cluster import Cluster
 Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
 _COLUMNS = ("start_ns", "end_ns", "owner", "block", "host", "gpus", "milli")
+
+
+@dataclass(frozen=True)
+class Gap:
+    """GPUs came free that will be held again: at the latest from ``until_ns`` on all of them. A job that fits thanks to them runs within this
+    time; or it is one of ``owners``, who hold some of them later.
+    """
+
+    since_ns: int
+    until_ns: int
+    owners: Sequence[int] = ()
 
 
 class Profile:
@@ -66,12 +78,14 @@ class Profile:
         for row in added:
             self._note(row, 1)
 
-    def drop(self, owner: int) -> None:
-        """Take the owner's holding away."""
-        for row in self._rows_of.pop(owner):
+    def drop(self, owner: int) -> list[Row]:
+        """Take the owner's holding away. Returns where it was."""
+        mine = self._rows_of.pop(owner)
+        for row in mine:
             self._note(row, -1)
             self._columns["end_ns"][row] = -1
             self._unused.append(row)
+        return [(int(self._columns["block"][row]), int(self._hosts[row]), int(self._columns["gpus"][row])) for row in mine]
 
     def _add(self, start_ns: int, end_ns: int, owner: int, block: int, host: int, gpus: int, milli: int, hosts: int) -> int:
         if not self._unused:
@@ -226,8 +240,18 @@ class Profile:
         hosts, rest = self._needs(ask)
         if free < hosts or (free == hosts and rest and not len(parts)):
             return None
-        self._move(busy, parts[(busy[self._columns["block"][parts]] & self._hosts[parts]) == 0], start_ns)
+        parts = parts[(busy[self._columns["block"][parts]] & self._hosts[parts]) == 0]
+        if free == hosts and rest and ask.milli_gpus == 1000 and not self._any_split(parts, rest):
+            return None
+        self._move(busy, parts, start_ns)
         return placement.place(self._then, ask)
+
+    def _any_split(self, parts: Int64, rest: int) -> bool:
+        """Whether a host of those who are held in ``parts`` has ``rest`` GPUs free."""
+        held = np.zeros_like(self._part)
+        np.bitwise_or.at(held, self._columns["host"][parts], self._columns["gpus"][parts])
+        held = held[self._columns["host"][parts]]
+        return bool((np.bitwise_count(held) <= self._per_host - rest).any())
 
     def _move(self, busy: UInt64, parts: Int64, start_ns: int) -> None:
         """Make ``_then`` lack the hosts of ``busy`` and what is held in ``parts``."""
@@ -272,6 +296,32 @@ class Profile:
                 top = max(top, now)
             most[key] = top
         return most
+
+    def gap(self, rows: Sequence[Row], start_ns: int, end_ns: int) -> Gap:
+        """The gap that there is where ``rows`` came free from ``start_ns`` to ``end_ns``."""
+        columns, mine = self._columns, np.zeros_like(self._all)
+        for block, hosts, _ in rows:
+            mine[block] |= np.uint64(hosts)
+        there = self._live(self.now_ns, NEVER)
+        there = there[(self._hosts[there] & mine[columns["block"][there]]) != 0]
+        whole = there[columns["host"][there] < 0]
+        before, after = whole[columns["end_ns"][whole] <= start_ns], whole[columns["start_ns"][whole] >= end_ns]
+        until_ns = self._covered(mine, after[np.argsort(columns["start_ns"][after], kind="stable")], "start_ns", NEVER)
+        since_ns = self._covered(mine, before[np.argsort(-columns["end_ns"][before], kind="stable")], "end_ns", self.now_ns)
+        then = np.unique(columns["owner"][there[(columns["start_ns"][there] <= until_ns)]]).tolist()
+        return Gap(max(self.now_ns, since_ns), until_ns, then)
+
+    def _covered(self, hosts: UInt64, rows: Int64, column: str, otherwise: int) -> int:
+        """What ``column`` has in the row that is the first with which ``rows`` cover all ``hosts``, by block."""
+        left = {block: int(hosts[block]) for block in np.flatnonzero(hosts).tolist()}
+        for row, block in zip(rows.tolist(), self._columns["block"][rows].tolist(), strict=True):
+            if block in left:
+                left[block] &= ~int(self._hosts[row])
+                if not left[block]:
+                    del left[block]
+                    if not left:
+                        return int(self._columns[column][row])
+        return otherwise
 
     # -- what does not hold ---------------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import Row
@@ -25,25 +26,48 @@ from emulator.scheduler.partition import Partition
 from emulator.scheduler.pending import HeadQueue
 from emulator.scheduler.placement import Ask
 from emulator.scheduler.preemption import make_room
-from emulator.scheduler.profile import Profile
+from emulator.scheduler.profile import Gap, Profile
 from emulator.scheduler.table import NEVER
+
+
+#: What decides whether a job fits, but for how long it takes: GPUs, milli-GPUs of each, and the level that it requires.
+Kind = tuple[int, int, int]
+Int64 = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
+    """``duration_ns`` is in whole cycles."""
+
     slot: int
     start_ns: int
+    duration_ns: int
     rows: list[Row]
+
+
+@dataclass(slots=True)
+class Refusal:
+    """A job that takes ``duration_ns`` or more finds no room before ``until_ns``, but perhaps from ``since_ns`` to ``last_ns``."""
+
+    duration_ns: int
+    until_ns: int
+    since_ns: int = NEVER
+    last_ns: int = -1
 
 
 @dataclass
 class Reservations:
-    """Of the jobs of one partition, by job id; and of those that run, when the profile has them end."""
+    """Of the jobs of one partition, by job id; and of those that run, when the profile has them end.
+
+    What was found is not looked for again. Where nothing came free nobody finds an earlier start than before; and where something did, only
+    a job that runs within the time for which it is free does (``gaps``).
+    """
 
     profile: Profile
     made: dict[int, Reservation] = field(default_factory=dict)
     running: dict[int, tuple[int, int]] = field(default_factory=dict)  # job id -> slot, expected end
-    came_free: bool = False  # something did that was not expected
+    gaps: list[Gap] = field(default_factory=list)  # where something came free that was not expected to
+    refused: dict[Kind, list[Refusal]] = field(default_factory=dict)
 
     # -- what happened since the last cycle -----------------------------------------------------------------------------------------
 
@@ -52,17 +76,18 @@ class Reservations:
         table, now_ns, profile = draft.table, draft.now_ns, self.profile
         profile.advance(now_ns)
         lost = profile.look_at_hosts()
-        self.came_free |= lost is not None
+        if lost is not None:
+            self.gaps.append(Gap(now_ns, NEVER))
         overdue = []
         for job_id, (slot, end_ns) in list(self.running.items()):
             if slot not in partition.running or table.job_id[slot] != job_id:
-                self.came_free |= end_ns > now_ns
-                profile.drop(job_id)
+                rows = profile.drop(job_id)
                 del self.running[job_id]
-            elif (expected_ns := _expected_end(draft, slot)) != end_ns:
+                if end_ns > now_ns:
+                    self.gaps.append(profile.gap(rows, now_ns, end_ns))
+            elif _expected_end(draft, slot) != end_ns:
                 self._hold_running(draft, slot)
                 overdue.append(job_id)
-                self.came_free |= expected_ns < end_ns
         for slot in partition.running if len(partition.running) > len(self.running) else ():
             if table.job_id[slot] not in self.running:
                 self._hold_running(draft, slot)
@@ -79,9 +104,8 @@ class Reservations:
     def _hold_running(self, draft: Draft, slot: int) -> None:
         table = draft.table
         job_id, end_ns = table.job_id[slot], _expected_end(draft, slot)
-        if job_id in self.running or job_id in self.made:
+        if job_id in self.running or self.made.pop(job_id, None) is not None:
             self.profile.drop(job_id)
-        self.made.pop(job_id, None)
         self.profile.hold(job_id, table.rows[slot], table.milli_gpus[slot], table.start_ns[slot], end_ns)
         self.running[job_id] = slot, end_ns
 
@@ -89,45 +113,88 @@ class Reservations:
 
     def cancel(self, job_id: int) -> None:
         """The job gives up its reservation."""
-        del self.made[job_id]
+        made = self.made.pop(job_id)
         self.profile.drop(job_id)
-        self.came_free = True
+        self.gaps.append(self.profile.gap(made.rows, made.start_ns, made.start_ns + made.duration_ns))
 
-    def make(self, draft: Draft, slot: int, before_ns: int = NEVER) -> bool:
-        """Give a job that has none the earliest reservation before ``before_ns``. False where there is none."""
+    def cancel_all(self, now_ns: int) -> None:
+        """Everybody does."""
+        for job_id in self.made:
+            self.profile.drop(job_id)
+        self.made.clear()
+        self.gaps = [Gap(now_ns, NEVER)]
+
+    def make(self, draft: Draft, slot: int) -> None:
+        """Give a job that has none the earliest reservation, where there is one. Nothing has come free since ``compress``."""
+        table, now_ns = draft.table, draft.now_ns
+        duration_ns = _in_cycles(table.expected_ns[slot], draft.cycle_ns)
+        refusals = self.refused.setdefault((table.gpus[slot], table.milli_gpus[slot], table.require_level[slot]), [])
+        known = max((one for one in refusals if one.duration_ns <= duration_ns), key=lambda one: one.until_ns, default=Refusal(0, now_ns))
+        made = self._find(draft, slot, duration_ns, known.since_ns, min(known.last_ns + 1, known.until_ns))
+        made = made or self._find(draft, slot, duration_ns, known.until_ns, NEVER)
+        until_ns = NEVER if made is None else made.start_ns
+        refusals[:] = [one for one in refusals if one.duration_ns < duration_ns or one.until_ns > until_ns]
+        refusals.append(Refusal(duration_ns, until_ns))
+        if made is not None:
+            self._keep(draft, made)
+
+    def _find(self, draft: Draft, slot: int, duration_ns: int, from_ns: int, before_ns: int) -> Reservation | None:
+        if from_ns >= before_ns:
+            return None
         table = draft.table
         levels = table.require_level[slot], table.prefer_level[slot]
         ask = Ask(table.gpus[slot], table.milli_gpus[slot], *levels, table.job_id[slot])
-        duration_ns = _in_cycles(table.expected_ns[slot], draft.cycle_ns)
-        found = self.profile.earliest(ask, duration_ns, draft.placement, draft.now_ns, before_ns)
-        if found is None:
-            return False
-        self._keep(draft, Reservation(slot, *found))
-        return True
+        found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns)
+        return None if found is None else Reservation(slot, found[0], duration_ns, found[1])
 
     def _keep(self, draft: Draft, made: Reservation) -> None:
-        table = draft.table
-        job_id, duration_ns = table.job_id[made.slot], _in_cycles(table.expected_ns[made.slot], draft.cycle_ns)
+        job_id = draft.table.job_id[made.slot]
         self.made[job_id] = made
-        self.profile.hold(job_id, made.rows, table.milli_gpus[made.slot], made.start_ns, made.start_ns + duration_ns)
+        end_ns = made.start_ns + made.duration_ns
+        self.profile.hold(job_id, made.rows, draft.table.milli_gpus[made.slot], made.start_ns, end_ns)
 
     def compress(self, draft: Draft, slots: Iterable[int]) -> None:
         """Those of ``slots`` that have a reservation, in this order, get an earlier one where there is one; until nobody moves."""
-        table, profile = draft.table, self.profile
-        ids = [table.job_id[slot] for slot in slots]
-        moved = True
+        ids = [job_id for slot in slots if (job_id := draft.table.job_id[slot]) in self.made]
+        start_ns = np.array([self.made[job_id].start_ns for job_id in ids], dtype=np.int64)
+        duration_ns = np.array([self.made[job_id].duration_ns for job_id in ids], dtype=np.int64)
+        since_ns, last_ns = np.full(len(ids), NEVER), np.full(len(ids), -1)  # when each may start thanks to what came free
+
+        place_of = {job_id: place for place, job_id in enumerate(ids)}
+
+        def open_up(gap: Gap) -> None:
+            found = (duration_ns <= gap.until_ns - gap.since_ns) & (start_ns > gap.since_ns)
+            since_ns[found] = np.minimum(since_ns[found], gap.since_ns)
+            last_ns[found] = np.maximum(last_ns[found], np.minimum(gap.until_ns - duration_ns[found], NEVER - 1))
+            for job_id in gap.owners:
+                if (owner := place_of.get(job_id, -1)) >= 0:
+                    since_ns[owner], last_ns[owner] = min(since_ns[owner], gap.since_ns), NEVER - 1
+            for refusals in self.refused.values():
+                for one in refusals:
+                    if one.duration_ns <= gap.until_ns - gap.since_ns:
+                        one.since_ns = min(one.since_ns, gap.since_ns)
+                        one.last_ns = max(one.last_ns, min(gap.until_ns - one.duration_ns, NEVER - 1))
+
+        for gap in self.gaps:
+            open_up(gap)
+        self.gaps.clear()
+        place, moved = 0, True
         while moved:
             moved = False
-            for job_id in ids:
-                made = self.made.get(job_id)
-                if made is None or made.start_ns <= draft.now_ns:
-                    continue
-                profile.drop(job_id)
-                if self.make(draft, made.slot, made.start_ns):
+            while len(ahead := np.flatnonzero(last_ns[place:] >= since_ns[place:])):
+                place += int(ahead[0])
+                made = self.made[ids[place]]
+                rows = self.profile.drop(ids[place])
+                before_ns = min(made.start_ns, int(last_ns[place]) + 1)
+                earlier = self._find(draft, made.slot, made.duration_ns, int(since_ns[place]), before_ns)
+                self._keep(draft, earlier or made)
+                since_ns[place], last_ns[place] = NEVER, -1
+                if earlier is not None:
                     moved = True
-                else:
-                    self._keep(draft, made)
-        self.came_free = False
+                    start_ns[place] = earlier.start_ns
+                    open_up(self.profile.gap(rows, made.start_ns, made.start_ns + made.duration_ns))
+                place += 1
+            place = 0
 
     def start(self, draft: Draft, partition: Partition, slot: int, rows: list[Row]) -> None:
         """The job starts there."""
@@ -153,8 +220,8 @@ def reserve(draft: Draft, partition: Partition, depth: int = 0) -> None:
     for slot in order[first:]:
         if table.job_id[slot] in known.made:
             known.cancel(table.job_id[slot])
-    tried_again = known.came_free
-    if known.came_free:
+    tried_again = bool(known.gaps)
+    if known.gaps:
         known.compress(draft, order[:first])
     for slot in order if tried_again else order[first:]:
         if table.job_id[slot] in known.made:
@@ -192,8 +259,7 @@ def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
         known.start(draft, partition, head, rows)
     if not draft.preempted or not draft.has_preempted(partition):
         return False
-    for job_id in list(known.made):
-        known.cancel(job_id)
+    known.cancel_all(draft.now_ns)
     return True
 
 
