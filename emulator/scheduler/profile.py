@@ -22,13 +22,22 @@ _COLUMNS = ("start_ns", "end_ns", "owner", "block", "host", "gpus", "milli")
 
 @dataclass(frozen=True)
 class Gap:
-    """GPUs came free that will be held again: at the latest from ``until_ns`` on all of them. A job that fits thanks to them runs within this
-    time; or it is one of ``owners``, who hold some of them later.
+    """GPUs came free from ``start_ns`` to ``end_ns``, and around that they are free from ``since_ns`` to ``until_ns`` at most.
+
+    A job that fits thanks to them has some of them at some of the first time, and all its time is within the second; or it is one of
+    ``owners``, who hold some of them later.
     """
 
     since_ns: int
+    start_ns: int
+    end_ns: int
     until_ns: int
     owners: Sequence[int] = ()
+
+    def starts(self, duration_ns: Int64) -> tuple[Int64, Int64]:
+        """The first and the last time at which jobs that take so long may start thanks to it; the last is before the first for none."""
+        first = np.maximum(self.since_ns, self.start_ns - duration_ns)
+        return first, np.minimum(self.until_ns - duration_ns, self.end_ns - 1)
 
 
 class Profile:
@@ -204,8 +213,17 @@ class Profile:
         """When the job can start, from ``from_ns`` on and before ``before_ns``, and where the placement puts it then: the first time at which
         it finds room among the GPUs that nobody holds for as long as it takes. None where there is none.
         """
+        passed_ns = from_ns
         for start_ns in self._promising(ask, duration_ns, from_ns, before_ns):
-            rows = self._room(ask, start_ns, duration_ns, placement)
+            if start_ns < passed_ns:
+                continue
+            held = self._live(start_ns, start_ns + duration_ns)
+            room = self._room(ask, held)
+            if room is None:
+                passed_ns = self._first_room(ask, held)
+                continue
+            self._move(*room, start_ns)
+            rows = placement.place(self._then, ask)
             if rows is not None:
                 return start_ns, rows
         return None
@@ -227,9 +245,10 @@ class Profile:
         """Whole hosts, and GPUs on one more."""
         return divmod(ask.gpus, self._per_host) if ask.milli_gpus == 1000 else (0, 1)
 
-    def _room(self, ask: Ask, start_ns: int, duration_ns: int, placement: Placement) -> list[Row] | None:
-        """Where the job goes among what nobody holds for so long from ``start_ns`` on."""
-        rows = self._live(start_ns, start_ns + duration_ns)
+    def _room(self, ask: Ask, rows: Int64) -> tuple[UInt64, Int64] | None:
+        """Of those who hold ``rows``: the hosts that are held, by block, and the rows in which a part of another host is. None where too few
+        hosts are left for the job.
+        """
         in_part = self._columns["host"][rows] >= 0
         whole, parts = rows[~in_part], rows[in_part]
         busy = self._out.copy()
@@ -243,8 +262,20 @@ class Profile:
         parts = parts[(busy[self._columns["block"][parts]] & self._hosts[parts]) == 0]
         if free == hosts and rest and ask.milli_gpus == 1000 and not self._any_split(parts, rest):
             return None
-        self._move(busy, parts, start_ns)
-        return placement.place(self._then, ask)
+        return busy, parts
+
+    def _first_room(self, ask: Ask, rows: Int64) -> int:
+        """When enough of those who hold ``rows`` will have ended for the job to find room: it cannot start before that."""
+        end_ns = self._columns["end_ns"][rows]
+        order = np.argsort(end_ns, kind="stable")
+        least, most = 1, len(rows)
+        while least < most:
+            ended = (least + most) // 2
+            if self._room(ask, rows[order[ended:]]) is None:
+                least = ended + 1
+            else:
+                most = ended
+        return int(end_ns[order[least - 1]]) if len(rows) else NEVER
 
     def _any_split(self, parts: Int64, rest: int) -> bool:
         """Whether a host of those who are held in ``parts`` has ``rest`` GPUs free."""
@@ -309,7 +340,7 @@ class Profile:
         until_ns = self._covered(mine, after[np.argsort(columns["start_ns"][after], kind="stable")], "start_ns", NEVER)
         since_ns = self._covered(mine, before[np.argsort(-columns["end_ns"][before], kind="stable")], "end_ns", self.now_ns)
         then = np.unique(columns["owner"][there[(columns["start_ns"][there] <= until_ns)]]).tolist()
-        return Gap(max(self.now_ns, since_ns), until_ns, then)
+        return Gap(max(self.now_ns, since_ns), start_ns, end_ns, until_ns, then)
 
     def _covered(self, hosts: UInt64, rows: Int64, column: str, otherwise: int) -> int:
         """What ``column`` has in the row that is the first with which ``rows`` cover all ``hosts``, by block."""
