@@ -22,22 +22,26 @@ _COLUMNS = ("start_ns", "end_ns", "owner", "rank", "block", "host", "gpus", "mil
 
 @dataclass(frozen=True)
 class Gap:
-    """GPUs came free from ``start_ns`` to ``end_ns``, and around that they are free from ``since_ns`` to ``until_ns`` at most.
+    """GPUs came free from ``start_ns`` to ``end_ns``. Around that they are free at most from ``since_ns`` to ``until_ns``: the first of a
+    pair for jobs that take whole hosts alone, the second for others.
 
     A job that fits thanks to them has some of them at some of the first time, and all its time is within the second; or it is one of
     ``owners``, who hold some of them later.
     """
 
-    since_ns: int
     start_ns: int
     end_ns: int
-    until_ns: int
+    since_ns: tuple[int, int]
+    until_ns: tuple[int, int]
     owners: Sequence[int] = ()
 
-    def starts(self, duration_ns: Int64) -> tuple[Int64, Int64]:
-        """The first and the last time at which jobs that take so long may start thanks to it; the last is before the first for none."""
-        first = np.maximum(self.since_ns, self.start_ns - duration_ns)
-        return first, np.minimum(self.until_ns - duration_ns, self.end_ns - 1)
+    def starts(self, duration_ns: Int64, in_part: NDArray[np.int8]) -> tuple[Int64, Int64]:
+        """The first and the last time at which jobs that take so long may start thanks to it; the last is before the first for none.
+
+        ``in_part``: 0 for jobs that take whole hosts alone, 1 for others.
+        """
+        first = np.maximum(np.array(self.since_ns)[in_part], self.start_ns - duration_ns)
+        return first, np.minimum(np.array(self.until_ns)[in_part] - duration_ns, self.end_ns - 1)
 
 
 class Profile:
@@ -51,7 +55,7 @@ class Profile:
         self._offered = free
         self._then = FreeIndex(cluster, host_type, free)  # what is free for the whole of some time; see _move
         self._then.asks_with(free)
-        self._per_host, self._full = free.gpus_per_host, free.full
+        self.gpus_per_host, self._full = free.gpus_per_host, free.full
         self._first_host = np.array(free.first_host[:-1], dtype=np.int64)
         self._all = np.array(self._then.block_free, dtype=np.uint64)
         self._out = np.zeros_like(self._all)  # hosts that are not offered
@@ -63,7 +67,7 @@ class Profile:
         self._on_host: dict[int, list[int]] = {}  # host -> rows of those who have a part of it
         self._shares = 0
         #: At each time, from it to the next: how many hosts have at least k GPUs free, shape (k, times).
-        self._count = np.zeros((self._per_host + 1, 64), dtype=np.int32)
+        self._count = np.zeros((self.gpus_per_host + 1, 64), dtype=np.int32)
         self._times = np.zeros(64, dtype=np.int64)
         self._time_count = 1
         #: What ``_then`` lacks.
@@ -159,7 +163,7 @@ class Profile:
         hosts = np.bitwise_count(self._hosts[live] & ~self._out[self._columns["block"][live]]).astype(np.int64)
         np.add.at(change, np.searchsorted(times, start[whole]), -hosts[whole])
         np.add.at(change, np.searchsorted(times, end[whole]), hosts[whole])
-        self._count = np.zeros((self._per_host + 1, 2 * count + 64), dtype=np.int32)
+        self._count = np.zeros((self.gpus_per_host + 1, 2 * count + 64), dtype=np.int32)
         self._count[:, :count] = int(np.bitwise_count(self._all & ~self._out).sum(dtype=np.int64)) + np.cumsum(change)
         self._on_host, self._shares = {}, 0
         for row in np.flatnonzero((self._columns["host"][: self._end] >= 0) & (self._columns["end_ns"][: self._end] >= 0)).tolist():
@@ -192,7 +196,7 @@ class Profile:
                     if a <= begin < b:
                         held |= mask
                 first, end = self._place(begin), self._place(until)  # also where no count changes: a share may come free then
-                before, after = self._per_host - held.bit_count(), self._per_host - (held | mine).bit_count()
+                before, after = self.gpus_per_host - held.bit_count(), self.gpus_per_host - (held | mine).bit_count()
                 self._count[after + 1 : before + 1, first:end] -= sign
         if sign > 0:
             others.append(row)
@@ -252,7 +256,7 @@ class Profile:
         """Times from which on enough hosts are free at each moment, though perhaps not the same ones."""
         times, count = self._times[: self._time_count], self._count[:, : self._time_count]
         hosts, rest = self._needs(ask)
-        lacks = count[self._per_host] < hosts
+        lacks = count[self.gpus_per_host] < hosts
         if rest and not (ask.milli_gpus < 1000 and self._shares):
             lacks |= count[rest] <= hosts
         first, end = int(np.searchsorted(times, from_ns)), int(np.searchsorted(times, before_ns))
@@ -263,7 +267,7 @@ class Profile:
 
     def _needs(self, ask: Ask) -> tuple[int, int]:
         """Whole hosts, and GPUs on one more."""
-        return divmod(ask.gpus, self._per_host) if ask.milli_gpus == 1000 else (0, 1)
+        return divmod(ask.gpus, self.gpus_per_host) if ask.milli_gpus == 1000 else (0, 1)
 
     def _room(self, ask: Ask, rows: Int64) -> tuple[UInt64, Int64] | None:
         """Of those who hold ``rows``: the hosts that are held, by block, and the rows in which a part of another host is. None where too few
@@ -302,7 +306,7 @@ class Profile:
         held = np.zeros_like(self._part)
         np.bitwise_or.at(held, self._columns["host"][parts], self._columns["gpus"][parts])
         held = held[self._columns["host"][parts]]
-        return bool((np.bitwise_count(held) <= self._per_host - rest).any())
+        return bool((np.bitwise_count(held) <= self.gpus_per_host - rest).any())
 
     def _move(self, busy: UInt64, parts: Int64, start_ns: int) -> None:
         """Make ``_then`` lack the hosts of ``busy`` and what is held in ``parts``."""
@@ -355,23 +359,38 @@ class Profile:
             mine[block] |= np.uint64(hosts)
         there = self._live(self.now_ns, NEVER)
         there = there[(self._hosts[there] & mine[columns["block"][there]]) != 0]
-        whole = there[columns["host"][there] < 0]
-        before, after = whole[columns["end_ns"][whole] <= start_ns], whole[columns["start_ns"][whole] >= end_ns]
-        until_ns = self._covered(mine, after[np.argsort(columns["start_ns"][after], kind="stable")], "start_ns", NEVER)
-        since_ns = self._covered(mine, before[np.argsort(-columns["end_ns"][before], kind="stable")], "end_ns", self.now_ns)
-        then = np.unique(columns["owner"][there[(columns["start_ns"][there] <= until_ns)]]).tolist()
-        return Gap(max(self.now_ns, since_ns), start_ns, end_ns, until_ns, then)
+        after = there[columns["start_ns"][there] >= end_ns]
+        after = after[np.argsort(columns["start_ns"][after], kind="stable")]
+        before = there[columns["end_ns"][there] <= start_ns]
+        before = before[np.argsort(-columns["end_ns"][before], kind="stable")]
+        since_ns, until_ns = [], []
+        for in_part in (False, True):
+            since_ns.append(max(self.now_ns, self._covered(rows, before, "end_ns", self.now_ns, in_part=in_part)))
+            until_ns.append(self._covered(rows, after, "start_ns", NEVER, in_part=in_part))
+        owners = np.unique(columns["owner"][there[columns["start_ns"][there] <= max(until_ns)]]).tolist()
+        return Gap(start_ns, end_ns, (since_ns[0], since_ns[1]), (until_ns[0], until_ns[1]), owners)
 
-    def _covered(self, hosts: UInt64, rows: Int64, column: str, otherwise: int) -> int:
-        """What ``column`` has in the row that is the first with which ``rows`` cover all ``hosts``, by block."""
-        left = {block: int(hosts[block]) for block in np.flatnonzero(hosts).tolist()}
-        for row, block in zip(rows.tolist(), self._columns["block"][rows].tolist(), strict=True):
-            if block in left:
-                left[block] &= ~int(self._hosts[row])
-                if not left[block]:
-                    del left[block]
-                    if not left:
-                        return int(self._columns[column][row])
+    def _covered(self, held: Sequence[Row], rows: Int64, column: str, otherwise: int, *, in_part: bool) -> int:
+        """What ``column`` has in the row with which ``rows``, in their order, cover all that is ``held``; ``in_part``: all its GPUs, not just
+        its hosts.
+        """
+        left: dict[tuple[int, int], int] = {}  # (block, GPUs) -> hosts
+        for block, hosts, gpus in held:
+            left[block, gpus if in_part else self._full] = left.get((block, gpus if in_part else self._full), 0) | hosts
+        taken: dict[tuple[int, int], int] = {}  # (block, host) -> GPUs
+        block_of, gpus_of, milli_of = (self._columns[name][rows].tolist() for name in ("block", "gpus", "milli"))
+        for row, block, gpus, milli in zip(rows.tolist(), block_of, gpus_of, milli_of, strict=True):
+            hosts = int(self._hosts[row])
+            if in_part and milli < 1000:
+                continue
+            if in_part and gpus != self._full:
+                gpus = taken[block, hosts] = taken.get((block, hosts), 0) | gpus
+            for key in [key for key in left if key[0] == block and (not in_part or key[1] & ~gpus == 0)]:
+                left[key] &= ~hosts
+                if not left[key]:
+                    del left[key]
+            if not left:
+                return int(self._columns[column][row])
         return otherwise
 
     # -- what does not hold ---------------------------------------------------------------------------------------------------------

@@ -56,10 +56,10 @@ class Refusal:
     since_ns: int = NEVER
     last_ns: int = -1
 
-    def open_up(self, gap: Gap) -> None:
+    def open_up(self, gap: Gap, in_part: int) -> None:
         """Something came free. As ``Gap.starts``, of which numpy's way for one number takes ten times as long."""
-        first_ns = max(gap.since_ns, gap.start_ns - self.duration_ns)
-        final_ns = min(gap.until_ns - self.duration_ns, gap.end_ns - 1)
+        first_ns = max(gap.since_ns[in_part], gap.start_ns - self.duration_ns)
+        final_ns = min(gap.until_ns[in_part] - self.duration_ns, gap.end_ns - 1)
         if first_ns <= final_ns and first_ns < self.until_ns:
             if first_ns < self.since_ns:
                 self.since_ns = first_ns
@@ -95,7 +95,7 @@ class Reservations:
         profile.advance(now_ns)
         lost = profile.look_at_hosts()
         if lost is not None:
-            self.gaps.append(Gap(now_ns, now_ns, NEVER, NEVER))
+            self.gaps.append(_whole(now_ns))
         overdue = []
         for job_id, (slot, end_ns) in list(self.running.items()):
             if slot not in partition.running or table.job_id[slot] != job_id:
@@ -144,7 +144,7 @@ class Reservations:
         for job_id in ids:
             self.profile.drop(job_id)
             del self.made[job_id]
-        self.gaps.append(Gap(draft.now_ns, draft.now_ns, NEVER, NEVER))
+        self.gaps.append(_whole(draft.now_ns))
 
     def make(self, draft: Draft, slot: int, rank: int) -> list[int]:
         """Give a job that has none the earliest reservation, where there is one, beside those of a lower rank in the queue. Returns the ids of
@@ -194,6 +194,10 @@ class Reservations:
         end_ns = made.start_ns + made.duration_ns
         self.profile.hold(job_id, made.rows, draft.table.milli_gpus[made.slot], made.start_ns, end_ns, rank)
 
+    def _in_part(self, gpus: int, milli_gpus: int) -> int:
+        """0 for a job that takes whole hosts alone, 1 for others."""
+        return int(milli_gpus < 1000 or gpus % self.profile.gpus_per_host > 0)
+
     def rank(self, draft: Draft, order: Sequence[int]) -> None:
         """The queue has this order."""
         ranks = {job_id: rank for rank, slot in enumerate(order) if (job_id := draft.table.job_id[slot]) in self.made}
@@ -202,24 +206,26 @@ class Reservations:
 
     def compress(self, draft: Draft, order: Sequence[int]) -> None:
         """Those of the queue that have a reservation, in this order, get an earlier one where there is one; until nobody moves."""
+        table = draft.table
         ranks = [(rank, job_id) for rank, slot in enumerate(order) if (job_id := draft.table.job_id[slot]) in self.made]
         ids = [job_id for _, job_id in ranks]
         start_ns = np.array([self.made[job_id].start_ns for job_id in ids], dtype=np.int64)
         duration_ns = np.array([self.made[job_id].duration_ns for job_id in ids], dtype=np.int64)
         since_ns, last_ns = np.full(len(ids), NEVER), np.full(len(ids), -1)  # when each may start thanks to what came free
 
+        in_part = np.array([self._in_part(table.gpus[slot], table.milli_gpus[slot]) for slot in (self.made[job_id].slot for job_id in ids)], dtype=np.int8)
         place_of = {job_id: place for place, job_id in enumerate(ids)}
 
         def open_up(gap: Gap) -> None:
-            first_ns, final_ns = gap.starts(duration_ns)
+            first_ns, final_ns = gap.starts(duration_ns, in_part)
             owners = [place_of[job_id] for job_id in gap.owners if job_id in place_of]
             final_ns[owners] = gap.end_ns - 1
             found = (first_ns <= final_ns) & (start_ns > first_ns)
             since_ns[found] = np.minimum(since_ns, first_ns)[found]
             last_ns[found] = np.maximum(last_ns, final_ns)[found]
-            for refusals in self.refused.values():
+            for (gpus, milli_gpus, _), refusals in self.refused.items():
                 for one in refusals:
-                    one.open_up(gap)
+                    one.open_up(gap, self._in_part(gpus, milli_gpus))
 
         for gap in self.gaps:
             open_up(gap)
@@ -322,6 +328,11 @@ def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
         return False
     known.cancel_all(draft, list(known.made))
     return True
+
+
+def _whole(now_ns: int) -> Gap:
+    """All that there is, from now on."""
+    return Gap(now_ns, NEVER, (now_ns, now_ns), (NEVER, NEVER))
 
 
 def _ask(table: JobTable, slot: int) -> Ask:
