@@ -227,11 +227,12 @@ class Profile:
         return self._first_place(self._promising(ask, duration_ns, from_ns, before_ns), ask, duration_ns, placement, NEVER)
 
     def earliest_before(self, ask: Ask, duration_ns: int, placement: Placement, rank: int) -> tuple[int, list[Row]] | None:
-        """As ``earliest``, from now on, as if nobody of this rank or a higher one held anything."""
+        """As ``earliest``, from now on, as if nobody of this rank or a higher one held anything; on what they do not hold, where that will do."""
         end = self._end
         before = (self._columns["rank"][:end] < rank) & (self._columns["end_ns"][:end] > self.now_ns)
         times = np.unique(np.append(self._columns["end_ns"][:end][before], self.now_ns))
-        return self._first_place(times.tolist(), ask, duration_ns, placement, rank)
+        found = self._first_place(times.tolist(), ask, duration_ns, placement, rank)
+        return found and (self._first_place([found[0]], ask, duration_ns, placement, NEVER) or found)
 
     def _first_place(self, times: Iterable[int], ask: Ask, duration_ns: int, placement: Placement, rank: int) -> tuple[int, list[Row]] | None:
         """At the first of these times, which rise, at which there is room beside those who are below ``rank``."""

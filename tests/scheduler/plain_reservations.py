@@ -102,7 +102,9 @@ class Conservative(Simulation):
         came_free = False
         for place, job in enumerate(self.queue):
             if job.number not in self.reserved and (found := self.earliest(job, now, self.queue[:place])) is not None:
-                self.reserved[job.number] = found
+                start, place_now = found
+                apart = self.window(self.holdings([other for other in self.queue if other is not job]), start, start + self.length(job))
+                self.reserved[job.number] = start, self.where(apart, job) or place_now
                 for other in self.queue[place + 1 :]:
                     if other.number in self.reserved and not self.fits(other, *self.reserved[other.number]):
                         del self.reserved[other.number]
