@@ -4,7 +4,7 @@ Its cost follows the jobs in it, not the hosts: a holding is a row per block (or
 fits, counts of free hosts over time say where to look, and the hosts that are free for the whole time say whether it does.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from topology.cluster import Cluster
 
 Int64 = NDArray[np.int64]
 UInt64 = NDArray[np.uint64]
-_COLUMNS = ("start_ns", "end_ns", "owner", "rank", "block", "host", "gpus", "milli")
+_COLUMNS = ("start_ns", "end_ns", "owner", "block", "host", "gpus", "milli")
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,16 @@ class Profile:
 
     # -- holdings -------------------------------------------------------------------------------------------------------------------
 
-    def hold(self, owner: int, rows: Sequence[Row], milli_gpus: int, start_ns: int, end_ns: int, rank: int = -1) -> None:
+    def hold(self, owner: int, rows: Sequence[Row], milli_gpus: int, start_ns: int, end_ns: int) -> None:
         """Add a holding; the owner has none."""
         added = self._rows_of[owner] = []
         for block, hosts, gpus in rows:
             if gpus == self._full and milli_gpus == 1000:
-                added.append(self._add(start_ns, end_ns, owner, rank, block, -1, gpus, milli_gpus, hosts))
+                added.append(self._add(start_ns, end_ns, owner, block, -1, gpus, milli_gpus, hosts))
             else:
                 for bit in mask_bits(hosts):
                     host = self._offered.first_host[block] + bit
-                    added.append(self._add(start_ns, end_ns, owner, rank, block, host, gpus, milli_gpus, 1 << bit))
+                    added.append(self._add(start_ns, end_ns, owner, block, host, gpus, milli_gpus, 1 << bit))
         for row in added:
             self._note(row, 1)
 
@@ -100,7 +100,7 @@ class Profile:
             self._unused.append(row)
         return [(int(self._columns["block"][row]), int(self._hosts[row]), int(self._columns["gpus"][row])) for row in mine]
 
-    def _add(self, start_ns: int, end_ns: int, owner: int, rank: int, block: int, host: int, gpus: int, milli: int, hosts: int) -> int:
+    def _add(self, start_ns: int, end_ns: int, owner: int, block: int, host: int, gpus: int, milli: int, hosts: int) -> int:
         if not self._unused:
             if self._end == len(self._hosts):
                 for name, column in self._columns.items():
@@ -109,17 +109,10 @@ class Profile:
             self._unused.append(self._end)
             self._end += 1
         row = self._unused.pop()
-        for name, value in zip(_COLUMNS, (start_ns, end_ns, owner, rank, block, host, gpus, milli), strict=True):
+        for name, value in zip(_COLUMNS, (start_ns, end_ns, owner, block, host, gpus, milli), strict=True):
             self._columns[name][row] = value
         self._hosts[row] = hosts
         return row
-
-    def set_ranks(self, ranks: Mapping[int, int]) -> None:
-        """The places of owners in the queue, for ``earliest_before``; -1 of those who run."""
-        column = self._columns["rank"]
-        for owner, rank in ranks.items():
-            for row in self._rows_of[owner]:
-                column[row] = rank
 
     def _live(self, start_ns: int, end_ns: int) -> Int64:
         """The rows of those who hold something at some time between."""
@@ -224,25 +217,11 @@ class Profile:
         """When the job can start, from ``from_ns`` on and before ``before_ns``, and where the placement puts it then: the first time at which
         it finds room among the GPUs that nobody holds for as long as it takes. None where there is none.
         """
-        return self._first_place(self._promising(ask, duration_ns, from_ns, before_ns), ask, duration_ns, placement, NEVER)
-
-    def earliest_before(self, ask: Ask, duration_ns: int, placement: Placement, rank: int) -> tuple[int, list[Row]] | None:
-        """As ``earliest``, from now on, as if nobody of this rank or a higher one held anything; on what they do not hold, where that will do."""
-        end = self._end
-        before = (self._columns["rank"][:end] < rank) & (self._columns["end_ns"][:end] > self.now_ns)
-        times = np.unique(np.append(self._columns["end_ns"][:end][before], self.now_ns))
-        found = self._first_place(times.tolist(), ask, duration_ns, placement, rank)
-        return found and (self._first_place([found[0]], ask, duration_ns, placement, NEVER) or found)
-
-    def _first_place(self, times: Iterable[int], ask: Ask, duration_ns: int, placement: Placement, rank: int) -> tuple[int, list[Row]] | None:
-        """At the first of these times, which rise, at which there is room beside those who are below ``rank``."""
-        passed_ns = -1
-        for start_ns in times:
+        passed_ns = from_ns
+        for start_ns in self._promising(ask, duration_ns, from_ns, before_ns):
             if start_ns < passed_ns:
                 continue
             held = self._live(start_ns, start_ns + duration_ns)
-            if rank < NEVER:
-                held = held[self._columns["rank"][held] < rank]
             room = self._room(ask, held)
             if room is None:
                 passed_ns = self._first_room(ask, held)
@@ -396,9 +375,9 @@ class Profile:
 
     # -- what does not hold ---------------------------------------------------------------------------------------------------------
 
-    def owners_on(self, hosts: UInt64, until_ns: int, from_ns: int = -1) -> list[int]:
-        """Who holds something on ``hosts``, by block, at some time between ``from_ns`` (by default now) and ``until_ns``."""
-        rows = self._live(max(from_ns, self.now_ns), until_ns)
+    def owners_on(self, hosts: UInt64, until_ns: int) -> list[int]:
+        """Who holds something on ``hosts``, by block, at some time before ``until_ns``."""
+        rows = self._live(self.now_ns, until_ns)
         found = rows[(self._hosts[rows] & hosts[self._columns["block"][rows]]) != 0]
         return np.unique(self._columns["owner"][found]).tolist()
 

@@ -10,14 +10,13 @@ Reservations are kept from cycle to cycle, and never move to a later time while 
 - Where something comes free that was not expected (a job ends early, is cancelled or stopped, a host comes back), the schedule is
   *compressed*: in queue order each job gives up its reservation for the earliest one, which is its own at worst; again until nobody moves.
 - A reservation is *broken* when its GPUs are not free in time: a job runs for longer than expected (it is then expected to end by the next
-  cycle) or a host is lost. The job gets the earliest one beside those that run or are before it in the queue. Who is behind it and in its
-  way gives up the own one and gets another in the same way, in queue order.
-- So does a job that arrives, which matters where it comes before others, by its priority or since it was stopped.
+  cycle) or a host is lost. All jobs from the first such one on, in queue order, get new reservations; jobs before it keep theirs, or move to
+  an earlier time.
+- The same holds for a job that comes before others in the queue when it arrives, by its priority or since it was stopped.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +84,6 @@ class Reservations:
     running: dict[int, tuple[int, int]] = field(default_factory=dict)  # job id -> slot, expected end
     gaps: list[Gap] = field(default_factory=list)  # where something came free that was not expected to
     refused: dict[Kind, list[Refusal]] = field(default_factory=dict)
-    last_rank: int = -1  # in the queue, of those who have a reservation
 
     # -- what happened since the last cycle -----------------------------------------------------------------------------------------
 
@@ -144,27 +142,14 @@ class Reservations:
         for job_id in ids:
             self.profile.drop(job_id)
             del self.made[job_id]
-        self.gaps.append(_whole(draft.now_ns))
+        self.gaps = [_whole(draft.now_ns)]
+        self.refused.clear()
 
-    def make(self, draft: Draft, slot: int, rank: int) -> list[int]:
-        """Give a job that has none the earliest reservation, where there is one, beside those of a lower rank in the queue. Returns the ids of
-        those who are in its way. Nothing has come free since ``compress``.
-        """
-        duration_ns = _in_cycles(draft.table.expected_ns[slot], draft.cycle_ns)
-        if rank > self.last_rank:
-            made = self._earliest(draft, slot, duration_ns, NEVER)
-        else:
-            found = self.profile.earliest_before(_ask(draft.table, slot), duration_ns, draft.placement, rank)
-            made = None if found is None else Reservation(slot, found[0], duration_ns, found[1])
-        if made is None:
-            return []
-        self._keep(draft, made, rank)
-        if rank > self.last_rank:
-            self.last_rank = rank
-            return []
-        job_id, end_ns = draft.table.job_id[slot], made.start_ns + duration_ns
-        others = self.profile.owners_on(self.profile.hosts_of([job_id]), end_ns, made.start_ns)
-        return [other for other in others if other != job_id and other in self.made and self.profile.clashes(other)]
+    def make(self, draft: Draft, slot: int) -> None:
+        """Give a job that has none the earliest reservation, where there is one. Nothing has come free since ``compress``."""
+        made = self._earliest(draft, slot, _in_cycles(draft.table.expected_ns[slot], draft.cycle_ns), NEVER)
+        if made is not None:
+            self._keep(draft, made)
 
     def _earliest(self, draft: Draft, slot: int, duration_ns: int, before_ns: int) -> Reservation | None:
         """The earliest reservation that starts before ``before_ns``."""
@@ -188,27 +173,20 @@ class Reservations:
         found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns)
         return None if found is None else Reservation(slot, found[0], duration_ns, found[1])
 
-    def _keep(self, draft: Draft, made: Reservation, rank: int) -> None:
+    def _keep(self, draft: Draft, made: Reservation) -> None:
         job_id = draft.table.job_id[made.slot]
         self.made[job_id] = made
         end_ns = made.start_ns + made.duration_ns
-        self.profile.hold(job_id, made.rows, draft.table.milli_gpus[made.slot], made.start_ns, end_ns, rank)
+        self.profile.hold(job_id, made.rows, draft.table.milli_gpus[made.slot], made.start_ns, end_ns)
 
     def _in_part(self, gpus: int, milli_gpus: int) -> int:
         """0 for a job that takes whole hosts alone, 1 for others."""
         return int(milli_gpus < 1000 or gpus % self.profile.gpus_per_host > 0)
 
-    def rank(self, draft: Draft, order: Sequence[int]) -> None:
-        """The queue has this order."""
-        ranks = {job_id: rank for rank, slot in enumerate(order) if (job_id := draft.table.job_id[slot]) in self.made}
-        self.profile.set_ranks(ranks)
-        self.last_rank = max(ranks.values(), default=-1)
-
-    def compress(self, draft: Draft, order: Sequence[int]) -> None:
-        """Those of the queue that have a reservation, in this order, get an earlier one where there is one; until nobody moves."""
+    def compress(self, draft: Draft, slots: Sequence[int]) -> None:
+        """Those of ``slots`` that have a reservation, in this order, get an earlier one where there is one; until nobody moves."""
         table = draft.table
-        ranks = [(rank, job_id) for rank, slot in enumerate(order) if (job_id := draft.table.job_id[slot]) in self.made]
-        ids = [job_id for _, job_id in ranks]
+        ids = [job_id for slot in slots if (job_id := table.job_id[slot]) in self.made]
         start_ns = np.array([self.made[job_id].start_ns for job_id in ids], dtype=np.int64)
         duration_ns = np.array([self.made[job_id].duration_ns for job_id in ids], dtype=np.int64)
         since_ns, last_ns = np.full(len(ids), NEVER), np.full(len(ids), -1)  # when each may start thanks to what came free
@@ -236,7 +214,7 @@ class Reservations:
             while len(ahead := np.flatnonzero(last_ns[place:] >= since_ns[place:])):
                 place += int(ahead[0])
                 made = self.made[ids[place]]
-                earlier = self._move(draft, made, ranks[place][0], int(since_ns[place]), int(last_ns[place]) + 1)
+                earlier = self._move(draft, made, int(since_ns[place]), int(last_ns[place]) + 1)
                 since_ns[place], last_ns[place] = NEVER, -1
                 if earlier is not None:
                     moved = True
@@ -245,7 +223,7 @@ class Reservations:
                 place += 1
             place = 0
 
-    def _move(self, draft: Draft, made: Reservation, rank: int, from_ns: int, before_ns: int) -> Reservation | None:
+    def _move(self, draft: Draft, made: Reservation, from_ns: int, before_ns: int) -> Reservation | None:
         """Give up a reservation for an earlier one that starts between these times, where there is one."""
         job_id = draft.table.job_id[made.slot]
         before_ns = min(before_ns, made.start_ns)
@@ -255,11 +233,11 @@ class Reservations:
             self.profile.drop(job_id)
             earlier = self._find(draft, made.slot, made.duration_ns, max(from_ns, apart_ns), before_ns)
             if earlier is None:
-                self._keep(draft, made, rank)
+                self._keep(draft, made)
         elif earlier is not None:
             self.profile.drop(job_id)
         if earlier is not None:
-            self._keep(draft, earlier, rank)
+            self._keep(draft, earlier)
         return earlier
 
     def start(self, draft: Draft, partition: Partition, slot: int, rows: list[Row]) -> None:
@@ -281,24 +259,19 @@ def reserve(draft: Draft, partition: Partition, depth: int = 0) -> None:
     if _make_room(draft, partition, known):
         return
     order = list(pending.in_order())
-    for job_id in broken:
-        known.cancel(job_id)
+    arrived = {slot for slot in partition.arrived if table.job_id[slot] not in known.made}
+    first = next((rank for rank, slot in enumerate(order) if slot in arrived or table.job_id[slot] in broken), len(order))
+    known.cancel_all(draft, [job_id for slot in order[first:] if (job_id := table.job_id[slot]) in known.made])
+    without = [slot for slot in (order if known.gaps else order[first:]) if table.job_id[slot] not in known.made]
     if known.gaps:
-        known.compress(draft, order)
-    todo = [rank for rank, slot in enumerate(order) if table.job_id[slot] not in known.made]
-    if todo:
-        known.rank(draft, order)
-        rank_of = {table.job_id[slot]: rank for rank, slot in enumerate(order)}
-    while todo:
-        slot = order[rank := heappop(todo)]
-        if not draft.may_start(partition, slot):
+        known.compress(draft, order[:first])
+    for slot in without:
+        if depth and len(known.made) >= depth:
+            break
+        if draft.may_start(partition, slot):
+            known.make(draft, slot)
+        else:
             draft.hold(partition, slot)
-        elif not depth or rank < depth:
-            for job_id in known.make(draft, slot, rank):
-                known.cancel(job_id)
-                heappush(todo, rank_of[job_id])
-    if known.gaps:
-        known.compress(draft, order)
     for slot in order:
         made = known.made.get(table.job_id[slot])
         if made is not None and made.start_ns <= now_ns:

@@ -20,10 +20,9 @@ class Conservative(Simulation):
     def length(self, job: Job) -> int:
         return max(1, -(-job.estimate // self.cycle)) * self.cycle
 
-    def holdings(self, queue: list[Job]) -> list[Holding]:
-        """Of those who run and of those in ``queue`` that have a reservation."""
+    def holdings(self, but: Job | None = None) -> list[Holding]:
         running = [(0, self.expected[job.number], job, job.held) for job in self.running]
-        waiting = [(job, *self.reserved[job.number]) for job in queue if job.number in self.reserved]
+        waiting = [(job, *self.reserved[job.number]) for job in self.queue if job.number in self.reserved and job is not but]
         return [*running, *((start, start + self.length(job), job, place) for job, start, place in waiting)]
 
     def window(self, holdings: list[Holding], start: int, end: int) -> Plain:
@@ -50,7 +49,7 @@ class Conservative(Simulation):
 
     def fits(self, job: Job, start: int, place: Place) -> bool:
         """Whether the place is free for the job from ``start`` on."""
-        state = self.window(self.holdings([other for other in self.queue if other is not job]), start, start + self.length(job))
+        state = self.window(self.holdings(job), start, start + self.length(job))
         for host, gpus in place:
             key = host, gpus.bit_length() - 1
             if not state.offered[host]:
@@ -59,24 +58,13 @@ class Conservative(Simulation):
                 return False
         return True
 
-    def earliest(self, job: Job, now: int, others: list[Job]) -> tuple[int, Place] | None:
-        holdings = self.holdings(others)
+    def earliest(self, job: Job, now: int) -> tuple[int, Place] | None:
+        holdings = self.holdings(job)
         for start in sorted({now, *(end for _, end, _, _ in holdings if end > now)}):
             place = self.where(self.window(holdings, start, start + self.length(job)), job)
             if place is not None:
                 return start, place
         return None
-
-    def compress(self, now: int) -> None:
-        moved = True
-        while moved:
-            moved = False
-            for job in self.queue:
-                if job.number in self.reserved:
-                    start, place = self.earliest(job, now, [other for other in self.queue if other is not job]) or (INFINITE, [])
-                    if start < self.reserved[job.number][0]:
-                        self.reserved[job.number] = start, place
-                        moved = True
 
     def decide(self, now: int) -> None:
         def key(job: Job) -> tuple[int, ...]:
@@ -94,23 +82,23 @@ class Conservative(Simulation):
         self.offered_before = offered
         if self.preempt_after is not None and self.push_out(now, key):
             return
-        for job in [job for job in self.queue if job.number in self.reserved and not self.fits(job, *self.reserved[job.number])]:
-            del self.reserved[job.number]
-            came_free = True
-        if came_free:
-            self.compress(now)
-        came_free = False
-        for place, job in enumerate(self.queue):
-            if job.number not in self.reserved and (found := self.earliest(job, now, self.queue[:place])) is not None:
-                start, place_now = found
-                apart = self.window(self.holdings([other for other in self.queue if other is not job]), start, start + self.length(job))
-                self.reserved[job.number] = start, self.where(apart, job) or place_now
-                for other in self.queue[place + 1 :]:
-                    if other.number in self.reserved and not self.fits(other, *self.reserved[other.number]):
-                        del self.reserved[other.number]
-                        came_free = True
-        if came_free:
-            self.compress(now)
+        broken = [job for job in self.queue if job.number in self.reserved and not self.fits(job, *self.reserved[job.number])]
+        new = [job for job in self.queue if job.number not in self.seen]
+        first = min((self.queue.index(job) for job in [*broken, *new]), default=len(self.queue))
+        for job in self.queue[first:]:
+            came_free |= self.reserved.pop(job.number, None) is not None
+        moved = came_free
+        while moved:
+            moved = False
+            for job in self.queue[:first]:
+                if job.number in self.reserved:
+                    start, place = self.earliest(job, now) or (INFINITE, [])
+                    if start < self.reserved[job.number][0]:
+                        self.reserved[job.number] = start, place
+                        moved = True
+        for job in self.queue:
+            if job.number not in self.reserved and (found := self.earliest(job, now)) is not None:
+                self.reserved[job.number] = found
         for job in list(self.queue):
             if job.number in self.reserved and self.reserved[job.number][0] <= now:
                 _, place = self.reserved.pop(job.number)
