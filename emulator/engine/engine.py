@@ -311,7 +311,8 @@ class Engine:
     def _settle_ends(self, at_ns: int) -> None:
         while (ended := self.runs.take_end(at_ns)) is not None:
             end_ns, slot = ended
-            self._stop(slot, end_ns)
+            self.runs.halt(slot, end_ns)
+            self.scheduler.finish(slot, at_ns=end_ns)
             self.table.remaining_ns[slot] = 0
             self._end(slot, end_ns, State.FINISHED)
 

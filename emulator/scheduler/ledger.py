@@ -4,17 +4,18 @@ What would break a rule is refused; ``mark`` and ``undo`` take back what was don
 reasons: a host is offered when there is none.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 
 from emulator.racks.power import GAMMA
 from emulator.scheduler.accounts import Accounts
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
+from emulator.scheduler.history import Predictions
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.shares import hold, let_go
-from emulator.scheduler.table import JobTable, State
+from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.scheduler.usage import Books
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 from topology.cluster import Cluster
@@ -32,7 +33,8 @@ class Withheld(StrEnum):
 class Ledger:
     """GPUs held and free, and running jobs.
 
-    Of a job the ledger writes ``state`` (to RUNNING, and back by ``undo``), ``start_ns`` and ``rows``; what else becomes of it is others'.
+    Of a job the ledger writes ``expected_ns``, ``state`` (to RUNNING, and back by ``undo``), ``start_ns`` and ``rows``; what else
+    becomes of it is others'.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Ledger:
         #: Quotas and limits of tenants; None where there are none.
         self.accounts = accounts
         self.table, self.partitions = table, partitions
+        self._predictions: Predictions | None = None
         self.first_host, self.host_block = first.first_host, first.host_block
         #: The partition of every block.
         self.block_type: list[int] = cluster.block_type.tolist()
@@ -83,6 +86,30 @@ class Ledger:
             expected_ns = table.start_ns[slot] + table.expected_ns[slot]
             if at_ns < expected_ns and -(-at_ns // self._cycle_ns) < -(-expected_ns // self._cycle_ns):
                 partition.surprises += 1
+
+    def use_predictions(self) -> None:
+        """From now on jobs are expected to take what is predicted, not what their users say."""
+        if self._predictions is None:
+            self._predictions = Predictions(self.table, self.books.history())
+
+    def expect(self, slot: int) -> None:
+        """The job begins to wait: see how long a run is expected to take."""
+        if self._predictions is not None:
+            self._predictions.predict(slot)
+
+    def correct_predictions(self, now_ns: int) -> None:
+        """Expect a later end of jobs that run for longer than predicted."""
+        table, predictions = self.table, self._predictions
+        assert predictions is not None, "only where they are used"
+        for partition in self.partitions:
+            assert partition.by_end is not None, "predictions are for policies that ask for running jobs by their ends"
+            overdue = partition.by_end[: bisect_right(partition.by_end, (now_ns, NEVER))]
+            for expected_ns, slot in overdue:
+                if predictions.correct(slot, now_ns - table.start_ns[slot]):
+                    del partition.by_end[bisect_left(partition.by_end, (expected_ns, slot))]
+                    insort(partition.by_end, (table.start_ns[slot] + table.expected_ns[slot], slot))
+                    partition.surprises += 1
+                    partition.shadow = None
 
     def mark(self) -> int:
         """The present moment, for ``undo``; good until ``settle``."""

@@ -6,6 +6,7 @@ fits, counts of free hosts over time say where to look, and the hosts that are f
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class Gap:
 
 
 class Profile:
-    """Holdings by *owner*, the id of a job: each from a start to an end, ns; times are cycles, and what is before ``now_ns`` is of no matter.
+    """Holdings by *owner*, the id of a job: each from a start to an end, in ns. What was before ``now_ns`` is of no matter.
 
     Two holdings may have the same GPUs at different times.
     """
@@ -181,9 +182,11 @@ class Profile:
         if start_ns < end_ns and not self._hosts[row] & self._out[self._columns["block"][row]]:
             mine = int(self._columns["gpus"][row])
             start, end, gpus = (self._columns[name][others].tolist() for name in ("start_ns", "end_ns", "gpus"))
-            there = [(max(a, start_ns), min(b, end_ns), mask) for a, b, mask in zip(start, end, gpus, strict=True) if a < end_ns and b > start_ns]
+            there = [
+                (max(a, start_ns), min(b, end_ns), mask) for a, b, mask in zip(start, end, gpus, strict=True) if a < end_ns and b > start_ns
+            ]
             marks = sorted({start_ns, end_ns, *(a for a, _, _ in there), *(b for _, b, _ in there)})
-            for begin, until in zip(marks, marks[1:], strict=False):
+            for begin, until in pairwise(marks):
                 held = 0
                 for a, b, mask in there:
                     if a <= begin < b:
@@ -214,8 +217,8 @@ class Profile:
     # -- finding room ---------------------------------------------------------------------------------------------------------------
 
     def earliest(self, ask: Ask, duration_ns: int, placement: Placement, from_ns: int, before_ns: int) -> tuple[int, list[Row]] | None:
-        """When the job can start, from ``from_ns`` on and before ``before_ns``, and where the placement puts it then: the first time at which
-        it finds room among the GPUs that nobody holds for as long as it takes. None where there is none.
+        """When the job can start, from ``from_ns`` on and before ``before_ns``, and where the placement puts it then: the first time at
+        which it finds room among the GPUs that nobody holds for as long as it takes. None where there is none.
         """
         passed_ns = from_ns
         for start_ns in self._promising(ask, duration_ns, from_ns, before_ns):
@@ -250,8 +253,8 @@ class Profile:
         return divmod(ask.gpus, self.gpus_per_host) if ask.milli_gpus == 1000 else (0, 1)
 
     def _room(self, ask: Ask, rows: Int64) -> tuple[UInt64, Int64] | None:
-        """Of those who hold ``rows``: the hosts that are held, by block, and the rows in which a part of another host is. None where too few
-        hosts are left for the job.
+        """Of those who hold ``rows``: the hosts that are held, by block, and the rows in which a part of another host is. None where too
+        few hosts are left for the job.
         """
         in_part = self._columns["host"][rows] >= 0
         whole, parts = rows[~in_part], rows[in_part]
@@ -351,8 +354,8 @@ class Profile:
         return Gap(start_ns, end_ns, (since_ns[0], since_ns[1]), (until_ns[0], until_ns[1]), owners)
 
     def _covered(self, held: Sequence[Row], rows: Int64, column: str, otherwise: int, *, in_part: bool) -> int:
-        """What ``column`` has in the row with which ``rows``, in their order, cover all that is ``held``; ``in_part``: all its GPUs, not just
-        its hosts.
+        """What ``column`` has in the row with which ``rows``, in their order, cover all that is ``held``; ``in_part``: all its GPUs, not
+        just its hosts.
         """
         left: dict[tuple[int, int], int] = {}  # (block, GPUs) -> hosts
         for block, hosts, gpus in held:
@@ -363,9 +366,10 @@ class Profile:
             hosts = int(self._hosts[row])
             if in_part and milli < 1000:
                 continue
-            if in_part and gpus != self._full:
-                gpus = taken[block, hosts] = taken.get((block, hosts), 0) | gpus
-            for key in [key for key in left if key[0] == block and (not in_part or key[1] & ~gpus == 0)]:
+            if gpus != self._full:
+                taken[block, hosts] = taken.get((block, hosts), 0) | gpus
+            whole = not in_part or gpus == self._full
+            for key in [key for key in left if key[0] == block and (whole or key[1] & ~taken[block, hosts] == 0)]:
                 left[key] &= ~hosts
                 if not left[key]:
                     del left[key]
@@ -379,7 +383,8 @@ class Profile:
         """Who holds something on ``hosts``, by block, at some time before ``until_ns``."""
         rows = self._live(self.now_ns, until_ns)
         found = rows[(self._hosts[rows] & hosts[self._columns["block"][rows]]) != 0]
-        return np.unique(self._columns["owner"][found]).tolist()
+        owners: list[int] = np.unique(self._columns["owner"][found]).tolist()
+        return owners
 
     def hosts_of(self, owners: Sequence[int]) -> UInt64:
         """The hosts on which they hold something, by block."""

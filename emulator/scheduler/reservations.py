@@ -9,9 +9,9 @@ Reservations are kept from cycle to cycle, and never move to a later time while 
 
 - Where something comes free that was not expected (a job ends early, is cancelled or stopped, a host comes back), the schedule is
   *compressed*: in queue order each job gives up its reservation for the earliest one, which is its own at worst; again until nobody moves.
-- A reservation is *broken* when its GPUs are not free in time: a job runs for longer than expected (it is then expected to end by the next
-  cycle) or a host is lost. All jobs from the first such one on, in queue order, get new reservations; jobs before it keep theirs, or move to
-  an earlier time.
+- A reservation is *broken* when its GPUs are not free in time: a job runs for longer than expected (it is then expected to end by the
+  next cycle) or a host is lost. All jobs from the first such one on, in queue order, get new reservations; jobs before it keep theirs, or
+  move to an earlier time.
 - The same holds for a job that comes before others in the queue when it arrives, by its priority or since it was stopped.
 """
 
@@ -29,7 +29,6 @@ from emulator.scheduler.placement import Ask
 from emulator.scheduler.preemption import make_room
 from emulator.scheduler.profile import Gap, Profile
 from emulator.scheduler.table import NEVER, JobTable
-
 
 #: What decides whether a job fits, but for how long it takes: GPUs, milli-GPUs of each, and the level that it requires.
 Kind = tuple[int, int, int]
@@ -60,15 +59,14 @@ class Refusal:
         first_ns = max(gap.since_ns[in_part], gap.start_ns - self.duration_ns)
         final_ns = min(gap.until_ns[in_part] - self.duration_ns, gap.end_ns - 1)
         if first_ns <= final_ns and first_ns < self.until_ns:
-            if first_ns < self.since_ns:
-                self.since_ns = first_ns
-            if final_ns > self.last_ns:
-                self.last_ns = final_ns
+            self.since_ns, self.last_ns = min(self.since_ns, first_ns), max(self.last_ns, final_ns)
 
     def implies(self, other: "Refusal") -> bool:
         """Whether ``other`` says nothing more."""
         closed = self.since_ns > min(self.last_ns, self.until_ns)
-        return self.duration_ns == other.duration_ns or (closed and self.duration_ns < other.duration_ns and self.until_ns >= other.until_ns)
+        return self.duration_ns == other.duration_ns or (
+            closed and self.duration_ns < other.duration_ns and self.until_ns >= other.until_ns
+        )
 
 
 @dataclass
@@ -191,7 +189,9 @@ class Reservations:
         duration_ns = np.array([self.made[job_id].duration_ns for job_id in ids], dtype=np.int64)
         since_ns, last_ns = np.full(len(ids), NEVER), np.full(len(ids), -1)  # when each may start thanks to what came free
 
-        in_part = np.array([self._in_part(table.gpus[slot], table.milli_gpus[slot]) for slot in (self.made[job_id].slot for job_id in ids)], dtype=np.int8)
+        in_part = np.array(
+            [self._in_part(table.gpus[slot], table.milli_gpus[slot]) for slot in (self.made[job_id].slot for job_id in ids)], dtype=np.int8
+        )
         place_of = {job_id: place for place, job_id in enumerate(ids)}
 
         def open_up(gap: Gap) -> None:

@@ -171,6 +171,7 @@ class Scheduler:
 
     def _wait(self, slot: int) -> None:
         table, partition = self.table, self.ledger.partition_of(slot)
+        self.ledger.expect(slot)
         partition.pending.push(slot)
         partition.arriving.append(slot)
         partition.waiting_milli_gpus += table.gpus[slot] * table.milli_gpus[slot]
@@ -203,6 +204,11 @@ class Scheduler:
         """The job stopped at ``at_ns``: its GPUs are free again."""
         self.ledger.stop(slot, at_ns)
         self.counts[self.table.queue[slot]].run(self.table.gpus[slot], -1)
+
+    def finish(self, slot: int, *, at_ns: int) -> None:
+        """The job stopped since it has done all its work."""
+        self.release(slot, at_ns=at_ns)
+        self.ledger.books.finish(slot)
 
     # -- one cycle ------------------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from emulator.draws.exact import exp2, power
 from emulator.racks.power import gpu_milliwatts
+from emulator.scheduler.history import History
 from emulator.scheduler.table import JobTable
 from emulator.workload.jobs import SECOND
 from topology.cluster import Cluster
@@ -107,6 +108,7 @@ class Books:
         self.demands = Demands(cluster, table, power_gamma)
         self._usage: Usage | None = None
         self._holdings: Holdings | None = None
+        self._history: History | None = None
 
     def usage(self, half_life_ns: int) -> Usage:
         if self._usage is None:
@@ -118,9 +120,19 @@ class Books:
             self._holdings = Holdings(self.demands, self._table)
         return self._holdings
 
+    def history(self) -> History:
+        if self._history is None:
+            self._history = History(self._table)
+        return self._history
+
     def note(self, slot: int, sign: int, at_ns: int) -> None:
         """The job starts (``sign`` 1) or stops (-1)."""
         if self._usage is not None:
             self._usage.book(slot, sign, at_ns)
         if self._holdings is not None:
             self._holdings.book(slot, sign)
+
+    def finish(self, slot: int) -> None:
+        """The job, which has stopped, has done all its work."""
+        if self._history is not None:
+            self._history.book(slot)

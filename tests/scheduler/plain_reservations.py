@@ -14,6 +14,7 @@ class Conservative(Simulation):
 
     reserved: dict[int, tuple[int, Place]] = field(default_factory=dict)
     expected: dict[int, int] = field(default_factory=dict)
+    offered: list[bool] = field(default_factory=list)
     seen: set[int] = field(default_factory=set)  # who was in the queue at the last decision
     promised: list[tuple[int, dict[int, int]]] = field(default_factory=list)  # (time, job -> start) after each decision
 
@@ -27,7 +28,9 @@ class Conservative(Simulation):
 
     def window(self, holdings: list[Holding], start: int, end: int) -> Plain:
         """What nobody holds at any time from ``start`` to ``end``. Of a shared GPU the most that is held at once counts."""
-        state = Plain(self.state.per_host, self.state.levels, self.state.named, [self.state.full] * len(self.state.mask), self.state.offered)
+        state = Plain(
+            self.state.per_host, self.state.levels, self.state.named, [self.state.full] * len(self.state.mask), self.state.offered
+        )
         inside = [holding for holding in holdings if holding[0] < end and holding[1] > start]
         for begin, _, job, place in inside:
             if job.milli == 1000:
@@ -36,14 +39,14 @@ class Conservative(Simulation):
             else:
                 ((host, gpus),) = place
                 at = max(begin, start)
-                held = sum(
-                    other.milli for a, b, other, where in inside if a <= at < b and other.milli < 1000 and where == place
-                )
+                held = sum(other.milli for a, b, other, where in inside if a <= at < b and other.milli < 1000 and where == place)
                 key = host, gpus.bit_length() - 1
                 state.mask[host] &= ~gpus
                 state.milli[key] = min(state.milli.get(key, 1000), 1000 - held)
         for _, _, job, place in inside:
-            for key in [key for key in state.milli if job.milli == 1000 and any(key[0] == host and gpus >> key[1] & 1 for host, gpus in place)]:
+            for key in [
+                key for key in state.milli if job.milli == 1000 and any(key[0] == host and gpus >> key[1] & 1 for host, gpus in place)
+            ]:
                 del state.milli[key]
         return state
 
@@ -66,20 +69,27 @@ class Conservative(Simulation):
                 return start, place
         return None
 
+    def compress(self, now: int, jobs: list[Job]) -> None:
+        moved = True
+        while moved:
+            moved = False
+            for job in jobs:
+                if job.number in self.reserved:
+                    start, place = self.earliest(job, now) or (INFINITE, [])
+                    if start < self.reserved[job.number][0]:
+                        self.reserved[job.number] = start, place
+                        moved = True
+
     def decide(self, now: int) -> None:
         def key(job: Job) -> tuple[int, ...]:
             return -job.priority, job.submit, job.number
 
         self.queue.sort(key=key)
-        alive = {job.number for job in self.running}
+        alive = {job.number: job.start + self.length(job) for job in self.running}
         came_free = any(number not in alive and end > now for number, end in self.expected.items())
-        for job in self.running:
-            end = job.start + self.length(job)
-            self.expected[job.number] = end if end > now else now + self.cycle
-        self.expected = {number: end for number, end in self.expected.items() if number in alive}
-        offered = tuple(self.state.offered)
-        came_free |= offered != getattr(self, "offered_before", offered)
-        self.offered_before = offered
+        self.expected = {number: end if end > now else now + self.cycle for number, end in alive.items()}
+        came_free |= self.offered != self.state.offered
+        self.offered = list(self.state.offered)
         if self.preempt_after is not None and self.push_out(now, key):
             return
         broken = [job for job in self.queue if job.number in self.reserved and not self.fits(job, *self.reserved[job.number])]
@@ -87,15 +97,8 @@ class Conservative(Simulation):
         first = min((self.queue.index(job) for job in [*broken, *new]), default=len(self.queue))
         for job in self.queue[first:]:
             came_free |= self.reserved.pop(job.number, None) is not None
-        moved = came_free
-        while moved:
-            moved = False
-            for job in self.queue[:first]:
-                if job.number in self.reserved:
-                    start, place = self.earliest(job, now) or (INFINITE, [])
-                    if start < self.reserved[job.number][0]:
-                        self.reserved[job.number] = start, place
-                        moved = True
+        if came_free:
+            self.compress(now, self.queue[:first])
         for job in self.queue:
             if job.number not in self.reserved and (found := self.earliest(job, now)) is not None:
                 self.reserved[job.number] = found
@@ -109,7 +112,8 @@ class Conservative(Simulation):
 
     def push_out(self, now: int, key: object) -> bool:
         """Stop jobs for the heads of the queue. Whether any were."""
-        assert callable(key) and self.preempt_after is not None
+        assert callable(key)
+        assert self.preempt_after is not None
         older, stopped = list(self.running), list[Job]()
         while self.queue and not any(key(victim) < key(self.queue[0]) for victim in stopped):
             head = self.queue[0]

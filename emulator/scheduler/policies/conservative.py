@@ -4,13 +4,22 @@ Mu'alem and Feitelson, "Utilization, predictability, workloads, and user runtime
 TPDS 2001), section 2; the rules are in ``emulator.scheduler.reservations``.
 """
 
+from typing import Annotated, Literal
+
+from pydantic import Field
+
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.policy import Policy
 from emulator.scheduler.reservations import reserve
 
 
-def plan(draft: Draft, depth: int = 0) -> None:
-    """``depth``: so many jobs of a partition have a reservation at most, as Slurm's ``bf_max_job_test`` (0: all)."""
+def plan(draft: Draft, depth: Annotated[int, Field(ge=0)] = 0, estimates: Literal["user", "predicted"] = "user") -> None:
+    """``depth``: so many jobs of a partition have a reservation at most, as Slurm's ``bf_max_job_test`` (0: all). ``estimates``: as of
+    ``easy``.
+    """
+    if estimates == "predicted":
+        draft.ledger.use_predictions()
+        draft.ledger.correct_predictions(draft.now_ns)
     for partition in draft.partitions():
         reserve(draft, partition, depth)
 
