@@ -170,8 +170,8 @@ class ScanQueue:
         return self._keys[self._first][-1]
 
     def behind_head(self, most_gpus: int, short_ns: int, long_gpus: int) -> Iterator[int]:
-        """Slots behind the head, in order, of jobs of at most ``most_gpus`` that are expected to take ``short_ns`` at most, or whose size is
-        at most ``long_gpus``; a share of a GPU counts as less than any number of whole ones.
+        """Slots behind the head, in order, of jobs of at most ``most_gpus`` that are expected to take ``short_ns`` at most, or whose size
+        is at most ``long_gpus``; a share of a GPU counts as less than any number of whole ones.
 
         ``head`` has been asked since the last change, and nothing changes until the last slot was taken.
         """

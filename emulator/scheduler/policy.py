@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,9 @@ from emulator.scheduler.table import JobTable
 #: What options may be annotated with.
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
+#: Whose word a policy takes for how long a job will take.
+Estimates = Literal["user", "predicted"]
 #: Decides a cycle, by what it does to the draft.
 PlanFunction = Callable[[Draft], None]
 

@@ -4,16 +4,12 @@ Mu'alem and Feitelson, "Utilization, predictability, workloads, and user runtime
 TPDS 2001), section 2; the rules are in ``emulator.scheduler.reservations``.
 """
 
-from typing import Annotated, Literal
-
-from pydantic import Field
-
 from emulator.scheduler.draft import Draft
-from emulator.scheduler.policy import Policy
+from emulator.scheduler.policy import Count, Estimates, Policy
 from emulator.scheduler.reservations import reserve
 
 
-def plan(draft: Draft, depth: Annotated[int, Field(ge=0)] = 0, estimates: Literal["user", "predicted"] = "user") -> None:
+def plan(draft: Draft, depth: Count = 0, estimates: Estimates = "user") -> None:
     """``depth``: so many jobs of a partition have a reservation at most, as Slurm's ``bf_max_job_test`` (0: all). ``estimates``: as of
     ``easy``.
     """
