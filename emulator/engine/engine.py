@@ -323,7 +323,8 @@ class Engine:
     def _settle_ends(self, at_ns: int) -> None:
         while self.runs.next_end_ns() <= at_ns:
             end_ns, slot = self.runs.take_end()
-            self._stop(slot, end_ns)
+            self.runs.halt(slot, end_ns)
+            self.scheduler.finish(slot, at_ns=end_ns)
             self.table.remaining_ns[slot] = 0
             self._end(slot, end_ns, State.FINISHED)
 

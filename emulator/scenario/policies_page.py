@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from emulator.scheduler import placements, policies
 from emulator.scheduler.placement import Placement
@@ -61,6 +61,8 @@ def _type(option: inspect.Parameter) -> str:
     )
     for name, constrained in (("float above 0", Positive), ("float from 0", NotNegative), ("int from 0", Count)):
         text = text.replace(str(constrained).replace("typing.", ""), name)
+    if get_origin(kind) is Literal:
+        text = " or ".join(get_args(kind))
     return text
 
 

@@ -306,6 +306,11 @@ class FreeIndex:
         states.changed.clear()
         return states
 
+    def asks_with(self, other: "FreeIndex") -> None:
+        """What is asked for of ``other``, if a placement scores its hosts, counts as asked for here."""
+        if other._states is not None:
+            self.host_states().like = other._states
+
     def rooms(self, host: int) -> tuple[int, ...]:
         """Milli-GPU free on each GPU of ``host``."""
         mask, shared = self.split.get(host, self.full), self._shared

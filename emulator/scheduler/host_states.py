@@ -26,6 +26,7 @@ class HostStates:
         self._sorts: dict[int, Counter[int]] = {}  # by host: tasks of each sort
         self._asked: Counter[Shape] = Counter()
         self._typical: Typical | None = None
+        self.like: HostStates | None = None  # what has been asked for is counted there
         self._columns: tuple[list[State], Hosts] | None = None
 
     def put(self, host: int, rooms: tuple[int, ...] | None) -> None:
@@ -69,6 +70,8 @@ class HostStates:
 
     def typical(self) -> Typical:
         """The usual tasks among those asked for so far; a whole GPU where there is none."""
+        if self.like is not None:
+            return self.like.typical()
         if self._typical is None:
             self._typical = typical(self._asked or {Shape(0, 1000, 1): 1})
         return self._typical

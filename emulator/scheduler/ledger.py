@@ -4,7 +4,7 @@ What would break a rule is refused; ``mark`` and ``undo`` take back what was don
 reasons: a host is offered when there is none.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
@@ -12,10 +12,11 @@ from enum import StrEnum
 from emulator.scheduler.accounts import Accounts
 from emulator.scheduler.changes import Changes
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
+from emulator.scheduler.history import Predictions
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.shares import hold, let_go
-from emulator.scheduler.table import JobTable, State
+from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.scheduler.usage import NO_CAP, Books, SitePower
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 from topology.cluster import Cluster
@@ -33,7 +34,8 @@ class Withheld(StrEnum):
 class Ledger:
     """GPUs held and free, and running jobs.
 
-    Of a job the ledger writes ``state`` (to RUNNING, and back by ``undo``), ``start_ns`` and ``rows``; what else becomes of it is others'.
+    Of a job the ledger writes ``expected_ns``, ``state`` (to RUNNING, and back by ``undo``), ``start_ns`` and ``rows``; what else
+    becomes of it is others'.
     """
 
     def __init__(
@@ -53,10 +55,11 @@ class Ledger:
         #: What happened, where a policy is told of it.
         self.changes: Changes | None = None
         self.table, self.partitions = table, partitions
+        self._predictions: Predictions | None = None
         self.first_host, self.host_block = first.first_host, first.host_block
         #: The partition of every block.
         self.block_type: list[int] = cluster.block_type.tolist()
-        self._cluster, self._cycle_ns = cluster, cycle_ns
+        self.cluster, self._cycle_ns = cluster, cycle_ns
         self._jobs_of_block: list[set[int]] = [set() for _ in self.block_type]
         self._withheld: dict[Withheld, set[int]] = {reason: set() for reason in Withheld}
         #: Of what can be undone: 1 for started or -1 for stopped, when, the slot, and its rows, start and host type before.
@@ -87,9 +90,33 @@ class Ledger:
         if partition.by_end is not None:
             # An end by the expected cycle is no surprise, and neither is a later one: reservations expect overdue jobs to end at any
             # moment.
-            expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
+            expected_ns = table.start_ns[slot] + table.expected_ns[slot]
             if at_ns < expected_ns and -(-at_ns // self._cycle_ns) < -(-expected_ns // self._cycle_ns):
                 partition.surprises += 1
+
+    def use_predictions(self) -> None:
+        """From now on jobs are expected to take what is predicted, not what their users say."""
+        if self._predictions is None:
+            self._predictions = Predictions(self.table, self.books.history())
+
+    def expect(self, slot: int) -> None:
+        """The job begins to wait: see how long a run is expected to take."""
+        if self._predictions is not None:
+            self._predictions.predict(slot)
+
+    def correct_predictions(self, now_ns: int) -> None:
+        """Expect a later end of jobs that run for longer than predicted."""
+        table, predictions = self.table, self._predictions
+        assert predictions is not None, "only where they are used"
+        for partition in self.partitions:
+            assert partition.by_end is not None, "predictions are for policies that ask for running jobs by their ends"
+            overdue = partition.by_end[: bisect_right(partition.by_end, (now_ns, NEVER))]
+            for expected_ns, slot in overdue:
+                if predictions.correct(slot, now_ns - table.start_ns[slot]):
+                    del partition.by_end[bisect_left(partition.by_end, (expected_ns, slot))]
+                    insort(partition.by_end, (table.start_ns[slot] + table.expected_ns[slot], slot))
+                    partition.surprises += 1
+                    partition.shadow = None
 
     def mark(self) -> int:
         """The present moment, for ``undo``; good until ``settle``."""
@@ -119,7 +146,7 @@ class Ledger:
         """The job holds ``rows``, and has since ``start_ns``."""
         table = self.table
         table.bind(slot, partition.number)
-        milli_gpus, expected_ns = table.milli_gpus[slot], start_ns + table.estimate_ns[slot]
+        milli_gpus, expected_ns = table.milli_gpus[slot], start_ns + table.expected_ns[slot]
         if partition.shadow is not None:
             partition.shadow.starts(rows, milli_gpus, expected_ns)
         hold(partition.free, rows, milli_gpus)
@@ -137,7 +164,7 @@ class Ledger:
     def _give_back(self, partition: Partition, slot: int) -> None:
         table = self.table
         rows, milli_gpus = table.rows[slot], table.milli_gpus[slot]
-        expected_ns = table.start_ns[slot] + table.estimate_ns[slot]
+        expected_ns = table.start_ns[slot] + table.expected_ns[slot]
         if partition.by_end is not None:
             del partition.by_end[bisect_left(partition.by_end, (expected_ns, slot))]
         if partition.shadow is not None:
@@ -201,7 +228,7 @@ class Ledger:
                 continue
             if milli_gpus < 1000 and free.is_offered(host) and milli_gpus <= free.share(host, mask.bit_length() - 1) < 1000:
                 continue
-            name = self._cluster.host_name(host)
+            name = self.cluster.host_name(host)
             if not free.is_offered(host):
                 raise Refused(Rule.OFFERED, f"host {name} may not be used: {', '.join(self.reasons_of(host))}")
             raise Refused(Rule.FREE, f"of host {name} not all of the GPUs {', '.join(map(str, mask_bits(mask)))} are free")
@@ -222,13 +249,13 @@ class Ledger:
 
     def _gpus_by_unit(self, rows: list[Row], level: int) -> tuple[str, Counter[int]]:
         """The name of ``level``, or of the next coarser one that the cluster has, and GPUs of ``rows`` by unit of it."""
-        there = [one.name for one in self._cluster.levels]
+        there = [one.name for one in self.cluster.levels]
         name = next((name for name in LEVEL_NAMES[level:] if name in there), "cluster")
         hosts, gpus = zip(
             *[(self.first_host[block] + bit, gpus.bit_count()) for block, mask, gpus in rows for bit in mask_bits(mask)], strict=True
         )
         held: Counter[int] = Counter()
-        units = self._cluster.level(name).first_host.searchsorted(hosts, side="right").tolist() if name in there else [0] * len(hosts)
+        units = self.cluster.level(name).first_host.searchsorted(hosts, side="right").tolist() if name in there else [0] * len(hosts)
         for unit, count in zip(units, gpus, strict=True):
             held[unit] += count
         return name, held

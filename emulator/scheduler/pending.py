@@ -108,7 +108,7 @@ class ScanQueue:
         self._first = 0  # everything before it is gone
         self._filled = 0  # keys that have their columns
         self._size = np.zeros(64, dtype=np.int64)
-        self._estimate_ns = np.zeros(64, dtype=np.int64)
+        self._expected_ns = np.zeros(64, dtype=np.int64)
         self._waiting: set[int] = set()  # job ids
 
     def __len__(self) -> int:
@@ -174,8 +174,8 @@ class ScanQueue:
         return self._keys[self._first][-1]
 
     def behind_head(self, most_gpus: int, short_ns: int, long_gpus: int) -> Iterator[int]:
-        """Slots behind the head, in order, of jobs of at most ``most_gpus`` whose estimate is at most ``short_ns`` or whose size at most
-        ``long_gpus``; a share of a GPU counts as less than any number of whole ones.
+        """Slots behind the head, in order, of jobs of at most ``most_gpus`` that are expected to take ``short_ns`` at most, or whose size
+        is at most ``long_gpus``; a share of a GPU counts as less than any number of whole ones.
 
         ``head`` has been asked since the last change, and nothing changes until the last slot was taken.
         """
@@ -183,15 +183,15 @@ class ScanQueue:
         if end - start <= _FEW:
             for key in keys[start:]:
                 if key[-2] in self._waiting:
-                    size, estimate_ns = self._values(key)
-                    if size <= most_gpus and (estimate_ns <= short_ns or size <= long_gpus):
+                    size, expected_ns = self._values(key)
+                    if size <= most_gpus and (expected_ns <= short_ns or size <= long_gpus):
                         yield key[-1]
             return
         self._fill()
         sizes = self._size[start:end]
         wanted = sizes <= most_gpus
         if long_gpus < most_gpus:
-            wanted &= (self._estimate_ns[start:end] <= short_ns) | (sizes <= long_gpus)
+            wanted &= (self._expected_ns[start:end] <= short_ns) | (sizes <= long_gpus)
         for position in wanted.nonzero()[0]:
             yield keys[start + position][-1]
 
@@ -210,7 +210,7 @@ class ScanQueue:
         return (key[-1] for key in self._keys[self._first :] if key[-2] in self._waiting)
 
     def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        return self._size, self._estimate_ns
+        return self._size, self._expected_ns
 
     def _values(self, key: tuple[int, ...]) -> tuple[int, int]:
         """The columns of one job. A share's size is below 0, and orders how hard it fits, as GPUs do."""
@@ -218,21 +218,21 @@ class ScanQueue:
         if key[-2] not in self._waiting:
             return _GONE, 0
         milli = table.milli_gpus[slot]
-        return table.gpus[slot] if milli == 1000 else milli - 1000, table.estimate_ns[slot]
+        return table.gpus[slot] if milli == 1000 else milli - 1000, table.expected_ns[slot]
 
     def _fill(self) -> None:
         """Fill the columns of what was appended."""
         keys = self._keys
         self._reserve(len(keys))
         for place in range(self._filled, len(keys)):
-            self._size[place], self._estimate_ns[place] = self._values(keys[place])
+            self._size[place], self._expected_ns[place] = self._values(keys[place])
         self._filled = len(keys)
 
     def _reserve(self, size: int) -> None:
         capacity = len(self._size)
         if size > capacity:
             more = max(size, 2 * capacity) - capacity
-            self._size, self._estimate_ns = np.pad(self._size, (0, more)), np.pad(self._estimate_ns, (0, more))
+            self._size, self._expected_ns = np.pad(self._size, (0, more)), np.pad(self._expected_ns, (0, more))
 
     def _drop_dead(self) -> None:
         self._keys = [key for key in self._keys if key[-2] in self._waiting]

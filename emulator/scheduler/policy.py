@@ -4,7 +4,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,8 @@ from emulator.scheduler.table import JobTable
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9)]
 Count = Annotated[int, Field(ge=0, le=10**9)]
+#: Whose word a policy takes for how long a job will take.
+Estimates = Literal["user", "predicted"]
 #: Decides a cycle, by what it does to the draft.
 PlanFunction = Callable[[Draft], None]
 

@@ -10,7 +10,7 @@ from emulator.scheduler.table import JobTable
 
 Int64 = NDArray[np.int64]
 #: What a pool keeps of each job, as in `JobTable`.
-COLUMNS = ("slot", "job_id", "submit_ns", "estimate_ns", "gpus", "milli_gpus", "priority", "queue", "tenant")
+COLUMNS = ("slot", "job_id", "submit_ns", "estimate_ns", "expected_ns", "gpus", "milli_gpus", "priority", "queue", "tenant")
 
 
 class Pool:
@@ -128,5 +128,5 @@ class Pool:
         size = np.where(milli_gpus == 1000, self._columns["gpus"][rows], milli_gpus - 1000)
         wanted = size <= most_gpus
         if long_gpus < most_gpus:
-            wanted &= (self._columns["estimate_ns"][rows] <= short_ns) | (size <= long_gpus)
+            wanted &= (self._columns["expected_ns"][rows] <= short_ns) | (size <= long_gpus)
         return iter(self._columns["slot"][rows[wanted]].tolist())

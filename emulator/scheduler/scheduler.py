@@ -211,6 +211,7 @@ class Scheduler:
             self.counts.append(QueueCounts())
 
     def _wait(self, slot: int) -> None:
+        self.ledger.expect(slot)
         self._enter_queues(slot)
         self.pending_jobs += 1
         self.counts[self.table.queue[slot]].wait(self.table.gpus[slot])
@@ -280,6 +281,11 @@ class Scheduler:
         """The job stopped at ``at_ns``: its GPUs are free again."""
         self.ledger.stop(slot, at_ns)
         self.counts[self.table.queue[slot]].run(self.table.gpus[slot], -1)
+
+    def finish(self, slot: int, *, at_ns: int) -> None:
+        """The job stopped since it has done all its work."""
+        self.release(slot, at_ns=at_ns)
+        self.ledger.books.finish(slot)
 
     # -- one cycle ------------------------------------------------------------------------------------------------------------------
 

@@ -55,6 +55,8 @@ class JobTable:
     gpus: list[int] = field(default_factory=list)
     duration_ns: list[int] = field(default_factory=list)
     estimate_ns: list[int] = field(default_factory=list)
+    #: How long the policy expects a run to take: what the submitter estimates, or what the ledger's predictions say.
+    expected_ns: list[int] = field(default_factory=list)
     milli_gpus: list[int] = field(default_factory=list)
     kind: list[int] = field(default_factory=list)
     priority: list[int] = field(default_factory=list)
@@ -157,9 +159,10 @@ class JobTable:
             by_type = dict(jobs.choices[jobs.choice[row]])
             if any(pace != 1.0 for pace in by_type.values()):
                 self.paces[slots[row]] = Paces(by_type, int(jobs.duration_ns[row]), int(jobs.estimate_ns[row]))
+        fill("expected_ns", jobs.estimate_ns.tolist())
         fill("remaining_ns", jobs.duration_ns.tolist())
         for row in np.flatnonzero((jobs.kind == JobKind.SERVICE) & (jobs.duration_ns == 0)).tolist():
-            self.estimate_ns[slots[row]] = ENDLESS
+            self.estimate_ns[slots[row]] = self.expected_ns[slots[row]] = ENDLESS
         for name, value in (
             ("since_ns", 0), ("speed", 1.0), ("state", state), ("first_start_ns", -1), ("start_ns", -1), ("end_ns", -1),
             ("rows", _NO_ROWS), ("preemptions", 0), ("restarts", 0), ("run_ns", 0), ("work_ns", 0), ("lost_ns", 0), ("overhead_ns", 0),
@@ -175,7 +178,7 @@ class JobTable:
         """The job is to run on hosts of this type; where it is faster or slower there, it is expected to take as long as it does there."""
         self.host_type[slot] = number
         if number != ANY_TYPE and (paces := self.paces.get(slot)) is not None:
-            self.estimate_ns[slot] = paces.at(number, paces.estimate_ns)
+            self.estimate_ns[slot] = self.expected_ns[slot] = paces.at(number, paces.estimate_ns)
 
     def work_at_pace(self, slot: int) -> None:
         """What is left of its work, and its duration, are from now on as the job does it on hosts of the type that it is bound to."""

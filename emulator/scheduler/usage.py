@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from emulator.draws.exact import exp2, power
 from emulator.racks.power import GAMMA, gpu_milliwatts, idle_milliwatts, switch_milliwatts
+from emulator.scheduler.history import History
 from emulator.scheduler.table import JobTable
 from emulator.workload.jobs import SECOND
 from topology.cluster import Cluster
@@ -121,6 +122,7 @@ class Books:
         self._jobs_milliwatts: int | None = None
         self._usage: Usage | None = None
         self._holdings: Holdings | None = None
+        self._history: History | None = None
 
     def usage(self, half_life_ns: int) -> Usage:
         if self._usage is None:
@@ -147,6 +149,11 @@ class Books:
         standing = idle + int(switch_milliwatts(cluster.links).sum(dtype=np.int64))
         return int(cap / self._site_power.pue) - standing - self._jobs_milliwatts
 
+    def history(self) -> History:
+        if self._history is None:
+            self._history = History(self._table)
+        return self._history
+
     def note(self, slot: int, sign: int, at_ns: int) -> None:
         """The job starts (``sign`` 1) or stops (-1)."""
         if self._jobs_milliwatts is not None:
@@ -155,3 +162,8 @@ class Books:
             self._usage.book(slot, sign, at_ns)
         if self._holdings is not None:
             self._holdings.book(slot, sign)
+
+    def finish(self, slot: int) -> None:
+        """The job, which has stopped, has done all its work."""
+        if self._history is not None:
+            self._history.book(slot)

@@ -20,7 +20,7 @@ MATH = {"ceil", "floor", "frexp", "fsum", "inf", "isfinite", "isinf", "isnan", "
 NUMPY = {
     # element by element, each rounded as IEEE 754 says
     *("abs", "ceil", "clip", "copysign", "divide", "divmod", "floor", "frexp", "ldexp", "maximum", "minimum", "rint", "sqrt", "subtract"),
-    *("bitwise_count", "errstate", "isfinite", "isnan", "where"),
+    *("bitwise_and", "bitwise_count", "bitwise_or", "bitwise_or.at", "errstate", "isfinite", "isnan", "where"),
     # one after the other by definition, or exact in any order
     *("add.at", "add.reduceat", "bincount", "cumsum", "diff", "minimum.at", "maximum.at", "maximum.reduceat", "logical_or.reduce"),
     *("any", "argmax", "array_equal", "count_nonzero"),

@@ -11,6 +11,7 @@ first.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +47,14 @@ def plan(
     thresholds_gpu_hours: Sequence[Positive] = (1.0, 10.0),
     services_gpu_hours: Sequence[Positive] = (),
     promote_knob: NotNegative = 8.0,
+    services: Literal["given", "learned"] = "given",
 ) -> None:
-    """Rank by queue; look again when a running job moves to the next."""
+    """``services``: "learned" takes the last 1,000 jobs that finished, in place of ``services_gpu_hours``."""
     limits_ms = np.array(sorted(round(limit * _MS_PER_HOUR) for limit in thresholds_gpu_hours), dtype=np.int64)
-    services_ms = np.sort(np.array(services_gpu_hours, dtype=np.float64)) * _MS_PER_HOUR
+    if services == "learned":
+        services_ms = np.sort(np.array(draft.ledger.books.history().services_ms, dtype=np.float64))
+    else:
+        services_ms = np.sort(np.array(services_gpu_hours, dtype=np.float64)) * _MS_PER_HOUR
 
     def counted(draft: Draft, slots: Int64, runs: NDArray[np.bool_]) -> tuple[Int64, Int64, Int64]:
         """Service, time run and time waited since the job last began in the first queue, in milliseconds."""

@@ -1,0 +1,329 @@
+"""Reservations for all who wait, as in conservative backfilling (Mu'alem and Feitelson, IEEE TPDS 2001, section 2).
+
+A *reservation* is a start and a place. A job gets the earliest start at which it finds room for as long as it is expected to run, among the
+GPUs that nobody holds or has reserved for any of that time; there the placement puts it. So nobody who has a reservation is in another's
+way, whatever hosts and levels the jobs need. It starts at that time on that place. Slurm's backfill scheduler plans hosts over time in the
+same way.
+
+Reservations are kept from cycle to cycle, and never move to a later time while jobs end by their expected ends:
+
+- Where something comes free that was not expected (a job ends early, is cancelled or stopped, a host comes back), the schedule is
+  *compressed*: in queue order each job gives up its reservation for the earliest one, which is its own at worst; again until nobody moves.
+- A reservation is *broken* when its GPUs are not free in time: a job runs for longer than expected (it is then expected to end by the
+  next cycle) or a host is lost. All jobs from the first such one on, in queue order, get new reservations; jobs before it keep theirs, or
+  move to an earlier time.
+- The same holds for a job that comes before others in the queue when it arrives, by its priority or since it was stopped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.scheduler.draft import Draft
+from emulator.scheduler.free import Row
+from emulator.scheduler.partition import Partition
+from emulator.scheduler.pending import HeadQueue
+from emulator.scheduler.placement import Ask
+from emulator.scheduler.preemption import make_room
+from emulator.scheduler.profile import Gap, Profile
+from emulator.scheduler.table import NEVER, JobTable
+
+#: What decides whether a job fits, but for how long it takes: GPUs, milli-GPUs of each, and the level that it requires.
+Kind = tuple[int, ...]
+Int64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """``duration_ns`` is in whole cycles."""
+
+    slot: int
+    start_ns: int
+    duration_ns: int
+    rows: list[Row]
+
+
+@dataclass(slots=True)
+class Refusal:
+    """A job that takes ``duration_ns`` or more finds no room before ``until_ns``, but perhaps from ``since_ns`` to ``last_ns``."""
+
+    duration_ns: int
+    until_ns: int
+    since_ns: int = NEVER
+    last_ns: int = -1
+
+    def open_up(self, gap: Gap, in_part: int) -> None:
+        """Something came free. As ``Gap.starts``, of which numpy's way for one number takes ten times as long."""
+        first_ns = max(gap.since_ns[in_part], gap.start_ns - self.duration_ns)
+        final_ns = min(gap.until_ns[in_part] - self.duration_ns, gap.end_ns - 1)
+        if first_ns <= final_ns and first_ns < self.until_ns:
+            self.since_ns, self.last_ns = min(self.since_ns, first_ns), max(self.last_ns, final_ns)
+
+    def implies(self, other: "Refusal") -> bool:
+        """Whether ``other`` says nothing more."""
+        closed = self.since_ns > min(self.last_ns, self.until_ns)
+        return self.duration_ns == other.duration_ns or (
+            closed and self.duration_ns < other.duration_ns and self.until_ns >= other.until_ns
+        )
+
+
+@dataclass
+class Reservations:
+    """Of the jobs of one partition, by job id; and of those that run, when the profile has them end.
+
+    What was found is not looked for again. Where nothing came free nobody finds an earlier start than before; and where something did, only
+    a job that runs within the time for which it is free does (``gaps``).
+    """
+
+    profile: Profile
+    made: dict[int, Reservation] = field(default_factory=dict)
+    running: dict[int, tuple[int, int]] = field(default_factory=dict)  # job id -> slot, expected end
+    gaps: list[Gap] = field(default_factory=list)  # where something came free that was not expected to
+    refused: dict[Kind, list[Refusal]] = field(default_factory=dict)
+
+    # -- what happened since the last cycle -----------------------------------------------------------------------------------------
+
+    def follow(self, draft: Draft, partition: Partition) -> set[int]:
+        """Bring the profile to this cycle. Returns the ids of the jobs whose reservations are broken."""
+        table, now_ns, profile = draft.table, draft.now_ns, self.profile
+        profile.advance(now_ns)
+        lost = profile.look_at_hosts()
+        if lost is not None:
+            self.gaps.append(_whole(now_ns))
+        overdue = []
+        for job_id, (slot, end_ns) in list(self.running.items()):
+            if slot not in partition.running or table.job_id[slot] != job_id:
+                rows = profile.drop(job_id)
+                del self.running[job_id]
+                if end_ns > now_ns:
+                    self.gaps.append(profile.gap(rows, now_ns, end_ns))
+            elif _expected_end(draft, slot) != end_ns:
+                self._hold_running(draft, slot)
+                overdue.append(job_id)
+        for slot in partition.running if len(partition.running) > len(self.running) else ():
+            if table.job_id[slot] not in self.running:
+                self._hold_running(draft, slot)
+        for job_id, made in list(self.made.items()):
+            if table.job_id[made.slot] != job_id or made.slot not in partition.pending:
+                self.cancel(job_id)
+        suspects: set[int] = set()
+        if overdue:
+            suspects.update(profile.owners_on(profile.hosts_of(overdue), max(self.running[job_id][1] for job_id in overdue)))
+        if lost is not None:
+            suspects.update(profile.owners_on(lost, NEVER))
+        return {job_id for job_id in suspects if job_id in self.made and profile.clashes(job_id)}
+
+    def _hold_running(self, draft: Draft, slot: int) -> None:
+        table = draft.table
+        job_id, end_ns = table.job_id[slot], _expected_end(draft, slot)
+        if job_id in self.running or self.made.pop(job_id, None) is not None:
+            self.profile.drop(job_id)
+        self.profile.hold(job_id, table.rows[slot], table.milli_gpus[slot], table.start_ns[slot], end_ns)
+        self.running[job_id] = slot, end_ns
+
+    # -- making them ----------------------------------------------------------------------------------------------------------------
+
+    def cancel(self, job_id: int) -> None:
+        """The job gives up its reservation."""
+        made = self.made.pop(job_id)
+        self.profile.drop(job_id)
+        self.gaps.append(self.profile.gap(made.rows, made.start_ns, made.start_ns + made.duration_ns))
+
+    def cancel_all(self, draft: Draft, ids: Sequence[int]) -> None:
+        """They all do. Where they are many, what they leave is not looked at one by one."""
+        if len(ids) <= 16:
+            for job_id in ids:
+                self.cancel(job_id)
+            return
+        for job_id in ids:
+            self.profile.drop(job_id)
+            del self.made[job_id]
+        self.gaps = [_whole(draft.now_ns)]
+        self.refused.clear()
+
+    def make(self, draft: Draft, slot: int) -> None:
+        """Give a job that has none the earliest reservation, where there is one. Nothing has come free since ``compress``."""
+        made = self._earliest(draft, slot, _in_cycles(draft.table.expected_ns[slot], draft.cycle_ns), NEVER)
+        if made is not None:
+            self._keep(draft, made)
+
+    def _earliest(self, draft: Draft, slot: int, duration_ns: int, before_ns: int) -> Reservation | None:
+        """The earliest reservation that starts before ``before_ns``."""
+        table = draft.table
+        refusals = self.refused.setdefault(_sort_of(table, slot), [])
+        known = max((one for one in refusals if one.duration_ns <= duration_ns), key=lambda one: one.until_ns, default=Refusal(0, 0))
+        made = self._find(draft, slot, duration_ns, known.since_ns, min(known.last_ns + 1, known.until_ns, before_ns))
+        made = made or self._find(draft, slot, duration_ns, known.until_ns, before_ns)
+        if made is not None:
+            new = Refusal(duration_ns, made.start_ns)
+        else:
+            new = Refusal(duration_ns, max(known.until_ns, before_ns), max(known.since_ns, before_ns), known.last_ns)
+        refusals[:] = [one for one in refusals if not new.implies(one)]
+        refusals.append(new)
+        return made
+
+    def _find(self, draft: Draft, slot: int, duration_ns: int, from_ns: int, before_ns: int) -> Reservation | None:
+        if from_ns >= before_ns:
+            return None
+        ask = _ask(draft.table, slot)
+        found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns)
+        return None if found is None else Reservation(slot, found[0], duration_ns, found[1])
+
+    def _keep(self, draft: Draft, made: Reservation) -> None:
+        job_id = draft.table.job_id[made.slot]
+        self.made[job_id] = made
+        end_ns = made.start_ns + made.duration_ns
+        self.profile.hold(job_id, made.rows, draft.table.milli_gpus[made.slot], made.start_ns, end_ns)
+
+    def _in_part(self, gpus: int, milli_gpus: int) -> int:
+        """0 for a job that takes whole hosts alone, 1 for others."""
+        return int(milli_gpus < 1000 or gpus % self.profile.gpus_per_host > 0)
+
+    def compress(self, draft: Draft, slots: Sequence[int]) -> None:
+        """Those of ``slots`` that have a reservation, in this order, get an earlier one where there is one; until nobody moves."""
+        table = draft.table
+        ids = [job_id for slot in slots if (job_id := table.job_id[slot]) in self.made]
+        start_ns = np.array([self.made[job_id].start_ns for job_id in ids], dtype=np.int64)
+        duration_ns = np.array([self.made[job_id].duration_ns for job_id in ids], dtype=np.int64)
+        since_ns, last_ns = np.full(len(ids), NEVER), np.full(len(ids), -1)  # when each may start thanks to what came free
+
+        in_part = np.array(
+            [self._in_part(table.gpus[slot], table.milli_gpus[slot]) for slot in (self.made[job_id].slot for job_id in ids)], dtype=np.int8
+        )
+        place_of = {job_id: place for place, job_id in enumerate(ids)}
+
+        def open_up(gap: Gap) -> None:
+            first_ns, final_ns = gap.starts(duration_ns, in_part)
+            owners = [place_of[job_id] for job_id in gap.owners if job_id in place_of]
+            final_ns[owners] = gap.end_ns - 1
+            found = (first_ns <= final_ns) & (start_ns > first_ns)
+            since_ns[found] = np.minimum(since_ns, first_ns)[found]
+            last_ns[found] = np.maximum(last_ns, final_ns)[found]
+            for (gpus, milli_gpus, *_), refusals in self.refused.items():
+                for one in refusals:
+                    one.open_up(gap, self._in_part(gpus, milli_gpus))
+
+        for gap in self.gaps:
+            open_up(gap)
+        self.gaps.clear()
+        place, moved = 0, True
+        while moved:
+            moved = False
+            while len(ahead := np.flatnonzero(last_ns[place:] >= since_ns[place:])):
+                place += int(ahead[0])
+                made = self.made[ids[place]]
+                earlier = self._move(draft, made, int(since_ns[place]), int(last_ns[place]) + 1)
+                since_ns[place], last_ns[place] = NEVER, -1
+                if earlier is not None:
+                    moved = True
+                    start_ns[place] = earlier.start_ns
+                    open_up(self.profile.gap(made.rows, made.start_ns, made.start_ns + made.duration_ns))
+                place += 1
+            place = 0
+
+    def _move(self, draft: Draft, made: Reservation, from_ns: int, before_ns: int) -> Reservation | None:
+        """Give up a reservation for an earlier one that starts between these times, where there is one."""
+        job_id = draft.table.job_id[made.slot]
+        before_ns = min(before_ns, made.start_ns)
+        apart_ns = made.start_ns - made.duration_ns + 1  # who starts before it has ended when this reservation begins
+        earlier = self._earliest(draft, made.slot, made.duration_ns, min(before_ns, apart_ns)) if from_ns < apart_ns else None
+        if earlier is None and before_ns > max(from_ns, apart_ns):
+            self.profile.drop(job_id)
+            earlier = self._find(draft, made.slot, made.duration_ns, max(from_ns, apart_ns), before_ns)
+            if earlier is None:
+                self._keep(draft, made)
+        elif earlier is not None:
+            self.profile.drop(job_id)
+        if earlier is not None:
+            self._keep(draft, earlier)
+        return earlier
+
+    def start(self, draft: Draft, partition: Partition, slot: int, rows: list[Row]) -> None:
+        """The job starts there."""
+        draft.start(slot, rows)
+        self._hold_running(draft, slot)
+
+
+def reserve(draft: Draft, partition: Partition, depth: int = 0) -> None:
+    """Start the jobs of the partition whose reservations are due, once all who wait have one: the first ``depth``; 0 for all."""
+    pending, table, now_ns = partition.pending, draft.table, draft.now_ns
+    assert not isinstance(pending, HeadQueue), "reservations are for all who wait"
+    key = ("reservations", partition.name)
+    known: Reservations | None = draft.memory.get(key)
+    if new := known is None:
+        known = draft.memory[key] = Reservations(Profile(draft.ledger.cluster, partition.number, partition.free))
+    broken = known.follow(draft, partition)
+    if _make_room(draft, partition, known):
+        return
+    order = list(pending.in_order())
+    arrived = {slot for slot in partition.arrived if table.job_id[slot] not in known.made}
+    ranks = (rank for rank, slot in enumerate(order) if new or slot in arrived or table.job_id[slot] in broken)
+    first = next(ranks, len(order))
+    known.cancel_all(draft, [job_id for slot in order[first:] if (job_id := table.job_id[slot]) in known.made])
+    without = [slot for slot in (order if known.gaps else order[first:]) if table.job_id[slot] not in known.made]
+    if known.gaps:
+        known.compress(draft, order[:first])
+    for slot in without:
+        if depth and len(known.made) >= depth:
+            break
+        if draft.may_start(partition, slot):
+            known.make(draft, slot)
+        else:
+            draft.hold(partition, slot)
+    for slot in order:
+        made = known.made.get(table.job_id[slot])
+        if made is not None and made.start_ns <= now_ns:
+            if draft.may_start(partition, slot):
+                known.start(draft, partition, slot, made.rows)
+            else:
+                known.cancel(table.job_id[slot])
+                draft.hold(partition, slot)
+    if known.made:
+        draft.reconsider(partition, min(made.start_ns for made in known.made.values()))
+
+
+def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
+    """Preempt jobs for the head, where it does not fit now. True where any were: all reservations are made again in the next cycle."""
+    pending = partition.pending
+    while draft.preemption is not None and (head := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
+        if not draft.may_start(partition, head):
+            draft.hold(partition, head)
+            continue
+        if draft.choose_again(partition, head) is not None:
+            break
+        rows = make_room(draft, partition, head)
+        if rows is None:
+            break
+        known.start(draft, partition, head, rows)
+    if not draft.preempted or not draft.has_preempted(partition):
+        return False
+    known.cancel_all(draft, list(known.made))
+    return True
+
+
+def _whole(now_ns: int) -> Gap:
+    """All that there is, from now on."""
+    return Gap(now_ns, NEVER, (now_ns, now_ns), (NEVER, NEVER))
+
+
+def _sort_of(table: JobTable, slot: int) -> tuple[int, ...]:
+    """Jobs of one sort fit at the same times."""
+    return table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.slice_gpus[slot], table.slice_level[slot]
+
+
+def _ask(table: JobTable, slot: int) -> Ask:
+    ask = Ask(table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot], table.job_id[slot])
+    return ask._replace(slice_gpus=table.slice_gpus[slot], slice_level=table.slice_level[slot])
+
+
+def _expected_end(draft: Draft, slot: int) -> int:
+    """The cycle by which a running job is expected to have ended: the next one where that has passed."""
+    end_ns = draft.table.start_ns[slot] + _in_cycles(draft.table.expected_ns[slot], draft.cycle_ns)
+    return end_ns if end_ns > draft.now_ns else draft.now_ns + draft.cycle_ns
+
+
+def _in_cycles(duration_ns: int, cycle_ns: int) -> int:
+    """``duration_ns``, in whole cycles."""
+    return max(1, -(-duration_ns // cycle_ns)) * cycle_ns
