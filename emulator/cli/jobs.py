@@ -155,6 +155,20 @@ def cancel(job: JobArgument, api: ApiOption = None, timeout: TimeoutOption = TIM
         show_one(asdict(client.cancel(_id(client, job))), output)
 
 
+@app.command("hold")
+def hold(job: JobArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE) -> None:
+    """Keep a pending job from starting until it is released."""
+    with connected(api, timeout) as client:
+        show_one(asdict(client.hold(_id(client, job))), output)
+
+
+@app.command("release")
+def release(job: JobArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE) -> None:
+    """Let a job that is on hold wait in its queue again, in its old place."""
+    with connected(api, timeout) as client:
+        show_one(asdict(client.release(_id(client, job))), output)
+
+
 @app.command("watch")
 def watch_jobs(
     jobs: Annotated[list[str] | None, typer.Argument(metavar="[ID|NAME]...", help="Only these jobs. Default: all.")] = None,
@@ -168,7 +182,7 @@ def watch_jobs(
 
 @app.command("explain")
 def explain(job: JobArgument, api: ApiOption = None, timeout: TimeoutOption = TIMEOUT_SECONDS, output: FormatOption = Format.TABLE) -> None:
-    """Say why a job is in its state, with the numbers."""
+    """Say why a job is in its state, with the numbers, and what would let it start."""
     with connected(api, timeout) as client:
         show_one(asdict(client.explain(_id(client, job))), output)
 

@@ -21,6 +21,14 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class Hold:
+    """A pending job is put on hold, or taken off it; nothing happens to one that is no longer pending by then."""
+
+    job_id: int
+    held: bool
+
+
+@dataclass(frozen=True)
 class Cordon:
     """Stop (or go on) placing jobs on hosts ``first_host`` up to ``end_host``."""
 
@@ -53,4 +61,4 @@ def scale_link(link: int, remaining_ratio: float, duration_ns: int) -> CutLinks:
     return CutLinks((Cut(link, (), remaining_ratio),), duration_ns)
 
 
-Command = Submit | Cancel | Cordon | BreakHosts | CutLinks
+Command = Submit | Cancel | Hold | Cordon | BreakHosts | CutLinks

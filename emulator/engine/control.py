@@ -5,7 +5,7 @@ seconds from the scenario's start, floats; ids are int64.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
@@ -91,10 +91,12 @@ class Explanation:
 
     job_id: int
     state: JobState
-    kind: str  # quota | capacity | fragmentation | topology | power | hold | dependency | priority | none
+    kind: str  # of emulator.scheduler.reasons.KINDS, or none
     text: str
     numbers: Mapping[str, float]
-    position: int  # place in its queue, 0 first; -1 when not pending
+    position: int  # place in its queue, 0 first; -1 when not pending, or on hold
+    remedy: str = ""  # what would let it start; "" when not pending
+    last_stop: str = ""  # why it was last preempted or interrupted; "" where it never was
 
 
 @dataclass(frozen=True)
@@ -325,6 +327,8 @@ class Snapshot:
     policy_refused: Mapping[str, int]  # actions of a policy outside by the rule that they broke
     cycle_wall_seconds: float  # of the last cycle
     actors: int
+    pending_jobs_by_reason: Mapping[str, int] = field(default_factory=dict)  # by kind of reason, as in Explanation
+    pending_gpus_by_reason: Mapping[str, float] = field(default_factory=dict)
 
 
 class Watch(Protocol[Told]):
@@ -371,6 +375,14 @@ class Control(Protocol):
         ...
 
     def cancel(self, job_id: int, request_id: str = "") -> JobView: ...
+
+    def hold(self, job_id: int, request_id: str = "") -> JobView:
+        """The job does not start until it is released; one on hold already stays so. Raises WrongState where it is not pending."""
+        ...
+
+    def release(self, job_id: int, request_id: str = "") -> JobView:
+        """The reverse of ``hold``; one that is not on hold stays as it is. Raises WrongState where it is not pending."""
+        ...
 
     def job(self, job_id: int) -> JobView: ...
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Submit
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Hold, Submit
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.link_events import LinkEvents
 from emulator.engine.link_table import LinkTable, link_table
@@ -127,7 +127,7 @@ class Engine:
     def has_work(self) -> bool:
         """Whether a job will end, will arrive, or waits for something that will happen.
 
-        Otherwise the remaining jobs never change: services without an end, and jobs for which there will be no room.
+        Otherwise the remaining jobs never change: services without an end, and jobs on hold or for which there will be no room.
         """
         if self._inbox or self._arrivals or self.runs.next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
             return True
@@ -136,7 +136,7 @@ class Engine:
             return True
         withheld = self.scheduler.ledger.withheld
         to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting
-        return self.scheduler.pending_jobs > 0 and bool(to_come)
+        return self.scheduler.pending_jobs > len(self.table.on_hold) and bool(to_come)
 
     def finish(self, until_ns: int) -> None:
         """Settle up to ``until_ns`` without planning: the end of the emulation."""
@@ -238,6 +238,9 @@ class Engine:
             case Cancel(job_id):
                 if job_id in self.table.slot_of:
                     self._cancel(self.table.slot_of[job_id], at_ns)
+            case Hold(job_id, held):
+                if job_id in self.table.slot_of:
+                    self._hold(self.table.slot_of[job_id], at_ns, held=held)
             case Cordon(first_host, end_host, cordoned):
                 change = self.scheduler.ledger.withhold if cordoned else self.scheduler.ledger.release
                 for host in range(first_host, end_host):
@@ -369,6 +372,11 @@ class Engine:
         self.reasons.pop(slot, None)
         self._end(slot, at_ns, State.CANCELLED)
 
+    def _hold(self, slot: int, at_ns: int, *, held: bool) -> None:
+        if self.table.state[slot] == State.PENDING and held != (slot in self.table.on_hold):
+            (self.scheduler.put_on_hold if held else self.scheduler.take_off_hold)(slot)
+            self._changed(slot, at_ns)
+
     # -- plan and share -------------------------------------------------------------------------------------------------------------
 
     def _plan(self, at_ns: int) -> None:
@@ -382,7 +390,7 @@ class Engine:
             table.preemptions[slot] += 1
             self.preemptions += 1
             self.events += 1
-            self.reasons[slot] = plan.causes.get(slot, "preempted by a job of higher priority")
+            self.reasons[slot] = plan.causes.get(slot) or f"preempted by the policy {self.scheduler.policy.name}"
             self.scheduler.requeue(slot)
             self._changed(slot, at_ns)
         for slot, rows in plan.starts:

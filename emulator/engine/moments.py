@@ -21,7 +21,7 @@ class Moment(NamedTuple):
     submit_ns: int
     require_level: int
     state: State
-    reason: str  # why it is pending again, has failed or was cancelled
+    reason: str  # why it is pending again or on hold, has failed or was cancelled
     start_ns: int
     end_ns: int
     progress_ratio: float
@@ -56,7 +56,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.submit_ns[slot],
         table.require_level[slot],
         state,
-        engine.reasons.get(slot, "") if state in _SAY_WHY else "",
+        _why(engine, slot) if state in _SAY_WHY else "",
         table.first_start_ns[slot],
         table.end_ns[slot],
         min(1.0, max(0.0, 1.0 - left / duration)) if left != duration and duration else 0.0,
@@ -68,6 +68,10 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.types[slot],
         table.rows[slot],
     )
+
+
+def _why(engine: Engine, slot: int) -> str:
+    return "on hold" if slot in engine.table.on_hold else engine.reasons.get(slot, "")
 
 
 def slowdown(engine: Engine, slot: int, at_ns: int) -> float:

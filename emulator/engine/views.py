@@ -8,6 +8,7 @@ from emulator.engine.moments import Moment, moment_of, slowdown
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
+from emulator.scheduler.outlook import outlook, told
 from emulator.scheduler.quota import Standing
 from emulator.scheduler.table import State
 from emulator.workload.jobs import ANY_TYPE, SECOND, JobKind
@@ -25,6 +26,10 @@ STATES = {
     State.INFEASIBLE: JobState.INFEASIBLE,
     State.REJECTED: JobState.REJECTED,
 }
+
+
+#: Kinds of reasons that running jobs which end can put an end to.
+_OF_HOSTS = frozenset({"capacity", "fragmentation", "topology"})
 
 
 def job_view(engine: Engine, slot: int) -> JobView:
@@ -65,7 +70,8 @@ def reason(engine: Engine, slot: int, state: State) -> str:
     """Why a job is pending, or how it ended."""
     table = engine.table
     if state == State.PENDING and engine.scheduler.waits(slot):
-        return explain_pending(engine.scheduler, slot).text
+        stopped = engine.reasons.get(slot, "")
+        return explain_pending(engine.scheduler, slot).text + (f" (last stop: {stopped})" if stopped else "")
     if state in (State.FAILED, State.CANCELLED):
         return engine.reasons.get(slot, "")
     return _refusal(engine, state, table.gpus[slot], table.require_level[slot], table.types[slot])
@@ -84,8 +90,7 @@ def explanation(engine: Engine, slot: int) -> Explanation:
     table = engine.table
     state = table.state[slot]
     if state == State.PENDING and engine.scheduler.waits(slot):
-        why = explain_pending(engine.scheduler, slot)
-        return Explanation(table.job_id[slot], STATES[state], why.kind, why.text, why.numbers, why.position)
+        return _why_pending(engine, slot)
     text = reason(engine, slot, state) or {
         State.FUTURE: "is submitted in the next cycle",
         State.RUNNING: f"runs on {hostlist(engine.cluster, engine.scheduler.hosts_of(table.rows[slot]))}{_held_back(engine, slot)}",
@@ -98,6 +103,16 @@ def explanation(engine: Engine, slot: int) -> Explanation:
         else {}
     )
     return Explanation(table.job_id[slot], STATES[state], "none", text, numbers, -1)
+
+
+def _why_pending(engine: Engine, slot: int) -> Explanation:
+    why = explain_pending(engine.scheduler, slot)
+    remedy, numbers = why.remedy, dict(why.numbers)
+    if why.kind in _OF_HOSTS and (found := outlook(engine.scheduler, slot, engine.now_ns)) is not None:
+        text, number = told(found, why.position)
+        remedy, numbers = f"{remedy}; {text}", numbers | number
+    last_stop = engine.reasons.get(slot, "")
+    return Explanation(engine.table.job_id[slot], JobState.PENDING, why.kind, why.text, numbers, why.position, remedy, last_stop)
 
 
 def _held_back(engine: Engine, slot: int) -> str:

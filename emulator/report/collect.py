@@ -27,6 +27,7 @@ from emulator.report.progress import Progress
 from emulator.report.speed import RecentSpeed
 from emulator.report.spool import Spool
 from emulator.scenario import Scenario
+from emulator.scheduler.backlog import pending_by_reason
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, JobKind, SourceReport
 from topology.cluster import TIERS
@@ -98,6 +99,7 @@ class Collector:
         gpus = views.gpus_by_state(engine)
         total = max(1, engine.meter.gpus)
         counts, outside = engine.scheduler.counts, engine.scheduler.policy.outside
+        pending_jobs, pending_gpus = pending_by_reason(engine.scheduler)
         return Snapshot(
             clock=clock,
             cluster=views.cluster_view(engine, self.power_cap_watts),
@@ -137,6 +139,8 @@ class Collector:
             events=engine.events,
             cycle_wall_seconds=self._cycle_seconds(),
             actors=self._actors,
+            pending_jobs_by_reason=pending_jobs,
+            pending_gpus_by_reason=pending_gpus,
         )
 
     def retire(self, slots: Sequence[int]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from emulator.report.html import page
 from emulator.report.outcome import NEVER, PLACEMENT_LEVELS, STATES, Int64, JobTable, Outcome, Timeline
 from emulator.report.summary import summary, to_json
+from emulator.scheduler.reasons import KINDS
 from emulator.scheduler.table import ENDLESS
 from emulator.workload.jobs import NO_ROW, SECOND, JobKind
 from topology.cluster import TIERS
@@ -115,10 +116,15 @@ def jobs_table(jobs: JobTable) -> Any:
 
 
 def timeline_table(timeline: Timeline) -> Any:
-    """``timeline.parquet`` as a pyarrow.Table: a row per publication; a load and a peak column per link tier."""
+    """``timeline.parquet`` as a pyarrow.Table: a row per publication.
+
+    It has a column of pending jobs per kind of reason, and a load and a peak column per link tier.
+    """
     import pyarrow as pa
 
     columns = {name: value for name, value in vars(timeline).items() if value.ndim == 1}
+    for place, kind in enumerate(KINDS):
+        columns[f"pending_{kind}_jobs"] = np.ascontiguousarray(timeline.pending_jobs_by_reason[:, place])
     for place, tier in enumerate(TIERS):
         columns[f"{tier}_load_ratio"] = np.ascontiguousarray(timeline.link_load_ratio[:, place])
         columns[f"{tier}_peak_ratio"] = np.ascontiguousarray(timeline.link_peak_ratio[:, place])

@@ -10,6 +10,7 @@ import numpy as np
 from emulator.report.chart import Series, chart
 from emulator.report.outcome import STATES, Outcome
 from emulator.report.tables import TIER_NAMES, Rows, sections
+from emulator.scheduler.reasons import KINDS
 from topology.cluster import TIERS
 
 _STYLE = """
@@ -27,6 +28,18 @@ svg,img{width:100%;height:auto}svg text{fill:var(--dim);font-size:12px}.grid{str
 polyline{fill:none;stroke-width:1.6;stroke-linejoin:round}
 """.strip()
 
+#: What the kinds of reasons of pending jobs are called.
+_REASON_NAMES = {
+    "quota": "quota",
+    "capacity": "free GPUs",
+    "fragmentation": "whole hosts",
+    "topology": "hosts within a level",
+    "power": "power",
+    "hold": "their release",
+    "dependency": "other jobs' ends",
+    "priority": "their turn",
+    "policy": "what the policy says",
+}
 #: How many of the pending jobs' reasons to show.
 _REASONS = 8
 
@@ -92,6 +105,7 @@ def _charts(outcome: Outcome) -> list[str]:
                 Series("running", line.running_jobs.astype(np.float64), "--blue"),
             ],
         ),
+        *_reasons_chart(outcome),
         chart(
             "Power",
             unit,
@@ -118,6 +132,18 @@ def _charts(outcome: Outcome) -> list[str]:
         if used_tiers
         else "",
     ]
+
+
+def _reasons_chart(outcome: Outcome) -> list[str]:
+    """What the pending jobs wait for; nothing where none ever waits."""
+    line = outcome.timeline
+    waited_for = [place for place in range(len(KINDS)) if line.pending_jobs_by_reason[:, place].any()]
+    colours = ("--amber", "--blue", "--violet", "--red", "--green", "--dim")
+    series = [
+        Series(_REASON_NAMES[KINDS[place]], line.pending_jobs_by_reason[:, place].astype(np.float64), colours[number % len(colours)])
+        for number, place in enumerate(waited_for)
+    ]
+    return [chart("Pending jobs, by what they wait for", "jobs", line.time_seconds, series)] if series else []
 
 
 def _reasons(outcome: Outcome) -> Rows:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from emulator.engine.control import JobState, Snapshot
 from emulator.report.links import TierLoad
 from emulator.scheduler.policy import OutsideAccount
+from emulator.scheduler.reasons import KINDS
 from emulator.workload.jobs import LEVEL_NAMES
 from topology.cluster import TIERS
 
@@ -100,6 +101,7 @@ class Sample(NamedTuple):
     power_watts: float
     switch_power_watts: float
     facility_power_watts: float
+    pending_jobs_by_reason: tuple[int, ...]  # by kind of KINDS
     link_load_ratio: tuple[float, ...]  # by tier of TIERS
     link_peak_ratio: tuple[float, ...]
 
@@ -122,6 +124,7 @@ def sample(snapshot: Snapshot) -> Sample:
         power_watts=snapshot.power_watts,
         switch_power_watts=snapshot.switch_power_watts,
         facility_power_watts=snapshot.facility_power_watts,
+        pending_jobs_by_reason=tuple(snapshot.pending_jobs_by_reason.get(kind, 0) for kind in KINDS),
         link_load_ratio=tuple(snapshot.link_load_ratio.get(tier, 0.0) for tier in TIERS),
         link_peak_ratio=tuple(snapshot.link_peak_ratio.get(tier, 0.0) for tier in TIERS),
     )
@@ -129,7 +132,10 @@ def sample(snapshot: Snapshot) -> Sample:
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """Samples as columns, shape (samples,), in order of time; the link columns have the shape (samples, tiers of TIERS)."""
+    """Samples as columns, shape (samples,), in order of time.
+
+    The link columns have the shape (samples, tiers of TIERS), that of reasons (samples, kinds of KINDS).
+    """
 
     time_seconds: Float64
     pending_jobs: Int64
@@ -145,6 +151,7 @@ class Timeline:
     power_watts: Float64  # IT: hosts and switches
     switch_power_watts: Float64
     facility_power_watts: Float64
+    pending_jobs_by_reason: Int64
     link_load_ratio: Float64
     link_peak_ratio: Float64
 
@@ -160,6 +167,8 @@ def timeline(samples: Iterable[Sample]) -> Timeline:
         values = [row[place] for row in rows]
         if name.startswith("link_"):
             columns[name] = np.array(values, dtype=np.float64).reshape(len(rows), len(TIERS))
+        elif name.endswith("_by_reason"):
+            columns[name] = np.array(values, dtype=np.int64).reshape(len(rows), len(KINDS))
         else:
             columns[name] = np.array(values, dtype=np.float64 if name.endswith(("_seconds", "_ratio", "_watts")) else np.int64)
     return Timeline(**columns)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from emulator.engine.bounds import LONGEST_NS, REMAINING_RULE, is_remaining_ratio
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Submit, scale_link
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Hold, Submit, scale_link
 from emulator.engine.control import (
     ControlError,
     FaultRequest,
@@ -151,6 +151,21 @@ class Inputs:
 
         return self._answers.once(request_id, "cancel", lambda: repr(job_id).encode(), cancel)
 
+    def hold(self, job_id: int, stamp_ns: int, request_id: str, *, held: bool) -> JobView:
+        """The job is put on hold, or released, at the next cycle. Raises WrongState where it is not pending."""
+        verb = "hold" if held else "release"
+
+        def hold(request: Request) -> JobView:
+            slot = self.slot(job_id)
+            state = self._engine.table.state[slot]
+            if state not in (State.FUTURE, State.PENDING):
+                raise WrongState(f"job {job_id} is {STATES[state]}; allowed: a pending job", field="job_id")
+            answer = job_view(self._engine, slot)
+            self._accept(Hold(job_id, held), stamp_ns, verb, {"job_id": job_id}, request, answer)
+            return answer
+
+        return self._answers.once(request_id, verb, lambda: repr(job_id).encode(), hold)
+
     def cordon(self, rack: int, stamp_ns: int, *, cordoned: bool, request_id: str) -> RackView:
         """The rack is not used (or used again) from the next cycle on; jobs on it go on."""
 
@@ -254,10 +269,11 @@ class Inputs:
                     jobs = jobs_of(given)
                     self._next_id = max(self._next_id, int(jobs.job_id[-1]) + 1)
                     command: Command = Submit(self._scheduler.add(jobs))
-                case "cancel":
-                    command = Cancel(given["job_id"])
-                    if command.job_id not in self._engine.table.slot_of and not self._engine.retired:
-                        raise ValueError(f"no job {command.job_id}")
+                case "cancel" | "hold" | "release" as verb:
+                    job_id = given["job_id"]
+                    if job_id not in self._engine.table.slot_of and not self._engine.retired:
+                        raise ValueError(f"no job {job_id}")
+                    command = Cancel(job_id) if verb == "cancel" else Hold(job_id, held=verb == "hold")
                 case "cordon":
                     command = Cordon(**given)
                 case "fault":

@@ -398,6 +398,12 @@ class Session(Reads):
     def cancel(self, job_id: int, request_id: str = "") -> JobView:
         return self._change(lambda: self._inputs.cancel(job_id, self._stamp_ns(), request_id))
 
+    def hold(self, job_id: int, request_id: str = "") -> JobView:
+        return self._change(lambda: self._inputs.hold(job_id, self._stamp_ns(), request_id, held=True))
+
+    def release(self, job_id: int, request_id: str = "") -> JobView:
+        return self._change(lambda: self._inputs.hold(job_id, self._stamp_ns(), request_id, held=False))
+
     def watch(self, form: Callable[[JobEvent], T], *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Watch[T]:
         def begin() -> Watch[T]:
             for job_id in job_ids:

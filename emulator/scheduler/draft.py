@@ -14,6 +14,7 @@ from emulator.scheduler.job import Job, job_of
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Ask, Placement
+from emulator.scheduler.reasons import KINDS, Why
 from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.workload.jobs import SECOND
@@ -54,8 +55,8 @@ class Draft:
     reconsider_at_ns: int = NEVER
     #: What the policy keeps from cycle to cycle, where it cannot be computed again; by whatever key it likes.
     memory: dict[Any, Any] = field(default_factory=dict)
-    causes: dict[int, str] = field(default_factory=dict)  # slot -> why it was preempted, where it was not for a higher priority
-    whys: dict[int, str] = field(default_factory=dict)  # slot -> what a policy outside says of why the job waits
+    causes: dict[int, str] = field(default_factory=dict)  # slot -> why it was preempted
+    whys: dict[int, Why] = field(default_factory=dict)  # slot -> what the policy says of why it waits
 
     def begin(self, now_ns: int) -> None:
         """A new cycle: what was decided before stands."""
@@ -268,6 +269,20 @@ class Draft:
                 self.start(job.slot, rows)
                 return True
         return False
+
+    def explain(self, job: Job, text: str, /, *, kind: str = "policy", **numbers: float) -> None:
+        """Say why a job waits, for ``gigawatt job explain``: kept until it starts or is explained anew. An empty ``text`` takes it back.
+
+        ``kind`` is one of ``reasons.KINDS``. Raises Refused where the job does not wait, ValueError for another kind.
+        """
+        if not any(partition.waits(job.slot) for partition in self.ledger.partitions_for(job.slot)):
+            raise Refused(Rule.PENDING, f"job {job.job_id} does not wait")
+        if kind not in KINDS:
+            raise ValueError(f"kind is {kind!r:.80}; allowed: {', '.join(KINDS)}")
+        if text:
+            self.whys[job.slot] = Why(text, numbers, kind)
+        else:
+            self.whys.pop(job.slot, None)
 
     def ask_again(self, after_seconds: float) -> None:
         """Ask the policy again after so much time, though nothing may happen until then: without this it is asked after events alone."""

@@ -1,93 +1,212 @@
-"""Why a pending job has not started, with the numbers. Derived on request, not stored."""
+"""Why a pending job has not started, with the numbers, and what would let it start. Derived on request, not stored.
+
+When it could start, by the running jobs' estimates, is in ``emulator.scheduler.outlook``; how many wait for what in ``backlog``.
+"""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
+from emulator.scheduler.free import FreeIndex
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Ask
 from emulator.scheduler.placements import topology
+from emulator.scheduler.quota import gpus as in_gpus
 from emulator.scheduler.reclaim import Reclaims, Victims
 from emulator.scheduler.rules import Rule
 from emulator.scheduler.scheduler import Scheduler
-from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
+from emulator.scheduler.table import NEVER
+from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, SECOND
+
+#: Of a job whose turn it is and that fits.
+_NEXT_CYCLE = "starts in the next cycle"
 
 
 class Reason(NamedTuple):
     """Why a job waits: a sentence, and the numbers in it by name."""
 
-    kind: str  # quota | hold | capacity | fragmentation | topology | priority
+    kind: str  # of reasons.KINDS
     text: str
     numbers: Mapping[str, float]
-    position: int  # in the queue, 0 first
+    position: int  # in the queue, 0 first; -1 while it is on hold
+    remedy: str = ""  # what would let it start, as a sentence; "" where it starts in the next cycle, or where a policy does not say
 
 
 def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
-    """The first thing that keeps the job, which is in the queue, from starting; of one that waits for several host types, for each.
+    """The first thing that keeps the job, which is in the queue or on hold, from starting; of one that waits for several host types, for
+    each.
 
-    The policy is not run for it. Checked is what the job itself needs: enough GPUs (capacity), whole hosts (fragmentation), hosts within a
-    level (topology), and its turn (priority).
+    The policy is not run for it. What the policy said itself comes before what is checked here, which is what the job needs: quota, enough
+    GPUs (capacity), whole hosts (fragmentation), hosts within a level (topology), and its turn (priority).
     """
-    if slot in scheduler.draft.whys:
-        return Reason("hold", scheduler.draft.whys[slot], {}, scheduler.ledger.partitions_for(slot)[0].position(slot))
-    reasons = [_explain_in(scheduler, partition, slot) for partition in scheduler.ledger.partitions_for(slot) if partition.waits(slot)]
-    return reasons[0]._replace(text="; ".join(dict.fromkeys(reason.text for reason in reasons)))
+    job_id = scheduler.table.job_id[slot]
+    if slot in scheduler.table.on_hold:
+        return Reason("hold", "on hold", {}, -1, f"may start once it is released: gigawatt job release {job_id}")
+    partitions = [partition for partition in scheduler.ledger.partitions_for(slot) if partition.waits(slot)]
+    if (why := scheduler.draft.whys.get(slot)) is not None:
+        return Reason(why.kind, why.text, why.numbers, partitions[0].position(slot))
+    reasons = [_explain_in(scheduler, partition, slot) for partition in partitions]
+    return reasons[0]._replace(
+        text="; ".join(dict.fromkeys(reason.text for reason in reasons)),
+        remedy="; or ".join(dict.fromkeys(reason.remedy for reason in reasons if reason.remedy)),
+    )
+
+
+def lacks(free: FreeIndex, gpus: int, milli_gpus: int, level: int) -> str:
+    """The kind of what such a job does not find among the free GPUs; "" where it fits now."""
+    if milli_gpus < 1000:
+        return "" if free.free_gpus or free.shared_gpu(milli_gpus) is not None else "capacity"
+    if free.free_gpus < gpus:
+        return "capacity"
+    if not free.fits(gpus):
+        return "fragmentation"
+    if level != ANY_LEVEL and topology.place(free, Ask(gpus, require_level=level)) is None:
+        return "topology"
+    return ""
 
 
 def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason:
-    table, ledger = scheduler.table, scheduler.ledger
+    table, free = scheduler.table, partition.free
+    where = f" in {partition.name}" if len(scheduler.partitions) > 1 else ""
+    gpus, milli, level = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot]
+    position, numbers = partition.position(slot), _numbers(scheduler, partition, slot)
+    if (over := _over_quota(scheduler, partition, slot)) is not None:
+        text, remedy, of_quota = over
+        return Reason("quota", text, of_quota, position, remedy)
+    match lacks(free, gpus, milli, level):
+        case "capacity" if milli < 1000:
+            text = f"needs {milli / 1000:g} of a GPU; no GPU is free{where}, and no shared one has that much left"
+            remedy = f"starts when a GPU{where} is free, or {milli / 1000:g} of a shared one"
+            return Reason("capacity", text, numbers, position, remedy)
+        case "capacity":
+            text = f"needs {gpus} GPUs, {free.free_gpus} are free{where}{_withheld(numbers)}"
+            remedy = f"starts when {_more(gpus - free.free_gpus, 'GPU', where)} free"
+            return Reason("capacity", text, numbers, position, remedy)
+        case "fragmentation":
+            text, remedy = _fragmentation(free, gpus, where)
+            return Reason("fragmentation", text, numbers, position, remedy)
+        case "topology":
+            name = "island" if scheduler.islands and LEVEL_NAMES[level] == "site" else LEVEL_NAMES[level]
+            text, remedy, of_units = _topology(free, gpus, level, name, where)
+            return Reason("topology", text, numbers | of_units, position, remedy)
+    return _turn(scheduler, partition, slot, position, where, numbers)
+
+
+def _numbers(scheduler: Scheduler, partition: Partition, slot: int) -> dict[str, float]:
+    table, free, ledger = scheduler.table, partition.free, scheduler.ledger
 
     def hosts(*reasons: Withheld) -> int:
-        return sum(ledger.partition_of_host(host) is partition for host in ledger.withheld(*reasons))
+        return [ledger.partition_of_host(host) for host in ledger.withheld(*reasons)].count(partition)
 
-    free = partition.free
-    several = len(scheduler.partitions) > 1
-    where = f" in {partition.name}" if several else ""
-    gpus, milli, level = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot]
-    whole, rest = divmod(gpus, free.gpus_per_host)
-    position = partition.position(slot)
+    gpus, milli, split_hosts = table.gpus[slot], table.milli_gpus[slot], sum(free.split_count[1:])
     numbers: dict[str, float] = {
         "gpus_needed": gpus * milli / 1000,
         "gpus_free": free.free_gpus,
-        "whole_hosts_needed": whole if milli == 1000 else 0,
+        "whole_hosts_needed": gpus // free.gpus_per_host if milli == 1000 else 0,
         "whole_hosts_free": free.whole,
+        "split_hosts_free": split_hosts,
+        "split_gpus_free": free.split_gpus,
         "hosts_down": hosts(Withheld.DOWN),
         "hosts_cordoned": hosts(Withheld.CORDONED, Withheld.UNREACHABLE),
     }
     if ledger.withheld(Withheld.PLANNED):
         numbers["hosts_planned"] = hosts(Withheld.PLANNED)
-    over = _over_quota(scheduler, partition, slot)
-    if over is not None:
-        return Reason("quota", *over, position)
-    if milli < 1000 and not free.free_gpus and free.shared_gpu(milli) is None:
-        text = f"needs {milli / 1000:g} of a GPU; no GPU is free{where}, and no shared one has that much left"
-        return Reason("capacity", text, numbers, position)
-    if milli == 1000:
-        if free.free_gpus < gpus:
-            return Reason("capacity", f"needs {gpus} GPUs, {free.free_gpus} are free{where}{_to_come(numbers)}", numbers, position)
-        if not free.fits(gpus):
-            text = f"needs {_hosts(whole, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'whole host')} free"
-            return Reason("fragmentation", text, numbers, position)
-        if level != ANY_LEVEL and topology.place(free, Ask(gpus, require_level=level)) is None:
-            name = "island" if scheduler.islands and LEVEL_NAMES[level] == "site" else LEVEL_NAMES[level]
-            text = f"needs {_hosts(whole, rest)} inside one {name}; no {name} has that much free{where} now"
-            return Reason("topology", text, numbers, position)
-    if position > 0:
-        ahead = next(partition.waiting())
-        numbers |= {
-            "jobs_ahead": position,
-            "head_job_id": table.job_id[ahead],
-            "head_gpus": table.gpus[ahead] * table.milli_gpus[ahead] / 1000,
-        }
-        text = (
-            f"would fit, but {_count(position, 'job')} ahead of it{where}; the first, job {table.job_id[ahead]}, "
-            f"waits for {numbers['head_gpus']:g} GPUs"
-        )
-        return Reason("priority", text, numbers, position)
-    return Reason("priority", "starts in the next cycle", numbers, position)
+    return numbers
 
 
-def _over_quota(scheduler: Scheduler, partition: Partition, slot: int) -> tuple[str, Mapping[str, float]] | None:
+# -- hosts --------------------------------------------------------------------------------------------------------------------------
+
+
+def _fragmentation(free: FreeIndex, gpus: int, where: str) -> tuple[str, str]:
+    whole, rest = divmod(gpus, free.gpus_per_host)
+    split = sum(free.split_count[1:])
+    others = f"; {free.split_gpus} GPUs are free on {split} host{'s' * (split != 1)} that also hold{'s' * (split == 1)} other jobs"
+    text = f"needs {_hosts(whole, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'whole host')} free{others}"
+    if free.whole < whole:
+        return text, f"starts when {_more(whole - free.whole, 'whole host', where)} free"
+    return text, f"starts when 1 more whole host{where}, or {rest} GPUs of one host, are free"
+
+
+def _topology(free: FreeIndex, gpus: int, level: int, name: str, where: str) -> tuple[str, str, dict[str, float]]:
+    whole, rest = divmod(gpus, free.gpus_per_host)
+    units = _units(free, level)
+    most_free, largest = max(count for count, _ in units), max(hosts for _, hosts in units)
+    text = (
+        f"needs {_hosts(whole, rest)} inside one {name}; {_count(free.whole, 'whole host')} free{where}, at most {most_free} of them in one"
+        f" {name} (the largest has {largest})"
+    )
+    missing = whole - most_free
+    remedy = (
+        f"starts when {_more(missing, 'whole host', f' of one {name}{where}')} free"
+        if missing > 0
+        else f"starts when 1 more whole host, or {rest} GPUs of one host, are free in a {name}{where} that has {_hosts(whole, 0)} free"
+    )
+    numbers = {"units": len(units), "units_with_free_hosts": len([count for count, _ in units if count])}
+    return text, remedy, {**numbers, "unit_whole_hosts_free_most": most_free, "unit_hosts_most": largest}
+
+
+def _units(free: FreeIndex, level: int) -> list[tuple[int, int]]:
+    """Of each unit of a level that has hosts of the type: whole free hosts, and hosts in all."""
+    if depth := free.depths[level]:
+        counters = free.levels[depth - 1]
+        return [(count, hosts) for count, hosts in zip(counters.counts, counters.capacity, strict=True) if hosts]
+    found = []
+    for first, end in free.racks():  # which are parts of blocks
+        block = free.host_block[first]
+        hosts = ((1 << (end - first)) - 1) << (first - free.first_host[block])
+        found.append(((free.block_free[block] & hosts).bit_count(), end - first))
+    return found
+
+
+def _withheld(numbers: Mapping[str, float]) -> str:
+    """The hosts that would count, were they not down, cordoned or still to come."""
+    parts = [("hosts_down", "down"), ("hosts_cordoned", "cordoned"), ("hosts_planned", "not in service yet")]
+    return "".join(f"; {_count(int(numbers[name]), 'host')} {what}" for name, what in parts if numbers.get(name))
+
+
+# -- whose turn it is ---------------------------------------------------------------------------------------------------------------
+
+
+def _turn(scheduler: Scheduler, partition: Partition, slot: int, position: int, where: str, numbers: dict[str, float]) -> Reason:
+    """Of a job that fits now, and whose queue has quota for it."""
+    table = scheduler.table
+    first = partition.pending.head() if len(partition.pending) else slot
+    if position == 0 or first == slot:
+        return Reason("priority", _NEXT_CYCLE, numbers, position)
+    first_id, first_gpus = table.job_id[first], in_gpus(table.gpus[first] * table.milli_gpus[first])
+    numbers |= {"jobs_ahead": position, "head_job_id": first_id, "head_gpus": table.gpus[first] * table.milli_gpus[first] / 1000}
+    shadow = partition.shadow
+    if shadow is None or shadow.head != first_id:
+        text = f"would fit, but {_count(position, 'job')} ahead of it{where}; the first, job {first_id}, waits for {first_gpus} GPUs"
+        return Reason("priority", text, numbers, position, f"starts when job {first_id} has started, or whoever else is in its way")
+    if not _would_delay(scheduler, partition, slot):
+        return Reason("priority", _NEXT_CYCLE, numbers, position)
+    numbers |= {"head_start_seconds": shadow.time_ns / SECOND}
+    at = f"{shadow.time_ns / SECOND:,g} s"
+    text = f"would fit, but would delay job {first_id}, which is first{where}, needs {first_gpus} GPUs and is to start at {at}"
+    return Reason(
+        "priority", text, numbers, position, f"starts when job {first_id} has started, or when hosts are free that it does not need"
+    )
+
+
+def _would_delay(scheduler: Scheduler, partition: Partition, slot: int) -> bool:
+    """Whether the job, started now, would delay the one with the reservation (``emulator.scheduler.backfilling``)."""
+    table, draft, shadow = scheduler.table, scheduler.draft, partition.shadow
+    assert shadow is not None, "asked where there is a reservation"
+    if shadow.time_ns == NEVER or table.estimate_ns[slot] <= shadow.time_ns - draft.now_ns:
+        return False
+    rows = draft.choose(partition, slot)
+    if rows is None:
+        return True
+    copy = replace(shadow, whole=list(shadow.whole), part=list(shadow.part), masks=dict(shadow.masks), shares=dict(shadow.shares))
+    return not copy.spares(rows, table.milli_gpus[slot])
+
+
+# -- quotas -------------------------------------------------------------------------------------------------------------------------
+
+
+def _over_quota(scheduler: Scheduler, partition: Partition, slot: int) -> tuple[str, str, Mapping[str, float]] | None:
     """What keeps the job of the quota of its queue, or the limit of its tenant, what would let it start, and the numbers; None: nothing."""
     accounts, table, held = scheduler.ledger.accounts, scheduler.table, partition.held
     if accounts is None or held is None:
@@ -100,9 +219,10 @@ def _over_quota(scheduler: Scheduler, partition: Partition, slot: int) -> tuple[
         first = held.first_of_strict(queue)
         assert first is not None, "it bars others"
         before = accounts.refusal(first, host_type)
-        text = f"queue {table.queues[queue]} is strict-fifo, and job {table.job_id[first]} is first"
-        return text + (f": {before.text}" if before is not None else ""), {"head_job_id": table.job_id[first]}
-    text, remedy = why.text, why.remedy
+        first_id = table.job_id[first]
+        text = f"queue {table.queues[queue]} is strict-fifo, and job {first_id} is first" + (f": {before.text}" if before else "")
+        return text, f"may start when job {first_id} has started", {"head_job_id": first_id}
+    remedy = why.remedy
     if why.rule == Rule.QUOTA and accounts.quotas.within(queue, host_type, table.gpus[slot] * table.milli_gpus[slot]):
         how = scheduler.settings.reclaims.get(table.queues[queue], Reclaims())
         remedy += (
@@ -110,12 +230,10 @@ def _over_quota(scheduler: Scheduler, partition: Partition, slot: int) -> tuple[
             if how.within_cohort == Victims.NEVER
             else ", or when jobs that borrow of it can be stopped"
         )
-    return f"{text}; {remedy}", why.numbers
+    return why.text, remedy, why.numbers
 
 
-def _to_come(numbers: Mapping[str, float]) -> str:
-    planned = int(numbers.get("hosts_planned", 0))
-    return f"; {_count(planned, 'host')} not in service yet" if planned else ""
+# -- words --------------------------------------------------------------------------------------------------------------------------
 
 
 def _hosts(hosts: int, rest: int) -> str:
@@ -125,3 +243,7 @@ def _hosts(hosts: int, rest: int) -> str:
 
 def _count(count: int, what: str) -> str:
     return f"1 {what} is" if count == 1 else f"{count} {what}s are"
+
+
+def _more(count: int, what: str, where: str) -> str:
+    return f"1 more {what}{where} is" if count == 1 else f"{count} more {what}s{where} are"

@@ -157,7 +157,7 @@ class Ledger:
         """The partition that ``rows`` are in. Raises Refused for what breaks a rule."""
         table = self.table
         number = self.block_type[rows[0][0]] if rows else -1
-        if table.state[slot] != State.PENDING or number not in table.types[slot]:
+        if table.state[slot] != State.PENDING or number not in table.types[slot] or slot in table.on_hold:
             self._refuse_job(slot, number)
         partition = self.partitions[number]
         free = partition.free
@@ -183,6 +183,8 @@ class Ledger:
         job = f"job {table.job_id[slot]}"
         if table.state[slot] != State.PENDING:
             raise Refused(Rule.PENDING, f"{job} does not wait: it is {table.state[slot].name.lower()}")
+        if slot in table.on_hold:
+            raise Refused(Rule.HOLD, f"{job} is on hold")
         if number < 0:
             raise Refused(Rule.SIZE, f"{job} is given no GPUs")
         wanted = " or ".join(self.partitions[number].name for number in table.types[slot])

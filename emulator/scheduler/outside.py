@@ -12,6 +12,7 @@ from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import Row
 from emulator.scheduler.policy import OutsideAccount, Policy
 from emulator.scheduler.ranges import HostRange, rows_of
+from emulator.scheduler.reasons import Why
 from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.workload.jobs import SECOND
@@ -149,7 +150,7 @@ class Outside:
         waiting = []
         for slot in changes.waiting:
             job_id = table.job_id[slot]
-            if table.state[slot] == State.PENDING and job_id not in told:
+            if table.state[slot] == State.PENDING and slot not in table.on_hold and job_id not in told:
                 told.add(job_id)
                 waiting.append(slot)
         withdrawn, offered = [], []
@@ -189,12 +190,12 @@ class Outside:
         """Actions ``first`` up to ``end``, all or none; false where those after them are to be passed over."""
         mark, started = draft.mark(), len(self._started)
         alone = end - first == 1
-        whys = dict[int, str]()
+        whys = dict[int, Why]()
         for place in range(first, end):
             action = actions[place]
             try:
                 if isinstance(action, Hold):
-                    whys[_slot_of(draft, action.job_id)] = action.reason
+                    whys[_slot_of(draft, action.job_id)] = Why(action.reason, kind="hold")
                 elif isinstance(action, Preempt):
                     self._preempt(draft, action)
                 elif not self._start(draft, action):
@@ -268,4 +269,6 @@ def _end_of(table: JobTable, job_id: int, at_ns: int, now_ns: int) -> tuple[int,
         return (now_ns if at_ns < 0 else at_ns), None
     state = table.state[slot]
     # One that was preempted before the policy was asked runs until the cycle is over.
-    return (table.end_ns[slot] if at_ns < 0 else at_ns), State.PENDING if state == State.RUNNING else state
+    if at_ns < 0:
+        at_ns = now_ns if state == State.PENDING else table.end_ns[slot]  # pending: it is on hold
+    return at_ns, State.PENDING if state == State.RUNNING else state

@@ -75,6 +75,10 @@ class Partition:
             return self.pending.in_order()
         return merge(self.pending.in_order(), self.held, key=self.pending.key)
 
+    def queued(self) -> list[int]:
+        """All of them, in no order."""
+        return [*self.pending.slots(), *(self.held or ())]
+
     def position(self, slot: int) -> int:
         """How many jobs are before the slot, which waits."""
         if not self.held:

@@ -70,6 +70,10 @@ class HeadQueue:
             heappop(heap)
         return heap[0][-1] if heap else -1
 
+    def slots(self) -> Iterable[int]:
+        """All slots, in no order."""
+        return self._waiting.values()
+
     def in_order(self) -> Iterator[int]:
         """All slots, first to last."""
         return iter(self._in_order())
@@ -196,6 +200,10 @@ class ScanQueue:
         self._fill()
         place = bisect_left(self._keys, self._order(self._table, slot))
         return int(np.count_nonzero(self._size[:place] < _GONE))
+
+    def slots(self) -> Iterable[int]:
+        """All slots, in no order."""
+        return map(self._table.slot_of.__getitem__, self._waiting)
 
     def in_order(self) -> Iterator[int]:
         """All slots, first to last."""

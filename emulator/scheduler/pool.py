@@ -100,6 +100,10 @@ class Pool:
             self._first += 1
         return next(self.in_order(), -1)
 
+    def slots(self) -> Iterable[int]:
+        """All slots, in no order."""
+        return self._row_of
+
     def in_order(self) -> Iterator[int]:
         """All slots, first to last."""
         return iter(self._columns["slot"][self._in_order()].tolist())

@@ -23,8 +23,9 @@ def make_room(draft: Draft, partition: Partition, slot: int) -> list[Row] | None
     if not victims:
         preemption.refused[slot] = draft.now_ns + preemption.interval_ns
         return None
+    table = draft.table
     for victim in victims:
-        draft.preempt(victim)
+        draft.preempt(victim, f"preempted for job {table.job_id[slot]} of priority {table.priority[slot]}, above {table.priority[victim]}")
     # They are pending again once this cycle is over, and have their turn in the next one.
     draft.reconsider(partition, draft.now_ns + draft.cycle_ns)
     return draft.choose(partition, slot)

@@ -7,6 +7,7 @@ class Rule(StrEnum):
     """What an action must keep to. The ledger refuses what breaks one, with its name."""
 
     PENDING = "pending"  # only a job that waits starts
+    HOLD = "hold"  # and none that is on hold
     RUNNING = "running"  # only a job that runs stops
     SIZE = "size"  # a job gets as many GPUs as it asks for
     TYPE = "type"  # on hosts of the type that it asks for, and of one type only

@@ -182,16 +182,18 @@ class Scheduler:
             self.counts.append(QueueCounts())
 
     def _wait(self, slot: int) -> None:
-        table = self.table
+        self._enter_queues(slot)
+        self.pending_jobs += 1
+        self.counts[self.table.queue[slot]].wait(self.table.gpus[slot])
+        if self.accounts is not None:
+            self.accounts.wait(slot)
+
+    def _enter_queues(self, slot: int) -> None:
         for partition in self.ledger.partitions_for(slot):
             partition.pending.push(slot)
             partition.arriving.append(slot)
             # Where only the head of the queue is looked at, who waits behind it changes nothing.
             partition.stirred = partition.stirred or not self.policy.heads_only or partition.pending.head() == slot
-        self.pending_jobs += 1
-        self.counts[table.queue[slot]].wait(table.gpus[slot])
-        if self.accounts is not None:
-            self.accounts.wait(slot)
         if self.ledger.changes is not None:
             self.ledger.changes.waiting.append(slot)
 
@@ -202,19 +204,32 @@ class Scheduler:
 
     def cancel_pending(self, slot: int) -> None:
         """Remove a waiting job from its queue."""
-        table = self.table
-        for partition in self.ledger.partitions_for(slot):
-            partition.leaves(slot)
-            partition.stirred = True
+        self._leave_queues(slot)
+        self.table.on_hold.discard(slot)
         self.pending_jobs -= 1
         if self.accounts is not None:
             self.accounts.wait(slot, -1)
+        self.counts[self.table.queue[slot]].wait(self.table.gpus[slot], -1)
+
+    def _leave_queues(self, slot: int) -> None:
+        for partition in self.ledger.partitions_for(slot):
+            partition.leaves(slot)
+            partition.stirred = True
         if self.draft.preemption is not None:
             self.draft.preemption.refused.pop(slot, None)
         self.draft.whys.pop(slot, None)
         if self.ledger.changes is not None:
-            self.ledger.changes.left.append((table.job_id[slot], -1))
-        self.counts[table.queue[slot]].wait(table.gpus[slot], -1)
+            self.ledger.changes.left.append((self.table.job_id[slot], -1))
+
+    def put_on_hold(self, slot: int) -> None:
+        """A waiting job leaves the queues, so that it is in no policy's way; it still counts as pending."""
+        self._leave_queues(slot)
+        self.table.on_hold.add(slot)
+
+    def take_off_hold(self, slot: int) -> None:
+        """A job on hold is in the queues again, in the place that its submission gives it."""
+        self.table.on_hold.discard(slot)
+        self._enter_queues(slot)
 
     def release(self, slot: int, *, at_ns: int) -> None:
         """The job stopped at ``at_ns``: its GPUs are free again."""
@@ -261,8 +276,14 @@ class Scheduler:
         return set().union(*(partition.running for partition in self.partitions))
 
     def waits(self, slot: int) -> bool:
-        """Whether the job is in a queue."""
-        return any(partition.waits(slot) for partition in self.ledger.partitions_for(slot))
+        """Whether the job is in a queue, or on hold."""
+        return slot in self.table.on_hold or any(partition.waits(slot) for partition in self.ledger.partitions_for(slot))
+
+    def queued(self) -> Collection[int]:
+        """Slots of all jobs in the queues, each once, in no order."""
+        if len(self.partitions) == 1:
+            return self.partitions[0].queued()
+        return set[int]().union(*(partition.queued() for partition in self.partitions))
 
     def held_jobs(self, queue: int) -> int:
         """How many jobs of the queue of this number were held back by its quota or a tenant's limit when they were last looked at."""

@@ -99,6 +99,7 @@ class JobTable:
     paces: dict[int, Paces] = field(default_factory=dict)  # slot -> of jobs that are not equally fast on all of their types
     names: dict[int, str] = field(default_factory=dict)  # slot -> name, of jobs that have one
     slot_of: dict[int, int] = field(default_factory=dict)  # job id -> slot, of the jobs that are here
+    on_hold: set[int] = field(default_factory=set)  # slots of pending jobs that are in no queue until somebody releases them
 
     _free_slots: list[int] = field(default_factory=list)
     _shape_of: dict[TrainingShape, int] = field(default_factory=dict)

@@ -190,6 +190,14 @@ class Client:
         request = _request(job_pb.CancelJobRequest, job_id=job_id, request_id=_given(request_id))
         return views.job_view(self._call(self._jobs.CancelJob, request).job)
 
+    def hold(self, job_id: int, request_id: str = "") -> JobView:
+        request = _request(job_pb.HoldJobRequest, job_id=job_id, request_id=_given(request_id))
+        return views.job_view(self._call(self._jobs.HoldJob, request).job)
+
+    def release(self, job_id: int, request_id: str = "") -> JobView:
+        request = _request(job_pb.ReleaseJobRequest, job_id=job_id, request_id=_given(request_id))
+        return views.job_view(self._call(self._jobs.ReleaseJob, request).job)
+
     def explain(self, job_id: int) -> Explanation:
         return views.explanation_view(self._call(self._jobs.ExplainJob, _request(job_pb.ExplainJobRequest, job_id=job_id)))
 

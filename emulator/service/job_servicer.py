@@ -100,6 +100,14 @@ class JobServicer(JobServiceServicer):
         check_request_id(request.request_id)
         return pb.CancelJobResponse(job=views.job_message(await self._call(self._control.cancel, request.job_id, request.request_id)))
 
+    async def HoldJob(self, request: pb.HoldJobRequest, context: Context) -> pb.HoldJobResponse:
+        check_request_id(request.request_id)
+        return pb.HoldJobResponse(job=views.job_message(await self._call(self._control.hold, request.job_id, request.request_id)))
+
+    async def ReleaseJob(self, request: pb.ReleaseJobRequest, context: Context) -> pb.ReleaseJobResponse:
+        check_request_id(request.request_id)
+        return pb.ReleaseJobResponse(job=views.job_message(await self._call(self._control.release, request.job_id, request.request_id)))
+
     async def ExplainJob(self, request: pb.ExplainJobRequest, context: Context) -> pb.ExplainJobResponse:
         return views.explanation_message(await self._call(self._control.explain, request.job_id))
 

@@ -98,6 +98,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             ),
             Panel("GPUs asked for, by queue", (('gigawatt_queue_gpus{state="pending"}', "{{queue}}"),), stacked=True),
             Panel("GPUs held, by queue", (('gigawatt_queue_gpus{state="running"}', "{{queue}}"),), stacked=True),
+            Panel("Jobs pending, by what they wait for", (("gigawatt_pending_jobs{}", "{{reason}}"),), stacked=True),
+            Panel("GPUs asked for, by what their jobs wait for", (("gigawatt_pending_gpus{}", "{{reason}}"),), stacked=True),
             Panel("Jobs by queue", (("gigawatt_queue_jobs{}", "{{queue}} {{state}}"),)),
             Panel(
                 "Preemptions and restarts per emulated hour",

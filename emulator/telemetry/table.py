@@ -20,6 +20,7 @@ from emulator.engine.control import Histogram, JobState, QuotaView, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import RackReadings
+from emulator.scheduler.reasons import KINDS
 from emulator.scheduler.rules import Rule
 from topology.cluster import TIERS
 
@@ -223,6 +224,15 @@ HEAD: tuple[HeadMetric, ...] = (
         "gigawatt_policy_refused_actions_total", Kind.COUNTER, "actions",
         "Actions of a policy outside the emulation (grpc://) that were refused, by the rule that they broke.", ("rule",),
         _by(tuple(Rule), lambda s: s.policy_refused),
+    ),
+    HeadMetric(
+        "gigawatt_pending_jobs", Kind.GAUGE, "jobs",
+        "Pending jobs by what keeps them from starting, as gigawatt job explain has it; priority: it fits, and waits for its turn.",
+        ("reason",), _by(KINDS, lambda s: s.pending_jobs_by_reason),
+    ),
+    HeadMetric(
+        "gigawatt_pending_gpus", Kind.GAUGE, "GPUs", "GPUs that pending jobs ask for, by what keeps these from starting.",
+        ("reason",), _by(KINDS, lambda s: s.pending_gpus_by_reason),
     ),
     HeadMetric(
         "kueue_pending_workloads", Kind.GAUGE, "jobs",

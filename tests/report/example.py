@@ -6,6 +6,7 @@ import pyarrow as pa
 from emulator.engine.gpu_time import PHASES
 from emulator.report.links import TierLoad
 from emulator.report.outcome import STATES, JobTable, Outcome, Sample, timeline
+from emulator.scheduler.reasons import KINDS
 from emulator.scheduler.table import ENDLESS
 from emulator.workload.jobs import SECOND, JobKind, SourceReport
 from topology.cluster import TIERS
@@ -67,6 +68,7 @@ def build_samples(count: int = 5) -> list[Sample]:
             power_watts=1e5 + 1e4 * i,
             switch_power_watts=1e4,
             facility_power_watts=1.2e5 + 1e4 * i,
+            pending_jobs_by_reason=tuple(i if kind == "capacity" else 0 for kind in KINDS),
             link_load_ratio=tuple(0.0 for _ in TIERS),
             link_peak_ratio=(0.25, 0.5, *(0.0 for _ in TIERS[2:])),
         )

@@ -45,10 +45,12 @@ def test_jobs_are_the_contracts_columns_in_order_of_id(tmp_path: Path, outcome: 
     assert table["queue"].to_pylist() == ["default", "default", "research", "default", "research", "default"]
 
 
-def test_the_timeline_has_a_column_per_tier(tmp_path: Path, outcome: Outcome) -> None:
+def test_the_timeline_has_a_column_per_tier_and_per_reason(tmp_path: Path, outcome: Outcome) -> None:
     write(tmp_path, outcome)
     table = parquet.read_table(tmp_path / "timeline.parquet")
     assert table["time_seconds"].to_pylist() == [0.0, 900.0, 1800.0, 2700.0, 3600.0]
+    assert table["pending_capacity_jobs"].to_pylist() == [0, 1, 2, 3, 4]
+    assert table["pending_quota_jobs"].to_pylist() == [0] * 5
     assert table["leaf_spine_peak_ratio"].to_pylist() == [0.5] * 5
     assert {f"{tier}_load_ratio" for tier in TIERS} <= set(table.column_names)
 
@@ -68,7 +70,9 @@ def test_the_page_needs_nothing_from_outside_and_escapes(tmp_path: Path, outcome
     text = (tmp_path / "report.html").read_text()
     assert "<script" not in text
     assert not re.search(r"(src|href)=|url\(|@import", text)
-    assert text.count("<svg") == 4
+    assert text.count("<svg") == 5
+    assert "Pending jobs, by what they wait for" in text
+    assert "free GPUs" in text
     assert "NaN" not in text
     assert "queue is full" in text
 

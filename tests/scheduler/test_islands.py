@@ -75,10 +75,12 @@ def test_no_job_spans_islands(policy: str, placement: str, gpus: list[int], isla
 
 
 def test_what_waits_for_an_island_says_so(islands: Cluster) -> None:
-    """14 hosts are free, 10 at most in one island: after 5 of these the largest has 5."""
+    """16 hosts, 10 at most in one island: the first two jobs have 5 and 2 of them."""
     scheduler = _arrived(islands, [40, 16, 72], policy="fifo", placement="topology")
     scheduler.plan(0)
-    assert explain_pending(scheduler, 2).text == "needs 9 whole hosts inside one island; no island has that much free now"
+    assert explain_pending(scheduler, 2).text == (
+        "needs 9 whole hosts inside one island; 9 whole hosts are free, at most 6 of them in one island (the largest has 10)"
+    )
 
 
 def test_limits_have_the_largest_units_name_and_size(islands: Cluster) -> None:

@@ -86,7 +86,7 @@ class Clock:
 
     def why(self, slot: int) -> tuple[str, str]:
         reason = explain_pending(self.scheduler, slot)
-        return reason.kind, reason.text
+        return reason.kind, f"{reason.text}; {reason.remedy}" if reason.remedy else reason.text
 
 
 @pytest.mark.parametrize("policy", ["fifo", "sjf", "easy"])
@@ -190,7 +190,7 @@ def test_a_job_is_told_whom_it_waits_for_and_what_its_queue_may_not_do() -> None
     clock.cycle()
     why = "quota of queue a: 8 of 16 GPUs taken; needs 16, 8 left in cohort lab"
     assert clock.why(first) == ("quota", f"{why}; has quota when 8 GPUs come back to cohort lab")
-    assert clock.why(behind) == ("quota", f"queue a is strict-fifo, and job 2 is first: {why}")
+    assert clock.why(behind) == ("quota", f"queue a is strict-fifo, and job 2 is first: {why}; may start when job 2 has started")
     clock = Clock(scheduler_of(Quota(32 * K), Quota(32 * K)))
     clock.submit("b", 64)
     clock.cycle()

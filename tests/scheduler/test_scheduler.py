@@ -57,16 +57,22 @@ def test_explanations(policy: str) -> None:
             scheduler.cancel_pending(slot)
         return reasons[-1]
 
+    withheld = "1 host is down; 1 host is cordoned"
     capacity = why(Job(1, 0, 100, 10))
-    assert (capacity.kind, capacity.text, capacity.position) == ("capacity", "needs 100 GPUs, 56 are free", 0)
+    assert (capacity.kind, capacity.text, capacity.position) == ("capacity", f"needs 100 GPUs, 56 are free; {withheld}", 0)
     assert capacity.numbers == {
-        "gpus_needed": 100, "gpus_free": 56, "whole_hosts_needed": 12, "whole_hosts_free": 6, "hosts_down": 1, "hosts_cordoned": 1,
+        "gpus_needed": 100, "gpus_free": 56, "whole_hosts_needed": 12, "whole_hosts_free": 6, "split_hosts_free": 2, "split_gpus_free": 8,
+        "hosts_down": 1, "hosts_cordoned": 1,
     }  # fmt: skip
     fragmentation = why(Job(2, 0, 53, 10))
     assert fragmentation.kind == "fragmentation"
-    assert fragmentation.text == "needs 6 whole hosts and 5 GPUs on one host; 56 GPUs are free, but only 6 whole hosts are free"
+    split = "8 GPUs are free on 2 hosts that also hold other jobs"
+    assert fragmentation.text == f"needs 6 whole hosts and 5 GPUs on one host; 56 GPUs are free, but only 6 whole hosts are free; {split}"
     spread = why(Job(3, 0, 16, 10, require=LEAF))
-    assert (spread.kind, spread.text) == ("topology", "needs 2 whole hosts inside one leaf; no leaf has that much free now")
+    assert (spread.kind, spread.text) == (
+        "topology",
+        "needs 2 whole hosts inside one leaf; 6 whole hosts are free, at most 1 of them in one leaf (the largest has 4)",
+    )
     assert why(Job(4, 0, 16, 10)).text == "starts in the next cycle"
     turn = why(Job(5, 0, 100, 10), Job(6, 0, 16, 10, estimate=11))
     assert (turn.kind, turn.position) == ("priority", 1)

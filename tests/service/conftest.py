@@ -166,6 +166,25 @@ class FakeControl:
                 self.answers[request_id] = self.views[job_id]
             return self.views[job_id]
 
+    def _hold(self, job_id: int, request_id: str, reason: str) -> JobView:
+        with self.changed:
+            if request_id in self.answers:
+                answer = self.answers[request_id]
+                assert isinstance(answer, JobView)
+                return answer
+            if self.job(job_id).state != JobState.PENDING:
+                raise WrongState(f"job {job_id} is {self.views[job_id].state}; allowed: a pending job", field="job_id")
+            self.change(job_id, reason=reason)
+            if request_id:
+                self.answers[request_id] = self.views[job_id]
+            return self.views[job_id]
+
+    def hold(self, job_id: int, request_id: str = "") -> JobView:
+        return self._hold(job_id, request_id, "on hold")
+
+    def release(self, job_id: int, request_id: str = "") -> JobView:
+        return self._hold(job_id, request_id, "waits for the next cycle")
+
     def job(self, job_id: int) -> JobView:
         try:
             return self.views[job_id]

@@ -36,6 +36,8 @@ READS: dict[str, Call] = {
 CHANGES: dict[str, Call] = {
     "submit": lambda made, job: made.submit(jobs()),
     "cancel": lambda made, job: made.cancel(job),
+    "hold": lambda made, job: made.hold(job),
+    "release": lambda made, job: made.release(job),
     "cordon": lambda made, job: made.cordon(0, cordoned=True),
     "inject_fault": lambda made, job: made.inject_fault(FaultRequest("host", "0", 1.0)),
     "step": lambda made, job: made.step(1),

@@ -42,6 +42,8 @@ def test_a_repeated_request_gets_the_first_answer_and_is_done_once(paused: Calla
         lambda made: made.submit(jobs(2, names=("x", "y")), "a"),
         lambda made: made.submit(jobs(2, queues=("other",)), "a"),
         lambda made: made.cancel(FIRST_ID, "a"),
+        lambda made: made.hold(FIRST_ID, "a"),
+        lambda made: made.release(FIRST_ID, "a"),
         lambda made: made.cordon(0, cordoned=True, request_id="a"),
         lambda made: made.inject_fault(FaultRequest("host", "0", 1), request_id="a"),
     ],
@@ -119,7 +121,7 @@ def test_cancel_takes_what_waits_and_what_runs_but_not_what_has_ended(paused: Ca
     made.cancel(unborn)
     made.step(1)
     assert made.job(unborn).state == JobState.CANCELLED
-    for method in (made.cancel, made.job, made.explain):
+    for method in (made.cancel, made.hold, made.release, made.job, made.explain):
         with pytest.raises(NotFound, match="no job 12345"):
             method(12345)
 
@@ -219,3 +221,48 @@ def test_many_threads_at_once_lose_nothing(session: Callable[..., Session]) -> N
     list(events_of(made, job_ids=ids))  # ends when they have all ended
     made.stop()
     assert (made.outcome().jobs.state == 2).sum() == 1200
+
+
+def test_a_job_on_hold_waits_for_its_release_and_comes_back_to_its_place(paused: Callable[..., Session]) -> None:
+    made = paused()
+    running, first, second = made.submit(jobs(3, gpus=64)).job_ids
+    answer = made.hold(first, "h")
+    assert (answer.state, made.hold(first, "h")) == (JobState.PENDING, answer)
+    made.step(2)
+    assert (made.job(first).reason, made.explain(first).kind, made.explain(first).position) == ("on hold", "hold", -1)
+    assert made.explain(first).remedy == f"may start once it is released: gigawatt job release {first}"
+    assert made.snapshot().pending_jobs_by_reason["hold"] == 1
+    made.hold(first)  # on hold already
+    with pytest.raises(WrongState, match=f"job {running} is running; allowed: a pending job") as error:
+        made.hold(running)
+    assert error.value.field == "job_id"
+    with pytest.raises(NotFound):
+        made.release(7)
+    made.step(10)
+    assert [made.job(job).state for job in (running, first, second)] == [JobState.FINISHED, JobState.PENDING, JobState.RUNNING]
+    third = made.submit(jobs(gpus=64)).job_ids[0]
+    made.release(first, "r")
+    made.release(first)
+    made.step(10)
+    assert [made.job(job).state for job in (first, second, third)] == [JobState.RUNNING, JobState.FINISHED, JobState.PENDING]
+    made.hold(third)
+    made.step(1)
+    made.cancel(third)
+    made.step(1)
+    assert made.job(third).state == JobState.CANCELLED
+    with pytest.raises(WrongState, match="is cancelled; allowed: a pending job"):
+        made.release(third)
+    assert made.snapshot().jobs_by_state["pending"] == 0
+
+
+def test_watches_are_told_of_holds(paused: Callable[..., Session]) -> None:
+    made = paused()
+    job = made.submit(jobs(duration_ns=15 * SECOND)).job_ids[0]
+    made.hold(job)
+    watch = events_of(made, job_ids=[job])
+    next(watch)
+    made.step(1)
+    made.release(job)
+    made.step(4)
+    told = [(str(event.job.state), event.job.reason) for event in watch]
+    assert told == [("pending", ""), ("pending", "on hold"), ("pending", ""), ("running", ""), ("finished", "")]

@@ -50,7 +50,8 @@ def test_jobs_held_back_live_and_after_a_crash(session: Callable[..., Any], scen
     assert [(queues[name].held_jobs, queues[name].cohort) for name in ("a", "b", "new")] == [(0, "lab"), (2, "lab"), (1, "")]
     why = made.explain(third)
     assert (why.kind, why.numbers["quota_missing_gpus"]) == ("quota", 8.0)
-    assert made.explain(live[1]).text == "tenant eve has 1 running jobs, of 1 that it may have; may start when a job of tenant eve ends"
+    assert made.explain(live[1]).text == "tenant eve has 1 running jobs, of 1 that it may have"
+    assert made.explain(live[1]).remedy == "may start when a job of tenant eve ends"
     made.cancel(third)
     taken_back = submit("a", 32)
     made.step(3)

@@ -47,7 +47,7 @@ def live_until(made: Any, seconds: float, every: Callable[[int], object] = lambd
 def test_a_crash_changes_nothing(
     session: Callable[..., Any], scenario: Callable[..., Scenario], tmp_path: Path, crashed: Callable[[], Path]
 ) -> None:
-    """Jobs, cancellations, cordons and faults before and after; also of a job that the generator made."""
+    """Jobs, cancellations, holds, cordons and faults before and after; also of jobs that the generator made."""
     made = session(BUSY, state_dir=tmp_path / "state")
     made.set_speed(4_000.0)
     made.start()
@@ -63,8 +63,14 @@ def test_a_crash_changes_nothing(
         if running and running[0].job_id < 10**9:
             with suppress(WrongState):  # it has ended since
                 made.cancel(running[0].job_id, f"x{number}")
+        for job in made.jobs(states=frozenset({JobState.PENDING}), limit=4):
+            with suppress(WrongState):
+                (made.release if job.reason == "on hold" else made.hold)(job.job_id, f"h{number}-{job.job_id}")
+                held.add(job.job_id)
 
+    held = set[int]()
     live_until(made, 6_000, disturb)
+    assert held
     made.pause()
     told = made.clock().emulated_seconds
     directory = crashed()
@@ -144,6 +150,7 @@ def test_first_answers_are_given_again_after_a_crash(
     first = made.submit(asked, "submit")
     assert [index for index, error in first.errors.items() if isinstance(error, NeverFits)] == [1, 2]
     assert [index for index, error in first.errors.items() if isinstance(error, QueueFull)] == [5]
+    held, released = made.hold(10**9 + 1, "hold"), made.release(10**9 + 1, "release")
     made.step(1)
     cancelled = made.cancel(10**9, "cancel")
     cordoned = made.cordon(1, cordoned=True, request_id="cordon")
@@ -158,9 +165,10 @@ def test_first_answers_are_given_again_after_a_crash(
         }
         assert repeated.errors[5].retry_seconds == 5.0
         assert again.cancel(10**9, "cancel") == cancelled
+        assert (again.hold(10**9 + 1, "hold"), again.release(10**9 + 1, "release")) == (held, released)
         assert again.cordon(1, cordoned=True, request_id="cordon") == cordoned
         assert again.inject_fault(FaultRequest("host", "3", 1.5), request_id="fault") == fault
-        assert len(again._journal) == 4
+        assert len(again._journal) == 6
         with pytest.raises(InvalidRequest, match="was used for another request"):
             again.submit(jobs(), "submit")
 
