@@ -22,6 +22,7 @@ from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.runs import Runs
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
+from emulator.engine.times import in_words
 from emulator.engine.waits import Waits
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
@@ -318,10 +319,15 @@ class Engine:
 
     def _settle_ends(self, at_ns: int) -> None:
         while self.runs.next_end_ns() <= at_ns:
-            end_ns, slot = self.runs.take_end()
+            end_ns, slot, is_limit = self.runs.take_end()
             self._stop(slot, end_ns)
-            self.table.remaining_ns[slot] = 0
-            self._end(slot, end_ns, State.FINISHED)
+            if is_limit:
+                self.runs.lose_work(slot)
+                self.reasons[slot] = f"reached its time limit of {in_words(self.runs.time_limit_ns(slot))}"
+                self._end(slot, end_ns, State.FAILED)
+            else:
+                self.table.remaining_ns[slot] = 0
+                self._end(slot, end_ns, State.FINISHED)
 
     def _end(self, slot: int, at_ns: int, state: State) -> None:
         self.table.end_ns[slot] = at_ns

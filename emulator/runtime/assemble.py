@@ -140,6 +140,7 @@ def _engine_settings(scenario: Scenario, until_ns: int | None) -> EngineSettings
         restart_overhead_ns=scenario.jobs.restart_overhead,
         stall_timeout_ns=scenario.jobs.stall_timeout,
         max_restarts=scenario.jobs.max_restarts,
+        time_limit_factor=None if scenario.jobs.time_limit == "none" else scenario.jobs.time_limit_factor,
         power_gamma=scenario.power.gamma,
         buildout=buildout(scenario),
         link_faults=link_fault_settings(scenario),
