@@ -77,15 +77,13 @@ def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason
     match lacks(free, gpus, milli, level):
         case "capacity" if milli < 1000:
             text = f"needs {milli / 1000:g} of a GPU; no GPU is free{where}, and no shared one has that much left"
-            remedy = f"starts when a GPU{where} is free, or {milli / 1000:g} of a shared one"
+            remedy = f"fits when a GPU{where} is free, or {milli / 1000:g} of a shared one"
             return Reason("capacity", text, numbers, position, remedy)
         case "capacity":
             text = f"needs {gpus} GPUs, {free.free_gpus} are free{where}{_withheld(numbers)}"
-            remedy = f"starts when {_more(gpus - free.free_gpus, 'GPU', where)} free"
-            return Reason("capacity", text, numbers, position, remedy)
+            return Reason("capacity", text, numbers, position, _missing(free, gpus, where))
         case "fragmentation":
-            text, remedy = _fragmentation(free, gpus, where)
-            return Reason("fragmentation", text, numbers, position, remedy)
+            return Reason("fragmentation", _fragmentation(free, gpus, where), numbers, position, _missing(free, gpus, where))
         case "topology":
             name = "island" if scheduler.islands and LEVEL_NAMES[level] == "site" else LEVEL_NAMES[level]
             text, remedy, of_units = _topology(free, gpus, level, name, where)
@@ -105,6 +103,7 @@ def _numbers(scheduler: Scheduler, partition: Partition, slot: int) -> dict[str,
         "gpus_free": free.free_gpus,
         "whole_hosts_needed": gpus // free.gpus_per_host if milli == 1000 else 0,
         "whole_hosts_free": free.whole,
+        "whole_hosts_missing": max(0, gpus // free.gpus_per_host - free.whole) if milli == 1000 else 0,
         "split_hosts_free": split_hosts,
         "split_gpus_free": free.split_gpus,
         "hosts_down": hosts(Withheld.DOWN),
@@ -118,14 +117,24 @@ def _numbers(scheduler: Scheduler, partition: Partition, slot: int) -> dict[str,
 # -- hosts --------------------------------------------------------------------------------------------------------------------------
 
 
-def _fragmentation(free: FreeIndex, gpus: int, where: str) -> tuple[str, str]:
+def _missing(free: FreeIndex, gpus: int, where: str) -> str:
+    """What has to come free so that such a job fits, levels apart."""
+    whole, rest = divmod(gpus, free.gpus_per_host)
+    short = whole - free.whole
+    if short > 0:
+        if rest and free.split_host(rest) < 0:
+            return f"fits when {_more(short)}, and {_gpus(rest)} on one more host{where}, are free"
+        return f"fits when {_more(short)}{where} {'is' if short == 1 else 'are'} free"
+    if whole:
+        return f"fits when 1 more whole host, or {_gpus(rest)} of one host{where}, are free"
+    return f"fits when {_gpus(rest)} of one host{where} {'is' if rest == 1 else 'are'} free"
+
+
+def _fragmentation(free: FreeIndex, gpus: int, where: str) -> str:
     whole, rest = divmod(gpus, free.gpus_per_host)
     split = sum(free.split_count[1:])
     others = f"; {free.split_gpus} GPUs are free on {split} host{'s' * (split != 1)} that also hold{'s' * (split == 1)} other jobs"
-    text = f"needs {_hosts(whole, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'whole host')} free{others}"
-    if free.whole < whole:
-        return text, f"starts when {_more(whole - free.whole, 'whole host', where)} free"
-    return text, f"starts when 1 more whole host{where}, or {rest} GPUs of one host, are free"
+    return f"needs {_hosts(whole, rest)}; {free.free_gpus} GPUs are free{where}, but only {_count(free.whole, 'whole host')} free{others}"
 
 
 def _topology(free: FreeIndex, gpus: int, level: int, name: str, where: str) -> tuple[str, str, dict[str, float]]:
@@ -137,11 +146,12 @@ def _topology(free: FreeIndex, gpus: int, level: int, name: str, where: str) -> 
         f" {name} (the largest has {largest})"
     )
     missing = whole - most_free
-    remedy = (
-        f"starts when {_more(missing, 'whole host', f' of one {name}{where}')} free"
-        if missing > 0
-        else f"starts when 1 more whole host, or {rest} GPUs of one host, are free in a {name}{where} that has {_hosts(whole, 0)} free"
-    )
+    if missing > 0 and rest:
+        remedy = f"fits when {_more(missing)} of one {name}{where}, and {_gpus(rest)} on one more of its hosts, are free"
+    elif missing > 0:
+        remedy = f"fits when {_more(missing)} of one {name}{where} {'is' if missing == 1 else 'are'} free"
+    else:
+        remedy = f"fits when 1 more whole host, or {_gpus(rest)} of one host, are free in a {name}{where} that has {_hosts(whole, 0)} free"
     numbers = {"units": len(units), "units_with_free_hosts": len([count for count, _ in units if count])}
     return text, remedy, {**numbers, "unit_whole_hosts_free_most": most_free, "unit_hosts_most": largest}
 
@@ -179,14 +189,14 @@ def _turn(scheduler: Scheduler, partition: Partition, slot: int, position: int, 
     shadow = partition.shadow
     if shadow is None or shadow.head != first_id:
         text = f"would fit, but {_count(position, 'job')} ahead of it{where}; the first, job {first_id}, waits for {first_gpus} GPUs"
-        return Reason("priority", text, numbers, position, f"starts when job {first_id} has started, or whoever else is in its way")
+        return Reason("priority", text, numbers, position, f"may start when job {first_id} has started, or whoever else is in its way")
     if not _would_delay(scheduler, partition, slot):
         return Reason("priority", _NEXT_CYCLE, numbers, position)
     numbers |= {"head_start_seconds": shadow.time_ns / SECOND}
     at = f"{shadow.time_ns / SECOND:,g} s"
     text = f"would fit, but would delay job {first_id}, which is first{where}, needs {first_gpus} GPUs and is to start at {at}"
     return Reason(
-        "priority", text, numbers, position, f"starts when job {first_id} has started, or when hosts are free that it does not need"
+        "priority", text, numbers, position, f"may start when job {first_id} has started, or when hosts are free that it does not need"
     )
 
 
@@ -238,12 +248,16 @@ def _over_quota(scheduler: Scheduler, partition: Partition, slot: int) -> tuple[
 
 def _hosts(hosts: int, rest: int) -> str:
     parts = [f"{hosts} whole host{'s' if hosts > 1 else ''}"] if hosts else []
-    return " and ".join([*parts, f"{rest} GPUs on one host"] if rest else parts)
+    return " and ".join([*parts, f"{_gpus(rest)} on one host"] if rest else parts)
+
+
+def _gpus(count: int) -> str:
+    return "1 GPU" if count == 1 else f"{count} GPUs"
+
+
+def _more(hosts: int) -> str:
+    return "1 more whole host" if hosts == 1 else f"{hosts} more whole hosts"
 
 
 def _count(count: int, what: str) -> str:
     return f"1 {what} is" if count == 1 else f"{count} {what}s are"
-
-
-def _more(count: int, what: str, where: str) -> str:
-    return f"1 more {what}{where} is" if count == 1 else f"{count} more {what}s{where} are"

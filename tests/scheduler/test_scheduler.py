@@ -61,8 +61,8 @@ def test_explanations(policy: str) -> None:
     capacity = why(Job(1, 0, 100, 10))
     assert (capacity.kind, capacity.text, capacity.position) == ("capacity", f"needs 100 GPUs, 56 are free; {withheld}", 0)
     assert capacity.numbers == {
-        "gpus_needed": 100, "gpus_free": 56, "whole_hosts_needed": 12, "whole_hosts_free": 6, "split_hosts_free": 2, "split_gpus_free": 8,
-        "hosts_down": 1, "hosts_cordoned": 1,
+        "gpus_needed": 100, "gpus_free": 56, "whole_hosts_needed": 12, "whole_hosts_free": 6, "whole_hosts_missing": 6,
+        "split_hosts_free": 2, "split_gpus_free": 8, "hosts_down": 1, "hosts_cordoned": 1,
     }  # fmt: skip
     fragmentation = why(Job(2, 0, 53, 10))
     assert fragmentation.kind == "fragmentation"

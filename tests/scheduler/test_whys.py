@@ -7,7 +7,8 @@ import pytest
 
 from emulator.scheduler.backlog import pending_by_reason
 from emulator.scheduler.draft import Draft
-from emulator.scheduler.explain import Reason, explain_pending
+from emulator.scheduler.explain import Reason, explain_pending, lacks
+from emulator.scheduler.free import FreeIndex, Row
 from emulator.scheduler.job import job_of
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.outlook import Outlook, outlook, told
@@ -50,24 +51,24 @@ def why(scheduler: Scheduler, gpus: int, require: int = ANY_LEVEL, milli: int = 
 def test_capacity() -> None:
     scheduler = leaves()
     reason = why(scheduler, 100)
-    assert (reason.kind, reason.text, reason.remedy) == ("capacity", "needs 100 GPUs, 72 are free", "starts when 28 more GPUs are free")
+    assert (reason.kind, reason.text, reason.remedy) == ("capacity", "needs 100 GPUs, 72 are free", "fits when 4 more whole hosts are free")
     scheduler.ledger.withhold(39, Withheld.DOWN)
     scheduler.ledger.withhold(35, Withheld.CORDONED)
     scheduler.ledger.withhold(31, Withheld.CORDONED)
     reason = why(scheduler, 49)
     assert reason.text == "needs 49 GPUs, 48 are free; 1 host is down; 2 hosts are cordoned"
-    assert reason.remedy == "starts when 1 more GPU is free"
+    assert reason.remedy == "fits when 1 more whole host is free"
     assert reason.numbers == {
-        "gpus_needed": 49, "gpus_free": 48, "whole_hosts_needed": 6, "whole_hosts_free": 5, "split_hosts_free": 2, "split_gpus_free": 8,
-        "hosts_down": 1, "hosts_cordoned": 2,
+        "gpus_needed": 49, "gpus_free": 48, "whole_hosts_needed": 6, "whole_hosts_free": 5, "whole_hosts_missing": 1,
+        "split_hosts_free": 2, "split_gpus_free": 8, "hosts_down": 1, "hosts_cordoned": 2,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("gpus", "text", "remedy"),
     [
-        (72, "needs 9 whole hosts", "starts when 1 more whole host is free"),
-        (70, "needs 8 whole hosts and 6 GPUs on one host", "starts when 1 more whole host, or 6 GPUs of one host, are free"),
+        (72, "needs 9 whole hosts", "fits when 1 more whole host is free"),
+        (70, "needs 8 whole hosts and 6 GPUs on one host", "fits when 1 more whole host, or 6 GPUs of one host, are free"),
     ],
 )
 def test_fragmentation(gpus: int, text: str, remedy: str) -> None:
@@ -81,11 +82,11 @@ def test_topology() -> None:
     reason = why(leaves(), 24, LEAF)
     assert reason.kind == "topology"
     assert reason.text == "needs 3 whole hosts inside one leaf; 8 whole hosts are free, at most 1 of them in one leaf (the largest has 4)"
-    assert reason.remedy == "starts when 2 more whole hosts of one leaf are free"
+    assert reason.remedy == "fits when 2 more whole hosts of one leaf are free"
     of_units = {"units": 10, "units_with_free_hosts": 8, "unit_whole_hosts_free_most": 1, "unit_hosts_most": 4}
     assert of_units.items() <= reason.numbers.items()
     assert why(leaves(), 12, LEAF).remedy == (
-        "starts when 1 more whole host, or 4 GPUs of one host, are free in a leaf that has 1 whole host free"
+        "fits when 1 more whole host, or 4 GPUs of one host, are free in a leaf that has 1 whole host free"
     )
 
 
@@ -94,7 +95,7 @@ def test_a_share_of_a_gpu() -> None:
     scheduler.partitions[0].free.take([(0, 0xFFFF, 0xFF)])
     reason = why(scheduler, 1, milli=250)
     assert reason.text == "needs 0.25 of a GPU; no GPU is free, and no shared one has that much left"
-    assert (reason.kind, reason.remedy) == ("capacity", "starts when a GPU is free, or 0.25 of a shared one")
+    assert (reason.kind, reason.remedy) == ("capacity", "fits when a GPU is free, or 0.25 of a shared one")
 
 
 def test_turn_behind_a_head_without_and_with_a_reservation() -> None:
@@ -109,7 +110,7 @@ def test_turn_behind_a_head_without_and_with_a_reservation() -> None:
         assert plan_at(scheduler, 0)[0] == [1]
         reason = explain_pending(scheduler, behind)
         assert (reason.kind, reason.text, reason.position) == ("priority", text, 1)
-        assert reason.remedy.startswith("starts when job 2 has started, or")
+        assert reason.remedy.startswith("may start when job 2 has started, or")
         assert reason.numbers["head_gpus"] == 96
         assert explain_pending(scheduler, first).text == "needs 96 GPUs, 64 are free"
         found = outlook(scheduler, first, 0)
@@ -247,14 +248,16 @@ def _plain_kind(cluster: Cluster, partition: Partition, gpus: int, level: int) -
 def test_kinds_and_numbers_are_what_counting_host_by_host_gives(name: str) -> None:
     cluster, draw = make_cluster(name), random.Random(name)
     per_host = cluster.host_types[0].gpus
-    seen: Counter[str] = Counter()
+    seen, remedies = Counter[str](), 0
     for _ in range(12):
         scheduler = make_scheduler(cluster, policy=draw.choice(["fifo", "easy"]))
         free = scheduler.partitions[0].free
+        rows = []
         for host in draw.sample(range(cluster.host_count), draw.randrange(cluster.host_count)):
             block = free.host_block[host]
-            mask = draw.choice([free.full, draw.randrange(1, free.full + 1)])
-            free.take([(block, 1 << (host - free.first_host[block]), mask)])
+            rows.append((block, 1 << (host - free.first_host[block]), draw.choice([free.full, draw.randrange(1, free.full + 1)])))
+        free.take(rows)
+        held = [row for row in rows if row[2] == free.full]
         for number in range(20):
             gpus, level = draw.randint(1, cluster.gpu_count), draw.choice([ANY_LEVEL, RACK, LEAF, POD])
             gpus = min(gpus, draw.choice([gpus, 3 * per_host, 6 * per_host]))
@@ -266,8 +269,25 @@ def test_kinds_and_numbers_are_what_counting_host_by_host_gives(name: str) -> No
                 seen[reason.kind] += 1
                 if kind == "topology":
                     _check_units(cluster, scheduler.partitions[0], level, reason)
+                elif kind and len(held) > reason.numbers["whole_hosts_missing"]:
+                    remedies += 1
+                    _check_remedy(free, gpus, level, int(reason.numbers["whole_hosts_missing"]), held)
                 scheduler.cancel_pending(slot)
     assert {"capacity", "topology", "priority"} <= set(seen)
+    assert remedies
+
+
+def _check_remedy(free: FreeIndex, gpus: int, level: int, missing: int, held: list[Row]) -> None:
+    """With so many of the held hosts, and one for the rest where no host has it, such a job fits, levels apart; with fewer it does not."""
+    fewer = held[: max(0, missing - 1)]
+    free.give(fewer)
+    assert lacks(free, gpus, 1000, level) in ("capacity", "fragmentation")
+    free.take(fewer)
+    rest = gpus % free.gpus_per_host
+    enough = held[: missing + (rest > 0 and free.split_host(rest) < 0)]
+    free.give(enough)
+    assert lacks(free, gpus, 1000, level) in ("", "topology")
+    free.take(enough)
 
 
 def _check_units(cluster: Cluster, partition: Partition, level: int, reason: Reason) -> None:
@@ -342,4 +362,4 @@ def test_a_job_of_two_types_has_a_reason_for_each() -> None:
     reason = explain_pending(scheduler, slot)
     one, two = (partition.name for partition in scheduler.partitions)
     assert reason.text == f"needs 4 GPUs, 0 are free in {one}; needs 4 GPUs, 0 are free in {two}"
-    assert reason.remedy == f"starts when 4 more GPUs in {one} are free; or starts when 4 more GPUs in {two} are free"
+    assert reason.remedy == f"fits when 4 GPUs of one host in {one} are free; or fits when 1 more whole host in {two} is free"
