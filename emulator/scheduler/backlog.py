@@ -23,7 +23,7 @@ def pending_by_reason(scheduler: Scheduler) -> tuple[dict[str, int], dict[str, f
         milli_gpus[kind] += size * count
 
     for slot in table.on_hold:
-        add("hold", table.gpus[slot] * table.milli_gpus[slot])
+        add(scheduler.room.kind(slot), table.gpus[slot] * table.milli_gpus[slot])
     slots: Sequence[int] = list(scheduler.queued())
     if whys:
         for slot in slots:

@@ -162,7 +162,7 @@ def test_a_policy_explains_only_who_waits_and_in_known_kinds() -> None:
 # -- hold and release ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", [name for name in POLICIES if name != "carbon-aware"])  # which waits for a better hour
 def test_a_job_on_hold_is_in_nobodys_way_and_comes_back_to_its_place(policy: str) -> None:
     """128 GPUs: job 1 needs all of them, 2 and 3 half each, for longer by their estimates than job 1."""
     scheduler = make_scheduler(make_cluster("hgx"), policy=policy)
