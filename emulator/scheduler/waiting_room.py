@@ -93,7 +93,7 @@ class WaitingRoom:
         return True
 
     def note_end(self, slot: int) -> tuple[list[int], list[int]]:
-        """The job has ended. Returns the jobs that waited for it and for no other, and those that can never start, which are dropped."""
+        """The job has ended. Returns the jobs that waited for it and for no other, and those that can never start."""
         job_id, finished = self._table.job_id[slot], self._table.state[slot] == State.FINISHED
         ready, unmet = [], []
         for waiter in self._waiters.pop(job_id, ()):
@@ -103,7 +103,6 @@ class WaitingRoom:
                     del self._awaited[waiter]
                     ready.append(waiter)
             else:
-                self.drop(waiter)
                 unmet.append(waiter)
         return ready, unmet
 
