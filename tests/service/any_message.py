@@ -60,7 +60,9 @@ PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "request_id": ("",),
     "page_token": ("",),
 }
-#: Without these next to nothing gets past the first check.
+#: With all of these next to nothing gets past the first check: each is a reason to refuse the whole job.
+RARE = {"after", "after_any", "array_size", "array_parallel"}
+#: Without these neither.
 NEEDED = {"spec", "batch", "count", "gpus", "duration", "target", "compute_seconds"}
 
 
@@ -75,7 +77,7 @@ def any_message(luck: random.Random, kind: type[Message], extreme: float = 0.3) 
     }
     for field in kind.DESCRIPTOR.fields:
         if (field.containing_oneof and chosen[field.containing_oneof.name] is not field) or luck.random() < (
-            0.05 if field.name in NEEDED else absent
+            0.05 if field.name in NEEDED else 0.9 if field.name in RARE else absent
         ):
             continue
         if field.is_repeated:

@@ -26,7 +26,7 @@ ALLOWED = {
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 #: What changes most, tried most.
-CHANGING = {"SubmitJob", "SubmitJobs", "InjectFault"}
+CHANGING = {"SubmitJob", "SubmitJobs", "CancelJob", "HoldJob", "InjectFault"}
 #: Clusters that differ in what can be broken and how it is shared; small, so that faults and jobs meet.
 CLUSTERS = {
     "trunks": "cluster: {host: hgx-h100, hosts: 32, hosts_per_rack: 4, switch: qm9700, oversubscription: {leaf: 3}}",
