@@ -300,6 +300,7 @@ class Snapshot:
     jobs_submitted: int
     jobs_started: int
     preemptions: int
+    migrations: int
     restarts: int
     queue_wait_seconds: Histogram
     gpus_by_state: Mapping[str, int]  # busy, idle, down, cordoned, planned

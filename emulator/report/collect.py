@@ -112,6 +112,7 @@ class Collector:
             jobs_submitted=engine.submitted,
             jobs_started=engine.started,
             preemptions=engine.preemptions,
+            migrations=engine.migrations,
             restarts=engine.restarts,
             queue_wait_seconds=Histogram(WAIT_BOUNDS, tuple(engine.waits.counts), engine.waits.total_ns / SECOND),
             gpus_by_state=gpus,

@@ -124,6 +124,7 @@ def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettin
         preemption=settings.preemption,
         preempt_after_ns=settings.preempt_after,
         preempt_interval_ns=settings.preempt_interval,
+        defragment=settings.defragment,
         queue_priority={queue.name: queue.priority for queue in settings.queues},
         quotas=build_quotas(scenario, cluster),
         tenant_limits=tenant_limits(scenario),

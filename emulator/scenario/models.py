@@ -78,6 +78,7 @@ class SchedulerSettings(Section):
     placement_options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)  # of the types that it says
     pending_limit: Annotated[Int, Field(ge=1, le=10_000_000)] = 200_000
     preemption: bool = False
+    defragment: bool = False  # migrate small jobs for one that does not fit because free GPUs lie scattered
     preempt_interval: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration(
         "1m"
     )  # between two searches for victims for one job; assumed

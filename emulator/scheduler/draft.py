@@ -35,6 +35,14 @@ class Preemption:
     refused: dict[int, int] = field(default_factory=dict)  # slot -> when it may be tried again
 
 
+@dataclass(frozen=True)
+class Defragmentation:
+    """That jobs are migrated for one that does not fit only because free GPUs lie scattered; not again for ``interval_ns`` in vain."""
+
+    interval_ns: int
+    refused: dict[int, int] = field(default_factory=dict)  # slot -> when it may be tried again
+
+
 @dataclass(slots=True)
 class Draft:
     """The decisions of the cycle at ``now_ns``. ``reconsider_at_ns``: when they may change without any event (the engine never leaps over
@@ -46,11 +54,13 @@ class Draft:
     table: JobTable
     placement: Placement
     preemption: Preemption | None  # None: nothing is preempted
+    defragmentation: Defragmentation | None  # None: nothing is migrated to make room
     passes_over: bool = False  # of the policy: it starts jobs in turn, and whoever waits for hosts is in the way of those behind it
     head_first: bool = False  # and the turn is that of ``pending.key``
     now_ns: int = -1
     starts: list[tuple[int, list[Row]]] = field(default_factory=list)  # (slot, placement), in order
     preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
+    migrated: dict[int, tuple[list[Row], int]] = field(default_factory=dict)  # slot -> placement and start before
     suspended: set[int] = field(default_factory=set)  # those of them that write a checkpoint as they stop
     reconsider_at_ns: int = NEVER
     #: What the policy keeps from cycle to cycle, where it cannot be computed again; by whatever key it likes.
@@ -63,6 +73,7 @@ class Draft:
         self.ledger.settle()
         self.now_ns, self.starts, self.preempted, self.reconsider_at_ns = now_ns, [], [], NEVER
         self.suspended.clear()
+        self.migrated.clear()
         self.causes.clear()
         for partition in self.ledger.partitions:
             if partition.held:
@@ -212,8 +223,7 @@ class Draft:
     def start(self, slot: int, rows: list[Row]) -> None:
         """Start the job there, in this cycle. Raises Refused where that breaks a rule."""
         self.ledger.start(slot, rows, self.now_ns)
-        if self.preemption is not None:
-            self.preemption.refused.pop(slot, None)
+        self.forget(slot)
         if self.whys:
             self.whys.pop(slot, None)
         for partition in self.ledger.partitions_for(slot):
@@ -221,6 +231,38 @@ class Draft:
             if partition.number != self.table.host_type[slot]:  # others have their turn there
                 self.reconsider(partition, self.now_ns + self.cycle_ns)
         self.starts.append((slot, rows))
+
+    def forget(self, slot: int) -> None:
+        """The job no longer waits, so what was tried for it in vain is of no interest."""
+        for one in (self.preemption, self.defragmentation):
+            if one is not None:
+                one.refused.pop(slot, None)
+
+    def lift(self, slot: int) -> None:
+        """Take the running job off its GPUs; ``set_down`` comes in the same cycle. Raises Refused where it does not run."""
+        if self.table.start_ns[slot] == self.now_ns and self.table.state[slot] == State.RUNNING:
+            raise Refused(Rule.RUNNING, f"job {self.table.job_id[slot]} starts in this cycle, so it does not run yet")
+        before = self.table.rows[slot], self.table.start_ns[slot]
+        self.ledger.stop(slot, self.now_ns)
+        self.table.state[slot] = State.PENDING
+        self.migrated[slot] = before
+        self.ledger.partition_of(slot).surprises += 1
+
+    def set_down(self, slot: int, rows: list[Row]) -> None:
+        """A lifted job goes on there. Raises Refused where that breaks a rule."""
+        self.ledger.start(slot, rows, self.now_ns)
+
+    def migrate(self, slot: int, rows: list[Row]) -> None:
+        """The running job goes on on other GPUs: it writes a checkpoint and pays the restart overhead. Raises Refused where that breaks a
+        rule; nothing was changed then.
+        """
+        mark = self.mark()
+        self.lift(slot)
+        try:
+            self.set_down(slot, rows)
+        except Refused:
+            self.undo(mark)
+            raise
 
     def preempt(self, slot: int, cause: str = "", *, suspend: bool = False) -> None:
         """Stop the running job, which waits again from the next cycle on; ``cause`` is what its user is told.
@@ -298,7 +340,10 @@ class Draft:
     def undo(self, mark: int) -> None:
         """Take back what was decided since ``mark``."""
         for slot, started in self.ledger.undo(mark):
-            if started:
+            if slot in self.migrated:
+                if not started:
+                    del self.migrated[slot]
+            elif started:
                 self.starts.pop()
                 for partition in self.ledger.partitions_for(slot):
                     partition.pending.push(slot)

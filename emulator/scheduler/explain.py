@@ -181,6 +181,9 @@ def _withheld(numbers: Mapping[str, float]) -> str:
 def _turn(scheduler: Scheduler, partition: Partition, slot: int, position: int, where: str, numbers: dict[str, float]) -> Reason:
     """Of a job that fits now, and whose queue has quota for it."""
     table = scheduler.table
+    if not scheduler.draft.passes_over:  # the policy starts jobs by rules of its own
+        text = f"would fit{where} now; when it starts is up to the policy {scheduler.policy.name}"
+        return Reason("priority", text, numbers, position)
     first = partition.pending.head() if len(partition.pending) else slot
     if position == 0 or first == slot:
         return Reason("priority", _NEXT_CYCLE, numbers, position)

@@ -195,7 +195,7 @@ class Outside:
             action = actions[place]
             try:
                 if isinstance(action, Hold):
-                    whys[_slot_of(draft, action.job_id)] = Why(action.reason, kind="hold")
+                    whys[_slot_of(draft, action.job_id)] = Why(action.reason or "the policy holds it back")
                 elif isinstance(action, Preempt):
                     self._preempt(draft, action)
                 elif not self._start(draft, action):

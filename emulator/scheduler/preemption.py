@@ -1,4 +1,4 @@
-"""Preemption by priority: which running jobs of lower priority make room for a job that does not fit."""
+"""Who makes room for a job that does not fit: jobs of lower priority are preempted, and small ones in its way are migrated."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,63 @@ from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import Row
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.shadow import Shadow
+from emulator.scheduler.shares import hold, let_go
+
+#: So many of the smallest jobs are thought of to be migrated for one.
+MOST_MIGRATED = 256
 
 
 def make_room(draft: Draft, partition: Partition, slot: int) -> list[Row] | None:
-    """Preempt jobs of lower priority for a job that does not fit. Returns its placement, or None (and preempts nothing) if that is not
-    enough.
+    """Migrate or preempt others for a job that does not fit. Returns its placement, or None (and stops nobody) if that is not enough."""
+    return _migrate_for(draft, partition, slot) or _preempt_for(draft, partition, slot)
+
+
+def _migrate_for(draft: Draft, partition: Partition, slot: int) -> list[Row] | None:
+    """Migrate jobs that are smaller than a job for which enough GPUs are free, but scattered.
+
+    The smallest are thought of first, of these the ones that started last. Nobody is migrated where one of them would not fit elsewhere.
     """
+    table, free, settings = draft.table, partition.free, draft.defragmentation
+    if settings is None or free.free_gpus < table.gpus[slot] or table.milli_gpus[slot] < 1000:
+        return None
+    again_ns = settings.refused.get(slot, 0)
+    if draft.now_ns < again_ns:
+        draft.reconsider(partition, again_ns)
+        return None
+    movable = [
+        other
+        for other in partition.running
+        if table.preemptible[other] and table.gpus[other] < table.gpus[slot] and table.start_ns[other] < draft.now_ns
+    ]
+    movable.sort(key=lambda other: (table.gpus[other] * table.milli_gpus[other], -table.start_ns[other], -table.job_id[other]))
+    moved = fewest_victims(draft, partition, slot, movable[:MOST_MIGRATED])
+    mark = draft.mark()
+    for other in moved:
+        draft.lift(other)
+    rows = draft.choose(partition, slot) if moved else None
+    if rows is not None and _set_down(draft, partition, slot, rows, moved):
+        return rows
+    draft.undo(mark)
+    settings.refused[slot] = draft.now_ns + settings.interval_ns
+    return None
+
+
+def _set_down(draft: Draft, partition: Partition, slot: int, rows: list[Row], moved: list[int]) -> bool:
+    """Set down those who were lifted, beside the job's ``rows``, the largest first; False where one does not fit."""
+    hold(partition.free, rows, draft.table.milli_gpus[slot])
+    try:
+        for other in reversed(moved):
+            there = draft.choose(partition, other)
+            if there is None:
+                return False
+            draft.set_down(other, there)
+    finally:
+        let_go(partition.free, rows, draft.table.milli_gpus[slot])
+    return True
+
+
+def _preempt_for(draft: Draft, partition: Partition, slot: int) -> list[Row] | None:
+    """Preempt jobs of lower priority."""
     preemption = draft.preemption
     if preemption is None or partition.lowest_preemptible() >= draft.table.priority[slot]:
         return None

@@ -13,7 +13,7 @@ import numpy as np
 
 from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
 from emulator.scheduler.changes import Changes
-from emulator.scheduler.draft import Draft, Preemption
+from emulator.scheduler.draft import Defragmentation, Draft, Preemption
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.held import Held
 from emulator.scheduler.ledger import Ledger
@@ -42,12 +42,17 @@ class SchedulerSettings:
     preemption: bool = False
     preempt_after_ns: int = 0
     preempt_interval_ns: int = 0
+    defragment: bool = False
     queue_priority: Mapping[str, int] = field(default_factory=dict)  # added to the priority of a queue's jobs
     quotas: Quotas | None = None
     tenant_limits: TenantLimits = NO_TENANT_LIMITS
     strict_queues: Collection[str] = ()  # in which nobody passes a job that waits for quota
     reclaims: Mapping[str, Reclaims] = field(default_factory=dict)  # by queue: whose jobs may be stopped for its own
     power: SitePower = NO_CAP
+
+
+#: What jobs ask for: GPUs, milli-GPUs of each, the level required, host types; queue and tenant, both 0 where nothing limits these.
+Sort = tuple[int, int, int, tuple[int, ...], int, int]
 
 
 @dataclass
@@ -100,6 +105,7 @@ class Scheduler:
         )
         self.counts: list[QueueCounts] = []  # by queue
         self.pending_jobs = 0  # how many jobs wait
+        self.queued_by_sort: dict[Sort, int] = {}  # how many of each are in the queues; none on hold
         self._all_types = tuple(range(len(self.partitions)))
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power)
@@ -108,7 +114,9 @@ class Scheduler:
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
         in_turn = (policy.heads_only or policy.reserves) and policy.outside is None
-        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, preemption, in_turn, in_turn and not policy.arranges)
+        defragmentation = Defragmentation(settings.preempt_interval_ns) if settings.defragment else None
+        makes_room = preemption, defragmentation
+        self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, *makes_room, in_turn, in_turn and not policy.arranges)
         self._scores_hosts = settings.placement.may_score
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
@@ -193,7 +201,22 @@ class Scheduler:
         if self.accounts is not None:
             self.accounts.wait(slot)
 
+    def sort_of(self, slot: int) -> Sort:
+        """What the job asks for, as far as that tells waiting jobs apart."""
+        table = self.table
+        if self.accounts is None:
+            return table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.types[slot], 0, 0
+        own = table.queue[slot], table.tenant[slot]
+        return table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.types[slot], *own
+
+    def _count_queued(self, slot: int, jobs: int) -> None:
+        sort, queued = self.sort_of(slot), self.queued_by_sort
+        count = queued[sort] = queued.get(sort, 0) + jobs
+        if not count:
+            del queued[sort]
+
     def _enter_queues(self, slot: int) -> None:
+        self._count_queued(slot, 1)
         for partition in self.ledger.partitions_for(slot):
             partition.pending.push(slot)
             partition.arriving.append(slot)
@@ -241,20 +264,22 @@ class Scheduler:
 
     def cancel_pending(self, slot: int) -> None:
         """Remove a waiting job from its queue."""
-        self._leave_queues(slot)
-        self.table.on_hold.discard(slot)
         self.room.drop(slot)
+        if slot in self.table.on_hold:
+            self.table.on_hold.discard(slot)
+        else:
+            self._leave_queues(slot)
         self.pending_jobs -= 1
         if self.accounts is not None:
             self.accounts.wait(slot, -1)
         self.counts[self.table.queue[slot]].wait(self.table.gpus[slot], -1)
 
     def _leave_queues(self, slot: int) -> None:
+        self._count_queued(slot, -1)
         for partition in self.ledger.partitions_for(slot):
             partition.leaves(slot)
             partition.stirred = True
-        if self.draft.preemption is not None:
-            self.draft.preemption.refused.pop(slot, None)
+        self.draft.forget(slot)
         self.draft.whys.pop(slot, None)
         if self.ledger.changes is not None:
             self.ledger.changes.left.append((self.table.job_id[slot], -1))
@@ -297,6 +322,7 @@ class Scheduler:
         self.pending_jobs -= len(draft.starts)
         for slot, _ in draft.starts:
             self.counts[table.queue[slot]].start(table.gpus[slot])
+            self._count_queued(slot, -1)
             if self.accounts is not None:
                 self.accounts.wait(slot, -1)
         if self._reclaim.how:

@@ -47,6 +47,7 @@ GROUPS: tuple[Group, ...] = (
             _per_emulated_second("gigawatt_jobs_started_total"),
             _per_emulated_second("gigawatt_jobs_ended_total", "cluster, state"),
             _per_emulated_second("gigawatt_job_preemptions_total"),
+            _per_emulated_second("gigawatt_job_migrations_total"),
             _per_emulated_second("gigawatt_job_restarts_total"),
             _per_emulated_second("gigawatt_faults_total", "cluster, cause"),
         ),

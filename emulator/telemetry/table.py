@@ -203,6 +203,9 @@ HEAD: tuple[HeadMetric, ...] = (
         lambda s: {(state,): s.jobs_by_state.get(state, 0) for state in ENDED},
     ),
     HeadMetric("gigawatt_job_preemptions_total", Kind.COUNTER, "preemptions", "Preemptions.", (), _one(lambda s: s.preemptions)),
+    HeadMetric(
+        "gigawatt_job_migrations_total", Kind.COUNTER, "migrations", "Jobs moved to make room.", (), _one(lambda s: s.migrations)
+    ),
     HeadMetric("gigawatt_job_restarts_total", Kind.COUNTER, "restarts", "Restarts after a fault.", (), _one(lambda s: s.restarts)),
     HeadMetric(
         "gigawatt_queue_wait_seconds", Kind.HISTOGRAM, "seconds", "Emulated time from submission to first start.", (),
@@ -217,15 +220,6 @@ HEAD: tuple[HeadMetric, ...] = (
         lambda s: {(q.name, state): n for q in s.queues for state, n in (("pending", q.pending_gpus), ("running", q.running_gpus))},
     ),
     HeadMetric(
-        "gigawatt_policy_fallback", Kind.GAUGE, "flag",
-        "1 once a policy outside the emulation (grpc://) is gone and another decides in its place.", (), _one(lambda s: s.policy_fallback),
-    ),
-    HeadMetric(
-        "gigawatt_policy_refused_actions_total", Kind.COUNTER, "actions",
-        "Actions of a policy outside the emulation (grpc://) that were refused, by the rule that they broke.", ("rule",),
-        _by(tuple(Rule), lambda s: s.policy_refused),
-    ),
-    HeadMetric(
         "gigawatt_pending_jobs", Kind.GAUGE, "jobs",
         "Pending jobs by what keeps them from starting, as gigawatt job explain has it; priority: it fits, and waits for its turn.",
         ("reason",), _by(KINDS, lambda s: s.pending_jobs_by_reason),
@@ -233,6 +227,15 @@ HEAD: tuple[HeadMetric, ...] = (
     HeadMetric(
         "gigawatt_pending_gpus", Kind.GAUGE, "GPUs", "GPUs that pending jobs ask for, by what keeps these from starting.",
         ("reason",), _by(KINDS, lambda s: s.pending_gpus_by_reason),
+    ),
+    HeadMetric(
+        "gigawatt_policy_fallback", Kind.GAUGE, "flag",
+        "1 once a policy outside the emulation (grpc://) is gone and another decides in its place.", (), _one(lambda s: s.policy_fallback),
+    ),
+    HeadMetric(
+        "gigawatt_policy_refused_actions_total", Kind.COUNTER, "actions",
+        "Actions of a policy outside the emulation (grpc://) that were refused, by the rule that they broke.", ("rule",),
+        _by(tuple(Rule), lambda s: s.policy_refused),
     ),
     HeadMetric(
         "kueue_pending_workloads", Kind.GAUGE, "jobs",

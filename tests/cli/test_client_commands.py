@@ -26,7 +26,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeControl]:
     server.stop()
 
 
-def test_submit_list_get_explain_cancel(gigawatt: Run, served: FakeControl) -> None:
+def test_submit_list_get_explain_hold_release_cancel(gigawatt: Run, served: FakeControl) -> None:
     code, out, err = gigawatt("job submit --gpus 1024 --duration 2h --name pretrain --priority 5 --no-preempt -o json")
     assert (code, err) == (0, "")
     job = json.loads(out)
@@ -40,6 +40,8 @@ def test_submit_list_get_explain_cancel(gigawatt: Run, served: FakeControl) -> N
     assert json.loads(gigawatt("job list --state running -o json")[1]) == []
     assert yaml.safe_load(gigawatt("job get 0 -o yaml")[1])["start_seconds"] is None
     assert "8 of 16 GPUs are free" in gigawatt("job explain 0")[1]
+    assert json.loads(gigawatt("job hold 0 -o json")[1])["reason"] == "on hold"
+    assert json.loads(gigawatt("job release pretrain -o json")[1])["reason"] == "waits for the next cycle"
     assert json.loads(gigawatt("job cancel 0 -o json")[1])["state"] == "cancelled"
 
 

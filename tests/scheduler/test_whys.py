@@ -122,6 +122,14 @@ def test_turn_behind_a_head_without_and_with_a_reservation() -> None:
     assert told(Outlook(NEVER, reserved=False), 1) == ("by their estimates no running job makes room for it", {})
 
 
+@pytest.mark.parametrize("policy", ["power-aware", "carbon-aware", Policy("mine", lambda draft: None, file=__file__)])
+def test_under_a_policy_with_rules_of_its_own_nobody_is_promised_a_start(policy: str | Policy) -> None:
+    scheduler = make_scheduler(make_cluster("hgx"), policy=policy)
+    first, second = submit(scheduler, Job(1, 0, 8, 50), Job(2, 0, 8, 50))
+    for slot in (first, second):
+        assert explain_pending(scheduler, slot).text.startswith("would fit now; when it starts is up to the policy ")
+
+
 def test_what_a_policy_says_stays_until_the_job_starts() -> None:
     def plan(draft: Draft) -> None:
         for job in draft.waiting():
@@ -162,7 +170,7 @@ def test_a_policy_explains_only_who_waits_and_in_known_kinds() -> None:
 # -- hold and release ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("policy", [name for name in POLICIES if name != "carbon-aware"])  # which waits for a better hour
+@pytest.mark.parametrize("policy", [name for name in POLICIES if name != "carbon-aware"])  # which waits for cleaner power
 def test_a_job_on_hold_is_in_nobodys_way_and_comes_back_to_its_place(policy: str) -> None:
     """128 GPUs: job 1 needs all of them, 2 and 3 half each, for longer by their estimates than job 1."""
     scheduler = make_scheduler(make_cluster("hgx"), policy=policy)

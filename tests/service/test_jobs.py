@@ -216,7 +216,19 @@ def test_get_cancel_and_explain(client: Client, control: FakeControl) -> None:
     assert (caught.value.code, caught.value.exit_code) == ("FAILED_PRECONDITION", 1)
 
 
-@pytest.mark.parametrize("call", ["job", "cancel", "explain"])
+def test_hold_and_release(client: Client, control: FakeControl) -> None:
+    job = client.submit(JobSpec(gpus=16, duration_seconds=5.0)).job_id
+    held = client.hold(job, "h")
+    assert (held.state, held.reason, client.hold(job, "h")) == (JobState.PENDING, "on hold", held)
+    assert client.release(job, "r").reason == "waits for the next cycle"
+    control.change(job, state=JobState.RUNNING, start_seconds=0.0)
+    for call in (client.hold, client.release):
+        with pytest.raises(ClientError, match="is running; allowed: a pending job") as caught:
+            call(job)
+        assert (caught.value.code, caught.value.field) == ("FAILED_PRECONDITION", "job_id")
+
+
+@pytest.mark.parametrize("call", ["job", "cancel", "hold", "release", "explain"])
 @pytest.mark.parametrize("job_id", [7, -1, 2**63 - 1])
 def test_an_unknown_job_is_not_found(client: Client, call: str, job_id: int) -> None:
     with pytest.raises(ClientError, match=f"no job {job_id}") as caught:

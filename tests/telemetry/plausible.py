@@ -52,6 +52,7 @@ def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")
         jobs_by_state={JobState.PENDING: 7, JobState.RUNNING: 10, JobState.FINISHED: 40 + tick, JobState.FAILED: tick // 5},
         jobs_submitted=60 + 2 * tick,
         jobs_started=50 + 2 * tick,
+        migrations=tick // 4,
         preemptions=tick // 3,
         restarts=tick // 5,
         queue_wait_seconds=Histogram((1.0, 60.0, 3600.0), (20 + tick, 20 + tick, 10, 0), 5e3 + 40.0 * tick),
