@@ -74,6 +74,10 @@ def submit(
     prefer: Annotated[
         str | None, typer.Option("--prefer", metavar="LEVEL", help="The whole job should be in one unit of this level.")
     ] = None,
+    slice_gpus: Annotated[
+        int | None, typer.Option("--slice-gpus", metavar="N", help="Cut it into slices of N GPUs, each in one unit of --slice-level.")
+    ] = None,
+    slice_level: Annotated[str | None, typer.Option("--slice-level", metavar="LEVEL", help="The level of the slices.")] = None,
     checkpoint: Annotated[str | None, typer.Option("--checkpoint", metavar="TIME", help="Emulated time between checkpoints.")] = None,
     no_preempt: Annotated[bool, typer.Option("--no-preempt", help="Jobs of higher priority may not take its GPUs.")] = False,
     utilization: Annotated[float | None, typer.Option("--utilization", metavar="R", help="How busy its GPUs are, 0 to 1.")] = None,
@@ -120,6 +124,8 @@ def submit(
         "milli_gpus": milli_gpus,
         "require": require,
         "prefer": prefer,
+        "slice_gpus": slice_gpus,
+        "slice_level": slice_level,
         "checkpoint": checkpoint,
         "preemptible": False if no_preempt else None,
         "utilization": utilization,

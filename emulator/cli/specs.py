@@ -24,6 +24,8 @@ _WORDS: dict[str, tuple[str, type]] = {
     "checkpoint": ("checkpoint_seconds", float),
     "require": ("require_level", str),
     "prefer": ("prefer_level", str),
+    "slice_gpus": ("slice_gpus", int),
+    "slice_level": ("slice_level", str),
     "preemptible": ("preemptible", bool),
     "utilization": ("utilization_ratio", float),
     "replicas": ("replicas", int),

@@ -83,6 +83,8 @@ class JobView:
     hosts: str  # hostlist of the placement, e.g. "r00012-h[00-07]"
     gpu_type: str = ""  # model of the GPUs it runs on, last ran on, or asks for; "" for one of any or several types before it starts
     speed_ratio: float = 0.0  # its speed now over that on an idle fabric; 0 while it does not run, and while it waits for a dead link
+    slice_gpus: int = 0  # 0: it is not cut into slices
+    slice_level: str = ""
 
 
 @dataclass(frozen=True)

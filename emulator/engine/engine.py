@@ -19,6 +19,7 @@ from emulator.engine.link_table import LinkTable, link_table
 from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
+from emulator.engine.prospect import Prospect
 from emulator.engine.runs import Runs
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
@@ -92,6 +93,8 @@ class Engine:
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
         self.runs = Runs(cluster, self.table, network, self.meter, self._orders, settings)
+        if scheduler.settings.placement.asks_fabric:
+            scheduler.draft.prospect = Prospect(network, scheduler.draft).probe
         self._source = source
         self._arrivals: deque[int] = deque()  # slots of jobs to come, the next one first
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted

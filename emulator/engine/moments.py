@@ -32,6 +32,8 @@ class Moment(NamedTuple):
     host_type: int
     types: tuple[int, ...]
     rows: list[Row]
+    slice_gpus: int
+    slice_level: int
 
 
 _SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED})
@@ -67,6 +69,8 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.host_type[slot],
         table.types[slot],
         table.rows[slot],
+        table.slice_gpus[slot],
+        table.slice_level[slot],
     )
 
 

@@ -338,6 +338,15 @@ class Network:
         traffic = self._traffic.get(slot)
         return traffic.pieces if traffic is not None else ()
 
+    def asks_for(self, slot: int) -> tuple[tuple[Piece, ...], float]:
+        """What a running job loads, and its cap in bytes per second per lane; nothing for one that does not train."""
+        return self.pieces_of(slot), self._caps.get(slot, 0.0)
+
+    def would_load(self, slot: int, rows: Sequence[Row]) -> tuple[tuple[Piece, ...], float, float]:
+        """The same of a training job if it ran on ``rows``, and its cap there if all links were healthy."""
+        traffic = self._map.traffic(rows, self._table.shapes[self._table.shape[slot]])
+        return traffic.pieces, self._cap_of(rows, traffic, self._ways_out), traffic.cap
+
     def _sent_at(self, slot: int, at_ns: int) -> float:
         """Bytes that each lane of a running job has sent since it started."""
         sent, since_ns = self._sent[slot]

@@ -11,7 +11,7 @@ from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.outlook import outlook, told
 from emulator.scheduler.quota import Standing
 from emulator.scheduler.table import State
-from emulator.workload.jobs import ANY_TYPE, SECOND, JobKind
+from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES, SECOND, JobKind
 from topology.cluster import Cluster
 from topology.describe import hostlist, link_name
 
@@ -48,7 +48,7 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         tenant=moment.tenant,
         kind=JobKind(moment.kind).name.lower(),
         state=STATES[moment.state],
-        reason=moment.reason or _refusal(engine, moment.state, moment.gpus, moment.require_level, moment.types),
+        reason=moment.reason or _refusal(engine, moment.state, moment),
         gpus=moment.gpus,
         milli_gpus=moment.milli_gpus,
         priority=moment.priority,
@@ -63,26 +63,32 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         hosts=hostlist(cluster, engine.scheduler.hosts_of(moment.rows)),
         gpu_type=cluster.host_types[moment.host_type].gpu.name if moment.host_type != ANY_TYPE else "",
         speed_ratio=moment.speed_ratio,
+        slice_gpus=moment.slice_gpus,
+        slice_level=LEVEL_NAMES[moment.slice_level] if moment.slice_gpus else "",
     )
 
 
 def reason(engine: Engine, slot: int, state: State) -> str:
     """Why a job is pending, or how it ended."""
-    table = engine.table
     if state == State.PENDING and engine.scheduler.waits(slot):
         stopped = engine.reasons.get(slot, "")
         return explain_pending(engine.scheduler, slot).text + (f" (last stop: {stopped})" if stopped else "")
     if state in (State.FAILED, State.CANCELLED):
         return engine.reasons.get(slot, "")
-    return _refusal(engine, state, table.gpus[slot], table.require_level[slot], table.types[slot])
+    return _refusal(engine, state, moment_of(engine, slot, engine.now_ns)) if state in (State.REJECTED, State.INFEASIBLE) else ""
 
 
-def _refusal(engine: Engine, state: State, gpus: int, level: int, types: tuple[int, ...]) -> str:
+def _refusal(engine: Engine, state: State, job: Moment) -> str:
     """Why a job never came into the queue; "" for any other."""
     if state == State.REJECTED:
         limited = engine.scheduler.accounts is not None and engine.scheduler.accounts.limits.any()
         return "the queue was full" + (", or its tenant had as many pending jobs as it may" if limited else "")
-    return engine.scheduler.limits.never_fits(gpus, level, types)[0] if state == State.INFEASIBLE else ""
+    if state != State.INFEASIBLE:
+        return ""
+    scheduler, asked = engine.scheduler, (job.gpus, job.require_level, job.types)
+    if job.slice_gpus and scheduler.could_ever_fit(*asked):
+        return scheduler.limits.never_sliced(job.gpus, job.slice_gpus, job.slice_level, job.types)
+    return scheduler.limits.never_fits(*asked)[0]
 
 
 def explanation(engine: Engine, slot: int) -> Explanation:

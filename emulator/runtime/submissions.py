@@ -111,11 +111,18 @@ class Judge:
                 raise InvalidRequest(f"there would be more than {most:,} {what}s", field=what, allowed=f"one of the {what}s that there are")
 
     def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
-        asked = list(zip(jobs.gpus.tolist(), jobs.require_level.tolist(), jobs.types(), strict=True))
-        too_large: dict[tuple[int, int, tuple[int, ...]], NeverFits] = {}
+        slices = jobs.slice_gpus.tolist(), jobs.slice_level.tolist()
+        asked = list(zip(jobs.gpus.tolist(), jobs.require_level.tolist(), jobs.types(), *slices, strict=True))
+        too_large: dict[tuple[int, int, tuple[int, ...], int, int], NeverFits] = {}
         for shape in set(asked):
             if not self._scheduler.could_ever_fit(*shape):
-                message, most = self._scheduler.limits.never_fits(*shape)
+                gpus, level, types, slice_gpus, slice_level = shape
+                if self._scheduler.could_ever_fit(gpus, level, types):
+                    message = self._scheduler.limits.never_sliced(gpus, slice_gpus, slice_level, types)
+                    allowed = "a part of a host, or whole hosts, of which enough lie inside units of slice_level"
+                    too_large[shape] = NeverFits(message, field="slice_gpus", allowed=allowed)
+                    continue
+                message, most = self._scheduler.limits.never_fits(gpus, level, types)
                 too_large[shape] = NeverFits(message, field="gpus", allowed=f"at most {most}")
         return {index: too_large[shape] for index, shape in enumerate(asked) if shape in too_large} if too_large else {}
 
@@ -149,8 +156,9 @@ def _tenant_room(engine: Engine) -> dict[str, int] | None:
 def _body(jobs: JobColumns) -> bytes:
     """What a client asked for, as bytes to tell one request from another; ids and submission times are not the client's."""
     # Requests without these have the bytes of journals that do not know them.
+    plain = () if jobs.slice_gpus.any() else ("slice_gpus", "slice_level")
     more = {"after": jobs.afters, "array": jobs.arrays}
-    unused = ("job_id", "submit_ns", *(name for name, entries in more.items() if not entries))
+    unused = ("job_id", "submit_ns", *plain, *(name for name, entries in more.items() if not entries))
     columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in unused]
     entries = [entries for entries in more.values() if entries]
     return b"".join(columns) + repr((jobs.shapes, jobs.choices, jobs.queues, jobs.tenants, jobs.names, *entries)).encode()

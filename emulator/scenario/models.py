@@ -3,6 +3,7 @@
 Quantities have units in the YAML (`emulator.scenario.units`); a field whose name ends in ``_per_kwh`` or the like is a plain number of it.
 """
 
+import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -18,7 +19,9 @@ YEAR = 366 * DAY
 
 
 def _as_texts(value: Any) -> Any:
-    return {key: str(text) for key, text in value.items()} if isinstance(value, dict) else value
+    if not isinstance(value, dict):
+        return value
+    return {key: json.dumps(one) if isinstance(one, dict | list) else str(one) for key, one in value.items()}
 
 
 def _as_rate(value: Any) -> Any:

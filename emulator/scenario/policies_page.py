@@ -10,7 +10,7 @@ from typing import Any
 
 from emulator.scheduler import placements, policies
 from emulator.scheduler.placement import Placement
-from emulator.scheduler.policy import NotNegative, Policy, Positive
+from emulator.scheduler.policy import Count, NotNegative, Policy, Positive
 
 _INTRO = """\
 # Reference of the policies and placements
@@ -59,8 +59,8 @@ def _type(option: inspect.Parameter) -> str:
     text = (
         kind.__name__ if isinstance(kind, type) else str(kind).replace("typing.", "").replace("collections.abc.", "").replace(" | None", "")
     )
-    for name, constrained in (("above 0", Positive), ("from 0", NotNegative)):
-        text = text.replace(str(constrained).replace("typing.", ""), f"float {name}")
+    for name, constrained in (("float above 0", Positive), ("float from 0", NotNegative), ("int from 0", Count)):
+        text = text.replace(str(constrained).replace("typing.", ""), name)
     return text
 
 

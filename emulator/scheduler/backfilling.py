@@ -54,7 +54,7 @@ def _reservation(draft: Draft, partition: Partition, head: int) -> Shadow:
         if shadow.time_ns > draft.now_ns and shadow.surprises == partition.surprises:
             return shadow
     elif shadow is not None and shadow.kind == kind_of(table, partition.free, head):
-        shadow.aim(job_id, table.gpus[head] // partition.free.gpus_per_host)
+        shadow.aim(job_id, table.gpus[head])
     else:
         shadow = partition.shadow = Shadow.now(table, partition.free, head)
     assert partition.by_end is not None, "a reservation asks for the running jobs by their ends"
@@ -95,11 +95,13 @@ def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool,
         delaying: set[tuple[int, ...]] = set()  # kinds that would delay the head where they would go now
         most_gpus = min(most_gpus, free.most_that_could_fit())
         for slot in pending.behind_head(most_gpus, short_ns, shadow.spare_gpus()):
-            kind = gpus, milli_gpus, level, _ = (
+            kind = gpus, milli_gpus, level, _, slice_gpus, _ = (
                 table.gpus[slot],
                 table.milli_gpus[slot],
                 table.require_level[slot],
                 table.prefer_level[slot],
+                table.slice_gpus[slot],
+                table.slice_level[slot],
             )
             ends_in_time = table.estimate_ns[slot] <= short_ns
             if kind in unfit or (kind in delaying and not ends_in_time) or (gpus > most_gpus and milli_gpus == 1000):
@@ -110,7 +112,7 @@ def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool,
             rows = draft.choose(partition, slot)
             if rows is None:
                 unfit.add(kind)
-                if level == ANY_LEVEL and milli_gpus == 1000:
+                if level == ANY_LEVEL and milli_gpus == 1000 and not slice_gpus:
                     most_gpus = gpus - 1
             elif ends_in_time or shadow.spares(rows, milli_gpus):
                 draft.start(slot, draft.choose_preferred(partition, slot) or rows)

@@ -4,7 +4,7 @@ A policy acts through it alone, and each decision sees the ones before it. Beyon
 What it could compute again it may remember until a partition's ``surprises`` rises; anything else is in ``memory``.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +67,8 @@ class Draft:
     memory: dict[Any, Any] = field(default_factory=dict)
     causes: dict[int, str] = field(default_factory=dict)  # slot -> why it was preempted
     whys: dict[int, Why] = field(default_factory=dict)  # slot -> what the policy says of why it waits
+    #: For placements that ask the fabric: slot -> ``Ask.probe``. Who knows the fabric sets it.
+    prospect: Callable[[int], Callable[[list[Row]], float] | None] | None = None
 
     def begin(self, now_ns: int) -> None:
         """A new cycle: what was decided before stands."""
@@ -195,9 +197,13 @@ class Draft:
 
     def choose(self, partition: Partition, slot: int) -> list[Row] | None:
         """Where the job would go now in its partition, or None."""
-        table = self.table
+        table, placement = self.table, self.placement
         ask = Ask(table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot], table.job_id[slot])
-        return self.placement.place(partition.free, ask)
+        if placement.asks_fabric and self.prospect is not None:
+            ask = ask._replace(probe=self.prospect(slot))
+        if table.slice_gpus[slot]:
+            return placement.choose(partition.free, ask._replace(slice_gpus=table.slice_gpus[slot], slice_level=table.slice_level[slot]))
+        return placement.place(partition.free, ask)
 
     def choose_preferred(self, partition: Partition, slot: int) -> list[Row] | None:
         """Where a job that may start in ``partition`` would go in one that it prefers and in which it has its turn; None: nowhere."""

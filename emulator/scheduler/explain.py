@@ -16,6 +16,7 @@ from emulator.scheduler.quota import gpus as in_gpus
 from emulator.scheduler.reclaim import Reclaims, Victims
 from emulator.scheduler.rules import Rule
 from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.slices import cut_of, most_slices
 from emulator.scheduler.table import NEVER
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, SECOND
 
@@ -53,7 +54,7 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     )
 
 
-def lacks(free: FreeIndex, gpus: int, milli_gpus: int, level: int) -> str:
+def lacks(free: FreeIndex, gpus: int, milli_gpus: int, level: int, slice_gpus: int = 0, slice_level: int = ANY_LEVEL) -> str:
     """The kind of what such a job does not find among the free GPUs; "" where it fits now."""
     if milli_gpus < 1000:
         return "" if free.free_gpus or free.shared_gpu(milli_gpus) is not None else "capacity"
@@ -63,7 +64,27 @@ def lacks(free: FreeIndex, gpus: int, milli_gpus: int, level: int) -> str:
         return "fragmentation"
     if level != ANY_LEVEL and topology.place(free, Ask(gpus, require_level=level)) is None:
         return "topology"
+    if slice_gpus and _slices_with_room(free, gpus, level, slice_gpus, slice_level) < gpus // slice_gpus:
+        return "topology"
     return ""
+
+
+def _slices_with_room(free: FreeIndex, gpus: int, level: int, slice_gpus: int, slice_level: int) -> int:
+    """How many slices of such a job find room at once."""
+    required, cut = cut_of(gpus, level, slice_gpus, slice_level, free.gpus_per_host)
+    if cut is not None:
+        return most_slices(free, required, cut, now=True)
+    return 0 if topology.place(free, Ask(gpus, require_level=required)) is None else gpus // slice_gpus
+
+
+def _slices(free: FreeIndex, asked: tuple[int, int, int, int], where: str) -> tuple[str, str, dict[str, float]]:
+    gpus, level, slice_gpus, slice_level = asked
+    count, room, name = gpus // slice_gpus, _slices_with_room(free, *asked), LEVEL_NAMES[slice_level]
+    inside = "" if level in (ANY_LEVEL, slice_level) else f", all inside one {LEVEL_NAMES[level]}"
+    text = f"needs {count} slice{'s' * (count > 1)} of {slice_gpus} GPUs, each inside one {name}{inside}; there is room for {room}{where}"
+    missing = count - room
+    remedy = f"fits when there is room for {missing} more slice{'s' * (missing > 1)}{where}"
+    return text, remedy, {"slices_needed": count, "slices_free": room}
 
 
 def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason:
@@ -74,7 +95,8 @@ def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason
     if (over := _over_quota(scheduler, partition, slot)) is not None:
         text, remedy, of_quota = over
         return Reason("quota", text, of_quota, position, remedy)
-    match lacks(free, gpus, milli, level):
+    slices = table.slice_gpus[slot], table.slice_level[slot]
+    match lacks(free, gpus, milli, level, *slices):
         case "capacity" if milli < 1000:
             text = f"needs {milli / 1000:g} of a GPU; no GPU is free{where}, and no shared one has that much left"
             remedy = f"fits when a GPU{where} is free, or {milli / 1000:g} of a shared one"
@@ -84,6 +106,9 @@ def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason
             return Reason("capacity", text, numbers, position, _missing(free, gpus, where))
         case "fragmentation":
             return Reason("fragmentation", _fragmentation(free, gpus, where), numbers, position, _missing(free, gpus, where))
+        case "topology" if slices[0] and not lacks(free, gpus, milli, level):
+            text, remedy, of_slices = _slices(free, (gpus, level, *slices), where)
+            return Reason("topology", text, numbers | of_slices, position, remedy)
         case "topology":
             name = "island" if scheduler.islands and LEVEL_NAMES[level] == "site" else LEVEL_NAMES[level]
             text, remedy, of_units = _topology(free, gpus, level, name, where)

@@ -5,6 +5,7 @@ reasons: a host is offered when there is none.
 """
 
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 
@@ -172,6 +173,8 @@ class Ledger:
         level = table.require_level[slot]
         if level != ANY_LEVEL and (len(rows) > 1 or rows[0][1].bit_count() > 1):
             self._check_level(slot, rows, level)
+        if table.slice_gpus[slot]:
+            self._check_slices(slot, rows)
         if self.accounts is not None and not self.accounts.allows(slot, number):
             why = self.accounts.refusal(slot, number)
             assert why is not None, "what is not allowed has a reason"
@@ -204,14 +207,31 @@ class Ledger:
             raise Refused(Rule.FREE, f"of host {name} not all of the GPUs {', '.join(map(str, mask_bits(mask)))} are free")
 
     def _check_level(self, slot: int, rows: list[Row], level: int) -> None:
-        hosts = [self.first_host[block] + bit for block, mask, _ in rows for bit in mask_bits(mask)]
+        name, gpus = self._gpus_by_unit(rows, level)
+        if len(gpus) > 1:
+            raise Refused(Rule.LEVEL, f"job {self.table.job_id[slot]} requires one {name} and is given {len(gpus)}")
+
+    def _check_slices(self, slot: int, rows: list[Row]) -> None:
+        """Units are ranges of hosts. So whole slices lie in every unit exactly where the job has a multiple of a slice's GPUs there."""
+        slice_gpus = self.table.slice_gpus[slot]
+        name, gpus = self._gpus_by_unit(rows, self.table.slice_level[slot])
+        wrong = next((held for held in gpus.values() if held % slice_gpus), 0)
+        if wrong:
+            job = f"job {self.table.job_id[slot]}"
+            raise Refused(Rule.SLICE, f"{job} has slices of {slice_gpus} GPUs, each inside one {name}, and is given {wrong} GPUs in one")
+
+    def _gpus_by_unit(self, rows: list[Row], level: int) -> tuple[str, Counter[int]]:
+        """The name of ``level``, or of the next coarser one that the cluster has, and GPUs of ``rows`` by unit of it."""
         there = [one.name for one in self._cluster.levels]
-        name = next((name for name in LEVEL_NAMES[level:] if name in there), None)
-        if name is not None:
-            first_host = self._cluster.level(name).first_host
-            units = set((first_host.searchsorted(hosts, side="right") - 1).tolist())
-            if len(units) > 1:
-                raise Refused(Rule.LEVEL, f"job {self.table.job_id[slot]} requires one {name} and is given {len(units)}")
+        name = next((name for name in LEVEL_NAMES[level:] if name in there), "cluster")
+        hosts, gpus = zip(
+            *[(self.first_host[block] + bit, gpus.bit_count()) for block, mask, gpus in rows for bit in mask_bits(mask)], strict=True
+        )
+        held: Counter[int] = Counter()
+        units = self._cluster.level(name).first_host.searchsorted(hosts, side="right").tolist() if name in there else [0] * len(hosts)
+        for unit, count in zip(units, gpus, strict=True):
+            held[unit] += count
+        return name, held
 
     # -- hosts ----------------------------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from emulator.scheduler.slices import is_possible
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
 from topology.cluster import Cluster
 from topology.describe import unit_name
@@ -34,6 +35,22 @@ class Limits:
         if (host_type, level) not in self._known:
             self._known[host_type, level] = _largest(self._cluster, host_type, level)
         return self._known[host_type, level]
+
+    def never_sliced(self, gpus: int, slice_gpus: int, slice_level: int, types: tuple[int, ...]) -> str:
+        """Why a job that would fit in one piece can never run cut into these slices, as a sentence."""
+        cluster = self._cluster
+        numbers = types or range(len(cluster.host_types))
+        of_host = sorted({cluster.host_types[number].gpus for number in numbers})
+        if gpus % slice_gpus:
+            return f"{gpus} GPUs cannot be cut into slices of {slice_gpus}"
+        if not any(is_possible(gpus, slice_gpus, host) for host in of_host):
+            hosts = " or ".join(map(str, of_host))
+            return f"slices of {slice_gpus} GPUs are neither a part of a host nor whole hosts: a host has {hosts} GPUs"
+        most = max(self.largest(number, slice_level).gpus for number in numbers)
+        level = LEVEL_NAMES[slice_level]
+        if slice_gpus > most:
+            return f"slices of {slice_gpus} GPUs inside one {level} never fit: the largest holds {most} GPUs"
+        return f"{gpus // slice_gpus} slices of {slice_gpus} GPUs, each inside one {level}, never fit on this cluster"
 
     def never_fits(self, gpus: int, level: int, types: tuple[int, ...]) -> tuple[str, int]:
         """(why a job of ``gpus`` can never run, as a sentence, the most GPUs that such a job may have).

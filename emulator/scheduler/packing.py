@@ -42,7 +42,7 @@ def pack(
     if ANY_LEVEL < require_level < RACK and not depth:
         return None
     if RACK in (require_level, prefer_level) and free.depths[RACK] == 0:
-        rows = _in_small_rack(free, hosts, rest, rank)
+        rows = in_small_rack(free, hosts, rest, rank)
         if rows is not None or require_level == RACK:
             return rows
     return search(free, hosts, rest, depth, rank) if free.whole >= hosts else None
@@ -56,7 +56,7 @@ def search(free: FreeIndex, hosts: int, rest: int, depth: int, rank: Rank = fewe
         if not rest:
             unit = level.best(hosts)
             if unit >= 0:
-                return _fill(free, index, unit, hosts)
+                return fill(free, index, unit, hosts)
             continue
         candidates = {free.unit_of_block(index, free.host_block[host]) for host in split}
         fitting = [(level.counts[unit], unit) for unit in candidates if level.counts[unit] >= hosts]
@@ -64,11 +64,11 @@ def search(free: FreeIndex, hosts: int, rest: int, depth: int, rank: Rank = fewe
         if unit >= 0:
             fitting.append((level.counts[unit], unit))
         if fitting:
-            return _fill_with_rest(free, index, min(fitting)[1], hosts, rest, split, rank)
+            return fill_with_rest(free, index, min(fitting)[1], hosts, rest, split, rank)
     return None
 
 
-def _fill(free: FreeIndex, index: int, unit: int, hosts: int) -> list[Row]:
+def fill(free: FreeIndex, index: int, unit: int, hosts: int) -> list[Row]:
     """``hosts`` whole hosts of a unit that has as many."""
     if index == 0:
         return [(unit, lowest_bits(free.block_free[unit], hosts), free.full)]
@@ -80,25 +80,25 @@ def _fill(free: FreeIndex, index: int, unit: int, hosts: int) -> list[Row]:
         if -negative >= hosts:
             # The last part: the child that it fills best.
             _, last = min((-n, c) for n, c in children[position:] if -n >= hosts)
-            return rows + _fill(free, index - 1, last, hosts)
-        rows += _fill(free, index - 1, child, -negative)
+            return rows + fill(free, index - 1, last, hosts)
+        rows += fill(free, index - 1, child, -negative)
         hosts += negative
     raise AssertionError("a unit has fewer free hosts than its counter says")
 
 
-def _fill_with_rest(free: FreeIndex, index: int, unit: int, hosts: int, rest: int, split: list[int], rank: Rank) -> list[Row]:
-    """As ``_fill``, and ``rest`` GPUs more; ``split`` are the split hosts that hold those."""
-    rows = _fill(free, index, unit, hosts)
+def fill_with_rest(free: FreeIndex, index: int, unit: int, hosts: int, rest: int, split: list[int], rank: Rank) -> list[Row]:
+    """As ``fill``, and ``rest`` GPUs more; ``split`` are the split hosts that hold those."""
+    rows = fill(free, index, unit, hosts)
     blocks = {block for block, _, _ in rows}
     inside = [host for host in split if free.unit_of_block(index, free.host_block[host]) == unit]
     near = [host for host in inside if free.host_block[host] in blocks]
     if not near and free.levels[index].counts[unit] > hosts:
-        return last_host_in_part(_fill(free, index, unit, hosts + 1), rest)
+        return last_host_in_part(fill(free, index, unit, hosts + 1), rest)
     chosen = min(near or inside, key=lambda host: rank(free, host))
     return [*rows, part_of_split(free, chosen, rest)]
 
 
-def _in_small_rack(free: FreeIndex, hosts: int, rest: int, rank: Rank) -> list[Row] | None:
+def in_small_rack(free: FreeIndex, hosts: int, rest: int, rank: Rank) -> list[Row] | None:
     """As ``search``, inside one rack, where racks are parts of blocks."""
     best: tuple[int, int, int] | None = None  # whole free hosts, block, mask of them
     best_split = -1

@@ -14,7 +14,8 @@ def start_passing_over(draft: Draft, partition: Partition, slots: Iterable[int],
     table = draft.table
     unfit: set[tuple[int, ...]] = set()
     for slot in slots:
-        kind = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot]
+        levels = table.require_level[slot], table.prefer_level[slot]
+        kind = table.gpus[slot], table.milli_gpus[slot], *levels, table.slice_gpus[slot], table.slice_level[slot]
         rows = None
         if allows(slot) and kind not in unfit:
             if not draft.may_start(partition, slot):

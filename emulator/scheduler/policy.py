@@ -19,6 +19,7 @@ from emulator.scheduler.table import JobTable
 #: What options may be annotated with.
 Positive = Annotated[float, Field(gt=0, le=1e9)]
 NotNegative = Annotated[float, Field(ge=0, le=1e9)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
 #: Decides a cycle, by what it does to the draft.
 PlanFunction = Callable[[Draft], None]
 

@@ -92,7 +92,8 @@ def _kind_of(draft: Draft, partition: Partition, slot: int) -> tuple[int, ...]:
     """Jobs of one kind have the same victims, but that one that came later may have fewer of equal priority."""
     table = draft.table
     size = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot]
-    return partition.number, table.queue[slot], table.tenant[slot], table.priority[slot], *size
+    slices = table.slice_gpus[slot], table.slice_level[slot]
+    return partition.number, table.queue[slot], table.tenant[slot], table.priority[slot], *size, *slices
 
 
 def _may_ask(accounts: Accounts, queue: int, number: int, how: Reclaims) -> bool:

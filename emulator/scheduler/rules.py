@@ -12,6 +12,7 @@ class Rule(StrEnum):
     SIZE = "size"  # a job gets as many GPUs as it asks for
     TYPE = "type"  # on hosts of the type that it asks for, and of one type only
     LEVEL = "level"  # inside one unit of the level that it requires
+    SLICE = "slice"  # each of its slices inside one unit of the slices' level
     OFFERED = "offered"  # on hosts that are in service: not down, cordoned, unreachable or planned
     FREE = "free"  # on GPUs that nobody holds
     QUOTA = "quota"  # its queue has quota for it

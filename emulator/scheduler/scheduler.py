@@ -51,8 +51,9 @@ class SchedulerSettings:
     power: SitePower = NO_CAP
 
 
-#: What jobs ask for: GPUs, milli-GPUs of each, the level required, host types; queue and tenant, both 0 where nothing limits these.
-Sort = tuple[int, int, int, tuple[int, ...], int, int]
+#: What jobs ask for: GPUs, milli-GPUs of each, the level required, slices and their level, host types; then queue and tenant, both 0 where
+#: nothing limits these.
+Sort = tuple[int, int, int, int, int, tuple[int, ...], int, int]
 
 
 @dataclass
@@ -78,6 +79,10 @@ class QueueCounts:
         self.pending_gpus -= gpus
         self.running_jobs += 1
         self.running_gpus += gpus
+
+
+#: Sorts of jobs with slices of which it is remembered whether they could ever fit.
+MOST_KNOWN_SLICES = 4096
 
 
 class Scheduler:
@@ -107,6 +112,7 @@ class Scheduler:
         self.pending_jobs = 0  # how many jobs wait
         self.queued_by_sort: dict[Sort, int] = {}  # how many of each are in the queues; none on hold
         self._all_types = tuple(range(len(self.partitions)))
+        self._sliced_fits: dict[tuple[int, ...], bool] = {}  # what is known of jobs with slices: it takes a look at every unit
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power)
         if policy.outside is not None:
@@ -178,16 +184,31 @@ class Scheduler:
         table = self.table
         gpus, level, named = table.gpus[slot], table.require_level[slot], table.host_type[slot]
         asked = table.types[slot] or (self._all_types if named == ANY_TYPE else (named,))
-        fitting = tuple([number for number in asked if could_ever_fit(self.partitions[number].free, gpus, level)])
+        slices = table.slice_gpus[slot], table.slice_level[slot]
+        fitting = tuple([number for number in asked if self._could_fit(number, gpus, level, *slices)])
         if self.accounts is not None and len(fitting) > 1:  # where its queue will never have quota for it, it need not wait
             queue, milli_gpus = table.queue[slot], gpus * table.milli_gpus[slot]
             fitting = tuple([number for number in fitting if self.accounts.quotas.could_ever_fit(queue, number, milli_gpus)]) or fitting
         return asked if fitting == asked else fitting
 
-    def could_ever_fit(self, gpus: int, require_level: int, types: tuple[int, ...]) -> bool:
+    def could_ever_fit(
+        self, gpus: int, require_level: int, types: tuple[int, ...], slice_gpus: int = 0, slice_level: int = ANY_LEVEL
+    ) -> bool:
         """Whether some placement on this cluster, when empty and healthy, holds such a job (``types``: on hosts of these; none: of any)."""
         level = self._widest if require_level == ANY_LEVEL else require_level
-        return any(could_ever_fit(self.partitions[number].free, gpus, level) for number in types or self._all_types)
+        return any(self._could_fit(number, gpus, level, slice_gpus, slice_level) for number in types or self._all_types)
+
+    def _could_fit(self, number: int, gpus: int, level: int, slice_gpus: int, slice_level: int) -> bool:
+        """Whether hosts of one type do."""
+        free = self.partitions[number].free
+        if not slice_gpus:
+            return could_ever_fit(free, gpus, level)
+        asked = number, gpus, level, slice_gpus, slice_level
+        if asked not in self._sliced_fits:
+            if len(self._sliced_fits) >= MOST_KNOWN_SLICES:
+                self._sliced_fits.clear()
+            self._sliced_fits[asked] = could_ever_fit(free, gpus, level, slice_gpus, slice_level)
+        return self._sliced_fits[asked]
 
     def add_queue(self, name: str) -> None:
         """Add a queue before its first job."""
@@ -204,10 +225,9 @@ class Scheduler:
     def sort_of(self, slot: int) -> Sort:
         """What the job asks for, as far as that tells waiting jobs apart."""
         table = self.table
-        if self.accounts is None:
-            return table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.types[slot], 0, 0
-        own = table.queue[slot], table.tenant[slot]
-        return table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.types[slot], *own
+        slices, types = (table.slice_gpus[slot], table.slice_level[slot]), table.types[slot]
+        own = (0, 0) if self.accounts is None else (table.queue[slot], table.tenant[slot])
+        return table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], *slices, types, *own
 
     def _count_queued(self, slot: int, jobs: int) -> None:
         sort, queued = self.sort_of(slot), self.queued_by_sort

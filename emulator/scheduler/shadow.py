@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.shares import share_of
+from emulator.scheduler.slices import Cut, cut_of
 from emulator.scheduler.table import ENDLESS, NEVER, JobTable
 from emulator.workload.jobs import ANY_LEVEL
 
-#: What decides how free hosts are counted for a head: the level that it requires, and its GPUs beyond whole hosts.
-Kind = tuple[int, int]
+#: What decides how free hosts are counted for a head: the level that it requires, its GPUs beyond whole hosts, and how it is cut.
+Kind = tuple[int, int, Cut | None]
 #: Above every slot.
 _LAST_SLOT = 2**62
 
@@ -21,26 +22,30 @@ _LAST_SLOT = 2**62
 def kind_of(table: JobTable, free: FreeIndex, slot: int) -> Kind:
     """Of the job: one that fits on a host is counted as one that requires no level."""
     hosts, rest = divmod(table.gpus[slot], free.gpus_per_host)
-    return (ANY_LEVEL if hosts + (rest > 0) == 1 else table.require_level[slot]), rest
+    level, cut = table.require_level[slot], None
+    if table.slice_gpus[slot]:
+        level, cut = cut_of(table.gpus[slot], level, table.slice_gpus[slot], table.slice_level[slot], free.gpus_per_host)
+    return (ANY_LEVEL if hosts + (rest > 0) == 1 else level), rest, cut
 
 
 @dataclass
 class Shadow:
     """Free GPUs once every running job that is expected to end by ``counted_ns`` has ended, as differences from what is free now.
 
-    A *unit* is one of the level that the head requires; where it requires none, all hosts are one unit. After ``renew`` the head fits then,
-    and ``time_ns`` is the first cycle at which it does; NEVER when no end of a running job lets it in (hosts are down): then nothing can
-    delay it further.
+    A *unit* is one of the level that the head requires; where it requires none, all hosts are one unit. Of a head that is cut into slices
+    the hosts are counted by *part* first, a unit of the slices' level, and what a unit has is whole slices. After ``renew`` the head fits
+    then, and ``time_ns`` is the first cycle at which it does; NEVER when no end of a running job lets it in (hosts are down): then nothing
+    can delay it further.
     """
 
     head: int  # the id of its job
     kind: Kind
     free: FreeIndex
-    hosts: int  # whole hosts that the head needs in one unit
+    hosts: int  # whole hosts, or slices, that the head needs in one unit
     rest: int  # and GPUs on one more
-    unit_of_block: list[int] | None  # None: see unit_of_host
+    unit_of_block: list[int] | None  # None: see unit_of_host. Of a head that is cut it is the part
     unit_of_host: list[int] | None  # where racks smaller than a block are required; both None: one unit
-    whole: list[int]  # whole hosts, by unit
+    whole: list[int]  # whole hosts, or slices, by unit
     part: list[int]  # split hosts with ``rest`` free GPUs or more, by unit; not kept where rest is 0
     gpus: int  # free GPUs on hosts that are offered
     fitting: int = 0  # units that hold the head
@@ -50,35 +55,59 @@ class Shadow:
     looked_freed: int = -1  # ``freed`` of the partition, when all who wait were last tried behind this reservation; -1: they were not
     masks: dict[int, int] = field(default_factory=dict)  # host -> free GPUs then, for the hosts where part of a host came or went
     shares: dict[tuple[int, int], int] = field(default_factory=dict)  # (host, gpu) -> free milli-GPU then, likewise
+    slice_hosts: int = 1  # hosts of a slice; 1 where the head is not cut
+    in_part: list[int] = field(default_factory=list)  # whole hosts, by part
+    unit_of_part: list[int] = field(default_factory=list)
 
     @classmethod
     def now(cls, table: JobTable, free: FreeIndex, head: int) -> "Shadow":
         """What is free now, for the job ``head``: nothing is counted yet."""
-        level, rest = kind = kind_of(table, free, head)
-        hosts = table.gpus[head] // free.gpus_per_host
+        level, rest, cut = kind = kind_of(table, free, head)
+        counted = level if cut is None else cut.level
         unit_of_block = unit_of_host = None
-        if level == ANY_LEVEL:
+        if counted == ANY_LEVEL:
             whole = [free.whole]
-        elif free.depths[level]:
-            unit_of_block = free.units[free.depths[level] - 1]
-            whole = list(free.levels[free.depths[level] - 1].counts)
+        elif free.depths[counted]:
+            unit_of_block = free.units[free.depths[counted] - 1]
+            whole = list(free.levels[free.depths[counted] - 1].counts)
         else:
             unit_of_host = free.rack_of_host()
             whole = [0] * (len(free.rack_first) - 1)
             for block, mask in enumerate(free.block_free):
                 for bit in mask_bits(mask):
                     whole[unit_of_host[free.first_host[block] + bit]] += 1
-        shadow = cls(table.job_id[head], kind, free, hosts, rest, unit_of_block, unit_of_host, whole, [0] * len(whole), free.free_gpus)
+        job_id = table.job_id[head]
+        shadow = cls(job_id, kind, free, 0, rest, unit_of_block, unit_of_host, whole, [0] * len(whole), free.free_gpus)
+        if cut is not None:
+            shadow._cut(level, cut)
         if rest:
             for host, mask in free.split.items():
                 if mask.bit_count() >= rest and free.is_offered(host):
                     shadow.part[shadow._unit(host)] += 1
-        shadow.aim(table.job_id[head], hosts)
+        shadow.aim(job_id, table.gpus[head])
         return shadow
 
-    def aim(self, head: int, hosts: int) -> None:
-        """From now on for another job of the same kind, of so many whole hosts; ``renew`` comes next."""
-        self.head, self.hosts = head, hosts
+    def _cut(self, level: int, cut: Cut) -> None:
+        """What was counted by unit of the slices' level are parts of the units of ``level``."""
+        free = self.free
+        units = None if level == ANY_LEVEL else free.units[free.depths[level] - 1]
+        if self.unit_of_host is not None:
+            blocks = [free.host_block[first] for first in free.rack_first[:-1]]
+            self.unit_of_part = [0 if units is None else units[block] for block in blocks]
+        else:
+            assert self.unit_of_block is not None, "slices have a level"
+            self.unit_of_part = [0] * len(self.whole)
+            for part, unit in zip(self.unit_of_block, units or (), strict=False):
+                self.unit_of_part[part] = unit
+        self.in_part, self.slice_hosts = self.whole, cut.hosts
+        self.whole = [0] * (max(self.unit_of_part) + 1)
+        self.part = [0] * len(self.whole)
+        for part, hosts in enumerate(self.in_part):
+            self.whole[self.unit_of_part[part]] += hosts // cut.hosts
+
+    def aim(self, head: int, gpus: int) -> None:
+        """From now on for another job of the same kind, of so many GPUs; ``renew`` comes next."""
+        self.head, self.hosts = head, gpus // (self.slice_hosts * self.free.gpus_per_host)
         self.fitting = sum(map(self._fits_in, range(len(self.whole))))
 
     # -- the reservation ------------------------------------------------------------------------------------------------------------
@@ -160,8 +189,8 @@ class Shadow:
         per_host = self.free.gpus_per_host
         if self.time_ns == NEVER:
             return self.free.host_count * per_host
-        spare = self.gpus - self.hosts * per_host - self.rest
-        if len(self.whole) == 1:
+        spare = self.gpus - self.hosts * self.slice_hosts * per_host - self.rest
+        if len(self.whole) == 1 and not self.in_part:
             spare = min(spare, (self.whole[0] - self.hosts) * per_host + per_host - 1)
         return spare
 
@@ -237,7 +266,12 @@ class Shadow:
                 self._count(self._unit(host), whole, part)
 
     def _count(self, unit: int, whole: int, part: int) -> None:
-        """``whole`` more whole hosts and ``part`` more split ones of enough free GPUs in ``unit``."""
+        """``whole`` more whole hosts and ``part`` more split ones of enough free GPUs in ``unit``, or in that part of one."""
+        if self.in_part:
+            hosts = self.in_part[unit]
+            self.in_part[unit] = hosts + whole
+            whole = (hosts + whole) // self.slice_hosts - hosts // self.slice_hosts
+            unit = self.unit_of_part[unit]
         before = self._fits_in(unit)
         self.whole[unit] += whole
         self.part[unit] += part

@@ -65,6 +65,8 @@ class JobTable:
     checkpoint_ns: list[int] = field(default_factory=list)
     require_level: list[int] = field(default_factory=list)
     prefer_level: list[int] = field(default_factory=list)
+    slice_gpus: list[int] = field(default_factory=list)
+    slice_level: list[int] = field(default_factory=list)
     preemptible: list[bool] = field(default_factory=list)
     shape: list[int] = field(default_factory=list)
     #: The host type that the job runs on or last ran on; before that the one that it asks for, ANY_TYPE where it asks for none or several.
@@ -151,7 +153,7 @@ class JobTable:
         fill("priority", [p + extra[q] for p, q in zip(jobs.priority.tolist(), jobs.queue.tolist(), strict=True)])
         for name in (
             "submit_ns", "gpus", "duration_ns", "estimate_ns", "milli_gpus", "kind", "utilization", "checkpoint_ns",
-            "require_level", "prefer_level", "preemptible", "host_type", "source_row",
+            "require_level", "prefer_level", "slice_gpus", "slice_level", "preemptible", "host_type", "source_row",
         ):  # fmt: skip
             fill(name, getattr(jobs, name).tolist())
         fill("types", jobs.types())

@@ -37,12 +37,13 @@ def share_time(draft: Draft, partition: Partition, ranks: Ranks, cause: str) -> 
     Jobs are *chosen* in rank order as long as GPUs are left, counted without regard to hosts; one that is larger than what is left is
     passed over. A chosen job that waits starts where it fits; where it does not, jobs that run and were not chosen are stopped for it, the
     last by rank first, and no more of them than it needs. Where that would not do, since what is left lies scattered, it waits and nobody
-    is stopped. A job that may not be preempted keeps its GPUs. Stopped jobs are suspended: they write a checkpoint as they stop (Gu et al.,
-    "Tiresias", NSDI 2019, section 4; Xiao et al., "Gandiva", OSDI 2018), since policies that stop jobs often would lose all work else.
+    is stopped. A job that may not be preempted, or that started in this cycle, keeps its GPUs. Stopped jobs are suspended: they write a
+    checkpoint as they stop (Gu et al., "Tiresias", NSDI 2019, section 4; Xiao et al., "Gandiva", OSDI 2018), since policies that stop jobs
+    often would lose all work else.
     """
     table, pool = draft.table, partition.pending
     assert isinstance(pool, Pool), "what is ranked is a pool"
-    running = sorted(slot for slot in partition.running if table.preemptible[slot])
+    running = sorted(slot for slot in partition.running if table.preemptible[slot] and table.start_ns[slot] < draft.now_ns)
     waiting = pool.columns()["slot"]
     slots = np.concatenate((waiting, np.array(running, dtype=np.int64)))
     runs = np.arange(len(slots)) >= len(waiting)
@@ -76,7 +77,7 @@ def start_chosen(draft: Draft, partition: Partition, chosen: Sequence[int], lose
     table = draft.table
     unfit: set[tuple[int, ...]] = set()  # kinds for which nobody's stop would do, until somebody is stopped
     for slot in chosen:
-        kind = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot]
+        kind = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.slice_gpus[slot], table.slice_level[slot]
         if kind in unfit:
             continue
         if not draft.may_start(partition, slot):

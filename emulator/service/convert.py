@@ -10,7 +10,7 @@ from emulator.engine.control import ControlError, InvalidRequest
 from emulator.service.draft import Draft, kind_of
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.validate import faults_of
-from emulator.workload.jobs import ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns, JobKind, TrainingShape, TypeAndPace, job_columns
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns, JobKind, TrainingShape, TypeAndPace, job_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,8 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
         checkpoint_ns=draft.checkpoint_ns[rows],
         require_level=known[draft.require_level[rows]],
         prefer_level=known[draft.prefer_level[rows]],
+        slice_gpus=draft.slice_gpus[rows],
+        slice_level=np.where(draft.slice_gpus > 0, known[draft.slice_level], ANY_LEVEL)[rows],
         preemptible=draft.preemptible[rows],
         shape=shape[rows],
         host_type=host_type[rows],

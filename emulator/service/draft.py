@@ -23,6 +23,9 @@ MAX_REPLICAS = 10_000
 #: Jobs that one job may depend on.
 MAX_DEPENDENCIES = 1000
 
+#: Columns that a JobSpec and a batch call as a draft does.
+_SAME_WORDS = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level", "gpu_type")
+
 KIND_NUMBER = {None: JobKind.GANG, "gang": JobKind.GANG, "training": JobKind.TRAINING, "service": JobKind.SERVICE}
 
 
@@ -44,6 +47,8 @@ class Draft:
     workload: NDArray[np.int64]
     require_level: NDArray[np.int64]
     prefer_level: NDArray[np.int64]
+    slice_gpus: NDArray[np.int64]
+    slice_level: NDArray[np.int64]
     names: Sequence[str]  # none, or count of them
     queues: tuple[str, ...]
     tenants: tuple[str, ...]
@@ -102,6 +107,11 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
         raise InvalidRequest(f"{field} is {replicas}", field=field, allowed=f"1 to {MAX_REPLICAS:,}")
     count = replicas * _array_size(spec)
 
+    if spec.slice_level and not spec.slice_gpus:
+        raise InvalidRequest(
+            f"spec.slice_level is {spec.slice_level!r:.80} without slice_gpus", field="spec.slice_gpus", allowed="the GPUs of a slice"
+        )
+
     def column(value: float) -> NDArray[np.int64]:
         return np.full(count, value, dtype=np.int64)
 
@@ -120,11 +130,13 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
         workload=column(0),
         require_level=column(0),
         prefer_level=column(1),
+        slice_gpus=column(spec.slice_gpus),
+        slice_level=column(2),
         names=[f"{spec.name}[{place}]" for place in range(count)] if spec.name and spec.HasField("array_size") else [spec.name] * count,
         queues=(spec.queue or "default",),
         tenants=(spec.tenant or "default",),
         workloads=(workload,),
-        levels=(spec.require_level, spec.prefer_level),
+        levels=(spec.require_level, spec.prefer_level, spec.slice_level),
         gpu_type=column(0),
         gpu_types=(spec.gpu_type,),
         fields={
@@ -134,7 +146,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
             "utilization": f"spec.{spec.WhichOneof('workload') or 'gang'}.utilization_ratio",
             "training": "spec.training",
         }
-        | {name: f"spec.{name}" for name in ("name", "gpus", "milli_gpus", "queue", "tenant", "require_level", "prefer_level", "gpu_type")},
+        | {name: f"spec.{name}" for name in ("name", "queue", "tenant", *_SAME_WORDS)},
         after=_dependencies(spec),
         array_parallel=spec.array_parallel,
     )
@@ -219,6 +231,8 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
         workload=workload,
         require_level=indexes("require_level", "levels", len(levels)),
         prefer_level=indexes("prefer_level", "levels", len(levels)),
+        slice_gpus=column("slice_gpus", 0),
+        slice_level=indexes("slice_level", "levels", len(levels)),
         names=batch.names,
         queues=queues,
         tenants=tenants,
@@ -237,5 +251,5 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
             "queue": "batch.queues",
             "tenant": "batch.tenants",
         }
-        | {name: f"batch.{name}" for name in ("gpus", "milli_gpus", "require_level", "prefer_level", "gpu_type")},
+        | {name: f"batch.{name}" for name in _SAME_WORDS},
     )

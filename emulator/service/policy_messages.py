@@ -28,7 +28,7 @@ _COLUMNS = {
     "job_id": "job_id", "gpus": "gpus", "milli_gpus": "milli_gpus",
     "estimate_nanoseconds": "estimate_ns", "submit_nanoseconds": "submit_ns",
     "priority": "priority", "queue": "queue", "tenant": "tenant", "require_level": "require_level", "prefer_level": "prefer_level",
-    "preemptible": "preemptible",
+    "preemptible": "preemptible", "slice_gpus": "slice_gpus", "slice_level": "slice_level",
 }  # fmt: skip
 
 

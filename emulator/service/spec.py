@@ -62,6 +62,8 @@ class JobSpec:
     training: TrainingSpec | None = None
     replicas: int | None = None
     gpu_type: str = ""  # a GPU's model or a host type of the cluster; any without
+    slice_gpus: int = 0  # cut into slices of so many GPUs, each inside one unit of slice_level
+    slice_level: str = ""
     after: Sequence[int] = ()  # ids of jobs that must have finished
     after_any: Sequence[int] = ()  # ids of jobs that must have ended, in any way
     array_size: int | None = None  # so many jobs like this one, called name[0] and so on
@@ -104,6 +106,8 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
         prefer_level=spec.prefer_level,
         preemptible=spec.preemptible,
         gpu_type=spec.gpu_type,
+        slice_gpus=_integer("slice_gpus", spec.slice_gpus),
+        slice_level=spec.slice_level,
         after=[_integer("after", job_id, 63) for job_id in spec.after],
         after_any=[_integer("after_any", job_id, 63) for job_id in spec.after_any],
         array_size=None if spec.array_size is None else _integer("array_size", spec.array_size),
@@ -191,6 +195,8 @@ def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
         workloads=[_workload(jobs, int(kind), int(shape)) for kind, shape in pairs.T],
         require_level=(jobs.require_level[rows].astype(np.int64) + 1).tolist(),
         prefer_level=(jobs.prefer_level[rows].astype(np.int64) + 1).tolist(),
+        slice_gpus=column(jobs.slice_gpus),
+        slice_level=column(jobs.slice_level.astype(np.int64) + 1),
         levels=levels,
         utilization_ratio=column(jobs.utilization),
     )

@@ -20,7 +20,7 @@ from emulator.engine.bounds import (
 from emulator.engine.control import ControlError, InvalidRequest
 from emulator.service.draft import Draft, kind_of
 from emulator.v1 import job_pb2
-from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobKind
+from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, SECOND, JobKind
 
 MAX_NAME = 253
 MAX_REQUEST_ID = 128
@@ -116,6 +116,7 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
         verdicts.refuse_entries(index, _bad_labels(draft.field(column), names))
     for column, index in (("require_level", draft.require_level), ("prefer_level", draft.prefer_level)):
         verdicts.refuse_entries(index, _bad_levels(draft.field(column), draft.levels))
+    _check_slices(draft, verdicts)
     if draft.names:
         bad = np.fromiter((len(name) > MAX_NAME or not name.isprintable() for name in draft.names), dtype=np.bool_, count=draft.count)
         refuse(bad, "name", lambda i: f"is {draft.names[i]!r:.80}", f"at most {MAX_NAME} printable characters")
@@ -126,6 +127,29 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
     refuse(training & (duration == 0) & (steps == 0), "training", lambda i: "has neither a duration nor steps", rule)
     refuse(training & (duration > 0) & (steps > 0), "training", lambda i: "has both a duration and steps", rule)
     return verdicts.errors
+
+
+def _check_slices(draft: Draft, verdicts: _Verdicts) -> None:
+    """Refuse slices that no cluster could place."""
+    slices, refuse = draft.slice_gpus, verdicts.refuse
+    cut = slices != 0
+    if not cut.any():
+        return
+    uneven = cut & ((slices < 0) | (draft.gpus % np.maximum(slices, 1) != 0))
+    refuse(uneven, "slice_gpus", lambda i: f"is {slices[i]} of {draft.gpus[i]} GPUs", "0 (not cut), or a divisor of gpus")
+    refuse(cut & (draft.milli_gpus < 1000), "slice_gpus", lambda i: f"is {slices[i]} of a shared GPU", "0 where milli_gpus is below 1000")
+    names = draft.levels
+    bad = _bad_levels(draft.field("slice_level"), names)
+    level = np.array([LEVEL_NAMES.index(name) if name in LEVEL_NAMES else ANY_LEVEL for name in names])
+    slice_level, required = level[draft.slice_level], level[draft.require_level]
+    verdicts.refuse_entries(np.where(cut, draft.slice_level, -1), bad)
+    refuse(cut & (slice_level == ANY_LEVEL), "slice_level", lambda i: "is missing", ", ".join(LEVEL_NAMES))
+    refuse(
+        cut & (required != ANY_LEVEL) & (slice_level > required),
+        "slice_level",
+        lambda i: f"is {names[draft.slice_level[i]]}, coarser than the required {names[draft.require_level[i]]}",
+        "the required level or a finer one",
+    )
 
 
 def _is_seconds(values: NDArray[np.int64], index: int) -> str:

@@ -77,8 +77,9 @@ class JobColumns:
 
     ``duration_ns`` is the running time when nothing disturbs the job and the fabric gives it all it asks for. ``estimate_ns`` is the
     running time that the submitter states (backfill plans with it); sources without one repeat the duration. ``milli_gpus`` below 1000
-    means a share of one GPU (then ``gpus`` is 1). ``utilization`` is SM activity while computing, 0 to 1: it sets the power. ``shape``
-    indexes ``shapes`` for training jobs and is -1 for the rest.
+    means a share of one GPU (then ``gpus`` is 1). A job of ``slice_gpus`` above 0 is cut into slices of so many GPUs, each of which lies
+    inside one unit of ``slice_level`` (Kueue's slices, Slurm's ``--segment``). ``utilization`` is SM activity while computing, 0 to 1: it
+    sets the power. ``shape`` indexes ``shapes`` for training jobs and is -1 for the rest.
     """
 
     job_id: NDArray[np.int64]
@@ -95,6 +96,8 @@ class JobColumns:
     checkpoint_ns: NDArray[np.int64]  # 0: starts from the beginning after an interruption
     require_level: NDArray[np.int8]  # index into LEVEL_NAMES or ANY_LEVEL
     prefer_level: NDArray[np.int8]
+    slice_gpus: NDArray[np.int32]  # 0: it is not cut
+    slice_level: NDArray[np.int8]  # ANY_LEVEL where it is not cut
     preemptible: NDArray[np.bool_]
     shape: NDArray[np.int32]
     host_type: NDArray[np.int8]  # index into the cluster's host types, or ANY_TYPE
@@ -135,6 +138,8 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "checkpoint_ns": 0,
         "require_level": ANY_LEVEL,
         "prefer_level": ANY_LEVEL,
+        "slice_gpus": 0,
+        "slice_level": ANY_LEVEL,
         "preemptible": True,
         "shape": -1,
         "host_type": ANY_TYPE,
@@ -149,8 +154,8 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "job_id": np.int64, "submit_ns": np.int64, "gpus": np.int32, "duration_ns": np.int64, "estimate_ns": np.int64,
         "milli_gpus": np.int32, "kind": np.int8, "priority": np.int32, "queue": np.int32, "tenant": np.int32,
         "utilization": np.float64, "checkpoint_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
-        "preemptible": np.bool_, "shape": np.int32, "host_type": np.int8, "choice": np.int32, "after": np.int32, "array": np.int32,
-        "source_row": np.int64,
+        "slice_gpus": np.int32, "slice_level": np.int8, "preemptible": np.bool_, "shape": np.int32,
+        "host_type": np.int8, "choice": np.int32, "after": np.int32, "array": np.int32, "source_row": np.int64,
     }  # fmt: skip
     for name, dtype in dtypes.items():
         column: NDArray[Any] = np.asarray(given[name], dtype=dtype)

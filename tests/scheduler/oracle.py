@@ -12,6 +12,7 @@ from emulator.workload.jobs import LEVEL_NAMES
 from topology.cluster import Cluster, Level
 
 INFINITE = 10**30
+RACK = LEVEL_NAMES.index("rack")
 #: (host, mask of GPUs) of each host, in any order.
 Place = list[tuple[int, int]]
 
@@ -82,13 +83,17 @@ class Plain:
 
     # -- placement ----------------------------------------------------------------------------------------------------------------
 
-    def place(self, rule: str, gpus: int, milli: int = 1000, require: int = -1, prefer: int = -1) -> Place | None:
+    def place(
+        self, rule: str, gpus: int, milli: int = 1000, require: int = -1, prefer: int = -1, slice_gpus: int = 0, slice_level: int = -1
+    ) -> Place | None:
         if milli < 1000:
             fitting = [(left, key) for key, left in self.milli.items() if left >= milli and self.offered[key[0]]]
             if fitting:
                 host, gpu = min(fitting)[1]
                 return [(host, 1 << gpu)]
             require = prefer = -1
+        if slice_gpus > self.per_host:
+            return self.sliced(gpus // self.per_host, require, prefer, slice_gpus // self.per_host, slice_level)
         if rule == "consolidate" and require == prefer == -1:
             return self.consolidate(gpus)
         return self.topology(gpus, require, prefer)
@@ -137,6 +142,44 @@ class Plain:
             if inside or LEVEL_NAMES[require] == "rack":
                 return inside
         return self.search(self.levels if require == -1 else self.within(require), hosts, rest)
+
+    def sliced(self, hosts: int, require: int, prefer: int, size: int, level: int) -> Place | None:
+        """Slices of ``size`` hosts, each inside one unit of the level: a *part*."""
+        if hosts == size:
+            return self.topology(hosts * self.per_host, level, prefer)
+        racks, parts = self.named["rack"], self.named[next(name for name in LEVEL_NAMES[level:] if name in self.named)]
+        small = len(racks) > len(self.levels[0])
+        if small and require == RACK:
+            return self.search([racks], hosts, 0) if level == RACK else None
+        levels = self.levels if require == -1 else self.within(require)
+        finer = [units for units in levels if all(any(unit[0] in part and unit[-1] in part for part in parts) for unit in units)]
+        coarser = [units for units in levels if units not in finer]
+        below = [units for units in finer if units != parts]
+
+        def room(unit: range) -> int:
+            return sum(len(self.wholes(part)) // size for part in parts if part[0] in unit)
+
+        def fill(depth: int, unit: range, count: int) -> Place:
+            if depth < 0:
+                return [(host, self.full) for host in self.fill(below, unit, count * size)]
+            inner = sorted((part for part in [parts, *coarser][depth] if part[0] in unit), key=lambda part: -room(part))
+            place: Place = []
+            while room(inner[0]) < count:
+                part = inner.pop(0)
+                place += fill(depth - 1, part, room(part))
+                count -= room(part)
+            fitting = [part for part in inner if room(part) >= count]
+            return place + fill(depth - 1, min(fitting, key=lambda part: (room(part), len(self.wholes(part)), part[0])), count)
+
+        if small and prefer == RACK and (inside := self.search([racks], hosts, 0)):
+            return inside
+        if inside := self.search(finer, hosts, 0):
+            return inside
+        for depth, units in enumerate(coarser):
+            fitting = [unit for unit in units if room(unit) >= hosts // size]
+            if fitting:
+                return fill(depth, min(fitting, key=lambda unit: (room(unit), len(self.wholes(unit)), unit[0])), hosts // size)
+        return None
 
     def within(self, require: int) -> list[list[range]]:
         """Levels whose units each lie in one unit of the level required, or of the next coarser where there is none so called."""
@@ -188,6 +231,8 @@ class Job:
     prefer: int = -1
     preemptible: bool = True
     tenant: int = 0
+    slice_gpus: int = 0
+    slice_level: int = -1
     start: int = -1
     ran: int = 0  # in runs that ended
     saved: int = 0  # of them, what need not be done again
@@ -272,7 +317,7 @@ class Simulation:
         self.state.give(job.held, job.milli)
 
     def where(self, state: Plain, job: Job) -> Place | None:
-        return state.place(self.rule, job.gpus, job.milli, job.require, job.prefer)
+        return state.place(self.rule, job.gpus, job.milli, job.require, job.prefer, job.slice_gpus, job.slice_level)
 
     def start(self, now: int, job: Job, place: Place) -> None:
         self.queue.remove(job)
@@ -356,7 +401,7 @@ class Simulation:
     def backfill_one(self, now: int, head: Job, then: Plain, at: int | None) -> bool:
         known = {}  # jobs that ask for the same go to the same place with the same effect
         for job in self.queue[1:]:
-            asked = job.gpus, job.milli, job.require, job.prefer
+            asked = job.gpus, job.milli, job.require, job.prefer, job.slice_gpus, job.slice_level
             if asked not in known:
                 place = self.where(self.state, job)
                 known[asked] = place, place is not None and at is not None and not self.delays(head, then, place, job.milli)

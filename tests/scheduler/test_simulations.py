@@ -33,6 +33,7 @@ def random_jobs(
     milli: float = 0.0,
     priorities: tuple[int, ...] = (0,),
     levels: float = 0.0,
+    slices: float = 0.0,
 ) -> list[Job]:
     """A contended mix of odd sizes, in times that fall on cycles and between them."""
     gpus, now, jobs = cluster.gpus_per_host, 0, []
@@ -46,6 +47,10 @@ def random_jobs(
             job.gpus, job.milli = 1, draw.choice((100, 250, 300, 500, 700, 999))
         elif draw.random() < levels:
             setattr(job, draw.choice(("require", "prefer")), draw.randrange(len(LEVEL_NAMES)))
+        if slices and draw.random() < slices and job.milli == 1000:
+            job.slice_gpus = draw.choice((gpus // 2, gpus, 2 * gpus, 2 * gpus, 3 * gpus, 4 * gpus))
+            job.slice_level = draw.randrange(len(LEVEL_NAMES) if job.require < 0 else job.require + 1)
+            job.gpus = job.slice_gpus * draw.choice((1, 2, 2, 3, 4, 6))
         job.preemptible = draw.random() < 0.8
         jobs.append(job)
     return jobs
@@ -68,6 +73,7 @@ CASES: dict[str, dict[str, Any]] = {
     "shares": {"milli": 0.6, "estimates": (1.0, 2.0, 0.5)},
     "priorities": {"priorities": (0, 0, 0, 1, 5)},
     "levels": {"levels": 0.6},
+    "slices": {"slices": 0.8, "levels": 0.3, "estimates": (0.5, 1.0, 2.0)},
     "all": {"estimates": (0.5, 1.0, 2.0), "milli": 0.3, "priorities": (0, 0, 1, 2), "levels": 0.3},
 }
 
@@ -86,7 +92,7 @@ def test_random_jobs_at_every_cycle(case: str, policy: str, rule: str) -> None:
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("case", ["both", "all"])
+@pytest.mark.parametrize("case", ["both", "slices", "all"])
 def test_with_faults_and_preemption(case: str, policy: str, rule: str) -> None:
     for seed, name in enumerate(PLANS):
         draw = random.Random(f"{case} {seed}")
@@ -101,4 +107,5 @@ def test_with_faults_and_preemption(case: str, policy: str, rule: str) -> None:
 
 def feasible(cluster: Cluster, job: Job) -> bool:
     """Whether the job fits on the empty cluster, by the plain rules."""
-    return Plain.of(cluster).place("topology", job.gpus, job.milli, job.require) is not None
+    plain = Plain.of(cluster)
+    return plain.place("topology", job.gpus, job.milli, job.require, -1, job.slice_gpus, job.slice_level) is not None

@@ -52,6 +52,8 @@ PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "array_parallel": (0, 1, 2),
     "require_level": (0, "", "rack", "leaf"),
     "prefer_level": (0, "", "leaf"),
+    "slice_gpus": (0, 0, 8),
+    "slice_level": (0, "", "rack"),
     "tier": ("", "host_leaf", "leaf_spine"),
     "name": ("", "0", "1", "r00000", "r00001-h03", "r00000-h00", "leaf-00000/spine-00000", "leaf-00000/spine-00000#1", "spine-00000"),
     "GetQueueRequest.name": ("default",),

@@ -96,8 +96,10 @@ def judge(draft: Draft) -> Intake:
         numbers = {name: number for name, number in vars(shape).items() if name != "collective"}
         assert all(math.isfinite(number) and number >= 0 for number in numbers.values())
         assert shape.collective in ("ring", "tree")
-    for level in (columns.require_level, columns.prefer_level):
+    for level in (columns.require_level, columns.prefer_level, columns.slice_level):
         assert ((level >= -1) & (level < len(LEVEL_NAMES))).all()
+    assert ((columns.slice_gpus == 0) == (columns.slice_level == -1)).all()
+    assert (columns.gpus % np.maximum(columns.slice_gpus, 1) == 0).all()
     for error in intake.errors.values():
         assert code_of(error)[0] is grpc.StatusCode.INVALID_ARGUMENT
         assert error.field
@@ -168,10 +170,14 @@ def test_columns_survive_the_way_over_the_wire(data: st.DataObject) -> None:
 
     kinds = column(st.sampled_from(list(JobKind)))
     shapes = (TrainingShape(1.0, 1e9, 0.5, 1e-3, 1e15), TrainingShape(2.0, 0.0, 0.0, 0.0, 0.0))
+    slices = column(st.sampled_from([0, 0, 1, 4, 72]))
+    required = column(st.integers(-1, 6))
     jobs = job_columns(
         count,
         submit_ns=0,
-        gpus=column(st.integers(1, 10**6)),
+        gpus=[max(1, int(gpus)) * int(number) for gpus, number in zip(slices, column(st.integers(1, 10**4)), strict=True)],
+        slice_gpus=slices,
+        slice_level=[max(0, int(level)) if gpus else -1 for gpus, level in zip(slices, required, strict=True)],
         duration_ns=column(st.integers(1, LONGEST_NS)),
         estimate_ns=column(st.integers(1, LONGEST_NS)),
         checkpoint_ns=column(st.integers(0, LONGEST_NS)),
@@ -182,7 +188,7 @@ def test_columns_survive_the_way_over_the_wire(data: st.DataObject) -> None:
         tenant=column(st.integers(0, 1)),
         tenants=("x", "y"),
         utilization=column(st.floats(0.0, 1.0)),
-        require_level=column(st.integers(-1, 6)),
+        require_level=required,
         prefer_level=column(st.integers(-1, 6)),
         preemptible=column(st.booleans()),
         shape=[index % 2 if kind is JobKind.TRAINING else -1 for index, kind in enumerate(kinds)],

@@ -28,6 +28,8 @@ def test_a_gang_arrives_as_it_was_described(client: Client, control: FakeControl
         preemptible=False,
         checkpoint_seconds=600.0,
         utilization_ratio=0.4,
+        slice_gpus=128,
+        slice_level="rack",
     )
     view = client.submit(spec)
     assert (view.job_id, view.name, view.queue, view.tenant, view.kind) == (0, "pretrain", "research", "team-a", "gang")
@@ -38,6 +40,7 @@ def test_a_gang_arrives_as_it_was_described(client: Client, control: FakeControl
     assert columns.estimate_ns.tolist() == [7200 * SECOND]
     assert columns.checkpoint_ns.tolist() == [600 * SECOND]
     assert [LEVEL_NAMES[columns.require_level[0]], LEVEL_NAMES[columns.prefer_level[0]]] == ["pod", "leaf"]
+    assert (columns.slice_gpus.tolist(), LEVEL_NAMES[columns.slice_level[0]]) == ([128], "rack")
     assert (columns.preemptible.tolist(), columns.utilization.tolist(), columns.shape.tolist()) == ([False], [0.4], [-1])
 
 
@@ -46,7 +49,8 @@ def test_what_is_not_given_has_its_default(client: Client, control: FakeControl)
     (columns,) = control.batches
     assert (columns.queues, columns.tenants, columns.names) == (("default",), ("default",), ("",))
     assert columns.estimate_ns.tolist() == columns.duration_ns.tolist() == [10 * SECOND]
-    assert columns.require_level.tolist() == columns.prefer_level.tolist() == [-1]
+    assert columns.require_level.tolist() == columns.prefer_level.tolist() == columns.slice_level.tolist() == [-1]
+    assert columns.slice_gpus.tolist() == [0]
     assert (columns.milli_gpus.tolist(), columns.preemptible.tolist(), columns.utilization.tolist()) == ([1000], [True], [1.0])
 
 
@@ -140,6 +144,14 @@ def test_a_service_is_a_job_per_replica(client: Client, control: FakeControl) ->
         (JobSpec(gpus=8, duration_seconds=1.0, utilization_ratio=float("nan")), "gang.utilization_ratio"),
         (JobSpec(gpus=8, duration_seconds=1.0, require_level="row"), "require_level"),
         (JobSpec(gpus=8, duration_seconds=1.0, prefer_level="gpu"), "prefer_level"),
+        (JobSpec(gpus=8, duration_seconds=1.0, slice_gpus=-4, slice_level="rack"), "slice_gpus"),
+        (JobSpec(gpus=8, duration_seconds=1.0, slice_gpus=3, slice_level="rack"), "slice_gpus"),
+        (JobSpec(gpus=8, duration_seconds=1.0, slice_gpus=16, slice_level="rack"), "slice_gpus"),
+        (JobSpec(gpus=1, milli_gpus=500, duration_seconds=1.0, slice_gpus=1, slice_level="rack"), "slice_gpus"),
+        (JobSpec(gpus=8, duration_seconds=1.0, slice_level="rack"), "slice_gpus"),
+        (JobSpec(gpus=8, duration_seconds=1.0, slice_gpus=4), "slice_level"),
+        (JobSpec(gpus=8, duration_seconds=1.0, slice_gpus=4, slice_level="row"), "slice_level"),
+        (JobSpec(gpus=8, duration_seconds=1.0, slice_gpus=4, slice_level="pod", require_level="leaf"), "slice_level"),
         (JobSpec(gpus=8, duration_seconds=1.0, queue="a b"), "queue"),
         (JobSpec(gpus=8, duration_seconds=1.0, tenant="x" * 64), "tenant"),
         (JobSpec(gpus=8, duration_seconds=1.0, name="x" * 254), "name"),

@@ -1,5 +1,6 @@
 """What a live session accepts and refuses."""
 
+import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from emulator.engine.control import FaultRequest, InvalidRequest, JobState, NeverFits, NotFound, QueueFull, WrongState
 from emulator.runtime.session import Session
+from emulator.runtime.submissions import jobs_of, payload_of
 from emulator.workload.jobs import API_FIRST_ID as FIRST_ID
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobColumns, job_columns
 from tests.session.conftest import events_of
@@ -39,6 +41,7 @@ def test_a_repeated_request_gets_the_first_answer_and_is_done_once(paused: Calla
     [
         lambda made: made.submit(jobs(3), "a"),
         lambda made: made.submit(jobs(2, gpus=4), "a"),
+        lambda made: made.submit(jobs(2, slice_gpus=4, slice_level=2), "a"),
         lambda made: made.submit(jobs(2, names=("x", "y")), "a"),
         lambda made: made.submit(jobs(2, queues=("other",)), "a"),
         lambda made: made.cancel(FIRST_ID, "a"),
@@ -93,6 +96,30 @@ def test_a_job_that_can_never_fit_is_refused_alone_and_in_a_batch(paused: Callab
     assert alone.job_ids == [-1]
     assert isinstance(alone.errors[0], NeverFits)
     assert alone.errors[0].field == "gpus"
+
+
+def test_slices_are_shown_and_kept_and_impossible_ones_refused(paused: Callable[..., Session]) -> None:
+    made = paused()
+    rack = LEVEL_NAMES.index("rack")
+    result = made.submit(jobs(4, gpus=[32, 48, 36, 32], slice_gpus=[16, 48, 12, 16], slice_level=[rack, rack, rack, 0]))
+    assert {index: (str(error), error.field) for index, error in result.errors.items() if isinstance(error, NeverFits)} == {
+        1: ("slices of 48 GPUs inside one rack never fit: the largest holds 32 GPUs", "slice_gpus"),
+        2: ("slices of 12 GPUs are neither a part of a host nor whole hosts: a host has 8 GPUs", "slice_gpus"),
+        3: ("slices of 16 GPUs inside one host never fit: the largest holds 8 GPUs", "slice_gpus"),
+    }
+    made.step(1)
+    view = made.job(result.job_ids[0])
+    assert (view.state, view.slice_gpus, view.slice_level) == (JobState.RUNNING, 16, "rack")
+
+
+def test_journals_without_slices_are_read() -> None:
+    payload = payload_of(jobs(2, gpus=[8, 16]))
+    older = {name: column for name, column in payload.items() if not name.startswith("slice_")}
+    assert len(older) == len(payload) - 2
+    read = jobs_of(json.loads(json.dumps(older)))
+    assert (read.slice_gpus.tolist(), read.slice_level.tolist()) == ([0, 0], [-1, -1])
+    cut = jobs_of(json.loads(json.dumps(payload_of(jobs(slice_gpus=4, slice_level=2)))))
+    assert (cut.slice_gpus.tolist(), cut.slice_level.tolist()) == ([4], [2])
 
 
 def test_names_queues_and_shapes_of_the_accepted_stay_with_them(paused: Callable[..., Session]) -> None:

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.workload.jobs import COLUMN_NAMES, SECOND, JobColumns
+from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND, JobColumns
 from emulator.workload.readers import FORMATS, TraceError, TraceLimits, open_pods, open_trace
 from tests.workload.traces import CSV, HEADERS, HELIOS, OPENB, PHILLY, SACCT, SWF, Write, column, published, read_all, swf
 from topology import catalog
+
+SLICED = "id,submit_s,gpus,duration_s,gpu_milli,slice_gpus,slice_level\n"
 
 
 def test_csv(write: Write) -> None:
@@ -35,6 +37,13 @@ def test_csv_with_every_column(write: Write) -> None:
     assert [batch.queues[number] for number in batch.queue] == ["q1", "default"]
     assert [batch.tenants[number] for number in batch.tenant] == ["t1", "default"]
     assert batch.estimate_ns.tolist() == [90 * SECOND, 60 * SECOND]
+
+
+def test_csv_with_slices(write: Write) -> None:
+    text = "id,submit_s,gpus,duration_s,slice_gpus,slice_level\n1,0,64,60,16,rack\n2,0,8,60,,\n3,0,8,60,0,\n"
+    (batch,), _ = read_all(write(text), "csv")
+    assert batch.slice_gpus.tolist() == [16, 0, 0]
+    assert batch.slice_level.tolist() == [LEVEL_NAMES.index("rack"), -1, -1]
 
 
 def test_csv_window_counts_from_its_beginning(write: Write) -> None:
@@ -328,6 +337,12 @@ def test_a_bad_row_leaves_no_trace_when_skipped(write: Write) -> None:
         ("csv", CSV + "1,1767225600000,1,9\n", "2: submit_s: '1767225600000' is out of range .*time_unit"),
         ("csv", "id,id,submit_s,gpus,duration_s\n", "1: id: the column appears twice"),
         ("csv", "id,submit_s,gpus,duration_s,gpu_milli\n1,0,2,9,500\n", "2: gpus: 2 GPUs with gpu_milli 500"),
+        ("csv", SLICED + "1,0,8,9,1000,3,rack\n", "2: slice_gpus: 8 GPUs cannot be cut into slices of 3"),
+        ("csv", SLICED + "1,0,8,9,1000,4,row\n", "2: slice_level: 'row' is not a level"),
+        ("csv", SLICED + "1,0,8,9,1000,4,\n", "2: slice_level: '' is not a level"),
+        ("csv", SLICED + "1,0,8,9,1000,,rack\n", "2: slice_gpus: no slices, with the slice_level 'rack'"),
+        ("csv", SLICED + "1,0,1,9,500,1,rack\n", "2: slice_gpus: slices of a shared GPU"),
+        ("csv", SLICED + "1,0,8,9,1000,-4,rack\n", "2: slice_gpus: '-4' is out of range"),
         ("csv", CSV.encode() + b"1,0,1,\xff\n", "2: not text"),
         ("csv", bytes(range(256)) * 20, "1: not text"),
         ("csv", CSV.encode() + b"\0" * 100, "2: not text"),

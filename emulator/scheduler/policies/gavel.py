@@ -90,7 +90,7 @@ def _jobs(draft: Draft) -> Jobs:
     for partition in partitions:
         assert isinstance(partition.pending, Pool), "what is ranked is a pool"
         waiting.update(partition.pending.columns()["slot"].tolist())
-        running |= {slot: partition.number for slot in partition.running if table.preemptible[slot]}
+        running |= {slot: partition.number for slot in partition.running if table.preemptible[slot] and table.start_ns[slot] < draft.now_ns}
     order = sorted({*waiting, *running}, key=lambda slot: (-table.priority[slot], table.submit_ns[slot], table.job_id[slot]))
     slots = np.array(order, dtype=np.int64)
     kinds: dict[tuple[int, ...], Float64] = {}

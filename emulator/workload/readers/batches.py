@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emulator.workload.jobs import ANY_TYPE, SECOND, Dependency, JobColumns, JobSource, job_columns
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, SECOND, Dependency, JobColumns, JobSource, job_columns
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_ID, Interned, Row, Trace
 from emulator.workload.readers.times import format_date
@@ -39,6 +39,8 @@ class Kept(NamedTuple):
     tenant: int = 0
     preemptible: bool = True
     host_type: int = ANY_TYPE
+    slice_gpus: int = 0
+    slice_level: int = ANY_LEVEL
     key: str = ""  # its id as the file has it, where others may name it
     after: tuple[str, ...] = ()  # ids, as the file has them, of the jobs that must have finished before
 

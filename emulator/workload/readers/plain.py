@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
-from emulator.workload.jobs import ANY_TYPE, SECOND, JobSource
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobSource
 from emulator.workload.readers.batches import NEVER_STARTED, NO_SUBMISSION, STILL_RUNNING, UNKNOWN_DURATION, Ids, Kept, job_batches
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_GPUS, Columns, Interned, Row, Trace, csv_rows
@@ -27,7 +27,8 @@ from emulator.workload.readers.window import choice, window
 #: Our names of the columns, by the word that the options map.
 OURS = {
     "id": "id", "submit": "submit_s", "gpus": "gpus", "duration": "duration_s", "name": "name", "priority": "priority", "queue": "queue",
-    "tenant": "tenant", "estimate": "estimate_s", "gpu_milli": "gpu_milli", "gpu_type": "gpu_type", "after": "after",
+    "tenant": "tenant", "estimate": "estimate_s", "gpu_milli": "gpu_milli", "gpu_type": "gpu_type",
+    "slice_gpus": "slice_gpus", "slice_level": "slice_level", "after": "after",
 }  # fmt: skip
 REQUIRED = ("id", "submit", "gpus", "duration")
 #: Words that only a map knows.
@@ -168,6 +169,7 @@ class _Table:
 
     def _job(self, row: Row, number: int | None, submit_ns: int, gpus: tuple[int, int], duration_ns: int, estimate_ns: int) -> Kept:
         fields = row.fields
+        slices = _slices(row, *gpus)
         model = fields.get("gpu_type") if gpus[0] and duration_ns else None
         return Kept(
             row.source_row,
@@ -182,9 +184,29 @@ class _Table:
             queue=self.queues[fields.get("queue") or "default"],
             tenant=self.tenants[fields.get("tenant") or "default"],
             host_type=row.trace.host_type((model,)) if model else ANY_TYPE,
+            slice_gpus=slices[0],
+            slice_level=slices[1],
             key=_key(fields.get("id") or "", number) if "after" in fields else "",
             after=tuple([_key(one.strip(), number) for one in fields["after"].split(";") if one.strip()]) if fields.get("after") else (),
         )
+
+
+def _slices(row: Row, gpus: int, milli: int) -> tuple[int, int]:
+    """(GPUs, level) of the slices that the job is cut into. Raises TraceError for slices that no cluster could place."""
+    fields = row.fields
+    size, level = fields.get("slice_gpus") or "0", fields.get("slice_level") or ""
+    slice_gpus = 0 if size == "0" else row.integer("slice_gpus", 0, MAX_GPUS)
+    if not slice_gpus:
+        if level:
+            raise row.error("slice_gpus", f"no slices, with the slice_level {level[:40]!r}", "the GPUs of a slice")
+        return 0, ANY_LEVEL
+    if milli < 1000:
+        raise row.error("slice_gpus", f"slices of a shared GPU ({milli} thousandths)", "none where gpu_milli is below 1000")
+    if gpus % slice_gpus:
+        raise row.error("slice_gpus", f"{gpus} GPUs cannot be cut into slices of {slice_gpus}", "a divisor of gpus")
+    if level not in LEVEL_NAMES:
+        raise row.error("slice_level", f"{level[:40]!r} is not a level", ", ".join(LEVEL_NAMES))
+    return slice_gpus, LEVEL_NAMES.index(level)
 
 
 def _key(text: str, number: int | None) -> str:
