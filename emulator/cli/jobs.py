@@ -88,6 +88,19 @@ def submit(
         str | None,
         typer.Option("--gpu-type", metavar="TYPE", help="Model of its GPUs or type of its hosts; several: GB200,H100."),
     ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="ID,ID", help="It starts when these jobs have finished; cancelled where one ends otherwise."),
+    ] = None,
+    after_any: Annotated[
+        str | None, typer.Option("--after-any", metavar="ID,ID", help="It starts when these jobs have ended, in any way.")
+    ] = None,
+    array: Annotated[
+        int | None, typer.Option("--array", metavar="N", help="Submit N jobs like this one, called NAME[0] and so on.")
+    ] = None,
+    array_parallel: Annotated[
+        int | None, typer.Option("--array-parallel", metavar="N", help="At most N jobs of the array run at a time.")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Train this model, e.g. llama3-70b.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps, instead of a duration.")] = None,
     file: Annotated[
@@ -118,6 +131,10 @@ def submit(
         "utilization": utilization,
         "replicas": replicas,
         "gpu_type": gpu_type,
+        "after": after,
+        "after_any": after_any,
+        "array": array,
+        "array_parallel": array_parallel,
         "training": {key: value for key, value in (("name", model), ("steps", steps)) if value is not None} or None,
     }
     given = {word: value for word, value in words.items() if value is not None}

@@ -30,6 +30,10 @@ _WORDS: dict[str, tuple[str, type]] = {
     "utilization": ("utilization_ratio", float),
     "replicas": ("replicas", int),
     "gpu_type": ("gpu_type", str),
+    "after": ("after", list),
+    "after_any": ("after_any", list),
+    "array": ("array_size", int),
+    "array_parallel": ("array_parallel", int),
     "training": ("training", dict),
 }
 #: A job's file has a few dozen.
@@ -69,6 +73,8 @@ def job_spec(words: Mapping[str, Any], place: str) -> "JobSpec":
             given[field] = duration_ns(f"{place}{word}", value) / 1e9
         elif word == "training":
             given[field] = training_spec(value, f"{place}training.")
+        elif kind is list:
+            given[field] = _ids(f"{place}{word.replace('_', '-') if place == '--' else word}", value)
         else:
             given[field] = _checked(f"{place}{word}", value, kind)
     return JobSpec(**given)
@@ -102,6 +108,15 @@ def _words_of(record: type, words: Any, place: str) -> dict[str, Any]:
         types = str(next(one.type for one in fields(record) if one.name == word))
         given[word] = _checked(f"{place}{word}", value, next((kind for kind in (bool, str, int, float) if kind.__name__ in types), dict))
     return given
+
+
+def _ids(place: str, value: Any) -> tuple[int, ...]:
+    """Ids of jobs: ``12,13``, one number, or a list of them."""
+    given = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else [value]
+    texts = [str(one).strip() for one in given if not isinstance(one, bool)]
+    if len(texts) < len(given) or any(not (text.isascii() and text.isdecimal() and len(text) < 20) for text in texts):
+        raise wrong(place, value, "is no list of ids", "ids of jobs, as 12,13")
+    return tuple(int(text) for text in texts)
 
 
 def _checked(place: str, value: Any, kind: type) -> Any:

@@ -23,6 +23,7 @@ from emulator.engine.prospect import Prospect
 from emulator.engine.runs import Runs
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
+from emulator.engine.times import in_words
 from emulator.engine.waits import Waits
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
@@ -40,6 +41,10 @@ ORDERS_KEPT = 65_536
 
 #: What a command may end with without ending the emulation: errors of numbers, of look-ups and of the program.
 COMMAND_ERRORS = (ArithmeticError, LookupError, ValueError, TypeError, AttributeError, AssertionError)
+
+
+#: How a job ends that depends on one that ended otherwise than it was to (Slurm's kill_invalid_depend).
+NEVER_SATISFIED = "dependency never satisfied"
 
 
 class Engine:
@@ -114,6 +119,7 @@ class Engine:
             self.runs.next_stall_ns(),
             self.racks.next_ns(),
             self.links.next_ns(),
+            self.scheduler.room.next_ns(),
             self._inbox[0][0] if self._inbox else NEVER,
         )
         if due == NEVER:
@@ -137,6 +143,8 @@ class Engine:
             return True
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
+            return True
+        if self.scheduler.room.next_ns() != NEVER:
             return True
         withheld = self.scheduler.ledger.withheld
         to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting
@@ -206,6 +214,8 @@ class Engine:
                 self.events += 1
                 if stalled is not None:
                     self._give_up(stalled, at_ns)
+        if self.scheduler.room.next_ns() <= at_ns:
+            self.events += self.scheduler.admit_due(at_ns)
         while self._inbox and self._inbox[0][0] <= at_ns:
             self._attempt(self._inbox.pop(0)[2], at_ns)
         while self._next_arrival_ns() <= at_ns:
@@ -215,10 +225,15 @@ class Engine:
         self.events += 1
         self.submitted += 1
         state = self.scheduler.arrive(slot, accepted=accepted)
+        if state == State.CANCELLED:
+            self.table.end_ns[slot] = at_ns
+            self.reasons[slot] = NEVER_SATISFIED
         if state != State.PENDING:
             self.ended[state] += 1
             self._ended_slots.append(slot)
         self._changed(slot, at_ns)
+        if state != State.PENDING:
+            self._tell_dependents(slot, at_ns)
 
     def _attempt(self, command: Command, at_ns: int) -> None:
         """An error inside one command is that command's alone: it is counted, told, and a replay of it does the same.
@@ -322,19 +337,39 @@ class Engine:
 
     def _settle_ends(self, at_ns: int) -> None:
         while self.runs.next_end_ns() <= at_ns:
-            end_ns, slot = self.runs.take_end()
-            self.runs.halt(slot, end_ns)
-            self.scheduler.finish(slot, at_ns=end_ns)
-            self.table.remaining_ns[slot] = 0
-            self._end(slot, end_ns, State.FINISHED)
+            end_ns, slot, is_limit = self.runs.take_end()
+            if is_limit:
+                self._stop(slot, end_ns)
+                self.runs.lose_work(slot)
+                self.reasons[slot] = f"reached its time limit of {in_words(self.runs.time_limit_ns(slot))}"
+                self._end(slot, end_ns, State.FAILED)
+            else:
+                self.runs.halt(slot, end_ns)
+                self.scheduler.finish(slot, at_ns=end_ns)
+                self.table.remaining_ns[slot] = 0
+                self._end(slot, end_ns, State.FINISHED)
 
     def _end(self, slot: int, at_ns: int, state: State) -> None:
+        self._note_end(slot, at_ns, state)
+        self._tell_dependents(slot, at_ns)
+
+    def _note_end(self, slot: int, at_ns: int, state: State) -> None:
         self.table.end_ns[slot] = at_ns
         self.table.state[slot] = state
         self.ended[state] += 1
         self._ended_slots.append(slot)
         self.events += 1
         self._changed(slot, at_ns)
+
+    def _tell_dependents(self, slot: int, at_ns: int) -> None:
+        """The job has ended: those that can never start because of it end with it, and those that depend on them."""
+        ended = deque((slot,))
+        while ended:
+            for unmet in self.scheduler.note_end(ended.popleft()):
+                self.scheduler.cancel_pending(unmet)
+                self.reasons[unmet] = NEVER_SATISFIED
+                self._note_end(unmet, at_ns, State.CANCELLED)
+                ended.append(unmet)
 
     def _let_retire(self) -> None:
         """The jobs that ended longest ago leave, where they are too many. Between two cycles: nothing has a slot in its hands then."""
@@ -363,7 +398,7 @@ class Engine:
         if self.table.restarts[slot] > self.settings.max_restarts:
             self._end(slot, at_ns, State.FAILED)
         else:
-            self.scheduler.requeue(slot)
+            self.scheduler.requeue(slot, self.settings.requeue_backoff.until_ns(at_ns, self.table.restarts[slot]))
             self._changed(slot, at_ns)
 
     def _cancel(self, slot: int, at_ns: int) -> None:
@@ -378,7 +413,7 @@ class Engine:
         self._end(slot, at_ns, State.CANCELLED)
 
     def _hold(self, slot: int, at_ns: int, *, held: bool) -> None:
-        if self.table.state[slot] == State.PENDING and held != (slot in self.table.on_hold):
+        if self.table.state[slot] == State.PENDING and held != self.scheduler.room.is_held(slot):
             (self.scheduler.put_on_hold if held else self.scheduler.take_off_hold)(slot)
             self._changed(slot, at_ns)
 

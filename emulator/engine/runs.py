@@ -10,7 +10,7 @@ from emulator.engine.settings import EngineSettings
 from emulator.racks.messages import RackOrder
 from emulator.racks.power import gpu_milliwatts
 from emulator.scheduler.free import Row
-from emulator.scheduler.table import NEVER, JobTable
+from emulator.scheduler.table import ENDLESS, NEVER, JobTable
 from emulator.workload.jobs import JobKind
 from topology.cluster import Cluster
 
@@ -33,7 +33,7 @@ class Runs:
         self.draw: dict[int, int] = {}
         self._gpu_milliwatts: dict[tuple[int, float], int] = {}
         self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
-        self._ends: list[tuple[int, int, int, int]] = []  # (end, job id, slot, version)
+        self._ends: list[tuple[int, int, int, int, bool]] = []  # (end, job id, slot, version, whether the time limit ends it)
         self._stalls: list[tuple[int, int, int, int]] = []  # (when it gives up, order, slot, version) of stalled jobs
         self._stalled = 0
         self._still_until: dict[int, int] = {}  # slot of a job that a flap stopped -> until when
@@ -47,10 +47,17 @@ class Runs:
             heappop(ends)
         return ends[0][0] if ends else NEVER
 
-    def take_end(self) -> tuple[int, int]:
-        """The run that ends next, of which ``next_end_ns`` has just told: when, and whose."""
-        end_ns, _, slot, _ = heappop(self._ends)
-        return end_ns, slot
+    def take_end(self) -> tuple[int, int, bool]:
+        """The run that ends next, of which ``next_end_ns`` has just told: when, whose, and whether its time limit ends it."""
+        end_ns, _, slot, _, is_limit = heappop(self._ends)
+        return end_ns, slot, is_limit
+
+    def time_limit_ns(self, slot: int) -> int:
+        """How long one run of the job may take, whatever passes in it; NEVER where there is no limit, as for a service without an end."""
+        factor, estimate_ns = self._settings.time_limit_factor, self._table.estimate_ns[slot]
+        if factor is None or estimate_ns == ENDLESS:
+            return NEVER
+        return estimate_ns if factor == 1.0 else max(1, int(estimate_ns * factor))
 
     def next_stall_ns(self) -> int:
         """The first instant at which a stalled job gives up; the entry may be of a job that has gone on since."""
@@ -160,15 +167,21 @@ class Runs:
         version = table.version[slot] = table.version[slot] + 1
         if not table.duration_ns[slot] and table.kind[slot] == JobKind.SERVICE:  # a service that runs until it is cancelled
             return
+        end_ns, is_limit = NEVER, False
         if speed > 0.0:
             remaining = table.remaining_ns[slot]
-            if remaining > NEVER * speed:  # far behind the clock's end
-                return
-            wait = remaining if speed == 1.0 else -int(-remaining // speed)
-            heappush(self._ends, (at_ns + table.overhead_ns[slot] + wait, table.job_id[slot], slot, version))
+            if remaining <= NEVER * speed:  # else far behind the clock's end
+                wait = remaining if speed == 1.0 else -int(-remaining // speed)
+                end_ns = at_ns + table.overhead_ns[slot] + wait
         else:
             self._stalled += 1
             heappush(self._stalls, (at_ns + self._settings.stall_timeout_ns, self._stalled, slot, version))
+        if self._settings.time_limit_factor is not None:
+            limit_ns = min(NEVER, table.start_ns[slot] + self.time_limit_ns(slot))
+            is_limit = limit_ns < end_ns
+            end_ns = min(end_ns, limit_ns)
+        if end_ns != NEVER:
+            heappush(self._ends, (end_ns, table.job_id[slot], slot, version, is_limit))
 
     # -- power and GPUs -----------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from emulator.engine.backoff import NO_BACKOFF, Backoff
 from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.racks.buildout import Buildout
 from emulator.workload.jobs import SECOND
@@ -25,6 +26,9 @@ class EngineSettings:
     restart_overhead_ns: int = 300 * SECOND
     stall_timeout_ns: int = 600 * SECOND  # a job that has had no bandwidth for this time is interrupted (NCCL's watchdog: 10 min)
     max_restarts: int = 100  # a job interrupted more often has failed
+    requeue_backoff: Backoff = NO_BACKOFF
+    #: A run that takes longer than the job's estimate times this is ended (Slurm's TIMEOUT); None: jobs may run as long as they like.
+    time_limit_factor: float | None = None
     communication_power_ratio: float = 0.55
     power_gamma: float = 1.0  # exponent of utilization in a GPU's draw
     buildout: Buildout | None = None  # None: every rack is there from the start

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from emulator.engine.backoff import Backoff
 from emulator.engine.engine import Engine
 from emulator.engine.network import Network
 from emulator.engine.settings import EngineSettings
@@ -134,6 +135,7 @@ def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettin
 
 
 def _engine_settings(scenario: Scenario, until_ns: int | None) -> EngineSettings:
+    backoff = scenario.jobs.requeue_backoff
     return EngineSettings(
         cycle_ns=scenario.clock.cycle,
         until_ns=until_ns,
@@ -141,6 +143,8 @@ def _engine_settings(scenario: Scenario, until_ns: int | None) -> EngineSettings
         restart_overhead_ns=scenario.jobs.restart_overhead,
         stall_timeout_ns=scenario.jobs.stall_timeout,
         max_restarts=scenario.jobs.max_restarts,
+        requeue_backoff=Backoff(backoff.initial, backoff.factor, backoff.max),
+        time_limit_factor=None if scenario.jobs.time_limit == "none" else scenario.jobs.time_limit_factor,
         power_gamma=scenario.power.gamma,
         buildout=buildout(scenario),
         link_faults=link_fault_settings(scenario),

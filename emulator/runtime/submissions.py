@@ -8,7 +8,8 @@ import numpy as np
 from emulator.engine.control import ControlError, InvalidRequest, NeverFits, QueueFull, Submission, SubmitResult
 from emulator.engine.engine import Engine
 from emulator.runtime.answers import Answers, Request, request_of
-from emulator.workload.jobs import COLUMN_NAMES, JobColumns, TrainingShape, job_columns
+from emulator.scheduler.table import State
+from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, JobColumns, TrainingShape, job_columns
 
 #: Wall seconds after which a client may try a full queue again.
 RETRY_SECONDS = 5.0
@@ -57,7 +58,7 @@ class Judge:
 
     def _judge(self, jobs: JobColumns, request: Request) -> Verdict:
         self._check_names(jobs)
-        errors: dict[int, ControlError] = self._never_fit(jobs)
+        errors: dict[int, ControlError] = self._never_fit(jobs) | self._depend_on_nobody(jobs)
         room = {} if self._tenant_room is None else self._beyond_tenants(jobs, errors, self._tenant_room)
         accepted = [index for index in range(len(jobs)) if index not in errors]
         if accepted and self._room <= 0:
@@ -125,6 +126,20 @@ class Judge:
                 too_large[shape] = NeverFits(message, field="gpus", allowed=f"at most {most}")
         return {index: too_large[shape] for index, shape in enumerate(asked) if shape in too_large} if too_large else {}
 
+    def _depend_on_nobody(self, jobs: JobColumns) -> dict[int, ControlError]:
+        """Jobs that depend on ids that no job has, or none that is still here."""
+        unknown = [[job_id for job_id, _ in after if not self._is_known(job_id)] for after in jobs.afters]
+        if not any(unknown):
+            return {}
+        errors = [InvalidRequest(f"no job {ids[0]}", field="after", allowed="ids of submitted jobs") if ids else None for ids in unknown]
+        rows = zip(np.flatnonzero(jobs.after >= 0).tolist(), jobs.after[jobs.after >= 0].tolist(), strict=True)
+        return {row: error for row, entry in rows if (error := errors[entry]) is not None}
+
+    def _is_known(self, job_id: int) -> bool:
+        """Whether a job of this id has been submitted. One of the API is known for ever, also when it has left."""
+        slot = self._table.slot_of.get(job_id)
+        return API_FIRST_ID <= job_id < self.next_id or (slot is not None and self._table.state[slot] != State.FUTURE)
+
 
 def _tenant_room(engine: Engine) -> dict[str, int] | None:
     """How many more jobs each tenant may have waiting, of those that have been asked for; None where no tenant is limited so."""
@@ -140,9 +155,13 @@ def _tenant_room(engine: Engine) -> dict[str, int] | None:
 
 def _body(jobs: JobColumns) -> bytes:
     """What a client asked for, as bytes to tell one request from another; ids and submission times are not the client's."""
-    plain = () if jobs.slice_gpus.any() else ("slice_gpus", "slice_level")  # so that requests without slices have the bytes of old journals
-    columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in ("job_id", "submit_ns", *plain)]
-    return b"".join(columns) + repr((jobs.shapes, jobs.choices, jobs.queues, jobs.tenants, jobs.names)).encode()
+    # Requests without these have the bytes of journals that do not know them.
+    plain = () if jobs.slice_gpus.any() else ("slice_gpus", "slice_level")
+    more = {"after": jobs.afters, "array": jobs.arrays}
+    unused = ("job_id", "submit_ns", *plain, *(name for name, entries in more.items() if not entries))
+    columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in unused]
+    entries = [entries for entries in more.values() if entries]
+    return b"".join(columns) + repr((jobs.shapes, jobs.choices, jobs.queues, jobs.tenants, jobs.names, *entries)).encode()
 
 
 def _rows(jobs: JobColumns, rows: np.ndarray[Any, np.dtype[np.int64]]) -> JobColumns:
@@ -158,6 +177,8 @@ def jobs_of(payload: dict[str, Any]) -> JobColumns:
         **columns,
         shapes=tuple(TrainingShape(**shape) for shape in payload["shapes"]),
         choices=tuple(tuple((number, pace) for number, pace in choice) for choice in payload.get("choices", ())),
+        afters=tuple(tuple((job_id, any_end) for job_id, any_end in after) for after in payload.get("afters", ())),
+        arrays=tuple(payload.get("arrays", ())),
         queues=tuple(payload["queues"]),
         tenants=tuple(payload["tenants"]),
         names=None if payload["names"] is None else tuple(payload["names"]),
@@ -170,6 +191,8 @@ def payload_of(jobs: JobColumns) -> dict[str, Any]:
     return columns | {
         "shapes": [asdict(shape) for shape in jobs.shapes],
         "choices": jobs.choices,
+        "afters": jobs.afters,
+        "arrays": jobs.arrays,
         "queues": jobs.queues,
         "tenants": jobs.tenants,
         "names": jobs.names,

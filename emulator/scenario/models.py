@@ -105,12 +105,23 @@ class SchedulerSettings(Section):
         return self
 
 
+class RequeueBackoff(Section):
+    """How long a job that a fault interrupted waits before it is in its queue again: initial, then each time ``factor`` times as long."""
+
+    initial: Annotated[Duration, Field(ge=0, le=YEAR)] = 0  # 0: it is there at once
+    factor: Annotated[Rate, Field(ge=1, le=1000)] = 2.0
+    max: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("1h")
+
+
 class JobSettings(Section):
-    """What an interruption costs a job."""
+    """What an interruption costs a job, and how long it may run."""
 
     restart_overhead: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("5m")  # arXiv 2410.21680 (RSC): u0 of 5 to 20 min
     stall_timeout: Annotated[Duration, Field(ge=1, le=YEAR)] = parse_duration("10m")  # without any bandwidth; NCCL's default
     max_restarts: Annotated[Int, Field(ge=0, le=1_000_000_000)] = 100  # a job interrupted more often has failed
+    requeue_backoff: RequeueBackoff = Field(default_factory=RequeueBackoff)
+    time_limit: Literal["none", "estimate"] = "none"  # estimate: a run that is not over after the job's estimate is ended (Slurm: TIMEOUT)
+    time_limit_factor: Annotated[Rate, Field(ge=0.001, le=1000)] = 1.0  # of the estimate
 
 
 class FaultSettings(Section):

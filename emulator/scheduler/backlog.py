@@ -37,7 +37,7 @@ def pending_by_reason(scheduler: Scheduler) -> tuple[dict[str, int], dict[str, f
             if slot not in whys and _is_barred(scheduler, slot):
                 move(slot, "quota")
     for slot in table.on_hold:
-        add("hold", table.gpus[slot] * table.milli_gpus[slot], 1)
+        add(scheduler.room.kind(slot), table.gpus[slot] * table.milli_gpus[slot], 1)
     return jobs, {kind: size / 1000 for kind, size in milli_gpus.items()}
 
 

@@ -41,9 +41,9 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     The policy is not run for it. What the policy said itself comes before what is checked here, which is what the job needs: quota, enough
     GPUs (capacity), whole hosts (fragmentation), hosts within a level (topology), and its turn (priority).
     """
-    job_id = scheduler.table.job_id[slot]
     if slot in scheduler.table.on_hold:
-        return Reason("hold", "on hold", {}, -1, f"may start once it is released: gigawatt job release {job_id}")
+        kept, remedy = scheduler.room.why(slot)
+        return Reason(kept.kind, kept.text, kept.numbers, -1, remedy)
     partitions = [partition for partition in scheduler.ledger.partitions_for(slot) if partition.waits(slot)]
     if (why := scheduler.draft.whys.get(slot)) is not None:
         return Reason(why.kind, why.text, why.numbers, partitions[0].position(slot))

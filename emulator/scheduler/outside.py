@@ -150,7 +150,7 @@ class Outside:
         waiting = []
         for slot in changes.waiting:
             job_id = table.job_id[slot]
-            if table.state[slot] == State.PENDING and job_id not in told:
+            if table.state[slot] == State.PENDING and slot not in table.on_hold and job_id not in told:
                 told.add(job_id)
                 waiting.append(slot)
         withdrawn, offered = [], []
@@ -269,4 +269,6 @@ def _end_of(table: JobTable, job_id: int, at_ns: int, now_ns: int) -> tuple[int,
         return (now_ns if at_ns < 0 else at_ns), None
     state = table.state[slot]
     # One that was preempted before the policy was asked runs until the cycle is over.
-    return (table.end_ns[slot] if at_ns < 0 else at_ns), State.PENDING if state == State.RUNNING else state
+    if at_ns < 0:
+        at_ns = now_ns if state == State.PENDING else table.end_ns[slot]  # pending: it is on hold
+    return at_ns, State.PENDING if state == State.RUNNING else state

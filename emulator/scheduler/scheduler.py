@@ -27,6 +27,7 @@ from emulator.scheduler.quota import Quotas
 from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
 from emulator.scheduler.table import JobTable, State
 from emulator.scheduler.usage import NO_CAP, SitePower
+from emulator.scheduler.waiting_room import WaitingRoom
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
 
@@ -90,6 +91,7 @@ class Scheduler:
     def __init__(self, cluster: Cluster, settings: SchedulerSettings, cycle_ns: int) -> None:
         self.settings = settings
         self.table = JobTable()
+        self.room = WaitingRoom(self.table)
         self.policy = policy = settings.policy
         first = FreeIndex(cluster)
         indexes = [first, *(FreeIndex(cluster, number, first) for number in range(1, len(cluster.host_types)))]
@@ -150,7 +152,8 @@ class Scheduler:
         return slots
 
     def arrive(self, slot: int, *, accepted: bool = False) -> State:
-        """The job is submitted: pending, or infeasible when no placement on this cluster could ever hold it, or rejected by the limit.
+        """The job is submitted: pending, or infeasible when no placement on this cluster could ever hold it, or rejected by the limit, or
+        cancelled since a job that it depends on has not finished.
 
         ``accepted``: a client has been told that it is in the queue, so the limit no longer applies.
         """
@@ -160,6 +163,8 @@ class Scheduler:
             state = State.INFEASIBLE
         elif not accepted and (self.pending_jobs >= self.settings.pending_limit or not self._tenant_has_room(slot)):
             state = State.REJECTED
+        elif slot in table.after and not self.room.await_others(slot):
+            state = State.CANCELLED
         else:
             state = State.PENDING
             table.types[slot] = types
@@ -212,7 +217,7 @@ class Scheduler:
 
     def _wait(self, slot: int) -> None:
         self.ledger.expect(slot)
-        self._enter_queues(slot)
+        self._admit(slot)
         self.pending_jobs += 1
         self.counts[self.table.queue[slot]].wait(self.table.gpus[slot])
         if self.accounts is not None:
@@ -241,13 +246,46 @@ class Scheduler:
         if self.ledger.changes is not None:
             self.ledger.changes.waiting.append(slot)
 
-    def requeue(self, slot: int) -> None:
-        """A stopped job waits again, in the place that its submission gives it."""
+    def _admit(self, slot: int) -> None:
+        """Into its queues where nothing keeps the job from them, otherwise on hold."""
+        if self.room.keeps(slot):
+            self.table.on_hold.add(slot)
+            self._give_place(slot)
+        else:
+            self.table.on_hold.discard(slot)
+            self._enter_queues(slot)
+
+    def _give_place(self, slot: int) -> None:
+        """The next one of its array has the job's place."""
+        if (other := self.room.give_place(slot)) >= 0:
+            self.table.on_hold.discard(other)
+            self._enter_queues(other)
+
+    def requeue(self, slot: int, until_ns: int = 0) -> None:
+        """A stopped job waits again, in the place that its submission gives it; until ``until_ns``, where it is given, it is on hold."""
         self.table.state[slot] = State.PENDING
+        if until_ns:
+            self.room.wait_until(slot, until_ns)
         self._wait(slot)
+
+    def admit_due(self, now_ns: int) -> int:
+        """Jobs whose time has come by ``now_ns`` are on hold no longer, where nothing else keeps them. Returns how many there were."""
+        due = self.room.take_due(now_ns)
+        for slot in due:
+            self._admit(slot)
+        return len(due)
+
+    def note_end(self, slot: int) -> list[int]:
+        """The job has ended for good: others may have waited for that. Returns those that can never start because of how it ended."""
+        ready, unmet = self.room.note_end(slot)
+        self._give_place(slot)
+        for other in ready:
+            self._admit(other)
+        return unmet
 
     def cancel_pending(self, slot: int) -> None:
         """Remove a waiting job from its queue."""
+        self.room.drop(slot)
         if slot in self.table.on_hold:
             self.table.on_hold.discard(slot)
         else:
@@ -268,14 +306,17 @@ class Scheduler:
             self.ledger.changes.left.append((self.table.job_id[slot], -1))
 
     def put_on_hold(self, slot: int) -> None:
-        """A waiting job leaves the queues, so that it is in no policy's way; it still counts as pending."""
-        self._leave_queues(slot)
-        self.table.on_hold.add(slot)
+        """A waiting job leaves the queues until it is released, so that it is in no policy's way; it still counts as pending."""
+        self.room.hold(slot)
+        if slot not in self.table.on_hold:
+            self._leave_queues(slot)
+            self.table.on_hold.add(slot)
+            self._give_place(slot)
 
     def take_off_hold(self, slot: int) -> None:
-        """A job on hold is in the queues again, in the place that its submission gives it."""
-        self.table.on_hold.discard(slot)
-        self._enter_queues(slot)
+        """A job that was put on hold is in the queues again, in the place that its submission gives it, where nothing else keeps it."""
+        self.room.release(slot)
+        self._admit(slot)
 
     def release(self, slot: int, *, at_ns: int) -> None:
         """The job stopped at ``at_ns``: its GPUs are free again."""

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from emulator.scheduler.free import Row
-from emulator.workload.jobs import ANY_TYPE, JobColumns, JobKind, TrainingShape
+from emulator.scheduler.job_array import JobArray
+from emulator.workload.jobs import ANY_TYPE, Dependency, JobColumns, JobKind, TrainingShape
 
 NEVER = 2**63 - 1
 #: The estimate of a service that runs until it is cancelled: 146 years in ns, so that a time of day can still be added to it.
@@ -103,7 +104,10 @@ class JobTable:
     paces: dict[int, Paces] = field(default_factory=dict)  # slot -> of jobs that are not equally fast on all of their types
     names: dict[int, str] = field(default_factory=dict)  # slot -> name, of jobs that have one
     slot_of: dict[int, int] = field(default_factory=dict)  # job id -> slot, of the jobs that are here
-    on_hold: set[int] = field(default_factory=set)  # slots of pending jobs that are in no queue until somebody releases them
+    on_hold: set[int] = field(default_factory=set)  # slots of pending jobs that are in no queue (scheduler.waiting_room)
+    after: dict[int, tuple[Dependency, ...]] = field(default_factory=dict)  # slot -> of jobs that depend on others
+    array_of: dict[int, JobArray] = field(default_factory=dict)  # slot -> of jobs of an array of which not all may run at a time
+    left_unfinished: set[int] = field(default_factory=set)  # ids of the jobs that have left and had not finished
 
     _free_slots: list[int] = field(default_factory=list)
     _shape_of: dict[TrainingShape, int] = field(default_factory=dict)
@@ -170,6 +174,11 @@ class JobTable:
         ):  # fmt: skip
             fill(name, [value] * count)
         self.version += [0] * (count - len(reused))
+        for row in np.flatnonzero(jobs.after >= 0).tolist():
+            self.after[slots[row]] = jobs.afters[jobs.after[row]]
+        arrays = [JobArray(parallel) for parallel in jobs.arrays]
+        for row in np.flatnonzero(jobs.array >= 0).tolist():
+            self.array_of[slots[row]] = arrays[jobs.array[row]]
         if jobs.names is not None:
             self.names.update((slot, name) for slot, name in zip(slots, jobs.names, strict=True) if name)
         return slots
@@ -193,6 +202,10 @@ class JobTable:
             del self.slot_of[self.job_id[slot]]
             self.names.pop(slot, None)
             self.paces.pop(slot, None)
+            self.after.pop(slot, None)
+            self.array_of.pop(slot, None)
+            if self.state[slot] != State.FINISHED:
+                self.left_unfinished.add(self.job_id[slot])
             self.rows[slot] = _NO_ROWS
             if self.shape[slot] >= 0:
                 self._leave_shape(self.shape[slot])

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from emulator.engine.control import InvalidRequest
 from emulator.service.errors import Malformed
 from emulator.v1 import job_pb2
-from emulator.workload.jobs import SECOND, JobKind
+from emulator.workload.jobs import SECOND, Dependency, JobKind
 
 #: Jobs that one batch may hold.
 MAX_BATCH_JOBS = 65_536
-#: Replicas that one service may be submitted with.
+#: Replicas that one service may be submitted with, and jobs of one array.
 MAX_REPLICAS = 10_000
+#: Jobs that one job may depend on.
+MAX_DEPENDENCIES = 1000
 
 #: Columns that a JobSpec and a batch call as a draft does.
 _SAME_WORDS = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level", "gpu_type")
@@ -55,6 +57,8 @@ class Draft:
     gpu_type: NDArray[np.int64]
     gpu_types: tuple[str, ...]
     fields: Mapping[str, str]
+    after: tuple[Dependency, ...] = ()  # what all of the jobs depend on
+    array_parallel: int = 0  # so many of them may run at a time; 0: all
 
     def field(self, column: str) -> str:
         return self.fields.get(column, column)
@@ -89,7 +93,7 @@ def _utilization(workload: job_pb2.Workload) -> float:
 
 
 def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
-    """``spec`` as a draft of one job, or of one per replica. Raises InvalidRequest where it cannot be put into columns."""
+    """``spec`` as a draft of one job, or of one per replica or of its array. Raises InvalidRequest where it cannot be put into columns."""
     match spec.WhichOneof("workload"):
         case "training":
             workload = job_pb2.Workload(training=spec.training)
@@ -101,6 +105,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
     if not 1 <= replicas <= MAX_REPLICAS:
         field = "spec.service.replicas"
         raise InvalidRequest(f"{field} is {replicas}", field=field, allowed=f"1 to {MAX_REPLICAS:,}")
+    count = replicas * _array_size(spec)
 
     if spec.slice_level and not spec.slice_gpus:
         raise InvalidRequest(
@@ -108,18 +113,18 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
         )
 
     def column(value: float) -> NDArray[np.int64]:
-        return np.full(replicas, value, dtype=np.int64)
+        return np.full(count, value, dtype=np.int64)
 
     return Draft(
-        count=replicas,
+        count=count,
         gpus=column(spec.gpus),
         milli_gpus=column(spec.milli_gpus if spec.HasField("milli_gpus") else 1000),
         duration_ns=column(duration_ns(spec.duration, "spec.duration")),
         estimate_ns=column(duration_ns(spec.estimate, "spec.estimate")),
         checkpoint_ns=column(duration_ns(spec.checkpoint_interval, "spec.checkpoint_interval")),
         priority=column(spec.priority),
-        preemptible=np.full(replicas, spec.preemptible if spec.HasField("preemptible") else True),
-        utilization=np.full(replicas, _utilization(workload)),
+        preemptible=np.full(count, spec.preemptible if spec.HasField("preemptible") else True),
+        utilization=np.full(count, _utilization(workload)),
         queue=column(0),
         tenant=column(0),
         workload=column(0),
@@ -127,7 +132,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
         prefer_level=column(1),
         slice_gpus=column(spec.slice_gpus),
         slice_level=column(2),
-        names=[spec.name] * replicas,
+        names=[f"{spec.name}[{place}]" for place in range(count)] if spec.name and spec.HasField("array_size") else [spec.name] * count,
         queues=(spec.queue or "default",),
         tenants=(spec.tenant or "default",),
         workloads=(workload,),
@@ -142,7 +147,35 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
             "training": "spec.training",
         }
         | {name: f"spec.{name}" for name in ("name", "queue", "tenant", *_SAME_WORDS)},
+        after=_dependencies(spec),
+        array_parallel=spec.array_parallel,
     )
+
+
+def _array_size(spec: job_pb2.JobSpec) -> int:
+    """How many jobs of the spec there are to be. Raises InvalidRequest."""
+    size = spec.array_size if spec.HasField("array_size") else 1
+    if not 1 <= size <= MAX_REPLICAS:
+        raise InvalidRequest(f"spec.array_size is {size}", field="spec.array_size", allowed=f"1 to {MAX_REPLICAS:,}")
+    if spec.HasField("array_size") and spec.HasField("service"):
+        raise InvalidRequest("spec.array_size is given for a service", field="spec.array_size", allowed="spec.service.replicas")
+    if spec.HasField("array_parallel"):
+        field, parallel = "spec.array_parallel", spec.array_parallel
+        if not spec.HasField("array_size"):
+            raise InvalidRequest(f"{field} is {parallel} without an array", field=field, allowed="with spec.array_size")
+        if parallel < 1:
+            raise InvalidRequest(f"{field} is {parallel}", field=field, allowed="1 or more")
+    return size
+
+
+def _dependencies(spec: job_pb2.JobSpec) -> tuple[Dependency, ...]:
+    """What the spec's jobs depend on, each job once, in the order of the ids. Raises InvalidRequest."""
+    if len(spec.after) + len(spec.after_any) > MAX_DEPENDENCIES:
+        count = len(spec.after) + len(spec.after_any)
+        raise InvalidRequest(
+            f"spec.after and spec.after_any have {count:,} ids", field="spec.after", allowed=f"at most {MAX_DEPENDENCIES:,}"
+        )
+    return tuple(sorted((dict.fromkeys(spec.after_any, True) | dict.fromkeys(spec.after, False)).items()))
 
 
 def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:

@@ -36,7 +36,7 @@ class JobServicer(JobServiceServicer):
 
     async def SubmitJob(self, request: pb.SubmitJobRequest, context: Context) -> pb.SubmitJobResponse:
         check_request_id(request.request_id)
-        replicas = max(1, request.spec.service.replicas)
+        replicas = max(1, request.spec.service.replicas, request.spec.array_size)
         handled = await self._gathering.hand_in(
             lambda: intake_of(draft_of_spec(request.spec), self._gpu_types), request.request_id, replicas
         )

@@ -1,7 +1,7 @@
 """Jobs as a client describes them: plain records and columns in, messages out."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,10 @@ class JobSpec:
     gpu_type: str = ""  # a GPU's model or a host type of the cluster; any without
     slice_gpus: int = 0  # cut into slices of so many GPUs, each inside one unit of slice_level
     slice_level: str = ""
+    after: Sequence[int] = ()  # ids of jobs that must have finished
+    after_any: Sequence[int] = ()  # ids of jobs that must have ended, in any way
+    array_size: int | None = None  # so many jobs like this one, called name[0] and so on
+    array_parallel: int | None = None  # at most so many of them run at a time
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,10 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
         gpu_type=spec.gpu_type,
         slice_gpus=_integer("slice_gpus", spec.slice_gpus),
         slice_level=spec.slice_level,
+        after=[_integer("after", job_id, 63) for job_id in spec.after],
+        after_any=[_integer("after_any", job_id, 63) for job_id in spec.after_any],
+        array_size=None if spec.array_size is None else _integer("array_size", spec.array_size),
+        array_parallel=None if spec.array_parallel is None else _integer("array_parallel", spec.array_parallel),
     )
     for field, seconds in (
         ("duration", spec.duration_seconds),
@@ -154,7 +162,13 @@ def batches_of(jobs: Iterable[JobColumns], batch_jobs: int) -> Iterator[job_pb2.
 
 
 def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
-    """Some rows of ``jobs``, at least one, as a batch; a column of equal values goes as one."""
+    """Some rows of ``jobs``, at least one, as a batch; a column of equal values goes as one.
+
+    Raises InvalidRequest where one depends on others or is of an array: a batch has no columns for these.
+    """
+    for field, values in (("after", jobs.after), ("array", jobs.array)):
+        if (values[rows] >= 0).any():
+            raise InvalidRequest(f"{field} cannot be sent in a batch", field=field, allowed="in a JobSpec, one submission each")
 
     def column(values: NDArray[Any]) -> list[Any]:
         part = values[rows]

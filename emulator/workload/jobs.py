@@ -34,6 +34,8 @@ LEVEL_NAMES = ("host", "domain", "rack", "leaf", "pod", "building", "site")
 
 #: A host type, and how fast the job runs there: ``duration_ns`` and ``estimate_ns`` are those at a pace of 1.
 TypeAndPace = tuple[int, float]
+#: The id of a job that another depends on, and whether any end of it will do (Slurm's afterany); otherwise it must finish (afterok).
+Dependency = tuple[int, bool]
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,13 @@ class JobColumns:
     shape: NDArray[np.int32]
     host_type: NDArray[np.int8]  # index into the cluster's host types, or ANY_TYPE
     choice: NDArray[np.int32]  # index into choices, of a job that may run on several types; or -1
+    after: NDArray[np.int32]  # index into afters, of a job that depends on others; or -1
+    array: NDArray[np.int32]  # index into arrays, of a job of an array of which not all may run at a time; or -1
     source_row: NDArray[np.int64]  # of the trace: its line, or the number of its object, from 1; NO_ROW where there is none
     shapes: tuple[TrainingShape, ...] = ()
     choices: tuple[tuple[TypeAndPace, ...], ...] = ()  # the preferred first
+    afters: tuple[tuple[Dependency, ...], ...] = ()
+    arrays: tuple[int, ...] = ()  # how many of its jobs may run at a time
     queues: tuple[str, ...] = ("default",)
     tenants: tuple[str, ...] = ("default",)
     names: tuple[str, ...] | None = None
@@ -138,6 +144,8 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "shape": -1,
         "host_type": ANY_TYPE,
         "choice": -1,
+        "after": -1,
+        "array": -1,
         "source_row": NO_ROW,
     }
     given = defaults | columns
@@ -147,7 +155,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "milli_gpus": np.int32, "kind": np.int8, "priority": np.int32, "queue": np.int32, "tenant": np.int32,
         "utilization": np.float64, "checkpoint_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
         "slice_gpus": np.int32, "slice_level": np.int8, "preemptible": np.bool_, "shape": np.int32,
-        "host_type": np.int8, "choice": np.int32, "source_row": np.int64,
+        "host_type": np.int8, "choice": np.int32, "after": np.int32, "array": np.int32, "source_row": np.int64,
     }  # fmt: skip
     for name, dtype in dtypes.items():
         column: NDArray[Any] = np.asarray(given[name], dtype=dtype)
@@ -183,4 +191,6 @@ class SourceReport:
 #: A source of work: batches in order of submission; ``submit_ns`` never decreases from batch to batch.
 JobSource = Iterator[JobColumns]
 
-COLUMN_NAMES = tuple(f.name for f in fields(JobColumns) if f.name not in ("shapes", "choices", "queues", "tenants", "names"))
+COLUMN_NAMES = tuple(
+    f.name for f in fields(JobColumns) if f.name not in ("shapes", "choices", "afters", "arrays", "queues", "tenants", "names")
+)

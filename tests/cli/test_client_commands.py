@@ -169,3 +169,18 @@ def test_step_and_fault(gigawatt: Run, served: FakeControl) -> None:
     gigawatt("clock pause")
     assert json.loads(gigawatt("clock step 3 -o json")[1])["emulated_seconds"] == 30.0
     assert gigawatt("fault inject link 7 --for 30m --remaining 0.5")[1] == "link 7 is down for 1800 s and keeps 0.5\n"
+
+
+def test_dependencies_and_arrays_can_be_submitted(gigawatt: Run, served: FakeControl, tmp_path: Path) -> None:
+    code, out, err = gigawatt("job submit -g 8 -d 1h --name a --array 3 --array-parallel 2 --after 12,13 --after-any 14 -o json")
+    assert (code, err, json.loads(out)["name"]) == (0, "", "a[0]")
+    path = tmp_path / "job.yaml"
+    for text in ("after: 12", "after: [12]", "after: '12'"):
+        path.write_text(f"gpus: 8\nduration: 1h\n{text}\n")
+        assert gigawatt("job submit --file", path)[0] == 0
+    assert [batch.afters for batch in served.batches] == [(((12, False), (13, False), (14, True)),), *[(((12, False),),)] * 3]
+    for text in ("after: x", "after: [true]", "after: 1.5", "after: '12;13'"):
+        path.write_text(f"gpus: 8\nduration: 1h\n{text}\n")
+        code, _, err = gigawatt("job submit --file", path)
+        assert (code, err.count("\n"), "is no list of ids; allowed: ids of jobs, as 12,13" in err) == (2, 1, True), err
+    assert "--after" in gigawatt("job submit -g 8 -d 1h --after x")[2]

@@ -20,6 +20,7 @@ PAGES = (
     "docs/policies.md",
     "docs/outside-policies.md",
     "docs/queues.md",
+    "docs/jobs.md",
     "docs/whys.md",
     "docs/compare.md",
     "examples/README.md",

@@ -95,6 +95,21 @@ def test_what_is_told_is_what_is_new() -> None:
     assert (program.views[-1].left, program.waiting()) == ([(0, 15 * SECOND, State.CANCELLED)], [])
 
 
+def test_a_job_on_hold_has_left_and_is_told_again_when_it_waits_again() -> None:
+    scheduler, program = followed()
+    first, second = submit(scheduler, *jobs(2))
+    scheduler.put_on_hold(second)  # before anybody was told of it
+    does(scheduler, program, 0)
+    assert program.waiting() == [0]
+    scheduler.put_on_hold(first)
+    scheduler.take_off_hold(second)
+    does(scheduler, program, 10)
+    assert (program.views[-1].left, program.waiting()) == ([(0, 10 * SECOND, State.PENDING)], [1])
+    scheduler.take_off_hold(first)
+    does(scheduler, program, 20)
+    assert (program.views[-1].left, program.waiting()) == ([], [0])
+
+
 def test_it_is_asked_where_somebody_waits_and_something_happened_or_where_it_wants() -> None:
     scheduler, program = followed()
     assert plan_at(scheduler, 0) == ([], [], None)

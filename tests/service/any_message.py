@@ -46,6 +46,10 @@ PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "tenant": (0, "", "default", "someone"),
     "workload": (0,),
     "gpu_type": (0, "", "H100"),
+    "after": (0, 1, 1_000_000_000),
+    "after_any": (0, 1, 1_000_000_000),
+    "array_size": (0, 1, 3),
+    "array_parallel": (0, 1, 2),
     "require_level": (0, "", "rack", "leaf"),
     "prefer_level": (0, "", "leaf"),
     "slice_gpus": (0, 0, 8),
@@ -58,7 +62,9 @@ PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "request_id": ("",),
     "page_token": ("",),
 }
-#: Without these next to nothing gets past the first check.
+#: With all of these next to nothing gets past the first check: each is a reason to refuse the whole job.
+RARE = {"after", "after_any", "array_size", "array_parallel"}
+#: Without these neither.
 NEEDED = {"spec", "batch", "count", "gpus", "duration", "target", "compute_seconds"}
 
 
@@ -73,7 +79,7 @@ def any_message(luck: random.Random, kind: type[Message], extreme: float = 0.3) 
     }
     for field in kind.DESCRIPTOR.fields:
         if (field.containing_oneof and chosen[field.containing_oneof.name] is not field) or luck.random() < (
-            0.05 if field.name in NEEDED else absent
+            0.05 if field.name in NEEDED else 0.9 if field.name in RARE else absent
         ):
             continue
         if field.is_repeated:

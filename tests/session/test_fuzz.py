@@ -26,7 +26,9 @@ ALLOWED = {
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 #: What changes most, tried most.
-CHANGING = {"SubmitJob", "SubmitJobs", "InjectFault"}
+CHANGING = {"SubmitJob", "SubmitJobs", "CancelJob", "InjectFault"}
+#: Need a job that waits at that moment, which is a matter of luck.
+LUCKY = {"HoldJob", "ReleaseJob"}
 #: Clusters that differ in what can be broken and how it is shared; small, so that faults and jobs meet.
 CLUSTERS = {
     "trunks": "cluster: {host: hgx-h100, hosts: 32, hosts_per_rack: 4, switch: qm9700, oversubscription: {leaf: 3}}",
@@ -111,6 +113,6 @@ def test_no_call_ends_the_emulation(cluster: str, session: Callable[..., Session
         with capsys.disabled():
             print(f"\n{cluster}: {sum(seen.values()):,} calls, {dict(sorted(Counter(code for _, code in seen.elements()).items()))}")
         answered = {name for name, code in seen if code == "OK"}
-        assert answered >= {method.name for method in methods() if not method.server_streaming} or CALLS < 4000
+        assert answered >= {method.name for method in methods() if not method.server_streaming} - LUCKY or CALLS < 4000
     finally:
         server.stop()

@@ -1,11 +1,12 @@
 """From rows to batches of jobs: the part that all formats share."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, SECOND, JobColumns, JobSource, job_columns
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, SECOND, Dependency, JobColumns, JobSource, job_columns
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_ID, Interned, Row, Trace
 from emulator.workload.readers.times import format_date
@@ -19,6 +20,7 @@ ZERO_DURATION = "zero duration"
 UNKNOWN_DURATION = "unknown running time"
 NO_SUBMISSION = "no submission time"
 OTHER_CLUSTER = "other virtual cluster"
+NOT_BEFORE = "depends on a job that is not before it among those kept"
 
 
 class Kept(NamedTuple):
@@ -39,6 +41,8 @@ class Kept(NamedTuple):
     host_type: int = ANY_TYPE
     slice_gpus: int = 0
     slice_level: int = ANY_LEVEL
+    key: str = ""  # its id as the file has it, where others may name it
+    after: tuple[str, ...] = ()  # ids, as the file has them, of the jobs that must have finished before
 
 
 #: Turns a row into a job, or says why it is dropped. Raises TraceError on a malformed one.
@@ -110,16 +114,20 @@ def job_batches(
     intake = _Intake(trace, parse, window, id_word)
     batch: list[Kept] = []
     zero_ns = window.from_ns
+    numbers: dict[str, int] = {}  # of the jobs handed out, by their ids in the file; empty where nobody can depend on them
 
     def handed_out(jobs: list[Kept]) -> JobColumns:
         nonlocal zero_ns
-        if zero_ns is None:
-            zero_ns = jobs[0].submit_ns
         before = trace.report.kept
+        jobs, afters = _dependencies(trace, jobs, before, numbers)
+        if zero_ns is None and jobs:
+            zero_ns = jobs[0].submit_ns
+        if not jobs or zero_ns is None:
+            return job_columns(0, submit_ns=0, gpus=0, duration_ns=0)
         if not before:
             _note_zero(trace, zero_ns, given=window.from_ns is not None)
         trace.report.kept += len(jobs)
-        return _columns(jobs, before, zero_ns, names, renumber=trace.renumber)
+        return replace(_columns(jobs, before, zero_ns, names, renumber=trace.renumber), **afters)
 
     for row in rows:
         job = intake.take(row)
@@ -137,6 +145,27 @@ def job_batches(
         raise trace.error("no job in it" + (f": dropped {dropped}" if dropped else ""), allowed="at least one job")
 
 
+def _dependencies(trace: Trace, jobs: list[Kept], before: int, numbers: dict[str, int]) -> tuple[list[Kept], dict[str, Any]]:
+    """The jobs of which all that they depend on have been handed out before them, so that no circle can be, and the columns of that.
+
+    ``before``: how many jobs were handed out; ``numbers``: the ids of those by their keys, to which these are added.
+    """
+    if not any(job.key for job in jobs):
+        return jobs, {}
+    kept: list[Kept] = []
+    after: list[int] = []
+    afters: dict[tuple[Dependency, ...], int] = {}
+    for job in jobs:
+        if any(key not in numbers for key in job.after):
+            trace.drop(NOT_BEFORE)
+            continue
+        numbers[job.key] = before + len(kept) if trace.renumber or job.job_id is None else job.job_id
+        entry = tuple([(numbers[key], False) for key in dict.fromkeys(job.after)])
+        after.append(afters.setdefault(entry, len(afters)) if entry else -1)
+        kept.append(job)
+    return kept, {"after": np.array(after, dtype=np.int32), "afters": tuple(afters)}
+
+
 def _note_zero(trace: Trace, zero_ns: int, *, given: bool) -> None:
     trace.report.zero_seconds = zero_ns / SECOND
     if zero_ns:
@@ -147,6 +176,7 @@ def _note_zero(trace: Trace, zero_ns: int, *, given: bool) -> None:
 def _columns(jobs: list[Kept], before: int, zero_ns: int, names: tuple[Interned, Interned], *, renumber: bool) -> JobColumns:
     columns: dict[str, Any] = dict(zip(Kept._fields, zip(*jobs, strict=True), strict=True))
     given = columns.pop("name")
+    del columns["key"], columns["after"]
     numbered = renumber or jobs[0].job_id is None
     columns["job_id"] = np.arange(before, before + len(jobs)) if numbered else columns["job_id"]
     columns["submit_ns"] = np.array(columns["submit_ns"], dtype=np.int64) - zero_ns

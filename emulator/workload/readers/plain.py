@@ -1,8 +1,9 @@
 """Our own CSV, and with a map of its columns any other: ``id,submit_s,gpus,duration_s``, and optionally more.
 
 Rows stand in order of submission (or ``sort=yes``). Ids are numbers, or names where the first is none; ``ids=renumber`` makes all of them
-names. A job of ``gpu_milli`` below 1000 asks for that share of one GPU. An empty optional field means its default. A submission is a number
-of seconds or a date, the same in all rows.
+names. A job of ``gpu_milli`` below 1000 asks for that share of one GPU. ``after`` has the ids of jobs that must finish before, with ``;``
+between them; they are submitted before. An empty optional field means its default. A submission is a number of seconds or a date, the same
+in all rows.
 
 With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start`` or ``end`` the table has foreign columns. Then
 
@@ -27,7 +28,7 @@ from emulator.workload.readers.window import choice, window
 OURS = {
     "id": "id", "submit": "submit_s", "gpus": "gpus", "duration": "duration_s", "name": "name", "priority": "priority", "queue": "queue",
     "tenant": "tenant", "estimate": "estimate_s", "gpu_milli": "gpu_milli", "gpu_type": "gpu_type",
-    "slice_gpus": "slice_gpus", "slice_level": "slice_level",
+    "slice_gpus": "slice_gpus", "slice_level": "slice_level", "after": "after",
 }  # fmt: skip
 REQUIRED = ("id", "submit", "gpus", "duration")
 #: Words that only a map knows.
@@ -185,6 +186,8 @@ class _Table:
             host_type=row.trace.host_type((model,)) if model else ANY_TYPE,
             slice_gpus=slices[0],
             slice_level=slices[1],
+            key=_key(fields.get("id") or "", number) if "after" in fields else "",
+            after=tuple([_key(one.strip(), number) for one in fields["after"].split(";") if one.strip()]) if fields.get("after") else (),
         )
 
 
@@ -204,6 +207,11 @@ def _slices(row: Row, gpus: int, milli: int) -> tuple[int, int]:
     if level not in LEVEL_NAMES:
         raise row.error("slice_level", f"{level[:40]!r} is not a level", ", ".join(LEVEL_NAMES))
     return slice_gpus, LEVEL_NAMES.index(level)
+
+
+def _key(text: str, number: int | None) -> str:
+    """An id, so that the same is the same: where a job's own id is a number, 7 and 07 are."""
+    return text.lstrip("0") or "0" if number is not None else text
 
 
 def _gpus(row: Row, unit_milli: int) -> tuple[int, int]:

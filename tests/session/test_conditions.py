@@ -1,0 +1,92 @@
+"""Dependencies and arrays in a live session: what is refused at the door, and that they outlive a crash."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.engine.control import InvalidRequest, JobState
+from emulator.runtime.opening import open_session
+from emulator.runtime.submissions import jobs_of, payload_of
+from emulator.scenario import Scenario
+from emulator.workload.jobs import SECOND, JobColumns, job_columns
+from tests.session.conftest import QUIET
+
+FIRST = 10**9
+
+
+def jobs(count: int = 1, **columns: Any) -> JobColumns:
+    return job_columns(count, **{"submit_ns": 0, "gpus": 8, "duration_ns": 95 * SECOND} | columns)
+
+
+def after(job_id: int, *, any_end: bool = False, **columns: Any) -> JobColumns:
+    return jobs(after=0, afters=(((job_id, any_end),),), **columns)
+
+
+def test_a_dependency_on_nobody_is_refused(paused: Callable[..., Any]) -> None:
+    made = paused()
+    for unknown in (FIRST, 7, -1):
+        (error,) = made.submit(after(unknown)).errors.values()
+        assert isinstance(error, InvalidRequest)
+        assert (str(error), error.field) == (f"no job {unknown}", "after")
+    assert made.submit(jobs()).job_ids == [FIRST]
+    assert made.submit(after(FIRST)).job_ids == [FIRST + 1]  # submitted in the same cycle
+    made.step(2)
+    why = made.explain(FIRST + 1)
+    assert (why.kind, why.text, why.remedy) == (
+        "dependency",
+        f"waits for the end of job {FIRST}",
+        f"may start when job {FIRST} has finished",
+    )
+    assert made.snapshot().pending_jobs_by_reason["dependency"] == 1
+    made.cancel(FIRST)
+    made.step(1)
+    job = made.job(FIRST + 1)
+    assert (job.state, job.reason) == (JobState.CANCELLED, "dependency never satisfied")
+
+
+def test_requests_that_differ_in_them_differ(paused: Callable[..., Any]) -> None:
+    made = paused()
+    made.submit(jobs(2))
+    made.submit(after(FIRST), "r")
+    for other in (jobs(), after(FIRST + 1), after(FIRST, any_end=True), jobs(array=0, arrays=(1,))):
+        with pytest.raises(InvalidRequest, match="was used for another request"):
+            made.submit(other, "r")
+
+
+def test_they_outlive_a_crash(paused: Callable[..., Any], scenario: Callable[..., Scenario], tmp_path: Path) -> None:
+    """An array of three, one at a time, and a job for the end of its second: as if there had been no crash."""
+    made = paused(state_dir=tmp_path / "state")
+    made.submit(jobs(3, array=0, arrays=(1,), names=("a[0]", "a[1]", "a[2]")))
+    made.submit(after(FIRST + 1, any_end=True))
+    made.step(4)
+    shutil.copytree(tmp_path / "state", tmp_path / "crashed")
+    again: Any = open_session(scenario(QUIET), state_dir=tmp_path / "crashed")
+    again.pause()
+    again.start()
+    digests = []
+    for one in (made, again):
+        with closing(one):
+            assert [one.job(FIRST + number).state for number in range(4)] == [JobState.RUNNING, *[JobState.PENDING] * 3]
+            one.step(11)
+            assert [one.job(FIRST + number).reason for number in (2, 3)] == [
+                "at most 1 of its array run at a time",
+                f"waits for the end of job {FIRST + 1}",
+            ]
+            one.step(40)
+            assert {one.job(FIRST + number).state for number in range(4)} == {JobState.FINISHED}
+            one.stop()
+            digests.append(one.outcome().digest)
+    assert digests[0] == digests[1]
+
+
+def test_older_journals_have_none() -> None:
+    payload = payload_of(jobs(2))
+    assert payload_of(jobs_of(payload)) == payload
+    for word in ("after", "afters", "array", "arrays"):
+        del payload[word]
+    read = jobs_of(payload)
+    assert (read.after.tolist(), read.afters, read.array.tolist(), read.arrays) == ([-1, -1], (), [-1, -1], ())
