@@ -9,7 +9,7 @@ from emulator.scheduler.policy import Count, Estimates, Policy
 from emulator.scheduler.reservations import reserve
 
 
-def plan(draft: Draft, depth: Count = 0, estimates: Estimates = "user") -> None:
+def plan(draft: Draft, depth: Count = 1000, estimates: Estimates = "user") -> None:
     """``depth``: so many jobs of a partition have a reservation at most, as Slurm's ``bf_max_job_test`` (0: all). ``estimates``: as of
     ``easy``.
     """
