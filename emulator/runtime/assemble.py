@@ -13,6 +13,7 @@ from emulator.engine.shards import Shards
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.buildout import gpus_in_service
 from emulator.racks.shard import RackSettings
+from emulator.runtime.watchdog import Watchdog
 from emulator.scenario import Scenario, build_cluster
 from emulator.scenario.outside import outside_settings
 from emulator.scenario.policies import find, find_placement
@@ -88,12 +89,19 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
         return Emulation(scenario, cluster, engine, sources, outside)
 
 
+#: A policy of others that decides for longer than this in one cycle, by the clock on the wall, is taken to loop.
+MOST_POLICY_SECONDS = 60.0
+
+
 def _with_policy(scenario: Scenario, cluster: Cluster) -> "tuple[SchedulerSettings, PolicyClient | None]":
     """The scheduler's settings, and the connection to a policy outside."""
     settings, chosen = _scheduler_settings(scenario, cluster), scenario.scheduler
     outside = outside_settings(chosen.policy, chosen.policy_options)
     if outside is None:
-        return replace(settings, policy=find(chosen.policy, chosen.policy_options, scenario.seed)), None
+        policy = find(chosen.policy, chosen.policy_options, scenario.seed)
+        if policy.file:
+            policy = replace(policy, plan=Watchdog(MOST_POLICY_SECONDS).watch(policy.plan))
+        return replace(settings, policy=policy), None
     from emulator.runtime.outside import connect  # gRPC takes its time to import
 
     policy, client = connect(outside, scenario, cluster, settings)

@@ -248,7 +248,7 @@ class Reservations:
 
 def reserve(draft: Draft, partition: Partition, depth: int = 0) -> None:
     """Start the jobs of the partition whose reservations are due, once all who wait have one: the first ``depth``; 0 for all."""
-    pending, table, now_ns = partition.pending, draft.table, draft.now_ns
+    pending, table = partition.pending, draft.table
     assert not isinstance(pending, HeadQueue), "reservations are for all who wait"
     key = ("reservations", partition.name)
     known: Reservations | None = draft.memory.get(key)
@@ -262,26 +262,32 @@ def reserve(draft: Draft, partition: Partition, depth: int = 0) -> None:
     ranks = (rank for rank, slot in enumerate(order) if new or slot in arrived or table.job_id[slot] in broken)
     first = next(ranks, len(order))
     known.cancel_all(draft, [job_id for slot in order[first:] if (job_id := table.job_id[slot]) in known.made])
-    without = [slot for slot in (order if known.gaps else order[first:]) if table.job_id[slot] not in known.made]
     if known.gaps:
         known.compress(draft, order[:first])
-    for slot in without:
+    for slot in [slot for slot in order if table.job_id[slot] not in known.made]:
         if depth and len(known.made) >= depth:
             break
         if draft.may_start(partition, slot):
             known.make(draft, slot)
         else:
             draft.hold(partition, slot)
+    _start_due(draft, partition, known, order)
+    if known.made:
+        draft.reconsider(partition, min(made.start_ns for made in known.made.values()))
+    if depth and len(known.made) < min(depth, len(pending)):
+        draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # others have their turn
+
+
+def _start_due(draft: Draft, partition: Partition, known: Reservations, order: Sequence[int]) -> None:
     for slot in order:
-        made = known.made.get(table.job_id[slot])
-        if made is not None and made.start_ns <= now_ns:
+        job_id = draft.table.job_id[slot]
+        made = known.made.get(job_id)
+        if made is not None and made.start_ns <= draft.now_ns:
             if draft.may_start(partition, slot):
                 known.start(draft, partition, slot, made.rows)
             else:
-                known.cancel(table.job_id[slot])
+                known.cancel(job_id)
                 draft.hold(partition, slot)
-    if known.made:
-        draft.reconsider(partition, min(made.start_ns for made in known.made.values()))
 
 
 def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:

@@ -15,6 +15,7 @@ class Conservative(Simulation):
     reserved: dict[int, tuple[int, Place]] = field(default_factory=dict)
     expected: dict[int, int] = field(default_factory=dict)
     offered: list[bool] = field(default_factory=list)
+    depth: int = 0
     seen: set[int] = field(default_factory=set)  # who was in the queue at the last decision
     promised: list[tuple[int, dict[int, int]]] = field(default_factory=list)  # (time, job -> start) after each decision
 
@@ -100,6 +101,8 @@ class Conservative(Simulation):
         if came_free:
             self.compress(now, self.queue[:first])
         for job in self.queue:
+            if self.depth and len(self.reserved) >= self.depth:
+                break
             if job.number not in self.reserved and (found := self.earliest(job, now)) is not None:
                 self.reserved[job.number] = found
         for job in list(self.queue):

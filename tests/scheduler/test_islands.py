@@ -55,7 +55,7 @@ def _arrived(cluster: Cluster, gpus: list[int], **chosen: Any) -> Scheduler:
     return scheduler
 
 
-@pytest.mark.parametrize("policy", ["fifo", "easy", "sjf"])
+@pytest.mark.parametrize("policy", ["fifo", "easy", "sjf", "conservative"])
 @pytest.mark.parametrize("placement", PLACEMENTS)
 @given(gpus=st.lists(st.integers(1, 100), min_size=1, max_size=30))
 @settings(max_examples=10, deadline=None)

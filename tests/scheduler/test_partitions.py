@@ -60,7 +60,7 @@ def mixed_jobs(draw: random.Random, name: str, case: dict[str, Any], cycle: int)
     return jobs, types
 
 
-@pytest.mark.parametrize("policy", ["fifo", "sjf", "easy"])
+@pytest.mark.parametrize("policy", ["fifo", "sjf", "easy", "conservative"])
 @pytest.mark.parametrize("case", ["plain", "both", "shares", "all"])
 def test_each_partition_is_a_scheduler_of_its_own(case: str, policy: str) -> None:
     """Start by start, host by host, GPU by GPU, with faults and preemption: as on a cluster of that type's hosts alone."""

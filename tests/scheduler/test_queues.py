@@ -89,7 +89,7 @@ class Clock:
         return reason.kind, f"{reason.text}; {reason.remedy}" if reason.remedy else reason.text
 
 
-@pytest.mark.parametrize("policy", ["fifo", "sjf", "easy"])
+@pytest.mark.parametrize("policy", ["fifo", "sjf", "easy", "conservative"])
 def test_a_queue_over_quota_is_in_nobodys_way(policy: str) -> None:
     clock = Clock(scheduler_of(Quota(16 * K, borrowing_limit=0), Quota(64 * K), policy))
     first = clock.submit("a", 16)
@@ -370,7 +370,7 @@ def keeps_to_everything(scheduler: Scheduler, limits: TenantLimits) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(["fifo", "sjf", "easy"]))
+@given(st.integers(0, 10**6), st.sampled_from(["fifo", "sjf", "easy", "conservative"]))
 def test_no_quota_and_no_limit_is_ever_exceeded_and_no_job_is_lost(seed: int, policy: str) -> None:
     draw = random.Random(seed)
     one, two = [Quota(draw.randrange(0, 80) * K, *(draw.choice([None, draw.randrange(0, 64) * K]) for _ in range(2))) for _ in range(2)]

@@ -36,7 +36,7 @@ def test_the_limit_counts_the_waiting_and_the_infeasible_block_nobody(policy: st
     assert (counts.pending_jobs, counts.pending_gpus) == (1, 8)
 
 
-@pytest.mark.parametrize("policy", ["fifo", "sjf", "easy"])
+@pytest.mark.parametrize("policy", ["fifo", "sjf", "easy", "conservative"])
 def test_explanations(policy: str) -> None:
     """10 leaves of 4 hosts. Held: 3 hosts of each and half of the last of leaves 0 and 1. One host is cordoned, one is down.
 
@@ -93,7 +93,7 @@ def test_explanations_of_shares() -> None:
     assert explain_pending(scheduler, full).numbers["gpus_needed"] == 0.5
 
 
-@pytest.mark.parametrize("policy", ["fifo", "sjf", "easy"])
+@pytest.mark.parametrize("policy", ["fifo", "sjf", "easy", "conservative"])
 def test_positions_follow_the_queue(policy: str) -> None:
     scheduler = make_scheduler(make_cluster("hgx"), policy=policy)
     draw = np.random.default_rng(3)
