@@ -102,8 +102,9 @@ class ScanQueue:
     none.
     """
 
-    def __init__(self, table: JobTable, order: Order) -> None:
-        self._table, self._order = table, order
+    def __init__(self, table: JobTable, order: Order, number: int = 0) -> None:
+        """Of the host type ``number``, on which jobs may have a pace of their own."""
+        self._table, self._order, self._number = table, order, number
         self._keys: list[tuple[int, ...]] = []
         self._first = 0  # everything before it is gone
         self._filled = 0  # keys that have their columns
@@ -218,7 +219,7 @@ class ScanQueue:
         if key[-2] not in self._waiting:
             return _GONE, 0
         milli = table.milli_gpus[slot]
-        return table.gpus[slot] if milli == 1000 else milli - 1000, table.expected_ns[slot]
+        return table.gpus[slot] if milli == 1000 else milli - 1000, table.expected_on(slot, self._number)
 
     def _fill(self) -> None:
         """Fill the columns of what was appended."""

@@ -59,11 +59,11 @@ class PolicyUnreachable(Exception):
     """A policy outside this process cannot be had at the start; the text says where it was looked for."""
 
 
-def queue_for(policy: Policy, table: JobTable) -> Pending:
-    """What the jobs of one partition wait in."""
+def queue_for(policy: Policy, table: JobTable, number: int) -> Pending:
+    """What the jobs of the partition ``number`` wait in."""
     if policy.arranges:
-        return Pool(table)
-    return (ScanQueue if policy.reserves else HeadQueue)(table, policy.order)
+        return Pool(table, number)
+    return ScanQueue(table, policy.order, number) if policy.reserves else HeadQueue(table, policy.order)
 
 
 class PolicyError(Exception):

@@ -16,8 +16,9 @@ COLUMNS = ("slot", "job_id", "submit_ns", "estimate_ns", "expected_ns", "gpus", 
 class Pool:
     """``arrange`` gives the order; who comes later is behind it until the next time. A removed job stays until most are removed jobs."""
 
-    def __init__(self, table: JobTable) -> None:
-        self._table = table
+    def __init__(self, table: JobTable, number: int = 0) -> None:
+        """Of the host type ``number``, on which jobs may have a pace of their own."""
+        self._table, self._number = table, number
         self._columns = {name: np.zeros(64, dtype=np.int64) for name in COLUMNS}
         self._waits = np.zeros(64, dtype=bool)
         self._end = 0  # rows in use
@@ -48,6 +49,7 @@ class Pool:
         self._columns["slot"][row] = slot
         for name in COLUMNS[1:]:
             self._columns[name][row] = getattr(table, name)[slot]
+        self._columns["expected_ns"][row] = table.expected_on(slot, self._number)
         self._waits[row] = True
         self._row_of[slot] = row
         self._end += 1

@@ -52,7 +52,7 @@ class Profile:
     """
 
     def __init__(self, cluster: Cluster, host_type: int, free: FreeIndex) -> None:
-        self.now_ns = 0
+        self.number, self.now_ns = host_type, 0
         self._offered = free
         self._then = FreeIndex(cluster, host_type, free)  # what is free for the whole of some time; see _move
         self._then.asks_with(free)

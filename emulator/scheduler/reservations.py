@@ -145,7 +145,7 @@ class Reservations:
 
     def make(self, draft: Draft, slot: int) -> None:
         """Give a job that has none the earliest reservation, where there is one. Nothing has come free since ``compress``."""
-        made = self._earliest(draft, slot, _in_cycles(draft.table.expected_ns[slot], draft.cycle_ns), NEVER)
+        made = self._earliest(draft, slot, _in_cycles(draft.table.expected_on(slot, self.profile.number), draft.cycle_ns), NEVER)
         if made is not None:
             self._keep(draft, made)
 

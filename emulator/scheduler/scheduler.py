@@ -102,7 +102,7 @@ class Scheduler:
                 name=host_type.name,
                 gpu_model=host_type.gpu.name,
                 free=free,
-                pending=queue_for(policy, self.table),
+                pending=queue_for(policy, self.table, number),
                 by_end=[] if policy.reserves else None,
                 preemptible=Counter() if settings.preemption else None,
             )

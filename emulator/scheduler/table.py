@@ -189,6 +189,12 @@ class JobTable:
         if number != ANY_TYPE and (paces := self.paces.get(slot)) is not None:
             self.estimate_ns[slot] = self.expected_ns[slot] = paces.at(number, paces.estimate_ns)
 
+    def expected_on(self, slot: int, number: int) -> int:
+        """How long a run of the job on hosts of this type is expected to take."""
+        if self.paces and (paces := self.paces.get(slot)) is not None:
+            return paces.at(number, paces.estimate_ns)
+        return self.expected_ns[slot]
+
     def work_at_pace(self, slot: int) -> None:
         """What is left of its work, and its duration, are from now on as the job does it on hosts of the type that it is bound to."""
         if (paces := self.paces.get(slot)) is not None and paces.duration_ns:
