@@ -363,6 +363,8 @@ class Engine:
 
     def _tell_dependents(self, slot: int, at_ns: int) -> None:
         """The job has ended: those that can never start because of it end with it, and those that depend on them."""
+        if not self.scheduler.room.concerns_others(slot):
+            return
         ended = deque((slot,))
         while ended:
             for unmet in self.scheduler.note_end(ended.popleft()):

@@ -92,6 +92,10 @@ class WaitingRoom:
                 self._waiters.setdefault(job_id, {})[slot] = None
         return True
 
+    def concerns_others(self, slot: int) -> bool:
+        """Whether somebody may wait for the end of the job."""
+        return slot in self._table.array_of or self._table.job_id[slot] in self._waiters
+
     def note_end(self, slot: int) -> tuple[list[int], list[int]]:
         """The job has ended. Returns the jobs that waited for it and for no other, and those that can never start."""
         job_id, finished = self._table.job_id[slot], self._table.state[slot] == State.FINISHED
@@ -142,13 +146,13 @@ class WaitingRoom:
             remedies.append(
                 f"when {_named(unless)} {'has' if len(unless) == 1 else 'have'} finished"
                 if len(unless) == len(awaited)
-                else f"when {'it has' if len(awaited) == 1 else 'they have'} ended"
+                else f"when {'it has' if len(awaited) == 1 else 'they have'} ended" + (f", {_named(unless)} as finished" if unless else "")
             )
             numbers["jobs_awaited"] = len(awaited)
         if (until_ns := self._until_ns.get(slot)) is not None:
             seconds = until_ns / SECOND
-            whys.append(("hold", f"backs off after an interruption, until {seconds:,g} s"))
-            remedies.append(f"at {seconds:,g} s")
+            whys.append(("hold", f"backs off after an interruption, until {seconds:,.15g} s"))
+            remedies.append(f"at {seconds:,.15g} s")
             numbers |= {"until_seconds": seconds, "restarts": self._table.restarts[slot]}
         if not whys:
             most = self._table.array_of[slot].parallel

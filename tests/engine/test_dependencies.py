@@ -34,6 +34,9 @@ def test_a_chain_runs_one_after_the_other_though_there_is_room_for_all() -> None
     assert (why.kind, why.text, why.position) == ("dependency", "waits for the end of jobs 0, 1", -1)
     assert (why.remedy, dict(why.numbers)) == ("may start when jobs 0, 1 have finished", {"jobs_awaited": 2})
     assert job_view(made, 1).reason == "waits for the end of job 0"
+    mixed = engine(clos(4), [gangs(3, {2: ((0, OK), (1, ANY))})])
+    run_until(mixed, 0)
+    assert explanation(mixed, 2).remedy == "may start when they have ended, job 0 as finished"
     jobs, gpus = pending_by_reason(made.scheduler)
     assert (jobs["dependency"], gpus["dependency"], sum(jobs.values())) == (2, 16.0, 2)
     assert ends(run(made)) == {0: 1000.0, 1: 2000.0, 2: 3000.0}
