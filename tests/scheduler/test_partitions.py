@@ -177,9 +177,9 @@ def test_a_job_takes_as_long_as_it_does_on_the_type_that_it_runs_on() -> None:
     assert (table.estimate_ns[slot], table.duration_ns[slot], table.remaining_ns[slot]) == (100 * SECOND, 100 * SECOND, 50 * SECOND)
 
 
-@pytest.mark.parametrize("policy", ["easy", "edf", "conservative"])
+@pytest.mark.parametrize("policy", ["easy", "priority", "conservative"])
 def test_who_is_slower_on_a_type_passes_nobody_there_that_it_would_delay(policy: str) -> None:
-    """leaves: 64 GPUs of the second type, of which 32 are held until 100 s. Job 1 waits for all of them; job 2 takes 60 s at a pace of 1, and
+    """leaves: 64 GPUs of the second type, 32 of them held until 100 s. Job 1 waits for all of them; job 2 takes 60 s at a pace of 1, and
     120 s on these, so it would delay job 1; job 3 takes 60 s there."""
     scheduler = make_scheduler(two_types("leaves"), 10, policy=policy)
     jobs = columns([Job(0, 0, 32, 100), Job(1, 1, 64, 100), Job(2, 2, 8, 60), Job(3, 3, 8, 60)])
