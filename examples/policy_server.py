@@ -106,6 +106,7 @@ class Copy:
             for slot, value in zip(slots, getattr(jobs, name), strict=True):
                 column[slot] = value
         for slot, choice in zip(slots, jobs.choice, strict=True):
+            self.table.expected_ns[slot] = self.table.estimate_ns[slot]
             if self.table.job_id[slot] not in self.table.slot_of:
                 self.table.slot_of[self.table.job_id[slot]] = slot
                 paces, estimate_ns = self.choices[choice], self.table.estimate_ns[slot]

@@ -9,6 +9,7 @@ and starts there in the next cycle. Priority comes first.
 How fast a job is on a type is its pace there: jobs name them with their GPU types (``GB200=2.5,H100=1``).
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.max_min import max_min_shares
+from emulator.scheduler.partition import Partition
 from emulator.scheduler.policy import Policy, Positive
 from emulator.scheduler.pool import Int64, Pool
 from emulator.scheduler.time_sharing import column, start_chosen
@@ -42,35 +44,43 @@ def plan(draft: Draft, round_minutes: Positive = 6.0) -> None:
     """Plan a round when the last one is over, and give what is free to those who were chosen, then to others, at any time."""
     memory, ledger = draft.memory, draft.ledger
     looked_at = list(draft.partitions())
-    _note_time(draft)
-    if not any(len(partition.pending) for partition in ledger.partitions):
-        return
-    jobs = _jobs(draft)
-    new_round = draft.now_ns >= memory.get("next_round_ns", 0)
+    new_round = draft.now_ns >= memory.get("next_round_ns", 0) and any(len(partition.pending) for partition in ledger.partitions)
     if new_round:
+        _note_time(draft)
         memory["next_round_ns"] = draft.now_ns + round(round_minutes * 60 * SECOND)
-        memory["places"] = _places_of_round(draft, jobs)
+        memory["places"] = _places_of_round(draft, _jobs(draft))
         looked_at = list(ledger.partitions)
-    places: dict[int, int] = memory["places"]
-    place = np.array([places.get(job_id, -1) for job_id in column(draft.table.job_id, jobs.slots).tolist()], dtype=np.int64)
     for partition in looked_at:
-        number = partition.number
-        here = (jobs.runs_on < 0) & (jobs.pace[:, number] > 0)
-        waiting = np.concatenate((np.flatnonzero(here & (place == number)), np.flatnonzero(here & (place != number))))
-        leaving = np.flatnonzero((jobs.runs_on == number) & (place != number))[::-1]
-        movers = [slot for slot in jobs.slots[leaving].tolist() if new_round and places.get(draft.table.job_id[slot], -1) >= 0]
-        for slot in movers:
+        if new_round or len(partition.pending):
+            _start_in(draft, partition, memory["places"], new_round=new_round)
+            draft.reconsider(partition, memory["next_round_ns"])
+
+
+def _start_in(draft: Draft, partition: Partition, places: Mapping[int, int], *, new_round: bool) -> None:
+    """Start those whose place is here, in place of others where it must be, and whoever fits into the rest."""
+    pool, table, number = partition.pending, draft.table, partition.number
+    assert isinstance(pool, Pool), "what is ranked is a pool"
+    ids = table.job_id
+    pool.arrange(-pool.columns()["priority"])
+    waiting = list(pool.in_order())
+    chosen = [slot for slot in waiting if places.get(ids[slot], -1) == number]
+    leaving: list[int] = []
+    if new_round or chosen:
+        leaving = [slot for slot in partition.running if places.get(ids[slot], -1) != number]
+        leaving = [slot for slot in leaving if table.preemptible[slot] and table.start_ns[slot] < draft.now_ns]
+        leaving.sort(key=lambda slot: (table.priority[slot], -table.submit_ns[slot], -ids[slot]))
+    if new_round:
+        for slot in [slot for slot in leaving if ids[slot] in places]:
             draft.preempt(slot, "preempted to run on another type of GPU in this round", suspend=True)
-        losers = [slot for slot in jobs.slots[leaving].tolist() if slot not in movers]
-        chosen = [slot for slot in jobs.slots[waiting].tolist() if partition.waits(slot)]
-        first = int(np.count_nonzero(here & (place == number)))
-        start_chosen(draft, partition, chosen[:first], losers, "preempted for a job that has had less than its share")
-        start_chosen(draft, partition, chosen[first:], [], "")
-        draft.reconsider(partition, memory["next_round_ns"])
+            leaving.remove(slot)
+    if chosen or partition.free.has_room():
+        start_chosen(draft, partition, chosen, leaving, "preempted for a job that has had less than its share")
+        others = [slot for slot in waiting if places.get(ids[slot], -1) != number and partition.waits(slot)]
+        start_chosen(draft, partition, others, [], "")
 
 
 def _note_time(draft: Draft) -> None:
-    """Note the time that jobs have had on each type since the last look; of jobs that have left, nothing."""
+    """Note the time that the jobs that run have had on their type in the last round."""
     memory, table = draft.memory, draft.table
     had: dict[int, dict[int, int]] = memory.setdefault("had_ns", {})
     for job_id in [job_id for job_id in had if job_id not in table.slot_of]:
