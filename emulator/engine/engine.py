@@ -7,7 +7,7 @@ arrivals, then one plan; ties by id. Cost follows events: nothing is done in cyc
 
 from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -435,7 +435,11 @@ class Engine:
             self.reasons[slot] = plan.causes.get(slot) or f"preempted by the policy {self.scheduler.policy.name}"
             self.scheduler.requeue(slot)
             self._changed(slot, at_ns)
-        self._migrate(plan.migrated, at_ns)
+        self.runs.move(plan.migrated, at_ns)
+        for slot in plan.migrated:
+            self.events += 1
+            self.migrations += 1
+            self._changed(slot, at_ns)
         for slot, rows in plan.starts:
             self.events += 1
             self.started += 1
@@ -446,21 +450,6 @@ class Engine:
             self._changed(slot, at_ns)
         if self._orders.size > ORDERS_KEPT:
             self._ask_shards_quietly(at_ns)
-
-    def _migrate(self, migrated: Mapping[int, tuple[list[Row], int]], at_ns: int) -> None:
-        """The runs of these jobs end where they were (placement and start), and go on where the table has them."""
-        table = self.table
-        for slot, before in migrated.items():
-            now = table.rows[slot], table.start_ns[slot]
-            table.rows[slot], table.start_ns[slot] = before
-            self.runs.halt(slot, at_ns)
-            self.runs.lose_work(slot, saved=True)
-            table.rows[slot], table.start_ns[slot] = now
-        for slot in migrated:
-            self.events += 1
-            self.migrations += 1
-            self.runs.start(slot, table.rows[slot], at_ns)
-            self._changed(slot, at_ns)
 
     def _ask_shards_quietly(self, at_ns: int) -> None:
         """Send the orders that wait. Everything due by now is settled, so the reports hold only the times of the next events."""

@@ -1,6 +1,6 @@
 """What running jobs hold and when they will end: their power and activity, their progress, the orders to the racks."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from heapq import heappop, heappush
 
 from emulator.engine.meter import Meter
@@ -104,6 +104,18 @@ class Runs:
         if table.shape[slot] >= 0:
             self._network.remove(at_ns, slot)
             self._still_until.pop(slot, None)
+
+    def move(self, before: Mapping[int, tuple[list[Row], int]], at_ns: int) -> None:
+        """Runs of these jobs end where they were (placement and start), their work saved, and others begin where the table has them."""
+        table = self._table
+        for slot, (rows, start_ns) in before.items():
+            now = table.rows[slot], table.start_ns[slot]
+            table.rows[slot], table.start_ns[slot] = rows, start_ns
+            self.halt(slot, at_ns)
+            self.lose_work(slot, saved=True)
+            table.rows[slot], table.start_ns[slot] = now
+        for slot in before:
+            self.start(slot, table.rows[slot], at_ns)
 
     def progress(self, slot: int, at_ns: int) -> None:
         """Bring the job's remaining work to ``at_ns``."""

@@ -89,7 +89,7 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
         return Emulation(scenario, cluster, engine, sources, outside)
 
 
-#: A policy of others that decides for longer than this in one cycle, by the clock on the wall, is taken to loop.
+#: A policy or placement of others that decides for longer than this in one cycle, by the clock on the wall, is taken to loop.
 MOST_POLICY_SECONDS = 60.0
 
 
@@ -99,7 +99,7 @@ def _with_policy(scenario: Scenario, cluster: Cluster) -> "tuple[SchedulerSettin
     outside = outside_settings(chosen.policy, chosen.policy_options)
     if outside is None:
         policy = find(chosen.policy, chosen.policy_options, scenario.seed)
-        if policy.file:
+        if policy.file or settings.placement.file:
             policy = replace(policy, plan=Watchdog(MOST_POLICY_SECONDS).watch(policy.plan))
         return replace(settings, policy=policy), None
     from emulator.runtime.outside import connect  # gRPC takes its time to import

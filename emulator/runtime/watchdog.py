@@ -25,6 +25,7 @@ class Watchdog:
 
     most_seconds: float
     _inside: tuple[int, float] | None = None  # thread, and when it went in
+    _left: float = 0.0  # when somebody was last inside
     _stopped: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _thread: threading.Thread | None = None
@@ -43,23 +44,28 @@ class Watchdog:
         return watched
 
     def _enter(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._look, name="policy-watchdog", daemon=True)
-            self._thread.start()
-        self._stopped = False
-        self._inside = threading.get_ident(), time.monotonic()
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, name="policy-watchdog", daemon=True)
+                self._thread.start()
+            self._stopped, self._inside = False, (threading.get_ident(), time.monotonic())
 
     def _leave(self) -> None:
         with self._lock:
-            self._inside = None
+            self._inside, self._left = None, time.monotonic()
             if self._stopped:  # where it came back at that very moment, the exception would come later
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
 
     def _look(self) -> None:
+        """Ends when nobody has been inside for a while: the next to go in begins anew."""
         while True:
             time.sleep(min(0.5, self.most_seconds / 4))
             with self._lock:
-                inside = self._inside
-                if inside is not None and not self._stopped and time.monotonic() - inside[1] > self.most_seconds:
+                now = time.monotonic()
+                if self._inside is None:
+                    if now - self._left > self.most_seconds:
+                        self._thread = None
+                        return
+                elif not self._stopped and now - self._inside[1] > self.most_seconds:
                     self._stopped = True
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(inside[0]), ctypes.py_object(TookTooLong))
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._inside[0]), ctypes.py_object(TookTooLong))

@@ -47,10 +47,10 @@ def _section(
     for name, one in shelf.items():
         yield f"### `{option} {name}`\n"
         yield re.sub("``", "`", docstring(name, package)) + "\n"
-        options = [one for one in inspect.signature(function(one)).parameters.values() if one.default is not one.empty]
+        options = [option for option in inspect.signature(function(one)).parameters.values() if option.default is not option.empty]
         if options:
             yield "| option | type | default |\n|---|---|---|"
-            yield "\n".join(f"| `{one.name}` | {_type(one)} | {_default(one)} |" for one in options) + "\n"
+            yield "\n".join(f"| `{option.name}` | {_type(option)} | {_default(option)} |" for option in options) + "\n"
             yield re.sub("``", "`", inspect.getdoc(function(one)) or "") + "\n"
 
 

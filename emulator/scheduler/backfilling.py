@@ -30,7 +30,7 @@ def backfill(draft: Draft, partition: Partition) -> None:
         rows = draft.choose_again(partition, head) or make_room(draft, partition, head)
         if rows is None:
             break
-        draft.start(head, draft.choose_preferred(partition, head) or rows)
+        draft.start_in(partition, head, rows)
         if partition.shadow is not None:
             partition.shadow.surprises = -1  # what starts in turn may delay a head that it came before
     if len(pending) <= 1:
@@ -77,7 +77,7 @@ def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue | Pool
             continue
         rows = draft.choose(partition, slot)
         if rows is not None and (ends_in_time or shadow.spares(rows, table.milli_gpus[slot])):
-            draft.start(slot, draft.choose_preferred(partition, slot) or rows)
+            draft.start_in(partition, slot, rows)
             return True
     return False
 
@@ -95,14 +95,7 @@ def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool,
         delaying: set[tuple[int, ...]] = set()  # kinds that would delay the head where they would go now
         most_gpus = min(most_gpus, free.most_that_could_fit())
         for slot in pending.behind_head(most_gpus, short_ns, shadow.spare_gpus()):
-            kind = gpus, milli_gpus, level, _, slice_gpus, _ = (
-                table.gpus[slot],
-                table.milli_gpus[slot],
-                table.require_level[slot],
-                table.prefer_level[slot],
-                table.slice_gpus[slot],
-                table.slice_level[slot],
-            )
+            kind = gpus, milli_gpus, level, _, slice_gpus, _ = table.asks(slot)
             ends_in_time = table.expected_on(slot, partition.number) <= short_ns
             if kind in unfit or (kind in delaying and not ends_in_time) or (gpus > most_gpus and milli_gpus == 1000):
                 continue
@@ -115,7 +108,7 @@ def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool,
                 if level == ANY_LEVEL and milli_gpus == 1000 and not slice_gpus:
                     most_gpus = gpus - 1
             elif ends_in_time or shadow.spares(rows, milli_gpus):
-                draft.start(slot, draft.choose_preferred(partition, slot) or rows)
+                draft.start_in(partition, slot, rows)
                 started = True
                 break
             else:

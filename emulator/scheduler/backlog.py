@@ -48,7 +48,7 @@ def _is_barred(scheduler: Scheduler, slot: int) -> bool:
 
 def _kind(scheduler: Scheduler, sort: Sort) -> str:
     """Of a job of several host types it is what it lacks of the one that it prefers."""
-    gpus, milli_gpus, level, slice_gpus, slice_level, (number, *_), queue, tenant = sort
+    gpus, milli_gpus, level, _, slice_gpus, slice_level, (number, *_), queue, tenant = sort
     accounts, needed = scheduler.accounts, gpus * milli_gpus
     if accounts is not None and (needed > accounts.quota_room(queue, number) or needed > accounts.tenant_room(tenant)):
         return "quota"

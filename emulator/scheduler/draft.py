@@ -197,24 +197,11 @@ class Draft:
 
     def choose(self, partition: Partition, slot: int) -> list[Row] | None:
         """Where the job would go now in its partition, or None."""
-        table, placement = self.table, self.placement
-        ask = Ask(table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot], table.job_id[slot])
+        placement = self.placement
+        ask = Ask(*self.table.asks(slot), self.table.job_id[slot])
         if placement.asks_fabric and self.prospect is not None:
             ask = ask._replace(probe=self.prospect(slot))
-        if table.slice_gpus[slot]:
-            return placement.choose(partition.free, ask._replace(slice_gpus=table.slice_gpus[slot], slice_level=table.slice_level[slot]))
-        return placement.place(partition.free, ask)
-
-    def choose_preferred(self, partition: Partition, slot: int) -> list[Row] | None:
-        """Where a job that may start in ``partition`` would go in one that it prefers and in which it has its turn; None: nowhere."""
-        for preferred in self.ledger.partitions_for(slot):
-            if preferred is partition:
-                return None
-            if preferred.pending.head() == slot and self.may_start(preferred, slot):
-                rows = self.choose(preferred, slot)
-                if rows is not None:
-                    return rows
-        return None
+        return placement.choose(partition.free, ask)
 
     def choose_again(self, partition: Partition, slot: int) -> list[Row] | None:
         """As ``choose``, for one job that may be asked for in every cycle: it is not looked for again while nothing came free."""
@@ -238,6 +225,18 @@ class Draft:
                 self.reconsider(partition, self.now_ns + self.cycle_ns)
         self.starts.append((slot, rows))
 
+    def start_in(self, partition: Partition, slot: int, rows: list[Row]) -> None:
+        """As ``start``, of a job that has its turn in ``partition``: in one that it prefers, if it has its turn and room there."""
+        for preferred in self.ledger.partitions_for(slot):
+            if preferred is partition:
+                break
+            if preferred.pending.head() == slot and self.may_start(preferred, slot):
+                there = self.choose(preferred, slot)
+                if there is not None:
+                    rows = there
+                    break
+        self.start(slot, rows)
+
     def forget(self, slot: int) -> None:
         """The job no longer waits, so what was tried for it in vain is of no interest."""
         for one in (self.preemption, self.defragmentation):
@@ -246,11 +245,9 @@ class Draft:
 
     def lift(self, slot: int) -> None:
         """Take the running job off its GPUs; ``set_down`` comes in the same cycle. Raises Refused where it does not run."""
-        if self.table.start_ns[slot] == self.now_ns and self.table.state[slot] == State.RUNNING:
-            raise Refused(Rule.RUNNING, f"job {self.table.job_id[slot]} starts in this cycle, so it does not run yet")
+        self._check_ran_before(slot)
         before = self.table.rows[slot], self.table.start_ns[slot]
-        self.ledger.stop(slot, self.now_ns)
-        self.table.state[slot] = State.PENDING
+        self.ledger.lift(slot, self.now_ns)
         self.migrated[slot] = before
         self.ledger.partition_of(slot).surprises += 1
 
@@ -276,8 +273,7 @@ class Draft:
         It goes back to its last checkpoint; with ``suspend`` it writes one as it stops, and loses nothing but the restart overhead. Raises
         Refused where it does not run, or started in this cycle.
         """
-        if self.table.start_ns[slot] == self.now_ns and self.table.state[slot] == State.RUNNING:
-            raise Refused(Rule.RUNNING, f"job {self.table.job_id[slot]} starts in this cycle, so it does not run yet")
+        self._check_ran_before(slot)
         self.ledger.stop(slot, self.now_ns)
         if cause:
             self.causes[slot] = cause
@@ -285,6 +281,10 @@ class Draft:
         if suspend:
             self.suspended.add(slot)
         self.ledger.partition_of(slot).surprises += 1
+
+    def _check_ran_before(self, slot: int) -> None:
+        if self.table.start_ns[slot] == self.now_ns and self.table.state[slot] == State.RUNNING:
+            raise Refused(Rule.RUNNING, f"job {self.table.job_id[slot]} starts in this cycle, so it does not run yet")
 
     # -- job by job -----------------------------------------------------------------------------------------------------------------
 

@@ -11,4 +11,4 @@ def start_in_turn(draft: Draft, partition: Partition) -> None:
         rows = draft.choose_again(partition, slot) or make_room(draft, partition, slot)
         if rows is None:
             break
-        draft.start(slot, draft.choose_preferred(partition, slot) or rows)
+        draft.start_in(partition, slot, rows)

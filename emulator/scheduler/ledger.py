@@ -61,6 +61,7 @@ class Ledger:
         self.block_type: list[int] = cluster.block_type.tolist()
         self.cluster, self._cycle_ns = cluster, cycle_ns
         self._jobs_of_block: list[set[int]] = [set() for _ in self.block_type]
+        self._partitions_of: dict[tuple[int, ...], tuple[Partition, ...]] = {}  # by host types
         self._withheld: dict[Withheld, set[int]] = {reason: set() for reason in Withheld}
         #: Of what can be undone: 1 for started or -1 for stopped, when, the slot, and its rows, start and host type before.
         self._log: list[tuple[int, int, int, list[Row], int, int]] = []
@@ -93,6 +94,11 @@ class Ledger:
             expected_ns = table.start_ns[slot] + table.expected_ns[slot]
             if at_ns < expected_ns and -(-at_ns // self._cycle_ns) < -(-expected_ns // self._cycle_ns):
                 partition.surprises += 1
+
+    def lift(self, slot: int, at_ns: int) -> None:
+        """As ``stop``, of a job that starts elsewhere at once."""
+        self.stop(slot, at_ns)
+        self.table.state[slot] = State.PENDING
 
     def use_predictions(self) -> None:
         """From now on jobs are expected to take what is predicted, not what their users say."""
@@ -305,9 +311,13 @@ class Ledger:
         """The partition that the job runs in, or last did."""
         return self.partitions[self.table.host_type[slot]]
 
-    def partitions_for(self, slot: int) -> list[Partition]:
+    def partitions_for(self, slot: int) -> tuple[Partition, ...]:
         """Those that the job may run in, the preferred ones first."""
-        return [self.partitions[number] for number in self.table.types[slot]]
+        types = self.table.types[slot]
+        found = self._partitions_of.get(types)
+        if found is None:
+            found = self._partitions_of[types] = tuple([self.partitions[number] for number in types])
+        return found
 
     def partition_of_host(self, host: int) -> Partition:
         return self.partitions[self.block_type[self.host_block[host]]]

@@ -14,8 +14,7 @@ def start_passing_over(draft: Draft, partition: Partition, slots: Iterable[int],
     table = draft.table
     unfit: set[tuple[int, ...]] = set()
     for slot in slots:
-        levels = table.require_level[slot], table.prefer_level[slot]
-        kind = table.gpus[slot], table.milli_gpus[slot], *levels, table.slice_gpus[slot], table.slice_level[slot]
+        kind = table.asks(slot)
         rows = None
         if allows(slot) and kind not in unfit:
             if not draft.may_start(partition, slot):
@@ -25,6 +24,6 @@ def start_passing_over(draft: Draft, partition: Partition, slots: Iterable[int],
             if rows is None:
                 unfit.add(kind)
         if rows is not None:
-            draft.start(slot, draft.choose_preferred(partition, slot) or rows)
+            draft.start_in(partition, slot, rows)
         elif draft.now_ns - table.submit_ns[slot] > patience_ns:
             return

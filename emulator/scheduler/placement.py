@@ -18,9 +18,9 @@ class Ask(NamedTuple):
     milli_gpus: int = 1000  # of each; less than 1000 only of a single GPU
     require_level: int = ANY_LEVEL
     prefer_level: int = ANY_LEVEL
-    job_id: int = 0
     slice_gpus: int = 0  # 0: the job is not cut
     slice_level: int = ANY_LEVEL
+    job_id: int = 0
     #: What a job that uses the fabric would get on rows, as a part of what it could use, 0 to 1; None where nothing is known of that.
     probe: Callable[[list[Row]], float] | None = None
 

@@ -1,6 +1,6 @@
 """Who makes room for a job that does not fit: jobs of lower priority are preempted, and small ones in its way are migrated."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import Row
@@ -17,6 +17,14 @@ def make_room(draft: Draft, partition: Partition, slot: int) -> list[Row] | None
     return _migrate_for(draft, partition, slot) or _preempt_for(draft, partition, slot)
 
 
+def _tried_in_vain(draft: Draft, partition: Partition, refused: Mapping[int, int], slot: int) -> bool:
+    """Whether room was looked for in vain so lately that it is not looked for again yet; the draft is told when it is."""
+    again_ns = refused.get(slot, 0)
+    if draft.now_ns < again_ns:
+        draft.reconsider(partition, again_ns)
+    return draft.now_ns < again_ns
+
+
 def _migrate_for(draft: Draft, partition: Partition, slot: int) -> list[Row] | None:
     """Migrate jobs that are smaller than a job for which enough GPUs are free, but scattered.
 
@@ -25,9 +33,7 @@ def _migrate_for(draft: Draft, partition: Partition, slot: int) -> list[Row] | N
     table, free, settings = draft.table, partition.free, draft.defragmentation
     if settings is None or free.free_gpus < table.gpus[slot] or table.milli_gpus[slot] < 1000:
         return None
-    again_ns = settings.refused.get(slot, 0)
-    if draft.now_ns < again_ns:
-        draft.reconsider(partition, again_ns)
+    if _tried_in_vain(draft, partition, settings.refused, slot):
         return None
     movable = [
         other
@@ -66,9 +72,7 @@ def _preempt_for(draft: Draft, partition: Partition, slot: int) -> list[Row] | N
     preemption = draft.preemption
     if preemption is None or partition.lowest_preemptible() >= draft.table.priority[slot]:
         return None
-    again_ns = preemption.refused.get(slot, 0)
-    if draft.now_ns < again_ns:
-        draft.reconsider(partition, again_ns)
+    if _tried_in_vain(draft, partition, preemption.refused, slot):
         return None
     victims = victims_for(draft, partition, slot, preemption.after_ns)
     if not victims:

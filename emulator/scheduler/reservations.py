@@ -28,9 +28,9 @@ from emulator.scheduler.pending import HeadQueue
 from emulator.scheduler.placement import Ask
 from emulator.scheduler.preemption import make_room
 from emulator.scheduler.profile import Gap, Profile
-from emulator.scheduler.table import NEVER, JobTable
+from emulator.scheduler.table import NEVER
 
-#: What decides whether a job fits, but for how long it takes: GPUs, milli-GPUs of each, and the level that it requires.
+#: What decides whether a job fits, but for how long it takes: ``JobTable.asks``.
 Kind = tuple[int, ...]
 Int64 = NDArray[np.int64]
 
@@ -152,7 +152,7 @@ class Reservations:
     def _earliest(self, draft: Draft, slot: int, duration_ns: int, before_ns: int) -> Reservation | None:
         """The earliest reservation that starts before ``before_ns``."""
         table = draft.table
-        refusals = self.refused.setdefault(_sort_of(table, slot), [])
+        refusals = self.refused.setdefault(table.asks(slot), [])
         known = max((one for one in refusals if one.duration_ns <= duration_ns), key=lambda one: one.until_ns, default=Refusal(0, 0))
         made = self._find(draft, slot, duration_ns, known.since_ns, min(known.last_ns + 1, known.until_ns, before_ns))
         made = made or self._find(draft, slot, duration_ns, known.until_ns, before_ns)
@@ -167,7 +167,7 @@ class Reservations:
     def _find(self, draft: Draft, slot: int, duration_ns: int, from_ns: int, before_ns: int) -> Reservation | None:
         if from_ns >= before_ns:
             return None
-        ask = _ask(draft.table, slot)
+        ask = Ask(*draft.table.asks(slot), draft.table.job_id[slot])
         found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns)
         return None if found is None else Reservation(slot, found[0], duration_ns, found[1])
 
@@ -312,16 +312,6 @@ def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
 def _whole(now_ns: int) -> Gap:
     """All that there is, from now on."""
     return Gap(now_ns, NEVER, (now_ns, now_ns), (NEVER, NEVER))
-
-
-def _sort_of(table: JobTable, slot: int) -> tuple[int, ...]:
-    """Jobs of one sort fit at the same times."""
-    return table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.slice_gpus[slot], table.slice_level[slot]
-
-
-def _ask(table: JobTable, slot: int) -> Ask:
-    ask = Ask(table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot], table.job_id[slot])
-    return ask._replace(slice_gpus=table.slice_gpus[slot], slice_level=table.slice_level[slot])
 
 
 def _expected_end(draft: Draft, slot: int) -> int:

@@ -51,9 +51,8 @@ class SchedulerSettings:
     power: SitePower = NO_CAP
 
 
-#: What jobs ask for: GPUs, milli-GPUs of each, the level required, slices and their level, host types; then queue and tenant, both 0 where
-#: nothing limits these.
-Sort = tuple[int, int, int, int, int, tuple[int, ...], int, int]
+#: What jobs ask for: ``JobTable.asks``, host types; then queue and tenant, both 0 where nothing limits these.
+Sort = tuple[int, int, int, int, int, int, tuple[int, ...], int, int]
 
 
 @dataclass
@@ -226,9 +225,8 @@ class Scheduler:
     def sort_of(self, slot: int) -> Sort:
         """What the job asks for, as far as that tells waiting jobs apart."""
         table = self.table
-        slices, types = (table.slice_gpus[slot], table.slice_level[slot]), table.types[slot]
         own = (0, 0) if self.accounts is None else (table.queue[slot], table.tenant[slot])
-        return table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], *slices, types, *own
+        return *table.asks(slot), table.types[slot], *own
 
     def _count_queued(self, slot: int, jobs: int) -> None:
         sort, queued = self.sort_of(slot), self.queued_by_sort

@@ -14,7 +14,7 @@ import numpy as np
 
 from emulator.scheduler.free import Row
 from emulator.scheduler.job_array import JobArray
-from emulator.workload.jobs import ANY_TYPE, Dependency, JobColumns, JobKind, TrainingShape
+from emulator.workload.jobs import Dependency, JobColumns, JobKind, TrainingShape
 
 NEVER = 2**63 - 1
 #: The estimate of a service that runs until it is cancelled: 146 years in ns, so that a time of day can still be added to it.
@@ -43,8 +43,8 @@ class Paces:
     estimate_ns: int
 
     def at(self, number: int, time_ns: int) -> int:
-        """How long on hosts of this type."""
-        return max(1, round(time_ns / self.by_type[number])) if time_ns else 0
+        """How long on hosts of this type; ANY_TYPE: at a pace of 1."""
+        return max(1, round(time_ns / self.by_type.get(number, 1.0))) if time_ns else 0
 
 
 @dataclass
@@ -118,6 +118,11 @@ class JobTable:
         """How many slots there are, free ones included."""
         return len(self.job_id)
 
+    def asks(self, slot: int) -> tuple[int, int, int, int, int, int]:
+        """What the job asks for: GPUs, milli-GPUs of each, the levels required and preferred, GPUs of a slice, and its level."""
+        levels = self.require_level[slot], self.prefer_level[slot]
+        return self.gpus[slot], self.milli_gpus[slot], *levels, self.slice_gpus[slot], self.slice_level[slot]
+
     def queue_number(self, name: str) -> int:
         """The number of a queue, which is there from now on."""
         return _number(self.queues, self.queue_of, name)
@@ -184,9 +189,9 @@ class JobTable:
         return slots
 
     def bind(self, slot: int, number: int) -> None:
-        """The job is to run on hosts of this type; where it is faster or slower there, it is expected to take as long as it does there."""
+        """The job is to run on hosts of this type, or is bound to none (ANY_TYPE). It is expected to take as long as it does there."""
         self.host_type[slot] = number
-        if number != ANY_TYPE and (paces := self.paces.get(slot)) is not None:
+        if self.paces and (paces := self.paces.get(slot)) is not None:
             self.estimate_ns[slot] = self.expected_ns[slot] = paces.at(number, paces.estimate_ns)
 
     def expected_on(self, slot: int, number: int) -> int:

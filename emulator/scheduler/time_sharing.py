@@ -77,7 +77,7 @@ def start_chosen(draft: Draft, partition: Partition, chosen: Sequence[int], lose
     table = draft.table
     unfit: set[tuple[int, ...]] = set()  # kinds for which nobody's stop would do, until somebody is stopped
     for slot in chosen:
-        kind = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.slice_gpus[slot], table.slice_level[slot]
+        kind = table.asks(slot)
         if kind in unfit:
             continue
         if not draft.may_start(partition, slot):
@@ -95,6 +95,6 @@ def start_chosen(draft: Draft, partition: Partition, chosen: Sequence[int], lose
         if rows is None:
             unfit.add(kind)
         else:
-            draft.start(slot, draft.choose_preferred(partition, slot) or rows)
+            draft.start_in(partition, slot, rows)
     if draft.has_preempted(partition):
         draft.reconsider(partition, draft.now_ns + draft.cycle_ns)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,10 +145,14 @@ class Books:
         cap = self._site_power.cap_milliwatts if cap_milliwatts is None else cap_milliwatts
         if cap is None:
             return None
+        return int(cap / self._site_power.pue) - self._standing_milliwatts - self._jobs_milliwatts
+
+    @cached_property
+    def _standing_milliwatts(self) -> int:
+        """What the site draws before PUE while no job runs."""
         cluster = self._cluster
         idle = sum(hosts * idle_milliwatts(kind) for hosts, kind in zip(cluster.type_hosts, cluster.host_types, strict=True))
-        standing = idle + int(switch_milliwatts(cluster.links).sum(dtype=np.int64))
-        return int(cap / self._site_power.pue) - standing - self._jobs_milliwatts
+        return idle + int(switch_milliwatts(cluster.links).sum(dtype=np.int64))
 
     def history(self) -> History:
         if self._history is None:

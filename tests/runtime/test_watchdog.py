@@ -43,3 +43,13 @@ def test_it_stops_the_thread_that_is_inside_and_no_other() -> None:
     thread.join(timeout=20)
     assert not thread.is_alive()
     assert len(caught) == 1
+
+
+def test_its_thread_ends_when_nobody_is_inside_any_more_and_the_next_one_is_watched_again() -> None:
+    dog = Watchdog(0.05)
+    dog.watch(lambda: None)()
+    (thread,) = [one for one in threading.enumerate() if one.name == "policy-watchdog" and one is dog._thread]
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+    with pytest.raises(TookTooLong):
+        dog.watch(loops)()

@@ -177,6 +177,22 @@ def test_a_job_takes_as_long_as_it_does_on_the_type_that_it_runs_on() -> None:
     assert (table.estimate_ns[slot], table.duration_ns[slot], table.remaining_ns[slot]) == (100 * SECOND, 100 * SECOND, 50 * SECOND)
 
 
+def test_what_a_start_made_of_an_estimate_is_taken_back_with_it() -> None:
+    scheduler = make_scheduler(two_types("leaves"), policy="easy")
+    table, draft = scheduler.table, scheduler.draft
+    jobs = replace(columns([Job(0, 0, 8, 100)]), choice=np.zeros(1, dtype=np.int32), choices=(((1, 2.0), (0, 1.0)),))
+    slot = scheduler.add(jobs)[0]
+    scheduler.arrive(slot)
+    draft.begin(0)
+    mark = draft.mark()
+    rows = draft.choose(scheduler.partitions[1], slot)
+    assert rows is not None
+    draft.start(slot, rows)
+    assert (table.estimate_ns[slot], table.expected_ns[slot]) == (50 * SECOND, 50 * SECOND)
+    draft.undo(mark)
+    assert (table.host_type[slot], table.estimate_ns[slot], table.expected_ns[slot]) == (ANY_TYPE, 100 * SECOND, 100 * SECOND)
+
+
 @pytest.mark.parametrize("policy", ["easy", "priority", "conservative"])
 def test_who_is_slower_on_a_type_passes_nobody_there_that_it_would_delay(policy: str) -> None:
     """leaves: 64 GPUs of the second type, 32 of them held until 100 s. Job 1 waits for all of them; job 2 takes 60 s at a pace of 1, and

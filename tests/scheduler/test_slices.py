@@ -70,7 +70,7 @@ def test_every_placement_keeps_the_rule_and_finds_what_is_there(name: str, seed:
         require = draw.choice((ANY_LEVEL, draw.randrange(len(LEVEL_NAMES))))
         level = draw.randrange(len(LEVEL_NAMES) if require < 0 else require + 1)
         gpus = size * plain.per_host
-        ask = Ask(gpus * count, 1000, require, draw.choice((ANY_LEVEL, RACK, LEAF)), 7, gpus, level)
+        ask = Ask(gpus * count, 1000, require, draw.choice((ANY_LEVEL, RACK, LEAF)), gpus, level, 7)
         there = exists(cluster, plain, ask)
         assert could_ever_fit(index, ask.gpus, require, gpus, level) or not there
         for placement in PLACEMENTS.values():

@@ -17,6 +17,7 @@ from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.policy import Policy, Positive
 from emulator.scheduler.pool import Int64
+from emulator.scheduler.usage import Usage
 from emulator.workload.jobs import SECOND
 
 Float64 = NDArray[np.float64]
@@ -44,9 +45,14 @@ def _by_queue(queue: Int64, values: Float64) -> Float64:
     return np.bincount(queue, values).astype(np.float64)
 
 
+def usage_of(draft: Draft, half_life_hours: float) -> Usage:
+    """What is booked of GPU time: from the first time on that this is asked."""
+    return draft.ledger.books.usage(round(half_life_hours * 3600 * SECOND))
+
+
 def fair_share_of(draft: Draft, columns: dict[str, Int64], half_life_hours: float, shares: Mapping[str, float]) -> Float64:
     """The factor of each job that waits. Accounts that wait or have used something count."""
-    table, usage = draft.table, draft.ledger.books.usage(round(half_life_hours * 3600 * SECOND))
+    table, usage = draft.table, usage_of(draft, half_life_hours)
     codes, which = np.unique(columns["queue"] * len(table.tenants) + columns["tenant"], return_inverse=True)
     places = [usage.place(divmod(code, len(table.tenants))) for code in codes.tolist()]
     queue = np.array([queue for queue, _ in usage.accounts])
@@ -61,7 +67,7 @@ def plan(draft: Draft, half_life_hours: Positive = 168.0, shares: dict[str, Posi
     def keys(draft: Draft, _partition: Partition, columns: dict[str, Int64]) -> tuple[NDArray[np.generic], ...]:
         return -columns["priority"], -fair_share_of(draft, columns, half_life_hours, shares or {})
 
-    draft.ledger.books.usage(round(half_life_hours * 3600 * SECOND))
+    usage_of(draft, half_life_hours)
     plan_arranged(draft, keys, backfilling=backfill, again_seconds=300.0)  # as often as Slurm's PriorityCalcPeriod
 
 

@@ -70,9 +70,10 @@ def _start_in(draft: Draft, partition: Partition, places: Mapping[int, int], *, 
         leaving = [slot for slot in leaving if table.preemptible[slot] and table.start_ns[slot] < draft.now_ns]
         leaving.sort(key=lambda slot: (table.priority[slot], -table.submit_ns[slot], -ids[slot]))
     if new_round:
-        for slot in [slot for slot in leaving if ids[slot] in places]:
-            draft.preempt(slot, "preempted to run on another type of GPU in this round", suspend=True)
-            leaving.remove(slot)
+        for slot in leaving:
+            if ids[slot] in places:
+                draft.preempt(slot, "preempted to run on another type of GPU in this round", suspend=True)
+        leaving = [slot for slot in leaving if ids[slot] not in places]
     if chosen or partition.free.has_room():
         start_chosen(draft, partition, chosen, leaving, "preempted for a job that has had less than its share")
         others = [slot for slot in waiting if places.get(ids[slot], -1) != number and partition.waits(slot)]
@@ -123,14 +124,18 @@ def _jobs(draft: Draft) -> Jobs:
 
 def _shares(jobs: Jobs, capacity: Float64) -> Float64:
     """The part of its time that each job is to have on each type, shape (jobs, types); jobs of one kind have the same."""
-    size = jobs.milli_gpus
-    kinds, which, count = np.unique(np.concatenate((jobs.pace, size[:, None]), axis=1), axis=0, return_inverse=True, return_counts=True)
+    kinds, which, count = _kinds(jobs.pace, jobs.milli_gpus)
     if len(kinds) > _MOST_KINDS:
-        size = np.array([1 << (int(milli) - 1).bit_length() for milli in size.tolist()], dtype=np.int64)
-        kinds, which, count = np.unique(np.concatenate((jobs.pace, size[:, None]), axis=1), axis=0, return_inverse=True, return_counts=True)
-    found: Float64 = np.asarray(kinds, dtype=np.float64)
-    shares = max_min_shares(found[:, :-1], found[:, -1], count.astype(np.float64), capacity, np.ones(len(found)))
-    return shares[which.reshape(-1)]
+        powers = np.array([1 << (milli - 1).bit_length() for milli in jobs.milli_gpus.tolist()], dtype=np.int64)
+        kinds, which, count = _kinds(jobs.pace, powers)
+    return max_min_shares(kinds[:, :-1], kinds[:, -1], count, capacity, np.ones(len(kinds)))[which]
+
+
+def _kinds(pace: Float64, milli_gpus: Int64) -> tuple[Float64, Int64, Float64]:
+    """Paces and size of each kind of job, the kind of each job, and how many there are of each."""
+    rows = np.concatenate((pace, milli_gpus[:, None].astype(np.float64)), axis=1)
+    kinds, which, count = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    return kinds, which.reshape(-1), count.astype(np.float64)
 
 
 def _places_of_round(draft: Draft, jobs: Jobs) -> dict[int, int]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from emulator.scheduler.arranged import plan_arranged
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Partition
-from emulator.scheduler.policies.fair_share import fair_share_of
+from emulator.scheduler.policies.fair_share import fair_share_of, usage_of
 from emulator.scheduler.policy import NotNegative, Policy, Positive
 from emulator.scheduler.pool import Int64
 from emulator.workload.jobs import SECOND
@@ -43,7 +43,7 @@ def plan(
         return (-score,)
 
     if fair_share_weight:
-        draft.ledger.books.usage(round(half_life_hours * 3600 * SECOND))
+        usage_of(draft, half_life_hours)
     plan_arranged(draft, keys, backfilling=backfill, again_seconds=300.0)  # as often as Slurm's PriorityCalcPeriod
 
 

@@ -32,14 +32,15 @@ def gittins_index(services: NDArray[np.float64], attained: NDArray[np.float64]) 
     """
     count = len(services)
     totals = np.concatenate(([0.0], np.cumsum(services)))
-    behind = np.searchsorted(services, attained, side="right")  # samples up to a
-    found = np.zeros(len(attained))
-    for job, (a, first) in enumerate(zip(attained.tolist(), behind.tolist(), strict=True)):
+    different, which = np.unique(attained, return_inverse=True)  # most of those that wait have had nothing
+    behind = np.searchsorted(services, different, side="right")  # samples up to a
+    found = np.zeros(len(different))
+    for job, (a, first) in enumerate(zip(different.tolist(), behind.tolist(), strict=True)):
         ends = np.arange(first + 1, count + 1)  # samples up to a + d
         reach = services[first:]
         spent = totals[ends] - totals[first] - a * (ends - first) + (count - ends) * (reach - a)
         found[job] = ((ends - first) / spent).max(initial=0.0)
-    return found
+    return found[which]
 
 
 def plan(
