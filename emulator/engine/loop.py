@@ -38,7 +38,7 @@ class Loop:
         limit = cycle if cycle == NEVER and until is None else min(cycle, self._end_ns)
         sample = self._sample_ns(limit)
         if sample < limit:
-            engine.idle_to(sample)
+            engine.idle_to(max(sample, engine.now_ns))  # a clock that idled past the sample, and may have been read, is not set back
             self._take_sample(sample)
         elif cycle > self._end_ns:
             self._end(self._end_ns)

@@ -177,21 +177,30 @@ class Session(Reads):
 
     def _own(self) -> None:
         try:
-            while True:
-                with self._turns:
-                    self._nudge.clear()
-                    if self._stopping or self._loop.finished:
-                        self._finish()
-                        return
-                    wait_seconds = self._turn()
+            while (wait_seconds := self._own_turn()) is not None:
                 if wait_seconds > 0:
                     self._nudge.wait(wait_seconds)
-        except BaseException as error:  # noqa: BLE001 - the thread's end is everyone's: told by wait() and by every call
-            self._failure = error
         finally:
             self._ended.set()
             self._stepped.set()
             self._watchers.wake()
+
+    def _own_turn(self) -> float | None:
+        """One turn of the engine's thread; returns the wall seconds until the next, or None if there is none.
+
+        An error ends the thread, and is everyone's: told by wait() and by every call. It is noted before the turn is given
+        back, so that no call sees the engine as the error left it.
+        """
+        with self._turns:
+            try:
+                self._nudge.clear()
+                if self._stopping or self._loop.finished:
+                    self._finish()
+                    return None
+                return self._turn()
+            except BaseException as error:  # noqa: BLE001 - see above
+                self._failure = error
+                return None
 
     def _turn(self) -> float:
         """Publish, or make the next step of the loop, where they are due; returns the wall seconds until one of them is."""

@@ -91,6 +91,22 @@ def test_samples_are_taken_at_multiples_of_the_interval_where_something_happened
     assert samples == [0, 60, 120, 960, 1020, 1080, 1140, 9960, 10_000]
 
 
+def test_a_clock_that_was_read_beyond_a_sample_is_not_set_back() -> None:
+    """A live session's clock idles to 170 s, where a client reads the racks; then a job comes. The sample of 120 s is taken at 170 s."""
+    made = engine(clos(1), [gangs(1)], publish_ns=60 * SECOND)
+    samples: list[float] = []
+    loop = Loop(made, lambda: samples.append(made.now_ns / SECOND), endless=True)
+    while loop.next_ns() <= 100 * SECOND:
+        loop.step()
+    made.idle_to(170 * SECOND)
+    made.read()
+    made.post(Submit(made.scheduler.add(gangs(1, job_id=1, submit_ns=180 * SECOND))), 180 * SECOND)
+    while loop.next_ns() <= 180 * SECOND:
+        loop.step()
+        made.read()
+    assert samples == [0, 60, 170, 180]
+
+
 def test_a_trace_ends_with_its_work_and_an_infeasible_job_blocks_nobody() -> None:
     made = engine(clos(2), [gangs(4, gpus=[16, 17, 16, 8])])
     run(made)
