@@ -95,7 +95,7 @@ def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool,
         delaying: set[tuple[int, ...]] = set()  # kinds that would delay the head where they would go now
         most_gpus = min(most_gpus, free.most_that_could_fit())
         for slot in pending.behind_head(most_gpus, short_ns, shadow.spare_gpus()):
-            kind = gpus, milli_gpus, level, _, slice_gpus, _ = table.asks(slot)
+            kind = gpus, milli_gpus, level, _, slice_gpus, _ = table.asks[slot]
             ends_in_time = table.expected_on(slot, partition.number) <= short_ns
             if kind in unfit or (kind in delaying and not ends_in_time) or (gpus > most_gpus and milli_gpus == 1000):
                 continue

@@ -6,7 +6,8 @@ counts them by sort as they come and go: so it costs one look at the free GPUs f
 
 from emulator.scheduler.explain import lacks
 from emulator.scheduler.reasons import KINDS
-from emulator.scheduler.scheduler import Scheduler, Sort
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.sorts import Sort
 
 
 def pending_by_reason(scheduler: Scheduler) -> tuple[dict[str, int], dict[str, float]]:
@@ -20,14 +21,15 @@ def pending_by_reason(scheduler: Scheduler) -> tuple[dict[str, int], dict[str, f
         milli_gpus[kind] += size * count
 
     kinds: dict[Sort, str] = {}
-    for sort, count in scheduler.queued_by_sort.items():
+    for sort in scheduler.sorts.waiting:
         kind = kinds[sort] = _kind(scheduler, sort)
-        add(kind, sort[0] * sort[1], count)
+        gpus, size, *_ = sort.asks
+        add(kind, gpus * size, sort.queued)
 
     def move(slot: int, kind: str) -> None:
         """It is not of the kind of its sort."""
         size = table.gpus[slot] * table.milli_gpus[slot]
-        add(kinds[scheduler.sort_of(slot)], size, -1)
+        add(kinds[table.sort[slot]], size, -1)
         add(kind, size, 1)
 
     for slot, why in whys.items():
@@ -48,8 +50,8 @@ def _is_barred(scheduler: Scheduler, slot: int) -> bool:
 
 def _kind(scheduler: Scheduler, sort: Sort) -> str:
     """Of a job of several host types it is what it lacks of the one that it prefers."""
-    gpus, milli_gpus, level, _, slice_gpus, slice_level, (number, *_), queue, tenant = sort
-    accounts, needed = scheduler.accounts, gpus * milli_gpus
-    if accounts is not None and (needed > accounts.quota_room(queue, number) or needed > accounts.tenant_room(tenant)):
+    gpus, milli_gpus, level, _, slice_gpus, slice_level = sort.asks
+    number, accounts, needed = sort.types[0], scheduler.accounts, gpus * milli_gpus
+    if accounts is not None and (needed > accounts.quota_room(sort.queue, number) or needed > accounts.tenant_room(sort.tenant)):
         return "quota"
     return lacks(scheduler.partitions[number].free, gpus, milli_gpus, level, slice_gpus, slice_level) or "priority"

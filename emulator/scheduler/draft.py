@@ -198,7 +198,7 @@ class Draft:
     def choose(self, partition: Partition, slot: int) -> list[Row] | None:
         """Where the job would go now in its partition, or None."""
         placement = self.placement
-        ask = Ask(*self.table.asks(slot), self.table.job_id[slot])
+        ask = Ask(*self.table.asks[slot], self.table.job_id[slot])
         if placement.asks_fabric and self.prospect is not None:
             ask = ask._replace(probe=self.prospect(slot))
         return placement.choose(partition.free, ask)

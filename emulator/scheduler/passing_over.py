@@ -14,7 +14,7 @@ def start_passing_over(draft: Draft, partition: Partition, slots: Iterable[int],
     table = draft.table
     unfit: set[tuple[int, ...]] = set()
     for slot in slots:
-        kind = table.asks(slot)
+        kind = table.asks[slot]
         rows = None
         if allows(slot) and kind not in unfit:
             if not draft.may_start(partition, slot):

@@ -152,7 +152,7 @@ class Reservations:
     def _earliest(self, draft: Draft, slot: int, duration_ns: int, before_ns: int) -> Reservation | None:
         """The earliest reservation that starts before ``before_ns``."""
         table = draft.table
-        refusals = self.refused.setdefault(table.asks(slot), [])
+        refusals = self.refused.setdefault(table.asks[slot], [])
         known = max((one for one in refusals if one.duration_ns <= duration_ns), key=lambda one: one.until_ns, default=Refusal(0, 0))
         made = self._find(draft, slot, duration_ns, known.since_ns, min(known.last_ns + 1, known.until_ns, before_ns))
         made = made or self._find(draft, slot, duration_ns, known.until_ns, before_ns)
@@ -167,7 +167,7 @@ class Reservations:
     def _find(self, draft: Draft, slot: int, duration_ns: int, from_ns: int, before_ns: int) -> Reservation | None:
         if from_ns >= before_ns:
             return None
-        ask = Ask(*draft.table.asks(slot), draft.table.job_id[slot])
+        ask = Ask(*draft.table.asks[slot], draft.table.job_id[slot])
         found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns)
         return None if found is None else Reservation(slot, found[0], duration_ns, found[1])
 

@@ -25,6 +25,7 @@ from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy, explained, queue_for
 from emulator.scheduler.quota import Quotas
 from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
+from emulator.scheduler.sorts import Key, Sorts
 from emulator.scheduler.table import JobTable, State
 from emulator.scheduler.usage import NO_CAP, SitePower
 from emulator.scheduler.waiting_room import WaitingRoom
@@ -49,10 +50,6 @@ class SchedulerSettings:
     strict_queues: Collection[str] = ()  # in which nobody passes a job that waits for quota
     reclaims: Mapping[str, Reclaims] = field(default_factory=dict)  # by queue: whose jobs may be stopped for its own
     power: SitePower = NO_CAP
-
-
-#: What jobs ask for: ``JobTable.asks``, host types; then queue and tenant, both 0 where nothing limits these.
-Sort = tuple[int, int, int, int, int, int, tuple[int, ...], int, int]
 
 
 @dataclass
@@ -109,7 +106,7 @@ class Scheduler:
         )
         self.counts: list[QueueCounts] = []  # by queue
         self.pending_jobs = 0  # how many jobs wait
-        self.queued_by_sort: dict[Sort, int] = {}  # how many of each are in the queues; none on hold
+        self.sorts = Sorts(self._types_for)
         self._all_types = tuple(range(len(self.partitions)))
         self._sliced_fits: dict[tuple[int, ...], bool] = {}  # what is known of jobs with slices: it takes a look at every unit
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
@@ -157,8 +154,9 @@ class Scheduler:
         ``accepted``: a client has been told that it is in the queue, so the limit no longer applies.
         """
         table = self.table
-        types = self._types_for(slot)
-        if not types:
+        own = (0, 0) if self.accounts is None else (table.queue[slot], table.tenant[slot])
+        sort = table.sort[slot] = self.sorts.of((table.asks[slot], table.host_type[slot], table.types[slot], *own))
+        if not sort.types:
             state = State.INFEASIBLE
         elif not accepted and (self.pending_jobs >= self.settings.pending_limit or not self._tenant_has_room(slot)):
             state = State.REJECTED
@@ -166,7 +164,7 @@ class Scheduler:
             state = State.CANCELLED
         else:
             state = State.PENDING
-            table.types[slot] = types
+            table.types[slot] = sort.types
             if self._scores_hosts:
                 for partition in self.ledger.partitions_for(slot):
                     partition.free.host_states().ask(table.gpus[slot], table.milli_gpus[slot])
@@ -178,16 +176,14 @@ class Scheduler:
         """Whether its tenant may have one more job waiting."""
         return self.accounts is None or self.accounts.pending_room(self.table.tenants[self.table.tenant[slot]]) > 0
 
-    def _types_for(self, slot: int) -> tuple[int, ...]:
-        """The host types on which the job that arrives may wait, the preferred first; none where it can never run."""
-        table = self.table
-        gpus, level, named = table.gpus[slot], table.require_level[slot], table.host_type[slot]
-        asked = table.types[slot] or (self._all_types if named == ANY_TYPE else (named,))
-        slices = table.slice_gpus[slot], table.slice_level[slot]
+    def _types_for(self, key: Key) -> tuple[int, ...]:
+        """The host types on which jobs of a sort may wait, the preferred first; none where they can never run."""
+        (gpus, milli_gpus, level, _, *slices), named, types, queue, _ = key
+        asked = types or (self._all_types if named == ANY_TYPE else (named,))
         fitting = tuple([number for number in asked if self._could_fit(number, gpus, level, *slices)])
         if self.accounts is not None and len(fitting) > 1:  # where its queue will never have quota for it, it need not wait
-            queue, milli_gpus = table.queue[slot], gpus * table.milli_gpus[slot]
-            fitting = tuple([number for number in fitting if self.accounts.quotas.could_ever_fit(queue, number, milli_gpus)]) or fitting
+            could_ever_fit = self.accounts.quotas.could_ever_fit
+            fitting = tuple([number for number in fitting if could_ever_fit(queue, number, gpus * milli_gpus)]) or fitting
         return asked if fitting == asked else fitting
 
     def could_ever_fit(
@@ -222,20 +218,8 @@ class Scheduler:
         if self.accounts is not None:
             self.accounts.wait(slot)
 
-    def sort_of(self, slot: int) -> Sort:
-        """What the job asks for, as far as that tells waiting jobs apart."""
-        table = self.table
-        own = (0, 0) if self.accounts is None else (table.queue[slot], table.tenant[slot])
-        return *table.asks(slot), table.types[slot], *own
-
-    def _count_queued(self, slot: int, jobs: int) -> None:
-        sort, queued = self.sort_of(slot), self.queued_by_sort
-        count = queued[sort] = queued.get(sort, 0) + jobs
-        if not count:
-            del queued[sort]
-
     def _enter_queues(self, slot: int) -> None:
-        self._count_queued(slot, 1)
+        self.sorts.enter(self.table.sort[slot])
         for partition in self.ledger.partitions_for(slot):
             partition.pending.push(slot)
             partition.arriving.append(slot)
@@ -294,7 +278,7 @@ class Scheduler:
         self.counts[self.table.queue[slot]].wait(self.table.gpus[slot], -1)
 
     def _leave_queues(self, slot: int) -> None:
-        self._count_queued(slot, -1)
+        self.sorts.leave(self.table.sort[slot])
         for partition in self.ledger.partitions_for(slot):
             partition.leaves(slot)
             partition.stirred = True
@@ -346,7 +330,7 @@ class Scheduler:
         self.pending_jobs -= len(draft.starts)
         for slot, _ in draft.starts:
             self.counts[table.queue[slot]].start(table.gpus[slot])
-            self._count_queued(slot, -1)
+            self.sorts.leave(table.sort[slot])
             if self.accounts is not None:
                 self.accounts.wait(slot, -1)
         if self._reclaim.how:

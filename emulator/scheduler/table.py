@@ -14,6 +14,7 @@ import numpy as np
 
 from emulator.scheduler.free import Row
 from emulator.scheduler.job_array import JobArray
+from emulator.scheduler.sorts import Asks, Sort
 from emulator.workload.jobs import Dependency, JobColumns, JobKind, TrainingShape
 
 NEVER = 2**63 - 1
@@ -86,6 +87,8 @@ class JobTable:
     #: Of the slot: rises whenever the expected end changes, also from job to job, so that older entries of the completion heap are known
     #: to be stale.
     version: list[int] = field(default_factory=list)
+    asks: list[Asks] = field(default_factory=list)  # the same columns as one
+    sort: list[Sort] = field(default_factory=list)  # from its arrival on
     rows: list[list[Row]] = field(default_factory=list)  # current or last placement
     types: list[tuple[int, ...]] = field(default_factory=list)  # host types that it may run on, the preferred first; (): any
     preemptions: list[int] = field(default_factory=list)
@@ -117,11 +120,6 @@ class JobTable:
     def __len__(self) -> int:
         """How many slots there are, free ones included."""
         return len(self.job_id)
-
-    def asks(self, slot: int) -> tuple[int, int, int, int, int, int]:
-        """What the job asks for: GPUs, milli-GPUs of each, the levels required and preferred, GPUs of a slice, and its level."""
-        levels = self.require_level[slot], self.prefer_level[slot]
-        return self.gpus[slot], self.milli_gpus[slot], *levels, self.slice_gpus[slot], self.slice_level[slot]
 
     def queue_number(self, name: str) -> int:
         """The number of a queue, which is there from now on."""
@@ -164,6 +162,9 @@ class JobTable:
         ):  # fmt: skip
             fill(name, getattr(jobs, name).tolist())
         fill("types", jobs.types())
+        asked = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level")
+        known: dict[Asks, Asks] = {}
+        fill("asks", [known.setdefault(asks, asks) for asks in zip(*(getattr(jobs, name).tolist() for name in asked), strict=True)])
         for row in np.flatnonzero(jobs.choice >= 0).tolist():
             by_type = dict(jobs.choices[jobs.choice[row]])
             if any(pace != 1.0 for pace in by_type.values()):
@@ -174,8 +175,8 @@ class JobTable:
             self.estimate_ns[slots[row]] = self.expected_ns[slots[row]] = ENDLESS
         for name, value in (
             ("since_ns", 0), ("speed", 1.0), ("state", state), ("first_start_ns", -1), ("start_ns", -1), ("end_ns", -1),
-            ("rows", _NO_ROWS), ("preemptions", 0), ("restarts", 0), ("run_ns", 0), ("work_ns", 0), ("lost_ns", 0), ("overhead_ns", 0),
-            ("overhead_run_ns", 0),
+            ("sort", _NO_SORT), ("rows", _NO_ROWS), ("preemptions", 0), ("restarts", 0), ("run_ns", 0), ("work_ns", 0), ("lost_ns", 0),
+            ("overhead_ns", 0), ("overhead_run_ns", 0),
         ):  # fmt: skip
             fill(name, [value] * count)
         self.version += [0] * (count - len(reused))
@@ -247,6 +248,7 @@ class JobTable:
 
 #: Shared by all jobs without a placement; rows are replaced, never changed in place.
 _NO_ROWS: list[Row] = []
+_NO_SORT = Sort((0,) * 6, (), 0, 0)
 
 
 def _number(names: list[str], places: dict[str, int], name: str) -> int:

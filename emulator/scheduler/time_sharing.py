@@ -77,7 +77,7 @@ def start_chosen(draft: Draft, partition: Partition, chosen: Sequence[int], lose
     table = draft.table
     unfit: set[tuple[int, ...]] = set()  # kinds for which nobody's stop would do, until somebody is stopped
     for slot in chosen:
-        kind = table.asks(slot)
+        kind = table.asks[slot]
         if kind in unfit:
             continue
         if not draft.may_start(partition, slot):
