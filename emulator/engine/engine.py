@@ -124,7 +124,7 @@ class Engine:
         )
         if due == NEVER:
             return NEVER
-        return self.boundary(max(due, self._passed_ns + 1))
+        return self.boundary(due if due > self._passed_ns else self._passed_ns + 1)
 
     def open_cycle_ns(self) -> int:
         """The first cycle that is not over: the earliest in which an input can still act."""
@@ -232,7 +232,7 @@ class Engine:
             self.ended[state] += 1
             self._ended_slots.append(slot)
         self._changed(slot, at_ns)
-        if state != State.PENDING:
+        if state != State.PENDING and self.scheduler.room.concerns_others(slot):
             self._tell_dependents(slot, at_ns)
 
     def _attempt(self, command: Command, at_ns: int) -> None:
@@ -351,7 +351,8 @@ class Engine:
 
     def _end(self, slot: int, at_ns: int, state: State) -> None:
         self._note_end(slot, at_ns, state)
-        self._tell_dependents(slot, at_ns)
+        if self.scheduler.room.concerns_others(slot):
+            self._tell_dependents(slot, at_ns)
 
     def _note_end(self, slot: int, at_ns: int, state: State) -> None:
         self.table.end_ns[slot] = at_ns
@@ -362,9 +363,9 @@ class Engine:
         self._changed(slot, at_ns)
 
     def _tell_dependents(self, slot: int, at_ns: int) -> None:
-        """The job has ended: those that can never start because of it end with it, and those that depend on them."""
-        if not self.scheduler.room.concerns_others(slot):
-            return
+        """The job has ended, which concerns others: those that can never start because of it end with it, and those that depend on
+        them.
+        """
         ended = deque((slot,))
         while ended:
             for unmet in self.scheduler.note_end(ended.popleft()):
@@ -435,11 +436,12 @@ class Engine:
             self.reasons[slot] = plan.causes.get(slot) or f"preempted by the policy {self.scheduler.policy.name}"
             self.scheduler.requeue(slot)
             self._changed(slot, at_ns)
-        self.runs.move(plan.migrated, at_ns)
-        for slot in plan.migrated:
-            self.events += 1
-            self.migrations += 1
-            self._changed(slot, at_ns)
+        if plan.migrated:
+            self.runs.move(plan.migrated, at_ns)
+            for slot in plan.migrated:
+                self.events += 1
+                self.migrations += 1
+                self._changed(slot, at_ns)
         for slot, rows in plan.starts:
             self.events += 1
             self.started += 1

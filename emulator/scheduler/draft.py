@@ -73,13 +73,17 @@ class Draft:
     def begin(self, now_ns: int) -> None:
         """A new cycle: what was decided before stands."""
         self.ledger.settle()
-        self.now_ns, self.starts, self.preempted, self.reconsider_at_ns = now_ns, [], [], NEVER
-        self.suspended.clear()
-        self.migrated.clear()
-        self.causes.clear()
-        for partition in self.ledger.partitions:
-            if partition.held:
-                partition.held.begin()
+        self.now_ns, self.starts, self.reconsider_at_ns = now_ns, [], NEVER
+        if self.preempted:
+            self.preempted = []
+            self.suspended.clear()
+            self.causes.clear()
+        if self.migrated:
+            self.migrated.clear()
+        if self.ledger.accounts is not None:
+            for partition in self.ledger.partitions:
+                if partition.held:
+                    partition.held.begin()
 
     def partitions(self) -> Iterator[Partition]:
         """Those that have to be looked at: something happened there, or its time has come, and somebody waits. One is given again when
@@ -239,9 +243,10 @@ class Draft:
 
     def forget(self, slot: int) -> None:
         """The job no longer waits, so what was tried for it in vain is of no interest."""
-        for one in (self.preemption, self.defragmentation):
-            if one is not None:
-                one.refused.pop(slot, None)
+        if self.preemption is not None:
+            self.preemption.refused.pop(slot, None)
+        if self.defragmentation is not None:
+            self.defragmentation.refused.pop(slot, None)
 
     def lift(self, slot: int) -> None:
         """Take the running job off its GPUs; ``set_down`` comes in the same cycle. Raises Refused where it does not run."""

@@ -104,6 +104,7 @@ class Scheduler:
             )
             for number, (host_type, free) in enumerate(zip(cluster.host_types, indexes, strict=True))
         )
+        self._indexes = tuple(indexes)
         self.counts: list[QueueCounts] = []  # by queue
         self.pending_jobs = 0  # how many jobs wait
         self.sorts = Sorts(self._types_for)
@@ -367,10 +368,10 @@ class Scheduler:
     def free_gpus(self) -> tuple[int, int]:
         """GPUs that could be given out now, and how many of them are on hosts that also hold a job."""
         idle = split = 0
-        for partition in self.partitions:
-            idle += partition.free.free_gpus
-            split += partition.free.split_gpus
-        return idle, split
+        for free in self._indexes:
+            split += free.split_gpus
+            idle += free.whole * free.gpus_per_host
+        return idle + split, split
 
     def hosts_of(self, rows: list[Row]) -> Iterator[int]:
         """Host numbers of a placement, in the order of its rows."""
