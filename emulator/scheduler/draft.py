@@ -140,7 +140,7 @@ class Draft:
         if accounts is None:
             return True
         assert partition.held is not None, "where there are accounts, jobs may be held"
-        return accounts.allows(slot, partition.number) and not partition.held.bars(slot)
+        return accounts.allows(slot, partition.host_type) and not partition.held.bars(slot)
 
     def hold(self, partition: Partition, slot: int) -> None:
         """Pass over a waiting job that may not start: it is in nobody's way, and comes back when there is quota for it."""
@@ -165,7 +165,7 @@ class Draft:
         """Keep quota for a waiting job that may start but does not fit yet, while others are looked at; then let go of it."""
         accounts = self.ledger.accounts
         if accounts is not None:
-            (accounts.take if keep else accounts.give)(slot, partition.number)
+            (accounts.take if keep else accounts.give)(slot, partition.host_type)
 
     def _bring_back(self, partition: Partition, times: int = 1) -> bool:
         """Those that wait for quota and may start now wait as the others do, as many as would fill ``times`` what is left of it. Returns
@@ -219,9 +219,10 @@ class Draft:
         self.forget(slot)
         if self.whys:
             self.whys.pop(slot, None)
+        runs_in = self.ledger.partition_of(slot)
         for partition in self.ledger.partitions_for(slot):
             partition.leaves(slot)
-            if partition.number != self.table.host_type[slot]:  # others have their turn there
+            if partition is not runs_in:  # others have their turn there
                 self.reconsider(partition, self.now_ns + self.cycle_ns)
         self.starts.append((slot, rows))
 

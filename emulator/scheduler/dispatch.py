@@ -1,0 +1,342 @@
+"""The global queue: jobs wait here until they are dispatched to a site, whose own queue they are in from then on (MAST, OSDI'24).
+
+In a round, some cycles apart, every job of the global queue is looked at, by priority, then submission, and every site for every job. A
+job goes to the open site with the best score (``emulator.scheduler.sites``); where no site is open it stays. The policy, which decides at
+the sites, sees a job once it is dispatched and its data is there. One that has waited for too long at its site is looked at again, and
+moves where another site is better by then.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from emulator.scheduler.datasets import Datasets
+from emulator.scheduler.ledger import Ledger
+from emulator.scheduler.pending import by_submission
+from emulator.scheduler.sites import NO_LOAD, Int64, Load, Sites, Standing, best, has_room, room_of, scores, standing_milliwatts
+from emulator.scheduler.table import NEVER, JobTable
+
+
+class Choice(NamedTuple):
+    """A site on which a job could run, and the numbers of the partitions in which it would wait there, the preferred first."""
+
+    site: int
+    partitions: tuple[int, ...]
+
+
+class Dispatched(NamedTuple):
+    """A job that goes to a site; it may start there from ``start_ns`` on."""
+
+    slot: int
+    choice: Choice
+    start_ns: int
+    moved: bool  # from the queue of another site
+
+
+@dataclass(slots=True)
+class SiteCounts:
+    """What has become of one site. Demand is that of jobs that wait there or run; times GPUs are summed up in milli-GPU nanoseconds."""
+
+    dispatched: int = 0  # jobs, each time that one was
+    moved_away: int = 0
+    demand_milli_gpus: int = 0
+    high_milli_gpus: int = 0  # of them, of high priority
+    demand_time: int = 0
+    high_time: int = 0
+
+
+class Dispatcher:
+    """The global queue, and who is bound to which site. What binds a job is its partitions in the table."""
+
+    def __init__(self, sites: Sites, table: JobTable, ledger: Ledger, preempt_after_ns: int | None) -> None:
+        """``preempt_after_ns`` as in ``draft.Preemption``; None where nothing is preempted, so nobody makes room."""
+        self.sites, self._table, self._ledger, self._preempt_after_ns = sites, table, ledger, preempt_after_ns
+        self.datasets = Datasets(sites)
+        self.counts = [SiteCounts() for _ in sites.names]
+        self.next_round_ns = 0
+        self._next_move_ns = NEVER  # nobody is to be looked at again before
+        self._queue: list[tuple[int, ...]] = []  # keys by submission, sorted
+        self._choices: dict[int, tuple[Choice, ...]] = {}  # slot -> of every job that is here
+        self.since_ns: dict[int, int] = {}  # slot -> since when it waits at its site
+        self._bound: dict[int, int] = {}  # slot -> site whose demand it is of
+        self._booked_ns = 0
+        self._seen = -1  # what had come free when the last round was over
+        self._stirred = False  # something else has happened since, so a job may be dispatched
+        self._standing = standing_milliwatts(ledger.cluster)
+        self._capped = any(cap is not None for cap in sites.cap_milliwatts)
+        self._caps = np.array([cap or 0 for cap in sites.cap_milliwatts or [None] * len(sites.names)], dtype=np.int64)
+        self._site_of = np.array([partition.site for partition in ledger.partitions], dtype=np.int64)
+        self._milli_gpus = np.array([1000 * partition.gpus for partition in ledger.partitions], dtype=np.int64)
+
+    # -- jobs come and go -----------------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    def in_order(self) -> Iterable[int]:
+        """The slots in the global queue, first to last."""
+        return (key[-1] for key in self._queue)
+
+    def number_of(self, name: str) -> int:
+        """Of the site so named; -1 where there is none."""
+        return self.sites.names.index(name) if name in self.sites.names else -1
+
+    def dataset_of(self, slot: int) -> int:
+        """The number of the dataset that the job reads; -1: none."""
+        table = self._table
+        wish = table.locality.get(slot)
+        if wish is not None and wish.dataset:
+            return next((number for number, one in enumerate(self.sites.datasets) if one.name == wish.dataset), -1)
+        of_queue = self.sites.of_queue.get(table.queues[table.queue[slot]], -1)
+        return self.sites.of_tenant.get(table.tenants[table.tenant[slot]], of_queue)
+
+    def could_run(self, slot: int, choices: Iterable[Choice]) -> tuple[Choice, ...]:
+        """Those of ``choices`` that are for the job: at a site that it asks for, that its data can come to and whose cap is enough."""
+        wish, dataset = self._table.locality.get(slot), self.dataset_of(slot)
+        found = [choice for choice in choices if self.datasets.could_be(dataset, choice.site)]
+        if wish is not None and wish.site:
+            found = [choice for choice in found if self.sites.names[choice.site] == wish.site]
+        if self._capped:
+            caps = self._caps - self._standing
+            found = [
+                choice
+                for choice in found
+                if not self._caps[choice.site] or self._milliwatts(slot, choice.partitions[0]) <= caps[choice.site]
+            ]
+        return tuple(found)
+
+    def enter(self, slot: int, choices: tuple[Choice, ...]) -> None:
+        """The job waits to be dispatched to one of these."""
+        self._choices[slot] = choices
+        insort(self._queue, by_submission(self._table, slot))
+        self.stir()
+
+    def stir(self) -> None:
+        """Something has happened that may let a job be dispatched."""
+        self._stirred = True
+
+    def wait(self, slot: int) -> None:
+        """The job, which is bound to a site, waits there (again)."""
+        self._wait_since(slot, self._booked_ns)
+        self._bind(slot)
+
+    def _wait_since(self, slot: int, at_ns: int) -> None:
+        self.since_ns[slot] = at_ns
+        if self.sites.move_after_ns < NEVER:
+            self._next_move_ns = min(self._next_move_ns, at_ns + self.sites.move_after_ns)
+
+    def start(self, slot: int) -> None:
+        """It waits no longer."""
+        self.since_ns.pop(slot, None)
+
+    def leave(self, slot: int, at_ns: int = -1) -> None:
+        """The job ends, or is cancelled, or stops to run; ``at_ns`` -1: where the time was last told."""
+        if at_ns >= 0:
+            self.book(at_ns)
+        self.since_ns.pop(slot, None)
+        if (site := self._bound.pop(slot, -1)) >= 0:
+            self._demand(slot, site, -1)
+            self.stir()
+
+    def forget(self, slot: int) -> None:
+        """The job will not run (again)."""
+        self.leave(slot)
+        if self._choices.pop(slot, None) is not None and not self._table.partitions[slot]:
+            del self._queue[bisect_left(self._queue, by_submission(self._table, slot))]
+
+    def site_of(self, slot: int) -> int:
+        """The number of the site that the job is bound to; -1: none."""
+        numbers = self._table.partitions[slot]
+        return self._ledger.partitions[numbers[0]].site if numbers else -1
+
+    def _bind(self, slot: int) -> None:
+        if slot not in self._bound:
+            site = self._bound[slot] = self.site_of(slot)
+            self._demand(slot, site, 1)
+
+    def _demand(self, slot: int, site: int, sign: int) -> None:
+        table, counts = self._table, self.counts[site]
+        milli_gpus = sign * table.gpus[slot] * table.milli_gpus[slot]
+        counts.demand_milli_gpus += milli_gpus
+        if table.priority[slot] >= self.sites.high_priority:
+            counts.high_milli_gpus += milli_gpus
+
+    def book(self, at_ns: int) -> None:
+        """Sum up demand until ``at_ns``."""
+        passed_ns, self._booked_ns = max(0, at_ns - self._booked_ns), max(self._booked_ns, at_ns)
+        for counts in self.counts:
+            counts.demand_time += counts.demand_milli_gpus * passed_ns
+            counts.high_time += counts.high_milli_gpus * passed_ns
+
+    # -- rounds ---------------------------------------------------------------------------------------------------------------------
+
+    def next_ns(self) -> int:
+        """When the next round is that may dispatch a job; NEVER where nothing has happened that could let one be dispatched."""
+        due_ns = self.next_round_ns if self._queue and self.is_stirred() else NEVER
+        return min(due_ns, max(self.next_round_ns, self._next_move_ns))
+
+    def is_stirred(self) -> bool:
+        """Whether something has happened since the last round that may let a job be dispatched."""
+        return self._stirred or self._seen != self._freed()
+
+    def _freed(self) -> int:
+        return sum([partition.freed for partition in self._ledger.partitions])
+
+    def round(self, now_ns: int, ready: Iterable[int], movable: Iterable[int]) -> list[Dispatched]:
+        """Decide who is dispatched, which is then to be committed; ``ready`` are the jobs of the global queue that nothing else keeps,
+        ``movable`` those in the queue of a site that may go to another.
+        """
+        self.book(now_ns)
+        self.next_round_ns = now_ns + self.sites.every_ns
+        before_ns = now_ns - self.sites.move_after_ns
+        overdue = [slot for slot in movable if self.since_ns[slot] <= before_ns]
+        slots = sorted([*ready, *overdue], key=lambda slot: by_submission(self._table, slot))
+        found = _Round(self, now_ns, set(overdue)).decide(slots)
+        for slot in overdue:
+            self.since_ns[slot] = now_ns  # looked at again after as long
+        if self.sites.move_after_ns < NEVER:
+            self._next_move_ns = min(self.since_ns.values(), default=NEVER - self.sites.move_after_ns) + self.sites.move_after_ns
+        return found
+
+    def commit(self, one: Dispatched) -> None:
+        """The job is bound to the site from now on. It is in no other's queue."""
+        if one.moved:
+            self.counts[self.site_of(one.slot)].moved_away += 1
+            self.leave(one.slot)
+        else:
+            del self._queue[bisect_left(self._queue, by_submission(self._table, one.slot))]
+        self._table.partitions[one.slot] = one.choice.partitions
+        self.counts[one.choice.site].dispatched += 1
+        self._bind(one.slot)
+        self._wait_since(one.slot, one.start_ns)
+
+    def coming(self, one: Dispatched) -> str:
+        """What the job waits for that has been dispatched, in words."""
+        return f"dataset {self.sites.datasets[self.dataset_of(one.slot)].name} is on its way to {self.sites.names[one.choice.site]}"
+
+    def settle(self) -> None:
+        """The round is over: it is not repeated until something has happened."""
+        self._stirred, self._seen = False, self._freed()
+
+    def standing(self, slot: int, now_ns: int, room: Int64, left: Int64) -> Standing:
+        """Of the job's sites, with ``room`` in each partition and milliwatts ``left`` at each site."""
+        choices = self._choices[slot]
+        sites = np.array([choice.site for choice in choices], dtype=np.int64)
+        own = [np.array(choice.partitions, dtype=np.int64) for choice in choices]
+        wish, dataset = self._table.locality.get(slot), self.dataset_of(slot)
+        preferred = -1 if wish is None else self.number_of(wish.prefer_site)
+        return Standing(
+            sites,
+            np.array([int(room[numbers].sum()) for numbers in own], dtype=np.int64),
+            np.array([int(self._milli_gpus[numbers].sum()) for numbers in own], dtype=np.int64),
+            left[sites],
+            self._caps[sites],
+            np.array([self._transfer_ns(dataset, site, now_ns) for site in sites.tolist()], dtype=np.int64),
+            sites == preferred,
+        )
+
+    def _transfer_ns(self, dataset: int, site: int, now_ns: int) -> int:
+        arrive_ns = self.datasets.look(dataset, site, now_ns).arrive_ns
+        return arrive_ns if arrive_ns == NEVER else arrive_ns - now_ns
+
+    def draws(self, slot: int) -> Int64:
+        """Milliwatts that the job draws on each of its sites; 0 where no site has a cap."""
+        choices = self._choices[slot]
+        if not self._capped:
+            return np.zeros(len(choices), dtype=np.int64)
+        return np.array([self._milliwatts(slot, choice.partitions[0]) for choice in choices], dtype=np.int64)
+
+    def _milliwatts(self, slot: int, partition: int) -> int:
+        host_type = self._ledger.partitions[partition].host_type
+        return int(self._ledger.books.demands.of((slot,), host_type)[0, 1])
+
+    def choices(self, slot: int) -> tuple[Choice, ...]:
+        """Where the job could run."""
+        return self._choices[slot]
+
+    def free_milli_gpus(self) -> Int64:
+        """By partition."""
+        return np.array([partition.free.free_milli_gpus() for partition in self._ledger.partitions], dtype=np.int64)
+
+    def waiting(self, without: Iterable[int] = ()) -> Load:
+        """Who waits at a site, or for data on the way there; a job counts in the partition that it prefers."""
+        slots = [slot for slot in self.since_ns if slot not in without]
+        return self._load(slots, [self._table.partitions[slot][0] for slot in slots])
+
+    def running(self, now_ns: int) -> Load:
+        """Who would make room for a job of higher priority."""
+        if self._preempt_after_ns is None:
+            return NO_LOAD
+        table, before_ns = self._table, now_ns - self._preempt_after_ns
+        found = [
+            (slot, partition.number)
+            for partition in self._ledger.partitions
+            for slot in partition.running
+            if table.preemptible[slot] and table.start_ns[slot] <= before_ns
+        ]
+        return self._load([slot for slot, _ in found], [number for _, number in found])
+
+    def _load(self, slots: list[int], partitions: list[int]) -> Load:
+        table = self._table
+        milli_gpus = [table.gpus[slot] * table.milli_gpus[slot] for slot in slots]
+        columns = [table.priority[slot] for slot in slots], partitions, milli_gpus
+        return Load(*(np.array(column, dtype=np.int64) for column in columns))
+
+    def milliwatts_left(self, without: Iterable[int] = ()) -> Int64:
+        """What jobs may add at each site until it draws its cap, those that wait there counted; only where a site has one."""
+        left = self._caps - self._standing
+        if not self._capped:
+            return left
+        table, ledger = self._table, self._ledger
+        for partition in ledger.partitions:
+            waiting = [slot for slot in self.since_ns if slot not in without and table.partitions[slot][0] == partition.number]
+            slots = [*partition.running, *waiting]
+            if slots:
+                left[partition.site] -= int(ledger.books.demands.of(slots, partition.host_type)[:, 1].sum())
+        return left
+
+
+class _Round:
+    """What is known in one round, and gets less as jobs are dispatched."""
+
+    def __init__(self, dispatcher: Dispatcher, now_ns: int, overdue: set[int]) -> None:
+        self._of, self._now_ns, self._overdue = dispatcher, now_ns, overdue
+        self._free, self._running = dispatcher.free_milli_gpus(), dispatcher.running(now_ns)
+        self._waiting = dispatcher.waiting(overdue)
+        self._left = dispatcher.milliwatts_left(overdue)
+
+    def decide(self, slots: list[int]) -> list[Dispatched]:
+        """In this order, which has the highest priority first. Data is sent for where a job needs it."""
+        of, table, sites = self._of, self._of._table, self._of.sites
+        found: list[Dispatched] = []
+        full: set[tuple[Choice, ...]] = set()
+        room, priority = self._free, NEVER
+        for slot in slots:
+            choices = of.choices(slot)
+            if choices in full and slot not in self._overdue:
+                continue
+            if table.priority[slot] < priority:  # who was dispatched before has the same priority, or a higher one
+                priority = table.priority[slot]
+                room = room_of(self._free, self._waiting, self._running, priority)
+            milli_gpus, draws = table.gpus[slot] * table.milli_gpus[slot], of.draws(slot)
+            at = of.standing(slot, self._now_ns, room, self._left)
+            score, is_open = scores(at, milli_gpus, draws, sites.backlog, sites.weights)
+            place = best(score, is_open)
+            if not has_room(at, sites.backlog).any():
+                full.add(choices)
+            stays = slot in self._overdue and (place < 0 or choices[place].site == of.site_of(slot))
+            if stays:
+                place = next(place for place, choice in enumerate(choices) if choice.site == of.site_of(slot))
+            if place < 0:
+                continue
+            choice = choices[place]
+            room[choice.partitions[0]] -= milli_gpus
+            self._free[choice.partitions[0]] -= milli_gpus
+            self._left[choice.site] -= draws[place]
+            if not stays:
+                start_ns = of.datasets.fetch(of.dataset_of(slot), choice.site, self._now_ns).arrive_ns
+                found.append(Dispatched(slot, choice, start_ns, slot in self._overdue))
+        return found
