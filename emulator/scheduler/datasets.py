@@ -10,6 +10,9 @@ from emulator.scheduler.sites import Sites
 from emulator.scheduler.table import NEVER
 from emulator.workload.jobs import SECOND
 
+#: Instead of the number of a dataset: of a job that reads none, which is everywhere; and of one that names what is not there.
+NONE, UNKNOWN = -1, -2
+
 
 class Transfer(NamedTuple):
     """When the data is there (NEVER: it cannot come), and where it comes from; -1: nothing has to be sent."""
@@ -28,8 +31,8 @@ class Datasets:
         self.received_bytes = [0] * len(sites.names)  # by site
 
     def look(self, dataset: int, site: int, now_ns: int) -> Transfer:
-        """When ``dataset`` can be at ``site``, from the site from which it comes first; -1 as a dataset is none, which is everywhere."""
-        if dataset < 0:
+        """When ``dataset`` can be at ``site``, from the site from which it comes first."""
+        if dataset == NONE:
             return Transfer(now_ns)
         there_ns = self._there_ns.get((dataset, site))
         if there_ns is not None:
@@ -47,9 +50,9 @@ class Datasets:
 
     def could_be(self, dataset: int, site: int) -> bool:
         """Whether it is there, or could come from one of its homes or by way of others."""
-        if dataset < 0 or (dataset, site) in self._there_ns:
+        if dataset == NONE or (dataset, site) in self._there_ns:
             return True
-        return self._sites.move_data and site in self._reachable(self._sites.datasets[dataset].homes)
+        return dataset != UNKNOWN and self._sites.move_data and site in self._reachable(self._sites.datasets[dataset].homes)
 
     def _reachable(self, homes: tuple[int, ...]) -> set[int]:
         found, ahead = set(homes), list(homes)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from emulator.scheduler.datasets import Datasets
+from emulator.scheduler.datasets import NONE, UNKNOWN, Datasets
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.pending import by_submission
 from emulator.scheduler.sites import NO_LOAD, Int64, Load, Sites, Standing, best, has_room, room_of, scores, standing_milliwatts
@@ -34,6 +34,23 @@ class Dispatched(NamedTuple):
     choice: Choice
     start_ns: int
     moved: bool  # from the queue of another site
+
+
+class SiteLoad(NamedTuple):
+    """What is known of the sites' load at one moment."""
+
+    free: Int64  # milli-GPUs, by partition
+    waiting: Load  # at a site, or for data on the way there; a job counts in the partition that it prefers
+    running: Load  # of whom a job of higher priority may take the place
+    milliwatts_left: Int64  # by site; meaningless where it has no cap
+
+    def with_job(self, priority: int, choice: Choice, milli_gpus: int, milliwatts: int) -> "SiteLoad":
+        """And one more job that waits."""
+        more = priority, choice.partitions[0], milli_gpus
+        waiting = Load(*(np.append(column, value) for column, value in zip(self.waiting, more, strict=True)))
+        left = self.milliwatts_left.copy()
+        left[choice.site] -= milliwatts
+        return self._replace(waiting=waiting, milliwatts_left=left)
 
 
 @dataclass(slots=True)
@@ -85,12 +102,12 @@ class Dispatcher:
         return self.sites.names.index(name) if name in self.sites.names else -1
 
     def dataset_of(self, slot: int) -> int:
-        """The number of the dataset that the job reads; -1: none."""
+        """The number of the dataset that the job reads; NONE where it reads none, UNKNOWN where it names one that is not there."""
         table = self._table
         wish = table.locality.get(slot)
         if wish is not None and wish.dataset:
-            return next((number for number, one in enumerate(self.sites.datasets) if one.name == wish.dataset), -1)
-        of_queue = self.sites.of_queue.get(table.queues[table.queue[slot]], -1)
+            return next((number for number, one in enumerate(self.sites.datasets) if one.name == wish.dataset), UNKNOWN)
+        of_queue = self.sites.of_queue.get(table.queues[table.queue[slot]], NONE)
         return self.sites.of_tenant.get(table.tenants[table.tenant[slot]], of_queue)
 
     def could_run(self, slot: int, choices: Iterable[Choice]) -> tuple[Choice, ...]:
@@ -194,11 +211,38 @@ class Dispatcher:
         before_ns = now_ns - self.sites.move_after_ns
         overdue = [slot for slot in movable if self.since_ns[slot] <= before_ns]
         slots = sorted([*ready, *overdue], key=lambda slot: by_submission(self._table, slot))
-        found = _Round(self, now_ns, set(overdue)).decide(slots)
+        found = self._decide(slots, set(overdue), now_ns)
         for slot in overdue:
             self.since_ns[slot] = now_ns  # looked at again after as long
         if self.sites.move_after_ns < NEVER:
             self._next_move_ns = min(self.since_ns.values(), default=NEVER - self.sites.move_after_ns) + self.sites.move_after_ns
+        return found
+
+    def _decide(self, slots: list[int], overdue: set[int], now_ns: int) -> list[Dispatched]:
+        """In this order, which has the highest priority first. Data is sent for where a job needs it."""
+        table, sites = self._table, self.sites
+        load = self.load(now_ns, overdue)
+        found: list[Dispatched] = []
+        full: dict[tuple[Choice, ...], int] = {}  # the smallest jobs for which no site has room; with the priority, room only falls
+        for slot in slots:
+            choices, milli_gpus = self._choices[slot], table.gpus[slot] * table.milli_gpus[slot]
+            here = self.site_of(slot)  # of one that may move
+            if here < 0 and milli_gpus >= full.get(choices, NEVER):
+                continue
+            at, draws = self.standing(slot, now_ns, load), self.draws(slot)
+            score, is_open = scores(at, milli_gpus, draws, sites.backlog, sites.weights)
+            place = best(score, is_open)
+            if not has_room(at, sites.backlog).any():
+                full[choices] = min(milli_gpus, full.get(choices, NEVER))
+            if place < 0 <= here:
+                place = [choice.site for choice in choices].index(here)
+            if place < 0:
+                continue
+            choice = choices[place]
+            load = load.with_job(table.priority[slot], choice, milli_gpus, int(draws[place]))
+            if choice.site != here:
+                start_ns = self.datasets.fetch(self.dataset_of(slot), choice.site, now_ns).arrive_ns
+                found.append(Dispatched(slot, choice, start_ns, here >= 0))
         return found
 
     def commit(self, one: Dispatched) -> None:
@@ -221,8 +265,12 @@ class Dispatcher:
         """The round is over: it is not repeated until something has happened."""
         self._stirred, self._seen = False, self._freed()
 
-    def standing(self, slot: int, now_ns: int, room: Int64, left: Int64) -> Standing:
-        """Of the job's sites, with ``room`` in each partition and milliwatts ``left`` at each site."""
+    def standing(self, slot: int, now_ns: int, load: SiteLoad) -> Standing:
+        """Of the job's sites."""
+        table = self._table
+        priority, milli_gpus = table.priority[slot], table.gpus[slot] * table.milli_gpus[slot]
+        room = room_of(load.free, load.waiting, load.running, priority)
+        beside = room_of(load.free, load.waiting, load.running, priority, milli_gpus)
         choices = self._choices[slot]
         sites = np.array([choice.site for choice in choices], dtype=np.int64)
         own = [np.array(choice.partitions, dtype=np.int64) for choice in choices]
@@ -231,8 +279,9 @@ class Dispatcher:
         return Standing(
             sites,
             np.array([int(room[numbers].sum()) for numbers in own], dtype=np.int64),
+            np.array([int(beside[numbers].sum()) for numbers in own], dtype=np.int64),
             np.array([int(self._milli_gpus[numbers].sum()) for numbers in own], dtype=np.int64),
-            left[sites],
+            load.milliwatts_left[sites],
             self._caps[sites],
             np.array([self._transfer_ns(dataset, site, now_ns) for site in sites.tolist()], dtype=np.int64),
             sites == preferred,
@@ -257,16 +306,17 @@ class Dispatcher:
         """Where the job could run."""
         return self._choices[slot]
 
-    def free_milli_gpus(self) -> Int64:
-        """By partition."""
-        return np.array([partition.free.free_milli_gpus() for partition in self._ledger.partitions], dtype=np.int64)
+    def load(self, now_ns: int, without: Iterable[int] = ()) -> SiteLoad:
+        """As of now, as if the jobs ``without`` waited nowhere."""
+        free = np.array([partition.free.free_milli_gpus() for partition in self._ledger.partitions], dtype=np.int64)
+        return SiteLoad(free, self._waiting(without), self._running(now_ns), self._milliwatts_left(without))
 
-    def waiting(self, without: Iterable[int] = ()) -> Load:
+    def _waiting(self, without: Iterable[int]) -> Load:
         """Who waits at a site, or for data on the way there; a job counts in the partition that it prefers."""
         slots = [slot for slot in self.since_ns if slot not in without]
         return self._load(slots, [self._table.partitions[slot][0] for slot in slots])
 
-    def running(self, now_ns: int) -> Load:
+    def _running(self, now_ns: int) -> Load:
         """Who would make room for a job of higher priority."""
         if self._preempt_after_ns is None:
             return NO_LOAD
@@ -285,7 +335,7 @@ class Dispatcher:
         columns = [table.priority[slot] for slot in slots], partitions, milli_gpus
         return Load(*(np.array(column, dtype=np.int64) for column in columns))
 
-    def milliwatts_left(self, without: Iterable[int] = ()) -> Int64:
+    def _milliwatts_left(self, without: Iterable[int]) -> Int64:
         """What jobs may add at each site until it draws its cap, those that wait there counted; only where a site has one."""
         left = self._caps - self._standing
         if not self._capped:
@@ -297,46 +347,3 @@ class Dispatcher:
             if slots:
                 left[partition.site] -= int(ledger.books.demands.of(slots, partition.host_type)[:, 1].sum())
         return left
-
-
-class _Round:
-    """What is known in one round, and gets less as jobs are dispatched."""
-
-    def __init__(self, dispatcher: Dispatcher, now_ns: int, overdue: set[int]) -> None:
-        self._of, self._now_ns, self._overdue = dispatcher, now_ns, overdue
-        self._free, self._running = dispatcher.free_milli_gpus(), dispatcher.running(now_ns)
-        self._waiting = dispatcher.waiting(overdue)
-        self._left = dispatcher.milliwatts_left(overdue)
-
-    def decide(self, slots: list[int]) -> list[Dispatched]:
-        """In this order, which has the highest priority first. Data is sent for where a job needs it."""
-        of, table, sites = self._of, self._of._table, self._of.sites
-        found: list[Dispatched] = []
-        full: set[tuple[Choice, ...]] = set()
-        room, priority = self._free, NEVER
-        for slot in slots:
-            choices = of.choices(slot)
-            if choices in full and slot not in self._overdue:
-                continue
-            if table.priority[slot] < priority:  # who was dispatched before has the same priority, or a higher one
-                priority = table.priority[slot]
-                room = room_of(self._free, self._waiting, self._running, priority)
-            milli_gpus, draws = table.gpus[slot] * table.milli_gpus[slot], of.draws(slot)
-            at = of.standing(slot, self._now_ns, room, self._left)
-            score, is_open = scores(at, milli_gpus, draws, sites.backlog, sites.weights)
-            place = best(score, is_open)
-            if not has_room(at, sites.backlog).any():
-                full.add(choices)
-            stays = slot in self._overdue and (place < 0 or choices[place].site == of.site_of(slot))
-            if stays:
-                place = next(place for place, choice in enumerate(choices) if choice.site == of.site_of(slot))
-            if place < 0:
-                continue
-            choice = choices[place]
-            room[choice.partitions[0]] -= milli_gpus
-            self._free[choice.partitions[0]] -= milli_gpus
-            self._left[choice.site] -= draws[place]
-            if not stays:
-                start_ns = of.datasets.fetch(of.dataset_of(slot), choice.site, self._now_ns).arrive_ns
-                found.append(Dispatched(slot, choice, start_ns, slot in self._overdue))
-        return found

@@ -46,7 +46,8 @@ class Dataset:
 @dataclass(frozen=True, eq=False)
 class Sites:
     """As the scenario's section ``scheduler.sites``. ``backlog``: a site is open to a job as long as less than this share of its GPUs waits
-    there beyond what is free. ``move_after_ns``: a job that has waited for so long in its site's queue may be dispatched again.
+    there beyond what is free, in jobs that are no larger. ``move_after_ns``: a job that has waited for so long in its site's queue may be
+    dispatched again.
     """
 
     names: tuple[str, ...]
@@ -75,14 +76,14 @@ class Load(NamedTuple):
 NO_LOAD = Load(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
-def room_of(free_milli_gpus: Int64, waiting: Load, running: Load, priority: int) -> Int64:
+def room_of(free_milli_gpus: Int64, waiting: Load, running: Load, priority: int, largest: int = NEVER) -> Int64:
     """Milli-GPUs that a job of ``priority`` finds in each partition, shape (partitions,); below 0 where more waits than is free.
 
     That is what is free, and what ``running`` jobs of lower priority would make room for, without what ``waiting`` jobs of the same or
-    higher priority are to have.
+    higher priority are to have that ask for at most ``largest`` milli-GPUs.
     """
     room = free_milli_gpus.copy()
-    ahead, below = waiting.priority >= priority, running.priority < priority
+    ahead, below = (waiting.priority >= priority) & (waiting.milli_gpus <= largest), running.priority < priority
     np.subtract.at(room, waiting.partition[ahead], waiting.milli_gpus[ahead])
     np.add.at(room, running.partition[below], running.milli_gpus[below])
     return room
@@ -93,6 +94,7 @@ class Standing(NamedTuple):
 
     sites: Int64
     room_milli_gpus: Int64
+    room_beside_milli_gpus: Int64  # where jobs that are larger than this one do not count, since it may start before them
     milli_gpus: Int64  # of all GPUs that the job may use
     milliwatts_left: Int64  # meaningless where there is no cap
     cap_milliwatts: Int64  # 0: none
@@ -103,7 +105,8 @@ class Standing(NamedTuple):
 def scores(at: Standing, milli_gpus: int, milliwatts: Int64, backlog: float, weights: Weights) -> tuple[Float64, NDArray[np.bool_]]:
     """The score of each site for a job of so many ``milli_gpus``, which draws ``milliwatts`` (sites,) there, and whether the site is open.
 
-    A site is open while it has room beyond its backlog, however large the job: a large one is not passed by for ever.
+    A site is open while what waits there, of jobs that are no larger, leaves room beyond its backlog, however much the job asks for: so a
+    large job is not passed by for ever, and small ones go on where a large one waits.
     """
     room = (at.room_milli_gpus - milli_gpus) / at.milli_gpus
     left = np.where(at.cap_milliwatts > 0, (at.milliwatts_left - milliwatts) / np.maximum(1, at.cap_milliwatts), 0.0)
@@ -115,7 +118,7 @@ def scores(at: Standing, milli_gpus: int, milliwatts: Int64, backlog: float, wei
 
 def has_room(at: Standing, backlog: float) -> NDArray[np.bool_]:
     """Whether less waits than the site's backlog allows."""
-    return np.asarray(at.room_milli_gpus > -backlog * at.milli_gpus)
+    return np.asarray(at.room_beside_milli_gpus > -backlog * at.milli_gpus)
 
 
 def best(score: Float64, is_open: NDArray[np.bool_]) -> int:
