@@ -8,7 +8,8 @@ moves where another site is better by then.
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -54,15 +55,30 @@ class SiteLoad(NamedTuple):
 
 
 @dataclass(slots=True)
-class SiteCounts:
-    """What has become of one site. Demand is that of jobs that wait there or run; times GPUs are summed up in milli-GPU nanoseconds."""
+class Demand:
+    """GPUs that jobs hold or wait for, and their sum over time, in milli-GPU nanoseconds; ``high``: of jobs of high priority."""
 
+    milli_gpus: int = 0
+    high_milli_gpus: int = 0
+    time: int = 0
+    high_time: int = 0
+
+    def add(self, milli_gpus: int, *, high: bool) -> None:
+        self.milli_gpus += milli_gpus
+        self.high_milli_gpus += milli_gpus * high
+
+    def pass_time(self, passed_ns: int) -> None:
+        self.time += self.milli_gpus * passed_ns
+        self.high_time += self.high_milli_gpus * passed_ns
+
+
+@dataclass(slots=True)
+class SiteCounts:
+    """What has become of one site. Its demand is that of the jobs that wait there or run, and its part of those that could go there."""
+
+    demand: Demand = field(default_factory=Demand)
     dispatched: int = 0  # jobs, each time that one was
     moved_away: int = 0
-    demand_milli_gpus: int = 0
-    high_milli_gpus: int = 0  # of them, of high priority
-    demand_time: int = 0
-    high_time: int = 0
 
 
 class Dispatcher:
@@ -73,12 +89,13 @@ class Dispatcher:
         self.sites, self._table, self._ledger, self._preempt_after_ns = sites, table, ledger, preempt_after_ns
         self.datasets = Datasets(sites)
         self.counts = [SiteCounts() for _ in sites.names]
+        self.undispatched = Demand()  # of the jobs in the global queue
         self.next_round_ns = 0
         self._next_move_ns = NEVER  # nobody is to be looked at again before
         self._queue: list[tuple[int, ...]] = []  # keys by submission, sorted
         self._choices: dict[int, tuple[Choice, ...]] = {}  # slot -> of every job that is here
         self.since_ns: dict[int, int] = {}  # slot -> since when it waits at its site
-        self._bound: dict[int, int] = {}  # slot -> site whose demand it is of
+        self._booked: dict[int, tuple[tuple[int, int], ...]] = {}  # slot -> sites whose demand it is of, and of how many milli-GPUs
         self._booked_ns = 0
         self._seen = -1  # what had come free when the last round was over
         self._stirred = False  # something else has happened since, so a job may be dispatched
@@ -129,7 +146,13 @@ class Dispatcher:
         """The job waits to be dispatched to one of these."""
         self._choices[slot] = choices
         insort(self._queue, by_submission(self._table, slot))
+        self._note(slot, self.undispatched, milli_gpus := self._table.gpus[slot] * self._table.milli_gpus[slot])
+        self._book(slot, self._parts(choices, milli_gpus))
         self.stir()
+
+    def _leave_queue(self, slot: int) -> None:
+        del self._queue[bisect_left(self._queue, by_submission(self._table, slot))]
+        self._note(slot, self.undispatched, -self._table.gpus[slot] * self._table.milli_gpus[slot])
 
     def stir(self) -> None:
         """Something has happened that may let a job be dispatched."""
@@ -154,15 +177,15 @@ class Dispatcher:
         if at_ns >= 0:
             self.book(at_ns)
         self.since_ns.pop(slot, None)
-        if (site := self._bound.pop(slot, -1)) >= 0:
-            self._demand(slot, site, -1)
+        if slot in self._booked:
+            self._book(slot, ())
             self.stir()
 
     def forget(self, slot: int) -> None:
         """The job will not run (again)."""
         self.leave(slot)
         if self._choices.pop(slot, None) is not None and not self._table.partitions[slot]:
-            del self._queue[bisect_left(self._queue, by_submission(self._table, slot))]
+            self._leave_queue(slot)
 
     def site_of(self, slot: int) -> int:
         """The number of the site that the job is bound to; -1: none."""
@@ -170,23 +193,30 @@ class Dispatcher:
         return self._ledger.partitions[numbers[0]].site if numbers else -1
 
     def _bind(self, slot: int) -> None:
-        if slot not in self._bound:
-            site = self._bound[slot] = self.site_of(slot)
-            self._demand(slot, site, 1)
+        self._book(slot, ((self.site_of(slot), self._table.gpus[slot] * self._table.milli_gpus[slot]),))
 
-    def _demand(self, slot: int, site: int, sign: int) -> None:
-        table, counts = self._table, self.counts[site]
-        milli_gpus = sign * table.gpus[slot] * table.milli_gpus[slot]
-        counts.demand_milli_gpus += milli_gpus
-        if table.priority[slot] >= self.sites.high_priority:
-            counts.high_milli_gpus += milli_gpus
+    def _parts(self, choices: tuple[Choice, ...], milli_gpus: int) -> tuple[tuple[int, int], ...]:
+        """A job that is not dispatched is demand of all sites on which it could run, by the GPUs that it could use there."""
+        gpus = [int(self._milli_gpus[list(choice.partitions)].sum()) for choice in choices]
+        ends = [milli_gpus * upto // sum(gpus) for upto in accumulate(gpus)]
+        return tuple([(choice.site, end - begin) for choice, begin, end in zip(choices, [0, *ends], ends, strict=False)])
+
+    def _book(self, slot: int, parts: tuple[tuple[int, int], ...]) -> None:
+        """The job is demand of these sites from now on."""
+        for sign, these in ((-1, self._booked.pop(slot, ())), (1, parts)):
+            for site, milli_gpus in these:
+                self._note(slot, self.counts[site].demand, sign * milli_gpus)
+        if parts:
+            self._booked[slot] = parts
+
+    def _note(self, slot: int, demand: Demand, milli_gpus: int) -> None:
+        demand.add(milli_gpus, high=self._table.priority[slot] >= self.sites.high_priority)
 
     def book(self, at_ns: int) -> None:
         """Sum up demand until ``at_ns``."""
         passed_ns, self._booked_ns = max(0, at_ns - self._booked_ns), max(self._booked_ns, at_ns)
-        for counts in self.counts:
-            counts.demand_time += counts.demand_milli_gpus * passed_ns
-            counts.high_time += counts.high_milli_gpus * passed_ns
+        for demand in (self.undispatched, *(counts.demand for counts in self.counts)):
+            demand.pass_time(passed_ns)
 
     # -- rounds ---------------------------------------------------------------------------------------------------------------------
 
@@ -251,7 +281,7 @@ class Dispatcher:
             self.counts[self.site_of(one.slot)].moved_away += 1
             self.leave(one.slot)
         else:
-            del self._queue[bisect_left(self._queue, by_submission(self._table, one.slot))]
+            self._leave_queue(one.slot)
         self._table.partitions[one.slot] = one.choice.partitions
         self.counts[one.choice.site].dispatched += 1
         self._bind(one.slot)
