@@ -130,6 +130,40 @@ class QueueView:
 
 
 @dataclass(frozen=True)
+class SiteView:
+    """One site, where jobs are dispatched to sites. Demand is GPUs that jobs hold or wait for at the site, over its GPUs;
+    a job of the global queue is demand of all sites that it could go to, by their GPUs.
+    """
+
+    name: str
+    gpus: int
+    free_gpus: int
+    pending_jobs: int  # in its queue, or waiting for their data on the way there
+    pending_gpus: int
+    dispatched_jobs: int  # so far, each time that a job was
+    moved_jobs: int  # so far, that went to another site from its queue
+    received_bytes: int  # so far: data of jobs
+    demand_ratio: float
+    mean_demand_ratio: float  # over time
+    mean_high_demand_ratio: float  # of jobs of high priority (scheduler.sites.high_priority)
+
+
+@dataclass(frozen=True)
+class SitesView:
+    """The global queue, and the sites to which its jobs are dispatched. The mean is over time and over the cluster's GPUs."""
+
+    sites: tuple[SiteView, ...]
+    queued_jobs: int
+    queued_gpus: float
+    mean_queued_ratio: float
+
+    @property
+    def overload_ratio(self) -> float:
+        """Demand over supply of the most overloaded site for jobs of high priority, as MAST gives it (Choudhury et al., OSDI'24)."""
+        return max(site.mean_high_demand_ratio for site in self.sites)
+
+
+@dataclass(frozen=True)
 class RackView:
     """One rack. Of its GPUs, ``gpus_down`` are on hosts with a fault."""
 
@@ -332,6 +366,7 @@ class Snapshot:
     actors: int
     pending_jobs_by_reason: Mapping[str, int] = field(default_factory=dict)  # by kind of reason, as in Explanation
     pending_gpus_by_reason: Mapping[str, float] = field(default_factory=dict)
+    sites: SitesView | None = None  # None: jobs are not dispatched to sites
 
 
 class Watch(Protocol[Told]):

@@ -119,7 +119,7 @@ class Engine:
             self.runs.next_stall_ns(),
             self.racks.next_ns(),
             self.links.next_ns(),
-            self.scheduler.room.next_ns(),
+            self.scheduler.next_ns(),
             self._inbox[0][0] if self._inbox else NEVER,
         )
         if due == NEVER:
@@ -144,7 +144,7 @@ class Engine:
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
             return True
-        if self.scheduler.room.next_ns() != NEVER:
+        if self.scheduler.may_admit():
             return True
         withheld = self.scheduler.ledger.withheld
         to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting
@@ -214,12 +214,16 @@ class Engine:
                 self.events += 1
                 if stalled is not None:
                     self._give_up(stalled, at_ns)
+        if self.scheduler.dispatcher is not None:
+            self.scheduler.dispatcher.book(at_ns)
         if self.scheduler.room.next_ns() <= at_ns:
             self.events += self.scheduler.admit_due(at_ns)
         while self._inbox and self._inbox[0][0] <= at_ns:
             self._attempt(self._inbox.pop(0)[2], at_ns)
         while self._next_arrival_ns() <= at_ns:
             self._arrive(self._arrivals.popleft(), at_ns)
+        if self.scheduler.dispatcher is not None:
+            self.events += self.scheduler.dispatch(at_ns)
 
     def _arrive(self, slot: int, at_ns: int, *, accepted: bool = False) -> None:
         self.events += 1
@@ -287,7 +291,7 @@ class Engine:
             if host not in planned:
                 block = ledger.host_block[host]
                 rows[block] = rows.get(block, 0) | 1 << (host - ledger.first_host[block])
-        return [(block, mask, ledger.partitions[ledger.block_type[block]].free.full) for block, mask in rows.items()]
+        return [(block, mask, ledger.partitions[ledger.block_partition[block]].free.full) for block, mask in rows.items()]
 
     # -- settle ---------------------------------------------------------------------------------------------------------------------
 

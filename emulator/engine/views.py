@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView, QuotaView
+from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView, QuotaView, SitesView, SiteView
 from emulator.engine.engine import Engine
 from emulator.engine.moments import Moment, moment_of, slowdown
 from emulator.scheduler.explain import explain_pending
@@ -177,6 +177,39 @@ def _quota_view(standing: Standing) -> QuotaView:
     amounts = standing.nominal, standing.used, standing.borrowed, standing.lent, standing.available
     limits = (None if limit is None else limit / 1000 for limit in (standing.borrowing_limit, standing.lending_limit))
     return QuotaView(standing.flavor, *(amount / 1000 for amount in amounts), *limits)
+
+
+def sites_view(engine: Engine) -> SitesView | None:
+    """None where jobs are not dispatched to sites."""
+    scheduler, table, now_ns = engine.scheduler, engine.table, max(1, engine.now_ns)
+    dispatcher = scheduler.dispatcher
+    if dispatcher is None:
+        return None
+    dispatcher.book(engine.now_ns)
+    waiting: list[list[int]] = [[] for _ in dispatcher.sites.names]
+    for slot in dispatcher.since_ns:
+        waiting[dispatcher.site_of(slot)].append(table.gpus[slot])
+    sites = []
+    for number, (name, counts) in enumerate(zip(dispatcher.sites.names, dispatcher.counts, strict=True)):
+        own = [partition for partition in scheduler.partitions if partition.site == number]
+        gpus = sum(partition.gpus for partition in own)
+        sites.append(
+            SiteView(
+                name,
+                gpus,
+                sum(partition.free.free_gpus for partition in own),
+                len(waiting[number]),
+                sum(waiting[number]),
+                counts.dispatched,
+                counts.moved_away,
+                dispatcher.datasets.received_bytes[number],
+                counts.demand.milli_gpus / 1000 / gpus,
+                counts.demand.time / 1000 / now_ns / gpus,
+                counts.demand.high_time / 1000 / now_ns / gpus,
+            )
+        )
+    queued, total = dispatcher.undispatched, engine.cluster.gpu_count
+    return SitesView(tuple(sites), len(dispatcher), queued.milli_gpus / 1000, queued.time / 1000 / now_ns / total)
 
 
 def gpus_by_state(engine: Engine) -> dict[str, int]:

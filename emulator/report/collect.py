@@ -142,6 +142,7 @@ class Collector:
             actors=self._actors,
             pending_jobs_by_reason=pending_jobs,
             pending_gpus_by_reason=pending_gpus,
+            sites=views.sites_view(engine),
         )
 
     def retire(self, slots: Sequence[int]) -> None:
@@ -225,6 +226,7 @@ class Collector:
             seed=scenario.seed,
             policy=scenario.scheduler.policy,
             outside=engine.scheduler.policy.outside,
+            sites=views.sites_view(engine),
             digest=digest(jobs, *every[2:], rack_energy_joules=energy),
             actors=self._actors,
             gpus=cluster.gpu_count,

@@ -37,6 +37,8 @@ _REASON_NAMES = {
     "power": "power",
     "hold": "their release",
     "dependency": "other jobs' ends",
+    "dispatch": "being sent to a site",
+    "data": "their data",
     "priority": "their turn",
     "policy": "what the policy says",
 }

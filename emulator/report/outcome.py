@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.engine.control import JobState, Snapshot
+from emulator.engine.control import JobState, SitesView, Snapshot
 from emulator.report.links import TierLoad
 from emulator.scheduler.policy import OutsideAccount
 from emulator.scheduler.reasons import KINDS
@@ -210,6 +210,7 @@ class Outcome:
     trunks: int = 0  # cables between the same two nodes count as one
     interrupted: bool = False  # ended before its time, by a signal
     outside: OutsideAccount | None = None  # of a policy outside
+    sites: SitesView | None = None  # None: jobs are not dispatched to sites
     sources: tuple[Mapping[str, Any], ...] = ()  # workload.jobs.SourceReport.as_dict
     link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it
     picture: Callable[[], str] | None = None  # draws the machine and its load as SVG, for who writes the page

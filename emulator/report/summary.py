@@ -27,6 +27,10 @@ Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a deno
   host_leaf); of the NICs where all hosts are on one switch.
 - ``outside_policy``: of a policy that is a program of its own, the cycles for which it was asked, its actions that were refused by the rule
   that they broke, and ``fallback``: which policy decides since when, and why, where the program is gone. null for other policies.
+- ``sites``: where jobs are dispatched to sites; null elsewhere. A site's demand is the GPUs that jobs hold or wait for there, over its own,
+  as a mean over time; a job of the global queue is demand of all sites that it could go to, by their GPUs. ``high``: of jobs of the
+  priority ``scheduler.sites.high_priority`` or above. ``overload_ratio`` is the highest of these: the figure that MAST gives of its most
+  overloaded region (Choudhury et al., OSDI'24). ``queued_mean_ratio``: GPUs that jobs of the global queue wait for, over the cluster's.
 - ``interrupted``: a signal (Ctrl-C, SIGTERM, SIGHUP), an error, or whoever ran it has ended it before its time.
 - ``sources``: of a trace, ``read`` rows are ``kept`` or ``dropped`` by reason; ``zero_seconds`` is emulated time 0 on the trace's own clock
   (Unix seconds where that is the calendar); ``notes`` are sentences for people.
@@ -40,7 +44,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.engine.control import JobState
+from emulator.engine.control import JobState, SitesView
 from emulator.report.links import TierLoad
 from emulator.report.outcome import NEVER, STATES, Outcome
 from emulator.scheduler.policy import OutsideAccount
@@ -71,6 +75,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "digest": outcome.digest,
         "actors": outcome.actors,
         "outside_policy": None if outcome.outside is None else _outside(outcome.outside),
+        "sites": None if outcome.sites is None else _sites(outcome.sites),
         "gpus": outcome.gpus,
         "hosts": outcome.hosts,
         "racks": outcome.racks,
@@ -122,6 +127,27 @@ def to_json(values: dict[str, Any]) -> str:
 def _outside(account: OutsideAccount) -> dict[str, Any]:
     gone = {"policy": account.fallback, "from_seconds": account.fallback_ns / SECOND, "reason": account.why}
     return {"cycles": account.cycles, "refused": dict(sorted(account.refused.items())), "fallback": gone if account.fallback else None}
+
+
+def _sites(view: SitesView) -> dict[str, Any]:
+    by_site = {
+        site.name: {
+            "gpus": site.gpus,
+            "pending_jobs": site.pending_jobs,
+            "dispatched_jobs": site.dispatched_jobs,
+            "moved_jobs": site.moved_jobs,
+            "received_bytes": site.received_bytes,
+            "demand_ratio": site.mean_demand_ratio,
+            "high_demand_ratio": site.mean_high_demand_ratio,
+        }
+        for site in view.sites
+    }
+    return {
+        "overload_ratio": view.overload_ratio,
+        "queued_jobs": view.queued_jobs,
+        "queued_mean_ratio": view.mean_queued_ratio,
+        "by_site": by_site,
+    }
 
 
 def _tier(load: TierLoad) -> dict[str, Any]:

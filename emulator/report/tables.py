@@ -33,6 +33,20 @@ def _outside(values: Mapping[str, Any]) -> Rows:
     return rows
 
 
+def _sites(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
+    """Of a run whose jobs are dispatched to sites."""
+    sites = values.get("sites")
+    if sites is None:
+        return []
+    rows = [("global queue", f"{sites['queued_jobs']:,} jobs; mean demand {sites['queued_mean_ratio']:.2f} of all GPUs")]
+    for name, site in sites["by_site"].items():
+        text = f"demand {site['demand_ratio']:.2f}, high priority {site['high_demand_ratio']:.2f} of {site['gpus']:,} GPUs"
+        moved = f", {site['moved_jobs']:,} moved away" if site["moved_jobs"] else ""
+        came = f", {si(site['received_bytes'], 'B')} came" if site["received_bytes"] else ""
+        rows.append((name, f"{text}; {site['dispatched_jobs']:,} jobs dispatched{moved}{came}"))
+    return [("Sites", rows)]
+
+
 def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
     """``(title, [(label, value), ...])`` from a summary."""
     jobs, wait, completion = values["jobs"], values["wait_seconds"], values["completion_seconds"]
@@ -61,6 +75,7 @@ def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
                 ("completion mean, p50, p90, p99", ", ".join(span(completion[key]) for key in ("mean", "p50", "p90", "p99"))),
             ],
         ),
+        *_sites(values),
         (
             "GPUs",
             [

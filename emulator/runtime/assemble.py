@@ -15,6 +15,7 @@ from emulator.racks.buildout import gpus_in_service
 from emulator.racks.shard import RackSettings
 from emulator.runtime.watchdog import Watchdog
 from emulator.scenario import Scenario, build_cluster
+from emulator.scenario.build_sites import build_sites
 from emulator.scenario.outside import outside_settings
 from emulator.scenario.policies import find, find_placement
 from emulator.scenario.quotas import build_quotas
@@ -139,6 +140,7 @@ def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettin
         strict_queues=[queue.name for queue in settings.queues if queue.queueing_strategy == "strict-fifo"],
         reclaims=reclaims(scenario),
         power=site_power(scenario),
+        sites=build_sites(scenario, cluster),
     )
 
 

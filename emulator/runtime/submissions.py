@@ -9,7 +9,7 @@ from emulator.engine.control import ControlError, InvalidRequest, NeverFits, Que
 from emulator.engine.engine import Engine
 from emulator.runtime.answers import Answers, Request, request_of
 from emulator.scheduler.table import State
-from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, JobColumns, TrainingShape, job_columns
+from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, JobColumns, Locality, TrainingShape, job_columns
 
 #: Wall seconds after which a client may try a full queue again.
 RETRY_SECONDS = 5.0
@@ -157,7 +157,7 @@ def _body(jobs: JobColumns) -> bytes:
     """What a client asked for, as bytes to tell one request from another; ids and submission times are not the client's."""
     # Requests without these have the bytes of journals that do not know them.
     plain = () if jobs.slice_gpus.any() else ("slice_gpus", "slice_level")
-    more = {"after": jobs.afters, "array": jobs.arrays}
+    more = {"after": jobs.afters, "array": jobs.arrays, "locality": jobs.localities}
     unused = ("job_id", "submit_ns", *plain, *(name for name, entries in more.items() if not entries))
     columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in unused]
     entries = [entries for entries in more.values() if entries]
@@ -179,6 +179,7 @@ def jobs_of(payload: dict[str, Any]) -> JobColumns:
         choices=tuple(tuple((number, pace) for number, pace in choice) for choice in payload.get("choices", ())),
         afters=tuple(tuple((job_id, any_end) for job_id, any_end in after) for after in payload.get("afters", ())),
         arrays=tuple(payload.get("arrays", ())),
+        localities=tuple(Locality(*one) for one in payload.get("localities", ())),
         queues=tuple(payload["queues"]),
         tenants=tuple(payload["tenants"]),
         names=None if payload["names"] is None else tuple(payload["names"]),
@@ -193,6 +194,7 @@ def payload_of(jobs: JobColumns) -> dict[str, Any]:
         "choices": jobs.choices,
         "afters": jobs.afters,
         "arrays": jobs.arrays,
+        "localities": jobs.localities,
         "queues": jobs.queues,
         "tenants": jobs.tenants,
         "names": jobs.names,

@@ -20,6 +20,7 @@ NANOSECONDS = {
     "d": 86_400 * 10**9,
 }
 BITS = {"bps": 1.0, "kbps": 1e3, "Mbps": 1e6, "Gbps": 1e9, "Tbps": 1e12, "Pbps": 1e15}
+SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15, "EB": 10**18}
 WATTS = {"W": 1.0, "kW": 1e3, "MW": 1e6, "GW": 1e9}
 
 _PART = re.compile(r"([0-9]+)(?:[.]([0-9]{1,12}))?(ns|us|ms|min|s|m|h|d)")
@@ -67,6 +68,16 @@ def parse_bandwidth(value: Any) -> float:
     return float(match[1]) * BITS[match[2]] / 8
 
 
+def parse_bytes(value: Any) -> int:
+    """Bytes of ``20TB``, ``1.5PB``; 0 is 0. Raises ValueError."""
+    if value == 0 and isinstance(value, int) and not isinstance(value, bool):
+        return 0
+    match = re.fullmatch(r"\s*([0-9]+(?:[.][0-9]+)?)\s*([kMGTPE]?B)\s*", value) if isinstance(value, str) else None
+    if match is None or not float(match[1]) * SIZES[match[2]] <= 1e21:
+        raise ValueError(f"{value!r:.80} is not a size: write a number and B, kB, MB, GB, TB, PB or EB, e.g. 20TB")
+    return round(float(match[1]) * SIZES[match[2]])
+
+
 def parse_speed(value: Any) -> float:
     """Emulated seconds per wall second: a number above 0, or ``max`` (infinity). Raises ValueError."""
     if value in ("max", math.inf):
@@ -90,6 +101,12 @@ Bandwidth = Annotated[
     BeforeValidator(parse_bandwidth),
     PlainSerializer(lambda bytes_per_second: f"{bytes_per_second * 8!r}bps"),
     WithJsonSchema({"type": "string", "examples": ["400Gbps", "100Tbps"]}),
+]
+Bytes = Annotated[
+    int,
+    BeforeValidator(parse_bytes),
+    PlainSerializer(lambda size: f"{size}B"),
+    WithJsonSchema({"type": "string", "examples": ["500GB", "20TB"]}),
 ]
 Speed = Annotated[
     float,

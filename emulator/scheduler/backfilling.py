@@ -72,7 +72,7 @@ def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue | Pool
         if not draft.may_start(partition, slot):
             draft.hold(partition, slot)
             continue
-        ends_in_time = shadow.time_ns == NEVER or table.expected_on(slot, partition.number) <= short_ns
+        ends_in_time = shadow.time_ns == NEVER or table.expected_on(slot, partition.host_type) <= short_ns
         if not ends_in_time and table.gpus[slot] > spare_gpus and table.milli_gpus[slot] == 1000:
             continue
         rows = draft.choose(partition, slot)
@@ -96,7 +96,7 @@ def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool,
         most_gpus = min(most_gpus, free.most_that_could_fit())
         for slot in pending.behind_head(most_gpus, short_ns, shadow.spare_gpus()):
             kind = gpus, milli_gpus, level, _, slice_gpus, _ = table.asks[slot]
-            ends_in_time = table.expected_on(slot, partition.number) <= short_ns
+            ends_in_time = table.expected_on(slot, partition.host_type) <= short_ns
             if kind in unfit or (kind in delaying and not ends_in_time) or (gpus > most_gpus and milli_gpus == 1000):
                 continue
             if not draft.may_start(partition, slot):

@@ -51,7 +51,9 @@ def _is_barred(scheduler: Scheduler, slot: int) -> bool:
 def _kind(scheduler: Scheduler, sort: Sort) -> str:
     """Of a job of several host types it is what it lacks of the one that it prefers."""
     gpus, milli_gpus, level, _, slice_gpus, slice_level = sort.asks
-    number, accounts, needed = sort.types[0], scheduler.accounts, gpus * milli_gpus
-    if accounts is not None and (needed > accounts.quota_room(sort.queue, number) or needed > accounts.tenant_room(sort.tenant)):
+    partition, accounts, needed = scheduler.partitions[sort.partitions[0]], scheduler.accounts, gpus * milli_gpus
+    if accounts is not None and (
+        needed > accounts.quota_room(sort.queue, partition.host_type) or needed > accounts.tenant_room(sort.tenant)
+    ):
         return "quota"
-    return lacks(scheduler.partitions[number].free, gpus, milli_gpus, level, slice_gpus, slice_level) or "priority"
+    return lacks(partition.free, gpus, milli_gpus, level, slice_gpus, slice_level) or "priority"

@@ -144,7 +144,7 @@ class Draft:
         if accounts is None:
             return True
         assert partition.held is not None, "where there are accounts, jobs may be held"
-        return accounts.allows(slot, partition.number) and not partition.held.bars(slot)
+        return accounts.allows(slot, partition.host_type) and not partition.held.bars(slot)
 
     def hold(self, partition: Partition, slot: int) -> None:
         """Pass over a waiting job that may not start: it is in nobody's way, and comes back when there is quota for it."""
@@ -169,7 +169,7 @@ class Draft:
         """Keep quota for a waiting job that may start but does not fit yet, while others are looked at; then let go of it."""
         accounts = self.ledger.accounts
         if accounts is not None:
-            (accounts.take if keep else accounts.give)(slot, partition.number)
+            (accounts.take if keep else accounts.give)(slot, partition.host_type)
 
     def _bring_back(self, partition: Partition, times: int = 1) -> bool:
         """Those that wait for quota and may start now wait as the others do, as many as would fill ``times`` what is left of it. Returns
@@ -223,10 +223,13 @@ class Draft:
         self.forget(slot)
         if self.whys:
             self.whys.pop(slot, None)
-        for partition in self.ledger.partitions_for(slot):
+        partitions = self.ledger.partitions_for(slot)
+        for partition in partitions:
             partition.leaves(slot)
-            if partition.number != self.table.host_type[slot]:  # others have their turn there
-                self.reconsider(partition, self.now_ns + self.cycle_ns)
+        if len(partitions) > 1:
+            for partition in partitions:
+                if partition.host_type != self.table.host_type[slot]:  # others have their turn there
+                    self.reconsider(partition, self.now_ns + self.cycle_ns)
         self.starts.append((slot, rows))
 
     def start_in(self, partition: Partition, slot: int, rows: list[Row]) -> None:

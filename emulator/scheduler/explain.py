@@ -249,7 +249,7 @@ def _over_quota(scheduler: Scheduler, partition: Partition, slot: int) -> tuple[
     accounts, table, held = scheduler.ledger.accounts, scheduler.table, partition.held
     if accounts is None or held is None:
         return None
-    queue, host_type = table.queue[slot], partition.number
+    queue, host_type = table.queue[slot], partition.host_type
     why = accounts.refusal(slot, host_type)
     if why is None:
         if not held.bars(slot):

@@ -15,6 +15,8 @@ from emulator.scheduler.levels import LevelCounters
 from emulator.workload.jobs import LEVEL_NAMES
 from topology.cluster import Cluster
 
+#: Hosts of all sites.
+ANY_SITE = -1
 #: Part of a placement: on every host of ``host_mask`` in ``block``, the GPUs of ``gpu_mask``.
 Row = tuple[int, int, int]
 
@@ -46,18 +48,21 @@ def lowest_bits(mask: int, count: int) -> int:
 
 
 class FreeIndex:
-    """Free GPUs of the hosts of one type. Its tables run over all blocks of the cluster; those of other types hold nothing.
+    """Free GPUs of the hosts of one type, at all sites or at one. Its tables run over all blocks of the cluster; others hold nothing.
 
-    ``like``: an index of another type of the same cluster, with which the tables of where hosts are are shared.
+    ``like``: another index of the same cluster, with which the tables of where hosts are are shared.
     """
 
-    def __init__(self, cluster: Cluster, host_type: int = 0, like: "FreeIndex | None" = None) -> None:
-        self.gpus_per_host = cluster.host_types[host_type].gpus
-        self.host_count = cluster.type_hosts[host_type]
+    def __init__(self, cluster: Cluster, host_type: int = 0, like: "FreeIndex | None" = None, site: int = ANY_SITE) -> None:
+        self.gpus_per_host, self.site = cluster.host_types[host_type].gpus, site
         self.full = (1 << self.gpus_per_host) - 1
         self.first_host: list[int] = like.first_host if like else cluster.block.first_host.tolist()
         self.host_block: Sequence[int] = like.host_block if like else cluster.block.host_unit.tolist()
-        sizes = np.where(cluster.block_type == host_type, np.diff(cluster.block.first_host), 0).tolist()
+        own = cluster.block_type == host_type
+        if site != ANY_SITE:
+            own &= cluster.level("site").host_unit[cluster.block.first_host[:-1]] == site
+        sizes: list[int] = np.where(own, np.diff(cluster.block.first_host), 0).tolist()
+        self.host_count = sum(sizes)
         self.block_free: list[int] = [(1 << size) - 1 for size in sizes]
         self._offered: list[int] = list(self.block_free)
         self._held: list[int] = [0] * len(sizes)

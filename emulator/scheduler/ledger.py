@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from emulator.scheduler.accounts import Accounts
 from emulator.scheduler.changes import Changes
-from emulator.scheduler.free import FreeIndex, Row, mask_bits
+from emulator.scheduler.free import ANY_SITE, FreeIndex, Row, mask_bits
 from emulator.scheduler.history import Predictions
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.rules import Refused, Rule
@@ -57,11 +57,12 @@ class Ledger:
         self.table, self.partitions = table, partitions
         self._predictions: Predictions | None = None
         self.first_host, self.host_block = first.first_host, first.host_block
-        #: The partition of every block.
+        #: The host type of every block, and its partition.
         self.block_type: list[int] = cluster.block_type.tolist()
+        self.block_partition = _partition_of_blocks(cluster, partitions)
         self.cluster, self._cycle_ns = cluster, cycle_ns
         self._jobs_of_block: list[set[int]] = [set() for _ in self.block_type]
-        self._partitions_of: dict[tuple[int, ...], tuple[Partition, ...]] = {}  # by host types
+        self._partitions_of: dict[tuple[int, ...], tuple[Partition, ...]] = {}  # by their numbers
         self._withheld: dict[Withheld, set[int]] = {reason: set() for reason in Withheld}
         #: Of what can be undone: 1 for started or -1 for stopped, when, the slot, and its rows, start and host type before.
         self._log: list[tuple[int, int, int, list[Row], int, int]] = []
@@ -79,8 +80,7 @@ class Ledger:
     def stop(self, slot: int, at_ns: int) -> None:
         """A running job gives back all that it holds, for whatever reason. Raises Refused where it does not run."""
         table = self.table
-        partition = self.partition_of(slot)
-        if slot not in partition.running:
+        if not table.rows[slot] or slot not in (partition := self.partition_of(slot)).running:
             raise Refused(Rule.RUNNING, f"job {table.job_id[slot]} does not run")
         self._log.append((-1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot]))
         self._give_back(partition, slot)
@@ -151,7 +151,7 @@ class Ledger:
     def _take_up(self, partition: Partition, slot: int, rows: list[Row], start_ns: int) -> None:
         """The job holds ``rows``, and has since ``start_ns``."""
         table = self.table
-        table.bind(slot, partition.number)
+        table.bind(slot, partition.host_type)
         milli_gpus, expected_ns = table.milli_gpus[slot], start_ns + table.expected_ns[slot]
         if partition.shadow is not None:
             partition.shadow.starts(rows, milli_gpus, expected_ns)
@@ -161,7 +161,7 @@ class Ledger:
         table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.RUNNING
         partition.running.add(slot)
         if self.accounts is not None:
-            self.accounts.take(slot, partition.number)
+            self.accounts.take(slot, partition.host_type)
         if partition.preemptible is not None and table.preemptible[slot]:
             partition.preemptible[table.priority[slot]] += 1
         for block, _, _ in rows:
@@ -179,7 +179,7 @@ class Ledger:
         partition.freed += 1
         partition.running.discard(slot)
         if self.accounts is not None:
-            self.accounts.give(slot, partition.number)
+            self.accounts.give(slot, partition.host_type)
         if partition.preemptible is not None and table.preemptible[slot]:
             partition.preemptible[table.priority[slot]] -= 1
         for block, _, _ in rows:
@@ -190,8 +190,8 @@ class Ledger:
     def _check_start(self, slot: int, rows: list[Row]) -> Partition:
         """The partition that ``rows`` are in. Raises Refused for what breaks a rule."""
         table = self.table
-        number = self.block_type[rows[0][0]] if rows else -1
-        if table.state[slot] != State.PENDING or number not in table.types[slot] or slot in table.on_hold:
+        number = self.block_partition[rows[0][0]] if rows else -1
+        if table.state[slot] != State.PENDING or number not in table.partitions[slot] or slot in table.on_hold:
             self._refuse_job(slot, number)
         partition = self.partitions[number]
         free = partition.free
@@ -208,8 +208,8 @@ class Ledger:
             self._check_level(slot, rows, level)
         if table.slice_gpus[slot]:
             self._check_slices(slot, rows)
-        if self.accounts is not None and not self.accounts.allows(slot, number):
-            why = self.accounts.refusal(slot, number)
+        if self.accounts is not None and not self.accounts.allows(slot, partition.host_type):
+            why = self.accounts.refusal(slot, partition.host_type)
             assert why is not None, "what is not allowed has a reason"
             raise Refused(why.rule, f"job {table.job_id[slot]}: {why.text}")
         return partition
@@ -223,7 +223,7 @@ class Ledger:
             raise Refused(Rule.HOLD, f"{job} is on hold")
         if number < 0:
             raise Refused(Rule.SIZE, f"{job} is given no GPUs")
-        wanted = " or ".join(self.partitions[number].name for number in table.types[slot])
+        wanted = " or ".join(self.partitions[number].name for number in table.partitions[slot])
         raise Refused(Rule.TYPE, f"{job} asks for {wanted} hosts and is given {self.partitions[number].name} ones")
 
     def _check_hosts(self, free: FreeIndex, block: int, hosts: int, mask: int, milli_gpus: int) -> None:
@@ -309,18 +309,18 @@ class Ledger:
 
     def partition_of(self, slot: int) -> Partition:
         """The partition that the job runs in, or last did."""
-        return self.partitions[self.table.host_type[slot]]
+        return self.partitions[self.block_partition[self.table.rows[slot][0][0]]]
 
     def partitions_for(self, slot: int) -> tuple[Partition, ...]:
         """Those that the job may run in, the preferred ones first."""
-        types = self.table.types[slot]
-        found = self._partitions_of.get(types)
+        numbers = self.table.partitions[slot]
+        found = self._partitions_of.get(numbers)
         if found is None:
-            found = self._partitions_of[types] = tuple([self.partitions[number] for number in types])
+            found = self._partitions_of[numbers] = tuple([self.partitions[number] for number in numbers])
         return found
 
     def partition_of_host(self, host: int) -> Partition:
-        return self.partitions[self.block_type[self.host_block[host]]]
+        return self.partitions[self.block_partition[self.host_block[host]]]
 
     def jobs_on(self, host: int) -> list[int]:
         """Slots of the jobs that hold GPUs of ``host``, by job id."""
@@ -332,3 +332,14 @@ class Ledger:
     def gpus_of(self, hosts: Iterable[int]) -> int:
         """GPUs that ``hosts`` have, whatever their state."""
         return sum(self.partition_of_host(host).free.gpus_per_host for host in hosts)
+
+
+def _partition_of_blocks(cluster: Cluster, partitions: tuple[Partition, ...]) -> list[int]:
+    """The number of the partition that each block's hosts are in."""
+    found = cluster.block_type.astype(int)
+    if partitions[0].site != ANY_SITE:
+        place = {(partition.site, partition.host_type): partition.number for partition in partitions}
+        sites = cluster.level("site").host_unit[cluster.block.first_host[:-1]]
+        return [place[pair] for pair in zip(sites.tolist(), found.tolist(), strict=True)]
+    numbers: list[int] = found.tolist()
+    return numbers

@@ -1,6 +1,7 @@
 """A partition (Slurm's word): the hosts of one type, what is free of them, who holds the rest and who waits for them.
 
-A gang runs on hosts of one type. One that may run on several types waits in the partition of each, until it starts in one of them.
+Where jobs are dispatched to sites, the hosts of one type at one site are a partition. A gang runs on hosts of one type. One that may run
+on several types waits in the partition of each, until it starts in one of them.
 """
 
 from collections import Counter
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import merge
 
-from emulator.scheduler.free import FreeIndex
+from emulator.scheduler.free import ANY_SITE, FreeIndex
 from emulator.scheduler.held import Held
 from emulator.scheduler.pending import HeadQueue, ScanQueue
 from emulator.scheduler.pool import Pool
@@ -29,7 +30,8 @@ class Partition:
     ``reconsider_ns``, a policy would start and stop nothing.
     """
 
-    number: int  # of the host type
+    number: int  # its place among the partitions
+    host_type: int  # of its hosts
     name: str
     gpu_model: str
     free: FreeIndex
@@ -38,6 +40,7 @@ class Partition:
     preemptible: Counter[int] | None  # priority -> running jobs that may be preempted
     #: Who waits for quota, and not in ``pending``; None where there are no quotas and limits.
     held: Held | None = None
+    site: int = ANY_SITE
     running: set[int] = field(default_factory=set)
     #: Where EASY's reservation stands; dropped when hosts come or go.
     shadow: Shadow | None = None

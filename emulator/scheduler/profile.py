@@ -54,7 +54,7 @@ class Profile:
     def __init__(self, cluster: Cluster, host_type: int, free: FreeIndex) -> None:
         self.number, self.now_ns = host_type, 0
         self._offered = free
-        self._then = FreeIndex(cluster, host_type, free)  # what is free for the whole of some time; see _move
+        self._then = FreeIndex(cluster, host_type, free, free.site)  # what is free for the whole of some time; see _move
         self._then.asks_with(free)
         self.gpus_per_host, self._full = free.gpus_per_host, free.full
         self._first_host = np.array(free.first_host[:-1], dtype=np.int64)

@@ -35,12 +35,12 @@ def rows_of(ledger: Ledger, ranges: Iterable[HostRange]) -> list[Row]:
     rows: list[Row] = []
     named: dict[int, list[Row]] = {}  # by block
     for block, hosts, mask in _by_block(ledger, ranges):
-        partition = ledger.partitions[ledger.block_type[block]]
+        partition = ledger.partitions[ledger.block_partition[block]]
         if not 0 < mask <= partition.free.full:
             allowed = f"masks are {1:#b} to {partition.free.full:#b}"
             raise Refused(Rule.SIZE, f"{mask:#b} are no GPUs of a {partition.name} host: {allowed}")
-        if rows and ledger.block_type[rows[0][0]] != ledger.block_type[block]:
-            other = ledger.partitions[ledger.block_type[rows[0][0]]]
+        if rows and ledger.block_partition[rows[0][0]] != ledger.block_partition[block]:
+            other = ledger.partitions[ledger.block_partition[rows[0][0]]]
             raise Refused(Rule.TYPE, f"a job runs on hosts of one type, and these are {other.name} and {partition.name}")
         in_block = named.setdefault(block, [])
         if any(hosts & before and mask & taken for _, before, taken in in_block):

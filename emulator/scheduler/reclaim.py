@@ -53,8 +53,8 @@ def reclaim(draft: Draft, settings: Reclaim, waits: Callable[[int], bool]) -> No
     assert accounts is not None, "there are quotas where there is something to reclaim"
     for kind in [kind for kind, (again_ns, _) in settings.refused.items() if again_ns <= draft.now_ns]:
         del settings.refused[kind]
-    for number, partition in enumerate(draft.ledger.partitions):
-        asking = {queue for queue, how in settings.how.items() if waits(queue) and _may_ask(accounts, queue, number, how)}
+    for partition in draft.ledger.partitions:
+        asking = {queue for queue, how in settings.how.items() if waits(queue) and _may_ask(accounts, queue, partition.host_type, how)}
         for slot in list(partition.waiting()) if asking else ():
             queue = draft.table.queue[slot]
             if queue in asking and not _ask(draft, partition, slot, accounts, settings):
@@ -74,7 +74,7 @@ def _ask(draft: Draft, partition: Partition, slot: int, accounts: Accounts, sett
     if table.submit_ns[slot] >= tried_ns:
         draft.reconsider(partition, again_ns)
         return not strict
-    if accounts.allows(slot, partition.number) and draft.choose(partition, slot) is not None:
+    if accounts.allows(slot, partition.host_type) and draft.choose(partition, slot) is not None:
         return False  # what could start by itself is for the policy to start
     if _start_in_place_of_others(draft, partition, slot, accounts, settings.how[queue]):
         return True
@@ -96,14 +96,14 @@ def _kind_of(draft: Draft, partition: Partition, slot: int) -> tuple[int, ...]:
     return partition.number, table.queue[slot], table.tenant[slot], table.priority[slot], *size, *slices
 
 
-def _may_ask(accounts: Accounts, queue: int, number: int, how: Reclaims) -> bool:
+def _may_ask(accounts: Accounts, queue: int, host_type: int, how: Reclaims) -> bool:
     """Whether there is a job of the queue, however small, for which others' might be stopped."""
     quotas = accounts.quotas
     if how.within_queue != Victims.NEVER:
         return True
-    if how.while_borrowing == Victims.NEVER and not quotas.within(queue, number, 1):
+    if how.while_borrowing == Victims.NEVER and not quotas.within(queue, host_type, 1):
         return False
-    return how.within_cohort != Victims.NEVER and bool(quotas.borrowers(queue, number, 1))
+    return how.within_cohort != Victims.NEVER and bool(quotas.borrowers(queue, host_type, 1))
 
 
 def _is_entitled(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> bool:
@@ -113,7 +113,7 @@ def _is_entitled(draft: Draft, partition: Partition, slot: int, accounts: Accoun
         return False
     milli_gpus = table.gpus[slot] * table.milli_gpus[slot]
     always = how.while_borrowing != Victims.NEVER or how.within_queue != Victims.NEVER
-    return always or accounts.quotas.within(table.queue[slot], partition.number, milli_gpus)
+    return always or accounts.quotas.within(table.queue[slot], partition.host_type, milli_gpus)
 
 
 def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> bool:
@@ -138,15 +138,15 @@ def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, acc
 def victims_for(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> list[int]:
     """Jobs to be stopped so that the job has quota and hosts; none where that would not do. Those started in this cycle are left alone."""
     table, quotas = draft.table, accounts.quotas
-    queue, host_type = table.queue[slot], partition.number
+    queue, host_type = table.queue[slot], partition.host_type
     trees = quotas.counted(queue, host_type)
     if not trees:
         return []
     milli_gpus = table.gpus[slot] * table.milli_gpus[slot]
     claims = quotas.borrowers(queue, host_type, milli_gpus) if how.within_cohort != Victims.NEVER else {}
     order: list[tuple[bool, bool, int, int, int, int]] = []
-    for number, other_partition in enumerate(draft.ledger.partitions):
-        shared = [tree for tree in trees if tree in (quotas.counted(queue, number) or ())]
+    for other_partition in draft.ledger.partitions:
+        shared = [tree for tree in trees if tree in (quotas.counted(queue, other_partition.host_type) or ())]
         for other in other_partition.running if shared else ():
             owner, started_ns = table.queue[other], table.start_ns[other]
             if not table.preemptible[other] or started_ns >= draft.now_ns:
@@ -181,8 +181,8 @@ def _fewest(draft: Draft, partition: Partition, slot: int, accounts: Accounts, c
     stopped.
     """
     table, quotas, free = draft.table, accounts.quotas, partition.free
-    queue, host_type, milli_gpus = table.queue[slot], partition.number, table.milli_gpus[slot]
-    here = sum(table.gpus[other] for other in candidates if table.host_type[other] == host_type)
+    queue, host_type, milli_gpus = table.queue[slot], partition.host_type, table.milli_gpus[slot]
+    here = sum(table.gpus[other] for other in candidates if other in partition.running)
     if not candidates or free.free_gpus + here < table.gpus[slot]:
         return []
     shadow = Shadow.now(table, free, slot)
@@ -190,7 +190,7 @@ def _fewest(draft: Draft, partition: Partition, slot: int, accounts: Accounts, c
 
     def stop(victim: int, *, back: bool = False) -> None:
         (accounts.take if back else accounts.give)(victim, table.host_type[victim])
-        if table.host_type[victim] == host_type:
+        if victim in partition.running:
             (shadow.take if back else shadow.release)(table.rows[victim], table.milli_gpus[victim])
 
     def fits() -> bool:

@@ -253,7 +253,7 @@ def reserve(draft: Draft, partition: Partition, depth: int = 0) -> None:
     key = ("reservations", partition.name)
     known: Reservations | None = draft.memory.get(key)
     if new := known is None:
-        known = draft.memory[key] = Reservations(Profile(draft.ledger.cluster, partition.number, partition.free))
+        known = draft.memory[key] = Reservations(Profile(draft.ledger.cluster, partition.host_type, partition.free))
     broken = known.follow(draft, partition)
     if _make_room(draft, partition, known):
         return

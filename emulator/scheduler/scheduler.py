@@ -2,7 +2,8 @@
 
 Hosts of one type are a *partition* (``emulator.scheduler.partition``), and a job runs in one partition. A job that names several types, or
 none, waits in the partition of each in which it could ever fit (as Slurm's jobs do that name several partitions), and starts in the first
-that has room when it has its turn there: in the one that it prefers, where several have.
+that has room when it has its turn there: in the one that it prefers, where several have. Where jobs are dispatched to sites
+(``emulator.scheduler.dispatch``), hosts of one type at one site are a partition, and a job waits in those of its site.
 """
 
 from collections import Counter
@@ -13,8 +14,9 @@ import numpy as np
 
 from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
 from emulator.scheduler.changes import Changes
+from emulator.scheduler.dispatch import Choice, Dispatcher
 from emulator.scheduler.draft import Defragmentation, Draft, Preemption
-from emulator.scheduler.free import FreeIndex, Row, mask_bits
+from emulator.scheduler.free import ANY_SITE, FreeIndex, Row, mask_bits
 from emulator.scheduler.held import Held
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.limits import Limits
@@ -25,8 +27,9 @@ from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy, explained, queue_for
 from emulator.scheduler.quota import Quotas
 from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
+from emulator.scheduler.sites import Sites
 from emulator.scheduler.sorts import Key, Sorts
-from emulator.scheduler.table import JobTable, State
+from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.scheduler.usage import NO_CAP, SitePower
 from emulator.scheduler.waiting_room import WaitingRoom
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
@@ -50,6 +53,7 @@ class SchedulerSettings:
     strict_queues: Collection[str] = ()  # in which nobody passes a job that waits for quota
     reclaims: Mapping[str, Reclaims] = field(default_factory=dict)  # by queue: whose jobs may be stopped for its own
     power: SitePower = NO_CAP
+    sites: Sites | None = None  # None: a job goes to whatever site has room for it
 
 
 @dataclass
@@ -79,6 +83,8 @@ class QueueCounts:
 
 #: Sorts of jobs with slices of which it is remembered whether they could ever fit.
 MOST_KNOWN_SLICES = 4096
+#: Sorts of jobs of which it is remembered at which sites they could.
+MOST_KNOWN_KINDS = 4096
 
 
 class Scheduler:
@@ -89,29 +95,26 @@ class Scheduler:
         self.table = JobTable()
         self.room = WaitingRoom(self.table)
         self.policy = policy = settings.policy
-        first = FreeIndex(cluster)
-        indexes = [first, *(FreeIndex(cluster, number, first) for number in range(1, len(cluster.host_types)))]
-        #: One per host type, in their order.
-        self.partitions = tuple(
-            Partition(
-                number=number,
-                name=host_type.name,
-                gpu_model=host_type.gpu.name,
-                free=free,
-                pending=queue_for(policy, self.table, number),
-                by_end=[] if policy.reserves else None,
-                preemptible=Counter() if settings.preemption else None,
-            )
-            for number, (host_type, free) in enumerate(zip(cluster.host_types, indexes, strict=True))
-        )
-        self._indexes = tuple(indexes)
+        #: One per host type, in their order; where jobs are dispatched to sites, those of each site in turn.
+        self.partitions = tuple(self._partitions(cluster))
+        self._indexes = tuple([partition.free for partition in self.partitions])
+        #: By host type: the numbers of its partitions.
+        self._of_type = [
+            tuple([partition.number for partition in self.partitions if partition.host_type == number])
+            for number in range(len(cluster.host_types))
+        ]
         self.counts: list[QueueCounts] = []  # by queue
         self.pending_jobs = 0  # how many jobs wait
         self.sorts = Sorts(self._types_for)
-        self._all_types = tuple(range(len(self.partitions)))
+        self._all_types = tuple(range(len(cluster.host_types)))
         self._sliced_fits: dict[tuple[int, ...], bool] = {}  # what is known of jobs with slices: it takes a look at every unit
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power)
+        self.dispatcher: Dispatcher | None = None  # where jobs are dispatched to sites
+        if settings.sites is not None:
+            preempt_after_ns = settings.preempt_after_ns if settings.preemption else None
+            self.dispatcher = Dispatcher(settings.sites, self.table, self.ledger, preempt_after_ns)
+        self._choices: dict[tuple[int, ...], tuple[Choice, ...]] = {}  # by kind of job
         if policy.outside is not None:
             self.ledger.changes = Changes()
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
@@ -126,6 +129,28 @@ class Scheduler:
         self.islands = cluster.islands
         self._widest = LEVEL_NAMES.index("site") if cluster.islands else ANY_LEVEL
 
+    def _partitions(self, cluster: Cluster) -> Iterator[Partition]:
+        settings, policy, like = self.settings, self.settings.policy, None
+        hosts = np.diff(cluster.block.first_host)
+        pairs = [(ANY_SITE, number) for number in range(len(cluster.host_types))]
+        if settings.sites is not None:
+            of_block = cluster.level("site").host_unit[cluster.block.first_host[:-1]]
+            pairs = sorted(set(zip(of_block[hosts > 0].tolist(), cluster.block_type[hosts > 0].tolist(), strict=True)))
+        for number, (site, kind) in enumerate(pairs):
+            host_type = cluster.host_types[kind]
+            like = free = FreeIndex(cluster, kind, like, site)
+            yield Partition(
+                number=number,
+                host_type=kind,
+                name=host_type.name if site == ANY_SITE else f"{host_type.name} at {cluster.site_names[site]}",
+                gpu_model=host_type.gpu.name,
+                free=free,
+                pending=queue_for(policy, self.table, kind),
+                by_end=[] if policy.reserves else None,
+                preemptible=Counter() if settings.preemption else None,
+                site=site,
+            )
+
     def _open_accounts(self) -> Accounts:
         """Queues with a quota have the first numbers, in the quotas' order."""
         settings = self.settings
@@ -134,8 +159,8 @@ class Scheduler:
         for name in (*settings.strict_queues, *settings.reclaims):
             self.add_queue(name)
         strict = frozenset(self.table.queue_of[name] for name in settings.strict_queues)
-        for number, partition in enumerate(self.partitions):
-            partition.held = Held(self.table, number, strict, partition.pending.key)
+        for partition in self.partitions:
+            partition.held = Held(self.table, partition.host_type, strict, partition.pending.key)
         return Accounts(self.table, settings.quotas, settings.tenant_limits)
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
@@ -157,7 +182,9 @@ class Scheduler:
         table = self.table
         own = (0, 0) if self.accounts is None else (table.queue[slot], table.tenant[slot])
         sort = table.sort[slot] = self.sorts.of((table.asks[slot], table.host_type[slot], table.types[slot], *own))
-        if not sort.types:
+        types = sort.types
+        choices = () if self.dispatcher is None else self.dispatcher.could_run(slot, self._choices_for(slot, types))
+        if not types or (self.dispatcher is not None and not choices):
             state = State.INFEASIBLE
         elif not accepted and (self.pending_jobs >= self.settings.pending_limit or not self._tenant_has_room(slot)):
             state = State.REJECTED
@@ -165,13 +192,37 @@ class Scheduler:
             state = State.CANCELLED
         else:
             state = State.PENDING
-            table.types[slot] = sort.types
+            table.types[slot] = types
+            if self.dispatcher is None:
+                table.partitions[slot] = types
+            else:
+                self.dispatcher.enter(slot, choices)
+                self.room.await_dispatch(slot)
             if self._scores_hosts:
-                for partition in self.ledger.partitions_for(slot):
-                    partition.free.host_states().ask(table.gpus[slot], table.milli_gpus[slot])
+                self._note_asked(slot)
             self._wait(slot)
         table.state[slot] = state
         return state
+
+    def _note_asked(self, slot: int) -> None:
+        """Count what is asked for where the job may run, for placements that score hosts."""
+        for partition in self.ledger.partitions_for(slot):
+            partition.free.host_states().ask(self.table.gpus[slot], self.table.milli_gpus[slot])
+
+    def _choices_for(self, slot: int, types: tuple[int, ...]) -> tuple[Choice, ...]:
+        """The sites on which the job could ever fit, on hosts of these types, by number."""
+        table = self.table
+        asked = table.gpus[slot], table.require_level[slot], table.slice_gpus[slot], table.slice_level[slot]
+        kind = *asked, *types
+        if kind not in self._choices:
+            if len(self._choices) >= MOST_KNOWN_KINDS:
+                self._choices.clear()
+            found: dict[int, list[int]] = {}
+            for number in (number for host_type in types for number in self._of_type[host_type]):
+                if self._could_fit_in(number, *asked):
+                    found.setdefault(self.partitions[number].site, []).append(number)
+            self._choices[kind] = tuple([Choice(site, tuple(numbers)) for site, numbers in sorted(found.items())])
+        return self._choices[kind]
 
     def _tenant_has_room(self, slot: int) -> bool:
         """Whether its tenant may have one more job waiting."""
@@ -196,6 +247,10 @@ class Scheduler:
 
     def _could_fit(self, number: int, gpus: int, level: int, slice_gpus: int, slice_level: int) -> bool:
         """Whether hosts of one type do."""
+        return any(self._could_fit_in(place, gpus, level, slice_gpus, slice_level) for place in self._of_type[number])
+
+    def _could_fit_in(self, number: int, gpus: int, level: int, slice_gpus: int, slice_level: int) -> bool:
+        """Whether those of one partition do."""
         free = self.partitions[number].free
         if not slice_gpus:
             return could_ever_fit(free, gpus, level)
@@ -213,6 +268,8 @@ class Scheduler:
 
     def _wait(self, slot: int) -> None:
         self.ledger.expect(slot)
+        if self.dispatcher is not None and self.table.partitions[slot]:
+            self.dispatcher.wait(slot)
         self._admit(slot)
         self.pending_jobs += 1
         self.counts[self.table.queue[slot]].wait(self.table.gpus[slot])
@@ -234,6 +291,8 @@ class Scheduler:
         if self.room.keeps(slot):
             self.table.on_hold.add(slot)
             self._give_place(slot)
+            if self.dispatcher is not None:
+                self.dispatcher.stir()
         else:
             self.table.on_hold.discard(slot)
             self._enter_queues(slot)
@@ -266,9 +325,49 @@ class Scheduler:
             self._admit(other)
         return unmet
 
+    # -- sites ----------------------------------------------------------------------------------------------------------------------
+
+    def next_ns(self) -> int:
+        """When a job's time comes, or jobs are dispatched to sites; NEVER where neither will be without something else."""
+        due_ns = self.room.next_ns()
+        return due_ns if self.dispatcher is None else min(due_ns, self.dispatcher.next_ns())
+
+    def may_admit(self) -> bool:
+        """Whether a job that is on hold will be in the queues without anything else to happen."""
+        if self.room.next_ns() != NEVER:
+            return True
+        return self.dispatcher is not None and len(self.dispatcher) > 0 and self.dispatcher.is_stirred()
+
+    def dispatch(self, now_ns: int) -> int:
+        """Dispatch jobs of the global queue to sites where it is time for that. Returns how many there were."""
+        dispatcher, table = self.dispatcher, self.table
+        if dispatcher is None or dispatcher.next_ns() > now_ns:
+            return 0
+        ready = [slot for slot in dispatcher.in_order() if not self.room.keeps_from_dispatch(slot)]
+        movable = [slot for slot in dispatcher.since_ns if slot not in table.on_hold and table.first_start_ns[slot] < 0]
+        found = dispatcher.round(now_ns, ready, movable)
+        for one in found:
+            slot = one.slot
+            if one.moved:
+                self._leave_queues(slot)
+            dispatcher.commit(one)
+            table.sort[slot] = self.sorts.at(table.sort[slot], one.choice.partitions)
+            self.room.note_dispatch(slot)
+            if one.start_ns > now_ns:
+                self.room.wait_until(slot, one.start_ns, dispatcher.coming(one))
+            if self._scores_hosts:
+                self._note_asked(slot)
+            self._admit(slot)
+        dispatcher.settle()
+        return len(found)
+
+    # -- jobs leave -----------------------------------------------------------------------------------------------------------------
+
     def cancel_pending(self, slot: int) -> None:
         """Remove a waiting job from its queue."""
         self.room.drop(slot)
+        if self.dispatcher is not None:
+            self.dispatcher.forget(slot)
         if slot in self.table.on_hold:
             self.table.on_hold.discard(slot)
         else:
@@ -305,6 +404,8 @@ class Scheduler:
         """The job stopped at ``at_ns``: its GPUs are free again."""
         self.ledger.stop(slot, at_ns)
         self.counts[self.table.queue[slot]].run(self.table.gpus[slot], -1)
+        if self.dispatcher is not None:
+            self.dispatcher.leave(slot, at_ns)
 
     def finish(self, slot: int, *, at_ns: int) -> None:
         """The job stopped since it has done all its work."""
@@ -334,6 +435,8 @@ class Scheduler:
             self.sorts.leave(table.sort[slot])
             if self.accounts is not None:
                 self.accounts.wait(slot, -1)
+            if self.dispatcher is not None:
+                self.dispatcher.start(slot)
         if self._reclaim.how:
             ask_again(draft, self._reclaim, self._has_waiting)
         return draft

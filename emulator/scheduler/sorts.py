@@ -12,7 +12,8 @@ class Sort:
     """Jobs that ask for the same of the same host types and, where that is limited, for the same queue and tenant (else both are 0)."""
 
     asks: Asks
-    types: tuple[int, ...]  # host types on which they may wait, the preferred first; none where they can never run
+    types: tuple[int, ...]  # host types on which they may run, the preferred first; none where they never can
+    partitions: tuple[int, ...]  # in which they wait; where jobs are dispatched to sites, those of the site
     queue: int
     tenant: int
     queued: int = 0  # how many are in the queues; none on hold
@@ -30,6 +31,7 @@ class Sorts:
     def __init__(self, types_for: Callable[[Key], tuple[int, ...]]) -> None:
         self._types_for = types_for
         self._known: dict[Key, Sort] = {}
+        self._dispatched: dict[tuple[Asks, tuple[int, ...], tuple[int, ...], int, int], Sort] = {}
         self.waiting: dict[Sort, None] = {}  # those that have jobs in the queues
 
     def of(self, key: Key) -> Sort:
@@ -37,8 +39,18 @@ class Sorts:
         if sort is None:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            sort = self._known[key] = Sort(key[0], self._types_for(key), *key[3:])
+            types = self._types_for(key)
+            sort = self._known[key] = Sort(key[0], types, types, *key[3:])
         return sort
+
+    def at(self, sort: Sort, partitions: tuple[int, ...]) -> Sort:
+        """Of the jobs of ``sort`` that are dispatched to these partitions."""
+        key = sort.asks, sort.types, partitions, sort.queue, sort.tenant
+        if key not in self._dispatched:
+            if len(self._dispatched) >= MOST_KNOWN:
+                self._dispatched.clear()
+            self._dispatched[key] = Sort(*key)
+        return self._dispatched[key]
 
     def enter(self, sort: Sort) -> None:
         """A job of the sort is in the queues from now on."""

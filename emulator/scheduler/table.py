@@ -15,7 +15,7 @@ import numpy as np
 from emulator.scheduler.free import Row
 from emulator.scheduler.job_array import JobArray
 from emulator.scheduler.sorts import Asks, Sort
-from emulator.workload.jobs import Dependency, JobColumns, JobKind, TrainingShape
+from emulator.workload.jobs import Dependency, JobColumns, JobKind, Locality, TrainingShape
 
 NEVER = 2**63 - 1
 #: The estimate of a service that runs until it is cancelled: 146 years in ns, so that a time of day can still be added to it.
@@ -91,6 +91,8 @@ class JobTable:
     sort: list[Sort] = field(default_factory=list)  # from its arrival on
     rows: list[list[Row]] = field(default_factory=list)  # current or last placement
     types: list[tuple[int, ...]] = field(default_factory=list)  # host types that it may run on, the preferred first; (): any
+    #: The partitions in which it waits or runs, the preferred first; () until it has arrived, or until it is dispatched to a site.
+    partitions: list[tuple[int, ...]] = field(default_factory=list)
     preemptions: list[int] = field(default_factory=list)
     restarts: list[int] = field(default_factory=list)
     run_ns: list[int] = field(default_factory=list)  # held its GPUs, runs that ended
@@ -108,6 +110,7 @@ class JobTable:
     names: dict[int, str] = field(default_factory=dict)  # slot -> name, of jobs that have one
     slot_of: dict[int, int] = field(default_factory=dict)  # job id -> slot, of the jobs that are here
     on_hold: set[int] = field(default_factory=set)  # slots of pending jobs that are in no queue (scheduler.waiting_room)
+    locality: dict[int, Locality] = field(default_factory=dict)  # slot -> of jobs that say where they want to run, or what they read
     after: dict[int, tuple[Dependency, ...]] = field(default_factory=dict)  # slot -> of jobs that depend on others
     array_of: dict[int, JobArray] = field(default_factory=dict)  # slot -> of jobs of an array of which not all may run at a time
     left_unfinished: set[int] = field(default_factory=set)  # ids of the jobs that have left and had not finished
@@ -175,11 +178,18 @@ class JobTable:
             self.estimate_ns[slots[row]] = self.expected_ns[slots[row]] = ENDLESS
         for name, value in (
             ("since_ns", 0), ("speed", 1.0), ("state", state), ("first_start_ns", -1), ("start_ns", -1), ("end_ns", -1),
-            ("sort", _NO_SORT), ("rows", _NO_ROWS), ("preemptions", 0), ("restarts", 0), ("run_ns", 0), ("work_ns", 0), ("lost_ns", 0),
-            ("overhead_ns", 0), ("overhead_run_ns", 0),
+            ("sort", _NO_SORT), ("rows", _NO_ROWS), ("partitions", ()), ("preemptions", 0), ("restarts", 0), ("run_ns", 0), ("work_ns", 0),
+            ("lost_ns", 0), ("overhead_ns", 0), ("overhead_run_ns", 0),
         ):  # fmt: skip
             fill(name, [value] * count)
         self.version += [0] * (count - len(reused))
+        self._note_rare(jobs, slots)
+        return slots
+
+    def _note_rare(self, jobs: JobColumns, slots: list[int]) -> None:
+        """What few jobs have."""
+        for row in np.flatnonzero(jobs.locality >= 0).tolist():
+            self.locality[slots[row]] = jobs.localities[jobs.locality[row]]
         for row in np.flatnonzero(jobs.after >= 0).tolist():
             self.after[slots[row]] = jobs.afters[jobs.after[row]]
         arrays = [JobArray(parallel) for parallel in jobs.arrays]
@@ -187,7 +197,6 @@ class JobTable:
             self.array_of[slots[row]] = arrays[jobs.array[row]]
         if jobs.names is not None:
             self.names.update((slot, name) for slot, name in zip(slots, jobs.names, strict=True) if name)
-        return slots
 
     def bind(self, slot: int, number: int) -> None:
         """The job is to run on hosts of this type, or is bound to none (ANY_TYPE). It is expected to take as long as it does there."""
@@ -215,6 +224,7 @@ class JobTable:
             self.names.pop(slot, None)
             self.paces.pop(slot, None)
             self.after.pop(slot, None)
+            self.locality.pop(slot, None)
             self.array_of.pop(slot, None)
             if self.state[slot] != State.FINISHED:
                 self.left_unfinished.add(self.job_id[slot])
@@ -248,7 +258,7 @@ class JobTable:
 
 #: Shared by all jobs without a placement; rows are replaced, never changed in place.
 _NO_ROWS: list[Row] = []
-_NO_SORT = Sort((0,) * 6, (), 0, 0)
+_NO_SORT = Sort((0,) * 6, (), (), 0, 0)
 
 
 def _number(names: list[str], places: dict[str, int], name: str) -> int:

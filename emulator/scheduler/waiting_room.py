@@ -1,8 +1,8 @@
 """Jobs on hold: pending jobs that are in no queue, so that they are in no policy's way.
 
-A job is on hold while somebody holds it, until a time has come (its back-off after an interruption), until the jobs that it depends on have
-ended, or until its array has a place for it; for one of these or for several. When nothing keeps it any longer, it is in its queues in the
-place that its submission gives it. ``table.on_hold`` has the slots of all of them.
+A job is on hold while somebody holds it, until a time has come (its back-off after an interruption, or its data), until the jobs that it
+depends on have ended, until it is dispatched to a site, or until its array has a place for it; for one of these or for several. When
+nothing keeps it any longer, it is in its queues in the place that its submission gives it. ``table.on_hold`` has the slots of all of them.
 """
 
 from heapq import heappop, heappush
@@ -13,6 +13,7 @@ from emulator.workload.jobs import SECOND
 
 #: Ids that a sentence lists.
 _IDS_NAMED = 10
+_BACKS_OFF = "backs off after an interruption"
 _ENDED = frozenset({State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASIBLE, State.REJECTED})
 
 
@@ -23,19 +24,27 @@ class WaitingRoom:
         self._table = table
         self._held: set[int] = set()  # slots that somebody holds
         self._until_ns: dict[int, int] = {}  # slot -> when its time has come
+        self._coming: dict[int, str] = {}  # slot -> what comes at that time; of others it is the end of a back-off
+        self._undispatched: set[int] = set()  # slots in the global queue
         self._times: list[tuple[int, int, int]] = []  # (when, job id, slot); one that is not in _until_ns has been passed by
         self._awaited: dict[int, dict[int, bool]] = {}  # slot -> ids of jobs that have not ended -> whether any end will do
         self._waiters: dict[int, dict[int, None]] = {}  # job id -> slots that wait for its end, in the order in which they came
 
     def keeps(self, slot: int) -> bool:
         """Whether something keeps the job from its queues. Where nothing does, a job of an array has a place in it from now on."""
-        if slot in self._held or slot in self._until_ns or slot in self._awaited:
+        if slot in self._undispatched or self.keeps_from_dispatch(slot):
             return True
         array = self._table.array_of.get(slot)
         return array is not None and not array.take(slot, self._table.job_id[slot])
 
+    def keeps_from_dispatch(self, slot: int) -> bool:
+        """Whether something does that is no matter of where it is to run."""
+        return slot in self._held or slot in self._until_ns or slot in self._awaited
+
     def drop(self, slot: int) -> None:
         """The job will never start."""
+        self._undispatched.discard(slot)
+        self._coming.pop(slot, None)
         self._held.discard(slot)
         self._until_ns.pop(slot, None)
         for job_id in self._awaited.pop(slot, ()):
@@ -53,9 +62,22 @@ class WaitingRoom:
     def release(self, slot: int) -> None:
         self._held.discard(slot)
 
-    def wait_until(self, slot: int, until_ns: int) -> None:
-        """The job stays until this time."""
+    def await_dispatch(self, slot: int) -> None:
+        """The job stays until it is dispatched to a site."""
+        self._undispatched.add(slot)
+
+    def note_dispatch(self, slot: int) -> None:
+        self._undispatched.discard(slot)
+
+    def awaits_dispatch(self, slot: int) -> bool:
+        """Whether the job is in the global queue."""
+        return slot in self._undispatched
+
+    def wait_until(self, slot: int, until_ns: int, coming: str = "") -> None:
+        """The job stays until this time, after an interruption, or since something is ``coming`` then."""
         self._until_ns[slot] = until_ns
+        if coming:
+            self._coming[slot] = coming
         heappush(self._times, (until_ns, self._table.job_id[slot], slot))
 
     def next_ns(self) -> int:
@@ -71,6 +93,7 @@ class WaitingRoom:
         while self.next_ns() <= now_ns:
             slot = heappop(self._times)[2]
             del self._until_ns[slot]
+            self._coming.pop(slot, None)
             due.append(slot)
         return due
 
@@ -132,7 +155,13 @@ class WaitingRoom:
 
     def kind(self, slot: int) -> str:
         """The kind of the first thing that keeps the job, as in ``why``."""
-        return "hold" if slot in self._held or (slot in self._until_ns and slot not in self._awaited) else "dependency"
+        if slot in self._held:
+            return "hold"
+        if slot in self._awaited:
+            return "dependency"
+        if slot in self._until_ns:
+            return "data" if slot in self._coming else "hold"
+        return "dispatch" if slot in self._undispatched else "dependency"
 
     def why(self, slot: int) -> tuple[Why, str]:
         """What keeps the job, which is on hold, and what would let it go to its queue."""
@@ -151,9 +180,13 @@ class WaitingRoom:
             numbers["jobs_awaited"] = len(awaited)
         if (until_ns := self._until_ns.get(slot)) is not None:
             seconds = until_ns / SECOND
-            whys.append(("hold", f"backs off after an interruption, until {seconds:,.15g} s"))
+            coming = self._coming.get(slot, "")
+            whys.append(("data", f"{coming}, until {seconds:,.15g} s") if coming else ("hold", f"{_BACKS_OFF}, until {seconds:,.15g} s"))
             remedies.append(f"at {seconds:,.15g} s")
-            numbers |= {"until_seconds": seconds, "restarts": self._table.restarts[slot]}
+            numbers |= {"until_seconds": seconds} | ({} if coming else {"restarts": self._table.restarts[slot]})
+        if slot in self._undispatched:
+            whys.append(("dispatch", "waits to be dispatched to a site"))
+            remedies.append("when it has been dispatched")
         if not whys:
             most = self._table.array_of[slot].parallel
             whys.append(("dependency", f"at most {most} of its array run at a time"))

@@ -16,7 +16,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.engine.control import Histogram, JobState, QuotaView, Snapshot
+from emulator.engine.control import Histogram, JobState, QuotaView, SiteView, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import RackReadings
@@ -139,6 +139,10 @@ def _pending_workloads(snapshot: Snapshot) -> Values:
     }
 
 
+def _sites(read: Callable[[SiteView], float]) -> Callable[[Snapshot], Values]:
+    return lambda snapshot: {} if snapshot.sites is None else {(site.name,): read(site) for site in snapshot.sites.sites}
+
+
 def _pue(snapshot: Snapshot) -> float:
     """Facility power over IT power (ISO/IEC 30134-2); not a number while no IT power is drawn."""
     return snapshot.facility_power_watts / snapshot.power_watts if snapshot.power_watts else float("nan")
@@ -259,6 +263,31 @@ HEAD: tuple[HeadMetric, ...] = (
         "kueue_cluster_queue_lending_limit", Kind.GAUGE, "GPUs",
         "GPUs of its own that a queue lends at most; +Inf where there is no limit (Kueue has 0 there).",
         QUOTA_LABELS, _quotas(lambda quota: quota.lending_limit_gpus),
+    ),
+    # Sites, where jobs are dispatched to them.
+    HeadMetric(
+        "gigawatt_global_queue_jobs", Kind.GAUGE, "jobs", "Jobs that wait to be dispatched to a site (scheduler.sites).", (),
+        lambda s: {} if s.sites is None else {(): s.sites.queued_jobs},
+    ),
+    HeadMetric(
+        "gigawatt_site_pending_jobs", Kind.GAUGE, "jobs", "Jobs in a site's queue, or on hold until their data is there.", ("site",),
+        _sites(lambda site: site.pending_jobs),
+    ),
+    HeadMetric(
+        "gigawatt_site_demand_ratio", Kind.GAUGE, "ratio", "GPUs that jobs hold or wait for at a site, over its GPUs.", ("site",),
+        _sites(lambda site: site.demand_ratio),
+    ),
+    HeadMetric(
+        "gigawatt_site_dispatched_jobs_total", Kind.COUNTER, "jobs", "Jobs dispatched to a site; one that moves counts again.", ("site",),
+        _sites(lambda site: site.dispatched_jobs),
+    ),
+    HeadMetric(
+        "gigawatt_site_moved_jobs_total", Kind.COUNTER, "jobs", "Jobs that went from a site's queue to another site.", ("site",),
+        _sites(lambda site: site.moved_jobs),
+    ),
+    HeadMetric(
+        "gigawatt_site_received_bytes_total", Kind.COUNTER, "bytes", "Bytes of datasets that were sent to a site for its jobs.", ("site",),
+        _sites(lambda site: site.received_bytes),
     ),
     # Power.
     HeadMetric(

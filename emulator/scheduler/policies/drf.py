@@ -39,7 +39,7 @@ def plan(draft: Draft, weights: dict[str, Positive] | None = None, backfill: boo
     def keys(draft: Draft, partition: Partition, columns: dict[str, Int64]) -> tuple[NDArray[np.generic], ...]:
         order = np.lexsort((columns["job_id"], columns["submit_ns"], -columns["priority"]))
         demands = draft.ledger.books.demands
-        demand = demands.of(columns["slot"][order].tolist(), partition.number)
+        demand = demands.of(columns["slot"][order].tolist(), partition.host_type)
         held = np.zeros((len(table.tenants), 3), dtype=np.int64)
         for tenant, amounts in holdings.held.items():
             held[tenant] = amounts

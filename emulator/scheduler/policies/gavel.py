@@ -107,15 +107,15 @@ def _jobs(draft: Draft) -> Jobs:
     kinds: dict[tuple[int, ...], Float64] = {}
     rows = []
     for slot in order:
-        types, paces = table.types[slot], table.paces.get(slot)
-        if paces is None and types in kinds:
-            rows.append(kinds[types])
+        allowed, paces = table.partitions[slot], table.paces.get(slot)
+        if paces is None and allowed in kinds:
+            rows.append(kinds[allowed])
             continue
         row = np.zeros(len(partitions))
-        for number in types:
-            row[number] = 1.0 if paces is None else paces.by_type[number]
+        for number in allowed:
+            row[number] = 1.0 if paces is None else paces.by_type[partitions[number].host_type]
         if paces is None:
-            kinds[types] = row
+            kinds[allowed] = row
         rows.append(row)
     pace = np.array(rows).reshape(len(order), len(partitions))
     milli = column(table.gpus, slots) * column(table.milli_gpus, slots)

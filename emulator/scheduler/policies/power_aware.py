@@ -24,7 +24,7 @@ def plan(draft: Draft, cap_megawatts: Positive | None = None, patience_hours: No
             continue
         pool.arrange(-pool.columns()["priority"])
         slots = list(pool.in_order())
-        draw = dict(zip(slots, books.demands.of(slots, partition.number)[:, 1].tolist(), strict=True))
+        draw = dict(zip(slots, books.demands.of(slots, partition.host_type)[:, 1].tolist(), strict=True))
 
         def allows(slot: int, draw: dict[int, int] = draw) -> bool:
             left = books.milliwatts_left(cap_milliwatts)
