@@ -58,6 +58,9 @@ def submit(
     *,
     gpus: Annotated[int | None, typer.Option("--gpus", "-g", metavar="N", help="GPUs, all at once.")] = None,
     duration: Annotated[str | None, typer.Option("--duration", "-d", metavar="TIME", help="Emulated running time, e.g. 2h.")] = None,
+    min_gpus: Annotated[
+        int | None, typer.Option("--min-gpus", metavar="N", help="The fewest GPUs that it may run with; --gpus is the most.")
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="The job's name.")] = None,
     queue: Annotated[str | None, typer.Option("--queue", help="The queue to wait in.")] = None,
     tenant: Annotated[str | None, typer.Option("--tenant", help="The tenant whose job it is.")] = None,
@@ -115,6 +118,7 @@ def submit(
     """Submit a job: a gang of GPUs for a duration, training with --model, a service with --replicas."""
     words: dict[str, Any] = {
         "gpus": gpus,
+        "min_gpus": min_gpus,
         "duration": duration,
         "name": name,
         "queue": queue,

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: Option or file key -> the field of JobSpec, and what it holds.
 _WORDS: dict[str, tuple[str, type]] = {
     "gpus": ("gpus", int),
+    "min_gpus": ("min_gpus", int),
     "name": ("name", str),
     "queue": ("queue", str),
     "tenant": ("tenant", str),

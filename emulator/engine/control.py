@@ -85,6 +85,8 @@ class JobView:
     speed_ratio: float = 0.0  # its speed now over that on an idle fabric; 0 while it does not run, and while it waits for a dead link
     slice_gpus: int = 0  # 0: it is not cut into slices
     slice_level: str = ""
+    min_gpus: int = 0  # the fewest that it may run with; 0: it runs with all of ``gpus``
+    held_gpus: int = 0  # that it holds now
 
 
 @dataclass(frozen=True)
@@ -337,6 +339,7 @@ class Snapshot:
     jobs_started: int
     preemptions: int
     migrations: int
+    resizes: int
     restarts: int
     queue_wait_seconds: Histogram
     gpus_by_state: Mapping[str, int]  # busy, idle, down, cordoned, planned

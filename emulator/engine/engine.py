@@ -77,6 +77,7 @@ class Engine:
         self.started = 0
         self.preemptions = 0
         self.migrations = 0
+        self.resizes = 0
         self.restarts = 0
         self.faults = [0] * len(CAUSES)
         self.ended = dict.fromkeys((State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASIBLE, State.REJECTED), 0)
@@ -442,9 +443,13 @@ class Engine:
             self._changed(slot, at_ns)
         if plan.migrated:
             self.runs.move(plan.migrated, at_ns)
-            for slot in plan.migrated:
+            for slot, (_, _, gpus) in plan.migrated.items():
                 self.events += 1
-                self.migrations += 1
+                if table.size_gpus[slot] == gpus:
+                    self.migrations += 1
+                else:
+                    self.resizes += 1
+                    self.reasons[slot] = plan.causes.get(slot) or f"resized from {gpus} GPUs by the policy {self.scheduler.policy.name}"
                 self._changed(slot, at_ns)
         for slot, rows in plan.starts:
             self.events += 1

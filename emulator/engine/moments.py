@@ -34,6 +34,8 @@ class Moment(NamedTuple):
     rows: list[Row]
     slice_gpus: int
     slice_level: int
+    min_gpus: int  # 0: it is of one size
+    size_gpus: int  # as in JobTable
 
 
 _SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED})
@@ -71,6 +73,8 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.rows[slot],
         table.slice_gpus[slot],
         table.slice_level[slot],
+        table.least_gpus(slot) if slot in table.sizes else 0,
+        table.size_gpus[slot],
     )
 
 

@@ -80,11 +80,11 @@ class Runs:
         if table.shape[slot] >= 0:
             self._network.add(at_ns, slot, rows)
             table.speed[slot] = self._network.speed(slot)
-        self._meter.held_milli_gpus.change(at_ns, table.gpus[slot] * table.milli_gpus[slot])
+        self._meter.held_milli_gpus.change(at_ns, table.size_gpus[slot] * table.milli_gpus[slot])
         draw = self._note_load(slot)
         shared = table.milli_gpus[slot] < 1000 and self._share_tenants(rows[0], 1) > 1
         self._orders.add(at_ns, RackOrder.RERATE if shared else RackOrder.OCCUPY, rows, draw)
-        self._meter.hosts_milliwatts.change(at_ns, draw * table.gpus[slot])
+        self._meter.hosts_milliwatts.change(at_ns, draw * table.size_gpus[slot])
         self._expect_end(slot, at_ns)
 
     def halt(self, slot: int, at_ns: int) -> None:
@@ -93,27 +93,27 @@ class Runs:
         self.progress(slot, at_ns)
         table.version[slot] += 1
         table.run_ns[slot] += at_ns - table.start_ns[slot]
-        self._meter.held_milli_gpus.change(at_ns, -table.gpus[slot] * table.milli_gpus[slot])
+        self._meter.held_milli_gpus.change(at_ns, -table.size_gpus[slot] * table.milli_gpus[slot])
         self._meter.active_micro_gpus -= self.active.pop(slot)
         draw = self.draw.pop(slot)
         if table.milli_gpus[slot] < 1000 and self._share_tenants(table.rows[slot][0], -1):
             self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], -draw)
         else:
             self._orders.add(at_ns, RackOrder.RELEASE, table.rows[slot], draw)
-        self._meter.hosts_milliwatts.change(at_ns, -draw * table.gpus[slot])
+        self._meter.hosts_milliwatts.change(at_ns, -draw * table.size_gpus[slot])
         if table.shape[slot] >= 0:
             self._network.remove(at_ns, slot)
             self._still_until.pop(slot, None)
 
-    def move(self, before: Mapping[int, tuple[list[Row], int]], at_ns: int) -> None:
-        """Runs of these jobs end where they were (placement and start), their work saved, and others begin where the table has them."""
+    def move(self, before: Mapping[int, tuple[list[Row], int, int]], at_ns: int) -> None:
+        """Runs of these jobs end as they were (placement, start and size), their work saved, and others begin as the table has them."""
         table = self._table
-        for slot, (rows, start_ns) in before.items():
-            now = table.rows[slot], table.start_ns[slot]
-            table.rows[slot], table.start_ns[slot] = rows, start_ns
+        for slot, was in before.items():
+            now = table.rows[slot], table.start_ns[slot], table.size_gpus[slot]
+            table.rows[slot], table.start_ns[slot], table.size_gpus[slot] = was
             self.halt(slot, at_ns)
             self.lose_work(slot, saved=True)
-            table.rows[slot], table.start_ns[slot] = now
+            table.rows[slot], table.start_ns[slot], table.size_gpus[slot] = now
         for slot in before:
             self.start(slot, table.rows[slot], at_ns)
 
@@ -156,7 +156,7 @@ class Runs:
         change = -self.draw[slot]
         change += self._note_load(slot)
         self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], change)
-        self._meter.hosts_milliwatts.change(at_ns, change * table.gpus[slot])
+        self._meter.hosts_milliwatts.change(at_ns, change * table.size_gpus[slot])
         self._expect_end(slot, at_ns)
 
     def stand_still(self, slot: int, at_ns: int, down_ns: int) -> None:
@@ -202,7 +202,7 @@ class Runs:
         wait for the network.
         """
         table = self._table
-        gpus, milli_gpus, utilization = table.gpus[slot], table.milli_gpus[slot], table.utilization[slot]
+        gpus, milli_gpus, utilization = table.size_gpus[slot], table.milli_gpus[slot], table.utilization[slot]
         computing = self._network.computing(slot)
         active = int(gpus * milli_gpus * 1000 * utilization * computing)
         self._meter.active_micro_gpus += active - self.active.get(slot, 0)
@@ -236,5 +236,5 @@ class Runs:
     def held_gpus(self, slots: Collection[int]) -> int:
         """GPUs that these running jobs hold; one that several share counts once."""
         table = self._table
-        whole = sum(table.gpus[slot] for slot in slots if table.milli_gpus[slot] == 1000)
+        whole = sum(table.size_gpus[slot] for slot in slots if table.milli_gpus[slot] == 1000)
         return whole + len({table.rows[slot][0] for slot in slots if table.milli_gpus[slot] < 1000})

@@ -65,6 +65,8 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         speed_ratio=moment.speed_ratio,
         slice_gpus=moment.slice_gpus,
         slice_level=LEVEL_NAMES[moment.slice_level] if moment.slice_gpus else "",
+        min_gpus=moment.min_gpus,
+        held_gpus=moment.size_gpus if moment.state == State.RUNNING else 0,
     )
 
 
@@ -85,9 +87,10 @@ def _refusal(engine: Engine, state: State, job: Moment) -> str:
         return "the queue was full" + (", or its tenant had as many pending jobs as it may" if limited else "")
     if state != State.INFEASIBLE:
         return ""
-    scheduler, asked = engine.scheduler, (job.gpus, job.require_level, job.types)
+    gpus = job.min_gpus or job.gpus
+    scheduler, asked = engine.scheduler, (gpus, job.require_level, job.types)
     if job.slice_gpus and scheduler.could_ever_fit(*asked):
-        return scheduler.limits.never_sliced(job.gpus, job.slice_gpus, job.slice_level, job.types)
+        return scheduler.limits.never_sliced(gpus, job.slice_gpus, job.slice_level, job.types)
     return scheduler.limits.never_fits(*asked)[0]
 
 
@@ -99,7 +102,8 @@ def explanation(engine: Engine, slot: int) -> Explanation:
         return _why_pending(engine, slot)
     text = reason(engine, slot, state) or {
         State.FUTURE: "is submitted in the next cycle",
-        State.RUNNING: f"runs on {hostlist(engine.cluster, engine.scheduler.hosts_of(table.rows[slot]))}{_held_back(engine, slot)}",
+        State.RUNNING: f"runs on {hostlist(engine.cluster, engine.scheduler.hosts_of(table.rows[slot]))}{_held_back(engine, slot)}"
+        + (_resized(engine, slot) if slot in table.sizes else ""),
         State.FINISHED: "finished",
         State.CANCELLED: "was cancelled",
     }.get(state, STATES[state].value)
@@ -119,6 +123,12 @@ def _why_pending(engine: Engine, slot: int) -> Explanation:
         remedy, numbers = f"{remedy}; {text}", numbers | number
     last_stop = engine.reasons.get(slot, "")
     return Explanation(engine.table.job_id[slot], JobState.PENDING, why.kind, why.text, numbers, why.position, remedy, last_stop)
+
+
+def _resized(engine: Engine, slot: int) -> str:
+    """With what part of the GPUs that it asks for at most the job runs, and why they were changed, as the end of a sentence."""
+    why = engine.reasons.get(slot, "") if engine.table.start_ns[slot] != engine.table.first_start_ns[slot] else ""
+    return f"; with {engine.table.size_gpus[slot]} of {engine.table.gpus[slot]} GPUs" + (f" ({why})" if why else "")
 
 
 def _held_back(engine: Engine, slot: int) -> str:

@@ -97,6 +97,7 @@ def jobs_table(jobs: JobTable) -> Any:
             "kind": words(jobs.kind, tuple(kind.name.lower() for kind in JobKind)),
             "priority": jobs.priority[order],
             "gpus": jobs.gpus[order],
+            "min_gpus": (jobs.gpus if jobs.min_gpus is None else jobs.min_gpus)[order],
             "gpu_type": words(jobs.host_type.astype(np.int32), jobs.gpu_types),
             "submit_seconds": pa.array(jobs.submit_ns[order] / SECOND),
             "start_seconds": seconds(jobs.start_ns),

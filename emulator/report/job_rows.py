@@ -62,7 +62,7 @@ class Jobs(NamedTuple):
 def rows_of(engine: Engine, slots: Sequence[int], reasons: Reasons) -> Columns:
     """The jobs in ``slots`` as they stand, as columns of one entry a job, in this order; some have any number of entries (``_RAGGED``)."""
     table = engine.table
-    size = np.array([table.gpus[slot] * table.milli_gpus[slot] / 1000 for slot in slots])
+    size = np.array([table.run_gpus(slot) * table.milli_gpus[slot] / 1000 for slot in slots])
     ran = np.array([_ran_ns(engine, slot) for slot in slots], dtype=np.int64)
     lost = np.array([table.lost_ns[slot] + table.overhead_run_ns[slot] for slot in slots], dtype=np.int64)
     rows = [table.rows[slot] for slot in slots]
@@ -76,6 +76,7 @@ def rows_of(engine: Engine, slots: Sequence[int], reasons: Reasons) -> Columns:
         "state": np.array([_STATES[table.state[slot]] for slot in slots], dtype=np.int8),
         "reason": np.array([reasons.number(_reason(engine, slot)) for slot in slots], dtype=np.int32),
         "ran_ns": ran,
+        "min_gpus": np.array([table.least_gpus(slot) for slot in slots], dtype=np.int32),
         "gpu_seconds": size * ran / SECOND,
         "lost_gpu_seconds": size * lost / SECOND,
         "placement_level": np.array([_LEVELS[views.placement_level(engine.cluster, placement)] for placement in rows], dtype=np.int8),
@@ -156,7 +157,9 @@ def _reason(engine: Engine, slot: int) -> str:
 
 
 def _model_flops(engine: Engine, slots: Sequence[int]) -> NDArray[np.float64]:
-    """FLOPs of the steps that lasted: work over the time of a step at full share, times the model's FLOPs per step."""
+    """FLOPs of the steps that lasted: work over the time of a step at full share, times the model's FLOPs per step; in proportion where the
+    job ran with a part of its GPUs.
+    """
     table, full = engine.table, engine.network.full_bytes_per_second
 
     @cache
@@ -166,7 +169,10 @@ def _model_flops(engine: Engine, slots: Sequence[int]) -> NDArray[np.float64]:
 
     return np.array(
         [
-            (table.work_ns[slot] - table.lost_ns[slot]) / SECOND * rate(table.shape[slot], table.host_type[slot])
+            (table.work_ns[slot] - table.lost_ns[slot])
+            / SECOND
+            * rate(table.shape[slot], table.host_type[slot])
+            * (table.run_gpus(slot) / table.gpus[slot])
             if table.shape[slot] >= 0 and table.work_ns[slot]
             else 0.0
             for slot in slots

@@ -79,6 +79,7 @@ class JobTable:
         None  # makes the hostlists of the last placements, by row, for who writes them; "" for none
     )
     names: tuple[str, ...] | None = None  # by row
+    min_gpus: Int32 | None = None  # the fewest that it may run with, ``gpus`` of a job of one size; None: all are
 
     def __len__(self) -> int:
         return len(self.job_id)
@@ -210,6 +211,7 @@ class Outcome:
     trunks: int = 0  # cables between the same two nodes count as one
     interrupted: bool = False  # ended before its time, by a signal
     outside: OutsideAccount | None = None  # of a policy outside
+    resizes: int = 0  # of running jobs
     sites: SitesView | None = None  # None: jobs are not dispatched to sites
     sources: tuple[Mapping[str, Any], ...] = ()  # workload.jobs.SourceReport.as_dict
     link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it

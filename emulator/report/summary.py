@@ -92,6 +92,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             "started": int(started.sum()),
             "preemptions": int(jobs.preemptions.sum()),
             "restarts": int(jobs.restarts.sum()),
+            "resizes": outcome.resizes,
         },
         "wait_seconds": distribution((jobs.start_ns - jobs.submit_ns)[started] / SECOND),
         "completion_seconds": distribution((jobs.end_ns - jobs.submit_ns)[finished] / SECOND),

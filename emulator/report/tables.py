@@ -71,6 +71,7 @@ def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
                 *((name, f"{jobs[name]:,}") for name in ("finished", "running", "pending")),
                 *((name, f"{jobs[name]:,}") for name in ("failed", "cancelled", "infeasible", "rejected") if jobs[name]),
                 ("preemptions, restarts", f"{jobs['preemptions']:,}, {jobs['restarts']:,}"),
+                *((("resizes", f"{jobs['resizes']:,}"),) if jobs["resizes"] else ()),
                 ("wait mean, p50, p90, p99", ", ".join(span(wait[key]) for key in ("mean", "p50", "p90", "p99"))),
                 ("completion mean, p50, p90, p99", ", ".join(span(completion[key]) for key in ("mean", "p50", "p90", "p99"))),
             ],

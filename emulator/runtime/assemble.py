@@ -29,6 +29,7 @@ from emulator.scenario.settings import (
     site_power,
     tenant_limits,
 )
+from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.workload.growth import Growth
 from emulator.workload.jobs import JobSource, SourceReport
@@ -134,6 +135,8 @@ def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettin
         preempt_after_ns=settings.preempt_after,
         preempt_interval_ns=settings.preempt_interval,
         defragment=settings.defragment,
+        elastic=Elastic(settings.elastic),
+        elastic_interval_ns=settings.elastic_interval,
         queue_priority={queue.name: queue.priority for queue in settings.queues},
         quotas=build_quotas(scenario, cluster),
         tenant_limits=tenant_limits(scenario),

@@ -112,7 +112,7 @@ class Judge:
 
     def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
         slices = jobs.slice_gpus.tolist(), jobs.slice_level.tolist()
-        asked = list(zip(jobs.gpus.tolist(), jobs.require_level.tolist(), jobs.types(), *slices, strict=True))
+        asked = list(zip(self._scheduler.needed_gpus(jobs), jobs.require_level.tolist(), jobs.types(), *slices, strict=True))
         too_large: dict[tuple[int, int, tuple[int, ...], int, int], NeverFits] = {}
         for shape in set(asked):
             if not self._scheduler.could_ever_fit(*shape):
@@ -156,7 +156,8 @@ def _tenant_room(engine: Engine) -> dict[str, int] | None:
 def _body(jobs: JobColumns) -> bytes:
     """What a client asked for, as bytes to tell one request from another; ids and submission times are not the client's."""
     # Requests without these have the bytes of journals that do not know them.
-    plain = () if jobs.slice_gpus.any() else ("slice_gpus", "slice_level")
+    plain = [] if jobs.slice_gpus.any() else ["slice_gpus", "slice_level"]
+    plain += [] if jobs.min_gpus.any() else ["min_gpus"]
     more = {"after": jobs.afters, "array": jobs.arrays, "locality": jobs.localities}
     unused = ("job_id", "submit_ns", *plain, *(name for name, entries in more.items() if not entries))
     columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in unused]

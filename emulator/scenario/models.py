@@ -87,6 +87,8 @@ class SchedulerSettings(Section):
         "1m"
     )  # between two searches for victims for one job; assumed
     preempt_after: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("2h")  # a victim has run for so long (RSC: arXiv 2410.21680)
+    elastic: Literal["never", "start", "always"] = "start"  # when a job of several sizes (min_gpus) may have another than its largest
+    elastic_interval: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("10m")  # that it keeps a size before it grows; assumed
     queues: Annotated[tuple[QueueSettings, ...], BeforeValidator(as_tuple), Field(min_length=1, max_length=1000)] = (
         QueueSettings(name="default"),
     )

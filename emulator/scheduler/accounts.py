@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from emulator.scheduler.quota import Quotas, gpus
+from emulator.scheduler.quota import Quotas
+from emulator.scheduler.quota import gpus as in_gpus
 from emulator.scheduler.rules import Rule
 from emulator.scheduler.table import JobTable
 
@@ -79,7 +80,7 @@ class Accounts:
     # -- booking --------------------------------------------------------------------------------------------------------------------
 
     def take(self, slot: int, host_type: int) -> None:
-        """The job holds GPUs of ``host_type``."""
+        """The job holds GPUs of ``host_type``, as many as its size is."""
         self._book(slot, host_type, 1)
 
     def give(self, slot: int, host_type: int) -> None:
@@ -88,7 +89,7 @@ class Accounts:
 
     def _book(self, slot: int, host_type: int, sign: int) -> None:
         table = self._table
-        milli_gpus = sign * table.gpus[slot] * table.milli_gpus[slot]
+        milli_gpus = sign * table.size_gpus[slot] * table.milli_gpus[slot]
         self.quotas.add(table.queue[slot], host_type, milli_gpus)
         if self._tenants_limited:
             tenant = self._tenant(slot)
@@ -117,22 +118,27 @@ class Accounts:
             return 0
         return NO_LIMIT if limit.max_milli_gpus is None else limit.max_milli_gpus - self.held_milli_gpus[tenant]
 
-    def allows(self, slot: int, host_type: int) -> bool:
-        """Whether the job may start on ``host_type`` now."""
+    def allows(self, slot: int, host_type: int, gpus: int = 0) -> bool:
+        """Whether the job may start on ``host_type`` now, with so many GPUs; 0: as many as its size is."""
         table = self._table
-        milli_gpus = table.gpus[slot] * table.milli_gpus[slot]
+        milli_gpus = (gpus or table.size_gpus[slot]) * table.milli_gpus[slot]
         return milli_gpus <= self.quota_room(table.queue[slot], host_type) and milli_gpus <= self.tenant_room(table.tenant[slot])
 
-    def refusal(self, slot: int, host_type: int) -> Refusal | None:
-        """Why it may not; None where it may. What its tenant may have comes before what its queue may."""
-        return self.tenant_refusal(slot) or self._quota_refusal(slot, host_type)
-
-    def _quota_refusal(self, slot: int, host_type: int) -> Refusal | None:
+    def room(self, slot: int, host_type: int) -> int:
+        """The most GPUs of ``host_type`` that the job's queue and tenant may have more now."""
         table = self._table
-        shortage = self.quotas.shortage(table.queue[slot], host_type, table.gpus[slot] * table.milli_gpus[slot])
+        return min(self.quota_room(table.queue[slot], host_type), self.tenant_room(table.tenant[slot])) // table.milli_gpus[slot]
+
+    def refusal(self, slot: int, host_type: int, gpus: int = 0) -> Refusal | None:
+        """Why it may not; None where it may. What its tenant may have comes before what its queue may."""
+        return self.tenant_refusal(slot, gpus) or self._quota_refusal(slot, host_type, gpus or self._table.size_gpus[slot])
+
+    def _quota_refusal(self, slot: int, host_type: int, gpus: int) -> Refusal | None:
+        table = self._table
+        shortage = self.quotas.shortage(table.queue[slot], host_type, gpus * table.milli_gpus[slot])
         return None if shortage is None else Refusal(Rule.QUOTA, shortage.text, shortage.numbers, shortage.remedy)
 
-    def tenant_refusal(self, slot: int) -> Refusal | None:
+    def tenant_refusal(self, slot: int, gpus: int = 0) -> Refusal | None:
         """As ``refusal``, of the limits of its tenant alone."""
         if not self._tenants_limited:
             return None
@@ -143,16 +149,16 @@ class Accounts:
             text = f"tenant {name} has {running:,} running jobs, of {limit.max_running_jobs:,} that it may have"
             numbers = {"tenant_running_jobs": running, "tenant_max_running_jobs": limit.max_running_jobs}
             return Refusal(Rule.LIMIT, text, numbers, f"may start when a job of tenant {name} ends" if limit.max_running_jobs else _NEVER)
-        needed = table.gpus[slot] * table.milli_gpus[slot]
+        needed = (gpus or table.size_gpus[slot]) * table.milli_gpus[slot]
         if limit.max_milli_gpus is not None and held + needed > limit.max_milli_gpus:
-            text = f"tenant {name} holds {gpus(held)} GPUs, of {gpus(limit.max_milli_gpus)} that it may; needs {gpus(needed)}"
+            text = f"tenant {name} holds {in_gpus(held)} GPUs, of {in_gpus(limit.max_milli_gpus)} that it may; needs {in_gpus(needed)}"
             return Refusal(
                 Rule.LIMIT,
                 text,
                 {"tenant_gpus": held / 1000, "tenant_max_gpus": limit.max_milli_gpus / 1000, "gpus_needed": needed / 1000},
                 _NEVER
                 if needed > limit.max_milli_gpus
-                else f"may start when jobs of tenant {name} that hold {gpus(held + needed - limit.max_milli_gpus)} GPUs end",
+                else f"may start when jobs of tenant {name} that hold {in_gpus(held + needed - limit.max_milli_gpus)} GPUs end",
             )
         return None
 

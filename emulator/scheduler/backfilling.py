@@ -54,7 +54,7 @@ def _reservation(draft: Draft, partition: Partition, head: int) -> Shadow:
         if shadow.time_ns > draft.now_ns and shadow.surprises == partition.surprises:
             return shadow
     elif shadow is not None and shadow.kind == kind_of(table, partition.free, head):
-        shadow.aim(job_id, table.gpus[head])
+        shadow.aim(job_id, table.size_gpus[head])
     else:
         shadow = partition.shadow = Shadow.now(table, partition.free, head)
     assert partition.by_end is not None, "a reservation asks for the running jobs by their ends"
@@ -73,7 +73,7 @@ def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue | Pool
             draft.hold(partition, slot)
             continue
         ends_in_time = shadow.time_ns == NEVER or table.expected_on(slot, partition.host_type) <= short_ns
-        if not ends_in_time and table.gpus[slot] > spare_gpus and table.milli_gpus[slot] == 1000:
+        if not ends_in_time and table.size_gpus[slot] > spare_gpus and table.milli_gpus[slot] == 1000:
             continue
         rows = draft.choose(partition, slot)
         if rows is not None and (ends_in_time or shadow.spares(rows, table.milli_gpus[slot])):

@@ -16,6 +16,7 @@ from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Ask, Placement
 from emulator.scheduler.reasons import KINDS, Why
 from emulator.scheduler.rules import Refused, Rule
+from emulator.scheduler.sizes import gpus_in, largest
 from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.workload.jobs import SECOND
 
@@ -43,6 +44,15 @@ class Defragmentation:
     refused: dict[int, int] = field(default_factory=dict)  # slot -> when it may be tried again
 
 
+@dataclass(frozen=True)
+class Elasticity:
+    """That jobs of several sizes change theirs while they run: a job that has run with one for ``interval_ns`` may grow."""
+
+    interval_ns: int
+    refused: dict[int, int] = field(default_factory=dict)  # slot of a job for which others would not shrink enough -> when to try again
+    stuck: dict[int, int] = field(default_factory=dict)  # slot of a job that could not grow -> ``Partition.freed`` then
+
+
 @dataclass(slots=True)
 class Draft:
     """The decisions of the cycle at ``now_ns``. ``reconsider_at_ns``: when they may change without any event (the engine never leaps over
@@ -55,17 +65,18 @@ class Draft:
     placement: Placement
     preemption: Preemption | None  # None: nothing is preempted
     defragmentation: Defragmentation | None  # None: nothing is migrated to make room
+    elasticity: Elasticity | None = None  # None: no size changes while a job runs
     passes_over: bool = False  # of the policy: it starts jobs in turn, and whoever waits for hosts is in the way of those behind it
     head_first: bool = False  # and the turn is that of ``pending.key``
     now_ns: int = -1
     starts: list[tuple[int, list[Row]]] = field(default_factory=list)  # (slot, placement), in order
     preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
-    migrated: dict[int, tuple[list[Row], int]] = field(default_factory=dict)  # slot -> placement and start before
+    migrated: dict[int, tuple[list[Row], int, int]] = field(default_factory=dict)  # slot -> placement, start and size before
     suspended: set[int] = field(default_factory=set)  # those of them that write a checkpoint as they stop
     reconsider_at_ns: int = NEVER
     #: What the policy keeps from cycle to cycle, where it cannot be computed again; by whatever key it likes.
     memory: dict[Any, Any] = field(default_factory=dict)
-    causes: dict[int, str] = field(default_factory=dict)  # slot -> why it was preempted
+    causes: dict[int, str] = field(default_factory=dict)  # slot -> why it was preempted or resized
     whys: dict[int, Why] = field(default_factory=dict)  # slot -> what the policy says of why it waits
     #: For placements that ask the fabric: slot -> ``Ask.probe``. Who knows the fabric sets it.
     prospect: Callable[[int], Callable[[list[Row]], float] | None] | None = None
@@ -80,6 +91,7 @@ class Draft:
             self.causes.clear()
         if self.migrated:
             self.migrated.clear()
+            self.causes.clear()
         if self.ledger.accounts is not None:
             for partition in self.ledger.partitions:
                 if partition.held:
@@ -199,13 +211,27 @@ class Draft:
             partition.arriving.append(slot)
             partition.stirred = True
 
-    def choose(self, partition: Partition, slot: int) -> list[Row] | None:
-        """Where the job would go now in its partition, or None."""
+    def choose(self, partition: Partition, slot: int, gpus: int = 0) -> list[Row] | None:
+        """Where the job would go now in its partition, or None: with the largest of its sizes that fits and that its quota allows, or with
+        ``gpus``, where they are given.
+        """
         placement = self.placement
         ask = Ask(*self.table.asks[slot], self.table.job_id[slot])
         if placement.asks_fabric and self.prospect is not None:
             ask = ask._replace(probe=self.prospect(slot))
+        if self.table.sizes and slot in self.table.sizes:
+            if not gpus:
+                return self._choose_largest(partition, slot, ask)
+            ask = ask._replace(gpus=gpus)
         return placement.choose(partition.free, ask)
+
+    def _choose_largest(self, partition: Partition, slot: int, ask: Ask) -> list[Row] | None:
+        """Of a job of several sizes. They are halved, since what fits with some GPUs fits with fewer."""
+        free, accounts = partition.free, self.ledger.accounts
+        room = free.free_gpus if accounts is None else min(free.free_gpus, accounts.room(slot, partition.host_type))
+        return largest(
+            self.table.sizes[slot].up_to(room, free.gpus_per_host), lambda gpus: self.placement.choose(free, ask._replace(gpus=gpus))
+        )
 
     def choose_again(self, partition: Partition, slot: int) -> list[Row] | None:
         """As ``choose``, for one job that may be asked for in every cycle: it is not looked for again while nothing came free."""
@@ -250,11 +276,13 @@ class Draft:
             self.preemption.refused.pop(slot, None)
         if self.defragmentation is not None:
             self.defragmentation.refused.pop(slot, None)
+        if self.elasticity is not None:
+            self.elasticity.refused.pop(slot, None)
 
     def lift(self, slot: int) -> None:
         """Take the running job off its GPUs; ``set_down`` comes in the same cycle. Raises Refused where it does not run."""
         self._check_ran_before(slot)
-        before = self.table.rows[slot], self.table.start_ns[slot]
+        before = self.table.rows[slot], self.table.start_ns[slot], self.table.size_gpus[slot]
         self.ledger.lift(slot, self.now_ns)
         self.migrated[slot] = before
         self.ledger.partition_of(slot).surprises += 1
@@ -267,6 +295,13 @@ class Draft:
         """The running job goes on on other GPUs: it writes a checkpoint and pays the restart overhead. Raises Refused where that breaks a
         rule; nothing was changed then.
         """
+        gpus, given = self.table.size_gpus[slot], gpus_in(rows)
+        if gpus != given:
+            raise Refused(Rule.SIZE, f"job {self.table.job_id[slot]} holds {gpus} GPUs and is given {given}")
+        self.resize(slot, rows)
+
+    def resize(self, slot: int, rows: list[Row], cause: str = "") -> None:
+        """As ``migrate``, with any of the job's sizes: it goes on at a pace in proportion to them. ``cause`` is what its user is told."""
         mark = self.mark()
         self.lift(slot)
         try:
@@ -274,6 +309,8 @@ class Draft:
         except Refused:
             self.undo(mark)
             raise
+        if cause:
+            self.causes[slot] = cause
 
     def preempt(self, slot: int, cause: str = "", *, suspend: bool = False) -> None:
         """Stop the running job, which waits again from the next cycle on; ``cause`` is what its user is told.
@@ -357,6 +394,7 @@ class Draft:
             if slot in self.migrated:
                 if not started:
                     del self.migrated[slot]
+                    self.causes.pop(slot, None)
             elif started:
                 self.starts.pop()
                 for partition in self.ledger.partitions_for(slot):

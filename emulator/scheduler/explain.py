@@ -90,7 +90,8 @@ def _slices(free: FreeIndex, asked: tuple[int, int, int, int], where: str) -> tu
 def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason:
     table, free = scheduler.table, partition.free
     where = f" in {partition.name}" if len(scheduler.partitions) > 1 else ""
-    gpus, milli, level = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot]
+    gpus, milli, level = table.size_gpus[slot], table.milli_gpus[slot], table.require_level[slot]
+    least = " at least" if slot in table.sizes else ""
     position, numbers = partition.position(slot), _numbers(scheduler, partition, slot)
     if (over := _over_quota(scheduler, partition, slot)) is not None:
         text, remedy, of_quota = over
@@ -102,7 +103,7 @@ def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason
             remedy = f"fits when a GPU{where} is free, or {milli / 1000:g} of a shared one"
             return Reason("capacity", text, numbers, position, remedy)
         case "capacity":
-            text = f"needs {gpus} GPUs, {free.free_gpus} are free{where}{_withheld(numbers)}"
+            text = f"needs {gpus} GPUs{f'{least}:' if least else ','} {free.free_gpus} are free{where}{_withheld(numbers)}"
             return Reason("capacity", text, numbers, position, _missing(free, gpus, where))
         case "fragmentation":
             return Reason("fragmentation", _fragmentation(free, gpus, where), numbers, position, _missing(free, gpus, where))
@@ -122,7 +123,7 @@ def _numbers(scheduler: Scheduler, partition: Partition, slot: int) -> dict[str,
     def hosts(*reasons: Withheld) -> int:
         return [ledger.partition_of_host(host) for host in ledger.withheld(*reasons)].count(partition)
 
-    gpus, milli, split_hosts = table.gpus[slot], table.milli_gpus[slot], sum(free.split_count[1:])
+    gpus, milli, split_hosts = table.size_gpus[slot], table.milli_gpus[slot], sum(free.split_count[1:])
     numbers: dict[str, float] = {
         "gpus_needed": gpus * milli / 1000,
         "gpus_free": free.free_gpus,
@@ -212,8 +213,8 @@ def _turn(scheduler: Scheduler, partition: Partition, slot: int, position: int, 
     first = partition.pending.head() if len(partition.pending) else slot
     if position == 0 or first == slot:
         return Reason("priority", _NEXT_CYCLE, numbers, position)
-    first_id, first_gpus = table.job_id[first], in_gpus(table.gpus[first] * table.milli_gpus[first])
-    numbers |= {"jobs_ahead": position, "head_job_id": first_id, "head_gpus": table.gpus[first] * table.milli_gpus[first] / 1000}
+    first_id, first_gpus = table.job_id[first], in_gpus(table.size_gpus[first] * table.milli_gpus[first])
+    numbers |= {"jobs_ahead": position, "head_job_id": first_id, "head_gpus": table.size_gpus[first] * table.milli_gpus[first] / 1000}
     shadow = partition.shadow
     if shadow is None or shadow.head != first_id:
         text = f"would fit, but {_count(position, 'job')} ahead of it{where}; the first, job {first_id}, waits for {first_gpus} GPUs"
@@ -261,7 +262,7 @@ def _over_quota(scheduler: Scheduler, partition: Partition, slot: int) -> tuple[
         text = f"queue {table.queues[queue]} is strict-fifo, and job {first_id} is first" + (f": {before.text}" if before else "")
         return text, f"may start when job {first_id} has started", {"head_job_id": first_id}
     remedy = why.remedy
-    if why.rule == Rule.QUOTA and accounts.quotas.within(queue, host_type, table.gpus[slot] * table.milli_gpus[slot]):
+    if why.rule == Rule.QUOTA and accounts.quotas.within(queue, host_type, table.size_gpus[slot] * table.milli_gpus[slot]):
         how = scheduler.settings.reclaims.get(table.queues[queue], Reclaims())
         remedy += (
             "; the queue may not take back what it has lent (preemption.reclaim_within_cohort: never)"

@@ -90,7 +90,7 @@ class Held:
         return queue, _ALL_TENANTS if queue in self._strict else self._table.tenant[slot]
 
     def _size(self, slot: int) -> int:
-        return self._table.gpus[slot] * self._table.milli_gpus[slot]
+        return self._table.size_gpus[slot] * self._table.milli_gpus[slot]
 
     def begin(self) -> None:
         """A new cycle: everybody is looked at again."""

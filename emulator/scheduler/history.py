@@ -24,7 +24,7 @@ class History:
         table = self._table
         run_ns = table.run_ns[slot]
         self._last_ns[table.tenant[slot]] = (*self._last_ns.get(table.tenant[slot], ())[-1:], run_ns)
-        self.services_ms.append(table.gpus[slot] * run_ns // 10**6)
+        self.services_ms.append(table.size_gpus[slot] * run_ns // 10**6)
 
     def prediction_ns(self, slot: int) -> int:
         """The mean of the last two run times of the job's tenant, at most its estimate; that, where there are none.

@@ -14,7 +14,7 @@ class Job:
     job_id: int
     name: str
     kind: str  # gang, training or service
-    gpus: int
+    gpus: int  # that it asks for, or holds where it runs
     gpu_share: float  # of each GPU; below 1 only for jobs of one GPU
     queue: str
     tenant: str
@@ -25,6 +25,7 @@ class Job:
     preemptions: int
     restarts: int
     start_seconds: float | None  # of the present run; None while it waits
+    min_gpus: int  # the fewest that it may run with; ``gpus`` of a waiting job of one size
 
 
 def job_of(table: JobTable, slot: int, *, running: bool) -> Job:
@@ -34,7 +35,7 @@ def job_of(table: JobTable, slot: int, *, running: bool) -> Job:
         table.job_id[slot],
         table.names.get(slot, ""),
         JobKind(table.kind[slot]).name.lower(),
-        table.gpus[slot],
+        table.size_gpus[slot] if running else table.gpus[slot],
         table.milli_gpus[slot] / 1000,
         table.queues[table.queue[slot]],
         table.tenants[table.tenant[slot]],
@@ -45,4 +46,5 @@ def job_of(table: JobTable, slot: int, *, running: bool) -> Job:
         table.preemptions[slot],
         table.restarts[slot],
         table.start_ns[slot] / SECOND if running else None,
+        table.least_gpus(slot),
     )

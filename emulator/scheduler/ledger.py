@@ -34,8 +34,8 @@ class Withheld(StrEnum):
 class Ledger:
     """GPUs held and free, and running jobs.
 
-    Of a job the ledger writes ``expected_ns``, ``state`` (to RUNNING, and back by ``undo``), ``start_ns`` and ``rows``; what else
-    becomes of it is others'.
+    Of a job the ledger writes ``expected_ns``, ``state`` (to RUNNING, and back by ``undo``), ``start_ns``, ``rows`` and ``size_gpus``; what
+    else becomes of it is others'.
     """
 
     def __init__(
@@ -64,16 +64,17 @@ class Ledger:
         self._jobs_of_block: list[set[int]] = [set() for _ in self.block_type]
         self._partitions_of: dict[tuple[int, ...], tuple[Partition, ...]] = {}  # by their numbers
         self._withheld: dict[Withheld, set[int]] = {reason: set() for reason in Withheld}
-        #: Of what can be undone: 1 for started or -1 for stopped, when, the slot, and its rows, start and host type before.
-        self._log: list[tuple[int, int, int, list[Row], int, int]] = []
+        #: Of what can be undone: 1 for started or -1 for stopped, when, the slot, and its rows, start, host type and size before.
+        self._log: list[tuple[int, int, int, list[Row], int, int, int]] = []
 
     # -- jobs -----------------------------------------------------------------------------------------------------------------------
 
     def start(self, slot: int, rows: list[Row], at_ns: int) -> None:
         """A job that waits begins to run on ``rows``. Raises Refused, and changes nothing, where that breaks a rule."""
-        partition = self._check_start(slot, rows)
+        partition, gpus = self._check_start(slot, rows)
         table = self.table
-        self._log.append((1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot]))
+        self._log.append((1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot], table.size_gpus[slot]))
+        table.size_gpus[slot] = gpus
         self._take_up(partition, slot, rows, at_ns)
         self.books.note(slot, 1, at_ns)
 
@@ -82,7 +83,7 @@ class Ledger:
         table = self.table
         if not table.rows[slot] or slot not in (partition := self.partition_of(slot)).running:
             raise Refused(Rule.RUNNING, f"job {table.job_id[slot]} does not run")
-        self._log.append((-1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot]))
+        self._log.append((-1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot], table.size_gpus[slot]))
         self._give_back(partition, slot)
         self.books.note(slot, -1, at_ns)
         partition.stirred = True
@@ -132,7 +133,7 @@ class Ledger:
         """Take back what was done since ``mark``, the latest first. Yields each job, and whether it had been started (else stopped)."""
         table = self.table
         while len(self._log) > mark:
-            change, at_ns, slot, rows, start_ns, host_type = self._log.pop()
+            change, at_ns, slot, rows, start_ns, host_type, gpus = self._log.pop()
             partition = self.partition_of(slot)
             if change > 0:
                 self._give_back(partition, slot)
@@ -141,6 +142,7 @@ class Ledger:
                 self._take_up(partition, slot, rows, start_ns)
             self.books.note(slot, -change, at_ns)
             partition.surprises += 1
+            table.size_gpus[slot] = gpus
             table.bind(slot, host_type)
             yield slot, change > 0
 
@@ -187,8 +189,8 @@ class Ledger:
 
     # -- rules ----------------------------------------------------------------------------------------------------------------------
 
-    def _check_start(self, slot: int, rows: list[Row]) -> Partition:
-        """The partition that ``rows`` are in. Raises Refused for what breaks a rule."""
+    def _check_start(self, slot: int, rows: list[Row]) -> tuple[Partition, int]:
+        """The partition that ``rows`` are in, and their GPUs. Raises Refused for what breaks a rule."""
         table = self.table
         number = self.block_partition[rows[0][0]] if rows else -1
         if table.state[slot] != State.PENDING or number not in table.partitions[slot] or slot in table.on_hold:
@@ -202,17 +204,27 @@ class Ledger:
             if hosts & ~free.block_free[block] and not free.has_free(block, hosts, mask):
                 self._check_hosts(free, block, hosts, mask, milli_gpus)
         if gpus != table.gpus[slot]:
-            raise Refused(Rule.SIZE, f"job {table.job_id[slot]} asks for {table.gpus[slot]} GPUs and is given {gpus}")
+            self._check_size(slot, gpus, free.gpus_per_host)
         level = table.require_level[slot]
         if level != ANY_LEVEL and (len(rows) > 1 or rows[0][1].bit_count() > 1):
             self._check_level(slot, rows, level)
         if table.slice_gpus[slot]:
             self._check_slices(slot, rows)
-        if self.accounts is not None and not self.accounts.allows(slot, partition.host_type):
-            why = self.accounts.refusal(slot, partition.host_type)
+        if self.accounts is not None and not self.accounts.allows(slot, partition.host_type, gpus):
+            why = self.accounts.refusal(slot, partition.host_type, gpus)
             assert why is not None, "what is not allowed has a reason"
             raise Refused(why.rule, f"job {table.job_id[slot]}: {why.text}")
-        return partition
+        return partition, gpus
+
+    def _check_size(self, slot: int, gpus: int, gpus_per_host: int) -> None:
+        table = self.table
+        sizes = table.sizes.get(slot)
+        if sizes is not None and sizes.allows(gpus, gpus_per_host):
+            return
+        asked = f"job {table.job_id[slot]} asks for {table.gpus[slot]} GPUs"
+        if sizes is not None:
+            asked += f", or fewer in steps of {sizes.step(gpus_per_host)} down to {sizes.least_gpus},"
+        raise Refused(Rule.SIZE, f"{asked} and is given {gpus}")
 
     def _refuse_job(self, slot: int, number: int) -> None:
         table = self.table

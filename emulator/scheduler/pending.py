@@ -219,7 +219,7 @@ class ScanQueue:
         if key[-2] not in self._waiting:
             return _GONE, 0
         milli = table.milli_gpus[slot]
-        return table.gpus[slot] if milli == 1000 else milli - 1000, table.expected_on(slot, self._number)
+        return table.size_gpus[slot] if milli == 1000 else milli - 1000, table.expected_on(slot, self._number)
 
     def _fill(self) -> None:
         """Fill the columns of what was appended."""

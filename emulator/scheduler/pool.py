@@ -10,7 +10,7 @@ from emulator.scheduler.table import JobTable
 
 Int64 = NDArray[np.int64]
 #: What a pool keeps of each job, as in `JobTable`.
-COLUMNS = ("slot", "job_id", "submit_ns", "estimate_ns", "expected_ns", "gpus", "milli_gpus", "priority", "queue", "tenant")
+COLUMNS = ("slot", "job_id", "submit_ns", "estimate_ns", "expected_ns", "gpus", "size_gpus", "milli_gpus", "priority", "queue", "tenant")
 
 
 class Pool:
@@ -127,7 +127,7 @@ class Pool:
         """As ``ScanQueue.behind_head``."""
         rows = self._in_order()[1:]
         milli_gpus = self._columns["milli_gpus"][rows]
-        size = np.where(milli_gpus == 1000, self._columns["gpus"][rows], milli_gpus - 1000)
+        size = np.where(milli_gpus == 1000, self._columns["size_gpus"][rows], milli_gpus - 1000)
         wanted = size <= most_gpus
         if long_gpus < most_gpus:
             wanted &= (self._columns["expected_ns"][rows] <= short_ns) | (size <= long_gpus)

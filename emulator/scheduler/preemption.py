@@ -1,4 +1,6 @@
-"""Who makes room for a job that does not fit: jobs of lower priority are preempted, and small ones in its way are migrated."""
+"""Who makes room for a job that does not fit: jobs of several sizes shrink, small ones in its way are migrated, and jobs of lower priority
+are preempted.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,8 +15,10 @@ MOST_MIGRATED = 256
 
 
 def make_room(draft: Draft, partition: Partition, slot: int) -> list[Row] | None:
-    """Migrate or preempt others for a job that does not fit. Returns its placement, or None (and stops nobody) if that is not enough."""
-    return _migrate_for(draft, partition, slot) or _preempt_for(draft, partition, slot)
+    """Shrink, migrate or preempt others for a job that does not fit. Returns its placement, or None (and stops nobody) if that is not
+    enough.
+    """
+    return shrink_for(draft, partition, slot) or _migrate_for(draft, partition, slot) or _preempt_for(draft, partition, slot)
 
 
 def _tried_in_vain(draft: Draft, partition: Partition, refused: Mapping[int, int], slot: int) -> bool:
@@ -25,40 +29,87 @@ def _tried_in_vain(draft: Draft, partition: Partition, refused: Mapping[int, int
     return draft.now_ns < again_ns
 
 
+def shrink_for(draft: Draft, partition: Partition, slot: int) -> list[Row] | None:
+    """Have running jobs go on with the least of their sizes for a job that does not fit with the least of its own.
+
+    Those that started last shrink first, and no more of them than it takes by their GPUs; where that does not do, since levels or parts of
+    hosts matter, all are tried together. Nobody shrinks where that would not do either.
+    """
+    table, settings = draft.table, draft.elasticity
+    if settings is None or not table.sizes or table.milli_gpus[slot] < 1000 or _tried_in_vain(draft, partition, settings.refused, slot):
+        return None
+    large = [
+        other
+        for other in partition.running
+        if other in table.sizes and table.size_gpus[other] > table.sizes[other].least_gpus and table.start_ns[other] < draft.now_ns
+    ]
+    large.sort(key=lambda other: (-table.start_ns[other], -table.job_id[other]))
+    few: list[int] = []
+    missing = table.size_gpus[slot] - partition.free.free_gpus
+    for other in large:
+        if missing <= 0 and few:
+            break
+        few.append(other)
+        missing -= table.size_gpus[other] - table.sizes[other].least_gpus
+    for shrunk in (few, large) if len(few) < len(large) else (few,):
+        if missing <= 0 and (rows := _shrink(draft, partition, slot, shrunk)) is not None:
+            return rows
+    if any(table.start_ns[other] == draft.now_ns for other in partition.running if other in table.sizes):
+        draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # those who start in this cycle may shrink in the next
+    elif large:
+        settings.refused[slot] = draft.now_ns + settings.interval_ns
+    return None
+
+
+def _shrink(draft: Draft, partition: Partition, slot: int, shrunk: Sequence[int]) -> list[Row] | None:
+    """Have these jobs shrink; None, and nothing done, where there is no room for the job even so."""
+    table, mark = draft.table, draft.mark()
+    least = {other: table.sizes[other].least_gpus for other in shrunk}
+    for other in shrunk:
+        draft.lift(other)
+    rows = draft.choose(partition, slot, table.size_gpus[slot]) if shrunk else None
+    if rows is None or not set_down(draft, partition, slot, rows, least):
+        draft.undo(mark)
+        return None
+    for other in shrunk:
+        draft.causes[other] = f"shrank from {draft.migrated[other][2]} GPUs, for job {table.job_id[slot]}"
+    return rows
+
+
 def _migrate_for(draft: Draft, partition: Partition, slot: int) -> list[Row] | None:
     """Migrate jobs that are smaller than a job for which enough GPUs are free, but scattered.
 
     The smallest are thought of first, of these the ones that started last. Nobody is migrated where one of them would not fit elsewhere.
     """
     table, free, settings = draft.table, partition.free, draft.defragmentation
-    if settings is None or free.free_gpus < table.gpus[slot] or table.milli_gpus[slot] < 1000:
+    if settings is None or free.free_gpus < table.size_gpus[slot] or table.milli_gpus[slot] < 1000:
         return None
     if _tried_in_vain(draft, partition, settings.refused, slot):
         return None
     movable = [
         other
         for other in partition.running
-        if table.preemptible[other] and table.gpus[other] < table.gpus[slot] and table.start_ns[other] < draft.now_ns
+        if table.preemptible[other] and table.size_gpus[other] < table.size_gpus[slot] and table.start_ns[other] < draft.now_ns
     ]
-    movable.sort(key=lambda other: (table.gpus[other] * table.milli_gpus[other], -table.start_ns[other], -table.job_id[other]))
+    movable.sort(key=lambda other: (table.size_gpus[other] * table.milli_gpus[other], -table.start_ns[other], -table.job_id[other]))
     moved = fewest_victims(draft, partition, slot, movable[:MOST_MIGRATED])
     mark = draft.mark()
     for other in moved:
         draft.lift(other)
-    rows = draft.choose(partition, slot) if moved else None
-    if rows is not None and _set_down(draft, partition, slot, rows, moved):
+    rows = draft.choose(partition, slot, table.size_gpus[slot]) if moved else None
+    if rows is not None and set_down(draft, partition, slot, rows, {other: table.size_gpus[other] for other in reversed(moved)}):
         return rows
     draft.undo(mark)
     settings.refused[slot] = draft.now_ns + settings.interval_ns
     return None
 
 
-def _set_down(draft: Draft, partition: Partition, slot: int, rows: list[Row], moved: list[int]) -> bool:
-    """Set down those who were lifted, beside the job's ``rows``, the largest first; False where one does not fit."""
+def set_down(draft: Draft, partition: Partition, slot: int, rows: list[Row], lifted: Mapping[int, int]) -> bool:
+    """Set down those who were lifted, each with so many GPUs, beside the job's ``rows``; False where one does not fit."""
     hold(partition.free, rows, draft.table.milli_gpus[slot])
     try:
-        for other in reversed(moved):
-            there = draft.choose(partition, other)
+        for other, gpus in lifted.items():
+            there = draft.choose(partition, other, gpus)
             if there is None:
                 return False
             draft.set_down(other, there)
@@ -101,7 +152,7 @@ def victims_for(draft: Draft, partition: Partition, slot: int, after_ns: int) ->
         for other in partition.running
         if table.preemptible[other] and table.priority[other] < priority and table.start_ns[other] < now_ns
     ]
-    if free.free_gpus + sum(table.gpus[other] for other in lower) < table.gpus[slot]:
+    if free.free_gpus + sum(table.size_gpus[other] for other in lower) < table.size_gpus[slot]:
         return []
     ripe = [other for other in lower if table.start_ns[other] + after_ns <= now_ns]
     ripe.sort(key=lambda other: (table.priority[other], -table.start_ns[other], -table.job_id[other]))

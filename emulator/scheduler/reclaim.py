@@ -91,7 +91,7 @@ def ask_again(draft: Draft, settings: Reclaim, waits: Callable[[int], bool]) -> 
 def _kind_of(draft: Draft, partition: Partition, slot: int) -> tuple[int, ...]:
     """Jobs of one kind have the same victims, but that one that came later may have fewer of equal priority."""
     table = draft.table
-    size = table.gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot]
+    size = table.size_gpus[slot], table.milli_gpus[slot], table.require_level[slot], table.prefer_level[slot]
     slices = table.slice_gpus[slot], table.slice_level[slot]
     return partition.number, table.queue[slot], table.tenant[slot], table.priority[slot], *size, *slices
 
@@ -111,7 +111,7 @@ def _is_entitled(draft: Draft, partition: Partition, slot: int, accounts: Accoun
     table = draft.table
     if accounts.tenant_refusal(slot) is not None:
         return False
-    milli_gpus = table.gpus[slot] * table.milli_gpus[slot]
+    milli_gpus = table.size_gpus[slot] * table.milli_gpus[slot]
     always = how.while_borrowing != Victims.NEVER or how.within_queue != Victims.NEVER
     return always or accounts.quotas.within(table.queue[slot], partition.host_type, milli_gpus)
 
@@ -142,7 +142,7 @@ def victims_for(draft: Draft, partition: Partition, slot: int, accounts: Account
     trees = quotas.counted(queue, host_type)
     if not trees:
         return []
-    milli_gpus = table.gpus[slot] * table.milli_gpus[slot]
+    milli_gpus = table.size_gpus[slot] * table.milli_gpus[slot]
     claims = quotas.borrowers(queue, host_type, milli_gpus) if how.within_cohort != Victims.NEVER else {}
     order: list[tuple[bool, bool, int, int, int, int]] = []
     for other_partition in draft.ledger.partitions:
@@ -182,8 +182,8 @@ def _fewest(draft: Draft, partition: Partition, slot: int, accounts: Accounts, c
     """
     table, quotas, free = draft.table, accounts.quotas, partition.free
     queue, host_type, milli_gpus = table.queue[slot], partition.host_type, table.milli_gpus[slot]
-    here = sum(table.gpus[other] for other in candidates if other in partition.running)
-    if not candidates or free.free_gpus + here < table.gpus[slot]:
+    here = sum(table.size_gpus[other] for other in candidates if other in partition.running)
+    if not candidates or free.free_gpus + here < table.size_gpus[slot]:
         return []
     shadow = Shadow.now(table, free, slot)
     stopped: list[int] = []

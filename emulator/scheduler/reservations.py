@@ -28,6 +28,7 @@ from emulator.scheduler.pending import HeadQueue
 from emulator.scheduler.placement import Ask
 from emulator.scheduler.preemption import make_room
 from emulator.scheduler.profile import Gap, Profile
+from emulator.scheduler.sizes import largest
 from emulator.scheduler.table import NEVER
 
 #: What decides whether a job fits, but for how long it takes: ``JobTable.asks``.
@@ -79,7 +80,7 @@ class Reservations:
 
     profile: Profile
     made: dict[int, Reservation] = field(default_factory=dict)
-    running: dict[int, tuple[int, int]] = field(default_factory=dict)  # job id -> slot, expected end
+    running: dict[int, tuple[int, int, int]] = field(default_factory=dict)  # job id -> slot, expected end, start
     gaps: list[Gap] = field(default_factory=list)  # where something came free that was not expected to
     refused: dict[Kind, list[Refusal]] = field(default_factory=dict)
 
@@ -92,19 +93,7 @@ class Reservations:
         lost = profile.look_at_hosts()
         if lost is not None:
             self.gaps.append(_whole(now_ns))
-        overdue = []
-        for job_id, (slot, end_ns) in list(self.running.items()):
-            if slot not in partition.running or table.job_id[slot] != job_id:
-                rows = profile.drop(job_id)
-                del self.running[job_id]
-                if end_ns > now_ns:
-                    self.gaps.append(profile.gap(rows, now_ns, end_ns))
-            elif _expected_end(draft, slot) != end_ns:
-                self._hold_running(draft, slot)
-                overdue.append(job_id)
-        for slot in partition.running if len(partition.running) > len(self.running) else ():
-            if table.job_id[slot] not in self.running:
-                self._hold_running(draft, slot)
+        overdue = self._follow_running(draft, partition)
         for job_id, made in list(self.made.items()):
             if table.job_id[made.slot] != job_id or made.slot not in partition.pending:
                 self.cancel(job_id)
@@ -115,13 +104,35 @@ class Reservations:
             suspects.update(profile.owners_on(lost, NEVER))
         return {job_id for job_id in suspects if job_id in self.made and profile.clashes(job_id)}
 
+    def _follow_running(self, draft: Draft, partition: Partition) -> list[int]:
+        """Bring what runs up to date. Returns the ids of the jobs that hold GPUs which the profile had expected to be free."""
+        table, now_ns, profile = draft.table, draft.now_ns, self.profile
+        overdue: list[int] = []
+        dropped: set[int] = set()
+        for job_id, (slot, end_ns, start_ns) in list(self.running.items()):
+            if slot not in partition.running or table.job_id[slot] != job_id or table.start_ns[slot] != start_ns:
+                rows = profile.drop(job_id)
+                del self.running[job_id]
+                dropped.add(job_id)
+                if end_ns > now_ns:
+                    self.gaps.append(profile.gap(rows, now_ns, end_ns))
+            elif _expected_end(draft, slot) != end_ns:
+                self._hold_running(draft, slot)
+                overdue.append(job_id)
+        for slot in partition.running if len(partition.running) > len(self.running) else ():
+            if (job_id := table.job_id[slot]) not in self.running:
+                self._hold_running(draft, slot)
+                if job_id in dropped:  # it went on elsewhere, or with another size
+                    overdue.append(job_id)
+        return overdue
+
     def _hold_running(self, draft: Draft, slot: int) -> None:
         table = draft.table
         job_id, end_ns = table.job_id[slot], _expected_end(draft, slot)
         if job_id in self.running or self.made.pop(job_id, None) is not None:
             self.profile.drop(job_id)
         self.profile.hold(job_id, table.rows[slot], table.milli_gpus[slot], table.start_ns[slot], end_ns)
-        self.running[job_id] = slot, end_ns
+        self.running[job_id] = slot, end_ns, table.start_ns[slot]
 
     # -- making them ----------------------------------------------------------------------------------------------------------------
 
@@ -190,7 +201,8 @@ class Reservations:
         since_ns, last_ns = np.full(len(ids), NEVER), np.full(len(ids), -1)  # when each may start thanks to what came free
 
         in_part = np.array(
-            [self._in_part(table.gpus[slot], table.milli_gpus[slot]) for slot in (self.made[job_id].slot for job_id in ids)], dtype=np.int8
+            [self._in_part(table.size_gpus[slot], table.milli_gpus[slot]) for slot in (self.made[job_id].slot for job_id in ids)],
+            dtype=np.int8,
         )
         place_of = {job_id: place for place, job_id in enumerate(ids)}
 
@@ -240,6 +252,24 @@ class Reservations:
             self._keep(draft, earlier)
         return earlier
 
+    def largest_now(self, draft: Draft, partition: Partition, made: Reservation) -> list[Row]:
+        """Where the job, whose reservation is due, may start with the largest of its sizes: one that delays no other reservation."""
+        table, slot, accounts = draft.table, made.slot, draft.ledger.accounts
+        if slot not in table.sizes:
+            return made.rows
+        self.profile.drop(table.job_id[slot])
+
+        def place(gpus: int) -> list[Row] | None:
+            ask = Ask(*table.asks[slot], table.job_id[slot])._replace(gpus=gpus)
+            duration_ns = _in_cycles(table.expected_on(slot, self.profile.number, gpus), draft.cycle_ns)
+            found = self.profile.earliest(ask, duration_ns, draft.placement, draft.now_ns, draft.now_ns + 1)
+            return None if found is None else found[1]
+
+        room = partition.free.free_gpus if accounts is None else accounts.room(slot, partition.host_type)
+        rows = largest(table.sizes[slot].up_to(min(room, partition.free.free_gpus), self.profile.gpus_per_host), place)
+        self._keep(draft, made)
+        return rows or made.rows
+
     def start(self, draft: Draft, partition: Partition, slot: int, rows: list[Row]) -> None:
         """The job starts there."""
         draft.start(slot, rows)
@@ -284,7 +314,7 @@ def _start_due(draft: Draft, partition: Partition, known: Reservations, order: S
         made = known.made.get(job_id)
         if made is not None and made.start_ns <= draft.now_ns:
             if draft.may_start(partition, slot):
-                known.start(draft, partition, slot, made.rows)
+                known.start(draft, partition, slot, known.largest_now(draft, partition, made))
             else:
                 known.cancel(job_id)
                 draft.hold(partition, slot)

@@ -15,7 +15,8 @@ import numpy as np
 from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
 from emulator.scheduler.changes import Changes
 from emulator.scheduler.dispatch import Choice, Dispatcher
-from emulator.scheduler.draft import Defragmentation, Draft, Preemption
+from emulator.scheduler.draft import Defragmentation, Draft, Elasticity, Preemption
+from emulator.scheduler.elastic import Elastic, grow
 from emulator.scheduler.free import ANY_SITE, FreeIndex, Row, mask_bits
 from emulator.scheduler.held import Held
 from emulator.scheduler.ledger import Ledger
@@ -32,7 +33,7 @@ from emulator.scheduler.sorts import Key, Sorts
 from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.scheduler.usage import NO_CAP, SitePower
 from emulator.scheduler.waiting_room import WaitingRoom
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns
 from topology.cluster import Cluster
 
 
@@ -53,6 +54,8 @@ class SchedulerSettings:
     strict_queues: Collection[str] = ()  # in which nobody passes a job that waits for quota
     reclaims: Mapping[str, Reclaims] = field(default_factory=dict)  # by queue: whose jobs may be stopped for its own
     power: SitePower = NO_CAP
+    elastic: Elastic = Elastic.START
+    elastic_interval_ns: int = 600 * SECOND
     sites: Sites | None = None  # None: a job goes to whatever site has room for it
 
 
@@ -73,12 +76,12 @@ class QueueCounts:
         self.running_jobs += jobs
         self.running_gpus += gpus * jobs
 
-    def start(self, gpus: int) -> None:
-        """One that waited runs."""
+    def start(self, gpus: int, size_gpus: int) -> None:
+        """One that waited for ``gpus`` runs with ``size_gpus``."""
         self.pending_jobs -= 1
         self.pending_gpus -= gpus
         self.running_jobs += 1
-        self.running_gpus += gpus
+        self.running_gpus += size_gpus
 
 
 #: Sorts of jobs with slices of which it is remembered whether they could ever fit.
@@ -121,8 +124,10 @@ class Scheduler:
         preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
         in_turn = (policy.heads_only or policy.reserves) and policy.outside is None
         defragmentation = Defragmentation(settings.preempt_interval_ns) if settings.defragment else None
-        makes_room = preemption, defragmentation
+        elasticity = Elasticity(settings.elastic_interval_ns) if settings.elastic == Elastic.ALWAYS else None
+        makes_room = preemption, defragmentation, elasticity
         self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, *makes_room, in_turn, in_turn and not policy.arranges)
+        self._chooses_sizes = settings.elastic != Elastic.NEVER
         self._scores_hosts = settings.placement.may_score
         self.limits = Limits(cluster)
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
@@ -169,6 +174,8 @@ class Scheduler:
         """Take note of jobs; each counts from ``arrive`` on. Returns their slots, in their order."""
         if self._widest != ANY_LEVEL:
             jobs = replace(jobs, require_level=np.where(jobs.require_level == ANY_LEVEL, self._widest, jobs.require_level).astype(np.int8))
+        if not self._chooses_sizes and jobs.min_gpus.any():
+            jobs = replace(jobs, min_gpus=np.zeros_like(jobs.min_gpus))
         slots = self.table.extend(jobs, self.settings.queue_priority, state)
         self.counts += [QueueCounts() for _ in self.table.queues[len(self.counts) :]]
         return slots
@@ -207,12 +214,12 @@ class Scheduler:
     def _note_asked(self, slot: int) -> None:
         """Count what is asked for where the job may run, for placements that score hosts."""
         for partition in self.ledger.partitions_for(slot):
-            partition.free.host_states().ask(self.table.gpus[slot], self.table.milli_gpus[slot])
+            partition.free.host_states().ask(self.table.size_gpus[slot], self.table.milli_gpus[slot])
 
     def _choices_for(self, slot: int, types: tuple[int, ...]) -> tuple[Choice, ...]:
         """The sites on which the job could ever fit, on hosts of these types, by number."""
         table = self.table
-        asked = table.gpus[slot], table.require_level[slot], table.slice_gpus[slot], table.slice_level[slot]
+        asked = table.size_gpus[slot], table.require_level[slot], table.slice_gpus[slot], table.slice_level[slot]
         kind = *asked, *types
         if kind not in self._choices:
             if len(self._choices) >= MOST_KNOWN_KINDS:
@@ -237,6 +244,12 @@ class Scheduler:
             could_ever_fit = self.accounts.quotas.could_ever_fit
             fitting = tuple([number for number in fitting if could_ever_fit(queue, number, gpus * milli_gpus)]) or fitting
         return asked if fitting == asked else fitting
+
+    def needed_gpus(self, jobs: JobColumns) -> list[int]:
+        """The fewest GPUs that each job could start with here."""
+        if not self._chooses_sizes or not jobs.min_gpus.any():
+            return jobs.gpus.tolist()  # type: ignore[no-any-return]  # of numpy
+        return np.where(jobs.min_gpus > 0, jobs.min_gpus, jobs.gpus).tolist()  # type: ignore[no-any-return]  # of numpy
 
     def could_ever_fit(
         self, gpus: int, require_level: int, types: tuple[int, ...], slice_gpus: int = 0, slice_level: int = ANY_LEVEL
@@ -306,6 +319,8 @@ class Scheduler:
     def requeue(self, slot: int, until_ns: int = 0) -> None:
         """A stopped job waits again, in the place that its submission gives it; until ``until_ns``, where it is given, it is on hold."""
         self.table.state[slot] = State.PENDING
+        if slot in self.table.sizes:
+            self.table.size_down(slot)
         if until_ns:
             self.room.wait_until(slot, until_ns)
         self._wait(slot)
@@ -403,7 +418,7 @@ class Scheduler:
     def release(self, slot: int, *, at_ns: int) -> None:
         """The job stopped at ``at_ns``: its GPUs are free again."""
         self.ledger.stop(slot, at_ns)
-        self.counts[self.table.queue[slot]].run(self.table.gpus[slot], -1)
+        self.counts[self.table.queue[slot]].run(self.table.size_gpus[slot], -1)
         if self.dispatcher is not None:
             self.dispatcher.leave(slot, at_ns)
 
@@ -426,12 +441,16 @@ class Scheduler:
             if (told := explained(self.policy, self.settings.placement, error)) is not None:
                 raise told from error
             raise
+        if draft.elasticity is not None:
+            grow(draft, draft.elasticity)
         table = self.table
         for slot in draft.preempted:
-            self.counts[table.queue[slot]].run(table.gpus[slot], -1)
+            self.counts[table.queue[slot]].run(table.size_gpus[slot], -1)
+        for slot, (_, _, gpus) in draft.migrated.items():
+            self.counts[table.queue[slot]].running_gpus += table.size_gpus[slot] - gpus
         self.pending_jobs -= len(draft.starts)
         for slot, _ in draft.starts:
-            self.counts[table.queue[slot]].start(table.gpus[slot])
+            self.counts[table.queue[slot]].start(table.gpus[slot], table.size_gpus[slot])
             self.sorts.leave(table.sort[slot])
             if self.accounts is not None:
                 self.accounts.wait(slot, -1)

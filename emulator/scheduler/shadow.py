@@ -21,10 +21,10 @@ _LAST_SLOT = 2**62
 
 def kind_of(table: JobTable, free: FreeIndex, slot: int) -> Kind:
     """Of the job: one that fits on a host is counted as one that requires no level."""
-    hosts, rest = divmod(table.gpus[slot], free.gpus_per_host)
+    hosts, rest = divmod(table.size_gpus[slot], free.gpus_per_host)
     level, cut = table.require_level[slot], None
     if table.slice_gpus[slot]:
-        level, cut = cut_of(table.gpus[slot], level, table.slice_gpus[slot], table.slice_level[slot], free.gpus_per_host)
+        level, cut = cut_of(table.size_gpus[slot], level, table.slice_gpus[slot], table.slice_level[slot], free.gpus_per_host)
     return (ANY_LEVEL if hosts + (rest > 0) == 1 else level), rest, cut
 
 
@@ -84,7 +84,7 @@ class Shadow:
             for host, mask in free.split.items():
                 if mask.bit_count() >= rest and free.is_offered(host):
                     shadow.part[shadow._unit(host)] += 1
-        shadow.aim(job_id, table.gpus[head])
+        shadow.aim(job_id, table.size_gpus[head])
         return shadow
 
     def _cut(self, level: int, cut: Cut) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from emulator.scheduler.free import Row
 from emulator.scheduler.job_array import JobArray
+from emulator.scheduler.sizes import Sizes, sizes_of
 from emulator.scheduler.sorts import Asks, Sort
 from emulator.workload.jobs import Dependency, JobColumns, JobKind, Locality, TrainingShape
 
@@ -37,14 +38,20 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Paces:
-    """How fast a job runs on each host type that it may run on, and its duration and estimate at a pace of 1."""
+    """How fast a job runs on each host type that it may run on, and its duration and estimate at a pace of 1 with all of its GPUs.
+
+    Work is GPU time: with a part of its GPUs a job goes on at that part of its pace. ``gpus``: all of them; 0 for a job of one size.
+    """
 
     by_type: Mapping[int, float]
     duration_ns: int
     estimate_ns: int
+    gpus: int = 0
 
-    def at(self, number: int, time_ns: int) -> int:
-        """How long on hosts of this type; ANY_TYPE: at a pace of 1."""
+    def at(self, number: int, gpus: int, time_ns: int) -> int:
+        """How long with so many GPUs on hosts of this type; ANY_TYPE: at a pace of 1."""
+        if self.gpus:
+            time_ns = min(ENDLESS // 2, time_ns * self.gpus // gpus)
         return max(1, round(time_ns / self.by_type.get(number, 1.0))) if time_ns else 0
 
 
@@ -54,7 +61,10 @@ class JobTable:
 
     job_id: list[int] = field(default_factory=list)
     submit_ns: list[int] = field(default_factory=list)
-    gpus: list[int] = field(default_factory=list)
+    gpus: list[int] = field(default_factory=list)  # that it asks for: the most, of a job of several sizes
+    #: GPUs that the job holds; while it waits, the fewest that it starts with; once it has ended, those of its last run. ``gpus``, of a job
+    #: of one size.
+    size_gpus: list[int] = field(default_factory=list)
     duration_ns: list[int] = field(default_factory=list)
     estimate_ns: list[int] = field(default_factory=list)
     #: How long the policy expects a run to take: what the submitter estimates, or what the ledger's predictions say.
@@ -106,7 +116,8 @@ class JobTable:
     tenants: list[str] = field(default_factory=list)
     queue_of: dict[str, int] = field(default_factory=dict)  # name -> its place in queues
     tenant_of: dict[str, int] = field(default_factory=dict)
-    paces: dict[int, Paces] = field(default_factory=dict)  # slot -> of jobs that are not equally fast on all of their types
+    paces: dict[int, Paces] = field(default_factory=dict)  # slot -> of jobs that are not equally fast on all of their types and sizes
+    sizes: dict[int, Sizes] = field(default_factory=dict)  # slot -> of jobs of several sizes
     names: dict[int, str] = field(default_factory=dict)  # slot -> name, of jobs that have one
     slot_of: dict[int, int] = field(default_factory=dict)  # job id -> slot, of the jobs that are here
     on_hold: set[int] = field(default_factory=set)  # slots of pending jobs that are in no queue (scheduler.waiting_room)
@@ -164,6 +175,7 @@ class JobTable:
             "require_level", "prefer_level", "slice_gpus", "slice_level", "preemptible", "host_type", "source_row",
         ):  # fmt: skip
             fill(name, getattr(jobs, name).tolist())
+        fill("size_gpus", jobs.gpus.tolist())
         fill("types", jobs.types())
         asked = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level")
         known: dict[Asks, Asks] = {}
@@ -184,6 +196,8 @@ class JobTable:
             fill(name, [value] * count)
         self.version += [0] * (count - len(reused))
         self._note_rare(jobs, slots)
+        for row in np.flatnonzero(jobs.min_gpus > 0).tolist():
+            self._note_sizes(slots[row], int(jobs.min_gpus[row]))
         return slots
 
     def _note_rare(self, jobs: JobColumns, slots: list[int]) -> None:
@@ -198,24 +212,60 @@ class JobTable:
         if jobs.names is not None:
             self.names.update((slot, name) for slot, name in zip(slots, jobs.names, strict=True) if name)
 
+    def _note_sizes(self, slot: int, min_gpus: int) -> None:
+        """The job may run with ``min_gpus`` up to its ``gpus``: what it asks for is the least of its sizes."""
+        shape = self.shapes[self.shape[slot]] if self.shape[slot] >= 0 else None
+        sizes = sizes_of(min_gpus, self.gpus[slot], self.slice_gpus[slot], shape)
+        if sizes is None:
+            return
+        self.sizes[slot] = sizes
+        by_type = self.paces[slot].by_type if slot in self.paces else {}
+        self.paces[slot] = Paces(by_type, self.duration_ns[slot], self.estimate_ns[slot], sizes.most_gpus)
+        self.asks[slot] = (sizes.least_gpus, *self.asks[slot][1:])
+        self.size_down(slot)
+
+    def size_down(self, slot: int) -> None:
+        """The job, of several sizes, waits: its size is the least, and it is expected to take as long as it does with that."""
+        self.size_gpus[slot] = self.sizes[slot].least_gpus
+        self.bind(slot, self.host_type[slot])
+
+    def least_gpus(self, slot: int) -> int:
+        """The fewest GPUs that the job may run with."""
+        return self.sizes[slot].least_gpus if slot in self.sizes else self.gpus[slot]
+
+    def run_gpus(self, slot: int) -> int:
+        """GPUs of its current or last run; times run, worked and lost, times these, are its GPU time."""
+        return self.sizes[slot].run_gpus if slot in self.sizes else self.gpus[slot]
+
     def bind(self, slot: int, number: int) -> None:
         """The job is to run on hosts of this type, or is bound to none (ANY_TYPE). It is expected to take as long as it does there."""
         self.host_type[slot] = number
         if self.paces and (paces := self.paces.get(slot)) is not None:
-            self.estimate_ns[slot] = self.expected_ns[slot] = paces.at(number, paces.estimate_ns)
+            self.estimate_ns[slot] = self.expected_ns[slot] = paces.at(number, self.size_gpus[slot], paces.estimate_ns)
 
-    def expected_on(self, slot: int, number: int) -> int:
-        """How long a run of the job on hosts of this type is expected to take."""
+    def expected_on(self, slot: int, number: int, gpus: int = 0) -> int:
+        """How long a run of the job on hosts of this type is expected to take, with so many GPUs; 0: as many as its size is."""
         if self.paces and (paces := self.paces.get(slot)) is not None:
-            return paces.at(number, paces.estimate_ns)
+            return paces.at(number, gpus or self.size_gpus[slot], paces.estimate_ns)
         return self.expected_ns[slot]
 
     def work_at_pace(self, slot: int) -> None:
-        """What is left of its work, and its duration, are from now on as the job does it on hosts of the type that it is bound to."""
+        """What is left of its work, and its duration, are from now on as the job does it with the size that it has, on hosts of the type
+        that it is bound to.
+        """
         if (paces := self.paces.get(slot)) is not None and paces.duration_ns:
-            duration_ns = paces.at(self.host_type[slot], paces.duration_ns)
+            duration_ns = paces.at(self.host_type[slot], self.size_gpus[slot], paces.duration_ns)
             self.remaining_ns[slot] = self.remaining_ns[slot] * duration_ns // self.duration_ns[slot]
             self.duration_ns[slot] = duration_ns
+            if slot in self.sizes:
+                self._count_in_size(slot, self.sizes[slot])
+
+    def _count_in_size(self, slot: int, sizes: Sizes) -> None:
+        """What the job has run is from now on as long as it would have been with its size: the GPU time is the same."""
+        if sizes.run_gpus != (gpus := self.size_gpus[slot]):
+            for column in (self.run_ns, self.work_ns, self.lost_ns, self.overhead_run_ns):
+                column[slot] = column[slot] * sizes.run_gpus // gpus
+            sizes.run_gpus = gpus
 
     def drop(self, slots: Iterable[int]) -> None:
         """These jobs, which have ended, leave; other jobs get their slots."""
@@ -223,6 +273,7 @@ class JobTable:
             del self.slot_of[self.job_id[slot]]
             self.names.pop(slot, None)
             self.paces.pop(slot, None)
+            self.sizes.pop(slot, None)
             self.after.pop(slot, None)
             self.locality.pop(slot, None)
             self.array_of.pop(slot, None)

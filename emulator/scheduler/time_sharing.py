@@ -50,7 +50,7 @@ def share_time(draft: Draft, partition: Partition, ranks: Ranks, cause: str) -> 
     keys = [-column(table.priority, slots), *ranks(draft, slots, runs), column(table.submit_ns, slots), column(table.job_id, slots)]
     pool.arrange(*(key[: len(waiting)] for key in keys))
     order = np.lexsort(keys[::-1])
-    need = column(table.gpus, slots) * column(table.milli_gpus, slots)
+    need = column(table.size_gpus, slots) * column(table.milli_gpus, slots)
     room = partition.free.free_milli_gpus() + int(need[runs].sum(dtype=np.int64))
     chosen = order[_chosen(need[order], room)]
     passed = np.ones(len(slots), dtype=bool)

@@ -51,7 +51,7 @@ class Usage:
         place = self.place((table.queue[slot], table.tenant[slot]))
         self._gpu_seconds[place] = self._at(at_ns, slice(place, place + 1))[0]
         self._since_ns[place] = at_ns
-        self._milli_gpus[place] += sign * table.gpus[slot] * table.milli_gpus[slot]
+        self._milli_gpus[place] += sign * table.size_gpus[slot] * table.milli_gpus[slot]
 
     def gpu_seconds(self, now_ns: int) -> NDArray[np.float64]:
         """As of now, shape (accounts,)."""
@@ -91,7 +91,7 @@ class Demands:
     def of(self, slots: Sequence[int], host_type: int) -> NDArray[np.int64]:
         """Of jobs that wait for, or run on, hosts of this type, shape (jobs, 3)."""
         kind, table = self._types[host_type], self._table
-        gpus = np.array([table.gpus[slot] for slot in slots], dtype=np.int64)
+        gpus = np.array([table.size_gpus[slot] for slot in slots], dtype=np.int64)
         milli = gpus * np.array([table.milli_gpus[slot] for slot in slots], dtype=np.int64)
         part = power(np.array([table.utilization[slot] for slot in slots]), self._gamma)
         watts = np.rint(gpu_milliwatts(kind, 1.0, self._gamma) * part).astype(np.int64) * milli // 1000

@@ -1,6 +1,7 @@
 """From a draft to the engine's JobColumns: the sound jobs, and what is wrong with the others."""
 
 from dataclasses import dataclass
+from math import lcm
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,7 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
         len(rows),
         submit_ns=0,
         gpus=draft.gpus[rows],
+        min_gpus=np.where(draft.min_gpus < draft.gpus, draft.min_gpus, 0)[rows],
         duration_ns=duration[rows],
         estimate_ns=np.where(draft.estimate_ns > 0, draft.estimate_ns, duration)[rows],
         milli_gpus=draft.milli_gpus[rows],
@@ -124,6 +126,11 @@ def _plan_training(
         result = planned[key]
         if isinstance(result, InvalidRequest):
             errors[row] = result
+            continue
+        if (whole := lcm(shapes[result[0]].replica_gpus, shapes[result[0]].expert_gpus)) and draft.min_gpus[row] % whole:
+            named = draft.field("min_gpus")
+            text = f"{named} is {draft.min_gpus[row]}, and a replica of the model takes {whole} GPUs"
+            errors[row] = InvalidRequest(text, field=named, allowed=f"a multiple of {whole}")
             continue
         shape[row] = result[0]
         if training.steps:

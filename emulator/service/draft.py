@@ -24,7 +24,7 @@ MAX_REPLICAS = 10_000
 MAX_DEPENDENCIES = 1000
 
 #: Columns that a JobSpec and a batch call as a draft does.
-_SAME_WORDS = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level", "gpu_type")
+_SAME_WORDS = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level", "gpu_type", "min_gpus")
 
 KIND_NUMBER = {None: JobKind.GANG, "gang": JobKind.GANG, "training": JobKind.TRAINING, "service": JobKind.SERVICE}
 
@@ -35,6 +35,7 @@ class Draft:
 
     count: int
     gpus: NDArray[np.int64]
+    min_gpus: NDArray[np.int64]
     milli_gpus: NDArray[np.int64]
     duration_ns: NDArray[np.int64]
     estimate_ns: NDArray[np.int64]
@@ -118,6 +119,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
     return Draft(
         count=count,
         gpus=column(spec.gpus),
+        min_gpus=column(spec.min_gpus),
         milli_gpus=column(spec.milli_gpus if spec.HasField("milli_gpus") else 1000),
         duration_ns=column(duration_ns(spec.duration, "spec.duration")),
         estimate_ns=column(duration_ns(spec.estimate, "spec.estimate")),
@@ -219,6 +221,7 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
     return Draft(
         count=count,
         gpus=column("gpus", 0),
+        min_gpus=column("min_gpus", 0),
         milli_gpus=column("milli_gpus", 1000),
         duration_ns=column("duration_nanoseconds", 0),
         estimate_ns=column("estimate_nanoseconds", 0),

@@ -68,6 +68,7 @@ class JobSpec:
     after_any: Sequence[int] = ()  # ids of jobs that must have ended, in any way
     array_size: int | None = None  # so many jobs like this one, called name[0] and so on
     array_parallel: int | None = None  # at most so many of them run at a time
+    min_gpus: int = 0  # the fewest that it may run with; 0: it runs with all of gpus
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
         tenant=spec.tenant,
         priority=_integer("priority", spec.priority),
         gpus=_integer("gpus", spec.gpus),
+        min_gpus=_integer("min_gpus", spec.min_gpus),
         milli_gpus=_integer("milli_gpus", spec.milli_gpus),
         require_level=spec.require_level,
         prefer_level=spec.prefer_level,
@@ -181,6 +183,7 @@ def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
         count=len(kind),
         names=jobs.names[rows] if jobs.names is not None else (),
         gpus=column(jobs.gpus),
+        min_gpus=column(jobs.min_gpus),
         duration_nanoseconds=column(jobs.duration_ns),
         estimate_nanoseconds=column(jobs.estimate_ns),
         milli_gpus=column(jobs.milli_gpus),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,6 +118,7 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
     for column, index in (("require_level", draft.require_level), ("prefer_level", draft.prefer_level)):
         verdicts.refuse_entries(index, _bad_levels(draft.field(column), draft.levels))
     _check_slices(draft, verdicts)
+    _check_sizes(draft, verdicts, kinds)
     if draft.names:
         bad = np.fromiter((len(name) > MAX_NAME or not name.isprintable() for name in draft.names), dtype=np.bool_, count=draft.count)
         refuse(bad, "name", lambda i: f"is {draft.names[i]!r:.80}", f"at most {MAX_NAME} printable characters")
@@ -150,6 +152,20 @@ def _check_slices(draft: Draft, verdicts: _Verdicts) -> None:
         lambda i: f"is {names[draft.slice_level[i]]}, coarser than the required {names[draft.require_level[i]]}",
         "the required level or a finer one",
     )
+
+
+def _check_sizes(draft: Draft, verdicts: _Verdicts, kinds: NDArray[np.signedinteger[Any]]) -> None:
+    """Refuse sizes that no job can have. That they are whole replicas is seen when a training job has been planned."""
+    least, slices, refuse = draft.min_gpus, draft.slice_gpus, verdicts.refuse
+    given = least != 0
+    if not given.any():
+        return
+    outside = given & ((least < 1) | (least > draft.gpus))
+    refuse(outside, "min_gpus", lambda i: f"is {least[i]} of {draft.gpus[i]} GPUs", "1 to gpus, or 0 (it runs with gpus alone)")
+    refuse(given & (draft.milli_gpus < 1000), "min_gpus", lambda i: f"is {least[i]} of a shared GPU", "0 where milli_gpus is below 1000")
+    refuse(given & (kinds == JobKind.SERVICE), "min_gpus", lambda i: f"is {least[i]} of a service's replica", "0 for a service")
+    uneven = given & (slices > 0) & (least % np.maximum(slices, 1) != 0)
+    refuse(uneven, "min_gpus", lambda i: f"is {least[i]} with slices of {slices[i]} GPUs", "a multiple of slice_gpus")
 
 
 def _is_seconds(values: NDArray[np.int64], index: int) -> str:

@@ -210,6 +210,14 @@ HEAD: tuple[HeadMetric, ...] = (
     HeadMetric(
         "gigawatt_job_migrations_total", Kind.COUNTER, "migrations", "Jobs moved to make room.", (), _one(lambda s: s.migrations)
     ),
+    HeadMetric(
+        "gigawatt_job_resizes_total",
+        Kind.COUNTER,
+        "resizes",
+        "Running jobs that went on with another number of GPUs.",
+        (),
+        _one(lambda s: s.resizes),
+    ),
     HeadMetric("gigawatt_job_restarts_total", Kind.COUNTER, "restarts", "Restarts after a fault.", (), _one(lambda s: s.restarts)),
     HeadMetric(
         "gigawatt_queue_wait_seconds", Kind.HISTOGRAM, "seconds", "Emulated time from submission to first start.", (),

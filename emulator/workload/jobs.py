@@ -84,7 +84,8 @@ class JobColumns:
     """Jobs in order of submission; every array has the shape (jobs,). Job ids are unique and given by the source.
 
     ``duration_ns`` is the running time when nothing disturbs the job and the fabric gives it all it asks for. ``estimate_ns`` is the
-    running time that the submitter states (backfill plans with it); sources without one repeat the duration. ``milli_gpus`` below 1000
+    running time that the submitter states (backfill plans with it); sources without one repeat the duration. Both are those with all of
+    ``gpus``; a job of ``min_gpus`` above 0 may run with fewer, down to that many, and takes longer in proportion. ``milli_gpus`` below 1000
     means a share of one GPU (then ``gpus`` is 1). A job of ``slice_gpus`` above 0 is cut into slices of so many GPUs, each of which lies
     inside one unit of ``slice_level`` (Kueue's slices, Slurm's ``--segment``). ``utilization`` is SM activity while computing, 0 to 1: it
     sets the power. ``shape`` indexes ``shapes`` for training jobs and is -1 for the rest.
@@ -93,6 +94,7 @@ class JobColumns:
     job_id: NDArray[np.int64]
     submit_ns: NDArray[np.int64]
     gpus: NDArray[np.int32]
+    min_gpus: NDArray[np.int32]  # 0: it runs with all of ``gpus`` and no other number
     duration_ns: NDArray[np.int64]
     estimate_ns: NDArray[np.int64]
     milli_gpus: NDArray[np.int32]
@@ -139,6 +141,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
     """``count`` jobs with the defaults of a plain gang, and ``columns`` instead where given (arrays or scalars)."""
     defaults: dict[str, Any] = {
         "job_id": np.arange(count),
+        "min_gpus": 0,
         "milli_gpus": 1000,
         "kind": int(JobKind.GANG),
         "priority": 0,
@@ -162,7 +165,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
     given = defaults | columns
     given.setdefault("estimate_ns", given["duration_ns"])
     dtypes = {
-        "job_id": np.int64, "submit_ns": np.int64, "gpus": np.int32, "duration_ns": np.int64, "estimate_ns": np.int64,
+        "job_id": np.int64, "submit_ns": np.int64, "gpus": np.int32, "min_gpus": np.int32, "duration_ns": np.int64, "estimate_ns": np.int64,
         "milli_gpus": np.int32, "kind": np.int8, "priority": np.int32, "queue": np.int32, "tenant": np.int32,
         "utilization": np.float64, "checkpoint_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
         "slice_gpus": np.int32, "slice_level": np.int8, "preemptible": np.bool_, "shape": np.int32,

@@ -380,7 +380,7 @@ def test_the_plain_rules_notice_a_breach(policy: str) -> None:
     run = Run(rules.scheduler(policy), 1, [queue.name for queue in rules.queues])
     accounts = run.scheduler.accounts
     assert accounts is not None
-    accounts.allows = lambda slot, host_type: True  # type: ignore[method-assign]  # a ledger that does not look
+    accounts.allows = lambda slot, host_type, gpus=0: True  # type: ignore[method-assign]  # a ledger that does not look
     found = []
     for _ in range(40):
         run.cycle()

@@ -53,6 +53,7 @@ def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")
         jobs_submitted=60 + 2 * tick,
         jobs_started=50 + 2 * tick,
         migrations=tick // 4,
+        resizes=tick // 6,
         preemptions=tick // 3,
         restarts=tick // 5,
         queue_wait_seconds=Histogram((1.0, 60.0, 3600.0), (20 + tick, 20 + tick, 10, 0), 5e3 + 40.0 * tick),

@@ -118,7 +118,7 @@ def _jobs(draft: Draft) -> Jobs:
             kinds[allowed] = row
         rows.append(row)
     pace = np.array(rows).reshape(len(order), len(partitions))
-    milli = column(table.gpus, slots) * column(table.milli_gpus, slots)
+    milli = column(table.size_gpus, slots) * column(table.milli_gpus, slots)
     return Jobs(slots, milli, pace, np.array([running.get(slot, -1) for slot in order], dtype=np.int64))
 
 

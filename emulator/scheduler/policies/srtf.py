@@ -19,7 +19,7 @@ def plan(draft: Draft, weigh_gpus: bool = False) -> None:
     def ranks(draft: Draft, slots: Int64, runs: NDArray[np.bool_]) -> tuple[NDArray[np.generic]]:
         left_ns = np.maximum(0, column(draft.table.estimate_ns, slots) - kept_service_ns(draft, slots, runs))
         # In whole milliseconds, so that the product stays within 64 bits.
-        return (left_ns // 10**6 * column(draft.table.gpus, slots) if weigh_gpus else left_ns,)
+        return (left_ns // 10**6 * column(draft.table.size_gpus, slots) if weigh_gpus else left_ns,)
 
     for partition in draft.partitions():
         share_time(draft, partition, ranks, "preempted for a job with less left to do")

@@ -66,7 +66,7 @@ def plan(
         before = np.array([promoted.get(job_id, (0, 0)) for job_id in ids], dtype=np.int64).reshape(-1, 2)
         if promoted:
             ran_ms, waited_ms = ran_ms - before[:, 0], waited_ms - before[:, 1]
-        return ran_ms * column(table.gpus, slots), ran_ms, waited_ms
+        return ran_ms * column(table.size_gpus, slots), ran_ms, waited_ms
 
     def ranks(draft: Draft, slots: Int64, runs: NDArray[np.bool_]) -> tuple[NDArray[np.generic], ...]:
         served_ms, ran_ms, waited_ms = counted(draft, slots, runs)
@@ -91,7 +91,7 @@ def plan(
             place = np.searchsorted(limits_ms, served_ms, side="right")
             moves = place < len(limits_ms)
             if moves.any():
-                left_ms = (limits_ms[place[moves]] - served_ms[moves]) // column(draft.table.gpus, running[moves]) + 1
+                left_ms = (limits_ms[place[moves]] - served_ms[moves]) // column(draft.table.size_gpus, running[moves]) + 1
                 draft.reconsider(partition, draft.now_ns + int(left_ms.min()) * 10**6)
 
 

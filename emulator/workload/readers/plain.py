@@ -1,9 +1,9 @@
 """Our own CSV, and with a map of its columns any other: ``id,submit_s,gpus,duration_s``, and optionally more.
 
 Rows stand in order of submission (or ``sort=yes``). Ids are numbers, or names where the first is none; ``ids=renumber`` makes all of them
-names. A job of ``gpu_milli`` below 1000 asks for that share of one GPU. ``after`` has the ids of jobs that must finish before, with ``;``
-between them; they are submitted before. An empty optional field means its default. A submission is a number of seconds or a date, the same
-in all rows.
+names. A job of ``gpu_milli`` below 1000 asks for that share of one GPU; one of ``min_gpus`` may run with that many GPUs up to ``gpus``.
+``after`` has the ids of jobs that must finish before, with ``;`` between them; they are submitted before. An empty
+optional field means its default. A submission is a number of seconds or a date, the same in all rows.
 
 With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start`` or ``end`` the table has foreign columns. Then
 
@@ -29,6 +29,7 @@ OURS = {
     "id": "id", "submit": "submit_s", "gpus": "gpus", "duration": "duration_s", "name": "name", "priority": "priority", "queue": "queue",
     "tenant": "tenant", "estimate": "estimate_s", "gpu_milli": "gpu_milli", "gpu_type": "gpu_type",
     "slice_gpus": "slice_gpus", "slice_level": "slice_level", "after": "after",
+    "min_gpus": "min_gpus",
 }  # fmt: skip
 REQUIRED = ("id", "submit", "gpus", "duration")
 #: Words that only a map knows.
@@ -186,6 +187,7 @@ class _Table:
             host_type=row.trace.host_type((model,)) if model else ANY_TYPE,
             slice_gpus=slices[0],
             slice_level=slices[1],
+            min_gpus=_min_gpus(row, *gpus, slices[0]),
             key=_key(fields.get("id") or "", number) if "after" in fields else "",
             after=tuple([_key(one.strip(), number) for one in fields["after"].split(";") if one.strip()]) if fields.get("after") else (),
         )
@@ -207,6 +209,20 @@ def _slices(row: Row, gpus: int, milli: int) -> tuple[int, int]:
     if level not in LEVEL_NAMES:
         raise row.error("slice_level", f"{level[:40]!r} is not a level", ", ".join(LEVEL_NAMES))
     return slice_gpus, LEVEL_NAMES.index(level)
+
+
+def _min_gpus(row: Row, gpus: int, milli: int, slice_gpus: int) -> int:
+    """The fewest GPUs that the job may run with, 0 where that is all of them. Raises TraceError for what no job can have."""
+    if (row.fields.get("min_gpus") or "0") == "0":
+        return 0
+    least = row.integer("min_gpus", 0, MAX_GPUS)
+    if milli < 1000:
+        raise row.error("min_gpus", f"{least} of a shared GPU ({milli} thousandths)", "none where gpu_milli is below 1000")
+    if least > gpus:
+        raise row.error("min_gpus", f"{least} is more than the {gpus} GPUs of the job", "from 1 to gpus")
+    if slice_gpus and least % slice_gpus:
+        raise row.error("min_gpus", f"{least} GPUs cannot be cut into slices of {slice_gpus}", "a multiple of slice_gpus")
+    return least if least < gpus else 0
 
 
 def _key(text: str, number: int | None) -> str:

@@ -1,0 +1,53 @@
+"""When jobs of several sizes have which: the scenario's ``scheduler.elastic``, and how running jobs grow.
+
+How they shrink for others is in ``emulator.scheduler.preemption``; the size that a job starts with is the draft's (``Draft.choose``).
+"""
+
+from enum import StrEnum
+
+from emulator.scheduler.draft import Draft, Elasticity
+from emulator.scheduler.partition import Partition
+
+
+class Elastic(StrEnum):
+    """Whether a job of several sizes may have another than its largest."""
+
+    NEVER = "never"  # all jobs are of one size
+    START = "start"  # the size is chosen when the job starts, and stays
+    ALWAYS = "always"  # it changes while the job runs
+
+
+def grow(draft: Draft, settings: Elasticity) -> None:
+    """Have running jobs go on with more GPUs where some are free and nobody waits for them; the ones that started first grow first.
+
+    A job that started, or was given another size, less than ``interval_ns`` ago is left alone.
+    """
+    for partition in draft.ledger.partitions if draft.table.sizes else ():
+        if partition.free.free_gpus and not partition.waiting_jobs:
+            _grow_in(draft, partition, settings)
+
+
+def _grow_in(draft: Draft, partition: Partition, settings: Elasticity) -> None:
+    table = draft.table
+    small = [slot for slot in partition.running if slot in table.sizes and table.size_gpus[slot] < table.gpus[slot]]
+    for slot in sorted(small, key=lambda slot: (table.start_ns[slot], table.job_id[slot])):
+        ripe_ns = table.start_ns[slot] + settings.interval_ns
+        if ripe_ns > draft.now_ns or table.start_ns[slot] == draft.now_ns:
+            draft.reconsider_at_ns = min(draft.reconsider_at_ns, max(ripe_ns, draft.now_ns + 1))
+        elif settings.stuck.get(slot) != partition.freed and not _grow(draft, partition, slot):
+            settings.stuck[slot] = partition.freed
+
+
+def _grow(draft: Draft, partition: Partition, slot: int) -> bool:
+    """Have the job take the largest of its sizes that fits; False, and nothing done, where that is not more than it has."""
+    table, mark = draft.table, draft.mark()
+    before = table.size_gpus[slot]
+    draft.lift(slot)
+    rows = draft.choose(partition, slot)
+    if rows is not None:
+        draft.set_down(slot, rows)
+    if rows is None or table.size_gpus[slot] <= before:
+        draft.undo(mark)
+        return False
+    draft.causes[slot] = f"grew from {before} GPUs, which were free"
+    return True
