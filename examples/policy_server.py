@@ -78,6 +78,7 @@ class Copy:
             if state != JOB_STATE_PENDING:  # else it waits again, and keeps its place
                 del self.table.slot_of[job_id]
                 self.table.paces.pop(slot, None)
+                self.table.sizes.pop(slot, None)
                 self.places.append(slot)
         ledger = self.scheduler.ledger
         for ranges, change in ((cycle.withdrawn, ledger.withhold), (cycle.offered, ledger.release)):
@@ -105,7 +106,7 @@ class Copy:
         for name, column in self.columns:
             for slot, value in zip(slots, getattr(jobs, name), strict=True):
                 column[slot] = value
-        for slot, choice in zip(slots, jobs.choice, strict=True):
+        for slot, choice, min_gpus in zip(slots, jobs.choice, jobs.min_gpus, strict=True):
             self.table.expected_ns[slot] = self.table.estimate_ns[slot]
             if self.table.job_id[slot] not in self.table.slot_of:
                 self.table.slot_of[self.table.job_id[slot]] = slot
@@ -114,6 +115,7 @@ class Copy:
                 self.table.host_type[slot] = types[0] if len(types) == 1 else ANY_TYPE
                 if any(pace != 1.0 for pace in paces.values()):
                     self.table.paces[slot] = Paces(paces, 0, estimate_ns)
+            self.table.note_asks(slot, min_gpus)
             self.scheduler.arrive(slot, accepted=True)
 
     def plan(self, cycle: messages.Cycle) -> messages.Decisions:

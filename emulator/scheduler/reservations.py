@@ -321,9 +321,12 @@ def _start_due(draft: Draft, partition: Partition, known: Reservations, order: S
 
 
 def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
-    """Preempt jobs for the head, where it does not fit now. True where any were: all reservations are made again in the next cycle."""
+    """Stop, move or shrink jobs for the head, where it does not fit now. True where any were: all reservations are made again in the next
+    cycle.
+    """
     pending = partition.pending
-    while draft.preemption is not None and (head := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
+    makes_room = draft.preemption is not None or draft.elasticity is not None
+    while makes_room and (head := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
         if not draft.may_start(partition, head):
             draft.hold(partition, head)
             continue
@@ -333,8 +336,11 @@ def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
         if rows is None:
             break
         known.start(draft, partition, head, rows)
-    if not draft.preempted or not draft.has_preempted(partition):
+    moved = any(draft.ledger.partition_of(other) is partition for other in draft.migrated)
+    if not moved and (not draft.preempted or not draft.has_preempted(partition)):
         return False
+    if moved:
+        draft.reconsider(partition, draft.now_ns + draft.cycle_ns)
     known.cancel_all(draft, list(known.made))
     return True
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -177,9 +177,8 @@ class JobTable:
             fill(name, getattr(jobs, name).tolist())
         fill("size_gpus", jobs.gpus.tolist())
         fill("types", jobs.types())
-        asked = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level")
         known: dict[Asks, Asks] = {}
-        fill("asks", [known.setdefault(asks, asks) for asks in zip(*(getattr(jobs, name).tolist() for name in asked), strict=True)])
+        fill("asks", [known.setdefault(asks, asks) for asks in zip(*(getattr(jobs, name).tolist() for name in _ASKS), strict=True)])
         for row in np.flatnonzero(jobs.choice >= 0).tolist():
             by_type = dict(jobs.choices[jobs.choice[row]])
             if any(pace != 1.0 for pace in by_type.values()):
@@ -211,6 +210,14 @@ class JobTable:
             self.array_of[slots[row]] = arrays[jobs.array[row]]
         if jobs.names is not None:
             self.names.update((slot, name) for slot, name in zip(slots, jobs.names, strict=True) if name)
+
+    def note_asks(self, slot: int, min_gpus: int) -> None:
+        """What the job asks for was written into the columns one by one: bring what follows from them up to date."""
+        self.size_gpus[slot] = self.gpus[slot]
+        self.asks[slot] = cast(Asks, tuple([getattr(self, name)[slot] for name in _ASKS]))
+        self.sizes.pop(slot, None)
+        if min_gpus:
+            self._note_sizes(slot, min_gpus)
 
     def _note_sizes(self, slot: int, min_gpus: int) -> None:
         """The job may run with ``min_gpus`` up to its ``gpus``: what it asks for is the least of its sizes."""
@@ -307,6 +314,8 @@ class JobTable:
             self._free_shapes.append(number)
 
 
+#: The columns that ``asks`` has as one, in this order.
+_ASKS = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level")
 #: Shared by all jobs without a placement; rows are replaced, never changed in place.
 _NO_ROWS: list[Row] = []
 _NO_SORT = Sort((0,) * 6, (), (), 0, 0)

@@ -121,6 +121,10 @@ class CycleMessages:
             for name, source in _COLUMNS.items():
                 column = getattr(table, source)
                 getattr(jobs, name).extend([column[slot] for slot in slots])
+            jobs.min_gpus.extend([table.least_gpus(slot) if slot in table.sizes else 0 for slot in slots])
+            for place, slot in enumerate(slots) if table.sizes else ():
+                if slot in table.sizes:  # the table has it with the least
+                    jobs.estimate_nanoseconds[place] = table.paces[slot].estimate_ns
             jobs.choice.extend([self._choice(cycle, table, slot) for slot in slots])
             jobs.kind.extend([_KINDS[table.kind[slot]] for slot in slots])
 
