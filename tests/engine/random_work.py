@@ -11,6 +11,7 @@ from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, Submit
 from emulator.engine.engine import Engine
 from emulator.engine.loop import Loop
 from emulator.racks.faults import CAUSES, FaultSettings
+from emulator.scheduler.elastic import Elastic
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from tests.engine.small import LANE, clos, engine
 from topology.cluster import Cluster
@@ -104,7 +105,7 @@ class Manner:
     begin: Callable[[Engine], None] | None = None  # called before the first cycle
 
 
-def run_work(given: Work, seed: int, policy: str, manner: Manner) -> Engine:
+def run_work(given: Work, seed: int, policy: str, manner: Manner, elastic: Elastic = Elastic.START) -> Engine:
     """To ``UNTIL``."""
     made = engine(
         cluster(),
@@ -119,6 +120,7 @@ def run_work(given: Work, seed: int, policy: str, manner: Manner) -> Engine:
         publish_ns=manner.publish_ns,
         restart_overhead_ns=40 * SECOND,
         max_restarts=4,
+        elastic=elastic,
     )
     if manner.begin is not None:
         manner.begin(made)

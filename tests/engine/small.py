@@ -13,8 +13,10 @@ from emulator.fabric.settings import FabricSettings
 from emulator.racks.faults import FaultSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
+from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
+from emulator.scheduler.policy import Policy
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
@@ -48,7 +50,7 @@ def engine(
     cluster: Cluster,
     batches: Sequence[JobColumns] = (),
     *,
-    policy: str = "fifo",
+    policy: str | Policy = "fifo",
     placement: str = "consolidate",
     preemption: bool = False,
     pending_limit: int = 200_000,
@@ -62,7 +64,13 @@ def engine(
     fabric = FabricSettings()
     scheduler = Scheduler(
         cluster,
-        SchedulerSettings(POLICIES[policy], placement=PLACEMENTS[placement], preemption=preemption, pending_limit=pending_limit),
+        SchedulerSettings(
+            POLICIES[policy] if isinstance(policy, str) else policy,
+            placement=PLACEMENTS[placement],
+            preemption=preemption,
+            pending_limit=pending_limit,
+            elastic=settings.pop("elastic", Elastic.START),
+        ),
         int(settings.get("cycle_ns", 10 * SECOND)),
     )
     places = InlineShards(cluster, RackSettings(faults, settings.get("buildout")), fabric, seed, shards)

@@ -57,7 +57,7 @@ def check_sums(made: Engine, _: int = 0) -> None:
         assert plane.flows == sum(bool(made.network.pieces_of(slot)) for slot in made.scheduler.running)
     active = sum(made.runs.active.values())
     assert active == made.meter.active_micro_gpus
-    held = sum(made.table.gpus[slot] * made.table.milli_gpus[slot] for slot in made.scheduler.running)
+    held = sum(made.table.size_gpus[slot] * made.table.milli_gpus[slot] for slot in made.scheduler.running)
     assert held == made.meter.held_milli_gpus.value
 
 

@@ -31,7 +31,14 @@ OWN_RULE = {
 }
 UNITS = {"power.cap": "W"}
 DURATIONS = {
-    *("clock.cycle", "workload.generated.day", "scheduler.preempt_interval", "scheduler.preempt_after", "jobs.restart_overhead"),
+    *(
+        "clock.cycle",
+        "workload.generated.day",
+        "scheduler.preempt_interval",
+        "scheduler.elastic_interval",
+        "scheduler.preempt_after",
+        "jobs.restart_overhead",
+    ),
     *("jobs.requeue_backoff.initial", "jobs.requeue_backoff.max"),
     *("jobs.stall_timeout", "faults.repair", "telemetry.publish_interval", "runtime.health_check_initial_delay"),
     *("runtime.health_check_period", "runtime.health_check_timeout", "runtime.answer_timeout", "runtime.node_wait"),

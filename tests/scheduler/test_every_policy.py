@@ -51,7 +51,7 @@ def gpus_are_held_once(scheduler: Scheduler) -> None:
             for host in (ledger.first_host[block] + bit for bit in range(hosts.bit_length()) if hosts >> bit & 1):
                 for gpu in (bit for bit in range(mask.bit_length()) if mask >> bit & 1):
                     held[host, gpu] = held.get((host, gpu), 0) + table.milli_gpus[slot]
-        assert gpus == table.gpus[slot], f"job {table.job_id[slot]} has all its GPUs"
+        assert gpus == table.size_gpus[slot], f"job {table.job_id[slot]} has all its GPUs"
     assert all(milli_gpus <= 1000 for milli_gpus in held.values()), "no GPU is given out twice"
 
 
