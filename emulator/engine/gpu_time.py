@@ -16,7 +16,7 @@ def held_time(table: JobTable, slots: Iterable[int], now_ns: int) -> tuple[int, 
     """
     productive = wait = lost = restarting = 0
     for slot in slots:
-        milli_gpus = table.run_gpus(slot) * table.milli_gpus[slot]
+        milli_gpus = table.size_gpus[slot] * table.milli_gpus[slot]
         ran = table.run_ns[slot] + (now_ns - table.start_ns[slot] if table.state[slot] == State.RUNNING else 0)
         useful = ran - table.overhead_run_ns[slot]
         productive += milli_gpus * (table.work_ns[slot] - table.lost_ns[slot])

@@ -62,7 +62,7 @@ class Jobs(NamedTuple):
 def rows_of(engine: Engine, slots: Sequence[int], reasons: Reasons) -> Columns:
     """The jobs in ``slots`` as they stand, as columns of one entry a job, in this order; some have any number of entries (``_RAGGED``)."""
     table = engine.table
-    size = np.array([table.run_gpus(slot) * table.milli_gpus[slot] / 1000 for slot in slots])
+    size = np.array([table.size_gpus[slot] * table.milli_gpus[slot] / 1000 for slot in slots])
     ran = np.array([_ran_ns(engine, slot) for slot in slots], dtype=np.int64)
     lost = np.array([table.lost_ns[slot] + table.overhead_run_ns[slot] for slot in slots], dtype=np.int64)
     rows = [table.rows[slot] for slot in slots]
@@ -172,7 +172,7 @@ def _model_flops(engine: Engine, slots: Sequence[int]) -> NDArray[np.float64]:
             (table.work_ns[slot] - table.lost_ns[slot])
             / SECOND
             * rate(table.shape[slot], table.host_type[slot])
-            * (table.run_gpus(slot) / table.gpus[slot])
+            * (table.size_gpus[slot] / table.gpus[slot])
             if table.shape[slot] >= 0 and table.work_ns[slot]
             else 0.0
             for slot in slots

@@ -23,8 +23,7 @@ class Sizes:
     least_gpus: int
     most_gpus: int
     unit_gpus: int  # of slices and replicas; hosts are the partition's
-    #: GPUs of its current or last run. What the table has of time run, worked and lost is as long as it takes with so many.
-    run_gpus: int
+    counted_gpus: int  # what the table has of time run, worked and lost is as long as it takes with so many
 
     def step(self, gpus_per_host: int) -> int:
         """GPUs between two sizes on hosts of so many GPUs."""

@@ -105,6 +105,7 @@ class JobTable:
     partitions: list[tuple[int, ...]] = field(default_factory=list)
     preemptions: list[int] = field(default_factory=list)
     restarts: list[int] = field(default_factory=list)
+    #: ``run_ns``, ``work_ns``, ``lost_ns`` and ``overhead_run_ns`` times ``size_gpus`` are GPU time: each change of size converts them.
     run_ns: list[int] = field(default_factory=list)  # held its GPUs, runs that ended
     work_ns: list[int] = field(default_factory=list)  # of full-speed work done in them, lost work included
     lost_ns: list[int] = field(default_factory=list)  # of that work, what had to be done again
@@ -232,17 +233,14 @@ class JobTable:
         self.size_down(slot)
 
     def size_down(self, slot: int) -> None:
-        """The job, of several sizes, waits: its size is the least, and it is expected to take as long as it does with that."""
+        """The job, of several sizes, waits: its size is the least, and all of its times are as long as they are with that."""
         self.size_gpus[slot] = self.sizes[slot].least_gpus
         self.bind(slot, self.host_type[slot])
+        self.work_at_pace(slot)
 
     def least_gpus(self, slot: int) -> int:
         """The fewest GPUs that the job may run with."""
         return self.sizes[slot].least_gpus if slot in self.sizes else self.gpus[slot]
-
-    def run_gpus(self, slot: int) -> int:
-        """GPUs of its current or last run; times run, worked and lost, times these, are its GPU time."""
-        return self.sizes[slot].run_gpus if slot in self.sizes else self.gpus[slot]
 
     def bind(self, slot: int, number: int) -> None:
         """The job is to run on hosts of this type, or is bound to none (ANY_TYPE). It is expected to take as long as it does there."""
@@ -269,10 +267,10 @@ class JobTable:
 
     def _count_in_size(self, slot: int, sizes: Sizes) -> None:
         """What the job has run is from now on as long as it would have been with its size: the GPU time is the same."""
-        if sizes.run_gpus != (gpus := self.size_gpus[slot]):
+        if sizes.counted_gpus != (gpus := self.size_gpus[slot]):
             for column in (self.run_ns, self.work_ns, self.lost_ns, self.overhead_run_ns):
-                column[slot] = column[slot] * sizes.run_gpus // gpus
-            sizes.run_gpus = gpus
+                column[slot] = column[slot] * sizes.counted_gpus // gpus
+            sizes.counted_gpus = gpus
 
     def drop(self, slots: Iterable[int]) -> None:
         """These jobs, which have ended, leave; other jobs get their slots."""

@@ -102,11 +102,12 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel("GPUs asked for, by what their jobs wait for", (("gigawatt_pending_gpus{}", "{{reason}}"),), stacked=True),
             Panel("Jobs by queue", (("gigawatt_queue_jobs{}", "{{queue}} {{state}}"),)),
             Panel(
-                "Preemptions, migrations and restarts per emulated hour",
+                "Preemptions, migrations, resizes and restarts per emulated hour",
                 (
                     (f"cluster:gigawatt_job_preemptions:{PER_HOUR}", "preemptions"),
                     (f"cluster:gigawatt_job_restarts:{PER_HOUR}", "restarts"),
                     (f"cluster:gigawatt_job_migrations:{PER_HOUR}", "migrations"),
+                    (f"cluster:gigawatt_job_resizes:{PER_HOUR}", "resizes"),
                 ),
             ),
             Panel("Jobs ended", (("gigawatt_jobs_ended_total{}", "{{state}}"),)),

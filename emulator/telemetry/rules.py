@@ -48,6 +48,7 @@ GROUPS: tuple[Group, ...] = (
             _per_emulated_second("gigawatt_jobs_ended_total", "cluster, state"),
             _per_emulated_second("gigawatt_job_preemptions_total"),
             _per_emulated_second("gigawatt_job_migrations_total"),
+            _per_emulated_second("gigawatt_job_resizes_total"),
             _per_emulated_second("gigawatt_job_restarts_total"),
             _per_emulated_second("gigawatt_faults_total", "cluster, cause"),
         ),

@@ -14,7 +14,7 @@ from emulator.report.outcome import JobTable, Outcome, timeline
 from topology.cluster import TIERS
 
 JOB_COLUMNS = """
-    job_id name source_row queue tenant kind priority gpus gpu_type submit_seconds start_seconds end_seconds estimate_seconds state reason
+    job_id name source_row queue tenant kind priority gpus min_gpus gpu_type submit_seconds start_seconds end_seconds estimate_seconds state reason
     preemptions restarts gpu_seconds lost_gpu_seconds placement_level hosts network_slowdown_ratio
 """
 

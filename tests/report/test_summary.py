@@ -23,7 +23,7 @@ def names(words: str) -> dict[str, None]:
 CONTRACT = {
     **names("scenario seed policy digest actors outside_policy gpus hosts racks links trunks emulated_seconds wall_seconds cpu_seconds"),
     **names("peak_rss_bytes events"),
-    "jobs": names("submitted rejected infeasible pending running finished failed cancelled started preemptions restarts"),
+    "jobs": names("submitted rejected infeasible pending running finished failed cancelled started preemptions restarts resizes"),
     "wait_seconds": DISTRIBUTION,
     "completion_seconds": DISTRIBUTION,
     **names("gpu_allocation_ratio gpu_utilization_ratio goodput_ratio mfu_ratio fragmentation_ratio"),
@@ -66,7 +66,7 @@ def test_arithmetic(outcome: Outcome) -> None:
     values = summary(outcome)
     assert values["jobs"] == {
         "submitted": 6, "rejected": 1, "infeasible": 1, "pending": 1, "running": 1, "finished": 2, "failed": 0, "cancelled": 0,
-        "started": 3, "preemptions": 1, "restarts": 3,
+        "started": 3, "preemptions": 1, "restarts": 3, "resizes": 0,
     }  # fmt: skip
     assert values["gpu_allocation_ratio"] == pytest.approx(168 / 1024)
     assert values["gpu_utilization_ratio"] == pytest.approx(0.1)

@@ -213,7 +213,7 @@ def _slices(row: Row, gpus: int, milli: int) -> tuple[int, int]:
 
 def _min_gpus(row: Row, gpus: int, milli: int, slice_gpus: int) -> int:
     """The fewest GPUs that the job may run with, 0 where that is all of them. Raises TraceError for what no job can have."""
-    if (row.fields.get("min_gpus") or "0") == "0":
+    if not gpus or (row.fields.get("min_gpus") or "0") == "0":
         return 0
     least = row.integer("min_gpus", 0, MAX_GPUS)
     if milli < 1000:
