@@ -6,6 +6,7 @@ A host is in one of three states: whole and free (a bit of its block's mask), wh
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from heapq import heapify, heappop, heappush
 
 import numpy as np
@@ -74,6 +75,21 @@ class FreeIndex:
         self._shared: dict[tuple[int, int], int] = {}  # (host, gpu) -> free milli-GPU
         self._shared_by_free: dict[int, list[tuple[int, int]]] = {}  # and back, each list sorted
         self._states: HostStates | None = None  # where a placement scores hosts
+
+    def copy(self) -> "FreeIndex":
+        """Another in the same state, which changes by itself; tables of where hosts are are shared."""
+        other = copy(self)
+        for name in ("block_free", "_offered", "_held", "split_count", "_open"):
+            setattr(other, name, list(getattr(self, name)))
+        for name in ("split", "_shared"):
+            setattr(other, name, dict(getattr(self, name)))
+        other._split_by_free = [list(heap) for heap in self._split_by_free]
+        other._is_open = bytearray(self._is_open)
+        other._shared_by_free = {free: list(gpus) for free, gpus in self._shared_by_free.items()}
+        other.levels = tuple([level.copy() for level in self.levels])
+        other._counted = tuple(zip(other.levels, other.units, strict=True))
+        other._states = None if self._states is None else self._states.copy()
+        return other
 
     # -- what is free ------------------------------------------------------------------------------------------------------------
 

@@ -12,11 +12,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
+from emulator.scheduler.calendar import Calendar, HostReservation, Window
 from emulator.scheduler.changes import Changes
 from emulator.scheduler.draft import Defragmentation, Draft, Preemption
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
+from emulator.scheduler.free_views import FreeViews
 from emulator.scheduler.held import Held
-from emulator.scheduler.ledger import Ledger
+from emulator.scheduler.ledger import Ledger, Withheld
 from emulator.scheduler.limits import Limits
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Placement, could_ever_fit
@@ -49,6 +51,7 @@ class SchedulerSettings:
     strict_queues: Collection[str] = ()  # in which nobody passes a job that waits for quota
     reclaims: Mapping[str, Reclaims] = field(default_factory=dict)  # by queue: whose jobs may be stopped for its own
     power: SitePower = NO_CAP
+    reservations: tuple[HostReservation, ...] = ()
 
 
 #: What jobs ask for: ``JobTable.asks``, host types; then queue and tenant, both 0 where nothing limits these.
@@ -114,6 +117,7 @@ class Scheduler:
         self._sliced_fits: dict[tuple[int, ...], bool] = {}  # what is known of jobs with slices: it takes a look at every unit
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power)
+        self.calendar = self._open_calendar(cycle_ns) if settings.reservations else None
         if policy.outside is not None:
             self.ledger.changes = Changes()
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
@@ -139,6 +143,38 @@ class Scheduler:
         for number, partition in enumerate(self.partitions):
             partition.held = Held(self.table, number, strict, partition.pending.key)
         return Accounts(self.table, settings.quotas, settings.tenant_limits)
+
+    # -- reservations of hosts ------------------------------------------------------------------------------------------------------
+
+    def _open_calendar(self, cycle_ns: int) -> Calendar:
+        ledger, reservations = self.ledger, self.settings.reservations
+        calendar = ledger.calendar = Calendar(reservations, cycle_ns)
+        for partition in self.partitions:
+            hosts = {
+                number: mine
+                for number, one in enumerate(reservations)
+                if (mine := frozenset(host for host in one.hosts if ledger.partition_of_host(host) is partition))
+            }
+            if hosts:
+                partition.views = FreeViews(partition.free, hosts, calendar, ledger.usable)
+        return calendar
+
+    def turn_windows(self, now_ns: int) -> list[Window]:
+        """Withhold the hosts of the windows that begin by ``now_ns``, and offer those of the windows that end. Returns those that begin."""
+        calendar, ledger = self.calendar, self.ledger
+        assert calendar is not None, "asked where hosts are reserved"
+        ended, begun = calendar.turn(now_ns)
+        for partition in self.partitions:
+            if partition.views is not None:
+                partition.views.turn()
+                partition.shadow = None
+                partition.surprises += 1
+        for windows, change in ((ended, ledger.release), (begun, ledger.withhold)):
+            for window in windows:
+                reservation = calendar.reservations[window.number]
+                for host in reservation.hosts:
+                    change(host, Withheld.MAINTENANCE if reservation.maintenance else Withheld.RESERVED)
+        return begun
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
 

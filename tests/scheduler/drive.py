@@ -17,6 +17,7 @@ from emulator.engine.shards import Answers, ShardRange, Shards, Window
 from emulator.fabric.channels import channels
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.messages import HostEvent, RackReport
+from emulator.scheduler.calendar import HostReservation
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy
@@ -123,11 +124,12 @@ def run_engine(
     types: dict[int, int] | None = None,
     *,
     cycles: list[int] | None = None,
+    reservations: tuple[HostReservation, ...] = (),
 ) -> tuple[list[Start], list[tuple[int, int]], Engine]:
     """As ``Simulation.run``: (starts, preemptions, engine); a start is (time, job, hosts and masks). ``cycles``: to be filled with
     the times of all cycles."""
-    preemption = {} if preempt_after is None else {"preemption": True, "preempt_after_ns": preempt_after * SECOND}
-    scheduler = make_scheduler(cluster, cycle, policy=policy, placement=rule, **preemption)
+    preemption: dict[str, Any] = {} if preempt_after is None else {"preemption": True, "preempt_after_ns": preempt_after * SECOND}
+    scheduler = make_scheduler(cluster, cycle, policy=policy, placement=rule, reservations=reservations, **preemption)
     starts: list[Start] = []
     preempted: list[tuple[int, int]] = []
 
