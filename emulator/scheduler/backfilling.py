@@ -73,9 +73,14 @@ def _reservation(draft: Draft, partition: Partition, head: int) -> Shadow:
     return shadow
 
 
+def _spare_gpus(partition: Partition, shadow: Shadow) -> int:
+    """No job of more GPUs can be kept beyond the shadow time without delaying the head."""
+    return shadow.spare_gpus() if shadow.free is partition.free else _ANY_SIZE  # others may be kept on hosts that the head does not see
+
+
 def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue | Pool, shadow: Shadow) -> bool:
     """Start the first job that may, of those that arrived: where nothing came free since the last look, nobody else may start."""
-    table, spare_gpus, short_ns = draft.table, shadow.spare_gpus(), shadow.time_ns - draft.now_ns
+    table, spare_gpus, short_ns = draft.table, _spare_gpus(partition, shadow), shadow.time_ns - draft.now_ns
     for slot in pending.sorted(partition.arrived):
         if table.job_id[slot] == shadow.head:
             continue
@@ -104,7 +109,7 @@ def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool,
         started = False
         delaying: set[tuple[Any, ...]] = set()  # kinds that would delay the head where they would go now
         most_gpus = min(most_gpus, free.most_that_could_fit())
-        for slot in pending.behind_head(most_gpus, short_ns, shadow.spare_gpus()):
+        for slot in pending.behind_head(most_gpus, short_ns, _spare_gpus(partition, shadow)):
             kind: tuple[Any, ...]
             kind = gpus, milli_gpus, level, _, slice_gpus, _ = table.asks(slot)
             if views is not None:

@@ -316,8 +316,8 @@ class Ledger:
         partition = self.partition_of_host(host)
         if partition.views is not None:
             partition.views.note_host(host)
-            partition.shadow = None
             partition.surprises += 1
+            partition.shadow, partition.stirred = None, True
 
     def usable(self, host: int) -> bool:
         """Whether ``host`` may be used but for windows."""
