@@ -80,8 +80,8 @@ class FreeViews:
         return self._windows
 
     def is_clear(self, at_ns: int, expected_ns: int) -> bool:
-        """Whether who starts at ``at_ns`` sees what is offered now, and whoever starts earlier sees no more."""
-        return at_ns + expected_ns <= self.first_ns and at_ns <= self._first_end_ns
+        """Whether all who start up to ``at_ns`` see what is offered now."""
+        return at_ns + expected_ns <= self.first_ns and at_ns < self._first_end_ns
 
     def spans(self, from_ns: int, expected_ns: int, cycle_ns: int) -> Iterator[Span]:
         """What a job sees that starts at a cycle from ``from_ns`` on and is expected to run for ``expected_ns``; the last span is open, or
