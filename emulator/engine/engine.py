@@ -183,6 +183,8 @@ class Engine:
 
     def _note_time(self, at_ns: int) -> None:
         self.meter.note_cycle(*self.scheduler.free_gpus(), at_ns - self.now_ns)
+        if self.scheduler.calendar is not None:
+            self.scheduler.calendar.now_ns = at_ns
 
     # -- inputs ---------------------------------------------------------------------------------------------------------------------
 

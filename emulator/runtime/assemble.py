@@ -18,6 +18,7 @@ from emulator.scenario import Scenario, build_cluster
 from emulator.scenario.outside import outside_settings
 from emulator.scenario.policies import find, find_placement
 from emulator.scenario.quotas import build_quotas
+from emulator.scenario.reserved_hosts import build_reservations
 from emulator.scenario.settings import (
     buildout,
     fabric_settings,
@@ -139,6 +140,7 @@ def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettin
         strict_queues=[queue.name for queue in settings.queues if queue.queueing_strategy == "strict-fifo"],
         reclaims=reclaims(scenario),
         power=site_power(scenario),
+        reservations=build_reservations(scenario, cluster),
     )
 
 

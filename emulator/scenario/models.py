@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from emulator.scenario.cluster import ClusterSettings
 from emulator.scenario.policies import check_placement, check_policy
 from emulator.scenario.queues import Cohorts, QueueSettings, TenantLimits
+from emulator.scenario.reservations import MOST_RESERVATIONS, ReservationSettings
 from emulator.scenario.section import Int, Real, Section, as_int, as_tuple
 from emulator.scenario.units import NANOSECONDS, Duration, Power, Speed, parse_duration
 
@@ -91,6 +92,7 @@ class SchedulerSettings(Section):
     )
     cohorts: Annotated[Cohorts, BeforeValidator(as_tuple)] = ()
     tenant_limits: TenantLimits = TenantLimits()
+    reservations: Annotated[tuple[ReservationSettings, ...], BeforeValidator(as_tuple), Field(max_length=MOST_RESERVATIONS)] = ()
 
     @model_validator(mode="after")
     def _queues_differ(self) -> Self:

@@ -82,6 +82,7 @@ class Calendar:
         #: Windows that have not begun, the next one first.
         self.coming = sorted(window for number, one in enumerate(reservations) for window in windows_of(number, one, cycle_ns))
         self.open: dict[int, Window] = {}  # by reservation
+        self.now_ns = -1  # for those who read
 
     def next_ns(self) -> int:
         """When a window begins or ends next; NEVER where all are over."""

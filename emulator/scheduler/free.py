@@ -164,6 +164,11 @@ class FreeIndex:
             return 0
         return self.full if self.block_free[block] >> bit & 1 else self.split.get(host, 0)
 
+    def held_by_nobody(self, host: int) -> int:
+        """How many GPUs of ``host`` no job has a part of, whether it is offered or not."""
+        block, bit = self._place(host)
+        return 0 if self._held[block] >> bit & 1 else self.split.get(host, self.full).bit_count()
+
     def has_free(self, block: int, hosts: int, gpus: int) -> bool:
         """Whether ``hosts`` is one split host on which the GPUs of ``gpus`` could be given out now."""
         if hosts & (hosts - 1) or not hosts & self._offered[block]:

@@ -402,6 +402,15 @@ class Scheduler:
             return self.partitions[0].running
         return set().union(*(partition.running for partition in self.partitions))
 
+    @property
+    def read_ns(self) -> int:
+        """The time of the last cycle, or a later one up to which nothing happened."""
+        return self.draft.now_ns if self.calendar is None else max(self.draft.now_ns, self.calendar.now_ns)
+
+    def sees(self, partition: Partition, slot: int) -> FreeIndex:
+        """What the job, were it to start now, sees of the free GPUs of a partition."""
+        return self.ledger.free_for(partition, slot, self.read_ns)
+
     def waits(self, slot: int) -> bool:
         """Whether the job is in a queue, or on hold."""
         return slot in self.table.on_hold or any(partition.waits(slot) for partition in self.ledger.partitions_for(slot))

@@ -1,4 +1,4 @@
-"""Reserved hosts over the plain simulations: at each question, the hosts that a window takes before the job would have ended are left out."""
+"""Reserved hosts over the plain simulations: a job does not see the hosts that a window takes before it would have ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -11,7 +11,7 @@ from emulator.workload.jobs import SECOND
 from tests.scheduler.drive import PLANS, make_cluster, run_engine
 from tests.scheduler.oracle import Job, Plain, Simulation
 from tests.scheduler.plain_windows import PlainWindow, Windowed, WindowedConservative
-from tests.scheduler.test_simulations import CASES, feasible, random_faults, random_jobs
+from tests.scheduler.test_simulations import CASES, feasible, random_jobs
 from topology.cluster import Cluster
 
 CYCLE = 10
