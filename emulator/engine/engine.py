@@ -148,7 +148,7 @@ class Engine:
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
             return True
-        if self.scheduler.room.next_ns() != NEVER:
+        if self.scheduler.room.next_ns() != NEVER or (self.scheduler.inside and self._window_ns != NEVER):
             return True
         withheld = self.scheduler.ledger.withheld
         to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting or self._window_ns != NEVER
@@ -236,6 +236,8 @@ class Engine:
         if state == State.CANCELLED:
             self.table.end_ns[slot] = at_ns
             self.reasons[slot] = NEVER_SATISFIED
+        if state == State.REJECTED and (barred := self.scheduler.barred_from_reservation(slot)):
+            self.reasons[slot] = barred
         if state != State.PENDING:
             self.ended[state] += 1
             self._ended_slots.append(slot)

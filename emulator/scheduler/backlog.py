@@ -42,7 +42,8 @@ def pending_by_reason(scheduler: Scheduler) -> tuple[dict[str, int], dict[str, f
             if (kind := _kind_by_time(scheduler, slot)) != kinds[scheduler.sort_of(slot)] and not _is_barred(scheduler, slot):
                 move(slot, kind)
     for slot in table.on_hold:
-        add(scheduler.room.kind(slot), table.gpus[slot] * table.milli_gpus[slot], 1)
+        inside = scheduler.inside is not None and slot in scheduler.inside
+        add("reservation" if inside else scheduler.room.kind(slot), table.gpus[slot] * table.milli_gpus[slot], 1)
     return jobs, {kind: size / 1000 for kind, size in milli_gpus.items()}
 
 

@@ -211,6 +211,8 @@ class Draft:
         """Jobs of one kind go to the same place in the partition."""
         if partition.views is None:
             return self.table.asks(slot)
+        if slot in self.table.reservation:
+            return *self.table.asks(slot), self.table.reservation[slot]
         return *self.table.asks(slot), partition.views.closed(self.now_ns + self.table.expected_on(slot, partition.number))
 
     def choose_again(self, partition: Partition, slot: int) -> list[Row] | None:

@@ -46,6 +46,9 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     that are not reserved before it would end (reservation), enough GPUs (capacity), whole hosts (fragmentation), hosts within a level
     (topology), and its turn (priority).
     """
+    if scheduler.inside is not None and slot in scheduler.inside:
+        kept, remedy = scheduler.inside.why(slot)
+        return Reason(kept.kind, kept.text, kept.numbers, -1, remedy)
     if slot in scheduler.table.on_hold:
         kept, remedy = scheduler.room.why(slot)
         return Reason(kept.kind, kept.text, kept.numbers, -1, remedy)

@@ -153,6 +153,11 @@ class FreeIndex:
             heappush(self._open, block)
         return rows
 
+    def hosts(self) -> Iterator[int]:
+        """All hosts of the type, by number."""
+        for first, count in zip(self.first_host, self.levels[0].capacity, strict=False):
+            yield from range(first, first + count)
+
     def is_offered(self, host: int) -> bool:
         block = self.host_block[host]
         return bool(self._offered[block] >> (host - self.first_host[block]) & 1)

@@ -38,7 +38,7 @@ class FreeViews:
         self._reserved = sorted(set().union(*hosts.values()))
         self._rows = {number: _whole_hosts(free, mine) for number, mine in hosts.items()}
         self._windows: dict[Window, list[Row]] = {}  # that are not over
-        self._views: dict[Closed, FreeIndex] = {}
+        self._views: dict[Closed | int, FreeIndex] = {}  # an int: of those who use this reservation
         #: When the next window begins; who ends by then sees what is offered now. NEVER: all do.
         self.first_ns = NEVER
         self._first_end_ns = NEVER  # of the windows that are open
@@ -75,6 +75,15 @@ class FreeViews:
         """What a job would see were there no reservations."""
         return self._view(frozenset())
 
+    def inside(self, number: int) -> FreeIndex:
+        """What a job sees that uses the reservation, which may have no host here."""
+        view = self._views.get(number)
+        if view is None:
+            view = self._views[number] = self._free.copy()
+            for host in self._free.hosts():
+                self._show(view, number, host)
+        return view
+
     def windows(self) -> dict[Window, list[Row]]:
         """All windows that are not over, and their hosts in this partition."""
         return self._windows
@@ -105,9 +114,10 @@ class FreeViews:
                 self._show(view, closed, host)
         return view
 
-    def _show(self, view: FreeIndex, closed: Closed, host: int) -> None:
-        kept = any(host in self._hosts[number] for number in closed)
-        (view.offer if self._usable(host) and not kept else view.withdraw)(host)
+    def _show(self, view: FreeIndex, closed: Closed | int, host: int) -> None:
+        inside = isinstance(closed, int)
+        kept = any(host in self._hosts.get(number, ()) for number in ((closed,) if isinstance(closed, int) else closed))
+        (view.offer if self._usable(host) and kept == inside else view.withdraw)(host)
 
     # -- what changes ---------------------------------------------------------------------------------------------------------------
 

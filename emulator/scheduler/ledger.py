@@ -327,6 +327,11 @@ class Ledger:
         """What the job sees of the free GPUs of the partition, if it starts now."""
         if partition.views is None:
             return partition.free
+        if slot in self.table.reservation:
+            assert self.calendar is not None, "a job that uses a reservation was told that there is one"
+            number = self.calendar.number_of[self.table.reservation[slot]]
+            if number in self.calendar.open:
+                return partition.views.inside(number)
         return partition.views.until(now_ns + self.table.expected_on(slot, partition.number))
 
     def reasons_of(self, host: int) -> list[Withheld]:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
-from emulator.scheduler.calendar import Calendar, HostReservation, Window
+from emulator.scheduler.calendar import Calendar, HostReservation, Window, windows_of
 from emulator.scheduler.changes import Changes
 from emulator.scheduler.draft import Defragmentation, Draft, Preemption
 from emulator.scheduler.free import FreeIndex, Row, mask_bits
 from emulator.scheduler.free_views import FreeViews
 from emulator.scheduler.held import Held
+from emulator.scheduler.inside import Inside, refusal
 from emulator.scheduler.ledger import Ledger, Withheld
 from emulator.scheduler.limits import Limits
 from emulator.scheduler.partition import Partition
@@ -30,7 +31,7 @@ from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
 from emulator.scheduler.table import JobTable, State
 from emulator.scheduler.usage import NO_CAP, SitePower
 from emulator.scheduler.waiting_room import WaitingRoom
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns
 from topology.cluster import Cluster
 
 
@@ -118,6 +119,8 @@ class Scheduler:
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power)
         self.calendar = self._open_calendar(cycle_ns) if settings.reservations else None
+        #: Jobs that wait for the hosts of a reservation; None where none is ever reserved.
+        self.inside = None if self.calendar is None else Inside(self.table, self.calendar)
         if policy.outside is not None:
             self.ledger.changes = Changes()
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
@@ -176,6 +179,50 @@ class Scheduler:
                     change(host, Withheld.MAINTENANCE if reservation.maintenance else Withheld.RESERVED)
         return begun
 
+    def barred_from_reservation(self, slot: int) -> str:
+        """Why the job may not use the reservation that it names; "" where it may, or names none."""
+        table, name = self.table, self.table.reservation.get(slot)
+        if name is None:
+            return ""
+        return refusal(self.reservation(name), name, table.queues[table.queue[slot]], table.tenants[table.tenant[slot]])
+
+    def reservation(self, name: str) -> HostReservation | None:
+        """The reservation of this name, if there is one."""
+        calendar = self.calendar
+        return None if calendar is None or name not in calendar.number_of else calendar.reservations[calendar.number_of[name]]
+
+    def reservations_for(self, queue: str, tenant: str) -> list[str]:
+        """The names of the reservations that jobs of the queue and the tenant may use."""
+        return [] if self.calendar is None else [one.name for one in self.calendar.reservations if one.serves(queue, tenant)]
+
+    def refused_by_reservation(self, name: str, queue: str, tenant: str, gpus: int, estimate_ns: int) -> str:
+        """Why such a job is never to run in the reservation of this name; "" where it may."""
+        reservation = self.reservation(name)
+        why = refusal(reservation, name, queue, tenant)
+        if why or reservation is None:
+            return why
+        if gpus > (most := self.ledger.gpus_of(reservation.hosts)):
+            return f"the hosts of reservation {name} have {most:,} GPUs"
+        if estimate_ns > self._longest_ns(reservation) or not estimate_ns:
+            return f"reservation {name} lasts {reservation.duration_ns / SECOND:,.15g} s, and the job is to end in it"
+        return ""
+
+    def _longest_ns(self, reservation: HostReservation) -> int:
+        cycle_ns = self.draft.cycle_ns
+        return max(window.end_ns - window.begin_ns for window in windows_of(0, reservation, cycle_ns))
+
+    def _fits_reservation(self, slot: int, types: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of the host types on which the job could ever run in the reservation that it names."""
+        table, calendar = self.table, self.calendar
+        assert calendar is not None, "there is one of the name"
+        reservation = calendar.reservations[calendar.number_of[table.reservation[slot]]]
+        hosts = Counter(self.ledger.partition_of_host(host).number for host in reservation.hosts)
+        gpus = {number: count * self.partitions[number].free.gpus_per_host for number, count in hosts.items()}
+        longest_ns = self._longest_ns(reservation)
+        return tuple(
+            [number for number in types if table.gpus[slot] <= gpus.get(number, 0) and table.expected_on(slot, number) <= longest_ns]
+        )
+
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
 
     def add(self, jobs: JobColumns, state: State = State.FUTURE) -> list[int]:
@@ -194,9 +241,12 @@ class Scheduler:
         """
         table = self.table
         types = self._types_for(slot)
+        barred = self.barred_from_reservation(slot) if slot in table.reservation else ""
+        if slot in table.reservation and not barred:
+            types = self._fits_reservation(slot, types)
         if not types:
             state = State.INFEASIBLE
-        elif not accepted and (self.pending_jobs >= self.settings.pending_limit or not self._tenant_has_room(slot)):
+        elif barred or (not accepted and (self.pending_jobs >= self.settings.pending_limit or not self._tenant_has_room(slot))):
             state = State.REJECTED
         elif slot in table.after and not self.room.await_others(slot):
             state = State.CANCELLED
@@ -280,20 +330,28 @@ class Scheduler:
         if self.ledger.changes is not None:
             self.ledger.changes.waiting.append(slot)
 
+    def _let_in(self, slot: int) -> None:
+        """Into its queues, or among those that wait for its reservation."""
+        if slot in self.table.reservation:
+            assert self.inside is not None, "there is one of the name"
+            self.table.on_hold.add(slot)
+            self.inside.push(slot)
+        else:
+            self.table.on_hold.discard(slot)
+            self._enter_queues(slot)
+
     def _admit(self, slot: int) -> None:
         """Into its queues where nothing keeps the job from them, otherwise on hold."""
         if self.room.keeps(slot):
             self.table.on_hold.add(slot)
             self._give_place(slot)
         else:
-            self.table.on_hold.discard(slot)
-            self._enter_queues(slot)
+            self._let_in(slot)
 
     def _give_place(self, slot: int) -> None:
         """The next one of its array has the job's place."""
         if (other := self.room.give_place(slot)) >= 0:
-            self.table.on_hold.discard(other)
-            self._enter_queues(other)
+            self._let_in(other)
 
     def requeue(self, slot: int, until_ns: int = 0) -> None:
         """A stopped job waits again, in the place that its submission gives it; until ``until_ns``, where it is given, it is on hold."""
@@ -322,6 +380,8 @@ class Scheduler:
         self.room.drop(slot)
         if slot in self.table.on_hold:
             self.table.on_hold.discard(slot)
+            if self.inside is not None:
+                self.inside.discard(slot)
         else:
             self._leave_queues(slot)
         self.pending_jobs -= 1
@@ -346,6 +406,9 @@ class Scheduler:
             self._leave_queues(slot)
             self.table.on_hold.add(slot)
             self._give_place(slot)
+        elif self.inside is not None and slot in self.inside:
+            self.inside.discard(slot)
+            self._give_place(slot)
 
     def take_off_hold(self, slot: int) -> None:
         """A job that was put on hold is in the queues again, in the place that its submission gives it, where nothing else keeps it."""
@@ -368,6 +431,9 @@ class Scheduler:
         """Decide the cycle at ``now_ns``; the ledger and the queues are as decided when it returns."""
         draft = self.draft
         draft.begin(now_ns)
+        if self.inside:
+            for slot in self.inside.start_due(draft):
+                self._count_queued(slot, 1)
         if self._reclaim.how:
             reclaim(draft, self._reclaim, self._has_waiting)
         try:
