@@ -236,8 +236,8 @@ class Engine:
         if state == State.CANCELLED:
             self.table.end_ns[slot] = at_ns
             self.reasons[slot] = NEVER_SATISFIED
-        if state == State.REJECTED and (barred := self.scheduler.barred_from_reservation(slot)):
-            self.reasons[slot] = barred
+        if state != State.PENDING and (never := self.scheduler.never_in_reservation(slot)):
+            self.reasons[slot] = never
         if state != State.PENDING:
             self.ended[state] += 1
             self._ended_slots.append(slot)

@@ -31,7 +31,7 @@ STATES = {
 
 
 #: Kinds of reasons that running jobs which end can put an end to.
-_OF_HOSTS = frozenset({"capacity", "fragmentation", "topology"})
+_OF_HOSTS = frozenset({"capacity", "fragmentation", "topology", "reservation"})
 
 
 def job_view(engine: Engine, slot: int) -> JobView:
@@ -77,7 +77,9 @@ def reason(engine: Engine, slot: int, state: State) -> str:
         return explain_pending(engine.scheduler, slot).text + (f" (last stop: {stopped})" if stopped else "")
     if state in (State.FAILED, State.CANCELLED):
         return engine.reasons.get(slot, "")
-    return _refusal(engine, state, moment_of(engine, slot, engine.now_ns)) if state in (State.REJECTED, State.INFEASIBLE) else ""
+    if state not in (State.REJECTED, State.INFEASIBLE):
+        return ""
+    return engine.reasons.get(slot) or _refusal(engine, state, moment_of(engine, slot, engine.now_ns))
 
 
 def _refusal(engine: Engine, state: State, job: Moment) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from emulator.engine.bounds import CLOCK_END_NS
 from emulator.scenario.cluster import MOST_HOSTS
 from emulator.scenario.queues import Name
 from emulator.scenario.section import Int, Section, as_int, as_tuple
@@ -28,9 +29,9 @@ class ReservationSettings(Section):
         BeforeValidator(_as_hosts),
     ]
     gpu_type: Name | None = None  # of so many hosts
-    start: Annotated[Duration, Field(ge=0)]
-    duration: Annotated[Duration, Field(gt=0)]
-    every: Annotated[Duration, Field(gt=0)] | None = None
+    start: Annotated[Duration, Field(ge=0, le=CLOCK_END_NS)]
+    duration: Annotated[Duration, Field(gt=0, le=CLOCK_END_NS)]
+    every: Annotated[Duration, Field(gt=0, le=CLOCK_END_NS)] | None = None
     times: Annotated[Int, Field(ge=1, le=MOST_TIMES)] | None = None
     maintenance: bool = False  # nobody may use the hosts
     queues: Annotated[tuple[Name, ...], BeforeValidator(as_tuple)] = ()  # whose jobs may use them; none named: all

@@ -46,11 +46,8 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     that are not reserved before it would end (reservation), enough GPUs (capacity), whole hosts (fragmentation), hosts within a level
     (topology), and its turn (priority).
     """
-    if scheduler.inside is not None and slot in scheduler.inside:
-        kept, remedy = scheduler.inside.why(slot)
-        return Reason(kept.kind, kept.text, kept.numbers, -1, remedy)
     if slot in scheduler.table.on_hold:
-        kept, remedy = scheduler.room.why(slot)
+        kept, remedy = scheduler.why_on_hold(slot)
         return Reason(kept.kind, kept.text, kept.numbers, -1, remedy)
     partitions = [partition for partition in scheduler.ledger.partitions_for(slot) if partition.waits(slot)]
     if (why := scheduler.draft.whys.get(slot)) is not None:

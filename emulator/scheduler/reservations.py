@@ -125,8 +125,7 @@ class Reservations:
         if job_id in self.running or self.made.pop(job_id, None) is not None:
             self.profile.drop(job_id)
         start_ns = table.start_ns[slot]
-        if not self.windows:
-            self.profile.hold(job_id, table.rows[slot], table.milli_gpus[slot], start_ns, end_ns)
+        self.profile.hold(job_id, [] if self.windows else table.rows[slot], table.milli_gpus[slot], start_ns, end_ns)
         for row, begin_ns, until_ns in _beside(self.windows, table.rows[slot], start_ns, end_ns) if self.windows else ():
             self.profile.hold(job_id, [row], table.milli_gpus[slot], begin_ns, until_ns)
         self.running[job_id] = slot, end_ns

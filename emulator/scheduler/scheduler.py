@@ -27,6 +27,7 @@ from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy, explained, queue_for
 from emulator.scheduler.quota import Quotas
+from emulator.scheduler.reasons import Why
 from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
 from emulator.scheduler.table import JobTable, State
 from emulator.scheduler.usage import NO_CAP, SitePower
@@ -179,12 +180,13 @@ class Scheduler:
                     change(host, Withheld.MAINTENANCE if reservation.maintenance else Withheld.RESERVED)
         return begun
 
-    def barred_from_reservation(self, slot: int) -> str:
-        """Why the job may not use the reservation that it names; "" where it may, or names none."""
+    def never_in_reservation(self, slot: int) -> str:
+        """Why the job can never run in the reservation that it names; "" where it may, or names none."""
         table, name = self.table, self.table.reservation.get(slot)
         if name is None:
             return ""
-        return refusal(self.reservation(name), name, table.queues[table.queue[slot]], table.tenants[table.tenant[slot]])
+        names = table.queues[table.queue[slot]], table.tenants[table.tenant[slot]]
+        return self.refused_by_reservation(name, *names, table.gpus[slot], table.expected_ns[slot])
 
     def reservation(self, name: str) -> HostReservation | None:
         """The reservation of this name, if there is one."""
@@ -213,15 +215,11 @@ class Scheduler:
 
     def _fits_reservation(self, slot: int, types: tuple[int, ...]) -> tuple[int, ...]:
         """Those of the host types on which the job could ever run in the reservation that it names."""
-        table, calendar = self.table, self.calendar
-        assert calendar is not None, "there is one of the name"
-        reservation = calendar.reservations[calendar.number_of[table.reservation[slot]]]
+        reservation = self.reservation(self.table.reservation[slot])
+        if reservation is None or self.never_in_reservation(slot):
+            return ()
         hosts = Counter(self.ledger.partition_of_host(host).number for host in reservation.hosts)
-        gpus = {number: count * self.partitions[number].free.gpus_per_host for number, count in hosts.items()}
-        longest_ns = self._longest_ns(reservation)
-        return tuple(
-            [number for number in types if table.gpus[slot] <= gpus.get(number, 0) and table.expected_on(slot, number) <= longest_ns]
-        )
+        return tuple([number for number in types if self.table.gpus[slot] <= hosts[number] * self.partitions[number].free.gpus_per_host])
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
 
@@ -241,12 +239,11 @@ class Scheduler:
         """
         table = self.table
         types = self._types_for(slot)
-        barred = self.barred_from_reservation(slot) if slot in table.reservation else ""
-        if slot in table.reservation and not barred:
+        if slot in table.reservation:
             types = self._fits_reservation(slot, types)
         if not types:
             state = State.INFEASIBLE
-        elif barred or (not accepted and (self.pending_jobs >= self.settings.pending_limit or not self._tenant_has_room(slot))):
+        elif not accepted and (self.pending_jobs >= self.settings.pending_limit or not self._tenant_has_room(slot)):
             state = State.REJECTED
         elif slot in table.after and not self.room.await_others(slot):
             state = State.CANCELLED
@@ -476,6 +473,10 @@ class Scheduler:
     def sees(self, partition: Partition, slot: int) -> FreeIndex:
         """What the job, were it to start now, sees of the free GPUs of a partition."""
         return self.ledger.free_for(partition, slot, self.read_ns)
+
+    def why_on_hold(self, slot: int) -> tuple[Why, str]:
+        """What keeps the job, which is on hold, and what would let it start."""
+        return self.inside.why(slot) if self.inside is not None and slot in self.inside else self.room.why(slot)
 
     def waits(self, slot: int) -> bool:
         """Whether the job is in a queue, or on hold."""

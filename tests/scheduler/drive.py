@@ -102,8 +102,12 @@ def columns(jobs: Sequence[Job], types: dict[int, int] | None = None) -> JobColu
     times = {"submit_ns": "submit", "duration_ns": "duration", "estimate_ns": "estimate"}
     values = {name: column(ours) for name, ours in names.items()}
     values["host_type"] = np.array([(types or {}).get(job.number, ANY_TYPE) for job in jobs], dtype=np.int64)
+    reserved = tuple(sorted({job.reservation for job in jobs} - {""}))
+    values["reservation"] = np.array([reserved.index(job.reservation) if job.reservation else -1 for job in jobs], dtype=np.int64)
     tenants = tuple(f"tenant-{number}" for number in range(max((job.tenant for job in jobs), default=0) + 1))
-    return job_columns(len(jobs), tenants=tenants, **values, **{name: column(ours) * SECOND for name, ours in times.items()})
+    return job_columns(
+        len(jobs), tenants=tenants, reservations=reserved, **values, **{name: column(ours) * SECOND for name, ours in times.items()}
+    )
 
 
 def make_scheduler(cluster: Cluster, cycle: int = 1, **settings: Any) -> Scheduler:

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from emulator.scheduler.calendar import HostReservation, windows_of
+from emulator.scheduler.explain import explain_pending
+from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND
 from tests.scheduler.drive import PLANS, make_cluster, run_engine
@@ -69,3 +71,36 @@ def test_equals_the_plain_definition(case: str, policy: str) -> None:
         cluster = make_cluster(name)
         jobs = [job for job in random_jobs(draw, cluster, 25, CYCLE, **CASES[case]) if feasible(cluster, job)]
         check(cluster, jobs, policy, draw.choice(("consolidate", "topology")), random_reservations(draw, cluster))
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES.keys() - {"carbon-aware"}))  # which delays jobs by hours
+def test_every_policy_keeps_to_windows_and_starts_all_who_can(policy: str) -> None:
+    """Jobs take as long as they say; some name a reservation, others do not."""
+    for seed, name in enumerate(("hgx", "small-racks", "nvl72", "leaves")):
+        draw = random.Random(f"{policy} {seed}")
+        cluster = make_cluster(name)
+        reservations = random_reservations(draw, cluster)
+        windows = plain_windows(reservations)
+        jobs = [job for job in random_jobs(draw, cluster, 25, CYCLE, milli=0.2, levels=0.2) if feasible(cluster, job)]
+        for job in jobs:
+            job.reservation = draw.choice(reservations).name if draw.random() < 0.3 else ""
+        where = {one.name: set(one.hosts) for one in reservations}
+        kept = {job.number: where[job.reservation] for job in jobs if job.reservation}
+        starts, _, engine = run_engine(cluster, jobs, policy, "topology", CYCLE, reservations=reservations)
+        known = {job.number: job for job in jobs}
+        for start, number, place in starts:
+            hosts, end = {host for host, _ in place}, start + known[number].duration
+            over = [(begin, until) for begin, until, theirs in windows if begin < end and until > start and hosts & set(theirs)]
+            if number in kept:
+                assert hosts <= kept[number]
+                assert [begin <= start and end <= until for begin, until in over] == [True]
+            else:
+                assert not over
+        table = engine.table
+        ended = {State.FINISHED, State.REJECTED, State.INFEASIBLE}
+        for slot in range(len(table)):
+            if table.job_id[slot] not in kept:
+                assert table.state[slot] == State.FINISHED
+            elif table.state[slot] not in ended:
+                text = explain_pending(engine.scheduler, slot).text
+                assert "is over" in text, "who waits for a reservation waits until it is over"
