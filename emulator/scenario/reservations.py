@@ -44,6 +44,8 @@ class ReservationSettings(Section):
             raise ValueError("every and times go together: how often, and how many times in all")
         if self.every is not None and self.every < self.duration:
             raise ValueError(f"every is {format_duration(self.every)}, less than the duration of {format_duration(self.duration)}")
+        if self.start + self.duration + (self.every or 0) * ((self.times or 1) - 1) > 2 * CLOCK_END_NS:
+            raise ValueError("the last of the times is more than two centuries away")
         if self.maintenance and (self.queues or self.tenants):
             raise ValueError("maintenance is for nobody: it takes no queues and tenants")
         if self.gpu_type is not None and not isinstance(self.hosts, int):
