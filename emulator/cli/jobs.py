@@ -101,6 +101,7 @@ def submit(
     array_parallel: Annotated[
         int | None, typer.Option("--array-parallel", metavar="N", help="At most N jobs of the array run at a time.")
     ] = None,
+    reservation: Annotated[str | None, typer.Option("--reservation", help="Run on the hosts of this reservation, while it lasts.")] = None,
     model: Annotated[str | None, typer.Option("--model", help="Train this model, e.g. llama3-70b.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps, instead of a duration.")] = None,
     file: Annotated[
@@ -135,6 +136,7 @@ def submit(
         "after_any": after_any,
         "array": array,
         "array_parallel": array_parallel,
+        "reservation": reservation,
         "training": {key: value for key, value in (("name", model), ("steps", steps)) if value is not None} or None,
     }
     given = {word: value for word, value in words.items() if value is not None}

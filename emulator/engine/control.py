@@ -177,6 +177,7 @@ class RackView:
     power_watts: float  # of its hosts
     gpu_model: str = ""
     in_service: bool = True  # False while the rack is planned
+    reserved: str = ""  # for what its hosts are reserved now
 
 
 class HostState(StrEnum):
@@ -186,6 +187,8 @@ class HostState(StrEnum):
     DOWN = "down"
     CORDONED = "cordoned"  # new jobs are kept off it
     PLANNED = "planned"  # not in service yet
+    MAINTENANCE = "maintenance"  # reserved for nobody
+    RESERVED = "reserved"  # reserved for some
 
 
 @dataclass(frozen=True)
@@ -267,6 +270,7 @@ class ClusterView:
     inter_building_switches: int = 0
     wan_switches: int = 0
     switch_power_watts: float = 0.0  # the part of power_watts that switches draw
+    gpus_reserved: int = 0  # that no job holds, on hosts that are reserved now, for maintenance or for some
     trunks: int = 0  # cables between the same two nodes count as one
 
 
@@ -339,7 +343,7 @@ class Snapshot:
     migrations: int
     restarts: int
     queue_wait_seconds: Histogram
-    gpus_by_state: Mapping[str, int]  # busy, idle, down, cordoned, planned
+    gpus_by_state: Mapping[str, int]  # busy, idle, down, cordoned, planned, maintenance, reserved
     gpus_by_model: Mapping[tuple[str, str], int]  # (state, GPU model) -> GPUs
     gpu_allocation_ratio: float
     gpu_utilization_ratio: float

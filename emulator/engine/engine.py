@@ -28,6 +28,7 @@ from emulator.engine.waits import Waits
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
+from emulator.scheduler.calendar import Running
 from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler
@@ -101,6 +102,8 @@ class Engine:
         self.links = LinkEvents(cluster, network, scheduler.ledger, settings.link_faults, settings.seed, settings.cycle_ns)
         self._sequence = 0
         self._reconsider_ns = NEVER
+        #: When hosts are reserved, or no longer; NEVER where that is over.
+        self._window_ns = NEVER if scheduler.calendar is None else scheduler.calendar.next_ns()
         self._plane_readings: tuple[FabricReadings, ...] = ()
         self._planes_read = -1  # network.changes when they were read
         self._promises = [0] * len(shards.ranges)  # by shard: when its next event is that concerns anyone else
@@ -120,6 +123,7 @@ class Engine:
             self.racks.next_ns(),
             self.links.next_ns(),
             self.scheduler.next_ns(),
+            self._window_ns,
             self._inbox[0][0] if self._inbox else NEVER,
         )
         if due == NEVER:
@@ -144,10 +148,10 @@ class Engine:
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
             return True
-        if self.scheduler.may_admit():
+        if self.scheduler.may_admit() or (self.scheduler.inside and self._window_ns != NEVER):
             return True
         withheld = self.scheduler.ledger.withheld
-        to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting
+        to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting or self._window_ns != NEVER
         return self.scheduler.pending_jobs > len(self.table.on_hold) and bool(to_come)
 
     def finish(self, until_ns: int) -> None:
@@ -179,6 +183,8 @@ class Engine:
 
     def _note_time(self, at_ns: int) -> None:
         self.meter.note_cycle(*self.scheduler.free_gpus(), at_ns - self.now_ns)
+        if self.scheduler.calendar is not None:
+            self.scheduler.calendar.now_ns = at_ns
 
     # -- inputs ---------------------------------------------------------------------------------------------------------------------
 
@@ -216,6 +222,8 @@ class Engine:
                     self._give_up(stalled, at_ns)
         if self.scheduler.dispatcher is not None:
             self.scheduler.dispatcher.book(at_ns)
+        if self._window_ns <= at_ns:
+            self._turn_windows(at_ns)
         if self.scheduler.room.next_ns() <= at_ns:
             self.events += self.scheduler.admit_due(at_ns)
         while self._inbox and self._inbox[0][0] <= at_ns:
@@ -232,6 +240,8 @@ class Engine:
         if state == State.CANCELLED:
             self.table.end_ns[slot] = at_ns
             self.reasons[slot] = NEVER_SATISFIED
+        if state != State.PENDING and (never := self.scheduler.never_in_reservation(slot)):
+            self.reasons[slot] = never
         if state != State.PENDING:
             self.ended[state] += 1
             self._ended_slots.append(slot)
@@ -275,6 +285,31 @@ class Engine:
             case CutLinks(cuts, duration_ns, flap_ns, every_ns):
                 for slot, down_ns in self.links.inject(at_ns, cuts, duration_ns, flap_ns, every_ns):
                     self.runs.stand_still(slot, at_ns, down_ns)
+
+    def _turn_windows(self, at_ns: int) -> None:
+        """Reservations begin and end; those that say so stop what runs on their hosts."""
+        calendar = self.scheduler.calendar
+        assert calendar is not None, "a window has its time"
+        self.events += 1
+        ledger, table = self.scheduler.ledger, self.table
+        for window in self.scheduler.turn_windows(at_ns):
+            reservation = calendar.reservations[window.number]
+            if reservation.running == Running.DRAIN:
+                continue
+            slots = dict.fromkeys(slot for host in reservation.hosts for slot in ledger.jobs_on(host))
+            for slot in slots:
+                self._stop(slot, at_ns)
+                self.runs.lose_work(slot)
+                self.reasons[slot] = f"stopped: {window.told(reservation)}"
+                self.events += 1
+                if reservation.running == Running.KILL:
+                    self._end(slot, at_ns, State.FAILED)
+                else:
+                    table.preemptions[slot] += 1
+                    self.preemptions += 1
+                    self.scheduler.requeue(slot)
+                    self._changed(slot, at_ns)
+        self._window_ns = calendar.next_ns()
 
     def _give_up(self, slot: int, at_ns: int) -> None:
         """The job has waited for the network for as long as it may."""

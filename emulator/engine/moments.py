@@ -36,7 +36,7 @@ class Moment(NamedTuple):
     slice_level: int
 
 
-_SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED})
+_SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED, State.REJECTED, State.INFEASIBLE})
 
 
 def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
@@ -75,7 +75,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
 
 
 def _why(engine: Engine, slot: int) -> str:
-    return engine.scheduler.room.why(slot)[0].text if slot in engine.table.on_hold else engine.reasons.get(slot, "")
+    return engine.scheduler.why_on_hold(slot)[0].text if slot in engine.table.on_hold else engine.reasons.get(slot, "")
 
 
 def slowdown(engine: Engine, slot: int, at_ns: int) -> float:

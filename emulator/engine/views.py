@@ -1,5 +1,7 @@
 """Views of an engine's jobs, queues and cluster, made on request. Those of the hardware are in `engine.hardware`."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView, QuotaView, SitesView, SiteView
@@ -29,7 +31,7 @@ STATES = {
 
 
 #: Kinds of reasons that running jobs which end can put an end to.
-_OF_HOSTS = frozenset({"capacity", "fragmentation", "topology"})
+_OF_HOSTS = frozenset({"capacity", "fragmentation", "topology", "reservation"})
 
 
 def job_view(engine: Engine, slot: int) -> JobView:
@@ -75,7 +77,9 @@ def reason(engine: Engine, slot: int, state: State) -> str:
         return explain_pending(engine.scheduler, slot).text + (f" (last stop: {stopped})" if stopped else "")
     if state in (State.FAILED, State.CANCELLED):
         return engine.reasons.get(slot, "")
-    return _refusal(engine, state, moment_of(engine, slot, engine.now_ns)) if state in (State.REJECTED, State.INFEASIBLE) else ""
+    if state not in (State.REJECTED, State.INFEASIBLE):
+        return ""
+    return engine.reasons.get(slot) or _refusal(engine, state, moment_of(engine, slot, engine.now_ns))
 
 
 def _refusal(engine: Engine, state: State, job: Moment) -> str:
@@ -213,16 +217,30 @@ def sites_view(engine: Engine) -> SitesView | None:
 
 
 def gpus_by_state(engine: Engine) -> dict[str, int]:
-    """Every GPU in one state: planned where its rack is not in service yet, down where its host is broken, cordoned where it may not be
-    used, else busy or idle."""
+    """Every GPU in one state: planned where its rack is not in service yet, down where its host is broken, busy where a job holds it;
+    of the others maintenance or reserved where its host is kept for nobody or for some, cordoned where it may not be used, else idle."""
     scheduler, ledger = engine.scheduler, engine.scheduler.ledger
     busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.runs.shared_gpu_surplus()
     down, planned = ledger.gpus_of(ledger.withheld(Withheld.DOWN)), engine.planned_gpus
-    return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus()[0], down, planned)
+    windows = _in_windows(engine, [partition.number for partition in scheduler.partitions])
+    return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus()[0], down, planned, windows)
 
 
-def _states(gpus: int, busy: int, idle: int, down: int, planned: int) -> dict[str, int]:
-    return {"busy": busy, "idle": idle, "down": down, "cordoned": gpus - busy - idle - down - planned, "planned": planned}
+def _states(gpus: int, busy: int, idle: int, down: int, planned: int, windows: dict[str, int]) -> dict[str, int]:
+    cordoned = gpus - busy - idle - down - planned - sum(windows.values())
+    return {"busy": busy, "idle": idle, "down": down, "cordoned": cordoned, "planned": planned} | windows
+
+
+def _in_windows(engine: Engine, numbers: Sequence[int]) -> dict[str, int]:
+    """GPUs that no job holds on hosts of the partitions ``numbers`` that are reserved now, and neither down nor planned."""
+    ledger = engine.scheduler.ledger
+    counted = dict.fromkeys((Withheld.MAINTENANCE.value, Withheld.RESERVED.value), 0)
+    for reason in (Withheld.MAINTENANCE, Withheld.RESERVED):
+        for host in ledger.withheld(reason):
+            partition = ledger.partition_of_host(host)
+            if partition.number in numbers and not {Withheld.DOWN, Withheld.PLANNED} & set(ledger.reasons_of(host)):
+                counted[reason] += partition.free.held_by_nobody(host)
+    return counted
 
 
 def gpus_by_model(engine: Engine) -> dict[tuple[str, str], int]:
@@ -237,7 +255,8 @@ def gpus_by_model(engine: Engine) -> dict[tuple[str, str], int]:
             for reason in (Withheld.DOWN, Withheld.PLANNED)
         )
         busy = engine.runs.held_gpus(partition.running)
-        for state, count in _states(partition.gpus, busy, partition.free.free_gpus, down, planned).items():
+        windows = _in_windows(engine, [partition.number])
+        for state, count in _states(partition.gpus, busy, partition.free.free_gpus, down, planned, windows).items():
             key = state, partition.gpu_model
             found[key] = found.get(key, 0) + count
     return found
@@ -259,6 +278,7 @@ def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
         gpus_down=gpus["down"],
         gpus_cordoned=gpus["cordoned"],
         gpus_planned=gpus["planned"],
+        gpus_reserved=gpus["maintenance"] + gpus["reserved"],
         racks_in_service=len(engine.racks),
         hosts=cluster.host_count,
         racks=counts.racks,

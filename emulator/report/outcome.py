@@ -117,7 +117,7 @@ def sample(snapshot: Snapshot) -> Sample:
         gpus_busy=gpus.get("busy", 0),
         gpus_idle=gpus.get("idle", 0),
         gpus_down=gpus.get("down", 0),
-        gpus_cordoned=gpus.get("cordoned", 0),
+        gpus_cordoned=sum([gpus.get(state, 0) for state in ("cordoned", "maintenance", "reserved")]),
         gpus_planned=gpus.get("planned", 0),
         racks_in_service=snapshot.cluster.racks_in_service,
         gpu_utilization_ratio=snapshot.gpu_utilization_ratio,
@@ -144,7 +144,7 @@ class Timeline:
     gpus_busy: Int64
     gpus_idle: Int64
     gpus_down: Int64
-    gpus_cordoned: Int64
+    gpus_cordoned: Int64  # or reserved
     gpus_planned: Int64
     racks_in_service: Int64
     gpu_utilization_ratio: Float64

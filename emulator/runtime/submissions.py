@@ -58,7 +58,7 @@ class Judge:
 
     def _judge(self, jobs: JobColumns, request: Request) -> Verdict:
         self._check_names(jobs)
-        errors: dict[int, ControlError] = self._never_fit(jobs) | self._depend_on_nobody(jobs)
+        errors: dict[int, ControlError] = self._never_fit(jobs) | self._depend_on_nobody(jobs) | self._barred_from_reservation(jobs)
         room = {} if self._tenant_room is None else self._beyond_tenants(jobs, errors, self._tenant_room)
         accepted = [index for index in range(len(jobs)) if index not in errors]
         if accepted and self._room <= 0:
@@ -135,6 +135,18 @@ class Judge:
         rows = zip(np.flatnonzero(jobs.after >= 0).tolist(), jobs.after[jobs.after >= 0].tolist(), strict=True)
         return {row: error for row, entry in rows if (error := errors[entry]) is not None}
 
+    def _barred_from_reservation(self, jobs: JobColumns) -> dict[int, ControlError]:
+        """Jobs that may not use the reservation that they name, or could never run in it."""
+        errors: dict[int, ControlError] = {}
+        for row in np.flatnonzero(jobs.reservation >= 0).tolist():
+            queue, tenant = jobs.queues[jobs.queue[row]], jobs.tenants[jobs.tenant[row]]
+            asked = int(jobs.gpus[row]), int(jobs.estimate_ns[row])
+            why = self._scheduler.refused_by_reservation(jobs.reservations[jobs.reservation[row]], queue, tenant, *asked)
+            if why:
+                open_ones = ", ".join(self._scheduler.reservations_for(queue, tenant)) or "none"
+                errors[row] = InvalidRequest(why, field="reservation", allowed=f"for queue {queue} and tenant {tenant}: {open_ones}")
+        return errors
+
     def _is_known(self, job_id: int) -> bool:
         """Whether a job of this id has been submitted. One of the API is known for ever, also when it has left."""
         slot = self._table.slot_of.get(job_id)
@@ -157,7 +169,7 @@ def _body(jobs: JobColumns) -> bytes:
     """What a client asked for, as bytes to tell one request from another; ids and submission times are not the client's."""
     # Requests without these have the bytes of journals that do not know them.
     plain = () if jobs.slice_gpus.any() else ("slice_gpus", "slice_level")
-    more = {"after": jobs.afters, "array": jobs.arrays, "locality": jobs.localities}
+    more = {"after": jobs.afters, "array": jobs.arrays, "locality": jobs.localities, "reservation": jobs.reservations}
     unused = ("job_id", "submit_ns", *plain, *(name for name, entries in more.items() if not entries))
     columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in unused]
     entries = [entries for entries in more.values() if entries]
@@ -180,6 +192,7 @@ def jobs_of(payload: dict[str, Any]) -> JobColumns:
         afters=tuple(tuple((job_id, any_end) for job_id, any_end in after) for after in payload.get("afters", ())),
         arrays=tuple(payload.get("arrays", ())),
         localities=tuple(Locality(*one) for one in payload.get("localities", ())),
+        reservations=tuple(payload.get("reservations", ())),
         queues=tuple(payload["queues"]),
         tenants=tuple(payload["tenants"]),
         names=None if payload["names"] is None else tuple(payload["names"]),
@@ -195,6 +208,7 @@ def payload_of(jobs: JobColumns) -> dict[str, Any]:
         "afters": jobs.afters,
         "arrays": jobs.arrays,
         "localities": jobs.localities,
+        "reservations": jobs.reservations,
         "queues": jobs.queues,
         "tenants": jobs.tenants,
         "names": jobs.names,

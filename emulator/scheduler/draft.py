@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.scheduler.free import Row
+from emulator.scheduler.free import FreeIndex, Row
 from emulator.scheduler.held import EVERYBODY, Span
 from emulator.scheduler.job import Job, job_of
 from emulator.scheduler.ledger import Ledger
@@ -205,7 +205,19 @@ class Draft:
         ask = Ask(*self.table.asks[slot], self.table.job_id[slot])
         if placement.asks_fabric and self.prospect is not None:
             ask = ask._replace(probe=self.prospect(slot))
-        return placement.choose(partition.free, ask)
+        return placement.choose(self.free_for(partition, slot), ask)
+
+    def free_for(self, partition: Partition, slot: int) -> FreeIndex:
+        """What the job sees of the free GPUs of the partition: all that is offered, but for hosts that are reserved before it would end."""
+        return partition.free if partition.views is None else self.ledger.free_for(partition, slot, self.now_ns)
+
+    def kind_of(self, partition: Partition, slot: int) -> tuple[Any, ...]:
+        """Jobs of one kind go to the same place in the partition."""
+        if partition.views is None:
+            return self.table.asks[slot]
+        if slot in self.table.reservation:
+            return *self.table.asks[slot], self.table.reservation[slot]
+        return *self.table.asks[slot], partition.views.closed(self.now_ns + self.table.expected_on(slot, partition.host_type))
 
     def choose_again(self, partition: Partition, slot: int) -> list[Row] | None:
         """As ``choose``, for one job that may be asked for in every cycle: it is not looked for again while nothing came free."""

@@ -80,8 +80,8 @@ class Profile:
     # -- holdings -------------------------------------------------------------------------------------------------------------------
 
     def hold(self, owner: int, rows: Sequence[Row], milli_gpus: int, start_ns: int, end_ns: int) -> None:
-        """Add a holding; the owner has none."""
-        added = self._rows_of[owner] = []
+        """Add a holding. One that the owner has already is of other hosts, or of another time."""
+        mine, added = self._rows_of.setdefault(owner, []), list[int]()
         for block, hosts, gpus in rows:
             if gpus == self._full and milli_gpus == 1000:
                 added.append(self._add(start_ns, end_ns, owner, block, -1, gpus, milli_gpus, hosts))
@@ -91,9 +91,10 @@ class Profile:
                     added.append(self._add(start_ns, end_ns, owner, block, host, gpus, milli_gpus, 1 << bit))
         for row in added:
             self._note(row, 1)
+        mine += added
 
     def drop(self, owner: int) -> list[Row]:
-        """Take the owner's holding away. Returns where it was."""
+        """Take the owner's holdings away. Returns where they were."""
         mine = self._rows_of.pop(owner)
         for row in mine:
             self._note(row, -1)
@@ -135,9 +136,9 @@ class Profile:
         if self._time_count > 4 * len(self._rows_of) + 256:  # times at which nothing begins or ends any longer
             self._recount()
 
-    def look_at_hosts(self) -> UInt64 | None:
-        """See which hosts are offered. Returns which of them, by block, are no longer; None where there was no change."""
-        offered = np.array([self._offered.offered(block) for block in range(len(self._all))], dtype=np.uint64)
+    def look_at_hosts(self, free: FreeIndex) -> UInt64 | None:
+        """See which hosts are offered in ``free``. Returns which of them, by block, are no longer; None where there was no change."""
+        offered = np.array([free.offered(block) for block in range(len(self._all))], dtype=np.uint64)
         out = self._all & ~offered
         if np.array_equal(out, self._out):
             return None

@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 #: What keeps a pending job from starting. A job has one kind of reason; `policy` is for what a policy of others says itself.
-KINDS = ("quota", "capacity", "fragmentation", "topology", "power", "hold", "dependency", "dispatch", "data", "priority", "policy")
+KINDS = (
+    *("quota", "capacity", "fragmentation", "topology", "power", "hold", "dependency", "dispatch", "data", "reservation"),
+    *("priority", "policy"),
+)
 
 
 class Why(NamedTuple):

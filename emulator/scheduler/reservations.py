@@ -13,21 +13,24 @@ Reservations are kept from cycle to cycle, and never move to a later time while 
   next cycle) or a host is lost. All jobs from the first such one on, in queue order, get new reservations; jobs before it keep theirs, or
   move to an earlier time.
 - The same holds for a job that comes before others in the queue when it arrives, by its priority or since it was stopped.
+
+Hosts that are reserved at times (``emulator.scheduler.calendar``) are held then by their windows, so nobody is put over one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.scheduler.calendar import MOST_TIMES, Window
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import Row
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.pending import HeadQueue
 from emulator.scheduler.placement import Ask
 from emulator.scheduler.preemption import make_room
-from emulator.scheduler.profile import Gap, Profile
+from emulator.scheduler.profile import Gap, Profile, UInt64
 from emulator.scheduler.table import NEVER
 
 #: What decides whether a job fits, but for how long it takes: ``JobTable.asks``.
@@ -82,6 +85,7 @@ class Reservations:
     running: dict[int, tuple[int, int]] = field(default_factory=dict)  # job id -> slot, expected end
     gaps: list[Gap] = field(default_factory=list)  # where something came free that was not expected to
     refused: dict[Kind, list[Refusal]] = field(default_factory=dict)
+    windows: dict[Window, list[Row]] = field(default_factory=dict)  # of reserved hosts, and these, that the profile has
 
     # -- what happened since the last cycle -----------------------------------------------------------------------------------------
 
@@ -89,7 +93,7 @@ class Reservations:
         """Bring the profile to this cycle. Returns the ids of the jobs whose reservations are broken."""
         table, now_ns, profile = draft.table, draft.now_ns, self.profile
         profile.advance(now_ns)
-        lost = profile.look_at_hosts()
+        lost = self._look_at_hosts(draft, partition)
         if lost is not None:
             self.gaps.append(_whole(now_ns))
         overdue = []
@@ -120,8 +124,41 @@ class Reservations:
         job_id, end_ns = table.job_id[slot], _expected_end(draft, slot)
         if job_id in self.running or self.made.pop(job_id, None) is not None:
             self.profile.drop(job_id)
-        self.profile.hold(job_id, table.rows[slot], table.milli_gpus[slot], table.start_ns[slot], end_ns)
+        start_ns = table.start_ns[slot]
+        self.profile.hold(job_id, [] if self.windows else table.rows[slot], table.milli_gpus[slot], start_ns, end_ns)
+        for row, begin_ns, until_ns in _beside(self.windows, table.rows[slot], start_ns, end_ns) if self.windows else ():
+            self.profile.hold(job_id, [row], table.milli_gpus[slot], begin_ns, until_ns)
         self.running[job_id] = slot, end_ns
+
+    def _look_at_hosts(self, draft: Draft, partition: Partition) -> UInt64 | None:
+        """Which hosts, by block, are not as free as they were: no longer offered, or reserved at a time; None where there was no change."""
+        profile, views = self.profile, partition.views
+        if views is None:
+            return profile.look_at_hosts(partition.free)
+        new: list[int] = []
+        if self.windows != (held := views.windows()):
+            new = self._hold_windows(draft, partition, held)
+        lost = profile.look_at_hosts(views.all_open())
+        if not new:
+            return lost
+        return profile.hosts_of(new) if lost is None else lost | profile.hosts_of(new)
+
+    def _hold_windows(self, draft: Draft, partition: Partition, held: dict[Window, list[Row]]) -> list[int]:
+        """Have the profile hold the hosts of these windows. Windows that are over are no longer among them. Returns new owners."""
+        profile, before = self.profile, self.windows
+        for window in before:
+            if window not in held:
+                profile.drop(_owner(window))
+                if window.end_ns > draft.now_ns:
+                    self.gaps.append(_whole(draft.now_ns))
+        new = [window for window in held if window not in before]
+        self.windows = held
+        for window in new:
+            profile.hold(_owner(window), held[window], 1000, window.begin_ns, window.end_ns)
+        for job_id, (slot, _) in list(self.running.items()) if new else ():
+            if slot in partition.running and draft.table.job_id[slot] == job_id:
+                self._hold_running(draft, slot)
+        return [_owner(window) for window in new]
 
     # -- making them ----------------------------------------------------------------------------------------------------------------
 
@@ -307,6 +344,31 @@ def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
         return False
     known.cancel_all(draft, list(known.made))
     return True
+
+
+def _owner(window: Window) -> int:
+    """The id of a window in the profile, beside those of jobs: as many as there are windows in all, below 0."""
+    return -1 - window.time - MOST_TIMES * window.number
+
+
+def _beside(windows: Mapping[Window, list[Row]], rows: list[Row], start_ns: int, end_ns: int) -> list[tuple[Row, int, int]]:
+    """``rows`` from ``start_ns`` to ``end_ns``, without the hosts that windows hold at the same time: a job that runs on in one."""
+    pieces = [(row, start_ns, end_ns) for row in rows]
+    for window, kept in windows.items():
+        hosts_of = {block: hosts for block, hosts, _ in kept} if window.begin_ns < end_ns and window.end_ns > start_ns else {}
+        if hosts_of.keys().isdisjoint(block for block, _, _ in rows):
+            continue
+        found = []
+        for (block, hosts, gpus), begin_ns, until_ns in pieces:
+            inside = hosts & hosts_of.get(block, 0)
+            if hosts & ~inside:
+                found.append(((block, hosts & ~inside, gpus), begin_ns, until_ns))
+            if inside and begin_ns < min(until_ns, window.begin_ns):
+                found.append(((block, inside, gpus), begin_ns, min(until_ns, window.begin_ns)))
+            if inside and max(begin_ns, window.end_ns) < until_ns:
+                found.append(((block, inside, gpus), max(begin_ns, window.end_ns), until_ns))
+        pieces = found
+    return pieces
 
 
 def _whole(now_ns: int) -> Gap:

@@ -13,12 +13,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
+from emulator.scheduler.calendar import Calendar, HostReservation, Window, windows_of
 from emulator.scheduler.changes import Changes
 from emulator.scheduler.dispatch import Choice, Dispatcher
 from emulator.scheduler.draft import Defragmentation, Draft, Preemption
 from emulator.scheduler.free import ANY_SITE, FreeIndex, Row, mask_bits
+from emulator.scheduler.free_views import FreeViews
 from emulator.scheduler.held import Held
-from emulator.scheduler.ledger import Ledger
+from emulator.scheduler.inside import Inside, refusal
+from emulator.scheduler.ledger import Ledger, Withheld
 from emulator.scheduler.limits import Limits
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Placement, could_ever_fit
@@ -26,13 +29,14 @@ from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy, explained, queue_for
 from emulator.scheduler.quota import Quotas
+from emulator.scheduler.reasons import Why
 from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
 from emulator.scheduler.sites import Sites
 from emulator.scheduler.sorts import Key, Sorts
 from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.scheduler.usage import NO_CAP, SitePower
 from emulator.scheduler.waiting_room import WaitingRoom
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns
 from topology.cluster import Cluster
 
 
@@ -54,6 +58,7 @@ class SchedulerSettings:
     reclaims: Mapping[str, Reclaims] = field(default_factory=dict)  # by queue: whose jobs may be stopped for its own
     power: SitePower = NO_CAP
     sites: Sites | None = None  # None: a job goes to whatever site has room for it
+    reservations: tuple[HostReservation, ...] = ()
 
 
 @dataclass
@@ -115,6 +120,9 @@ class Scheduler:
             preempt_after_ns = settings.preempt_after_ns if settings.preemption else None
             self.dispatcher = Dispatcher(settings.sites, self.table, self.ledger, preempt_after_ns)
         self._choices: dict[tuple[int, ...], tuple[Choice, ...]] = {}  # by kind of job
+        self.calendar = self._open_calendar(cycle_ns) if settings.reservations else None
+        #: Jobs that wait for the hosts of a reservation; None where none is ever reserved.
+        self.inside = None if self.calendar is None else Inside(self.table, self.calendar)
         if policy.outside is not None:
             self.ledger.changes = Changes()
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
@@ -163,6 +171,82 @@ class Scheduler:
             partition.held = Held(self.table, partition.host_type, strict, partition.pending.key)
         return Accounts(self.table, settings.quotas, settings.tenant_limits)
 
+    # -- reservations of hosts ------------------------------------------------------------------------------------------------------
+
+    def _open_calendar(self, cycle_ns: int) -> Calendar:
+        ledger, reservations = self.ledger, self.settings.reservations
+        calendar = ledger.calendar = Calendar(reservations, cycle_ns)
+        for partition in self.partitions:
+            hosts = {
+                number: mine
+                for number, one in enumerate(reservations)
+                if (mine := frozenset(host for host in one.hosts if ledger.partition_of_host(host) is partition))
+            }
+            if hosts:
+                partition.views = FreeViews(partition.free, hosts, calendar, ledger.usable)
+        return calendar
+
+    def turn_windows(self, now_ns: int) -> list[Window]:
+        """Withhold the hosts of the windows that begin by ``now_ns``, and offer those of the windows that end. Returns those that begin."""
+        calendar, ledger = self.calendar, self.ledger
+        assert calendar is not None, "asked where hosts are reserved"
+        ended, begun = calendar.turn(now_ns)
+        for partition in self.partitions:
+            if partition.views is not None:
+                partition.views.turn()
+                partition.shadow = None
+                partition.surprises += 1
+        for windows, change in ((ended, ledger.release), (begun, ledger.withhold)):
+            for window in windows:
+                reservation = calendar.reservations[window.number]
+                for host in reservation.hosts:
+                    change(host, Withheld.MAINTENANCE if reservation.maintenance else Withheld.RESERVED)
+        return begun
+
+    def never_in_reservation(self, slot: int) -> str:
+        """Why the job can never run in the reservation that it names; "" where it may, or names none."""
+        table, name = self.table, self.table.reservation.get(slot)
+        if name is None:
+            return ""
+        names = table.queues[table.queue[slot]], table.tenants[table.tenant[slot]]
+        return self.refused_by_reservation(name, *names, table.gpus[slot], table.expected_ns[slot])
+
+    def reservation(self, name: str) -> HostReservation | None:
+        """The reservation of this name, if there is one."""
+        calendar = self.calendar
+        return None if calendar is None or name not in calendar.number_of else calendar.reservations[calendar.number_of[name]]
+
+    def reservations_for(self, queue: str, tenant: str) -> list[str]:
+        """The names of the reservations that jobs of the queue and the tenant may use."""
+        return [] if self.calendar is None else [one.name for one in self.calendar.reservations if one.serves(queue, tenant)]
+
+    def refused_by_reservation(self, name: str, queue: str, tenant: str, gpus: int, estimate_ns: int) -> str:
+        """Why such a job is never to run in the reservation of this name; "" where it may."""
+        reservation = self.reservation(name)
+        why = refusal(reservation, name, queue, tenant)
+        if why or reservation is None:
+            return why
+        if gpus > (most := self.ledger.gpus_of(reservation.hosts)):
+            return f"the hosts of reservation {name} have {most:,} GPUs"
+        if estimate_ns > self._longest_ns(reservation) or not estimate_ns:
+            return f"reservation {name} lasts {reservation.duration_ns / SECOND:,.15g} s, and the job is to end in it"
+        return ""
+
+    def _longest_ns(self, reservation: HostReservation) -> int:
+        cycle_ns = self.draft.cycle_ns
+        return max(window.end_ns - window.begin_ns for window in windows_of(0, reservation, cycle_ns))
+
+    def _fits_reservation(self, slot: int, types: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of the host types on which the job could ever run in the reservation that it names."""
+        reservation = self.reservation(self.table.reservation[slot])
+        if reservation is None or self.never_in_reservation(slot):
+            return ()
+        gpus = Counter[int]()
+        for host in reservation.hosts:
+            partition = self.ledger.partition_of_host(host)
+            gpus[partition.host_type] += partition.free.gpus_per_host
+        return tuple([number for number in types if self.table.gpus[slot] <= gpus[number]])
+
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
 
     def add(self, jobs: JobColumns, state: State = State.FUTURE) -> list[int]:
@@ -181,8 +265,12 @@ class Scheduler:
         """
         table = self.table
         own = (0, 0) if self.accounts is None else (table.queue[slot], table.tenant[slot])
-        sort = table.sort[slot] = self.sorts.of((table.asks[slot], table.host_type[slot], table.types[slot], *own))
+        sort = self.sorts.of((table.asks[slot], table.host_type[slot], table.types[slot], *own))
         types = sort.types
+        if slot in table.reservation:
+            types = self._fits_reservation(slot, types)
+            sort = self.sorts.at(sort, types)
+        table.sort[slot] = sort
         choices = () if self.dispatcher is None else self.dispatcher.could_run(slot, self._choices_for(slot, types))
         if not types or (self.dispatcher is not None and not choices):
             state = State.INFEASIBLE
@@ -286,6 +374,16 @@ class Scheduler:
         if self.ledger.changes is not None:
             self.ledger.changes.waiting.append(slot)
 
+    def _let_in(self, slot: int) -> None:
+        """Into its queues, or among those that wait for its reservation."""
+        if slot in self.table.reservation:
+            assert self.inside is not None, "there is one of the name"
+            self.table.on_hold.add(slot)
+            self.inside.push(slot)
+        else:
+            self.table.on_hold.discard(slot)
+            self._enter_queues(slot)
+
     def _admit(self, slot: int) -> None:
         """Into its queues where nothing keeps the job from them, otherwise on hold."""
         if self.room.keeps(slot):
@@ -294,14 +392,12 @@ class Scheduler:
             if self.dispatcher is not None:
                 self.dispatcher.stir()
         else:
-            self.table.on_hold.discard(slot)
-            self._enter_queues(slot)
+            self._let_in(slot)
 
     def _give_place(self, slot: int) -> None:
         """The next one of its array has the job's place."""
         if (other := self.room.give_place(slot)) >= 0:
-            self.table.on_hold.discard(other)
-            self._enter_queues(other)
+            self._let_in(other)
 
     def requeue(self, slot: int, until_ns: int = 0) -> None:
         """A stopped job waits again, in the place that its submission gives it; until ``until_ns``, where it is given, it is on hold."""
@@ -370,6 +466,8 @@ class Scheduler:
             self.dispatcher.forget(slot)
         if slot in self.table.on_hold:
             self.table.on_hold.discard(slot)
+            if self.inside is not None:
+                self.inside.discard(slot)
         else:
             self._leave_queues(slot)
         self.pending_jobs -= 1
@@ -393,6 +491,9 @@ class Scheduler:
         if slot not in self.table.on_hold:
             self._leave_queues(slot)
             self.table.on_hold.add(slot)
+            self._give_place(slot)
+        elif self.inside is not None and slot in self.inside:
+            self.inside.discard(slot)
             self._give_place(slot)
 
     def take_off_hold(self, slot: int) -> None:
@@ -418,6 +519,9 @@ class Scheduler:
         """Decide the cycle at ``now_ns``; the ledger and the queues are as decided when it returns."""
         draft = self.draft
         draft.begin(now_ns)
+        if self.inside:
+            for slot in self.inside.start_due(draft):
+                self.sorts.enter(self.table.sort[slot])
         if self._reclaim.how:
             reclaim(draft, self._reclaim, self._has_waiting)
         try:
@@ -453,6 +557,19 @@ class Scheduler:
         if len(self.partitions) == 1:
             return self.partitions[0].running
         return set().union(*(partition.running for partition in self.partitions))
+
+    @property
+    def read_ns(self) -> int:
+        """The time of the last cycle, or a later one up to which nothing happened."""
+        return self.draft.now_ns if self.calendar is None else max(self.draft.now_ns, self.calendar.now_ns)
+
+    def sees(self, partition: Partition, slot: int) -> FreeIndex:
+        """What the job, were it to start now, sees of the free GPUs of a partition."""
+        return self.ledger.free_for(partition, slot, self.read_ns)
+
+    def why_on_hold(self, slot: int) -> tuple[Why, str]:
+        """What keeps the job, which is on hold, and what would let it start."""
+        return self.inside.why(slot) if self.inside is not None and slot in self.inside else self.room.why(slot)
 
     def waits(self, slot: int) -> bool:
         """Whether the job is in a queue, or on hold."""

@@ -112,6 +112,7 @@ class JobTable:
     on_hold: set[int] = field(default_factory=set)  # slots of pending jobs that are in no queue (scheduler.waiting_room)
     locality: dict[int, Locality] = field(default_factory=dict)  # slot -> of jobs that say where they want to run, or what they read
     after: dict[int, tuple[Dependency, ...]] = field(default_factory=dict)  # slot -> of jobs that depend on others
+    reservation: dict[int, str] = field(default_factory=dict)  # slot -> its name, of jobs that use the hosts of one
     array_of: dict[int, JobArray] = field(default_factory=dict)  # slot -> of jobs of an array of which not all may run at a time
     left_unfinished: set[int] = field(default_factory=set)  # ids of the jobs that have left and had not finished
 
@@ -183,11 +184,10 @@ class JobTable:
         ):  # fmt: skip
             fill(name, [value] * count)
         self.version += [0] * (count - len(reused))
-        self._note_rare(jobs, slots)
+        self._note_what_few_have(slots, jobs)
         return slots
 
-    def _note_rare(self, jobs: JobColumns, slots: list[int]) -> None:
-        """What few jobs have."""
+    def _note_what_few_have(self, slots: list[int], jobs: JobColumns) -> None:
         for row in np.flatnonzero(jobs.locality >= 0).tolist():
             self.locality[slots[row]] = jobs.localities[jobs.locality[row]]
         for row in np.flatnonzero(jobs.after >= 0).tolist():
@@ -195,6 +195,8 @@ class JobTable:
         arrays = [JobArray(parallel) for parallel in jobs.arrays]
         for row in np.flatnonzero(jobs.array >= 0).tolist():
             self.array_of[slots[row]] = arrays[jobs.array[row]]
+        for row in np.flatnonzero(jobs.reservation >= 0).tolist():
+            self.reservation[slots[row]] = jobs.reservations[jobs.reservation[row]]
         if jobs.names is not None:
             self.names.update((slot, name) for slot, name in zip(slots, jobs.names, strict=True) if name)
 
@@ -226,6 +228,7 @@ class JobTable:
             self.after.pop(slot, None)
             self.locality.pop(slot, None)
             self.array_of.pop(slot, None)
+            self.reservation.pop(slot, None)
             if self.state[slot] != State.FINISHED:
                 self.left_unfinished.add(self.job_id[slot])
             self.rows[slot] = _NO_ROWS

@@ -61,6 +61,8 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
         afters=(draft.after,) if draft.after else (),
         array=0 if draft.array_parallel else -1,
         arrays=(draft.array_parallel,) if draft.array_parallel else (),
+        reservation=0 if draft.reservation else -1,
+        reservations=(draft.reservation,) if draft.reservation else (),
         shapes=shapes,
         queues=draft.queues,
         tenants=draft.tenants,

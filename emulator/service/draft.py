@@ -59,6 +59,7 @@ class Draft:
     fields: Mapping[str, str]
     after: tuple[Dependency, ...] = ()  # what all of the jobs depend on
     array_parallel: int = 0  # so many of them may run at a time; 0: all
+    reservation: str = ""  # whose hosts all of them use
 
     def field(self, column: str) -> str:
         return self.fields.get(column, column)
@@ -149,6 +150,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
         | {name: f"spec.{name}" for name in ("name", "queue", "tenant", *_SAME_WORDS)},
         after=_dependencies(spec),
         array_parallel=spec.array_parallel,
+        reservation=spec.reservation,
     )
 
 

@@ -68,6 +68,7 @@ class JobSpec:
     after_any: Sequence[int] = ()  # ids of jobs that must have ended, in any way
     array_size: int | None = None  # so many jobs like this one, called name[0] and so on
     array_parallel: int | None = None  # at most so many of them run at a time
+    reservation: str = ""  # whose hosts it uses, while the reservation lasts
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
         after_any=[_integer("after_any", job_id, 63) for job_id in spec.after_any],
         array_size=None if spec.array_size is None else _integer("array_size", spec.array_size),
         array_parallel=None if spec.array_parallel is None else _integer("array_parallel", spec.array_parallel),
+        reservation=spec.reservation,
     )
     for field, seconds in (
         ("duration", spec.duration_seconds),
@@ -164,9 +166,9 @@ def batches_of(jobs: Iterable[JobColumns], batch_jobs: int) -> Iterator[job_pb2.
 def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
     """Some rows of ``jobs``, at least one, as a batch; a column of equal values goes as one.
 
-    Raises InvalidRequest where one depends on others or is of an array: a batch has no columns for these.
+    Raises InvalidRequest where one depends on others, is of an array or uses a reservation: a batch has no columns for these.
     """
-    for field, values in (("after", jobs.after), ("array", jobs.array)):
+    for field, values in (("after", jobs.after), ("array", jobs.array), ("reservation", jobs.reservation)):
         if (values[rows] >= 0).any():
             raise InvalidRequest(f"{field} cannot be sent in a batch", field=field, allowed="in a JobSpec, one submission each")
 

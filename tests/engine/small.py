@@ -58,11 +58,18 @@ def engine(
     fail_at: dict[int, int] | None = None,
     **settings: Any,
 ) -> Engine:
-    """A whole engine over in-process shards. ``fail_at``: the instants (ns) of the hosts' first faults, in place of drawn ones."""
+    """A whole engine over in-process shards. ``fail_at``: the instants (ns) of the hosts' first faults, in place of drawn ones.
+    ``settings`` are of the engine, and ``reservations`` of the scheduler."""
     fabric = FabricSettings()
     scheduler = Scheduler(
         cluster,
-        SchedulerSettings(POLICIES[policy], placement=PLACEMENTS[placement], preemption=preemption, pending_limit=pending_limit),
+        SchedulerSettings(
+            POLICIES[policy],
+            placement=PLACEMENTS[placement],
+            preemption=preemption,
+            pending_limit=pending_limit,
+            reservations=settings.pop("reservations", ()),
+        ),
         int(settings.get("cycle_ns", 10 * SECOND)),
     )
     places = InlineShards(cluster, RackSettings(faults, settings.get("buildout")), fabric, seed, shards)

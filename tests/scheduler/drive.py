@@ -17,6 +17,7 @@ from emulator.engine.shards import Answers, ShardRange, Shards, Window
 from emulator.fabric.channels import channels
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.messages import HostEvent, RackReport
+from emulator.scheduler.calendar import HostReservation
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy
@@ -101,8 +102,12 @@ def columns(jobs: Sequence[Job], types: dict[int, int] | None = None) -> JobColu
     times = {"submit_ns": "submit", "duration_ns": "duration", "estimate_ns": "estimate"}
     values = {name: column(ours) for name, ours in names.items()}
     values["host_type"] = np.array([(types or {}).get(job.number, ANY_TYPE) for job in jobs], dtype=np.int64)
+    reserved = tuple(sorted({job.reservation for job in jobs} - {""}))
+    values["reservation"] = np.array([reserved.index(job.reservation) if job.reservation else -1 for job in jobs], dtype=np.int64)
     tenants = tuple(f"tenant-{number}" for number in range(max((job.tenant for job in jobs), default=0) + 1))
-    return job_columns(len(jobs), tenants=tenants, **values, **{name: column(ours) * SECOND for name, ours in times.items()})
+    return job_columns(
+        len(jobs), tenants=tenants, reservations=reserved, **values, **{name: column(ours) * SECOND for name, ours in times.items()}
+    )
 
 
 def make_scheduler(cluster: Cluster, cycle: int = 1, **settings: Any) -> Scheduler:
@@ -123,11 +128,12 @@ def run_engine(
     types: dict[int, int] | None = None,
     *,
     cycles: list[int] | None = None,
+    reservations: tuple[HostReservation, ...] = (),
 ) -> tuple[list[Start], list[tuple[int, int]], Engine]:
     """As ``Simulation.run``: (starts, preemptions, engine); a start is (time, job, hosts and masks). ``cycles``: to be filled with
     the times of all cycles."""
-    preemption = {} if preempt_after is None else {"preemption": True, "preempt_after_ns": preempt_after * SECOND}
-    scheduler = make_scheduler(cluster, cycle, policy=policy, placement=rule, **preemption)
+    preemption: dict[str, Any] = {} if preempt_after is None else {"preemption": True, "preempt_after_ns": preempt_after * SECOND}
+    scheduler = make_scheduler(cluster, cycle, policy=policy, placement=rule, reservations=reservations, **preemption)
     starts: list[Start] = []
     preempted: list[tuple[int, int]] = []
 

@@ -50,6 +50,7 @@ PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "after_any": (0, 1, 1_000_000_000),
     "array_size": (0, 1, 3),
     "array_parallel": (0, 1, 2),
+    "reservation": ("", "none"),
     "require_level": (0, "", "rack", "leaf"),
     "prefer_level": (0, "", "leaf"),
     "slice_gpus": (0, 0, 8),
@@ -63,7 +64,7 @@ PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "page_token": ("",),
 }
 #: With all of these next to nothing gets past the first check: each is a reason to refuse the whole job.
-RARE = {"after", "after_any", "array_size", "array_parallel"}
+RARE = {"after", "after_any", "array_size", "array_parallel", "reservation"}
 #: Without these neither.
 NEEDED = {"spec", "batch", "count", "gpus", "duration", "target", "compute_seconds"}
 

@@ -43,6 +43,7 @@ class Kept(NamedTuple):
     slice_level: int = ANY_LEVEL
     key: str = ""  # its id as the file has it, where others may name it
     after: tuple[str, ...] = ()  # ids, as the file has them, of the jobs that must have finished before
+    reservation: str = ""  # whose hosts it uses
 
 
 #: Turns a row into a job, or says why it is dropped. Raises TraceError on a malformed one.
@@ -175,7 +176,10 @@ def _note_zero(trace: Trace, zero_ns: int, *, given: bool) -> None:
 
 def _columns(jobs: list[Kept], before: int, zero_ns: int, names: tuple[Interned, Interned], *, renumber: bool) -> JobColumns:
     columns: dict[str, Any] = dict(zip(Kept._fields, zip(*jobs, strict=True), strict=True))
-    given = columns.pop("name")
+    given, reservation = columns.pop("name"), columns.pop("reservation")
+    if any(reservation):
+        places = {name: place for place, name in enumerate(sorted({name for name in reservation if name}))}
+        columns |= {"reservation": [places.get(name, -1) for name in reservation], "reservations": tuple(places)}
     del columns["key"], columns["after"]
     numbered = renumber or jobs[0].job_id is None
     columns["job_id"] = np.arange(before, before + len(jobs)) if numbered else columns["job_id"]

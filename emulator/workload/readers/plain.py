@@ -2,8 +2,8 @@
 
 Rows stand in order of submission (or ``sort=yes``). Ids are numbers, or names where the first is none; ``ids=renumber`` makes all of them
 names. A job of ``gpu_milli`` below 1000 asks for that share of one GPU. ``after`` has the ids of jobs that must finish before, with ``;``
-between them; they are submitted before. An empty optional field means its default. A submission is a number of seconds or a date, the same
-in all rows.
+between them; they are submitted before. ``reservation`` names the reservation whose hosts the job uses. An empty optional field means its
+default. A submission is a number of seconds or a date, the same in all rows.
 
 With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start`` or ``end`` the table has foreign columns. Then
 
@@ -28,7 +28,7 @@ from emulator.workload.readers.window import choice, window
 OURS = {
     "id": "id", "submit": "submit_s", "gpus": "gpus", "duration": "duration_s", "name": "name", "priority": "priority", "queue": "queue",
     "tenant": "tenant", "estimate": "estimate_s", "gpu_milli": "gpu_milli", "gpu_type": "gpu_type",
-    "slice_gpus": "slice_gpus", "slice_level": "slice_level", "after": "after",
+    "slice_gpus": "slice_gpus", "slice_level": "slice_level", "after": "after", "reservation": "reservation",
 }  # fmt: skip
 REQUIRED = ("id", "submit", "gpus", "duration")
 #: Words that only a map knows.
@@ -188,6 +188,7 @@ class _Table:
             slice_level=slices[1],
             key=_key(fields.get("id") or "", number) if "after" in fields else "",
             after=tuple([_key(one.strip(), number) for one in fields["after"].split(";") if one.strip()]) if fields.get("after") else (),
+            reservation=fields.get("reservation") or "",
         )
 
 
