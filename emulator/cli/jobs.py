@@ -101,6 +101,13 @@ def submit(
     array_parallel: Annotated[
         int | None, typer.Option("--array-parallel", metavar="N", help="At most N jobs of the array run at a time.")
     ] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", metavar="NAME", help="It may run at this site only, where jobs are dispatched to sites.")
+    ] = None,
+    prefer_site: Annotated[str | None, typer.Option("--prefer-site", metavar="NAME", help="The site that it prefers.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="The dataset that it reads, which must come to where it runs.")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Train this model, e.g. llama3-70b.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps, instead of a duration.")] = None,
     file: Annotated[
@@ -135,6 +142,9 @@ def submit(
         "after_any": after_any,
         "array": array,
         "array_parallel": array_parallel,
+        "site": site,
+        "prefer_site": prefer_site,
+        "dataset": dataset,
         "training": {key: value for key, value in (("name", model), ("steps", steps)) if value is not None} or None,
     }
     given = {word: value for word, value in words.items() if value is not None}

@@ -34,6 +34,9 @@ _WORDS: dict[str, tuple[str, type]] = {
     "after_any": ("after_any", list),
     "array": ("array_size", int),
     "array_parallel": ("array_parallel", int),
+    "site": ("site", str),
+    "prefer_site": ("prefer_site", str),
+    "dataset": ("dataset", str),
     "training": ("training", dict),
 }
 #: A job's file has a few dozen.

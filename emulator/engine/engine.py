@@ -28,6 +28,7 @@ from emulator.engine.waits import Waits
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
+from emulator.scheduler.explain_sites import no_site
 from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler
@@ -232,6 +233,8 @@ class Engine:
         if state == State.CANCELLED:
             self.table.end_ns[slot] = at_ns
             self.reasons[slot] = NEVER_SATISFIED
+        if state == State.INFEASIBLE and self.scheduler.dispatcher is not None and (fitting := self.scheduler.fitting_sites(slot)):
+            self.reasons[slot] = no_site(self.scheduler.dispatcher, slot, fitting)
         if state != State.PENDING:
             self.ended[state] += 1
             self._ended_slots.append(slot)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+from emulator.scheduler.explain_sites import explain_dispatch
 from emulator.scheduler.free import FreeIndex
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.partition import Partition
@@ -42,6 +43,9 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     GPUs (capacity), whole hosts (fragmentation), hosts within a level (topology), and its turn (priority).
     """
     if slot in scheduler.table.on_hold:
+        if scheduler.room.kind(slot) == "dispatch":
+            text, remedy, numbers, position = explain_dispatch(scheduler, slot, scheduler.draft.now_ns)
+            return Reason("dispatch", text, numbers, position, remedy)
         kept, remedy = scheduler.room.why(slot)
         return Reason(kept.kind, kept.text, kept.numbers, -1, remedy)
     partitions = [partition for partition in scheduler.ledger.partitions_for(slot) if partition.waits(slot)]

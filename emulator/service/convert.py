@@ -10,7 +10,18 @@ from emulator.engine.control import ControlError, InvalidRequest
 from emulator.service.draft import Draft, kind_of
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.validate import faults_of
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns, JobKind, TrainingShape, TypeAndPace, job_columns
+from emulator.workload.jobs import (
+    ANY_LEVEL,
+    ANY_TYPE,
+    LEVEL_NAMES,
+    NO_WISH,
+    SECOND,
+    JobColumns,
+    JobKind,
+    TrainingShape,
+    TypeAndPace,
+    job_columns,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +72,8 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
         afters=(draft.after,) if draft.after else (),
         array=0 if draft.array_parallel else -1,
         arrays=(draft.array_parallel,) if draft.array_parallel else (),
+        locality=-1 if draft.locality == NO_WISH else 0,
+        localities=() if draft.locality == NO_WISH else (draft.locality,),
         shapes=shapes,
         queues=draft.queues,
         tenants=draft.tenants,
