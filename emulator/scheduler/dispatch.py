@@ -46,12 +46,16 @@ class SiteLoad(NamedTuple):
     running: Load  # of whom a job of higher priority may take the place
     milliwatts_left: Int64  # by site; meaningless where it has no cap
 
-    def with_job(self, priority: int, choice: Choice, milli_gpus: int, milliwatts: int) -> "SiteLoad":
-        """And one more job that waits."""
-        more = priority, choice.partitions[0], milli_gpus
-        waiting = Load(*(np.append(column, value) for column, value in zip(self.waiting, more, strict=True)))
-        left = self.milliwatts_left.copy()
+    def with_job(self, priority: int, choice: Choice, milli_gpus: int, milliwatts: int, *, starts: bool) -> "SiteLoad":
+        """And one more job, that waits or takes what is free."""
+        partition, left = choice.partitions[0], self.milliwatts_left.copy()
         left[choice.site] -= milliwatts
+        if starts:
+            free = self.free.copy()
+            free[partition] -= milli_gpus
+            return self._replace(free=free, milliwatts_left=left)
+        more = priority, partition, milli_gpus
+        waiting = Load(*(np.append(column, value) for column, value in zip(self.waiting, more, strict=True)))
         return self._replace(waiting=waiting, milliwatts_left=left)
 
 
@@ -272,11 +276,12 @@ class Dispatcher:
                 place = [choice.site for choice in choices].index(here)
             if place < 0:
                 continue
-            choice = choices[place]
-            load = load.with_job(table.priority[slot], choice, milli_gpus, int(draws[place]))
+            choice, start_ns = choices[place], now_ns
             if choice.site != here:
                 start_ns = self.datasets.fetch(self.dataset_of(slot), choice.site, now_ns).arrive_ns
                 found.append(Dispatched(slot, choice, start_ns, here >= 0))
+            starts = choice.site != here and start_ns == now_ns and at.room_milli_gpus[place] >= milli_gpus
+            load = load.with_job(table.priority[slot], choice, milli_gpus, int(draws[place]), starts=bool(starts))
         return found
 
     def commit(self, one: Dispatched) -> None:
