@@ -20,8 +20,10 @@ from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.sites import Dataset, Load, Sites, Weights, room_of, standing_milliwatts
 from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import SECOND, Locality, job_columns
-from tests.scheduler.drive import make_scheduler
+from tests.scheduler.drive import make_scheduler, run_engine
+from tests.scheduler.oracle import Job
 from tests.scheduler.plain_dispatch import PlainDispatch
+from tests.scheduler.test_simulations import feasible, random_jobs
 from topology.cluster import Cluster
 from topology.compile import compile_cluster
 from topology.formats import read_graph
@@ -43,6 +45,16 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
     made = compile_cluster(read_graph(path, hosts_per_rack=2))
     assert [int(hosts) * 8 for hosts in np.diff(made.level("site").first_host)] == list(GPUS)
     return replace(made, site_names=NAMES)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> list[Cluster]:
+    """Each site as a cluster."""
+    path, made = tmp_path_factory.mktemp("alone") / "topology.conf", []
+    for lines in (slice(0, 3), slice(3, 4), slice(4, 5)):
+        path.write_text("\n".join(_CONF.splitlines()[lines]) + "\n")
+        made.append(compile_cluster(read_graph(path, hosts_per_rack=2)))
+    return made
 
 
 def _sites(**given: Any) -> Sites:
@@ -224,6 +236,33 @@ def _check_counts(cluster: Cluster, scheduler: Scheduler, dispatcher: Dispatcher
     counts = [one.demand.milli_gpus for one in dispatcher.counts]
     assert sum(counts) == total
     assert all(counts[number] >= demand[number] for number in range(3))
+
+
+@pytest.mark.parametrize("policy", ["fifo", "easy", "conservative"])
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=4, deadline=None)
+def test_each_site_decides_as_a_cluster_of_its_own_would(policy: str, seed: int, cluster: Cluster, alone: list[Cluster]) -> None:
+    """With a site for each job, and rounds in every cycle that keep nobody."""
+    draw = random.Random(seed)
+    jobs: list[Job] = []
+    wishes: dict[int, Locality] = {}
+    for name, own in zip(NAMES, alone, strict=True):
+        for job in random_jobs(draw, own, 25, 2, estimates=(1.0, 2.0), priorities=(0, 1), levels=0.2, milli=0.2):
+            if feasible(own, job):
+                job.number = len(jobs)
+                wishes[job.number] = Locality(name)
+                jobs.append(job)
+    sites = _sites(backlog=1e9)
+    starts, preempted, engine = run_engine(cluster, jobs, policy, "topology", 2, preempt_after=4, dispatch=(sites, wishes))
+    assert engine.ended[State.INFEASIBLE] == 0
+    first = 0
+    for name, own in zip(NAMES, alone, strict=True):
+        here = [replace(job) for job in jobs if wishes[job.number].site == name]
+        expected, stopped, _ = run_engine(own, here, policy, "topology", 2, preempt_after=4)
+        mine = [(at, job, place) for at, job, place in starts if wishes[job].site == name]
+        assert sorted(mine) == sorted((at, job, tuple((host + first, gpus) for host, gpus in place)) for at, job, place in expected)
+        assert [one for one in preempted if wishes[one[1]].site == name] == stopped
+        first += own.host_count
 
 
 # -- single cases --------------------------------------------------------------------------------------------------------------------
