@@ -102,6 +102,13 @@ def submit(
         int | None, typer.Option("--array-parallel", metavar="N", help="At most N jobs of the array run at a time.")
     ] = None,
     reservation: Annotated[str | None, typer.Option("--reservation", help="Run on the hosts of this reservation, while it lasts.")] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", metavar="NAME", help="It may run at this site only, where jobs are dispatched to sites.")
+    ] = None,
+    prefer_site: Annotated[str | None, typer.Option("--prefer-site", metavar="NAME", help="The site that it prefers.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="The dataset that it reads, which must come to where it runs.")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Train this model, e.g. llama3-70b.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps, instead of a duration.")] = None,
     file: Annotated[
@@ -137,6 +144,9 @@ def submit(
         "array": array,
         "array_parallel": array_parallel,
         "reservation": reservation,
+        "site": site,
+        "prefer_site": prefer_site,
+        "dataset": dataset,
         "training": {key: value for key, value in (("name", model), ("steps", steps)) if value is not None} or None,
     }
     given = {word: value for word, value in words.items() if value is not None}

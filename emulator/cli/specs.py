@@ -35,6 +35,9 @@ _WORDS: dict[str, tuple[str, type]] = {
     "array": ("array_size", int),
     "array_parallel": ("array_parallel", int),
     "reservation": ("reservation", str),
+    "site": ("site", str),
+    "prefer_site": ("prefer_site", str),
+    "dataset": ("dataset", str),
     "training": ("training", dict),
 }
 #: A job's file has a few dozen.

@@ -29,6 +29,7 @@ from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
 from emulator.scheduler.calendar import Running
+from emulator.scheduler.explain_sites import no_site
 from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler
@@ -242,6 +243,8 @@ class Engine:
             self.reasons[slot] = NEVER_SATISFIED
         if state != State.PENDING and (never := self.scheduler.never_in_reservation(slot)):
             self.reasons[slot] = never
+        if state == State.INFEASIBLE and self.scheduler.dispatcher is not None and (fitting := self.scheduler.fitting_sites(slot)):
+            self.reasons[slot] = no_site(self.scheduler.dispatcher, slot, fitting)
         if state != State.PENDING:
             self.ended[state] += 1
             self._ended_slots.append(slot)

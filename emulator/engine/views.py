@@ -75,7 +75,7 @@ def reason(engine: Engine, slot: int, state: State) -> str:
     if state == State.PENDING and engine.scheduler.waits(slot):
         stopped = engine.reasons.get(slot, "")
         return explain_pending(engine.scheduler, slot).text + (f" (last stop: {stopped})" if stopped else "")
-    if state in (State.FAILED, State.CANCELLED):
+    if state in (State.FAILED, State.CANCELLED) or (state == State.INFEASIBLE and slot in engine.reasons):
         return engine.reasons.get(slot, "")
     if state not in (State.REJECTED, State.INFEASIBLE):
         return ""

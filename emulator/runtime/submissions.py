@@ -58,6 +58,7 @@ class Judge:
 
     def _judge(self, jobs: JobColumns, request: Request) -> Verdict:
         self._check_names(jobs)
+        self._check_sites(jobs)
         errors: dict[int, ControlError] = self._never_fit(jobs) | self._depend_on_nobody(jobs) | self._barred_from_reservation(jobs)
         room = {} if self._tenant_room is None else self._beyond_tenants(jobs, errors, self._tenant_room)
         accepted = [index for index in range(len(jobs)) if index not in errors]
@@ -109,6 +110,17 @@ class Judge:
         ):
             if len(known) + len(new) + sum(name not in known and name not in new for name in given) > most:
                 raise InvalidRequest(f"there would be more than {most:,} {what}s", field=what, allowed=f"one of the {what}s that there are")
+
+    def _check_sites(self, jobs: JobColumns) -> None:
+        """Raises InvalidRequest for a site or dataset that is not there."""
+        dispatcher = self._scheduler.dispatcher
+        for wish in jobs.localities:
+            if dispatcher is None:
+                raise InvalidRequest("the job names a site or a dataset", field="site", allowed="none, since scheduler.sites is not given")
+            datasets = tuple([one.name for one in dispatcher.sites.datasets])
+            for field, known in (("site", dispatcher.sites.names), ("prefer_site", dispatcher.sites.names), ("dataset", datasets)):
+                if (name := getattr(wish, field)) and name not in known:
+                    raise InvalidRequest(f"there is no {field} {name!r:.80}", field=field, allowed=", ".join(known) or "none")
 
     def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
         slices = jobs.slice_gpus.tolist(), jobs.slice_level.tolist()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from emulator.scheduler.calendar import Window
+from emulator.scheduler.explain_sites import explain_dispatch
 from emulator.scheduler.free import FreeIndex
 from emulator.scheduler.ledger import WINDOWS, Withheld
 from emulator.scheduler.partition import Partition
@@ -47,6 +48,9 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     (topology), and its turn (priority).
     """
     if slot in scheduler.table.on_hold:
+        if scheduler.room.kind(slot) == "dispatch":
+            text, remedy, numbers, position = explain_dispatch(scheduler, slot, scheduler.draft.now_ns)
+            return Reason("dispatch", text, numbers, position, remedy)
         kept, remedy = scheduler.why_on_hold(slot)
         return Reason(kept.kind, kept.text, kept.numbers, -1, remedy)
     partitions = [partition for partition in scheduler.ledger.partitions_for(slot) if partition.waits(slot)]

@@ -428,6 +428,10 @@ class Scheduler:
         due_ns = self.room.next_ns()
         return due_ns if self.dispatcher is None else min(due_ns, self.dispatcher.next_ns())
 
+    def fitting_sites(self, slot: int) -> tuple[Choice, ...]:
+        """The sites that are large enough for the job."""
+        return self._choices_for(slot, self.table.sort[slot].types)
+
     def may_admit(self) -> bool:
         """Whether a job that is on hold will be in the queues without anything else to happen."""
         if self.room.next_ns() != NEVER:

@@ -10,7 +10,18 @@ from emulator.engine.control import ControlError, InvalidRequest
 from emulator.service.draft import Draft, kind_of
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.validate import faults_of
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns, JobKind, TrainingShape, TypeAndPace, job_columns
+from emulator.workload.jobs import (
+    ANY_LEVEL,
+    ANY_TYPE,
+    LEVEL_NAMES,
+    NO_WISH,
+    SECOND,
+    JobColumns,
+    JobKind,
+    TrainingShape,
+    TypeAndPace,
+    job_columns,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +74,8 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
         arrays=(draft.array_parallel,) if draft.array_parallel else (),
         reservation=0 if draft.reservation else -1,
         reservations=(draft.reservation,) if draft.reservation else (),
+        locality=-1 if draft.locality == NO_WISH else 0,
+        localities=() if draft.locality == NO_WISH else (draft.locality,),
         shapes=shapes,
         queues=draft.queues,
         tenants=draft.tenants,

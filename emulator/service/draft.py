@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from emulator.engine.control import InvalidRequest
 from emulator.service.errors import Malformed
 from emulator.v1 import job_pb2
-from emulator.workload.jobs import SECOND, Dependency, JobKind
+from emulator.workload.jobs import NO_WISH, SECOND, Dependency, JobKind, Locality
 
 #: Jobs that one batch may hold.
 MAX_BATCH_JOBS = 65_536
@@ -58,6 +58,7 @@ class Draft:
     gpu_types: tuple[str, ...]
     fields: Mapping[str, str]
     after: tuple[Dependency, ...] = ()  # what all of the jobs depend on
+    locality: Locality = NO_WISH  # of all of the jobs
     array_parallel: int = 0  # so many of them may run at a time; 0: all
     reservation: str = ""  # whose hosts all of them use
 
@@ -149,6 +150,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
         }
         | {name: f"spec.{name}" for name in ("name", "queue", "tenant", *_SAME_WORDS)},
         after=_dependencies(spec),
+        locality=Locality(spec.site, spec.prefer_site, spec.dataset),
         array_parallel=spec.array_parallel,
         reservation=spec.reservation,
     )

@@ -69,6 +69,9 @@ class JobSpec:
     array_size: int | None = None  # so many jobs like this one, called name[0] and so on
     array_parallel: int | None = None  # at most so many of them run at a time
     reservation: str = ""  # whose hosts it uses, while the reservation lasts
+    site: str = ""  # the only site at which it may run, where jobs are dispatched to sites
+    prefer_site: str = ""
+    dataset: str = ""  # that it reads
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,9 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
         gpu_type=spec.gpu_type,
         slice_gpus=_integer("slice_gpus", spec.slice_gpus),
         slice_level=spec.slice_level,
+        site=spec.site,
+        prefer_site=spec.prefer_site,
+        dataset=spec.dataset,
         after=[_integer("after", job_id, 63) for job_id in spec.after],
         after_any=[_integer("after_any", job_id, 63) for job_id in spec.after_any],
         array_size=None if spec.array_size is None else _integer("array_size", spec.array_size),
@@ -166,9 +172,11 @@ def batches_of(jobs: Iterable[JobColumns], batch_jobs: int) -> Iterator[job_pb2.
 def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
     """Some rows of ``jobs``, at least one, as a batch; a column of equal values goes as one.
 
-    Raises InvalidRequest where one depends on others, is of an array or uses a reservation: a batch has no columns for these.
+    Raises InvalidRequest where one depends on others, is of an array, uses a reservation or names a site or dataset: a batch has no columns
+    for these.
     """
-    for field, values in (("after", jobs.after), ("array", jobs.array), ("reservation", jobs.reservation)):
+    asked = {"after": jobs.after, "array": jobs.array, "reservation": jobs.reservation, "site or dataset": jobs.locality}
+    for field, values in asked.items():
         if (values[rows] >= 0).any():
             raise InvalidRequest(f"{field} cannot be sent in a batch", field=field, allowed="in a JobSpec, one submission each")
 

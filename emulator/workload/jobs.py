@@ -46,6 +46,9 @@ class Locality(NamedTuple):
     dataset: str = ""  # that it reads
 
 
+NO_WISH = Locality()
+
+
 @dataclass(frozen=True)
 class TrainingShape:
     """How one training job uses the fabric: a step is compute plus the part of the communication that is not hidden behind it.

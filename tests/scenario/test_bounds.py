@@ -23,21 +23,19 @@ fabric: {faults: {enabled: true}}
 runtime: {actors: inline}
 """
 #: Their upper ends are a matter of how big a machine is at hand, or they belong to builders and kinds that this scenario has not.
-LEFT_OUT = {
-    "cluster",
-    "clock.until",
-    "workload.generated.reference_gpus",
-    "workload.generated.jobs_per_day",
-    "scheduler.reservations.hosts",
+LEFT_OUT = {"cluster", "clock.until", "workload.generated.reference_gpus", "workload.generated.jobs_per_day"} | {
+    *("scheduler.sites.links", "scheduler.sites.caps", "scheduler.sites.datasets", "scheduler.reservations.hosts"),
 }
 #: What has a rule of its own: what is allowed at its ends, what lies beyond.
 OWN_RULE = {
     "clock.speed": (["0.000001", "1000000000", "max"], ["0.0000009", "1000000001", "0", "-1", ".nan", "-.inf"]),
+    "scheduler.sites.bandwidth": (["1bps", "1000000Pbps"], ["0.9bps", "1000001Pbps", "0bps", "-1bps", ".nan"]),
     "runtime.actors": (["inline", "1"], ["0", "10001", "1.5", ".nan", "-1"]),
 }
 UNITS = {"power.cap": "W"}
 DURATIONS = {
     *("clock.cycle", "workload.generated.day", "scheduler.preempt_interval", "scheduler.preempt_after", "jobs.restart_overhead"),
+    *("scheduler.sites.every", "scheduler.sites.move_after"),
     *("jobs.requeue_backoff.initial", "jobs.requeue_backoff.max"),
     *("jobs.stall_timeout", "faults.repair", "telemetry.publish_interval", "runtime.health_check_initial_delay"),
     *("scheduler.reservations.start", "scheduler.reservations.duration", "scheduler.reservations.every"),

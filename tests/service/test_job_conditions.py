@@ -5,6 +5,7 @@ import pytest
 from emulator.engine.control import InvalidRequest
 from emulator.service.client import Client, ClientError
 from emulator.service.spec import JobSpec, batch_message
+from emulator.workload.jobs import Locality
 from tests.service.conftest import FakeControl
 
 
@@ -46,3 +47,7 @@ def test_a_batch_of_columns_does_not_lose_them(client: Client, control: FakeCont
     client.submit(JobSpec(gpus=8, duration_seconds=10.0, after=(12,)))
     with pytest.raises(InvalidRequest, match="after cannot be sent in a batch"):
         batch_message(control.batches[0], slice(0, 1))
+    client.submit(JobSpec(gpus=8, duration_seconds=10.0, site="west", dataset="web"))
+    assert control.batches[1].localities == (Locality("west", "", "web"),)
+    with pytest.raises(InvalidRequest, match="site or dataset cannot be sent in a batch"):
+        batch_message(control.batches[1], slice(0, 1))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND
+from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND, Locality
 from emulator.workload.readers import FORMATS, TraceError, TraceLimits, open_pods, open_trace
 from tests.workload.traces import CSV, HEADERS, HELIOS, OPENB, PHILLY, SACCT, SWF, Write, column, published, read_all, swf
 from topology import catalog
@@ -44,6 +44,13 @@ def test_csv_with_slices(write: Write) -> None:
     (batch,), _ = read_all(write(text), "csv")
     assert batch.slice_gpus.tolist() == [16, 0, 0]
     assert batch.slice_level.tolist() == [LEVEL_NAMES.index("rack"), -1, -1]
+
+
+def test_csv_with_sites_and_datasets(write: Write) -> None:
+    text = "id,submit_s,gpus,duration_s,site,prefer_site,dataset\n1,0,8,60,west,,\n2,0,8,60,,,\n3,0,8,60,,east,web\n4,0,8,60,west,,\n"
+    (batch,), _ = read_all(write(text), "csv")
+    assert batch.localities == (Locality("west"), Locality("", "east", "web"))
+    assert batch.locality.tolist() == [0, -1, 1, 0]
 
 
 def test_csv_window_counts_from_its_beginning(write: Write) -> None:

@@ -2,8 +2,9 @@
 
 Rows stand in order of submission (or ``sort=yes``). Ids are numbers, or names where the first is none; ``ids=renumber`` makes all of them
 names. A job of ``gpu_milli`` below 1000 asks for that share of one GPU. ``after`` has the ids of jobs that must finish before, with ``;``
-between them; they are submitted before. ``reservation`` names the reservation whose hosts the job uses. An empty optional field means its
-default. A submission is a number of seconds or a date, the same in all rows.
+between them; they are submitted before. ``reservation`` names the reservation whose hosts the job uses. ``site``, ``prefer_site`` and
+``dataset`` count where jobs are dispatched to sites. An empty optional field means its default. A submission is a number of seconds or a
+date, the same in all rows.
 
 With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start`` or ``end`` the table has foreign columns. Then
 
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobSource
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobSource, Locality
 from emulator.workload.readers.batches import NEVER_STARTED, NO_SUBMISSION, STILL_RUNNING, UNKNOWN_DURATION, Ids, Kept, job_batches
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_GPUS, Columns, Interned, Row, Trace, csv_rows
@@ -29,6 +30,7 @@ OURS = {
     "id": "id", "submit": "submit_s", "gpus": "gpus", "duration": "duration_s", "name": "name", "priority": "priority", "queue": "queue",
     "tenant": "tenant", "estimate": "estimate_s", "gpu_milli": "gpu_milli", "gpu_type": "gpu_type",
     "slice_gpus": "slice_gpus", "slice_level": "slice_level", "after": "after", "reservation": "reservation",
+    "site": "site", "prefer_site": "prefer_site", "dataset": "dataset",
 }  # fmt: skip
 REQUIRED = ("id", "submit", "gpus", "duration")
 #: Words that only a map knows.
@@ -186,6 +188,7 @@ class _Table:
             host_type=row.trace.host_type((model,)) if model else ANY_TYPE,
             slice_gpus=slices[0],
             slice_level=slices[1],
+            locality=Locality(fields.get("site") or "", fields.get("prefer_site") or "", fields.get("dataset") or ""),
             key=_key(fields.get("id") or "", number) if "after" in fields else "",
             after=tuple([_key(one.strip(), number) for one in fields["after"].split(";") if one.strip()]) if fields.get("after") else (),
             reservation=fields.get("reservation") or "",
