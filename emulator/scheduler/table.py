@@ -166,9 +166,8 @@ class JobTable:
         ):  # fmt: skip
             fill(name, getattr(jobs, name).tolist())
         fill("types", jobs.types())
-        asked = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level")
         known: dict[Asks, Asks] = {}
-        fill("asks", [known.setdefault(asks, asks) for asks in zip(*(getattr(jobs, name).tolist() for name in asked), strict=True)])
+        fill("asks", [known.setdefault(asks, asks) for asks in zip(*(getattr(jobs, name).tolist() for name in _ASKED), strict=True)])
         for row in np.flatnonzero(jobs.choice >= 0).tolist():
             by_type = dict(jobs.choices[jobs.choice[row]])
             if any(pace != 1.0 for pace in by_type.values()):
@@ -199,6 +198,11 @@ class JobTable:
             self.reservation[slots[row]] = jobs.reservations[jobs.reservation[row]]
         if jobs.names is not None:
             self.names.update((slot, name) for slot, name in zip(slots, jobs.names, strict=True) if name)
+
+    def note_asks(self, slot: int) -> None:
+        """What the job asks for was written to its columns."""
+        gpus, milli_gpus, *levels = (getattr(self, name)[slot] for name in _ASKED)
+        self.asks[slot] = gpus, milli_gpus, *levels
 
     def bind(self, slot: int, number: int) -> None:
         """The job is to run on hosts of this type, or is bound to none (ANY_TYPE). It is expected to take as long as it does there."""
@@ -261,6 +265,7 @@ class JobTable:
 
 #: Shared by all jobs without a placement; rows are replaced, never changed in place.
 _NO_ROWS: list[Row] = []
+_ASKED = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level")
 _NO_SORT = Sort((0,) * 6, (), (), 0, 0)
 
 
