@@ -21,8 +21,8 @@ def names(words: str) -> dict[str, None]:
 
 #: The contract, written out apart from the code.
 CONTRACT = {
-    **names("scenario seed policy digest actors outside_policy gpus hosts racks links trunks emulated_seconds wall_seconds cpu_seconds"),
-    **names("peak_rss_bytes events"),
+    **names("scenario seed policy digest actors outside_policy sites gpus hosts racks links trunks emulated_seconds wall_seconds"),
+    **names("cpu_seconds peak_rss_bytes events"),
     "jobs": names("submitted rejected infeasible pending running finished failed cancelled started preemptions restarts"),
     "wait_seconds": DISTRIBUTION,
     "completion_seconds": DISTRIBUTION,
