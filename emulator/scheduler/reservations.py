@@ -88,7 +88,7 @@ class Reservations:
     def follow(self, draft: Draft, partition: Partition) -> set[int]:
         """Bring the profile to this cycle. Returns the ids of the jobs whose reservations are broken."""
         table, now_ns, profile = draft.table, draft.now_ns, self.profile
-        profile.advance(now_ns)
+        profile.now_ns = now_ns
         lost = profile.look_at_hosts()
         if lost is not None:
             self.gaps.append(_whole(now_ns))
