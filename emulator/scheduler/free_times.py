@@ -142,24 +142,30 @@ class FreeTimes:
 
     # -- where there is room --------------------------------------------------------------------------------------------------------
 
-    def starts(self, need: Need, duration_ns: int, now_ns: int, from_ns: int, before_ns: int) -> Iterator[int]:
+    def starts(
+        self, need: Need, duration_ns: int, now_ns: int, from_ns: int, before_ns: int, own: Sequence[tuple[int, int]] = ()
+    ) -> Iterator[int]:
         """Times at which enough hosts are free for ``duration_ns``, and ``rest`` GPUs of one more or of a host that is held in part.
 
-        The first fit is always at one of them: it is when somebody's holding ends, or now.
+        The first fit is always at one of them: it is when somebody's holding ends, or now. ``own``: holdings (name, block) of the job
+        itself, which are as free; then it takes as long as they do, and would end after they begin.
         """
         self._look(now_ns)
         found = self._hosts.for_jobs(duration_ns, from_ns, before_ns)
+        parts = self._gpus.for_jobs(duration_ns, from_ns, before_ns) if need.rest else found[:, :0]
+        if own:
+            for_hosts, for_gpus = self._spans_up_to(own, duration_ns, now_ns, before_ns)
+            if for_hosts:
+                found = np.concatenate((found, np.array(for_hosts).T), axis=1)
+            if for_gpus and need.rest:
+                parts = np.concatenate((parts, np.array(for_gpus).T), axis=1)
         if found[3].sum() < need.hosts:
             return
         first, last, block, count, _ = found
-        times = first
-        gpus = np.zeros((5, 0), dtype=np.int64)
-        if need.rest:
-            gpus = self._gpus.for_jobs(duration_ns, from_ns, before_ns)
-            gpus = gpus[:, gpus[4] >= need.milli_gpus]
-            if need.rest > 1 and gpus.shape[1]:
-                gpus = gpus[:, np.bincount(gpus[2], weights=gpus[3])[gpus[2]] >= need.rest]
-            times = np.concatenate((first, gpus[0]))
+        parts = parts[:, parts[4] >= need.milli_gpus]
+        if need.rest > 1 and parts.shape[1]:
+            parts = parts[:, np.bincount(parts[2], weights=parts[3])[parts[2]] >= need.rest]
+        times = np.concatenate((first, parts[0]))
         times = np.unique(np.maximum(times, now_ns))
         times = times[times >= from_ns]
         by_first, by_last = np.argsort(first), np.argsort(last)
@@ -172,10 +178,33 @@ class FreeTimes:
                 if np.bincount(need.units[block[there]], weights=count[there]).max() < need.hosts:
                     continue
             if need.rest and not more:
-                there = (gpus[0] <= start_ns) & (gpus[1] >= start_ns)
-                if np.bincount(gpus[2, there], weights=gpus[3, there], minlength=1).max() < need.rest:
+                there = (parts[0] <= start_ns) & (parts[1] >= start_ns)
+                if np.bincount(parts[2, there], weights=parts[3, there], minlength=1).max() < need.rest:
                     continue
             yield start_ns
+
+    def _spans_up_to(
+        self, own: Sequence[tuple[int, int]], duration_ns: int, now_ns: int, before_ns: int
+    ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+        """Spans of hosts and of GPUs that end where these holdings begin, as ``Spans.for_jobs`` gives them, were they longer by those."""
+        for_hosts: list[tuple[int, ...]] = []
+        for_gpus: list[tuple[int, ...]] = []
+        for row, block in own:
+            mine = self._held[block][row]
+            if mine.gpus == self._full and mine.milli_gpus == 1000:
+                for (since_ns, until_ns), hosts in self._free[block].items():
+                    if until_ns == mine.start_ns and hosts & mine.hosts and since_ns < before_ns:
+                        for_hosts.append((since_ns, mine.start_ns, block, (hosts & mine.hosts).bit_count(), 1000))
+                continue
+            others = [other for name, other in self._held[block].items() if other.hosts & mine.hosts and name != row]
+            for since_ns, until_ns, _ in free_spans([other[:3] for other in others], mine.hosts, now_ns):
+                if since_ns < before_ns and until_ns > mine.start_ns:
+                    for_hosts.append((since_ns, until_ns - duration_ns, block, 1, 1000))
+            host = self._first_host[block] + mine.hosts.bit_length() - 1
+            for since_ns, until_ns, count, milli_gpus in _spans_of_gpus(others, self._full, now_ns):
+                if since_ns < before_ns and until_ns > mine.start_ns:
+                    for_gpus.append((since_ns, until_ns - duration_ns, host, count, milli_gpus))
+        return for_hosts, for_gpus
 
 
 def free_spans(held: Iterable[tuple[int, int, int]], mask: int, now_ns: int) -> list[tuple[int, int, int]]:

@@ -131,12 +131,17 @@ class Profile:
 
     # -- finding room ---------------------------------------------------------------------------------------------------------------
 
-    def earliest(self, ask: Ask, duration_ns: int, placement: Placement, from_ns: int, before_ns: int) -> tuple[int, list[Row]] | None:
+    def earliest(
+        self, ask: Ask, duration_ns: int, placement: Placement, from_ns: int, before_ns: int, *, again: bool = False
+    ) -> tuple[int, list[Row]] | None:
         """When the job can start, from ``from_ns`` on and before ``before_ns``, and where the placement puts it then: the first time at
         which it finds room among the GPUs that nobody holds for as long as it takes. None where there is none.
+
+        ``again``: what it holds itself is as free.
         """
-        for start_ns in self._free_times.starts(self._need(ask), duration_ns, self.now_ns, from_ns, before_ns):
-            self._move(start_ns, start_ns + duration_ns)
+        own = [(row, int(self._columns["block"][row])) for row in self._rows_of[ask.job_id]] if again else []
+        for start_ns in self._free_times.starts(self._need(ask), duration_ns, self.now_ns, from_ns, before_ns, own):
+            self._move(start_ns, start_ns + duration_ns, [row for row, _ in own])
             rows = placement.choose(self._then, ask)
             if rows is not None:
                 return start_ns, rows
@@ -148,18 +153,20 @@ class Profile:
         depth = 0 if apart else self._offered.depths[ask.require_level]
         return Need(hosts, rest, ask.milli_gpus, self._units[depth - 1] if depth else None)
 
-    def _held_then(self, start_ns: int, end_ns: int) -> tuple[UInt64, Int64]:
+    def _held_then(self, start_ns: int, end_ns: int, but: Sequence[int]) -> tuple[UInt64, Int64]:
         """Of what is held at some time between: the hosts, by block, and the rows in which a part of another host is."""
         rows = self._live(start_ns, end_ns)
+        if but:
+            rows = rows[self._columns["owner"][rows] != self._columns["owner"][but[0]]]
         in_part = self._columns["host"][rows] >= 0
         whole, parts = rows[~in_part], rows[in_part]
         busy = self._out.copy()
         np.bitwise_or.at(busy, self._columns["block"][whole], self._hosts[whole])
         return busy, parts[(busy[self._columns["block"][parts]] & self._hosts[parts]) == 0]
 
-    def _move(self, start_ns: int, end_ns: int) -> None:
-        """Make ``_then`` lack what is held at some time between."""
-        busy, parts = self._held_then(start_ns, end_ns)
+    def _move(self, start_ns: int, end_ns: int, but: Sequence[int]) -> None:
+        """Make ``_then`` lack what is held at some time between, but for these rows, which one job has."""
+        busy, parts = self._held_then(start_ns, end_ns, but)
         then, full = self._then, self._full
         host, gpus, milli = (self._columns[name][parts] for name in ("host", "gpus", "milli"))
         part, shared = np.zeros_like(self._part), milli < 1000
@@ -191,18 +198,17 @@ class Profile:
 
     def _most_shared(self, rows: Int64, start_ns: int) -> dict[tuple[int, int], int]:
         """Of each shared GPU, (host, gpu), the most that is held of it at any time from ``start_ns`` on, in milli-GPUs."""
-        start, end, host, gpus, milli = (self._columns[name][rows].tolist() for name in ("start_ns", "end_ns", "host", "gpus", "milli"))
-        changes: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for begin, until, where, mask, held in zip(start, end, host, gpus, milli, strict=True):
-            changes.setdefault((where, mask.bit_length() - 1), []).extend(((max(begin, start_ns), held), (until, -held)))
-        most = {}
-        for key, steps in changes.items():
-            now = top = 0
-            for _, change in sorted(steps):  # ends are before starts at the same time
-                now += change
-                top = max(top, now)
-            most[key] = top
-        return most
+        start, end, host, gpus, milli = (self._columns[name][rows] for name in ("start_ns", "end_ns", "host", "gpus", "milli"))
+        times, change = np.concatenate((np.maximum(start, start_ns), end)), np.concatenate((milli, -milli))
+        host, gpus = np.tile(host, 2), np.tile(gpus, 2)
+        order = np.lexsort((change, times, gpus, host))  # ends are before starts at the same time
+        host, gpus, held = host[order], gpus[order], np.cumsum(change[order])  # a GPU's changes add up to 0
+        first = np.flatnonzero(np.append(True, (host[1:] != host[:-1]) | (gpus[1:] != gpus[:-1])))
+        most = np.maximum.reduceat(held, first)
+        return {
+            (where, mask.bit_length() - 1): top
+            for where, mask, top in zip(host[first].tolist(), gpus[first].tolist(), most.tolist(), strict=True)
+        }
 
     def gap(self, rows: Sequence[Row], start_ns: int, end_ns: int) -> Gap:
         """The gap that there is where ``rows`` came free from ``start_ns`` to ``end_ns``."""

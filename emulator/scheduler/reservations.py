@@ -164,11 +164,11 @@ class Reservations:
         refusals.append(new)
         return made
 
-    def _find(self, draft: Draft, slot: int, duration_ns: int, from_ns: int, before_ns: int) -> Reservation | None:
+    def _find(self, draft: Draft, slot: int, duration_ns: int, from_ns: int, before_ns: int, *, again: bool = False) -> Reservation | None:
         if from_ns >= before_ns:
             return None
         ask = Ask(*draft.table.asks(slot), draft.table.job_id[slot])
-        found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns)
+        found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns, again=again)
         return None if found is None else Reservation(slot, found[0], duration_ns, found[1])
 
     def _keep(self, draft: Draft, made: Reservation) -> None:
@@ -229,14 +229,10 @@ class Reservations:
         before_ns = min(before_ns, made.start_ns)
         apart_ns = made.start_ns - made.duration_ns + 1  # who starts before it has ended when this reservation begins
         earlier = self._earliest(draft, made.slot, made.duration_ns, min(before_ns, apart_ns)) if from_ns < apart_ns else None
-        if earlier is None and before_ns > max(from_ns, apart_ns):
-            self.profile.drop(job_id)
-            earlier = self._find(draft, made.slot, made.duration_ns, max(from_ns, apart_ns), before_ns)
-            if earlier is None:
-                self._keep(draft, made)
-        elif earlier is not None:
-            self.profile.drop(job_id)
+        if earlier is None:
+            earlier = self._find(draft, made.slot, made.duration_ns, max(from_ns, apart_ns), before_ns, again=True)
         if earlier is not None:
+            self.profile.drop(job_id)
             self._keep(draft, earlier)
         return earlier
 
