@@ -90,7 +90,7 @@ class Profile:
         """Take the owner's holding away. Returns where it was."""
         mine = self._rows_of.pop(owner)
         for row in mine:
-            self._free_times.drop(row, int(self._columns["block"][row]))
+            self._free_times.drop(row, int(self._columns["block"][row]), int(self._columns["host"][row]))
             self._columns["end_ns"][row] = -1
             self._unused.append(row)
         return [(int(self._columns["block"][row]), int(self._hosts[row]), int(self._columns["gpus"][row])) for row in mine]
@@ -107,7 +107,7 @@ class Profile:
         for name, value in zip(_COLUMNS, (start_ns, end_ns, owner, block, host, gpus, milli), strict=True):
             self._columns[name][row] = value
         self._hosts[row] = hosts
-        self._free_times.hold(row, block, Holding(start_ns, end_ns, hosts, gpus, milli))
+        self._free_times.hold(row, block, host, Holding(start_ns, end_ns, hosts, gpus, milli))
         return row
 
     def _live(self, start_ns: int, end_ns: int) -> Int64:
@@ -139,9 +139,11 @@ class Profile:
 
         ``again``: what it holds itself is as free.
         """
-        own = [(row, int(self._columns["block"][row])) for row in self._rows_of[ask.job_id]] if again else []
+        own = (
+            [(row, int(self._columns["block"][row]), int(self._columns["host"][row])) for row in self._rows_of[ask.job_id]] if again else []
+        )
         for start_ns in self._free_times.starts(self._need(ask), duration_ns, self.now_ns, from_ns, before_ns, own):
-            self._move(start_ns, start_ns + duration_ns, [row for row, _ in own])
+            self._move(start_ns, start_ns + duration_ns, [row for row, _, _ in own])
             rows = placement.choose(self._then, ask)
             if rows is not None:
                 return start_ns, rows

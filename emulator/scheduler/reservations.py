@@ -28,7 +28,7 @@ from emulator.scheduler.pending import HeadQueue
 from emulator.scheduler.placement import Ask
 from emulator.scheduler.preemption import make_room
 from emulator.scheduler.profile import Gap, Profile
-from emulator.scheduler.table import NEVER
+from emulator.scheduler.table import NEVER, JobTable
 
 #: What decides whether a job fits, but for how long it takes: ``JobTable.asks``.
 Kind = tuple[int, ...]
@@ -79,7 +79,7 @@ class Reservations:
 
     profile: Profile
     made: dict[int, Reservation] = field(default_factory=dict)
-    running: dict[int, tuple[int, int]] = field(default_factory=dict)  # job id -> slot, expected end
+    running: dict[int, tuple[int, int, int]] = field(default_factory=dict)  # job id -> slot, expected end, and that not in whole cycles
     gaps: list[Gap] = field(default_factory=list)  # where something came free that was not expected to
     refused: dict[Kind, list[Refusal]] = field(default_factory=dict)
 
@@ -93,7 +93,8 @@ class Reservations:
         if lost is not None:
             self.gaps.append(_whole(now_ns))
         overdue = []
-        for job_id, (slot, end_ns) in list(self.running.items()):
+        for job_id in self._not_as_before(table, partition.running, now_ns):
+            slot, end_ns, _ = self.running[job_id]
             if slot not in partition.running or table.job_id[slot] != job_id:
                 rows = profile.drop(job_id)
                 del self.running[job_id]
@@ -105,9 +106,9 @@ class Reservations:
         for slot in partition.running if len(partition.running) > len(self.running) else ():
             if table.job_id[slot] not in self.running:
                 self._hold_running(draft, slot)
-        for job_id, made in list(self.made.items()):
-            if table.job_id[made.slot] != job_id or made.slot not in partition.pending:
-                self.cancel(job_id)
+        pending = partition.pending
+        for job_id in [job_id for job_id, made in self.made.items() if made.slot not in pending or table.job_id[made.slot] != job_id]:
+            self.cancel(job_id)
         suspects: set[int] = set()
         if overdue:
             suspects.update(profile.owners_on(profile.hosts_of(overdue), max(self.running[job_id][1] for job_id in overdue)))
@@ -115,13 +116,22 @@ class Reservations:
             suspects.update(profile.owners_on(lost, NEVER))
         return {job_id for job_id in suspects if job_id in self.made and profile.clashes(job_id)}
 
+    def _not_as_before(self, table: JobTable, running: set[int], now_ns: int) -> list[int]:
+        """The jobs that no longer run, or are not expected to end when they were."""
+        job_id, start_ns, expected_ns = table.job_id, table.start_ns, table.expected_ns
+        return [
+            known_id
+            for known_id, (slot, end_ns, until_ns) in self.running.items()
+            if end_ns <= now_ns or slot not in running or job_id[slot] != known_id or start_ns[slot] + expected_ns[slot] != until_ns
+        ]
+
     def _hold_running(self, draft: Draft, slot: int) -> None:
         table = draft.table
         job_id, end_ns = table.job_id[slot], _expected_end(draft, slot)
         if job_id in self.running or self.made.pop(job_id, None) is not None:
             self.profile.drop(job_id)
         self.profile.hold(job_id, table.rows[slot], table.milli_gpus[slot], table.start_ns[slot], end_ns)
-        self.running[job_id] = slot, end_ns
+        self.running[job_id] = slot, end_ns, table.start_ns[slot] + table.expected_ns[slot]
 
     # -- making them ----------------------------------------------------------------------------------------------------------------
 
@@ -202,8 +212,9 @@ class Reservations:
             since_ns[found] = np.minimum(since_ns, first_ns)[found]
             last_ns[found] = np.maximum(last_ns, final_ns)[found]
             for (gpus, milli_gpus, *_), refusals in self.refused.items():
+                part = self._in_part(gpus, milli_gpus)
                 for one in refusals:
-                    one.open_up(gap, self._in_part(gpus, milli_gpus))
+                    one.open_up(gap, part)
 
         for gap in self.gaps:
             open_up(gap)
@@ -254,36 +265,40 @@ def reserve(draft: Draft, partition: Partition, depth: int = 0) -> None:
     if _make_room(draft, partition, known):
         return
     order = list(pending.in_order())
-    arrived = {slot for slot in partition.arrived if table.job_id[slot] not in known.made}
-    ranks = (rank for rank, slot in enumerate(order) if new or slot in arrived or table.job_id[slot] in broken)
-    first = next(ranks, len(order))
+    arrived = [slot for slot in partition.arrived if table.job_id[slot] not in known.made]
+    changed = pending.sorted([*arrived, *(known.made[job_id].slot for job_id in broken)])
+    first = 0 if new else order.index(changed[0]) if changed else len(order)
     known.cancel_all(draft, [job_id for slot in order[first:] if (job_id := table.job_id[slot]) in known.made])
     if known.gaps:
         known.compress(draft, order[:first])
-    for slot in [slot for slot in order if table.job_id[slot] not in known.made]:
+    if len(known.made) < (min(depth, len(order)) if depth else len(order)):
+        _make(draft, partition, known, order, depth)
+    _start(draft, partition, known, pending.sorted([made.slot for made in known.made.values() if made.start_ns <= draft.now_ns]))
+    if known.made:
+        draft.reconsider(partition, min([made.start_ns for made in known.made.values()]))
+    if depth and len(known.made) < min(depth, len(pending)):
+        draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # others have their turn
+
+
+def _make(draft: Draft, partition: Partition, known: Reservations, order: Sequence[int], depth: int) -> None:
+    """Give reservations to those who have none."""
+    for slot in [slot for slot in order if draft.table.job_id[slot] not in known.made]:
         if depth and len(known.made) >= depth:
             break
         if draft.may_start(partition, slot):
             known.make(draft, slot)
         else:
             draft.hold(partition, slot)
-    _start_due(draft, partition, known, order)
-    if known.made:
-        draft.reconsider(partition, min(made.start_ns for made in known.made.values()))
-    if depth and len(known.made) < min(depth, len(pending)):
-        draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # others have their turn
 
 
-def _start_due(draft: Draft, partition: Partition, known: Reservations, order: Sequence[int]) -> None:
-    for slot in order:
-        job_id = draft.table.job_id[slot]
-        made = known.made.get(job_id)
-        if made is not None and made.start_ns <= draft.now_ns:
-            if draft.may_start(partition, slot):
-                known.start(draft, partition, slot, made.rows)
-            else:
-                known.cancel(job_id)
-                draft.hold(partition, slot)
+def _start(draft: Draft, partition: Partition, known: Reservations, due: Sequence[int]) -> None:
+    """Start jobs on their reservations."""
+    for slot in due:
+        if draft.may_start(partition, slot):
+            known.start(draft, partition, slot, known.made[draft.table.job_id[slot]].rows)
+        else:
+            known.cancel(draft.table.job_id[slot])
+            draft.hold(partition, slot)
 
 
 def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
