@@ -119,7 +119,7 @@ class FreeTimes:
         self._changed[block] = self._changed.get(block, 0) | hosts
 
     def _look(self, now_ns: int) -> None:
-        """See to the hosts that changed."""
+        """Find the spans of the hosts that changed anew."""
         for block, hosts in self._changed.items():
             spans = self._free[block]
             before = {key: free for key, free in spans.items() if free & hosts}
@@ -208,7 +208,7 @@ class FreeTimes:
     def _spans_up_to(
         self, own: Sequence[tuple[int, int, int]], duration_ns: int, now_ns: int, before_ns: int
     ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
-        """Spans of hosts and of GPUs that end where these holdings begin, as ``Spans.for_jobs`` gives them, were they longer by those."""
+        """The spans of hosts and of GPUs that would go on where these holdings begin, were they not; as of ``Spans.for_jobs``."""
         for_hosts: list[tuple[int, ...]] = []
         for_gpus: list[tuple[int, ...]] = []
         for row, block, host in own:
@@ -222,10 +222,10 @@ class FreeTimes:
             others = [other for other in self._held[block].values() if other.hosts & mine.hosts]
             others += [other for name, other in self._held_in_part[host].items() if name != row]
             for since_ns, until_ns, _ in free_spans([other[:3] for other in others], mine.hosts, now_ns):
-                if since_ns < before_ns and until_ns > mine.start_ns:
+                if since_ns < before_ns and until_ns > mine.start_ns and until_ns - since_ns >= duration_ns:
                     for_hosts.append((since_ns, until_ns - duration_ns, block, 1000, 1))
             for (since_ns, until_ns, _, milli_gpus), count in _spans_of_gpus(others, host, self._full, now_ns).items():
-                if since_ns < before_ns and until_ns > mine.start_ns:
+                if since_ns < before_ns and until_ns > mine.start_ns and until_ns - since_ns >= duration_ns:
                     for_gpus.append((since_ns, until_ns - duration_ns, host, milli_gpus, count))
         return for_hosts, for_gpus
 

@@ -58,6 +58,7 @@ class Profile:
         self._then = FreeIndex(cluster, host_type, free)  # what is free for the whole of some time; see _move
         self._then.asks_with(free)
         self.gpus_per_host, self._full = free.gpus_per_host, free.full
+        self._block_of = np.array(free.host_block, dtype=np.int64)
         self._first_host = np.array(free.first_host[:-1], dtype=np.int64)
         self._all = np.array(self._then.block_free, dtype=np.uint64)
         self._out = np.zeros_like(self._all)  # hosts that are not offered
@@ -169,34 +170,33 @@ class Profile:
     def _move(self, start_ns: int, end_ns: int, but: Sequence[int]) -> None:
         """Make ``_then`` lack what is held at some time between, but for these rows, which one job has."""
         busy, parts = self._held_then(start_ns, end_ns, but)
-        then, full = self._then, self._full
+        then = self._then
         host, gpus, milli = (self._columns[name][parts] for name in ("host", "gpus", "milli"))
         part, shared = np.zeros_like(self._part), milli < 1000
         np.bitwise_or.at(part, host[~shared], gpus[~shared])
         shared &= (part[host] & gpus) == 0
         shares = self._most_shared(parts[shared], start_ns) if shared.any() else {}
-        changed = np.flatnonzero(part != self._part).tolist()
+        changed = np.flatnonzero(part != self._part)
         for (other, gpu), held in self._shared.items():
             if shares.get((other, gpu)) != held:
                 then.give_share(other, gpu, held)
-        for other in changed:
-            if self._part[other]:
-                then.give([self._row(other, int(self._part[other]))])
-        for block in np.flatnonzero(self._busy & ~busy).tolist():
-            then.give([(block, int(self._busy[block] & ~busy[block]), full)])
-        for block in np.flatnonzero(busy & ~self._busy).tolist():
-            then.take([(block, int(busy[block] & ~self._busy[block]), full)])
-        for other in changed:
-            if part[other]:
-                then.take([self._row(other, int(part[other]))])
+        then.give(self._rows_for(changed, self._part[changed], self._busy & ~busy))
+        then.take(self._rows_for(changed, part[changed], busy & ~self._busy))
         for (other, gpu), held in shares.items():
             if self._shared.get((other, gpu)) != held:
                 then.take_share(other, gpu, held)
         self._busy, self._part, self._shared = busy, part, shares
 
-    def _row(self, host: int, gpus: int) -> Row:
-        block = self._then.host_block[host]
-        return block, 1 << (host - self._then.first_host[block]), gpus
+    def _rows_for(self, hosts: Int64, gpus: Int64, whole: UInt64) -> list[Row]:
+        """These GPUs of these hosts, where there are any, and the hosts ``whole`` of each block."""
+        some = np.flatnonzero(gpus)
+        hosts, blocks = hosts[some], np.flatnonzero(whole)
+        block = self._block_of[hosts]
+        bits = np.uint64(1) << (hosts - self._first_host[block]).astype(np.uint64)
+        return [
+            *zip(block.tolist(), bits.tolist(), gpus[some].tolist(), strict=True),
+            *((where, mask, self._full) for where, mask in zip(blocks.tolist(), whole[blocks].tolist(), strict=True)),
+        ]
 
     def _most_shared(self, rows: Int64, start_ns: int) -> dict[tuple[int, int], int]:
         """Of each shared GPU, (host, gpu), the most that is held of it at any time from ``start_ns`` on, in milli-GPUs."""
