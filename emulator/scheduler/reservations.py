@@ -31,7 +31,7 @@ from emulator.scheduler.pending import HeadQueue
 from emulator.scheduler.placement import Ask
 from emulator.scheduler.preemption import make_room
 from emulator.scheduler.profile import Gap, Profile, UInt64
-from emulator.scheduler.table import NEVER
+from emulator.scheduler.table import NEVER, JobTable
 
 #: What decides whether a job fits, but for how long it takes: ``JobTable.asks``.
 Kind = tuple[int, ...]
@@ -82,7 +82,7 @@ class Reservations:
 
     profile: Profile
     made: dict[int, Reservation] = field(default_factory=dict)
-    running: dict[int, tuple[int, int]] = field(default_factory=dict)  # job id -> slot, expected end
+    running: dict[int, tuple[int, int, int]] = field(default_factory=dict)  # job id -> slot, expected end, and that not in whole cycles
     gaps: list[Gap] = field(default_factory=list)  # where something came free that was not expected to
     refused: dict[Kind, list[Refusal]] = field(default_factory=dict)
     windows: dict[Window, list[Row]] = field(default_factory=dict)  # of reserved hosts, and these, that the profile has
@@ -92,12 +92,13 @@ class Reservations:
     def follow(self, draft: Draft, partition: Partition) -> set[int]:
         """Bring the profile to this cycle. Returns the ids of the jobs whose reservations are broken."""
         table, now_ns, profile = draft.table, draft.now_ns, self.profile
-        profile.advance(now_ns)
+        profile.now_ns = now_ns
         lost = self._look_at_hosts(draft, partition)
         if lost is not None:
             self.gaps.append(_whole(now_ns))
         overdue = []
-        for job_id, (slot, end_ns) in list(self.running.items()):
+        for job_id in self._not_as_before(table, partition.running, now_ns):
+            slot, end_ns, _ = self.running[job_id]
             if slot not in partition.running or table.job_id[slot] != job_id:
                 rows = profile.drop(job_id)
                 del self.running[job_id]
@@ -109,15 +110,24 @@ class Reservations:
         for slot in partition.running if len(partition.running) > len(self.running) else ():
             if table.job_id[slot] not in self.running:
                 self._hold_running(draft, slot)
-        for job_id, made in list(self.made.items()):
-            if table.job_id[made.slot] != job_id or made.slot not in partition.pending:
-                self.cancel(job_id)
+        pending = partition.pending
+        for job_id in [job_id for job_id, made in self.made.items() if made.slot not in pending or table.job_id[made.slot] != job_id]:
+            self.cancel(job_id)
         suspects: set[int] = set()
         if overdue:
             suspects.update(profile.owners_on(profile.hosts_of(overdue), max(self.running[job_id][1] for job_id in overdue)))
         if lost is not None:
             suspects.update(profile.owners_on(lost, NEVER))
         return {job_id for job_id in suspects if job_id in self.made and profile.clashes(job_id)}
+
+    def _not_as_before(self, table: JobTable, running: set[int], now_ns: int) -> list[int]:
+        """The jobs that no longer run, or are not expected to end when they were."""
+        job_id, start_ns, expected_ns = table.job_id, table.start_ns, table.expected_ns
+        return [
+            known_id
+            for known_id, (slot, end_ns, until_ns) in self.running.items()
+            if end_ns <= now_ns or slot not in running or job_id[slot] != known_id or start_ns[slot] + expected_ns[slot] != until_ns
+        ]
 
     def _hold_running(self, draft: Draft, slot: int) -> None:
         table = draft.table
@@ -128,7 +138,7 @@ class Reservations:
         self.profile.hold(job_id, [] if self.windows else table.rows[slot], table.milli_gpus[slot], start_ns, end_ns)
         for row, begin_ns, until_ns in _beside(self.windows, table.rows[slot], start_ns, end_ns) if self.windows else ():
             self.profile.hold(job_id, [row], table.milli_gpus[slot], begin_ns, until_ns)
-        self.running[job_id] = slot, end_ns
+        self.running[job_id] = slot, end_ns, start_ns + table.expected_ns[slot]
 
     def _look_at_hosts(self, draft: Draft, partition: Partition) -> UInt64 | None:
         """Which hosts, by block, are not as free as they were: no longer offered, or reserved at a time; None where there was no change."""
@@ -155,7 +165,7 @@ class Reservations:
         self.windows = held
         for window in new:
             profile.hold(_owner(window), held[window], 1000, window.begin_ns, window.end_ns)
-        for job_id, (slot, _) in list(self.running.items()) if new else ():
+        for job_id, (slot, *_) in list(self.running.items()) if new else ():
             if slot in partition.running and draft.table.job_id[slot] == job_id:
                 self._hold_running(draft, slot)
         return [_owner(window) for window in new]
@@ -201,11 +211,11 @@ class Reservations:
         refusals.append(new)
         return made
 
-    def _find(self, draft: Draft, slot: int, duration_ns: int, from_ns: int, before_ns: int) -> Reservation | None:
+    def _find(self, draft: Draft, slot: int, duration_ns: int, from_ns: int, before_ns: int, *, again: bool = False) -> Reservation | None:
         if from_ns >= before_ns:
             return None
         ask = Ask(*draft.table.asks[slot], draft.table.job_id[slot])
-        found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns)
+        found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns, again=again)
         return None if found is None else Reservation(slot, found[0], duration_ns, found[1])
 
     def _keep(self, draft: Draft, made: Reservation) -> None:
@@ -239,8 +249,9 @@ class Reservations:
             since_ns[found] = np.minimum(since_ns, first_ns)[found]
             last_ns[found] = np.maximum(last_ns, final_ns)[found]
             for (gpus, milli_gpus, *_), refusals in self.refused.items():
+                part = self._in_part(gpus, milli_gpus)
                 for one in refusals:
-                    one.open_up(gap, self._in_part(gpus, milli_gpus))
+                    one.open_up(gap, part)
 
         for gap in self.gaps:
             open_up(gap)
@@ -266,14 +277,10 @@ class Reservations:
         before_ns = min(before_ns, made.start_ns)
         apart_ns = made.start_ns - made.duration_ns + 1  # who starts before it has ended when this reservation begins
         earlier = self._earliest(draft, made.slot, made.duration_ns, min(before_ns, apart_ns)) if from_ns < apart_ns else None
-        if earlier is None and before_ns > max(from_ns, apart_ns):
-            self.profile.drop(job_id)
-            earlier = self._find(draft, made.slot, made.duration_ns, max(from_ns, apart_ns), before_ns)
-            if earlier is None:
-                self._keep(draft, made)
-        elif earlier is not None:
-            self.profile.drop(job_id)
+        if earlier is None:
+            earlier = self._find(draft, made.slot, made.duration_ns, max(from_ns, apart_ns), before_ns, again=True)
         if earlier is not None:
+            self.profile.drop(job_id)
             self._keep(draft, earlier)
         return earlier
 
@@ -295,36 +302,40 @@ def reserve(draft: Draft, partition: Partition, depth: int = 0) -> None:
     if _make_room(draft, partition, known):
         return
     order = list(pending.in_order())
-    arrived = {slot for slot in partition.arrived if table.job_id[slot] not in known.made}
-    ranks = (rank for rank, slot in enumerate(order) if new or slot in arrived or table.job_id[slot] in broken)
-    first = next(ranks, len(order))
+    arrived = [slot for slot in partition.arrived if table.job_id[slot] not in known.made]
+    changed = pending.sorted([*arrived, *(known.made[job_id].slot for job_id in broken)])
+    first = 0 if new else order.index(changed[0]) if changed else len(order)
     known.cancel_all(draft, [job_id for slot in order[first:] if (job_id := table.job_id[slot]) in known.made])
     if known.gaps:
         known.compress(draft, order[:first])
-    for slot in [slot for slot in order if table.job_id[slot] not in known.made]:
+    if len(known.made) < (min(depth, len(order)) if depth else len(order)):
+        _make(draft, partition, known, order, depth)
+    _start(draft, partition, known, pending.sorted([made.slot for made in known.made.values() if made.start_ns <= draft.now_ns]))
+    if known.made:
+        draft.reconsider(partition, min([made.start_ns for made in known.made.values()]))
+    if depth and len(known.made) < min(depth, len(pending)):
+        draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # others have their turn
+
+
+def _make(draft: Draft, partition: Partition, known: Reservations, order: Sequence[int], depth: int) -> None:
+    """Give reservations to those who have none."""
+    for slot in [slot for slot in order if draft.table.job_id[slot] not in known.made]:
         if depth and len(known.made) >= depth:
             break
         if draft.may_start(partition, slot):
             known.make(draft, slot)
         else:
             draft.hold(partition, slot)
-    _start_due(draft, partition, known, order)
-    if known.made:
-        draft.reconsider(partition, min(made.start_ns for made in known.made.values()))
-    if depth and len(known.made) < min(depth, len(pending)):
-        draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # others have their turn
 
 
-def _start_due(draft: Draft, partition: Partition, known: Reservations, order: Sequence[int]) -> None:
-    for slot in order:
-        job_id = draft.table.job_id[slot]
-        made = known.made.get(job_id)
-        if made is not None and made.start_ns <= draft.now_ns:
-            if draft.may_start(partition, slot):
-                known.start(draft, partition, slot, made.rows)
-            else:
-                known.cancel(job_id)
-                draft.hold(partition, slot)
+def _start(draft: Draft, partition: Partition, known: Reservations, due: Sequence[int]) -> None:
+    """Start jobs on their reservations."""
+    for slot in due:
+        if draft.may_start(partition, slot):
+            known.start(draft, partition, slot, known.made[draft.table.job_id[slot]].rows)
+        else:
+            known.cancel(draft.table.job_id[slot])
+            draft.hold(partition, slot)
 
 
 def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
