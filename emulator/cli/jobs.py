@@ -65,6 +65,9 @@ def submit(
     estimate: Annotated[
         str | None, typer.Option("--estimate", metavar="TIME", help="The submitter's estimate of the running time; backfill plans with it.")
     ] = None,
+    deadline: Annotated[
+        str | None, typer.Option("--deadline", metavar="TIME", help="By so long after its submission it should have ended.")
+    ] = None,
     milli_gpus: Annotated[
         int | None, typer.Option("--milli-gpus", metavar="N", help="Thousandths of a GPU, for a job that shares one.")
     ] = None,
@@ -121,6 +124,7 @@ def submit(
         "tenant": tenant,
         "priority": priority,
         "estimate": estimate,
+        "deadline": deadline,
         "milli_gpus": milli_gpus,
         "require": require,
         "prefer": prefer,

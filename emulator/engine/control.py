@@ -85,6 +85,7 @@ class JobView:
     speed_ratio: float = 0.0  # its speed now over that on an idle fabric; 0 while it does not run, and while it waits for a dead link
     slice_gpus: int = 0  # 0: it is not cut into slices
     slice_level: str = ""
+    deadline_seconds: float | None = None  # when it should have ended; None: it has no deadline
 
 
 @dataclass(frozen=True)

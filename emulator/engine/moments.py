@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from emulator.engine.engine import Engine
+from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import State
 
@@ -34,6 +35,7 @@ class Moment(NamedTuple):
     rows: list[Row]
     slice_gpus: int
     slice_level: int
+    deadline_ns: int  # NO_DEADLINE where it has none
 
 
 _SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED})
@@ -71,6 +73,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.rows[slot],
         table.slice_gpus[slot],
         table.slice_level[slot],
+        table.deadline_ns.get(slot, NO_DEADLINE),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from emulator.report.html import page
 from emulator.report.outcome import NEVER, PLACEMENT_LEVELS, STATES, Int64, JobTable, Outcome, Timeline
 from emulator.report.summary import summary, to_json
+from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.reasons import KINDS
 from emulator.scheduler.table import ENDLESS
 from emulator.workload.jobs import NO_ROW, SECOND, JobKind
@@ -111,6 +112,7 @@ def jobs_table(jobs: JobTable) -> Any:
             "placement_level": words(jobs.placement_level, PLACEMENT_LEVELS),
             "hosts": texts(jobs.hosts() if jobs.hosts is not None else None),
             "network_slowdown_ratio": jobs.network_slowdown_ratio[order],
+            "deadline_seconds": seconds(jobs.deadline_ns, NO_DEADLINE),
         }
     )
 

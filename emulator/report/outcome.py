@@ -58,6 +58,7 @@ class JobTable:
     priority: Int32  # that of its queue included
     host_type: Int8  # index into gpu_types; ANY_TYPE for one that was never bound
     estimate_ns: Int64  # the submitter's estimate; ENDLESS for a service without an end
+    deadline_ns: Int64  # when it should have ended; NO_DEADLINE where it has none
     source_row: Int64  # of the trace: its line, or the number of its object; NO_ROW where there is none
     submit_ns: Int64
     start_ns: Int64  # NEVER where it has not started

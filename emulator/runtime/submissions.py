@@ -156,7 +156,7 @@ def _tenant_room(engine: Engine) -> dict[str, int] | None:
 def _body(jobs: JobColumns) -> bytes:
     """What a client asked for, as bytes to tell one request from another; ids and submission times are not the client's."""
     # Requests without these have the bytes of journals that do not know them.
-    plain = () if jobs.slice_gpus.any() else ("slice_gpus", "slice_level")
+    plain = (*(() if jobs.slice_gpus.any() else ("slice_gpus", "slice_level")), *(() if jobs.deadline_ns.any() else ("deadline_ns",)))
     more = {"after": jobs.afters, "array": jobs.arrays}
     unused = ("job_id", "submit_ns", *plain, *(name for name, entries in more.items() if not entries))
     columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in unused]

@@ -106,6 +106,7 @@ class JobTable:
     slot_of: dict[int, int] = field(default_factory=dict)  # job id -> slot, of the jobs that are here
     on_hold: set[int] = field(default_factory=set)  # slots of pending jobs that are in no queue (scheduler.waiting_room)
     after: dict[int, tuple[Dependency, ...]] = field(default_factory=dict)  # slot -> of jobs that depend on others
+    deadline_ns: dict[int, int] = field(default_factory=dict)  # slot -> when it should have ended, of jobs with a deadline
     array_of: dict[int, JobArray] = field(default_factory=dict)  # slot -> of jobs of an array of which not all may run at a time
     left_unfinished: set[int] = field(default_factory=set)  # ids of the jobs that have left and had not finished
 
@@ -179,14 +180,19 @@ class JobTable:
         ):  # fmt: skip
             fill(name, [value] * count)
         self.version += [0] * (count - len(reused))
+        self._note_what_few_have(slots, jobs)
+        return slots
+
+    def _note_what_few_have(self, slots: list[int], jobs: JobColumns) -> None:
         for row in np.flatnonzero(jobs.after >= 0).tolist():
             self.after[slots[row]] = jobs.afters[jobs.after[row]]
+        for row in np.flatnonzero(jobs.deadline_ns).tolist():
+            self.deadline_ns[slots[row]] = int(jobs.submit_ns[row] + jobs.deadline_ns[row])
         arrays = [JobArray(parallel) for parallel in jobs.arrays]
         for row in np.flatnonzero(jobs.array >= 0).tolist():
             self.array_of[slots[row]] = arrays[jobs.array[row]]
         if jobs.names is not None:
             self.names.update((slot, name) for slot, name in zip(slots, jobs.names, strict=True) if name)
-        return slots
 
     def bind(self, slot: int, number: int) -> None:
         """The job is to run on hosts of this type, or is bound to none (ANY_TYPE). It is expected to take as long as it does there."""
@@ -215,6 +221,7 @@ class JobTable:
             self.paces.pop(slot, None)
             self.after.pop(slot, None)
             self.array_of.pop(slot, None)
+            self.deadline_ns.pop(slot, None)
             if self.state[slot] != State.FINISHED:
                 self.left_unfinished.add(self.job_id[slot])
             self.rows[slot] = _NO_ROWS

@@ -48,6 +48,7 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
         tenant=draft.tenant[rows],
         utilization=draft.utilization[rows],
         checkpoint_ns=draft.checkpoint_ns[rows],
+        deadline_ns=draft.deadline_ns[rows],
         require_level=known[draft.require_level[rows]],
         prefer_level=known[draft.prefer_level[rows]],
         slice_gpus=draft.slice_gpus[rows],

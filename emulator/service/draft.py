@@ -11,6 +11,7 @@ import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 
+from emulator.engine.bounds import LONGEST_YEARS
 from emulator.engine.control import InvalidRequest
 from emulator.service.errors import Malformed
 from emulator.v1 import job_pb2
@@ -39,6 +40,7 @@ class Draft:
     duration_ns: NDArray[np.int64]
     estimate_ns: NDArray[np.int64]
     checkpoint_ns: NDArray[np.int64]
+    deadline_ns: NDArray[np.int64]
     priority: NDArray[np.int64]
     preemptible: NDArray[np.bool_]
     utilization: NDArray[np.float64]
@@ -122,6 +124,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
         duration_ns=column(duration_ns(spec.duration, "spec.duration")),
         estimate_ns=column(duration_ns(spec.estimate, "spec.estimate")),
         checkpoint_ns=column(duration_ns(spec.checkpoint_interval, "spec.checkpoint_interval")),
+        deadline_ns=column(_deadline_ns(spec)),
         priority=column(spec.priority),
         preemptible=np.full(count, spec.preemptible if spec.HasField("preemptible") else True),
         utilization=np.full(count, _utilization(workload)),
@@ -143,6 +146,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
             "duration_ns": "spec.duration",
             "estimate_ns": "spec.estimate",
             "checkpoint_ns": "spec.checkpoint_interval",
+            "deadline_ns": "spec.deadline",
             "utilization": f"spec.{spec.WhichOneof('workload') or 'gang'}.utilization_ratio",
             "training": "spec.training",
         }
@@ -166,6 +170,14 @@ def _array_size(spec: job_pb2.JobSpec) -> int:
         if parallel < 1:
             raise InvalidRequest(f"{field} is {parallel}", field=field, allowed="1 or more")
     return size
+
+
+def _deadline_ns(spec: job_pb2.JobSpec) -> int:
+    """0 where there is none. Raises InvalidRequest for one of 0, which nobody could meet."""
+    deadline = duration_ns(spec.deadline, "spec.deadline")
+    if spec.HasField("deadline") and not deadline:
+        raise InvalidRequest("spec.deadline is 0 s", field="spec.deadline", allowed=f"more than 0, at most {LONGEST_YEARS} years")
+    return deadline
 
 
 def _dependencies(spec: job_pb2.JobSpec) -> tuple[Dependency, ...]:
@@ -223,6 +235,7 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
         duration_ns=column("duration_nanoseconds", 0),
         estimate_ns=column("estimate_nanoseconds", 0),
         checkpoint_ns=column("checkpoint_nanoseconds", 0),
+        deadline_ns=column("deadline_nanoseconds", 0),
         priority=column("priority", 0),
         preemptible=column("preemptible", True, np.bool_),
         utilization=utilization,
@@ -245,6 +258,7 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
             "duration_ns": "batch.duration_nanoseconds",
             "estimate_ns": "batch.estimate_nanoseconds",
             "checkpoint_ns": "batch.checkpoint_nanoseconds",
+            "deadline_ns": "batch.deadline_nanoseconds",
             "utilization": "batch.utilization_ratio",
             "training": "batch.workloads.training",
             "service": "batch.workloads.service",

@@ -54,6 +54,7 @@ class JobSpec:
     milli_gpus: int = 1000
     duration_seconds: float = 0.0
     estimate_seconds: float = 0.0
+    deadline_seconds: float = 0.0  # by so long after its submission it should have ended; 0: no deadline
     require_level: str = ""
     prefer_level: str = ""
     preemptible: bool = True
@@ -116,6 +117,7 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
     for field, seconds in (
         ("duration", spec.duration_seconds),
         ("estimate", spec.estimate_seconds),
+        ("deadline", spec.deadline_seconds),
         ("checkpoint_interval", spec.checkpoint_seconds),
     ):
         if seconds:
@@ -186,6 +188,7 @@ def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
         milli_gpus=column(jobs.milli_gpus),
         priority=column(jobs.priority),
         checkpoint_nanoseconds=column(jobs.checkpoint_ns),
+        deadline_nanoseconds=column(jobs.deadline_ns) if jobs.deadline_ns.any() else (),
         preemptible=column(jobs.preemptible),
         queue=column(jobs.queue),
         queues=jobs.queues,

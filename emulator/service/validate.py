@@ -109,6 +109,8 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
     for column, values in (("estimate_ns", draft.estimate_ns), ("checkpoint_ns", draft.checkpoint_ns)):
         said = partial(_is_seconds, values)
         refuse((values < 0) | (values > LONGEST_NS), column, said, f"0 (none) to {LONGEST_YEARS} years")
+    deadline = draft.deadline_ns
+    refuse((deadline < 0) | (deadline > LONGEST_NS), "deadline_ns", partial(_is_seconds, deadline), _TIME_RULE)
     ratio = draft.utilization
     refuse(~((ratio >= 0) & (ratio <= 1)), "utilization", lambda i: f"is {ratio[i]:g}", "0 to 1")
 

@@ -47,11 +47,16 @@ def test_submit_list_get_explain_hold_release_cancel(gigawatt: Run, served: Fake
 
 def test_a_file_and_options_add_up(gigawatt: Run, served: FakeControl, tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
-    path.write_text("gpus: 16\nduration: 1h30m\nname: from-file\nutilization: 1\nrequire: leaf\npreemptible: false\n")
+    path.write_text("gpus: 16\nduration: 1h30m\ndeadline: 3h\nname: from-file\nutilization: 1\nrequire: leaf\npreemptible: false\n")
     code, out, err = gigawatt("job submit --name mine -o json --file", path)
     assert (code, err) == (0, "")
     assert json.loads(out)["name"] == "mine"
     assert served.batches[0].duration_ns[0] == 5400 * 10**9
+    assert served.batches[0].deadline_ns[0] == 3 * 3600 * 10**9
+    assert gigawatt("job submit --deadline 2h --file", path)[0] == 0
+    assert served.batches[1].deadline_ns[0] == 2 * 3600 * 10**9
+    code, _, err = gigawatt("job submit --gpus 8 --duration 1h --deadline 0s")
+    assert (code, err) == (2, "gigawatt: error: --deadline: '0s' is not longer than 0; allowed: more than 0, e.g. 24h\n")
 
 
 def test_training_and_services_can_be_submitted(gigawatt: Run, served: FakeControl) -> None:

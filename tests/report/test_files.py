@@ -15,7 +15,7 @@ from topology.cluster import TIERS
 
 JOB_COLUMNS = """
     job_id name source_row queue tenant kind priority gpus gpu_type submit_seconds start_seconds end_seconds estimate_seconds state reason
-    preemptions restarts gpu_seconds lost_gpu_seconds placement_level hosts network_slowdown_ratio
+    preemptions restarts gpu_seconds lost_gpu_seconds placement_level hosts network_slowdown_ratio deadline_seconds
 """
 
 

@@ -98,7 +98,7 @@ def columns(jobs: Sequence[Job], types: dict[int, int] | None = None) -> JobColu
     names = {"job_id": "number", "gpus": "gpus", "milli_gpus": "milli", "priority": "priority", "require_level": "require"}
     names |= {"prefer_level": "prefer", "preemptible": "preemptible", "tenant": "tenant"}
     names |= {"slice_gpus": "slice_gpus", "slice_level": "slice_level"}
-    times = {"submit_ns": "submit", "duration_ns": "duration", "estimate_ns": "estimate"}
+    times = {"submit_ns": "submit", "duration_ns": "duration", "estimate_ns": "estimate", "deadline_ns": "deadline"}
     values = {name: column(ours) for name, ours in names.items()}
     values["host_type"] = np.array([(types or {}).get(job.number, ANY_TYPE) for job in jobs], dtype=np.int64)
     tenants = tuple(f"tenant-{number}" for number in range(max((job.tenant for job in jobs), default=0) + 1))

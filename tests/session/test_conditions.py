@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from emulator.engine.control import InvalidRequest, JobState
+from emulator.report.files import jobs_table
+from emulator.report.summary import summary
 from emulator.runtime.opening import open_session
 from emulator.runtime.submissions import jobs_of, payload_of
 from emulator.scenario import Scenario
@@ -52,7 +54,7 @@ def test_requests_that_differ_in_them_differ(paused: Callable[..., Any]) -> None
     made = paused()
     made.submit(jobs(2))
     made.submit(after(FIRST), "r")
-    for other in (jobs(), after(FIRST + 1), after(FIRST, any_end=True), jobs(array=0, arrays=(1,))):
+    for other in (jobs(), after(FIRST + 1), after(FIRST, any_end=True), jobs(array=0, arrays=(1,)), jobs(deadline_ns=SECOND)):
         with pytest.raises(InvalidRequest, match="was used for another request"):
             made.submit(other, "r")
 
@@ -86,7 +88,35 @@ def test_they_outlive_a_crash(paused: Callable[..., Any], scenario: Callable[...
 def test_older_journals_have_none() -> None:
     payload = payload_of(jobs(2))
     assert payload_of(jobs_of(payload)) == payload
-    for word in ("after", "afters", "array", "arrays"):
+    for word in ("after", "afters", "array", "arrays", "deadline_ns"):
         del payload[word]
     read = jobs_of(payload)
+    assert read.deadline_ns.tolist() == [0, 0]
     assert (read.after.tolist(), read.afters, read.array.tolist(), read.arrays) == ([-1, -1], (), [-1, -1], ())
+
+
+def test_a_deadline_is_told_and_outlives_a_crash(paused: Callable[..., Any], scenario: Callable[..., Scenario], tmp_path: Path) -> None:
+    """Submitted at 0 s, to end by 70 s; it runs from 10 s to 105 s, and goes on when the deadline has passed."""
+    made = paused(state_dir=tmp_path / "state")
+    made.submit(jobs(2, deadline_ns=[0, 70 * SECOND]))
+    made.step(2)
+    shutil.copytree(tmp_path / "state", tmp_path / "crashed")
+    again: Any = open_session(scenario(QUIET), state_dir=tmp_path / "crashed")
+    again.pause()
+    again.start()
+    for one in (made, again):
+        with closing(one):
+            assert [one.job(FIRST + number).deadline_seconds for number in range(2)] == [None, 70.0]
+            assert one.explain(FIRST + 1).text.endswith("; should end by 70 s")
+            one.step(7)
+            why = one.explain(FIRST + 1)
+            assert why.text.endswith("; should end by 70 s, which has passed")
+            assert why.numbers["deadline_seconds"] == 70.0
+            one.step(10)
+            assert (one.job(FIRST + 1).state, one.explain(FIRST + 1).text) == (JobState.FINISHED, "finished")
+            one.stop()
+            values = summary(one.outcome())["deadlines"]
+            assert (values["jobs"], values["met"], values["missed"], values["met_ratio"]) == (1, 0, 1, 0.0)
+            table = jobs_table(one.outcome().jobs)
+            assert table["deadline_seconds"].to_pylist() == [None, 70.0]
+            assert values["tardiness_seconds"]["mean"] == table["end_seconds"].to_pylist()[1] - 70.0

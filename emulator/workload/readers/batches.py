@@ -41,6 +41,7 @@ class Kept(NamedTuple):
     host_type: int = ANY_TYPE
     slice_gpus: int = 0
     slice_level: int = ANY_LEVEL
+    deadline_ns: int = 0  # after the submission; 0: none
     key: str = ""  # its id as the file has it, where others may name it
     after: tuple[str, ...] = ()  # ids, as the file has them, of the jobs that must have finished before
 
