@@ -196,6 +196,19 @@ def release(job: JobArgument, api: ApiOption = None, timeout: TimeoutOption = TI
         show_one(asdict(client.release(_id(client, job))), output)
 
 
+@app.command("priority", context_settings={"ignore_unknown_options": True})  # a number below 0 is no option
+def priority_of(
+    job: JobArgument,
+    priority: Annotated[int, typer.Argument(metavar="N", min=-(2**31), max=2**31 - 1, help="Higher goes first; its queue's is added.")],
+    api: ApiOption = None,
+    timeout: TimeoutOption = TIMEOUT_SECONDS,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Give a pending or running job another priority, from the next cycle on."""
+    with connected(api, timeout) as client:
+        show_one(asdict(client.set_priority(_id(client, job), priority)), output)
+
+
 @app.command("watch")
 def watch_jobs(
     jobs: Annotated[list[str] | None, typer.Argument(metavar="[ID|NAME]...", help="Only these jobs. Default: all.")] = None,

@@ -388,6 +388,10 @@ class Control(Protocol):
         """The reverse of ``hold``; one that is not on hold stays as it is. Raises WrongState where it is not pending."""
         ...
 
+    def set_priority(self, job_id: int, priority: int, request_id: str = "") -> JobView:
+        """The job has this priority, and that of its queue, from the next cycle on. Raises WrongState where it has ended."""
+        ...
+
     def job(self, job_id: int) -> JobView: ...
 
     def job_named(self, name: str) -> JobView:

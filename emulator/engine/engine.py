@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Hold, Submit
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Hold, SetPriority, Submit
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.link_events import LinkEvents
 from emulator.engine.link_table import LinkTable, link_table
@@ -254,12 +254,9 @@ class Engine:
                 self.posted_jobs -= len(slots)
                 for slot in slots:
                     self._arrive(slot, at_ns, accepted=True)
-            case Cancel(job_id):
-                if job_id in self.table.slot_of:
-                    self._cancel(self.table.slot_of[job_id], at_ns)
-            case Hold(job_id, held):
-                if job_id in self.table.slot_of:
-                    self._hold(self.table.slot_of[job_id], at_ns, held=held)
+            case Cancel() | Hold() | SetPriority():
+                if command.job_id in self.table.slot_of:
+                    self._act_on(self.table.slot_of[command.job_id], command, at_ns)
             case Cordon(first_host, end_host, cordoned):
                 change = self.scheduler.ledger.withhold if cordoned else self.scheduler.ledger.release
                 for host in range(first_host, end_host):
@@ -271,6 +268,16 @@ class Engine:
             case CutLinks(cuts, duration_ns, flap_ns, every_ns):
                 for slot, down_ns in self.links.inject(at_ns, cuts, duration_ns, flap_ns, every_ns):
                     self.runs.stand_still(slot, at_ns, down_ns)
+
+    def _act_on(self, slot: int, command: Cancel | Hold | SetPriority, at_ns: int) -> None:
+        match command:
+            case Cancel():
+                self._cancel(slot, at_ns)
+            case Hold(_, held):
+                self._hold(slot, at_ns, held=held)
+            case SetPriority(_, priority):
+                if self.scheduler.set_priority(slot, priority):
+                    self._changed(slot, at_ns)
 
     def _give_up(self, slot: int, at_ns: int) -> None:
         """The job has waited for the network for as long as it may."""

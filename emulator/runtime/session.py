@@ -413,6 +413,9 @@ class Session(Reads):
     def release(self, job_id: int, request_id: str = "") -> JobView:
         return self._change(lambda: self._inputs.hold(job_id, self._stamp_ns(), request_id, held=False))
 
+    def set_priority(self, job_id: int, priority: int, request_id: str = "") -> JobView:
+        return self._change(lambda: self._inputs.set_priority(job_id, priority, self._stamp_ns(), request_id))
+
     def watch(self, form: Callable[[JobEvent], T], *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Watch[T]:
         def begin() -> Watch[T]:
             for job_id in job_ids:

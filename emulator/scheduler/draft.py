@@ -243,6 +243,12 @@ class Draft:
             if one is not None:
                 one.refused.pop(slot, None)
 
+    def forget_refusals(self) -> None:
+        """Whatever was tried in vain may be tried again."""
+        for one in (self.preemption, self.defragmentation):
+            if one is not None:
+                one.refused.clear()
+
     def lift(self, slot: int) -> None:
         """Take the running job off its GPUs; ``set_down`` comes in the same cycle. Raises Refused where it does not run."""
         self._check_ran_before(slot)

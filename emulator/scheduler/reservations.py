@@ -12,7 +12,8 @@ Reservations are kept from cycle to cycle, and never move to a later time while 
 - A reservation is *broken* when its GPUs are not free in time: a job runs for longer than expected (it is then expected to end by the
   next cycle) or a host is lost. All jobs from the first such one on, in queue order, get new reservations; jobs before it keep theirs, or
   move to an earlier time.
-- The same holds for a job that comes before others in the queue when it arrives, by its priority or since it was stopped.
+- The same holds for a job that comes before others in the queue when it arrives, by its priority or since it was stopped; and for one whose
+  priority has changed.
 """
 
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ class Reservation:
     start_ns: int
     duration_ns: int
     rows: list[Row]
+    priority: int  # with which it was made
 
 
 @dataclass(slots=True)
@@ -106,7 +108,8 @@ class Reservations:
             if table.job_id[slot] not in self.running:
                 self._hold_running(draft, slot)
         for job_id, made in list(self.made.items()):
-            if table.job_id[made.slot] != job_id or made.slot not in partition.pending:
+            slot = made.slot
+            if table.job_id[slot] != job_id or slot not in partition.pending or table.priority[slot] != made.priority:
                 self.cancel(job_id)
         suspects: set[int] = set()
         if overdue:
@@ -169,7 +172,7 @@ class Reservations:
             return None
         ask = Ask(*draft.table.asks(slot), draft.table.job_id[slot])
         found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns)
-        return None if found is None else Reservation(slot, found[0], duration_ns, found[1])
+        return None if found is None else Reservation(slot, found[0], duration_ns, found[1], draft.table.priority[slot])
 
     def _keep(self, draft: Draft, made: Reservation) -> None:
         job_id = draft.table.job_id[made.slot]

@@ -25,7 +25,7 @@ from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy, explained, queue_for
 from emulator.scheduler.quota import Quotas
 from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
-from emulator.scheduler.table import JobTable, State
+from emulator.scheduler.table import JobTable, State, priority_of
 from emulator.scheduler.usage import NO_CAP, SitePower
 from emulator.scheduler.waiting_room import WaitingRoom
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, JobColumns
@@ -315,6 +315,28 @@ class Scheduler:
         """A job that was put on hold is in the queues again, in the place that its submission gives it, where nothing else keeps it."""
         self.room.release(slot)
         self._admit(slot)
+
+    def set_priority(self, slot: int, priority: int) -> bool:
+        """A job that waits or runs gets another priority, to which its queue's is added. False where it has ended, or has it already.
+
+        One that waits goes to the place that it would have had with it from the start.
+        """
+        table, state = self.table, self.table.state[slot]
+        priority = priority_of(priority, self.settings.queue_priority.get(table.queues[table.queue[slot]], 0))
+        if priority == table.priority[slot] or state not in (State.PENDING, State.RUNNING):
+            return False
+        if state == State.RUNNING:
+            self.ledger.set_priority(slot, priority)
+            self.draft.forget_refusals()  # those who found no victims may find one
+        elif slot in table.on_hold:
+            table.priority[slot] = priority
+        else:
+            for partition in self.ledger.partitions_for(slot):
+                partition.pending.forget(slot)  # where it stands by its old priority
+            self._leave_queues(slot)
+            table.priority[slot] = priority
+            self._enter_queues(slot)
+        return True
 
     def release(self, slot: int, *, at_ns: int) -> None:
         """The job stopped at ``at_ns``: its GPUs are free again."""

@@ -34,6 +34,11 @@ class State(IntEnum):
     REJECTED = 7
 
 
+def priority_of(own: int, queue: int) -> int:
+    """A job's priority: its own and its queue's, which is added, as far as 32 bits hold it."""
+    return max(-(2**31), min(2**31 - 1, own + queue))
+
+
 @dataclass(frozen=True, slots=True)
 class Paces:
     """How fast a job runs on each host type that it may run on, and its duration and estimate at a pace of 1."""
@@ -158,7 +163,8 @@ class JobTable:
         fill("queue", [queues[queue] for queue in jobs.queue.tolist()])
         fill("tenant", [tenants[tenant] for tenant in jobs.tenant.tolist()])
         fill("shape", [shapes[shape] for shape in jobs.shape.tolist()])
-        fill("priority", [p + extra[q] for p, q in zip(jobs.priority.tolist(), jobs.queue.tolist(), strict=True)])
+        own = jobs.priority.tolist()
+        fill("priority", [priority_of(p, extra[q]) for p, q in zip(own, jobs.queue.tolist(), strict=True)] if any(extra) else own)
         for name in (
             "submit_ns", "gpus", "duration_ns", "estimate_ns", "milli_gpus", "kind", "utilization", "checkpoint_ns",
             "require_level", "prefer_level", "slice_gpus", "slice_level", "preemptible", "host_type", "source_row",

@@ -42,7 +42,12 @@ def test_submit_list_get_explain_hold_release_cancel(gigawatt: Run, served: Fake
     assert "8 of 16 GPUs are free" in gigawatt("job explain 0")[1]
     assert json.loads(gigawatt("job hold 0 -o json")[1])["reason"] == "on hold"
     assert json.loads(gigawatt("job release pretrain -o json")[1])["reason"] == "waits for the next cycle"
+    assert json.loads(gigawatt("job priority 0 -7 -o json")[1])["priority"] == -7
+    assert json.loads(gigawatt("job priority pretrain 3 -o json")[1])["priority"] == 3
     assert json.loads(gigawatt("job cancel 0 -o json")[1])["state"] == "cancelled"
+    assert gigawatt("job priority 0 1")[0] == 1
+    for wrong in ("2147483648", "-2147483649", "1.5", "high", "--high"):
+        assert gigawatt(f"job priority 0 {wrong}")[0] == 2
 
 
 def test_a_file_and_options_add_up(gigawatt: Run, served: FakeControl, tmp_path: Path) -> None:
