@@ -38,6 +38,11 @@ class InvalidRequest(ControlError):
     """INVALID_ARGUMENT."""
 
 
+def depends_on_refused(field: str) -> InvalidRequest:
+    """Of a job of a batch that depends on another of it."""
+    return InvalidRequest("depends on a job of the batch that was refused", field=field, allowed="jobs of it that are accepted")
+
+
 class NotFound(ControlError):
     """NOT_FOUND."""
 

@@ -3,7 +3,7 @@
 A draft's columns all have the shape (jobs,) and may hold any value that the message can hold; ``validate`` says which jobs are sound.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +59,11 @@ class Draft:
     gpu_type: NDArray[np.int64]
     gpu_types: tuple[str, ...]
     fields: Mapping[str, str]
-    after: tuple[Dependency, ...] = ()  # what all of the jobs depend on
-    array_parallel: int = 0  # so many of them may run at a time; 0: all
+    dependency: NDArray[np.int64]
+    afters: tuple[tuple[Dependency, ...], ...]  # ids, by dependency
+    afters_here: tuple[tuple[Dependency, ...], ...]  # places in the draft
+    array: NDArray[np.int64]
+    arrays: tuple[int, ...]  # so many of the jobs may run at a time; 0: all
 
     def field(self, column: str) -> str:
         return self.fields.get(column, column)
@@ -151,8 +154,11 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
             "training": "spec.training",
         }
         | {name: f"spec.{name}" for name in ("name", "queue", "tenant", *_SAME_WORDS)},
-        after=_dependencies(spec),
-        array_parallel=spec.array_parallel,
+        dependency=column(0),
+        afters=(_dependencies(spec),),
+        afters_here=((),),
+        array=column(0),
+        arrays=(spec.array_parallel,),
     )
 
 
@@ -187,7 +193,12 @@ def _dependencies(spec: job_pb2.JobSpec) -> tuple[Dependency, ...]:
         raise InvalidRequest(
             f"spec.after and spec.after_any have {count:,} ids", field="spec.after", allowed=f"at most {MAX_DEPENDENCIES:,}"
         )
-    return tuple(sorted((dict.fromkeys(spec.after_any, True) | dict.fromkeys(spec.after, False)).items()))
+    return _merged(spec.after, spec.after_any)
+
+
+def _merged(after: Iterable[int], after_any: Iterable[int]) -> tuple[Dependency, ...]:
+    """Each job once; where it is in both, the stricter counts."""
+    return tuple(sorted((dict.fromkeys(after_any, True) | dict.fromkeys(after, False)).items()))
 
 
 def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
@@ -223,6 +234,8 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
     workloads = tuple(batch.workloads) or (job_pb2.Workload(),)
     levels = tuple(batch.levels) or ("",)
     gpu_types = tuple(batch.gpu_types) or ("",)
+    dependencies = tuple(batch.dependencies) or (job_pb2.Dependencies(),)
+    arrays = tuple(batch.array_parallel) or (0,)
     workload = indexes("workload", "workloads", len(workloads))
     if batch.utilization_ratio:
         utilization = column("utilization_ratio", 1.0, np.float64)
@@ -264,6 +277,13 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
             "service": "batch.workloads.service",
             "queue": "batch.queues",
             "tenant": "batch.tenants",
+            "dependency": "batch.dependencies",
+            "array": "batch.array_parallel",
         }
         | {name: f"batch.{name}" for name in _SAME_WORDS},
+        dependency=indexes("dependency", "dependencies", len(dependencies)),
+        afters=tuple([_merged(one.after, one.after_any) for one in dependencies]),
+        afters_here=tuple([_merged(one.after_places, one.after_any_places) for one in dependencies]),
+        array=indexes("array", "array_parallel", len(arrays)),
+        arrays=arrays,
     )

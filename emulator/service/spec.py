@@ -166,11 +166,8 @@ def batches_of(jobs: Iterable[JobColumns], batch_jobs: int) -> Iterator[job_pb2.
 def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
     """Some rows of ``jobs``, at least one, as a batch; a column of equal values goes as one.
 
-    Raises InvalidRequest where one depends on others or is of an array: a batch has no columns for these.
+    Raises InvalidRequest where one depends on a job of another batch by its place.
     """
-    for field, values in (("after", jobs.after), ("array", jobs.array)):
-        if (values[rows] >= 0).any():
-            raise InvalidRequest(f"{field} cannot be sent in a batch", field=field, allowed="in a JobSpec, one submission each")
 
     def column(values: NDArray[Any]) -> list[Any]:
         part = values[rows]
@@ -189,6 +186,10 @@ def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
         priority=column(jobs.priority),
         checkpoint_nanoseconds=column(jobs.checkpoint_ns),
         deadline_nanoseconds=column(jobs.deadline_ns) if jobs.deadline_ns.any() else (),
+        dependency=(jobs.after[rows] + 1).tolist() if jobs.afters else (),
+        dependencies=_dependencies(jobs, rows) if jobs.afters else (),
+        array=(jobs.array[rows] + 1).tolist() if jobs.arrays else (),
+        array_parallel=(0, *jobs.arrays) if jobs.arrays else (),
         preemptible=column(jobs.preemptible),
         queue=column(jobs.queue),
         queues=jobs.queues,
@@ -203,6 +204,26 @@ def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
         levels=levels,
         utilization_ratio=column(jobs.utilization),
     )
+
+
+def _dependencies(jobs: JobColumns, rows: slice) -> list[job_pb2.Dependencies]:
+    """Entry 0 is nothing, the others are those of ``jobs``, as far as the rows use them."""
+    first, end, _ = rows.indices(len(jobs))
+    used = set(jobs.after[rows].tolist())
+    found = [job_pb2.Dependencies()]
+    for entry, others in enumerate(jobs.afters):
+        message = job_pb2.Dependencies()
+        if entry in used:
+            message.after.extend([job_id for job_id, any_end in others if not any_end])
+            message.after_any.extend([job_id for job_id, any_end in others if any_end])
+            places = jobs.afters_here[entry] if jobs.afters_here else ()
+            if not all(first <= place < end for place, _ in places):
+                allowed = "its id, when it is known; or more jobs in a batch"
+                raise InvalidRequest("a job depends on the place of one of another batch", field="after", allowed=allowed)
+            message.after_places.extend([place - first for place, any_end in places if not any_end])
+            message.after_any_places.extend([place - first for place, any_end in places if any_end])
+        found.append(message)
+    return found
 
 
 def _workload(jobs: JobColumns, kind: int, shape: int) -> job_pb2.Workload:

@@ -109,6 +109,8 @@ class JobColumns:
     shapes: tuple[TrainingShape, ...] = ()
     choices: tuple[tuple[TypeAndPace, ...], ...] = ()  # the preferred first
     afters: tuple[tuple[Dependency, ...], ...] = ()
+    #: Beside ``afters``, by places in these columns in place of ids: of jobs that have none yet. None of it where no job depends so.
+    afters_here: tuple[tuple[Dependency, ...], ...] = ()
     arrays: tuple[int, ...] = ()  # how many of its jobs may run at a time
     queues: tuple[str, ...] = ("default",)
     tenants: tuple[str, ...] = ("default",)
@@ -194,5 +196,7 @@ class SourceReport:
 JobSource = Iterator[JobColumns]
 
 COLUMN_NAMES = tuple(
-    f.name for f in fields(JobColumns) if f.name not in ("shapes", "choices", "afters", "arrays", "queues", "tenants", "names")
+    f.name
+    for f in fields(JobColumns)
+    if f.name not in ("shapes", "choices", "afters", "afters_here", "arrays", "queues", "tenants", "names")
 )
