@@ -144,7 +144,7 @@ class Engine:
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
             return True
-        if self.scheduler.room.next_ns() != NEVER:
+        if self.scheduler.room.next_ns() != NEVER or any(why.until_ns != NEVER for why in self.scheduler.draft.whys.values()):
             return True
         withheld = self.scheduler.ledger.withheld
         to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting

@@ -78,7 +78,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
 
 
 def _why(engine: Engine, slot: int) -> str:
-    return engine.scheduler.room.why(slot)[0].text if slot in engine.table.on_hold else engine.reasons.get(slot, "")
+    return engine.scheduler.room.why(slot).text if slot in engine.table.on_hold else engine.reasons.get(slot, "")
 
 
 def slowdown(engine: Engine, slot: int, at_ns: int) -> float:

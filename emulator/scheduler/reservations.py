@@ -273,7 +273,7 @@ def reserve(draft: Draft, partition: Partition, depth: int = 0) -> None:
         if draft.may_start(partition, slot):
             known.make(draft, slot)
         else:
-            draft.hold(partition, slot)
+            draft.wait_for_quota(partition, slot)
     _start_due(draft, partition, known, order)
     if known.made:
         draft.reconsider(partition, min(made.start_ns for made in known.made.values()))
@@ -290,7 +290,7 @@ def _start_due(draft: Draft, partition: Partition, known: Reservations, order: S
                 known.start(draft, partition, slot, made.rows)
             else:
                 known.cancel(job_id)
-                draft.hold(partition, slot)
+                draft.wait_for_quota(partition, slot)
 
 
 def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
@@ -298,7 +298,7 @@ def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
     pending = partition.pending
     while draft.preemption is not None and (head := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
         if not draft.may_start(partition, head):
-            draft.hold(partition, head)
+            draft.wait_for_quota(partition, head)
             continue
         if draft.choose_again(partition, head) is not None:
             break

@@ -134,7 +134,7 @@ class WaitingRoom:
         """The kind of the first thing that keeps the job, as in ``why``."""
         return "hold" if slot in self._held or (slot in self._until_ns and slot not in self._awaited) else "dependency"
 
-    def why(self, slot: int) -> tuple[Why, str]:
+    def why(self, slot: int) -> Why:
         """What keeps the job, which is on hold, and what would let it go to its queue."""
         whys, remedies, numbers = [], [], dict[str, float]()
         if slot in self._held:
@@ -159,7 +159,7 @@ class WaitingRoom:
             whys.append(("dependency", f"at most {most} of its array run at a time"))
             remedies.append("when another of its array has ended")
             numbers["array_parallel"] = most
-        return Why("; ".join(text for _, text in whys), numbers, whys[0][0]), "may start " + ", and ".join(remedies)
+        return Why("; ".join(text for _, text in whys), numbers, whys[0][0], "may start " + ", and ".join(remedies))
 
 
 def _named(ids: list[int]) -> str:
