@@ -89,6 +89,8 @@ class Engine:
         self.commands_failed = 0
         #: Called with a command that failed, its cycle and the error.
         self.on_command_failed: Callable[[Command, int, Exception], None] | None = None
+        #: Called with a host that broke or was repaired, the instant, and the cause's place in CAUSES; -1: it was repaired.
+        self.on_host: Callable[[int, int, int], None] | None = None
         self.meter = Meter()
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
@@ -320,20 +322,22 @@ class Engine:
             self.events += 1
             if event == HostEvent.FAULT:
                 self.faults[cause] += 1
-                self._note_host(host, time_ns, down=True)
+                self._note_host(host, time_ns, cause)
                 ledger.withhold(host, Withheld.DOWN)
                 for slot in ledger.jobs_on(host):
                     self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
             else:
-                self._note_host(host, time_ns, down=False)
+                self._note_host(host, time_ns)
                 self.meter.note_peak()
                 ledger.release(host, Withheld.DOWN)
 
-    def _note_host(self, host: int, at_ns: int, *, down: bool) -> None:
-        """A host that is broken draws nothing, and its GPUs are down."""
-        sign = 1 if down else -1
+    def _note_host(self, host: int, at_ns: int, cause: int = -1) -> None:
+        """A host that is broken, for ``cause``, draws nothing, and its GPUs are down; -1: it is repaired."""
+        sign = 1 if cause >= 0 else -1
         self.meter.hosts_milliwatts.change(at_ns, -sign * self.racks.idle_milliwatts(host))
         self.meter.down_gpus.change(at_ns, sign * self.scheduler.ledger.gpus_of((host,)))
+        if self.on_host is not None:
+            self.on_host(host, at_ns, cause)
 
     def _ask_shards(self, at_ns: int, shards: list[int]) -> Answers:
         answers = self.shards.advance(Window(at_ns, racks={shard: self._orders.take(shard) for shard in shards}))

@@ -213,4 +213,5 @@ class Outcome:
     outside: OutsideAccount | None = None  # of a policy outside
     sources: tuple[Mapping[str, Any], ...] = ()  # workload.jobs.SourceReport.as_dict
     link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it
+    events_table: Callable[[], Any] | None = None  # that of ``events.parquet``; None where no events were kept
     picture: Callable[[], str] | None = None  # draws the machine and its load as SVG, for who writes the page

@@ -353,3 +353,31 @@ def test_a_mark_that_cannot_be_written_does_not_stop_the_emulation(
     assert caplog.text.count("a crash now would set the emulation back to") == 1
     assert made.outcome().emulated_ns == 3600 * SECOND
     assert made.unkept is not None
+
+
+def test_events_are_those_of_the_whole_session_after_a_crash_and_of_its_replay(
+    paused: Callable[..., Any], scenario: Callable[..., Scenario], tmp_path: Path, crashed: Callable[[], Path]
+) -> None:
+    made = paused(state_dir=tmp_path / "state", events=True)
+    first = made.submit(jobs(3)).job_ids[0]
+    made.step(2)
+    made.inject_fault(FaultRequest("host", "0", 50.0))
+    made.step(3)
+    again: Any = open_session(scenario(QUIET), state_dir=crashed(), events=True)
+    again.pause()
+    again.start()
+    tables = []
+    for one in (made, again):
+        with closing(one):
+            one.cancel(first)
+            one.step(30)
+            one.stop()
+            tables.append(one.outcome().events_table().to_pylist())
+    with closing(Journal.copy(tmp_path / "state")) as journal, closing(open_replay(journal, events=True)) as replayed:
+        outcome = replayed.replay(journal)
+        assert outcome.events_table is not None
+        tables.append(outcome.events_table().to_pylist())
+    assert tables[0] == tables[1] == tables[2]
+    kinds = [row["kind"] for row in tables[0]]
+    assert {"submitted", "started", "fault", "interrupted", "cancelled", "finished", "repair"} <= set(kinds)
+    assert kinds.count("submitted") == 3
