@@ -65,6 +65,9 @@ def submit(
     estimate: Annotated[
         str | None, typer.Option("--estimate", metavar="TIME", help="The submitter's estimate of the running time; backfill plans with it.")
     ] = None,
+    deadline: Annotated[
+        str | None, typer.Option("--deadline", metavar="TIME", help="By so long after its submission it should have ended.")
+    ] = None,
     milli_gpus: Annotated[
         int | None, typer.Option("--milli-gpus", metavar="N", help="Thousandths of a GPU, for a job that shares one.")
     ] = None,
@@ -129,6 +132,7 @@ def submit(
         "tenant": tenant,
         "priority": priority,
         "estimate": estimate,
+        "deadline": deadline,
         "milli_gpus": milli_gpus,
         "require": require,
         "prefer": prefer,
@@ -202,6 +206,19 @@ def release(job: JobArgument, api: ApiOption = None, timeout: TimeoutOption = TI
     """Let a job that is on hold wait in its queue again, in its old place."""
     with connected(api, timeout) as client:
         show_one(asdict(client.release(_id(client, job))), output)
+
+
+@app.command("priority", context_settings={"ignore_unknown_options": True})  # a number below 0 is no option
+def priority_of(
+    job: JobArgument,
+    priority: Annotated[int, typer.Argument(metavar="N", min=-(2**31), max=2**31 - 1, help="Higher goes first; its queue's is added.")],
+    api: ApiOption = None,
+    timeout: TimeoutOption = TIMEOUT_SECONDS,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Give a pending or running job another priority, from the next cycle on."""
+    with connected(api, timeout) as client:
+        show_one(asdict(client.set_priority(_id(client, job), priority)), output)
 
 
 @app.command("watch")

@@ -21,6 +21,7 @@ _WORDS: dict[str, tuple[str, type]] = {
     "milli_gpus": ("milli_gpus", int),
     "duration": ("duration_seconds", float),
     "estimate": ("estimate_seconds", float),
+    "deadline": ("deadline_seconds", float),
     "checkpoint": ("checkpoint_seconds", float),
     "require": ("require_level", str),
     "prefer": ("prefer_level", str),
@@ -42,7 +43,7 @@ _WORDS: dict[str, tuple[str, type]] = {
 }
 #: A job's file has a few dozen.
 _MOST_VALUES = 1000
-_DURATIONS = ("duration", "estimate", "checkpoint")
+_DURATIONS = ("duration", "estimate", "deadline", "checkpoint")
 _NOUNS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", dict: "a mapping"}
 
 

@@ -29,6 +29,14 @@ class Hold:
 
 
 @dataclass(frozen=True)
+class SetPriority:
+    """A pending or running job gets another priority, to which its queue's is added; nothing happens to one that has ended by then."""
+
+    job_id: int
+    priority: int
+
+
+@dataclass(frozen=True)
 class Cordon:
     """Stop (or go on) placing jobs on hosts ``first_host`` up to ``end_host``."""
 
@@ -61,4 +69,4 @@ def scale_link(link: int, remaining_ratio: float, duration_ns: int) -> CutLinks:
     return CutLinks((Cut(link, (), remaining_ratio),), duration_ns)
 
 
-Command = Submit | Cancel | Hold | Cordon | BreakHosts | CutLinks
+Command = Submit | Cancel | Hold | SetPriority | Cordon | BreakHosts | CutLinks

@@ -38,6 +38,11 @@ class InvalidRequest(ControlError):
     """INVALID_ARGUMENT."""
 
 
+def depends_on_refused(field: str) -> InvalidRequest:
+    """Of a job of a batch that depends on another of it."""
+    return InvalidRequest("depends on a job of the batch that was refused", field=field, allowed="jobs of it that are accepted")
+
+
 class NotFound(ControlError):
     """NOT_FOUND."""
 
@@ -85,6 +90,7 @@ class JobView:
     speed_ratio: float = 0.0  # its speed now over that on an idle fabric; 0 while it does not run, and while it waits for a dead link
     slice_gpus: int = 0  # 0: it is not cut into slices
     slice_level: str = ""
+    deadline_seconds: float | None = None  # when it should have ended; None: it has no deadline
 
 
 @dataclass(frozen=True)
@@ -424,6 +430,10 @@ class Control(Protocol):
 
     def release(self, job_id: int, request_id: str = "") -> JobView:
         """The reverse of ``hold``; one that is not on hold stays as it is. Raises WrongState where it is not pending."""
+        ...
+
+    def set_priority(self, job_id: int, priority: int, request_id: str = "") -> JobView:
+        """The job has this priority, and that of its queue, from the next cycle on. Raises WrongState where it has ended."""
         ...
 
     def job(self, job_id: int) -> JobView: ...

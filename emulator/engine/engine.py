@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Hold, Submit
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Hold, SetPriority, Submit
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.link_events import LinkEvents
 from emulator.engine.link_table import LinkTable, link_table
@@ -91,6 +91,8 @@ class Engine:
         self.commands_failed = 0
         #: Called with a command that failed, its cycle and the error.
         self.on_command_failed: Callable[[Command, int, Exception], None] | None = None
+        #: Called with a host that broke or was repaired, the instant, and the cause's place in CAUSES; -1: it was repaired.
+        self.on_host: Callable[[int, int, int], None] | None = None
         self.meter = Meter()
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
@@ -150,6 +152,8 @@ class Engine:
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
             return True
         if self.scheduler.may_admit() or (self.scheduler.inside and self._window_ns != NEVER):
+            return True
+        if any(why.until_ns != NEVER for why in self.scheduler.draft.whys.values()):
             return True
         withheld = self.scheduler.ledger.withheld
         to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting or self._window_ns != NEVER
@@ -271,12 +275,9 @@ class Engine:
                 self.posted_jobs -= len(slots)
                 for slot in slots:
                     self._arrive(slot, at_ns, accepted=True)
-            case Cancel(job_id):
-                if job_id in self.table.slot_of:
-                    self._cancel(self.table.slot_of[job_id], at_ns)
-            case Hold(job_id, held):
-                if job_id in self.table.slot_of:
-                    self._hold(self.table.slot_of[job_id], at_ns, held=held)
+            case Cancel() | Hold() | SetPriority():
+                if command.job_id in self.table.slot_of:
+                    self._act_on(self.table.slot_of[command.job_id], command, at_ns)
             case Cordon(first_host, end_host, cordoned):
                 change = self.scheduler.ledger.withhold if cordoned else self.scheduler.ledger.release
                 for host in range(first_host, end_host):
@@ -313,6 +314,16 @@ class Engine:
                     self.scheduler.requeue(slot)
                     self._changed(slot, at_ns)
         self._window_ns = calendar.next_ns()
+
+    def _act_on(self, slot: int, command: Cancel | Hold | SetPriority, at_ns: int) -> None:
+        match command:
+            case Cancel():
+                self._cancel(slot, at_ns)
+            case Hold(_, held):
+                self._hold(slot, at_ns, held=held)
+            case SetPriority(_, priority):
+                if self.scheduler.set_priority(slot, priority):
+                    self._changed(slot, at_ns)
 
     def _give_up(self, slot: int, at_ns: int) -> None:
         """The job has waited for the network for as long as it may."""
@@ -355,20 +366,22 @@ class Engine:
             self.events += 1
             if event == HostEvent.FAULT:
                 self.faults[cause] += 1
-                self._note_host(host, time_ns, down=True)
+                self._note_host(host, time_ns, cause)
                 ledger.withhold(host, Withheld.DOWN)
                 for slot in ledger.jobs_on(host):
                     self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
             else:
-                self._note_host(host, time_ns, down=False)
+                self._note_host(host, time_ns)
                 self.meter.note_peak()
                 ledger.release(host, Withheld.DOWN)
 
-    def _note_host(self, host: int, at_ns: int, *, down: bool) -> None:
-        """A host that is broken draws nothing, and its GPUs are down."""
-        sign = 1 if down else -1
+    def _note_host(self, host: int, at_ns: int, cause: int = -1) -> None:
+        """A host that is broken, for ``cause``, draws nothing, and its GPUs are down; -1: it is repaired."""
+        sign = 1 if cause >= 0 else -1
         self.meter.hosts_milliwatts.change(at_ns, -sign * self.racks.idle_milliwatts(host))
         self.meter.down_gpus.change(at_ns, sign * self.scheduler.ledger.gpus_of((host,)))
+        if self.on_host is not None:
+            self.on_host(host, at_ns, cause)
 
     def _ask_shards(self, at_ns: int, shards: list[int]) -> Answers:
         answers = self.shards.advance(Window(at_ns, racks={shard: self._orders.take(shard) for shard in shards}))

@@ -1,12 +1,15 @@
 """Views of an engine's jobs, queues and cluster, made on request. Those of the hardware are in `engine.hardware`."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView, QuotaView, SitesView, SiteView
 from emulator.engine.engine import Engine
 from emulator.engine.moments import Moment, moment_of, slowdown
+from emulator.scheduler import deadlines
+from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
@@ -67,6 +70,7 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         speed_ratio=moment.speed_ratio,
         slice_gpus=moment.slice_gpus,
         slice_level=LEVEL_NAMES[moment.slice_level] if moment.slice_gpus else "",
+        deadline_seconds=moment.deadline_ns / SECOND if moment.deadline_ns != NO_DEADLINE else None,
     )
 
 
@@ -96,7 +100,15 @@ def _refusal(engine: Engine, state: State, job: Moment) -> str:
 
 
 def explanation(engine: Engine, slot: int) -> Explanation:
-    """Why a pending job waits, with the numbers, or a sentence on the state of any other job."""
+    """Why a pending job waits, with the numbers, or a sentence on the state of any other job; of both the deadline, while it is to come."""
+    found, deadline_ns = _explanation(engine, slot), engine.table.deadline_ns.get(slot, NO_DEADLINE)
+    if deadline_ns == NO_DEADLINE or found.state not in (JobState.PENDING, JobState.RUNNING):
+        return found
+    numbers = {**found.numbers, "deadline_seconds": deadline_ns / SECOND}
+    return replace(found, text=f"{found.text}; {deadlines.told(deadline_ns, engine.now_ns)}", numbers=numbers)
+
+
+def _explanation(engine: Engine, slot: int) -> Explanation:
     table = engine.table
     state = table.state[slot]
     if state == State.PENDING and engine.scheduler.waits(slot):

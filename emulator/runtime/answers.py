@@ -88,7 +88,7 @@ def from_json(kind: str, value: Any, job_ids: Sequence[int]) -> Any:
             errors = {index: _error(run) for run in value.get("refused", ()) for index in range(run["first"], run["first"] + run["count"])}
             ids = iter(job_ids)
             return SubmitResult([-1 if index in errors else next(ids) for index in range(len(job_ids) + len(errors))], errors)
-        case "cancel" | "hold" | "release":
+        case "cancel" | "hold" | "release" | "priority":
             return JobView(**value | {"state": JobState(value["state"])})
         case "cordon":
             return RackView(**value)

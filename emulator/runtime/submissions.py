@@ -5,11 +5,19 @@ from typing import Any, cast
 
 import numpy as np
 
-from emulator.engine.control import ControlError, InvalidRequest, NeverFits, QueueFull, Submission, SubmitResult
+from emulator.engine.control import (
+    ControlError,
+    InvalidRequest,
+    NeverFits,
+    QueueFull,
+    Submission,
+    SubmitResult,
+    depends_on_refused,
+)
 from emulator.engine.engine import Engine
 from emulator.runtime.answers import Answers, Request, request_of
 from emulator.scheduler.table import State
-from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, JobColumns, Locality, TrainingShape, job_columns
+from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, Dependency, JobColumns, Locality, TrainingShape, job_columns
 
 #: Wall seconds after which a client may try a full queue again.
 RETRY_SECONDS = 5.0
@@ -61,6 +69,8 @@ class Judge:
         self._check_sites(jobs)
         errors: dict[int, ControlError] = self._never_fit(jobs) | self._depend_on_nobody(jobs) | self._barred_from_reservation(jobs)
         room = {} if self._tenant_room is None else self._beyond_tenants(jobs, errors, self._tenant_room)
+        if jobs.afters_here:
+            _refuse_dependents(jobs, errors)
         accepted = [index for index in range(len(jobs)) if index not in errors]
         if accepted and self._room <= 0:
             raise QueueFull(f"{self._limit} jobs are pending, which is the limit (scheduler.pending_limit)", retry_seconds=RETRY_SECONDS)
@@ -82,6 +92,8 @@ class Judge:
             jobs if len(accepted) == len(jobs) else _rows(jobs, np.array(accepted)),
             job_id=ids[accepted],
             submit_ns=np.full(len(accepted), self._stamp_ns, dtype=np.int64),
+            afters=_with_ids(jobs, ids.tolist()),
+            afters_here=(),
         )
         return Verdict(request, result, kept)
 
@@ -165,6 +177,24 @@ class Judge:
         return API_FIRST_ID <= job_id < self.next_id or (slot is not None and self._table.state[slot] != State.FUTURE)
 
 
+def _refuse_dependents(jobs: JobColumns, errors: dict[int, ControlError]) -> None:
+    """Who depends on a refused job of the same columns, or on one that is not before it."""
+    for row in np.flatnonzero(jobs.after >= 0).tolist():
+        if row not in errors and any(not 0 <= place < row or place in errors for place, _ in jobs.afters_here[jobs.after[row]]):
+            errors[row] = depends_on_refused("after")
+
+
+def _with_ids(jobs: JobColumns, ids: list[int]) -> tuple[tuple[Dependency, ...], ...]:
+    """What the jobs depend on, by ids alone; ``ids`` are those that they get. Of a job twice the stricter counts."""
+    if not jobs.afters_here:
+        return jobs.afters
+    merged = []
+    for others, places in zip(jobs.afters, jobs.afters_here, strict=True):
+        both = [*others, *((ids[place], any_end) for place, any_end in places)]
+        merged.append(tuple(sorted(dict(sorted(both, key=lambda one: not one[1])).items())))
+    return tuple(merged)
+
+
 def _tenant_room(engine: Engine) -> dict[str, int] | None:
     """How many more jobs each tenant may have waiting, of those that have been asked for; None where no tenant is limited so."""
     accounts = engine.scheduler.accounts
@@ -180,11 +210,11 @@ def _tenant_room(engine: Engine) -> dict[str, int] | None:
 def _body(jobs: JobColumns) -> bytes:
     """What a client asked for, as bytes to tell one request from another; ids and submission times are not the client's."""
     # Requests without these have the bytes of journals that do not know them.
-    plain = () if jobs.slice_gpus.any() else ("slice_gpus", "slice_level")
+    plain = (*(() if jobs.slice_gpus.any() else ("slice_gpus", "slice_level")), *(() if jobs.deadline_ns.any() else ("deadline_ns",)))
     more = {"after": jobs.afters, "array": jobs.arrays, "locality": jobs.localities, "reservation": jobs.reservations}
     unused = ("job_id", "submit_ns", *plain, *(name for name, entries in more.items() if not entries))
     columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in unused]
-    entries = [entries for entries in more.values() if entries]
+    entries = [entries for entries in (*more.values(), jobs.afters_here) if entries]
     return b"".join(columns) + repr((jobs.shapes, jobs.choices, jobs.queues, jobs.tenants, jobs.names, *entries)).encode()
 
 

@@ -85,7 +85,7 @@ def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue | Pool
         if table.job_id[slot] == shadow.head:
             continue
         if not draft.may_start(partition, slot):
-            draft.hold(partition, slot)
+            draft.wait_for_quota(partition, slot)
             continue
         ends_in_time = shadow.time_ns == NEVER or table.expected_on(slot, partition.host_type) <= short_ns
         if not ends_in_time and table.gpus[slot] > spare_gpus and table.milli_gpus[slot] == 1000:
@@ -118,7 +118,7 @@ def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool,
             if kind in unfit or (kind in delaying and not ends_in_time) or (gpus > most_gpus and milli_gpus == 1000):
                 continue
             if not draft.may_start(partition, slot):
-                draft.hold(partition, slot)
+                draft.wait_for_quota(partition, slot)
                 continue
             rows = draft.choose(partition, slot)
             if rows is None:

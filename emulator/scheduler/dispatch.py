@@ -162,6 +162,25 @@ class Dispatcher:
         del self._queue[bisect_left(self._queue, by_submission(self._table, slot))]
         self._note(slot, self.undispatched, -self._table.gpus[slot] * self._table.milli_gpus[slot])
 
+    def lift(self, slot: int) -> tuple[tuple[int, int], ...]:
+        """Take the job out of the global queue and of all demand, while its priority changes. Returns what ``set_down`` asks for."""
+        booked = self._booked.get(slot, ())
+        self._book(slot, ())
+        if self._is_queued(slot):
+            self._leave_queue(slot)
+        return booked
+
+    def set_down(self, slot: int, booked: tuple[tuple[int, int], ...]) -> None:
+        """Put it back, by the priority that it has."""
+        if self._is_queued(slot):
+            insort(self._queue, by_submission(self._table, slot))
+            self._note(slot, self.undispatched, self._table.gpus[slot] * self._table.milli_gpus[slot])
+        self._book(slot, booked)
+        self.stir()
+
+    def _is_queued(self, slot: int) -> bool:
+        return slot in self._choices and not self._table.partitions[slot]
+
     def stir(self) -> None:
         """Something has happened that may let a job be dispatched."""
         self._stirred = True

@@ -4,7 +4,7 @@ A policy acts through it alone, and each decision sees the ones before it. Beyon
 What it could compute again it may remember until a partition's ``surprises`` rises; anything else is in ``memory``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,7 +118,7 @@ class Draft:
         """Hold jobs that waited for hosts and whose quota others took, in another partition perhaps. Returns whether there are any."""
         found = False
         while (head := partition.pending.head()) >= 0 and not self.may_start(partition, head):
-            self.hold(partition, head)
+            self.wait_for_quota(partition, head)
             found = True
         return found and len(partition.pending) > 0
 
@@ -146,7 +146,7 @@ class Draft:
         assert partition.held is not None, "where there are accounts, jobs may be held"
         return accounts.allows(slot, partition.host_type) and not partition.held.bars(slot)
 
-    def hold(self, partition: Partition, slot: int) -> None:
+    def wait_for_quota(self, partition: Partition, slot: int) -> None:
         """Pass over a waiting job that may not start: it is in nobody's way, and comes back when there is quota for it."""
         assert partition.held is not None, "where there are accounts, jobs may be held"
         partition.pending.remove(slot)
@@ -160,7 +160,7 @@ class Draft:
         assert partition.held is not None, "where there are accounts, jobs may be held"
         while True:
             if slot >= 0 and not self.may_start(partition, slot):
-                self.hold(partition, slot)
+                self.wait_for_quota(partition, slot)
             elif not (self.head_first and partition.held.unseen) or not self._bring_back(partition) or partition.pending.head() == slot:
                 return slot
             slot = partition.pending.head()
@@ -263,6 +263,12 @@ class Draft:
         if self.defragmentation is not None:
             self.defragmentation.refused.pop(slot, None)
 
+    def forget_refusals(self) -> None:
+        """Whatever was tried in vain may be tried again."""
+        for one in (self.preemption, self.defragmentation):
+            if one is not None:
+                one.refused.clear()
+
     def lift(self, slot: int) -> None:
         """Take the running job off its GPUs; ``set_down`` comes in the same cycle. Raises Refused where it does not run."""
         self._check_ran_before(slot)
@@ -338,8 +344,19 @@ class Draft:
                 return True
         return False
 
-    def explain(self, job: Job, text: str, /, *, kind: str = "policy", **numbers: float) -> None:
-        """Say why a job waits, for ``gigawatt job explain``: kept until it starts or is explained anew. An empty ``text`` takes it back.
+    def hold(self, slot: int, why: Why) -> None:
+        """Leave a job waiting, and say why: kept until it starts, is held anew, or is ``let_go``."""
+        self.whys[slot] = why
+
+    def let_go(self, slots: Iterable[int]) -> None:
+        """Whatever held these jobs does no longer."""
+        if self.whys:
+            for slot in slots:
+                self.whys.pop(slot, None)
+
+    def explain(self, job: Job, text: str, /, *, kind: str = "policy", remedy: str = "", **numbers: float) -> None:
+        """Say why a job waits, and what would let it start, for ``gigawatt job explain``: kept until it starts or is explained anew. An
+        empty ``text`` takes it back.
 
         ``kind`` is one of ``reasons.KINDS``. Raises Refused where the job does not wait, ValueError for another kind.
         """
@@ -348,9 +365,9 @@ class Draft:
         if kind not in KINDS:
             raise ValueError(f"kind is {kind!r:.80}; allowed: {', '.join(KINDS)}")
         if text:
-            self.whys[job.slot] = Why(text, numbers, kind)
+            self.hold(job.slot, Why(text, numbers, kind, remedy))
         else:
-            self.whys.pop(job.slot, None)
+            self.let_go((job.slot,))
 
     def ask_again(self, after_seconds: float) -> None:
         """Ask the policy again after so much time, though nothing may happen until then: without this it is asked after events alone."""

@@ -51,11 +51,11 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
         if scheduler.room.kind(slot) == "dispatch":
             text, remedy, numbers, position = explain_dispatch(scheduler, slot, scheduler.draft.now_ns)
             return Reason("dispatch", text, numbers, position, remedy)
-        kept, remedy = scheduler.why_on_hold(slot)
-        return Reason(kept.kind, kept.text, kept.numbers, -1, remedy)
+        kept = scheduler.why_on_hold(slot)
+        return Reason(kept.kind, kept.text, kept.numbers, -1, kept.remedy)
     partitions = [partition for partition in scheduler.ledger.partitions_for(slot) if partition.waits(slot)]
     if (why := scheduler.draft.whys.get(slot)) is not None:
-        return Reason(why.kind, why.text, why.numbers, partitions[0].position(slot))
+        return Reason(why.kind, why.text, why.numbers, partitions[0].position(slot), why.remedy)
     reasons = [_explain_in(scheduler, partition, slot) for partition in partitions]
     return reasons[0]._replace(
         text="; ".join(dict.fromkeys(reason.text for reason in reasons)),

@@ -60,26 +60,27 @@ class Inside:
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
 
-    def why(self, slot: int) -> tuple[Why, str]:
+    def why(self, slot: int) -> Why:
         """Why the job waits, and what would let it start."""
         number = self._number(slot)
         reservation, expected_ns = self._calendar.reservations[number], self._table.expected_ns[slot]
         windows = list(self._calendar.windows(number))
         if not windows:
-            return Why(f"{reservation.what()} is over", {}, "reservation"), f"never does: gigawatt job cancel {self._table.job_id[slot]}"
+            never = f"never does: gigawatt job cancel {self._table.job_id[slot]}"
+            return Why(f"{reservation.what()} is over", {}, "reservation", never)
         window = windows[0]
         numbers = {"reserved_from_seconds": window.begin_ns / SECOND, "reserved_until_seconds": window.end_ns / SECOND}
         told = window.told(reservation)
         if number not in self._calendar.open:
-            return Why(f"waits for {told}", numbers, "reservation"), "may start when that begins"
+            return Why(f"waits for {told}", numbers, "reservation", "may start when that begins")
         if self._calendar.now_ns + expected_ns > window.end_ns:
             begins = f"may start at {windows[1].begin_ns / SECOND:,.15g} s, when it begins again" if windows[1:] else "does not come again"
             text = f"is expected to run for {expected_ns / SECOND:,.15g} s, and so beyond the end of {told}"
-            return Why(text, numbers, "reservation"), begins
+            return Why(text, numbers, "reservation", begins)
         first = self._waiting[number][0][-1]
         ahead = "" if first == slot else f"; the first that waits for it is job {self._table.job_id[first]}"
         text = f"needs {self._table.gpus[slot]} GPUs of the hosts of {told}{ahead}"
-        return Why(text, numbers, "reservation"), "may start when others that use it have ended"
+        return Why(text, numbers, "reservation", "may start when others that use it have ended")
 
 
 def _may_start(draft: Draft, slot: int, window: Window) -> bool:

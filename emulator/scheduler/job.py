@@ -25,6 +25,7 @@ class Job:
     preemptions: int
     restarts: int
     start_seconds: float | None  # of the present run; None while it waits
+    deadline_seconds: float | None = None  # when it should have ended; None: it has no deadline
 
 
 def job_of(table: JobTable, slot: int, *, running: bool) -> Job:
@@ -45,4 +46,5 @@ def job_of(table: JobTable, slot: int, *, running: bool) -> Job:
         table.preemptions[slot],
         table.restarts[slot],
         table.start_ns[slot] / SECOND if running else None,
+        table.deadline_ns[slot] / SECOND if slot in table.deadline_ns else None,
     )

@@ -103,6 +103,15 @@ class Ledger:
             if at_ns < expected_ns and -(-at_ns // self._cycle_ns) < -(-expected_ns // self._cycle_ns):
                 partition.surprises += 1
 
+    def set_priority(self, slot: int, priority: int) -> None:
+        """The running job has another priority: who may preempt it is another question from now on."""
+        partition, table = self.partition_of(slot), self.table
+        if partition.preemptible is not None and table.preemptible[slot]:
+            partition.preemptible[table.priority[slot]] -= 1
+            partition.preemptible[priority] += 1
+        table.priority[slot] = priority
+        partition.stirred = True
+
     def lift(self, slot: int, at_ns: int) -> None:
         """As ``stop``, of a job that starts elsewhere at once."""
         self.stop(slot, at_ns)

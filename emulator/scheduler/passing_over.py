@@ -19,7 +19,7 @@ def start_passing_over(draft: Draft, partition: Partition, slots: Iterable[int],
         rows = None
         if allows(slot) and kind not in unfit:
             if not draft.may_start(partition, slot):
-                draft.hold(partition, slot)
+                draft.wait_for_quota(partition, slot)
                 continue
             rows = draft.choose(partition, slot)
             if rows is None:

@@ -12,7 +12,8 @@ Reservations are kept from cycle to cycle, and never move to a later time while 
 - A reservation is *broken* when its GPUs are not free in time: a job runs for longer than expected (it is then expected to end by the
   next cycle) or a host is lost. All jobs from the first such one on, in queue order, get new reservations; jobs before it keep theirs, or
   move to an earlier time.
-- The same holds for a job that comes before others in the queue when it arrives, by its priority or since it was stopped.
+- The same holds for a job that comes before others in the queue when it arrives, by its priority or since it was stopped; and for one whose
+  priority has changed.
 
 Hosts that are reserved at times (``emulator.scheduler.calendar``) are held then by their windows, so nobody is put over one.
 """
@@ -46,6 +47,7 @@ class Reservation:
     start_ns: int
     duration_ns: int
     rows: list[Row]
+    priority: int  # with which it was made
 
 
 @dataclass(slots=True)
@@ -110,8 +112,12 @@ class Reservations:
         for slot in partition.running if len(partition.running) > len(self.running) else ():
             if table.job_id[slot] not in self.running:
                 self._hold_running(draft, slot)
-        pending = partition.pending
-        for job_id in [job_id for job_id, made in self.made.items() if made.slot not in pending or table.job_id[made.slot] != job_id]:
+        pending, priority = partition.pending, table.priority
+        for job_id in [
+            job_id
+            for job_id, made in self.made.items()
+            if made.slot not in pending or table.job_id[made.slot] != job_id or priority[made.slot] != made.priority
+        ]:
             self.cancel(job_id)
         suspects: set[int] = set()
         if overdue:
@@ -216,7 +222,7 @@ class Reservations:
             return None
         ask = Ask(*draft.table.asks[slot], draft.table.job_id[slot])
         found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns, again=again)
-        return None if found is None else Reservation(slot, found[0], duration_ns, found[1])
+        return None if found is None else Reservation(slot, found[0], duration_ns, found[1], draft.table.priority[slot])
 
     def _keep(self, draft: Draft, made: Reservation) -> None:
         job_id = draft.table.job_id[made.slot]
@@ -325,7 +331,7 @@ def _make(draft: Draft, partition: Partition, known: Reservations, order: Sequen
         if draft.may_start(partition, slot):
             known.make(draft, slot)
         else:
-            draft.hold(partition, slot)
+            draft.wait_for_quota(partition, slot)
 
 
 def _start(draft: Draft, partition: Partition, known: Reservations, due: Sequence[int]) -> None:
@@ -335,7 +341,7 @@ def _start(draft: Draft, partition: Partition, known: Reservations, due: Sequenc
             known.start(draft, partition, slot, known.made[draft.table.job_id[slot]].rows)
         else:
             known.cancel(draft.table.job_id[slot])
-            draft.hold(partition, slot)
+            draft.wait_for_quota(partition, slot)
 
 
 def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
@@ -343,7 +349,7 @@ def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
     pending = partition.pending
     while draft.preemption is not None and (head := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
         if not draft.may_start(partition, head):
-            draft.hold(partition, head)
+            draft.wait_for_quota(partition, head)
             continue
         if draft.choose_again(partition, head) is not None:
             break

@@ -33,7 +33,7 @@ from emulator.scheduler.reasons import Why
 from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
 from emulator.scheduler.sites import Sites
 from emulator.scheduler.sorts import Key, Sorts
-from emulator.scheduler.table import NEVER, JobTable, State
+from emulator.scheduler.table import NEVER, JobTable, State, priority_of
 from emulator.scheduler.usage import NO_CAP, SitePower
 from emulator.scheduler.waiting_room import WaitingRoom
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns
@@ -505,6 +505,35 @@ class Scheduler:
         self.room.release(slot)
         self._admit(slot)
 
+    def set_priority(self, slot: int, priority: int) -> bool:
+        """A job that waits or runs gets another priority, to which its queue's is added. False where it has ended, or has it already.
+
+        One that waits goes to the place that it would have had with it from the start.
+        """
+        table, state = self.table, self.table.state[slot]
+        priority = priority_of(priority, self.settings.queue_priority.get(table.queues[table.queue[slot]], 0))
+        if priority == table.priority[slot] or state not in (State.PENDING, State.RUNNING):
+            return False
+        booked = None if self.dispatcher is None else self.dispatcher.lift(slot)
+        if state == State.RUNNING:
+            self.ledger.set_priority(slot, priority)
+            self.draft.forget_refusals()  # those who found no victims may find one
+        elif self.inside is not None and slot in self.inside:
+            self.inside.discard(slot)
+            table.priority[slot] = priority
+            self.inside.push(slot)
+        elif slot in table.on_hold:
+            table.priority[slot] = priority
+        else:
+            for partition in self.ledger.partitions_for(slot):
+                partition.pending.forget(slot)  # where it stands by its old priority
+            self._leave_queues(slot)
+            table.priority[slot] = priority
+            self._enter_queues(slot)
+        if self.dispatcher is not None and booked is not None:
+            self.dispatcher.set_down(slot, booked)
+        return True
+
     def release(self, slot: int, *, at_ns: int) -> None:
         """The job stopped at ``at_ns``: its GPUs are free again."""
         self.ledger.stop(slot, at_ns)
@@ -571,7 +600,7 @@ class Scheduler:
         """What the job, were it to start now, sees of the free GPUs of a partition."""
         return self.ledger.free_for(partition, slot, self.read_ns)
 
-    def why_on_hold(self, slot: int) -> tuple[Why, str]:
+    def why_on_hold(self, slot: int) -> Why:
         """What keeps the job, which is on hold, and what would let it start."""
         return self.inside.why(slot) if self.inside is not None and slot in self.inside else self.room.why(slot)
 

@@ -35,6 +35,11 @@ class State(IntEnum):
     REJECTED = 7
 
 
+def priority_of(own: int, queue: int) -> int:
+    """A job's priority: its own and its queue's, which is added, as far as 32 bits hold it."""
+    return max(-(2**31), min(2**31 - 1, own + queue))
+
+
 @dataclass(frozen=True, slots=True)
 class Paces:
     """How fast a job runs on each host type that it may run on, and its duration and estimate at a pace of 1."""
@@ -113,6 +118,7 @@ class JobTable:
     locality: dict[int, Locality] = field(default_factory=dict)  # slot -> of jobs that say where they want to run, or what they read
     after: dict[int, tuple[Dependency, ...]] = field(default_factory=dict)  # slot -> of jobs that depend on others
     reservation: dict[int, str] = field(default_factory=dict)  # slot -> its name, of jobs that use the hosts of one
+    deadline_ns: dict[int, int] = field(default_factory=dict)  # slot -> when it should have ended, of jobs with a deadline
     array_of: dict[int, JobArray] = field(default_factory=dict)  # slot -> of jobs of an array of which not all may run at a time
     left_unfinished: set[int] = field(default_factory=set)  # ids of the jobs that have left and had not finished
 
@@ -159,7 +165,8 @@ class JobTable:
         fill("queue", [queues[queue] for queue in jobs.queue.tolist()])
         fill("tenant", [tenants[tenant] for tenant in jobs.tenant.tolist()])
         fill("shape", [shapes[shape] for shape in jobs.shape.tolist()])
-        fill("priority", [p + extra[q] for p, q in zip(jobs.priority.tolist(), jobs.queue.tolist(), strict=True)])
+        own = jobs.priority.tolist()
+        fill("priority", [priority_of(p, extra[q]) for p, q in zip(own, jobs.queue.tolist(), strict=True)] if any(extra) else own)
         for name in (
             "submit_ns", "gpus", "duration_ns", "estimate_ns", "milli_gpus", "kind", "utilization", "checkpoint_ns",
             "require_level", "prefer_level", "slice_gpus", "slice_level", "preemptible", "host_type", "source_row",
@@ -191,6 +198,8 @@ class JobTable:
             self.locality[slots[row]] = jobs.localities[jobs.locality[row]]
         for row in np.flatnonzero(jobs.after >= 0).tolist():
             self.after[slots[row]] = jobs.afters[jobs.after[row]]
+        for row in np.flatnonzero(jobs.deadline_ns).tolist():
+            self.deadline_ns[slots[row]] = int(jobs.submit_ns[row] + jobs.deadline_ns[row])
         arrays = [JobArray(parallel) for parallel in jobs.arrays]
         for row in np.flatnonzero(jobs.array >= 0).tolist():
             self.array_of[slots[row]] = arrays[jobs.array[row]]
@@ -233,6 +242,7 @@ class JobTable:
             self.locality.pop(slot, None)
             self.array_of.pop(slot, None)
             self.reservation.pop(slot, None)
+            self.deadline_ns.pop(slot, None)
             if self.state[slot] != State.FINISHED:
                 self.left_unfinished.add(self.job_id[slot])
             self.rows[slot] = _NO_ROWS

@@ -81,7 +81,7 @@ def start_chosen(draft: Draft, partition: Partition, chosen: Sequence[int], lose
         if kind in unfit:
             continue
         if not draft.may_start(partition, slot):
-            draft.hold(partition, slot)
+            draft.wait_for_quota(partition, slot)
             draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # others are chosen then
             continue
         rows = draft.choose(partition, slot)

@@ -198,6 +198,10 @@ class Client:
         request = _request(job_pb.ReleaseJobRequest, job_id=job_id, request_id=_given(request_id))
         return views.job_view(self._call(self._jobs.ReleaseJob, request).job)
 
+    def set_priority(self, job_id: int, priority: int, request_id: str = "") -> JobView:
+        request = _request(job_pb.SetJobPriorityRequest, job_id=job_id, priority=priority, request_id=_given(request_id))
+        return views.job_view(self._call(self._jobs.SetJobPriority, request).job)
+
     def explain(self, job_id: int) -> Explanation:
         return views.explanation_view(self._call(self._jobs.ExplainJob, _request(job_pb.ExplainJobRequest, job_id=job_id)))
 

@@ -3,7 +3,7 @@
 A draft's columns all have the shape (jobs,) and may hold any value that the message can hold; ``validate`` says which jobs are sound.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 
+from emulator.engine.bounds import LONGEST_YEARS
 from emulator.engine.control import InvalidRequest
 from emulator.service.errors import Malformed
 from emulator.v1 import job_pb2
@@ -39,6 +40,7 @@ class Draft:
     duration_ns: NDArray[np.int64]
     estimate_ns: NDArray[np.int64]
     checkpoint_ns: NDArray[np.int64]
+    deadline_ns: NDArray[np.int64]
     priority: NDArray[np.int64]
     preemptible: NDArray[np.bool_]
     utilization: NDArray[np.float64]
@@ -57,9 +59,12 @@ class Draft:
     gpu_type: NDArray[np.int64]
     gpu_types: tuple[str, ...]
     fields: Mapping[str, str]
-    after: tuple[Dependency, ...] = ()  # what all of the jobs depend on
+    dependency: NDArray[np.int64]
+    afters: tuple[tuple[Dependency, ...], ...]  # ids, by dependency
+    afters_here: tuple[tuple[Dependency, ...], ...]  # places in the draft
+    array: NDArray[np.int64]
+    arrays: tuple[int, ...]  # so many of the jobs may run at a time; 0: all
     locality: Locality = NO_WISH  # of all of the jobs
-    array_parallel: int = 0  # so many of them may run at a time; 0: all
     reservation: str = ""  # whose hosts all of them use
 
     def field(self, column: str) -> str:
@@ -124,6 +129,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
         duration_ns=column(duration_ns(spec.duration, "spec.duration")),
         estimate_ns=column(duration_ns(spec.estimate, "spec.estimate")),
         checkpoint_ns=column(duration_ns(spec.checkpoint_interval, "spec.checkpoint_interval")),
+        deadline_ns=column(_deadline_ns(spec)),
         priority=column(spec.priority),
         preemptible=np.full(count, spec.preemptible if spec.HasField("preemptible") else True),
         utilization=np.full(count, _utilization(workload)),
@@ -145,13 +151,17 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
             "duration_ns": "spec.duration",
             "estimate_ns": "spec.estimate",
             "checkpoint_ns": "spec.checkpoint_interval",
+            "deadline_ns": "spec.deadline",
             "utilization": f"spec.{spec.WhichOneof('workload') or 'gang'}.utilization_ratio",
             "training": "spec.training",
         }
         | {name: f"spec.{name}" for name in ("name", "queue", "tenant", *_SAME_WORDS)},
-        after=_dependencies(spec),
+        dependency=column(0),
+        afters=(_dependencies(spec),),
+        afters_here=((),),
+        array=column(0),
+        arrays=(spec.array_parallel,),
         locality=Locality(spec.site, spec.prefer_site, spec.dataset),
-        array_parallel=spec.array_parallel,
         reservation=spec.reservation,
     )
 
@@ -172,6 +182,14 @@ def _array_size(spec: job_pb2.JobSpec) -> int:
     return size
 
 
+def _deadline_ns(spec: job_pb2.JobSpec) -> int:
+    """0 where there is none. Raises InvalidRequest for one of 0, which nobody could meet."""
+    deadline = duration_ns(spec.deadline, "spec.deadline")
+    if spec.HasField("deadline") and not deadline:
+        raise InvalidRequest("spec.deadline is 0 s", field="spec.deadline", allowed=f"more than 0, at most {LONGEST_YEARS} years")
+    return deadline
+
+
 def _dependencies(spec: job_pb2.JobSpec) -> tuple[Dependency, ...]:
     """What the spec's jobs depend on, each job once, in the order of the ids. Raises InvalidRequest."""
     if len(spec.after) + len(spec.after_any) > MAX_DEPENDENCIES:
@@ -179,7 +197,12 @@ def _dependencies(spec: job_pb2.JobSpec) -> tuple[Dependency, ...]:
         raise InvalidRequest(
             f"spec.after and spec.after_any have {count:,} ids", field="spec.after", allowed=f"at most {MAX_DEPENDENCIES:,}"
         )
-    return tuple(sorted((dict.fromkeys(spec.after_any, True) | dict.fromkeys(spec.after, False)).items()))
+    return _merged(spec.after, spec.after_any)
+
+
+def _merged(after: Iterable[int], after_any: Iterable[int]) -> tuple[Dependency, ...]:
+    """Each job once; where it is in both, the stricter counts."""
+    return tuple(sorted((dict.fromkeys(after_any, True) | dict.fromkeys(after, False)).items()))
 
 
 def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
@@ -215,6 +238,8 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
     workloads = tuple(batch.workloads) or (job_pb2.Workload(),)
     levels = tuple(batch.levels) or ("",)
     gpu_types = tuple(batch.gpu_types) or ("",)
+    dependencies = tuple(batch.dependencies) or (job_pb2.Dependencies(),)
+    arrays = tuple(batch.array_parallel) or (0,)
     workload = indexes("workload", "workloads", len(workloads))
     if batch.utilization_ratio:
         utilization = column("utilization_ratio", 1.0, np.float64)
@@ -227,6 +252,7 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
         duration_ns=column("duration_nanoseconds", 0),
         estimate_ns=column("estimate_nanoseconds", 0),
         checkpoint_ns=column("checkpoint_nanoseconds", 0),
+        deadline_ns=column("deadline_nanoseconds", 0),
         priority=column("priority", 0),
         preemptible=column("preemptible", True, np.bool_),
         utilization=utilization,
@@ -249,11 +275,19 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
             "duration_ns": "batch.duration_nanoseconds",
             "estimate_ns": "batch.estimate_nanoseconds",
             "checkpoint_ns": "batch.checkpoint_nanoseconds",
+            "deadline_ns": "batch.deadline_nanoseconds",
             "utilization": "batch.utilization_ratio",
             "training": "batch.workloads.training",
             "service": "batch.workloads.service",
             "queue": "batch.queues",
             "tenant": "batch.tenants",
+            "dependency": "batch.dependencies",
+            "array": "batch.array_parallel",
         }
         | {name: f"batch.{name}" for name in _SAME_WORDS},
+        dependency=indexes("dependency", "dependencies", len(dependencies)),
+        afters=tuple([_merged(one.after, one.after_any) for one in dependencies]),
+        afters_here=tuple([_merged(one.after_places, one.after_any_places) for one in dependencies]),
+        array=indexes("array", "array_parallel", len(arrays)),
+        arrays=arrays,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.outside import Action, Decisions, Gone, Hold, Preempt, Start, View
 from emulator.scheduler.ranges import ranges_of
 from emulator.scheduler.scheduler import SchedulerSettings
@@ -127,6 +128,8 @@ class CycleMessages:
                 getattr(jobs, name).extend([column[slot] for slot in slots])
             jobs.choice.extend([self._choice(cycle, table, slot) for slot in slots])
             jobs.kind.extend([_KINDS[table.kind[slot]] for slot in slots])
+            if table.deadline_ns and any(slot in table.deadline_ns for slot in slots):
+                jobs.deadline_nanoseconds.extend([table.deadline_ns.get(slot, NO_DEADLINE) for slot in slots])
 
     def _choice(self, cycle: policy_service_pb2.Cycle, table: JobTable, slot: int) -> int:
         """The number of the job's choice, which the cycle tells of where it is new."""

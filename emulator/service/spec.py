@@ -54,6 +54,7 @@ class JobSpec:
     milli_gpus: int = 1000
     duration_seconds: float = 0.0
     estimate_seconds: float = 0.0
+    deadline_seconds: float = 0.0  # by so long after its submission it should have ended; 0: no deadline
     require_level: str = ""
     prefer_level: str = ""
     preemptible: bool = True
@@ -124,6 +125,7 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
     for field, seconds in (
         ("duration", spec.duration_seconds),
         ("estimate", spec.estimate_seconds),
+        ("deadline", spec.deadline_seconds),
         ("checkpoint_interval", spec.checkpoint_seconds),
     ):
         if seconds:
@@ -172,11 +174,10 @@ def batches_of(jobs: Iterable[JobColumns], batch_jobs: int) -> Iterator[job_pb2.
 def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
     """Some rows of ``jobs``, at least one, as a batch; a column of equal values goes as one.
 
-    Raises InvalidRequest where one depends on others, is of an array, uses a reservation or names a site or dataset: a batch has no columns
-    for these.
+    Raises InvalidRequest where one depends on a job of another batch by its place, uses a reservation or names a site or dataset: a batch
+    has no columns for these.
     """
-    asked = {"after": jobs.after, "array": jobs.array, "reservation": jobs.reservation, "site or dataset": jobs.locality}
-    for field, values in asked.items():
+    for field, values in (("reservation", jobs.reservation), ("site or dataset", jobs.locality)):
         if (values[rows] >= 0).any():
             raise InvalidRequest(f"{field} cannot be sent in a batch", field=field, allowed="in a JobSpec, one submission each")
 
@@ -196,6 +197,11 @@ def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
         milli_gpus=column(jobs.milli_gpus),
         priority=column(jobs.priority),
         checkpoint_nanoseconds=column(jobs.checkpoint_ns),
+        deadline_nanoseconds=column(jobs.deadline_ns) if jobs.deadline_ns.any() else (),
+        dependency=(jobs.after[rows] + 1).tolist() if jobs.afters else (),
+        dependencies=_dependencies(jobs, rows) if jobs.afters else (),
+        array=(jobs.array[rows] + 1).tolist() if jobs.arrays else (),
+        array_parallel=(0, *jobs.arrays) if jobs.arrays else (),
         preemptible=column(jobs.preemptible),
         queue=column(jobs.queue),
         queues=jobs.queues,
@@ -210,6 +216,26 @@ def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
         levels=levels,
         utilization_ratio=column(jobs.utilization),
     )
+
+
+def _dependencies(jobs: JobColumns, rows: slice) -> list[job_pb2.Dependencies]:
+    """Entry 0 is nothing, the others are those of ``jobs``, as far as the rows use them."""
+    first, end, _ = rows.indices(len(jobs))
+    used = set(jobs.after[rows].tolist())
+    found = [job_pb2.Dependencies()]
+    for entry, others in enumerate(jobs.afters):
+        message = job_pb2.Dependencies()
+        if entry in used:
+            message.after.extend([job_id for job_id, any_end in others if not any_end])
+            message.after_any.extend([job_id for job_id, any_end in others if any_end])
+            places = jobs.afters_here[entry] if jobs.afters_here else ()
+            if not all(first <= place < end for place, _ in places):
+                allowed = "its id, when it is known; or more jobs in a batch"
+                raise InvalidRequest("a job depends on the place of one of another batch", field="after", allowed=allowed)
+            message.after_places.extend([place - first for place, any_end in places if not any_end])
+            message.after_any_places.extend([place - first for place, any_end in places if any_end])
+        found.append(message)
+    return found
 
 
 def _workload(jobs: JobColumns, kind: int, shape: int) -> job_pb2.Workload:

@@ -70,6 +70,7 @@ def job_view(job: job_pb2.Job) -> JobView:
         state=STATE_OF[job.state],
         start_seconds=_present(job, "start_seconds", None),
         end_seconds=_present(job, "end_seconds", None),
+        deadline_seconds=_present(job, "deadline_seconds", None),
     )
 
 

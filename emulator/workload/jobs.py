@@ -105,6 +105,7 @@ class JobColumns:
     tenant: NDArray[np.int32]  # index into tenants
     utilization: NDArray[np.float64]
     checkpoint_ns: NDArray[np.int64]  # 0: starts from the beginning after an interruption
+    deadline_ns: NDArray[np.int64]  # after its submission, by when it should have ended; 0: no deadline
     require_level: NDArray[np.int8]  # index into LEVEL_NAMES or ANY_LEVEL
     prefer_level: NDArray[np.int8]
     slice_gpus: NDArray[np.int32]  # 0: it is not cut
@@ -121,6 +122,8 @@ class JobColumns:
     shapes: tuple[TrainingShape, ...] = ()
     choices: tuple[tuple[TypeAndPace, ...], ...] = ()  # the preferred first
     afters: tuple[tuple[Dependency, ...], ...] = ()
+    #: Beside ``afters``, by places in these columns in place of ids: of jobs that have none yet. None of it where no job depends so.
+    afters_here: tuple[tuple[Dependency, ...], ...] = ()
     arrays: tuple[int, ...] = ()  # how many of its jobs may run at a time
     localities: tuple[Locality, ...] = ()
     reservations: tuple[str, ...] = ()  # names
@@ -151,6 +154,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "tenant": 0,
         "utilization": 1.0,
         "checkpoint_ns": 0,
+        "deadline_ns": 0,
         "require_level": ANY_LEVEL,
         "prefer_level": ANY_LEVEL,
         "slice_gpus": 0,
@@ -170,7 +174,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
     dtypes = {
         "job_id": np.int64, "submit_ns": np.int64, "gpus": np.int32, "duration_ns": np.int64, "estimate_ns": np.int64,
         "milli_gpus": np.int32, "kind": np.int8, "priority": np.int32, "queue": np.int32, "tenant": np.int32,
-        "utilization": np.float64, "checkpoint_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
+        "utilization": np.float64, "checkpoint_ns": np.int64, "deadline_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
         "slice_gpus": np.int32, "slice_level": np.int8, "preemptible": np.bool_, "shape": np.int32,
         "host_type": np.int8, "choice": np.int32, "after": np.int32, "array": np.int32, "locality": np.int32, "reservation": np.int32,
         "source_row": np.int64,
@@ -212,5 +216,5 @@ JobSource = Iterator[JobColumns]
 COLUMN_NAMES = tuple(
     f.name
     for f in fields(JobColumns)
-    if f.name not in ("shapes", "choices", "afters", "arrays", "localities", "reservations", "queues", "tenants", "names")
+    if f.name not in ("shapes", "choices", "afters", "afters_here", "arrays", "localities", "reservations", "queues", "tenants", "names")
 )

@@ -100,7 +100,7 @@ def columns(jobs: Sequence[Job], types: dict[int, int] | None = None, wishes: di
     names = {"job_id": "number", "gpus": "gpus", "milli_gpus": "milli", "priority": "priority", "require_level": "require"}
     names |= {"prefer_level": "prefer", "preemptible": "preemptible", "tenant": "tenant"}
     names |= {"slice_gpus": "slice_gpus", "slice_level": "slice_level"}
-    times = {"submit_ns": "submit", "duration_ns": "duration", "estimate_ns": "estimate"}
+    times = {"submit_ns": "submit", "duration_ns": "duration", "estimate_ns": "estimate", "deadline_ns": "deadline"}
     values = {name: column(ours) for name, ours in names.items()}
     values["host_type"] = np.array([(types or {}).get(job.number, ANY_TYPE) for job in jobs], dtype=np.int64)
     reserved = tuple(sorted({job.reservation for job in jobs} - {""}))

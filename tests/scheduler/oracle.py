@@ -234,6 +234,7 @@ class Job:
     slice_gpus: int = 0
     slice_level: int = -1
     reservation: str = ""
+    deadline: int = 0  # after its submission; 0: none
     start: int = -1
     ran: int = 0  # in runs that ended
     saved: int = 0  # of them, what need not be done again

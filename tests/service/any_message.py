@@ -48,6 +48,11 @@ PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "gpu_type": (0, "", "H100"),
     "after": (0, 1, 1_000_000_000),
     "after_any": (0, 1, 1_000_000_000),
+    "after_places": (0, 0, 1),
+    "after_any_places": (0, 0, 1),
+    "dependency": (0,),
+    "array": (0,),
+    "deadline_nanoseconds": (0, SECOND, 3600 * SECOND),
     "array_size": (0, 1, 3),
     "array_parallel": (0, 1, 2),
     "reservation": ("", "none"),
@@ -67,7 +72,9 @@ PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "page_token": ("",),
 }
 #: With all of these next to nothing gets past the first check: each is a reason to refuse the whole job.
-RARE = {"after", "after_any", "array_size", "array_parallel", "reservation"}
+RARE = {"after", "after_any", "after_places", "after_any_places", "array_size", "array_parallel", "array", "dependency", "dependencies"} | {
+    "reservation"
+}
 #: Without these neither.
 NEEDED = {"spec", "batch", "count", "gpus", "duration", "target", "compute_seconds"}
 

@@ -185,6 +185,19 @@ class FakeControl:
     def release(self, job_id: int, request_id: str = "") -> JobView:
         return self._hold(job_id, request_id, "waits for the next cycle")
 
+    def set_priority(self, job_id: int, priority: int, request_id: str = "") -> JobView:
+        with self.changed:
+            if request_id in self.answers:
+                answer = self.answers[request_id]
+                assert isinstance(answer, JobView)
+                return answer
+            if self.job(job_id).state in ENDED:
+                raise WrongState(f"job {job_id} has ended", field="job_id", allowed="a pending or running job")
+            self.change(job_id, priority=priority)
+            if request_id:
+                self.answers[request_id] = self.views[job_id]
+            return self.views[job_id]
+
     def job(self, job_id: int) -> JobView:
         try:
             return self.views[job_id]

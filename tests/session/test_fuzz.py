@@ -26,7 +26,7 @@ ALLOWED = {
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 #: What changes most, tried most.
-CHANGING = {"SubmitJob", "SubmitJobs", "CancelJob", "InjectFault"}
+CHANGING = {"SubmitJob", "SubmitJobs", "CancelJob", "SetJobPriority", "InjectFault"}
 #: Need a job that waits at that moment, which is a matter of luck.
 LUCKY = {"HoldJob", "ReleaseJob"}
 #: Clusters that differ in what can be broken and how it is shared; small, so that faults and jobs meet.

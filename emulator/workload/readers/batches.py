@@ -42,6 +42,7 @@ class Kept(NamedTuple):
     slice_gpus: int = 0
     slice_level: int = ANY_LEVEL
     locality: Locality = NO_WISH
+    deadline_ns: int = 0  # after the submission; 0: none
     key: str = ""  # its id as the file has it, where others may name it
     after: tuple[str, ...] = ()  # ids, as the file has them, of the jobs that must have finished before
     reservation: str = ""  # whose hosts it uses

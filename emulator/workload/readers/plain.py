@@ -28,7 +28,7 @@ from emulator.workload.readers.window import choice, window
 #: Our names of the columns, by the word that the options map.
 OURS = {
     "id": "id", "submit": "submit_s", "gpus": "gpus", "duration": "duration_s", "name": "name", "priority": "priority", "queue": "queue",
-    "tenant": "tenant", "estimate": "estimate_s", "gpu_milli": "gpu_milli", "gpu_type": "gpu_type",
+    "tenant": "tenant", "estimate": "estimate_s", "deadline": "deadline_s", "gpu_milli": "gpu_milli", "gpu_type": "gpu_type",
     "slice_gpus": "slice_gpus", "slice_level": "slice_level", "after": "after", "reservation": "reservation",
     "site": "site", "prefer_site": "prefer_site", "dataset": "dataset",
 }  # fmt: skip
@@ -169,9 +169,17 @@ class _Table:
             raise row.error("end", f"{row.fields['end'][:40]!r} is before the start", "an end after its start")
         return end_ns - start_ns
 
+    def _deadline(self, row: Row) -> int:
+        """A time after the submission, in the unit of durations, as durations are written."""
+        deadline_ns = row.duration("deadline", self.duration_unit_ns)
+        if not deadline_ns:
+            raise row.error("deadline", f"{row.fields['deadline'][:40]!r} is out of range", "more than 0")
+        return deadline_ns
+
     def _job(self, row: Row, number: int | None, submit_ns: int, gpus: tuple[int, int], duration_ns: int, estimate_ns: int) -> Kept:
         fields = row.fields
         slices = _slices(row, *gpus)
+        deadline_ns = self._deadline(row) if fields.get("deadline") and not row.missing("deadline") else 0
         model = fields.get("gpu_type") if gpus[0] and duration_ns else None
         return Kept(
             row.source_row,
@@ -189,6 +197,7 @@ class _Table:
             slice_gpus=slices[0],
             slice_level=slices[1],
             locality=Locality(fields.get("site") or "", fields.get("prefer_site") or "", fields.get("dataset") or ""),
+            deadline_ns=deadline_ns,
             key=_key(fields.get("id") or "", number) if "after" in fields else "",
             after=tuple([_key(one.strip(), number) for one in fields["after"].split(";") if one.strip()]) if fields.get("after") else (),
             reservation=fields.get("reservation") or "",
