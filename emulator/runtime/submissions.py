@@ -216,8 +216,9 @@ def jobs_of(payload: dict[str, Any]) -> JobColumns:
 
 
 def payload_of(jobs: JobColumns) -> dict[str, Any]:
-    """What the journal keeps of jobs."""
-    columns = {name: getattr(jobs, name).tolist() for name in COLUMN_NAMES}
+    """What the journal keeps of jobs. Deadlines where there is one, so that others have nothing that older programs do not know."""
+    names = [name for name in COLUMN_NAMES if name != "deadline_ns" or jobs.deadline_ns.any()]
+    columns = {name: getattr(jobs, name).tolist() for name in names}
     return columns | {
         "shapes": [asdict(shape) for shape in jobs.shapes],
         "choices": jobs.choices,
