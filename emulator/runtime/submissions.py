@@ -17,6 +17,7 @@ from emulator.engine.control import (
 from emulator.engine.engine import Engine
 from emulator.runtime.answers import Answers, Request, request_of
 from emulator.scheduler.table import State
+from emulator.workload.dependents import dependents
 from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, Dependency, JobColumns, Locality, TrainingShape, job_columns
 
 #: Wall seconds after which a client may try a full queue again.
@@ -70,7 +71,7 @@ class Judge:
         errors: dict[int, ControlError] = self._never_fit(jobs) | self._depend_on_nobody(jobs) | self._barred_from_reservation(jobs)
         room = {} if self._tenant_room is None else self._beyond_tenants(jobs, errors, self._tenant_room)
         if jobs.afters_here:
-            _refuse_dependents(jobs, errors)
+            errors |= dict.fromkeys(dependents(errors, jobs.after, jobs.afters_here), depends_on_refused("after"))
         accepted = [index for index in range(len(jobs)) if index not in errors]
         if accepted and self._room <= 0:
             raise QueueFull(f"{self._limit} jobs are pending, which is the limit (scheduler.pending_limit)", retry_seconds=RETRY_SECONDS)
@@ -177,13 +178,6 @@ class Judge:
         return API_FIRST_ID <= job_id < self.next_id or (slot is not None and self._table.state[slot] != State.FUTURE)
 
 
-def _refuse_dependents(jobs: JobColumns, errors: dict[int, ControlError]) -> None:
-    """Who depends on a refused job of the same columns, or on one that is not before it."""
-    for row in np.flatnonzero(jobs.after >= 0).tolist():
-        if row not in errors and any(not 0 <= place < row or place in errors for place, _ in jobs.afters_here[jobs.after[row]]):
-            errors[row] = depends_on_refused("after")
-
-
 def _with_ids(jobs: JobColumns, ids: list[int]) -> tuple[tuple[Dependency, ...], ...]:
     """What the jobs depend on, by ids alone; ``ids`` are those that they get. Of a job twice the stricter counts."""
     if not jobs.afters_here:
@@ -242,8 +236,9 @@ def jobs_of(payload: dict[str, Any]) -> JobColumns:
 
 
 def payload_of(jobs: JobColumns) -> dict[str, Any]:
-    """What the journal keeps of jobs."""
-    columns = {name: getattr(jobs, name).tolist() for name in COLUMN_NAMES}
+    """What the journal keeps of jobs. Deadlines where there is one, so that others have nothing that older programs do not know."""
+    names = [name for name in COLUMN_NAMES if name != "deadline_ns" or jobs.deadline_ns.any()]
+    columns = {name: getattr(jobs, name).tolist() for name in names}
     return columns | {
         "shapes": [asdict(shape) for shape in jobs.shapes],
         "choices": jobs.choices,

@@ -10,6 +10,7 @@ from emulator.engine.control import ControlError, InvalidRequest, depends_on_ref
 from emulator.service.draft import Draft, kind_of
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.validate import faults_of
+from emulator.workload.dependents import dependents
 from emulator.workload.jobs import (
     ANY_LEVEL,
     ANY_TYPE,
@@ -44,7 +45,8 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
     kinds = np.array([kind_of(workload) for workload in draft.workloads], dtype=np.int8)[draft.workload]
     duration = draft.duration_ns.copy()
     shape, shapes = _plan_training(draft, kinds, host_type, choice, duration, errors, gpu_types)
-    _refuse_dependents(draft, errors)
+    if any(draft.afters_here):
+        errors |= dict.fromkeys(dependents(errors, draft.dependency, draft.afters_here), depends_on_refused(draft.field("dependency")))
     rows = np.setdiff1d(np.arange(draft.count), np.fromiter(errors, dtype=np.int64, count=len(errors)), assume_unique=True)
     place_of = {row: place for place, row in enumerate(rows.tolist())} if any(draft.afters_here) else {}
     here = [tuple((place_of[row], any_end) for row, any_end in places if row in place_of) for places in draft.afters_here]
@@ -89,16 +91,6 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
         names=tuple(draft.names[row] for row in rows.tolist()) if draft.names else None,
     )
     return Intake(columns, rows, errors)
-
-
-def _refuse_dependents(draft: Draft, errors: dict[int, ControlError]) -> None:
-    """Who depends on a job of the draft that is not sound is not sound."""
-    if not errors or not any(draft.afters_here):
-        return
-    depends = np.array([bool(places) for places in draft.afters_here])
-    for row in np.flatnonzero(depends[draft.dependency]).tolist():
-        if row not in errors and any(place in errors for place, _ in draft.afters_here[draft.dependency[row]]):
-            errors[row] = depends_on_refused(draft.field("dependency"))
 
 
 def _types(draft: Draft, gpu_types: GpuTypes, errors: dict[int, ControlError]) -> list[tuple[TypeAndPace, ...]]:

@@ -21,8 +21,9 @@ from emulator.workload.jobs import NO_WISH, SECOND, Dependency, JobKind, Localit
 MAX_BATCH_JOBS = 65_536
 #: Replicas that one service may be submitted with, and jobs of one array.
 MAX_REPLICAS = 10_000
-#: Jobs that one job may depend on.
+#: Jobs that one job may depend on, and all jobs of a batch together.
 MAX_DEPENDENCIES = 1000
+MAX_BATCH_DEPENDENCIES = 1_000_000
 
 #: Columns that a JobSpec and a batch call as a draft does.
 _SAME_WORDS = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level", "gpu_type")
@@ -239,6 +240,8 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
     levels = tuple(batch.levels) or ("",)
     gpu_types = tuple(batch.gpu_types) or ("",)
     dependencies = tuple(batch.dependencies) or (job_pb2.Dependencies(),)
+    dependency = indexes("dependency", "dependencies", len(dependencies))
+    _check_dependencies(dependencies, dependency)
     arrays = tuple(batch.array_parallel) or (0,)
     workload = indexes("workload", "workloads", len(workloads))
     if batch.utilization_ratio:
@@ -285,9 +288,18 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
             "array": "batch.array_parallel",
         }
         | {name: f"batch.{name}" for name in _SAME_WORDS},
-        dependency=indexes("dependency", "dependencies", len(dependencies)),
+        dependency=dependency,
         afters=tuple([_merged(one.after, one.after_any) for one in dependencies]),
         afters_here=tuple([_merged(one.after_places, one.after_any_places) for one in dependencies]),
         array=indexes("array", "array_parallel", len(arrays)),
         arrays=arrays,
     )
+
+
+def _check_dependencies(dependencies: Sequence[job_pb2.Dependencies], dependency: NDArray[np.int64]) -> None:
+    """Raises Malformed where the jobs of a batch depend on more than the emulation should remember for one call."""
+    counts = [len(one.after) + len(one.after_any) + len(one.after_places) + len(one.after_any_places) for one in dependencies]
+    total = int(np.array(counts, dtype=np.int64)[dependency].sum(dtype=np.int64))
+    if total > MAX_BATCH_DEPENDENCIES:
+        field = "batch.dependencies"
+        raise Malformed(f"the jobs of the batch depend on {total:,} others", field=field, allowed=f"at most {MAX_BATCH_DEPENDENCIES:,}")

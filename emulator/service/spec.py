@@ -174,8 +174,8 @@ def batches_of(jobs: Iterable[JobColumns], batch_jobs: int) -> Iterator[job_pb2.
 def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
     """Some rows of ``jobs``, at least one, as a batch; a column of equal values goes as one.
 
-    Raises InvalidRequest where one depends on a job of another batch by its place, uses a reservation or names a site or dataset: a batch
-    has no columns for these.
+    Raises InvalidRequest where one depends on a job of another batch by its place, is of an array with jobs in another, uses a reservation,
+    or names a site or dataset: a batch has no columns for the last.
     """
     for field, values in (("reservation", jobs.reservation), ("site or dataset", jobs.locality)):
         if (values[rows] >= 0).any():
@@ -198,10 +198,8 @@ def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
         priority=column(jobs.priority),
         checkpoint_nanoseconds=column(jobs.checkpoint_ns),
         deadline_nanoseconds=column(jobs.deadline_ns) if jobs.deadline_ns.any() else (),
-        dependency=(jobs.after[rows] + 1).tolist() if jobs.afters else (),
-        dependencies=_dependencies(jobs, rows) if jobs.afters else (),
-        array=(jobs.array[rows] + 1).tolist() if jobs.arrays else (),
-        array_parallel=(0, *jobs.arrays) if jobs.arrays else (),
+        **_dependencies(jobs, rows),
+        **_arrays(jobs, rows),
         preemptible=column(jobs.preemptible),
         queue=column(jobs.queue),
         queues=jobs.queues,
@@ -218,24 +216,35 @@ def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
     )
 
 
-def _dependencies(jobs: JobColumns, rows: slice) -> list[job_pb2.Dependencies]:
-    """Entry 0 is nothing, the others are those of ``jobs``, as far as the rows use them."""
+def _dependencies(jobs: JobColumns, rows: slice) -> dict[str, Any]:
+    """The columns of a batch that say what its jobs depend on."""
+    if not jobs.afters:
+        return {}
     first, end, _ = rows.indices(len(jobs))
-    used = set(jobs.after[rows].tolist())
-    found = [job_pb2.Dependencies()]
-    for entry, others in enumerate(jobs.afters):
-        message = job_pb2.Dependencies()
-        if entry in used:
-            message.after.extend([job_id for job_id, any_end in others if not any_end])
-            message.after_any.extend([job_id for job_id, any_end in others if any_end])
-            places = jobs.afters_here[entry] if jobs.afters_here else ()
-            if not all(first <= place < end for place, _ in places):
-                allowed = "its id, when it is known; or more jobs in a batch"
-                raise InvalidRequest("a job depends on the place of one of another batch", field="after", allowed=allowed)
-            message.after_places.extend([place - first for place, any_end in places if not any_end])
-            message.after_any_places.extend([place - first for place, any_end in places if any_end])
+    used, dependency = np.unique(jobs.after[rows], return_inverse=True)
+    found = []
+    for entry in used.tolist():
+        others = jobs.afters[entry] if entry >= 0 else ()
+        places = jobs.afters_here[entry] if entry >= 0 and jobs.afters_here else ()
+        if not all(first <= place < end for place, _ in places):
+            allowed = "its id, when it is known; or more jobs in a batch"
+            raise InvalidRequest("a job depends on the place of one of another batch", field="after", allowed=allowed)
+        message = job_pb2.Dependencies(after=[job_id for job_id, any_end in others if not any_end])
+        message.after_any.extend([job_id for job_id, any_end in others if any_end])
+        message.after_places.extend([place - first for place, any_end in places if not any_end])
+        message.after_any_places.extend([place - first for place, any_end in places if any_end])
         found.append(message)
-    return found
+    return {"dependency": dependency.tolist(), "dependencies": found}
+
+
+def _arrays(jobs: JobColumns, rows: slice) -> dict[str, Any]:
+    """The columns of a batch that say of which arrays its jobs are. Raises InvalidRequest for an array of which others are outside it."""
+    if not jobs.arrays:
+        return {}
+    used, array = np.unique(jobs.array[rows], return_inverse=True)
+    if np.isin(np.delete(jobs.array, rows), used[used >= 0]).any():
+        raise InvalidRequest("an array has jobs in several batches", field="array", allowed="more jobs in a batch")
+    return {"array": array.tolist(), "array_parallel": [jobs.arrays[entry] if entry >= 0 else 0 for entry in used.tolist()]}
 
 
 def _workload(jobs: JobColumns, kind: int, shape: int) -> job_pb2.Workload:

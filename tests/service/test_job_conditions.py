@@ -1,8 +1,10 @@
 """Dependencies and arrays of a JobSpec, on their way to the engine."""
 
+from dataclasses import replace
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
@@ -107,6 +109,10 @@ def test_who_depends_on_a_job_of_the_batch_that_is_refused_is_refused(channel: g
     [
         ({"dependency": [1]}, "batch.dependency has the index 1, but batch.dependencies has 1 entries"),
         ({"array": [1], "array_parallel": [2]}, "batch.array has the index 1, but batch.array_parallel has 1 entries"),
+        (
+            {"dependencies": [job_pb2.Dependencies(after=range(400_000))]},
+            "the jobs of the batch depend on 1,200,000 others",
+        ),
         ({"dependency": [0, 0]}, "batch.dependency has 2 values"),
     ],
 )
@@ -135,6 +141,9 @@ def test_columns_go_through(client: Client, control: FakeControl) -> None:
     with pytest.raises(InvalidRequest, match="depends on the place of one of another batch") as caught:
         batch_message(columns, slice(1, 3))
     assert caught.value.field == "after"
+    assert batch_message(columns, slice(0, 2)).dependencies[1].after_any == [12]
+    with pytest.raises(InvalidRequest, match="an array has jobs in several batches"):
+        batch_message(replace(columns, array=np.zeros(3, dtype=np.int32)), slice(0, 2))
 
 
 def test_deadlines_arrive_and_go_on_in_a_batch(client: Client, control: FakeControl, channel: grpc.Channel) -> None:
