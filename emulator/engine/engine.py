@@ -247,7 +247,7 @@ class Engine:
             self.reasons[slot] = NEVER_SATISFIED
         if state != State.PENDING and (never := self.scheduler.never_in_reservation(slot)):
             self.reasons[slot] = never
-        if state == State.INFEASIBLE and self.scheduler.dispatcher is not None and (fitting := self.scheduler.fitting_sites(slot)):
+        elif state == State.INFEASIBLE and self.scheduler.dispatcher is not None and (fitting := self.scheduler.fitting_sites(slot)):
             self.reasons[slot] = no_site(self.scheduler.dispatcher, slot, fitting)
         if state != State.PENDING:
             self.ended[state] += 1

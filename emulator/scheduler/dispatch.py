@@ -123,6 +123,10 @@ class Dispatcher:
         """Of the site so named; -1 where there is none."""
         return self.sites.names.index(name) if name in self.sites.names else -1
 
+    def is_reserved(self, slot: int) -> bool:
+        """Whether the job runs on the hosts of a reservation: these are kept for it, so every site that has them is open to it."""
+        return slot in self._table.reservation
+
     def wish(self, slot: int) -> Locality:
         """What the job says of where it wants to run, and of what it reads."""
         return self._table.locality.get(slot, NO_WISH)
@@ -284,7 +288,7 @@ class Dispatcher:
         for slot in slots:
             choices, milli_gpus = self._choices[slot], table.gpus[slot] * table.milli_gpus[slot]
             here = self.site_of(slot)  # of one that may move
-            if here < 0 and milli_gpus >= full.get(choices, NEVER):
+            if here < 0 and milli_gpus >= full.get(choices, NEVER) and not self.is_reserved(slot):
                 continue
             at, draws = self.standing(slot, now_ns, load), self.draws(slot)
             score, is_open = scores(at, milli_gpus, draws, sites.backlog, sites.weights)
@@ -299,6 +303,8 @@ class Dispatcher:
             if choice.site != here:
                 start_ns = self.datasets.fetch(self.dataset_of(slot), choice.site, now_ns).arrive_ns
                 found.append(Dispatched(slot, choice, start_ns, here >= 0))
+            if self.is_reserved(slot):
+                continue
             starts = choice.site != here and start_ns == now_ns and at.room_milli_gpus[place] >= milli_gpus
             load = load.with_job(table.priority[slot], choice, milli_gpus, int(draws[place]), starts=bool(starts))
         return found
@@ -332,6 +338,8 @@ class Dispatcher:
         choices = self._choices[slot]
         sites = np.array([choice.site for choice in choices], dtype=np.int64)
         own = [np.array(choice.partitions, dtype=np.int64) for choice in choices]
+        if self.is_reserved(slot):
+            room = beside = self._milli_gpus
         preferred, dataset = self.number_of(self.wish(slot).prefer_site), self.dataset_of(slot)
         return Standing(
             sites,
@@ -370,7 +378,7 @@ class Dispatcher:
 
     def _waiting(self, without: Iterable[int]) -> Load:
         """Who waits at a site, or for data on the way there; a job counts in the partition that it prefers."""
-        slots = [slot for slot in self.since_ns if slot not in without]
+        slots = [slot for slot in self.since_ns if slot not in without and not self.is_reserved(slot)]
         return self._load(slots, [self._table.partitions[slot][0] for slot in slots])
 
     def _running(self, now_ns: int) -> Load:

@@ -59,4 +59,6 @@ def no_site(dispatcher: Dispatcher, slot: int, fitting: Iterable[Choice]) -> str
     dataset = dispatcher.dataset_of(slot)
     if dataset >= 0 and not any(dispatcher.datasets.could_be(dataset, choice.site) for choice in fitting):
         return f"dataset {sites.datasets[dataset].name} cannot come to {where}"
+    if dispatcher.is_reserved(slot):
+        return f"its reservation has not enough hosts at {where}"
     return f"there is no power for it at {where}, even when nothing else runs, or its data cannot come there"

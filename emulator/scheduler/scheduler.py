@@ -247,6 +247,16 @@ class Scheduler:
             gpus[partition.host_type] += partition.free.gpus_per_host
         return tuple([number for number in types if self.table.gpus[slot] <= gpus[number]])
 
+    def _with_reserved(self, slot: int, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        """Those of ``choices`` where the hosts are that the job's reservation has, if they are enough for it."""
+        reservation = self.reservation(self.table.reservation[slot])
+        gpus = Counter[int]()
+        for host in () if reservation is None else reservation.hosts:
+            partition = self.ledger.partition_of_host(host)
+            gpus[partition.number] += partition.free.gpus_per_host
+        found = [(site, tuple([one for one in numbers if self.table.gpus[slot] <= gpus[one]])) for site, numbers in choices]
+        return tuple([Choice(site, numbers) for site, numbers in found if numbers])
+
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
 
     def add(self, jobs: JobColumns, state: State = State.FUTURE) -> list[int]:
@@ -272,6 +282,8 @@ class Scheduler:
             sort = self.sorts.at(sort, types)
         table.sort[slot] = sort
         choices = () if self.dispatcher is None else self.dispatcher.could_run(slot, self._choices_for(slot, types))
+        if choices and slot in table.reservation:
+            choices = self._with_reserved(slot, choices)
         if not types or (self.dispatcher is not None and not choices):
             state = State.INFEASIBLE
         elif not accepted and (self.pending_jobs >= self.settings.pending_limit or not self._tenant_has_room(slot)):

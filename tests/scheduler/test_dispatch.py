@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.scheduler.calendar import HostReservation
 from emulator.scheduler.datasets import Datasets
 from emulator.scheduler.dispatch import Dispatcher
 from emulator.scheduler.explain import explain_pending
@@ -366,6 +367,26 @@ def test_a_round_is_asked_for_only_when_it_could_decide_otherwise(cluster: Clust
     assert (dispatcher.next_ns(), scheduler.may_admit()) == (NEVER, False)
     scheduler.release(running, at_ns=5 * SECOND)
     assert dispatcher.next_ns() == 60 * SECOND, "the next round"
+
+
+def test_a_job_of_a_reservation_goes_where_its_hosts_are(cluster: Cluster) -> None:
+    """Two hosts of west from 10 s to 60 s; meanwhile others hold all the rest of it."""
+    reservation = HostReservation("demo", (6, 7), "hosts", 10 * SECOND, 50 * SECOND)
+    scheduler, dispatcher = _made(cluster, _sites(), reservations=(reservation,))
+    jobs = job_columns(2, job_id=[0, 1], submit_ns=0, gpus=[16, 24], duration_ns=20 * SECOND, reservation=0, reservations=("demo",))
+    mine, never = scheduler.add(jobs)
+    assert [scheduler.arrive(slot) for slot in (mine, never)] == [State.PENDING, State.INFEASIBLE]
+    (other,) = _submit(scheduler, (16, Locality("west")), first=2)
+    scheduler.turn_windows(0)
+    assert _cycle(scheduler, 0) == [other]
+    assert NAMES[dispatcher.site_of(mine)] == "west"
+    assert explain_pending(scheduler, mine).kind == "reservation"
+    scheduler.turn_windows(10 * SECOND)
+    assert _cycle(scheduler, 10) == [mine]
+    (late,) = _submit(scheduler, (16, Locality("west")), first=3, seconds=10)
+    assert _cycle(scheduler, 11) == []
+    assert dispatcher.site_of(late) == -1, "nothing else is free there"
+    _check_counts(cluster, scheduler, dispatcher)
 
 
 def test_time_and_demand_are_summed_up(cluster: Cluster) -> None:
