@@ -21,6 +21,7 @@ PAGES = (
     "docs/outside-policies.md",
     "docs/queues.md",
     "docs/jobs.md",
+    "docs/reservations.md",
     "docs/whys.md",
     "docs/compare.md",
     "examples/README.md",
