@@ -1,13 +1,22 @@
 """Reservations of a live emulation: made and ended over the API, kept in the journal."""
 
+import shutil
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from emulator.engine.control import ReservationRequest
+from emulator.runtime.opening import open_replay, open_session
 from emulator.runtime.session import Session
-from emulator.service.client import Client, ClientError, JobSpec
+from emulator.scenario import Scenario
+from emulator.service.client import Client, ClientError
 from emulator.service.server import serve
+from emulator.service.spec import JobSpec
+from emulator.store.journal import Journal
+from emulator.workload.jobs import SECOND, job_columns
 
 TEXT = """
 name: kept
@@ -54,3 +63,35 @@ def test_hosts_are_reserved_over_the_api(session: Callable[..., Session]) -> Non
                 client.submit(JobSpec(gpus=8, duration_seconds=60.0, reservation="night"))
     finally:
         server.stop()
+
+
+def test_reservations_outlive_a_crash(session: Callable[..., Any], scenario: Callable[..., Scenario], tmp_path: Path) -> None:
+    text = TEXT.replace("until: 1d", "until: 1d, speed: max")
+    made = session(text, state_dir=tmp_path / "state")
+    made.pause()
+    made.start()
+    night = ReservationRequest("night", 7200.0, hosts=("r00000",), start_seconds=1800.0, running="kill")
+    view = made.reserve(night, request_id="once")
+    made.reserve(ReservationRequest("lab", 600.0, hosts=("r00001-h03",), queues=("default",)))
+    made.step(2)
+    names = {"reservation": [-1, 0], "reservations": ("lab",)}
+    times = [3600 * SECOND, 300 * SECOND]
+    made.submit(job_columns(2, gpus=[32, 8], submit_ns=0, duration_ns=times, **names))
+    made.step(2)
+    made.end_reservation("lab")
+    shutil.copytree(tmp_path / "state", tmp_path / "crashed")
+    made.resume()
+    assert made.wait(60)
+    digest = made.outcome().digest
+    assert [one.windows_left for one in made.reservations()] == [0, 0, 0]
+
+    again: Any = open_session(scenario(text), state_dir=tmp_path / "crashed")
+    with closing(again):
+        again.pause()
+        again.start()
+        assert again.reserve(night, request_id="once") == view, "who asks again is told the same"
+        again.resume()
+        assert again.wait(60)
+        assert again.outcome().digest == digest
+    with closing(Journal.copy(tmp_path / "crashed")) as journal, closing(open_replay(journal, actors="inline")) as replayed:
+        assert replayed.replay(journal).digest == digest
