@@ -252,6 +252,42 @@ class FaultRequest:
 
 
 @dataclass(frozen=True)
+class ReservationRequest:
+    """Hosts to be reserved: ``hosts`` by name (racks, pods, hostlists), or ``host_count`` of them. Times as of the emulation's start."""
+
+    name: str
+    duration_seconds: float
+    hosts: tuple[str, ...] = ()
+    host_count: int = 0
+    gpu_type: str = ""
+    start_seconds: float = -1.0  # below 0: from the next cycle on
+    every_seconds: float = 0.0  # 0: once
+    times: int = 0
+    maintenance: bool = False
+    queues: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
+    running: str = "drain"
+
+
+@dataclass(frozen=True)
+class ReservationView:
+    """A reservation, with the window that is open, or else the next one."""
+
+    name: str
+    hosts: str  # a hostlist
+    host_count: int
+    maintenance: bool
+    is_open: bool
+    begin_seconds: float  # -1 where it is over
+    end_seconds: float
+    windows_left: int
+    queues: tuple[str, ...]  # whose jobs may use it; none named: all
+    tenants: tuple[str, ...]
+    running: str  # what becomes of jobs that run on its hosts when a window begins: drain, requeue or kill
+    pending_jobs: int  # that wait for it
+
+
+@dataclass(frozen=True)
 class ClusterView:
     """The whole cluster: what it is made of, and its GPUs and power now."""
 
@@ -495,6 +531,18 @@ class Control(Protocol):
         ...
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView: ...
+
+    def reservations(self) -> list[ReservationView]:
+        """All reservations that ever were, in the order in which they came."""
+        ...
+
+    def reserve(self, asked: ReservationRequest, *, request_id: str = "") -> ReservationView:
+        """Reserve hosts from the next cycle on, or later. Raises InvalidRequest."""
+        ...
+
+    def end_reservation(self, name: str, *, request_id: str = "") -> ReservationView:
+        """The reservation is over at the next cycle. Raises NotFound, and WrongState where it is over already."""
+        ...
 
     def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
         """Break something for a while. Returns a sentence saying what was done."""

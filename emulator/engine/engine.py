@@ -12,7 +12,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Hold, SetPriority, Submit
+from emulator.engine.commands import (
+    BreakHosts,
+    Cancel,
+    Command,
+    Cordon,
+    CutLinks,
+    EndReservation,
+    Hold,
+    Reserve,
+    SetPriority,
+    Submit,
+)
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.link_events import LinkEvents
 from emulator.engine.link_table import LinkTable, link_table
@@ -278,6 +289,12 @@ class Engine:
             case Cancel() | Hold() | SetPriority():
                 if command.job_id in self.table.slot_of:
                     self._act_on(self.table.slot_of[command.job_id], command, at_ns)
+            case _:
+                self._act_on_hosts(command, at_ns)
+
+    def _act_on_hosts(self, command: Command, at_ns: int) -> None:
+        """A command that is about hosts and links."""
+        match command:
             case Cordon(first_host, end_host, cordoned):
                 change = self.scheduler.ledger.withhold if cordoned else self.scheduler.ledger.release
                 for host in range(first_host, end_host):
@@ -286,6 +303,13 @@ class Engine:
                 rows = self._rows_of_hosts(first_host, end_host)
                 self._orders.add(at_ns, RackOrder.BREAK_HOST, rows, 0, repair_ns)
                 self._settle_shards(at_ns, sorted({self._orders.shard_of_block[row[0]] for row in rows}))
+            case Reserve(reservation):
+                self.scheduler.reserve(reservation, at_ns)
+                self._turn_windows(at_ns)
+            case EndReservation(name):
+                if self.scheduler.calendar is not None and name in self.scheduler.calendar.number_of:
+                    self.scheduler.calendar.end(name, at_ns)
+                    self._turn_windows(at_ns)
             case CutLinks(cuts, duration_ns, flap_ns, every_ns):
                 for slot, down_ns in self.links.inject(at_ns, cuts, duration_ns, flap_ns, every_ns):
                     self.runs.stand_still(slot, at_ns, down_ns)

@@ -23,6 +23,7 @@ from emulator.engine.hardware import not_found, rack_views
 from emulator.engine.views import STATES, job_view
 from emulator.runtime.answers import Answers, Request, from_json, to_json
 from emulator.runtime.assemble import Emulation
+from emulator.runtime.reserved import ReservedInputs
 from emulator.runtime.submissions import Judge, Verdict, jobs_of, payload_of
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.table import State
@@ -49,6 +50,7 @@ class Inputs:
         self._next_id = API_FIRST_ID
         self._answers = Answers()
         self.last_stamp_ns = 0
+        self.reserved = ReservedInputs(self._engine, self._answers, self._accept)
 
     def slot(self, job_id: int) -> int:
         """The slot of a job that has been submitted and has not left the engine. Raises NotFound."""
@@ -290,6 +292,8 @@ class Inputs:
                     command = Cordon(**given)
                 case "fault":
                     command = _fault(self._cluster, given)
+                case "reserve" | "end reservation":
+                    command = self.reserved.take_up(record.kind, given)
                 case kind if kind in (END, STOP):
                     return
                 case _:

@@ -24,6 +24,8 @@ from emulator.engine.control import (
     JobEvent,
     JobView,
     RackView,
+    ReservationRequest,
+    ReservationView,
     Snapshot,
     Submission,
     SubmitResult,
@@ -438,6 +440,12 @@ class Session(Reads):
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
         return self._change(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))
+
+    def reserve(self, asked: ReservationRequest, *, request_id: str = "") -> ReservationView:
+        return self._change(lambda: self._inputs.reserved.reserve(asked, self._stamp_ns(), request_id))
+
+    def end_reservation(self, name: str, *, request_id: str = "") -> ReservationView:
+        return self._change(lambda: self._inputs.reserved.end(name, self._stamp_ns(), request_id))
 
     def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
         return self._change(lambda: self._inputs.inject_fault(fault, self._stamp_ns(), request_id))

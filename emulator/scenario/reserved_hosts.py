@@ -1,6 +1,7 @@
 """The hosts that a scenario reserves, on its cluster."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from emulator.scenario.load import ScenarioError
@@ -19,7 +20,7 @@ from topology.lookup import UnknownName, find_hosts
 ALL_HOSTS = "all"
 
 
-class _Refused(ValueError):
+class RefusedReservation(ValueError):
     """``field`` of a reservation is wrong."""
 
     def __init__(self, field: str, text: str) -> None:
@@ -34,17 +35,15 @@ def build_reservations(scenario: Scenario, cluster: Cluster) -> tuple[HostReserv
     queues, cycle_ns = [queue.name for queue in scenario.scheduler.queues], scenario.clock.cycle
     for number, settings in enumerate(scenario.scheduler.reservations):
         try:
-            reservation = _reservation(settings, queues, cluster, found, kept, cycle_ns)
-            windows = list(windows_of(number, reservation, cycle_ns))
-            _check_apart(reservation, windows, found, kept, cluster)
-        except _Refused as error:
+            reservation = resolve(settings, queues, cluster, found, kept, cycle_ns)
+        except RefusedReservation as error:
             raise ScenarioError(f"scenario {scenario.name}: scheduler.reservations.{number}.{error.field}: {error}") from None
         found.append(reservation)
-        kept.append(windows)
+        kept.append(list(windows_of(number, reservation, cycle_ns)))
     return tuple(found)
 
 
-def _reservation(
+def resolve(
     settings: ReservationSettings,
     queues: Sequence[str],
     cluster: Cluster,
@@ -52,11 +51,12 @@ def _reservation(
     kept: Sequence[list[Window]],
     cycle_ns: int,
 ) -> HostReservation:
+    """The reservation on the cluster, beside those of ``found`` with their windows. Raises RefusedReservation."""
     if any(settings.name == other.name for other in found):
-        raise _Refused("name", f"there are two of the name {settings.name!r:.80}; allowed: different names")
+        raise RefusedReservation("name", f"there are two of the name {settings.name!r:.80}; allowed: different names")
     for queue in settings.queues:
         if queue not in queues:
-            raise _Refused("queues", f"there is no queue {queue!r:.80}; allowed: {', '.join(queues)}")
+            raise RefusedReservation("queues", f"there is no queue {queue!r:.80}; allowed: {', '.join(queues)}")
     made = HostReservation(
         name=settings.name,
         hosts=(),
@@ -78,7 +78,9 @@ def _reservation(
     else:
         hosts = sorted({host for text in settings.hosts for host in _named(cluster, text)})
         called = ", ".join(_called(cluster, text) for text in settings.hosts[:3]) + (" and others" if len(settings.hosts) > 3 else "")
-    return HostReservation(**vars(made) | {"hosts": tuple(hosts), "called": called})
+    reservation = replace(made, hosts=tuple(hosts), called=called)
+    _check_apart(reservation, list(windows_of(len(found), reservation, cycle_ns)), found, kept, cluster)
+    return reservation
 
 
 def _so_many(count: int, gpu_type: str | None, cluster: Cluster, busy: set[int]) -> list[int]:
@@ -86,11 +88,13 @@ def _so_many(count: int, gpu_type: str | None, cluster: Cluster, busy: set[int])
     types = set(range(len(cluster.host_types)) if gpu_type is None else matching(cluster.host_types, gpu_type))
     if not types:
         allowed = ", ".join(gpu_names(cluster.host_types))
-        raise _Refused("gpu_type", f"{gpu_type!r:.80} is no GPU type of this cluster; allowed: {allowed}")
+        raise RefusedReservation("gpu_type", f"{gpu_type!r:.80} is no GPU type of this cluster; allowed: {allowed}")
     host_type = cluster.block_type[cluster.block.host_unit].tolist()
     hosts = [host for host in range(cluster.host_count) if host_type[host] in types and host not in busy]
     if len(hosts) < count:
-        raise _Refused("hosts", f"{count:,} hosts are not to be had; allowed: up to {len(hosts):,}, those that nothing else keeps then")
+        raise RefusedReservation(
+            "hosts", f"{count:,} hosts are not to be had; allowed: up to {len(hosts):,}, those that nothing else keeps then"
+        )
     return hosts[-count:]
 
 
@@ -109,7 +113,7 @@ def _named(cluster: Cluster, text: str) -> list[int]:
         pods = f", a pod (from {names.pod(0)})" if any(level.name == "pod" for level in cluster.levels) else ""
         some = hostlist(cluster, range(min(4, cluster.host_count)))
         problem = error.problem if isinstance(error, UnknownName) else str(error)
-        raise _Refused("hosts", f"{text!r:.80}: {problem}; allowed: all, {racks}{pods}, or a hostlist ({some})") from None
+        raise RefusedReservation("hosts", f"{text!r:.80}: {problem}; allowed: all, {racks}{pods}, or a hostlist ({some})") from None
 
 
 def _called(cluster: Cluster, text: str) -> str:
@@ -134,14 +138,14 @@ def _check_apart(
 ) -> None:
     for one, other in pairwise(windows):
         if one.end_ns > other.begin_ns:
-            raise _Refused("every", "in whole cycles, one time begins before the one before it has ended; allowed: longer, or 1 time")
+            raise RefusedReservation("every", "in whole cycles, one time begins before the last has ended; allowed: longer, or 1 time")
     mine = frozenset(reservation.hosts)
     for other_reservation, theirs in zip(found, kept, strict=True):
         common = mine.intersection(other_reservation.hosts)
         if common and (overlap := _overlap(windows, theirs)) is not None:
             host = cluster.host_name(min(common))
             told = overlap.told(other_reservation)
-            raise _Refused("start", f"host {host} is kept at that time already, by {told}; allowed: another time, or other hosts")
+            raise RefusedReservation("start", f"host {host} is kept at that time already, by {told}; allowed: another time, or other hosts")
 
 
 def _overlap(windows: Sequence[Window], others: Sequence[Window]) -> Window | None:

@@ -77,12 +77,34 @@ class Calendar:
 
     def __init__(self, reservations: Sequence[HostReservation], cycle_ns: int) -> None:
         """Windows of two reservations that have a host in common do not overlap."""
-        self.reservations = tuple(reservations)
-        self.number_of = {reservation.name: number for number, reservation in enumerate(self.reservations)}
-        #: Windows that have not begun, the next one first.
-        self.coming = sorted(window for number, one in enumerate(reservations) for window in windows_of(number, one, cycle_ns))
+        self._cycle_ns = cycle_ns
+        self.reservations: list[HostReservation] = []
+        self.number_of: dict[str, int] = {}  # by name
+        self.coming: list[Window] = []  # windows that have not begun, the next one first
         self.open: dict[int, Window] = {}  # by reservation
         self.now_ns = -1  # for those who read
+        for reservation in reservations:
+            self.add(reservation)
+
+    def add(self, reservation: HostReservation, now_ns: int = -1) -> int:
+        """Returns its number. Windows that are over by ``now_ns`` never were; the first of the others begins with the next turn at the
+        earliest. Raises ValueError where there is one of the name, even if it is over.
+        """
+        if reservation.name in self.number_of:
+            raise ValueError(f"there is a reservation {reservation.name} already")
+        number = self.number_of[reservation.name] = len(self.reservations)
+        self.reservations.append(reservation)
+        self.coming = sorted(
+            [*self.coming, *(window for window in windows_of(number, reservation, self._cycle_ns) if window.end_ns > now_ns)]
+        )
+        return number
+
+    def end(self, name: str, now_ns: int) -> None:
+        """The reservation is over: a window that is open ends with the next turn, and none is to come."""
+        number = self.number_of[name]
+        self.coming = [window for window in self.coming if window.number != number]
+        if number in self.open:
+            self.open[number] = self.open[number]._replace(end_ns=now_ns)
 
     def next_ns(self) -> int:
         """When a window begins or ends next; NEVER where all are over."""

@@ -34,9 +34,8 @@ class FreeViews:
 
     def __init__(self, free: FreeIndex, hosts: Mapping[int, frozenset[int]], calendar: Calendar, usable: Callable[[int], bool]) -> None:
         """``hosts`` are those of the partition, by reservation."""
-        self._free, self._hosts, self._calendar, self._usable = free, hosts, calendar, usable
-        self._reserved = sorted(set().union(*hosts.values()))
-        self._rows = {number: _whole_hosts(free, mine) for number, mine in hosts.items()}
+        self._free, self._calendar, self._usable = free, calendar, usable
+        self._hosts = dict(hosts)
         self._windows: dict[Window, list[Row]] = {}  # that are not over
         self._views: dict[Closed | int, FreeIndex] = {}  # an int: of those who use this reservation
         #: When the next window begins; who ends by then sees what is offered now. NEVER: all do.
@@ -47,8 +46,9 @@ class FreeViews:
         self.turn()
 
     def turn(self) -> None:
-        """A window has begun or ended."""
+        """A window has begun or ended, or there is another reservation."""
         self._views.clear()
+        self._reserved = sorted(set().union(*self._hosts.values()))
         closed = frozenset(number for number in self._calendar.open if number in self._hosts)
         self._closed, self._begins = [closed], []
         for window in self._calendar.coming:
@@ -57,9 +57,15 @@ class FreeViews:
                 self._begins.append(window.begin_ns)
                 self._closed.append(closed)
         now_and_then = (*self._calendar.open.values(), *self._calendar.coming)
-        self._windows = {window: self._rows[window.number] for window in now_and_then if window.number in self._hosts}
+        self._windows = {
+            window: _whole_hosts(self._free, self._hosts[window.number]) for window in now_and_then if window.number in self._hosts
+        }
         self.first_ns = self._begins[0] if self._begins else NEVER
         self._first_end_ns = min((self._calendar.open[number].end_ns for number in self._closed[0]), default=NEVER)
+
+    def add(self, number: int, hosts: frozenset[int]) -> None:
+        """Of another reservation; ``turn`` comes next."""
+        self._hosts[number] = hosts
 
     # -- what is seen ---------------------------------------------------------------------------------------------------------------
 

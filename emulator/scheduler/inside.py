@@ -55,6 +55,10 @@ class Inside:
                 started.append(slot)
         return started
 
+    def waiting_for(self, number: int) -> int:
+        """How many wait for the reservation."""
+        return len(self._waiting.get(number, ()))
+
     def _number(self, slot: int) -> int:
         return self._calendar.number_of[self._table.reservation[slot]]
 

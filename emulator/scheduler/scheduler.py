@@ -120,9 +120,9 @@ class Scheduler:
             preempt_after_ns = settings.preempt_after_ns if settings.preemption else None
             self.dispatcher = Dispatcher(settings.sites, self.table, self.ledger, preempt_after_ns)
         self._choices: dict[tuple[int, ...], tuple[Choice, ...]] = {}  # by kind of job
-        self.calendar = self._open_calendar(cycle_ns) if settings.reservations else None
-        #: Jobs that wait for the hosts of a reservation; None where none is ever reserved.
-        self.inside = None if self.calendar is None else Inside(self.table, self.calendar)
+        self.calendar: Calendar | None = None  # None where no host was ever reserved
+        #: Jobs that wait for the hosts of a reservation.
+        self.inside: Inside | None = None
         if policy.outside is not None:
             self.ledger.changes = Changes()
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
@@ -133,6 +133,11 @@ class Scheduler:
         self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, *makes_room, in_turn, in_turn and not policy.arranges)
         self._scores_hosts = settings.placement.may_score
         self.limits = Limits(cluster)
+        for reservation in settings.reservations:
+            self.reserve(reservation)
+        for partition in self.partitions:
+            if partition.views is not None:
+                partition.views.turn()
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
         self._widest = LEVEL_NAMES.index("site") if cluster.islands else ANY_LEVEL
@@ -173,18 +178,19 @@ class Scheduler:
 
     # -- reservations of hosts ------------------------------------------------------------------------------------------------------
 
-    def _open_calendar(self, cycle_ns: int) -> Calendar:
-        ledger, reservations = self.ledger, self.settings.reservations
-        calendar = ledger.calendar = Calendar(reservations, cycle_ns)
+    def reserve(self, reservation: HostReservation, now_ns: int = -1) -> None:
+        """From now on there is this reservation too; ``turn_windows`` comes next. Raises ValueError where there is one of the name."""
+        ledger = self.ledger
+        if self.calendar is None:
+            self.calendar = ledger.calendar = Calendar((), self.draft.cycle_ns)
+            self.inside = Inside(self.table, self.calendar)
+        number = self.calendar.add(reservation, now_ns)
         for partition in self.partitions:
-            hosts = {
-                number: mine
-                for number, one in enumerate(reservations)
-                if (mine := frozenset(host for host in one.hosts if ledger.partition_of_host(host) is partition))
-            }
-            if hosts:
-                partition.views = FreeViews(partition.free, hosts, calendar, ledger.usable)
-        return calendar
+            mine = frozenset(host for host in reservation.hosts if ledger.partition_of_host(host) is partition)
+            if mine and partition.views is None:
+                partition.views = FreeViews(partition.free, {number: mine}, self.calendar, ledger.usable)
+            elif mine and partition.views is not None:
+                partition.views.add(number, mine)
 
     def turn_windows(self, now_ns: int) -> list[Window]:
         """Withhold the hosts of the windows that begin by ``now_ns``, and offer those of the windows that end. Returns those that begin."""
@@ -194,7 +200,7 @@ class Scheduler:
         for partition in self.partitions:
             if partition.views is not None:
                 partition.views.turn()
-                partition.shadow = None
+                partition.shadow, partition.stirred = None, True
                 partition.surprises += 1
         for windows, change in ((ended, ledger.release), (begun, ledger.withhold)):
             for window in windows:
@@ -224,10 +230,12 @@ class Scheduler:
         """Why such a job is never to run in the reservation of this name; "" where it may."""
         reservation = self.reservation(name)
         why = refusal(reservation, name, queue, tenant)
-        if why or reservation is None:
+        if why or reservation is None or self.calendar is None:
             return why
         if gpus > (most := self.ledger.gpus_of(reservation.hosts)):
             return f"the hosts of reservation {name} have {most:,} GPUs"
+        if next(self.calendar.windows(self.calendar.number_of[name]), None) is None:
+            return f"reservation {name} is over"
         if estimate_ns > self._longest_ns(reservation) or not estimate_ns:
             return f"reservation {name} lasts {reservation.duration_ns / SECOND:,.15g} s, and the job is to end in it"
         return ""

@@ -22,6 +22,7 @@ PAGES = (
     "docs/queues.md",
     "docs/jobs.md",
     "docs/sites.md",
+    "docs/reservations.md",
     "docs/whys.md",
     "docs/compare.md",
     "examples/README.md",

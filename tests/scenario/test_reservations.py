@@ -78,9 +78,9 @@ def test_so_many_hosts_are_those_that_nothing_else_keeps_then(tmp_path: Path, cl
         ({"name": "second", "hosts": "all", "start": "5h"}, "start", "r00002-h00 is kept at that time already, by reservation first"),
     ],
 )
-def test_errors_name_the_field(tmp_path: Path, cluster: Cluster, given: dict[str, object], field: str, text: str) -> None:
-    first = GIVEN | {"name": "first", "hosts": "r00002", "start": "2h"}
+def test_errors_name_the_field(tmp_path: Path, cluster: Cluster, given: Mapping[str, object], field: str, text: str) -> None:
+    first: Mapping[str, object] = GIVEN | {"name": "first", "hosts": "r00002", "start": "2h"}
     with pytest.raises(ScenarioError) as caught:
-        built(tmp_path, cluster, first, GIVEN | given)
+        built(tmp_path, cluster, first, {**GIVEN, **given})
     assert field in str(caught.value)
     assert text in str(caught.value)
