@@ -100,8 +100,6 @@ class SchedulerSettings(Section):
     def _with_sites(self) -> Self:
         if self.sites is not None and self.policy.startswith("grpc://"):
             raise ValueError("with sites, policy cannot be a program outside; allowed: a policy of this process")
-        if self.sites is not None and not all(one.maintenance for one in self.reservations):
-            raise ValueError("with sites, no hosts are reserved for jobs; allowed: reservations with maintenance: true")
         return self
 
     @model_validator(mode="after")
