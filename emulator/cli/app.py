@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from emulator.cli import clock, compare, doctor, faults, hardware, inflate, jobs, presets, queues, replay, run, topology, up
+from emulator.cli import clock, compare, doctor, faults, hardware, inflate, jobs, presets, queues, replay, reservations, run, topology, up
 from emulator.cli.errors import CommandError, Exit
 
 app = typer.Typer(
@@ -29,6 +29,7 @@ app.command("up")(up.up)
 app.command("replay")(replay.replay)
 app.add_typer(jobs.app, name="job")
 app.add_typer(queues.app, name="queue")
+app.add_typer(reservations.app, name="reservation")
 app.add_typer(hardware.clusters, name="cluster")
 app.add_typer(hardware.racks, name="rack")
 app.add_typer(hardware.hosts, name="host")

@@ -29,6 +29,8 @@ class HostStates(StrEnum):
     DOWN = "down"
     CORDONED = "cordoned"
     PLANNED = "planned"
+    MAINTENANCE = "maintenance"
+    RESERVED = "reserved"
 
 
 @clusters.callback()

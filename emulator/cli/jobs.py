@@ -68,6 +68,9 @@ def submit(
     estimate: Annotated[
         str | None, typer.Option("--estimate", metavar="TIME", help="The submitter's estimate of the running time; backfill plans with it.")
     ] = None,
+    deadline: Annotated[
+        str | None, typer.Option("--deadline", metavar="TIME", help="By so long after its submission it should have ended.")
+    ] = None,
     milli_gpus: Annotated[
         int | None, typer.Option("--milli-gpus", metavar="N", help="Thousandths of a GPU, for a job that shares one.")
     ] = None,
@@ -104,6 +107,14 @@ def submit(
     array_parallel: Annotated[
         int | None, typer.Option("--array-parallel", metavar="N", help="At most N jobs of the array run at a time.")
     ] = None,
+    reservation: Annotated[str | None, typer.Option("--reservation", help="Run on the hosts of this reservation, while it lasts.")] = None,
+    site: Annotated[
+        str | None, typer.Option("--site", metavar="NAME", help="It may run at this site only, where jobs are dispatched to sites.")
+    ] = None,
+    prefer_site: Annotated[str | None, typer.Option("--prefer-site", metavar="NAME", help="The site that it prefers.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", metavar="NAME", help="The dataset that it reads, which must come to where it runs.")
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Train this model, e.g. llama3-70b.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", metavar="N", help="Training steps, instead of a duration.")] = None,
     file: Annotated[
@@ -125,6 +136,7 @@ def submit(
         "tenant": tenant,
         "priority": priority,
         "estimate": estimate,
+        "deadline": deadline,
         "milli_gpus": milli_gpus,
         "require": require,
         "prefer": prefer,
@@ -139,6 +151,10 @@ def submit(
         "after_any": after_any,
         "array": array,
         "array_parallel": array_parallel,
+        "reservation": reservation,
+        "site": site,
+        "prefer_site": prefer_site,
+        "dataset": dataset,
         "training": {key: value for key, value in (("name", model), ("steps", steps)) if value is not None} or None,
     }
     given = {word: value for word, value in words.items() if value is not None}
@@ -194,6 +210,19 @@ def release(job: JobArgument, api: ApiOption = None, timeout: TimeoutOption = TI
     """Let a job that is on hold wait in its queue again, in its old place."""
     with connected(api, timeout) as client:
         show_one(asdict(client.release(_id(client, job))), output)
+
+
+@app.command("priority", context_settings={"ignore_unknown_options": True})  # a number below 0 is no option
+def priority_of(
+    job: JobArgument,
+    priority: Annotated[int, typer.Argument(metavar="N", min=-(2**31), max=2**31 - 1, help="Higher goes first; its queue's is added.")],
+    api: ApiOption = None,
+    timeout: TimeoutOption = TIMEOUT_SECONDS,
+    output: FormatOption = Format.TABLE,
+) -> None:
+    """Give a pending or running job another priority, from the next cycle on."""
+    with connected(api, timeout) as client:
+        show_one(asdict(client.set_priority(_id(client, job), priority)), output)
 
 
 @app.command("watch")

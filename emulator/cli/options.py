@@ -80,6 +80,7 @@ OutOption = Annotated[
         help="Write summary.json, report.html and jobs, timeline and links.parquet here.",
     ),
 ]
+EventsOption = Annotated[bool, typer.Option("--events", help="With -o: write events.parquet too, a row for everything that happened.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else, on stdout.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")]
 
@@ -103,6 +104,7 @@ class Request:
     address: str | None = None
     out: Path | None = None
     state_dir: Path | None = None  # up alone
+    events: bool = False
 
 
 def request(
@@ -121,6 +123,7 @@ def request(
     actors: str | None,
     address: str | None,
     out: Path | None,
+    events: bool = False,
     live: bool = False,
     state_dir: Path | None = None,
     speed: str | None = None,
@@ -129,6 +132,7 @@ def request(
 
     Options go before ``--set`` of the same value.
     """
+    check_events(out, events=events)
     given = set_options(settings)
     open_end = until is None and not any(setting.override.startswith("clock.until=") for setting in given)
     if until is not None:
@@ -156,7 +160,13 @@ def request(
         given += [Setting(f"{option} {name}={value}", f"{key}.{name}={value}") for name, value in pairs(option, values or []).items()]
     given += _trace_settings(trace, trace_format, pairs("--trace-option", trace_options or []))
     to_end_of_work = open_end and not live and trace is not None
-    return Request(scenario, tuple(given), to_end_of_work, open_end and live, address, out, state_dir)
+    return Request(scenario, tuple(given), to_end_of_work, open_end and live, address, out, state_dir, events)
+
+
+def check_events(out: Path | None, *, events: bool) -> None:
+    """Raises CommandError where events are asked for and there is no place for them."""
+    if events and out is None:
+        raise CommandError("--events: there is no directory for them; allowed: together with -o DIR")
 
 
 def _check_address(address: str) -> None:

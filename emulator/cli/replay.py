@@ -23,6 +23,7 @@ def replay(
     actors: options.ActorsOption = None,
     address: options.AddressOption = None,
     out: options.OutOption = None,
+    events: options.EventsOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -30,6 +31,7 @@ def replay(
     chosen = None if actors is None else actor_count(actors)
     if address is not None and chosen == "inline":
         raise CommandError("--address: with --actors inline nothing runs on Ray; allowed: one of the two")
+    options.check_events(out, events=events)
     prepare(out)
     from emulator.cli import progress
     from emulator.cli.sessions import usage_errors
@@ -42,7 +44,7 @@ def replay(
         for sentence in journal.notes:
             note(sentence)
         with usage_errors():
-            session = open_replay(journal, actors=chosen, address=address, spool_dir=out)
+            session = open_replay(journal, actors=chosen, address=address, spool_dir=out, events=events)
         with closing(session), progress.shown(quiet=quiet) as observer, usage_errors():
             outcome = session.replay(journal, observer)
         digest = _digest(journal)

@@ -31,6 +31,7 @@ def run(
     address: options.AddressOption = None,
     settings: options.SetOption = None,
     out: options.OutOption = None,
+    events: options.EventsOption = False,
     json: options.JsonOption = False,
     quiet: options.QuietOption = False,
 ) -> None:
@@ -50,6 +51,7 @@ def run(
         actors=actors,
         address=address,
         out=out,
+        events=events,
     )
     from emulator.cli import progress, sessions
 
@@ -100,7 +102,8 @@ def conclude(outcome: "Outcome", *, out: "Path | None", json: bool, failure: Exc
     if unwritten is not None:
         raise CommandError(str(unwritten), Exit.FAILED) from unwritten
     if out is not None:
-        note(f"wrote {out}/summary.json, jobs.parquet, timeline.parquet, links.parquet, report.html")
+        events = ", events.parquet" if outcome.events_table is not None else ""
+        note(f"wrote {out}/summary.json, jobs.parquet, timeline.parquet, links.parquet{events}, report.html")
     if failure is not None:
         raise failure
     if outcome.interrupted and not repeated:

@@ -162,6 +162,7 @@ def open_session(request: Request, resuming: Observer | None = None) -> Session:
             address=request.address,
             state_dir=request.state_dir,
             spool_dir=request.out,
+            events=request.events,
             resuming=resuming,
         )
 

@@ -22,6 +22,7 @@ _WORDS: dict[str, tuple[str, type]] = {
     "milli_gpus": ("milli_gpus", int),
     "duration": ("duration_seconds", float),
     "estimate": ("estimate_seconds", float),
+    "deadline": ("deadline_seconds", float),
     "checkpoint": ("checkpoint_seconds", float),
     "require": ("require_level", str),
     "prefer": ("prefer_level", str),
@@ -35,11 +36,15 @@ _WORDS: dict[str, tuple[str, type]] = {
     "after_any": ("after_any", list),
     "array": ("array_size", int),
     "array_parallel": ("array_parallel", int),
+    "reservation": ("reservation", str),
+    "site": ("site", str),
+    "prefer_site": ("prefer_site", str),
+    "dataset": ("dataset", str),
     "training": ("training", dict),
 }
 #: A job's file has a few dozen.
 _MOST_VALUES = 1000
-_DURATIONS = ("duration", "estimate", "checkpoint")
+_DURATIONS = ("duration", "estimate", "deadline", "checkpoint")
 _NOUNS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", dict: "a mapping"}
 
 

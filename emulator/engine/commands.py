@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emulator.engine.link_health import Cut
+from emulator.scheduler.calendar import HostReservation
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,14 @@ class Hold:
 
     job_id: int
     held: bool
+
+
+@dataclass(frozen=True)
+class SetPriority:
+    """A pending or running job gets another priority, to which its queue's is added; nothing happens to one that has ended by then."""
+
+    job_id: int
+    priority: int
 
 
 @dataclass(frozen=True)
@@ -56,9 +65,23 @@ class CutLinks:
     every_ns: int = 0
 
 
+@dataclass(frozen=True)
+class Reserve:
+    """Hosts are reserved from now on as this says; where that is in the past already, from the present cycle on."""
+
+    reservation: HostReservation
+
+
+@dataclass(frozen=True)
+class EndReservation:
+    """The reservation of this name is over. Jobs that run in it run on."""
+
+    name: str
+
+
 def scale_link(link: int, remaining_ratio: float, duration_ns: int) -> CutLinks:
     """A fault leaves a link ``remaining_ratio`` of its healthy capacity for ``duration_ns``; of several at once the worst counts."""
     return CutLinks((Cut(link, (), remaining_ratio),), duration_ns)
 
 
-Command = Submit | Cancel | Hold | Cordon | BreakHosts | CutLinks
+Command = Submit | Cancel | Hold | SetPriority | Cordon | BreakHosts | CutLinks | Reserve | EndReservation

@@ -38,6 +38,11 @@ class InvalidRequest(ControlError):
     """INVALID_ARGUMENT."""
 
 
+def depends_on_refused(field: str) -> InvalidRequest:
+    """Of a job of a batch that depends on another of it."""
+    return InvalidRequest("depends on a job of the batch that was refused", field=field, allowed="jobs of it that are accepted")
+
+
 class NotFound(ControlError):
     """NOT_FOUND."""
 
@@ -85,6 +90,7 @@ class JobView:
     speed_ratio: float = 0.0  # its speed now over that on an idle fabric; 0 while it does not run, and while it waits for a dead link
     slice_gpus: int = 0  # 0: it is not cut into slices
     slice_level: str = ""
+    deadline_seconds: float | None = None  # when it should have ended; None: it has no deadline
     min_gpus: int = 0  # the fewest that it may run with; 0: it runs with all of ``gpus``
     held_gpus: int = 0  # that it holds now
 
@@ -179,6 +185,7 @@ class RackView:
     power_watts: float  # of its hosts
     gpu_model: str = ""
     in_service: bool = True  # False while the rack is planned
+    reserved: str = ""  # for what its hosts are reserved now
 
 
 class HostState(StrEnum):
@@ -188,6 +195,8 @@ class HostState(StrEnum):
     DOWN = "down"
     CORDONED = "cordoned"  # new jobs are kept off it
     PLANNED = "planned"  # not in service yet
+    MAINTENANCE = "maintenance"  # reserved for nobody
+    RESERVED = "reserved"  # reserved for some
 
 
 @dataclass(frozen=True)
@@ -245,6 +254,42 @@ class FaultRequest:
 
 
 @dataclass(frozen=True)
+class ReservationRequest:
+    """Hosts to be reserved: ``hosts`` by name (racks, pods, hostlists), or ``host_count`` of them. Times as of the emulation's start."""
+
+    name: str
+    duration_seconds: float
+    hosts: tuple[str, ...] = ()
+    host_count: int = 0
+    gpu_type: str = ""
+    start_seconds: float = -1.0  # below 0: from the next cycle on
+    every_seconds: float = 0.0  # 0: once
+    times: int = 0
+    maintenance: bool = False
+    queues: tuple[str, ...] = ()
+    tenants: tuple[str, ...] = ()
+    running: str = "drain"
+
+
+@dataclass(frozen=True)
+class ReservationView:
+    """A reservation, with the window that is open, or else the next one."""
+
+    name: str
+    hosts: str  # a hostlist
+    host_count: int
+    maintenance: bool
+    is_open: bool
+    begin_seconds: float  # -1 where it is over
+    end_seconds: float
+    windows_left: int
+    queues: tuple[str, ...]  # whose jobs may use it; none named: all
+    tenants: tuple[str, ...]
+    running: str  # what becomes of jobs that run on its hosts when a window begins: drain, requeue or kill
+    pending_jobs: int  # that wait for it
+
+
+@dataclass(frozen=True)
 class ClusterView:
     """The whole cluster: what it is made of, and its GPUs and power now."""
 
@@ -269,6 +314,7 @@ class ClusterView:
     inter_building_switches: int = 0
     wan_switches: int = 0
     switch_power_watts: float = 0.0  # the part of power_watts that switches draw
+    gpus_reserved: int = 0  # that no job holds, on hosts that are reserved now, for maintenance or for some
     trunks: int = 0  # cables between the same two nodes count as one
 
 
@@ -342,7 +388,7 @@ class Snapshot:
     resizes: int
     restarts: int
     queue_wait_seconds: Histogram
-    gpus_by_state: Mapping[str, int]  # busy, idle, down, cordoned, planned
+    gpus_by_state: Mapping[str, int]  # busy, idle, down, cordoned, planned, maintenance, reserved
     gpus_by_model: Mapping[tuple[str, str], int]  # (state, GPU model) -> GPUs
     gpu_allocation_ratio: float
     gpu_utilization_ratio: float
@@ -425,6 +471,10 @@ class Control(Protocol):
         """The reverse of ``hold``; one that is not on hold stays as it is. Raises WrongState where it is not pending."""
         ...
 
+    def set_priority(self, job_id: int, priority: int, request_id: str = "") -> JobView:
+        """The job has this priority, and that of its queue, from the next cycle on. Raises WrongState where it has ended."""
+        ...
+
     def job(self, job_id: int) -> JobView: ...
 
     def job_named(self, name: str) -> JobView:
@@ -484,6 +534,18 @@ class Control(Protocol):
         ...
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView: ...
+
+    def reservations(self) -> list[ReservationView]:
+        """All reservations that ever were, in the order in which they came."""
+        ...
+
+    def reserve(self, asked: ReservationRequest, *, request_id: str = "") -> ReservationView:
+        """Reserve hosts from the next cycle on, or later. Raises InvalidRequest."""
+        ...
+
+    def end_reservation(self, name: str, *, request_id: str = "") -> ReservationView:
+        """The reservation is over at the next cycle. Raises NotFound, and WrongState where it is over already."""
+        ...
 
     def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
         """Break something for a while. Returns a sentence saying what was done."""

@@ -12,7 +12,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Hold, Submit
+from emulator.engine.commands import (
+    BreakHosts,
+    Cancel,
+    Command,
+    Cordon,
+    CutLinks,
+    EndReservation,
+    Hold,
+    Reserve,
+    SetPriority,
+    Submit,
+)
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.link_events import LinkEvents
 from emulator.engine.link_table import LinkTable, link_table
@@ -28,6 +39,8 @@ from emulator.engine.waits import Waits
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
+from emulator.scheduler.calendar import Running
+from emulator.scheduler.explain_sites import no_site
 from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler
@@ -90,6 +103,8 @@ class Engine:
         self.commands_failed = 0
         #: Called with a command that failed, its cycle and the error.
         self.on_command_failed: Callable[[Command, int, Exception], None] | None = None
+        #: Called with a host that broke or was repaired, the instant, and the cause's place in CAUSES; -1: it was repaired.
+        self.on_host: Callable[[int, int, int], None] | None = None
         self.meter = Meter()
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
@@ -102,6 +117,8 @@ class Engine:
         self.links = LinkEvents(cluster, network, scheduler.ledger, settings.link_faults, settings.seed, settings.cycle_ns)
         self._sequence = 0
         self._reconsider_ns = NEVER
+        #: When hosts are reserved, or no longer; NEVER where that is over.
+        self._window_ns = NEVER if scheduler.calendar is None else scheduler.calendar.next_ns()
         self._plane_readings: tuple[FabricReadings, ...] = ()
         self._planes_read = -1  # network.changes when they were read
         self._promises = [0] * len(shards.ranges)  # by shard: when its next event is that concerns anyone else
@@ -121,6 +138,7 @@ class Engine:
             self.racks.next_ns(),
             self.links.next_ns(),
             self.scheduler.next_ns(),
+            self._window_ns,
             self._inbox[0][0] if self._inbox else NEVER,
         )
         if due == NEVER:
@@ -145,10 +163,12 @@ class Engine:
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
             return True
-        if self.scheduler.may_admit():
+        if self.scheduler.may_admit() or (self.scheduler.inside and self._window_ns != NEVER):
+            return True
+        if any(why.until_ns != NEVER for why in self.scheduler.draft.whys.values()):
             return True
         withheld = self.scheduler.ledger.withheld
-        to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting
+        to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting or self._window_ns != NEVER
         return self.scheduler.pending_jobs > len(self.table.on_hold) and bool(to_come)
 
     def finish(self, until_ns: int) -> None:
@@ -180,6 +200,8 @@ class Engine:
 
     def _note_time(self, at_ns: int) -> None:
         self.meter.note_cycle(*self.scheduler.free_gpus(), at_ns - self.now_ns)
+        if self.scheduler.calendar is not None:
+            self.scheduler.calendar.now_ns = at_ns
 
     # -- inputs ---------------------------------------------------------------------------------------------------------------------
 
@@ -217,6 +239,8 @@ class Engine:
                     self._give_up(stalled, at_ns)
         if self.scheduler.dispatcher is not None:
             self.scheduler.dispatcher.book(at_ns)
+        if self._window_ns <= at_ns:
+            self._turn_windows(at_ns)
         if self.scheduler.room.next_ns() <= at_ns:
             self.events += self.scheduler.admit_due(at_ns)
         while self._inbox and self._inbox[0][0] <= at_ns:
@@ -233,6 +257,10 @@ class Engine:
         if state == State.CANCELLED:
             self.table.end_ns[slot] = at_ns
             self.reasons[slot] = NEVER_SATISFIED
+        if state != State.PENDING and (never := self.scheduler.never_in_reservation(slot)):
+            self.reasons[slot] = never
+        elif state == State.INFEASIBLE and self.scheduler.dispatcher is not None and (fitting := self.scheduler.fitting_sites(slot)):
+            self.reasons[slot] = no_site(self.scheduler.dispatcher, slot, fitting)
         if state != State.PENDING:
             self.ended[state] += 1
             self._ended_slots.append(slot)
@@ -259,12 +287,15 @@ class Engine:
                 self.posted_jobs -= len(slots)
                 for slot in slots:
                     self._arrive(slot, at_ns, accepted=True)
-            case Cancel(job_id):
-                if job_id in self.table.slot_of:
-                    self._cancel(self.table.slot_of[job_id], at_ns)
-            case Hold(job_id, held):
-                if job_id in self.table.slot_of:
-                    self._hold(self.table.slot_of[job_id], at_ns, held=held)
+            case Cancel() | Hold() | SetPriority():
+                if command.job_id in self.table.slot_of:
+                    self._act_on(self.table.slot_of[command.job_id], command, at_ns)
+            case _:
+                self._act_on_hosts(command, at_ns)
+
+    def _act_on_hosts(self, command: Command, at_ns: int) -> None:
+        """A command that is about hosts and links."""
+        match command:
             case Cordon(first_host, end_host, cordoned):
                 change = self.scheduler.ledger.withhold if cordoned else self.scheduler.ledger.release
                 for host in range(first_host, end_host):
@@ -273,9 +304,51 @@ class Engine:
                 rows = self._rows_of_hosts(first_host, end_host)
                 self._orders.add(at_ns, RackOrder.BREAK_HOST, rows, 0, repair_ns)
                 self._settle_shards(at_ns, sorted({self._orders.shard_of_block[row[0]] for row in rows}))
+            case Reserve(reservation):
+                self.scheduler.reserve(reservation, at_ns)
+                self._turn_windows(at_ns)
+            case EndReservation(name):
+                if self.scheduler.calendar is not None and name in self.scheduler.calendar.number_of:
+                    self.scheduler.calendar.end(name, at_ns)
+                    self._turn_windows(at_ns)
             case CutLinks(cuts, duration_ns, flap_ns, every_ns):
                 for slot, down_ns in self.links.inject(at_ns, cuts, duration_ns, flap_ns, every_ns):
                     self.runs.stand_still(slot, at_ns, down_ns)
+
+    def _turn_windows(self, at_ns: int) -> None:
+        """Reservations begin and end; those that say so stop what runs on their hosts."""
+        calendar = self.scheduler.calendar
+        assert calendar is not None, "a window has its time"
+        self.events += 1
+        ledger, table = self.scheduler.ledger, self.table
+        for window in self.scheduler.turn_windows(at_ns):
+            reservation = calendar.reservations[window.number]
+            if reservation.running == Running.DRAIN:
+                continue
+            slots = dict.fromkeys(slot for host in reservation.hosts for slot in ledger.jobs_on(host))
+            for slot in slots:
+                self._stop(slot, at_ns)
+                self.runs.lose_work(slot)
+                self.reasons[slot] = f"stopped: {window.told(reservation)}"
+                self.events += 1
+                if reservation.running == Running.KILL:
+                    self._end(slot, at_ns, State.FAILED)
+                else:
+                    table.preemptions[slot] += 1
+                    self.preemptions += 1
+                    self.scheduler.requeue(slot)
+                    self._changed(slot, at_ns)
+        self._window_ns = calendar.next_ns()
+
+    def _act_on(self, slot: int, command: Cancel | Hold | SetPriority, at_ns: int) -> None:
+        match command:
+            case Cancel():
+                self._cancel(slot, at_ns)
+            case Hold(_, held):
+                self._hold(slot, at_ns, held=held)
+            case SetPriority(_, priority):
+                if self.scheduler.set_priority(slot, priority):
+                    self._changed(slot, at_ns)
 
     def _give_up(self, slot: int, at_ns: int) -> None:
         """The job has waited for the network for as long as it may."""
@@ -318,20 +391,22 @@ class Engine:
             self.events += 1
             if event == HostEvent.FAULT:
                 self.faults[cause] += 1
-                self._note_host(host, time_ns, down=True)
+                self._note_host(host, time_ns, cause)
                 ledger.withhold(host, Withheld.DOWN)
                 for slot in ledger.jobs_on(host):
                     self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
             else:
-                self._note_host(host, time_ns, down=False)
+                self._note_host(host, time_ns)
                 self.meter.note_peak()
                 ledger.release(host, Withheld.DOWN)
 
-    def _note_host(self, host: int, at_ns: int, *, down: bool) -> None:
-        """A host that is broken draws nothing, and its GPUs are down."""
-        sign = 1 if down else -1
+    def _note_host(self, host: int, at_ns: int, cause: int = -1) -> None:
+        """A host that is broken, for ``cause``, draws nothing, and its GPUs are down; -1: it is repaired."""
+        sign = 1 if cause >= 0 else -1
         self.meter.hosts_milliwatts.change(at_ns, -sign * self.racks.idle_milliwatts(host))
         self.meter.down_gpus.change(at_ns, sign * self.scheduler.ledger.gpus_of((host,)))
+        if self.on_host is not None:
+            self.on_host(host, at_ns, cause)
 
     def _ask_shards(self, at_ns: int, shards: list[int]) -> Answers:
         answers = self.shards.advance(Window(at_ns, racks={shard: self._orders.take(shard) for shard in shards}))

@@ -63,9 +63,19 @@ def rack_views(engine: Engine, readings: Readings, after: int, limit: int) -> li
                 gpu_model=cluster.host_types[ledger.block_type[ledger.host_block[start]]].gpu.name,
                 in_service=start not in planned,
                 power_watts=float(power[number]) / 1e3,
+                reserved=_reserved(engine, range(start, end)),
             )
         )
     return views
+
+
+def _reserved(engine: Engine, hosts: range) -> str:
+    """For what hosts of a rack are reserved now."""
+    calendar = engine.scheduler.calendar
+    if calendar is None or not calendar.open:
+        return ""
+    windows = [window for window in calendar.open.values() if any(host in hosts for host in calendar.reservations[window.number].hosts)]
+    return "; ".join(window.told(calendar.reservations[window.number]) for window in sorted(windows))
 
 
 def host_view(engine: Engine, name: str) -> HostView:
@@ -148,12 +158,16 @@ def _host_views(engine: Engine, hosts: Iterable[int]) -> list[HostView]:
 
 
 def host_state(engine: Engine, host: int) -> HostState:
-    """Planned, down or cordoned, whichever applies first; otherwise healthy."""
+    """Planned, down, in maintenance, reserved or cordoned, whichever applies first; otherwise healthy."""
     reasons = engine.scheduler.ledger.reasons_of(host)
     if Withheld.PLANNED in reasons:
         return HostState.PLANNED
     if Withheld.DOWN in reasons:
         return HostState.DOWN
+    if Withheld.MAINTENANCE in reasons:
+        return HostState.MAINTENANCE
+    if Withheld.RESERVED in reasons:
+        return HostState.RESERVED
     return HostState.CORDONED if reasons else HostState.HEALTHY
 
 

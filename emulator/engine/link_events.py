@@ -1,7 +1,8 @@
 """Faults of the fabric in time: injected and drawn ones begin, flap and end, at scheduling cycles."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
+from typing import Protocol
 
 from emulator.engine.fault_targets import cable_cuts, switch_count, switch_cuts
 from emulator.engine.flaps import time_lost
@@ -12,6 +13,12 @@ from emulator.scheduler.ledger import Ledger, Withheld
 from emulator.scheduler.table import NEVER
 from topology.cluster import Cluster
 from topology.lookup import cable_at, switch_at
+
+
+class OnFault(Protocol):
+    """Hears of what a fault cuts, when it begins (``down``) and when it ends."""
+
+    def __call__(self, cuts: Sequence[Cut], at_ns: int, *, down: bool) -> None: ...
 
 
 class LinkEvents:
@@ -32,6 +39,8 @@ class LinkEvents:
         #: (time, order, fault that ends; -1: a flap, cuts of a flap, and for how long it is down, how often and until when).
         self._timers: list[tuple[int, int, int, tuple[Cut, ...], tuple[int, int, int]]] = []
         self._number = 0
+        #: Called where a fault begins or ends: what it cuts, the instant, and ``down``. A flap shorter than a cycle is none.
+        self.on_fault: OnFault | None = None
         self.faults = {"cable": 0, "switch": 0, "flap": 0, "injected": 0}
 
     def next_ns(self) -> int:
@@ -61,6 +70,8 @@ class LinkEvents:
                 due_ns, _, fault, cuts, flap = heappop(self._timers)
                 if fault >= 0:
                     self._apply(at_ns, self.health.mend(fault, at_ns))
+                    if self.on_fault is not None:
+                        self.on_fault(cuts, at_ns, down=False)
                 else:
                     yield from self._flap(at_ns, due_ns, cuts, flap)
                 continue
@@ -82,6 +93,8 @@ class LinkEvents:
         change = self.health.apply(self._number, cuts, at_ns)
         heappush(self._timers, (at_ns + duration_ns, self._number, self._number, cuts, (0, 0, 0)))
         self._apply(at_ns, change)
+        if self.on_fault is not None:
+            self.on_fault(cuts, at_ns, down=True)
 
     def _flap(self, at_ns: int, due_ns: int, cuts: tuple[Cut, ...], flap: tuple[int, int, int]) -> Iterator[tuple[int, int]]:
         down_ns, every_ns, until_ns = flap

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from emulator.engine.engine import Engine
+from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import State
 
@@ -34,11 +35,12 @@ class Moment(NamedTuple):
     rows: list[Row]
     slice_gpus: int
     slice_level: int
+    deadline_ns: int  # NO_DEADLINE where it has none
     min_gpus: int  # 0: it is of one size
     size_gpus: int  # as in JobTable
 
 
-_SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED})
+_SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED, State.REJECTED, State.INFEASIBLE})
 
 
 def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
@@ -73,13 +75,14 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.rows[slot],
         table.slice_gpus[slot],
         table.slice_level[slot],
+        table.deadline_ns.get(slot, NO_DEADLINE),
         table.least_gpus(slot) if slot in table.sizes else 0,
         table.size_gpus[slot],
     )
 
 
 def _why(engine: Engine, slot: int) -> str:
-    return engine.scheduler.room.why(slot)[0].text if slot in engine.table.on_hold else engine.reasons.get(slot, "")
+    return engine.scheduler.why_on_hold(slot).text if slot in engine.table.on_hold else engine.reasons.get(slot, "")
 
 
 def slowdown(engine: Engine, slot: int, at_ns: int) -> float:

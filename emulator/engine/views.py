@@ -1,10 +1,15 @@
 """Views of an engine's jobs, queues and cluster, made on request. Those of the hardware are in `engine.hardware`."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView, QuotaView, SitesView, SiteView
 from emulator.engine.engine import Engine
 from emulator.engine.moments import Moment, moment_of, slowdown
+from emulator.scheduler import deadlines
+from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
@@ -29,7 +34,7 @@ STATES = {
 
 
 #: Kinds of reasons that running jobs which end can put an end to.
-_OF_HOSTS = frozenset({"capacity", "fragmentation", "topology"})
+_OF_HOSTS = frozenset({"capacity", "fragmentation", "topology", "reservation"})
 
 
 def job_view(engine: Engine, slot: int) -> JobView:
@@ -65,6 +70,7 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         speed_ratio=moment.speed_ratio,
         slice_gpus=moment.slice_gpus,
         slice_level=LEVEL_NAMES[moment.slice_level] if moment.slice_gpus else "",
+        deadline_seconds=moment.deadline_ns / SECOND if moment.deadline_ns != NO_DEADLINE else None,
         min_gpus=moment.min_gpus,
         held_gpus=moment.size_gpus if moment.state == State.RUNNING else 0,
     )
@@ -75,9 +81,11 @@ def reason(engine: Engine, slot: int, state: State) -> str:
     if state == State.PENDING and engine.scheduler.waits(slot):
         stopped = engine.reasons.get(slot, "")
         return explain_pending(engine.scheduler, slot).text + (f" (last stop: {stopped})" if stopped else "")
-    if state in (State.FAILED, State.CANCELLED):
+    if state in (State.FAILED, State.CANCELLED) or (state == State.INFEASIBLE and slot in engine.reasons):
         return engine.reasons.get(slot, "")
-    return _refusal(engine, state, moment_of(engine, slot, engine.now_ns)) if state in (State.REJECTED, State.INFEASIBLE) else ""
+    if state not in (State.REJECTED, State.INFEASIBLE):
+        return ""
+    return engine.reasons.get(slot) or _refusal(engine, state, moment_of(engine, slot, engine.now_ns))
 
 
 def _refusal(engine: Engine, state: State, job: Moment) -> str:
@@ -95,7 +103,15 @@ def _refusal(engine: Engine, state: State, job: Moment) -> str:
 
 
 def explanation(engine: Engine, slot: int) -> Explanation:
-    """Why a pending job waits, with the numbers, or a sentence on the state of any other job."""
+    """Why a pending job waits, with the numbers, or a sentence on the state of any other job; of both the deadline, while it is to come."""
+    found, deadline_ns = _explanation(engine, slot), engine.table.deadline_ns.get(slot, NO_DEADLINE)
+    if deadline_ns == NO_DEADLINE or found.state not in (JobState.PENDING, JobState.RUNNING):
+        return found
+    numbers = {**found.numbers, "deadline_seconds": deadline_ns / SECOND}
+    return replace(found, text=f"{found.text}; {deadlines.told(deadline_ns, engine.now_ns)}", numbers=numbers)
+
+
+def _explanation(engine: Engine, slot: int) -> Explanation:
     table = engine.table
     state = table.state[slot]
     if state == State.PENDING and engine.scheduler.waits(slot):
@@ -223,16 +239,30 @@ def sites_view(engine: Engine) -> SitesView | None:
 
 
 def gpus_by_state(engine: Engine) -> dict[str, int]:
-    """Every GPU in one state: planned where its rack is not in service yet, down where its host is broken, cordoned where it may not be
-    used, else busy or idle."""
+    """Every GPU in one state: planned where its rack is not in service yet, down where its host is broken, busy where a job holds it;
+    of the others maintenance or reserved where its host is kept for nobody or for some, cordoned where it may not be used, else idle."""
     scheduler, ledger = engine.scheduler, engine.scheduler.ledger
     busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.runs.shared_gpu_surplus()
     down, planned = ledger.gpus_of(ledger.withheld(Withheld.DOWN)), engine.planned_gpus
-    return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus()[0], down, planned)
+    windows = _in_windows(engine, [partition.number for partition in scheduler.partitions])
+    return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus()[0], down, planned, windows)
 
 
-def _states(gpus: int, busy: int, idle: int, down: int, planned: int) -> dict[str, int]:
-    return {"busy": busy, "idle": idle, "down": down, "cordoned": gpus - busy - idle - down - planned, "planned": planned}
+def _states(gpus: int, busy: int, idle: int, down: int, planned: int, windows: dict[str, int]) -> dict[str, int]:
+    cordoned = gpus - busy - idle - down - planned - sum(windows.values())
+    return {"busy": busy, "idle": idle, "down": down, "cordoned": cordoned, "planned": planned} | windows
+
+
+def _in_windows(engine: Engine, numbers: Sequence[int]) -> dict[str, int]:
+    """GPUs that no job holds on hosts of the partitions ``numbers`` that are reserved now, and neither down nor planned."""
+    ledger = engine.scheduler.ledger
+    counted = dict.fromkeys((Withheld.MAINTENANCE.value, Withheld.RESERVED.value), 0)
+    for reason in (Withheld.MAINTENANCE, Withheld.RESERVED):
+        for host in ledger.withheld(reason):
+            partition = ledger.partition_of_host(host)
+            if partition.number in numbers and not {Withheld.DOWN, Withheld.PLANNED} & set(ledger.reasons_of(host)):
+                counted[reason] += partition.free.held_by_nobody(host)
+    return counted
 
 
 def gpus_by_model(engine: Engine) -> dict[tuple[str, str], int]:
@@ -247,7 +277,8 @@ def gpus_by_model(engine: Engine) -> dict[tuple[str, str], int]:
             for reason in (Withheld.DOWN, Withheld.PLANNED)
         )
         busy = engine.runs.held_gpus(partition.running)
-        for state, count in _states(partition.gpus, busy, partition.free.free_gpus, down, planned).items():
+        windows = _in_windows(engine, [partition.number])
+        for state, count in _states(partition.gpus, busy, partition.free.free_gpus, down, planned, windows).items():
             key = state, partition.gpu_model
             found[key] = found.get(key, 0) + count
     return found
@@ -269,6 +300,7 @@ def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
         gpus_down=gpus["down"],
         gpus_cordoned=gpus["cordoned"],
         gpus_planned=gpus["planned"],
+        gpus_reserved=gpus["maintenance"] + gpus["reserved"],
         racks_in_service=len(engine.racks),
         hosts=cluster.host_count,
         racks=counts.racks,

@@ -19,6 +19,7 @@ from emulator.racks.faults import CAUSES
 from emulator.racks.power import facility_milliwatts, water_litres
 from emulator.report import usage
 from emulator.report.digest import digest
+from emulator.report.events import EventLog, events_table
 from emulator.report.job_rows import Jobs, Reasons, all_jobs, rows_of
 from emulator.report.links import link_load, links_table, tier_loads
 from emulator.report.outcome import JobTable, Outcome, Sample, Timeline, sample, timeline
@@ -50,7 +51,9 @@ class Collector:
         actors: int,
         opened_at: float,
         folder: Path | None = None,
+        events: bool = False,
     ) -> None:
+        """``events``: keep every event too, from the first cycle on."""
         self._engine, self._scenario, self._sources = engine, scenario, sources
         self._power, self._actors = scenario.power, actors
         self.power_cap_watts = self._power.cap or 0.0
@@ -59,6 +62,7 @@ class Collector:
         self._samples: list[Sample] = []
         self._sampled_ns = -1
         self._spool = Spool(folder)  # earlier samples, and jobs that have left the engine
+        self.events = EventLog(engine, self._spool) if events else None
         self._held: tuple[int, ...] = (0, 0, 0, 0)  # GPU time of these jobs, as held_time has it
         self._reasons = Reasons()
         self._peak_nic = 0.0
@@ -221,7 +225,9 @@ class Collector:
         self._note_memory()
         counts = cluster.counts
         links = engine.read_links()
+        events = None if self.events is None else self.events.columns()
         return Outcome(
+            events_table=None if events is None else lambda: events_table(events),
             link_table=lambda: links_table(cluster, links),
             scenario=scenario.name,
             seed=scenario.seed,

@@ -14,6 +14,7 @@ import numpy as np
 from emulator.report.html import page
 from emulator.report.outcome import NEVER, PLACEMENT_LEVELS, STATES, Int64, JobTable, Outcome, Timeline
 from emulator.report.summary import summary, to_json
+from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.reasons import KINDS
 from emulator.scheduler.table import ENDLESS
 from emulator.workload.jobs import NO_ROW, SECOND, JobKind
@@ -21,6 +22,8 @@ from topology.cluster import TIERS
 
 #: The files of a run, in the order in which they are written; ``summary.json`` is last, so if it is new all are.
 FILES = ("jobs.parquet", "timeline.parquet", "links.parquet", "report.html", "summary.json")
+#: Written before them, where events were kept.
+EVENTS = "events.parquet"
 
 
 class OutputError(Exception):
@@ -57,8 +60,19 @@ def write(directory: Path, outcome: Outcome) -> dict[str, Any]:
     }
     if (links := outcome.link_table) is not None:
         contents["links.parquet"] = lambda path: parquet.write_table(links(), path, compression="zstd")
-    write_files(directory, {name: contents[name] for name in FILES if name in contents})
+    if (events := outcome.events_table) is not None:
+        contents[EVENTS] = lambda path: parquet.write_table(events(), path, compression="zstd")
+    else:
+        _remove(directory / EVENTS)  # that of another run would be taken for this one's
+    write_files(directory, {name: contents[name] for name in (EVENTS, *FILES) if name in contents})
     return values
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write to {path.parent}: {error.strerror or error}") from error
 
 
 def write_files(directory: Path, contents: Mapping[str, Callable[[Path], object]]) -> None:
@@ -112,6 +126,7 @@ def jobs_table(jobs: JobTable) -> Any:
             "placement_level": words(jobs.placement_level, PLACEMENT_LEVELS),
             "hosts": texts(jobs.hosts() if jobs.hosts is not None else None),
             "network_slowdown_ratio": jobs.network_slowdown_ratio[order],
+            "deadline_seconds": seconds(jobs.deadline_ns, NO_DEADLINE),
         }
     )
 

@@ -36,6 +36,7 @@ _REASON_NAMES = {
     "topology": "hosts within a level",
     "power": "power",
     "hold": "their release",
+    "reservation": "reserved hosts",
     "dependency": "other jobs' ends",
     "dispatch": "being sent to a site",
     "data": "their data",
@@ -93,7 +94,7 @@ def _charts(outcome: Outcome) -> list[str]:
             [
                 Series("held by jobs", line.gpus_busy * percent_of_gpus, "--blue", filled=True),
                 Series("SM activity", line.gpu_utilization_ratio * (outcome.gpus - line.gpus_planned) * percent_of_gpus, "--green"),
-                Series("down or cordoned", (line.gpus_down + line.gpus_cordoned) * percent_of_gpus, "--red"),
+                Series("down, cordoned or reserved", (line.gpus_down + line.gpus_cordoned) * percent_of_gpus, "--red"),
                 *([Series("not in service yet", line.gpus_planned * percent_of_gpus, "--violet")] if line.gpus_planned.any() else []),
             ],
             top=100.0,

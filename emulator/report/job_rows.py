@@ -17,6 +17,7 @@ from emulator.engine.moments import slowdown
 from emulator.fabric.traffic import ranges
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable
 from emulator.report.spool import Columns
+from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.free import mask_bits
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND
@@ -73,6 +74,9 @@ def rows_of(engine: Engine, slots: Sequence[int], reasons: Reasons) -> Columns:
         column = getattr(table, source)
         columns[name] = np.array([column[slot] for slot in slots], dtype=dtype)
     return columns | {
+        "deadline_ns": np.array([table.deadline_ns.get(slot, NO_DEADLINE) for slot in slots], dtype=np.int64)
+        if table.deadline_ns
+        else np.full(len(slots), NO_DEADLINE, dtype=np.int64),
         "state": np.array([_STATES[table.state[slot]] for slot in slots], dtype=np.int8),
         "reason": np.array([reasons.number(_reason(engine, slot)) for slot in slots], dtype=np.int32),
         "ran_ns": ran,

@@ -58,6 +58,7 @@ class JobTable:
     priority: Int32  # that of its queue included
     host_type: Int8  # index into gpu_types; ANY_TYPE for one that was never bound
     estimate_ns: Int64  # the submitter's estimate; ENDLESS for a service without an end
+    deadline_ns: Int64  # when it should have ended; NO_DEADLINE where it has none
     source_row: Int64  # of the trace: its line, or the number of its object; NO_ROW where there is none
     submit_ns: Int64
     start_ns: Int64  # NEVER where it has not started
@@ -118,7 +119,7 @@ def sample(snapshot: Snapshot) -> Sample:
         gpus_busy=gpus.get("busy", 0),
         gpus_idle=gpus.get("idle", 0),
         gpus_down=gpus.get("down", 0),
-        gpus_cordoned=gpus.get("cordoned", 0),
+        gpus_cordoned=sum([gpus.get(state, 0) for state in ("cordoned", "maintenance", "reserved")]),
         gpus_planned=gpus.get("planned", 0),
         racks_in_service=snapshot.cluster.racks_in_service,
         gpu_utilization_ratio=snapshot.gpu_utilization_ratio,
@@ -145,7 +146,7 @@ class Timeline:
     gpus_busy: Int64
     gpus_idle: Int64
     gpus_down: Int64
-    gpus_cordoned: Int64
+    gpus_cordoned: Int64  # or reserved
     gpus_planned: Int64
     racks_in_service: Int64
     gpu_utilization_ratio: Float64
@@ -215,4 +216,5 @@ class Outcome:
     sites: SitesView | None = None  # None: jobs are not dispatched to sites
     sources: tuple[Mapping[str, Any], ...] = ()  # workload.jobs.SourceReport.as_dict
     link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it
+    events_table: Callable[[], Any] | None = None  # that of ``events.parquet``; None where no events were kept
     picture: Callable[[], str] | None = None  # draws the machine and its load as SVG, for who writes the page

@@ -7,6 +7,9 @@ Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a deno
 
 - ``wait_seconds``: first start - submission, over the jobs that started. ``completion_seconds``: end - submission, over the jobs that
   finished. Percentiles interpolate linearly between the two nearest ranks.
+- ``deadlines``: of the ``jobs`` with a deadline, ``met`` finished by then; ``missed`` ended later or otherwise, or had not ended when it
+  passed; the others' is still to come. ``met_ratio`` = met / (met + missed). ``tardiness_seconds``: max(0, end - deadline), over those
+  that finished. null where no job has a deadline.
 - ``gpu_allocation_ratio`` = sum(gpu_seconds) / C: GPU time held by jobs, over that of the GPUs in service (broken ones included), C;
   C is G T where every rack is there from the start.
 - ``gpu_utilization_ratio`` = integral of SM activity over held GPUs / C: what a DCGM dashboard averages to.
@@ -47,6 +50,8 @@ from numpy.typing import NDArray
 from emulator.engine.control import JobState, SitesView
 from emulator.report.links import TierLoad
 from emulator.report.outcome import NEVER, STATES, Outcome
+from emulator.scheduler import deadlines
+from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.policy import OutsideAccount
 from emulator.workload.jobs import SECOND, JobKind
 from topology.cluster import TIERS
@@ -96,6 +101,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         },
         "wait_seconds": distribution((jobs.start_ns - jobs.submit_ns)[started] / SECOND),
         "completion_seconds": distribution((jobs.end_ns - jobs.submit_ns)[finished] / SECOND),
+        "deadlines": _deadlines(outcome),
         "gpu_allocation_ratio": _ratio(gpu_seconds, capacity_gpu_seconds),
         "gpu_utilization_ratio": _ratio(outcome.active_gpu_seconds, capacity_gpu_seconds),
         "goodput_ratio": _ratio(gpu_seconds - float(jobs.lost_gpu_seconds.sum()), gpu_seconds),
@@ -148,6 +154,26 @@ def _sites(view: SitesView) -> dict[str, Any]:
         "queued_jobs": view.queued_jobs,
         "queued_mean_ratio": view.mean_queued_ratio,
         "by_site": by_site,
+    }
+
+
+def _deadlines(outcome: Outcome) -> dict[str, Any] | None:
+    """Of the jobs with a deadline, how many met it; None where there is no such job."""
+    jobs = outcome.jobs
+    due = jobs.deadline_ns != NO_DEADLINE
+    if not due.any():
+        return None
+    finished = jobs.state == STATES.index(JobState.FINISHED)
+    ended = ~np.isin(jobs.state, [STATES.index(state) for state in (JobState.PENDING, JobState.RUNNING)])
+    kept = deadlines.kept(jobs.deadline_ns, jobs.end_ns, finished=finished, ended=ended, now_ns=outcome.emulated_ns)
+    late_ns = np.maximum(0, deadlines.lateness_ns(jobs.deadline_ns, jobs.end_ns)[due & finished])
+    met, missed = int(kept.met.sum()), int(kept.missed.sum())
+    return {
+        "jobs": int(due.sum()),
+        "met": met,
+        "missed": missed,
+        "met_ratio": _ratio(met, met + missed),
+        "tardiness_seconds": distribution(late_ns / SECOND),
     }
 
 

@@ -47,6 +47,15 @@ def _sites(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
     return [("Sites", rows)]
 
 
+def _deadlines(values: Mapping[str, Any]) -> Rows:
+    """How many jobs met theirs, where any has one."""
+    due = values.get("deadlines")
+    if due is None:
+        return []
+    still = due["jobs"] - due["met"] - due["missed"]
+    return [("deadlines met, missed", f"{due['met']:,}, {due['missed']:,}" + (f" ({still:,} still to come)" if still else ""))]
+
+
 def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
     """``(title, [(label, value), ...])`` from a summary."""
     jobs, wait, completion = values["jobs"], values["wait_seconds"], values["completion_seconds"]
@@ -74,6 +83,7 @@ def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
                 *((("resizes", f"{jobs['resizes']:,}"),) if jobs["resizes"] else ()),
                 ("wait mean, p50, p90, p99", ", ".join(span(wait[key]) for key in ("mean", "p50", "p90", "p99"))),
                 ("completion mean, p50, p90, p99", ", ".join(span(completion[key]) for key in ("mean", "p50", "p90", "p99"))),
+                *_deadlines(values),
             ],
         ),
         *_sites(values),

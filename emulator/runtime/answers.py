@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any, TypeVar, cast
 
 from emulator.engine import control
-from emulator.engine.control import ControlError, InvalidRequest, JobState, JobView, QueueFull, RackView, SubmitResult
+from emulator.engine.control import ControlError, InvalidRequest, JobState, JobView, QueueFull, RackView, ReservationView, SubmitResult
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Answers:
                 self._kept.popitem(last=False)
 
 
-def to_json(answer: SubmitResult | JobView | RackView | str) -> Any:
+def to_json(answer: SubmitResult | JobView | RackView | ReservationView | str) -> Any:
     """What the journal keeps of an answer. For a submission only the refusals, since the ids of accepted jobs are in the payload."""
     if isinstance(answer, str):
         return answer
@@ -88,10 +88,12 @@ def from_json(kind: str, value: Any, job_ids: Sequence[int]) -> Any:
             errors = {index: _error(run) for run in value.get("refused", ()) for index in range(run["first"], run["first"] + run["count"])}
             ids = iter(job_ids)
             return SubmitResult([-1 if index in errors else next(ids) for index in range(len(job_ids) + len(errors))], errors)
-        case "cancel" | "hold" | "release":
+        case "cancel" | "hold" | "release" | "priority":
             return JobView(**value | {"state": JobState(value["state"])})
         case "cordon":
             return RackView(**value)
+        case "reserve" | "end reservation":
+            return ReservationView(**value | {"queues": tuple(value["queues"]), "tenants": tuple(value["tenants"])})
     return str(value)
 
 

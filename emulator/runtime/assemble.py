@@ -19,6 +19,7 @@ from emulator.scenario.build_sites import build_sites
 from emulator.scenario.outside import outside_settings
 from emulator.scenario.policies import find, find_placement
 from emulator.scenario.quotas import build_quotas
+from emulator.scenario.reserved_hosts import build_reservations
 from emulator.scenario.settings import (
     buildout,
     fabric_settings,
@@ -144,6 +145,7 @@ def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettin
         reclaims=reclaims(scenario),
         power=site_power(scenario),
         sites=build_sites(scenario, cluster),
+        reservations=build_reservations(scenario, cluster),
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from emulator.engine.bounds import LONGEST_NS, REMAINING_RULE, is_remaining_ratio
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Hold, Submit, scale_link
+from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Hold, SetPriority, Submit, scale_link
 from emulator.engine.control import (
     ControlError,
     FaultRequest,
@@ -23,6 +23,7 @@ from emulator.engine.hardware import not_found, rack_views
 from emulator.engine.views import STATES, job_view
 from emulator.runtime.answers import Answers, Request, from_json, to_json
 from emulator.runtime.assemble import Emulation
+from emulator.runtime.reserved import ReservedInputs
 from emulator.runtime.submissions import Judge, Verdict, jobs_of, payload_of
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.table import State
@@ -49,6 +50,7 @@ class Inputs:
         self._next_id = API_FIRST_ID
         self._answers = Answers()
         self.last_stamp_ns = 0
+        self.reserved = ReservedInputs(self._engine, self._answers, self._accept)
 
     def slot(self, job_id: int) -> int:
         """The slot of a job that has been submitted and has not left the engine. Raises NotFound."""
@@ -166,6 +168,21 @@ class Inputs:
 
         return self._answers.once(request_id, verb, lambda: repr(job_id).encode(), hold)
 
+    def set_priority(self, job_id: int, priority: int, stamp_ns: int, request_id: str) -> JobView:
+        """The job has another priority from the next cycle on. Raises WrongState where it has ended."""
+
+        def change(request: Request) -> JobView:
+            slot = self.slot(job_id)
+            state = self._engine.table.state[slot]
+            if state not in _LIVE:
+                raise WrongState(f"job {job_id} is {STATES[state]}; allowed: a pending or running job", field="job_id")
+            answer = job_view(self._engine, slot)
+            payload = {"job_id": job_id, "priority": priority}
+            self._accept(SetPriority(job_id, priority), stamp_ns, "priority", payload, request, answer)
+            return answer
+
+        return self._answers.once(request_id, "priority", lambda: repr((job_id, priority)).encode(), change)
+
     def cordon(self, rack: int, stamp_ns: int, *, cordoned: bool, request_id: str) -> RackView:
         """The rack is not used (or used again) from the next cycle on; jobs on it go on."""
 
@@ -269,15 +286,14 @@ class Inputs:
                     jobs = jobs_of(given)
                     self._next_id = max(self._next_id, int(jobs.job_id[-1]) + 1)
                     command: Command = Submit(self._scheduler.add(jobs))
-                case "cancel" | "hold" | "release" as verb:
-                    job_id = given["job_id"]
-                    if job_id not in self._engine.table.slot_of and not self._engine.retired:
-                        raise ValueError(f"no job {job_id}")
-                    command = Cancel(job_id) if verb == "cancel" else Hold(job_id, held=verb == "hold")
+                case "cancel" | "hold" | "release" | "priority" as verb:
+                    command = self._of_one_job(verb, **given)
                 case "cordon":
                     command = Cordon(**given)
                 case "fault":
                     command = _fault(self._cluster, given)
+                case "reserve" | "end reservation":
+                    command = self.reserved.take_up(record.kind, given)
                 case kind if kind in (END, STOP):
                     return
                 case _:
@@ -288,6 +304,17 @@ class Inputs:
             self._post(command, record.stamp_ns)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise JournalError(f"input {record.sequence} of the journal cannot be applied: {type(error).__name__}: {error}") from error
+
+    def _of_one_job(self, verb: str, job_id: int, priority: int = 0) -> Command:
+        if job_id not in self._engine.table.slot_of and not self._engine.retired:
+            raise ValueError(f"no job {job_id}")
+        match verb:
+            case "cancel":
+                return Cancel(job_id)
+            case "priority":
+                return SetPriority(job_id, priority)
+            case _:
+                return Hold(job_id, held=verb == "hold")
 
 
 def _record(verdict: Verdict) -> Iterator[Record]:

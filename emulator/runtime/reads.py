@@ -5,7 +5,18 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from emulator.engine import hardware, views
-from emulator.engine.control import ClusterView, Explanation, HostState, HostView, JobState, JobView, LinkView, QueueView, RackView
+from emulator.engine.control import (
+    ClusterView,
+    Explanation,
+    HostState,
+    HostView,
+    JobState,
+    JobView,
+    LinkView,
+    QueueView,
+    RackView,
+    ReservationView,
+)
 from emulator.runtime.assemble import Emulation
 from emulator.runtime.facts import Facts
 from emulator.runtime.inputs import Inputs
@@ -42,6 +53,9 @@ class Reads(Facts, ABC):
 
     def queues(self) -> list[QueueView]:
         return self._call(lambda: views.queue_views(self._engine))
+
+    def reservations(self) -> list[ReservationView]:
+        return self._call(self._inputs.reserved.views)
 
     def cluster(self) -> ClusterView:
         return self._call(lambda: views.cluster_view(self._engine, self._power_cap_watts))

@@ -24,6 +24,8 @@ from emulator.engine.control import (
     JobEvent,
     JobView,
     RackView,
+    ReservationRequest,
+    ReservationView,
     Snapshot,
     Submission,
     SubmitResult,
@@ -73,10 +75,11 @@ class Session(Reads):
         actors: int,
         opened_at: float,
         spool_dir: Path | None = None,
+        events: bool = False,
     ) -> None:
         super().__init__(emulation, Inputs(emulation, journal))
         self._collector = Collector(
-            emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at, folder=spool_dir
+            emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at, folder=spool_dir, events=events
         )
         self._engine.retire = self._collector.retire
         self._emulation = emulation
@@ -141,7 +144,7 @@ class Session(Reads):
         """Do again what ``journal`` holds, up to where its clock may have been read. Before the start; raises what ``progress`` raises."""
         reached_ns, due = journal.reached_ns, time.monotonic()
         if journal is self._journal:
-            self._engine.on_change = self._watchers.note  # a watch goes on where it was: changes keep their numbers
+            self._listen()  # a watch goes on where it was: changes keep their numbers
 
         def told() -> None:
             nonlocal due
@@ -170,10 +173,21 @@ class Session(Reads):
         with self._turns:
             self._check_open()
             if self._thread is None and not self._ended.is_set():
-                self._engine.on_change = self._watchers.note
+                self._listen()
                 self._pace.start()
                 self._thread = threading.Thread(target=self._own, name="engine", daemon=True)
                 self._thread.start()
+
+    def _listen(self) -> None:
+        """Changes are told to watches, and to who keeps events."""
+        watchers, events = self._watchers, self._collector.events
+
+        def note(slot: int, at_ns: int) -> None:
+            assert events is not None, "both are told"
+            events.note(slot, at_ns)
+            watchers.note(slot, at_ns)
+
+        self._engine.on_change = watchers.note if events is None else note
 
     def _own(self) -> None:
         try:
@@ -413,6 +427,9 @@ class Session(Reads):
     def release(self, job_id: int, request_id: str = "") -> JobView:
         return self._change(lambda: self._inputs.hold(job_id, self._stamp_ns(), request_id, held=False))
 
+    def set_priority(self, job_id: int, priority: int, request_id: str = "") -> JobView:
+        return self._change(lambda: self._inputs.set_priority(job_id, priority, self._stamp_ns(), request_id))
+
     def watch(self, form: Callable[[JobEvent], T], *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Watch[T]:
         def begin() -> Watch[T]:
             for job_id in job_ids:
@@ -423,6 +440,12 @@ class Session(Reads):
 
     def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
         return self._change(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))
+
+    def reserve(self, asked: ReservationRequest, *, request_id: str = "") -> ReservationView:
+        return self._change(lambda: self._inputs.reserved.reserve(asked, self._stamp_ns(), request_id))
+
+    def end_reservation(self, name: str, *, request_id: str = "") -> ReservationView:
+        return self._change(lambda: self._inputs.reserved.end(name, self._stamp_ns(), request_id))
 
     def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
         return self._change(lambda: self._inputs.inject_fault(fault, self._stamp_ns(), request_id))

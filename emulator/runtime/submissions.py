@@ -5,11 +5,20 @@ from typing import Any, cast
 
 import numpy as np
 
-from emulator.engine.control import ControlError, InvalidRequest, NeverFits, QueueFull, Submission, SubmitResult
+from emulator.engine.control import (
+    ControlError,
+    InvalidRequest,
+    NeverFits,
+    QueueFull,
+    Submission,
+    SubmitResult,
+    depends_on_refused,
+)
 from emulator.engine.engine import Engine
 from emulator.runtime.answers import Answers, Request, request_of
 from emulator.scheduler.table import State
-from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, JobColumns, Locality, TrainingShape, job_columns
+from emulator.workload.dependents import dependents
+from emulator.workload.jobs import API_FIRST_ID, COLUMN_NAMES, Dependency, JobColumns, Locality, TrainingShape, job_columns
 
 #: Wall seconds after which a client may try a full queue again.
 RETRY_SECONDS = 5.0
@@ -58,8 +67,11 @@ class Judge:
 
     def _judge(self, jobs: JobColumns, request: Request) -> Verdict:
         self._check_names(jobs)
-        errors: dict[int, ControlError] = self._never_fit(jobs) | self._depend_on_nobody(jobs)
+        self._check_sites(jobs)
+        errors: dict[int, ControlError] = self._never_fit(jobs) | self._depend_on_nobody(jobs) | self._barred_from_reservation(jobs)
         room = {} if self._tenant_room is None else self._beyond_tenants(jobs, errors, self._tenant_room)
+        if jobs.afters_here:
+            errors |= dict.fromkeys(dependents(errors, jobs.after, jobs.afters_here), depends_on_refused("after"))
         accepted = [index for index in range(len(jobs)) if index not in errors]
         if accepted and self._room <= 0:
             raise QueueFull(f"{self._limit} jobs are pending, which is the limit (scheduler.pending_limit)", retry_seconds=RETRY_SECONDS)
@@ -81,6 +93,8 @@ class Judge:
             jobs if len(accepted) == len(jobs) else _rows(jobs, np.array(accepted)),
             job_id=ids[accepted],
             submit_ns=np.full(len(accepted), self._stamp_ns, dtype=np.int64),
+            afters=_with_ids(jobs, ids.tolist()),
+            afters_here=(),
         )
         return Verdict(request, result, kept)
 
@@ -110,6 +124,17 @@ class Judge:
             if len(known) + len(new) + sum(name not in known and name not in new for name in given) > most:
                 raise InvalidRequest(f"there would be more than {most:,} {what}s", field=what, allowed=f"one of the {what}s that there are")
 
+    def _check_sites(self, jobs: JobColumns) -> None:
+        """Raises InvalidRequest for a site or dataset that is not there."""
+        dispatcher = self._scheduler.dispatcher
+        for wish in jobs.localities:
+            if dispatcher is None:
+                raise InvalidRequest("the job names a site or a dataset", field="site", allowed="none, since scheduler.sites is not given")
+            datasets = tuple([one.name for one in dispatcher.sites.datasets])
+            for field, known in (("site", dispatcher.sites.names), ("prefer_site", dispatcher.sites.names), ("dataset", datasets)):
+                if (name := getattr(wish, field)) and name not in known:
+                    raise InvalidRequest(f"there is no {field} {name!r:.80}", field=field, allowed=", ".join(known) or "none")
+
     def _never_fit(self, jobs: JobColumns) -> dict[int, ControlError]:
         slices = jobs.slice_gpus.tolist(), jobs.slice_level.tolist()
         asked = list(zip(self._scheduler.needed_gpus(jobs), jobs.require_level.tolist(), jobs.types(), *slices, strict=True))
@@ -135,10 +160,33 @@ class Judge:
         rows = zip(np.flatnonzero(jobs.after >= 0).tolist(), jobs.after[jobs.after >= 0].tolist(), strict=True)
         return {row: error for row, entry in rows if (error := errors[entry]) is not None}
 
+    def _barred_from_reservation(self, jobs: JobColumns) -> dict[int, ControlError]:
+        """Jobs that may not use the reservation that they name, or could never run in it."""
+        errors: dict[int, ControlError] = {}
+        for row in np.flatnonzero(jobs.reservation >= 0).tolist():
+            queue, tenant = jobs.queues[jobs.queue[row]], jobs.tenants[jobs.tenant[row]]
+            asked = int(jobs.gpus[row]), int(jobs.estimate_ns[row])
+            why = self._scheduler.refused_by_reservation(jobs.reservations[jobs.reservation[row]], queue, tenant, *asked)
+            if why:
+                open_ones = ", ".join(self._scheduler.reservations_for(queue, tenant)) or "none"
+                errors[row] = InvalidRequest(why, field="reservation", allowed=f"for queue {queue} and tenant {tenant}: {open_ones}")
+        return errors
+
     def _is_known(self, job_id: int) -> bool:
         """Whether a job of this id has been submitted. One of the API is known for ever, also when it has left."""
         slot = self._table.slot_of.get(job_id)
         return API_FIRST_ID <= job_id < self.next_id or (slot is not None and self._table.state[slot] != State.FUTURE)
+
+
+def _with_ids(jobs: JobColumns, ids: list[int]) -> tuple[tuple[Dependency, ...], ...]:
+    """What the jobs depend on, by ids alone; ``ids`` are those that they get. Of a job twice the stricter counts."""
+    if not jobs.afters_here:
+        return jobs.afters
+    merged = []
+    for others, places in zip(jobs.afters, jobs.afters_here, strict=True):
+        both = [*others, *((ids[place], any_end) for place, any_end in places)]
+        merged.append(tuple(sorted(dict(sorted(both, key=lambda one: not one[1])).items())))
+    return tuple(merged)
 
 
 def _tenant_room(engine: Engine) -> dict[str, int] | None:
@@ -156,12 +204,12 @@ def _tenant_room(engine: Engine) -> dict[str, int] | None:
 def _body(jobs: JobColumns) -> bytes:
     """What a client asked for, as bytes to tell one request from another; ids and submission times are not the client's."""
     # Requests without these have the bytes of journals that do not know them.
-    plain = [] if jobs.slice_gpus.any() else ["slice_gpus", "slice_level"]
-    plain += [] if jobs.min_gpus.any() else ["min_gpus"]
-    more = {"after": jobs.afters, "array": jobs.arrays, "locality": jobs.localities}
+    rare = (("slice_gpus", "slice_level"), ("deadline_ns",), ("min_gpus",))
+    plain = [name for names in rare if not getattr(jobs, names[0]).any() for name in names]
+    more = {"after": jobs.afters, "array": jobs.arrays, "locality": jobs.localities, "reservation": jobs.reservations}
     unused = ("job_id", "submit_ns", *plain, *(name for name, entries in more.items() if not entries))
     columns = [getattr(jobs, name).tobytes() for name in COLUMN_NAMES if name not in unused]
-    entries = [entries for entries in more.values() if entries]
+    entries = [entries for entries in (*more.values(), jobs.afters_here) if entries]
     return b"".join(columns) + repr((jobs.shapes, jobs.choices, jobs.queues, jobs.tenants, jobs.names, *entries)).encode()
 
 
@@ -181,6 +229,7 @@ def jobs_of(payload: dict[str, Any]) -> JobColumns:
         afters=tuple(tuple((job_id, any_end) for job_id, any_end in after) for after in payload.get("afters", ())),
         arrays=tuple(payload.get("arrays", ())),
         localities=tuple(Locality(*one) for one in payload.get("localities", ())),
+        reservations=tuple(payload.get("reservations", ())),
         queues=tuple(payload["queues"]),
         tenants=tuple(payload["tenants"]),
         names=None if payload["names"] is None else tuple(payload["names"]),
@@ -188,14 +237,16 @@ def jobs_of(payload: dict[str, Any]) -> JobColumns:
 
 
 def payload_of(jobs: JobColumns) -> dict[str, Any]:
-    """What the journal keeps of jobs."""
-    columns = {name: getattr(jobs, name).tolist() for name in COLUMN_NAMES}
+    """What the journal keeps of jobs. Deadlines where there is one, so that others have nothing that older programs do not know."""
+    names = [name for name in COLUMN_NAMES if name != "deadline_ns" or jobs.deadline_ns.any()]
+    columns = {name: getattr(jobs, name).tolist() for name in names}
     return columns | {
         "shapes": [asdict(shape) for shape in jobs.shapes],
         "choices": jobs.choices,
         "afters": jobs.afters,
         "arrays": jobs.arrays,
         "localities": jobs.localities,
+        "reservations": jobs.reservations,
         "queues": jobs.queues,
         "tenants": jobs.tenants,
         "names": jobs.names,

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from emulator.scenario.cluster import ClusterSettings
 from emulator.scenario.policies import check_placement, check_policy
 from emulator.scenario.queues import Cohorts, QueueSettings, TenantLimits
+from emulator.scenario.reservations import MOST_RESERVATIONS, ReservationSettings
 from emulator.scenario.section import Int, Real, Section, as_int, as_tuple
 from emulator.scenario.sites import SiteSettings
 from emulator.scenario.units import NANOSECONDS, Duration, Power, Speed, parse_duration
@@ -95,9 +96,10 @@ class SchedulerSettings(Section):
     cohorts: Annotated[Cohorts, BeforeValidator(as_tuple)] = ()
     tenant_limits: TenantLimits = TenantLimits()
     sites: SiteSettings | None = None
+    reservations: Annotated[tuple[ReservationSettings, ...], BeforeValidator(as_tuple), Field(max_length=MOST_RESERVATIONS)] = ()
 
     @model_validator(mode="after")
-    def _inside_with_sites(self) -> Self:
+    def _with_sites(self) -> Self:
         if self.sites is not None and self.policy.startswith("grpc://"):
             raise ValueError("with sites, policy cannot be a program outside; allowed: a policy of this process")
         return self

@@ -56,7 +56,7 @@ class SiteSettings(Section):
     weights: SiteWeights = SiteWeights()
     bandwidth: Bandwidth | None = None  # between every two sites, for data; by default that of cluster.wan
     links: Annotated[tuple[SiteLink, ...], BeforeValidator(as_tuple)] = ()  # instead of ``bandwidth``; other pairs are not joined
-    caps: dict[Name, Power] = Field(default_factory=dict)  # of a site's whole facility, by site
+    caps: dict[Name, Annotated[Power, Field(ge=1, le=1e15)]] = Field(default_factory=dict)  # of a site's whole facility, by site
     datasets: Annotated[tuple[DatasetSettings, ...], BeforeValidator(as_tuple), Field(max_length=100_000)] = ()
     high_priority: Annotated[Int, Field(ge=-(2**31), lt=2**31)] = 1  # jobs of at least this count as high in the figures by site
 

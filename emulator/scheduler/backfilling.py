@@ -6,9 +6,13 @@ start* when it fits now, where the placement puts it, and either ends by the sha
 The first in queue order that may start does, until none may: a second look at the same state therefore starts nothing.
 
 "Fits" is a matter of whole hosts and not of GPU counts alone, so the state at the shadow time is kept host by host
-(``emulator.scheduler.shadow``). Where no shadow time exists, since the head needs hosts that are down, nothing delays it.
+(``emulator.scheduler.shadow``). Where no shadow time exists, since the head needs hosts that are down, nothing delays it. Where hosts are
+reserved at times, it is a time at which none of those that the head takes is reserved until the head ends (``behind_windows``).
 """
 
+from typing import Any
+
+from emulator.scheduler.behind_windows import shadow_behind
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.pending import HeadQueue, ScanQueue
@@ -48,8 +52,12 @@ def backfill(draft: Draft, partition: Partition) -> None:
 
 def _reservation(draft: Draft, partition: Partition, head: int) -> Shadow:
     """It stands until its time, or until something differs from the estimates."""
-    shadow, table = partition.shadow, draft.table
+    shadow, table, views = partition.shadow, draft.table, partition.views
     job_id = table.job_id[head]
+    if shadow is not None and shadow.free is not partition.free:  # it counts hosts behind a window
+        if shadow.head == job_id and shadow.time_ns > draft.now_ns and shadow.surprises == partition.surprises:
+            return shadow
+        shadow = None
     if shadow is not None and shadow.head == job_id:
         if shadow.time_ns > draft.now_ns and shadow.surprises == partition.surprises:
             return shadow
@@ -59,18 +67,25 @@ def _reservation(draft: Draft, partition: Partition, head: int) -> Shadow:
         shadow = partition.shadow = Shadow.now(table, partition.free, head)
     assert partition.by_end is not None, "a reservation asks for the running jobs by their ends"
     shadow.renew(table, partition.by_end, draft.now_ns, draft.cycle_ns)
+    if views is not None and not views.is_clear(shadow.time_ns, table.expected_on(head, partition.host_type)):
+        shadow = partition.shadow = shadow_behind(table, partition, head, partition.by_end, draft.now_ns, draft.cycle_ns)
     shadow.surprises, shadow.looked_freed = partition.surprises, -1
     return shadow
 
 
+def _spare_gpus(partition: Partition, shadow: Shadow) -> int:
+    """No job of more GPUs can be kept beyond the shadow time without delaying the head."""
+    return shadow.spare_gpus() if shadow.free is partition.free else _ANY_SIZE  # others may be kept on hosts that the head does not see
+
+
 def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue | Pool, shadow: Shadow) -> bool:
     """Start the first job that may, of those that arrived: where nothing came free since the last look, nobody else may start."""
-    table, spare_gpus, short_ns = draft.table, shadow.spare_gpus(), shadow.time_ns - draft.now_ns
+    table, spare_gpus, short_ns = draft.table, _spare_gpus(partition, shadow), shadow.time_ns - draft.now_ns
     for slot in pending.sorted(partition.arrived):
         if table.job_id[slot] == shadow.head:
             continue
         if not draft.may_start(partition, slot):
-            draft.hold(partition, slot)
+            draft.wait_for_quota(partition, slot)
             continue
         ends_in_time = shadow.time_ns == NEVER or table.expected_on(slot, partition.host_type) <= short_ns
         if not ends_in_time and table.size_gpus[slot] > spare_gpus and table.milli_gpus[slot] == 1000:
@@ -83,29 +98,32 @@ def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue | Pool
 
 
 def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool, shadow: Shadow) -> None:
-    table, free = draft.table, partition.free
+    table, free, views = draft.table, partition.free, partition.views
     short_ns = shadow.time_ns - draft.now_ns
     # Jobs of one kind go to the same place. Free GPUs only shrink within a pass: a kind that did not fit will not, and where it requires
     # no level, nothing larger will.
     most_gpus = _ANY_SIZE
-    unfit: set[tuple[int, ...]] = set()
+    unfit: set[tuple[Any, ...]] = set()
     started = True
     while started:
         started = False
-        delaying: set[tuple[int, ...]] = set()  # kinds that would delay the head where they would go now
+        delaying: set[tuple[Any, ...]] = set()  # kinds that would delay the head where they would go now
         most_gpus = min(most_gpus, free.most_that_could_fit())
-        for slot in pending.behind_head(most_gpus, short_ns, shadow.spare_gpus()):
+        for slot in pending.behind_head(most_gpus, short_ns, _spare_gpus(partition, shadow)):
+            kind: tuple[Any, ...]
             kind = gpus, milli_gpus, level, _, slice_gpus, _ = table.asks[slot]
+            if views is not None:
+                kind = draft.kind_of(partition, slot)
             ends_in_time = table.expected_on(slot, partition.host_type) <= short_ns
             if kind in unfit or (kind in delaying and not ends_in_time) or (gpus > most_gpus and milli_gpus == 1000):
                 continue
             if not draft.may_start(partition, slot):
-                draft.hold(partition, slot)
+                draft.wait_for_quota(partition, slot)
                 continue
             rows = draft.choose(partition, slot)
             if rows is None:
                 unfit.add(kind)
-                if level == ANY_LEVEL and milli_gpus == 1000 and not slice_gpus:
+                if level == ANY_LEVEL and milli_gpus == 1000 and not slice_gpus and draft.free_for(partition, slot) is free:
                     most_gpus = gpus - 1
             elif ends_in_time or shadow.spares(rows, milli_gpus):
                 draft.start_in(partition, slot, rows)

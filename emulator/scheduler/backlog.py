@@ -4,7 +4,7 @@ A job has here the kind that ``explain_pending`` gives it. Jobs of one sort, whi
 counts them by sort as they come and go: so it costs one look at the free GPUs for each sort, however many jobs wait.
 """
 
-from emulator.scheduler.explain import lacks
+from emulator.scheduler.explain import in_the_way, lacks
 from emulator.scheduler.reasons import KINDS
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.sorts import Sort
@@ -28,7 +28,7 @@ def pending_by_reason(scheduler: Scheduler) -> tuple[dict[str, int], dict[str, f
 
     def move(slot: int, kind: str) -> None:
         """It is not of the kind of its sort."""
-        size = table.gpus[slot] * table.milli_gpus[slot]
+        size = table.size_gpus[slot] * table.milli_gpus[slot]
         add(kinds[table.sort[slot]], size, -1)
         add(kind, size, 1)
 
@@ -38,14 +38,29 @@ def pending_by_reason(scheduler: Scheduler) -> tuple[dict[str, int], dict[str, f
         for slot in scheduler.queued():
             if slot not in whys and _is_barred(scheduler, slot):
                 move(slot, "quota")
+    if scheduler.calendar is not None:  # jobs of a sort may be expected to run for different times
+        kept = [slot for slot in scheduler.queued() if slot not in whys and kinds[table.sort[slot]] != "quota"]
+        for slot in kept:
+            if (kind := _kind_by_time(scheduler, slot)) != kinds[table.sort[slot]] and not _is_barred(scheduler, slot):
+                move(slot, kind)
     for slot in table.on_hold:
-        add(scheduler.room.kind(slot), table.gpus[slot] * table.milli_gpus[slot], 1)
+        inside = scheduler.inside is not None and slot in scheduler.inside
+        add("reservation" if inside else scheduler.room.kind(slot), table.size_gpus[slot] * table.milli_gpus[slot], 1)
     return jobs, {kind: size / 1000 for kind, size in milli_gpus.items()}
 
 
 def _is_barred(scheduler: Scheduler, slot: int) -> bool:
     held = next(iter(scheduler.ledger.partitions_for(slot))).held
     return held is not None and held.bars(slot)
+
+
+def _kind_by_time(scheduler: Scheduler, slot: int) -> str:
+    """Of a job whose queue has quota for it, by what it sees of the host type that it prefers."""
+    table, partition = scheduler.table, next(iter(scheduler.ledger.partitions_for(slot)))
+    if in_the_way(scheduler, partition, slot):
+        return "reservation"
+    gpus, milli_gpus, level, _, *slices = table.asks[slot]
+    return lacks(scheduler.sees(partition, slot), gpus, milli_gpus, level, *slices) or "priority"
 
 
 def _kind(scheduler: Scheduler, sort: Sort) -> str:

@@ -19,6 +19,7 @@ from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.pending import by_submission
 from emulator.scheduler.sites import NO_LOAD, Int64, Load, Sites, Standing, best, has_room, room_of, scores, standing_milliwatts
 from emulator.scheduler.table import NEVER, JobTable
+from emulator.workload.jobs import NO_WISH, Locality
 
 
 class Choice(NamedTuple):
@@ -45,12 +46,16 @@ class SiteLoad(NamedTuple):
     running: Load  # of whom a job of higher priority may take the place
     milliwatts_left: Int64  # by site; meaningless where it has no cap
 
-    def with_job(self, priority: int, choice: Choice, milli_gpus: int, milliwatts: int) -> "SiteLoad":
-        """And one more job that waits."""
-        more = priority, choice.partitions[0], milli_gpus
-        waiting = Load(*(np.append(column, value) for column, value in zip(self.waiting, more, strict=True)))
-        left = self.milliwatts_left.copy()
+    def with_job(self, priority: int, choice: Choice, milli_gpus: int, milliwatts: int, *, starts: bool) -> "SiteLoad":
+        """And one more job, that waits or takes what is free."""
+        partition, left = choice.partitions[0], self.milliwatts_left.copy()
         left[choice.site] -= milliwatts
+        if starts:
+            free = self.free.copy()
+            free[partition] -= milli_gpus
+            return self._replace(free=free, milliwatts_left=left)
+        more = priority, partition, milli_gpus
+        waiting = Load(*(np.append(column, value) for column, value in zip(self.waiting, more, strict=True)))
         return self._replace(waiting=waiting, milliwatts_left=left)
 
 
@@ -118,20 +123,27 @@ class Dispatcher:
         """Of the site so named; -1 where there is none."""
         return self.sites.names.index(name) if name in self.sites.names else -1
 
+    def is_reserved(self, slot: int) -> bool:
+        """Whether the job runs on the hosts of a reservation: these are kept for it, so every site that has them is open to it."""
+        return slot in self._table.reservation
+
+    def wish(self, slot: int) -> Locality:
+        """What the job says of where it wants to run, and of what it reads."""
+        return self._table.locality.get(slot, NO_WISH)
+
     def dataset_of(self, slot: int) -> int:
         """The number of the dataset that the job reads; NONE where it reads none, UNKNOWN where it names one that is not there."""
         table = self._table
-        wish = table.locality.get(slot)
-        if wish is not None and wish.dataset:
-            return next((number for number, one in enumerate(self.sites.datasets) if one.name == wish.dataset), UNKNOWN)
+        if name := self.wish(slot).dataset:
+            return next((number for number, one in enumerate(self.sites.datasets) if one.name == name), UNKNOWN)
         of_queue = self.sites.of_queue.get(table.queues[table.queue[slot]], NONE)
         return self.sites.of_tenant.get(table.tenants[table.tenant[slot]], of_queue)
 
     def could_run(self, slot: int, choices: Iterable[Choice]) -> tuple[Choice, ...]:
         """Those of ``choices`` that are for the job: at a site that it asks for, that its data can come to and whose cap is enough."""
-        wish, dataset = self._table.locality.get(slot), self.dataset_of(slot)
+        wish, dataset = self.wish(slot), self.dataset_of(slot)
         found = [choice for choice in choices if self.datasets.could_be(dataset, choice.site)]
-        if wish is not None and wish.site:
+        if wish.site:
             found = [choice for choice in found if self.sites.names[choice.site] == wish.site]
         if self._capped:
             caps = self._caps - self._standing
@@ -153,6 +165,25 @@ class Dispatcher:
     def _leave_queue(self, slot: int) -> None:
         del self._queue[bisect_left(self._queue, by_submission(self._table, slot))]
         self._note(slot, self.undispatched, -self._table.gpus[slot] * self._table.milli_gpus[slot])
+
+    def lift(self, slot: int) -> tuple[tuple[int, int], ...]:
+        """Take the job out of the global queue and of all demand, while its priority changes. Returns what ``set_down`` asks for."""
+        booked = self._booked.get(slot, ())
+        self._book(slot, ())
+        if self._is_queued(slot):
+            self._leave_queue(slot)
+        return booked
+
+    def set_down(self, slot: int, booked: tuple[tuple[int, int], ...]) -> None:
+        """Put it back, by the priority that it has."""
+        if self._is_queued(slot):
+            insort(self._queue, by_submission(self._table, slot))
+            self._note(slot, self.undispatched, self._table.gpus[slot] * self._table.milli_gpus[slot])
+        self._book(slot, booked)
+        self.stir()
+
+    def _is_queued(self, slot: int) -> bool:
+        return slot in self._choices and not self._table.partitions[slot]
 
     def stir(self) -> None:
         """Something has happened that may let a job be dispatched."""
@@ -257,7 +288,7 @@ class Dispatcher:
         for slot in slots:
             choices, milli_gpus = self._choices[slot], table.gpus[slot] * table.milli_gpus[slot]
             here = self.site_of(slot)  # of one that may move
-            if here < 0 and milli_gpus >= full.get(choices, NEVER):
+            if here < 0 and milli_gpus >= full.get(choices, NEVER) and not self.is_reserved(slot):
                 continue
             at, draws = self.standing(slot, now_ns, load), self.draws(slot)
             score, is_open = scores(at, milli_gpus, draws, sites.backlog, sites.weights)
@@ -268,11 +299,14 @@ class Dispatcher:
                 place = [choice.site for choice in choices].index(here)
             if place < 0:
                 continue
-            choice = choices[place]
-            load = load.with_job(table.priority[slot], choice, milli_gpus, int(draws[place]))
+            choice, start_ns = choices[place], now_ns
             if choice.site != here:
                 start_ns = self.datasets.fetch(self.dataset_of(slot), choice.site, now_ns).arrive_ns
                 found.append(Dispatched(slot, choice, start_ns, here >= 0))
+            if self.is_reserved(slot):
+                continue
+            starts = choice.site != here and start_ns == now_ns and at.room_milli_gpus[place] >= milli_gpus
+            load = load.with_job(table.priority[slot], choice, milli_gpus, int(draws[place]), starts=bool(starts))
         return found
 
     def commit(self, one: Dispatched) -> None:
@@ -304,8 +338,9 @@ class Dispatcher:
         choices = self._choices[slot]
         sites = np.array([choice.site for choice in choices], dtype=np.int64)
         own = [np.array(choice.partitions, dtype=np.int64) for choice in choices]
-        wish, dataset = self._table.locality.get(slot), self.dataset_of(slot)
-        preferred = -1 if wish is None else self.number_of(wish.prefer_site)
+        if self.is_reserved(slot):
+            room = beside = self._milli_gpus
+        preferred, dataset = self.number_of(self.wish(slot).prefer_site), self.dataset_of(slot)
         return Standing(
             sites,
             np.array([int(room[numbers].sum()) for numbers in own], dtype=np.int64),
@@ -343,7 +378,7 @@ class Dispatcher:
 
     def _waiting(self, without: Iterable[int]) -> Load:
         """Who waits at a site, or for data on the way there; a job counts in the partition that it prefers."""
-        slots = [slot for slot in self.since_ns if slot not in without]
+        slots = [slot for slot in self.since_ns if slot not in without and not self.is_reserved(slot)]
         return self._load(slots, [self._table.partitions[slot][0] for slot in slots])
 
     def _running(self, now_ns: int) -> Load:

@@ -4,11 +4,11 @@ A policy acts through it alone, and each decision sees the ones before it. Beyon
 What it could compute again it may remember until a partition's ``surprises`` rises; anything else is in ``memory``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.scheduler.free import Row
+from emulator.scheduler.free import FreeIndex, Row
 from emulator.scheduler.held import EVERYBODY, Span
 from emulator.scheduler.job import Job, job_of
 from emulator.scheduler.ledger import Ledger
@@ -130,7 +130,7 @@ class Draft:
         """Hold jobs that waited for hosts and whose quota others took, in another partition perhaps. Returns whether there are any."""
         found = False
         while (head := partition.pending.head()) >= 0 and not self.may_start(partition, head):
-            self.hold(partition, head)
+            self.wait_for_quota(partition, head)
             found = True
         return found and len(partition.pending) > 0
 
@@ -158,7 +158,7 @@ class Draft:
         assert partition.held is not None, "where there are accounts, jobs may be held"
         return accounts.allows(slot, partition.host_type) and not partition.held.bars(slot)
 
-    def hold(self, partition: Partition, slot: int) -> None:
+    def wait_for_quota(self, partition: Partition, slot: int) -> None:
         """Pass over a waiting job that may not start: it is in nobody's way, and comes back when there is quota for it."""
         assert partition.held is not None, "where there are accounts, jobs may be held"
         partition.pending.remove(slot)
@@ -172,7 +172,7 @@ class Draft:
         assert partition.held is not None, "where there are accounts, jobs may be held"
         while True:
             if slot >= 0 and not self.may_start(partition, slot):
-                self.hold(partition, slot)
+                self.wait_for_quota(partition, slot)
             elif not (self.head_first and partition.held.unseen) or not self._bring_back(partition) or partition.pending.head() == slot:
                 return slot
             slot = partition.pending.head()
@@ -220,18 +220,34 @@ class Draft:
         if placement.asks_fabric and self.prospect is not None:
             ask = ask._replace(probe=self.prospect(slot))
         if self.table.sizes and slot in self.table.sizes:
-            if not gpus:
-                return self._choose_largest(partition, slot, ask)
-            ask = ask._replace(gpus=gpus)
-        return placement.choose(partition.free, ask)
+            return self._choose_size(partition, slot, ask, gpus)
+        return placement.choose(self.free_for(partition, slot), ask)
 
-    def _choose_largest(self, partition: Partition, slot: int, ask: Ask) -> list[Row] | None:
-        """Of a job of several sizes. They are halved, since what fits with some GPUs fits with fewer."""
+    def free_for(self, partition: Partition, slot: int) -> FreeIndex:
+        """What the job sees of the free GPUs of the partition: all that is offered, but for hosts that are reserved before it would end."""
+        return partition.free if partition.views is None else self.ledger.free_for(partition, slot, self.now_ns)
+
+    def kind_of(self, partition: Partition, slot: int) -> tuple[Any, ...]:
+        """Jobs of one kind go to the same place in the partition."""
+        if partition.views is None:
+            return self.table.asks[slot]
+        if slot in self.table.reservation:
+            return *self.table.asks[slot], self.table.reservation[slot]
+        return *self.table.asks[slot], partition.views.closed(self.now_ns + self.table.expected_on(slot, partition.host_type))
+
+    def _choose_size(self, partition: Partition, slot: int, ask: Ask, gpus: int) -> list[Row] | None:
+        """As ``choose``, of a job of several sizes. They are halved, since what fits with some GPUs fits with fewer."""
+
+        def place(gpus: int) -> list[Row] | None:
+            return self.placement.choose(self.ledger.free_for(partition, slot, self.now_ns, gpus), ask._replace(gpus=gpus))
+
+        if gpus:
+            return place(gpus)
         free, accounts = partition.free, self.ledger.accounts
-        room = free.free_gpus if accounts is None else min(free.free_gpus, accounts.room(slot, partition.host_type))
-        return largest(
-            self.table.sizes[slot].up_to(room, free.gpus_per_host), lambda gpus: self.placement.choose(free, ask._replace(gpus=gpus))
-        )
+        room = free.host_count * free.gpus_per_host if partition.views is not None else free.free_gpus
+        if accounts is not None:
+            room = min(room, accounts.room(slot, partition.host_type))
+        return largest(self.table.sizes[slot].up_to(room, free.gpus_per_host), place)
 
     def choose_again(self, partition: Partition, slot: int) -> list[Row] | None:
         """As ``choose``, for one job that may be asked for in every cycle: it is not looked for again while nothing came free."""
@@ -278,6 +294,12 @@ class Draft:
             self.defragmentation.refused.pop(slot, None)
         if self.elasticity is not None:
             self.elasticity.refused.pop(slot, None)
+
+    def forget_refusals(self) -> None:
+        """Whatever was tried in vain may be tried again."""
+        for one in (self.preemption, self.defragmentation, self.elasticity):
+            if one is not None:
+                one.refused.clear()
 
     def lift(self, slot: int) -> None:
         """Take the running job off its GPUs; ``set_down`` comes in the same cycle. Raises Refused where it does not run."""
@@ -363,8 +385,19 @@ class Draft:
                 return True
         return False
 
-    def explain(self, job: Job, text: str, /, *, kind: str = "policy", **numbers: float) -> None:
-        """Say why a job waits, for ``gigawatt job explain``: kept until it starts or is explained anew. An empty ``text`` takes it back.
+    def hold(self, slot: int, why: Why) -> None:
+        """Leave a job waiting, and say why: kept until it starts, is held anew, or is ``let_go``."""
+        self.whys[slot] = why
+
+    def let_go(self, slots: Iterable[int]) -> None:
+        """Whatever held these jobs does no longer."""
+        if self.whys:
+            for slot in slots:
+                self.whys.pop(slot, None)
+
+    def explain(self, job: Job, text: str, /, *, kind: str = "policy", remedy: str = "", **numbers: float) -> None:
+        """Say why a job waits, and what would let it start, for ``gigawatt job explain``: kept until it starts or is explained anew. An
+        empty ``text`` takes it back.
 
         ``kind`` is one of ``reasons.KINDS``. Raises Refused where the job does not wait, ValueError for another kind.
         """
@@ -373,9 +406,9 @@ class Draft:
         if kind not in KINDS:
             raise ValueError(f"kind is {kind!r:.80}; allowed: {', '.join(KINDS)}")
         if text:
-            self.whys[job.slot] = Why(text, numbers, kind)
+            self.hold(job.slot, Why(text, numbers, kind, remedy))
         else:
-            self.whys.pop(job.slot, None)
+            self.let_go((job.slot,))
 
     def ask_again(self, after_seconds: float) -> None:
         """Ask the policy again after so much time, though nothing may happen until then: without this it is asked after events alone."""

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
+from emulator.scheduler.calendar import Window
+from emulator.scheduler.explain_sites import explain_dispatch
 from emulator.scheduler.free import FreeIndex
-from emulator.scheduler.ledger import Withheld
+from emulator.scheduler.ledger import WINDOWS, Withheld
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Ask
 from emulator.scheduler.placements import topology
@@ -17,11 +19,14 @@ from emulator.scheduler.reclaim import Reclaims, Victims
 from emulator.scheduler.rules import Rule
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.slices import cut_of, most_slices
-from emulator.scheduler.table import NEVER
+from emulator.scheduler.table import ENDLESS, NEVER
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, SECOND
 
 #: Of a job whose turn it is and that fits.
 _NEXT_CYCLE = "starts in the next cycle"
+
+#: Windows that a sentence names.
+_WINDOWS_NAMED = 3
 
 
 class Reason(NamedTuple):
@@ -38,15 +43,19 @@ def explain_pending(scheduler: Scheduler, slot: int) -> Reason:
     """The first thing that keeps the job, which is in the queue or on hold, from starting; of one that waits for several host types, for
     each.
 
-    The policy is not run for it. What the policy said itself comes before what is checked here, which is what the job needs: quota, enough
-    GPUs (capacity), whole hosts (fragmentation), hosts within a level (topology), and its turn (priority).
+    The policy is not run for it. What the policy said itself comes before what is checked here, which is what the job needs: quota, hosts
+    that are not reserved before it would end (reservation), enough GPUs (capacity), whole hosts (fragmentation), hosts within a level
+    (topology), and its turn (priority).
     """
     if slot in scheduler.table.on_hold:
-        kept, remedy = scheduler.room.why(slot)
-        return Reason(kept.kind, kept.text, kept.numbers, -1, remedy)
+        if scheduler.room.kind(slot) == "dispatch":
+            text, remedy, numbers, position = explain_dispatch(scheduler, slot, scheduler.draft.now_ns)
+            return Reason("dispatch", text, numbers, position, remedy)
+        kept = scheduler.why_on_hold(slot)
+        return Reason(kept.kind, kept.text, kept.numbers, -1, kept.remedy)
     partitions = [partition for partition in scheduler.ledger.partitions_for(slot) if partition.waits(slot)]
     if (why := scheduler.draft.whys.get(slot)) is not None:
-        return Reason(why.kind, why.text, why.numbers, partitions[0].position(slot))
+        return Reason(why.kind, why.text, why.numbers, partitions[0].position(slot), why.remedy)
     reasons = [_explain_in(scheduler, partition, slot) for partition in partitions]
     return reasons[0]._replace(
         text="; ".join(dict.fromkeys(reason.text for reason in reasons)),
@@ -88,7 +97,7 @@ def _slices(free: FreeIndex, asked: tuple[int, int, int, int], where: str) -> tu
 
 
 def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason:
-    table, free = scheduler.table, partition.free
+    table, free = scheduler.table, scheduler.sees(partition, slot)
     where = f" in {partition.name}" if len(scheduler.partitions) > 1 else ""
     gpus, milli, level = table.size_gpus[slot], table.milli_gpus[slot], table.require_level[slot]
     least = " at least" if slot in table.sizes else ""
@@ -96,6 +105,9 @@ def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason
     if (over := _over_quota(scheduler, partition, slot)) is not None:
         text, remedy, of_quota = over
         return Reason("quota", text, of_quota, position, remedy)
+    if windows := in_the_way(scheduler, partition, slot):
+        text, remedy, of_windows = _reserved(scheduler, partition, slot, windows, where)
+        return Reason("reservation", text, numbers | of_windows, position, remedy)
     slices = table.slice_gpus[slot], table.slice_level[slot]
     match lacks(free, gpus, milli, level, *slices):
         case "capacity" if milli < 1000:
@@ -118,7 +130,7 @@ def _explain_in(scheduler: Scheduler, partition: Partition, slot: int) -> Reason
 
 
 def _numbers(scheduler: Scheduler, partition: Partition, slot: int) -> dict[str, float]:
-    table, free, ledger = scheduler.table, partition.free, scheduler.ledger
+    table, free, ledger = scheduler.table, scheduler.sees(partition, slot), scheduler.ledger
 
     def hosts(*reasons: Withheld) -> int:
         return [ledger.partition_of_host(host) for host in ledger.withheld(*reasons)].count(partition)
@@ -137,7 +149,44 @@ def _numbers(scheduler: Scheduler, partition: Partition, slot: int) -> dict[str,
     }
     if ledger.withheld(Withheld.PLANNED):
         numbers["hosts_planned"] = hosts(Withheld.PLANNED)
+    if ledger.withheld(*WINDOWS):
+        numbers["hosts_reserved"] = hosts(*WINDOWS)
     return numbers
+
+
+# -- reserved hosts -----------------------------------------------------------------------------------------------------------------
+
+
+def in_the_way(scheduler: Scheduler, partition: Partition, slot: int) -> list[Window]:
+    """The windows that begin before the job, started now, would have ended, where it would fit but for them; none where it fits, or does
+    not even so.
+    """
+    views, table = partition.views, scheduler.table
+    if views is None:
+        return []
+    gpus, milli, level, _, *slices = table.asks[slot]
+    until_ns = scheduler.read_ns + table.expected_on(slot, partition.host_type)
+    if not views.closed(until_ns) or not lacks(scheduler.sees(partition, slot), gpus, milli, level, *slices):
+        return []
+    if lacks(views.all_open(), gpus, milli, level, *slices):
+        return []
+    return [window for window in views.windows() if window.begin_ns < until_ns]
+
+
+def _reserved(
+    scheduler: Scheduler, partition: Partition, slot: int, windows: list[Window], where: str
+) -> tuple[str, str, dict[str, float]]:
+    """Of a job that would fit but for ``windows``."""
+    calendar, expected_ns = scheduler.calendar, scheduler.table.expected_on(slot, partition.host_type)
+    assert calendar is not None, "windows are in a calendar"
+    told = [window.told(calendar.reservations[window.number]) for window in windows[:_WINDOWS_NAMED]]
+    more = f", and {len(windows) - len(told):,} more" if len(windows) > len(told) else ""
+    takes = f"is expected to run for {expected_ns / SECOND:,.15g} s" if expected_ns < ENDLESS else "runs without an end"
+    text = f"{takes}, and would fit{where} but for {', '.join(told)}{more}"
+    end_ns = min(window.end_ns for window in windows)
+    over = f"when {'that' if len(windows) == 1 else 'the first of them'} is over, at {end_ns / SECOND:,.15g} s"
+    numbers = {"reserved_from_seconds": windows[0].begin_ns / SECOND, "reserved_until_seconds": end_ns / SECOND}
+    return text, f"may start {over}, or when enough other hosts are free", numbers | {"windows": len(windows)}
 
 
 # -- hosts --------------------------------------------------------------------------------------------------------------------------
@@ -197,7 +246,12 @@ def _units(free: FreeIndex, level: int) -> list[tuple[int, int]]:
 
 def _withheld(numbers: Mapping[str, float]) -> str:
     """The hosts that would count, were they not down, cordoned or still to come."""
-    parts = [("hosts_down", "down"), ("hosts_cordoned", "cordoned"), ("hosts_planned", "not in service yet")]
+    parts = [
+        ("hosts_down", "down"),
+        ("hosts_cordoned", "cordoned"),
+        ("hosts_planned", "not in service yet"),
+        ("hosts_reserved", "reserved"),
+    ]
     return "".join(f"; {_count(int(numbers[name]), 'host')} {what}" for name, what in parts if numbers.get(name))
 
 

@@ -6,6 +6,7 @@ A host is in one of three states: whole and free (a bit of its block's mask), wh
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from heapq import heapify, heappop, heappush
 
 import numpy as np
@@ -80,6 +81,21 @@ class FreeIndex:
         self._shared_by_free: dict[int, list[tuple[int, int]]] = {}  # and back, each list sorted
         self._states: HostStates | None = None  # where a placement scores hosts
 
+    def copy(self) -> "FreeIndex":
+        """Another in the same state, which changes by itself; tables of where hosts are are shared."""
+        other = copy(self)
+        for name in ("block_free", "_offered", "_held", "split_count", "_open"):
+            setattr(other, name, list(getattr(self, name)))
+        for name in ("split", "_shared"):
+            setattr(other, name, dict(getattr(self, name)))
+        other._split_by_free = [list(heap) for heap in self._split_by_free]
+        other._is_open = bytearray(self._is_open)
+        other._shared_by_free = {free: list(gpus) for free, gpus in self._shared_by_free.items()}
+        other.levels = tuple([level.copy() for level in self.levels])
+        other._counted = tuple(zip(other.levels, other.units, strict=True))
+        other._states = None if self._states is None else self._states.copy()
+        return other
+
     # -- what is free ------------------------------------------------------------------------------------------------------------
 
     @property
@@ -142,6 +158,11 @@ class FreeIndex:
             heappush(self._open, block)
         return rows
 
+    def hosts(self) -> Iterator[int]:
+        """All hosts of the type, by number."""
+        for first, count in zip(self.first_host, self.levels[0].capacity, strict=False):
+            yield from range(first, first + count)
+
     def is_offered(self, host: int) -> bool:
         block = self.host_block[host]
         return bool(self._offered[block] >> (host - self.first_host[block]) & 1)
@@ -152,6 +173,11 @@ class FreeIndex:
         if not self._offered[block] >> bit & 1:
             return 0
         return self.full if self.block_free[block] >> bit & 1 else self.split.get(host, 0)
+
+    def held_by_nobody(self, host: int) -> int:
+        """How many GPUs of ``host`` no job has a part of, whether it is offered or not."""
+        block, bit = self._place(host)
+        return 0 if self._held[block] >> bit & 1 else self.split.get(host, self.full).bit_count()
 
     def has_free(self, block: int, hosts: int, gpus: int) -> bool:
         """Whether ``hosts`` is one split host on which the GPUs of ``gpus`` could be given out now."""

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import Counter
+from copy import copy
 
 import numpy as np
 
@@ -28,6 +29,15 @@ class HostStates:
         self._typical: Typical | None = None
         self.like: HostStates | None = None  # what has been asked for is counted there
         self._columns: tuple[list[State], Hosts] | None = None
+
+    def copy(self) -> "HostStates":
+        """Another that is kept by itself; what is asked for is counted here."""
+        other = copy(self)
+        other.changed, other.state_of = set(self.changed), dict(self.state_of)
+        other.hosts_in = {state: list(hosts) for state, hosts in self.hosts_in.items()}
+        other._sorts = {host: Counter(sorts) for host, sorts in self._sorts.items()}
+        other.like = self.like or self
+        return other
 
     def put(self, host: int, rooms: tuple[int, ...] | None) -> None:
         """The host has ``rooms`` free on its GPUs; None: it is no longer split, or not offered."""

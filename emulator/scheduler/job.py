@@ -25,7 +25,8 @@ class Job:
     preemptions: int
     restarts: int
     start_seconds: float | None  # of the present run; None while it waits
-    min_gpus: int  # the fewest that it may run with; ``gpus`` of a waiting job of one size
+    deadline_seconds: float | None = None  # when it should have ended; None: it has no deadline
+    min_gpus: int = 0  # the fewest that it may run with; ``gpus`` of a waiting job of one size
 
 
 def job_of(table: JobTable, slot: int, *, running: bool) -> Job:
@@ -46,5 +47,6 @@ def job_of(table: JobTable, slot: int, *, running: bool) -> Job:
         table.preemptions[slot],
         table.restarts[slot],
         table.start_ns[slot] / SECOND if running else None,
+        table.deadline_ns[slot] / SECOND if slot in table.deadline_ns else None,
         table.least_gpus(slot),
     )

@@ -1,7 +1,7 @@
 """The ledger: who holds what. Holdings change here and nowhere else.
 
 What would break a rule is refused; ``mark`` and ``undo`` take back what was done since. Hosts that may not be used are kept with their
-reasons: a host is offered when there is none.
+reasons: a host is offered when there is none. Where hosts are reserved for a time, a job that would still run then does not see them.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -10,12 +10,13 @@ from collections.abc import Collection, Iterable, Iterator
 from enum import StrEnum
 
 from emulator.scheduler.accounts import Accounts
+from emulator.scheduler.calendar import Calendar
 from emulator.scheduler.changes import Changes
 from emulator.scheduler.free import ANY_SITE, FreeIndex, Row, mask_bits
 from emulator.scheduler.history import Predictions
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.rules import Refused, Rule
-from emulator.scheduler.shares import hold, let_go
+from emulator.scheduler.sizes import gpus_in
 from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.scheduler.usage import NO_CAP, Books, SitePower
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES
@@ -29,6 +30,12 @@ class Withheld(StrEnum):
     CORDONED = "cordoned"
     UNREACHABLE = "unreachable"  # one of its rails has no way out
     PLANNED = "planned"  # not in service yet
+    MAINTENANCE = "maintenance"  # reserved for nobody
+    RESERVED = "reserved"  # reserved for others
+
+
+#: The reasons of which the calendar says when they begin and end.
+WINDOWS = frozenset({Withheld.MAINTENANCE, Withheld.RESERVED})
 
 
 class Ledger:
@@ -54,6 +61,8 @@ class Ledger:
         self.accounts = accounts
         #: What happened, where a policy is told of it.
         self.changes: Changes | None = None
+        #: When hosts are reserved; None where none ever is.
+        self.calendar: Calendar | None = None
         self.table, self.partitions = table, partitions
         self._predictions: Predictions | None = None
         self.first_host, self.host_block = first.first_host, first.host_block
@@ -71,7 +80,7 @@ class Ledger:
 
     def start(self, slot: int, rows: list[Row], at_ns: int) -> None:
         """A job that waits begins to run on ``rows``. Raises Refused, and changes nothing, where that breaks a rule."""
-        partition, gpus = self._check_start(slot, rows)
+        partition, gpus = self._check_start(slot, rows, at_ns)
         table = self.table
         self._log.append((1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot], table.size_gpus[slot]))
         table.size_gpus[slot] = gpus
@@ -95,6 +104,15 @@ class Ledger:
             expected_ns = table.start_ns[slot] + table.expected_ns[slot]
             if at_ns < expected_ns and -(-at_ns // self._cycle_ns) < -(-expected_ns // self._cycle_ns):
                 partition.surprises += 1
+
+    def set_priority(self, slot: int, priority: int) -> None:
+        """The running job has another priority: who may preempt it is another question from now on."""
+        partition, table = self.partition_of(slot), self.table
+        if partition.preemptible is not None and table.preemptible[slot]:
+            partition.preemptible[table.priority[slot]] -= 1
+            partition.preemptible[priority] += 1
+        table.priority[slot] = priority
+        partition.stirred = True
 
     def lift(self, slot: int, at_ns: int) -> None:
         """As ``stop``, of a job that starts elsewhere at once."""
@@ -157,7 +175,7 @@ class Ledger:
         milli_gpus, expected_ns = table.milli_gpus[slot], start_ns + table.expected_ns[slot]
         if partition.shadow is not None:
             partition.shadow.starts(rows, milli_gpus, expected_ns)
-        hold(partition.free, rows, milli_gpus)
+        partition.hold(rows, milli_gpus)
         if partition.by_end is not None:
             insort(partition.by_end, (expected_ns, slot))
         table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.RUNNING
@@ -177,7 +195,7 @@ class Ledger:
             del partition.by_end[bisect_left(partition.by_end, (expected_ns, slot))]
         if partition.shadow is not None:
             partition.shadow.stops(rows, milli_gpus, expected_ns)
-        let_go(partition.free, rows, milli_gpus)
+        partition.let_go(rows, milli_gpus)
         partition.freed += 1
         partition.running.discard(slot)
         if self.accounts is not None:
@@ -189,20 +207,19 @@ class Ledger:
 
     # -- rules ----------------------------------------------------------------------------------------------------------------------
 
-    def _check_start(self, slot: int, rows: list[Row]) -> tuple[Partition, int]:
+    def _check_start(self, slot: int, rows: list[Row], at_ns: int) -> tuple[Partition, int]:
         """The partition that ``rows`` are in, and their GPUs. Raises Refused for what breaks a rule."""
         table = self.table
         number = self.block_partition[rows[0][0]] if rows else -1
         if table.state[slot] != State.PENDING or number not in table.partitions[slot] or slot in table.on_hold:
             self._refuse_job(slot, number)
         partition = self.partitions[number]
-        free = partition.free
+        free = partition.free if partition.views is None else self.free_for(partition, slot, at_ns, gpus_in(rows))
         gpus = 0
-        milli_gpus = table.milli_gpus[slot]
         for block, hosts, mask in rows:
             gpus += hosts.bit_count() * mask.bit_count()
             if hosts & ~free.block_free[block] and not free.has_free(block, hosts, mask):
-                self._check_hosts(free, block, hosts, mask, milli_gpus)
+                self._check_hosts(free, block, hosts, mask, slot, at_ns)
         if gpus != table.gpus[slot]:
             self._check_size(slot, gpus, free.gpus_per_host)
         level = table.require_level[slot]
@@ -238,8 +255,9 @@ class Ledger:
         wanted = " or ".join(self.partitions[number].name for number in table.partitions[slot])
         raise Refused(Rule.TYPE, f"{job} asks for {wanted} hosts and is given {self.partitions[number].name} ones")
 
-    def _check_hosts(self, free: FreeIndex, block: int, hosts: int, mask: int, milli_gpus: int) -> None:
+    def _check_hosts(self, free: FreeIndex, block: int, hosts: int, mask: int, slot: int, at_ns: int) -> None:
         """Raises Refused where the GPUs of ``mask`` are not to be had on each of these hosts."""
+        milli_gpus = self.table.milli_gpus[slot]
         for bit in mask_bits(hosts):
             host = self.first_host[block] + bit
             if free.free_mask(host) & mask == mask:
@@ -248,8 +266,20 @@ class Ledger:
                 continue
             name = self.cluster.host_name(host)
             if not free.is_offered(host):
+                self._check_windows(host, slot, at_ns)
                 raise Refused(Rule.OFFERED, f"host {name} may not be used: {', '.join(self.reasons_of(host))}")
             raise Refused(Rule.FREE, f"of host {name} not all of the GPUs {', '.join(map(str, mask_bits(mask)))} are free")
+
+    def _check_windows(self, host: int, slot: int, at_ns: int) -> None:
+        """Raises Refused where a window keeps the host from the job, and nothing else does."""
+        if self.calendar is None or not self.usable(host):
+            return
+        expected_ns = self.table.expected_on(slot, self.partition_of_host(host).number)
+        window = self.calendar.in_the_way(host, at_ns + expected_ns)
+        if window is not None:
+            told = window.told(self.calendar.reservations[window.number])
+            job = f"job {self.table.job_id[slot]}"
+            raise Refused(Rule.RESERVED, f"host {self.cluster.host_name(host)} is not for {job}: {told}")
 
     def _check_level(self, slot: int, rows: list[Row], level: int) -> None:
         name, gpus = self._gpus_by_unit(rows, level)
@@ -288,6 +318,8 @@ class Ledger:
             partition = self.partition_of_host(host)
             partition.free.withdraw(host)
             self._surprise(partition, host)
+        if self.calendar is not None:
+            self._note_in_views(host)
 
     def release(self, host: int, reason: Withheld) -> None:
         """``reason`` no longer holds; the host is offered where there is no other."""
@@ -299,6 +331,30 @@ class Ledger:
             partition.free.offer(host)
             partition.freed += 1
             self._surprise(partition, host)
+        if self.calendar is not None:
+            self._note_in_views(host)
+
+    def _note_in_views(self, host: int) -> None:
+        partition = self.partition_of_host(host)
+        if partition.views is not None:
+            partition.views.note_host(host)
+            partition.surprises += 1
+            partition.shadow, partition.stirred = None, True
+
+    def usable(self, host: int) -> bool:
+        """Whether ``host`` may be used but for windows."""
+        return not any(host in hosts for reason, hosts in self._withheld.items() if reason not in WINDOWS)
+
+    def free_for(self, partition: Partition, slot: int, now_ns: int, gpus: int = 0) -> FreeIndex:
+        """What the job sees of the free GPUs of the partition, if it starts now, with so many GPUs; 0: as many as its size is."""
+        if partition.views is None:
+            return partition.free
+        if slot in self.table.reservation:
+            assert self.calendar is not None, "a job that uses a reservation was told that there is one"
+            number = self.calendar.number_of[self.table.reservation[slot]]
+            if number in self.calendar.open:
+                return partition.views.inside(number)
+        return partition.views.until(now_ns + self.table.expected_on(slot, partition.host_type, gpus))
 
     def reasons_of(self, host: int) -> list[Withheld]:
         """Why ``host`` may not be used; none where it may."""

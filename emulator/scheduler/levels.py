@@ -1,5 +1,6 @@
 """Counters of whole free hosts, one per unit of a level, that answer "which unit fits n hosts best" with a shift and a lowest bit."""
 
+from copy import copy
 from heapq import heapify, heappop, heappush
 
 #: Units larger than this are few: they are scanned rather than kept in one bucket per free count.
@@ -28,6 +29,14 @@ class LevelCounters:
             for unit, count in enumerate(counts):
                 self._buckets[count].append(unit)
                 self._filled |= 1 << count
+
+    def copy(self) -> "LevelCounters":
+        """Another that counts from here on by itself."""
+        other = copy(self)
+        other.counts = list(self.counts)
+        other._buckets = None if self._buckets is None else [list(bucket) for bucket in self._buckets]
+        other._moved = set(self._moved)
+        return other
 
     def add(self, unit: int, change: int) -> None:
         """``change`` more whole hosts of ``unit`` are free."""

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from emulator.scheduler.behind_windows import shadow_behind
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.shadow import Shadow
@@ -32,13 +33,16 @@ def _outlook_in(scheduler: Scheduler, partition: Partition, slot: int, now_ns: i
     table, kept = scheduler.table, partition.shadow
     if kept is not None and kept.head == table.job_id[slot] and now_ns < kept.time_ns < NEVER:
         return Outlook(kept.time_ns, reserved=True)
-    shadow = Shadow.now(table, partition.free, slot)
+    shadow = Shadow.now(table, scheduler.ledger.free_for(partition, slot, now_ns), slot)
     if shadow.holds(table.milli_gpus[slot]):
         return None
     ends = partition.by_end
     if ends is None:
         ends = sorted((min(table.start_ns[other] + table.estimate_ns[other], ENDLESS), other) for other in partition.running)
-    shadow.renew(table, ends, now_ns, scheduler.draft.cycle_ns)
+    if partition.views is not None:
+        shadow = shadow_behind(table, partition, slot, ends, now_ns, scheduler.draft.cycle_ns)
+    else:
+        shadow.renew(table, ends, now_ns, scheduler.draft.cycle_ns)
     return Outlook(shadow.time_ns, reserved=False)
 
 

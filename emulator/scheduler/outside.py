@@ -209,7 +209,8 @@ class Outside:
                 self._undo(draft, mark, started)
                 self._refuse(actions, first, end, place, error)
                 return not (isinstance(action, Start) and action.must)
-        draft.whys.update(whys)
+        for slot, why in whys.items():
+            draft.hold(slot, why)
         return True
 
     def _start(self, draft: Draft, action: Start) -> bool:

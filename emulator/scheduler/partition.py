@@ -9,11 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import merge
 
-from emulator.scheduler.free import ANY_SITE, FreeIndex
+from emulator.scheduler.free import ANY_SITE, FreeIndex, Row
+from emulator.scheduler.free_views import FreeViews
 from emulator.scheduler.held import Held
 from emulator.scheduler.pending import HeadQueue, ScanQueue
 from emulator.scheduler.pool import Pool
 from emulator.scheduler.shadow import Shadow
+from emulator.scheduler.shares import hold, let_go
 from emulator.scheduler.table import NEVER
 
 Pending = HeadQueue | ScanQueue | Pool
@@ -41,6 +43,8 @@ class Partition:
     #: Who waits for quota, and not in ``pending``; None where there are no quotas and limits.
     held: Held | None = None
     site: int = ANY_SITE
+    #: What jobs see of ``free``; None where no host of the partition is reserved at any time.
+    views: FreeViews | None = None
     running: set[int] = field(default_factory=set)
     #: Where EASY's reservation stands; dropped when hosts come or go.
     shadow: Shadow | None = None
@@ -61,6 +65,18 @@ class Partition:
     def waiting_jobs(self) -> int:
         """How many jobs wait, those for quota included."""
         return len(self.pending) + (0 if self.held is None else len(self.held))
+
+    def hold(self, rows: list[Row], milli_gpus: int) -> None:
+        """A job takes ``rows``."""
+        hold(self.free, rows, milli_gpus)
+        if self.views is not None:
+            self.views.hold(rows, milli_gpus)
+
+    def let_go(self, rows: list[Row], milli_gpus: int) -> None:
+        """A job gives them back."""
+        let_go(self.free, rows, milli_gpus)
+        if self.views is not None:
+            self.views.let_go(rows, milli_gpus)
 
     def leaves(self, slot: int) -> None:
         """The job no longer waits here."""

@@ -1,6 +1,7 @@
 """Jobs in order, where one that may not start or does not fit is passed over, until it has waited for too long."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Partition
@@ -12,13 +13,13 @@ def start_passing_over(draft: Draft, partition: Partition, slots: Iterable[int],
     Nobody passes a job that has waited for longer than ``patience_ns``, so none waits for ever.
     """
     table = draft.table
-    unfit: set[tuple[int, ...]] = set()
+    unfit: set[tuple[Any, ...]] = set()
     for slot in slots:
-        kind = table.asks[slot]
+        kind = draft.kind_of(partition, slot)
         rows = None
         if allows(slot) and kind not in unfit:
             if not draft.may_start(partition, slot):
-                draft.hold(partition, slot)
+                draft.wait_for_quota(partition, slot)
                 continue
             rows = draft.choose(partition, slot)
             if rows is None:

@@ -63,6 +63,13 @@ class HeadQueue:
         self._places = None
         self._waiting.pop(self._table.job_id[slot], None)
 
+    def forget(self, slot: int) -> None:
+        """As ``remove``, of a job that may come back under another key: nothing of it stays."""
+        self.remove(slot)
+        job_id = self._table.job_id[slot]
+        self._heap = [key for key in self._heap if key[-2] != job_id]
+        heapify(self._heap)
+
     def head(self) -> int:
         """The first job's slot, -1 when the queue is empty."""
         heap, waiting = self._heap, self._waiting
@@ -165,6 +172,11 @@ class ScanQueue:
                 place = bisect_left(self._keys, self._order(self._table, slot), self._first)
                 if place < self._filled:
                     self._size[place] = _GONE
+
+    def forget(self, slot: int) -> None:
+        """As ``remove``, of a job that may come back under another key: nothing of it stays."""
+        self.remove(slot)
+        self._drop_dead()
 
     def head(self) -> int:
         """The first job's slot, -1 when the queue is empty."""

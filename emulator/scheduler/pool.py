@@ -58,6 +58,10 @@ class Pool:
         if (row := self._row_of.pop(slot, None)) is not None:
             self._waits[row] = False
 
+    def forget(self, slot: int) -> None:
+        """As ``remove``: a job that comes back has another row."""
+        self.remove(slot)
+
     def _make_room(self) -> None:
         """Drop the rows of those that have left; where these are few, double the columns."""
         kept = self._in_order()

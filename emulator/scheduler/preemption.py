@@ -8,7 +8,6 @@ from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import Row
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.shadow import Shadow
-from emulator.scheduler.shares import hold, let_go
 
 #: So many of the smallest jobs are thought of to be migrated for one.
 MOST_MIGRATED = 256
@@ -106,7 +105,7 @@ def _migrate_for(draft: Draft, partition: Partition, slot: int) -> list[Row] | N
 
 def set_down(draft: Draft, partition: Partition, slot: int, rows: list[Row], lifted: Mapping[int, int]) -> bool:
     """Set down those who were lifted, each with so many GPUs, beside the job's ``rows``; False where one does not fit."""
-    hold(partition.free, rows, draft.table.milli_gpus[slot])
+    partition.hold(rows, draft.table.milli_gpus[slot])
     try:
         for other, gpus in lifted.items():
             there = draft.choose(partition, other, gpus)
@@ -114,7 +113,7 @@ def set_down(draft: Draft, partition: Partition, slot: int, rows: list[Row], lif
                 return False
             draft.set_down(other, there)
     finally:
-        let_go(partition.free, rows, draft.table.milli_gpus[slot])
+        partition.let_go(rows, draft.table.milli_gpus[slot])
     return True
 
 
@@ -168,7 +167,7 @@ def fewest_victims(draft: Draft, partition: Partition, slot: int, ripe: Sequence
     Tried out beside the ledger, since hundreds of jobs may be looked at for each that is stopped.
     """
     rows, milli_gpus = draft.table.rows, draft.table.milli_gpus
-    shadow = Shadow.now(draft.table, partition.free, slot)
+    shadow = Shadow.now(draft.table, draft.free_for(partition, slot), slot)
     stopped: list[int] = []
     for victim in ripe:
         shadow.release(rows[victim], milli_gpus[victim])

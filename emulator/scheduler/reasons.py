@@ -3,13 +3,20 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from emulator.scheduler.table import NEVER
+
 #: What keeps a pending job from starting. A job has one kind of reason; `policy` is for what a policy of others says itself.
-KINDS = ("quota", "capacity", "fragmentation", "topology", "power", "hold", "dependency", "dispatch", "data", "priority", "policy")
+KINDS = (
+    *("quota", "capacity", "fragmentation", "topology", "power", "hold", "dependency", "dispatch", "data", "reservation"),
+    *("priority", "policy"),
+)
 
 
 class Why(NamedTuple):
-    """What a policy says of a job that it leaves waiting: a sentence, and the numbers in it by name."""
+    """Why a job is left waiting: a sentence, and the numbers in it by name."""
 
     text: str
     numbers: Mapping[str, float] = {}
     kind: str = "policy"
+    remedy: str = ""  # what would let it start, as a sentence; "" where that is not said
+    until_ns: int = NEVER  # when time alone lets it go; whoever holds it has it looked at then

@@ -180,7 +180,7 @@ def _fewest(draft: Draft, partition: Partition, slot: int, accounts: Accounts, c
     Tried out beside the ledger, as in ``preemption``; the accounts are as before afterwards. A job whose queue borrows no longer is not
     stopped.
     """
-    table, quotas, free = draft.table, accounts.quotas, partition.free
+    table, quotas, free = draft.table, accounts.quotas, draft.free_for(partition, slot)
     queue, host_type, milli_gpus = table.queue[slot], partition.host_type, table.milli_gpus[slot]
     here = sum(table.size_gpus[other] for other in candidates if other in partition.running)
     if not candidates or free.free_gpus + here < table.size_gpus[slot]:

@@ -12,24 +12,28 @@ Reservations are kept from cycle to cycle, and never move to a later time while 
 - A reservation is *broken* when its GPUs are not free in time: a job runs for longer than expected (it is then expected to end by the
   next cycle) or a host is lost. All jobs from the first such one on, in queue order, get new reservations; jobs before it keep theirs, or
   move to an earlier time.
-- The same holds for a job that comes before others in the queue when it arrives, by its priority or since it was stopped.
+- The same holds for a job that comes before others in the queue when it arrives, by its priority or since it was stopped; and for one whose
+  priority has changed.
+
+Hosts that are reserved at times (``emulator.scheduler.calendar``) are held then by their windows, so nobody is put over one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.scheduler.calendar import MOST_TIMES, Window
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.free import Row
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.pending import HeadQueue
 from emulator.scheduler.placement import Ask
 from emulator.scheduler.preemption import make_room
-from emulator.scheduler.profile import Gap, Profile
+from emulator.scheduler.profile import Gap, Profile, UInt64
 from emulator.scheduler.sizes import largest
-from emulator.scheduler.table import NEVER
+from emulator.scheduler.table import NEVER, JobTable
 
 #: What decides whether a job fits, but for how long it takes: ``JobTable.asks``.
 Kind = tuple[int, ...]
@@ -44,6 +48,7 @@ class Reservation:
     start_ns: int
     duration_ns: int
     rows: list[Row]
+    priority: int  # with which it was made
 
 
 @dataclass(slots=True)
@@ -80,23 +85,29 @@ class Reservations:
 
     profile: Profile
     made: dict[int, Reservation] = field(default_factory=dict)
-    running: dict[int, tuple[int, int, int]] = field(default_factory=dict)  # job id -> slot, expected end, start
+    #: Job id -> slot, expected end, and that not in whole cycles, and start.
+    running: dict[int, tuple[int, int, int, int]] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)  # where something came free that was not expected to
     refused: dict[Kind, list[Refusal]] = field(default_factory=dict)
+    windows: dict[Window, list[Row]] = field(default_factory=dict)  # of reserved hosts, and these, that the profile has
 
     # -- what happened since the last cycle -----------------------------------------------------------------------------------------
 
     def follow(self, draft: Draft, partition: Partition) -> set[int]:
         """Bring the profile to this cycle. Returns the ids of the jobs whose reservations are broken."""
         table, now_ns, profile = draft.table, draft.now_ns, self.profile
-        profile.advance(now_ns)
-        lost = profile.look_at_hosts()
+        profile.now_ns = now_ns
+        lost = self._look_at_hosts(draft, partition)
         if lost is not None:
             self.gaps.append(_whole(now_ns))
         overdue = self._follow_running(draft, partition)
-        for job_id, made in list(self.made.items()):
-            if table.job_id[made.slot] != job_id or made.slot not in partition.pending:
-                self.cancel(job_id)
+        pending, priority = partition.pending, table.priority
+        for job_id in [
+            job_id
+            for job_id, made in self.made.items()
+            if made.slot not in pending or table.job_id[made.slot] != job_id or priority[made.slot] != made.priority
+        ]:
+            self.cancel(job_id)
         suspects: set[int] = set()
         if overdue:
             suspects.update(profile.owners_on(profile.hosts_of(overdue), max(self.running[job_id][1] for job_id in overdue)))
@@ -109,7 +120,8 @@ class Reservations:
         table, now_ns, profile = draft.table, draft.now_ns, self.profile
         overdue: list[int] = []
         dropped: set[int] = set()
-        for job_id, (slot, end_ns, start_ns) in list(self.running.items()):
+        for job_id in self._not_as_before(table, partition.running, now_ns):
+            slot, end_ns, _, start_ns = self.running[job_id]
             if slot not in partition.running or table.job_id[slot] != job_id or table.start_ns[slot] != start_ns:
                 rows = profile.drop(job_id)
                 del self.running[job_id]
@@ -126,13 +138,59 @@ class Reservations:
                     overdue.append(job_id)
         return overdue
 
+    def _not_as_before(self, table: JobTable, running: set[int], now_ns: int) -> list[int]:
+        """The jobs that no longer run, or not where they did, or are not expected to end when they were."""
+        job_id, starts_ns, expected_ns = table.job_id, table.start_ns, table.expected_ns
+        return [
+            known_id
+            for known_id, (slot, end_ns, until_ns, start_ns) in self.running.items()
+            if end_ns <= now_ns
+            or slot not in running
+            or job_id[slot] != known_id
+            or starts_ns[slot] != start_ns
+            or start_ns + expected_ns[slot] != until_ns
+        ]
+
     def _hold_running(self, draft: Draft, slot: int) -> None:
         table = draft.table
         job_id, end_ns = table.job_id[slot], _expected_end(draft, slot)
         if job_id in self.running or self.made.pop(job_id, None) is not None:
             self.profile.drop(job_id)
-        self.profile.hold(job_id, table.rows[slot], table.milli_gpus[slot], table.start_ns[slot], end_ns)
-        self.running[job_id] = slot, end_ns, table.start_ns[slot]
+        start_ns = table.start_ns[slot]
+        self.profile.hold(job_id, [] if self.windows else table.rows[slot], table.milli_gpus[slot], start_ns, end_ns)
+        for row, begin_ns, until_ns in _beside(self.windows, table.rows[slot], start_ns, end_ns) if self.windows else ():
+            self.profile.hold(job_id, [row], table.milli_gpus[slot], begin_ns, until_ns)
+        self.running[job_id] = slot, end_ns, start_ns + table.expected_ns[slot], start_ns
+
+    def _look_at_hosts(self, draft: Draft, partition: Partition) -> UInt64 | None:
+        """Which hosts, by block, are not as free as they were: no longer offered, or reserved at a time; None where there was no change."""
+        profile, views = self.profile, partition.views
+        if views is None:
+            return profile.look_at_hosts(partition.free)
+        new: list[int] = []
+        if self.windows != (held := views.windows()):
+            new = self._hold_windows(draft, partition, held)
+        lost = profile.look_at_hosts(views.all_open())
+        if not new:
+            return lost
+        return profile.hosts_of(new) if lost is None else lost | profile.hosts_of(new)
+
+    def _hold_windows(self, draft: Draft, partition: Partition, held: dict[Window, list[Row]]) -> list[int]:
+        """Have the profile hold the hosts of these windows. Windows that are over are no longer among them. Returns new owners."""
+        profile, before = self.profile, self.windows
+        for window in before:
+            if window not in held:
+                profile.drop(_owner(window))
+                if window.end_ns > draft.now_ns:
+                    self.gaps.append(_whole(draft.now_ns))
+        new = [window for window in held if window not in before]
+        self.windows = held
+        for window in new:
+            profile.hold(_owner(window), held[window], 1000, window.begin_ns, window.end_ns)
+        for job_id, (slot, *_) in list(self.running.items()) if new else ():
+            if slot in partition.running and draft.table.job_id[slot] == job_id:
+                self._hold_running(draft, slot)
+        return [_owner(window) for window in new]
 
     # -- making them ----------------------------------------------------------------------------------------------------------------
 
@@ -175,12 +233,12 @@ class Reservations:
         refusals.append(new)
         return made
 
-    def _find(self, draft: Draft, slot: int, duration_ns: int, from_ns: int, before_ns: int) -> Reservation | None:
+    def _find(self, draft: Draft, slot: int, duration_ns: int, from_ns: int, before_ns: int, *, again: bool = False) -> Reservation | None:
         if from_ns >= before_ns:
             return None
         ask = Ask(*draft.table.asks[slot], draft.table.job_id[slot])
-        found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns)
-        return None if found is None else Reservation(slot, found[0], duration_ns, found[1])
+        found = self.profile.earliest(ask, duration_ns, draft.placement, max(from_ns, draft.now_ns), before_ns, again=again)
+        return None if found is None else Reservation(slot, found[0], duration_ns, found[1], draft.table.priority[slot])
 
     def _keep(self, draft: Draft, made: Reservation) -> None:
         job_id = draft.table.job_id[made.slot]
@@ -214,8 +272,9 @@ class Reservations:
             since_ns[found] = np.minimum(since_ns, first_ns)[found]
             last_ns[found] = np.maximum(last_ns, final_ns)[found]
             for (gpus, milli_gpus, *_), refusals in self.refused.items():
+                part = self._in_part(gpus, milli_gpus)
                 for one in refusals:
-                    one.open_up(gap, self._in_part(gpus, milli_gpus))
+                    one.open_up(gap, part)
 
         for gap in self.gaps:
             open_up(gap)
@@ -241,14 +300,10 @@ class Reservations:
         before_ns = min(before_ns, made.start_ns)
         apart_ns = made.start_ns - made.duration_ns + 1  # who starts before it has ended when this reservation begins
         earlier = self._earliest(draft, made.slot, made.duration_ns, min(before_ns, apart_ns)) if from_ns < apart_ns else None
-        if earlier is None and before_ns > max(from_ns, apart_ns):
-            self.profile.drop(job_id)
-            earlier = self._find(draft, made.slot, made.duration_ns, max(from_ns, apart_ns), before_ns)
-            if earlier is None:
-                self._keep(draft, made)
-        elif earlier is not None:
-            self.profile.drop(job_id)
+        if earlier is None:
+            earlier = self._find(draft, made.slot, made.duration_ns, max(from_ns, apart_ns), before_ns, again=True)
         if earlier is not None:
+            self.profile.drop(job_id)
             self._keep(draft, earlier)
         return earlier
 
@@ -288,36 +343,40 @@ def reserve(draft: Draft, partition: Partition, depth: int = 0) -> None:
     if _make_room(draft, partition, known):
         return
     order = list(pending.in_order())
-    arrived = {slot for slot in partition.arrived if table.job_id[slot] not in known.made}
-    ranks = (rank for rank, slot in enumerate(order) if new or slot in arrived or table.job_id[slot] in broken)
-    first = next(ranks, len(order))
+    arrived = [slot for slot in partition.arrived if table.job_id[slot] not in known.made]
+    changed = pending.sorted([*arrived, *(known.made[job_id].slot for job_id in broken)])
+    first = 0 if new else order.index(changed[0]) if changed else len(order)
     known.cancel_all(draft, [job_id for slot in order[first:] if (job_id := table.job_id[slot]) in known.made])
     if known.gaps:
         known.compress(draft, order[:first])
-    for slot in [slot for slot in order if table.job_id[slot] not in known.made]:
+    if len(known.made) < (min(depth, len(order)) if depth else len(order)):
+        _make(draft, partition, known, order, depth)
+    _start(draft, partition, known, pending.sorted([made.slot for made in known.made.values() if made.start_ns <= draft.now_ns]))
+    if known.made:
+        draft.reconsider(partition, min([made.start_ns for made in known.made.values()]))
+    if depth and len(known.made) < min(depth, len(pending)):
+        draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # others have their turn
+
+
+def _make(draft: Draft, partition: Partition, known: Reservations, order: Sequence[int], depth: int) -> None:
+    """Give reservations to those who have none."""
+    for slot in [slot for slot in order if draft.table.job_id[slot] not in known.made]:
         if depth and len(known.made) >= depth:
             break
         if draft.may_start(partition, slot):
             known.make(draft, slot)
         else:
-            draft.hold(partition, slot)
-    _start_due(draft, partition, known, order)
-    if known.made:
-        draft.reconsider(partition, min(made.start_ns for made in known.made.values()))
-    if depth and len(known.made) < min(depth, len(pending)):
-        draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # others have their turn
+            draft.wait_for_quota(partition, slot)
 
 
-def _start_due(draft: Draft, partition: Partition, known: Reservations, order: Sequence[int]) -> None:
-    for slot in order:
-        job_id = draft.table.job_id[slot]
-        made = known.made.get(job_id)
-        if made is not None and made.start_ns <= draft.now_ns:
-            if draft.may_start(partition, slot):
-                known.start(draft, partition, slot, known.largest_now(draft, partition, made))
-            else:
-                known.cancel(job_id)
-                draft.hold(partition, slot)
+def _start(draft: Draft, partition: Partition, known: Reservations, due: Sequence[int]) -> None:
+    """Start jobs on their reservations."""
+    for slot in due:
+        if draft.may_start(partition, slot):
+            known.start(draft, partition, slot, known.largest_now(draft, partition, known.made[draft.table.job_id[slot]]))
+        else:
+            known.cancel(draft.table.job_id[slot])
+            draft.wait_for_quota(partition, slot)
 
 
 def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
@@ -328,7 +387,7 @@ def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
     makes_room = draft.preemption is not None or draft.elasticity is not None
     while makes_room and (head := pending.head()) >= 0 and (not draft.preempted or draft.has_turn(partition, head)):
         if not draft.may_start(partition, head):
-            draft.hold(partition, head)
+            draft.wait_for_quota(partition, head)
             continue
         if draft.choose_again(partition, head) is not None:
             break
@@ -343,6 +402,31 @@ def _make_room(draft: Draft, partition: Partition, known: Reservations) -> bool:
         draft.reconsider(partition, draft.now_ns + draft.cycle_ns)
     known.cancel_all(draft, list(known.made))
     return True
+
+
+def _owner(window: Window) -> int:
+    """The id of a window in the profile, beside those of jobs: as many as there are windows in all, below 0."""
+    return -1 - window.time - MOST_TIMES * window.number
+
+
+def _beside(windows: Mapping[Window, list[Row]], rows: list[Row], start_ns: int, end_ns: int) -> list[tuple[Row, int, int]]:
+    """``rows`` from ``start_ns`` to ``end_ns``, without the hosts that windows hold at the same time: a job that runs on in one."""
+    pieces = [(row, start_ns, end_ns) for row in rows]
+    for window, kept in windows.items():
+        hosts_of = {block: hosts for block, hosts, _ in kept} if window.begin_ns < end_ns and window.end_ns > start_ns else {}
+        if hosts_of.keys().isdisjoint(block for block, _, _ in rows):
+            continue
+        found = []
+        for (block, hosts, gpus), begin_ns, until_ns in pieces:
+            inside = hosts & hosts_of.get(block, 0)
+            if hosts & ~inside:
+                found.append(((block, hosts & ~inside, gpus), begin_ns, until_ns))
+            if inside and begin_ns < min(until_ns, window.begin_ns):
+                found.append(((block, inside, gpus), begin_ns, min(until_ns, window.begin_ns)))
+            if inside and max(begin_ns, window.end_ns) < until_ns:
+                found.append(((block, inside, gpus), max(begin_ns, window.end_ns), until_ns))
+        pieces = found
+    return pieces
 
 
 def _whole(now_ns: int) -> Gap:

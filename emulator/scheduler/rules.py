@@ -14,6 +14,7 @@ class Rule(StrEnum):
     LEVEL = "level"  # inside one unit of the level that it requires
     SLICE = "slice"  # each of its slices inside one unit of the slices' level
     OFFERED = "offered"  # on hosts that are in service: not down, cordoned, unreachable or planned
+    RESERVED = "reserved"  # on hosts that are not kept for others before the job is expected to have ended
     FREE = "free"  # on GPUs that nobody holds
     QUOTA = "quota"  # its queue has quota for it
     LIMIT = "limit"  # its tenant may have that much more running

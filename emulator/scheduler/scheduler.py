@@ -13,13 +13,16 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
+from emulator.scheduler.calendar import Calendar, HostReservation, Window, windows_of
 from emulator.scheduler.changes import Changes
 from emulator.scheduler.dispatch import Choice, Dispatcher
 from emulator.scheduler.draft import Defragmentation, Draft, Elasticity, Preemption
 from emulator.scheduler.elastic import Elastic, grow
 from emulator.scheduler.free import ANY_SITE, FreeIndex, Row, mask_bits
+from emulator.scheduler.free_views import FreeViews
 from emulator.scheduler.held import Held
-from emulator.scheduler.ledger import Ledger
+from emulator.scheduler.inside import Inside, refusal
+from emulator.scheduler.ledger import Ledger, Withheld
 from emulator.scheduler.limits import Limits
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.placement import Placement, could_ever_fit
@@ -27,10 +30,11 @@ from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy, explained, queue_for
 from emulator.scheduler.quota import Quotas
+from emulator.scheduler.reasons import Why
 from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
 from emulator.scheduler.sites import Sites
 from emulator.scheduler.sorts import Key, Sorts
-from emulator.scheduler.table import NEVER, JobTable, State
+from emulator.scheduler.table import NEVER, JobTable, State, priority_of
 from emulator.scheduler.usage import NO_CAP, SitePower
 from emulator.scheduler.waiting_room import WaitingRoom
 from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns
@@ -57,6 +61,7 @@ class SchedulerSettings:
     elastic: Elastic = Elastic.START
     elastic_interval_ns: int = 600 * SECOND
     sites: Sites | None = None  # None: a job goes to whatever site has room for it
+    reservations: tuple[HostReservation, ...] = ()
 
 
 @dataclass
@@ -118,6 +123,9 @@ class Scheduler:
             preempt_after_ns = settings.preempt_after_ns if settings.preemption else None
             self.dispatcher = Dispatcher(settings.sites, self.table, self.ledger, preempt_after_ns)
         self._choices: dict[tuple[int, ...], tuple[Choice, ...]] = {}  # by kind of job
+        self.calendar: Calendar | None = None  # None where no host was ever reserved
+        #: Jobs that wait for the hosts of a reservation.
+        self.inside: Inside | None = None
         if policy.outside is not None:
             self.ledger.changes = Changes()
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
@@ -130,6 +138,11 @@ class Scheduler:
         self._chooses_sizes = settings.elastic != Elastic.NEVER
         self._scores_hosts = settings.placement.may_score
         self.limits = Limits(cluster)
+        for reservation in settings.reservations:
+            self.reserve(reservation)
+        for partition in self.partitions:
+            if partition.views is not None:
+                partition.views.turn()
         #: What a job that requires no level stays inside: an island, where nothing joins the sites.
         self.islands = cluster.islands
         self._widest = LEVEL_NAMES.index("site") if cluster.islands else ANY_LEVEL
@@ -168,6 +181,95 @@ class Scheduler:
             partition.held = Held(self.table, partition.host_type, strict, partition.pending.key)
         return Accounts(self.table, settings.quotas, settings.tenant_limits)
 
+    # -- reservations of hosts ------------------------------------------------------------------------------------------------------
+
+    def reserve(self, reservation: HostReservation, now_ns: int = -1) -> None:
+        """From now on there is this reservation too; ``turn_windows`` comes next. Raises ValueError where there is one of the name."""
+        ledger = self.ledger
+        if self.calendar is None:
+            self.calendar = ledger.calendar = Calendar((), self.draft.cycle_ns)
+            self.inside = Inside(self.table, self.calendar)
+        number = self.calendar.add(reservation, now_ns)
+        for partition in self.partitions:
+            mine = frozenset(host for host in reservation.hosts if ledger.partition_of_host(host) is partition)
+            if mine and partition.views is None:
+                partition.views = FreeViews(partition.free, {number: mine}, self.calendar, ledger.usable)
+            elif mine and partition.views is not None:
+                partition.views.add(number, mine)
+
+    def turn_windows(self, now_ns: int) -> list[Window]:
+        """Withhold the hosts of the windows that begin by ``now_ns``, and offer those of the windows that end. Returns those that begin."""
+        calendar, ledger = self.calendar, self.ledger
+        assert calendar is not None, "asked where hosts are reserved"
+        ended, begun = calendar.turn(now_ns)
+        for partition in self.partitions:
+            if partition.views is not None:
+                partition.views.turn()
+                partition.shadow, partition.stirred = None, True
+                partition.surprises += 1
+        for windows, change in ((ended, ledger.release), (begun, ledger.withhold)):
+            for window in windows:
+                reservation = calendar.reservations[window.number]
+                for host in reservation.hosts:
+                    change(host, Withheld.MAINTENANCE if reservation.maintenance else Withheld.RESERVED)
+        return begun
+
+    def never_in_reservation(self, slot: int) -> str:
+        """Why the job can never run in the reservation that it names; "" where it may, or names none."""
+        table, name = self.table, self.table.reservation.get(slot)
+        if name is None:
+            return ""
+        names = table.queues[table.queue[slot]], table.tenants[table.tenant[slot]]
+        return self.refused_by_reservation(name, *names, table.size_gpus[slot], table.expected_ns[slot])
+
+    def reservation(self, name: str) -> HostReservation | None:
+        """The reservation of this name, if there is one."""
+        calendar = self.calendar
+        return None if calendar is None or name not in calendar.number_of else calendar.reservations[calendar.number_of[name]]
+
+    def reservations_for(self, queue: str, tenant: str) -> list[str]:
+        """The names of the reservations that jobs of the queue and the tenant may use."""
+        return [] if self.calendar is None else [one.name for one in self.calendar.reservations if one.serves(queue, tenant)]
+
+    def refused_by_reservation(self, name: str, queue: str, tenant: str, gpus: int, estimate_ns: int) -> str:
+        """Why such a job is never to run in the reservation of this name; "" where it may."""
+        reservation = self.reservation(name)
+        why = refusal(reservation, name, queue, tenant)
+        if why or reservation is None or self.calendar is None:
+            return why
+        if gpus > (most := self.ledger.gpus_of(reservation.hosts)):
+            return f"the hosts of reservation {name} have {most:,} GPUs"
+        if next(self.calendar.windows(self.calendar.number_of[name]), None) is None:
+            return f"reservation {name} is over"
+        if estimate_ns > self._longest_ns(reservation) or not estimate_ns:
+            return f"reservation {name} lasts {reservation.duration_ns / SECOND:,.15g} s, and the job is to end in it"
+        return ""
+
+    def _longest_ns(self, reservation: HostReservation) -> int:
+        cycle_ns = self.draft.cycle_ns
+        return max(window.end_ns - window.begin_ns for window in windows_of(0, reservation, cycle_ns))
+
+    def _fits_reservation(self, slot: int, types: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of the host types on which the job could ever run in the reservation that it names."""
+        reservation = self.reservation(self.table.reservation[slot])
+        if reservation is None or self.never_in_reservation(slot):
+            return ()
+        gpus = Counter[int]()
+        for host in reservation.hosts:
+            partition = self.ledger.partition_of_host(host)
+            gpus[partition.host_type] += partition.free.gpus_per_host
+        return tuple([number for number in types if self.table.size_gpus[slot] <= gpus[number]])
+
+    def _with_reserved(self, slot: int, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        """Those of ``choices`` where the hosts are that the job's reservation has, if they are enough for it."""
+        reservation = self.reservation(self.table.reservation[slot])
+        gpus = Counter[int]()
+        for host in () if reservation is None else reservation.hosts:
+            partition = self.ledger.partition_of_host(host)
+            gpus[partition.number] += partition.free.gpus_per_host
+        found = [(site, tuple([one for one in numbers if self.table.size_gpus[slot] <= gpus[one]])) for site, numbers in choices]
+        return tuple([Choice(site, numbers) for site, numbers in found if numbers])
+
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
 
     def add(self, jobs: JobColumns, state: State = State.FUTURE) -> list[int]:
@@ -188,9 +290,15 @@ class Scheduler:
         """
         table = self.table
         own = (0, 0) if self.accounts is None else (table.queue[slot], table.tenant[slot])
-        sort = table.sort[slot] = self.sorts.of((table.asks[slot], table.host_type[slot], table.types[slot], *own))
+        sort = self.sorts.of((table.asks[slot], table.host_type[slot], table.types[slot], *own))
         types = sort.types
+        if slot in table.reservation:
+            types = self._fits_reservation(slot, types)
+            sort = self.sorts.at(sort, types)
+        table.sort[slot] = sort
         choices = () if self.dispatcher is None else self.dispatcher.could_run(slot, self._choices_for(slot, types))
+        if choices and slot in table.reservation:
+            choices = self._with_reserved(slot, choices)
         if not types or (self.dispatcher is not None and not choices):
             state = State.INFEASIBLE
         elif not accepted and (self.pending_jobs >= self.settings.pending_limit or not self._tenant_has_room(slot)):
@@ -299,6 +407,16 @@ class Scheduler:
         if self.ledger.changes is not None:
             self.ledger.changes.waiting.append(slot)
 
+    def _let_in(self, slot: int) -> None:
+        """Into its queues, or among those that wait for its reservation."""
+        if slot in self.table.reservation:
+            assert self.inside is not None, "there is one of the name"
+            self.table.on_hold.add(slot)
+            self.inside.push(slot)
+        else:
+            self.table.on_hold.discard(slot)
+            self._enter_queues(slot)
+
     def _admit(self, slot: int) -> None:
         """Into its queues where nothing keeps the job from them, otherwise on hold."""
         if self.room.keeps(slot):
@@ -307,14 +425,12 @@ class Scheduler:
             if self.dispatcher is not None:
                 self.dispatcher.stir()
         else:
-            self.table.on_hold.discard(slot)
-            self._enter_queues(slot)
+            self._let_in(slot)
 
     def _give_place(self, slot: int) -> None:
         """The next one of its array has the job's place."""
         if (other := self.room.give_place(slot)) >= 0:
-            self.table.on_hold.discard(other)
-            self._enter_queues(other)
+            self._let_in(other)
 
     def requeue(self, slot: int, until_ns: int = 0) -> None:
         """A stopped job waits again, in the place that its submission gives it; until ``until_ns``, where it is given, it is on hold."""
@@ -346,6 +462,10 @@ class Scheduler:
         """When a job's time comes, or jobs are dispatched to sites; NEVER where neither will be without something else."""
         due_ns = self.room.next_ns()
         return due_ns if self.dispatcher is None else min(due_ns, self.dispatcher.next_ns())
+
+    def fitting_sites(self, slot: int) -> tuple[Choice, ...]:
+        """The sites that are large enough for the job."""
+        return self._choices_for(slot, self.table.sort[slot].types)
 
     def may_admit(self) -> bool:
         """Whether a job that is on hold will be in the queues without anything else to happen."""
@@ -385,6 +505,8 @@ class Scheduler:
             self.dispatcher.forget(slot)
         if slot in self.table.on_hold:
             self.table.on_hold.discard(slot)
+            if self.inside is not None:
+                self.inside.discard(slot)
         else:
             self._leave_queues(slot)
         self.pending_jobs -= 1
@@ -409,11 +531,43 @@ class Scheduler:
             self._leave_queues(slot)
             self.table.on_hold.add(slot)
             self._give_place(slot)
+        elif self.inside is not None and slot in self.inside:
+            self.inside.discard(slot)
+            self._give_place(slot)
 
     def take_off_hold(self, slot: int) -> None:
         """A job that was put on hold is in the queues again, in the place that its submission gives it, where nothing else keeps it."""
         self.room.release(slot)
         self._admit(slot)
+
+    def set_priority(self, slot: int, priority: int) -> bool:
+        """A job that waits or runs gets another priority, to which its queue's is added. False where it has ended, or has it already.
+
+        One that waits goes to the place that it would have had with it from the start.
+        """
+        table, state = self.table, self.table.state[slot]
+        priority = priority_of(priority, self.settings.queue_priority.get(table.queues[table.queue[slot]], 0))
+        if priority == table.priority[slot] or state not in (State.PENDING, State.RUNNING):
+            return False
+        booked = None if self.dispatcher is None else self.dispatcher.lift(slot)
+        if state == State.RUNNING:
+            self.ledger.set_priority(slot, priority)
+            self.draft.forget_refusals()  # those who found no victims may find one
+        elif self.inside is not None and slot in self.inside:
+            self.inside.discard(slot)
+            table.priority[slot] = priority
+            self.inside.push(slot)
+        elif slot in table.on_hold:
+            table.priority[slot] = priority
+        else:
+            for partition in self.ledger.partitions_for(slot):
+                partition.pending.forget(slot)  # where it stands by its old priority
+            self._leave_queues(slot)
+            table.priority[slot] = priority
+            self._enter_queues(slot)
+        if self.dispatcher is not None and booked is not None:
+            self.dispatcher.set_down(slot, booked)
+        return True
 
     def release(self, slot: int, *, at_ns: int) -> None:
         """The job stopped at ``at_ns``: its GPUs are free again."""
@@ -433,6 +587,9 @@ class Scheduler:
         """Decide the cycle at ``now_ns``; the ledger and the queues are as decided when it returns."""
         draft = self.draft
         draft.begin(now_ns)
+        if self.inside:
+            for slot in self.inside.start_due(draft):
+                self.sorts.enter(self.table.sort[slot])
         if self._reclaim.how:
             reclaim(draft, self._reclaim, self._has_waiting)
         try:
@@ -443,6 +600,13 @@ class Scheduler:
             raise
         if draft.elasticity is not None:
             grow(draft, draft.elasticity)
+        self._count(draft)
+        if self._reclaim.how:
+            ask_again(draft, self._reclaim, self._has_waiting)
+        return draft
+
+    def _count(self, draft: Draft) -> None:
+        """Count who waits and runs as was decided."""
         table = self.table
         for slot in draft.preempted:
             self.counts[table.queue[slot]].run(table.size_gpus[slot], -1)
@@ -456,9 +620,6 @@ class Scheduler:
                 self.accounts.wait(slot, -1)
             if self.dispatcher is not None:
                 self.dispatcher.start(slot)
-        if self._reclaim.how:
-            ask_again(draft, self._reclaim, self._has_waiting)
-        return draft
 
     def _has_waiting(self, queue: int) -> bool:
         """Whether a job of the queue of this number waits."""
@@ -472,6 +633,19 @@ class Scheduler:
         if len(self.partitions) == 1:
             return self.partitions[0].running
         return set().union(*(partition.running for partition in self.partitions))
+
+    @property
+    def read_ns(self) -> int:
+        """The time of the last cycle, or a later one up to which nothing happened."""
+        return self.draft.now_ns if self.calendar is None else max(self.draft.now_ns, self.calendar.now_ns)
+
+    def sees(self, partition: Partition, slot: int) -> FreeIndex:
+        """What the job, were it to start now, sees of the free GPUs of a partition."""
+        return self.ledger.free_for(partition, slot, self.read_ns)
+
+    def why_on_hold(self, slot: int) -> Why:
+        """What keeps the job, which is on hold, and what would let it start."""
+        return self.inside.why(slot) if self.inside is not None and slot in self.inside else self.room.why(slot)
 
     def waits(self, slot: int) -> bool:
         """Whether the job is in a queue, or on hold."""

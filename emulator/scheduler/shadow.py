@@ -129,6 +129,13 @@ class Shadow:
         else:
             self.time_ns = self._later(table, ends, cycle_ns)
 
+    def renew_from(self, table: JobTable, ends: list[tuple[int, int]], from_ns: int, cycle_ns: int) -> None:
+        """Make it, of a head that does not start before the cycle ``from_ns``, which is to come, and may fit by then; nothing is counted
+        yet.
+        """
+        self._count_to(table, ends, from_ns)
+        self.time_ns = from_ns if self.fitting else self._later(table, ends, cycle_ns)
+
     def _earlier(self, table: JobTable, ends: list[tuple[int, int]], first_ns: int, cycle_ns: int) -> int:
         """The first cycle up to ``counted_ns`` at which the head fits, which it does then."""
         while True:

@@ -36,6 +36,11 @@ class State(IntEnum):
     REJECTED = 7
 
 
+def priority_of(own: int, queue: int) -> int:
+    """A job's priority: its own and its queue's, which is added, as far as 32 bits hold it."""
+    return max(-(2**31), min(2**31 - 1, own + queue))
+
+
 @dataclass(frozen=True, slots=True)
 class Paces:
     """How fast a job runs on each host type that it may run on, and its duration and estimate at a pace of 1 with all of its GPUs.
@@ -124,6 +129,8 @@ class JobTable:
     on_hold: set[int] = field(default_factory=set)  # slots of pending jobs that are in no queue (scheduler.waiting_room)
     locality: dict[int, Locality] = field(default_factory=dict)  # slot -> of jobs that say where they want to run, or what they read
     after: dict[int, tuple[Dependency, ...]] = field(default_factory=dict)  # slot -> of jobs that depend on others
+    reservation: dict[int, str] = field(default_factory=dict)  # slot -> its name, of jobs that use the hosts of one
+    deadline_ns: dict[int, int] = field(default_factory=dict)  # slot -> when it should have ended, of jobs with a deadline
     array_of: dict[int, JobArray] = field(default_factory=dict)  # slot -> of jobs of an array of which not all may run at a time
     left_unfinished: set[int] = field(default_factory=set)  # ids of the jobs that have left and had not finished
 
@@ -170,7 +177,8 @@ class JobTable:
         fill("queue", [queues[queue] for queue in jobs.queue.tolist()])
         fill("tenant", [tenants[tenant] for tenant in jobs.tenant.tolist()])
         fill("shape", [shapes[shape] for shape in jobs.shape.tolist()])
-        fill("priority", [p + extra[q] for p, q in zip(jobs.priority.tolist(), jobs.queue.tolist(), strict=True)])
+        own = jobs.priority.tolist()
+        fill("priority", [priority_of(p, extra[q]) for p, q in zip(own, jobs.queue.tolist(), strict=True)] if any(extra) else own)
         for name in (
             "submit_ns", "gpus", "duration_ns", "estimate_ns", "milli_gpus", "kind", "utilization", "checkpoint_ns",
             "require_level", "prefer_level", "slice_gpus", "slice_level", "preemptible", "host_type", "source_row",
@@ -179,7 +187,7 @@ class JobTable:
         fill("size_gpus", jobs.gpus.tolist())
         fill("types", jobs.types())
         known: dict[Asks, Asks] = {}
-        fill("asks", [known.setdefault(asks, asks) for asks in zip(*(getattr(jobs, name).tolist() for name in _ASKS), strict=True)])
+        fill("asks", [known.setdefault(asks, asks) for asks in zip(*(getattr(jobs, name).tolist() for name in _ASKED), strict=True)])
         for row in np.flatnonzero(jobs.choice >= 0).tolist():
             by_type = dict(jobs.choices[jobs.choice[row]])
             if any(pace != 1.0 for pace in by_type.values()):
@@ -195,27 +203,30 @@ class JobTable:
         ):  # fmt: skip
             fill(name, [value] * count)
         self.version += [0] * (count - len(reused))
-        self._note_rare(jobs, slots)
+        self._note_what_few_have(slots, jobs)
         for row in np.flatnonzero(jobs.min_gpus > 0).tolist():
             self._note_sizes(slots[row], int(jobs.min_gpus[row]))
         return slots
 
-    def _note_rare(self, jobs: JobColumns, slots: list[int]) -> None:
-        """What few jobs have."""
+    def _note_what_few_have(self, slots: list[int], jobs: JobColumns) -> None:
         for row in np.flatnonzero(jobs.locality >= 0).tolist():
             self.locality[slots[row]] = jobs.localities[jobs.locality[row]]
         for row in np.flatnonzero(jobs.after >= 0).tolist():
             self.after[slots[row]] = jobs.afters[jobs.after[row]]
+        for row in np.flatnonzero(jobs.deadline_ns).tolist():
+            self.deadline_ns[slots[row]] = int(jobs.submit_ns[row] + jobs.deadline_ns[row])
         arrays = [JobArray(parallel) for parallel in jobs.arrays]
         for row in np.flatnonzero(jobs.array >= 0).tolist():
             self.array_of[slots[row]] = arrays[jobs.array[row]]
+        for row in np.flatnonzero(jobs.reservation >= 0).tolist():
+            self.reservation[slots[row]] = jobs.reservations[jobs.reservation[row]]
         if jobs.names is not None:
             self.names.update((slot, name) for slot, name in zip(slots, jobs.names, strict=True) if name)
 
-    def note_asks(self, slot: int, min_gpus: int) -> None:
+    def note_asks(self, slot: int, min_gpus: int = 0) -> None:
         """What the job asks for was written into the columns one by one: bring what follows from them up to date."""
         self.size_gpus[slot] = self.gpus[slot]
-        self.asks[slot] = cast(Asks, tuple([getattr(self, name)[slot] for name in _ASKS]))
+        self.asks[slot] = cast(Asks, tuple([getattr(self, name)[slot] for name in _ASKED]))
         self.sizes.pop(slot, None)
         if min_gpus:
             self._note_sizes(slot, min_gpus)
@@ -282,6 +293,8 @@ class JobTable:
             self.after.pop(slot, None)
             self.locality.pop(slot, None)
             self.array_of.pop(slot, None)
+            self.reservation.pop(slot, None)
+            self.deadline_ns.pop(slot, None)
             if self.state[slot] != State.FINISHED:
                 self.left_unfinished.add(self.job_id[slot])
             self.rows[slot] = _NO_ROWS
@@ -312,10 +325,10 @@ class JobTable:
             self._free_shapes.append(number)
 
 
-#: The columns that ``asks`` has as one, in this order.
-_ASKS = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level")
 #: Shared by all jobs without a placement; rows are replaced, never changed in place.
 _NO_ROWS: list[Row] = []
+#: The columns that ``asks`` has as one, in this order.
+_ASKED = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level")
 _NO_SORT = Sort((0,) * 6, (), (), 0, 0)
 
 

@@ -1,6 +1,7 @@
 """Time sharing: policies that rank the jobs that run together with those that wait, and stop some for others."""
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,14 +75,13 @@ def _chosen(need: Int64, room: int) -> NDArray[np.bool_]:
 
 def start_chosen(draft: Draft, partition: Partition, chosen: Sequence[int], losers: list[int], cause: str) -> None:
     """Start those of ``chosen`` that fit, in order; where one does not, stop the first of ``losers`` that are enough for it."""
-    table = draft.table
-    unfit: set[tuple[int, ...]] = set()  # kinds for which nobody's stop would do, until somebody is stopped
+    unfit: set[tuple[Any, ...]] = set()  # kinds for which nobody's stop would do, until somebody is stopped
     for slot in chosen:
-        kind = table.asks[slot]
+        kind = draft.kind_of(partition, slot)
         if kind in unfit:
             continue
         if not draft.may_start(partition, slot):
-            draft.hold(partition, slot)
+            draft.wait_for_quota(partition, slot)
             draft.reconsider(partition, draft.now_ns + draft.cycle_ns)  # others are chosen then
             continue
         rows = draft.choose(partition, slot)

@@ -1,6 +1,6 @@
 """What queues and tenants have used, and what tenants hold: the ledger books every start and stop here, for policies that ask."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -76,6 +76,18 @@ class SitePower:
 NO_CAP = SitePower()
 
 
+@dataclass(frozen=True)
+class PowerBudget:
+    """``most_milliwatts``: what jobs may add to the IT power of an idle site until the facility draws its cap; below 0 where that does."""
+
+    cap_milliwatts: int
+    most_milliwatts: int
+    taken_milliwatts: Callable[[], int]  # by the jobs that run now
+
+    def left_milliwatts(self) -> int:
+        return self.most_milliwatts - self.taken_milliwatts()
+
+
 class Demands:
     """What jobs take of each resource, as columns: milli-GPUs; milliwatts above idle; and ports, in milli-GPUs whose NICs they use, which
     are all of a job that is larger than a domain and none of any other.
@@ -135,8 +147,8 @@ class Books:
             self._holdings = Holdings(self.demands, self._table)
         return self._holdings
 
-    def milliwatts_left(self, cap_milliwatts: int | None = None) -> int | None:
-        """What running jobs may add until the facility draws its cap; None where there is none. ``cap_milliwatts`` goes before the site's.
+    def power_budget(self, cap_milliwatts: int | None = None) -> "PowerBudget | None":
+        """What running jobs may draw; None where the facility has no cap. ``cap_milliwatts`` goes before the site's.
 
         All hosts count as idle at least, and all switches, in service or not. Asked for before the first job starts.
         """
@@ -145,7 +157,7 @@ class Books:
         cap = self._site_power.cap_milliwatts if cap_milliwatts is None else cap_milliwatts
         if cap is None:
             return None
-        return int(cap / self._site_power.pue) - self._standing_milliwatts - self._jobs_milliwatts
+        return PowerBudget(cap, int(cap / self._site_power.pue) - self._standing_milliwatts, lambda: self._jobs_milliwatts or 0)
 
     @cached_property
     def _standing_milliwatts(self) -> int:

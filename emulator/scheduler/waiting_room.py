@@ -163,7 +163,7 @@ class WaitingRoom:
             return "data" if slot in self._coming else "hold"
         return "dispatch" if slot in self._undispatched else "dependency"
 
-    def why(self, slot: int) -> tuple[Why, str]:
+    def why(self, slot: int) -> Why:
         """What keeps the job, which is on hold, and what would let it go to its queue."""
         whys, remedies, numbers = [], [], dict[str, float]()
         if slot in self._held:
@@ -192,7 +192,7 @@ class WaitingRoom:
             whys.append(("dependency", f"at most {most} of its array run at a time"))
             remedies.append("when another of its array has ended")
             numbers["array_parallel"] = most
-        return Why("; ".join(text for _, text in whys), numbers, whys[0][0]), "may start " + ", and ".join(remedies)
+        return Why("; ".join(text for _, text in whys), numbers, whys[0][0], "may start " + ", and ".join(remedies))
 
 
 def _named(ids: list[int]) -> str:

@@ -27,6 +27,8 @@ from emulator.engine.control import (
     LinkView,
     QueueView,
     RackView,
+    ReservationRequest,
+    ReservationView,
 )
 from emulator.service import DEFAULT_ADDRESS, views
 from emulator.service.errors import NEVER_FITS, seconds_message
@@ -35,10 +37,12 @@ from emulator.v1 import clock_service_pb2 as clock_pb
 from emulator.v1 import cluster_service_pb2 as cluster_pb
 from emulator.v1 import job_service_pb2 as job_pb
 from emulator.v1 import queue_service_pb2 as queue_pb
+from emulator.v1 import reservation_service_pb2 as reservation_pb
 from emulator.v1.clock_service_pb2_grpc import ClockServiceStub
 from emulator.v1.cluster_service_pb2_grpc import ClusterServiceStub
 from emulator.v1.job_service_pb2_grpc import JobServiceStub
 from emulator.v1.queue_service_pb2_grpc import QueueServiceStub
+from emulator.v1.reservation_service_pb2_grpc import ReservationServiceStub
 from emulator.workload.jobs import JobColumns
 
 Request = TypeVar("Request", bound=Message)
@@ -109,6 +113,7 @@ class Client:
         )
         self._jobs = _stub(JobServiceStub, self._channel)
         self._queues = _stub(QueueServiceStub, self._channel)
+        self._reservations = _stub(ReservationServiceStub, self._channel)
         self._cluster = _stub(ClusterServiceStub, self._channel)
         self._clock = _stub(ClockServiceStub, self._channel)
 
@@ -198,6 +203,10 @@ class Client:
         request = _request(job_pb.ReleaseJobRequest, job_id=job_id, request_id=_given(request_id))
         return views.job_view(self._call(self._jobs.ReleaseJob, request).job)
 
+    def set_priority(self, job_id: int, priority: int, request_id: str = "") -> JobView:
+        request = _request(job_pb.SetJobPriorityRequest, job_id=job_id, priority=priority, request_id=_given(request_id))
+        return views.job_view(self._call(self._jobs.SetJobPriority, request).job)
+
     def explain(self, job_id: int) -> Explanation:
         return views.explanation_view(self._call(self._jobs.ExplainJob, _request(job_pb.ExplainJobRequest, job_id=job_id)))
 
@@ -272,6 +281,42 @@ class Client:
         which = {"name": rack} if isinstance(rack, str) else {"rack": rack}
         request = _request(cluster_pb.CordonRackRequest, cordoned=cordoned, request_id=_given(request_id), **which)
         return views.view_of(self._call(self._cluster.CordonRack, request).rack, RackView)
+
+    def reservations(self) -> list[ReservationView]:
+        """All reservations that ever were, in the order in which they came."""
+        request = reservation_pb.ListReservationsRequest()
+        return list(self._pages(self._reservations.ListReservations, request, "reservations", views.reservation_view, None))
+
+    def reserve(self, asked: ReservationRequest, request_id: str = "") -> ReservationView:
+        """Reserve hosts from the next cycle on, or later."""
+        if asked.running not in views.RUNNING_NUMBER:
+            allowed = ", ".join(views.RUNNING_NUMBER)
+            raise ClientError(f"running is {asked.running!r}; allowed: {allowed}", code="INVALID_ARGUMENT", field="running")
+        request = _request(
+            reservation_pb.CreateReservationRequest,
+            name=asked.name,
+            hosts=asked.hosts,
+            host_count=asked.host_count,
+            gpu_type=asked.gpu_type,
+            times=asked.times,
+            maintenance=asked.maintenance,
+            queues=asked.queues,
+            tenants=asked.tenants,
+            running=views.RUNNING_NUMBER[asked.running],
+            request_id=_given(request_id),
+        )
+        times = (("start", asked.start_seconds), ("duration", asked.duration_seconds), ("every", asked.every_seconds))
+        for field, seconds in times:
+            if not seconds < MAX_SECONDS:
+                raise ClientError(f"{field} is {seconds:g} s; allowed: less than {MAX_SECONDS:g}", code="INVALID_ARGUMENT", field=field)
+            if seconds >= 0:
+                getattr(request, field).FromNanoseconds(round(seconds * 1e9))
+        return views.reservation_view(self._call(self._reservations.CreateReservation, request).reservation)
+
+    def end_reservation(self, name: str, request_id: str = "") -> ReservationView:
+        """End a reservation at the next cycle; jobs that run in it run on."""
+        request = _request(reservation_pb.DeleteReservationRequest, name=name, request_id=_given(request_id))
+        return views.reservation_view(self._call(self._reservations.DeleteReservation, request).reservation)
 
     def inject_fault(
         self,

@@ -7,11 +7,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.engine.bounds import LONGEST_NS, LONGEST_YEARS
-from emulator.engine.control import ControlError, InvalidRequest
+from emulator.engine.control import ControlError, InvalidRequest, depends_on_refused
 from emulator.service.draft import Draft, kind_of
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.validate import faults_of
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns, JobKind, TrainingShape, TypeAndPace, job_columns
+from emulator.workload.dependents import dependents
+from emulator.workload.jobs import (
+    ANY_LEVEL,
+    ANY_TYPE,
+    LEVEL_NAMES,
+    NO_WISH,
+    SECOND,
+    JobColumns,
+    JobKind,
+    TrainingShape,
+    TypeAndPace,
+    job_columns,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +46,13 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
     kinds = np.array([kind_of(workload) for workload in draft.workloads], dtype=np.int8)[draft.workload]
     duration = draft.duration_ns.copy()
     shape, shapes = _plan_training(draft, kinds, host_type, choice, duration, errors, gpu_types)
+    if any(draft.afters_here):
+        errors |= dict.fromkeys(dependents(errors, draft.dependency, draft.afters_here), depends_on_refused(draft.field("dependency")))
     rows = np.setdiff1d(np.arange(draft.count), np.fromiter(errors, dtype=np.int64, count=len(errors)), assume_unique=True)
+    place_of = {row: place for place, row in enumerate(rows.tolist())} if any(draft.afters_here) else {}
+    here = [tuple((place_of[row], any_end) for row, any_end in places if row in place_of) for places in draft.afters_here]
+    depends = np.array([bool(ids or places) for ids, places in zip(draft.afters, draft.afters_here, strict=True)])
+    limited = np.array([parallel > 0 for parallel in draft.arrays])
     known = np.array([LEVEL_NAMES.index(level) if level in LEVEL_NAMES else -1 for level in draft.levels], dtype=np.int8)
     columns = job_columns(
         len(rows),
@@ -50,6 +68,7 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
         tenant=draft.tenant[rows],
         utilization=draft.utilization[rows],
         checkpoint_ns=draft.checkpoint_ns[rows],
+        deadline_ns=draft.deadline_ns[rows],
         require_level=known[draft.require_level[rows]],
         prefer_level=known[draft.prefer_level[rows]],
         slice_gpus=draft.slice_gpus[rows],
@@ -59,10 +78,15 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
         host_type=host_type[rows],
         choice=choice[rows],
         choices=choices,
-        after=0 if draft.after else -1,
-        afters=(draft.after,) if draft.after else (),
-        array=0 if draft.array_parallel else -1,
-        arrays=(draft.array_parallel,) if draft.array_parallel else (),
+        after=np.where(depends[draft.dependency], draft.dependency, -1)[rows],
+        afters=draft.afters if depends.any() else (),
+        afters_here=tuple(here) if any(here) else (),
+        array=np.where(limited[draft.array], draft.array, -1)[rows],
+        arrays=draft.arrays if limited.any() else (),
+        reservation=0 if draft.reservation else -1,
+        reservations=(draft.reservation,) if draft.reservation else (),
+        locality=-1 if draft.locality == NO_WISH else 0,
+        localities=() if draft.locality == NO_WISH else (draft.locality,),
         shapes=shapes,
         queues=draft.queues,
         tenants=draft.tenants,

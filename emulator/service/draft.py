@@ -3,7 +3,7 @@
 A draft's columns all have the shape (jobs,) and may hold any value that the message can hold; ``validate`` says which jobs are sound.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,17 +11,19 @@ import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 
+from emulator.engine.bounds import LONGEST_YEARS
 from emulator.engine.control import InvalidRequest
 from emulator.service.errors import Malformed
 from emulator.v1 import job_pb2
-from emulator.workload.jobs import SECOND, Dependency, JobKind
+from emulator.workload.jobs import NO_WISH, SECOND, Dependency, JobKind, Locality
 
 #: Jobs that one batch may hold.
 MAX_BATCH_JOBS = 65_536
 #: Replicas that one service may be submitted with, and jobs of one array.
 MAX_REPLICAS = 10_000
-#: Jobs that one job may depend on.
+#: Jobs that one job may depend on, and all jobs of a batch together.
 MAX_DEPENDENCIES = 1000
+MAX_BATCH_DEPENDENCIES = 1_000_000
 
 #: Columns that a JobSpec and a batch call as a draft does.
 _SAME_WORDS = ("gpus", "milli_gpus", "require_level", "prefer_level", "slice_gpus", "slice_level", "gpu_type", "min_gpus")
@@ -40,6 +42,7 @@ class Draft:
     duration_ns: NDArray[np.int64]
     estimate_ns: NDArray[np.int64]
     checkpoint_ns: NDArray[np.int64]
+    deadline_ns: NDArray[np.int64]
     priority: NDArray[np.int64]
     preemptible: NDArray[np.bool_]
     utilization: NDArray[np.float64]
@@ -58,8 +61,13 @@ class Draft:
     gpu_type: NDArray[np.int64]
     gpu_types: tuple[str, ...]
     fields: Mapping[str, str]
-    after: tuple[Dependency, ...] = ()  # what all of the jobs depend on
-    array_parallel: int = 0  # so many of them may run at a time; 0: all
+    dependency: NDArray[np.int64]
+    afters: tuple[tuple[Dependency, ...], ...]  # ids, by dependency
+    afters_here: tuple[tuple[Dependency, ...], ...]  # places in the draft
+    array: NDArray[np.int64]
+    arrays: tuple[int, ...]  # so many of the jobs may run at a time; 0: all
+    locality: Locality = NO_WISH  # of all of the jobs
+    reservation: str = ""  # whose hosts all of them use
 
     def field(self, column: str) -> str:
         return self.fields.get(column, column)
@@ -124,6 +132,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
         duration_ns=column(duration_ns(spec.duration, "spec.duration")),
         estimate_ns=column(duration_ns(spec.estimate, "spec.estimate")),
         checkpoint_ns=column(duration_ns(spec.checkpoint_interval, "spec.checkpoint_interval")),
+        deadline_ns=column(_deadline_ns(spec)),
         priority=column(spec.priority),
         preemptible=np.full(count, spec.preemptible if spec.HasField("preemptible") else True),
         utilization=np.full(count, _utilization(workload)),
@@ -145,12 +154,18 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
             "duration_ns": "spec.duration",
             "estimate_ns": "spec.estimate",
             "checkpoint_ns": "spec.checkpoint_interval",
+            "deadline_ns": "spec.deadline",
             "utilization": f"spec.{spec.WhichOneof('workload') or 'gang'}.utilization_ratio",
             "training": "spec.training",
         }
         | {name: f"spec.{name}" for name in ("name", "queue", "tenant", *_SAME_WORDS)},
-        after=_dependencies(spec),
-        array_parallel=spec.array_parallel,
+        dependency=column(0),
+        afters=(_dependencies(spec),),
+        afters_here=((),),
+        array=column(0),
+        arrays=(spec.array_parallel,),
+        locality=Locality(spec.site, spec.prefer_site, spec.dataset),
+        reservation=spec.reservation,
     )
 
 
@@ -170,6 +185,14 @@ def _array_size(spec: job_pb2.JobSpec) -> int:
     return size
 
 
+def _deadline_ns(spec: job_pb2.JobSpec) -> int:
+    """0 where there is none. Raises InvalidRequest for one of 0, which nobody could meet."""
+    deadline = duration_ns(spec.deadline, "spec.deadline")
+    if spec.HasField("deadline") and not deadline:
+        raise InvalidRequest("spec.deadline is 0 s", field="spec.deadline", allowed=f"more than 0, at most {LONGEST_YEARS} years")
+    return deadline
+
+
 def _dependencies(spec: job_pb2.JobSpec) -> tuple[Dependency, ...]:
     """What the spec's jobs depend on, each job once, in the order of the ids. Raises InvalidRequest."""
     if len(spec.after) + len(spec.after_any) > MAX_DEPENDENCIES:
@@ -177,7 +200,12 @@ def _dependencies(spec: job_pb2.JobSpec) -> tuple[Dependency, ...]:
         raise InvalidRequest(
             f"spec.after and spec.after_any have {count:,} ids", field="spec.after", allowed=f"at most {MAX_DEPENDENCIES:,}"
         )
-    return tuple(sorted((dict.fromkeys(spec.after_any, True) | dict.fromkeys(spec.after, False)).items()))
+    return _merged(spec.after, spec.after_any)
+
+
+def _merged(after: Iterable[int], after_any: Iterable[int]) -> tuple[Dependency, ...]:
+    """Each job once; where it is in both, the stricter counts."""
+    return tuple(sorted((dict.fromkeys(after_any, True) | dict.fromkeys(after, False)).items()))
 
 
 def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
@@ -213,6 +241,10 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
     workloads = tuple(batch.workloads) or (job_pb2.Workload(),)
     levels = tuple(batch.levels) or ("",)
     gpu_types = tuple(batch.gpu_types) or ("",)
+    dependencies = tuple(batch.dependencies) or (job_pb2.Dependencies(),)
+    dependency = indexes("dependency", "dependencies", len(dependencies))
+    _check_dependencies(dependencies, dependency)
+    arrays = tuple(batch.array_parallel) or (0,)
     workload = indexes("workload", "workloads", len(workloads))
     if batch.utilization_ratio:
         utilization = column("utilization_ratio", 1.0, np.float64)
@@ -226,6 +258,7 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
         duration_ns=column("duration_nanoseconds", 0),
         estimate_ns=column("estimate_nanoseconds", 0),
         checkpoint_ns=column("checkpoint_nanoseconds", 0),
+        deadline_ns=column("deadline_nanoseconds", 0),
         priority=column("priority", 0),
         preemptible=column("preemptible", True, np.bool_),
         utilization=utilization,
@@ -248,11 +281,28 @@ def draft_of_batch(batch: job_pb2.JobBatch) -> Draft:
             "duration_ns": "batch.duration_nanoseconds",
             "estimate_ns": "batch.estimate_nanoseconds",
             "checkpoint_ns": "batch.checkpoint_nanoseconds",
+            "deadline_ns": "batch.deadline_nanoseconds",
             "utilization": "batch.utilization_ratio",
             "training": "batch.workloads.training",
             "service": "batch.workloads.service",
             "queue": "batch.queues",
             "tenant": "batch.tenants",
+            "dependency": "batch.dependencies",
+            "array": "batch.array_parallel",
         }
         | {name: f"batch.{name}" for name in _SAME_WORDS},
+        dependency=dependency,
+        afters=tuple([_merged(one.after, one.after_any) for one in dependencies]),
+        afters_here=tuple([_merged(one.after_places, one.after_any_places) for one in dependencies]),
+        array=indexes("array", "array_parallel", len(arrays)),
+        arrays=arrays,
     )
+
+
+def _check_dependencies(dependencies: Sequence[job_pb2.Dependencies], dependency: NDArray[np.int64]) -> None:
+    """Raises Malformed where the jobs of a batch depend on more than the emulation should remember for one call."""
+    counts = [len(one.after) + len(one.after_any) + len(one.after_places) + len(one.after_any_places) for one in dependencies]
+    total = int(np.array(counts, dtype=np.int64)[dependency].sum(dtype=np.int64))
+    if total > MAX_BATCH_DEPENDENCIES:
+        field = "batch.dependencies"
+        raise Malformed(f"the jobs of the batch depend on {total:,} others", field=field, allowed=f"at most {MAX_BATCH_DEPENDENCIES:,}")

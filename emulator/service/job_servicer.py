@@ -108,6 +108,11 @@ class JobServicer(JobServiceServicer):
         check_request_id(request.request_id)
         return pb.ReleaseJobResponse(job=views.job_message(await self._call(self._control.release, request.job_id, request.request_id)))
 
+    async def SetJobPriority(self, request: pb.SetJobPriorityRequest, context: Context) -> pb.SetJobPriorityResponse:
+        check_request_id(request.request_id)
+        job = await self._call(self._control.set_priority, request.job_id, request.priority, request.request_id)
+        return pb.SetJobPriorityResponse(job=views.job_message(job))
+
     async def ExplainJob(self, request: pb.ExplainJobRequest, context: Context) -> pb.ExplainJobResponse:
         return views.explanation_message(await self._call(self._control.explain, request.job_id))
 

@@ -1,7 +1,9 @@
 """Messages of ``PolicyService`` from what the scheduler tells a policy outside, and its actions from the answers."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.outside import Action, Decisions, Gone, Hold, Preempt, Start, View
 from emulator.scheduler.ranges import ranges_of
 from emulator.scheduler.scheduler import SchedulerSettings
@@ -76,6 +78,7 @@ class CycleMessages:
         self._first_host = first_host
         self._queues = self._tenants = 0
         self._choices: dict[tuple[tuple[int, ...], tuple[float, ...]], int] = {}  # their numbers
+        self._columns: list[tuple[str, list[Any]]] = []  # of waiting jobs; of the one table that the views of a run are of
 
     def of(self, view: View, sequence: int) -> Iterator[policy_service_pb2.PlanRequest]:
         """The view as messages; all but the last one say that there is more."""
@@ -90,12 +93,13 @@ class CycleMessages:
             placement.first_host[:], placement.host_count[:], placement.gpu_mask[:] = zip(*ranges_of(self._first_host, rows), strict=True)
         if view.left:
             left = cycle.left
-            left.job_id[:], left.at_nanoseconds[:], states = zip(*view.left, strict=True)
-            left.state.extend([_STATES[state] for state in states])
-        for hosts, name in ((view.withdrawn, "withdrawn"), (view.offered, "offered")):
-            for first, count in _runs(hosts) if hosts else ():
-                getattr(cycle, name).first_host.append(first)
-                getattr(cycle, name).host_count.append(count)
+            left.job_id.extend([job_id for job_id, _, _ in view.left])
+            left.at_nanoseconds.extend([at_ns for _, at_ns, _ in view.left])
+            left.state.extend([_STATES[state] for _, _, state in view.left])
+        if view.withdrawn:
+            _extend(cycle.withdrawn, view.withdrawn)
+        if view.offered:
+            _extend(cycle.offered, view.offered)
         cycle.free_gpus.extend(view.free_gpus)
         self._fill(cycle, view, waiting[:JOBS_AT_ONCE])
         for start in range(JOBS_AT_ONCE, len(waiting), JOBS_AT_ONCE):
@@ -118,8 +122,9 @@ class CycleMessages:
             self._tenants = len(table.tenants)
         if slots:
             jobs = cycle.waiting
-            for name, source in _COLUMNS.items():
-                column = getattr(table, source)
+            if not self._columns:
+                self._columns = [(name, getattr(table, source)) for name, source in _COLUMNS.items()]
+            for name, column in self._columns:
                 getattr(jobs, name).extend([column[slot] for slot in slots])
             jobs.min_gpus.extend([table.least_gpus(slot) if slot in table.sizes else 0 for slot in slots])
             for place, slot in enumerate(slots) if table.sizes else ():
@@ -127,6 +132,8 @@ class CycleMessages:
                     jobs.estimate_nanoseconds[place] = table.paces[slot].estimate_ns
             jobs.choice.extend([self._choice(cycle, table, slot) for slot in slots])
             jobs.kind.extend([_KINDS[table.kind[slot]] for slot in slots])
+            if table.deadline_ns and any(slot in table.deadline_ns for slot in slots):
+                jobs.deadline_nanoseconds.extend([table.deadline_ns.get(slot, NO_DEADLINE) for slot in slots])
 
     def _choice(self, cycle: policy_service_pb2.Cycle, table: JobTable, slot: int) -> int:
         """The number of the job's choice, which the cycle tells of where it is new."""
@@ -137,6 +144,12 @@ class CycleMessages:
             number = self._choices[choice] = len(self._choices)
             cycle.choices.add(host_type=types, pace=choice[1] or [1.0] * len(types))
         return number
+
+
+def _extend(ranges: policy_service_pb2.HostRanges, hosts: Sequence[int]) -> None:
+    for first, count in _runs(hosts):
+        ranges.first_host.append(first)
+        ranges.host_count.append(count)
 
 
 def _runs(hosts: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -160,11 +173,12 @@ def _action(place: int, message: policy_service_pb2.Action) -> Action:
         start = message.start
         if not start.HasField("placement"):
             return Start(start.job_id, None, start.stop_unless_started, message.group)
-        columns = start.placement.first_host, start.placement.host_count, start.placement.gpu_mask
-        if not len(columns[0]) == len(columns[1]) == len(columns[2]):
-            lengths = ", ".join(str(len(column)) for column in columns)
+        first, count, mask = start.placement.first_host, start.placement.host_count, start.placement.gpu_mask
+        if not len(first) == len(count) == len(mask):
+            lengths = f"{len(first)}, {len(count)}, {len(mask)}"
             raise Gone(f"action {place} of its answer has a placement with columns of {lengths} entries; allowed: equal lengths")
-        return Start(start.job_id, list(zip(*columns, strict=True)), start.stop_unless_started, message.group)
+        ranges = [(first[row], count[row], mask[row]) for row in range(len(first))]
+        return Start(start.job_id, ranges, start.stop_unless_started, message.group)
     if kind == "preempt":
         return Preempt(message.preempt.job_id, message.preempt.reason[:REASON_LETTERS], message.group, message.preempt.suspend)
     if kind == "hold":

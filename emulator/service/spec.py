@@ -54,6 +54,7 @@ class JobSpec:
     milli_gpus: int = 1000
     duration_seconds: float = 0.0
     estimate_seconds: float = 0.0
+    deadline_seconds: float = 0.0  # by so long after its submission it should have ended; 0: no deadline
     require_level: str = ""
     prefer_level: str = ""
     preemptible: bool = True
@@ -68,6 +69,10 @@ class JobSpec:
     after_any: Sequence[int] = ()  # ids of jobs that must have ended, in any way
     array_size: int | None = None  # so many jobs like this one, called name[0] and so on
     array_parallel: int | None = None  # at most so many of them run at a time
+    reservation: str = ""  # whose hosts it uses, while the reservation lasts
+    site: str = ""  # the only site at which it may run, where jobs are dispatched to sites
+    prefer_site: str = ""
+    dataset: str = ""  # that it reads
     min_gpus: int = 0  # the fewest that it may run with; 0: it runs with all of gpus
 
 
@@ -110,14 +115,19 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
         gpu_type=spec.gpu_type,
         slice_gpus=_integer("slice_gpus", spec.slice_gpus),
         slice_level=spec.slice_level,
+        site=spec.site,
+        prefer_site=spec.prefer_site,
+        dataset=spec.dataset,
         after=[_integer("after", job_id, 63) for job_id in spec.after],
         after_any=[_integer("after_any", job_id, 63) for job_id in spec.after_any],
         array_size=None if spec.array_size is None else _integer("array_size", spec.array_size),
         array_parallel=None if spec.array_parallel is None else _integer("array_parallel", spec.array_parallel),
+        reservation=spec.reservation,
     )
     for field, seconds in (
         ("duration", spec.duration_seconds),
         ("estimate", spec.estimate_seconds),
+        ("deadline", spec.deadline_seconds),
         ("checkpoint_interval", spec.checkpoint_seconds),
     ):
         if seconds:
@@ -166,9 +176,10 @@ def batches_of(jobs: Iterable[JobColumns], batch_jobs: int) -> Iterator[job_pb2.
 def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
     """Some rows of ``jobs``, at least one, as a batch; a column of equal values goes as one.
 
-    Raises InvalidRequest where one depends on others or is of an array: a batch has no columns for these.
+    Raises InvalidRequest where one depends on a job of another batch by its place, is of an array with jobs in another, uses a reservation,
+    or names a site or dataset: a batch has no columns for the last.
     """
-    for field, values in (("after", jobs.after), ("array", jobs.array)):
+    for field, values in (("reservation", jobs.reservation), ("site or dataset", jobs.locality)):
         if (values[rows] >= 0).any():
             raise InvalidRequest(f"{field} cannot be sent in a batch", field=field, allowed="in a JobSpec, one submission each")
 
@@ -189,6 +200,9 @@ def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
         milli_gpus=column(jobs.milli_gpus),
         priority=column(jobs.priority),
         checkpoint_nanoseconds=column(jobs.checkpoint_ns),
+        deadline_nanoseconds=column(jobs.deadline_ns) if jobs.deadline_ns.any() else (),
+        **_dependencies(jobs, rows),
+        **_arrays(jobs, rows),
         preemptible=column(jobs.preemptible),
         queue=column(jobs.queue),
         queues=jobs.queues,
@@ -203,6 +217,37 @@ def batch_message(jobs: JobColumns, rows: slice) -> job_pb2.JobBatch:
         levels=levels,
         utilization_ratio=column(jobs.utilization),
     )
+
+
+def _dependencies(jobs: JobColumns, rows: slice) -> dict[str, Any]:
+    """The columns of a batch that say what its jobs depend on."""
+    if not jobs.afters:
+        return {}
+    first, end, _ = rows.indices(len(jobs))
+    used, dependency = np.unique(jobs.after[rows], return_inverse=True)
+    found = []
+    for entry in used.tolist():
+        others = jobs.afters[entry] if entry >= 0 else ()
+        places = jobs.afters_here[entry] if entry >= 0 and jobs.afters_here else ()
+        if not all(first <= place < end for place, _ in places):
+            allowed = "its id, when it is known; or more jobs in a batch"
+            raise InvalidRequest("a job depends on the place of one of another batch", field="after", allowed=allowed)
+        message = job_pb2.Dependencies(after=[job_id for job_id, any_end in others if not any_end])
+        message.after_any.extend([job_id for job_id, any_end in others if any_end])
+        message.after_places.extend([place - first for place, any_end in places if not any_end])
+        message.after_any_places.extend([place - first for place, any_end in places if any_end])
+        found.append(message)
+    return {"dependency": dependency.tolist(), "dependencies": found}
+
+
+def _arrays(jobs: JobColumns, rows: slice) -> dict[str, Any]:
+    """The columns of a batch that say of which arrays its jobs are. Raises InvalidRequest for an array of which others are outside it."""
+    if not jobs.arrays:
+        return {}
+    used, array = np.unique(jobs.array[rows], return_inverse=True)
+    if np.isin(np.delete(jobs.array, rows), used[used >= 0]).any():
+        raise InvalidRequest("an array has jobs in several batches", field="array", allowed="more jobs in a batch")
+    return {"array": array.tolist(), "array_parallel": [jobs.arrays[entry] if entry >= 0 else 0 for entry in used.tolist()]}
 
 
 def _workload(jobs: JobColumns, kind: int, shape: int) -> job_pb2.Workload:

@@ -19,7 +19,7 @@ from emulator.engine.bounds import (
     SHORTEST_STEP_SECONDS,
 )
 from emulator.engine.control import ControlError, InvalidRequest
-from emulator.service.draft import Draft, kind_of
+from emulator.service.draft import MAX_DEPENDENCIES, Draft, kind_of
 from emulator.v1 import job_pb2
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, SECOND, JobKind
 
@@ -110,6 +110,8 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
     for column, values in (("estimate_ns", draft.estimate_ns), ("checkpoint_ns", draft.checkpoint_ns)):
         said = partial(_is_seconds, values)
         refuse((values < 0) | (values > LONGEST_NS), column, said, f"0 (none) to {LONGEST_YEARS} years")
+    deadline = draft.deadline_ns
+    refuse((deadline < 0) | (deadline > LONGEST_NS), "deadline_ns", partial(_is_seconds, deadline), _TIME_RULE)
     ratio = draft.utilization
     refuse(~((ratio >= 0) & (ratio <= 1)), "utilization", lambda i: f"is {ratio[i]:g}", "0 to 1")
 
@@ -119,6 +121,11 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
         verdicts.refuse_entries(index, _bad_levels(draft.field(column), draft.levels))
     _check_slices(draft, verdicts)
     _check_sizes(draft, verdicts, kinds)
+    if any(draft.afters) or any(draft.afters_here):
+        _check_dependencies(draft, verdicts)
+    if any(draft.arrays):
+        parallel = np.array(draft.arrays, dtype=np.int64)[draft.array]
+        refuse(parallel < 0, "array", lambda i: f"is {parallel[i]}", "0 (no limit), or more")
     if draft.names:
         bad = np.fromiter((len(name) > MAX_NAME or not name.isprintable() for name in draft.names), dtype=np.bool_, count=draft.count)
         refuse(bad, "name", lambda i: f"is {draft.names[i]!r:.80}", f"at most {MAX_NAME} printable characters")
@@ -166,6 +173,17 @@ def _check_sizes(draft: Draft, verdicts: _Verdicts, kinds: NDArray[np.signedinte
     refuse(given & (kinds == JobKind.SERVICE), "min_gpus", lambda i: f"is {least[i]} of a service's replica", "0 for a service")
     uneven = given & (slices > 0) & (least % np.maximum(slices, 1) != 0)
     refuse(uneven, "min_gpus", lambda i: f"is {least[i]} with slices of {slices[i]} GPUs", "a multiple of slice_gpus")
+
+
+def _check_dependencies(draft: Draft, verdicts: _Verdicts) -> None:
+    """Refuse what depends on too many, or on a job of the batch that is not before it: so nothing can wait in a circle."""
+    counts = [len(ids) + len(places) for ids, places in zip(draft.afters, draft.afters_here, strict=True)]
+    count = np.array(counts, dtype=np.int64)[draft.dependency]
+    most = f"at most {MAX_DEPENDENCIES:,} jobs"
+    verdicts.refuse(count > MAX_DEPENDENCIES, "dependency", lambda i: f"has {count[i]:,} jobs", most)
+    last = np.array([max((place for place, _ in places), default=-1) for places in draft.afters_here], dtype=np.int64)[draft.dependency]
+    wrong = last >= np.arange(draft.count)
+    verdicts.refuse(wrong, "dependency", lambda i: f"names the place {last[i]} for the job at {i}", "places before the job's own")
 
 
 def _is_seconds(values: NDArray[np.int64], index: int) -> str:

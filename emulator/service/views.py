@@ -21,21 +21,27 @@ from emulator.engine.control import (
     QueueView,
     QuotaView,
     RackView,
+    ReservationView,
 )
-from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_pb2, job_service_pb2, queue_service_pb2
+from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_pb2, job_service_pb2, queue_service_pb2, reservation_service_pb2
 from emulator.workload.jobs import JobKind
 
-View = TypeVar("View", ClockView, ClusterView, Explanation, HostView, JobView, LinkView, QueueView, QuotaView, RackView)
+View = TypeVar("View", ClockView, ClusterView, Explanation, HostView, JobView, LinkView, QueueView, QuotaView, RackView, ReservationView)
 
 _NAMES = {
     view: tuple(field.name for field in fields(view))
-    for view in (ClockView, ClusterView, Explanation, HostView, JobView, LinkView, QueueView, QuotaView, RackView)
+    for view in (ClockView, ClusterView, Explanation, HostView, JobView, LinkView, QueueView, QuotaView, RackView, ReservationView)
 }
 
 STATE_NUMBER = {state: job_pb2.JobState.Value(f"JOB_STATE_{state.name}") for state in JobState}
 STATE_OF = {int(number): state for state, number in STATE_NUMBER.items()}
 HOST_STATE_NUMBER = {state: cluster_service_pb2.HostState.Value(f"HOST_STATE_{state.name}") for state in HostState}
 HOST_STATE_OF = {int(number): state for state, number in HOST_STATE_NUMBER.items()}
+#: What becomes of jobs that run on hosts when they begin to be kept, as in `scheduler.calendar.Running`.
+RUNNING_NUMBER = {
+    name.removeprefix("RUNNING_JOBS_").lower(): number for name, number in reservation_service_pb2.RunningJobs.items() if number
+}
+RUNNING_OF = {number: name for name, number in RUNNING_NUMBER.items()}
 _KIND_NUMBER = {kind.name.lower(): job_pb2.JobKind.Value(f"JOB_KIND_{kind.name}") for kind in JobKind}
 _KIND_OF = {number: kind for kind, number in _KIND_NUMBER.items()}
 _REASON_NUMBER = {name.removeprefix("REASON_KIND_").lower(): number for name, number in job_service_pb2.ReasonKind.items() if number}
@@ -70,6 +76,7 @@ def job_view(job: job_pb2.Job) -> JobView:
         state=STATE_OF[job.state],
         start_seconds=_present(job, "start_seconds", None),
         end_seconds=_present(job, "end_seconds", None),
+        deadline_seconds=_present(job, "deadline_seconds", None),
     )
 
 
@@ -113,6 +120,17 @@ def queue_message(queue: QueueView) -> queue_service_pb2.Queue:
 def queue_view(queue: queue_service_pb2.Queue) -> QueueView:
     """Back from the API."""
     return view_of(queue, QueueView, quotas=tuple(map(_quota_view, queue.quotas)))
+
+
+def reservation_message(reservation: ReservationView) -> reservation_service_pb2.Reservation:
+    """To the API's reservation."""
+    return reservation_service_pb2.Reservation(**_fields(reservation) | {"running": RUNNING_NUMBER[reservation.running]})
+
+
+def reservation_view(reservation: reservation_service_pb2.Reservation) -> ReservationView:
+    """Back from the API."""
+    lists = {"queues": tuple(reservation.queues), "tenants": tuple(reservation.tenants)}
+    return view_of(reservation, ReservationView, running=RUNNING_OF[reservation.running], **lists)
 
 
 def _quota_view(quota: queue_service_pb2.Quota) -> QuotaView:

@@ -140,6 +140,21 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         ),
     ),
     (
+        "Sites",
+        (
+            Panel("GPUs held and waited for, over those of the site", (("gigawatt_site_demand_ratio{}", "{{site}}"),), unit="none"),
+            Panel(
+                "Jobs that wait, in the global queue and at sites",
+                (("gigawatt_global_queue_jobs{}", "global queue"), ("gigawatt_site_pending_jobs{}", "{{site}}")), stacked=True,
+            ),
+            Panel(
+                "Jobs dispatched, and moved away",
+                (("gigawatt_site_dispatched_jobs_total{}", "{{site}}"), ("gigawatt_site_moved_jobs_total{}", "{{site}}: moved away")),
+            ),
+            Panel("Bytes of datasets sent to a site", (("gigawatt_site_received_bytes_total{}", "{{site}}"),), unit="bytes"),
+        ),
+    ),
+    (
         "Power",
         (
             Panel(

@@ -27,7 +27,7 @@ from topology.cluster import TIERS
 #: Label values of one series, in the order of the metric's labels -> its value.
 Values = Mapping[tuple[str, ...], float]
 
-GPU_STATES = ("busy", "idle", "down", "cordoned", "planned")
+GPU_STATES = ("busy", "idle", "down", "cordoned", "planned", "maintenance", "reserved")
 #: States a job stays in for good.
 ENDED = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED, JobState.INFEASIBLE, JobState.REJECTED)
 

@@ -46,6 +46,9 @@ class Locality(NamedTuple):
     dataset: str = ""  # that it reads
 
 
+NO_WISH = Locality()
+
+
 @dataclass(frozen=True)
 class TrainingShape:
     """How one training job uses the fabric: a step is compute plus the part of the communication that is not hidden behind it.
@@ -104,6 +107,7 @@ class JobColumns:
     tenant: NDArray[np.int32]  # index into tenants
     utilization: NDArray[np.float64]
     checkpoint_ns: NDArray[np.int64]  # 0: starts from the beginning after an interruption
+    deadline_ns: NDArray[np.int64]  # after its submission, by when it should have ended; 0: no deadline
     require_level: NDArray[np.int8]  # index into LEVEL_NAMES or ANY_LEVEL
     prefer_level: NDArray[np.int8]
     slice_gpus: NDArray[np.int32]  # 0: it is not cut
@@ -115,12 +119,16 @@ class JobColumns:
     after: NDArray[np.int32]  # index into afters, of a job that depends on others; or -1
     array: NDArray[np.int32]  # index into arrays, of a job of an array of which not all may run at a time; or -1
     locality: NDArray[np.int32]  # index into localities, of a job that says where it wants to run, or what it reads; or -1
+    reservation: NDArray[np.int32]  # index into reservations, of a job that uses the hosts of one (Slurm's --reservation); or -1
     source_row: NDArray[np.int64]  # of the trace: its line, or the number of its object, from 1; NO_ROW where there is none
     shapes: tuple[TrainingShape, ...] = ()
     choices: tuple[tuple[TypeAndPace, ...], ...] = ()  # the preferred first
     afters: tuple[tuple[Dependency, ...], ...] = ()
+    #: Beside ``afters``, by places in these columns in place of ids: of jobs that have none yet. None of it where no job depends so.
+    afters_here: tuple[tuple[Dependency, ...], ...] = ()
     arrays: tuple[int, ...] = ()  # how many of its jobs may run at a time
     localities: tuple[Locality, ...] = ()
+    reservations: tuple[str, ...] = ()  # names
     queues: tuple[str, ...] = ("default",)
     tenants: tuple[str, ...] = ("default",)
     names: tuple[str, ...] | None = None
@@ -149,6 +157,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "tenant": 0,
         "utilization": 1.0,
         "checkpoint_ns": 0,
+        "deadline_ns": 0,
         "require_level": ANY_LEVEL,
         "prefer_level": ANY_LEVEL,
         "slice_gpus": 0,
@@ -160,6 +169,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "after": -1,
         "array": -1,
         "locality": -1,
+        "reservation": -1,
         "source_row": NO_ROW,
     }
     given = defaults | columns
@@ -167,9 +177,10 @@ def job_columns(count: int, **columns: object) -> JobColumns:
     dtypes = {
         "job_id": np.int64, "submit_ns": np.int64, "gpus": np.int32, "min_gpus": np.int32, "duration_ns": np.int64, "estimate_ns": np.int64,
         "milli_gpus": np.int32, "kind": np.int8, "priority": np.int32, "queue": np.int32, "tenant": np.int32,
-        "utilization": np.float64, "checkpoint_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
+        "utilization": np.float64, "checkpoint_ns": np.int64, "deadline_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
         "slice_gpus": np.int32, "slice_level": np.int8, "preemptible": np.bool_, "shape": np.int32,
-        "host_type": np.int8, "choice": np.int32, "after": np.int32, "array": np.int32, "locality": np.int32, "source_row": np.int64,
+        "host_type": np.int8, "choice": np.int32, "after": np.int32, "array": np.int32, "locality": np.int32, "reservation": np.int32,
+        "source_row": np.int64,
     }  # fmt: skip
     for name, dtype in dtypes.items():
         column: NDArray[Any] = np.asarray(given[name], dtype=dtype)
@@ -208,5 +219,5 @@ JobSource = Iterator[JobColumns]
 COLUMN_NAMES = tuple(
     f.name
     for f in fields(JobColumns)
-    if f.name not in ("shapes", "choices", "afters", "arrays", "localities", "queues", "tenants", "names")
+    if f.name not in ("shapes", "choices", "afters", "afters_here", "arrays", "localities", "reservations", "queues", "tenants", "names")
 )

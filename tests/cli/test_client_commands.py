@@ -42,16 +42,26 @@ def test_submit_list_get_explain_hold_release_cancel(gigawatt: Run, served: Fake
     assert "8 of 16 GPUs are free" in gigawatt("job explain 0")[1]
     assert json.loads(gigawatt("job hold 0 -o json")[1])["reason"] == "on hold"
     assert json.loads(gigawatt("job release pretrain -o json")[1])["reason"] == "waits for the next cycle"
+    assert json.loads(gigawatt("job priority 0 -7 -o json")[1])["priority"] == -7
+    assert json.loads(gigawatt("job priority pretrain 3 -o json")[1])["priority"] == 3
     assert json.loads(gigawatt("job cancel 0 -o json")[1])["state"] == "cancelled"
+    assert gigawatt("job priority 0 1")[0] == 1
+    for wrong in ("2147483648", "-2147483649", "1.5", "high", "--high"):
+        assert gigawatt(f"job priority 0 {wrong}")[0] == 2
 
 
 def test_a_file_and_options_add_up(gigawatt: Run, served: FakeControl, tmp_path: Path) -> None:
     path = tmp_path / "job.yaml"
-    path.write_text("gpus: 16\nduration: 1h30m\nname: from-file\nutilization: 1\nrequire: leaf\npreemptible: false\n")
+    path.write_text("gpus: 16\nduration: 1h30m\ndeadline: 3h\nname: from-file\nutilization: 1\nrequire: leaf\npreemptible: false\n")
     code, out, err = gigawatt("job submit --name mine -o json --file", path)
     assert (code, err) == (0, "")
     assert json.loads(out)["name"] == "mine"
     assert served.batches[0].duration_ns[0] == 5400 * 10**9
+    assert served.batches[0].deadline_ns[0] == 3 * 3600 * 10**9
+    assert gigawatt("job submit --deadline 2h --file", path)[0] == 0
+    assert served.batches[1].deadline_ns[0] == 2 * 3600 * 10**9
+    code, _, err = gigawatt("job submit --gpus 8 --duration 1h --deadline 0s")
+    assert (code, err) == (2, "gigawatt: error: --deadline: '0s' is not longer than 0; allowed: more than 0, e.g. 24h\n")
 
 
 def test_training_and_services_can_be_submitted(gigawatt: Run, served: FakeControl) -> None:

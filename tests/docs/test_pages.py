@@ -21,6 +21,8 @@ PAGES = (
     "docs/outside-policies.md",
     "docs/queues.md",
     "docs/jobs.md",
+    "docs/sites.md",
+    "docs/reservations.md",
     "docs/whys.md",
     "docs/compare.md",
     "examples/README.md",

@@ -60,7 +60,8 @@ def engine(
     fail_at: dict[int, int] | None = None,
     **settings: Any,
 ) -> Engine:
-    """A whole engine over in-process shards. ``fail_at``: the instants (ns) of the hosts' first faults, in place of drawn ones."""
+    """A whole engine over in-process shards. ``fail_at``: the instants (ns) of the hosts' first faults, in place of drawn ones.
+    ``settings`` are of the engine, and ``reservations`` of the scheduler."""
     fabric = FabricSettings()
     scheduler = Scheduler(
         cluster,
@@ -70,6 +71,7 @@ def engine(
             preemption=preemption,
             pending_limit=pending_limit,
             elastic=settings.pop("elastic", Elastic.START),
+            reservations=settings.pop("reservations", ()),
         ),
         int(settings.get("cycle_ns", 10 * SECOND)),
     )

@@ -142,8 +142,8 @@ def test_power_and_states_of_two_types() -> None:
     busy = 16 * gpu_milliwatts(H100, 0.5) + 6 * 250_000
     assert made.meter.hosts_milliwatts.value == idle + busy
     assert gpus_by_model(made) == {
-        **dict(zip(((state, H100.gpu.name) for state in GPU_STATES), (16, 16, 0, 0, 0), strict=True)),
-        **dict(zip(((state, "H50") for state in GPU_STATES), (6, 10, 0, 0, 0), strict=True)),
+        **dict(zip(((state, H100.gpu.name) for state in GPU_STATES), (16, 16, 0, 0, 0, 0, 0), strict=True)),
+        **dict(zip(((state, "H50") for state in GPU_STATES), (6, 10, 0, 0, 0, 0, 0), strict=True)),
     }
     assert cluster_view(made, 0.0).gpu_model == f"{H100.gpu.name}+H50"
     run(made)

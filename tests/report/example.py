@@ -6,6 +6,7 @@ import pyarrow as pa
 from emulator.engine.gpu_time import PHASES
 from emulator.report.links import TierLoad
 from emulator.report.outcome import STATES, JobTable, Outcome, Sample, timeline
+from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.reasons import KINDS
 from emulator.scheduler.table import ENDLESS
 from emulator.workload.jobs import SECOND, JobKind, SourceReport
@@ -28,6 +29,7 @@ def build_jobs() -> JobTable:
         kind=np.array([JobKind.GANG, JobKind.TRAINING, JobKind.TRAINING, JobKind.GANG, JobKind.GANG, JobKind.GANG], dtype=np.int8),
         priority=np.array([0, 5, 0, 0, -1, 0], dtype=np.int32),
         host_type=np.array([0, 0, 0, 0, -1, 0], dtype=np.int8),
+        deadline_ns=np.full(6, NO_DEADLINE, dtype=np.int64),
         estimate_ns=np.array([HOUR, 2 * HOUR, ENDLESS, HOUR, HOUR, HOUR]),
         source_row=np.array([8, 4, 2, 3, 10, 0]),
         submit_ns=np.array([0, 0, HOUR, HOUR, 2 * HOUR, 0]),

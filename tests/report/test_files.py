@@ -6,16 +6,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from emulator.report.files import FILES, OutputError, prepare, write
+from emulator.report.files import EVENTS, FILES, OutputError, prepare, write
 from emulator.report.outcome import JobTable, Outcome, timeline
 from topology.cluster import TIERS
 
 JOB_COLUMNS = """
-    job_id name source_row queue tenant kind priority gpus min_gpus gpu_type submit_seconds start_seconds end_seconds estimate_seconds state reason
-    preemptions restarts gpu_seconds lost_gpu_seconds placement_level hosts network_slowdown_ratio
+    job_id name source_row queue tenant kind priority gpus min_gpus gpu_type submit_seconds start_seconds end_seconds estimate_seconds state
+    reason preemptions restarts gpu_seconds lost_gpu_seconds placement_level hosts network_slowdown_ratio deadline_seconds
 """
 
 
@@ -112,3 +113,11 @@ def test_prepare_refuses_before_the_run(tmp_path: Path) -> None:
         prepare(tmp_path / "file" / "below")
     with pytest.raises(OutputError, match="cannot write to /proc"):
         prepare(Path("/proc/gigawatt"))
+
+
+def test_events_are_written_where_they_were_kept_and_those_of_another_run_do_not_stay(tmp_path: Path, outcome: Outcome) -> None:
+    write(tmp_path, replace(outcome, events_table=lambda: pa.table({"kind": ["started"]})))
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted((*FILES, EVENTS))
+    assert parquet.read_table(tmp_path / EVENTS).to_pylist() == [{"kind": "started"}]
+    write(tmp_path, outcome)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)

@@ -1,6 +1,7 @@
 """The summary has the contract's keys and the documented arithmetic, and is always JSON."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -10,7 +11,10 @@ import pytest
 
 from emulator.report.outcome import JobTable, Outcome, timeline
 from emulator.report.summary import summary, to_json
+from emulator.report.tables import sections
 from emulator.report.terminal import summary_table
+from emulator.scheduler.deadlines import NO_DEADLINE
+from tests.report.example import HOUR
 
 DISTRIBUTION = {"mean": None, "p50": None, "p90": None, "p99": None}
 
@@ -21,11 +25,12 @@ def names(words: str) -> dict[str, None]:
 
 #: The contract, written out apart from the code.
 CONTRACT = {
-    **names("scenario seed policy digest actors outside_policy gpus hosts racks links trunks emulated_seconds wall_seconds cpu_seconds"),
-    **names("peak_rss_bytes events"),
+    **names("scenario seed policy digest actors outside_policy sites gpus hosts racks links trunks emulated_seconds wall_seconds"),
+    **names("cpu_seconds peak_rss_bytes events"),
     "jobs": names("submitted rejected infeasible pending running finished failed cancelled started preemptions restarts resizes"),
     "wait_seconds": DISTRIBUTION,
     "completion_seconds": DISTRIBUTION,
+    "deadlines": None,
     **names("gpu_allocation_ratio gpu_utilization_ratio goodput_ratio mfu_ratio fragmentation_ratio"),
     "power_watts": {"mean": None, "peak": None},
     **names("it_energy_joules switch_energy_joules facility_energy_joules water_litres"),
@@ -141,3 +146,14 @@ def test_the_terminal_table_shows_the_figures(outcome: Outcome) -> None:
         "10.0 % of it by switches",
     ):
         assert shown in text
+
+
+def test_deadlines(outcome: Outcome, altered: Callable[..., JobTable]) -> None:
+    """Jobs 0 and 1 finished after 1 h and 3 h, job 2 runs, job 3 waits and job 4 was rejected; it is 4 h now. Job 5 has no deadline."""
+    jobs = altered(deadline_ns=np.array([1, 2, 3, 5, 9, -1]) * HOUR)
+    jobs.deadline_ns[5] = NO_DEADLINE
+    values = summary(replace(outcome, jobs=jobs))["deadlines"]
+    late = values.pop("tardiness_seconds")
+    assert values == {"jobs": 5, "met": 1, "missed": 3, "met_ratio": 0.25}
+    assert (late["mean"], late["p50"]) == (1800.0, 1800.0)
+    assert dict(sections(summary(replace(outcome, jobs=jobs))))["Jobs"][-1] == ("deadlines met, missed", "1, 3 (1 still to come)")

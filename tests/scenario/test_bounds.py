@@ -23,24 +23,23 @@ fabric: {faults: {enabled: true}}
 runtime: {actors: inline}
 """
 #: Their upper ends are a matter of how big a machine is at hand, or they belong to builders and kinds that this scenario has not.
-LEFT_OUT = {"cluster", "clock.until", "workload.generated.reference_gpus", "workload.generated.jobs_per_day"}
+LEFT_OUT = {"cluster", "clock.until", "workload.generated.reference_gpus", "workload.generated.jobs_per_day"} | {
+    *("scheduler.sites.links", "scheduler.sites.caps", "scheduler.sites.datasets", "scheduler.reservations.hosts"),
+}
 #: What has a rule of its own: what is allowed at its ends, what lies beyond.
 OWN_RULE = {
     "clock.speed": (["0.000001", "1000000000", "max"], ["0.0000009", "1000000001", "0", "-1", ".nan", "-.inf"]),
+    "scheduler.sites.bandwidth": (["1bps", "1000000Pbps"], ["0.9bps", "1000001Pbps", "0bps", "-1bps", ".nan"]),
     "runtime.actors": (["inline", "1"], ["0", "10001", "1.5", ".nan", "-1"]),
 }
 UNITS = {"power.cap": "W"}
 DURATIONS = {
-    *(
-        "clock.cycle",
-        "workload.generated.day",
-        "scheduler.preempt_interval",
-        "scheduler.elastic_interval",
-        "scheduler.preempt_after",
-        "jobs.restart_overhead",
-    ),
+    *("clock.cycle", "workload.generated.day", "scheduler.preempt_interval", "scheduler.preempt_after", "jobs.restart_overhead"),
+    *("scheduler.sites.every", "scheduler.sites.move_after"),
+    "scheduler.elastic_interval",
     *("jobs.requeue_backoff.initial", "jobs.requeue_backoff.max"),
     *("jobs.stall_timeout", "faults.repair", "telemetry.publish_interval", "runtime.health_check_initial_delay"),
+    *("scheduler.reservations.start", "scheduler.reservations.duration", "scheduler.reservations.every"),
     *("runtime.health_check_period", "runtime.health_check_timeout", "runtime.answer_timeout", "runtime.node_wait"),
 }
 #: What else has to be so, or the one contradicts the other.
@@ -116,6 +115,11 @@ def at(path: str, value: str) -> list[str]:
         return [f"scheduler.queues=[{{name: default, priority: {value}}}]"]
     if path.startswith("scheduler.tenant_limits.by_name."):
         return [f"scheduler.tenant_limits.by_name={{alice: {{{path.rpartition('.')[2]}: {value}}}}}"]
+    if path.startswith("scheduler.reservations."):
+        field = path.rpartition(".")[2]
+        given = {"name": "kept", "hosts": "4", "start": "1m", "duration": "1ns"} | {field: value}
+        given |= {"every": {"every": value, "times": "1"}, "times": {"every": "1m", "times": value}}.get(field, {})
+        return [f"scheduler.reservations=[{{{', '.join(f'{key}: {one}' for key, one in given.items())}}}]"]
     if path == "faults.repair":
         return [f"faults.repair={{faulty_gpu: {value}}}", "faults.host_rate_per_1000_node_days=10000"]
     return [f"{path}={value}"]

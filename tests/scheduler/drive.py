@@ -22,7 +22,7 @@ from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy
 from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
 from emulator.scheduler.table import NEVER, State
-from emulator.workload.jobs import ANY_TYPE, SECOND, JobColumns, job_columns
+from emulator.workload.jobs import ANY_TYPE, SECOND, JobColumns, Locality, job_columns
 from tests.scheduler.oracle import Job, Plain, Simulation
 from topology import catalog
 from topology.catalog import HostType, SwitchType
@@ -89,8 +89,10 @@ class NoNetwork:
         return 1.0
 
 
-def columns(jobs: Sequence[Job], types: dict[int, int] | None = None) -> JobColumns:
-    """The oracle's jobs, in order of submission; ``types`` has the host type of each job that names one, by number."""
+def columns(jobs: Sequence[Job], types: dict[int, int] | None = None, wishes: dict[int, Locality] | None = None) -> JobColumns:
+    """The oracle's jobs, in order of submission; ``types`` has the host type of each job that names one, by number, and ``wishes`` its
+    site and dataset.
+    """
 
     def column(name: str) -> NDArray[np.int64]:
         return np.array([getattr(job, name) for job in jobs], dtype=np.int64)
@@ -98,11 +100,16 @@ def columns(jobs: Sequence[Job], types: dict[int, int] | None = None) -> JobColu
     names = {"job_id": "number", "gpus": "gpus", "milli_gpus": "milli", "priority": "priority", "require_level": "require"}
     names |= {"prefer_level": "prefer", "preemptible": "preemptible", "tenant": "tenant"}
     names |= {"slice_gpus": "slice_gpus", "slice_level": "slice_level"}
-    times = {"submit_ns": "submit", "duration_ns": "duration", "estimate_ns": "estimate"}
+    times = {"submit_ns": "submit", "duration_ns": "duration", "estimate_ns": "estimate", "deadline_ns": "deadline"}
     values = {name: column(ours) for name, ours in names.items()}
     values["host_type"] = np.array([(types or {}).get(job.number, ANY_TYPE) for job in jobs], dtype=np.int64)
+    reserved = tuple(sorted({job.reservation for job in jobs} - {""}))
+    values["reservation"] = np.array([reserved.index(job.reservation) if job.reservation else -1 for job in jobs], dtype=np.int64)
     tenants = tuple(f"tenant-{number}" for number in range(max((job.tenant for job in jobs), default=0) + 1))
-    return job_columns(len(jobs), tenants=tenants, **values, **{name: column(ours) * SECOND for name, ours in times.items()})
+    if wishes:
+        values["locality"] = np.array([list(wishes).index(job.number) if job.number in wishes else -1 for job in jobs], dtype=np.int64)
+    given = {"tenants": tenants, "reservations": reserved, "localities": tuple((wishes or {}).values())}
+    return job_columns(len(jobs), **given, **values, **{name: column(ours) * SECOND for name, ours in times.items()})
 
 
 def make_scheduler(cluster: Cluster, cycle: int = 1, **settings: Any) -> Scheduler:
@@ -123,11 +130,13 @@ def run_engine(
     types: dict[int, int] | None = None,
     *,
     cycles: list[int] | None = None,
+    wishes: dict[int, Locality] | None = None,
+    **settings: Any,
 ) -> tuple[list[Start], list[tuple[int, int]], Engine]:
     """As ``Simulation.run``: (starts, preemptions, engine); a start is (time, job, hosts and masks). ``cycles``: to be filled with
-    the times of all cycles."""
-    preemption = {} if preempt_after is None else {"preemption": True, "preempt_after_ns": preempt_after * SECOND}
-    scheduler = make_scheduler(cluster, cycle, policy=policy, placement=rule, **preemption)
+    the times of all cycles. ``wishes``: what jobs say about sites, by number; ``settings``: of the scheduler."""
+    preemption: dict[str, Any] = {} if preempt_after is None else {"preemption": True, "preempt_after_ns": preempt_after * SECOND}
+    scheduler = make_scheduler(cluster, cycle, policy=policy, placement=rule, **settings, **preemption)
     starts: list[Start] = []
     preempted: list[tuple[int, int]] = []
 
@@ -147,10 +156,10 @@ def run_engine(
             preempted.append((engine.now_ns // SECOND, table.job_id[slot]))
 
     jobs = sorted(jobs, key=lambda job: (job.submit, job.number))
-    settings = EngineSettings(cycle_ns=cycle * SECOND, restart_overhead_ns=0, max_restarts=10**9)
+    engine_settings = EngineSettings(cycle_ns=cycle * SECOND, restart_overhead_ns=0, max_restarts=10**9)
     # Of both protocols, what the engine asks here.
     shards, network = cast(Shards, ScriptedShards(cluster, faults)), cast(Network, NoNetwork(cluster))
-    engine = Engine(cluster, scheduler, shards, network, iter([columns(jobs, types)]), settings, note)
+    engine = Engine(cluster, scheduler, shards, network, iter([columns(jobs, types, wishes)]), engine_settings, note)
     while engine.has_work() and (at := engine.next_cycle_ns()) < 2**62:
         engine.run_cycle(at)
         if cycles is not None:

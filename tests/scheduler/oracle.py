@@ -233,6 +233,8 @@ class Job:
     tenant: int = 0
     slice_gpus: int = 0
     slice_level: int = -1
+    reservation: str = ""
+    deadline: int = 0  # after its submission; 0: none
     start: int = -1
     ran: int = 0  # in runs that ended
     saved: int = 0  # of them, what need not be done again
@@ -276,7 +278,7 @@ class Simulation:
         coming = sorted(self.jobs, key=lambda job: (job.submit, job.number))
         faults = sorted((time, not down, host) for time, host, down in self.faults)
         now = 0
-        while coming or self.running or (self.queue and faults):
+        while coming or self.running or (self.queue and (faults or self.hosts_to_come(now))):
             happened = self.settle(now, faults)
             while coming and coming[0].submit <= now:
                 self.queue.append(coming.pop(0))
@@ -291,6 +293,10 @@ class Simulation:
             due = [job.submit for job in coming[:1]] + [job.end for job in self.running] + [time for time, *_ in faults[:1]]
             now = max(now + self.cycle, min(self.shadow, -(-min(due, default=now) // self.cycle) * self.cycle))
         return self
+
+    def hosts_to_come(self, now: int) -> bool:
+        """Whether hosts come back by themselves."""
+        return False
 
     def settle(self, now: int, faults: list[tuple[int, bool, int]]) -> bool:
         happened = False

@@ -50,7 +50,7 @@ class Ranking(Simulation):
         if self.policy == "largest-first":
             self.queue.sort(key=lambda job: (-job.priority, -job.gpus * job.milli))
         elif self.policy == "edf":
-            self.queue.sort(key=lambda job: (-job.priority, job.submit + 2 * job.estimate))
+            self.queue.sort(key=lambda job: (-job.priority, job.submit + (job.deadline or 2 * job.estimate)))
         elif self.policy == "priority":
             self.queue.sort(key=lambda job: -(1000.0 * job.priority + 1000.0 * min(1.0, (now - job.submit) / (168 * HOUR))))
         elif self.policy == "fair-share":

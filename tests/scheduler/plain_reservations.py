@@ -64,11 +64,15 @@ class Conservative(Simulation):
 
     def earliest(self, job: Job, now: int) -> tuple[int, Place] | None:
         holdings = self.holdings(job)
-        for start in sorted({now, *(end for _, end, _, _ in holdings if end > now)}):
+        for start in sorted({now, *(end for _, end, _, _ in holdings if end > now), *self.hosts_back(now)}):
             place = self.where(self.window(holdings, start, start + self.length(job)), job)
             if place is not None:
                 return start, place
         return None
+
+    def hosts_back(self, now: int) -> set[int]:
+        """When hosts come back by themselves."""
+        return set()
 
     def compress(self, now: int, jobs: list[Job]) -> None:
         moved = True

@@ -69,7 +69,7 @@ def try_out(scheduler: Scheduler, draw: random.Random, now: int) -> None:
                 try:
                     draft.start(slot, rows)
                 except Refused:
-                    draft.hold(partition, slot)
+                    draft.wait_for_quota(partition, slot)
     draft.undo(mark)
     assert standing(scheduler) == before
 

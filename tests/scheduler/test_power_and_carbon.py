@@ -9,11 +9,15 @@ from hypothesis import strategies as st
 
 from emulator.racks.power import gpu_milliwatts, most_milliwatts
 from emulator.scenario.policies import find
-from emulator.scheduler.policies.carbon_aware import best_starts
+from emulator.scheduler.backlog import pending_by_reason
+from emulator.scheduler.explain import explain_pending
+from emulator.scheduler.ledger import Withheld
+from emulator.scheduler.policies.carbon_aware import Grid, best_starts
 from emulator.scheduler.usage import SitePower
 from emulator.workload.jobs import SECOND
-from tests.scheduler.drive import end, make_cluster, make_scheduler, plan_at, submit
+from tests.scheduler.drive import columns, end, make_cluster, make_scheduler, plan_at, run_engine, submit
 from tests.scheduler.oracle import Job
+from tests.scheduler.test_partitions import two_types
 
 HOUR = 3600 * SECOND
 CLUSTER = make_cluster("hgx")  # 16 hosts of 8 GPUs
@@ -63,6 +67,56 @@ def test_who_has_waited_for_the_patience_is_not_passed() -> None:
     assert plan_at(scheduler, 3601)[0] == []
 
 
+def test_who_waits_for_power_is_told_so_with_the_numbers() -> None:
+    """Jobs may add what 64 busy GPUs draw, and 48 do. Job 2 needs 24, job 3 more than there ever is, and job 4 hosts that go down."""
+    watts = ONE_GPU / 1000
+    cap = FULL - 64 * ONE_GPU
+    scheduler = make_scheduler(CLUSTER, policy="power-aware", power=SitePower(cap_milliwatts=cap))
+    slots = submit(scheduler, *(Job(number, 0, gpus, 9000) for number, gpus in enumerate((24, 24, 24, 72))))
+    assert plan_at(scheduler, 0)[0] == [0, 1]
+    needs, never = (explain_pending(scheduler, slot) for slot in slots[2:])
+    assert (needs.kind, needs.position, never.kind, never.position) == ("power", 0, "power", 1)
+    assert needs.numbers == {
+        "watts_needed": 24 * watts, "watts_left": 16 * watts, "watts_left_most": 64 * watts, "cap_watts": cap / 1000,
+    }  # fmt: skip
+    left = f"{16 * watts:,.0f} W are left until the facility draws its cap of {cap / 1000:,.0f} W"
+    assert needs.text == f"needs {24 * watts:,.0f} W of IT power; {left}"
+    assert needs.remedy == f"fits when running jobs that draw {8 * watts:,.0f} W have ended"
+    assert never.remedy == f"does not fit under the cap, which leaves {64 * watts:,.0f} W while no job runs"
+    assert {kind: jobs for kind, jobs in pending_by_reason(scheduler)[0].items() if jobs} == {"power": 2}
+    scheduler.finish(slots[0], at_ns=5 * SECOND)
+    assert plan_at(scheduler, 5)[0] == [2]
+    assert list(scheduler.draft.whys) == [slots[3]]
+    scheduler.cancel_pending(slots[3])
+    assert not scheduler.draft.whys
+    scheduler.finish(slots[1], at_ns=6 * SECOND)
+    scheduler.finish(slots[2], at_ns=6 * SECOND)
+    (waiting,) = submit(scheduler, Job(4, 6, 72, 9))
+    plan_at(scheduler, 6)
+    assert list(scheduler.draft.whys) == [waiting]
+    for host in range(16):
+        scheduler.ledger.withhold(host, Withheld.DOWN)
+    plan_at(scheduler, 7)
+    assert (explain_pending(scheduler, waiting).kind, scheduler.draft.whys) == ("capacity", {})  # no host is left
+
+
+def test_power_that_comes_free_on_hosts_of_one_type_is_for_jobs_of_all() -> None:
+    cluster = two_types("leaves")
+    cap = most_milliwatts(cluster)  # as if all GPUs but those of one host of the first type were at work
+    budget = make_scheduler(cluster, policy="power-aware", power=SitePower(cap_milliwatts=cap)).ledger.books.power_budget()
+    assert budget is not None
+    cap += 8 * gpu_milliwatts(cluster.host_types[0], 1.0) - budget.most_milliwatts
+    scheduler = make_scheduler(cluster, policy="power-aware", power=SitePower(cap_milliwatts=cap))
+    first, second = scheduler.add(columns([Job(0, 0, 8, 9), Job(1, 0, 4, 9)], {0: 0, 1: 1}))
+    scheduler.arrive(first)
+    assert plan_at(scheduler, 0)[0] == [0]
+    scheduler.arrive(second)
+    assert plan_at(scheduler, 1)[0] == []
+    assert explain_pending(scheduler, second).kind == "power"
+    scheduler.finish(first, at_ns=2 * SECOND)
+    assert plan_at(scheduler, 2)[0] == [1]
+
+
 def plain_best_start(submit_ns: int, run_ns: int, delay_ns: int, intensity: list[float]) -> int:
     """Second by second."""
 
@@ -75,7 +129,9 @@ def plain_best_start(submit_ns: int, run_ns: int, delay_ns: int, intensity: list
 
 @given(st.integers(0, 10**5), st.integers(1, 3 * 3600), st.integers(0, 6), st.lists(st.integers(0, 5), min_size=1, max_size=5))
 def test_the_best_start_is_the_one_that_emits_the_least(submit_s: int, run_s: int, delay: int, intensity: list[int]) -> None:
-    found = best_starts(np.array([submit_s * SECOND]), np.array([run_s * SECOND]), delay * HOUR, np.array(intensity, dtype=np.float64))
+    found = best_starts(
+        np.array([submit_s * SECOND]), np.array([run_s * SECOND]), delay * HOUR, Grid(np.array(intensity, dtype=np.float64))
+    )
     assert found.tolist() == [plain_best_start(submit_s * SECOND, run_s * SECOND, delay * HOUR, [float(x) for x in intensity])]
 
 
@@ -86,6 +142,39 @@ def test_a_job_waits_for_the_clean_hours_unless_it_is_urgent() -> None:
     assert plan_at(scheduler, 0) == ([1], [], 3600.0), "the run of 3 h emits least from 1:00 on"
     assert plan_at(scheduler, 3600) == ([2], [], 7200.0)
     assert plan_at(scheduler, 7200) == ([0], [], None)
+
+
+def test_who_waits_for_clean_hours_is_told_until_when() -> None:
+    """The run of an hour emits 100 g from 0:00 on and 55 g from 1:30 on; an urgent one waits for nothing but GPUs."""
+    policy = find("carbon-aware", {"intensity": "[100, 100, 10, 100, 100]", "delay_hours": 1.5})
+    scheduler = make_scheduler(CLUSTER, policy=policy)
+    (slot,) = submit(scheduler, Job(0, 0, 128, 3600))
+    assert plan_at(scheduler, 0) == ([], [], 5400.0)
+    why = explain_pending(scheduler, slot)
+    text = "waits until 5,400 s, from when on its run emits 55 g of CO2 per kWh; from 0 s on it would emit 100 g"
+    assert (why.kind, why.text, why.position) == ("power", text, 0)
+    assert why.remedy == "may start at 5,400 s, or with a priority above 0"
+    assert why.numbers == {"start_seconds": 5400.0, "grams_per_kwh_then": 55.0, "grams_per_kwh_now": 100.0, "now_seconds": 0.0}
+    assert pending_by_reason(scheduler)[0]["power"] == 1
+    scheduler.set_priority(slot, 1)
+    assert not scheduler.draft.whys
+    scheduler.set_priority(slot, 0)
+    assert plan_at(scheduler, 600) == ([], [], 5400.0)
+    assert explain_pending(scheduler, slot).numbers["now_seconds"] == 600.0
+    (urgent,) = submit(scheduler, Job(1, 700, 8, 9 * 3600, priority=1))
+    assert plan_at(scheduler, 700)[0] == [1]
+    assert plan_at(scheduler, 5400)[0] == []
+    assert (explain_pending(scheduler, slot).kind, scheduler.draft.whys) == ("capacity", {})
+    scheduler.finish(urgent, at_ns=5500 * SECOND)
+    assert plan_at(scheduler, 5500)[0] == [0]
+
+
+def test_a_run_does_not_end_while_jobs_wait_for_clean_hours() -> None:
+    """Nothing runs and nothing comes, but a time will."""
+    policy = find("carbon-aware", {"intensity": "[100, 100, 10, 100, 100]"})
+    starts, _, engine = run_engine(CLUSTER, [Job(0, 0, 8, 60)], policy, "topology", 10)
+    assert [start[:2] for start in starts] == [(7200, 0)]
+    assert not engine.has_work()
 
 
 @pytest.mark.parametrize("value", ["[-1]", "[nan]", "x"])

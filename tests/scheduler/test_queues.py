@@ -341,7 +341,7 @@ def test_what_a_policy_takes_back_comes_back_of_quota_too() -> None:
     first, second = draft.waiting()
     assert draft.try_start(first)
     assert not draft.try_start(second)
-    draft.hold(partition, other)
+    draft.wait_for_quota(partition, other)
     draft.undo(mark)
     assert [job.slot for job in draft.waiting()] == [slot, other]
     assert partition.held is not None

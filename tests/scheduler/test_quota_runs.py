@@ -360,7 +360,7 @@ def test_what_is_undone_leaves_no_trace(seed: int, policy: str) -> None:
                 try:
                     draft.start(slot, rows)
                 except Refused:
-                    draft.hold(partition, slot)
+                    draft.wait_for_quota(partition, slot)
 
     for _ in range(15):
         run.cycle()

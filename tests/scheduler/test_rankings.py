@@ -30,6 +30,8 @@ def test_equals_a_plain_version(case: str, policy: str) -> None:
         jobs = [job for job in random_jobs(draw, cluster, 40, cycle, **CASES[case]) if feasible(cluster, job)]
         for job in jobs:
             job.tenant = draw.choice((0, 0, 0, 1, 2))
+            if policy == "edf" and case != "plain":
+                job.deadline = draw.choice((0, 0, 1, 50, 500, 5000))
         faults = random_faults(draw, cluster, 60 * cycle, cluster.host_count // 3) if seed % 2 else []
         faults = [fault for fault in faults if fault[0]]  # shards promise what comes after the beginning
         cycles: list[int] = []

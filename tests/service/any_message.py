@@ -8,7 +8,7 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 from google.protobuf.message import Message
 
 from emulator.engine.fault_targets import TARGETS
-from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_service_pb2, queue_service_pb2
+from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_service_pb2, queue_service_pb2, reservation_service_pb2
 from emulator.workload.jobs import API_FIRST_ID, LEVEL_NAMES, SECOND
 from emulator.workload.training import MODELS
 
@@ -48,22 +48,40 @@ PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "gpu_type": (0, "", "H100"),
     "after": (0, 1, 1_000_000_000),
     "after_any": (0, 1, 1_000_000_000),
+    "after_places": (0, 0, 1),
+    "after_any_places": (0, 0, 1),
+    "dependency": (0,),
+    "array": (0,),
+    "deadline_nanoseconds": (0, SECOND, 3600 * SECOND),
     "array_size": (0, 1, 3),
     "array_parallel": (0, 1, 2),
+    "reservation": ("", "none"),
     "require_level": (0, "", "rack", "leaf"),
     "prefer_level": (0, "", "leaf"),
     "slice_gpus": (0, 0, 8),
     "slice_level": (0, "", "rack"),
+    "site": ("",),
+    "prefer_site": ("",),
+    "dataset": ("",),
     "tier": ("", "host_leaf", "leaf_spine"),
     "name": ("", "0", "1", "r00000", "r00001-h03", "r00000-h00", "leaf-00000/spine-00000", "leaf-00000/spine-00000#1", "spine-00000"),
     "GetQueueRequest.name": ("default",),
+    "hosts": ("r00000", "r00001-h[00-03]", "r00003-h00", "all"),
+    "host_count": (0, 1, 2),
+    "times": (0, 1, 3),
+    "queues": ("default",),
+    "tenants": ("default", "someone"),
+    "CreateReservationRequest.name": ("none", "night", "lab", "more"),
+    "DeleteReservationRequest.name": ("none", "night", "lab", "more"),
     "TrainingModel.name": ("", "llama3-70b", "mixtral-8x7b"),
     "TrainingModel.tensor_parallel": (1, 2, 4, 8),
     "request_id": ("",),
     "page_token": ("",),
 }
 #: With all of these next to nothing gets past the first check: each is a reason to refuse the whole job.
-RARE = {"after", "after_any", "array_size", "array_parallel"}
+RARE = {"after", "after_any", "after_places", "after_any_places", "array_size", "array_parallel", "array", "dependency", "dependencies"} | {
+    *("reservation", "host_count", "every", "times"),
+}
 #: Without these neither.
 NEEDED = {"spec", "batch", "count", "gpus", "duration", "target", "compute_seconds"}
 
@@ -104,7 +122,7 @@ def any_bytes(luck: random.Random, message: Message) -> bytes:
 
 def methods() -> list[Any]:
     """Every method of emulator.v1."""
-    modules = (job_service_pb2, queue_service_pb2, cluster_service_pb2, clock_service_pb2)
+    modules = (job_service_pb2, queue_service_pb2, cluster_service_pb2, clock_service_pb2, reservation_service_pb2)
     return [method for module in modules for service in module.DESCRIPTOR.services_by_name.values() for method in service.methods]
 
 

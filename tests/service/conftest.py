@@ -28,6 +28,8 @@ from emulator.engine.control import (
     QueueView,
     QuotaView,
     RackView,
+    ReservationRequest,
+    ReservationView,
     Snapshot,
     Submission,
     SubmitResult,
@@ -57,6 +59,7 @@ class FakeControl:
         self.steps = 0
         self.clock_view = ClockView(0.0, 10.0, 1.0, 1.0, 0.0, False, False)
         self.cordoned: set[int] = set()
+        self.reserved: dict[str, ReservationView] = {}
         self.changed = threading.Condition(threading.RLock())
         self.next_id = 0
         self.gate: threading.Event | None = None  # when set, explain waits for it
@@ -184,6 +187,19 @@ class FakeControl:
 
     def release(self, job_id: int, request_id: str = "") -> JobView:
         return self._hold(job_id, request_id, "waits for the next cycle")
+
+    def set_priority(self, job_id: int, priority: int, request_id: str = "") -> JobView:
+        with self.changed:
+            if request_id in self.answers:
+                answer = self.answers[request_id]
+                assert isinstance(answer, JobView)
+                return answer
+            if self.job(job_id).state in ENDED:
+                raise WrongState(f"job {job_id} has ended", field="job_id", allowed="a pending or running job")
+            self.change(job_id, priority=priority)
+            if request_id:
+                self.answers[request_id] = self.views[job_id]
+            return self.views[job_id]
 
     def job(self, job_id: int) -> JobView:
         try:
@@ -329,6 +345,22 @@ class FakeControl:
         if request_id:
             self.answers[request_id] = self._rack(rack)
         return self._rack(rack)
+
+    def reservations(self) -> list[ReservationView]:
+        return list(self.reserved.values())
+
+    def reserve(self, asked: ReservationRequest, *, request_id: str = "") -> ReservationView:
+        view = ReservationView(
+            asked.name, ",".join(asked.hosts), max(1, asked.host_count), asked.maintenance, False, max(0.0, asked.start_seconds),
+            max(0.0, asked.start_seconds) + asked.duration_seconds, max(1, asked.times), asked.queues, asked.tenants, asked.running, 0,
+        )  # fmt: skip
+        self.reserved[asked.name] = view
+        return view
+
+    def end_reservation(self, name: str, *, request_id: str = "") -> ReservationView:
+        if name not in self.reserved:
+            raise NotFound(f"no reservation {name!r}", field="name", allowed=", ".join(self.reserved))
+        return replace(self.reserved[name], begin_seconds=-1.0, end_seconds=-1.0, windows_left=0)
 
     def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
         if fault.name.isdecimal() and int(fault.name) >= self.LINKS:

@@ -240,6 +240,19 @@ def test_hold_and_release(client: Client, control: FakeControl) -> None:
         assert (caught.value.code, caught.value.field) == ("FAILED_PRECONDITION", "job_id")
 
 
+def test_another_priority(client: Client, control: FakeControl) -> None:
+    job = client.submit(JobSpec(gpus=16, duration_seconds=5.0)).job_id
+    raised = client.set_priority(job, -(2**31), "p")
+    assert (raised.priority, client.set_priority(job, -(2**31), "p")) == (-(2**31), raised)
+    with pytest.raises(ClientError) as caught:
+        client.set_priority(job, 2**31)
+    assert (caught.value.code, control.views[job].priority) == ("INVALID_ARGUMENT", -(2**31))
+    control.change(job, state=JobState.FINISHED, end_seconds=1.0)
+    with pytest.raises(ClientError, match="has ended") as caught:
+        client.set_priority(job, 1)
+    assert caught.value.code == "FAILED_PRECONDITION"
+
+
 @pytest.mark.parametrize("call", ["job", "cancel", "hold", "release", "explain"])
 @pytest.mark.parametrize("job_id", [7, -1, 2**63 - 1])
 def test_an_unknown_job_is_not_found(client: Client, call: str, job_id: int) -> None:

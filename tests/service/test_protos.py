@@ -49,7 +49,7 @@ def test_every_state_has_a_number() -> None:
 
 
 def test_every_mutation_takes_a_request_id() -> None:
-    of_jobs = {"SubmitJob", "SubmitJobs", "CancelJob", "HoldJob", "ReleaseJob"}
+    of_jobs = {"SubmitJob", "SubmitJobs", "CancelJob", "HoldJob", "ReleaseJob", "SetJobPriority"}
     mutations = of_jobs | {"CordonRack", "InjectFault", "Pause", "Resume", "SetSpeed", "Step"}
     methods = {
         method.name: method

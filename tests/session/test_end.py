@@ -38,6 +38,7 @@ CHANGES: dict[str, Call] = {
     "cancel": lambda made, job: made.cancel(job),
     "hold": lambda made, job: made.hold(job),
     "release": lambda made, job: made.release(job),
+    "set_priority": lambda made, job: made.set_priority(job, 1),
     "cordon": lambda made, job: made.cordon(0, cordoned=True),
     "inject_fault": lambda made, job: made.inject_fault(FaultRequest("host", "0", 1.0)),
     "step": lambda made, job: made.step(1),

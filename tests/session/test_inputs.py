@@ -47,6 +47,7 @@ def test_a_repeated_request_gets_the_first_answer_and_is_done_once(paused: Calla
         lambda made: made.cancel(FIRST_ID, "a"),
         lambda made: made.hold(FIRST_ID, "a"),
         lambda made: made.release(FIRST_ID, "a"),
+        lambda made: made.set_priority(FIRST_ID, 1, "a"),
         lambda made: made.cordon(0, cordoned=True, request_id="a"),
         lambda made: made.inject_fault(FaultRequest("host", "0", 1), request_id="a"),
     ],
@@ -280,6 +281,44 @@ def test_a_job_on_hold_waits_for_its_release_and_comes_back_to_its_place(paused:
     with pytest.raises(WrongState, match="is cancelled; allowed: a pending job"):
         made.release(third)
     assert made.snapshot().jobs_by_state["pending"] == 0
+
+
+def test_a_job_gets_another_priority(paused: Callable[..., Session]) -> None:
+    made = paused()
+    running, first, second = made.submit(jobs(3, gpus=64)).job_ids
+    answer = made.set_priority(second, 2, "p")
+    assert (answer.priority, made.set_priority(second, 2, "p")) == (0, answer)
+    with pytest.raises(InvalidRequest, match="was used for another request"):
+        made.set_priority(second, 3, "p")
+    watch = events_of(made, job_ids=[second])
+    assert next(watch).job.priority == 0
+    made.step(2)
+    assert made.job(second).priority == 2
+    assert next(watch).job.priority == 0  # it was submitted
+    assert next(watch).job.priority == 2
+    assert [made.explain(job).position for job in (second, first)] == [-1, 1]  # it came in with that priority, and started first
+    made.set_priority(first, -(2**31))
+    made.step(1)
+    assert made.job(first).priority == -(2**31)
+    with pytest.raises(NotFound):
+        made.set_priority(7, 1)
+    made.cancel(running)
+    made.step(1)
+    with pytest.raises(WrongState, match=f"job {running} is cancelled; allowed: a pending or running job"):
+        made.set_priority(running, 1)
+
+
+def test_a_queue_adds_its_priority_within_32_bits(paused: Callable[..., Session]) -> None:
+    made = paused("scheduler.queues=[{name: urgent, priority: 2000000000}]")
+    first, second = made.submit(jobs(2, queues=("urgent",), priority=[2**31 - 1, 1])).job_ids
+    made.step(1)
+    assert [made.job(job).priority for job in (first, second)] == [2**31 - 1, 2_000_000_001]
+    made.set_priority(second, -5)
+    made.set_priority(first, 2**31 - 1)
+    made.step(1)
+    assert [made.job(job).priority for job in (first, second)] == [2**31 - 1, 1_999_999_995]
+    made.stop()
+    assert made.outcome().jobs.priority.tolist() == [2**31 - 1, 1_999_999_995]
 
 
 def test_watches_are_told_of_holds(paused: Callable[..., Session]) -> None:

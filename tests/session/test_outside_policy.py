@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from emulator.engine.control import JobState
 from emulator.report.summary import summary
 from emulator.runtime.opening import open_replay, open_session
 from emulator.runtime.session import Session
@@ -267,3 +268,24 @@ def test_a_live_session_that_goes_on_from_its_journal_asks_again(
     asked = outcome.outside
     assert asked is not None
     assert (asked.fallback, asked.refused) == ("", {})
+
+
+def test_one_is_told_of_another_priority(by: Callable[..., Session], session: Callable[..., Session]) -> None:
+    def digest_with_priorities(made: Session) -> tuple[str, int]:
+        made.pause()
+        made.start()
+        changed = 0
+        made.submit(job_columns(80, submit_ns=0, gpus=32, duration_ns=200 * SECOND))
+        for number in range(8):
+            made.step(5)
+            for job in made.jobs(states=frozenset({JobState.PENDING}), limit=50)[number % 3 :: 3]:
+                made.set_priority(job.job_id, job.job_id % 7)
+                changed += 1
+        made.set_speed(float("inf"))
+        made.resume()
+        assert made.wait(60)
+        return made.outcome().digest, changed
+
+    plain, changed = digest_with_priorities(session(BUSY))
+    assert changed > 20
+    assert digest_with_priorities(by(mirror)) == (plain, changed)

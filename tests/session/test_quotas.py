@@ -6,6 +6,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from emulator.engine.control import JobState, QuotaView
 from emulator.runtime.opening import open_replay, open_session
 from emulator.scenario import Scenario
@@ -70,3 +72,20 @@ def test_jobs_held_back_live_and_after_a_crash(session: Callable[..., Any], scen
         assert {again.job(job).state for job in (fits, second, fourth, *live, taken_back)} == {JobState.FINISHED}
     with closing(Journal.copy(tmp_path / "crashed")) as journal, closing(open_replay(journal, actors="inline")) as replayed:
         assert replayed.replay(journal).digest == digest
+
+
+@pytest.mark.parametrize("policy", ["easy", "sjf", "conservative", "priority"])
+@pytest.mark.parametrize("strategy", ["best-effort-fifo", "strict-fifo"])
+def test_a_job_that_is_held_for_quota_gets_another_priority(paused: Callable[..., Any], policy: str, strategy: str) -> None:
+    """Of 64 GPUs the queue has 8: one job of it runs for 95 s, and then the one that was submitted last."""
+    made = paused(f"scheduler.policy={policy}", f"scheduler.queues=[{{name: a, quota: 8, queueing_strategy: {strategy}}}]")
+    ids = made.submit(job_columns(4, submit_ns=0, gpus=8, duration_ns=95 * SECOND, queues=("a",))).job_ids
+    made.step(3)
+    assert [made.explain(job).kind for job in ids[1:]] == ["quota"] * 3
+    made.set_priority(ids[3], 1)
+    made.step(1)
+    assert made.explain(ids[3]).position == 0
+    made.set_priority(ids[1], -1)
+    made.step(60)
+    started = [made.job(job).start_seconds for job in ids]
+    assert sorted(range(4), key=started.__getitem__) == [0, 3, 2, 1]

@@ -67,6 +67,7 @@ def test_a_crash_changes_nothing(
             with suppress(WrongState):
                 (made.release if job.reason == "on hold" else made.hold)(job.job_id, f"h{number}-{job.job_id}")
                 held.add(job.job_id)
+                made.set_priority(job.job_id, number % 5, f"p{number}-{job.job_id}")
 
     held = set[int]()
     live_until(made, 6_000, disturb)
@@ -151,6 +152,7 @@ def test_first_answers_are_given_again_after_a_crash(
     assert [index for index, error in first.errors.items() if isinstance(error, NeverFits)] == [1, 2]
     assert [index for index, error in first.errors.items() if isinstance(error, QueueFull)] == [5]
     held, released = made.hold(10**9 + 1, "hold"), made.release(10**9 + 1, "release")
+    raised = made.set_priority(10**9 + 1, 5, "priority")
     made.step(1)
     cancelled = made.cancel(10**9, "cancel")
     cordoned = made.cordon(1, cordoned=True, request_id="cordon")
@@ -166,9 +168,11 @@ def test_first_answers_are_given_again_after_a_crash(
         assert repeated.errors[5].retry_seconds == 5.0
         assert again.cancel(10**9, "cancel") == cancelled
         assert (again.hold(10**9 + 1, "hold"), again.release(10**9 + 1, "release")) == (held, released)
+        assert again.set_priority(10**9 + 1, 5, "priority") == raised
+        assert again.job(10**9 + 1).priority == 5
         assert again.cordon(1, cordoned=True, request_id="cordon") == cordoned
         assert again.inject_fault(FaultRequest("host", "3", 1.5), request_id="fault") == fault
-        assert len(again._journal) == 6
+        assert len(again._journal) == 7
         with pytest.raises(InvalidRequest, match="was used for another request"):
             again.submit(jobs(), "submit")
 
@@ -349,3 +353,31 @@ def test_a_mark_that_cannot_be_written_does_not_stop_the_emulation(
     assert caplog.text.count("a crash now would set the emulation back to") == 1
     assert made.outcome().emulated_ns == 3600 * SECOND
     assert made.unkept is not None
+
+
+def test_events_are_those_of_the_whole_session_after_a_crash_and_of_its_replay(
+    paused: Callable[..., Any], scenario: Callable[..., Scenario], tmp_path: Path, crashed: Callable[[], Path]
+) -> None:
+    made = paused(state_dir=tmp_path / "state", events=True)
+    first = made.submit(jobs(3)).job_ids[0]
+    made.step(2)
+    made.inject_fault(FaultRequest("host", "0", 50.0))
+    made.step(3)
+    again: Any = open_session(scenario(QUIET), state_dir=crashed(), events=True)
+    again.pause()
+    again.start()
+    tables = []
+    for one in (made, again):
+        with closing(one):
+            one.cancel(first)
+            one.step(30)
+            one.stop()
+            tables.append(one.outcome().events_table().to_pylist())
+    with closing(Journal.copy(tmp_path / "state")) as journal, closing(open_replay(journal, events=True)) as replayed:
+        outcome = replayed.replay(journal)
+        assert outcome.events_table is not None
+        tables.append(outcome.events_table().to_pylist())
+    assert tables[0] == tables[1] == tables[2]
+    kinds = [row["kind"] for row in tables[0]]
+    assert {"submitted", "started", "fault", "interrupted", "cancelled", "finished", "repair"} <= set(kinds)
+    assert kinds.count("submitted") == 3

@@ -5,7 +5,7 @@ from typing import cast
 
 import numpy as np
 
-from emulator.engine.control import ClockView, ClusterView, Histogram, JobState, QueueView, QuotaView, Snapshot
+from emulator.engine.control import ClockView, ClusterView, Histogram, JobState, QueueView, QuotaView, SitesView, SiteView, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.messages import RackReadings
 from topology.cluster import Cluster, Level
@@ -79,6 +79,7 @@ def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")
         commands_failed=tick // 3,
         policy_fallback=tick > 5,
         policy_refused={"free": tick},
+        sites=SitesView((SiteView("west", 512, 12, 3, 24, 90 + tick, 2, 60 * 10**12, 1.25, 0.9, 0.8),), 7, 40.0, 0.1),
         events=200 * tick,
         cycle_wall_seconds=0.0042,
         actors=2,

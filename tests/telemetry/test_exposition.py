@@ -85,6 +85,8 @@ def test_the_head_serves_the_whole_table() -> None:
     held = series[key("kueue_pending_workloads", cluster_queue="research", status="inadmissible")]
     active = series[key("kueue_pending_workloads", cluster_queue="research", status="active")]
     assert (held, held + active) == (2, series[key("gigawatt_queue_jobs", queue="research", state="pending")])
+    assert series[key("gigawatt_site_demand_ratio", site="west")] == 1.25
+    assert series[key("gigawatt_site_dispatched_jobs_total", site="west")] == 107
     assert series[key("gigawatt_switches", tier="leaf")] == 8
     assert series[key("gigawatt_clock_speed_ratio", kind="achieved")] == 598.5
     assert series[key("gigawatt_pue_ratio")] == pytest.approx(1.1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND
+from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND, Locality
 from emulator.workload.readers import FORMATS, TraceError, TraceLimits, open_pods, open_trace
 from tests.workload.traces import CSV, HEADERS, HELIOS, OPENB, PHILLY, SACCT, SWF, Write, column, published, read_all, swf
 from topology import catalog
@@ -44,6 +44,13 @@ def test_csv_with_slices(write: Write) -> None:
     (batch,), _ = read_all(write(text), "csv")
     assert batch.slice_gpus.tolist() == [16, 0, 0]
     assert batch.slice_level.tolist() == [LEVEL_NAMES.index("rack"), -1, -1]
+
+
+def test_csv_with_sites_and_datasets(write: Write) -> None:
+    text = "id,submit_s,gpus,duration_s,site,prefer_site,dataset\n1,0,8,60,west,,\n2,0,8,60,,,\n3,0,8,60,,east,web\n4,0,8,60,west,,\n"
+    (batch,), _ = read_all(write(text), "csv")
+    assert batch.localities == (Locality("west"), Locality("", "east", "web"))
+    assert batch.locality.tolist() == [0, -1, 1, 0]
 
 
 def test_csv_window_counts_from_its_beginning(write: Write) -> None:
@@ -472,3 +479,16 @@ def test_gaia_counts() -> None:
     assert report.kept + sum(report.dropped.values()) == 51_987
     assert report.dropped == {"unknown running time": 28, "zero duration": 100}
     assert max(column(batches, "gpus")) == 516
+
+
+def test_csv_with_deadlines(write: Write) -> None:
+    """A time after the submission, in the unit of durations; an empty one is none."""
+    text = "id,submit_s,gpus,duration_s,deadline_s\n"
+    batches, _ = read_all(write(text + "1,5,1,9,\n2,6,1,9,90.5\n"), "csv")
+    assert [deadline for batch in batches for deadline in batch.deadline_ns.tolist()] == [0, 90 * SECOND + SECOND // 2]
+    theirs = "who,submit_s,g,took,due\na,0,1,2,3\nb,0,1,2,None\n"
+    batches, _ = read_all(write(theirs), "csv", {"gpus": "g", "duration": "took", "deadline": "due", "duration_unit": "min"})
+    assert [deadline for batch in batches for deadline in batch.deadline_ns.tolist()] == [180 * SECOND, 0]
+    for wrong in ("0", "-1", "nan h", "1e12"):
+        with pytest.raises(TraceError, match="deadline_s"):
+            read_all(write(text + f"1,5,1,9,{wrong}\n"), "csv")

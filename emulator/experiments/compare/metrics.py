@@ -25,7 +25,7 @@ FROM_SUMMARY = (
     *("gpu_allocation_ratio", "gpu_utilization_ratio", "goodput_ratio", "mfu_ratio", "fragmentation_ratio"),
     *("it_energy_joules", "facility_energy_joules", "power_watts.mean", "power_watts.peak", "fabric.mean_slowdown_ratio"),
     *(f"jobs.{key}" for key in ("submitted", "started", "finished", "running", "pending", "failed", "infeasible", "rejected")),
-    *("jobs.preemptions", "jobs.restarts"),
+    *("jobs.preemptions", "jobs.restarts", "deadlines.jobs", "deadlines.met_ratio"),
 )
 #: Classes of jobs by size: the largest of each in GPUs, and its name.
 SIZE_CLASSES = ((1, "1"), (8, "2-8"), (64, "9-64"), (512, "65-512"), (2**31, "513+"))
@@ -106,7 +106,7 @@ class _Measured:
 def _at(summary: Mapping[str, Any], path: str) -> float | None:
     value: Any = summary
     for key in path.split("."):
-        value = value[key]
+        value = None if value is None else value[key]
     return None if value is None else float(value)
 
 

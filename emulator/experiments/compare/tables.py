@@ -37,9 +37,15 @@ COLUMNS = (
     Column("jobs.finished", "finished", 1),
     Column("jobs.pending", "pending", -1),
     Column("jobs.preemptions", "preemptions", 0),
+    Column("deadlines.met_ratio", "deadlines met", 1, ((0.01, "%"),)),
 )
-#: Shown only where some job is still pending, or was preempted: else they say nothing.
-_ONLY_IF_ANY = {"wait_so_far_seconds.mean": "jobs.pending", "jobs.pending": "jobs.pending", "jobs.preemptions": "jobs.preemptions"}
+#: Shown only where some job is still pending, was preempted, or has a deadline: else they say nothing.
+_ONLY_IF_ANY = {
+    "wait_so_far_seconds.mean": "jobs.pending",
+    "jobs.pending": "jobs.pending",
+    "jobs.preemptions": "jobs.preemptions",
+    "deadlines.met_ratio": "deadlines.jobs",
+}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from emulator.scheduler.draft import Draft
 from emulator.scheduler.passing_over import start_passing_over
 from emulator.scheduler.policy import NotNegative, Policy
 from emulator.scheduler.pool import Int64, Pool
+from emulator.scheduler.reasons import Why
 from emulator.workload.jobs import SECOND, JobKind
 
 _HOUR = 3600 * SECOND
@@ -27,21 +28,34 @@ SOLAR_GRID = (
 )  # fmt: skip
 
 
-def best_starts(submit_ns: Int64, run_ns: Int64, delay_ns: int, intensity: NDArray[np.float64]) -> Int64:
-    """When each job's run emits the least, if it starts within the delay, shape (jobs,). ``intensity`` is by hour, and repeats."""
-    starts = submit_ns[:, None] + np.arange(0, delay_ns + 1, _STEP)
-    # In whole milligrams and milliseconds, so that equal ones are equal.
-    rates = np.rint(intensity * 1000.0).astype(np.int64)
-    whole = np.concatenate(([0], np.cumsum(rates))) * (_HOUR // 10**6)
+class Grid:
+    """Its carbon intensity by hour from the start on, repeated; in whole milligrams and milliseconds, so that equal ones are equal."""
 
-    def emitted(until_ns: Int64) -> Int64:
+    def __init__(self, intensity: NDArray[np.float64]) -> None:
+        """``intensity`` is in grams of CO2 per kWh."""
+        self._rates = np.rint(intensity * 1000.0).astype(np.int64)
+        self._whole = np.concatenate(([0], np.cumsum(self._rates))) * (_HOUR // 10**6)
+
+    def _emitted(self, until_ns: Int64) -> Int64:
         """The integral of the rates from 0 on."""
         hours, rest_ns = np.divmod(until_ns, _HOUR)
-        periods, hour = np.divmod(hours, len(rates))
-        integral: Int64 = periods * whole[-1] + whole[hour] + rates[hour] * (rest_ns // 10**6)
+        periods, hour = np.divmod(hours, len(self._rates))
+        integral: Int64 = periods * self._whole[-1] + self._whole[hour] + self._rates[hour] * (rest_ns // 10**6)
         return integral
 
-    best = (emitted(starts + run_ns[:, None]) - emitted(starts)).argmin(axis=1)
+    def emitted(self, start_ns: Int64, run_ns: Int64) -> Int64:
+        """What runs emit that start then, for a constant power; of the shape of ``start_ns``."""
+        return self._emitted(start_ns + run_ns) - self._emitted(start_ns)
+
+    def mean(self, start_ns: Int64, run_ns: Int64) -> NDArray[np.float64]:
+        """Grams of CO2 per kWh over the run."""
+        return self.emitted(start_ns, run_ns) / np.maximum(1, run_ns // 10**6) / 1000.0
+
+
+def best_starts(submit_ns: Int64, run_ns: Int64, delay_ns: int, grid: Grid) -> Int64:
+    """When each job's run emits the least, if it starts within the delay, shape (jobs,)."""
+    starts = submit_ns[:, None] + np.arange(0, delay_ns + 1, _STEP)
+    best = grid.emitted(starts, run_ns[:, None]).argmin(axis=1)
     found: Int64 = starts[np.arange(len(starts)), best]
     return found
 
@@ -50,8 +64,8 @@ def plan(
     draft: Draft, delay_hours: NotNegative = 12.0, intensity: Sequence[NotNegative] = SOLAR_GRID, patience_hours: NotNegative = 24.0
 ) -> None:
     """``delay_hours``: so long may a job be delayed. ``intensity``: grams of CO2 per kWh by hour from the start on, repeated."""
-    table, memory = draft.table, draft.memory
-    by_hour = np.array(intensity if len(intensity) else (1.0,), dtype=np.float64)
+    table, memory = draft.table, draft.memory  # the best start of each job that waits or runs, by id
+    grid = Grid(np.array(intensity if len(intensity) else (1.0,), dtype=np.float64))
     for job_id in [job_id for job_id in memory if job_id not in table.slot_of]:
         del memory[job_id]
     delay_ns = round(delay_hours * _HOUR)
@@ -59,19 +73,37 @@ def plan(
         pool = partition.pending
         assert isinstance(pool, Pool), "what is arranged is a pool"
         columns = pool.columns()
-        new = np.array([job_id not in memory for job_id in columns["job_id"].tolist()], dtype=bool)
-        run_ns = np.minimum(columns["estimate_ns"][new], 365 * 24 * _HOUR)
-        times_ns = best_starts(columns["submit_ns"][new], run_ns, delay_ns, by_hour)
-        for job_id, slot, start_ns in zip(columns["job_id"][new].tolist(), columns["slot"][new].tolist(), times_ns.tolist(), strict=True):
-            urgent = table.priority[slot] > 0 or table.kind[slot] == JobKind.SERVICE
-            memory[job_id] = table.submit_ns[slot] if urgent else start_ns
+        run_ns = np.minimum(columns["estimate_ns"], 365 * 24 * _HOUR)
+        ids, slots = columns["job_id"].tolist(), columns["slot"].tolist()
+        new = np.array([job_id not in memory for job_id in ids], dtype=bool)
+        best_ns = best_starts(columns["submit_ns"][new], run_ns[new], delay_ns, grid)
+        memory.update(zip(columns["job_id"][new].tolist(), best_ns.tolist(), strict=True))
+        start_ns = np.array([memory[job_id] for job_id in ids], dtype=np.int64)
+        urgent = (columns["priority"] > 0) | np.array([table.kind[slot] == JobKind.SERVICE for slot in slots], dtype=bool)
+        early = ~urgent & (start_ns > draft.now_ns)
+        _hold(draft, columns["slot"], start_ns, run_ns, early, grid)
         pool.arrange(-columns["priority"])
-        due = [slot for slot in pool.in_order() if memory[table.job_id[slot]] <= draft.now_ns]
         if partition.free.has_room():
+            waits = set(columns["slot"][early].tolist())
+            due = [slot for slot in pool.in_order() if slot not in waits]
             start_passing_over(draft, partition, due, lambda _: True, delay_ns + round(patience_hours * _HOUR))
-        later = [at_ns for job_id in columns["job_id"].tolist() if (at_ns := memory[job_id]) > draft.now_ns]
-        if later:
-            draft.reconsider(partition, min(later))
+        if early.any():
+            draft.reconsider(partition, int(start_ns[early].min()))
+
+
+def _hold(draft: Draft, slots: Int64, start_ns: Int64, run_ns: Int64, early: NDArray[np.bool_], grid: Grid) -> None:
+    """Jobs are held until their time, and are told once; when it has come, nothing of this kind holds them."""
+    draft.let_go(slots[~early].tolist())
+    untold = early & np.array([slot not in draft.whys for slot in slots.tolist()], dtype=bool)
+    starts, runs = start_ns[untold], run_ns[untold]
+    means = grid.mean(starts, runs).tolist(), grid.mean(np.full(len(starts), draft.now_ns), runs).tolist()
+    for slot, at_ns, then, now in zip(slots[untold].tolist(), starts.tolist(), *means, strict=True):
+        at_seconds, now_seconds = at_ns / SECOND, draft.now_ns / SECOND
+        instead = f"; from {now_seconds:,.15g} s on it would emit {now:,.4g} g"
+        text = f"waits until {at_seconds:,.15g} s, from when on its run emits {then:,.4g} g of CO2 per kWh{instead}"
+        numbers = {"start_seconds": at_seconds, "grams_per_kwh_then": then, "grams_per_kwh_now": now, "now_seconds": now_seconds}
+        remedy = f"may start at {at_seconds:,.15g} s, or with a priority above 0"
+        draft.hold(slot, Why(text, numbers, "power", remedy, at_ns))
 
 
 POLICY = Policy("carbon-aware", plan, arranges=True)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, SECOND, Dependency, JobColumns, JobSource, job_columns
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, NO_WISH, SECOND, Dependency, JobColumns, JobSource, Locality, job_columns
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_ID, Interned, Row, Trace
 from emulator.workload.readers.times import format_date
@@ -41,9 +41,12 @@ class Kept(NamedTuple):
     host_type: int = ANY_TYPE
     slice_gpus: int = 0
     slice_level: int = ANY_LEVEL
+    locality: Locality = NO_WISH
+    deadline_ns: int = 0  # after the submission; 0: none
     min_gpus: int = 0
     key: str = ""  # its id as the file has it, where others may name it
     after: tuple[str, ...] = ()  # ids, as the file has them, of the jobs that must have finished before
+    reservation: str = ""  # whose hosts it uses
 
 
 #: Turns a row into a job, or says why it is dropped. Raises TraceError on a malformed one.
@@ -176,12 +179,18 @@ def _note_zero(trace: Trace, zero_ns: int, *, given: bool) -> None:
 
 def _columns(jobs: list[Kept], before: int, zero_ns: int, names: tuple[Interned, Interned], *, renumber: bool) -> JobColumns:
     columns: dict[str, Any] = dict(zip(Kept._fields, zip(*jobs, strict=True), strict=True))
-    given = columns.pop("name")
+    given, reservation = columns.pop("name"), columns.pop("reservation")
+    if any(reservation):
+        places = {name: place for place, name in enumerate(sorted({name for name in reservation if name}))}
+        columns |= {"reservation": [places.get(name, -1) for name in reservation], "reservations": tuple(places)}
     del columns["key"], columns["after"]
+    wishes = {wish: number for number, wish in enumerate(dict.fromkeys(wish for wish in columns["locality"] if wish != NO_WISH))}
+    columns["locality"] = np.array([wishes.get(wish, -1) for wish in columns["locality"]]) if wishes else -1
     numbered = renumber or jobs[0].job_id is None
     columns["job_id"] = np.arange(before, before + len(jobs)) if numbered else columns["job_id"]
     columns["submit_ns"] = np.array(columns["submit_ns"], dtype=np.int64) - zero_ns
-    return job_columns(len(jobs), **columns, queues=names[0].names, tenants=names[1].names, names=given if any(given) else None)
+    called = {"queues": names[0].names, "tenants": names[1].names, "names": given if any(given) else None}
+    return job_columns(len(jobs), **columns, localities=tuple(wishes), **called)
 
 
 class Ids:

@@ -2,8 +2,9 @@
 
 Rows stand in order of submission (or ``sort=yes``). Ids are numbers, or names where the first is none; ``ids=renumber`` makes all of them
 names. A job of ``gpu_milli`` below 1000 asks for that share of one GPU; one of ``min_gpus`` may run with that many GPUs up to ``gpus``.
-``after`` has the ids of jobs that must finish before, with ``;`` between them; they are submitted before. An empty
-optional field means its default. A submission is a number of seconds or a date, the same in all rows.
+``after`` has the ids of jobs that must finish before, with ``;`` between them; they are submitted before.
+``reservation`` names the reservation whose hosts the job uses. ``site``, ``prefer_site`` and ``dataset`` count where jobs are dispatched to
+sites. An empty optional field means its default. A submission is a number of seconds or a date, the same in all rows.
 
 With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start`` or ``end`` the table has foreign columns. Then
 
@@ -17,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobSource
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobSource, Locality
 from emulator.workload.readers.batches import NEVER_STARTED, NO_SUBMISSION, STILL_RUNNING, UNKNOWN_DURATION, Ids, Kept, job_batches
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_GPUS, Columns, Interned, Row, Trace, csv_rows
@@ -27,9 +28,9 @@ from emulator.workload.readers.window import choice, window
 #: Our names of the columns, by the word that the options map.
 OURS = {
     "id": "id", "submit": "submit_s", "gpus": "gpus", "duration": "duration_s", "name": "name", "priority": "priority", "queue": "queue",
-    "tenant": "tenant", "estimate": "estimate_s", "gpu_milli": "gpu_milli", "gpu_type": "gpu_type",
-    "slice_gpus": "slice_gpus", "slice_level": "slice_level", "after": "after",
-    "min_gpus": "min_gpus",
+    "tenant": "tenant", "estimate": "estimate_s", "deadline": "deadline_s", "gpu_milli": "gpu_milli", "gpu_type": "gpu_type",
+    "slice_gpus": "slice_gpus", "slice_level": "slice_level", "after": "after", "reservation": "reservation",
+    "site": "site", "prefer_site": "prefer_site", "dataset": "dataset", "min_gpus": "min_gpus",
 }  # fmt: skip
 REQUIRED = ("id", "submit", "gpus", "duration")
 #: Words that only a map knows.
@@ -168,9 +169,17 @@ class _Table:
             raise row.error("end", f"{row.fields['end'][:40]!r} is before the start", "an end after its start")
         return end_ns - start_ns
 
+    def _deadline(self, row: Row) -> int:
+        """A time after the submission, in the unit of durations, as durations are written."""
+        deadline_ns = row.duration("deadline", self.duration_unit_ns)
+        if not deadline_ns:
+            raise row.error("deadline", f"{row.fields['deadline'][:40]!r} is out of range", "more than 0")
+        return deadline_ns
+
     def _job(self, row: Row, number: int | None, submit_ns: int, gpus: tuple[int, int], duration_ns: int, estimate_ns: int) -> Kept:
         fields = row.fields
         slices = _slices(row, *gpus)
+        deadline_ns = self._deadline(row) if fields.get("deadline") and not row.missing("deadline") else 0
         model = fields.get("gpu_type") if gpus[0] and duration_ns else None
         return Kept(
             row.source_row,
@@ -187,9 +196,12 @@ class _Table:
             host_type=row.trace.host_type((model,)) if model else ANY_TYPE,
             slice_gpus=slices[0],
             slice_level=slices[1],
+            locality=Locality(fields.get("site") or "", fields.get("prefer_site") or "", fields.get("dataset") or ""),
+            deadline_ns=deadline_ns,
             min_gpus=_min_gpus(row, *gpus, slices[0]),
             key=_key(fields.get("id") or "", number) if "after" in fields else "",
             after=tuple([_key(one.strip(), number) for one in fields["after"].split(";") if one.strip()]) if fields.get("after") else (),
+            reservation=fields.get("reservation") or "",
         )
 
 
