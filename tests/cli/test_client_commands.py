@@ -78,6 +78,7 @@ def test_exit_codes_say_what_was_wrong(gigawatt: Run, served: FakeControl) -> No
         ("job submit --gpus 8", 2, "duration"),
         ("job submit --gpus 8 --duration 1h --slice-gpus 3 --slice-level rack", 2, "slice_gpus"),
         ("job submit --gpus 8 --duration 1h --slice-gpus 4", 2, "slice_level"),
+        ("job submit --gpus 8 --duration 1h --min-gpus 9", 2, "min_gpus"),
         ("job submit --gpus 0 --duration 1h", 2, "gpus"),
         ("job submit --gpus 99999999999 --duration 1h", 2, "gpus"),
         ("clock step", 1, "pause"),

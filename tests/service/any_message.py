@@ -59,6 +59,7 @@ PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "require_level": (0, "", "rack", "leaf"),
     "prefer_level": (0, "", "leaf"),
     "slice_gpus": (0, 0, 8),
+    "min_gpus": (0, 0, 1, 8),
     "slice_level": (0, "", "rack"),
     "site": ("",),
     "prefer_site": ("",),

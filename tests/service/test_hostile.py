@@ -100,6 +100,8 @@ def judge(draft: Draft) -> Intake:
         assert ((level >= -1) & (level < len(LEVEL_NAMES))).all()
     assert ((columns.slice_gpus == 0) == (columns.slice_level == -1)).all()
     assert (columns.gpus % np.maximum(columns.slice_gpus, 1) == 0).all()
+    assert ((columns.min_gpus >= 0) & (columns.min_gpus < columns.gpus)).all()
+    assert (columns.milli_gpus[columns.min_gpus > 0] == 1000).all()
     for error in intake.errors.values():
         assert code_of(error)[0] is grpc.StatusCode.INVALID_ARGUMENT
         assert error.field

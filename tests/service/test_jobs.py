@@ -30,6 +30,7 @@ def test_a_gang_arrives_as_it_was_described(client: Client, control: FakeControl
         utilization_ratio=0.4,
         slice_gpus=128,
         slice_level="rack",
+        min_gpus=256,
     )
     view = client.submit(spec)
     assert (view.job_id, view.name, view.queue, view.tenant, view.kind) == (0, "pretrain", "research", "team-a", "gang")
@@ -41,6 +42,7 @@ def test_a_gang_arrives_as_it_was_described(client: Client, control: FakeControl
     assert columns.checkpoint_ns.tolist() == [600 * SECOND]
     assert [LEVEL_NAMES[columns.require_level[0]], LEVEL_NAMES[columns.prefer_level[0]]] == ["pod", "leaf"]
     assert (columns.slice_gpus.tolist(), LEVEL_NAMES[columns.slice_level[0]]) == ([128], "rack")
+    assert columns.min_gpus.tolist() == [256]
     assert (columns.preemptible.tolist(), columns.utilization.tolist(), columns.shape.tolist()) == ([False], [0.4], [-1])
 
 
@@ -50,7 +52,7 @@ def test_what_is_not_given_has_its_default(client: Client, control: FakeControl)
     assert (columns.queues, columns.tenants, columns.names) == (("default",), ("default",), ("",))
     assert columns.estimate_ns.tolist() == columns.duration_ns.tolist() == [10 * SECOND]
     assert columns.require_level.tolist() == columns.prefer_level.tolist() == columns.slice_level.tolist() == [-1]
-    assert columns.slice_gpus.tolist() == [0]
+    assert columns.slice_gpus.tolist() == columns.min_gpus.tolist() == [0]
     assert (columns.milli_gpus.tolist(), columns.preemptible.tolist(), columns.utilization.tolist()) == ([1000], [True], [1.0])
 
 
@@ -152,6 +154,11 @@ def test_a_service_is_a_job_per_replica(client: Client, control: FakeControl) ->
         (JobSpec(gpus=8, duration_seconds=1.0, slice_gpus=4), "slice_level"),
         (JobSpec(gpus=8, duration_seconds=1.0, slice_gpus=4, slice_level="row"), "slice_level"),
         (JobSpec(gpus=8, duration_seconds=1.0, slice_gpus=4, slice_level="pod", require_level="leaf"), "slice_level"),
+        (JobSpec(gpus=8, duration_seconds=1.0, min_gpus=-1), "min_gpus"),
+        (JobSpec(gpus=8, duration_seconds=1.0, min_gpus=9), "min_gpus"),
+        (JobSpec(gpus=1, milli_gpus=500, duration_seconds=1.0, min_gpus=1), "min_gpus"),
+        (JobSpec(gpus=64, duration_seconds=1.0, min_gpus=24, slice_gpus=16, slice_level="rack"), "min_gpus"),
+        (JobSpec(gpus=8, replicas=1, min_gpus=4), "min_gpus"),
         (JobSpec(gpus=8, duration_seconds=1.0, queue="a b"), "queue"),
         (JobSpec(gpus=8, duration_seconds=1.0, tenant="x" * 64), "tenant"),
         (JobSpec(gpus=8, duration_seconds=1.0, name="x" * 254), "name"),

@@ -123,6 +123,13 @@ def test_journals_without_slices_are_read() -> None:
     assert (cut.slice_gpus.tolist(), cut.slice_level.tolist()) == ([4], [2])
 
 
+def test_sizes_are_in_the_journal_and_older_ones_have_none() -> None:
+    payload = payload_of(jobs(2, gpus=[8, 16], min_gpus=[4, 0]))
+    assert jobs_of(json.loads(json.dumps(payload))).min_gpus.tolist() == [4, 0]
+    del payload["min_gpus"]
+    assert jobs_of(json.loads(json.dumps(payload))).min_gpus.tolist() == [0, 0]
+
+
 def test_names_queues_and_shapes_of_the_accepted_stay_with_them(paused: Callable[..., Session]) -> None:
     made = paused()
     result = made.submit(jobs(3, gpus=[8, 65, 8], names=("a", "b", "c"), queue=[0, 0, 1], queues=("x", "y")))

@@ -14,6 +14,7 @@ from emulator.workload.readers import FORMATS, TraceError, TraceLimits, open_pod
 from tests.workload.traces import CSV, HEADERS, HELIOS, OPENB, PHILLY, SACCT, SWF, Write, column, published, read_all, swf
 from topology import catalog
 
+SIZED = "id,submit_s,gpus,duration_s,min_gpus,gpu_milli\n"
 SLICED = "id,submit_s,gpus,duration_s,gpu_milli,slice_gpus,slice_level\n"
 
 
@@ -37,6 +38,12 @@ def test_csv_with_every_column(write: Write) -> None:
     assert [batch.queues[number] for number in batch.queue] == ["q1", "default"]
     assert [batch.tenants[number] for number in batch.tenant] == ["t1", "default"]
     assert batch.estimate_ns.tolist() == [90 * SECOND, 60 * SECOND]
+
+
+def test_csv_with_sizes(write: Write) -> None:
+    text = "id,submit_s,gpus,duration_s,min_gpus\n1,0,64,60,16\n2,0,8,60,\n3,0,8,60,0\n4,0,8,60,8\n"
+    (batch,), _ = read_all(write(text), "csv")
+    assert batch.min_gpus.tolist() == [16, 0, 0, 0]
 
 
 def test_csv_with_slices(write: Write) -> None:
@@ -345,6 +352,9 @@ def test_a_bad_row_leaves_no_trace_when_skipped(write: Write) -> None:
         ("csv", "id,id,submit_s,gpus,duration_s\n", "1: id: the column appears twice"),
         ("csv", "id,submit_s,gpus,duration_s,gpu_milli\n1,0,2,9,500\n", "2: gpus: 2 GPUs with gpu_milli 500"),
         ("csv", SLICED + "1,0,8,9,1000,3,rack\n", "2: slice_gpus: 8 GPUs cannot be cut into slices of 3"),
+        ("csv", SIZED + "1,0,8,9,9,1000\n", "2: min_gpus: 9 is more than the 8 GPUs of the job"),
+        ("csv", SIZED + "1,0,8,9,-1,1000\n", "2: min_gpus: '-1'"),
+        ("csv", SIZED + "1,0,1,9,1,500\n", "2: min_gpus: 1 of a shared GPU"),
         ("csv", SLICED + "1,0,8,9,1000,4,row\n", "2: slice_level: 'row' is not a level"),
         ("csv", SLICED + "1,0,8,9,1000,4,\n", "2: slice_level: '' is not a level"),
         ("csv", SLICED + "1,0,8,9,1000,,rack\n", "2: slice_gpus: no slices, with the slice_level 'rack'"),
