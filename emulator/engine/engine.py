@@ -118,7 +118,7 @@ class Engine:
         self._sequence = 0
         self._reconsider_ns = NEVER
         #: When hosts are reserved, or no longer; NEVER where that is over.
-        self._window_ns = NEVER if scheduler.calendar is None else scheduler.calendar.next_ns()
+        self._window_ns = NEVER if scheduler.reserved.calendar is None else scheduler.reserved.calendar.next_ns()
         self._plane_readings: tuple[FabricReadings, ...] = ()
         self._planes_read = -1  # network.changes when they were read
         self._promises = [0] * len(shards.ranges)  # by shard: when its next event is that concerns anyone else
@@ -163,7 +163,7 @@ class Engine:
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
             return True
-        if self.scheduler.may_admit() or (self.scheduler.inside and self._window_ns != NEVER):
+        if self.scheduler.may_admit() or (self.scheduler.reserved.inside and self._window_ns != NEVER):
             return True
         if any(why.until_ns != NEVER for why in self.scheduler.draft.whys.values()):
             return True
@@ -200,8 +200,8 @@ class Engine:
 
     def _note_time(self, at_ns: int) -> None:
         self.meter.note_cycle(*self.scheduler.free_gpus(), at_ns - self.now_ns)
-        if self.scheduler.calendar is not None:
-            self.scheduler.calendar.now_ns = at_ns
+        if self.scheduler.reserved.calendar is not None:
+            self.scheduler.reserved.calendar.now_ns = at_ns
 
     # -- inputs ---------------------------------------------------------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ class Engine:
         if state == State.CANCELLED:
             self.table.end_ns[slot] = at_ns
             self.reasons[slot] = NEVER_SATISFIED
-        if state != State.PENDING and (never := self.scheduler.never_in_reservation(slot)):
+        if state != State.PENDING and (never := self.scheduler.reserved.never(slot)):
             self.reasons[slot] = never
         elif state == State.INFEASIBLE and self.scheduler.dispatcher is not None and (fitting := self.scheduler.fitting_sites(slot)):
             self.reasons[slot] = no_site(self.scheduler.dispatcher, slot, fitting)
@@ -305,11 +305,11 @@ class Engine:
                 self._orders.add(at_ns, RackOrder.BREAK_HOST, rows, 0, repair_ns)
                 self._settle_shards(at_ns, sorted({self._orders.shard_of_block[row[0]] for row in rows}))
             case Reserve(reservation):
-                self.scheduler.reserve(reservation, at_ns)
+                self.scheduler.reserved.add(reservation, at_ns)
                 self._turn_windows(at_ns)
             case EndReservation(name):
-                if self.scheduler.calendar is not None and name in self.scheduler.calendar.number_of:
-                    self.scheduler.calendar.end(name, at_ns)
+                if self.scheduler.reserved.calendar is not None and name in self.scheduler.reserved.calendar.number_of:
+                    self.scheduler.reserved.calendar.end(name, at_ns)
                     self._turn_windows(at_ns)
             case CutLinks(cuts, duration_ns, flap_ns, every_ns):
                 for slot, down_ns in self.links.inject(at_ns, cuts, duration_ns, flap_ns, every_ns):
@@ -317,11 +317,11 @@ class Engine:
 
     def _turn_windows(self, at_ns: int) -> None:
         """Reservations begin and end; those that say so stop what runs on their hosts."""
-        calendar = self.scheduler.calendar
+        calendar = self.scheduler.reserved.calendar
         assert calendar is not None, "a window has its time"
         self.events += 1
         ledger, table = self.scheduler.ledger, self.table
-        for window in self.scheduler.turn_windows(at_ns):
+        for window in self.scheduler.reserved.turn(at_ns):
             reservation = calendar.reservations[window.number]
             if reservation.running == Running.DRAIN:
                 continue

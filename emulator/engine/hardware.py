@@ -71,7 +71,7 @@ def rack_views(engine: Engine, readings: Readings, after: int, limit: int) -> li
 
 def _reserved(engine: Engine, hosts: range) -> str:
     """For what hosts of a rack are reserved now."""
-    calendar = engine.scheduler.calendar
+    calendar = engine.scheduler.reserved.calendar
     if calendar is None or not calendar.open:
         return ""
     windows = [window for window in calendar.open.values() if any(host in hosts for host in calendar.reservations[window.number].hosts)]

@@ -97,7 +97,7 @@ def _refusal(engine: Engine, state: State, job: Moment) -> str:
         return ""
     gpus = job.min_gpus or job.gpus
     scheduler, asked = engine.scheduler, (gpus, job.require_level, job.types)
-    if job.slice_gpus and scheduler.could_ever_fit(*asked):
+    if job.slice_gpus and scheduler.feasibility.could_ever_fit(*asked):
         return scheduler.limits.never_sliced(gpus, job.slice_gpus, job.slice_level, job.types)
     return scheduler.limits.never_fits(*asked)[0]
 

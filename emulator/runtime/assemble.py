@@ -31,7 +31,8 @@ from emulator.scenario.settings import (
     tenant_limits,
 )
 from emulator.scheduler.elastic import Elastic
-from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.workload.growth import Growth
 from emulator.workload.jobs import JobSource, SourceReport
 from emulator.workload.readers import open_trace

@@ -6,7 +6,7 @@ from emulator.scenario import Scenario
 from emulator.scenario.outside import OutsideSettings
 from emulator.scheduler.outside import Outside
 from emulator.scheduler.policy import OutsideAccount, Policy
-from emulator.scheduler.scheduler import SchedulerSettings
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.service import policy_messages
 from emulator.service.policy_client import PolicyClient
 from emulator.workload.jobs import SECOND

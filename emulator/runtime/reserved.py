@@ -117,7 +117,7 @@ class ReservedInputs:
         scheduler, now_ns = self._engine.scheduler, self._engine.now_ns
         windows = self._windows(reservation, now_ns)
         first = windows[0] if windows else Window(-SECOND, -SECOND, 0, 0)
-        calendar = scheduler.calendar
+        calendar = scheduler.reserved.calendar
         number = -1 if calendar is None else calendar.number_of.get(reservation.name, -1)
         return ReservationView(
             name=reservation.name,
@@ -131,7 +131,7 @@ class ReservedInputs:
             queues=tuple(sorted(reservation.queues)),
             tenants=tuple(sorted(reservation.tenants)),
             running=reservation.running.value,
-            pending_jobs=0 if scheduler.inside is None or number < 0 else scheduler.inside.waiting_for(number),
+            pending_jobs=0 if scheduler.reserved.inside is None or number < 0 else scheduler.reserved.inside.waiting_for(number),
         )
 
 

@@ -140,9 +140,9 @@ class Judge:
         asked = list(zip(self._scheduler.needed_gpus(jobs), jobs.require_level.tolist(), jobs.types(), *slices, strict=True))
         too_large: dict[tuple[int, int, tuple[int, ...], int, int], NeverFits] = {}
         for shape in set(asked):
-            if not self._scheduler.could_ever_fit(*shape):
+            if not self._scheduler.feasibility.could_ever_fit(*shape):
                 gpus, level, types, slice_gpus, slice_level = shape
-                if self._scheduler.could_ever_fit(gpus, level, types):
+                if self._scheduler.feasibility.could_ever_fit(gpus, level, types):
                     message = self._scheduler.limits.never_sliced(gpus, slice_gpus, slice_level, types)
                     allowed = "a part of a host, or whole hosts, of which enough lie inside units of slice_level"
                     too_large[shape] = NeverFits(message, field="slice_gpus", allowed=allowed)
@@ -166,9 +166,9 @@ class Judge:
         for row in np.flatnonzero(jobs.reservation >= 0).tolist():
             queue, tenant = jobs.queues[jobs.queue[row]], jobs.tenants[jobs.tenant[row]]
             asked = int(jobs.gpus[row]), int(jobs.estimate_ns[row])
-            why = self._scheduler.refused_by_reservation(jobs.reservations[jobs.reservation[row]], queue, tenant, *asked)
+            why = self._scheduler.reserved.refused(jobs.reservations[jobs.reservation[row]], queue, tenant, *asked)
             if why:
-                open_ones = ", ".join(self._scheduler.reservations_for(queue, tenant)) or "none"
+                open_ones = ", ".join(self._scheduler.reserved.names_for(queue, tenant)) or "none"
                 errors[row] = InvalidRequest(why, field="reservation", allowed=f"for queue {queue} and tenant {tenant}: {open_ones}")
         return errors
 

@@ -42,10 +42,10 @@ def pending_by_reason(scheduler: Scheduler) -> tuple[dict[str, int], dict[str, f
         for slot in scheduler.queued():
             if slot not in whys and _is_barred(scheduler, slot):
                 move(slot, "quota")
-    for slot, kind in _kinds_by_time(scheduler, kinds) if scheduler.calendar is not None else ():
+    for slot, kind in _kinds_by_time(scheduler, kinds) if scheduler.reserved.calendar is not None else ():
         move(slot, kind)
     for slot in table.on_hold:
-        inside = scheduler.inside is not None and slot in scheduler.inside
+        inside = scheduler.reserved.inside is not None and slot in scheduler.reserved.inside
         add("reservation" if inside else scheduler.room.kind(slot), table.size_gpus[slot] * table.milli_gpus[slot], 1)
     return jobs, {kind: size / 1000 for kind, size in milli_gpus.items()}
 

@@ -177,7 +177,7 @@ def _reserved(
     scheduler: Scheduler, partition: Partition, slot: int, windows: list[Window], where: str
 ) -> tuple[str, str, dict[str, float]]:
     """Of a job that would fit but for ``windows``."""
-    calendar, expected_ns = scheduler.calendar, scheduler.table.expected_on(slot, partition.host_type)
+    calendar, expected_ns = scheduler.reserved.calendar, scheduler.table.expected_on(slot, partition.host_type)
     assert calendar is not None, "windows are in a calendar"
     told = [window.told(calendar.reservations[window.number]) for window in windows[:_WINDOWS_NAMED]]
     more = f", and {len(windows) - len(told):,} more" if len(windows) > len(told) else ""

@@ -7,61 +7,32 @@ that has room when it has its turn there: in the one that it prefers, where seve
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from emulator.scheduler.accounts import NO_TENANT_LIMITS, Accounts, TenantLimits
-from emulator.scheduler.calendar import Calendar, HostReservation, Window, windows_of
+from emulator.scheduler.accounts import Accounts
 from emulator.scheduler.changes import Changes
 from emulator.scheduler.dispatch import Choice, Dispatcher
 from emulator.scheduler.draft import Defragmentation, Draft, Elasticity, Preemption
 from emulator.scheduler.elastic import Elastic, grow
+from emulator.scheduler.feasibility import Feasibility
 from emulator.scheduler.free import ANY_SITE, FreeIndex, Row, mask_bits
-from emulator.scheduler.free_views import FreeViews
 from emulator.scheduler.held import Held
-from emulator.scheduler.inside import Inside, refusal
-from emulator.scheduler.ledger import Ledger, Withheld
+from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.limits import Limits
 from emulator.scheduler.partition import Partition
-from emulator.scheduler.placement import Placement, could_ever_fit
-from emulator.scheduler.placements import PLACEMENTS
-from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.policy import Policy, explained, queue_for
-from emulator.scheduler.quota import Quotas
+from emulator.scheduler.policy import explained, queue_for
 from emulator.scheduler.reasons import Why
-from emulator.scheduler.reclaim import Reclaim, Reclaims, ask_again, reclaim
-from emulator.scheduler.sites import Sites
-from emulator.scheduler.sorts import Key, Sorts
+from emulator.scheduler.reclaim import Reclaim, ask_again, reclaim
+from emulator.scheduler.reserved_hosts import ReservedHosts
+from emulator.scheduler.settings import SchedulerSettings
+from emulator.scheduler.sorts import Sorts
 from emulator.scheduler.table import NEVER, JobTable, State, priority_of
-from emulator.scheduler.usage import NO_CAP, SitePower
 from emulator.scheduler.waiting_room import WaitingRoom
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobColumns
+from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
-
-
-@dataclass(frozen=True)
-class SchedulerSettings:
-    """As the scenario's section of this name, with times in nanoseconds."""
-
-    policy: Policy = POLICIES["easy"]
-    placement: Placement = PLACEMENTS["topology"]
-    pending_limit: int = 200_000
-    preemption: bool = False
-    preempt_after_ns: int = 0
-    preempt_interval_ns: int = 0
-    defragment: bool = False
-    queue_priority: Mapping[str, int] = field(default_factory=dict)  # added to the priority of a queue's jobs
-    quotas: Quotas | None = None
-    tenant_limits: TenantLimits = NO_TENANT_LIMITS
-    strict_queues: Collection[str] = ()  # in which nobody passes a job that waits for quota
-    reclaims: Mapping[str, Reclaims] = field(default_factory=dict)  # by queue: whose jobs may be stopped for its own
-    power: SitePower = NO_CAP
-    elastic: Elastic = Elastic.START
-    elastic_interval_ns: int = 600 * SECOND
-    sites: Sites | None = None  # None: a job goes to whatever site has room for it
-    reservations: tuple[HostReservation, ...] = ()
 
 
 @dataclass
@@ -89,12 +60,6 @@ class QueueCounts:
         self.running_gpus += size_gpus
 
 
-#: Sorts of jobs with slices of which it is remembered whether they could ever fit.
-MOST_KNOWN_SLICES = 4096
-#: Sorts of jobs of which it is remembered at which sites they could.
-MOST_KNOWN_KINDS = 4096
-
-
 class Scheduler:
     """State of one emulation's scheduler."""
 
@@ -106,26 +71,20 @@ class Scheduler:
         #: One per host type, in their order; where jobs are dispatched to sites, those of each site in turn.
         self.partitions = tuple(self._partitions(cluster))
         self._indexes = tuple([partition.free for partition in self.partitions])
-        #: By host type: the numbers of its partitions.
-        self._of_type = [
-            tuple([partition.number for partition in self.partitions if partition.host_type == number])
-            for number in range(len(cluster.host_types))
-        ]
         self.counts: list[QueueCounts] = []  # by queue
         self.pending_jobs = 0  # how many jobs wait
-        self.sorts = Sorts(self._types_for)
-        self._all_types = tuple(range(len(cluster.host_types)))
-        self._sliced_fits: dict[tuple[int, ...], bool] = {}  # what is known of jobs with slices: it takes a look at every unit
         self.accounts = self._open_accounts() if settings.quotas is not None or settings.tenant_limits.any() else None
         self.ledger = Ledger(cluster, self.table, self.partitions, cycle_ns, self.accounts, settings.power)
+        #: What a job that requires no level stays inside: an island, where nothing joins the sites.
+        self.islands = cluster.islands
+        self._widest = LEVEL_NAMES.index("site") if cluster.islands else ANY_LEVEL
+        self.feasibility = Feasibility(self.table, self.partitions, self.accounts, self._widest)
+        self.sorts = Sorts(self.feasibility.types_for)
         self.dispatcher: Dispatcher | None = None  # where jobs are dispatched to sites
         if settings.sites is not None:
             preempt_after_ns = settings.preempt_after_ns if settings.preemption else None
             self.dispatcher = Dispatcher(settings.sites, self.table, self.ledger, preempt_after_ns)
-        self._choices: dict[tuple[int, ...], tuple[Choice, ...]] = {}  # by kind of job
-        self.calendar: Calendar | None = None  # None where no host was ever reserved
-        #: Jobs that wait for the hosts of a reservation.
-        self.inside: Inside | None = None
+        self.reserved = ReservedHosts(self.table, self.ledger, self.partitions, cycle_ns)
         if policy.outside is not None:
             self.ledger.changes = Changes()
         self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
@@ -139,13 +98,10 @@ class Scheduler:
         self._scores_hosts = settings.placement.may_score
         self.limits = Limits(cluster)
         for reservation in settings.reservations:
-            self.reserve(reservation)
+            self.reserved.add(reservation)
         for partition in self.partitions:
             if partition.views is not None:
                 partition.views.turn()
-        #: What a job that requires no level stays inside: an island, where nothing joins the sites.
-        self.islands = cluster.islands
-        self._widest = LEVEL_NAMES.index("site") if cluster.islands else ANY_LEVEL
 
     def _partitions(self, cluster: Cluster) -> Iterator[Partition]:
         settings, policy, like = self.settings, self.settings.policy, None
@@ -181,95 +137,6 @@ class Scheduler:
             partition.held = Held(self.table, partition.host_type, strict, partition.pending.key)
         return Accounts(self.table, settings.quotas, settings.tenant_limits)
 
-    # -- reservations of hosts ------------------------------------------------------------------------------------------------------
-
-    def reserve(self, reservation: HostReservation, now_ns: int = -1) -> None:
-        """From now on there is this reservation too; ``turn_windows`` comes next. Raises ValueError where there is one of the name."""
-        ledger = self.ledger
-        if self.calendar is None:
-            self.calendar = ledger.calendar = Calendar((), self.draft.cycle_ns)
-            self.inside = Inside(self.table, self.calendar)
-        number = self.calendar.add(reservation, now_ns)
-        for partition in self.partitions:
-            mine = frozenset(host for host in reservation.hosts if ledger.partition_of_host(host) is partition)
-            if mine and partition.views is None:
-                partition.views = FreeViews(partition.free, {number: mine}, self.calendar, ledger.usable)
-            elif mine and partition.views is not None:
-                partition.views.add(number, mine)
-
-    def turn_windows(self, now_ns: int) -> list[Window]:
-        """Withhold the hosts of the windows that begin by ``now_ns``, and offer those of the windows that end. Returns those that begin."""
-        calendar, ledger = self.calendar, self.ledger
-        assert calendar is not None, "asked where hosts are reserved"
-        ended, begun = calendar.turn(now_ns)
-        for partition in self.partitions:
-            if partition.views is not None:
-                partition.views.turn()
-                partition.shadow, partition.stirred = None, True
-                partition.surprises += 1
-        for windows, change in ((ended, ledger.release), (begun, ledger.withhold)):
-            for window in windows:
-                reservation = calendar.reservations[window.number]
-                for host in reservation.hosts:
-                    change(host, Withheld.MAINTENANCE if reservation.maintenance else Withheld.RESERVED)
-        return begun
-
-    def never_in_reservation(self, slot: int) -> str:
-        """Why the job can never run in the reservation that it names; "" where it may, or names none."""
-        table, name = self.table, self.table.reservation.get(slot)
-        if name is None:
-            return ""
-        names = table.queues[table.queue[slot]], table.tenants[table.tenant[slot]]
-        return self.refused_by_reservation(name, *names, table.size_gpus[slot], table.expected_ns[slot])
-
-    def reservation(self, name: str) -> HostReservation | None:
-        """The reservation of this name, if there is one."""
-        calendar = self.calendar
-        return None if calendar is None or name not in calendar.number_of else calendar.reservations[calendar.number_of[name]]
-
-    def reservations_for(self, queue: str, tenant: str) -> list[str]:
-        """The names of the reservations that jobs of the queue and the tenant may use."""
-        return [] if self.calendar is None else [one.name for one in self.calendar.reservations if one.serves(queue, tenant)]
-
-    def refused_by_reservation(self, name: str, queue: str, tenant: str, gpus: int, estimate_ns: int) -> str:
-        """Why such a job is never to run in the reservation of this name; "" where it may."""
-        reservation = self.reservation(name)
-        why = refusal(reservation, name, queue, tenant)
-        if why or reservation is None or self.calendar is None:
-            return why
-        if gpus > (most := self.ledger.gpus_of(reservation.hosts)):
-            return f"the hosts of reservation {name} have {most:,} GPUs"
-        if next(self.calendar.windows(self.calendar.number_of[name]), None) is None:
-            return f"reservation {name} is over"
-        if estimate_ns > self._longest_ns(reservation) or not estimate_ns:
-            return f"reservation {name} lasts {reservation.duration_ns / SECOND:,.15g} s, and the job is to end in it"
-        return ""
-
-    def _longest_ns(self, reservation: HostReservation) -> int:
-        cycle_ns = self.draft.cycle_ns
-        return max(window.end_ns - window.begin_ns for window in windows_of(0, reservation, cycle_ns))
-
-    def _fits_reservation(self, slot: int, types: tuple[int, ...]) -> tuple[int, ...]:
-        """Those of the host types on which the job could ever run in the reservation that it names."""
-        reservation = self.reservation(self.table.reservation[slot])
-        if reservation is None or self.never_in_reservation(slot):
-            return ()
-        gpus = Counter[int]()
-        for host in reservation.hosts:
-            partition = self.ledger.partition_of_host(host)
-            gpus[partition.host_type] += partition.free.gpus_per_host
-        return tuple([number for number in types if self.table.size_gpus[slot] <= gpus[number]])
-
-    def _with_reserved(self, slot: int, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
-        """Those of ``choices`` where the hosts are that the job's reservation has, if they are enough for it."""
-        reservation = self.reservation(self.table.reservation[slot])
-        gpus = Counter[int]()
-        for host in () if reservation is None else reservation.hosts:
-            partition = self.ledger.partition_of_host(host)
-            gpus[partition.number] += partition.free.gpus_per_host
-        found = [(site, tuple([one for one in numbers if self.table.size_gpus[slot] <= gpus[one]])) for site, numbers in choices]
-        return tuple([Choice(site, numbers) for site, numbers in found if numbers])
-
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------
 
     def add(self, jobs: JobColumns, state: State = State.FUTURE) -> list[int]:
@@ -293,12 +160,12 @@ class Scheduler:
         sort = self.sorts.of((table.asks[slot], table.host_type[slot], table.types[slot], *own))
         types = sort.types
         if slot in table.reservation:
-            types = self._fits_reservation(slot, types)
+            types = self.reserved.types_for(slot, types)
             sort = self.sorts.at(sort, types)
         table.sort[slot] = sort
-        choices = () if self.dispatcher is None else self.dispatcher.could_run(slot, self._choices_for(slot, types))
+        choices = () if self.dispatcher is None else self.dispatcher.could_run(slot, self.feasibility.choices_for(slot, types))
         if choices and slot in table.reservation:
-            choices = self._with_reserved(slot, choices)
+            choices = self.reserved.choices_for(slot, choices)
         if not types or (self.dispatcher is not None and not choices):
             state = State.INFEASIBLE
         elif not accepted and (self.pending_jobs >= self.settings.pending_limit or not self._tenant_has_room(slot)):
@@ -324,63 +191,15 @@ class Scheduler:
         for partition in self.ledger.partitions_for(slot):
             partition.free.host_states().ask(self.table.size_gpus[slot], self.table.milli_gpus[slot])
 
-    def _choices_for(self, slot: int, types: tuple[int, ...]) -> tuple[Choice, ...]:
-        """The sites on which the job could ever fit, on hosts of these types, by number."""
-        table = self.table
-        asked = table.size_gpus[slot], table.require_level[slot], table.slice_gpus[slot], table.slice_level[slot]
-        kind = *asked, *types
-        if kind not in self._choices:
-            if len(self._choices) >= MOST_KNOWN_KINDS:
-                self._choices.clear()
-            found: dict[int, list[int]] = {}
-            for number in (number for host_type in types for number in self._of_type[host_type]):
-                if self._could_fit_in(number, *asked):
-                    found.setdefault(self.partitions[number].site, []).append(number)
-            self._choices[kind] = tuple([Choice(site, tuple(numbers)) for site, numbers in sorted(found.items())])
-        return self._choices[kind]
-
     def _tenant_has_room(self, slot: int) -> bool:
         """Whether its tenant may have one more job waiting."""
         return self.accounts is None or self.accounts.pending_room(self.table.tenants[self.table.tenant[slot]]) > 0
-
-    def _types_for(self, key: Key) -> tuple[int, ...]:
-        """The host types on which jobs of a sort may wait, the preferred first; none where they can never run."""
-        (gpus, milli_gpus, level, _, *slices), named, types, queue, _ = key
-        asked = types or (self._all_types if named == ANY_TYPE else (named,))
-        fitting = tuple([number for number in asked if self._could_fit(number, gpus, level, *slices)])
-        if self.accounts is not None and len(fitting) > 1:  # where its queue will never have quota for it, it need not wait
-            could_ever_fit = self.accounts.quotas.could_ever_fit
-            fitting = tuple([number for number in fitting if could_ever_fit(queue, number, gpus * milli_gpus)]) or fitting
-        return asked if fitting == asked else fitting
 
     def needed_gpus(self, jobs: JobColumns) -> list[int]:
         """The fewest GPUs that each job could start with here."""
         if not self._chooses_sizes or not jobs.min_gpus.any():
             return jobs.gpus.tolist()  # type: ignore[no-any-return]  # of numpy
         return np.where(jobs.min_gpus > 0, jobs.min_gpus, jobs.gpus).tolist()  # type: ignore[no-any-return]  # of numpy
-
-    def could_ever_fit(
-        self, gpus: int, require_level: int, types: tuple[int, ...], slice_gpus: int = 0, slice_level: int = ANY_LEVEL
-    ) -> bool:
-        """Whether some placement on this cluster, when empty and healthy, holds such a job (``types``: on hosts of these; none: of any)."""
-        level = self._widest if require_level == ANY_LEVEL else require_level
-        return any(self._could_fit(number, gpus, level, slice_gpus, slice_level) for number in types or self._all_types)
-
-    def _could_fit(self, number: int, gpus: int, level: int, slice_gpus: int, slice_level: int) -> bool:
-        """Whether hosts of one type do."""
-        return any(self._could_fit_in(place, gpus, level, slice_gpus, slice_level) for place in self._of_type[number])
-
-    def _could_fit_in(self, number: int, gpus: int, level: int, slice_gpus: int, slice_level: int) -> bool:
-        """Whether those of one partition do."""
-        free = self.partitions[number].free
-        if not slice_gpus:
-            return could_ever_fit(free, gpus, level)
-        asked = number, gpus, level, slice_gpus, slice_level
-        if asked not in self._sliced_fits:
-            if len(self._sliced_fits) >= MOST_KNOWN_SLICES:
-                self._sliced_fits.clear()
-            self._sliced_fits[asked] = could_ever_fit(free, gpus, level, slice_gpus, slice_level)
-        return self._sliced_fits[asked]
 
     def add_queue(self, name: str) -> None:
         """Add a queue before its first job."""
@@ -410,9 +229,9 @@ class Scheduler:
     def _let_in(self, slot: int) -> None:
         """Into its queues, or among those that wait for its reservation."""
         if slot in self.table.reservation:
-            assert self.inside is not None, "there is one of the name"
+            assert self.reserved.inside is not None, "there is one of the name"
             self.table.on_hold.add(slot)
-            self.inside.push(slot)
+            self.reserved.inside.push(slot)
         else:
             self.table.on_hold.discard(slot)
             self._enter_queues(slot)
@@ -465,7 +284,7 @@ class Scheduler:
 
     def fitting_sites(self, slot: int) -> tuple[Choice, ...]:
         """The sites that are large enough for the job."""
-        return self._choices_for(slot, self.table.sort[slot].types)
+        return self.feasibility.choices_for(slot, self.table.sort[slot].types)
 
     def may_admit(self) -> bool:
         """Whether a job that is on hold will be in the queues without anything else to happen."""
@@ -505,8 +324,8 @@ class Scheduler:
             self.dispatcher.forget(slot)
         if slot in self.table.on_hold:
             self.table.on_hold.discard(slot)
-            if self.inside is not None:
-                self.inside.discard(slot)
+            if self.reserved.inside is not None:
+                self.reserved.inside.discard(slot)
         else:
             self._leave_queues(slot)
         self.pending_jobs -= 1
@@ -531,8 +350,8 @@ class Scheduler:
             self._leave_queues(slot)
             self.table.on_hold.add(slot)
             self._give_place(slot)
-        elif self.inside is not None and slot in self.inside:
-            self.inside.discard(slot)
+        elif self.reserved.inside is not None and slot in self.reserved.inside:
+            self.reserved.inside.discard(slot)
             self._give_place(slot)
 
     def take_off_hold(self, slot: int) -> None:
@@ -553,10 +372,10 @@ class Scheduler:
         if state == State.RUNNING:
             self.ledger.set_priority(slot, priority)
             self.draft.forget_refusals()  # those who found no victims may find one
-        elif self.inside is not None and slot in self.inside:
-            self.inside.discard(slot)
+        elif self.reserved.inside is not None and slot in self.reserved.inside:
+            self.reserved.inside.discard(slot)
             table.priority[slot] = priority
-            self.inside.push(slot)
+            self.reserved.inside.push(slot)
         elif slot in table.on_hold:
             table.priority[slot] = priority
         else:
@@ -587,8 +406,8 @@ class Scheduler:
         """Decide the cycle at ``now_ns``; the ledger and the queues are as decided when it returns."""
         draft = self.draft
         draft.begin(now_ns)
-        if self.inside:
-            for slot in self.inside.start_due(draft):
+        if self.reserved.inside:
+            for slot in self.reserved.inside.start_due(draft):
                 self.sorts.enter(self.table.sort[slot])
         if self._reclaim.how:
             reclaim(draft, self._reclaim, self._has_waiting)
@@ -637,7 +456,7 @@ class Scheduler:
     @property
     def read_ns(self) -> int:
         """The time of the last cycle, or a later one up to which nothing happened."""
-        return self.draft.now_ns if self.calendar is None else max(self.draft.now_ns, self.calendar.now_ns)
+        return self.draft.now_ns if self.reserved.calendar is None else max(self.draft.now_ns, self.reserved.calendar.now_ns)
 
     def sees(self, partition: Partition, slot: int) -> FreeIndex:
         """What the job, were it to start now, sees of the free GPUs of a partition."""
@@ -645,7 +464,7 @@ class Scheduler:
 
     def why_on_hold(self, slot: int) -> Why:
         """What keeps the job, which is on hold, and what would let it start."""
-        return self.inside.why(slot) if self.inside is not None and slot in self.inside else self.room.why(slot)
+        return self.reserved.inside.why(slot) if self.reserved.inside is not None and slot in self.reserved.inside else self.room.why(slot)
 
     def waits(self, slot: int) -> bool:
         """Whether the job is in a queue, or on hold."""

@@ -9,7 +9,8 @@ from emulator.scheduler.draft import Draft
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.policy import Policy
 from emulator.scheduler.ranges import ranges_of
-from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.scheduler.table import NEVER, Paces, State
 from emulator.v1 import policy_service_pb2 as messages
 from emulator.v1.job_pb2 import JOB_STATE_PENDING

@@ -6,7 +6,7 @@ from typing import Any
 from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.outside import Action, Decisions, Gone, Hold, Preempt, Start, View
 from emulator.scheduler.ranges import ranges_of
-from emulator.scheduler.scheduler import SchedulerSettings
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.v1 import job_pb2, policy_service_pb2
 from emulator.workload.jobs import LEVEL_NAMES

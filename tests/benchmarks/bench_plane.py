@@ -13,7 +13,8 @@ from emulator.fabric.settings import FabricSettings
 from emulator.fabric.traffic import TrafficMap
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
-from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.workload.jobs import SECOND, JobKind, TrainingShape, job_columns
 from tests.benchmarks.bench_fabric import Rows, rows_of, scattered_jobs
 from tests.benchmarks.clocks import paired

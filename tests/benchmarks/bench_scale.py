@@ -18,7 +18,8 @@ from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.scheduler.table import NEVER
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, SECOND, JobColumns, job_columns
 from topology import catalog

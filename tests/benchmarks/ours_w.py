@@ -21,7 +21,8 @@ from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.workload.jobs import SECOND
 from emulator.workload.readers import open_trace
 from tests.benchmarks.workload_w import GPUS_PER_HOST

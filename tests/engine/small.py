@@ -17,7 +17,8 @@ from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy
-from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from topology import catalog

@@ -20,7 +20,8 @@ from emulator.runtime.inline import InlineShards
 from emulator.runtime.ray_shards import RayShards
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from tests.engine.small import NO_FAULTS, ends, fingerprint, run, run_until
 from topology import catalog

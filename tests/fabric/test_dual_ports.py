@@ -16,7 +16,8 @@ from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.workload.jobs import SECOND, JobKind, TrainingShape, job_columns
 from tests.engine.small import LANE, NO_FAULTS, run_until
 from topology.cluster import Cluster

@@ -20,7 +20,8 @@ from emulator.racks.messages import HostEvent, RackReport
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy
-from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import ANY_TYPE, SECOND, JobColumns, Locality, job_columns
 from tests.scheduler.oracle import Job, Plain, Simulation

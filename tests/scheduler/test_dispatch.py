@@ -377,11 +377,11 @@ def test_a_job_of_a_reservation_goes_where_its_hosts_are(cluster: Cluster) -> No
     mine, never = scheduler.add(jobs)
     assert [scheduler.arrive(slot) for slot in (mine, never)] == [State.PENDING, State.INFEASIBLE]
     (other,) = _submit(scheduler, (16, Locality("west")), first=2)
-    scheduler.turn_windows(0)
+    scheduler.reserved.turn(0)
     assert _cycle(scheduler, 0) == [other]
     assert NAMES[dispatcher.site_of(mine)] == "west"
     assert explain_pending(scheduler, mine).kind == "reservation"
-    scheduler.turn_windows(10 * SECOND)
+    scheduler.reserved.turn(10 * SECOND)
     assert _cycle(scheduler, 10) == [mine]
     (late,) = _submit(scheduler, (16, Locality("west")), first=3, seconds=10)
     assert _cycle(scheduler, 11) == []

@@ -12,7 +12,8 @@ from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.limits import Limits
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.scheduler.table import State
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, SECOND, job_columns
 from topology.cluster import Cluster

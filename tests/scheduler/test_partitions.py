@@ -232,9 +232,9 @@ def test_a_named_type_is_kept_and_may_be_too_small() -> None:
     assert [scheduler.arrive(slot) for slot in slots] == [State.PENDING, State.INFEASIBLE, State.PENDING]
     assert scheduler.table.types[slots[2]] == (0,), "the other type is too small for it"
     assert [scheduler.waits(slot) for slot in slots] == [True, False, True]
-    assert scheduler.could_ever_fit(192, -1, ())
-    assert not scheduler.could_ever_fit(193, -1, ())
-    assert not scheduler.could_ever_fit(65, -1, (1,))
+    assert scheduler.feasibility.could_ever_fit(192, -1, ())
+    assert not scheduler.feasibility.could_ever_fit(193, -1, ())
+    assert not scheduler.feasibility.could_ever_fit(65, -1, (1,))
 
 
 def test_a_full_partition_does_not_hold_up_the_other_and_says_which_it_is() -> None:

@@ -6,7 +6,8 @@ import pytest
 from emulator.scheduler.explain import Reason, explain_pending
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.scheduler import Scheduler, SchedulerSettings
+from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.scheduler.table import ENDLESS, State
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobKind, job_columns
 from tests.scheduler.drive import end, make_cluster, make_scheduler, plan_at, submit

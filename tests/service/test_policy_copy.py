@@ -3,7 +3,7 @@
 import pytest
 
 from emulator.scheduler.policies import POLICIES
-from emulator.scheduler.scheduler import SchedulerSettings
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.service import policy_messages
 from emulator.service.policy_copy import SchedulerCopy
 from emulator.v1.policy_service_pb2 import Cycle, HostChoice, RefusedAction, WaitingJobs

@@ -8,7 +8,7 @@ import pytest
 from emulator.scheduler.outside import Decisions, Gone, Hold, Outside, Preempt, Start, View
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import OutsideAccount, Policy
-from emulator.scheduler.scheduler import SchedulerSettings
+from emulator.scheduler.settings import SchedulerSettings
 from emulator.service import policy_messages
 from emulator.v1.policy_service_pb2 import Action, PlanRequest, PlanResponse
 from emulator.v1.policy_service_pb2 import Decisions as Answer
