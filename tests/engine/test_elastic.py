@@ -110,7 +110,7 @@ def test_easy_reserves_for_the_least_and_expects_the_time_that_it_takes() -> Non
 
 
 def test_easy_starts_a_job_behind_the_head_with_its_minimum_where_more_would_delay_it() -> None:
-    """6 hosts, of which job 0 has 4 until 1,000 s. Where job 1 needs 32 GPUs then, job 2 may have 16 beyond that; where it needs 40, only 8."""
+    """6 hosts, of which job 0 has 4 until 1,000 s. Where job 1 needs 32 GPUs then, job 2 may have 16 beyond that; where 40, only 8."""
     jobs = gangs([32, 40, 16, 8], [0, 32, 8, 0], [1000, 600, 5000, 5000])
     made = engine(clos(6), [jobs], policy="easy")
     run_until(made, 0)
