@@ -76,7 +76,7 @@ bench: $(DEV) ## Run the benchmarks (9 minutes); they compare within one run: se
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py test_*.py' -o timeout=1800
 
 .PHONY: comparison
-comparison: $(RUN) ## Make docs/comparison.md: all policies on a trace (GIGAWATT_TRACES) and on Colossus (20 s of CPU a policy)
+comparison: $(RUN) ## Make docs/comparison.md: policies on a trace (GIGAWATT_TRACES) and on Colossus (10 minutes)
 	$(BIN)/python docs/make_comparison.py
 
 .PHONY: test-lowest

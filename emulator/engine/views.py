@@ -256,11 +256,12 @@ def _states(gpus: int, busy: int, idle: int, down: int, planned: int, windows: d
 def _in_windows(engine: Engine, numbers: Sequence[int]) -> dict[str, int]:
     """GPUs that no job holds on hosts of the partitions ``numbers`` that are reserved now, and neither down nor planned."""
     ledger = engine.scheduler.ledger
+    out = ledger.withheld(Withheld.DOWN, Withheld.PLANNED)
     counted = dict.fromkeys((Withheld.MAINTENANCE.value, Withheld.RESERVED.value), 0)
     for reason in (Withheld.MAINTENANCE, Withheld.RESERVED):
         for host in ledger.withheld(reason):
             partition = ledger.partition_of_host(host)
-            if partition.number in numbers and not {Withheld.DOWN, Withheld.PLANNED} & set(ledger.reasons_of(host)):
+            if host not in out and partition.number in numbers:
                 counted[reason] += partition.free.held_by_nobody(host)
     return counted
 

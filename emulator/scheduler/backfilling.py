@@ -120,9 +120,10 @@ def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool,
         for slot in pending.behind_head(most_gpus, short_ns, _spare_gpus(partition, shadow)):
             kind: tuple[Any, ...]
             kind = gpus, milli_gpus, level, _, slice_gpus, _ = table.asks[slot]
-            if views is not None:
-                kind = draft.kind_of(partition, slot)
-            ends_in_time = table.expected_on(slot, partition.host_type) <= short_ns
+            expected_ns = table.expected_on(slot, partition.host_type)
+            ends_in_time = expected_ns <= short_ns
+            if views is not None:  # jobs of one kind see the same hosts
+                kind = (*kind, views.closed(draft.now_ns + expected_ns))
             if kind in unfit or (kind in delaying and not ends_in_time) or (gpus > most_gpus and milli_gpus == 1000):
                 continue
             if not draft.may_start(partition, slot):

@@ -4,7 +4,11 @@ A job has here the kind that ``explain_pending`` gives it. Jobs of one sort, whi
 counts them by sort as they come and go: so it costs one look at the free GPUs for each sort, however many jobs wait.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 from emulator.scheduler.explain import in_the_way, lacks
+from emulator.scheduler.partition import Partition
 from emulator.scheduler.reasons import KINDS
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.sorts import Sort
@@ -38,11 +42,8 @@ def pending_by_reason(scheduler: Scheduler) -> tuple[dict[str, int], dict[str, f
         for slot in scheduler.queued():
             if slot not in whys and _is_barred(scheduler, slot):
                 move(slot, "quota")
-    if scheduler.calendar is not None:  # jobs of a sort may be expected to run for different times
-        kept = [slot for slot in scheduler.queued() if slot not in whys and kinds[table.sort[slot]] != "quota"]
-        for slot in kept:
-            if (kind := _kind_by_time(scheduler, slot)) != kinds[table.sort[slot]] and not _is_barred(scheduler, slot):
-                move(slot, kind)
+    for slot, kind in _kinds_by_time(scheduler, kinds) if scheduler.calendar is not None else ():
+        move(slot, kind)
     for slot in table.on_hold:
         inside = scheduler.inside is not None and slot in scheduler.inside
         add("reservation" if inside else scheduler.room.kind(slot), table.size_gpus[slot] * table.milli_gpus[slot], 1)
@@ -54,12 +55,27 @@ def _is_barred(scheduler: Scheduler, slot: int) -> bool:
     return held is not None and held.bars(slot)
 
 
-def _kind_by_time(scheduler: Scheduler, slot: int) -> str:
+def _kinds_by_time(scheduler: Scheduler, kinds: dict[Sort, str]) -> Iterator[tuple[int, str]]:
+    """Jobs that are of another kind than their sort, since hosts are reserved before they would end: slots, and their kinds."""
+    known: dict[tuple[Any, ...], str] = {}
+    for slot in scheduler.queued():
+        sort = scheduler.table.sort[slot]
+        if slot in scheduler.draft.whys or kinds[sort] == "quota" or _is_barred(scheduler, slot):
+            continue
+        partition = next(iter(scheduler.ledger.partitions_for(slot)))
+        until_ns = scheduler.read_ns + scheduler.table.expected_on(slot, partition.host_type)
+        key = sort, None if partition.views is None else partition.views.closed(until_ns)
+        if key not in known:
+            known[key] = _kind_by_time(scheduler, partition, slot)
+        if known[key] != kinds[sort]:
+            yield slot, known[key]
+
+
+def _kind_by_time(scheduler: Scheduler, partition: Partition, slot: int) -> str:
     """Of a job whose queue has quota for it, by what it sees of the host type that it prefers."""
-    table, partition = scheduler.table, next(iter(scheduler.ledger.partitions_for(slot)))
     if in_the_way(scheduler, partition, slot):
         return "reservation"
-    gpus, milli_gpus, level, _, *slices = table.asks[slot]
+    gpus, milli_gpus, level, _, *slices = scheduler.table.asks[slot]
     return lacks(scheduler.sees(partition, slot), gpus, milli_gpus, level, *slices) or "priority"
 
 

@@ -275,7 +275,7 @@ class Ledger:
         """Raises Refused where a window keeps the host from the job, and nothing else does."""
         if self.calendar is None or not self.usable(host):
             return
-        expected_ns = self.table.expected_on(slot, self.partition_of_host(host).number)
+        expected_ns = self.table.expected_on(slot, self.partition_of_host(host).host_type)
         window = self.calendar.in_the_way(host, at_ns + expected_ns)
         if window is not None:
             told = window.told(self.calendar.reservations[window.number])

@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.racks.power import gpu_milliwatts, most_milliwatts
@@ -26,6 +26,7 @@ ONE_GPU = gpu_milliwatts(CLUSTER.host_type, 1.0)
 
 
 @given(st.integers(0, 10**9), st.integers(0, 128))
+@settings(deadline=None)
 def test_the_budget_holds_in_every_cycle_and_is_used(seed: int, gpus: int) -> None:
     """A budget that ``gpus`` busy ones fit into, at a PUE of 1.25."""
     draw = random.Random(seed)
