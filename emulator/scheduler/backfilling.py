@@ -14,6 +14,7 @@ from typing import Any
 
 from emulator.scheduler.behind_windows import shadow_behind
 from emulator.scheduler.draft import Draft
+from emulator.scheduler.free import Row
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.pending import HeadQueue, ScanQueue
 from emulator.scheduler.pool import Pool
@@ -91,10 +92,17 @@ def _start_arrived(draft: Draft, partition: Partition, pending: ScanQueue | Pool
         if not ends_in_time and table.size_gpus[slot] > spare_gpus and table.milli_gpus[slot] == 1000:
             continue
         rows = draft.choose(partition, slot)
-        if rows is not None and (ends_in_time or shadow.spares(rows, table.milli_gpus[slot])):
+        if rows and (ends_in_time or shadow.spares(rows, table.milli_gpus[slot]) or (rows := _with_least(draft, partition, slot, shadow))):
             draft.start_in(partition, slot, rows)
             return True
     return False
+
+
+def _with_least(draft: Draft, partition: Partition, slot: int, shadow: Shadow) -> list[Row]:
+    """Where a job of several sizes that would delay the head does not, with the least of its sizes; [] where there is no such place."""
+    table = draft.table
+    rows = draft.choose(partition, slot, table.size_gpus[slot]) if slot in table.sizes else None
+    return rows if rows is not None and shadow.spares(rows, table.milli_gpus[slot]) else []
 
 
 def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool, shadow: Shadow) -> None:
@@ -126,7 +134,7 @@ def _start_behind(draft: Draft, partition: Partition, pending: ScanQueue | Pool,
                 unfit.add(kind)
                 if level == ANY_LEVEL and milli_gpus == 1000 and not slice_gpus and draft.free_for(partition, slot) is free:
                     most_gpus = gpus - 1
-            elif ends_in_time or shadow.spares(rows, milli_gpus):
+            elif ends_in_time or shadow.spares(rows, milli_gpus) or (rows := _with_least(draft, partition, slot, shadow)):
                 draft.start_in(partition, slot, rows)
                 started = True
                 break

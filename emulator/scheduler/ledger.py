@@ -80,10 +80,11 @@ class Ledger:
 
     def start(self, slot: int, rows: list[Row], at_ns: int) -> None:
         """A job that waits begins to run on ``rows``. Raises Refused, and changes nothing, where that breaks a rule."""
-        partition, gpus = self._check_start(slot, rows, at_ns)
+        partition = self._check_start(slot, rows, at_ns)
         table = self.table
         self._log.append((1, at_ns, slot, table.rows[slot], table.start_ns[slot], table.host_type[slot], table.size_gpus[slot]))
-        table.size_gpus[slot] = gpus
+        if table.sizes and slot in table.sizes:
+            table.size_gpus[slot] = gpus_in(rows)
         self._take_up(partition, slot, rows, at_ns)
         self.books.note(slot, 1, at_ns)
 
@@ -207,8 +208,8 @@ class Ledger:
 
     # -- rules ----------------------------------------------------------------------------------------------------------------------
 
-    def _check_start(self, slot: int, rows: list[Row], at_ns: int) -> tuple[Partition, int]:
-        """The partition that ``rows`` are in, and their GPUs. Raises Refused for what breaks a rule."""
+    def _check_start(self, slot: int, rows: list[Row], at_ns: int) -> Partition:
+        """The partition that ``rows`` are in. Raises Refused for what breaks a rule."""
         table = self.table
         number = self.block_partition[rows[0][0]] if rows else -1
         if table.state[slot] != State.PENDING or number not in table.partitions[slot] or slot in table.on_hold:
@@ -231,7 +232,7 @@ class Ledger:
             why = self.accounts.refusal(slot, partition.host_type, gpus)
             assert why is not None, "what is not allowed has a reason"
             raise Refused(why.rule, f"job {table.job_id[slot]}: {why.text}")
-        return partition, gpus
+        return partition
 
     def _check_size(self, slot: int, gpus: int, gpus_per_host: int) -> None:
         table = self.table

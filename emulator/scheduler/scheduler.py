@@ -417,20 +417,11 @@ class Scheduler:
             if (told := explained(self.policy, self.settings.placement, error)) is not None:
                 raise told from error
             raise
-        if draft.elasticity is not None:
-            grow(draft, draft.elasticity)
-        self._count(draft)
-        if self._reclaim.how:
-            ask_again(draft, self._reclaim, self._has_waiting)
-        return draft
-
-    def _count(self, draft: Draft) -> None:
-        """Count who waits and runs as was decided."""
+        if draft.elasticity is not None or draft.migrated:
+            self._resize(draft)
         table = self.table
         for slot in draft.preempted:
             self.counts[table.queue[slot]].run(table.size_gpus[slot], -1)
-        for slot, (_, _, gpus) in draft.migrated.items():
-            self.counts[table.queue[slot]].running_gpus += table.size_gpus[slot] - gpus
         self.pending_jobs -= len(draft.starts)
         for slot, _ in draft.starts:
             self.counts[table.queue[slot]].start(table.gpus[slot], table.size_gpus[slot])
@@ -439,6 +430,16 @@ class Scheduler:
                 self.accounts.wait(slot, -1)
             if self.dispatcher is not None:
                 self.dispatcher.start(slot)
+        if self._reclaim.how:
+            ask_again(draft, self._reclaim, self._has_waiting)
+        return draft
+
+    def _resize(self, draft: Draft) -> None:
+        """Have running jobs grow where they may, and count all that have another size."""
+        if draft.elasticity is not None:
+            grow(draft, draft.elasticity)
+        for slot, (_, _, gpus) in draft.migrated.items():
+            self.counts[self.table.queue[slot]].running_gpus += self.table.size_gpus[slot] - gpus
 
     def _has_waiting(self, queue: int) -> bool:
         """Whether a job of the queue of this number waits."""

@@ -109,6 +109,18 @@ def test_easy_reserves_for_the_least_and_expects_the_time_that_it_takes() -> Non
     assert sizes_held(made)[1] == 24, "all that is free"
 
 
+def test_easy_starts_a_job_behind_the_head_with_its_minimum_where_more_would_delay_it() -> None:
+    """6 hosts, of which job 0 has 4 until 1,000 s. Where job 1 needs 32 GPUs then, job 2 may have 16 beyond that; where 40, only 8."""
+    jobs = gangs([32, 40, 16, 8], [0, 32, 8, 0], [1000, 600, 5000, 5000])
+    made = engine(clos(6), [jobs], policy="easy")
+    run_until(made, 0)
+    assert sizes_held(made) == {0: 32, 2: 16}
+    jobs = gangs([32, 40, 16, 8], [0, 40, 8, 0], [1000, 600, 5000, 5000])
+    made = engine(clos(6), [jobs], policy="easy")
+    run_until(made, 0)
+    assert sizes_held(made) == {0: 32, 2: 8}
+
+
 @pytest.mark.parametrize(("seconds", "end"), [(400, 400), (600, 1800)])
 def test_conservative_starts_with_the_largest_size_that_delays_nobody(seconds: int, end: int) -> None:
     """6 hosts: 24 GPUs are free until job 1 has 40 of 48, from 500 s on. Job 2 has them all where it ends by then, otherwise the 8 that
