@@ -11,8 +11,9 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+import grpc
+
 from emulator.scenario.policies import find
-from emulator.service.fewer_threads import grpc
 from emulator.service.policy_copy import SchedulerCopy
 from emulator.v1 import policy_service_pb2_grpc
 from emulator.v1.policy_service_pb2 import Opened, PlanRequest, PlanResponse

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from emulator.scheduler.dispatch import Choice, Dispatcher
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.sites import has_room, scores
@@ -25,7 +27,7 @@ def explain_dispatch(scheduler: Scheduler, slot: int, now_ns: int) -> tuple[str,
     for place, choice in enumerate(dispatcher.choices(slot)):
         name, own = sites.names[choice.site], list(choice.partitions)
         free, gpus = int(load.free[own].sum()) / 1000, int(at.milli_gpus[place]) / 1000
-        waiting = sum(load.waiting.milli_gpus[load.waiting.partition == number].sum() for number in own) / 1000
+        waiting = int(load.waiting.milli_gpus[np.isin(load.waiting.partition, own)].sum()) / 1000
         found = {"free_gpus": free, "waiting_gpus": waiting, "gpus": gpus}
         said = f"{name} has {free:,g} of {gpus:,g} GPUs free and {waiting:,g} waited for"
         if at.transfer_ns[place] < NEVER:

@@ -178,7 +178,7 @@ class FreeTimes:
                 found = np.concatenate((found, np.array(for_hosts).T), axis=1)
             if for_gpus and need.rest:
                 parts = np.concatenate((parts, np.array(for_gpus).T), axis=1)
-        if found[4].sum() < need.hosts:
+        if int(found[4].sum()) < need.hosts:
             return
         first, last, block, _, count = found
         parts = parts[:, parts[3] >= need.milli_gpus]
@@ -186,7 +186,7 @@ class FreeTimes:
             parts = parts[:, np.bincount(parts[2], weights=parts[4])[parts[2]] >= need.rest]
         times = np.sort(np.maximum(np.concatenate((first, parts[0])), now_ns))
         times = times[times >= from_ns]
-        by_first, by_last = np.argsort(first), np.argsort(last)
+        by_first, by_last = np.argsort(first, kind="stable"), np.argsort(last, kind="stable")
         begun = np.append(0, np.cumsum(count[by_first]))[np.searchsorted(first[by_first], times, side="right")]
         free = begun - np.append(0, np.cumsum(count[by_last]))[np.searchsorted(last[by_last], times, side="left")]
         enough = free >= need.hosts

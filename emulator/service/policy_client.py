@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
+import grpc
+
 from emulator.scheduler.outside import Decisions, Gone, View
 from emulator.scheduler.policy import PolicyUnreachable
-from emulator.service.fewer_threads import grpc
 from emulator.service.policy_messages import PROTOCOL_VERSION, CycleMessages, decisions
 from emulator.v1.policy_service_pb2 import PlanRequest, PlanResponse
 

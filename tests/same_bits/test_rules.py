@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(file for room in PURE_CORE for file in (ROOT / room).rglob("*.py"))
 
 #: Exact, or correctly rounded, on every platform.
-MATH = {"ceil", "floor", "frexp", "fsum", "inf", "isfinite", "isinf", "isnan", "nan", "prod", "sqrt", "tau"}
+MATH = {"ceil", "floor", "frexp", "fsum", "inf", "isfinite", "isinf", "isnan", "lcm", "nan", "prod", "sqrt", "tau"}
 NUMPY = {
     # element by element, each rounded as IEEE 754 says
     *("abs", "ceil", "clip", "copysign", "divide", "divmod", "floor", "frexp", "ldexp", "maximum", "minimum", "rint", "sqrt", "subtract"),

@@ -84,7 +84,7 @@ RARE = {"after", "after_any", "after_places", "after_any_places", "array_size", 
     *("reservation", "host_count", "every", "times"),
 }
 #: Without these neither.
-NEEDED = {"spec", "batch", "count", "gpus", "duration", "target", "compute_seconds"}
+NEEDED = {"name", "spec", "batch", "count", "gpus", "duration", "target", "compute_seconds"}
 
 
 def any_message(luck: random.Random, kind: type[Message], extreme: float = 0.3) -> Message:

@@ -47,7 +47,7 @@ class Grid:
         """What runs emit that start then, for a constant power; of the shape of ``start_ns``."""
         return self._emitted(start_ns + run_ns) - self._emitted(start_ns)
 
-    def mean(self, start_ns: Int64, run_ns: Int64) -> NDArray[np.float64]:
+    def intensity(self, start_ns: Int64, run_ns: Int64) -> NDArray[np.float64]:
         """Grams of CO2 per kWh over the run."""
         return self.emitted(start_ns, run_ns) / np.maximum(1, run_ns // 10**6) / 1000.0
 
@@ -96,7 +96,7 @@ def _hold(draft: Draft, slots: Int64, start_ns: Int64, run_ns: Int64, early: NDA
     draft.let_go(slots[~early].tolist())
     untold = early & np.array([slot not in draft.whys for slot in slots.tolist()], dtype=bool)
     starts, runs = start_ns[untold], run_ns[untold]
-    means = grid.mean(starts, runs).tolist(), grid.mean(np.full(len(starts), draft.now_ns), runs).tolist()
+    means = grid.intensity(starts, runs).tolist(), grid.intensity(np.full(len(starts), draft.now_ns), runs).tolist()
     for slot, at_ns, then, now in zip(slots[untold].tolist(), starts.tolist(), *means, strict=True):
         at_seconds, now_seconds = at_ns / SECOND, draft.now_ns / SECOND
         instead = f"; from {now_seconds:,.15g} s on it would emit {now:,.4g} g"
