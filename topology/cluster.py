@@ -163,7 +163,7 @@ class Cluster:
         counts = np.bincount(self.block_type, weights=np.diff(self.block.first_host), minlength=len(self.host_types))
         return tuple(int(count) for count in counts)
 
-    @property
+    @cached_property
     def gpu_count(self) -> int:
         return sum(hosts * host.gpus for hosts, host in zip(self.type_hosts, self.host_types, strict=True))
 

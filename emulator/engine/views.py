@@ -165,6 +165,8 @@ def placement_level(cluster: Cluster, rows: list[Row]) -> str:
     """The innermost level that holds the whole placement: gpu, host, domain, rack, leaf, pod, ...; "" without a placement."""
     if not rows:
         return ""
+    if len(rows) == 1 and rows[0][1].bit_count() == 1:
+        return "gpu" if rows[0][2].bit_count() == 1 else "host"
     first = min(rows)
     last = max(rows)
     low = int(cluster.block.first_host[first[0]]) + (first[1] & -first[1]).bit_length() - 1
@@ -258,7 +260,7 @@ def _in_windows(engine: Engine, numbers: Sequence[int]) -> dict[str, int]:
     ledger = engine.scheduler.ledger
     out = ledger.withheld(Withheld.DOWN, Withheld.PLANNED)
     counted = dict.fromkeys((Withheld.MAINTENANCE.value, Withheld.RESERVED.value), 0)
-    for reason in (Withheld.MAINTENANCE, Withheld.RESERVED):
+    for reason in () if engine.scheduler.reserved.calendar is None else (Withheld.MAINTENANCE, Withheld.RESERVED):
         for host in ledger.withheld(reason):
             partition = ledger.partition_of_host(host)
             if host not in out and partition.number in numbers:
