@@ -25,7 +25,7 @@ class Window:
     until_ns: int
     racks: Mapping[int, RackOrders] = field(default_factory=dict)  # shard -> orders
     planes: Mapping[int, FlowOrders] = field(default_factory=dict)  # plane -> orders
-    read_planes: bool = False  # every plane is also read, at ``until_ns``
+    read_planes: bool = False  # the loads of every plane are also read, at ``until_ns``
 
 
 @dataclass(frozen=True)

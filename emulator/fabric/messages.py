@@ -124,7 +124,7 @@ class FabricReadings:
     load_bytes_per_second: NDArray[np.float64]  # (tiers,) both directions
     capacity_bytes_per_second: NDArray[np.float64]  # (tiers,) both directions
     peak_utilization: NDArray[np.float64]  # (tiers,) the most loaded directed link
-    carried_bytes: NDArray[np.float64]  # (tiers,) since the start, both directions
+    carried_bytes: NDArray[np.float64]  # (tiers,) since the start, both directions; NaN where loads alone were read
     flows: int
 
 

@@ -235,24 +235,25 @@ class FabricPlane:
     def _global(self, local: Int64) -> NDArray[np.int32]:
         return np.asarray(2 * self._links[local >> 1] + (local & 1), dtype=np.int32)
 
-    def read(self, at_ns: int) -> FabricReadings:
-        """Load, capacity and peak by tier. Rates are constant between orders, so any instant since the last window reads alike."""
-        load, peak, moved = (np.zeros(len(TIERS)) for _ in range(3))
+    def read(self, at_ns: int, *, loads_only: bool = False) -> FabricReadings:
+        """Load, capacity and peak by tier. Rates are constant between orders, so any instant since the last window reads alike.
+
+        ``loads_only``: what has been carried is left out, as NaN; it takes as long as the rest.
+        """
+        load, peak = np.zeros(len(TIERS)), np.zeros(len(TIERS))
         healthy, of_tier = self._capacities()
         capacity = of_tier.copy()
-        loads, carried = self._loads(), self._carried_at(at_ns)
+        loads = self._loads()
         ratio = np.divide(loads, healthy, out=np.zeros(len(healthy)), where=healthy > 0.0)
         for tier, here in self._of_tier.items():
             load[tier] = int(loads[here].sum())
             peak[tier] = ratio[here].max()
-            moved[tier] = add_up(carried[here])
         lost = math.fsum((1.0 - factor) * float(self._channel_speed[link]) for link, factor in sorted(self._endpoint_scale.items()))
         table = self._table
         rows = table.sorted_rows()
         rows = rows[table.lanes[rows] > 0]
         load[0] = 2 * int((table.lanes[rows] * whole(table.rate[rows])).sum())
         capacity[0] = 2.0 * (self._endpoint_speed - lost)
-        moved[0] = 2.0 * (self._lane_carried + add_up(table.lanes[rows] * table.sent_at(rows, at_ns)))
         peak[0] = table.rate[rows].max(initial=0.0) / self._lane_speed
         return FabricReadings(
             at_ns=at_ns,
@@ -260,7 +261,7 @@ class FabricPlane:
             load_bytes_per_second=load,
             capacity_bytes_per_second=capacity,
             peak_utilization=peak,
-            carried_bytes=moved,
+            carried_bytes=np.full(len(TIERS), np.nan) if loads_only else self._carried_by_tier(at_ns),
             flows=len(self._table),
         )
 
@@ -272,6 +273,16 @@ class FabricPlane:
                 of_tier[tier] = add_up(healthy[here])
             self._capacity = healthy, of_tier
         return self._capacity
+
+    def _carried_by_tier(self, at_ns: int) -> Float64:
+        """Bytes in both directions, shape (tiers,)."""
+        moved, table, carried = np.zeros(len(TIERS)), self._table, self._carried_at(at_ns)
+        for tier, here in self._of_tier.items():
+            moved[tier] = add_up(carried[here])
+        rows = table.sorted_rows()
+        rows = rows[table.lanes[rows] > 0]
+        moved[0] = 2.0 * (self._lane_carried + add_up(table.lanes[rows] * table.sent_at(rows, at_ns)))
+        return moved
 
     def _carried_at(self, at_ns: int) -> Float64:
         """Bytes that every directed link has carried. Rates are summed over time by flow: a change costs its flows, not their links."""

@@ -104,7 +104,7 @@ class ShardHost:
         answer = Answers(
             {shard: self._racks[shard].advance(message.until_ns, orders) for shard, orders in message.racks.items()},
             {plane: self._planes[plane].advance(message.until_ns, orders) for plane, orders in message.planes.items()},
-            {plane: held.read(message.until_ns) for plane, held in self._planes.items()} if message.read_planes else {},
+            {plane: held.read(message.until_ns, loads_only=True) for plane, held in self._planes.items()} if message.read_planes else {},
         )
         self._window = window
         self._last = (epoch, window, pack(answer))

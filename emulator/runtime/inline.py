@@ -29,7 +29,9 @@ class InlineShards:
         return Answers(
             racks={shard: self._racks[shard].advance(window.until_ns, orders) for shard, orders in window.racks.items()},
             planes={plane: self._planes[plane].advance(window.until_ns, orders) for plane, orders in window.planes.items()},
-            readings={number: plane.read(window.until_ns) for number, plane in enumerate(self._planes)} if window.read_planes else {},
+            readings={number: plane.read(window.until_ns, loads_only=True) for number, plane in enumerate(self._planes)}
+            if window.read_planes
+            else {},
         )
 
     def read(self, at_ns: int) -> Readings:
