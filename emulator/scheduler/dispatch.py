@@ -107,7 +107,6 @@ class Dispatcher:
         self._standing = standing_milliwatts(ledger.cluster)
         self._capped = any(cap is not None for cap in sites.cap_milliwatts)
         self._caps = np.array([cap or 0 for cap in sites.cap_milliwatts or [None] * len(sites.names)], dtype=np.int64)
-        self._site_of = np.array([partition.site for partition in ledger.partitions], dtype=np.int64)
         self._milli_gpus = np.array([1000 * partition.gpus for partition in ledger.partitions], dtype=np.int64)
 
     # -- jobs come and go -----------------------------------------------------------------------------------------------------------

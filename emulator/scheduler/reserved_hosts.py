@@ -1,7 +1,7 @@
 """Hosts that are reserved at times, for some jobs or for nobody: which windows there are, and who may run in them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from emulator.scheduler.calendar import Calendar, HostReservation, Window, windows_of
 from emulator.scheduler.dispatch import Choice
@@ -93,18 +93,22 @@ class ReservedHosts:
         reservation = self.find(self._table.reservation[slot])
         if reservation is None or self.never(slot):
             return ()
-        gpus = Counter[int]()
-        for host in reservation.hosts:
-            partition = self._ledger.partition_of_host(host)
-            gpus[partition.host_type] += partition.free.gpus_per_host
+        gpus = self._gpus_by(reservation, lambda partition: partition.host_type)
         return tuple([number for number in types if self._table.size_gpus[slot] <= gpus[number]])
 
     def choices_for(self, slot: int, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
         """Those of ``choices`` where the hosts are that the job's reservation has, if they are enough for it."""
         reservation = self.find(self._table.reservation[slot])
-        gpus = Counter[int]()
-        for host in () if reservation is None else reservation.hosts:
-            partition = self._ledger.partition_of_host(host)
-            gpus[partition.number] += partition.free.gpus_per_host
+        if reservation is None:
+            return ()
+        gpus = self._gpus_by(reservation, lambda partition: partition.number)
         found = [(site, tuple([one for one in numbers if self._table.size_gpus[slot] <= gpus[one]])) for site, numbers in choices]
         return tuple([Choice(site, numbers) for site, numbers in found if numbers])
+
+    def _gpus_by(self, reservation: HostReservation, key: Callable[[Partition], int]) -> Counter[int]:
+        """GPUs of the reservation's hosts, by what ``key`` says of their partition."""
+        gpus = Counter[int]()
+        for host in reservation.hosts:
+            partition = self._ledger.partition_of_host(host)
+            gpus[key(partition)] += partition.free.gpus_per_host
+        return gpus

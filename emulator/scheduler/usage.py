@@ -147,7 +147,7 @@ class Books:
             self._holdings = Holdings(self.demands, self._table)
         return self._holdings
 
-    def power_budget(self, cap_milliwatts: int | None = None) -> "PowerBudget | None":
+    def power_budget(self, cap_milliwatts: int | None = None) -> PowerBudget | None:
         """What running jobs may draw; None where the facility has no cap. ``cap_milliwatts`` goes before the site's.
 
         All hosts count as idle at least, and all switches, in service or not. Asked for before the first job starts.
