@@ -307,8 +307,9 @@ class Client:
         )
         times = (("start", asked.start_seconds), ("duration", asked.duration_seconds), ("every", asked.every_seconds))
         for field, seconds in times:
-            if not seconds < MAX_SECONDS:
-                raise ClientError(f"{field} is {seconds:g} s; allowed: less than {MAX_SECONDS:g}", code="INVALID_ARGUMENT", field=field)
+            if not seconds < MAX_SECONDS or (seconds < 0 and field != "start"):
+                allowed = f"0 or more, less than {MAX_SECONDS:g}"
+                raise ClientError(f"{field} is {seconds:g} s; allowed: {allowed}", code="INVALID_ARGUMENT", field=field)
             if seconds >= 0:
                 getattr(request, field).FromNanoseconds(round(seconds * 1e9))
         return views.reservation_view(self._call(self._reservations.CreateReservation, request).reservation)

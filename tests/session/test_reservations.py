@@ -44,6 +44,8 @@ def test_hosts_are_reserved_over_the_api(session: Callable[..., Session]) -> Non
             assert caught.value.field == "start_seconds"
             with pytest.raises(ClientError, match="or was"):
                 client.reserve(ReservationRequest("first", 60.0, hosts=("r00001",), start_seconds=40_000.0))
+            with pytest.raises(ClientError, match="every is -1 s; allowed: 0 or more"):
+                client.reserve(ReservationRequest("back", 60.0, hosts=("r00001",), start_seconds=40_000.0, every_seconds=-1.0))
             lab = client.reserve(ReservationRequest("lab", 7200.0, host_count=2, every_seconds=36_000.0, times=2))
             assert (lab.hosts, lab.windows_left) == ("r00001-h[02-03]", 2)
             client.step(2)
