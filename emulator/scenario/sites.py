@@ -1,5 +1,6 @@
 """The section ``scheduler.sites``: a global queue whose jobs are dispatched to sites, and the data that keeps them where it is."""
 
+from collections import Counter
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -68,7 +69,7 @@ class SiteSettings(Section):
         if len(set(names)) < len(names):
             raise ValueError(f"datasets need different names; given: {', '.join(names)}")
         for what in ("tenants", "queues"):
-            users = [user for one in self.datasets for user in getattr(one, what)]
-            if twice := [user for user in users if users.count(user) > 1]:
+            readers = Counter(user for one in self.datasets for user in getattr(one, what))
+            if twice := [user for user, count in readers.items() if count > 1]:
                 raise ValueError(f"{what[:-1]} {twice[0]} reads two datasets; allowed: one, which jobs may replace by naming another")
         return self
