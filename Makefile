@@ -16,6 +16,8 @@ RUN := $(VENV)/.run
 DEV := $(VENV)/.dev
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROTOS := $(shell find proto -name '*.proto' -o -name build.py)
+# Without a C compiler (exit code 3) the sources run as they are.
+COMPILE := $(BIN)/python -m emulator.compiled.build >/dev/null || [ $$? -eq 3 ]
 # `make demo GIGAWATT_FOR=60s` and `GIGAWATT_FOR=60s make demo` both end the demo after that much wall time.
 export GIGAWATT_FOR
 
@@ -41,7 +43,12 @@ $(RUN): pyproject.toml requirements/run.txt requirements/build.txt $(PROTOS)
 
 $(DEV): $(RUN) requirements/dev.txt
 	$(PIP) install --no-deps -r requirements/dev.txt
+	@$(COMPILE)
 	@touch $@
+
+.PHONY: compile
+compile: $(DEV) ## Compile the modules that a run spends its time in, where their sources have changed (a minute; needs a C compiler)
+	@$(COMPILE)
 
 .PHONY: demo
 demo: $(RUN) ## Colossus (100,000 GPUs) live on Ray; Ctrl-C ends it, GIGAWATT_FOR=60s ends it by itself
@@ -72,7 +79,7 @@ format: $(DEV) ## Put the code into the house's format
 	$(BIN)/ruff format .
 
 .PHONY: bench
-bench: $(DEV) ## Run the benchmarks (9 minutes); they compare within one run: see docs/benchmarks.md
+bench: compile ## Run the benchmarks (9 minutes); they compare within one run: see docs/benchmarks.md
 	$(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py test_*.py' -o timeout=1800
 
 .PHONY: comparison
@@ -83,7 +90,7 @@ comparison: $(RUN) ## Make docs/comparison.md: policies on a trace (GIGAWATT_TRA
 test-lowest: $(DEV) ## Run a part of the tests with the lowest versions that pyproject.toml allows, in a second environment
 	$(BIN)/python -m venv --clear $(LOWEST)
 	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e . --group test
-	$(LOWEST)/bin/python -m pytest -m 'not traces' $(LOWEST_TESTS)
+	GIGAWATT_INTERPRETED=1 $(LOWEST)/bin/python -m pytest -m 'not traces' $(LOWEST_TESTS)
 
 .PHONY: lock
 lock: $(DEV) ## Write requirements/ anew: the newest versions that pyproject.toml allows
@@ -94,3 +101,4 @@ lock: $(DEV) ## Write requirements/ anew: the newest versions that pyproject.tom
 .PHONY: clean
 clean: ## Remove .venv, generated stubs and caches
 	rm -rf $(VENV) $(LOWEST) .venvs emulator/v1 dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find emulator \( -name '*.so' -o -path '*/compiled/*.json' \) -delete

@@ -1,7 +1,13 @@
-"""Generates the gRPC stubs of ``proto/`` into ``emulator/v1/`` whenever the project is built, editable installs included."""
+"""What is done whenever the project is built, editable installs included: the gRPC stubs of ``proto/`` are generated into ``emulator/v1/``.
 
+With GIGAWATT_COMPILE=1 a wheel also gets the compiled modules (``emulator.compiled``), and is then one for this Python and system alone.
+"""
+
+import os
 import shutil
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +33,24 @@ def generate(root: Path) -> None:
         raise RuntimeError(f"protoc ended with {code} on {', '.join(sources)}")
 
 
-class StubBuilder(BuildHookInterface):  # type: ignore[type-arg]  # for any builder
+def compile_modules(root: Path) -> list[str]:
+    """Compile beside the sources; returns what the wheel has to hold. Raises RuntimeError where it cannot be done."""
+    done = subprocess.run([sys.executable, "-m", "emulator.compiled.build"], cwd=root, check=False)
+    if done.returncode:
+        raise RuntimeError(f"GIGAWATT_COMPILE=1, but compiling ended with exit code {done.returncode}")
+    kind = sysconfig.get_config_var("SOABI")
+    return [f"emulator/**/*.{kind}{suffix}" for suffix in (".so", ".pyd")] + [f"emulator/compiled/{kind}.json"]
+
+
+class Builder(BuildHookInterface):  # type: ignore[type-arg]  # for any builder
+    def _compiles(self) -> bool:
+        return self.target_name == "wheel" and os.environ.get("GIGAWATT_COMPILE", "") not in {"", "0"}
+
+    def dependencies(self) -> list[str]:
+        return ["mypy>=1.13", "setuptools>=77", "numpy>=2.0.1"] if self._compiles() else []
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         generate(Path(self.root))
+        if self._compiles() and version != "editable":
+            build_data["artifacts"] += compile_modules(Path(self.root))
+            build_data |= {"pure_python": False, "infer_tag": True}

@@ -56,10 +56,13 @@ def _version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import PackageNotFoundError, version
 
+        from emulator import compiled
+
         try:
-            print(f"gigawatt {version('gigawatt')}")
+            number = version("gigawatt")
         except PackageNotFoundError:
-            print("gigawatt (not installed)")
+            number = "(not installed)"
+        print(f"gigawatt {number}{', compiled' if compiled.IN_USE else ''}")
         raise typer.Exit
 
 

@@ -6,7 +6,6 @@ A host is in one of three states: whole and free (a bit of its block's mask), wh
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
 from heapq import heapify, heappop, heappush
 
 import numpy as np
@@ -55,14 +54,14 @@ class FreeIndex:
     """
 
     def __init__(self, cluster: Cluster, host_type: int = 0, like: "FreeIndex | None" = None, site: int = ANY_SITE) -> None:
-        self.gpus_per_host, self.site = cluster.host_types[host_type].gpus, site
+        self._cluster, self._host_type, self.site = cluster, host_type, site
+        self.gpus_per_host = cluster.host_types[host_type].gpus
         self.full = (1 << self.gpus_per_host) - 1
         self.first_host: list[int] = like.first_host if like else cluster.block.first_host.tolist()
         self.host_block: Sequence[int] = like.host_block if like else cluster.block.host_unit.tolist()
-        own = cluster.block_type == host_type
-        if site != ANY_SITE:
-            own &= cluster.level("site").host_unit[cluster.block.first_host[:-1]] == site
-        sizes: list[int] = np.where(own, np.diff(cluster.block.first_host), 0).tolist()
+        alike = like if like is not None and (like._host_type, like.site) == (host_type, site) else None
+        self._sizes: list[int] = alike._sizes if alike else _hosts_of_blocks(cluster, host_type, site)
+        sizes = self._sizes
         self.host_count = sum(sizes)
         self.block_free: list[int] = [(1 << size) - 1 for size in sizes]
         self._offered: list[int] = list(self.block_free)
@@ -74,7 +73,10 @@ class FreeIndex:
         self._split_by_free: list[list[int]] = [[] for _ in range(self.gpus_per_host)]
         self._open: list[int] = [block for block, size in enumerate(sizes) if size]
         self._is_open = bytearray(size > 0 for size in sizes)
-        self.levels, self.units, self.depths = _search_levels(cluster, sizes)
+        levels, units, depths = (alike.levels, alike.units, alike.depths) if alike else _search_levels(cluster, sizes)
+        self.levels: tuple[LevelCounters, ...] = tuple([level.copy() for level in levels]) if alike else levels
+        self.units: tuple[list[int], ...] = units
+        self.depths: tuple[int, ...] = depths
         self._counted = tuple(zip(self.levels, self.units, strict=True))
         self.rack_first: list[int] = cluster.level("rack").first_host.tolist()
         self._shared: dict[tuple[int, int], int] = {}  # (host, gpu) -> free milli-GPU
@@ -83,16 +85,12 @@ class FreeIndex:
 
     def copy(self) -> "FreeIndex":
         """Another in the same state, which changes by itself; tables of where hosts are are shared."""
-        other = copy(self)
-        for name in ("block_free", "_offered", "_held", "split_count", "_open"):
-            setattr(other, name, list(getattr(self, name)))
-        for name in ("split", "_shared"):
-            setattr(other, name, dict(getattr(self, name)))
-        other._split_by_free = [list(heap) for heap in self._split_by_free]
-        other._is_open = bytearray(self._is_open)
-        other._shared_by_free = {free: list(gpus) for free, gpus in self._shared_by_free.items()}
-        other.levels = tuple([level.copy() for level in self.levels])
-        other._counted = tuple(zip(other.levels, other.units, strict=True))
+        other = FreeIndex(self._cluster, self._host_type, self, self.site)
+        other.block_free, other._offered, other._held = list(self.block_free), list(self._offered), list(self._held)
+        other.whole, other.split, other.split_gpus = self.whole, dict(self.split), self.split_gpus
+        other.split_count, other._split_by_free = list(self.split_count), [list(heap) for heap in self._split_by_free]
+        other._open, other._is_open = list(self._open), bytearray(self._is_open)
+        other._shared, other._shared_by_free = dict(self._shared), {free: list(gpus) for free, gpus in self._shared_by_free.items()}
         other._states = None if self._states is None else self._states.copy()
         return other
 
@@ -403,6 +401,15 @@ class FreeIndex:
         else:
             self._shared[key] = after
             insort(self._shared_by_free.setdefault(after, []), key)
+
+
+def _hosts_of_blocks(cluster: Cluster, host_type: int, site: int) -> list[int]:
+    """Of every block, how many hosts of the type it has at the site."""
+    own = cluster.block_type == host_type
+    if site != ANY_SITE:
+        own &= cluster.level("site").host_unit[cluster.block.first_host[:-1]] == site
+    hosts: list[int] = np.where(own, np.diff(cluster.block.first_host), 0).tolist()
+    return hosts
 
 
 def _search_levels(cluster: Cluster, sizes: list[int]) -> tuple[tuple[LevelCounters, ...], tuple[list[int], ...], tuple[int, ...]]:

@@ -1,6 +1,5 @@
 """Counters of whole free hosts, one per unit of a level, that answer "which unit fits n hosts best" with a shift and a lowest bit."""
 
-from copy import copy
 from heapq import heapify, heappop, heappush
 
 #: Units larger than this are few: they are scanned rather than kept in one bucket per free count.
@@ -32,8 +31,8 @@ class LevelCounters:
 
     def copy(self) -> "LevelCounters":
         """Another that counts from here on by itself."""
-        other = copy(self)
-        other.counts = list(self.counts)
+        other = LevelCounters(self.name, list(self.capacity), self.first_child)
+        other.counts, other._filled = list(self.counts), self._filled
         other._buckets = None if self._buckets is None else [list(bucket) for bucket in self._buckets]
         other._moved = set(self._moved)
         return other

@@ -21,7 +21,7 @@ STOREYS = (
     ("emulator.store", "emulator.service", "emulator.telemetry", "emulator.report"),
     ("emulator.runtime",),
     ("emulator.experiments",),
-    ("emulator.cli",),
+    ("emulator.cli", "emulator.compiled"),
     ("emulator",),
 )
 #: Made by protoc, and for the rooms that speak gRPC only.

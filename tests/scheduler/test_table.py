@@ -1,6 +1,6 @@
 """Slots are places: when a job has left, another has its slot, and nothing of the first is taken for the second's."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -31,7 +31,8 @@ def test_slots_are_given_again_as_new_but_for_their_version() -> None:
     slots, wanted = table.extend(new, {}, State.FUTURE), plain.extend(new, {}, State.FUTURE)
     assert sorted([first[0], first[2], *slots]) == list(range(5)), "and an id is free again with its slot"
     assert [table.job_id[slot] for slot in slots] == [8, 6, 9]
-    for name, column in vars(plain).items():
+    for name in (field.name for field in fields(plain)):
+        column = getattr(plain, name)
         if isinstance(column, list) and len(column) == len(plain) and name != "version":
             assert [getattr(table, name)[slot] for slot in slots] == [column[slot] for slot in wanted], name
     assert [table.version[slot] for slot in slots] == [3, 0, 0], "stale entries of the heap of ends stay stale"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from emulator.engine.control import FaultRequest, WrongState
+from emulator.engine.loop import Loop
 from emulator.engine.shards import Answers, Window
 from emulator.runtime.session import Session
 from emulator.workload.jobs import SECOND, JobColumns, job_columns
@@ -84,6 +85,19 @@ def test_after_close_every_call_says_that_it_is_closed(ended: tuple[Session, int
     assert made.progress().ended == 1
 
 
+class Dying:
+    """A loop whose next step is an error."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._loop, name)
+
+    def step(self) -> None:
+        raise ZeroDivisionError
+
+
 @pytest.fixture
 def broken(session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch) -> tuple[Session, int]:
     """A session whose shards fail at the cycle after the first, and a job of it."""
@@ -126,7 +140,7 @@ def test_a_watch_ends_when_the_engine_dies(session: Callable[..., Session], monk
     while watch.take(1):
         pass
     assert watch.wait(woken.set)
-    monkeypatch.setattr(made._loop, "step", lambda: 1 // 0)
+    monkeypatch.setattr(made, "_loop", Dying(made._loop))
     made.resume()
     assert woken.wait(60)
     with pytest.raises(WrongState, match="ended with an error: ZeroDivisionError"):
@@ -138,7 +152,7 @@ def test_a_step_ends_when_the_engine_dies(session: Callable[..., Session], monke
     made = session()
     made.pause()
     made.start()
-    monkeypatch.setattr(made._loop, "step", lambda: 1 // 0)
+    monkeypatch.setattr(made, "_loop", Dying(made._loop))
     with pytest.raises(WrongState, match="ZeroDivisionError"):
         made.step(5)
 
