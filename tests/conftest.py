@@ -5,12 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from emulator import compiled
 from emulator.runtime.ray_start import set_environment
 
 # Some tests import Ray for its schemas, others start it: what it reads from the environment at import has to be there before all of them.
 set_environment()
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_report_header() -> str:
+    return f"gigawatt: {'compiled' if compiled.IN_USE else 'interpreted'}"
 
 
 @pytest.fixture(scope="session")
