@@ -14,7 +14,8 @@ from pathlib import Path
 
 #: The folder of the package ``emulator``.
 PACKAGE = Path(__file__).resolve().parents[1]
-#: What is compiled, as paths in the package. All of it or nothing: compiled modules call each other without looking names up.
+#: What is compiled, as paths in the package. All of it or nothing: compiled modules call each other without looking names up. No policy and
+#: no placement is: compiled functions have no docstrings, and theirs are their reference.
 MODULES = (
     "engine/engine.py",
     "engine/loop.py",
@@ -33,8 +34,6 @@ MODULES = (
     "scheduler/partition.py",
     "scheduler/pending.py",
     "scheduler/placement.py",
-    "scheduler/placements/consolidate.py",
-    "scheduler/placements/topology.py",
     "scheduler/pool.py",
     "scheduler/profile.py",
     "scheduler/scheduler.py",

@@ -74,7 +74,7 @@ class FreeIndex:
         self._open: list[int] = [block for block, size in enumerate(sizes) if size]
         self._is_open = bytearray(size > 0 for size in sizes)
         levels, units, depths = (alike.levels, alike.units, alike.depths) if alike else _search_levels(cluster, sizes)
-        self.levels: tuple[LevelCounters, ...] = tuple([level.copy() for level in levels]) if alike else levels
+        self.levels: tuple[LevelCounters, ...] = tuple([level.all_free() for level in levels]) if alike else levels
         self.units: tuple[list[int], ...] = units
         self.depths: tuple[int, ...] = depths
         self._counted = tuple(zip(self.levels, self.units, strict=True))
@@ -91,6 +91,8 @@ class FreeIndex:
         other.split_count, other._split_by_free = list(self.split_count), [list(heap) for heap in self._split_by_free]
         other._open, other._is_open = list(self._open), bytearray(self._is_open)
         other._shared, other._shared_by_free = dict(self._shared), {free: list(gpus) for free, gpus in self._shared_by_free.items()}
+        other.levels = tuple([level.copy() for level in self.levels])
+        other._counted = tuple(zip(other.levels, other.units, strict=True))
         other._states = None if self._states is None else self._states.copy()
         return other
 

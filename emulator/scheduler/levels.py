@@ -29,9 +29,13 @@ class LevelCounters:
                 self._buckets[count].append(unit)
                 self._filled |= 1 << count
 
+    def all_free(self) -> "LevelCounters":
+        """Another of the same units, with all of their hosts free."""
+        return LevelCounters(self.name, list(self.capacity), self.first_child)
+
     def copy(self) -> "LevelCounters":
         """Another that counts from here on by itself."""
-        other = LevelCounters(self.name, list(self.capacity), self.first_child)
+        other = self.all_free()
         other.counts, other._filled = list(self.counts), self._filled
         other._buckets = None if self._buckets is None else [list(bucket) for bucket in self._buckets]
         other._moved = set(self._moved)

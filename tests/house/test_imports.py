@@ -21,7 +21,8 @@ STOREYS = (
     ("emulator.store", "emulator.service", "emulator.telemetry", "emulator.report"),
     ("emulator.runtime",),
     ("emulator.experiments",),
-    ("emulator.cli", "emulator.compiled"),
+    ("emulator.compiled",),
+    ("emulator.cli",),
     ("emulator",),
 )
 #: Made by protoc, and for the rooms that speak gRPC only.

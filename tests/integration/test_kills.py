@@ -16,7 +16,7 @@ from tests.integration.program import COMMAND, ROOT, descendants, run
 from tests.prometheus import wait_until
 
 KILLS = int(os.environ.get("GIGAWATT_KILLS", "1"))
-SCENARIO = ("colossus", "--until", "12h" if KILLS == 1 else "36h", "--seed", "7")
+SCENARIO = ("colossus", "--until", "36h" if KILLS == 1 else "96h", "--seed", "7")
 LATEST_SECONDS = 1.5 if KILLS == 1 else 6.0
 #: By what is in their command lines; and what is said at once. Of the others, whose loss Ray notices after seconds, a run may end before.
 PARTS = {
