@@ -36,6 +36,7 @@ class Stream(IntEnum):
     LINK_FLAP = 22
     PLACEMENT = 40
     INFLATE = 41
+    JOB_START_UP = 50
 
 
 def bits(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDArray[np.uint64]:

@@ -31,7 +31,7 @@ from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.prospect import Prospect
-from emulator.engine.runs import Runs
+from emulator.engine.runs import RunEvent, Runs
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
 from emulator.engine.times import in_words
@@ -45,7 +45,7 @@ from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER, State
-from emulator.workload.jobs import SECOND, JobSource
+from emulator.workload.jobs import SECOND, JobKind, JobSource
 from topology.cluster import Cluster
 from topology.describe import link_name
 
@@ -108,7 +108,7 @@ class Engine:
         self.meter = Meter()
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
-        self.runs = Runs(cluster, self.table, network, self.meter, self._orders, settings)
+        self.runs = Runs(cluster, scheduler.ledger, network, self.meter, self._orders, settings)
         if scheduler.settings.placement.asks_fabric:
             scheduler.draft.prospect = Prospect(network, scheduler.draft).probe
         self._source = source
@@ -131,7 +131,7 @@ class Engine:
         """The next cycle in which something is due; NEVER if nothing will be due without an input."""
         due = min(
             self._next_arrival_ns(),
-            self.runs.next_end_ns(),
+            self.runs.next_ns(),
             self._reconsider_ns,
             self._next_promise_ns,
             self.runs.next_stall_ns(),
@@ -158,7 +158,7 @@ class Engine:
 
         Otherwise the remaining jobs never change: services without an end, and jobs on hold or for which there will be no room.
         """
-        if self._inbox or self._arrivals or self.runs.next_end_ns() != NEVER or self._next_arrival_ns() != NEVER:
+        if self._inbox or self._arrivals or self.runs.next_ns() != NEVER or self._next_arrival_ns() != NEVER:
             return True
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
@@ -327,8 +327,7 @@ class Engine:
                 continue
             slots = dict.fromkeys(slot for host in reservation.hosts for slot in ledger.jobs_on(host))
             for slot in slots:
-                self._stop(slot, at_ns)
-                self.runs.lose_work(slot)
+                self._stop(slot, at_ns, loses=True)
                 self.reasons[slot] = f"stopped: {window.told(reservation)}"
                 self.events += 1
                 if reservation.running == Running.KILL:
@@ -374,7 +373,7 @@ class Engine:
         self.events += self.racks.commission(at_ns)
         if self._next_promise_ns <= at_ns:
             self._settle_shards(at_ns, [shard for shard, promise in enumerate(self._promises) if promise <= at_ns])
-        self._settle_ends(at_ns)
+        self._settle_runs(at_ns)
 
     @property
     def planned_gpus(self) -> int:
@@ -387,24 +386,31 @@ class Engine:
         ledger = self.scheduler.ledger
         columns = (np.concatenate([getattr(report, name) for report in reports]) for name in ("time_ns", "event", "host", "cause"))
         for time_ns, event, host, cause in sorted(zip(*(column.tolist() for column in columns), strict=True)):
-            self._settle_ends(time_ns)
+            self._settle_runs(time_ns)
             self.events += 1
             if event == HostEvent.FAULT:
                 self.faults[cause] += 1
                 self._note_host(host, time_ns, cause)
                 ledger.withhold(host, Withheld.DOWN)
+                reason = f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}"
                 for slot in ledger.jobs_on(host):
-                    self._interrupt(slot, time_ns, f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}")
+                    self._interrupt(slot, time_ns, reason, self._detection_ns(slot, cause))
+                self.runs.hanging.breaks(host, time_ns, ledger.jobs_on(host))
             else:
                 self._note_host(host, time_ns)
+                self.runs.hanging.repaired(host, time_ns)
                 self.meter.note_peak()
                 ledger.release(host, Withheld.DOWN)
 
+    def _detection_ns(self, slot: int, cause: int) -> int:
+        """How long nobody notices that a fault of a host has stopped the job."""
+        noticed = self.settings.costs.detection and self.table.kind[slot] == JobKind.TRAINING
+        return round(CAUSES[cause].detection_seconds * SECOND) if noticed else 0
+
     def _note_host(self, host: int, at_ns: int, cause: int = -1) -> None:
-        """A host that is broken, for ``cause``, draws nothing, and its GPUs are down; -1: it is repaired."""
+        """A host that is broken, for ``cause``, draws nothing; -1: it is repaired."""
         sign = 1 if cause >= 0 else -1
         self.meter.hosts_milliwatts.change(at_ns, -sign * self.racks.idle_milliwatts(host))
-        self.meter.down_gpus.change(at_ns, sign * self.scheduler.ledger.gpus_of((host,)))
         if self.on_host is not None:
             self.on_host(host, at_ns, cause)
 
@@ -415,19 +421,23 @@ class Engine:
         self._next_promise_ns = min(self._promises)
         return answers
 
-    def _settle_ends(self, at_ns: int) -> None:
-        while self.runs.next_end_ns() <= at_ns:
-            end_ns, slot, is_limit = self.runs.take_end()
-            if is_limit:
-                self._stop(slot, end_ns)
-                self.runs.lose_work(slot)
+    def _settle_runs(self, at_ns: int) -> None:
+        while self.runs.next_ns() <= at_ns:
+            event_ns, slot, what = self.runs.take()
+            if what == RunEvent.AT_WORK:
+                self.runs.begin_work(slot, event_ns)
+                self.meter.note_peak()
+            elif what == RunEvent.NOTICED:
+                self._stop_again(slot, event_ns)
+            elif what == RunEvent.TIME_LIMIT:
+                self._stop(slot, event_ns, loses=True)
                 self.reasons[slot] = f"reached its time limit of {in_words(self.runs.time_limit_ns(slot))}"
-                self._end(slot, end_ns, State.FAILED)
+                self._end(slot, event_ns, State.FAILED)
             else:
-                self.runs.halt(slot, end_ns)
-                self.scheduler.finish(slot, at_ns=end_ns)
-                self.table.remaining_ns[slot] = 0
-                self._end(slot, end_ns, State.FINISHED)
+                self.runs.halt(slot, event_ns)
+                self.scheduler.finish(slot, at_ns=event_ns)
+                self.table.lives.remaining_ns[slot] = 0
+                self._end(slot, event_ns, State.FINISHED)
 
     def _end(self, slot: int, at_ns: int, state: State) -> None:
         self._note_end(slot, at_ns, state)
@@ -465,19 +475,29 @@ class Engine:
             self.table.drop(leaving)
             self.retired += len(leaving)
 
-    def _stop(self, slot: int, at_ns: int) -> None:
-        """The job's run ends: give back its GPUs, its power and its flows, and account for the run."""
-        self.runs.halt(slot, at_ns)
+    def _stop(self, slot: int, at_ns: int, *, loses: bool = False) -> None:
+        """The job's run ends: give back its GPUs, its power and its flows, and account for the run. ``loses``: as ``Runs.halt``."""
+        self.runs.halt(slot, at_ns, loses=loses)
         self.scheduler.release(slot, at_ns=at_ns)
 
-    def _interrupt(self, slot: int, at_ns: int, reason: str) -> None:
-        """A fault took a GPU of the job: back to its last checkpoint, and into the queue again."""
-        self._stop(slot, at_ns)
-        self.runs.lose_work(slot)
+    def _interrupt(self, slot: int, at_ns: int, reason: str, detection_ns: int = 0) -> None:
+        """The job cannot go on. Once that is noticed it goes back to its last checkpoint, and into the queue again."""
+        if self.runs.hangs(slot):
+            return
+        self.reasons[slot] = reason
+        if detection_ns:
+            self.events += 1
+            self.runs.hang(slot, at_ns, at_ns + detection_ns)
+            self._changed(slot, at_ns)
+        else:
+            self._stop_again(slot, at_ns)
+
+    def _stop_again(self, slot: int, at_ns: int) -> None:
+        """The job was interrupted, which has been noticed."""
+        self._stop(slot, at_ns, loses=True)
         self.table.restarts[slot] += 1
         self.restarts += 1
         self.events += 1
-        self.reasons[slot] = reason
         if self.table.restarts[slot] > self.settings.max_restarts:
             self._end(slot, at_ns, State.FAILED)
         else:
@@ -508,8 +528,7 @@ class Engine:
         self._reconsider_ns = min(plan.reconsider_at_ns, at_ns + 1) if plan.preempted else plan.reconsider_at_ns
         table = self.table
         for slot in plan.preempted:
-            self.runs.halt(slot, at_ns)
-            self.runs.lose_work(slot, saved=slot in plan.suspended)
+            self.runs.halt(slot, at_ns, loses=slot not in plan.suspended)
             table.preemptions[slot] += 1
             self.preemptions += 1
             self.events += 1

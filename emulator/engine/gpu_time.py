@@ -3,36 +3,42 @@
 from collections.abc import Iterable
 
 from emulator.engine.meter import Meter
+from emulator.jobs.life import IDLE_PHASES
 from emulator.scheduler.table import JobTable, State
 
-#: Phases, in the order in which they are shown.
-PHASES = ("productive", "network_wait", "lost", "restarting", "idle", "down")
+#: What a job does while it holds GPUs, in the order in which it is shown.
+HELD = ("productive", "network_wait", "redone", *(phase.name.lower() for phase in IDLE_PHASES))
+PHASES = (*HELD, "idle", "down")
 
 
-def held_time(table: JobTable, slots: Iterable[int], now_ns: int) -> tuple[int, int, int, int]:
-    """Milli-GPU nanoseconds from 0 to ``now_ns`` of the jobs in ``slots``, by the first four of ``PHASES``.
+def held_ns(table: JobTable, slot: int, now_ns: int) -> int:
+    """How long the job has held GPUs up to ``now_ns``."""
+    return table.lives.run_ns[slot] + (now_ns - table.start_ns[slot] if table.state[slot] == State.RUNNING else 0)
+
+
+def held_time(table: JobTable, slots: Iterable[int], now_ns: int) -> tuple[int, ...]:
+    """Milli-GPU nanoseconds from 0 to ``now_ns`` of the jobs in ``slots``, by ``HELD``.
 
     Running jobs must have been brought up to ``now_ns`` (``Runs.progress``), as they are when the engine has finished.
     """
-    productive = wait = lost = restarting = 0
+    lives, held = table.lives, [0] * len(HELD)
     for slot in slots:
         milli_gpus = table.size_gpus[slot] * table.milli_gpus[slot]
-        ran = table.run_ns[slot] + (now_ns - table.start_ns[slot] if table.state[slot] == State.RUNNING else 0)
-        useful = ran - table.overhead_run_ns[slot]
-        productive += milli_gpus * (table.work_ns[slot] - table.lost_ns[slot])
-        wait += milli_gpus * (useful - table.work_ns[slot])
-        lost += milli_gpus * table.lost_ns[slot]
-        restarting += milli_gpus * table.overhead_run_ns[slot]
-    return productive, wait, lost, restarting
+        work, lost = lives.work_ns[slot], lives.lost_ns[slot]
+        working = lives.working_ns(slot, held_ns(table, slot, now_ns))
+        for place, time_ns in enumerate((work - lost, working - work, lost, *(lives.spent_ns[phase][slot] for phase in IDLE_PHASES))):
+            held[place] += milli_gpus * time_ns
+    return tuple(held)
 
 
 def gpu_seconds(held: Iterable[int], meter: Meter, now_ns: int) -> dict[str, float]:
     """GPU seconds from 0 to ``now_ns`` by ``PHASES``; together they are those of the GPUs in service. ``held``: ``held_time`` of all jobs.
 
-    Of the time that jobs held GPUs, *restarting* passed before work went on after an interruption; *productive* is work that lasted and
-    *lost* work that was redone or never saved, both as long as they take when nothing slows the job; *network_wait* is what they took
-    longer than that, standing still included. *Down* are GPUs of broken hosts; *idle* are all others that no job held: free, cordoned, or
-    the unused part of a shared GPU.
+    Of the time that jobs held GPUs, *productive* is work that lasted and *redone* work that had to be done again or was never saved, both as
+    long as they take when nothing slows the job; *network_wait* is what they took longer than that; *starting* and *restarting* passed
+    before work went on; in *checkpoint* it stood still for one to be written, in *stalled* for want of any network, and in *detecting* after a
+    fault that nobody had noticed yet. *Down* are GPUs of broken hosts; *idle* are all others that no job held: free, cordoned, or the
+    unused part of a shared GPU.
     """
     down = 1000 * meter.down_gpus.until(now_ns)
     idle = 1000 * meter.installed_gpus.until(now_ns) - meter.held_milli_gpus.until(now_ns) - down

@@ -46,10 +46,10 @@ _SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED, State.REJECT
 def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
     """The job in ``slot`` as it stands at ``at_ns``, which is now."""
     table = engine.table
-    state, duration, left = table.state[slot], table.duration_ns[slot], table.remaining_ns[slot]
+    state, duration, left = table.state[slot], table.duration_ns[slot], table.lives.remaining_ns[slot]
     running = state == State.RUNNING
     if running:
-        left -= int(max(0, at_ns - table.since_ns[slot] - table.overhead_ns[slot]) * table.speed[slot])
+        left -= table.lives.passage(slot, max(0, at_ns - table.lives.since_ns[slot]))[0].work_ns
     return Moment(  # by place: by name it would take twice as long, and there is one for every change of a job
         table.job_id[slot],
         table.names.get(slot, ""),
@@ -69,7 +69,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.preemptions[slot],
         table.restarts[slot],
         slowdown(engine, slot, at_ns) if table.shape[slot] >= 0 else 1.0,
-        table.speed[slot] if running else 0.0,
+        table.lives.speed[slot] if running else 0.0,
         table.host_type[slot],
         table.types[slot],
         table.rows[slot],
@@ -87,14 +87,14 @@ def _why(engine: Engine, slot: int) -> str:
 
 def slowdown(engine: Engine, slot: int, at_ns: int) -> float:
     """Running time over what the same work takes when nothing contends; 1 before anything was done."""
-    table = engine.table
-    work, ran = table.work_ns[slot], table.run_ns[slot]
+    table, lives = engine.table, engine.table.lives
     if table.shape[slot] < 0:
         return 1.0
-    if table.state[slot] == State.RUNNING:
-        passed = max(0, at_ns - table.since_ns[slot])
-        useful = passed - min(passed, table.overhead_ns[slot])
-        ran += table.since_ns[slot] - table.start_ns[slot] + useful
-        work += int(useful * table.speed[slot])
-    ran -= table.overhead_run_ns[slot]
-    return max(1.0, ran / work) if work else 1.0
+    work, held = lives.work_ns[slot], lives.run_ns[slot]
+    if table.state[slot] != State.RUNNING:
+        working = lives.working_ns(slot, held)
+    else:
+        passage = lives.passage(slot, max(0, at_ns - lives.since_ns[slot]))[0]
+        working = lives.working_ns(slot, held + lives.since_ns[slot] - table.start_ns[slot]) + passage.working_ns
+        work += passage.work_ns
+    return max(1.0, working / work) if work else 1.0

@@ -91,6 +91,10 @@ class Network:
             self._place(at_ns, slot)
         self.set_speed(slot)
 
+    def has(self, slot: int) -> bool:
+        """Whether the job sends: it trains, and nothing has stopped it."""
+        return slot in self._traffic
+
     def remove(self, at_ns: int, slot: int) -> None:
         """The job stopped."""
         self._ask_for_groups(slot, -1)
@@ -296,7 +300,7 @@ class Network:
             touched |= self._take_rates(*solved, at_ns, tell=True)
         for slot in self.by_job_id(touched):
             speed = self.speed(slot)
-            if speed != self._table.speed[slot]:
+            if speed != self._table.lives.speed[slot]:
                 yield slot, speed
 
     def _take_rates(self, job_ids: NDArray[np.int64], rates: Float64, at_ns: int, *, tell: bool = False) -> set[int]:

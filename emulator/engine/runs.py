@@ -1,21 +1,38 @@
-"""What running jobs hold and when they will end: their power and activity, their progress, the orders to the racks."""
+"""What running jobs hold and when they will end: their power and activity, their orders to the racks, and the next event of each run.
+
+How a run goes on, and where its time goes, is ``emulator.jobs``' business; here it is wired to the network, the meter and the racks.
+"""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from enum import IntEnum
 from heapq import heappop, heappush
 
+from emulator.engine.hangs import Hangs
 from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
+from emulator.engine.storage import Storage
+from emulator.jobs.life import Phase
 from emulator.racks.messages import RackOrder
 from emulator.racks.power import gpu_milliwatts
 from emulator.scheduler.free import Row
-from emulator.scheduler.table import ENDLESS, NEVER, JobTable
+from emulator.scheduler.ledger import Ledger
+from emulator.scheduler.table import ENDLESS, NEVER
 from emulator.workload.jobs import JobKind
 from topology.cluster import Cluster
 
 #: Draws of a GPU by its type and activity that are remembered, since jobs are alike.
 DRAWS_KEPT = 10_000
+
+
+class RunEvent(IntEnum):
+    """What happens next to a run. At one instant the first goes first."""
+
+    AT_WORK = 0  # it has started
+    DONE = 1
+    TIME_LIMIT = 2
+    NOTICED = 3  # that it hangs
 
 
 class Runs:
@@ -25,32 +42,33 @@ class Runs:
     """
 
     def __init__(
-        self, cluster: Cluster, table: JobTable, network: Network, meter: Meter, orders: RackOrderBuffer, settings: EngineSettings
+        self, cluster: Cluster, ledger: Ledger, network: Network, meter: Meter, orders: RackOrderBuffer, settings: EngineSettings
     ) -> None:
-        self._cluster, self._table, self._network, self._meter, self._orders = cluster, table, network, meter, orders
-        self._settings = settings
+        self._cluster, self._table, self._network, self._meter, self._orders = cluster, ledger.table, network, meter, orders
+        self._settings, self._lives = settings, ledger.table.lives
+        self.hanging = Hangs(ledger.table, ledger, meter)
+        self._storage = Storage(cluster, settings.costs.checkpoint)
         self.active: dict[int, int] = {}
         self.draw: dict[int, int] = {}
         self._gpu_milliwatts: dict[tuple[int, float], int] = {}
         self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
-        self._ends: list[tuple[int, int, int, int, bool]] = []  # (end, job id, slot, version, whether the time limit ends it)
+        self._events: list[tuple[int, int, int, int, int]] = []  # (when, job id, RunEvent, slot, version)
         self._stalls: list[tuple[int, int, int, int]] = []  # (when it gives up, order, slot, version) of stalled jobs
         self._stalled = 0
-        self._still_until: dict[int, int] = {}  # slot of a job that a flap stopped -> until when
 
     # -- when ---------------------------------------------------------------------------------------------------------------------
 
-    def next_end_ns(self) -> int:
-        """When the next run ends at present speeds; NEVER if none does."""
-        ends, versions = self._ends, self._table.version
-        while ends and versions[ends[0][2]] != ends[0][3]:
-            heappop(ends)
-        return ends[0][0] if ends else NEVER
+    def next_ns(self) -> int:
+        """When anything happens to a run next at present speeds; NEVER if nothing will."""
+        events, versions = self._events, self._table.version
+        while events and versions[events[0][3]] != events[0][4]:
+            heappop(events)
+        return events[0][0] if events else NEVER
 
-    def take_end(self) -> tuple[int, int, bool]:
-        """The run that ends next, of which ``next_end_ns`` has just told: when, whose, and whether its time limit ends it."""
-        end_ns, _, slot, _, is_limit = heappop(self._ends)
-        return end_ns, slot, is_limit
+    def take(self) -> tuple[int, int, int]:
+        """What happens next, of which ``next_ns`` has just told: when, to whose run, and what (a ``RunEvent``)."""
+        at_ns, _, what, slot, _ = heappop(self._events)
+        return at_ns, slot, what
 
     def time_limit_ns(self, slot: int) -> int:
         """How long one run of the job may take, whatever passes in it; NEVER where there is no limit, as for a service without an end."""
@@ -73,26 +91,59 @@ class Runs:
 
     def start(self, slot: int, rows: Sequence[Row], at_ns: int) -> None:
         """A job begins to run on ``rows``."""
-        table = self._table
+        table, lives, costs = self._table, self._lives, self._settings.costs
         table.work_at_pace(slot)
-        table.since_ns[slot] = at_ns
-        table.speed[slot] = 1.0
+        trains, gpus = table.kind[slot] == JobKind.TRAINING, table.size_gpus[slot]
+        if lives.again[slot]:
+            ahead_ns = costs.restart_ns(gpus, trains=trains)
+        else:
+            ahead_ns = costs.start_up.drawn_ns(self._settings.seed, table.job_id[slot]) if trains and costs.start_up is not None else 0
+        saving = None
+        if table.checkpoint_ns[slot]:
+            state_bytes = table.shapes[table.shape[slot]].state_bytes if table.shape[slot] >= 0 else 0.0
+            saving = self._storage.open(slot, rows, table.checkpoint_ns[slot], state_bytes, gpus)
+        lives.start(slot, at_ns, ahead_ns, saving)
         if table.shape[slot] >= 0:
             self._network.add(at_ns, slot, rows)
-            table.speed[slot] = self._network.speed(slot)
-        self._meter.held_milli_gpus.change(at_ns, table.size_gpus[slot] * table.milli_gpus[slot])
+            lives.speed[slot] = self._network.speed(slot)
+        self._meter.held_milli_gpus.change(at_ns, gpus * table.milli_gpus[slot])
         draw = self._note_load(slot)
         shared = table.milli_gpus[slot] < 1000 and self._share_tenants(rows[0], 1) > 1
         self._orders.add(at_ns, RackOrder.RERATE if shared else RackOrder.OCCUPY, rows, draw)
-        self._meter.hosts_milliwatts.change(at_ns, draw * table.size_gpus[slot])
-        self._expect_end(slot, at_ns)
+        self._meter.hosts_milliwatts.change(at_ns, draw * gpus)
+        self._expect(slot)
 
-    def halt(self, slot: int, at_ns: int) -> None:
-        """A run ends: its power and its flows are given back, and its time accounted for. The GPUs are the scheduler's to free."""
+    def begin_work(self, slot: int, at_ns: int) -> None:
+        """It has started, and draws what work draws from now on."""
+        self.progress(slot, at_ns)
+        self._rerate(slot, at_ns)
+        self._expect(slot)
+
+    def hang(self, slot: int, at_ns: int, until_ns: int) -> None:
+        """A fault stops the job, which is noticed at ``until_ns``. Until then it holds its GPUs, which wait for each other."""
+        self.progress(slot, at_ns)
+        self._lives.lose_work(slot, self._table.duration_ns[slot])
+        self._lives.detecting.add(slot)
+        self._leave_network(slot, at_ns)
+        self._rerate(slot, at_ns)
+        self._expect(slot, until_ns)
+
+    def hangs(self, slot: int) -> bool:
+        """Whether a fault has stopped the job, and nobody has noticed."""
+        return slot in self._lives.detecting
+
+    def halt(self, slot: int, at_ns: int, *, loses: bool = False) -> None:
+        """A run ends: its power and its flows are given back, and its time accounted for. The GPUs are the scheduler's to free.
+
+        ``loses``: what was not saved is lost; otherwise the job is done, saves as it stops, or needs nothing any more.
+        """
         table = self._table
         self.progress(slot, at_ns)
+        if slot in self._lives.detecting:
+            self.hanging.leave(slot, at_ns)
+        elif loses:
+            self._lives.lose_work(slot, table.duration_ns[slot])
         table.version[slot] += 1
-        table.run_ns[slot] += at_ns - table.start_ns[slot]
         self._meter.held_milli_gpus.change(at_ns, -table.size_gpus[slot] * table.milli_gpus[slot])
         self._meter.active_micro_gpus -= self.active.pop(slot)
         draw = self.draw.pop(slot)
@@ -101,9 +152,13 @@ class Runs:
         else:
             self._orders.add(at_ns, RackOrder.RELEASE, table.rows[slot], draw)
         self._meter.hosts_milliwatts.change(at_ns, -draw * table.size_gpus[slot])
-        if table.shape[slot] >= 0:
+        self._leave_network(slot, at_ns)
+        self._storage.close(slot)
+        self._lives.stop(slot, at_ns - table.start_ns[slot])
+
+    def _leave_network(self, slot: int, at_ns: int) -> None:
+        if self._network.has(slot):
             self._network.remove(at_ns, slot)
-            self._still_until.pop(slot, None)
 
     def move(self, before: Mapping[int, tuple[list[Row], int, int]], at_ns: int) -> None:
         """Runs of these jobs end as they were (placement, start and size), their work saved, and others begin as the table has them."""
@@ -112,104 +167,95 @@ class Runs:
             now = table.rows[slot], table.start_ns[slot], table.size_gpus[slot]
             table.rows[slot], table.start_ns[slot], table.size_gpus[slot] = was
             self.halt(slot, at_ns)
-            self.lose_work(slot, saved=True)
             table.rows[slot], table.start_ns[slot], table.size_gpus[slot] = now
         for slot in before:
             self.start(slot, table.rows[slot], at_ns)
 
     def progress(self, slot: int, at_ns: int) -> None:
-        """Bring the job's remaining work to ``at_ns``."""
-        table = self._table
-        passed = at_ns - table.since_ns[slot]
-        if overhead := min(passed, table.overhead_ns[slot]):
-            table.overhead_ns[slot] -= overhead
-            table.overhead_run_ns[slot] += overhead
-            passed -= overhead
-        speed = table.speed[slot]
-        done = passed if speed == 1.0 else int(passed * speed)
-        table.remaining_ns[slot] -= done
-        table.work_ns[slot] += done
-        table.since_ns[slot] = at_ns
-        self._meter.active_micro_gpu_ns += self.active[slot] * passed
-
-    def lose_work(self, slot: int, *, saved: bool = False) -> None:
-        """What was done since the last checkpoint is lost, unless the job ``saved`` it; the next run begins with the restart overhead.
-
-        A service without an end loses nothing.
-        """
-        table = self._table
-        table.overhead_ns[slot] = self._settings.restart_overhead_ns
-        if saved:
-            return
-        done = table.duration_ns[slot] - table.remaining_ns[slot] if table.duration_ns[slot] else 0
-        every = table.checkpoint_ns[slot]
-        lost = done % every if every else done
-        table.remaining_ns[slot] += lost
-        table.lost_ns[slot] += lost
+        """Bring the run to ``at_ns``."""
+        self._meter.active_micro_gpu_ns += self.active[slot] * self._lives.progress(slot, at_ns)
 
     def set_speed(self, slot: int, speed: float, at_ns: int) -> None:
         """The network gives the job another speed from now on."""
-        table = self._table
         self.progress(slot, at_ns)
-        table.speed[slot] = speed
+        self._lives.speed[slot] = speed
         self._network.set_speed(slot)
-        change = -self.draw[slot]
-        change += self._note_load(slot)
-        self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], change)
-        self._meter.hosts_milliwatts.change(at_ns, change * table.size_gpus[slot])
-        self._expect_end(slot, at_ns)
+        self._rerate(slot, at_ns)
+        self._expect(slot)
 
     def stand_still(self, slot: int, at_ns: int, down_ns: int) -> None:
         """A flap shorter than a cycle stops the job for this time; several at once do not add up."""
-        until_ns = at_ns + down_ns
-        wait_ns = until_ns - max(at_ns, self._still_until.get(slot, 0))
-        if wait_ns <= 0:
+        if slot in self._lives.detecting:
             return
-        self._still_until[slot] = until_ns
         self.progress(slot, at_ns)
-        lost = int(wait_ns * self._table.speed[slot])
-        self._table.remaining_ns[slot] += lost
-        self._table.work_ns[slot] -= lost
-        self._expect_end(slot, at_ns)
+        if self._lives.stand_still(slot, at_ns + down_ns):
+            self._expect(slot)
 
-    def _expect_end(self, slot: int, at_ns: int) -> None:
-        """(Re)compute when a running job will end, its remaining work being as of ``at_ns``."""
-        table = self._table
-        speed = table.speed[slot]
+    def _expect(self, slot: int, noticed_ns: int = NEVER) -> None:
+        """(Re)compute what will happen to a run next. ``noticed_ns``: of a job that hangs, when that is noticed."""
+        table, lives = self._table, self._lives
         version = table.version[slot] = table.version[slot] + 1
-        if not table.duration_ns[slot] and table.kind[slot] == JobKind.SERVICE:  # a service that runs until it is cancelled
+        job_id, speed, what, at_ns = table.job_id[slot], lives.speed[slot], RunEvent.DONE, NEVER
+        if slot in lives.detecting:
+            what, at_ns = RunEvent.NOTICED, noticed_ns
+        elif lives.ahead_ns[slot] and self._waits_to_work(slot):
+            what, at_ns = RunEvent.AT_WORK, lives.since_ns[slot] + lives.ahead_ns[slot]
+        elif not table.duration_ns[slot] and table.kind[slot] == JobKind.SERVICE:  # a service that runs until it is cancelled
             return
-        end_ns, is_limit = NEVER, False
-        if speed > 0.0:
-            remaining = table.remaining_ns[slot]
-            if remaining <= NEVER * speed:  # else far behind the clock's end
-                wait = remaining if speed == 1.0 else -int(-remaining // speed)
-                end_ns = at_ns + table.overhead_ns[slot] + wait
+        elif speed > 0.0:
+            if lives.remaining_ns[slot] <= NEVER // 4 * speed:  # else far behind the clock's end
+                at_ns = min(NEVER, lives.end_ns(slot))
         else:
             self._stalled += 1
-            heappush(self._stalls, (at_ns + self._settings.stall_timeout_ns, self._stalled, slot, version))
+            heappush(self._stalls, (lives.since_ns[slot] + self._settings.stall_timeout_ns, self._stalled, slot, version))
         if self._settings.time_limit_factor is not None:
             limit_ns = min(NEVER, table.start_ns[slot] + self.time_limit_ns(slot))
-            is_limit = limit_ns < end_ns
-            end_ns = min(end_ns, limit_ns)
-        if end_ns != NEVER:
-            heappush(self._ends, (end_ns, table.job_id[slot], slot, version, is_limit))
+            if limit_ns < at_ns:
+                what, at_ns = RunEvent.TIME_LIMIT, limit_ns
+        if at_ns != NEVER:
+            heappush(self._events, (at_ns, job_id, what, slot, version))
+
+    def _waits_to_work(self, slot: int) -> bool:
+        """Whether the run draws other power while it starts than while it works. Of jobs that only hold GPUs nothing is known."""
+        return self._table.kind[slot] == JobKind.TRAINING
 
     # -- power and GPUs -----------------------------------------------------------------------------------------------------------
 
     def _note_load(self, slot: int) -> int:
         """Note the activity of a running job's GPUs, and their dynamic milliwatts each, which it returns: as they compute, less where they
-        wait for the network.
+        wait for the network, and none where they wait for storage.
         """
         table = self._table
         gpus, milli_gpus, utilization = table.size_gpus[slot], table.milli_gpus[slot], table.utilization[slot]
-        computing = self._network.computing(slot)
+        computing, waiting = self._shares(slot)
         active = int(gpus * milli_gpus * 1000 * utilization * computing)
         self._meter.active_micro_gpus += active - self.active.get(slot, 0)
         self.active[slot] = active
-        part = computing + (1.0 - computing) * self._settings.communication_power_ratio
+        part = computing + waiting * self._settings.communication_power_ratio
         draw = self.draw[slot] = int(self._full_draw(table.host_type[slot], utilization) * part * milli_gpus / 1000)
         return draw
+
+    def _shares(self, slot: int) -> tuple[float, float]:
+        """The parts of its time in which a run computes, and in which it waits for the network. It does neither while it starts, and while
+        it writes checkpoints; these are so short that their mean will do.
+        """
+        lives = self._lives
+        phase = lives.phase(slot)
+        if phase == Phase.DETECTING:
+            return 0.0, 1.0
+        if self._waits_to_work(slot) and phase in (Phase.STARTING, Phase.RESTARTING):
+            return 0.0, 0.0
+        computing, saving = self._network.computing(slot), lives.saving.get(slot)
+        working = 1.0 if saving is None else saving.every_ns / (saving.every_ns + saving.write_ns)
+        return computing * working, (1.0 - computing) * working
+
+    def _rerate(self, slot: int, at_ns: int) -> None:
+        """What the run draws has changed."""
+        change = -self.draw[slot]
+        change += self._note_load(slot)
+        if change:
+            self._orders.add(at_ns, RackOrder.RERATE, self._table.rows[slot], change)
+            self._meter.hosts_milliwatts.change(at_ns, change * self._table.size_gpus[slot])
 
     def _full_draw(self, host_type: int, utilization: float) -> int:
         """Dynamic milliwatts of a GPU that computes all the time."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from emulator.engine.backoff import NO_BACKOFF, Backoff
 from emulator.fabric.link_faults import LinkFaultSettings
+from emulator.jobs.costs import Costs
 from emulator.racks.buildout import Buildout
 from emulator.workload.jobs import SECOND
 
@@ -15,15 +16,14 @@ ENDED_KEPT, RETIRED_AT_ONCE = 10_000, 4_096
 class EngineSettings:
     """Times are emulated nanoseconds.
 
-    ``restart_overhead_ns`` is held by a job before its work goes on after an interruption: detection, rescheduling, initialisation and
-    loading the checkpoint (RSC's u0, 5 to 20 minutes: Kokolis et al., HPCA'25). ``communication_power_ratio`` is the draw of a GPU that
+    ``costs``: what the life of a job costs beside its work. ``communication_power_ratio`` is the draw of a GPU that
     waits for the network, as a part of its dynamic power while computing (0.5 to 0.6 is what training power traces show; assumed).
     """
 
     cycle_ns: int = 10 * SECOND
     until_ns: int | None = None  # None: until nothing is left to do
     publish_ns: int = 300 * SECOND  # between two samples of the timeline
-    restart_overhead_ns: int = 300 * SECOND
+    costs: Costs = field(default_factory=Costs)
     stall_timeout_ns: int = 600 * SECOND  # a job that has had no bandwidth for this time is interrupted (NCCL's watchdog: 10 min)
     max_restarts: int = 100  # a job interrupted more often has failed
     requeue_backoff: Backoff = NO_BACKOFF

@@ -8,6 +8,7 @@ import numpy as np
 from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView, QuotaView, SitesView, SiteView
 from emulator.engine.engine import Engine
 from emulator.engine.moments import Moment, moment_of, slowdown
+from emulator.jobs.life import Phase
 from emulator.scheduler import deadlines
 from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.explain import explain_pending
@@ -124,7 +125,7 @@ def _explanation(engine: Engine, slot: int) -> Explanation:
         State.CANCELLED: "was cancelled",
     }.get(state, STATES[state].value)
     numbers = (
-        {"speed_ratio": table.speed[slot], "network_slowdown_ratio": slowdown(engine, slot, engine.now_ns)}
+        {"speed_ratio": table.lives.speed[slot], "network_slowdown_ratio": slowdown(engine, slot, engine.now_ns)}
         if state == State.RUNNING
         else {}
     )
@@ -149,7 +150,12 @@ def _resized(engine: Engine, slot: int) -> str:
 
 def _held_back(engine: Engine, slot: int) -> str:
     """What keeps a running job from full speed, as the end of a sentence."""
-    speed = engine.table.speed[slot]
+    lives = engine.table.lives
+    if (phase := lives.phase(slot)) in (Phase.STARTING, Phase.RESTARTING):
+        return f"; it {phase.name.lower()[:-3]}s until {(lives.since_ns[slot] + lives.ahead_ns[slot]) / SECOND:,.15g} s"
+    if phase == Phase.DETECTING:
+        return f"; it hangs, which nobody has noticed yet: {engine.reasons[slot]}"
+    speed = lives.speed[slot]
     if speed == 1.0:
         return ""
     if speed == 0.0:
@@ -245,7 +251,7 @@ def gpus_by_state(engine: Engine) -> dict[str, int]:
     of the others maintenance or reserved where its host is kept for nobody or for some, cordoned where it may not be used, else idle."""
     scheduler, ledger = engine.scheduler, engine.scheduler.ledger
     busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.runs.shared_gpu_surplus()
-    down, planned = ledger.gpus_of(ledger.withheld(Withheld.DOWN)), engine.planned_gpus
+    down, planned = ledger.gpus_of(ledger.withheld(Withheld.DOWN)) - engine.runs.hanging.gpus(), engine.planned_gpus
     windows = _in_windows(engine, [partition.number for partition in scheduler.partitions])
     return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus()[0], down, planned, windows)
 
@@ -279,6 +285,7 @@ def gpus_by_model(engine: Engine) -> dict[tuple[str, str], int]:
             ledger.gpus_of(host for host in ledger.withheld(reason) if ledger.partition_of_host(host) is partition)
             for reason in (Withheld.DOWN, Withheld.PLANNED)
         )
+        down -= engine.runs.hanging.gpus(partition.number)
         busy = engine.runs.held_gpus(partition.running)
         windows = _in_windows(engine, [partition.number])
         for state, count in _states(partition.gpus, busy, partition.free.free_gpus, down, planned, windows).items():

@@ -29,6 +29,13 @@ CABLE: Repair = (1800.0, 7200.0)  # a cable or transceiver reseated or swapped, 
 SERVICE: Repair = (3600.0, 14400.0)  # a part swapped, such as a compute tray of an NVL72 rack: 1 to 4 h (assumed)
 
 
+#: Seconds until it is noticed that a fault has stopped a job, with automatic inspection (ByteRobust, arXiv 2509.16293, table 3): a process or
+#: kernel that has crashed says so, a GPU or driver is seen to be gone, a NIC or port is polled, a switch is given time to come back.
+CRASHED, GPU_GONE, NIC_GONE, SWITCH_GONE = 2.0, 10.0, 30.0, 60.0
+#: Nothing but NCCL's watchdog ends the job (its default). Wrong numbers are found later still, by evaluation (assumed: an hour).
+WATCHDOG, WRONG_NUMBERS = 600.0, 3_600.0
+
+
 @dataclass(frozen=True)
 class Cause:
     """Why hosts fail: its share of all faults is ``count`` over the sum of the counts."""
@@ -36,30 +43,31 @@ class Cause:
     name: str
     count: int  # of the 419 unexpected interruptions in 54 days on 16,384 H100
     repair_seconds: Repair
+    detection_seconds: float  # until it is noticed that a job hangs
 
 
 #: Llama 3, arXiv 2407.21783, Table 5: its counts, since two of its printed percentages disagree with them. The last cause is not in the
 #: table: it is for faults that a user or a fault script injects. Never reorder: reports and results hold the index.
 CAUSES = (
-    Cause("faulty_gpu", 148, SERVICE),
-    Cause("gpu_hbm3_memory", 72, RESET),
-    Cause("software_bug", 54, RESTART),
-    Cause("network_switch_or_cable", 35, CABLE),
-    Cause("host_maintenance", 32, SERVICE),
-    Cause("gpu_sram_memory", 19, RESET),
-    Cause("gpu_system_processor", 17, RESET),
-    Cause("nic", 7, SERVICE),
-    Cause("nccl_watchdog_timeout", 7, RESTART),
-    Cause("silent_data_corruption", 6, SERVICE),
-    Cause("gpu_thermal_or_sensor", 6, RESET),
-    Cause("ssd", 3, SERVICE),
-    Cause("power_supply", 3, SERVICE),
-    Cause("server_chassis", 2, SERVICE),
-    Cause("io_expansion_board", 2, SERVICE),
-    Cause("dependency", 2, RESTART),
-    Cause("cpu", 2, SERVICE),
-    Cause("system_memory", 2, SERVICE),
-    Cause("injected", 0, SERVICE),
+    Cause("faulty_gpu", 148, SERVICE, GPU_GONE),
+    Cause("gpu_hbm3_memory", 72, RESET, GPU_GONE),
+    Cause("software_bug", 54, RESTART, CRASHED),
+    Cause("network_switch_or_cable", 35, CABLE, SWITCH_GONE),
+    Cause("host_maintenance", 32, SERVICE, CRASHED),
+    Cause("gpu_sram_memory", 19, RESET, GPU_GONE),
+    Cause("gpu_system_processor", 17, RESET, GPU_GONE),
+    Cause("nic", 7, SERVICE, NIC_GONE),
+    Cause("nccl_watchdog_timeout", 7, RESTART, WATCHDOG),
+    Cause("silent_data_corruption", 6, SERVICE, WRONG_NUMBERS),
+    Cause("gpu_thermal_or_sensor", 6, RESET, GPU_GONE),
+    Cause("ssd", 3, SERVICE, CRASHED),
+    Cause("power_supply", 3, SERVICE, NIC_GONE),
+    Cause("server_chassis", 2, SERVICE, NIC_GONE),
+    Cause("io_expansion_board", 2, SERVICE, GPU_GONE),
+    Cause("dependency", 2, RESTART, CRASHED),
+    Cause("cpu", 2, SERVICE, CRASHED),
+    Cause("system_memory", 2, SERVICE, CRASHED),
+    Cause("injected", 0, SERVICE, GPU_GONE),
 )
 INJECTED = len(CAUSES) - 1
 

@@ -109,14 +109,15 @@ class RackShard:
         if not self.now_ns <= at_ns < self.hosts.next_ns():
             raise ValueError(f"readings are known from {self.now_ns} ns to {self.hosts.next_ns()} ns, not at {at_ns} ns: advance first")
         meters = self._meters_at(at_ns)
-        down = np.where(self.hosts.repair_ns[: len(self._host_gpus)] == NEVER, 0, self._host_gpus)
+        busy = self.occupancy.busy()
+        down = np.where(self.hosts.repair_ns[: len(self._host_gpus)] == NEVER, 0, self._host_gpus - busy)
         return RackReadings(
             at_ns=at_ns,
             first_rack=self.span.first_rack,
             power_milliwatts=meters.power.copy(),
             energy_joules=meters.joules(at_ns),
             gpus=np.where(self._in_service_ns <= at_ns, self._per_rack(self._host_gpus), 0).astype(np.int32),
-            gpus_busy=self._per_rack(self.occupancy.busy()),
+            gpus_busy=self._per_rack(busy),
             gpus_down=self._per_rack(down),
             hosts_down=self.hosts_down.astype(np.int32),
             faults=self.faults.copy(),

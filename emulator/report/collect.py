@@ -11,7 +11,7 @@ import numpy as np
 from emulator.engine import views
 from emulator.engine.control import ClockView, Histogram, Snapshot
 from emulator.engine.engine import Engine
-from emulator.engine.gpu_time import gpu_seconds, held_time
+from emulator.engine.gpu_time import HELD, gpu_seconds, held_time
 from emulator.engine.shards import Readings
 from emulator.engine.waits import WAIT_BOUNDS
 from emulator.fabric.messages import FabricReadings
@@ -63,7 +63,7 @@ class Collector:
         self._sampled_ns = -1
         self._spool = Spool(folder)  # earlier samples, and jobs that have left the engine
         self.events = EventLog(engine, self._spool) if events else None
-        self._held: tuple[int, ...] = (0, 0, 0, 0)  # GPU time of these jobs, as held_time has it
+        self._held: tuple[int, ...] = (0,) * len(HELD)  # GPU time of these jobs, as held_time has it
         self._reasons = Reasons()
         self._peak_nic = 0.0
         self._speed = RecentSpeed(self._started_at)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from emulator.engine import views
 from emulator.engine.engine import Engine
+from emulator.engine.gpu_time import held_ns
 from emulator.engine.moments import slowdown
 from emulator.fabric.traffic import ranges
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable
@@ -64,8 +65,8 @@ def rows_of(engine: Engine, slots: Sequence[int], reasons: Reasons) -> Columns:
     """The jobs in ``slots`` as they stand, as columns of one entry a job, in this order; some have any number of entries (``_RAGGED``)."""
     table = engine.table
     size = np.array([table.size_gpus[slot] * table.milli_gpus[slot] / 1000 for slot in slots])
-    ran = np.array([_ran_ns(engine, slot) for slot in slots], dtype=np.int64)
-    lost = np.array([table.lost_ns[slot] + table.overhead_run_ns[slot] for slot in slots], dtype=np.int64)
+    ran = np.array([held_ns(table, slot, engine.now_ns) for slot in slots], dtype=np.int64)
+    lost = np.array([table.lives.unproductive_ns(slot) for slot in slots], dtype=np.int64)
     rows = [table.rows[slot] for slot in slots]
     flat = [row for placement in rows for row in placement]
     names = [table.names.get(slot, "").encode() for slot in slots] if table.names else [b""] * len(slots)
@@ -148,12 +149,6 @@ def _hosts(engine: Engine, start: NDArray[np.int64], block: NDArray[np.int32], h
     return tuple(listed(tuple(blocks[a:b]), tuple(masks[a:b])) for a, b in pairwise(places))
 
 
-def _ran_ns(engine: Engine, slot: int) -> int:
-    table = engine.table
-    running = table.state[slot] == State.RUNNING
-    return table.run_ns[slot] + (engine.now_ns - table.start_ns[slot] if running else 0)
-
-
 def _reason(engine: Engine, slot: int) -> str:
     """How a job ended; a pending one's reason is general, since what keeps each of a long queue costs a walk through it."""
     state = engine.table.state[slot]
@@ -173,11 +168,11 @@ def _model_flops(engine: Engine, slots: Sequence[int]) -> NDArray[np.float64]:
 
     return np.array(
         [
-            (table.work_ns[slot] - table.lost_ns[slot])
+            (table.lives.work_ns[slot] - table.lives.lost_ns[slot])
             / SECOND
             * rate(table.shape[slot], table.host_type[slot])
             * (table.size_gpus[slot] / table.gpus[slot])
-            if table.shape[slot] >= 0 and table.work_ns[slot]
+            if table.shape[slot] >= 0 and table.lives.work_ns[slot]
             else 0.0
             for slot in slots
         ],

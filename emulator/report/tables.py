@@ -95,7 +95,7 @@ def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
                 ("goodput (held time not lost)", percent(values["goodput_ratio"])),
                 ("MFU of training", percent(values["mfu_ratio"])),
                 ("free GPUs on partly used hosts", percent(values["fragmentation_ratio"])),
-                ("GPU time held", _phases(values["gpu_seconds"], "productive", "network_wait", "lost", "restarting")),
+                ("GPU time held", _phases(values["gpu_seconds"], *HELD)),
                 ("GPU time not held", _phases(values["gpu_seconds"], "idle", "down")),
             ],
         ),

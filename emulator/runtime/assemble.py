@@ -88,7 +88,7 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
         made = shards(cluster, RackSettings(fault_settings(scenario), buildout(scenario)), fabric, scenario.seed)
         opened.callback(made.close)
         network = Network(cluster, fabric, scheduler.table, made.plane_count)
-        engine = Engine(cluster, scheduler, made, network, source, _engine_settings(scenario, until_ns))
+        engine = Engine(cluster, scheduler, made, network, source, _engine_settings(scenario, cluster, until_ns))
         opened.pop_all()
         return Emulation(scenario, cluster, engine, sources, outside)
 
@@ -150,13 +150,13 @@ def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettin
     )
 
 
-def _engine_settings(scenario: Scenario, until_ns: int | None) -> EngineSettings:
+def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None) -> EngineSettings:
     backoff = scenario.jobs.requeue_backoff
     return EngineSettings(
         cycle_ns=scenario.clock.cycle,
         until_ns=until_ns,
         publish_ns=scenario.telemetry.publish_interval,
-        restart_overhead_ns=scenario.jobs.restart_overhead,
+        costs=job_costs(scenario, cluster),
         stall_timeout_ns=scenario.jobs.stall_timeout,
         max_restarts=scenario.jobs.max_restarts,
         requeue_backoff=Backoff(backoff.initial, backoff.factor, backoff.max),

@@ -125,13 +125,28 @@ class RequeueBackoff(Section):
     max: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("1h")
 
 
-class JobSettings(Section):
-    """What an interruption costs a job, and how long it may run."""
+class CheckpointSettings(Section):
+    """What a checkpoint costs a job that writes some; sources: `emulator.jobs.costs`. Rates are bytes a second."""
 
-    restart_overhead: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("5m")  # arXiv 2410.21680 (RSC): u0 of 5 to 20 min
+    writing: Literal["blocking", "asynchronous", "free"] = "blocking"
+    gpu_bytes_per_second: Annotated[Rate, Field(ge=1, le=1e15)] = 0.15e9  # of a GPU's part of its host's way to storage
+    copy_bytes_per_second: Annotated[Rate, Field(ge=1, le=1e15)] = 25e9  # asynchronous: of a GPU to its host's memory
+    storage_bytes_per_second: Annotated[Rate, Field(ge=1, le=1e18)] | None = None  # of a site; default 0.122e9 for each of its GPUs (Llama 3)
+    state_bytes_per_gpu: Annotated[Rate, Field(ge=1, le=1e15)] = 0.84e9  # of jobs that do not say what they save
+
+
+class JobSettings(Section):
+    """What the life of a job costs beside its work, and how long it may run."""
+
+    #: Before work goes on after an interruption, of jobs that do not train. arXiv 2410.21680 (RSC): u0 of 5 to 20 min.
+    restart_overhead: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("5m")
     stall_timeout: Annotated[Duration, Field(ge=1, le=YEAR)] = parse_duration("10m")  # without any bandwidth; NCCL's default
     max_restarts: Annotated[Int, Field(ge=0, le=1_000_000_000)] = 100  # a job interrupted more often has failed
     requeue_backoff: RequeueBackoff = Field(default_factory=RequeueBackoff)
+    start_up: Literal["drawn", "none"] = "drawn"  # of training jobs, at their first start: `emulator.jobs.costs`
+    restart: Literal["by-size", "overhead"] = "by-size"  # of training jobs; overhead: that of all others, restart_overhead
+    detection: Literal["by-cause", "none"] = "by-cause"  # how long a training job hangs after a fault: `emulator.racks.faults`
+    checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     time_limit: Literal["none", "estimate"] = "none"  # estimate: a run that is not over after the job's estimate is ended (Slurm: TIMEOUT)
     time_limit_factor: Annotated[Rate, Field(ge=0.001, le=1000)] = 1.0  # of the estimate
 

@@ -2,6 +2,7 @@
 
 from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.fabric.settings import FabricSettings
+from emulator.jobs.costs import STORAGE_BYTES_PER_GPU_SECOND, CheckpointCosts, Costs, StartUp, Writing
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
 from emulator.scenario.models import Scenario
@@ -10,6 +11,7 @@ from emulator.scheduler.accounts import TenantLimit, TenantLimits
 from emulator.scheduler.reclaim import Reclaims, Victims
 from emulator.scheduler.usage import SitePower
 from emulator.workload.generate import GeneratorSettings
+from topology.cluster import Cluster
 
 _SECOND = 10**9
 
@@ -54,6 +56,25 @@ def tenant_limits(scenario: Scenario) -> TenantLimits:
 
 def _tenant_limit(given: TenantLimitSettings) -> TenantLimit:
     return TenantLimit(None if given.max_gpus is None else given.max_gpus * 1000, given.max_running_jobs, given.max_pending_jobs)
+
+
+def job_costs(scenario: Scenario, cluster: Cluster) -> Costs:
+    """What the life of a job costs beside its work."""
+    jobs, checkpoint = scenario.jobs, scenario.jobs.checkpoint
+    storage = checkpoint.storage_bytes_per_second
+    return Costs(
+        restart_overhead_ns=jobs.restart_overhead,
+        start_up=StartUp() if jobs.start_up == "drawn" else None,
+        restart_by_size=jobs.restart == "by-size",
+        detection=jobs.detection == "by-cause",
+        checkpoint=CheckpointCosts(
+            Writing(checkpoint.writing),
+            checkpoint.gpu_bytes_per_second,
+            checkpoint.copy_bytes_per_second,
+            STORAGE_BYTES_PER_GPU_SECOND * cluster.gpu_count / len(cluster.site_names) if storage is None else storage,
+            checkpoint.state_bytes_per_gpu,
+        ),
+    )
 
 
 def site_power(scenario: Scenario) -> SitePower:

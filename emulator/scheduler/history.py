@@ -22,7 +22,7 @@ class History:
     def book(self, slot: int) -> None:
         """The job has finished. It took as long as it held its GPUs, in all its runs."""
         table = self._table
-        run_ns = table.run_ns[slot]
+        run_ns = table.lives.run_ns[slot]
         self._last_ns[table.tenant[slot]] = (*self._last_ns.get(table.tenant[slot], ())[-1:], run_ns)
         self.services_ms.append(table.size_gpus[slot] * run_ns // 10**6)
 

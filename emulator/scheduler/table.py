@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from emulator.jobs.life import Lives
 from emulator.scheduler.free import Row
 from emulator.scheduler.job_array import JobArray
 from emulator.scheduler.sizes import Sizes, sizes_of
@@ -91,10 +92,7 @@ class JobTable:
     host_type: list[int] = field(default_factory=list)
     source_row: list[int] = field(default_factory=list)
 
-    #: What is left of ``duration_ns``, as of ``since_ns``; and the part of full speed at which it goes down.
-    remaining_ns: list[int] = field(default_factory=list)
-    since_ns: list[int] = field(default_factory=list)
-    speed: list[float] = field(default_factory=list)
+    lives: Lives = field(default_factory=Lives)  # how far they are, and where their time went
     state: list[State] = field(default_factory=list)
     first_start_ns: list[int] = field(default_factory=list)  # -1: never
     start_ns: list[int] = field(default_factory=list)  # of the current or last run
@@ -110,13 +108,6 @@ class JobTable:
     partitions: list[tuple[int, ...]] = field(default_factory=list)
     preemptions: list[int] = field(default_factory=list)
     restarts: list[int] = field(default_factory=list)
-    #: ``run_ns``, ``work_ns``, ``lost_ns`` and ``overhead_run_ns`` times ``size_gpus`` are GPU time: each change of size converts them.
-    run_ns: list[int] = field(default_factory=list)  # held its GPUs, runs that ended
-    work_ns: list[int] = field(default_factory=list)  # of full-speed work done in them, lost work included
-    lost_ns: list[int] = field(default_factory=list)  # of that work, what had to be done again
-    overhead_ns: list[int] = field(default_factory=list)  # restart overhead still ahead of the current run
-    overhead_run_ns: list[int] = field(default_factory=list)  # restart overhead done
-
     shapes: list[TrainingShape] = field(default_factory=list)
     queues: list[str] = field(default_factory=list)
     tenants: list[str] = field(default_factory=list)
@@ -193,13 +184,12 @@ class JobTable:
             if any(pace != 1.0 for pace in by_type.values()):
                 self.paces[slots[row]] = Paces(by_type, int(jobs.duration_ns[row]), int(jobs.estimate_ns[row]))
         fill("expected_ns", jobs.estimate_ns.tolist())
-        fill("remaining_ns", jobs.duration_ns.tolist())
+        self.lives.extend(reused, jobs.duration_ns.tolist())
         for row in np.flatnonzero((jobs.kind == JobKind.SERVICE) & (jobs.duration_ns == 0)).tolist():
             self.estimate_ns[slots[row]] = self.expected_ns[slots[row]] = ENDLESS
         for name, value in (
-            ("since_ns", 0), ("speed", 1.0), ("state", state), ("first_start_ns", -1), ("start_ns", -1), ("end_ns", -1),
-            ("sort", _NO_SORT), ("rows", _NO_ROWS), ("partitions", ()), ("preemptions", 0), ("restarts", 0), ("run_ns", 0), ("work_ns", 0),
-            ("lost_ns", 0), ("overhead_ns", 0), ("overhead_run_ns", 0),
+            ("state", state), ("first_start_ns", -1), ("start_ns", -1), ("end_ns", -1), ("sort", _NO_SORT), ("rows", _NO_ROWS),
+            ("partitions", ()), ("preemptions", 0), ("restarts", 0),
         ):  # fmt: skip
             fill(name, [value] * count)
         self.version += [0] * (count - len(reused))
@@ -271,7 +261,7 @@ class JobTable:
         """
         if (paces := self.paces.get(slot)) is not None and paces.duration_ns:
             duration_ns = paces.at(self.host_type[slot], self.size_gpus[slot], paces.duration_ns)
-            self.remaining_ns[slot] = self.remaining_ns[slot] * duration_ns // self.duration_ns[slot]
+            self.lives.remaining_ns[slot] = self.lives.remaining_ns[slot] * duration_ns // self.duration_ns[slot]
             self.duration_ns[slot] = duration_ns
             if slot in self.sizes:
                 self._count_in_size(slot, self.sizes[slot])
@@ -279,14 +269,14 @@ class JobTable:
     def _count_in_size(self, slot: int, sizes: Sizes) -> None:
         """What the job has run is from now on as long as it would have been with its size: the GPU time is the same."""
         if sizes.counted_gpus != (gpus := self.size_gpus[slot]):
-            for column in (self.run_ns, self.work_ns, self.lost_ns, self.overhead_run_ns):
-                column[slot] = column[slot] * sizes.counted_gpus // gpus
+            self.lives.scale(slot, sizes.counted_gpus, gpus)
             sizes.counted_gpus = gpus
 
     def drop(self, slots: Iterable[int]) -> None:
         """These jobs, which have ended, leave; other jobs get their slots."""
         for slot in slots:
             del self.slot_of[self.job_id[slot]]
+            self.lives.drop(slot)
             self.names.pop(slot, None)
             self.paces.pop(slot, None)
             self.sizes.pop(slot, None)

@@ -23,13 +23,13 @@ def column(values: Sequence[int], slots: Int64) -> Int64:
 def kept_service_ns(draft: Draft, slots: Int64, runs: NDArray[np.bool_]) -> Int64:
     """How long each job has run, without what was lost: its progress, as far as a scheduler can see."""
     table = draft.table
-    kept = column(table.work_ns, slots) - column(table.lost_ns, slots)
+    kept = column(table.lives.work_ns, slots) - column(table.lives.lost_ns, slots)
     return kept + np.where(runs, draft.now_ns - column(table.start_ns, slots), 0)
 
 
 def attained_service_ns(draft: Draft, slots: Int64, runs: NDArray[np.bool_]) -> Int64:
     """How long each job has held its GPUs, in all its runs."""
-    return column(draft.table.run_ns, slots) + np.where(runs, draft.now_ns - column(draft.table.start_ns, slots), 0)
+    return column(draft.table.lives.run_ns, slots) + np.where(runs, draft.now_ns - column(draft.table.start_ns, slots), 0)
 
 
 def share_time(draft: Draft, partition: Partition, ranks: Ranks, cause: str) -> None:

@@ -75,6 +75,7 @@ class TrainingShape:
     expert_gpus: int = 1  # GPUs of one expert-parallel group
     expert_bytes: float = 0.0  # bytes each lane sends per step in all-to-alls to the members of its group outside its domain
     pipeline_overlap_seconds: float = 0.0  # of the point-to-point traffic, what hides behind compute
+    state_bytes: float = 0.0  # of a checkpoint of the whole job; 0: not known
 
     @property
     def lane_bytes(self) -> float:

@@ -30,6 +30,8 @@ ACTIVATION_BYTES = 2
 WIDEST_EXPERT_PARALLEL = 64
 #: The part of a GPU's memory that weights, gradients and optimizer state may take; activations take the rest. Assumed.
 STATE_MEMORY_RATIO = 0.6
+#: A checkpoint per parameter: bf16 weights, and what OPTIMIZER_BYTES is.
+STATE_BYTES = 14
 #: Optimizer state per parameter, sharded over the replicas: fp32 master copy and Adam's two moments (Rajbhandari et al., ZeRO, SC'20).
 OPTIMIZER_BYTES = 12
 
@@ -177,6 +179,7 @@ def training_shape(
         pipeline_overlap_seconds=plan.microbatches * microbatch_seconds,
         expert_gpus=plan.expert,
         expert_bytes=_exchanged_bytes(model, plan, domain_gpus, sent_bytes),
+        state_bytes=STATE_BYTES * model.parameters,
     )
 
 

@@ -1,0 +1,37 @@
+"""The storage of the sites, as far as checkpoints use it: who writes how much in the mean, and so how fast another can write.
+
+Writers meet in the mean: what a run gets is fixed when it starts, from what the others at its site write in the mean by then. To follow
+every write would be an event for each checkpoint of each job, and would change what a run costs by little: writes take seconds of minutes.
+"""
+
+from collections.abc import Sequence
+
+from emulator.jobs.costs import SECOND, CheckpointCosts
+from emulator.jobs.saving import Saving
+from emulator.scheduler.free import Row
+from topology.cluster import Cluster
+
+
+class Storage:
+    """Of every site; a job that spans sites writes at that of its first host."""
+
+    def __init__(self, cluster: Cluster, costs: CheckpointCosts) -> None:
+        self._costs = costs
+        self._site_of_block: list[int] = cluster.level("site").host_unit[cluster.block.first_host[:-1]].tolist()
+        self._written = [0] * (max(self._site_of_block) + 1)  # bytes a second in the mean, by site; whole, so that what is added can be taken
+        self._of_run: dict[int, tuple[int, int]] = {}  # slot -> its site, and what it writes in the mean
+
+    def open(self, slot: int, rows: Sequence[Row], every_ns: int, state_bytes: float, gpus: int) -> Saving:
+        """A run begins that writes checkpoints after each ``every_ns`` of work."""
+        site = self._site_of_block[rows[0][0]]
+        size = state_bytes or self._costs.state_bytes_per_gpu * gpus
+        saving = self._costs.saving(every_ns, state_bytes, gpus, float(self._written[site]))
+        mean = round(size * SECOND / (every_ns + saving.write_ns))
+        self._written[site] += mean
+        self._of_run[slot] = site, mean
+        return saving
+
+    def close(self, slot: int) -> None:
+        """The run has ended."""
+        if (found := self._of_run.pop(slot, None)) is not None:
+            self._written[found[0]] -= found[1]

@@ -1,0 +1,115 @@
+"""What the life of a job costs beside its work: starting, restarting, writing checkpoints, and noticing that it hangs.
+
+Sources: RSC is Kokolis et al., HPCA'25, arXiv 2410.21680; FTH is "Training LLMs with Fault Tolerant HSDP on 100,000 GPUs", arXiv
+2602.00277, figure 2; MLP the result logs of MLPerf Training v4.1 and v5.0; BLM the training of BLOOM-176B (arXiv 2211.05100).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from emulator.draws import Stream, normal
+from emulator.draws.exact import exp
+from emulator.jobs.saving import Saving
+
+SECOND = 1_000_000_000  # ns
+#: Seconds until a job of so many GPUs is up again after a fault, communicators included: FTH, cold recovery and NCCL's initialisation. Below
+#: the first point in proportion to it, but not under RESTART_LEAST: small jobs start in tens of seconds.
+RESTART_GPUS = np.array([16_384.0, 22_000.0, 64_000.0, 98_000.0])
+RESTART_SECONDS = np.array([217.0, 330.0, 700.0, 1_100.0])
+RESTART_LEAST = 30.0
+#: A site's storage for each of its GPUs: 2 TB/s for 16,384 (Llama 3, arXiv 2407.21783, section 3.3.1).
+STORAGE_BYTES_PER_GPU_SECOND = 0.122e9
+
+
+class Writing(StrEnum):
+    """How checkpoints are written."""
+
+    BLOCKING = "blocking"  # the job stands still until the checkpoint is in storage
+    ASYNCHRONOUS = "asynchronous"  # until it is in the hosts' memory; it goes to storage while work goes on
+    FREE = "free"  # it takes no time, and is safe at once
+
+
+@dataclass(frozen=True)
+class StartUp:
+    """Containers, communicators and compiling, before a training job's first step: lognormal, cut at both ends.
+
+    MLP: 250 to 1,100 s from 512 to 8,192 GPUs, without growth with size; median 465 s, log-sd 0.37.
+    """
+
+    median_seconds: float = 465.0
+    log_sd: float = 0.37
+    least_seconds: float = 250.0
+    most_seconds: float = 1_100.0
+
+    def drawn_ns(self, seed: int, job_id: int) -> int:
+        """Of the job's first start."""
+        seconds = self.median_seconds * float(exp(self.log_sd * float(normal(seed, Stream.JOB_START_UP, job_id, 0))))
+        return round(min(self.most_seconds, max(self.least_seconds, seconds)) * SECOND)
+
+
+@dataclass(frozen=True)
+class CheckpointCosts:
+    """Bytes a second of a GPU's share of its host's way to storage, and of all of a site's storage; 0 of storage: it is never short.
+
+    BLM wrote 2.3 TB from 384 GPUs in 40 s: 0.15 GB/s a GPU. Llama 3's storage took 2 TB/s from 16,384 GPUs (arXiv 2407.21783, section
+    3.3.1), 0.12 GB/s a GPU. The copy to the host's memory goes over PCIe: 25 GB/s a GPU (assumed; half of PCIe 5.0 x16).
+    ``state_bytes_per_gpu`` is for jobs that do not say what they save: 14 bytes for each of 60 million parameters.
+    """
+
+    writing: Writing = Writing.BLOCKING
+    gpu_bytes_per_second: float = 0.15e9
+    copy_bytes_per_second: float = 25e9
+    storage_bytes_per_second: float = 0.0
+    state_bytes_per_gpu: float = 0.84e9
+
+    def saving(self, every_ns: int, state_bytes: float, gpus: int, others_bytes_per_second: float) -> Saving:
+        """How a run on ``gpus`` writes ``state_bytes`` after each ``every_ns`` of work, while others write that much in the mean."""
+        if self.writing == Writing.FREE:
+            return Saving(every_ns)
+        size = state_bytes or self.state_bytes_per_gpu * gpus
+        write_ns = round(size / self.burst(gpus, others_bytes_per_second) * SECOND)
+        if self.writing == Writing.BLOCKING:
+            return Saving(every_ns, write_ns)
+        copy_ns = round(size / (self.copy_bytes_per_second * gpus) * SECOND)
+        return Saving(every_ns, copy_ns + max(0, write_ns - every_ns), min(write_ns, every_ns))  # the next one waits for the last
+
+    def burst(self, gpus: int, others_bytes_per_second: float) -> float:
+        """Bytes a second that a job gets while it writes: its own way's, or what others leave of the storage in the mean, and at least its
+        part of the storage when all want as much as they can.
+        """
+        own, storage = self.gpu_bytes_per_second * gpus, self.storage_bytes_per_second
+        if not storage:
+            return own
+        return min(own, max(storage - others_bytes_per_second, storage * own / (own + others_bytes_per_second)))
+
+
+@dataclass(frozen=True)
+class Costs:
+    """``restart_overhead_ns`` is that of jobs that say nothing of what they do (RSC's u0, 5 to 20 min). Of training jobs ``start_up`` is the
+    first start, and ``restart_by_size`` asks for the restarts of FTH; without either they are as other jobs, and start at once.
+    ``detection``: whether it takes time to notice that a fault has stopped a training job (``racks.faults.Cause``).
+    """
+
+    restart_overhead_ns: int = 300 * SECOND
+    start_up: StartUp | None = None
+    restart_by_size: bool = False
+    detection: bool = False
+    checkpoint: CheckpointCosts = CheckpointCosts(Writing.FREE)
+
+    def restart_ns(self, gpus: int, *, trains: bool) -> int:
+        """How long a job that ran before is not at work after it has started again; reading its checkpoint is a part of it."""
+        if not (trains and self.restart_by_size):
+            return self.restart_overhead_ns
+        return round(restart_seconds(gpus) * SECOND)
+
+
+def restart_seconds(gpus: int) -> float:
+    """FTH's table; linear between its points, and beyond the last."""
+    if gpus <= RESTART_GPUS[0]:
+        return max(RESTART_LEAST, float(RESTART_SECONDS[0] * gpus / RESTART_GPUS[0]))
+    place = min(len(RESTART_GPUS) - 1, int(np.searchsorted(RESTART_GPUS, gpus)))
+    low, high = float(RESTART_GPUS[place - 1]), float(RESTART_GPUS[place])
+    before, after = float(RESTART_SECONDS[place - 1]), float(RESTART_SECONDS[place])
+    return before + (after - before) * (gpus - low) / (high - low)

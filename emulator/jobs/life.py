@@ -1,0 +1,210 @@
+"""What jobs that hold GPUs do, how their work goes on, and where their time went: closed forms of time, with one formula for each.
+
+A run is from the start of a job to its end, interruption or preemption. It *starts* (containers, communicators, compiling; *restarts*,
+where it has run before: its checkpoint is read as well), then it *works*, and stands still for *checkpoints* in between
+(``jobs.saving``). It *stalls* where its network is gone. A fault takes it out of all of this: it is *detecting* until somebody has noticed
+that it hangs. When anything happens is for others to say; nothing here looks at a clock.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import IntEnum
+from typing import NamedTuple
+
+from emulator.jobs.saving import Saving, slowed_ns
+
+
+class Phase(IntEnum):
+    """What a job does with its GPUs. Working is what is left of the time that it holds them."""
+
+    WORKING = 0
+    STARTING = 1
+    RESTARTING = 2
+    CHECKPOINT = 3
+    STALLED = 4
+    DETECTING = 5
+
+
+#: The phases in which no work goes on.
+IDLE_PHASES = (Phase.STARTING, Phase.RESTARTING, Phase.CHECKPOINT, Phase.STALLED, Phase.DETECTING)
+
+
+class Passage(NamedTuple):
+    """What some time of a run was: its parts by phase, which add up to it, and the full-speed work that was done."""
+
+    ahead_ns: int  # of starting or restarting
+    still_ns: int  # stalled
+    detecting_ns: int
+    checkpoint_ns: int
+    working_ns: int
+    work_ns: int
+
+
+class Lives:
+    """By slot of the job table, as lists. ``remaining_ns``, ``ahead_ns``, ``still_ns`` and ``saving`` are as of ``since_ns``.
+
+    Work is measured by the time that it takes at full speed, which is 1. ``work_ns`` counts all that was done and ``lost_ns`` the part of
+    it that had to be done again. The times of phases are of all runs of the job; ``run_ns`` is that of the runs that have ended.
+    """
+
+    def __init__(self) -> None:
+        self.remaining_ns: list[int] = []
+        self.since_ns: list[int] = []
+        self.speed: list[float] = []
+        self.run_ns: list[int] = []
+        self.work_ns: list[int] = []
+        self.lost_ns: list[int] = []
+        self.ahead_ns: list[int] = []  # of starting or restarting, still to come
+        self.again: list[bool] = []  # whether that is a restart
+        #: By phase, how long all runs were in it; there is none for working.
+        self.spent_ns: dict[Phase, list[int]] = {phase: [] for phase in IDLE_PHASES}
+        #: Slot -> how long it will still stand still for, of a job that a flap stopped.
+        self.still_ns: dict[int, int] = {}
+        self.detecting: set[int] = set()
+        self.saving: dict[int, Saving] = {}  # of runs that write checkpoints
+
+    def extend(self, reused: Sequence[int], durations_ns: Sequence[int]) -> None:
+        """Jobs with so much work: the first of them in the slots ``reused``, the others behind the last slot."""
+        more = len(durations_ns) - len(reused)
+        for slot, duration_ns in zip(reused, durations_ns, strict=False):
+            self.remaining_ns[slot] = duration_ns
+            self.since_ns[slot], self.speed[slot], self.again[slot] = 0, 1.0, False
+            for column in self._times():
+                column[slot] = 0
+        self.remaining_ns += durations_ns[len(reused) :]
+        self.since_ns += [0] * more
+        self.speed += [1.0] * more
+        self.again += [False] * more
+        for column in self._times():
+            column += [0] * more
+
+    def _times(self) -> list[list[int]]:
+        """Columns of times that are 0 at first."""
+        return [self.ahead_ns, *self._counted()]
+
+    def _counted(self) -> list[list[int]]:
+        """Columns in which the time that a job has held its GPUs is counted."""
+        return [self.run_ns, self.work_ns, self.lost_ns, *self.spent_ns.values()]
+
+    def drop(self, slot: int) -> None:
+        """The job has left."""
+        self.saving.pop(slot, None)
+
+    # -- a run ----------------------------------------------------------------------------------------------------------------------
+
+    def start(self, slot: int, at_ns: int, ahead_ns: int, saving: Saving | None) -> None:
+        """A run begins, with ``ahead_ns`` until it works."""
+        self.since_ns[slot], self.speed[slot] = at_ns, 1.0
+        self.ahead_ns[slot] = ahead_ns
+        if saving is not None:
+            self.saving[slot] = saving
+
+    def stop(self, slot: int, held_ns: int) -> None:
+        """A run of ``held_ns`` has ended; ``progress`` has been called for its end."""
+        self.run_ns[slot] += held_ns
+        self.ahead_ns[slot], self.again[slot] = 0, True
+        self.still_ns.pop(slot, None)
+        self.detecting.discard(slot)
+        self.saving.pop(slot, None)
+
+    def phase(self, slot: int) -> Phase:
+        """Of a job that holds GPUs, as of ``since_ns``."""
+        if slot in self.detecting:
+            return Phase.DETECTING
+        if self.ahead_ns[slot]:
+            return Phase.RESTARTING if self.again[slot] else Phase.STARTING
+        if self.speed[slot] == 0.0 or slot in self.still_ns:
+            return Phase.STALLED
+        return Phase.CHECKPOINT if slot in self.saving and self.saving[slot].writing_ns else Phase.WORKING
+
+    def passage(self, slot: int, passed_ns: int) -> tuple[Passage, Saving | None]:
+        """What ``passed_ns`` from ``since_ns`` on are, and the checkpoints as they are then. Changes nothing."""
+        saving = self.saving.get(slot)
+        if slot in self.detecting:
+            return Passage(0, 0, passed_ns, 0, 0, 0), saving
+        left_ns = passed_ns
+        ahead_ns = min(left_ns, self.ahead_ns[slot])
+        left_ns -= ahead_ns
+        speed = self.speed[slot]
+        still_ns = left_ns if speed == 0.0 else min(left_ns, self.still_ns.get(slot, 0)) if self.still_ns else 0
+        left_ns -= still_ns
+        if saving is None:
+            return Passage(ahead_ns, still_ns, 0, 0, left_ns, left_ns if speed == 1.0 else int(left_ns * speed)), None
+        saving = replace(saving)
+        saving.stand_still(still_ns)
+        work_ns = checkpoint_ns = 0
+        if speed > 0.0:
+            work_ns, checkpoint_ns = saving.passed(left_ns, self.remaining_ns[slot], speed)
+        return Passage(ahead_ns, still_ns, 0, checkpoint_ns, left_ns - checkpoint_ns, work_ns), saving
+
+    def progress(self, slot: int, at_ns: int) -> int:
+        """Bring a run to ``at_ns``. Returns how long it worked since it last was."""
+        passed_ns = at_ns - self.since_ns[slot]
+        self.since_ns[slot] = at_ns
+        if not passed_ns:
+            return 0
+        passage, saving = self.passage(slot, passed_ns)
+        self.remaining_ns[slot] -= passage.work_ns
+        self.work_ns[slot] += passage.work_ns
+        if passage.working_ns == passed_ns:
+            if saving is not None:
+                self.saving[slot] = saving
+            return passed_ns
+        spent_ns = self.spent_ns
+        if passage.ahead_ns:
+            self.ahead_ns[slot] -= passage.ahead_ns
+            spent_ns[Phase.RESTARTING if self.again[slot] else Phase.STARTING][slot] += passage.ahead_ns
+        if passage.still_ns:
+            spent_ns[Phase.STALLED][slot] += passage.still_ns
+            if slot in self.still_ns:
+                self.still_ns[slot] -= passage.still_ns
+                if self.still_ns[slot] <= 0:
+                    del self.still_ns[slot]
+        spent_ns[Phase.DETECTING][slot] += passage.detecting_ns
+        if saving is not None:
+            self.saving[slot] = saving
+            spent_ns[Phase.CHECKPOINT][slot] += passage.checkpoint_ns
+        return passage.working_ns
+
+    def end_ns(self, slot: int) -> int:
+        """When the work will be done at the present speed, which is above 0."""
+        remaining_ns, speed, saving = self.remaining_ns[slot], self.speed[slot], self.saving.get(slot)
+        time_ns = slowed_ns(remaining_ns, speed) if saving is None else saving.time_ns(remaining_ns, speed)
+        return self.since_ns[slot] + self.ahead_ns[slot] + self.still_ns.get(slot, 0) + time_ns
+
+    def stand_still(self, slot: int, until_ns: int) -> bool:
+        """Something shorter than a cycle stops the job, as of ``since_ns``, until then; several at once do not add up. Returns whether it
+        stands still for longer than it would have.
+        """
+        more = until_ns - self.since_ns[slot] > self.still_ns.get(slot, 0)
+        if more:
+            self.still_ns[slot] = until_ns - self.since_ns[slot]
+        return more
+
+    def lose_work(self, slot: int, duration_ns: int) -> None:
+        """A fault, or a stop without a checkpoint, as of ``since_ns``: work will go on from the last checkpoint that is safe. A job that
+        writes none begins anew; one without an end (no ``duration_ns``) loses nothing.
+        """
+        saving = self.saving.get(slot)
+        lost_ns = (duration_ns - self.remaining_ns[slot] if saving is None else saving.lost_ns()) if duration_ns else 0
+        self.remaining_ns[slot] += lost_ns
+        self.lost_ns[slot] += lost_ns
+        if saving is not None:
+            saving.fresh_ns, saving.writing_ns, saving.age_ns = 0, 0, -1
+
+    # -- accounts -------------------------------------------------------------------------------------------------------------------
+
+    def working_ns(self, slot: int, held_ns: int) -> int:
+        """Of ``held_ns``, which the job has held its GPUs up to ``since_ns``, how long it worked."""
+        return held_ns - sum([column[slot] for column in self.spent_ns.values()])
+
+    def unproductive_ns(self, slot: int) -> int:
+        """How long the job held its GPUs for nothing that lasted, up to ``since_ns``: all but the work that was not done again, and what it
+        took longer for want of network.
+        """
+        return self.lost_ns[slot] + sum([column[slot] for column in self.spent_ns.values()])
+
+    def scale(self, slot: int, times: int, over: int) -> None:
+        """The time that the job has held its GPUs is counted in another unit: ``times`` over ``over`` of it."""
+        for column in self._counted():
+            column[slot] = column[slot] * times // over
