@@ -18,11 +18,14 @@ PACKAGE = Path(__file__).resolve().parents[1]
 #: no placement is: compiled functions have no docstrings, and theirs are their reference.
 MODULES = (
     "engine/engine.py",
+    "engine/hangs.py",
     "engine/loop.py",
     "engine/meter.py",
     "engine/orders.py",
     "engine/runs.py",
     "engine/waits.py",
+    "jobs/life.py",
+    "jobs/saving.py",
     "scheduler/backfilling.py",
     "scheduler/draft.py",
     "scheduler/free.py",

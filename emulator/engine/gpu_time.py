@@ -34,11 +34,11 @@ def held_time(table: JobTable, slots: Iterable[int], now_ns: int) -> tuple[int, 
 def gpu_seconds(held: Iterable[int], meter: Meter, now_ns: int) -> dict[str, float]:
     """GPU seconds from 0 to ``now_ns`` by ``PHASES``; together they are those of the GPUs in service. ``held``: ``held_time`` of all jobs.
 
-    Of the time that jobs held GPUs, *productive* is work that lasted and *redone* work that had to be done again or was never saved, both as
-    long as they take when nothing slows the job; *network_wait* is what they took longer than that; *starting* and *restarting* passed
-    before work went on; in *checkpoint* it stood still for one to be written, in *stalled* for want of any network, and in *detecting* after a
-    fault that nobody had noticed yet. *Down* are GPUs of broken hosts; *idle* are all others that no job held: free, cordoned, or the
-    unused part of a shared GPU.
+    Of the time that jobs held GPUs, *productive* is work that lasted and *redone* work that had to be done again or was never saved,
+    both as long as they take when nothing slows the job; *network_wait* is what they took longer than that; *starting* and *restarting*
+    passed before work went on. In *checkpoint* a job stood still for one to be written, in *stalled* for want of any network, and in
+    *detecting* after a fault that nobody had noticed yet. *Down* are GPUs of broken hosts; *idle* are all others that no job held: free,
+    cordoned, or the unused part of a shared GPU.
     """
     down = 1000 * meter.down_gpus.until(now_ns)
     idle = 1000 * meter.installed_gpus.until(now_ns) - meter.held_milli_gpus.until(now_ns) - down

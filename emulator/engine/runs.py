@@ -157,7 +157,7 @@ class Runs:
         self._lives.stop(slot, at_ns - table.start_ns[slot])
 
     def _leave_network(self, slot: int, at_ns: int) -> None:
-        if self._network.has(slot):
+        if self._table.shape[slot] >= 0 and self._network.has(slot):
             self._network.remove(at_ns, slot)
 
     def move(self, before: Mapping[int, tuple[list[Row], int, int]], at_ns: int) -> None:

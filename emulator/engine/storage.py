@@ -18,7 +18,8 @@ class Storage:
     def __init__(self, cluster: Cluster, costs: CheckpointCosts) -> None:
         self._costs = costs
         self._site_of_block: list[int] = cluster.level("site").host_unit[cluster.block.first_host[:-1]].tolist()
-        self._written = [0] * (max(self._site_of_block) + 1)  # bytes a second in the mean, by site; whole, so that what is added can be taken
+        #: Bytes a second in the mean, by site; whole, so that what is added can be taken away again.
+        self._written = [0] * (max(self._site_of_block) + 1)
         self._of_run: dict[int, tuple[int, int]] = {}  # slot -> its site, and what it writes in the mean
 
     def open(self, slot: int, rows: Sequence[Row], every_ns: int, state_bytes: float, gpus: int) -> Saving:

@@ -14,8 +14,8 @@ from emulator.draws.exact import exp
 from emulator.jobs.saving import Saving
 
 SECOND = 1_000_000_000  # ns
-#: Seconds until a job of so many GPUs is up again after a fault, communicators included: FTH, cold recovery and NCCL's initialisation. Below
-#: the first point in proportion to it, but not under RESTART_LEAST: small jobs start in tens of seconds.
+#: Seconds until a job of so many GPUs is up again after a fault: FTH, cold recovery and NCCL's initialisation. Below the first point in
+#: proportion to it, but not under RESTART_LEAST (assumed).
 RESTART_GPUS = np.array([16_384.0, 22_000.0, 64_000.0, 98_000.0])
 RESTART_SECONDS = np.array([217.0, 330.0, 700.0, 1_100.0])
 RESTART_LEAST = 30.0
@@ -87,8 +87,8 @@ class CheckpointCosts:
 
 @dataclass(frozen=True)
 class Costs:
-    """``restart_overhead_ns`` is that of jobs that say nothing of what they do (RSC's u0, 5 to 20 min). Of training jobs ``start_up`` is the
-    first start, and ``restart_by_size`` asks for the restarts of FTH; without either they are as other jobs, and start at once.
+    """``restart_overhead_ns`` is that of jobs that say nothing of what they do (RSC's u0, 5 to 20 min). Of training jobs ``start_up`` is
+    the first start, and ``restart_by_size`` asks for the restarts of FTH; without either they are as other jobs, and start at once.
     ``detection``: whether it takes time to notice that a fault has stopped a training job (``racks.faults.Cause``).
     """
 

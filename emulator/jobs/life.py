@@ -76,7 +76,7 @@ class Lives:
         self.speed += [1.0] * more
         self.again += [False] * more
         for column in self._times():
-            column += [0] * more
+            column.extend([0] * more)
 
     def _times(self) -> list[list[int]]:
         """Columns of times that are 0 at first."""

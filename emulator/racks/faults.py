@@ -29,8 +29,8 @@ CABLE: Repair = (1800.0, 7200.0)  # a cable or transceiver reseated or swapped, 
 SERVICE: Repair = (3600.0, 14400.0)  # a part swapped, such as a compute tray of an NVL72 rack: 1 to 4 h (assumed)
 
 
-#: Seconds until it is noticed that a fault has stopped a job, with automatic inspection (ByteRobust, arXiv 2509.16293, table 3): a process or
-#: kernel that has crashed says so, a GPU or driver is seen to be gone, a NIC or port is polled, a switch is given time to come back.
+#: Seconds until it is noticed that a fault has stopped a job, with automatic inspection (ByteRobust, arXiv 2509.16293, table 3): a
+#: process or kernel that has crashed says so, a GPU or driver is seen to be gone, a NIC or port is polled, a switch is given time.
 CRASHED, GPU_GONE, NIC_GONE, SWITCH_GONE = 2.0, 10.0, 30.0, 60.0
 #: Nothing but NCCL's watchdog ends the job (its default). Wrong numbers are found later still, by evaluation (assumed: an hour).
 WATCHDOG, WRONG_NUMBERS = 600.0, 3_600.0

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from emulator.engine.gpu_time import HELD
 from emulator.report.units import gibibytes, percent, si, span
 
 Rows = list[tuple[str, str]]

@@ -25,6 +25,7 @@ from emulator.scenario.settings import (
     fabric_settings,
     fault_settings,
     generator_settings,
+    job_costs,
     link_fault_settings,
     reclaims,
     site_power,

@@ -131,7 +131,9 @@ class CheckpointSettings(Section):
     writing: Literal["blocking", "asynchronous", "free"] = "blocking"
     gpu_bytes_per_second: Annotated[Rate, Field(ge=1, le=1e15)] = 0.15e9  # of a GPU's part of its host's way to storage
     copy_bytes_per_second: Annotated[Rate, Field(ge=1, le=1e15)] = 25e9  # asynchronous: of a GPU to its host's memory
-    storage_bytes_per_second: Annotated[Rate, Field(ge=1, le=1e18)] | None = None  # of a site; default 0.122e9 for each of its GPUs (Llama 3)
+    storage_bytes_per_second: Annotated[Rate, Field(ge=1, le=1e18)] | None = (
+        None  # of a site; default 0.122e9 for each of its GPUs (Llama 3)
+    )
     state_bytes_per_gpu: Annotated[Rate, Field(ge=1, le=1e15)] = 0.84e9  # of jobs that do not say what they save
 
 

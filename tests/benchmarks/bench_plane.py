@@ -77,11 +77,11 @@ class Head:
         slot = self._slots[job]
         self._table.rows[slot] = self._placements[job]
         self.network.add(0, slot, self._placements[job])
-        self._table.speed[slot] = self.network.speed(slot)
+        self._table.lives.speed[slot] = self.network.speed(slot)
 
     def share(self) -> None:
         for slot, speed in self.network.share(0, lambda asked: {plane: self.plane.advance(0, orders) for plane, orders in asked.items()}):
-            self._table.speed[slot] = speed
+            self._table.lives.speed[slot] = speed
             self.network.set_speed(slot)
 
     def change(self) -> None:

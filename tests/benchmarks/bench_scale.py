@@ -89,10 +89,10 @@ def run_all(scheduler: Scheduler, jobs: JobColumns) -> float:
             scheduler.arrive(coming.pop())
         draft = scheduler.plan(now_ns)
         for slot in draft.preempted:
-            table.remaining_ns[slot] = end_of.pop(slot) - now_ns
+            table.lives.remaining_ns[slot] = end_of.pop(slot) - now_ns
             scheduler.requeue(slot)
         for slot, _ in draft.starts:
-            end_of[slot] = now_ns + table.remaining_ns[slot]
+            end_of[slot] = now_ns + table.lives.remaining_ns[slot]
             heappush(ends, (end_of[slot], slot))
         due_ns = now_ns + 1 if draft.preempted else draft.reconsider_at_ns
         due_ns = min(due_ns, *(end_ns for end_ns, _ in ends[:1]), *(table.submit_ns[slot] for slot in coming[-1:]), NEVER)

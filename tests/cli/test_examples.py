@@ -43,7 +43,7 @@ def test_the_oversubscribed_one_slows_its_jobs_as_its_comments_say() -> None:
     slowed = {}
     for job_id, slowdown in zip(jobs.job_id.tolist(), jobs.network_slowdown_ratio.tolist(), strict=True):
         slot = table.slot_of[job_id]
-        if table.shape[slot] >= 0 and table.work_ns[slot]:
+        if table.shape[slot] >= 0 and table.lives.work_ns[slot]:
             shape = table.shapes[table.shape[slot]]
             assert slowdown == pytest.approx(by_hand(shape, NIC / 8) / by_hand(shape, NIC), rel=1e-3)
             slowed[table.gpus[slot], round(shape.ring_bytes / 1e9, 3)] = slowdown

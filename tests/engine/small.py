@@ -10,6 +10,7 @@ from emulator.engine.loop import Loop
 from emulator.engine.network import Network
 from emulator.engine.settings import EngineSettings
 from emulator.fabric.settings import FabricSettings
+from emulator.jobs.costs import Costs
 from emulator.racks.faults import FaultSettings
 from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
@@ -62,7 +63,7 @@ def engine(
     **settings: Any,
 ) -> Engine:
     """A whole engine over in-process shards. ``fail_at``: the instants (ns) of the hosts' first faults, in place of drawn ones.
-    ``settings`` are of the engine, and ``reservations`` of the scheduler."""
+    ``settings`` are of the engine, ``restart_overhead_ns`` of its costs, and ``reservations`` of the scheduler."""
     fabric = FabricSettings()
     scheduler = Scheduler(
         cluster,
@@ -83,6 +84,8 @@ def engine(
                 rack_shard.hosts.fault_ns[host - span.first_host] = time_ns
                 rack_shard.hosts._refresh(np.array([host - span.first_host]))
     network = Network(cluster, fabric, scheduler.table, places.plane_count)
+    if "restart_overhead_ns" in settings:
+        settings["costs"] = Costs(settings.pop("restart_overhead_ns"))
     return Engine(cluster, scheduler, places, network, iter(batches), EngineSettings(**settings))
 
 

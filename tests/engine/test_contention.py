@@ -36,7 +36,7 @@ def test_two_jobs_share_a_trunk_and_one_alone_has_it_all() -> None:
     run_until(made, 0)
     assert (hosts_of(made, 0), hosts_of(made, 1)) == ([0, 1, 2], [3, 4, 5])
     assert [made.network.rate(slot) for slot in (0, 1)] == [23.75e9, 23.75e9]
-    assert made.table.speed[:2] == [0.5, 0.5]
+    assert made.table.lives.speed[:2] == [0.5, 0.5]
     tier = {view.lower: view.utilization_ratio for view in link_views(made, -1, 100, "leaf_spine")}
     assert sorted(tier.values()) == pytest.approx([0.475, 0.475, 0.95])  # leaf 1's trunk carries all the payload that it can
     assert ends(run(made)) == {0: 3006.0, 1: 4505.0}
@@ -93,7 +93,7 @@ def test_a_trunk_without_capacity_stalls_its_jobs_until_it_is_mended() -> None:
     trunk = int(np.flatnonzero(made.cluster.links.tier == 1)[1])
     made.post(scale_link(trunk, 0.0, 400 * SECOND), 100 * SECOND)
     run_until(made, 100 * SECOND)
-    assert made.table.speed[:2] == [0.0, 0.0]
+    assert made.table.lives.speed[:2] == [0.0, 0.0]
     assert made.has_work()
     assert ends(run(made)) == {0: 2400.0, 1: 2400.0}
 
@@ -114,7 +114,7 @@ def test_an_endpoint_link_that_is_degraded_slows_the_job_on_it(remaining: float,
     link = endpoint_link(made.cluster, 1)
     made.post(scale_link(link, remaining, 200 * SECOND), 100 * SECOND)
     run_until(made, 100 * SECOND)
-    assert made.table.speed[:2] == [remaining, 1.0]
+    assert made.table.lives.speed[:2] == [remaining, 1.0]
     assert made.network.rate(0) == remaining * LANE
     assert link_views(made, link - 1, 1, "")[0].healthy_ratio == remaining
     assert ends(run(made)) == {0: end, 1: 1000.0}
@@ -170,10 +170,10 @@ def test_what_a_capped_job_leaves_of_a_trunk_is_the_others() -> None:
     made = shared_trunk(duration_ns=2000 * SECOND)
     made.post(scale_link(endpoint_link(made.cluster, 0), 0.25, 900 * SECOND), 100 * SECOND)
     run_until(made, 100 * SECOND)
-    assert made.table.speed[:2] == pytest.approx([0.25, 0.75])
+    assert made.table.lives.speed[:2] == pytest.approx([0.25, 0.75])
     run_until(made, 1000 * SECOND)
-    assert made.table.speed[:2] == [0.5, 0.5]
-    assert made.table.work_ns[0] == (50 + 225) * SECOND
+    assert made.table.lives.speed[:2] == [0.5, 0.5]
+    assert made.table.lives.work_ns[0] == (50 + 225) * SECOND
 
 
 def test_a_job_inside_one_domain_does_not_use_its_endpoint_link() -> None:
@@ -213,7 +213,7 @@ def test_a_job_that_loses_a_host_leaves_its_cap_behind() -> None:
     made.post(scale_link(endpoint_link(made.cluster, 0), 0.5, 10**6 * SECOND), 0)
     run_until(made, 110 * SECOND)
     assert hosts_of(made, 0) == [1, 2]
-    assert made.table.speed[0] == 1.0
+    assert made.table.lives.speed[0] == 1.0
     assert made.network._caps == {0: LANE}
     run_until(made, 2000 * SECOND)
     assert ends(made) == {0: 1110.0}

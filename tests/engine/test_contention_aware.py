@@ -25,7 +25,7 @@ FOUR_TO_ONE: dict[str, Any] = {"array_hosts": 4, "leaf_oversubscription": 4}
 def slowdowns(made: Engine) -> list[float]:
     """Of each job, by slot: what it ran over the work that it did."""
     table = made.table
-    return [ran / work for ran, work in zip(table.run_ns, table.work_ns, strict=True)]
+    return [ran / work for ran, work in zip(table.lives.run_ns, table.lives.work_ns, strict=True)]
 
 
 def test_it_leaves_a_trunk_that_is_full() -> None:

@@ -137,7 +137,7 @@ class Fabric:
         rows = [(int(b), int(bit[block == b].sum()), 15) for b in np.unique(block)]
         self.table.rows[slot] = rows
         self.network.add(0, slot, rows)
-        self.table.speed[slot] = self.network.speed(slot)
+        self.table.lives.speed[slot] = self.network.speed(slot)
         self.running.add(number)
 
     def stop(self, number: int) -> None:
@@ -146,13 +146,15 @@ class Fabric:
 
     def share(self) -> None:
         for slot, speed in self.network.share(0, lambda asked: {plane: self.plane.advance(0, orders) for plane, orders in asked.items()}):
-            self.table.speed[slot] = speed
+            self.table.lives.speed[slot] = speed
 
     def answer(self) -> tuple[list[tuple[int, float, float]], list[list[float]]]:
         """Rates and speeds by job, and every link's load."""
         for orders in self.network.take_all().values():
             self.plane.advance(0, orders)
-        jobs = [(number, self.network.rate(self.slots[number]), self.table.speed[self.slots[number]]) for number in sorted(self.running)]
+        jobs = [
+            (number, self.network.rate(self.slots[number]), self.table.lives.speed[self.slots[number]]) for number in sorted(self.running)
+        ]
         return jobs, self.plane.read_links(0).load_bytes_per_second.tolist()
 
 

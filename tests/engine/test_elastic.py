@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from emulator.engine import views
 from emulator.engine.commands import BreakHosts
 from emulator.engine.engine import Engine
-from emulator.engine.gpu_time import gpu_seconds, held_time
+from emulator.engine.gpu_time import HELD, gpu_seconds, held_time
 from emulator.engine.moments import slowdown
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.elastic import Elastic
@@ -168,10 +168,10 @@ def test_running_jobs_shrink_for_one_that_waits_and_grow_again() -> None:
     run(made)
     assert ends(made) == {1: 1100, 0: 1300 + OVERHEAD + 3200 - 520}
     assert (made.resizes, made.migrations, made.preemptions) == (3, 0, 0)
-    productive, _, lost, restarting = held_time(made.table, range(2), made.now_ns)
-    assert productive == pytest.approx(1000 * SECOND * (32 * 3200 + 16 * 1000), rel=1e-12)
-    assert lost == 0
-    assert restarting == pytest.approx(1000 * SECOND * OVERHEAD * (8 + 16 + 32), rel=1e-9)
+    held = dict(zip(HELD, held_time(made.table, range(2), made.now_ns), strict=True))
+    assert held["productive"] == pytest.approx(1000 * SECOND * (32 * 3200 + 16 * 1000), rel=1e-12)
+    assert held["redone"] == 0
+    assert held["restarting"] == pytest.approx(1000 * SECOND * OVERHEAD * (8 + 16 + 32), rel=1e-9)
 
 
 def test_nobody_shrinks_in_vain_and_nobody_grows_too_soon() -> None:
@@ -208,10 +208,10 @@ def test_a_training_job_works_in_proportion_to_its_replicas_and_waits_for_the_ne
     run_until(made, 0)
     assert sizes_held(made) == {0: 16}
     assert made.table.duration_ns[0] == 3000 * SECOND
-    assert made.table.speed[0] == made.network.speed(0)
+    assert made.table.lives.speed[0] == made.network.speed(0)
     run(made)
     assert slowdown(made, 0, made.now_ns) >= 1.0
-    assert made.table.work_ns[0] == 3000 * SECOND
+    assert made.table.lives.work_ns[0] == 3000 * SECOND
 
 
 def resizing(draw: random.Random) -> Policy:
@@ -284,15 +284,15 @@ def test_however_sizes_change_work_is_gpu_time_and_nothing_is_lost(seed: int) ->
         overhead += sum(
             made.table.size_gpus[slot]
             for slot in made.scheduler.running
-            if slot in made.table.sizes and made.table.overhead_ns[slot] and made.table.start_ns[slot] == made.now_ns
+            if slot in made.table.sizes and made.table.lives.ahead_ns[slot] and made.table.start_ns[slot] == made.now_ns
         )
     assert set(made.table.state) == {State.FINISHED}
-    productive, wait, lost, restarting = held_time(made.table, range(count), made.now_ns)
-    assert productive == pytest.approx(1000 * SECOND * sum(a * b for a, b in zip(gpus, seconds, strict=True)), rel=1e-9)
-    assert wait == pytest.approx(0, abs=1e6)
-    assert lost == 0
-    assert restarting <= 1000 * SECOND * OVERHEAD * overhead * (1 + 1e-9)
-    parts = gpu_seconds((productive, wait, lost, restarting), made.meter, made.now_ns)
+    held = dict(zip(HELD, held_time(made.table, range(count), made.now_ns), strict=True))
+    assert held["productive"] == pytest.approx(1000 * SECOND * sum(a * b for a, b in zip(gpus, seconds, strict=True)), rel=1e-9)
+    assert held["network_wait"] == pytest.approx(0, abs=1e6)
+    assert held["redone"] == 0
+    assert held["restarting"] <= 1000 * SECOND * OVERHEAD * overhead * (1 + 1e-9)
+    parts = gpu_seconds(held.values(), made.meter, made.now_ns)
     assert sum(parts.values()) == pytest.approx(made.meter.gpu_seconds(made.now_ns), rel=1e-9)
 
 
@@ -310,7 +310,7 @@ def test_books_add_up_with_faults_preemption_and_contention(policy: str, seed: i
         per_host = made.scheduler.partitions[0].free.gpus_per_host
         assert table.state[slot] == State.FUTURE or sizes.allows(table.size_gpus[slot], per_host)
         if table.state[slot] == State.FINISHED:  # a nanosecond at each change of size, of speed, and of the size that it is counted in
-            assert -200 <= table.duration_ns[slot] - (table.work_ns[slot] - table.lost_ns[slot]) <= 200
+            assert -200 <= table.duration_ns[slot] - (table.lives.work_ns[slot] - table.lives.lost_ns[slot]) <= 200
     again = run_work(elastic_work(seed)[1], seed, policy, Manner(shards=3, cuts=[5, 9]), Elastic.ALWAYS)
     assert fingerprint(again) == fingerprint(made)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from emulator.engine.commands import BreakHosts, Cancel, Submit
+from emulator.jobs.life import Phase
 from emulator.racks import faults
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.table import State
@@ -37,9 +38,11 @@ def test_a_fault_stops_the_gang_at_once_and_it_goes_on_from_its_last_checkpoint(
     assert seen == [(State.PENDING, 0), (State.RUNNING, 0), (State.PENDING, FAULT), (State.RUNNING, 760 * SECOND)]
     assert hosts_of(made, 0) == [1, 2]
     table = made.table
-    assert (table.lost_ns[0], table.remaining_ns[0], table.restarts[0]) == (155 * SECOND + 7, 400 * SECOND, 1)
+    assert (table.lives.lost_ns[0], table.lives.remaining_ns[0], table.restarts[0]) == (155 * SECOND + 7, 400 * SECOND, 1)
     assert ends(run(made)) == {0: 1460.0}
-    assert (table.run_ns[0], table.work_ns[0], table.overhead_run_ns[0]) == (FAULT + 700 * SECOND, 1155 * SECOND + 7, 300 * SECOND)
+    lives = table.lives
+    assert (lives.run_ns[0], lives.work_ns[0]) == (FAULT + 700 * SECOND, 1155 * SECOND + 7)
+    assert lives.spent_ns[Phase.RESTARTING][0] == 300 * SECOND
     assert made.faults[int(faults.causes(1, np.array([0]), np.array([0]))[0])] == sum(made.faults) == 1
 
 
@@ -52,17 +55,17 @@ def test_a_fault_during_the_restart_costs_the_overhead_again_and_no_work() -> No
     """As above, on hosts 1 and 2 from 760 s; host 1 fails at 1,005 s, in the overhead. From 1,010 s on hosts 2 and 3: 300 + 400 s."""
     made = engine(clos(4), [gangs(1)], fail_at={0: FAULT, 1: 1005 * SECOND})
     assert ends(run(made)) == {0: 1710.0}
-    assert made.table.lost_ns[0] == 155 * SECOND + 7
-    assert made.table.overhead_run_ns[0] == (245 + 300) * SECOND
+    assert made.table.lives.lost_ns[0] == 155 * SECOND + 7
+    assert made.table.lives.spent_ns[Phase.RESTARTING][0] == (245 + 300) * SECOND
 
 
 def test_the_completion_of_the_same_nanosecond_wins() -> None:
     made = engine(clos(4), [gangs(1)], fail_at={0: 1000 * SECOND})
     assert ends(run(made)) == {0: 1000.0}
-    assert (made.restarts, made.table.lost_ns[0], sum(made.faults)) == (0, 0, 1)
+    assert (made.restarts, made.table.lives.lost_ns[0], sum(made.faults)) == (0, 0, 1)
     one_earlier = engine(clos(4), [gangs(1)], fail_at={0: 1000 * SECOND - 1})
     assert ends(run(one_earlier)) == {0: 1000.0 + 300.0 + 100.0}
-    assert one_earlier.table.lost_ns[0] == 100 * SECOND - 1
+    assert one_earlier.table.lives.lost_ns[0] == 100 * SECOND - 1
 
 
 def test_the_gangs_other_hosts_are_placeable_at_the_next_cycle_and_the_repaired_one_at_the_first_after_its_repair() -> None:
@@ -131,7 +134,7 @@ def test_a_service_without_an_end_loses_nothing_it_has_served() -> None:
     service = job_columns(1, submit_ns=0, gpus=8, duration_ns=0, kind=int(JobKind.SERVICE))
     made = engine(clos(2), [service], fail_at={0: FAULT})
     run_until(made, 10**6 * SECOND)
-    assert (made.table.restarts[0], made.table.lost_ns[0], made.table.state[0]) == (1, 0, State.RUNNING)
+    assert (made.table.restarts[0], made.table.lives.lost_ns[0], made.table.state[0]) == (1, 0, State.RUNNING)
     assert not made.has_work()
 
 

@@ -23,10 +23,10 @@ def test_a_job_that_loses_its_host() -> None:
     down = 2 * 600
     held = 250 + 300 + 300
     assert parts(made) == pytest.approx(
-        {
+        dict.fromkeys(PHASES, 0.0)
+        | {
             "productive": 8 * 500,
-            "network_wait": 0,
-            "lost": 8 * 50,
+            "redone": 8 * 50,
             "restarting": 8 * 300,
             "idle": 8 * (2 * 2000 - down - held),
             "down": 8 * down,

@@ -40,7 +40,7 @@ def test_a_stalled_job_gives_up_and_does_not_start_on_the_dead_nic_again() -> No
     made = gangs()
     break_(made, "nic", f"{made.cluster.host_name(0)}:0", at=100, lasts=3600)
     run_until(made, 690 * SECOND)
-    assert (made.table.speed[0], hosts_of(made, 0)) == (0.0, [0, 1])
+    assert (made.table.lives.speed[0], hosts_of(made, 0)) == (0.0, [0, 1])
     run_until(made, 700 * SECOND)
     assert hosts_of(made, 0) == [1, 2]
     assert made.reasons[0] == f"stalled for 600 s: trunk {link_views(made, endpoint_link(made.cluster, 0) - 1, 1, '')[0].name} is down"
@@ -136,14 +136,14 @@ def test_a_cable_of_a_trunk_takes_its_part_of_it_and_a_plane_all() -> None:
     break_(made, "cable", f"{name}#5", at=150, lasts=20)  # a cable that is down already
     break_(made, "plane", "0", at=400, lasts=50)
     run_until(made, 100 * SECOND)
-    assert made.table.speed[:2] == [0.375, 0.375]
+    assert made.table.lives.speed[:2] == [0.375, 0.375]
     assert link_views(made, trunk - 1, 1, "")[0].healthy_ratio == 0.75
     run_until(made, 200 * SECOND)
-    assert made.table.speed[:2] == [0.4375, 0.4375]
+    assert made.table.lives.speed[:2] == [0.4375, 0.4375]
     run_until(made, 300 * SECOND)
-    assert made.table.speed[:2] == [0.5, 0.5]
+    assert made.table.lives.speed[:2] == [0.5, 0.5]
     run_until(made, 400 * SECOND)
-    assert made.table.speed[:2] == [0.0, 0.0]
+    assert made.table.lives.speed[:2] == [0.0, 0.0]
     run_until(made, 500 * SECOND)
     view = link_views(made, trunk - 1, 1, "")[0]
     assert (view.downs, view.down_seconds) == (4, 100 * 2 / 8 + 100 / 8 + 50)

@@ -74,7 +74,7 @@ def test_the_cycle_at_the_end_itself_is_run() -> None:
     cycles, samples, _ = trail(made)
     assert cycles == [0, 100]
     assert samples == [0, 100]
-    assert (made.table.state[1], made.table.run_ns[1]) == (State.RUNNING, 0)
+    assert (made.table.state[1], made.table.lives.run_ns[1]) == (State.RUNNING, 0)
 
 
 def test_samples_are_taken_at_multiples_of_the_interval_where_something_happened() -> None:
@@ -123,7 +123,7 @@ def test_jobs_that_no_host_is_left_for_wait_for_the_repair() -> None:
     run(made)
     assert made.table.state[0] == State.FINISHED
     assert made.table.start_ns[0] > 600 * SECOND
-    assert (made.table.restarts[0], made.table.lost_ns[0]) == (1, 50 * SECOND)
+    assert (made.table.restarts[0], made.table.lives.lost_ns[0]) == (1, 50 * SECOND)
 
 
 def test_a_job_that_waits_for_ever_ends_the_run_where_the_work_ends() -> None:

@@ -69,11 +69,11 @@ def test_energy_and_gpu_time_add_up_at_every_cycle(policy: str, seed: int) -> No
     table = made.table
     milli_ns = 0
     for slot, state in enumerate(table.state):
-        ran = table.run_ns[slot] + (made.now_ns - table.start_ns[slot] if state == State.RUNNING else 0)
+        ran = table.lives.run_ns[slot] + (made.now_ns - table.start_ns[slot] if state == State.RUNNING else 0)
         milli_ns += table.gpus[slot] * table.milli_gpus[slot] * ran
-        assert table.lost_ns[slot] <= table.work_ns[slot]
+        assert table.lives.lost_ns[slot] <= table.lives.work_ns[slot]
         if state == State.FINISHED:  # what lasted of its work is all it had to do, but for a nanosecond at each change of speed
-            assert 0 <= table.duration_ns[slot] - (table.work_ns[slot] - table.lost_ns[slot]) <= 50
+            assert 0 <= table.duration_ns[slot] - (table.lives.work_ns[slot] - table.lives.lost_ns[slot]) <= 50
     assert milli_ns == made.meter.held_milli_gpus.until(made.now_ns)
     assert made.now_ns == UNTIL
     check_sums(made)

@@ -68,14 +68,14 @@ def test_a_dead_leaf_halves_who_has_a_port_on_it(hpn: Cluster) -> None:
     stalls, and repair restores it."""
     made = engine(hpn)
     run_until(made, 90 * SECOND)
-    assert made.table.speed[0] == pytest.approx(0.9375)
+    assert made.table.lives.speed[0] == pytest.approx(0.9375)
     _, cuts = cuts_of(hpn, "switch", leaves(hpn)[0])
     made.post(CutLinks(cuts, 100 * SECOND), 100 * SECOND)
     run_until(made, 150 * SECOND)
     assert made.network.rate(0) == pytest.approx(LANE * 0.9375 / 2)
-    assert made.table.speed[0] == pytest.approx(0.46875)
+    assert made.table.lives.speed[0] == pytest.approx(0.46875)
     run_until(made, 300 * SECOND)
-    assert made.table.speed[0] == pytest.approx(0.9375)
+    assert made.table.lives.speed[0] == pytest.approx(0.9375)
 
 
 def test_a_dead_plane_halves_every_lane(hpn: Cluster) -> None:
@@ -85,6 +85,6 @@ def test_a_dead_plane_halves_every_lane(hpn: Cluster) -> None:
     made.post(CutLinks(cuts, 100 * SECOND), 100 * SECOND)
     run_until(made, 150 * SECOND)
     assert made.network.rate(0) == pytest.approx(LANE * 0.9375 / 2)
-    assert made.table.speed[0] == pytest.approx(0.46875)
+    assert made.table.lives.speed[0] == pytest.approx(0.46875)
     run_until(made, 300 * SECOND)
-    assert made.table.speed[0] == pytest.approx(0.9375)
+    assert made.table.lives.speed[0] == pytest.approx(0.9375)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STOREYS = (
     ("emulator.draws", "topology"),
     ("emulator.workload",),
-    ("emulator.racks", "emulator.fabric"),
+    ("emulator.racks", "emulator.fabric", "emulator.jobs"),
     ("emulator.scheduler",),
     ("emulator.engine",),
     ("emulator.scenario",),

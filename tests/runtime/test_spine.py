@@ -62,11 +62,11 @@ def test_a_dead_spine_slows_who_fills_the_uplinks_by_its_part_of_them_and_nobody
     made = with_a_dead_spine(InlineShards)
     run_until(made, 590 * SECOND)
     assert (hosts_of(made, 0), hosts_of(made, 1)) == (list(range(64)), list(range(64, 128)))
-    assert made.table.speed[:2] == [1.0, 1.0]
+    assert made.table.lives.speed[:2] == [1.0, 1.0]
     run_until(made, 600 * SECOND)
-    assert made.table.speed[:2] == [pytest.approx(15 / 16), 1.0]
+    assert made.table.lives.speed[:2] == [pytest.approx(15 / 16), 1.0]
     run_until(made, 2400 * SECOND)
-    assert made.table.speed[:2] == [1.0, 1.0]
+    assert made.table.lives.speed[:2] == [1.0, 1.0]
     assert ends(run(made)) == {0: pytest.approx(4112.5), 1: 4000.0}
 
 

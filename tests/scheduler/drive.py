@@ -16,6 +16,7 @@ from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, ShardRange, Shards, Window
 from emulator.fabric.channels import channels
 from emulator.fabric.settings import FabricSettings
+from emulator.jobs.costs import Costs
 from emulator.racks.messages import HostEvent, RackReport
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
@@ -157,7 +158,7 @@ def run_engine(
             preempted.append((engine.now_ns // SECOND, table.job_id[slot]))
 
     jobs = sorted(jobs, key=lambda job: (job.submit, job.number))
-    engine_settings = EngineSettings(cycle_ns=cycle * SECOND, restart_overhead_ns=0, max_restarts=10**9)
+    engine_settings = EngineSettings(cycle_ns=cycle * SECOND, costs=Costs(0), max_restarts=10**9)
     # Of both protocols, what the engine asks here.
     shards, network = cast(Shards, ScriptedShards(cluster, faults)), cast(Network, NoNetwork(cluster))
     engine = Engine(cluster, scheduler, shards, network, iter([columns(jobs, types, wishes)]), engine_settings, note)

@@ -32,7 +32,7 @@ def test_the_mean_of_the_last_two_of_the_same_tenant() -> None:
     assert history.prediction_ns(0) == 1000 * SECOND
     said = []
     for slot, run in enumerate((100, 300, 500, 70)):
-        table.run_ns[slot] = run * SECOND
+        table.lives.run_ns[slot] = run * SECOND
         history.book(slot)
         said.append([history.prediction_ns(slot) // SECOND for slot in (0, 3)])
     assert said == [[100, 1000], [200, 1000], [400, 1000], [400, 70]]
@@ -49,7 +49,7 @@ def test_corrections_rise_in_the_steps_of_the_paper_up_to_the_estimate() -> None
     assert [step // SECOND for step in CORRECTIONS_NS] == list(STEPS)
     table = table_of(Job(0, 0, 8, 1, 10_000), Job(1, 0, 8, 1, 10_000))
     history = History(table)
-    table.run_ns[1] = 100 * SECOND
+    table.lives.run_ns[1] = 100 * SECOND
     history.book(1)
     predictions = Predictions(table, history)
     predictions.predict(0)

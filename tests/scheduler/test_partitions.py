@@ -170,11 +170,12 @@ def test_a_job_takes_as_long_as_it_does_on_the_type_that_it_runs_on() -> None:
     scheduler.arrive(slot)
     assert plan_at(scheduler, 0)[0] == [0]
     table.work_at_pace(slot)
-    assert (table.host_type[slot], table.estimate_ns[slot], table.duration_ns[slot], table.remaining_ns[slot]) == (1, *[50 * SECOND] * 3)
-    table.remaining_ns[slot] = 25 * SECOND
+    lives = table.lives
+    assert (table.host_type[slot], table.estimate_ns[slot], table.duration_ns[slot], lives.remaining_ns[slot]) == (1, *[50 * SECOND] * 3)
+    table.lives.remaining_ns[slot] = 25 * SECOND
     table.bind(slot, 0)
     table.work_at_pace(slot)
-    assert (table.estimate_ns[slot], table.duration_ns[slot], table.remaining_ns[slot]) == (100 * SECOND, 100 * SECOND, 50 * SECOND)
+    assert (table.estimate_ns[slot], table.duration_ns[slot], table.lives.remaining_ns[slot]) == (100 * SECOND, 100 * SECOND, 50 * SECOND)
 
 
 def test_what_a_start_made_of_an_estimate_is_taken_back_with_it() -> None:

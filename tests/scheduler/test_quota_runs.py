@@ -13,6 +13,7 @@ from emulator.engine.engine import Engine
 from emulator.engine.network import Network
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Shards
+from emulator.jobs.costs import Costs
 from emulator.scheduler.accounts import TenantLimit, TenantLimits
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.ledger import Withheld
@@ -302,7 +303,7 @@ def whole_run(rules: Rules, jobs: JobColumns, faults: Sequence[Fault], policy: s
 
     # Of both protocols, what the engine asks here.
     shards, network = cast(Shards, ScriptedShards(rules.cluster, faults)), cast(Network, NoNetwork(rules.cluster))
-    engine_settings = EngineSettings(cycle_ns=SECOND, restart_overhead_ns=0, max_restarts=10**9)
+    engine_settings = EngineSettings(cycle_ns=SECOND, costs=Costs(0), max_restarts=10**9)
     engine = Engine(rules.cluster, scheduler, shards, network, iter([jobs]), engine_settings, note)
     at_ns = 0
     while at_ns < 300 * SECOND:

@@ -1,6 +1,7 @@
 """Slots are places: when a job has left, another has its slot, and nothing of the first is taken for the second's."""
 
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,12 +19,20 @@ def jobs(*ids: int, **columns: object) -> JobColumns:
     return job_columns(len(ids), **{"job_id": np.array(ids), "submit_ns": 0, "gpus": 8, "duration_ns": SECOND} | columns)
 
 
+def lives_of(table: JobTable) -> list[Any]:
+    lives = table.lives
+    return [lives.remaining_ns, lives.since_ns, lives.speed, lives.again, *lives._times()]
+
+
 def test_slots_are_given_again_as_new_but_for_their_version() -> None:
     table, plain = JobTable(), JobTable()
     first = table.extend(replace(jobs(5, 6, 7), names=("five", "six", "seven")), {}, State.FUTURE)
-    for name in ("first_start_ns", "start_ns", "end_ns", "preemptions", "restarts", "run_ns", "work_ns", "lost_ns", "overhead_ns",
-                 "overhead_run_ns", "since_ns", "speed", "version"):  # fmt: skip
+    for name in ("first_start_ns", "start_ns", "end_ns", "preemptions", "restarts", "version"):
         getattr(table, name)[first[1]] = 3
+    lives = table.lives
+    for column in (lives.since_ns, *lives._times()):
+        column[first[1]] = 3
+    lives.speed[first[1]], lives.again[first[1]] = 0.5, True
     table.rows[first[1]], table.state[first[1]] = [(0, 1, 1)], State.FINISHED
     table.drop([first[1]])
     assert table.slot_of == {5: first[0], 7: first[2]}
@@ -35,6 +44,8 @@ def test_slots_are_given_again_as_new_but_for_their_version() -> None:
         column = getattr(plain, name)
         if isinstance(column, list) and len(column) == len(plain) and name != "version":
             assert [getattr(table, name)[slot] for slot in slots] == [column[slot] for slot in wanted], name
+    for mine, other in zip(lives_of(table), lives_of(plain), strict=True):
+        assert [mine[slot] for slot in slots] == [other[slot] for slot in wanted]
     assert [table.version[slot] for slot in slots] == [3, 0, 0], "stale entries of the heap of ends stay stale"
     assert table.names == {first[0]: "five", first[2]: "seven"}
 
