@@ -10,6 +10,7 @@ import numpy as np
 from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, Submit, scale_link
 from emulator.engine.engine import Engine
 from emulator.engine.loop import Loop
+from emulator.jobs.costs import CheckpointCosts, Costs, StartUp, Writing
 from emulator.racks.faults import CAUSES, FaultSettings
 from emulator.scheduler.elastic import Elastic
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
@@ -93,6 +94,16 @@ def chunks(jobs: JobColumns, cuts: list[int]) -> Iterator[JobColumns]:
         yield job_columns(end - begin, **columns, shapes=jobs.shapes)
 
 
+#: Everything that the life of a job costs. Storage is short for many at once.
+COSTS = Costs(
+    restart_overhead_ns=40 * SECOND,
+    start_up=StartUp(20.0, 0.5, 5.0, 90.0),
+    restart_by_size=True,
+    detection=True,
+    checkpoint=CheckpointCosts(Writing.ASYNCHRONOUS, 0.1e9, 2e9, 4e9),
+)
+
+
 @dataclass
 class Manner:
     """How a workload is run, which must not matter."""
@@ -118,7 +129,7 @@ def run_work(given: Work, seed: int, policy: str, manner: Manner, elastic: Elast
         seed=seed,
         until_ns=UNTIL,
         publish_ns=manner.publish_ns,
-        restart_overhead_ns=40 * SECOND,
+        costs=COSTS,
         max_restarts=4,
         elastic=elastic,
     )
