@@ -14,7 +14,17 @@ from emulator.scenario.queues import Cohorts, QueueSettings, TenantLimits
 from emulator.scenario.reservations import MOST_RESERVATIONS, ReservationSettings
 from emulator.scenario.section import Int, Real, Section, as_int, as_tuple
 from emulator.scenario.sites import SiteSettings
-from emulator.scenario.units import NANOSECONDS, Duration, Power, Speed, parse_duration
+from emulator.scenario.units import (
+    NANOSECONDS,
+    Bandwidth,
+    Bytes,
+    Duration,
+    Power,
+    Speed,
+    parse_bandwidth,
+    parse_bytes,
+    parse_duration,
+)
 
 MILLISECOND, DAY = NANOSECONDS["ms"], NANOSECONDS["d"]
 YEAR = 366 * DAY
@@ -126,15 +136,13 @@ class RequeueBackoff(Section):
 
 
 class CheckpointSettings(Section):
-    """What a checkpoint costs a job that writes some; sources: `emulator.jobs.costs`. Rates are bytes a second."""
+    """What a checkpoint costs a job that writes some; sources: `emulator.jobs.costs`."""
 
     writing: Literal["blocking", "asynchronous", "free"] = "blocking"
-    gpu_bytes_per_second: Annotated[Rate, Field(ge=1, le=1e15)] = 0.15e9  # of a GPU's part of its host's way to storage
-    copy_bytes_per_second: Annotated[Rate, Field(ge=1, le=1e15)] = 25e9  # asynchronous: of a GPU to its host's memory
-    storage_bytes_per_second: Annotated[Rate, Field(ge=1, le=1e18)] | None = (
-        None  # of a site; default 0.122e9 for each of its GPUs (Llama 3)
-    )
-    state_bytes_per_gpu: Annotated[Rate, Field(ge=1, le=1e15)] = 0.84e9  # of jobs that do not say what they save
+    gpu_bandwidth: Bandwidth = parse_bandwidth("1.2Gbps")  # of a GPU's part of its host's way to storage
+    copy_bandwidth: Bandwidth = parse_bandwidth("200Gbps")  # asynchronous: of a GPU to its host's memory
+    storage_bandwidth: Bandwidth | None = None  # of a site; default 0.976Gbps for each of its GPUs (Llama 3)
+    state_per_gpu: Annotated[Bytes, Field(ge=1, le=10**15)] = parse_bytes("840MB")  # of jobs that do not say what they save
 
 
 class JobSettings(Section):

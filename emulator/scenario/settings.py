@@ -61,7 +61,7 @@ def _tenant_limit(given: TenantLimitSettings) -> TenantLimit:
 def job_costs(scenario: Scenario, cluster: Cluster) -> Costs:
     """What the life of a job costs beside its work."""
     jobs, checkpoint = scenario.jobs, scenario.jobs.checkpoint
-    storage = checkpoint.storage_bytes_per_second
+    storage = checkpoint.storage_bandwidth
     return Costs(
         restart_overhead_ns=jobs.restart_overhead,
         start_up=StartUp() if jobs.start_up == "drawn" else None,
@@ -69,10 +69,10 @@ def job_costs(scenario: Scenario, cluster: Cluster) -> Costs:
         detection=jobs.detection == "by-cause",
         checkpoint=CheckpointCosts(
             Writing(checkpoint.writing),
-            checkpoint.gpu_bytes_per_second,
-            checkpoint.copy_bytes_per_second,
+            checkpoint.gpu_bandwidth,
+            checkpoint.copy_bandwidth,
             STORAGE_BYTES_PER_GPU_SECOND * cluster.gpu_count / len(cluster.site_names) if storage is None else storage,
-            checkpoint.state_bytes_per_gpu,
+            float(checkpoint.state_per_gpu),
         ),
     )
 
