@@ -93,6 +93,9 @@ class JobView:
     deadline_seconds: float | None = None  # when it should have ended; None: it has no deadline
     min_gpus: int = 0  # the fewest that it may run with; 0: it runs with all of ``gpus``
     held_gpus: int = 0  # that it holds now
+    phase: str = ""  # what it does with them now (jobs.life.Phase); "" while it does not run
+    phase_seconds: Mapping[str, float] = field(default_factory=dict)  # how long it has held GPUs, by what it did (engine.gpu_time.HELD)
+    goodput_ratio: float = 0.0  # the part of it that was productive, or waited for the network
 
 
 @dataclass(frozen=True)
@@ -388,6 +391,7 @@ class Snapshot:
     resizes: int
     restarts: int
     queue_wait_seconds: Histogram
+    held_gpus_by_phase: Mapping[str, int]  # GPUs of running jobs by what these do: jobs.life.COUNTED_PHASES
     gpus_by_state: Mapping[str, int]  # busy, idle, down, cordoned, planned, maintenance, reserved
     gpus_by_model: Mapping[tuple[str, str], int]  # (state, GPU model) -> GPUs
     gpu_allocation_ratio: float

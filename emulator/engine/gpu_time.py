@@ -11,22 +11,39 @@ HELD = ("productive", "network_wait", "redone", *(phase.name.lower() for phase i
 PHASES = (*HELD, "idle", "down")
 
 
-def held_ns(table: JobTable, slot: int, now_ns: int) -> int:
-    """How long the job has held GPUs up to ``now_ns``."""
-    return table.lives.run_ns[slot] + (now_ns - table.start_ns[slot] if table.state[slot] == State.RUNNING else 0)
+def job_time(table: JobTable, slot: int, at_ns: int) -> tuple[int, ...]:
+    """How long the job has held its GPUs up to ``at_ns``, by ``HELD``, in nanoseconds. For a running job that is its present or later, but
+    before anything happens to it.
+    """
+    lives = table.lives
+    work, lost, held = lives.work_ns[slot], lives.lost_ns[slot], lives.run_ns[slot]
+    starting, restarting, checkpoint, stalled, detecting = (lives.spent_ns[phase][slot] for phase in IDLE_PHASES)
+    if table.state[slot] == State.RUNNING:
+        passage = lives.passage(slot, at_ns - lives.since_ns[slot])[0]
+        held += at_ns - table.start_ns[slot]
+        work += passage.work_ns
+        if lives.again[slot]:
+            restarting += passage.ahead_ns
+        else:
+            starting += passage.ahead_ns
+        checkpoint += passage.checkpoint_ns
+        stalled += passage.still_ns
+        detecting += passage.detecting_ns
+    working = held - starting - restarting - checkpoint - stalled - detecting
+    return work - lost, working - work, lost, starting, restarting, checkpoint, stalled, detecting
+
+
+def good_ns(time: tuple[int, ...]) -> int:
+    """Of a ``job_time``, what was of use: work that lasted, and what it took longer for want of network."""
+    return time[0] + time[1]
 
 
 def held_time(table: JobTable, slots: Iterable[int], now_ns: int) -> tuple[int, ...]:
-    """Milli-GPU nanoseconds from 0 to ``now_ns`` of the jobs in ``slots``, by ``HELD``.
-
-    Running jobs must have been brought up to ``now_ns`` (``Runs.progress``), as they are when the engine has finished.
-    """
-    lives, held = table.lives, [0] * len(HELD)
+    """Milli-GPU nanoseconds from 0 to ``now_ns`` of the jobs in ``slots``, by ``HELD``."""
+    held = [0] * len(HELD)
     for slot in slots:
         milli_gpus = table.size_gpus[slot] * table.milli_gpus[slot]
-        work, lost = lives.work_ns[slot], lives.lost_ns[slot]
-        working = lives.working_ns(slot, held_ns(table, slot, now_ns))
-        for place, time_ns in enumerate((work - lost, working - work, lost, *(lives.spent_ns[phase][slot] for phase in IDLE_PHASES))):
+        for place, time_ns in enumerate(job_time(table, slot, now_ns)):
             held[place] += milli_gpus * time_ns
     return tuple(held)
 

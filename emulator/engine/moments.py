@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from emulator.engine.engine import Engine
+from emulator.engine.gpu_time import job_time
 from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import State
@@ -38,6 +39,8 @@ class Moment(NamedTuple):
     deadline_ns: int  # NO_DEADLINE where it has none
     min_gpus: int  # 0: it is of one size
     size_gpus: int  # as in JobTable
+    phase: str  # jobs.life.Phase; "" while it does not run
+    time_ns: tuple[int, ...]  # that it has held its GPUs, by engine.gpu_time.HELD
 
 
 _SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED, State.REJECTED, State.INFEASIBLE})
@@ -46,10 +49,11 @@ _SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED, State.REJECT
 def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
     """The job in ``slot`` as it stands at ``at_ns``, which is now."""
     table = engine.table
-    state, duration, left = table.state[slot], table.duration_ns[slot], table.lives.remaining_ns[slot]
+    state, duration, lives = table.state[slot], table.duration_ns[slot], table.lives
     running = state == State.RUNNING
-    if running:
-        left -= table.lives.passage(slot, max(0, at_ns - table.lives.since_ns[slot]))[0].work_ns
+    at_ns = max(at_ns, lives.since_ns[slot]) if running else at_ns
+    time = job_time(table, slot, at_ns)
+    left = lives.remaining_ns[slot] + lives.work_ns[slot] - lives.lost_ns[slot] - time[0]
     return Moment(  # by place: by name it would take twice as long, and there is one for every change of a job
         table.job_id[slot],
         table.names.get(slot, ""),
@@ -68,8 +72,8 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         min(1.0, max(0.0, 1.0 - left / duration)) if left != duration and duration else 0.0,
         table.preemptions[slot],
         table.restarts[slot],
-        slowdown(engine, slot, at_ns) if table.shape[slot] >= 0 else 1.0,
-        table.lives.speed[slot] if running else 0.0,
+        _slowdown(time) if table.shape[slot] >= 0 else 1.0,
+        lives.speed[slot] if running else 0.0,
         table.host_type[slot],
         table.types[slot],
         table.rows[slot],
@@ -78,6 +82,8 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.deadline_ns.get(slot, NO_DEADLINE),
         table.least_gpus(slot) if slot in table.sizes else 0,
         table.size_gpus[slot],
+        lives.phase(slot).name.lower() if running else "",
+        time,
     )
 
 
@@ -86,15 +92,11 @@ def _why(engine: Engine, slot: int) -> str:
 
 
 def slowdown(engine: Engine, slot: int, at_ns: int) -> float:
-    """Running time over what the same work takes when nothing contends; 1 before anything was done."""
-    table, lives = engine.table, engine.table.lives
-    if table.shape[slot] < 0:
-        return 1.0
-    work, held = lives.work_ns[slot], lives.run_ns[slot]
-    if table.state[slot] != State.RUNNING:
-        working = lives.working_ns(slot, held)
-    else:
-        passage = lives.passage(slot, max(0, at_ns - lives.since_ns[slot]))[0]
-        working = lives.working_ns(slot, held + lives.since_ns[slot] - table.start_ns[slot]) + passage.working_ns
-        work += passage.work_ns
-    return max(1.0, working / work) if work else 1.0
+    """Working time over what the same work takes when nothing contends; 1 before anything was done."""
+    return 1.0 if engine.table.shape[slot] < 0 else _slowdown(job_time(engine.table, slot, at_ns))
+
+
+def _slowdown(time: tuple[int, ...]) -> float:
+    productive, network_wait, redone = time[:3]
+    work = productive + redone
+    return max(1.0, (work + network_wait) / work) if work else 1.0

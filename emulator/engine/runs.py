@@ -13,7 +13,7 @@ from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
 from emulator.engine.storage import Storage
-from emulator.jobs.life import Phase
+from emulator.jobs.life import COUNTED_PHASES, Phase
 from emulator.racks.messages import RackOrder
 from emulator.racks.power import gpu_milliwatts
 from emulator.scheduler.free import Row
@@ -48,6 +48,9 @@ class Runs:
         self._settings, self._lives = settings, ledger.table.lives
         self.hanging = Hangs(ledger.table, ledger, meter)
         self._storage = Storage(cluster, settings.costs.checkpoint)
+        self._phases: dict[int, Phase] = {}  # slot of a running job -> where its GPUs are counted
+        #: GPUs that running jobs hold, by what they do; one that several jobs share counts for each.
+        self.gpus_by_phase: dict[Phase, int] = dict.fromkeys(COUNTED_PHASES, 0)
         self.active: dict[int, int] = {}
         self.draw: dict[int, int] = {}
         self._gpu_milliwatts: dict[tuple[int, float], int] = {}
@@ -146,6 +149,7 @@ class Runs:
         table.version[slot] += 1
         self._meter.held_milli_gpus.change(at_ns, -table.size_gpus[slot] * table.milli_gpus[slot])
         self._meter.active_micro_gpus -= self.active.pop(slot)
+        self.gpus_by_phase[self._phases.pop(slot)] -= table.size_gpus[slot]
         draw = self.draw.pop(slot)
         if table.milli_gpus[slot] < 1000 and self._share_tenants(table.rows[slot][0], -1):
             self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], -draw)
@@ -189,7 +193,7 @@ class Runs:
             return
         self.progress(slot, at_ns)
         if self._lives.stand_still(slot, at_ns + down_ns):
-            self._expect(slot)
+            self._expect(slot)  # its power stays: it waits for less than a cycle
 
     def _expect(self, slot: int, noticed_ns: int = NEVER) -> None:
         """(Re)compute what will happen to a run next. ``noticed_ns``: of a job that hangs, when that is noticed."""
@@ -198,7 +202,7 @@ class Runs:
         job_id, speed, what, at_ns = table.job_id[slot], lives.speed[slot], RunEvent.DONE, NEVER
         if slot in lives.detecting:
             what, at_ns = RunEvent.NOTICED, noticed_ns
-        elif lives.ahead_ns[slot] and self._waits_to_work(slot):
+        elif lives.ahead_ns[slot]:
             what, at_ns = RunEvent.AT_WORK, lives.since_ns[slot] + lives.ahead_ns[slot]
         elif not table.duration_ns[slot] and table.kind[slot] == JobKind.SERVICE:  # a service that runs until it is cancelled
             return
@@ -215,10 +219,6 @@ class Runs:
         if at_ns != NEVER:
             heappush(self._events, (at_ns, job_id, what, slot, version))
 
-    def _waits_to_work(self, slot: int) -> bool:
-        """Whether the run draws other power while it starts than while it works. Of jobs that only hold GPUs nothing is known."""
-        return self._table.kind[slot] == JobKind.TRAINING
-
     # -- power and GPUs -----------------------------------------------------------------------------------------------------------
 
     def _note_load(self, slot: int) -> int:
@@ -227,6 +227,7 @@ class Runs:
         """
         table = self._table
         gpus, milli_gpus, utilization = table.size_gpus[slot], table.milli_gpus[slot], table.utilization[slot]
+        self._note_phase(slot)
         computing, waiting = self._shares(slot)
         active = int(gpus * milli_gpus * 1000 * utilization * computing)
         self._meter.active_micro_gpus += active - self.active.get(slot, 0)
@@ -235,15 +236,25 @@ class Runs:
         draw = self.draw[slot] = int(self._full_draw(table.host_type[slot], utilization) * part * milli_gpus / 1000)
         return draw
 
+    def _note_phase(self, slot: int) -> None:
+        """Count the run's GPUs where it is now."""
+        now, gpus = self._lives.phase(slot), self._table.size_gpus[slot]
+        now = Phase.WORKING if now == Phase.CHECKPOINT else now
+        before = self._phases.get(slot)
+        if now != before:
+            if before is not None:
+                self.gpus_by_phase[before] -= gpus
+            self._phases[slot] = now
+            self.gpus_by_phase[now] += gpus
+
     def _shares(self, slot: int) -> tuple[float, float]:
         """The parts of its time in which a run computes, and in which it waits for the network. It does neither while it starts, and while
         it writes checkpoints; these are so short that their mean will do.
         """
-        lives = self._lives
-        phase = lives.phase(slot)
+        lives, phase = self._lives, self._phases[slot]
         if phase == Phase.DETECTING:
             return 0.0, 1.0
-        if self._waits_to_work(slot) and phase in (Phase.STARTING, Phase.RESTARTING):
+        if phase in (Phase.STARTING, Phase.RESTARTING):
             return 0.0, 0.0
         computing, saving = self._network.computing(slot), lives.saving.get(slot)
         working = 1.0 if saving is None else saving.every_ns / (saving.every_ns + saving.write_ns)

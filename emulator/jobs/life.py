@@ -29,6 +29,10 @@ class Phase(IntEnum):
 IDLE_PHASES = (Phase.STARTING, Phase.RESTARTING, Phase.CHECKPOINT, Phase.STALLED, Phase.DETECTING)
 
 
+#: The phases by which the GPUs of running jobs are counted. Checkpoints come and go without an event, and count as work.
+COUNTED_PHASES = (Phase.WORKING, Phase.STARTING, Phase.RESTARTING, Phase.STALLED, Phase.DETECTING)
+
+
 class Passage(NamedTuple):
     """What some time of a run was: its parts by phase, which add up to it, and the full-speed work that was done."""
 
@@ -193,16 +197,6 @@ class Lives:
             saving.fresh_ns, saving.writing_ns, saving.age_ns = 0, 0, -1
 
     # -- accounts -------------------------------------------------------------------------------------------------------------------
-
-    def working_ns(self, slot: int, held_ns: int) -> int:
-        """Of ``held_ns``, which the job has held its GPUs up to ``since_ns``, how long it worked."""
-        return held_ns - sum([column[slot] for column in self.spent_ns.values()])
-
-    def unproductive_ns(self, slot: int) -> int:
-        """How long the job held its GPUs for nothing that lasted, up to ``since_ns``: all but the work that was not done again, and what it
-        took longer for want of network.
-        """
-        return self.lost_ns[slot] + sum([column[slot] for column in self.spent_ns.values()])
 
     def scale(self, slot: int, times: int, over: int) -> None:
         """The time that the job has held its GPUs is counted in another unit: ``times`` over ``over`` of it."""

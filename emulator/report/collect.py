@@ -120,6 +120,7 @@ class Collector:
             resizes=engine.resizes,
             restarts=engine.restarts,
             queue_wait_seconds=Histogram(WAIT_BOUNDS, tuple(engine.waits.counts), engine.waits.total_ns / SECOND),
+            held_gpus_by_phase={phase.name.lower(): number for phase, number in engine.runs.gpus_by_phase.items()},
             gpus_by_state=gpus,
             gpus_by_model=views.gpus_by_model(engine),
             gpu_allocation_ratio=gpus["busy"] / total,

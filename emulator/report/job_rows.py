@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from emulator.engine import views
 from emulator.engine.engine import Engine
-from emulator.engine.gpu_time import held_ns
+from emulator.engine.gpu_time import good_ns, job_time
 from emulator.engine.moments import slowdown
 from emulator.fabric.traffic import ranges
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable
@@ -65,8 +65,9 @@ def rows_of(engine: Engine, slots: Sequence[int], reasons: Reasons) -> Columns:
     """The jobs in ``slots`` as they stand, as columns of one entry a job, in this order; some have any number of entries (``_RAGGED``)."""
     table = engine.table
     size = np.array([table.size_gpus[slot] * table.milli_gpus[slot] / 1000 for slot in slots])
-    ran = np.array([held_ns(table, slot, engine.now_ns) for slot in slots], dtype=np.int64)
-    lost = np.array([table.lives.unproductive_ns(slot) for slot in slots], dtype=np.int64)
+    times = [job_time(table, slot, engine.now_ns) for slot in slots]
+    ran = np.array([sum(time) for time in times], dtype=np.int64)
+    lost = np.array([sum(time) - good_ns(time) for time in times], dtype=np.int64)
     rows = [table.rows[slot] for slot in slots]
     flat = [row for placement in rows for row in placement]
     names = [table.names.get(slot, "").encode() for slot in slots] if table.names else [b""] * len(slots)

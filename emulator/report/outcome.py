@@ -98,6 +98,10 @@ class Sample(NamedTuple):
     gpus_down: int
     gpus_cordoned: int
     gpus_planned: int
+    gpus_starting: int
+    gpus_restarting: int
+    gpus_stalled: int
+    gpus_detecting: int
     racks_in_service: int
     gpu_utilization_ratio: float
     power_watts: float
@@ -121,6 +125,10 @@ def sample(snapshot: Snapshot) -> Sample:
         gpus_down=gpus.get("down", 0),
         gpus_cordoned=sum([gpus.get(state, 0) for state in ("cordoned", "maintenance", "reserved")]),
         gpus_planned=gpus.get("planned", 0),
+        gpus_starting=snapshot.held_gpus_by_phase.get("starting", 0),
+        gpus_restarting=snapshot.held_gpus_by_phase.get("restarting", 0),
+        gpus_stalled=snapshot.held_gpus_by_phase.get("stalled", 0),
+        gpus_detecting=snapshot.held_gpus_by_phase.get("detecting", 0),
         racks_in_service=snapshot.cluster.racks_in_service,
         gpu_utilization_ratio=snapshot.gpu_utilization_ratio,
         power_watts=snapshot.power_watts,
@@ -148,6 +156,10 @@ class Timeline:
     gpus_down: Int64
     gpus_cordoned: Int64  # or reserved
     gpus_planned: Int64
+    gpus_starting: Int64  # these four are busy: what their jobs do
+    gpus_restarting: Int64
+    gpus_stalled: Int64
+    gpus_detecting: Int64
     racks_in_service: Int64
     gpu_utilization_ratio: Float64
     power_watts: Float64  # IT: hosts and switches

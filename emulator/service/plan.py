@@ -60,6 +60,7 @@ def _step_shape(step: job_pb2.TrainingStep, gpus: int) -> TrainingShape:
         pipeline_bytes=step.pipeline_bytes,
         expert_gpus=step.expert_gpus or 1,
         expert_bytes=step.expert_bytes,
+        state_bytes=step.state_bytes,
         pipeline_overlap_seconds=step.pipeline_overlap_seconds,
     )
     for field, size, whole in (

@@ -49,6 +49,7 @@ _STEP_LIMITS = {
     "ring_bytes": MOST_STEP_BYTES,
     "pipeline_bytes": MOST_STEP_BYTES,
     "expert_bytes": MOST_STEP_BYTES,
+    "state_bytes": MOST_STEP_BYTES,
     "model_flops": MOST_STEP_FLOPS,
     "hops": MOST_STEP_HOPS,
 }

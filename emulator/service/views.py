@@ -77,6 +77,7 @@ def job_view(job: job_pb2.Job) -> JobView:
         start_seconds=_present(job, "start_seconds", None),
         end_seconds=_present(job, "end_seconds", None),
         deadline_seconds=_present(job, "deadline_seconds", None),
+        phase_seconds={name: job.phase_seconds[name] for name in sorted(job.phase_seconds)},
     )
 
 

@@ -101,6 +101,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel("Jobs pending, by what they wait for", (("gigawatt_pending_jobs{}", "{{reason}}"),), stacked=True),
             Panel("GPUs asked for, by what their jobs wait for", (("gigawatt_pending_gpus{}", "{{reason}}"),), stacked=True),
             Panel("Jobs by queue", (("gigawatt_queue_jobs{}", "{{queue}} {{state}}"),)),
+            Panel("GPUs held, by what their jobs do", (("gigawatt_held_gpus{}", "{{phase}}"),), stacked=True),
             Panel(
                 "Preemptions, migrations, resizes and restarts per emulated hour",
                 (

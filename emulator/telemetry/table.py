@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from emulator.engine.control import Histogram, JobState, QuotaView, SiteView, Snapshot
 from emulator.fabric.messages import FabricReadings
+from emulator.jobs.life import COUNTED_PHASES
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import RackReadings
 from emulator.scheduler.reasons import KINDS
@@ -219,6 +220,12 @@ HEAD: tuple[HeadMetric, ...] = (
         _one(lambda s: s.resizes),
     ),
     HeadMetric("gigawatt_job_restarts_total", Kind.COUNTER, "restarts", "Restarts after a fault.", (), _one(lambda s: s.restarts)),
+    HeadMetric(
+        "gigawatt_held_gpus", Kind.GAUGE, "GPUs",
+        "GPUs of running jobs by what these do: work (checkpoints included), start, restart after an interruption, stall for want of any "
+        "network, or hang after a fault until that is noticed.",
+        ("phase",), _by(tuple([phase.name.lower() for phase in COUNTED_PHASES]), lambda s: s.held_gpus_by_phase),
+    ),
     HeadMetric(
         "gigawatt_queue_wait_seconds", Kind.HISTOGRAM, "seconds", "Emulated time from submission to first start.", (),
         lambda s: s.queue_wait_seconds,
