@@ -17,8 +17,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 #: What is compiled, as paths in the package. All of it or nothing: compiled modules call each other without looking names up. No policy and
 #: no placement is: compiled functions have no docstrings, and theirs are their reference.
 MODULES = (
+    "engine/broken_hosts.py",
     "engine/engine.py",
-    "engine/hangs.py",
     "engine/loop.py",
     "engine/meter.py",
     "engine/orders.py",

@@ -37,6 +37,7 @@ class Stream(IntEnum):
     PLACEMENT = 40
     INFLATE = 41
     JOB_START_UP = 50
+    FAULT_PLACE = 51
 
 
 def bits(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDArray[np.uint64]:

@@ -24,6 +24,7 @@ from emulator.engine.commands import (
     SetPriority,
     Submit,
 )
+from emulator.engine.host_faults import HostFaults
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.link_events import LinkEvents
 from emulator.engine.link_table import LinkTable, link_table
@@ -37,7 +38,6 @@ from emulator.engine.shards import Answers, Readings, Shards, Window
 from emulator.engine.times import in_words
 from emulator.engine.waits import Waits
 from emulator.fabric.messages import FabricReadings
-from emulator.racks.faults import CAUSES
 from emulator.racks.messages import HostEvent, RackOrder
 from emulator.scheduler.calendar import Running
 from emulator.scheduler.explain_sites import no_site
@@ -45,7 +45,7 @@ from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER, State
-from emulator.workload.jobs import SECOND, JobKind, JobSource
+from emulator.workload.jobs import SECOND, JobSource
 from topology.cluster import Cluster
 from topology.describe import link_name
 
@@ -92,7 +92,6 @@ class Engine:
         self.migrations = 0
         self.resizes = 0
         self.restarts = 0
-        self.faults = [0] * len(CAUSES)
         self.ended = dict.fromkeys((State.FINISHED, State.FAILED, State.CANCELLED, State.INFEASIBLE, State.REJECTED), 0)
         self.waits = Waits()
         self.reasons: dict[int, str] = {}  # slot -> how it ended, where the state alone does not say it
@@ -103,12 +102,11 @@ class Engine:
         self.commands_failed = 0
         #: Called with a command that failed, its cycle and the error.
         self.on_command_failed: Callable[[Command, int, Exception], None] | None = None
-        #: Called with a host that broke or was repaired, the instant, and the cause's place in CAUSES; -1: it was repaired.
-        self.on_host: Callable[[int, int, int], None] | None = None
         self.meter = Meter()
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
         self.runs = Runs(cluster, scheduler.ledger, network, self.meter, self._orders, settings)
+        self.host_faults = HostFaults(cluster, scheduler.ledger, self.runs.broken_hosts, self.meter, self.racks, settings)
         if scheduler.settings.placement.asks_fabric:
             scheduler.draft.prospect = Prospect(network, scheduler.draft).probe
         self._source = source
@@ -383,36 +381,17 @@ class Engine:
     def _settle_shards(self, at_ns: int, shards: list[int]) -> None:
         answers = self._ask_shards(at_ns, shards)
         reports = [answers.racks[shard] for shard in shards]
-        ledger = self.scheduler.ledger
         columns = (np.concatenate([getattr(report, name) for report in reports]) for name in ("time_ns", "event", "host", "cause"))
         for time_ns, event, host, cause in sorted(zip(*(column.tolist() for column in columns), strict=True)):
             self._settle_runs(time_ns)
             self.events += 1
             if event == HostEvent.FAULT:
-                self.faults[cause] += 1
-                self._note_host(host, time_ns, cause)
-                ledger.withhold(host, Withheld.DOWN)
-                reason = f"host {self.cluster.host_name(host)} failed: {CAUSES[cause].name}"
-                for slot in ledger.jobs_on(host):
-                    self._interrupt(slot, time_ns, reason, self._detection_ns(slot, cause))
-                self.runs.hanging.breaks(host, time_ns, ledger.jobs_on(host))
+                for slot, reason, detection_ns in self.host_faults.breaks(host, time_ns, cause):
+                    self._interrupt(slot, time_ns, reason, detection_ns)
+                self.host_faults.settle(host, time_ns, cause)
             else:
-                self._note_host(host, time_ns)
-                self.runs.hanging.repaired(host, time_ns)
+                self.host_faults.repaired(host, time_ns)
                 self.meter.note_peak()
-                ledger.release(host, Withheld.DOWN)
-
-    def _detection_ns(self, slot: int, cause: int) -> int:
-        """How long nobody notices that a fault of a host has stopped the job."""
-        noticed = self.settings.costs.detection and self.table.kind[slot] == JobKind.TRAINING
-        return round(CAUSES[cause].detection_seconds * SECOND) if noticed else 0
-
-    def _note_host(self, host: int, at_ns: int, cause: int = -1) -> None:
-        """A host that is broken, for ``cause``, draws nothing; -1: it is repaired."""
-        sign = 1 if cause >= 0 else -1
-        self.meter.hosts_milliwatts.change(at_ns, -sign * self.racks.idle_milliwatts(host))
-        if self.on_host is not None:
-            self.on_host(host, at_ns, cause)
 
     def _ask_shards(self, at_ns: int, shards: list[int]) -> Answers:
         answers = self.shards.advance(Window(at_ns, racks={shard: self._orders.take(shard) for shard in shards}))

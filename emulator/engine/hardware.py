@@ -136,8 +136,8 @@ def _host_views(engine: Engine, hosts: Iterable[int]) -> list[HostView]:
         slots = ledger.jobs_on(host)
         held = [(slot, row[2]) for slot in slots for row in table.rows[slot] if row[0] == block and row[1] & bit]
         busy = reduce(or_, (gpus for _, gpus in held), 0).bit_count()
-        milliwatts = sum(draw[slot] * gpus.bit_count() for slot, gpus in held)  # also of a broken one, where a job hangs
-        if state not in (HostState.DOWN, HostState.PLANNED):
+        milliwatts = sum(draw[slot] * gpus.bit_count() for slot, gpus in held)  # also of a broken one, where a job hangs or goes on
+        if state != HostState.PLANNED and host not in engine.host_faults.dark:
             milliwatts += engine.racks.idle_milliwatts(host)
         views.append(
             HostView(

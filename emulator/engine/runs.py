@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import IntEnum
 from heapq import heappop, heappush
 
-from emulator.engine.hangs import Hangs
+from emulator.engine.broken_hosts import BrokenHosts
 from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
@@ -46,7 +46,7 @@ class Runs:
     ) -> None:
         self._cluster, self._table, self._network, self._meter, self._orders = cluster, ledger.table, network, meter, orders
         self._settings, self._lives = settings, ledger.table.lives
-        self.hanging = Hangs(ledger.table, ledger, meter)
+        self.broken_hosts = BrokenHosts(ledger, meter)
         self._storage = Storage(cluster, settings.costs.checkpoint)
         self._phases: dict[int, Phase] = {}  # slot of a running job -> where its GPUs are counted
         #: GPUs that running jobs hold, by what they do; one that several jobs share counts for each.
@@ -142,9 +142,8 @@ class Runs:
         """
         table = self._table
         self.progress(slot, at_ns)
-        if slot in self._lives.detecting:
-            self.hanging.leave(slot, at_ns)
-        elif loses:
+        self.broken_hosts.leave(slot, at_ns)
+        if loses and slot not in self._lives.detecting:
             self._lives.lose_work(slot, table.duration_ns[slot])
         table.version[slot] += 1
         self._meter.held_milli_gpus.change(at_ns, -table.size_gpus[slot] * table.milli_gpus[slot])

@@ -255,7 +255,7 @@ def gpus_by_state(engine: Engine) -> dict[str, int]:
     of the others maintenance or reserved where its host is kept for nobody or for some, cordoned where it may not be used, else idle."""
     scheduler, ledger = engine.scheduler, engine.scheduler.ledger
     busy = sum(counts.running_gpus for counts in scheduler.counts) - engine.runs.shared_gpu_surplus()
-    down, planned = ledger.gpus_of(ledger.withheld(Withheld.DOWN)) - engine.runs.hanging.gpus(), engine.planned_gpus
+    down, planned = ledger.gpus_of(ledger.withheld(Withheld.DOWN)) - engine.runs.broken_hosts.gpus(), engine.planned_gpus
     windows = _in_windows(engine, [partition.number for partition in scheduler.partitions])
     return _states(engine.cluster.gpu_count, busy, scheduler.free_gpus()[0], down, planned, windows)
 
@@ -289,7 +289,7 @@ def gpus_by_model(engine: Engine) -> dict[tuple[str, str], int]:
             ledger.gpus_of(host for host in ledger.withheld(reason) if ledger.partition_of_host(host) is partition)
             for reason in (Withheld.DOWN, Withheld.PLANNED)
         )
-        down -= engine.runs.hanging.gpus(partition.number)
+        down -= engine.runs.broken_hosts.gpus(partition.number)
         busy = engine.runs.held_gpus(partition.running)
         windows = _in_windows(engine, [partition.number])
         for state, count in _states(partition.gpus, busy, partition.free.free_gpus, down, planned, windows).items():

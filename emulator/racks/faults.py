@@ -7,6 +7,7 @@ while the host is up.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from functools import cached_property
 
 import numpy as np
@@ -19,6 +20,14 @@ Int64 = NDArray[np.int64]
 NEVER = np.iinfo(np.int64).max
 DAY_NS = 86_400_000_000_000
 SECOND_NS = 1_000_000_000
+
+
+class Scope(IntEnum):
+    """What a fault takes down."""
+
+    PROCESS = 0  # one job on the host; nothing is broken, and the host goes on
+    GPU = 1  # the jobs on one GPU; the host is given to nobody until it is repaired, and its other jobs go on
+    HOST = 2  # the host, and all jobs on it
 
 
 #: What it takes to bring a host back: (shortest, longest) seconds.
@@ -44,30 +53,31 @@ class Cause:
     count: int  # of the 419 unexpected interruptions in 54 days on 16,384 H100
     repair_seconds: Repair
     detection_seconds: float  # until it is noticed that a job hangs
+    scope: Scope  # what it takes down, where ``FaultSettings.by_scope``
 
 
 #: Llama 3, arXiv 2407.21783, Table 5: its counts, since two of its printed percentages disagree with them. The last cause is not in the
 #: table: it is for faults that a user or a fault script injects. Never reorder: reports and results hold the index.
 CAUSES = (
-    Cause("faulty_gpu", 148, SERVICE, GPU_GONE),
-    Cause("gpu_hbm3_memory", 72, RESET, GPU_GONE),
-    Cause("software_bug", 54, RESTART, CRASHED),
-    Cause("network_switch_or_cable", 35, CABLE, SWITCH_GONE),
-    Cause("host_maintenance", 32, SERVICE, CRASHED),
-    Cause("gpu_sram_memory", 19, RESET, GPU_GONE),
-    Cause("gpu_system_processor", 17, RESET, GPU_GONE),
-    Cause("nic", 7, SERVICE, NIC_GONE),
-    Cause("nccl_watchdog_timeout", 7, RESTART, WATCHDOG),
-    Cause("silent_data_corruption", 6, SERVICE, WRONG_NUMBERS),
-    Cause("gpu_thermal_or_sensor", 6, RESET, GPU_GONE),
-    Cause("ssd", 3, SERVICE, CRASHED),
-    Cause("power_supply", 3, SERVICE, NIC_GONE),
-    Cause("server_chassis", 2, SERVICE, NIC_GONE),
-    Cause("io_expansion_board", 2, SERVICE, GPU_GONE),
-    Cause("dependency", 2, RESTART, CRASHED),
-    Cause("cpu", 2, SERVICE, CRASHED),
-    Cause("system_memory", 2, SERVICE, CRASHED),
-    Cause("injected", 0, SERVICE, GPU_GONE),
+    Cause("faulty_gpu", 148, SERVICE, GPU_GONE, Scope.GPU),
+    Cause("gpu_hbm3_memory", 72, RESET, GPU_GONE, Scope.GPU),
+    Cause("software_bug", 54, RESTART, CRASHED, Scope.PROCESS),
+    Cause("network_switch_or_cable", 35, CABLE, SWITCH_GONE, Scope.HOST),
+    Cause("host_maintenance", 32, SERVICE, CRASHED, Scope.HOST),
+    Cause("gpu_sram_memory", 19, RESET, GPU_GONE, Scope.GPU),
+    Cause("gpu_system_processor", 17, RESET, GPU_GONE, Scope.GPU),
+    Cause("nic", 7, SERVICE, NIC_GONE, Scope.HOST),
+    Cause("nccl_watchdog_timeout", 7, RESTART, WATCHDOG, Scope.PROCESS),
+    Cause("silent_data_corruption", 6, SERVICE, WRONG_NUMBERS, Scope.GPU),
+    Cause("gpu_thermal_or_sensor", 6, RESET, GPU_GONE, Scope.GPU),
+    Cause("ssd", 3, SERVICE, CRASHED, Scope.HOST),
+    Cause("power_supply", 3, SERVICE, NIC_GONE, Scope.HOST),
+    Cause("server_chassis", 2, SERVICE, NIC_GONE, Scope.HOST),
+    Cause("io_expansion_board", 2, SERVICE, GPU_GONE, Scope.HOST),
+    Cause("dependency", 2, RESTART, CRASHED, Scope.PROCESS),
+    Cause("cpu", 2, SERVICE, CRASHED, Scope.HOST),
+    Cause("system_memory", 2, SERVICE, CRASHED, Scope.HOST),
+    Cause("injected", 0, SERVICE, GPU_GONE, Scope.HOST),
 )
 INJECTED = len(CAUSES) - 1
 
@@ -87,6 +97,8 @@ class FaultSettings:
     #: Mean repair time by cause, for causes that shall not have the range in `CAUSES`; times are then uniform from 0.5 to 1.5 times the
     #: mean.
     repair_seconds: Mapping[str, float] = field(default_factory=dict)
+    #: Whether a fault takes down what its cause says; otherwise each takes down the whole host.
+    by_scope: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.host_rate_per_1000_node_days <= 1e6:
@@ -97,6 +109,11 @@ class FaultSettings:
                 raise ValueError(f"faults.repair: unknown cause {name!r}; allowed: {', '.join(names)}")
             if not 0 < mean <= 1e8:
                 raise ValueError(f"faults.repair.{name}: {mean} seconds is outside (0, 1e8]")
+
+    @cached_property
+    def scopes(self) -> NDArray[np.int8]:
+        """What a fault takes down, by cause: a ``Scope``."""
+        return np.array([cause.scope if self.by_scope else Scope.HOST for cause in CAUSES], np.int8)
 
     @cached_property
     def repair_ranges(self) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.racks import faults
-from emulator.racks.faults import INJECTED, NEVER, FaultSettings
+from emulator.racks.faults import INJECTED, NEVER, FaultSettings, Scope
 from emulator.racks.messages import HostEvent
 
 Int64 = NDArray[np.int64]
@@ -123,8 +123,10 @@ class HostFaults:
         time_ns, numbers, names = self.fault_ns[hosts], self.number[hosts].astype(np.int64), hosts + self.first_host
         cause = faults.causes(self.seed, names, numbers)
         mended = faults.later(time_ns, faults.repair_ns(self.settings, self.seed, names, numbers, cause))
-        self.repair_ns[hosts] = mended
-        self.fault_ns[hosts] = faults.later(mended, faults.up_ns(self.settings, self.seed, names, numbers + 1))
+        goes_on = self.settings.scopes[cause] == Scope.PROCESS
+        self.repair_ns[hosts] = np.where(goes_on, NEVER, mended)
+        again = faults.up_ns(self.settings, self.seed, names, numbers + 1)
+        self.fault_ns[hosts] = faults.later(np.where(goes_on, time_ns, mended), again)
         self.number[hosts] += 1
         self.cause[hosts] = cause
         return self._events(time_ns, HostEvent.FAULT, hosts)

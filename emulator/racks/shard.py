@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from emulator.racks.buildout import Buildout, in_service_ns
 from emulator.racks.energy import Meters
-from emulator.racks.faults import NEVER, FaultSettings
+from emulator.racks.faults import NEVER, FaultSettings, Scope
 from emulator.racks.host_faults import HostEvents, HostFaults
 from emulator.racks.messages import HostEvent, RackOrder, RackOrders, RackReadings, RackReport
 from emulator.racks.occupancy import Occupancy, hosts_of
@@ -206,14 +206,16 @@ class RackShard:
         return HostEvents.join(events + self.hosts.run(until_ns))
 
     def _count(self, events: HostEvents) -> None:
-        """Update the power of hosts: a host that is down draws nothing."""
+        """Count faults and hosts that are down. A host draws nothing while the whole of it is."""
         if not len(events):
             return
         rack = np.searchsorted(self._rack_first, events.host, side="right") - 1
-        down = np.where(events.event == HostEvent.FAULT, 1, -1)
+        fault, scope = events.event == HostEvent.FAULT, self.hosts.settings.scopes[events.cause]
+        np.add.at(self.faults, rack[fault], 1)
+        down = np.where(scope == Scope.PROCESS, 0, np.where(fault, 1, -1))
         np.add.at(self.hosts_down, rack, down)
-        np.add.at(self.faults, rack[down > 0], 1)
-        self.meters.change(rack, -down * self._host_idle[events.host], events.time_ns)
+        dark = np.where(scope == Scope.HOST, down, 0)
+        self.meters.change(rack, -dark * self._host_idle[events.host], events.time_ns)
 
 
 def _pieces(

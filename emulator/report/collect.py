@@ -138,7 +138,7 @@ class Collector:
             link_downs={tier: one.downs for tier, one in health.items()},
             link_down_seconds={tier: one.down_seconds for tier, one in health.items()},
             link_faults=dict(engine.links.faults),
-            faults={cause.name: number for cause, number in zip(CAUSES, engine.faults, strict=True)},
+            faults={cause.name: number for cause, number in zip(CAUSES, engine.host_faults.counts, strict=True)},
             cycles=engine.cycles,
             commands_failed=engine.commands_failed,
             policy_fallback=outside is not None and bool(outside.fallback),

@@ -63,7 +63,7 @@ class EventLog:
         self._rows: list[_Row] = []
         self._seen: dict[int, _Seen] = {}  # by slot, of the jobs that have not ended
         engine.on_change = self.note
-        engine.on_host = self.note_host
+        engine.host_faults.on_host = self.note_host
         engine.links.on_fault = self.note_trunks
 
     def note(self, slot: int, at_ns: int) -> None:

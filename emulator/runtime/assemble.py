@@ -164,6 +164,7 @@ def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None)
         time_limit_factor=None if scenario.jobs.time_limit == "none" else scenario.jobs.time_limit_factor,
         power_gamma=scenario.power.gamma,
         buildout=buildout(scenario),
+        faults=fault_settings(scenario),
         link_faults=link_fault_settings(scenario),
         seed=scenario.seed,
     )

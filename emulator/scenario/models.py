@@ -167,6 +167,7 @@ class FaultSettings(Section):
     enabled: bool = True
     #: arXiv 2407.21783 (Llama 3), 419 unexpected interruptions in 54 days of 2,048 hosts; RSC-1 has 6.50, RSC-2 2.34 (arXiv 2410.21680).
     host_rate_per_1000_node_days: Annotated[Rate, Field(ge=0, le=1e6)] = 3.79
+    scope: Literal["by-cause", "host"] = "by-cause"  # a process, a GPU or a host is down; host: always the whole of it
     #: Mean repair time by cause, instead of the default: `emulator.racks.faults`.
     repair: dict[str, Annotated[Duration, Field(ge=1, le=3 * YEAR)]] = Field(default_factory=dict)
 

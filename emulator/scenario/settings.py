@@ -29,6 +29,7 @@ def fault_settings(scenario: Scenario) -> FaultSettings:
         enabled=faults.enabled,
         host_rate_per_1000_node_days=faults.host_rate_per_1000_node_days,
         repair_seconds={cause: time / _SECOND for cause, time in faults.repair.items()},
+        by_scope=faults.scope == "by-cause",
     )
 
 

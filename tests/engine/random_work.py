@@ -20,7 +20,9 @@ from topology.cluster import Cluster
 HOSTS = 14
 UNTIL = 3600 * SECOND + 3  # not a multiple of the cycle
 #: Every host fails about every 50 minutes, for some minutes.
-FAULTS = FaultSettings(host_rate_per_1000_node_days=3e4, repair_seconds=dict.fromkeys((cause.name for cause in CAUSES), 240.0))
+FAULTS = FaultSettings(
+    host_rate_per_1000_node_days=3e4, repair_seconds=dict.fromkeys((cause.name for cause in CAUSES), 240.0), by_scope=True
+)
 API_ID = 10**9
 
 

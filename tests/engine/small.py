@@ -86,7 +86,7 @@ def engine(
     network = Network(cluster, fabric, scheduler.table, places.plane_count)
     if "restart_overhead_ns" in settings:
         settings["costs"] = Costs(settings.pop("restart_overhead_ns"))
-    return Engine(cluster, scheduler, places, network, iter(batches), EngineSettings(**settings))
+    return Engine(cluster, scheduler, places, network, iter(batches), EngineSettings(faults=faults, **settings))
 
 
 def run(made: Engine, *, endless: bool = False) -> Engine:

@@ -101,7 +101,7 @@ def test_the_number_of_shards_changes_nothing(kinds: int) -> None:
         run(made)
         energy = np.concatenate([reading.energy_joules for reading in made.read().racks])
         assert made.meter.hosts_joules(made.now_ns) == pytest.approx(energy.sum(), rel=1e-9)
-        results.append((fingerprint(made), energy.tobytes(), sum(made.faults)))
+        results.append((fingerprint(made), energy.tobytes(), sum(made.host_faults.counts)))
     assert results[0] == results[1] == results[2]
     assert results[0][2] > 0
 

@@ -43,7 +43,7 @@ def test_a_fault_stops_the_gang_at_once_and_it_goes_on_from_its_last_checkpoint(
     lives = table.lives
     assert (lives.run_ns[0], lives.work_ns[0]) == (FAULT + 700 * SECOND, 1155 * SECOND + 7)
     assert lives.spent_ns[Phase.RESTARTING][0] == 300 * SECOND
-    assert made.faults[int(faults.causes(1, np.array([0]), np.array([0]))[0])] == sum(made.faults) == 1
+    assert made.host_faults.counts[int(faults.causes(1, np.array([0]), np.array([0]))[0])] == sum(made.host_faults.counts) == 1
 
 
 def test_without_checkpoints_it_starts_anew() -> None:
@@ -62,7 +62,7 @@ def test_a_fault_during_the_restart_costs_the_overhead_again_and_no_work() -> No
 def test_the_completion_of_the_same_nanosecond_wins() -> None:
     made = engine(clos(4), [gangs(1)], fail_at={0: 1000 * SECOND})
     assert ends(run(made)) == {0: 1000.0}
-    assert (made.restarts, made.table.lives.lost_ns[0], sum(made.faults)) == (0, 0, 1)
+    assert (made.restarts, made.table.lives.lost_ns[0], sum(made.host_faults.counts)) == (0, 0, 1)
     one_earlier = engine(clos(4), [gangs(1)], fail_at={0: 1000 * SECOND - 1})
     assert ends(run(one_earlier)) == {0: 1000.0 + 300.0 + 100.0}
     assert one_earlier.table.lives.lost_ns[0] == 100 * SECOND - 1
@@ -116,7 +116,7 @@ def test_an_injected_fault_lasts_as_long_as_was_asked_for() -> None:
     run_until(made, 600 * SECOND)
     assert made.scheduler.ledger.withheld(Withheld.DOWN) == set()
     assert ends(run(made)) == {0: 600.0 + 300.0 + 700.0}
-    assert made.faults[faults.INJECTED] == 2
+    assert made.host_faults.counts[faults.INJECTED] == 2
 
 
 def test_a_broken_host_that_is_broken_again_stays_down_for_the_longer() -> None:
@@ -127,7 +127,7 @@ def test_a_broken_host_that_is_broken_again_stays_down_for_the_longer() -> None:
     assert made.scheduler.ledger.withheld(Withheld.DOWN) == {0}
     run_until(made, 400 * SECOND)
     assert made.scheduler.ledger.withheld(Withheld.DOWN) == set()
-    assert made.faults[faults.INJECTED] == 2
+    assert made.host_faults.counts[faults.INJECTED] == 2
 
 
 def test_a_service_without_an_end_loses_nothing_it_has_served() -> None:

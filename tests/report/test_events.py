@@ -88,5 +88,5 @@ def test_what_is_put_by_comes_back_in_order_and_agrees_with_the_run(monkeypatch:
     assert counts["submitted"] == counts["finished"] == 60
     assert (counts["started"], counts["preempted"], counts["interrupted"]) == (made.started, made.preemptions, made.restarts)
     assert counts["preempted"]
-    assert counts["fault"] == sum(made.faults)
+    assert counts["fault"] == sum(made.host_faults.counts)
     assert rows(log) == told  # may be asked for again
