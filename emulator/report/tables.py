@@ -127,9 +127,10 @@ def _speed(values: Mapping[str, Any]) -> str:
 
 
 def _phases(seconds: Mapping[str, float], *phases: str) -> str:
-    """Parts of all GPU time in service."""
+    """Parts of all GPU time in service; of phases in which no time passed only the first is shown."""
     total = sum(seconds.values())
-    return ", ".join(f"{phase.replace('_', ' ')} {percent(seconds[phase] / total if total > 0 else None)}" for phase in phases)
+    shown = [phase for phase in phases if seconds[phase] or phase == phases[0]]
+    return ", ".join(f"{phase.replace('_', ' ')} {percent(seconds[phase] / total if total > 0 else None)}" for phase in shown)
 
 
 def _load(load: Mapping[str, Any]) -> str:

@@ -117,6 +117,14 @@ def build_outcome() -> Outcome:
             "host_leaf": TierLoad(0.4, "r00000-h00/leaf-00000", 0.9, 0.95),
             "leaf_spine": TierLoad(0.2, "leaf-00000/spine-00000", 0.3, 0.741),
         },
-        gpu_seconds=dict(zip(PHASES, (500_000.0, 44_320.0, 50_000.0, 10_480.0, 2_995_200.0, 86_400.0), strict=True)),
+        gpu_seconds=dict.fromkeys(PHASES, 0.0)
+        | {
+            "productive": 500_000.0,
+            "network_wait": 44_320.0,
+            "redone": 50_000.0,
+            "restarting": 10_480.0,
+            "idle": 2_995_200.0,
+            "down": 86_400.0,
+        },
         sources=(SourceReport(6, {"malformed": 2}, notes=["columns not read: colour"], path="/data/trace.csv", format="csv").as_dict(),),
     )

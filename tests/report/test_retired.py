@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from emulator.engine.engine import Engine
-from emulator.engine.gpu_time import held_time
+from emulator.engine.gpu_time import HELD, held_time
 from emulator.report import collect
 from emulator.report.files import write
 from emulator.report.job_rows import Reasons, all_jobs, rows_of
@@ -33,7 +33,7 @@ def work_of(seed: int) -> Work:
 
 def end_of(seed: int, policy: str, kept: int | None, at_once: int = 1) -> dict[str, Any]:
     """Everything that a report takes from the jobs of a random run; ``kept`` None: no job leaves."""
-    spool, reasons, held = Spool(), Reasons(), [0, 0, 0, 0]
+    spool, reasons, held = Spool(), Reasons(), [0] * len(HELD)
 
     def put_by(made: Engine, slots: Sequence[int]) -> None:
         now = held_time(made.table, slots, made.now_ns)

@@ -141,7 +141,7 @@ def test_the_terminal_table_shows_the_figures(outcome: Outcome) -> None:
         "400 kWh",
         "infeasible",
         "mean 20.0 %, busiest trunk 30.0 % (leaf-00000/spine-00000), peak 74.1 %",
-        "productive 13.6 %, network wait 1.2 %, lost 1.4 %, restarting 0.3 %",
+        "productive 13.6 %, network wait 1.2 %, redone 1.4 %, restarting 0.3 %",
         "idle 81.2 %, down 2.3 %",
         "10.0 % of it by switches",
     ):

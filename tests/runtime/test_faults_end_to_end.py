@@ -22,7 +22,7 @@ name: faults
 clock: {cycle: 10s, until: 2h, speed: max}
 workload: {kind: none}
 faults: {enabled: false}
-jobs: {restart_overhead: 60s, stall_timeout: 200s}
+jobs: {restart_overhead: 60s, restart: overhead, start_up: none, stall_timeout: 200s}
 """
 #: Three groups of one switch and one host each, 4 global cables between any two. 8 lanes leave host 0 for host 1: 4 take the direct
 #: cables, 4 go by way of group 2.
