@@ -1,14 +1,15 @@
 """For policies outside in Python: a copy of the run's scheduler, kept by what ``PolicyService`` tells, on which any policy can plan."""
 
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace as Record
 from typing import Any
 
 import numpy as np
 
-from emulator.scheduler.draft import Draft
+from emulator.scheduler.draft import Draft, Elasticity
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.policy import Policy
-from emulator.scheduler.ranges import ranges_of
+from emulator.scheduler.ranges import HostRange, ranges_of, rows_of
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.settings import SchedulerSettings
 from emulator.scheduler.table import NEVER, Paces, State
@@ -43,6 +44,8 @@ class SchedulerCopy:
             preempt_interval_ns=opening.preempt_interval_nanoseconds,
         )
         self.scheduler = Scheduler(_cluster_of(opening), settings, opening.cycle_nanoseconds)
+        if opening.elastic:  # jobs shrink for others as the policy says, and the run has them grow
+            self.scheduler.draft.elasticity = Elasticity(opening.elastic_interval_nanoseconds, grows=False)
         self.table = table = self.scheduler.table
         self._columns = [(name, getattr(table, source)) for name, source in _COLUMNS.items()]
         self._places: list[int] = []  # in the table, that no job has
@@ -69,6 +72,8 @@ class SchedulerCopy:
             self._choices.append((tuple(paces), paces if any(pace != 1.0 for pace in paces.values()) else {}))
         if cycle.HasField("waiting"):
             self._wait(cycle.waiting)
+        if cycle.HasField("running"):
+            self._run(cycle.running)
 
     def _leave(self, left: messages.LeftJobs) -> None:
         """Jobs no longer run or wait."""
@@ -87,6 +92,23 @@ class SchedulerCopy:
 
     def _wait(self, jobs: messages.WaitingJobs) -> None:
         """Jobs begin to wait, or wait again."""
+        for slot in self._slots(jobs):
+            self.scheduler.arrive(slot, accepted=True)
+
+    def _run(self, running: messages.AdoptedJobs) -> None:
+        """Jobs run that the policy has not started, or go on elsewhere."""
+        scheduler, table = self.scheduler, self.table
+        for slot, placed in zip(self._slots(running.jobs), running.placed, strict=True):
+            if scheduler.waits(slot):
+                scheduler.cancel_pending(slot)
+            to = placed.placement
+            rows = rows_of(scheduler.ledger, zip(to.first_host, to.host_count, to.gpu_mask, strict=True))
+            table.partitions[slot] = table.partitions[slot] or table.types[slot]
+            scheduler.ledger.adopt(slot, rows, placed.start_nanoseconds)
+            scheduler.counts[table.queue[slot]].run(table.size_gpus[slot])
+
+    def _slots(self, jobs: messages.WaitingJobs) -> Iterator[int]:
+        """The slot of each job, with what it asks for in the table."""
         table, places, ids, choices = self.table, self._places, jobs.job_id, jobs.choice
         if len(ids) > len(places):
             self._make_places(len(ids))
@@ -106,7 +128,7 @@ class SchedulerCopy:
                 if paces:
                     table.paces[slot] = Paces(paces, 0, estimate_ns)
             table.note_asks(slot, jobs.min_gpus[row] if jobs.min_gpus else 0)
-            self.scheduler.arrive(slot, accepted=True)
+            yield slot
 
     def _make_places(self, count: int) -> None:
         """At least ``count`` more, under ids that no job has."""
@@ -123,18 +145,22 @@ class SchedulerCopy:
         answer = messages.Decisions(sequence=sequence)
         for slot in draft.preempted:
             stop = answer.actions.add().preempt
-            stop.job_id, stop.suspend = table.job_id[slot], slot in draft.suspended
+            stop.job_id, stop.suspend, stop.reason = table.job_id[slot], slot in draft.suspended, draft.causes.get(slot, "")
+        for slot in draft.migrated:
+            action = answer.actions.add(group=1)
+            action.resize.job_id, action.resize.reason = table.job_id[slot], draft.causes.get(slot, "")
+            _place(action.resize.placement, ranges_of(first_host, table.rows[slot]))
         for slot, rows in draft.starts:
             start = answer.actions.add().start
             start.job_id = table.job_id[slot]
-            to = start.placement
-            for first, count, mask in ranges_of(first_host, rows):
-                to.first_host.append(first)
-                to.host_count.append(count)
-                to.gpu_mask.append(mask)
+            _place(start.placement, ranges_of(first_host, rows))
         if draft.reconsider_at_ns != NEVER:
             answer.reconsider_at_nanoseconds = draft.reconsider_at_ns
         return answer
+
+
+def _place(placement: messages.Placement, ranges: Sequence[HostRange]) -> None:
+    placement.first_host[:], placement.host_count[:], placement.gpu_mask[:] = zip(*ranges, strict=True)
 
 
 def _cluster_of(opening: messages.Opening) -> Cluster:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.ledger import Withheld
-from emulator.scheduler.outside import Action, Decisions, Gone, Hold, Outside, Preempt, Start, View
+from emulator.scheduler.outside import Gone, Outside, View
+from emulator.scheduler.outside_actions import Action, Decisions, Hold, Preempt, Start
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import OutsideAccount
 from emulator.scheduler.ranges import HostRange, ranges_of, rows_of
@@ -28,6 +29,8 @@ FULL = 0xFF
 class Program:
     """Answers with what a test has put in; keeps what it was told."""
 
+    outside: Outside
+
     def __init__(self) -> None:
         self.views: list[View] = []
         self.answer = Decisions()
@@ -42,16 +45,20 @@ class Program:
         answer, self.answer = self.answer, Decisions()
         return answer
 
+    def refused(self) -> list[tuple[int, str]]:
+        """Place and rule of what was refused in the last cycle, which the next view tells."""
+        return [(one.place, one.rule) for one in self.outside.deeds.refused]
+
     def waiting(self) -> list[int]:
         """Ids of the jobs that the last view has as waiting."""
         view = self.views[-1]
         return [view.table.job_id[slot] for slot in view.waiting]
 
 
-def followed() -> tuple[Scheduler, Program]:
+def followed(**settings: Any) -> tuple[Scheduler, Program]:
     program = Program()
-    policy = Outside(program.ask, POLICIES["easy"], program.account, program.notices.append).policy("mine")
-    return make_scheduler(make_cluster("hgx"), policy=policy), program
+    program.outside = Outside(program.ask, POLICIES["easy"], program.account, program.notices.append)
+    return make_scheduler(make_cluster("hgx"), policy=program.outside.policy("mine"), **settings), program
 
 
 def does(scheduler: Scheduler, program: Program, seconds: int, *actions: Action, again: int = NEVER) -> list[int]:

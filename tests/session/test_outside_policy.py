@@ -22,7 +22,7 @@ from emulator.store.journal import Journal
 from emulator.v1.policy_service_pb2 import Decisions, Opened, PlanRequest, PlanResponse
 from emulator.workload.jobs import SECOND, job_columns
 from tests.policy_programs import Plan, after, decides, mirror, opened, says, served
-from tests.session.conftest import BUSY
+from tests.session.conftest import BUSY, QUIET
 
 ROOT = Path(__file__).parents[2]
 PRESETS = {"laptop": "2541d616", "eagle": "068c70f1"}
@@ -289,3 +289,41 @@ def test_one_is_told_of_another_priority(by: Callable[..., Session], session: Ca
     plain, changed = digest_with_priorities(session(BUSY))
     assert changed > 20
     assert digest_with_priorities(by(mirror)) == (plain, changed)
+
+
+def test_one_resizes_a_job_for_another(by: Callable[..., Session]) -> None:
+    """64 GPUs, which the first job has. It shrinks to 40 for the second, in one group with its start; what is no size of it is refused."""
+    ids: list[int] = []
+    refused: list[tuple[str, str]] = []
+    placed: list[tuple[int, int]] = []
+
+    def answer(request: PlanRequest) -> PlanResponse:
+        decisions, cycle = decides(request), request.cycle
+        refused.extend((one.rule, one.text) for one in cycle.refused)
+        placed.extend((one.job_id, sum(one.placement.host_count)) for one in cycle.started)
+        for job_id, least in zip(cycle.waiting.job_id, cycle.waiting.min_gpus, strict=True):
+            ids.append(job_id)
+            if not least:
+                for gpus in (12, 40):
+                    resize = decisions.actions.add(group=gpus).resize
+                    resize.job_id, resize.gpus, resize.reason = ids[0], gpus, f"for job {job_id}"
+            decisions.actions.add(group=0 if least else 40).start.job_id = job_id
+        return PlanResponse(decisions=decisions)
+
+    made = by(says(answer), text=QUIET)
+    made.pause()
+    made.start()
+    first = made.submit(job_columns(1, submit_ns=0, gpus=64, min_gpus=8, duration_ns=2000 * SECOND)).job_ids[0]
+    made.step(2)
+    second = made.submit(job_columns(1, submit_ns=0, gpus=24, duration_ns=100 * SECOND)).job_ids[0]
+    made.step(2)
+    views = {job.job_id: job for job in made.jobs(limit=10)}
+    assert (views[first].held_gpus, views[second].state) == (40, JobState.RUNNING)
+    assert f"for job {second}" in made.explain(first).text
+    made.submit(job_columns(1, submit_ns=0, gpus=64, min_gpus=8, duration_ns=SECOND))
+    made.step(2)
+    assert placed == [(first, 8), (first, 5), (second, 3)]
+    assert refused == [("size", f"job {first} asks for 64 GPUs, or fewer in steps of 8 down to 8, and is given 12")]
+    outside = summary(made.outcome())
+    assert (outside["jobs"]["preemptions"], outside["outside_policy"]["refused"]) == (0, {"size": 1})
+    made.stop()
