@@ -358,6 +358,8 @@ class Ledger:
             self._note_in_views(host)
 
     def _note_in_views(self, host: int) -> None:
+        if self.changes is not None:
+            self.changes.hosts.add(host)
         partition = self.partition_of_host(host)
         if partition.views is not None:
             partition.views.note_host(host)

@@ -8,7 +8,9 @@ answers is done by ``emulator.scheduler.outside_actions``.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from emulator.scheduler.calendar import Calendar, HostReservation
 from emulator.scheduler.draft import Draft
+from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.outside_actions import Decisions, Deeds, Placed, Refusal
 from emulator.scheduler.policy import OutsideAccount, Policy
 from emulator.scheduler.table import NEVER, JobTable, State
@@ -27,11 +29,14 @@ class View:
     refused: list[Refusal]
     started: list[Placed]  # the jobs that the run's placement placed
     left: list[Left]
-    withdrawn: list[int]  # hosts
+    withdrawn: list[int]  # hosts, again where it is for another reason than before
+    kept: set[int]  # of them, those that nothing but a window of a reservation keeps
     offered: list[int]
     waiting: list[int]  # slots
     running: list[int]  # slots of the jobs that run, or go on elsewhere, without the policy having said so
     free_gpus: list[int]  # by host type
+    reservations: list[HostReservation]  # that are new, or not as they were
+    ended: list[str]  # names of reservations that somebody ended
 
 
 class Gone(Exception):
@@ -51,7 +56,10 @@ class Outside:
     notice: Callable[[str], None]
     deeds: Deeds = field(init=False)
     _told: set[int] = field(default_factory=set)  # ids of the jobs that wait or run as far as the policy knows
-    _withdrawn: set[int] = field(default_factory=set)  # hosts, as far as it knows
+    #: Hosts that may not be used, as far as it knows, and whether nothing but a window keeps them.
+    _withdrawn: dict[int, bool] = field(default_factory=dict)
+    _reservations: dict[int, HostReservation] = field(default_factory=dict)  # by number, as far as it knows
+    _ended: set[int] = field(default_factory=set)  # of them, those that it knows to be over
     _again_ns: int = NEVER
 
     def __post_init__(self) -> None:
@@ -112,20 +120,40 @@ class Outside:
                 self._told.add(table.job_id[slot])
                 waiting.append(slot)
         running = self._running(draft, changes.started)
-        withdrawn, offered = [], []
-        for host in sorted(changes.hosts):
-            if not ledger.partition_of_host(host).free.is_offered(host):
-                if host not in self._withdrawn:
-                    self._withdrawn.add(host)
-                    withdrawn.append(host)
-            elif host in self._withdrawn:
-                self._withdrawn.discard(host)
-                offered.append(host)
+        withdrawn, kept, offered = self._hosts(ledger, changes.hosts)
+        reservations, ended = self._calendar(ledger.calendar)
         changes.clear()
         refused, deeds.refused = deeds.refused, []
         started, deeds.placed = deeds.placed, []
         free_gpus = [partition.free.free_gpus for partition in ledger.partitions]
-        return View(table, draft.now_ns, refused, started, left, withdrawn, offered, waiting, running, free_gpus)
+        hosts = withdrawn, kept, offered
+        return View(table, draft.now_ns, refused, started, left, *hosts, waiting, running, free_gpus, reservations, ended)
+
+    def _hosts(self, ledger: Ledger, changed: set[int]) -> tuple[list[int], set[int], list[int]]:
+        """Of the hosts that changed: those that are withdrawn, which of them only a window keeps, and those that are offered."""
+        withdrawn, kept, offered, known = list[int](), set[int](), list[int](), self._withdrawn
+        for host in sorted(changed):
+            if not ledger.partition_of_host(host).free.is_offered(host):
+                by_window = ledger.calendar is not None and ledger.usable(host)
+                if known.get(host) is not by_window:
+                    known[host] = by_window
+                    withdrawn.append(host)
+                    if by_window:
+                        kept.add(host)
+            elif host in known:
+                del known[host]
+                offered.append(host)
+        return withdrawn, kept, offered
+
+    def _calendar(self, calendar: Calendar | None) -> tuple[list[HostReservation], list[str]]:
+        """Reservations that the policy does not know as they are, and names of those that are over before their time."""
+        if calendar is None:
+            return [], []
+        new = {number: one for number, one in enumerate(calendar.reservations) if self._reservations.get(number) is not one}
+        self._reservations.update(new)
+        over = sorted(calendar.ended - self._ended)
+        self._ended.update(over)
+        return list(new.values()), [calendar.reservations[number].name for number in over]
 
     def _left(self, draft: Draft, changes: list[tuple[int, int]]) -> list[Left]:
         """Jobs that the policy knows and that no longer run or wait, in order. Of one that stopped more than once the last time counts."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from emulator.scheduler.calendar import HostReservation
 from emulator.scheduler.draft import Draft, Elasticity
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.policy import Policy
@@ -57,11 +58,8 @@ class SchedulerCopy:
             raise RuntimeError(f"the copy is not like the run: {cycle.refused[0].text}")
         if cycle.HasField("left"):
             self._leave(cycle.left)
-        ledger = self.scheduler.ledger
-        for ranges, change in ((cycle.withdrawn, ledger.withhold), (cycle.offered, ledger.release)):
-            for first, count in zip(ranges.first_host, ranges.host_count, strict=True):
-                for host in range(first, first + count):
-                    change(host, Withheld.DOWN)
+        self._follow_hosts(cycle)
+        self._follow_reservations(cycle)
         for name in cycle.queues:
             self.scheduler.add_queue(name)
         for name in cycle.tenants:
@@ -74,6 +72,32 @@ class SchedulerCopy:
             self._wait(cycle.waiting)
         if cycle.HasField("running"):
             self._run(cycle.running)
+
+    def _follow_hosts(self, cycle: messages.Cycle) -> None:
+        """Hosts come and go. What a window keeps is known by the reservation."""
+        ledger, withdrawn = self.scheduler.ledger, cycle.withdrawn
+        reserved = withdrawn.reserved or [False] * len(withdrawn.first_host)
+        changes = [ledger.release if kept else ledger.withhold for kept in reserved] + [ledger.release] * len(cycle.offered.first_host)
+        ranges = [
+            *zip(withdrawn.first_host, withdrawn.host_count, strict=True),
+            *zip(cycle.offered.first_host, cycle.offered.host_count, strict=True),
+        ]
+        for (first, count), change in zip(ranges, changes, strict=True):
+            for host in range(first, first + count):
+                change(host, Withheld.DOWN)
+
+    def _follow_reservations(self, cycle: messages.Cycle) -> None:
+        """Hosts are reserved, or no longer are; windows begin and end."""
+        reserved, now_ns = self.scheduler.reserved, cycle.now_nanoseconds
+        for one in cycle.reservations:
+            reserved.add(_reservation_of(one), now_ns)
+        calendar = reserved.calendar
+        if calendar is None:
+            return
+        for name in cycle.ended_reservations:
+            calendar.end(name, now_ns)
+        if cycle.reservations or cycle.ended_reservations or calendar.next_ns() <= now_ns:
+            reserved.turn(now_ns)
 
     def _leave(self, left: messages.LeftJobs) -> None:
         """Jobs no longer run or wait."""
@@ -157,6 +181,15 @@ class SchedulerCopy:
         if draft.reconsider_at_ns != NEVER:
             answer.reconsider_at_nanoseconds = draft.reconsider_at_ns
         return answer
+
+
+def _reservation_of(told: messages.PolicyReservation) -> HostReservation:
+    ranges = zip(told.hosts.first_host, told.hosts.host_count, strict=True)
+    hosts = tuple(host for first, count in ranges for host in range(first, first + count))
+    return HostReservation(
+        told.name, hosts, told.name, told.begin_nanoseconds, told.duration_nanoseconds, told.every_nanoseconds, told.times,
+        told.maintenance, frozenset(told.queues), frozenset(told.tenants),
+    )  # fmt: skip
 
 
 def _place(placement: messages.Placement, ranges: Sequence[HostRange]) -> None:

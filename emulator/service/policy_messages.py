@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from emulator.scheduler.calendar import HostReservation
 from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.free import Row
@@ -101,10 +102,13 @@ class CycleMessages:
             left.at_nanoseconds.extend([at_ns for _, at_ns, _ in view.left])
             left.state.extend([_STATES[state] for _, _, state in view.left])
         if view.withdrawn:
-            _extend(cycle.withdrawn, view.withdrawn)
+            _withdraw(cycle.withdrawn, view)
         if view.offered:
             _extend(cycle.offered, view.offered)
         cycle.free_gpus.extend(view.free_gpus)
+        for reservation in view.reservations:
+            _tell_reservation(cycle.reservations.add(), reservation)
+        cycle.ended_reservations.extend(view.ended)
         self._tell_waiting(cycle, view, waiting[:JOBS_AT_ONCE])
         parts = [(self._tell_waiting, waiting, start) for start in range(JOBS_AT_ONCE, len(waiting), JOBS_AT_ONCE)]
         parts += [(self._tell_running, view.running, start) for start in range(0, len(view.running), JOBS_AT_ONCE)]
@@ -174,6 +178,24 @@ def _extend(ranges: policy_service_pb2.HostRanges, hosts: Sequence[int]) -> None
     for first, count in _runs(hosts):
         ranges.first_host.append(first)
         ranges.host_count.append(count)
+
+
+def _withdraw(ranges: policy_service_pb2.HostRanges, view: View) -> None:
+    if not view.kept:
+        _extend(ranges, view.withdrawn)
+        return
+    for kept in (False, True):
+        _extend(ranges, [host for host in view.withdrawn if (host in view.kept) is kept])
+        ranges.reserved.extend([kept] * (len(ranges.first_host) - len(ranges.reserved)))
+
+
+def _tell_reservation(told: policy_service_pb2.PolicyReservation, reservation: HostReservation) -> None:
+    told.name, told.maintenance, told.times = reservation.name, reservation.maintenance, reservation.times
+    _extend(told.hosts, reservation.hosts)
+    told.begin_nanoseconds, told.duration_nanoseconds = reservation.begin_ns, reservation.duration_ns
+    told.every_nanoseconds = reservation.every_ns
+    told.queues.extend(sorted(reservation.queues))
+    told.tenants.extend(sorted(reservation.tenants))
 
 
 def _runs(hosts: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.scheduler.calendar import HostReservation
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.outside import Gone, Outside, View
@@ -100,6 +101,43 @@ def test_what_is_told_is_what_is_new() -> None:
     scheduler.table.state[gone] = State.CANCELLED
     does(scheduler, program, 20)
     assert (program.views[-1].left, program.waiting()) == ([(0, 15 * SECOND, State.CANCELLED)], [])
+
+
+def test_windows_to_come_are_told_and_what_only_a_window_keeps() -> None:
+    first = HostReservation("first", (2, 3), "hosts 2 and 3", 20 * SECOND, 10 * SECOND, 30 * SECOND, 2)
+    scheduler, program = followed(reservations=(first,))
+    reserved = scheduler.reserved
+
+    def cycle(seconds: int) -> View:
+        submit(scheduler, Job(seconds, 0, 8, 5))
+        assert reserved.calendar is not None
+        if reserved.calendar.next_ns() <= seconds * SECOND:
+            reserved.turn(seconds * SECOND)
+        does(scheduler, program, seconds)
+        return program.views[-1]
+
+    view = cycle(0)
+    assert (view.reservations, view.ended, view.withdrawn) == ([first], [], [])
+    scheduler.ledger.withhold(3, Withheld.DOWN)
+    view = cycle(10)
+    assert (view.reservations, view.withdrawn, view.kept) == ([], [3], set())
+    view = cycle(20)  # the window begins
+    assert (view.withdrawn, view.kept, view.offered) == ([2], {2}, [])
+    scheduler.ledger.release(3, Withheld.DOWN)
+    scheduler.ledger.withhold(2, Withheld.CORDONED)
+    view = cycle(25)
+    assert (view.withdrawn, view.kept, view.offered) == ([2, 3], {3}, [])
+    view = cycle(30)  # and ends
+    assert (view.withdrawn, view.kept, view.offered) == ([], set(), [3])
+    second = HostReservation("second", (5,), "host 5", 60 * SECOND, 10 * SECOND)
+    reserved.add(second, 31 * SECOND)
+    reserved.turn(31 * SECOND)
+    assert cycle(35).reservations == [second]
+    assert reserved.calendar is not None
+    reserved.calendar.end("first", 36 * SECOND)
+    view = cycle(40)
+    assert (view.reservations, view.ended) == ([], ["first"])
+    assert cycle(50).withdrawn == [], "no window of the first is to come"
 
 
 def test_a_job_on_hold_has_left_and_is_told_again_when_it_waits_again() -> None:

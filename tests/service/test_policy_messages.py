@@ -2,9 +2,11 @@
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
+from emulator.scheduler.calendar import Running
 from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.outside import Gone, Outside, View
 from emulator.scheduler.outside_actions import Decisions, Hold, Preempt, Resize, Start
@@ -23,6 +25,7 @@ from tests.policy_programs import mirror
 from tests.scheduler.drive import make_cluster, run_engine
 from tests.scheduler.test_partitions import mixed_jobs, two_types
 from tests.scheduler.test_simulations import CASES, feasible, random_faults, random_jobs
+from tests.scheduler.test_windows import random_reservations
 from topology.cluster import Cluster
 
 
@@ -101,6 +104,33 @@ def test_sizes_change_as_they_would(seed: int, elastic: Elastic, monkeypatch: py
     assert wire.sent > 10
     if elastic is Elastic.ALWAYS:
         assert ours.resizes > 0
+
+
+@pytest.mark.parametrize("policy", ["easy", "conservative", "fifo", "las"])
+@pytest.mark.parametrize("running", Running)
+def test_windows_are_known_before_they_begin(policy: str, running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hosts are reserved and fail, jobs take longer than they say, and some run in reservations: nothing is refused."""
+    monkeypatch.setattr(policy_messages, "JOBS_AT_ONCE", 2)
+    inside = 0
+    for seed, name in enumerate(("hgx", "leaves", "small-racks", "nvl72")):
+        draw, cluster = random.Random(f"{policy} {seed}"), make_cluster(name)
+        jobs = [job for job in random_jobs(draw, cluster, 60, 10, **CASES["all"]) if feasible(cluster, job)]
+        faults = random_faults(draw, cluster, max(job.submit for job in jobs) + 200, 3)
+        drawn = random_reservations(draw, cluster)
+        reservations = tuple(replace(one, running=running, maintenance=number > 0) for number, one in enumerate(drawn))
+        for job in jobs:
+            if draw.random() < 0.2 and job.gpus * job.milli <= 8000:
+                job.reservation, job.estimate = reservations[0].name, 10
+        wire = Wire(cluster, policy, 10, SchedulerSettings(preemption=True, preempt_after_ns=10 * SECOND))
+        more = {"reservations": reservations}
+        ours = run_engine(cluster, list(jobs), wire.policy(), "topology", 10, faults, 10, **more)
+        theirs = run_engine(cluster, list(jobs), policy, "topology", 10, faults, 10, **more)
+        assert ours[:2] == theirs[:2]
+        assert not wire.account.refused
+        assert wire.sent > 10
+        known = {job.number for job in jobs if job.reservation}
+        inside += sum(job in known for _, job, _ in ours[0])
+    assert inside > 5
 
 
 def test_actions_are_what_was_said() -> None:

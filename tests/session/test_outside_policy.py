@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import JobState
+from emulator.engine.control import JobState, ReservationRequest
 from emulator.report.summary import summary
 from emulator.runtime.opening import open_replay, open_session
 from emulator.runtime.session import Session
@@ -326,4 +326,68 @@ def test_one_resizes_a_job_for_another(by: Callable[..., Session]) -> None:
     assert refused == [("size", f"job {first} asks for 64 GPUs, or fewer in steps of 8 down to 8, and is given 12")]
     outside = summary(made.outcome())
     assert (outside["jobs"]["preemptions"], outside["outside_policy"]["refused"]) == (0, {"size": 1})
+    made.stop()
+
+
+def test_one_is_told_of_reservations_that_are_made_and_ended(by: Callable[..., Session], session: Callable[..., Session]) -> None:
+    """What mirrors `easy` has its digest, and nothing that it does is refused: no job is put over a window."""
+
+    def digest_with_reservations(made: Session) -> tuple[str, int]:
+        made.pause()
+        made.start()
+        made.submit(job_columns(60, submit_ns=0, gpus=24, duration_ns=900 * SECOND))
+        made.step(3)
+        made.reserve(ReservationRequest("night", 1200.0, hosts=("r00001", "r00002"), start_seconds=900.0, maintenance=True))
+        made.reserve(ReservationRequest("lab", 1800.0, hosts=("r00005",), start_seconds=600.0, every_seconds=4000.0, times=3))
+        made.step(5)
+        names = {"reservation": [0] * 4, "reservations": ("lab",)}
+        inside = made.submit(job_columns(4, submit_ns=0, gpus=16, duration_ns=1000 * SECOND, **names)).job_ids
+        made.step(90)
+        made.end_reservation("night")
+        made.step(20)
+        made.end_reservation("lab")
+        made.set_speed(float("inf"))
+        made.resume()
+        assert made.wait(60)
+        return made.outcome().digest, sum(made.job(job_id).start_seconds is not None for job_id in inside)
+
+    expected, inside = digest_with_reservations(session(BUSY))
+    assert inside > 0
+    made = by(mirror)
+    assert digest_with_reservations(made) == (expected, inside)
+    assert made.outcome().outside is not None
+    assert (made.outcome().outside.fallback, made.outcome().outside.refused) == ("", {})
+
+
+def test_a_window_to_come_is_told_before_it_begins(by: Callable[..., Session]) -> None:
+    """A job that the policy puts over a window is refused with the rule, though its hosts are offered; the others it may have."""
+    told: list[Any] = []
+
+    def answer(request: PlanRequest) -> PlanResponse:
+        decisions, cycle = decides(request), request.cycle
+        told.extend(cycle.reservations)
+        told.extend((one.rule, one.text) for one in cycle.refused)
+        for job_id, estimate_ns in zip(cycle.waiting.job_id, cycle.waiting.estimate_nanoseconds, strict=True):
+            for first in (0, 4):  # in the window, and beside it
+                start = decisions.actions.add().start
+                start.job_id = job_id
+                start.placement.first_host[:], start.placement.host_count[:], start.placement.gpu_mask[:] = [first], [1], [255]
+            assert estimate_ns == 3600 * SECOND
+        return PlanResponse(decisions=decisions)
+
+    made = by(
+        says(answer), "scheduler.reservations=[{name: night, hosts: r00000, start: 30m, duration: 1h, every: 1d, times: 2}]", text=QUIET
+    )
+    made.pause()
+    made.start()
+    for _ in range(2):
+        made.submit(job_columns(1, submit_ns=0, gpus=8, duration_ns=3600 * SECOND))
+        made.step(2)
+    night, *refused = told
+    assert (night.name, list(night.hosts.first_host), list(night.hosts.host_count), night.times) == ("night", [0], [4], 2)
+    assert (night.begin_nanoseconds, night.duration_nanoseconds) == (1800 * SECOND, 3600 * SECOND)
+    assert night.every_nanoseconds == 86_400 * SECOND
+    window = "reservation night of rack r00000 from 1,800 s to 5,400 s"
+    assert refused == [("reserved", f"host r00000-h00 is not for job {made.jobs(limit=1)[0].job_id}: {window}")]
+    assert made.jobs(limit=1)[0].state == JobState.RUNNING
     made.stop()
