@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from emulator.scheduler.calendar import Calendar, HostReservation
 from emulator.scheduler.draft import Draft
+from emulator.scheduler.free import ANY_SITE
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.outside_actions import Decisions, Deeds, Placed, Refusal
 from emulator.scheduler.policy import OutsideAccount, Policy
@@ -35,6 +36,9 @@ class View:
     waiting: list[int]  # slots
     running: list[int]  # slots of the jobs that run, or go on elsewhere, without the policy having said so
     free_gpus: list[int]  # by host type
+    #: Where jobs are dispatched to sites: the site of each partition, and what is free by site.
+    site_of: list[int]
+    site_free_gpus: list[int]
     reservations: list[HostReservation]  # that are new, or not as they were
     ended: list[str]  # names of reservations that somebody ended
 
@@ -125,9 +129,8 @@ class Outside:
         changes.clear()
         refused, deeds.refused = deeds.refused, []
         started, deeds.placed = deeds.placed, []
-        free_gpus = [partition.free.free_gpus for partition in ledger.partitions]
         hosts = withdrawn, kept, offered
-        return View(table, draft.now_ns, refused, started, left, *hosts, waiting, running, free_gpus, reservations, ended)
+        return View(table, draft.now_ns, refused, started, left, *hosts, waiting, running, *_free_gpus(ledger), reservations, ended)
 
     def _hosts(self, ledger: Ledger, changed: set[int]) -> tuple[list[int], set[int], list[int]]:
         """Of the hosts that changed: those that are withdrawn, which of them only a window keeps, and those that are offered."""
@@ -173,6 +176,17 @@ class Outside:
                 self._told.add(job_id)
                 found.append(slot)
         return found
+
+
+def _free_gpus(ledger: Ledger) -> tuple[list[int], list[int], list[int]]:
+    """What is free now, by host type; and where jobs are dispatched to sites, the site of each partition, and the same by site."""
+    sites = [partition.site for partition in ledger.partitions if partition.site != ANY_SITE]
+    by_type, by_site = [0] * len(ledger.cluster.host_types), [0] * (max(sites, default=-1) + 1)
+    for partition in ledger.partitions:
+        by_type[partition.host_type] += partition.free.free_gpus
+        if sites:
+            by_site[partition.site] += partition.free.free_gpus
+    return by_type, sites, by_site
 
 
 def _end_of(table: JobTable, job_id: int, at_ns: int, now_ns: int) -> tuple[int, State | None]:

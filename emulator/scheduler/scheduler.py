@@ -107,7 +107,7 @@ class Scheduler:
         settings, policy, like = self.settings, self.settings.policy, None
         hosts = np.diff(cluster.block.first_host)
         pairs = [(ANY_SITE, number) for number in range(len(cluster.host_types))]
-        if settings.sites is not None:
+        if settings.sites is not None or settings.dispatched:
             of_block = cluster.level("site").host_unit[cluster.block.first_host[:-1]]
             pairs = sorted(set(zip(of_block[hosts > 0].tolist(), cluster.block_type[hosts > 0].tolist(), strict=True)))
         for number, (site, kind) in enumerate(pairs):
@@ -149,11 +149,12 @@ class Scheduler:
         self.counts += [QueueCounts() for _ in self.table.queues[len(self.counts) :]]
         return slots
 
-    def arrive(self, slot: int, *, accepted: bool = False) -> State:
+    def arrive(self, slot: int, *, accepted: bool = False, partitions: tuple[int, ...] = ()) -> State:
         """The job is submitted: pending, or infeasible when no placement on this cluster could ever hold it, or rejected by the limit, or
         cancelled since a job that it depends on has not finished.
 
-        ``accepted``: a client has been told that it is in the queue, so the limit no longer applies.
+        ``accepted``: a client has been told that it is in the queue, so the limit no longer applies. ``partitions``: where somebody else
+        has dispatched it, those in which it waits.
         """
         table = self.table
         own = (0, 0) if self.accounts is None else (table.queue[slot], table.tenant[slot])
@@ -176,7 +177,8 @@ class Scheduler:
             state = State.PENDING
             table.types[slot] = types
             if self.dispatcher is None:
-                table.partitions[slot] = types
+                table.partitions[slot] = partitions or types
+                table.sort[slot] = self.sorts.at(sort, partitions) if partitions else sort
             else:
                 self.dispatcher.enter(slot, choices)
                 self.room.await_dispatch(slot)

@@ -8,6 +8,7 @@ import numpy as np
 
 from emulator.scheduler.calendar import HostReservation
 from emulator.scheduler.draft import Draft, Elasticity
+from emulator.scheduler.free import ANY_SITE
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.policy import Policy
 from emulator.scheduler.ranges import HostRange, ranges_of, rows_of
@@ -43,6 +44,7 @@ class SchedulerCopy:
             preemption=opening.preemption,
             preempt_after_ns=opening.preempt_after_nanoseconds,
             preempt_interval_ns=opening.preempt_interval_nanoseconds,
+            dispatched=bool(opening.sites),
         )
         self.scheduler = Scheduler(_cluster_of(opening), settings, opening.cycle_nanoseconds)
         if opening.elastic:  # jobs shrink for others as the policy says, and the run has them grow
@@ -116,18 +118,24 @@ class SchedulerCopy:
 
     def _wait(self, jobs: messages.WaitingJobs) -> None:
         """Jobs begin to wait, or wait again."""
-        for slot in self._slots(jobs):
-            self.scheduler.arrive(slot, accepted=True)
+        for row, slot in enumerate(self._slots(jobs)):
+            self.scheduler.arrive(slot, accepted=True, partitions=self._partitions_at(slot, jobs.site[row]) if jobs.site else ())
+
+    def _partitions_at(self, slot: int, site: int) -> tuple[int, ...]:
+        """Those in which the job waits, which was dispatched to the site."""
+        choices = self.scheduler.feasibility.choices_for(slot, self.table.types[slot])
+        return next(choice.partitions for choice in choices if choice.site == site)
 
     def _run(self, running: messages.AdoptedJobs) -> None:
         """Jobs run that the policy has not started, or go on elsewhere."""
         scheduler, table = self.scheduler, self.table
-        for slot, placed in zip(self._slots(running.jobs), running.placed, strict=True):
+        for row, (slot, placed) in enumerate(zip(self._slots(running.jobs), running.placed, strict=True)):
             if scheduler.waits(slot):
                 scheduler.cancel_pending(slot)
             to = placed.placement
             rows = rows_of(scheduler.ledger, zip(to.first_host, to.host_count, to.gpu_mask, strict=True))
-            table.partitions[slot] = table.partitions[slot] or table.types[slot]
+            site = running.jobs.site[row] if running.jobs.site else ANY_SITE
+            table.partitions[slot] = table.types[slot] if site == ANY_SITE else self._partitions_at(slot, site)
             scheduler.ledger.adopt(slot, rows, placed.start_nanoseconds)
             scheduler.counts[table.queue[slot]].run(table.size_gpus[slot])
 
@@ -205,4 +213,15 @@ def _cluster_of(opening: messages.Opening) -> Cluster:
     host_types = [{name: getattr(one, name) for name in same} | {"gpu": Record(name=one.gpu_model)} for one in opening.host_types]
     types: Any = tuple(Record(**one, domain_gpus=one["gpus"] * one["domain_hosts"]) for one in host_types)
     block_type = np.array(opening.block_host_type, np.int8)
-    return Cluster("copy", types, block_type, opening.hosts, tuple(made[:-1]), made[-1], links=none, counts=none, rails=0, site_names=())
+    return Cluster(
+        "copy",
+        types,
+        block_type,
+        opening.hosts,
+        tuple(made[:-1]),
+        made[-1],
+        links=none,
+        counts=none,
+        rails=0,
+        site_names=tuple(opening.sites),
+    )

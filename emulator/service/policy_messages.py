@@ -70,6 +70,7 @@ def opening(
             preempt_interval_nanoseconds=scheduler.preempt_interval_ns,
             elastic=scheduler.elastic == Elastic.ALWAYS,
             elastic_interval_nanoseconds=scheduler.elastic_interval_ns,
+            sites=() if scheduler.sites is None else scheduler.sites.names,
         )
     )
 
@@ -106,6 +107,7 @@ class CycleMessages:
         if view.offered:
             _extend(cycle.offered, view.offered)
         cycle.free_gpus.extend(view.free_gpus)
+        cycle.site_free_gpus.extend(view.site_free_gpus)
         for reservation in view.reservations:
             _tell_reservation(cycle.reservations.add(), reservation)
         cycle.ended_reservations.extend(view.ended)
@@ -119,6 +121,7 @@ class CycleMessages:
             cycle = request.cycle
             cycle.sequence, cycle.now_nanoseconds = sequence, view.now_ns
             cycle.free_gpus.extend(view.free_gpus)
+            cycle.site_free_gpus.extend(view.site_free_gpus)
             tell(cycle, view, slots[start : start + JOBS_AT_ONCE])
         yield request
 
@@ -130,12 +133,12 @@ class CycleMessages:
     def _tell_waiting(self, cycle: policy_service_pb2.Cycle, view: View, slots: Sequence[int]) -> None:
         self._tell_names(cycle, view.table)
         if slots:
-            self._fill(cycle, cycle.waiting, view.table, slots)
+            self._fill(cycle, cycle.waiting, view, slots)
 
     def _tell_running(self, cycle: policy_service_pb2.Cycle, view: View, slots: Sequence[int]) -> None:
         table = view.table
         jobs = cycle.running.jobs
-        self._fill(cycle, jobs, table, slots)
+        self._fill(cycle, jobs, view, slots)
         for place, slot in enumerate(slots):
             if slot in table.paces:  # the table has it at the pace of the hosts that the job runs on
                 jobs.estimate_nanoseconds[place] = table.paces[slot].estimate_ns
@@ -149,7 +152,8 @@ class CycleMessages:
             cycle.tenants.extend(table.tenants[self._tenants :])
             self._tenants = len(table.tenants)
 
-    def _fill(self, cycle: policy_service_pb2.Cycle, jobs: policy_service_pb2.WaitingJobs, table: JobTable, slots: Sequence[int]) -> None:
+    def _fill(self, cycle: policy_service_pb2.Cycle, jobs: policy_service_pb2.WaitingJobs, view: View, slots: Sequence[int]) -> None:
+        table = view.table
         if not self._columns:
             self._columns = [(name, getattr(table, source)) for name, source in _COLUMNS.items()]
         for name, column in self._columns:
@@ -159,6 +163,8 @@ class CycleMessages:
             if slot in table.sizes:  # the table has it with the size that the job has
                 jobs.estimate_nanoseconds[place] = table.paces[slot].estimate_ns
         jobs.choice.extend([self._choice(cycle, table, slot) for slot in slots])
+        if view.site_of:
+            jobs.site.extend([view.site_of[table.partitions[slot][0]] for slot in slots])
         jobs.kind.extend([_KINDS[table.kind[slot]] for slot in slots])
         if table.deadline_ns and any(slot in table.deadline_ns for slot in slots):
             jobs.deadline_nanoseconds.extend([table.deadline_ns.get(slot, NO_DEADLINE) for slot in slots])

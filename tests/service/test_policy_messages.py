@@ -3,26 +3,30 @@
 import random
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from emulator.scheduler.calendar import Running
+from emulator.scheduler.calendar import HostReservation, Running
 from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.outside import Gone, Outside, View
 from emulator.scheduler.outside_actions import Decisions, Hold, Preempt, Resize, Start
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import OutsideAccount, Policy
 from emulator.scheduler.settings import SchedulerSettings
+from emulator.scheduler.sites import Dataset, Weights
 from emulator.service import policy_messages
 from emulator.v1.policy_service_pb2 import Action, PlanRequest, PlanResponse
 from emulator.v1.policy_service_pb2 import Decisions as Answer
-from emulator.workload.jobs import SECOND
+from emulator.workload.jobs import SECOND, Locality
 from tests.engine.random_work import Manner, run_work
 from tests.engine.random_work import cluster as busy_cluster
 from tests.engine.small import fingerprint
 from tests.engine.test_elastic import elastic_work
 from tests.policy_programs import mirror
 from tests.scheduler.drive import make_cluster, run_engine
+from tests.scheduler.test_dispatch import NAMES, sites_of, three_sites
 from tests.scheduler.test_partitions import mixed_jobs, two_types
 from tests.scheduler.test_simulations import CASES, feasible, random_faults, random_jobs
 from tests.scheduler.test_windows import random_reservations
@@ -122,7 +126,7 @@ def test_windows_are_known_before_they_begin(policy: str, running: Running, monk
             if draw.random() < 0.2 and job.gpus * job.milli <= 8000:
                 job.reservation, job.estimate = reservations[0].name, 10
         wire = Wire(cluster, policy, 10, SchedulerSettings(preemption=True, preempt_after_ns=10 * SECOND))
-        more = {"reservations": reservations}
+        more: dict[str, Any] = {"reservations": reservations}
         ours = run_engine(cluster, list(jobs), wire.policy(), "topology", 10, faults, 10, **more)
         theirs = run_engine(cluster, list(jobs), policy, "topology", 10, faults, 10, **more)
         assert ours[:2] == theirs[:2]
@@ -131,6 +135,34 @@ def test_windows_are_known_before_they_begin(policy: str, running: Running, monk
         known = {job.number for job in jobs if job.reservation}
         inside += sum(job in known for _, job, _ in ours[0])
     assert inside > 5
+
+
+@pytest.mark.parametrize("policy", ["easy", "fifo", "conservative", "las"])
+def test_every_site_decides_as_it_would(policy: str, tmp_path: Path) -> None:
+    """Jobs are dispatched by the run, wait for data on its way, move to other sites, and run in reservations of one; hosts fail."""
+    cluster, moved = three_sites(tmp_path), 0
+    for seed in range(4):
+        draw = random.Random(f"{policy} {seed}")
+        jobs = [job for job in random_jobs(draw, cluster, 120, 10, **CASES["all"]) if job.gpus <= 24 and feasible(cluster, job)]
+        wishes = {job.number: Locality(prefer_site=draw.choice(("", *NAMES)), dataset=draw.choice(("", "a"))) for job in jobs}
+        reservations = (HostReservation("lab", (6, 7), "hosts", 100 * SECOND, 200 * SECOND, 300 * SECOND, 5),)
+        for job in jobs:
+            if draw.random() < 0.1 and job.gpus * job.milli <= 8000:
+                job.reservation, job.estimate = "lab", 10
+        data = (Dataset("a", 20 * 10**9, (seed % 3,)),)
+        sites = sites_of(every_ns=20 * SECOND, move_after_ns=60 * SECOND, datasets=data, weights=Weights(prefer=seed - 1.0))
+        faults = random_faults(draw, cluster, max(job.submit for job in jobs) + 200, 3)
+        wire = Wire(cluster, policy, 10, SchedulerSettings(preemption=True, preempt_after_ns=10 * SECOND, sites=sites))
+        more: dict[str, Any] = {"sites": sites, "wishes": wishes, "reservations": reservations}
+        ours = run_engine(cluster, list(jobs), wire.policy(), "topology", 10, faults, 10, **more)
+        theirs = run_engine(cluster, list(jobs), policy, "topology", 10, faults, 10, **more)
+        assert ours[:2] == theirs[:2]
+        assert not wire.account.refused
+        assert wire.sent > 10
+        dispatcher = ours[2].scheduler.dispatcher
+        assert dispatcher is not None
+        moved += sum(one.moved_away for one in dispatcher.counts)
+    assert moved > 0
 
 
 def test_actions_are_what_was_said() -> None:

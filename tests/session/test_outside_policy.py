@@ -355,8 +355,9 @@ def test_one_is_told_of_reservations_that_are_made_and_ended(by: Callable[..., S
     assert inside > 0
     made = by(mirror)
     assert digest_with_reservations(made) == (expected, inside)
-    assert made.outcome().outside is not None
-    assert (made.outcome().outside.fallback, made.outcome().outside.refused) == ("", {})
+    outside = made.outcome().outside
+    assert outside is not None
+    assert (outside.fallback, outside.refused) == ("", {})
 
 
 def test_a_window_to_come_is_told_before_it_begins(by: Callable[..., Session]) -> None:
@@ -383,11 +384,74 @@ def test_a_window_to_come_is_told_before_it_begins(by: Callable[..., Session]) -
     for _ in range(2):
         made.submit(job_columns(1, submit_ns=0, gpus=8, duration_ns=3600 * SECOND))
         made.step(2)
-    night, *refused = told
-    assert (night.name, list(night.hosts.first_host), list(night.hosts.host_count), night.times) == ("night", [0], [4], 2)
-    assert (night.begin_nanoseconds, night.duration_nanoseconds) == (1800 * SECOND, 3600 * SECOND)
-    assert night.every_nanoseconds == 86_400 * SECOND
+    first, *refused = told
+    assert (first.name, list(first.hosts.first_host), list(first.hosts.host_count), first.times) == ("night", [0], [4], 2)
+    assert (first.begin_nanoseconds, first.duration_nanoseconds) == (1800 * SECOND, 3600 * SECOND)
+    assert first.every_nanoseconds == 86_400 * SECOND
     window = "reservation night of rack r00000 from 1,800 s to 5,400 s"
     assert refused == [("reserved", f"host r00000-h00 is not for job {made.jobs(limit=1)[0].job_id}: {window}")]
     assert made.jobs(limit=1)[0].state == JobState.RUNNING
+    made.stop()
+
+
+@pytest.mark.parametrize("more", [(), ("scheduler.preemption=true", "faults.host_rate_per_1000_node_days=500")])
+def test_one_decides_at_every_site(more: tuple[str, ...]) -> None:
+    """Jobs are dispatched to sites by the run, wait for their data, and move; what mirrors `easy` has its digest."""
+
+    def digest(*settings: str) -> tuple[str, Any, Any]:
+        settings = ("clock.until=8h", "runtime.actors=inline", "workload.generated.load=1.0", *more, *settings)
+        made = open_session(load(str(ROOT / "examples" / "three-sites.yaml"), list(settings)))
+        try:
+            outcome = made.run_to_end()
+        finally:
+            made.close()
+        values = summary(outcome)
+        return outcome.digest, values["sites"], values["outside_policy"]
+
+    expected, sites, _ = digest()
+    assert all(site["dispatched_jobs"] > 0 and site["received_bytes"] > 0 for site in sites["by_site"].values())
+    with served(mirror) as address:
+        ours, same, outside = digest(f"scheduler.policy={address}")
+    assert (ours, same) == (expected, sites)
+    assert (outside["refused"], outside["fallback"]) == ({}, None)
+
+
+def test_a_job_of_another_site_is_refused(by: Callable[..., Session]) -> None:
+    """The program is told at which site a job waits, and what is free there; on hosts of another it does not start."""
+    told: list[Any] = []
+    refused: list[tuple[str, str]] = []
+
+    def plan(requests: Iterator[PlanRequest]) -> Iterator[PlanResponse]:
+        for request in requests:
+            if request.HasField("opening"):
+                opening = request.opening
+                levels = {level.name: list(level.first_host) for level in opening.levels}
+                told.append((list(opening.sites), levels["site"]))
+                yield opened()
+                continue
+            decisions, cycle = decides(request), request.cycle
+            refused.extend((one.rule, one.text) for one in cycle.refused)
+            told.extend((site, list(cycle.site_free_gpus), list(cycle.free_gpus)) for site in cycle.waiting.site)
+            for job_id, site in zip(cycle.waiting.job_id, cycle.waiting.site, strict=True):
+                for host in (levels["site"][1 - site], levels["site"][site]):
+                    start = decisions.actions.add().start
+                    start.job_id = job_id
+                    start.placement.first_host[:], start.placement.host_count[:], start.placement.gpu_mask[:] = [host], [1], [255]
+            yield PlanResponse(decisions=decisions)
+
+    part = "host: hgx-h100, switch: sn5600, hosts_per_rack: 4"
+    parts = f"[{{name: a, site: east, hosts: 4, {part}}}, {{name: b, site: west, hosts: 8, {part}}}]"
+    cluster = f"{{parts: {parts}, wan: {{gateway_bandwidth: 6.4Tbps, distance_km: 1000}}}}"
+    text = QUIET.replace("cluster: {host: hgx-h100, hosts: 8, hosts_per_rack: 4, switch: qm9700}", f"cluster: {cluster}")
+    made = by(plan, "scheduler.sites.dispatch=global", text=text)
+    made.pause()
+    made.start()
+    for _ in range(2):
+        made.submit(job_columns(1, submit_ns=0, gpus=8, duration_ns=3600 * SECOND))
+        made.step(10)
+    (names, first_hosts), (first, by_site, by_type), *_ = told
+    assert (names, first_hosts, by_site, by_type) == (["east", "west"], [0, 4, 12], [32, 64], [96])
+    assert refused[0][0] == "type"
+    assert f"asks for hgx-h100 at {names[first]} hosts and is given hgx-h100 at {names[1 - first]} ones" in refused[0][1]
+    assert [job.state for job in made.jobs(limit=9)] == [JobState.RUNNING] * 2
     made.stop()
