@@ -93,6 +93,7 @@ class JobView:
     deadline_seconds: float | None = None  # when it should have ended; None: it has no deadline
     min_gpus: int = 0  # the fewest that it may run with; 0: it runs with all of ``gpus``
     held_gpus: int = 0  # that it holds now
+    reservation: str = ""  # whose hosts it uses; "" for a job that names none
 
 
 @dataclass(frozen=True)

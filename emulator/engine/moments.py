@@ -38,6 +38,7 @@ class Moment(NamedTuple):
     deadline_ns: int  # NO_DEADLINE where it has none
     min_gpus: int  # 0: it is of one size
     size_gpus: int  # as in JobTable
+    reservation: str  # "" where it names none
 
 
 _SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED, State.REJECTED, State.INFEASIBLE})
@@ -78,6 +79,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.deadline_ns.get(slot, NO_DEADLINE),
         table.least_gpus(slot) if slot in table.sizes else 0,
         table.size_gpus[slot],
+        table.reservation.get(slot, ""),
     )
 
 

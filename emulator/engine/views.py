@@ -73,6 +73,7 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         deadline_seconds=moment.deadline_ns / SECOND if moment.deadline_ns != NO_DEADLINE else None,
         min_gpus=moment.min_gpus,
         held_gpus=moment.size_gpus if moment.state == State.RUNNING else 0,
+        reservation=moment.reservation,
     )
 
 

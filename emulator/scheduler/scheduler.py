@@ -262,12 +262,12 @@ class Scheduler:
             self.room.wait_until(slot, until_ns)
         self._wait(slot)
 
-    def admit_due(self, now_ns: int) -> int:
-        """Jobs whose time has come by ``now_ns`` are on hold no longer, where nothing else keeps them. Returns how many there were."""
+    def admit_due(self, now_ns: int) -> list[int]:
+        """Jobs whose time has come by ``now_ns`` are on hold no longer, where nothing else keeps them. Returns them."""
         due = self.room.take_due(now_ns)
         for slot in due:
             self._admit(slot)
-        return len(due)
+        return due
 
     def note_end(self, slot: int) -> list[int]:
         """The job has ended for good: others may have waited for that. Returns those that can never start because of how it ended."""
