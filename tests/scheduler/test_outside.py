@@ -362,3 +362,36 @@ def test_whatever_it_answers_nothing_is_lost(seed: int) -> None:
     assert account.refused[Rule.FREE] + account.refused[Rule.SIZE] > 0
     assert (run.ended[State.FINISHED], run.scheduler.free_gpus()) == (len(mine), (cluster.gpu_count, 0))
     assert len(starts) == len(mine) + len(preempted) + run.restarts
+
+
+def test_what_was_decided_elsewhere_is_taken_over_unless_a_gpu_would_be_held_twice() -> None:
+    """On a host that may not be used too: the job may have been there before."""
+    scheduler = make_scheduler(make_cluster("hgx"))
+    first, second = submit(scheduler, *jobs(2))
+    ledger, free = scheduler.ledger, scheduler.partitions[0].free
+    ledger.withhold(4, Withheld.DOWN)
+    rows = rows_of(ledger, [(4, 1, FULL)])
+    for slot in (first, second):
+        scheduler.cancel_pending(slot)
+    ledger.adopt(first, rows, 5 * SECOND)
+    assert (scheduler.table.state[first], scheduler.table.start_ns[first], free.free_gpus) == (State.RUNNING, 5 * SECOND, 15 * 8)
+    with pytest.raises(Refused, match="of host r00000-h04 not all of the GPUs 0, 1, 2, 3, 4, 5, 6, 7 are free"):
+        ledger.adopt(second, rows, 5 * SECOND)
+    assert scheduler.running == {first}
+    scheduler.release(first, at_ns=9 * SECOND)
+    ledger.release(4, Withheld.DOWN)
+    assert free.free_gpus == 16 * 8
+
+
+def test_who_was_stopped_and_goes_on_has_not_left() -> None:
+    scheduler, program = followed()
+    submit(scheduler, *jobs(2))
+    does(scheduler, program, 0, Start(0))
+    draft = scheduler.draft
+    draft.begin(10 * SECOND)
+    mark = draft.mark()
+    draft.preempt(scheduler.table.slot_of[0])
+    draft.undo(mark)
+    submit(scheduler, Job(9, 0, 8, 100))
+    does(scheduler, program, 20)
+    assert (program.views[-1].left, program.views[-1].running, program.waiting()) == ([], [], [9])
