@@ -73,6 +73,8 @@ function planner() {
     const jobs = cycle[12] ? fields(cycle[12][0]) : {};
     const [ids, gpus, estimates, submits, priorities] = [1, 2, 4, 5, 6].map((number) => column(jobs[number]));
     ids.forEach((id, row) => waiting.set(id, [gpus[row] * estimates[row], -zigzag(priorities[row]), submits[row], id]));
+    // Jobs that the run itself has started.
+    for (const placed of cycle[14] ? fields(cycle[14][0])[2] : []) waiting.delete(integer(fields(placed), 1));
     if (integer(cycle, 3)) return null; // the view goes on in the next message
     const order = [...waiting.values()].sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2] || a[3] - b[3]);
     const actions = order.map((key) => field(2, field(1, field(1, key[3])))); // actions: action {start: {job_id}}

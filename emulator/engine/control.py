@@ -93,6 +93,7 @@ class JobView:
     deadline_seconds: float | None = None  # when it should have ended; None: it has no deadline
     min_gpus: int = 0  # the fewest that it may run with; 0: it runs with all of ``gpus``
     held_gpus: int = 0  # that it holds now
+    reservation: str = ""  # whose hosts it uses; "" for a job that names none
     phase: str = ""  # what it does with them now (jobs.life.Phase); "" while it does not run
     phase_seconds: Mapping[str, float] = field(default_factory=dict)  # how long it has held GPUs, by what it did (engine.gpu_time.HELD)
     goodput_ratio: float = 0.0  # the part of it that was productive, or waited for the network

@@ -102,6 +102,8 @@ class Engine:
         self.commands_failed = 0
         #: Called with a command that failed, its cycle and the error.
         self.on_command_failed: Callable[[Command, int, Exception], None] | None = None
+        #: Called with a job that was preempted or interrupted, and the instant at which it is in its queue again.
+        self.on_requeue: Callable[[int, int], None] | None = None
         self.meter = Meter()
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
@@ -240,13 +242,20 @@ class Engine:
         if self._window_ns <= at_ns:
             self._turn_windows(at_ns)
         if self.scheduler.room.next_ns() <= at_ns:
-            self.events += self.scheduler.admit_due(at_ns)
+            self._admit_due(at_ns)
         while self._inbox and self._inbox[0][0] <= at_ns:
             self._attempt(self._inbox.pop(0)[2], at_ns)
         while self._next_arrival_ns() <= at_ns:
             self._arrive(self._arrivals.popleft(), at_ns)
         if self.scheduler.dispatcher is not None:
             self.events += self.scheduler.dispatch(at_ns)
+
+    def _admit_due(self, at_ns: int) -> None:
+        due = self.scheduler.admit_due(at_ns)
+        self.events += len(due)
+        for slot in due:
+            if self.table.first_start_ns[slot] >= 0:
+                self._tell_back(slot, at_ns)
 
     def _arrive(self, slot: int, at_ns: int, *, accepted: bool = False) -> None:
         self.events += 1
@@ -333,8 +342,7 @@ class Engine:
                 else:
                     table.preemptions[slot] += 1
                     self.preemptions += 1
-                    self.scheduler.requeue(slot)
-                    self._changed(slot, at_ns)
+                    self._requeue(slot, at_ns)
         self._window_ns = calendar.next_ns()
 
     def _act_on(self, slot: int, command: Cancel | Hold | SetPriority, at_ns: int) -> None:
@@ -480,8 +488,18 @@ class Engine:
         if self.table.restarts[slot] > self.settings.max_restarts:
             self._end(slot, at_ns, State.FAILED)
         else:
-            self.scheduler.requeue(slot, self.settings.requeue_backoff.until_ns(at_ns, self.table.restarts[slot]))
-            self._changed(slot, at_ns)
+            self._requeue(slot, at_ns, self.settings.requeue_backoff.until_ns(at_ns, self.table.restarts[slot]))
+
+    def _requeue(self, slot: int, at_ns: int, until_ns: int = 0) -> None:
+        """The job, which was stopped, waits again; until ``until_ns``, where it is given, it is on hold."""
+        self.scheduler.requeue(slot, until_ns)
+        self._changed(slot, at_ns)
+        self._tell_back(slot, at_ns)
+
+    def _tell_back(self, slot: int, at_ns: int) -> None:
+        inside = self.scheduler.reserved.inside
+        if self.on_requeue is not None and (slot not in self.table.on_hold or (inside is not None and slot in inside)):
+            self.on_requeue(slot, at_ns)
 
     def _cancel(self, slot: int, at_ns: int) -> None:
         state = self.table.state[slot]
@@ -512,8 +530,7 @@ class Engine:
             self.preemptions += 1
             self.events += 1
             self.reasons[slot] = plan.causes.get(slot) or f"preempted by the policy {self.scheduler.policy.name}"
-            self.scheduler.requeue(slot)
-            self._changed(slot, at_ns)
+            self._requeue(slot, at_ns)
         if plan.migrated:
             self.runs.move(plan.migrated, at_ns)
             for slot, (_, _, gpus) in plan.migrated.items():

@@ -39,6 +39,7 @@ class Moment(NamedTuple):
     deadline_ns: int  # NO_DEADLINE where it has none
     min_gpus: int  # 0: it is of one size
     size_gpus: int  # as in JobTable
+    reservation: str  # "" where it names none
     phase: str  # jobs.life.Phase; "" while it does not run
     time_ns: tuple[int, ...]  # that it has held its GPUs, by engine.gpu_time.HELD
 
@@ -82,6 +83,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.deadline_ns.get(slot, NO_DEADLINE),
         table.least_gpus(slot) if slot in table.sizes else 0,
         table.size_gpus[slot],
+        table.reservation.get(slot, ""),
         lives.phase(slot).name.lower() if running else "",
         time,
     )

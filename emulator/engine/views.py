@@ -75,6 +75,7 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         deadline_seconds=moment.deadline_ns / SECOND if moment.deadline_ns != NO_DEADLINE else None,
         min_gpus=moment.min_gpus,
         held_gpus=moment.size_gpus if moment.state == State.RUNNING else 0,
+        reservation=moment.reservation,
         phase=moment.phase,
         phase_seconds={phase: time_ns / SECOND for phase, time_ns in zip(HELD, moment.time_ns, strict=True) if time_ns},
         goodput_ratio=good_ns(moment.time_ns) / held_ns if (held_ns := sum(moment.time_ns)) else 0.0,

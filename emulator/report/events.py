@@ -18,10 +18,10 @@ from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND
 from topology.describe import link_name
 
-#: Kinds of events. Of jobs: a job that is refused as it comes has no ``submitted``; one that is preempted or interrupted waits again. Of
-#: hosts and trunks: ``fault`` and ``repair``.
+#: Kinds of events. Of jobs: a job that is refused as it comes has no ``submitted``; one that is preempted or interrupted waits again,
+#: from ``requeued`` on in its queue. Of hosts and trunks: ``fault`` and ``repair``.
 KINDS = (
-    *("submitted", "started", "migrated", "resized", "preempted", "interrupted", "held", "released", "reprioritised"),
+    *("submitted", "started", "migrated", "resized", "preempted", "interrupted", "requeued", "held", "released", "reprioritised"),
     *("finished", "failed", "cancelled", "infeasible", "rejected", "fault", "repair"),
 )
 #: Events that are kept in memory; so many are put by at once.
@@ -63,6 +63,7 @@ class EventLog:
         self._rows: list[_Row] = []
         self._seen: dict[int, _Seen] = {}  # by slot, of the jobs that have not ended
         engine.on_change = self.note
+        engine.on_requeue = self.note_requeue
         engine.host_faults.on_host = self.note_host
         engine.links.on_fault = self.note_trunks
 
@@ -82,6 +83,11 @@ class EventLog:
             reason = engine.reasons.get(slot, "") if KINDS[kind] in ("preempted", "interrupted", "resized") else ""
         milli_gpus = (table.size_gpus[slot] if state == State.RUNNING else table.gpus[slot]) * table.milli_gpus[slot]
         self._add(_Row(at_ns, kind, table.job_id[slot], milli_gpus, b"", reason.encode()))
+
+    def note_requeue(self, slot: int, at_ns: int) -> None:
+        """A job that was stopped is in its queue again (``Engine.on_requeue``)."""
+        table = self._engine.table
+        self._add(_Row(at_ns, _NUMBER["requeued"], table.job_id[slot], table.gpus[slot] * table.milli_gpus[slot], b"", b""))
 
     def note_host(self, host: int, at_ns: int, cause: int) -> None:
         """A host broke (``cause``: a place in CAUSES), or is whole again (-1) (``Engine.on_host``)."""

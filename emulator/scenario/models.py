@@ -109,12 +109,6 @@ class SchedulerSettings(Section):
     reservations: Annotated[tuple[ReservationSettings, ...], BeforeValidator(as_tuple), Field(max_length=MOST_RESERVATIONS)] = ()
 
     @model_validator(mode="after")
-    def _with_sites(self) -> Self:
-        if self.sites is not None and self.policy.startswith("grpc://"):
-            raise ValueError("with sites, policy cannot be a program outside; allowed: a policy of this process")
-        return self
-
-    @model_validator(mode="after")
     def _queues_differ(self) -> Self:
         names = [queue.name for queue in self.queues]
         if len(set(names)) < len(names):

@@ -82,6 +82,7 @@ class Calendar:
         self.number_of: dict[str, int] = {}  # by name
         self.coming: list[Window] = []  # windows that have not begun, the next one first
         self.open: dict[int, Window] = {}  # by reservation
+        self.ended: set[int] = set()  # reservations that somebody ended
         self.now_ns = -1  # for those who read
         for reservation in reservations:
             self.add(reservation)
@@ -102,6 +103,7 @@ class Calendar:
     def end(self, name: str, now_ns: int) -> None:
         """The reservation is over: a window that is open ends with the next turn, and none is to come."""
         number = self.number_of[name]
+        self.ended.add(number)
         self.coming = [window for window in self.coming if window.number != number]
         if number in self.open:
             self.open[number] = self.open[number]._replace(end_ns=now_ns)

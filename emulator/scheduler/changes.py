@@ -9,10 +9,12 @@ class Changes:
 
     waiting: list[int] = field(default_factory=list)  # slots of the jobs that began to wait, in order
     left: list[tuple[int, int]] = field(default_factory=list)  # (job id, when) of those that stopped to run, or to wait: -1
-    hosts: set[int] = field(default_factory=set)  # that were offered or withdrawn
+    started: dict[int, int] = field(default_factory=dict)  # job id -> when, of those that began to run, or went on on other GPUs
+    hosts: set[int] = field(default_factory=set)  # that were offered or withdrawn, or are withdrawn for another reason
 
     def clear(self) -> None:
         """Everything has been told."""
         self.waiting.clear()
         self.left.clear()
+        self.started.clear()
         self.hosts.clear()

@@ -46,9 +46,10 @@ class Defragmentation:
 
 @dataclass(frozen=True)
 class Elasticity:
-    """That jobs of several sizes change theirs while they run: a job that has run with one for ``interval_ns`` may grow."""
+    """That jobs of several sizes change theirs while they run: a job that has run with one for ``interval_ns`` may grow, if ``grows``."""
 
     interval_ns: int
+    grows: bool = True  # False: that is for somebody else to do
     refused: dict[int, int] = field(default_factory=dict)  # slot of a job for which others would not shrink enough -> when to try again
     stuck: dict[int, int] = field(default_factory=dict)  # slot of a job that could not grow -> ``Partition.freed`` then
 
@@ -351,7 +352,10 @@ class Draft:
 
     def _check_ran_before(self, slot: int) -> None:
         if self.table.start_ns[slot] == self.now_ns and self.table.state[slot] == State.RUNNING:
-            raise Refused(Rule.RUNNING, f"job {self.table.job_id[slot]} starts in this cycle, so it does not run yet")
+            job = f"job {self.table.job_id[slot]}"
+            if slot in self.migrated:
+                raise Refused(Rule.RUNNING, f"{job} is given other GPUs in this cycle already")
+            raise Refused(Rule.RUNNING, f"{job} starts in this cycle, so it does not run yet")
 
     # -- job by job -----------------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ def grow(draft: Draft, settings: Elasticity) -> None:
 
     A job that started, or was given another size, less than ``interval_ns`` ago is left alone.
     """
-    for partition in draft.ledger.partitions if draft.table.sizes else ():
+    for partition in draft.ledger.partitions if draft.table.sizes and settings.grows else ():
         if partition.free.free_gpus and not partition.waiting_jobs:
             _grow_in(draft, partition, settings)
 

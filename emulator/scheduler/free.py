@@ -176,8 +176,12 @@ class FreeIndex:
 
     def held_by_nobody(self, host: int) -> int:
         """How many GPUs of ``host`` no job has a part of, whether it is offered or not."""
+        return self.unheld_mask(host).bit_count()
+
+    def unheld_mask(self, host: int) -> int:
+        """Which they are."""
         block, bit = self._place(host)
-        return 0 if self._held[block] >> bit & 1 else self.split.get(host, self.full).bit_count()
+        return 0 if self._held[block] >> bit & 1 else self.split.get(host, self.full)
 
     def has_free(self, block: int, hosts: int, gpus: int) -> bool:
         """Whether ``hosts`` is one split host on which the GPUs of ``gpus`` could be given out now."""

@@ -87,6 +87,25 @@ class Ledger:
             table.size_gpus[slot] = gpus_in(rows)
         self._take_up(partition, slot, rows, at_ns)
         self.books.note(slot, 1, at_ns)
+        if self.changes is not None:
+            self.changes.started[table.job_id[slot]] = at_ns
+
+    def adopt(self, slot: int, rows: list[Row], at_ns: int) -> None:
+        """The job runs on ``rows`` since ``at_ns``, as was decided elsewhere, so of the rules only that no GPU is held twice is looked at.
+        Raises Refused, and changes nothing, where one is.
+        """
+        partition = self.partitions[self.block_partition[rows[0][0]]]
+        table, first_host = self.table, self.first_host
+        for block, hosts, mask in rows if table.milli_gpus[slot] == 1000 else ():
+            for host in [first_host[block] + bit for bit in mask_bits(hosts)]:
+                if partition.free.unheld_mask(host) & mask != mask:
+                    gpus = ", ".join(map(str, mask_bits(mask)))
+                    raise Refused(Rule.FREE, f"of host {self.cluster.host_name(host)} not all of the GPUs {gpus} are free")
+        if table.sizes and slot in table.sizes:
+            table.size_gpus[slot] = gpus_in(rows)
+        self._take_up(partition, slot, rows, at_ns)
+        self.books.note(slot, 1, at_ns)
+        partition.surprises += 1
 
     def stop(self, slot: int, at_ns: int) -> None:
         """A running job gives back all that it holds, for whatever reason. Raises Refused where it does not run."""
@@ -159,6 +178,8 @@ class Ledger:
                 table.rows[slot], table.start_ns[slot], table.state[slot] = rows, start_ns, State.PENDING
             else:
                 self._take_up(partition, slot, rows, start_ns)
+                if self.changes is not None:
+                    self.changes.left.pop()
             self.books.note(slot, -change, at_ns)
             partition.surprises += 1
             table.size_gpus[slot] = gpus
@@ -222,7 +243,7 @@ class Ledger:
             if hosts & ~free.block_free[block] and not free.has_free(block, hosts, mask):
                 self._check_hosts(free, block, hosts, mask, slot, at_ns)
         if gpus != table.gpus[slot]:
-            self._check_size(slot, gpus, free.gpus_per_host)
+            self.check_size(slot, gpus, free.gpus_per_host)
         level = table.require_level[slot]
         if level != ANY_LEVEL and (len(rows) > 1 or rows[0][1].bit_count() > 1):
             self._check_level(slot, rows, level)
@@ -234,7 +255,8 @@ class Ledger:
             raise Refused(why.rule, f"job {table.job_id[slot]}: {why.text}")
         return partition
 
-    def _check_size(self, slot: int, gpus: int, gpus_per_host: int) -> None:
+    def check_size(self, slot: int, gpus: int, gpus_per_host: int) -> None:
+        """Raises Refused where the job may not run with so many GPUs on hosts that have so many."""
         table = self.table
         sizes = table.sizes.get(slot)
         if sizes is not None and sizes.allows(gpus, gpus_per_host):
@@ -336,6 +358,8 @@ class Ledger:
             self._note_in_views(host)
 
     def _note_in_views(self, host: int) -> None:
+        if self.changes is not None:
+            self.changes.hosts.add(host)
         partition = self.partition_of_host(host)
         if partition.views is not None:
             partition.views.note_host(host)

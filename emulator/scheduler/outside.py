@@ -1,70 +1,24 @@
-"""A policy that decides outside this process: what it is told of each cycle, and its answers, done on the draft.
+"""A policy that decides outside this process: what it is told of each cycle, and who decides when it is gone.
 
 How it is asked is not known here: ``ask`` takes a view and gives decisions, or raises Gone. What it is told are changes: at the start
-nobody waits, nothing runs and all hosts are offered. A run is a function of its inputs as far as the answers are one of the views.
+nobody waits, nothing runs and all hosts are offered. A run is a function of its inputs as far as the answers are one of the views. What it
+answers is done by ``emulator.scheduler.outside_actions``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
+from emulator.scheduler.calendar import Calendar, HostReservation
 from emulator.scheduler.draft import Draft
-from emulator.scheduler.free import Row
+from emulator.scheduler.free import ANY_SITE
+from emulator.scheduler.ledger import Ledger
+from emulator.scheduler.outside_actions import Decisions, Deeds, Placed, Refusal
 from emulator.scheduler.policy import OutsideAccount, Policy
-from emulator.scheduler.ranges import HostRange, rows_of
-from emulator.scheduler.reasons import Why
-from emulator.scheduler.rules import Refused, Rule
 from emulator.scheduler.table import NEVER, JobTable, State
 from emulator.workload.jobs import SECOND
 
-
-class Start(NamedTuple):
-    """Start a job on ``ranges``; None: where the run's placement puts it, if it fits.
-
-    ``must``: where it does not start, the actions after it are passed over.
-    """
-
-    job_id: int
-    ranges: Sequence[HostRange] | None = None
-    must: bool = False
-    group: int = 0
-
-
-class Preempt(NamedTuple):
-    """Stop a running job; ``reason`` is what its user is told. With ``suspend`` it writes a checkpoint as it stops."""
-
-    job_id: int
-    reason: str = ""
-    group: int = 0
-    suspend: bool = False
-
-
-class Hold(NamedTuple):
-    """Say why a job waits."""
-
-    job_id: int
-    reason: str
-    group: int = 0
-
-
-Action = Start | Preempt | Hold
-
-
-@dataclass(frozen=True)
-class Decisions:
-    """Actions, to be done in order; those next to each other with the same group (0: none) all or not at all."""
-
-    actions: Sequence[Action] = ()
-    reconsider_at_ns: int = NEVER
-
-
-class Refusal(NamedTuple):
-    """Action number ``place`` of the last answer was not done."""
-
-    place: int
-    job_id: int
-    rule: Rule
-    text: str
+#: (job id, when, what it is; None: not known any more).
+Left = tuple[int, int, State | None]
 
 
 @dataclass
@@ -74,12 +28,19 @@ class View:
     table: JobTable
     now_ns: int
     refused: list[Refusal]
-    started: list[tuple[int, int, list[Row]]]  # (job id, when, where) of the jobs that the run's placement placed
-    left: list[tuple[int, int, State | None]]  # (job id, when, what it is; None: not known any more)
-    withdrawn: list[int]  # hosts
+    started: list[Placed]  # the jobs that the run's placement placed
+    left: list[Left]
+    withdrawn: list[int]  # hosts, again where it is for another reason than before
+    kept: set[int]  # of them, those that nothing but a window of a reservation keeps
     offered: list[int]
     waiting: list[int]  # slots
+    running: list[int]  # slots of the jobs that run, or go on elsewhere, without the policy having said so
     free_gpus: list[int]  # by host type
+    #: Where jobs are dispatched to sites: the site of each partition, and what is free by site.
+    site_of: list[int]
+    site_free_gpus: list[int]
+    reservations: list[HostReservation]  # that are new, or not as they were
+    ended: list[str]  # names of reservations that somebody ended
 
 
 class Gone(Exception):
@@ -97,11 +58,16 @@ class Outside:
     fallback: Policy
     account: OutsideAccount
     notice: Callable[[str], None]
+    deeds: Deeds = field(init=False)
     _told: set[int] = field(default_factory=set)  # ids of the jobs that wait or run as far as the policy knows
-    _withdrawn: set[int] = field(default_factory=set)  # hosts, as far as it knows
-    _refused: list[Refusal] = field(default_factory=list)  # not told yet
-    _started: list[tuple[int, int, list[Row]]] = field(default_factory=list)  # not told yet
+    #: Hosts that may not be used, as far as it knows, and whether nothing but a window keeps them.
+    _withdrawn: dict[int, bool] = field(default_factory=dict)
+    _reservations: dict[int, HostReservation] = field(default_factory=dict)  # by number, as far as it knows
+    _ended: set[int] = field(default_factory=set)  # of them, those that it knows to be over
     _again_ns: int = NEVER
+
+    def __post_init__(self) -> None:
+        self.deeds = Deeds(self.account, self.notice)
 
     def policy(self, name: str) -> Policy:
         """To run with. The queues are as the fallback needs them."""
@@ -119,10 +85,19 @@ class Outside:
             except Gone as error:
                 self._fall_back(draft, str(error))
                 return
-            self._do(draft, decisions.actions)
-            self._again_ns = decisions.reconsider_at_ns if decisions.reconsider_at_ns > draft.now_ns else NEVER
+            self._do(draft, decisions)
         if not self.account.fallback:
             draft.reconsider_at_ns = min(draft.reconsider_at_ns, self._again_ns)
+
+    def _do(self, draft: Draft, decisions: Decisions) -> None:
+        self.deeds.do(draft, decisions.actions)
+        for slot in draft.preempted:
+            self._told.discard(draft.table.job_id[slot])  # it will be told of again, as one that waits
+        changes = draft.ledger.changes
+        assert changes is not None, "changes are kept for a policy outside"
+        changes.left.clear()  # what left and what started now, it knows
+        changes.started.clear()
+        self._again_ns = decisions.reconsider_at_ns if decisions.reconsider_at_ns > draft.now_ns else NEVER
 
     def _fall_back(self, draft: Draft, why: str) -> None:
         account, ledger = self.account, draft.ledger
@@ -139,128 +114,79 @@ class Outside:
     # -- what is told ---------------------------------------------------------------------------------------------------------------
 
     def _view(self, draft: Draft) -> View:
-        ledger, table, told = draft.ledger, draft.table, self._told
+        ledger, table, deeds = draft.ledger, draft.table, self.deeds
         changes = ledger.changes
         assert changes is not None, "changes are kept for a policy outside"
-        left: list[tuple[int, int, State | None]] = []
-        for job_id, at_ns in changes.left:
-            if job_id in told:
-                told.discard(job_id)
-                left.append((job_id, *_end_of(table, job_id, at_ns, draft.now_ns)))
+        left = self._left(draft, changes.left)
         waiting = []
         for slot in changes.waiting:
-            job_id = table.job_id[slot]
-            if table.state[slot] == State.PENDING and slot not in table.on_hold and job_id not in told:
-                told.add(job_id)
+            if table.state[slot] == State.PENDING and slot not in table.on_hold and table.job_id[slot] not in self._told:
+                self._told.add(table.job_id[slot])
                 waiting.append(slot)
-        withdrawn, offered = [], []
-        for host in sorted(changes.hosts):
-            if not ledger.partition_of_host(host).free.is_offered(host):
-                if host not in self._withdrawn:
-                    self._withdrawn.add(host)
-                    withdrawn.append(host)
-            elif host in self._withdrawn:
-                self._withdrawn.discard(host)
-                offered.append(host)
+        running = self._running(draft, changes.started)
+        withdrawn, kept, offered = self._hosts(ledger, changes.hosts)
+        reservations, ended = self._calendar(ledger.calendar)
         changes.clear()
-        refused, self._refused = self._refused, []
-        started, self._started = self._started, []
-        free_gpus = [partition.free.free_gpus for partition in ledger.partitions]
-        return View(table, draft.now_ns, refused, started, left, withdrawn, offered, waiting, free_gpus)
+        refused, deeds.refused = deeds.refused, []
+        started, deeds.placed = deeds.placed, []
+        hosts = withdrawn, kept, offered
+        return View(table, draft.now_ns, refused, started, left, *hosts, waiting, running, *_free_gpus(ledger), reservations, ended)
 
-    # -- what is answered -----------------------------------------------------------------------------------------------------------
+    def _hosts(self, ledger: Ledger, changed: set[int]) -> tuple[list[int], set[int], list[int]]:
+        """Of the hosts that changed: those that are withdrawn, which of them only a window keeps, and those that are offered."""
+        withdrawn, kept, offered, known = list[int](), set[int](), list[int](), self._withdrawn
+        for host in sorted(changed):
+            if not ledger.partition_of_host(host).free.is_offered(host):
+                by_window = ledger.calendar is not None and ledger.usable(host)
+                if known.get(host) is not by_window:
+                    known[host] = by_window
+                    withdrawn.append(host)
+                    if by_window:
+                        kept.add(host)
+            elif host in known:
+                del known[host]
+                offered.append(host)
+        return withdrawn, kept, offered
 
-    def _do(self, draft: Draft, actions: Sequence[Action]) -> None:
-        place = 0
-        while place < len(actions):
-            end, group = place + 1, actions[place].group
-            while group and end < len(actions) and actions[end].group == group:
-                end += 1
-            if not self._do_group(draft, actions, place, end):
-                break
-            place = end
-        table = draft.table
-        for slot in draft.preempted:
-            self._told.discard(table.job_id[slot])  # it will be told of again, as one that waits
-        changes = draft.ledger.changes
-        assert changes is not None, "changes are kept for a policy outside"
-        changes.left.clear()  # what left now, it knows
+    def _calendar(self, calendar: Calendar | None) -> tuple[list[HostReservation], list[str]]:
+        """Reservations that the policy does not know as they are, and names of those that are over before their time."""
+        if calendar is None:
+            return [], []
+        new = {number: one for number, one in enumerate(calendar.reservations) if self._reservations.get(number) is not one}
+        self._reservations.update(new)
+        over = sorted(calendar.ended - self._ended)
+        self._ended.update(over)
+        return list(new.values()), [calendar.reservations[number].name for number in over]
 
-    def _do_group(self, draft: Draft, actions: Sequence[Action], first: int, end: int) -> bool:
-        """Actions ``first`` up to ``end``, all or none; false where those after them are to be passed over."""
-        mark, started = draft.mark(), len(self._started)
-        alone = end - first == 1
-        whys = dict[int, Why]()
-        for place in range(first, end):
-            action = actions[place]
-            try:
-                if isinstance(action, Hold):
-                    whys[_slot_of(draft, action.job_id)] = Why(action.reason or "the policy holds it back")
-                elif isinstance(action, Preempt):
-                    self._preempt(draft, action)
-                elif not self._start(draft, action):
-                    if action.must:
-                        # What was done in its group before it does not stand alone.
-                        self._undo(draft, mark, started)
-                        return False
-                    if not alone:
-                        raise Refused(Rule.FREE, f"job {action.job_id} does not fit now, or has no quota")
-            except Refused as error:
-                self._undo(draft, mark, started)
-                self._refuse(actions, first, end, place, error)
-                return not (isinstance(action, Start) and action.must)
-        for slot, why in whys.items():
-            draft.hold(slot, why)
-        return True
+    def _left(self, draft: Draft, changes: list[tuple[int, int]]) -> list[Left]:
+        """Jobs that the policy knows and that no longer run or wait, in order. Of one that stopped more than once the last time counts."""
+        ends: dict[int, int] = {}
+        for job_id, at_ns in changes:
+            if job_id in self._told:
+                ends[job_id] = max(at_ns, ends.pop(job_id, -1))
+        self._told -= ends.keys()
+        return [(job_id, *_end_of(draft.table, job_id, at_ns, draft.now_ns)) for job_id, at_ns in ends.items()]
 
-    def _start(self, draft: Draft, action: Start) -> bool:
-        slot = _slot_of(draft, action.job_id)
-        if action.ranges is not None:
-            draft.start(slot, rows_of(draft.ledger, action.ranges))
-            return True
-        for partition in draft.ledger.partitions_for(slot):
-            rows = draft.choose(partition, slot) if draft.may_start(partition, slot) else None
-            if rows is not None:
-                draft.start(slot, rows)
-                self._started.append((action.job_id, draft.now_ns, rows))
-                return True
-        return False
-
-    def _preempt(self, draft: Draft, action: Preempt) -> None:
-        slot = draft.table.slot_of.get(action.job_id)
-        if slot is None:
-            raise Refused(Rule.RUNNING, f"job {action.job_id} does not run")
-        draft.preempt(slot, action.reason or "preempted by the policy", suspend=action.suspend)
-
-    def _undo(self, draft: Draft, mark: int, started: int) -> None:
-        draft.undo(mark)
-        del self._started[started:]
-
-    def _refuse(self, actions: Sequence[Action], first: int, end: int, place: int, error: Refused) -> None:
-        refused = self.account.refused
-        for number in range(first, end):
-            job_id = actions[number].job_id
-            if number == place:
-                rule, text = error.rule, str(error)
-                if not refused[rule]:
-                    self.notice(
-                        f"policy {self.account.name} breaks the rule {rule}: {text}; its other actions stand, and this is said once"
-                    )
-            else:
-                rule, text = Rule.GROUP, f"action {place} of its group was refused"
-            refused[rule] += 1
-            self._refused.append(Refusal(number, job_id, rule, text))
+    def _running(self, draft: Draft, changes: dict[int, int]) -> list[int]:
+        """Of the jobs that started, the slots of those that still run so. The policy knows them from now on."""
+        table, found = draft.table, []
+        for job_id, start_ns in changes.items():
+            slot = table.slot_of.get(job_id, -1)
+            if slot >= 0 and table.start_ns[slot] == start_ns and table.rows[slot] and slot in draft.ledger.partition_of(slot).running:
+                self._told.add(job_id)
+                found.append(slot)
+        return found
 
 
-def _slot_of(draft: Draft, job_id: int) -> int:
-    """Of a job that waits. Raises Refused."""
-    slot = draft.table.slot_of.get(job_id)
-    state = State.FUTURE if slot is None else draft.table.state[slot]
-    if slot is None or state != State.PENDING:
-        raise Refused(
-            Rule.PENDING, f"job {job_id} does not wait: " + ("there is none" if state == State.FUTURE else f"it is {state.name.lower()}")
-        )
-    return slot
+def _free_gpus(ledger: Ledger) -> tuple[list[int], list[int], list[int]]:
+    """What is free now, by host type; and where jobs are dispatched to sites, the site of each partition, and the same by site."""
+    sites = [partition.site for partition in ledger.partitions if partition.site != ANY_SITE]
+    by_type, by_site = [0] * len(ledger.cluster.host_types), [0] * (max(sites, default=-1) + 1)
+    for partition in ledger.partitions:
+        by_type[partition.host_type] += partition.free.free_gpus
+        if sites:
+            by_site[partition.site] += partition.free.free_gpus
+    return by_type, sites, by_site
 
 
 def _end_of(table: JobTable, job_id: int, at_ns: int, now_ns: int) -> tuple[int, State | None]:
@@ -269,7 +195,7 @@ def _end_of(table: JobTable, job_id: int, at_ns: int, now_ns: int) -> tuple[int,
     if slot is None:
         return (now_ns if at_ns < 0 else at_ns), None
     state = table.state[slot]
-    # One that was preempted before the policy was asked runs until the cycle is over.
+    # One that was preempted before the policy was asked runs until the cycle is over, and one that grew runs on.
     if at_ns < 0:
-        at_ns = now_ns if state == State.PENDING else table.end_ns[slot]  # pending: it is on hold
+        at_ns = now_ns if state in (State.PENDING, State.RUNNING) else table.end_ns[slot]  # pending: it is on hold
     return at_ns, State.PENDING if state == State.RUNNING else state

@@ -1,18 +1,23 @@
 """Reclaim: a queue takes back what others have borrowed of it, by stopping their jobs (Kueue: "Preemption", the classic algorithm).
 
+Where jobs change their sizes while they run (``scheduler.elastic: always``), those of them that have several shrink first, in the same
+order, since that loses no work; jobs are stopped only where all of them together do not give back enough.
+
 It comes before the policy, whichever that is. The jobs of each queue that may reclaim are looked at in order: for those without quota or
 hosts, room is made. Candidates are jobs of queues that have borrowed (``QuotaTree.borrowers``), and of the job's own queue. Kueue's order
 decides who is stopped: jobs of other queues first, of them those against which the claim is the stronger; then the lowest priority, then
 the latest start, then the highest id. When the job fits, those that are not needed go on (looked at in reverse, as in Kueue).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from emulator.scheduler.accounts import Accounts
 from emulator.scheduler.draft import Draft
+from emulator.scheduler.free import Row
 from emulator.scheduler.partition import Partition
+from emulator.scheduler.preemption import set_down
 from emulator.scheduler.shadow import Shadow
 from emulator.scheduler.table import NEVER
 
@@ -118,14 +123,17 @@ def _is_entitled(draft: Draft, partition: Partition, slot: int, accounts: Accoun
 
 def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> bool:
     """Stop who has to be stopped for the job, and start it; False, and nothing done, where that does not do."""
-    table = draft.table
-    victims = victims_for(draft, partition, slot, accounts, how)
+    candidates = _candidates(draft, partition, slot, accounts, how)
+    rows = _shrink_others(draft, partition, slot, accounts, candidates)
+    if rows is not None:
+        draft.start(slot, rows)
+        return True
+    victims = _victims(draft, partition, slot, accounts, candidates)
     if not victims:
         return False
-    mark, queue = draft.mark(), table.queue[slot]
+    mark = draft.mark()
     for victim in victims:
-        what = "within its queue" if table.queue[victim] == queue else f"to give back GPUs to queue {table.queues[queue]}"
-        draft.preempt(victim, f"preempted {what}, for job {table.job_id[slot]}")
+        draft.preempt(victim, f"preempted {_what_for(draft, slot, victim)}")
     rows = draft.choose(partition, slot)
     if rows is None:
         draft.undo(mark)
@@ -135,8 +143,77 @@ def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, acc
     return True
 
 
-def victims_for(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> list[int]:
-    """Jobs to be stopped so that the job has quota and hosts; none where that would not do. Those started in this cycle are left alone."""
+def _what_for(draft: Draft, slot: int, other: int) -> str:
+    """Why the other job gives something up for this one."""
+    table, queue = draft.table, draft.table.queue[slot]
+    what = "within its queue" if table.queue[other] == queue else f"to give back GPUs to queue {table.queues[queue]}"
+    return f"{what}, for job {table.job_id[slot]}"
+
+
+def _shrink_others(draft: Draft, partition: Partition, slot: int, accounts: Accounts, candidates: Sequence[int]) -> list[Row] | None:
+    """Have others of several sizes go on with the least of theirs, no more of them than it takes. Returns where the job may start then;
+    None, and nothing done, where it may not.
+    """
+    table, mark = draft.table, draft.mark()
+    large = [other for other in candidates if other in table.sizes and table.size_gpus[other] > table.sizes[other].least_gpus]
+    if draft.elasticity is None or not large:
+        return None
+    for shrink in (_shrink_in_turn, _shrink_together):
+        rows = shrink(draft, partition, slot, accounts, large)
+        if rows is not None:
+            for other in large:
+                if other in draft.migrated:
+                    draft.causes[other] = f"shrank from {draft.migrated[other][2]} GPUs {_what_for(draft, slot, other)}"
+            return rows
+        draft.undo(mark)
+    return None
+
+
+def _shrink_in_turn(draft: Draft, partition: Partition, slot: int, accounts: Accounts, large: Sequence[int]) -> list[Row] | None:
+    """One after the other, until the job fits."""
+    table, ledger = draft.table, draft.ledger
+    for other in large:
+        if not _gives_back(draft, slot, other, accounts):
+            continue
+        draft.lift(other)
+        there = draft.choose(ledger.partition_of(other), other, table.sizes[other].least_gpus)
+        if there is None:
+            return None
+        draft.set_down(other, there)
+        if accounts.allows(slot, partition.host_type):
+            rows = draft.choose(partition, slot, table.size_gpus[slot])
+            if rows is not None:
+                return rows
+    return None
+
+
+def _shrink_together(draft: Draft, partition: Partition, slot: int, accounts: Accounts, large: Sequence[int]) -> list[Row] | None:
+    """Those in the partition all at once, so that the job goes first: it may need whole hosts, or one unit of a level."""
+    table = draft.table
+    gives = [other for other in large if other in partition.running and _gives_back(draft, slot, other, accounts)]
+    here = {other: table.sizes[other].least_gpus for other in gives}
+    for other in here:
+        draft.lift(other)
+    rows = draft.choose(partition, slot, table.size_gpus[slot]) if here else None
+    if rows is None or not set_down(draft, partition, slot, rows, here) or not accounts.allows(slot, partition.host_type):
+        return None
+    return rows
+
+
+def _gives_back(draft: Draft, slot: int, other: int, accounts: Accounts) -> bool:
+    """Whether the other job is of the same queue, or its queue has borrowed (still)."""
+    owner = draft.table.queue[other]
+    return owner == draft.table.queue[slot] or not accounts.quotas.within(owner, draft.table.host_type[other], 0)
+
+
+def _victims(draft: Draft, partition: Partition, slot: int, accounts: Accounts, candidates: list[int]) -> list[int]:
+    """Jobs to be stopped so that the job has quota and hosts; none where that would not do."""
+    own = [other for other in candidates if draft.table.queue[other] == draft.table.queue[slot]]
+    return _fewest(draft, partition, slot, accounts, candidates) or _fewest(draft, partition, slot, accounts, own)
+
+
+def _candidates(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> list[int]:
+    """Jobs that may be stopped for the job, those first that are stopped first. Those started in this cycle are left alone."""
     table, quotas = draft.table, accounts.quotas
     queue, host_type = table.queue[slot], partition.host_type
     trees = quotas.counted(queue, host_type)
@@ -161,10 +238,7 @@ def victims_for(draft: Draft, partition: Partition, slot: int, accounts: Account
             if allowed:
                 order.append((owner == queue, not claim, table.priority[other], -started_ns, -table.job_id[other], other))
     order.sort()
-    candidates = [entry[-1] for entry in order]
-    return _fewest(draft, partition, slot, accounts, candidates) or _fewest(
-        draft, partition, slot, accounts, [other for other in candidates if table.queue[other] == queue]
-    )
+    return [entry[-1] for entry in order]
 
 
 def _may_stop(draft: Draft, slot: int, other: int, victims: Victims) -> bool:

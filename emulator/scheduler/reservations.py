@@ -134,7 +134,7 @@ class Reservations:
         for slot in partition.running if len(partition.running) > len(self.running) else ():
             if (job_id := table.job_id[slot]) not in self.running:
                 self._hold_running(draft, slot)
-                if job_id in dropped:  # it went on elsewhere, or with another size
+                if job_id in dropped or partition.views is not None:  # it went on elsewhere, or started in a reservation of hosts
                     overdue.append(job_id)
         return overdue
 

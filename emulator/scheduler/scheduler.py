@@ -107,7 +107,7 @@ class Scheduler:
         settings, policy, like = self.settings, self.settings.policy, None
         hosts = np.diff(cluster.block.first_host)
         pairs = [(ANY_SITE, number) for number in range(len(cluster.host_types))]
-        if settings.sites is not None:
+        if settings.sites is not None or settings.dispatched:
             of_block = cluster.level("site").host_unit[cluster.block.first_host[:-1]]
             pairs = sorted(set(zip(of_block[hosts > 0].tolist(), cluster.block_type[hosts > 0].tolist(), strict=True)))
         for number, (site, kind) in enumerate(pairs):
@@ -149,11 +149,12 @@ class Scheduler:
         self.counts += [QueueCounts() for _ in self.table.queues[len(self.counts) :]]
         return slots
 
-    def arrive(self, slot: int, *, accepted: bool = False) -> State:
+    def arrive(self, slot: int, *, accepted: bool = False, partitions: tuple[int, ...] = ()) -> State:
         """The job is submitted: pending, or infeasible when no placement on this cluster could ever hold it, or rejected by the limit, or
         cancelled since a job that it depends on has not finished.
 
-        ``accepted``: a client has been told that it is in the queue, so the limit no longer applies.
+        ``accepted``: a client has been told that it is in the queue, so the limit no longer applies. ``partitions``: where somebody else
+        has dispatched it, those in which it waits.
         """
         table = self.table
         own = (0, 0) if self.accounts is None else (table.queue[slot], table.tenant[slot])
@@ -176,7 +177,8 @@ class Scheduler:
             state = State.PENDING
             table.types[slot] = types
             if self.dispatcher is None:
-                table.partitions[slot] = types
+                table.partitions[slot] = partitions or types
+                table.sort[slot] = self.sorts.at(sort, partitions) if partitions else sort
             else:
                 self.dispatcher.enter(slot, choices)
                 self.room.await_dispatch(slot)
@@ -260,12 +262,12 @@ class Scheduler:
             self.room.wait_until(slot, until_ns)
         self._wait(slot)
 
-    def admit_due(self, now_ns: int) -> int:
-        """Jobs whose time has come by ``now_ns`` are on hold no longer, where nothing else keeps them. Returns how many there were."""
+    def admit_due(self, now_ns: int) -> list[int]:
+        """Jobs whose time has come by ``now_ns`` are on hold no longer, where nothing else keeps them. Returns them."""
         due = self.room.take_due(now_ns)
         for slot in due:
             self._admit(slot)
-        return len(due)
+        return due
 
     def note_end(self, slot: int) -> list[int]:
         """The job has ended for good: others may have waited for that. Returns those that can never start because of how it ended."""

@@ -37,4 +37,5 @@ class SchedulerSettings:
     elastic: Elastic = Elastic.START
     elastic_interval_ns: int = 600 * SECOND
     sites: Sites | None = None  # None: a job goes to whatever site has room for it
+    dispatched: bool = False  # somebody else dispatches jobs to sites: each says on its arrival at which partitions it waits
     reservations: tuple[HostReservation, ...] = ()

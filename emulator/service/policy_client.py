@@ -8,7 +8,8 @@ from typing import Any, cast
 
 import grpc
 
-from emulator.scheduler.outside import Decisions, Gone, View
+from emulator.scheduler.outside import Gone, View
+from emulator.scheduler.outside_actions import Decisions
 from emulator.scheduler.policy import PolicyUnreachable
 from emulator.service.policy_messages import PROTOCOL_VERSION, CycleMessages, decisions
 from emulator.v1.policy_service_pb2 import PlanRequest, PlanResponse

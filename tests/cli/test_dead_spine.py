@@ -17,7 +17,9 @@ from tests.runtime.test_spine import PACKED, STRIDED
 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    session = open_session(load("superpod-b200", ["workload.kind=none", "faults.enabled=false", "jobs.start_up=none", "runtime.actors=inline"]))
+    session = open_session(
+        load("superpod-b200", ["workload.kind=none", "faults.enabled=false", "jobs.start_up=none", "runtime.actors=inline"])
+    )
     session.pause()
     session.start()
     server = serve(session, "127.0.0.1:0", host_type=session.host_type, payload_ratio=session.payload_ratio)

@@ -13,6 +13,7 @@ from emulator.engine.loop import Loop
 from emulator.jobs.costs import CheckpointCosts, Costs, StartUp, Writing
 from emulator.racks.faults import CAUSES, FaultSettings
 from emulator.scheduler.elastic import Elastic
+from emulator.scheduler.policy import Policy
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from tests.engine.small import LANE, clos, engine
 from topology.cluster import Cluster
@@ -118,14 +119,15 @@ class Manner:
     begin: Callable[[Engine], None] | None = None  # called before the first cycle
 
 
-def run_work(given: Work, seed: int, policy: str, manner: Manner, elastic: Elastic = Elastic.START) -> Engine:
-    """To ``UNTIL``."""
+def run_work(given: Work, seed: int, policy: str | Policy, manner: Manner, elastic: Elastic = Elastic.START) -> Engine:
+    """To ``UNTIL``. A policy that is no name is run as ``easy`` is."""
+    easy = policy == "easy" or isinstance(policy, Policy)
     made = engine(
         cluster(),
         list(chunks(given.jobs, manner.cuts)),
         policy=policy,
-        placement="topology" if policy == "easy" else "consolidate",
-        preemption=policy == "easy",
+        placement="topology" if easy else "consolidate",
+        preemption=easy,
         shards=manner.shards,
         faults=FAULTS,
         seed=seed,

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from emulator.engine.backoff import Backoff
 from emulator.engine.commands import Cancel, CutLinks, Hold, SetPriority
 from emulator.engine.link_health import Cut
 from emulator.report import events
@@ -38,10 +39,11 @@ def test_a_run_by_hand() -> None:
     run(made)
     assert short(log) == [
         (0, "submitted", 0), (0, "submitted", 1), (0, "started", 0), (0, "started", 1),
-        (42, "fault", "r00000-h00"), (42, "interrupted", 0), (60, "cancelled", 1), (60, "started", 0),
+        (42, "fault", "r00000-h00"), (42, "interrupted", 0), (42, "requeued", 0), (60, "cancelled", 1), (60, "started", 0),
         (100, "submitted", 2), (110, "submitted", 3), (110, "submitted", 4), (110, "infeasible", 5),
-        (120, "held", 4), (130, "released", 4), (140, "reprioritised", 3), (140, "preempted", 0), (140, "started", 3),
-        (150, "cancelled", 4), (235, "finished", 3), (240, "started", 0), (335, "finished", 0), (340, "started", 2), (435, "finished", 2),
+        (120, "held", 4), (130, "released", 4), (140, "reprioritised", 3), (140, "preempted", 0), (140, "requeued", 0),
+        (140, "started", 3), (150, "cancelled", 4), (235, "finished", 3), (240, "started", 0), (335, "finished", 0),
+        (340, "started", 2), (435, "finished", 2),
     ]  # fmt: skip
     by_kind = {row["kind"]: row for row in rows(log)}
     cause = by_kind["fault"]["reason"]
@@ -50,6 +52,22 @@ def test_a_run_by_hand() -> None:
     assert by_kind["preempted"]["reason"] == "preempted for job 3 of priority 5, above 0"
     assert by_kind["infeasible"]["reason"] == "99 GPUs never fit on this cluster of 16 GPUs"
     assert not log._seen  # nothing is kept of jobs that have ended
+
+
+def test_a_job_is_requeued_when_its_back_off_is_over() -> None:
+    """Job 0 backs off from 42 s until 142 s, job 1 from 43 s; it is held meanwhile, so it is back in its queue once it is released."""
+    jobs = gangs(2, gpus=[8, 8], submit_ns=0, milli_gpus=1000)
+    backoff = Backoff(100 * SECOND, 2.0, 1000 * SECOND)
+    made = engine(clos(4), [jobs], fail_at={0: 42 * SECOND, 1: 43 * SECOND}, restart_overhead_ns=0, requeue_backoff=backoff)
+    log = EventLog(made, Spool())
+    made.post(Hold(1, held=True), 60 * SECOND)
+    made.post(Hold(1, held=False), 200 * SECOND)
+    run(made)
+    happened = [event for event in short(log) if event[1] in ("interrupted", "requeued", "held", "released", "started") and event[0]]
+    assert happened == [
+        (42, "interrupted", 0), (43, "interrupted", 1), (60, "held", 1), (150, "requeued", 0), (150, "started", 0),
+        (200, "released", 1), (200, "started", 1),
+    ]  # fmt: skip
 
 
 def test_faults_of_the_fabric_and_repairs() -> None:

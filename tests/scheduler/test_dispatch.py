@@ -3,6 +3,7 @@
 import random
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,17 @@ NAMES, GPUS = ("east", "west", "north"), (48, 32, 16)
 FULL_MESH = np.full((3, 3), 1e9)
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    path = tmp_path_factory.mktemp("sites") / "topology.conf"
+def three_sites(folder: Path) -> Cluster:
+    path = folder / "topology.conf"
     path.write_text(_CONF)
     made = compile_cluster(read_graph(path, hosts_per_rack=2))
     assert [int(hosts) * 8 for hosts in np.diff(made.level("site").first_host)] == list(GPUS)
     return replace(made, site_names=NAMES)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    return three_sites(tmp_path_factory.mktemp("sites"))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +63,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> list[Cluster]:
     return made
 
 
-def _sites(**given: Any) -> Sites:
+def sites_of(**given: Any) -> Sites:
     settings: dict[str, Any] = {"names": NAMES, "every_ns": 0, "wan_bytes_per_second": FULL_MESH}
     return Sites(**(settings | given))
 
@@ -122,7 +127,7 @@ def test_room_is_what_is_free_and_can_be_taken_without_what_waits_ahead(
 def test_data_comes_over_one_line_after_the_other_and_stays() -> None:
     """At 1 GB/s 60 GB take 60 s; two datasets from one site to another share the line, from two sites they do not."""
     data = (Dataset("a", 60 * 10**9, (0,)), Dataset("b", 60 * 10**9, (0,)), Dataset("c", 60 * 10**9, (2,)))
-    datasets = Datasets(_sites(datasets=data))
+    datasets = Datasets(sites_of(datasets=data))
     assert datasets.fetch(0, 1, 0) == (60 * SECOND, 0)
     assert datasets.fetch(1, 1, 10 * SECOND) == (120 * SECOND, 0)
     assert datasets.fetch(2, 1, 10 * SECOND) == (70 * SECOND, 2)
@@ -135,7 +140,7 @@ def test_data_comes_over_one_line_after_the_other_and_stays() -> None:
 def test_where_no_line_leads_data_comes_by_another_site_once_it_is_there() -> None:
     wan = np.zeros((3, 3))
     wan[0, 1] = wan[1, 2] = 1e9
-    datasets = Datasets(_sites(datasets=(Dataset("a", 60 * 10**9, (0,)),), wan_bytes_per_second=wan))
+    datasets = Datasets(sites_of(datasets=(Dataset("a", 60 * 10**9, (0,)),), wan_bytes_per_second=wan))
     assert datasets.could_be(0, 2)
     assert datasets.look(0, 2, 0).arrive_ns == NEVER
     datasets.fetch(0, 1, 0)
@@ -154,7 +159,7 @@ def test_every_round_decides_as_a_search_through_all_sites(policy: str, seed: in
     wan = FULL_MESH.copy()
     if draw.random() < 0.3:
         wan[draw.randrange(3), draw.randrange(3)] = 0.0
-    sites = _sites(
+    sites = sites_of(
         backlog=draw.choice((0.0, 0.0, 0.5)),
         every_ns=draw.choice((0, 3)) * SECOND,
         move_after_ns=draw.choice((NEVER, 5 * SECOND, 20 * SECOND)),
@@ -253,7 +258,7 @@ def test_each_site_decides_as_a_cluster_of_its_own_would(policy: str, seed: int,
                 job.number = len(jobs)
                 wishes[job.number] = Locality(name)
                 jobs.append(job)
-    sites = _sites(backlog=1e9)
+    sites = sites_of(backlog=1e9)
     starts, preempted, engine = run_engine(cluster, jobs, policy, "topology", 2, preempt_after=4, sites=sites, wishes=wishes)
     assert engine.ended[State.INFEASIBLE] == 0
     first = 0
@@ -270,7 +275,7 @@ def test_each_site_decides_as_a_cluster_of_its_own_would(policy: str, seed: int,
 
 
 def test_each_goes_where_most_is_left(cluster: Cluster) -> None:
-    scheduler, dispatcher = _made(cluster, _sites())
+    scheduler, dispatcher = _made(cluster, sites_of())
     slots = _submit(scheduler, *[(16, Locality())] * 5)
     assert sorted(_cycle(scheduler, 0)) == slots
     assert [NAMES[dispatcher.site_of(slot)] for slot in slots] == ["east", "west", "east", "east", "west"], "of equal ones the first"
@@ -278,7 +283,7 @@ def test_each_goes_where_most_is_left(cluster: Cluster) -> None:
 
 def test_a_large_job_is_not_passed_by_for_ever_and_small_ones_go_on(cluster: Cluster) -> None:
     """8 GPUs of east are taken. The job of 48 goes there and waits; behind it come small ones that leave before."""
-    scheduler, dispatcher = _made(cluster, _sites())
+    scheduler, dispatcher = _made(cluster, sites_of())
     _submit(scheduler, (8, Locality("east")))
     _cycle(scheduler, 0)
     (large,) = _submit(scheduler, (48, Locality()), first=1, seconds=1)
@@ -291,7 +296,7 @@ def test_a_large_job_is_not_passed_by_for_ever_and_small_ones_go_on(cluster: Clu
 
 
 def test_a_job_waits_for_its_data_and_says_so(cluster: Cluster) -> None:
-    scheduler, dispatcher = _made(cluster, _sites(datasets=(Dataset("web", 60 * 10**9, (2,)),)))
+    scheduler, dispatcher = _made(cluster, sites_of(datasets=(Dataset("web", 60 * 10**9, (2,)),)))
     one, other = _submit(scheduler, (16, Locality("", "", "web")), (32, Locality("", "", "web")))
     assert _cycle(scheduler, 0) == []
     assert [NAMES[dispatcher.site_of(slot)] for slot in (one, other)] == ["east", "east"]
@@ -304,7 +309,7 @@ def test_a_job_waits_for_its_data_and_says_so(cluster: Cluster) -> None:
 
 
 def test_a_job_whose_data_may_not_move_runs_where_it_is(cluster: Cluster) -> None:
-    scheduler, dispatcher = _made(cluster, _sites(datasets=(Dataset("web", 10**9, (2,)),), move_data=False))
+    scheduler, dispatcher = _made(cluster, sites_of(datasets=(Dataset("web", 10**9, (2,)),), move_data=False))
     one, other, never = _submit(scheduler, *[(gpus, Locality("", "", "web")) for gpus in (16, 8, 32)])
     assert _cycle(scheduler, 0) == [one]
     assert scheduler.table.state[never] == State.INFEASIBLE
@@ -317,7 +322,7 @@ def test_a_job_whose_data_may_not_move_runs_where_it_is(cluster: Cluster) -> Non
 
 
 def test_the_site_that_a_job_asks_for_is_the_only_one(cluster: Cluster) -> None:
-    scheduler, dispatcher = _made(cluster, _sites())
+    scheduler, dispatcher = _made(cluster, sites_of())
     asked, prefers, mars, small = _submit(
         scheduler, (8, Locality("north")), (8, Locality("", "north")), (8, Locality("mars")), (32, Locality("north"))
     )
@@ -329,7 +334,7 @@ def test_the_site_that_a_job_asks_for_is_the_only_one(cluster: Cluster) -> None:
 
 
 def test_nobody_places_a_job_at_another_site(cluster: Cluster) -> None:
-    scheduler, _ = _made(cluster, _sites())
+    scheduler, _ = _made(cluster, sites_of())
     (slot,) = _submit(scheduler, (8, Locality("north")))
     scheduler.dispatch(0)
     block = next(block for block, number in enumerate(scheduler.ledger.block_partition) if number == 0)
@@ -339,7 +344,7 @@ def test_nobody_places_a_job_at_another_site(cluster: Cluster) -> None:
 
 
 def test_who_waits_for_long_moves_where_there_is_room_and_who_ran_does_not(cluster: Cluster) -> None:
-    scheduler, dispatcher = _made(cluster, _sites(move_after_ns=10 * SECOND, weights=Weights(prefer=0.0)), policy="fifo")
+    scheduler, dispatcher = _made(cluster, sites_of(move_after_ns=10 * SECOND, weights=Weights(prefer=0.0)), policy="fifo")
     east, west, north = _submit(scheduler, *[(gpus, Locality(name)) for gpus, name in zip(GPUS, NAMES, strict=True)])
     _cycle(scheduler, 0)
     scheduler.release(east, at_ns=SECOND)
@@ -360,7 +365,7 @@ def test_who_waits_for_long_moves_where_there_is_room_and_who_ran_does_not(clust
 
 
 def test_a_round_is_asked_for_only_when_it_could_decide_otherwise(cluster: Cluster) -> None:
-    scheduler, dispatcher = _made(cluster, _sites(every_ns=60 * SECOND))
+    scheduler, dispatcher = _made(cluster, sites_of(every_ns=60 * SECOND))
     running, _ = _submit(scheduler, (48, Locality("east")), (48, Locality("east")))
     assert scheduler.may_admit()
     _cycle(scheduler, 0)
@@ -372,7 +377,7 @@ def test_a_round_is_asked_for_only_when_it_could_decide_otherwise(cluster: Clust
 def test_a_job_of_a_reservation_goes_where_its_hosts_are(cluster: Cluster) -> None:
     """Two hosts of west from 10 s to 60 s; meanwhile others hold all the rest of it."""
     reservation = HostReservation("demo", (6, 7), "hosts", 10 * SECOND, 50 * SECOND)
-    scheduler, dispatcher = _made(cluster, _sites(), reservations=(reservation,))
+    scheduler, dispatcher = _made(cluster, sites_of(), reservations=(reservation,))
     jobs = job_columns(2, job_id=[0, 1], submit_ns=0, gpus=[16, 24], duration_ns=20 * SECOND, reservation=0, reservations=("demo",))
     mine, never = scheduler.add(jobs)
     assert [scheduler.arrive(slot) for slot in (mine, never)] == [State.PENDING, State.INFEASIBLE]
@@ -391,7 +396,7 @@ def test_a_job_of_a_reservation_goes_where_its_hosts_are(cluster: Cluster) -> No
 
 def test_time_and_demand_are_summed_up(cluster: Cluster) -> None:
     """North holds 16 GPUs of high priority for 10 s; the second job, which only north could hold, is demand of it too."""
-    scheduler, dispatcher = _made(cluster, _sites(high_priority=1))
+    scheduler, dispatcher = _made(cluster, sites_of(high_priority=1))
     running, _ = _submit(scheduler, (16, Locality("north")), (16, Locality("north")), priority=1)
     _submit(scheduler, (48, Locality("east")), first=2)
     _cycle(scheduler, 0)

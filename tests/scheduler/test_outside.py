@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.scheduler.calendar import HostReservation
 from emulator.scheduler.explain import explain_pending
 from emulator.scheduler.ledger import Withheld
-from emulator.scheduler.outside import Action, Decisions, Gone, Hold, Outside, Preempt, Start, View
+from emulator.scheduler.outside import Gone, Outside, View
+from emulator.scheduler.outside_actions import Action, Decisions, Hold, Preempt, Start
 from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import OutsideAccount
 from emulator.scheduler.ranges import HostRange, ranges_of, rows_of
@@ -28,6 +30,8 @@ FULL = 0xFF
 class Program:
     """Answers with what a test has put in; keeps what it was told."""
 
+    outside: Outside
+
     def __init__(self) -> None:
         self.views: list[View] = []
         self.answer = Decisions()
@@ -42,16 +46,20 @@ class Program:
         answer, self.answer = self.answer, Decisions()
         return answer
 
+    def refused(self) -> list[tuple[int, str]]:
+        """Place and rule of what was refused in the last cycle, which the next view tells."""
+        return [(one.place, one.rule) for one in self.outside.deeds.refused]
+
     def waiting(self) -> list[int]:
         """Ids of the jobs that the last view has as waiting."""
         view = self.views[-1]
         return [view.table.job_id[slot] for slot in view.waiting]
 
 
-def followed() -> tuple[Scheduler, Program]:
+def followed(**settings: Any) -> tuple[Scheduler, Program]:
     program = Program()
-    policy = Outside(program.ask, POLICIES["easy"], program.account, program.notices.append).policy("mine")
-    return make_scheduler(make_cluster("hgx"), policy=policy), program
+    program.outside = Outside(program.ask, POLICIES["easy"], program.account, program.notices.append)
+    return make_scheduler(make_cluster("hgx"), policy=program.outside.policy("mine"), **settings), program
 
 
 def does(scheduler: Scheduler, program: Program, seconds: int, *actions: Action, again: int = NEVER) -> list[int]:
@@ -93,6 +101,43 @@ def test_what_is_told_is_what_is_new() -> None:
     scheduler.table.state[gone] = State.CANCELLED
     does(scheduler, program, 20)
     assert (program.views[-1].left, program.waiting()) == ([(0, 15 * SECOND, State.CANCELLED)], [])
+
+
+def test_windows_to_come_are_told_and_what_only_a_window_keeps() -> None:
+    first = HostReservation("first", (2, 3), "hosts 2 and 3", 20 * SECOND, 10 * SECOND, 30 * SECOND, 2)
+    scheduler, program = followed(reservations=(first,))
+    reserved = scheduler.reserved
+
+    def cycle(seconds: int) -> View:
+        submit(scheduler, Job(seconds, 0, 8, 5))
+        assert reserved.calendar is not None
+        if reserved.calendar.next_ns() <= seconds * SECOND:
+            reserved.turn(seconds * SECOND)
+        does(scheduler, program, seconds)
+        return program.views[-1]
+
+    view = cycle(0)
+    assert (view.reservations, view.ended, view.withdrawn) == ([first], [], [])
+    scheduler.ledger.withhold(3, Withheld.DOWN)
+    view = cycle(10)
+    assert (view.reservations, view.withdrawn, view.kept) == ([], [3], set())
+    view = cycle(20)  # the window begins
+    assert (view.withdrawn, view.kept, view.offered) == ([2], {2}, [])
+    scheduler.ledger.release(3, Withheld.DOWN)
+    scheduler.ledger.withhold(2, Withheld.CORDONED)
+    view = cycle(25)
+    assert (view.withdrawn, view.kept, view.offered) == ([2, 3], {3}, [])
+    view = cycle(30)  # and ends
+    assert (view.withdrawn, view.kept, view.offered) == ([], set(), [3])
+    second = HostReservation("second", (5,), "host 5", 60 * SECOND, 10 * SECOND)
+    reserved.add(second, 31 * SECOND)
+    reserved.turn(31 * SECOND)
+    assert cycle(35).reservations == [second]
+    assert reserved.calendar is not None
+    reserved.calendar.end("first", 36 * SECOND)
+    view = cycle(40)
+    assert (view.reservations, view.ended) == ([], ["first"])
+    assert cycle(50).withdrawn == [], "no window of the first is to come"
 
 
 def test_a_job_on_hold_has_left_and_is_told_again_when_it_waits_again() -> None:
@@ -317,3 +362,36 @@ def test_whatever_it_answers_nothing_is_lost(seed: int) -> None:
     assert account.refused[Rule.FREE] + account.refused[Rule.SIZE] > 0
     assert (run.ended[State.FINISHED], run.scheduler.free_gpus()) == (len(mine), (cluster.gpu_count, 0))
     assert len(starts) == len(mine) + len(preempted) + run.restarts
+
+
+def test_what_was_decided_elsewhere_is_taken_over_unless_a_gpu_would_be_held_twice() -> None:
+    """On a host that may not be used too: the job may have been there before."""
+    scheduler = make_scheduler(make_cluster("hgx"))
+    first, second = submit(scheduler, *jobs(2))
+    ledger, free = scheduler.ledger, scheduler.partitions[0].free
+    ledger.withhold(4, Withheld.DOWN)
+    rows = rows_of(ledger, [(4, 1, FULL)])
+    for slot in (first, second):
+        scheduler.cancel_pending(slot)
+    ledger.adopt(first, rows, 5 * SECOND)
+    assert (scheduler.table.state[first], scheduler.table.start_ns[first], free.free_gpus) == (State.RUNNING, 5 * SECOND, 15 * 8)
+    with pytest.raises(Refused, match="of host r00000-h04 not all of the GPUs 0, 1, 2, 3, 4, 5, 6, 7 are free"):
+        ledger.adopt(second, rows, 5 * SECOND)
+    assert scheduler.running == {first}
+    scheduler.release(first, at_ns=9 * SECOND)
+    ledger.release(4, Withheld.DOWN)
+    assert free.free_gpus == 16 * 8
+
+
+def test_who_was_stopped_and_goes_on_has_not_left() -> None:
+    scheduler, program = followed()
+    submit(scheduler, *jobs(2))
+    does(scheduler, program, 0, Start(0))
+    draft = scheduler.draft
+    draft.begin(10 * SECOND)
+    mark = draft.mark()
+    draft.preempt(scheduler.table.slot_of[0])
+    draft.undo(mark)
+    submit(scheduler, Job(9, 0, 8, 100))
+    does(scheduler, program, 20)
+    assert (program.views[-1].left, program.views[-1].running, program.waiting()) == ([], [], [9])

@@ -9,7 +9,11 @@ from hypothesis import strategies as st
 
 from emulator.scheduler.accounts import TenantLimit, TenantLimits
 from emulator.scheduler.draft import Draft
+from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.explain import explain_pending
+from emulator.scheduler.outside import Outside
+from emulator.scheduler.outside_actions import Decisions, Start
+from emulator.scheduler.policies import POLICIES
 from emulator.scheduler.policy import Policy
 from emulator.scheduler.quota import Holder, Quotas
 from emulator.scheduler.quota_tree import Quota
@@ -19,6 +23,8 @@ from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, job_columns
 from tests.scheduler.drive import make_cluster, make_scheduler
+from tests.scheduler.test_every_policy import gpus_are_held_once
+from tests.scheduler.test_outside import Program
 from tests.scheduler.test_partitions import two_types
 
 K = 1000
@@ -26,7 +32,7 @@ ALL = (0,)
 ANY = Reclaims(within_cohort=Victims.ANY)
 
 
-def scheduler_of(a: Quota, b: Quota | None = None, policy: str = "easy", **more: Any) -> Scheduler:
+def scheduler_of(a: Quota, b: Quota | None = None, policy: str | Policy = "easy", **more: Any) -> Scheduler:
     """Queues a and b in one cohort, and a queue of which nothing is said."""
     cluster = make_cluster("hgx")
     holders = [Holder(name, "lab", {ALL: quota}) for name, quota in (("a", a), ("b", b)) if quota is not None]
@@ -50,11 +56,13 @@ class Clock:
         *,
         preemptible: bool = True,
         host_type: int = 0,
+        least: int = 0,
     ) -> int:
         jobs = job_columns(
             1,
             job_id=[self.next_id],
             gpus=[gpus],
+            min_gpus=[least],
             priority=[priority],
             submit_ns=[self.now * SECOND],
             duration_ns=[estimate * SECOND],
@@ -232,6 +240,65 @@ def test_a_lender_takes_back_what_it_lent() -> None:
     assert clock.cycle() == ([], []), "a has its nominal quota; more it cannot ask for"
 
 
+def test_borrowers_shrink_before_any_is_stopped() -> None:
+    """b has borrowed all. Of its jobs the one that started last shrinks first, and no more of them than it takes; nothing is stopped."""
+    clock = Clock(scheduler_of(Quota(64 * K), Quota(64 * K), reclaims={"a": ANY}, elastic=Elastic.ALWAYS))
+    slots = []
+    for least in (16, 16, 0, 8):
+        slots.append(clock.submit("b", 32, least=least))
+        clock.cycle()
+    table, draft = clock.scheduler.table, clock.scheduler.draft
+
+    def sizes() -> list[int]:
+        return [table.size_gpus[slot] for slot in slots]
+
+    clock.submit("a", 16)
+    assert clock.cycle() == ([4], [])
+    assert (sizes(), draft.causes) == ([32, 32, 32, 8], {slots[3]: "shrank from 32 GPUs to give back GPUs to queue a, for job 4"})
+    clock.submit("a", 24)
+    assert clock.cycle() == ([5], [])
+    assert (sizes(), list(draft.causes)) == ([32, 16, 32, 8], [slots[1]])
+    clock.submit("a", 16)
+    assert clock.cycle() == ([6], [])
+    assert (sizes(), clock.scheduler.free_gpus()) == ([16, 16, 32, 8], (0, 0))
+
+
+def test_where_shrinking_is_not_enough_jobs_are_stopped_and_nobody_shrinks() -> None:
+    clock = Clock(scheduler_of(Quota(64 * K), Quota(64 * K), reclaims={"a": ANY}, elastic=Elastic.ALWAYS))
+    slots = [clock.submit("b", 64, least=48), clock.submit("b", 64)]
+    clock.cycle()
+    clock.submit("a", 64)
+    assert clock.cycle() == ([2], [1])
+    assert [clock.scheduler.table.size_gpus[slot] for slot in slots] == [64, 64]
+    assert not clock.scheduler.draft.migrated
+
+
+@pytest.mark.parametrize("elastic", [Elastic.START, Elastic.ALWAYS])
+def test_sizes_change_for_a_lender_only_where_they_may(elastic: Elastic) -> None:
+    clock = Clock(scheduler_of(Quota(64 * K), Quota(64 * K), reclaims={"a": ANY}, elastic=elastic))
+    slot = clock.submit("b", 128, least=64)
+    clock.cycle()
+    clock.submit("a", 64)
+    assert clock.cycle() == ([1], [0] if elastic is Elastic.START else [])
+    assert clock.scheduler.table.size_gpus[slot] == 64
+
+
+def test_a_policy_outside_is_told_of_what_a_lender_takes_back() -> None:
+    """b's job shrank, and a's was started, before the policy was asked."""
+    program = Program()
+    outside = Outside(program.ask, POLICIES["easy"], program.account, program.notices.append).policy("mine")
+    clock = Clock(scheduler_of(Quota(64 * K), Quota(64 * K), outside, reclaims={"a": ANY}, elastic=Elastic.ALWAYS))
+    slot = clock.submit("b", 128, least=64)
+    program.answer = Decisions([Start(0)])
+    assert clock.cycle() == ([0], [])
+    lender = clock.submit("a", 64)
+    clock.submit("b", 8)
+    assert clock.cycle() == ([1], [])
+    view = program.views[-1]
+    assert [(job_id, state) for job_id, _, state in view.left] == [(0, State.PENDING)]
+    assert (sorted(view.running), program.waiting()) == (sorted([slot, lender]), [2])
+
+
 def test_a_lender_with_hosts_but_without_quota_and_the_reverse() -> None:
     """Of 128 GPUs the cohort has 64 only, and the other way round: a queue without quota holds the hosts."""
     clock = Clock(scheduler_of(Quota(32 * K), Quota(32 * K), reclaims={"a": ANY}))
@@ -357,7 +424,7 @@ def keeps_to_everything(scheduler: Scheduler, limits: TenantLimits) -> None:
     used: dict[str, int] = {}
     of_tenant: dict[str, list[int]] = {}
     for slot in scheduler.running:
-        milli_gpus = table.gpus[slot] * 1000
+        milli_gpus = table.size_gpus[slot] * 1000
         used[table.queues[table.queue[slot]]] = used.get(table.queues[table.queue[slot]], 0) + milli_gpus
         of_tenant.setdefault(table.tenants[table.tenant[slot]], []).append(milli_gpus)
     (tree,) = quotas.trees
@@ -370,18 +437,22 @@ def keeps_to_everything(scheduler: Scheduler, limits: TenantLimits) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(0, 10**6), st.sampled_from(["fifo", "sjf", "easy", "conservative"]))
-def test_no_quota_and_no_limit_is_ever_exceeded_and_no_job_is_lost(seed: int, policy: str) -> None:
+@given(st.integers(0, 10**6), st.sampled_from(["fifo", "sjf", "easy", "conservative"]), st.sampled_from(Elastic))
+def test_no_quota_and_no_limit_is_ever_exceeded_and_no_job_is_lost(seed: int, policy: str, elastic: Elastic) -> None:
     draw = random.Random(seed)
     one, two = [Quota(draw.randrange(0, 80) * K, *(draw.choice([None, draw.randrange(0, 64) * K]) for _ in range(2))) for _ in range(2)]
     limits = TenantLimits(TenantLimit(max_milli_gpus=64 * K), {"t1": TenantLimit(max_running_jobs=2)})
     how = {name: Reclaims(*(draw.choice([Victims.NEVER, Victims.LOWER_PRIORITY, Victims.ANY]) for _ in range(3))) for name in "ab"}
-    clock = Clock(scheduler_of(one, two, policy, tenant_limits=limits, strict_queues=draw.choice([(), ("a",)]), reclaims=how))
+    clock = Clock(
+        scheduler_of(one, two, policy, tenant_limits=limits, strict_queues=draw.choice([(), ("a",)]), reclaims=how, elastic=elastic)
+    )
     table = clock.scheduler.table
     for _ in range(40):
         for _ in range(draw.randrange(0, 3)):
-            clock.submit(draw.choice(["a", "b", "c"]), draw.choice([1, 4, 8, 16, 32]), f"t{draw.randrange(3)}", draw.randrange(3))
+            gpus, least = draw.choice([(1, 0), (4, 0), (8, 0), (16, 0), (32, 0), (32, 8), (16, 4), (48, 8)])
+            clock.submit(draw.choice(["a", "b", "c"]), gpus, f"t{draw.randrange(3)}", draw.randrange(3), least=least)
         clock.cycle()
+        gpus_are_held_once(clock.scheduler)
         keeps_to_everything(clock.scheduler, limits)
         running = sorted(clock.scheduler.running)
         assert clock.scheduler.pending_jobs == table.state.count(State.PENDING)
@@ -398,7 +469,7 @@ def test_no_quota_and_no_limit_is_ever_exceeded_and_no_job_is_lost(seed: int, po
     assert accounts is not None
     for slot, state in enumerate(table.state):
         if state == State.PENDING and "a" not in clock.scheduler.settings.strict_queues:
-            assert not accounts.quotas.could_ever_fit(table.queue[slot], 0, table.gpus[slot] * K), f"job {table.job_id[slot]} starves"
+            assert not accounts.quotas.could_ever_fit(table.queue[slot], 0, table.size_gpus[slot] * K), f"job {table.job_id[slot]} starves"
 
 
 def test_a_policy_of_others_is_held_to_it_too() -> None:

@@ -104,3 +104,14 @@ def test_every_policy_keeps_to_windows_and_starts_all_who_can(policy: str) -> No
             elif table.state[slot] not in ended:
                 text = explain_pending(engine.scheduler, slot).text
                 assert "is over" in text, "who waits for a reservation waits until it is over"
+
+
+def test_who_was_to_have_the_hosts_of_a_window_waits_for_a_job_that_outlasts_it() -> None:
+    """Job 0 is to have all hosts from 300 s on, when the window is over. Job 1 starts in it at 290 s, while the policy is not asked, is
+    expected to end at 300 s, and runs until 340 s.
+    """
+    cluster = make_cluster("hgx")
+    lab = HostReservation("lab", (0,), "host 0", 0, 300 * SECOND)
+    jobs = [Job(0, 0, 128, 50), Job(1, 285, 8, 50, estimate=10, reservation="lab")]
+    starts, _, _ = run_engine(cluster, jobs, "conservative", "topology", CYCLE, reservations=(lab,))
+    assert [(at, number) for at, number, _ in starts] == [(290, 1), (340, 0)]

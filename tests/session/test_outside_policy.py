@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import JobState
+from emulator.engine.control import JobState, ReservationRequest
 from emulator.report.summary import summary
 from emulator.runtime.opening import open_replay, open_session
 from emulator.runtime.session import Session
@@ -22,7 +22,7 @@ from emulator.store.journal import Journal
 from emulator.v1.policy_service_pb2 import Decisions, Opened, PlanRequest, PlanResponse
 from emulator.workload.jobs import SECOND, job_columns
 from tests.policy_programs import Plan, after, decides, mirror, opened, says, served
-from tests.session.conftest import BUSY
+from tests.session.conftest import BUSY, QUIET
 
 ROOT = Path(__file__).parents[2]
 PRESETS = {"laptop": "2541d616", "eagle": "068c70f1"}
@@ -289,3 +289,169 @@ def test_one_is_told_of_another_priority(by: Callable[..., Session], session: Ca
     plain, changed = digest_with_priorities(session(BUSY))
     assert changed > 20
     assert digest_with_priorities(by(mirror)) == (plain, changed)
+
+
+def test_one_resizes_a_job_for_another(by: Callable[..., Session]) -> None:
+    """64 GPUs, which the first job has. It shrinks to 40 for the second, in one group with its start; what is no size of it is refused."""
+    ids: list[int] = []
+    refused: list[tuple[str, str]] = []
+    placed: list[tuple[int, int]] = []
+
+    def answer(request: PlanRequest) -> PlanResponse:
+        decisions, cycle = decides(request), request.cycle
+        refused.extend((one.rule, one.text) for one in cycle.refused)
+        placed.extend((one.job_id, sum(one.placement.host_count)) for one in cycle.started)
+        for job_id, least in zip(cycle.waiting.job_id, cycle.waiting.min_gpus, strict=True):
+            ids.append(job_id)
+            if not least:
+                for gpus in (12, 40):
+                    resize = decisions.actions.add(group=gpus).resize
+                    resize.job_id, resize.gpus, resize.reason = ids[0], gpus, f"for job {job_id}"
+            decisions.actions.add(group=0 if least else 40).start.job_id = job_id
+        return PlanResponse(decisions=decisions)
+
+    made = by(says(answer), text=QUIET)
+    made.pause()
+    made.start()
+    first = made.submit(job_columns(1, submit_ns=0, gpus=64, min_gpus=8, duration_ns=2000 * SECOND)).job_ids[0]
+    made.step(2)
+    second = made.submit(job_columns(1, submit_ns=0, gpus=24, duration_ns=100 * SECOND)).job_ids[0]
+    made.step(2)
+    views = {job.job_id: job for job in made.jobs(limit=10)}
+    assert (views[first].held_gpus, views[second].state) == (40, JobState.RUNNING)
+    assert f"for job {second}" in made.explain(first).text
+    made.submit(job_columns(1, submit_ns=0, gpus=64, min_gpus=8, duration_ns=SECOND))
+    made.step(2)
+    assert placed == [(first, 8), (first, 5), (second, 3)]
+    assert refused == [("size", f"job {first} asks for 64 GPUs, or fewer in steps of 8 down to 8, and is given 12")]
+    outside = summary(made.outcome())
+    assert (outside["jobs"]["preemptions"], outside["outside_policy"]["refused"]) == (0, {"size": 1})
+    made.stop()
+
+
+def test_one_is_told_of_reservations_that_are_made_and_ended(by: Callable[..., Session], session: Callable[..., Session]) -> None:
+    """What mirrors `easy` has its digest, and nothing that it does is refused: no job is put over a window."""
+
+    def digest_with_reservations(made: Session) -> tuple[str, int]:
+        made.pause()
+        made.start()
+        made.submit(job_columns(60, submit_ns=0, gpus=24, duration_ns=900 * SECOND))
+        made.step(3)
+        made.reserve(ReservationRequest("night", 1200.0, hosts=("r00001", "r00002"), start_seconds=900.0, maintenance=True))
+        made.reserve(ReservationRequest("lab", 1800.0, hosts=("r00005",), start_seconds=600.0, every_seconds=4000.0, times=3))
+        made.step(5)
+        names = {"reservation": [0] * 4, "reservations": ("lab",)}
+        inside = made.submit(job_columns(4, submit_ns=0, gpus=16, duration_ns=1000 * SECOND, **names)).job_ids
+        made.step(90)
+        made.end_reservation("night")
+        made.step(20)
+        made.end_reservation("lab")
+        made.set_speed(float("inf"))
+        made.resume()
+        assert made.wait(60)
+        return made.outcome().digest, sum(made.job(job_id).start_seconds is not None for job_id in inside)
+
+    expected, inside = digest_with_reservations(session(BUSY))
+    assert inside > 0
+    made = by(mirror)
+    assert digest_with_reservations(made) == (expected, inside)
+    outside = made.outcome().outside
+    assert outside is not None
+    assert (outside.fallback, outside.refused) == ("", {})
+
+
+def test_a_window_to_come_is_told_before_it_begins(by: Callable[..., Session]) -> None:
+    """A job that the policy puts over a window is refused with the rule, though its hosts are offered; the others it may have."""
+    told: list[Any] = []
+
+    def answer(request: PlanRequest) -> PlanResponse:
+        decisions, cycle = decides(request), request.cycle
+        told.extend(cycle.reservations)
+        told.extend((one.rule, one.text) for one in cycle.refused)
+        for job_id, estimate_ns in zip(cycle.waiting.job_id, cycle.waiting.estimate_nanoseconds, strict=True):
+            for first in (0, 4):  # in the window, and beside it
+                start = decisions.actions.add().start
+                start.job_id = job_id
+                start.placement.first_host[:], start.placement.host_count[:], start.placement.gpu_mask[:] = [first], [1], [255]
+            assert estimate_ns == 3600 * SECOND
+        return PlanResponse(decisions=decisions)
+
+    made = by(
+        says(answer), "scheduler.reservations=[{name: night, hosts: r00000, start: 30m, duration: 1h, every: 1d, times: 2}]", text=QUIET
+    )
+    made.pause()
+    made.start()
+    for _ in range(2):
+        made.submit(job_columns(1, submit_ns=0, gpus=8, duration_ns=3600 * SECOND))
+        made.step(2)
+    first, *refused = told
+    assert (first.name, list(first.hosts.first_host), list(first.hosts.host_count), first.times) == ("night", [0], [4], 2)
+    assert (first.begin_nanoseconds, first.duration_nanoseconds) == (1800 * SECOND, 3600 * SECOND)
+    assert first.every_nanoseconds == 86_400 * SECOND
+    window = "reservation night of rack r00000 from 1,800 s to 5,400 s"
+    assert refused == [("reserved", f"host r00000-h00 is not for job {made.jobs(limit=1)[0].job_id}: {window}")]
+    assert made.jobs(limit=1)[0].state == JobState.RUNNING
+    made.stop()
+
+
+@pytest.mark.parametrize("more", [(), ("scheduler.preemption=true", "faults.host_rate_per_1000_node_days=500")])
+def test_one_decides_at_every_site(more: tuple[str, ...]) -> None:
+    """Jobs are dispatched to sites by the run, wait for their data, and move; what mirrors `easy` has its digest."""
+
+    def digest(*settings: str) -> tuple[str, Any, Any]:
+        settings = ("clock.until=8h", "runtime.actors=inline", "workload.generated.load=1.0", *more, *settings)
+        made = open_session(load(str(ROOT / "examples" / "three-sites.yaml"), list(settings)))
+        try:
+            outcome = made.run_to_end()
+        finally:
+            made.close()
+        values = summary(outcome)
+        return outcome.digest, values["sites"], values["outside_policy"]
+
+    expected, sites, _ = digest()
+    assert all(site["dispatched_jobs"] > 0 and site["received_bytes"] > 0 for site in sites["by_site"].values())
+    with served(mirror) as address:
+        ours, same, outside = digest(f"scheduler.policy={address}")
+    assert (ours, same) == (expected, sites)
+    assert (outside["refused"], outside["fallback"]) == ({}, None)
+
+
+def test_a_job_of_another_site_is_refused(by: Callable[..., Session]) -> None:
+    """The program is told at which site a job waits, and what is free there; on hosts of another it does not start."""
+    told: list[Any] = []
+    refused: list[tuple[str, str]] = []
+
+    def plan(requests: Iterator[PlanRequest]) -> Iterator[PlanResponse]:
+        for request in requests:
+            if request.HasField("opening"):
+                opening = request.opening
+                levels = {level.name: list(level.first_host) for level in opening.levels}
+                told.append((list(opening.sites), levels["site"]))
+                yield opened()
+                continue
+            decisions, cycle = decides(request), request.cycle
+            refused.extend((one.rule, one.text) for one in cycle.refused)
+            told.extend((site, list(cycle.site_free_gpus), list(cycle.free_gpus)) for site in cycle.waiting.site)
+            for job_id, site in zip(cycle.waiting.job_id, cycle.waiting.site, strict=True):
+                for host in (levels["site"][1 - site], levels["site"][site]):
+                    start = decisions.actions.add().start
+                    start.job_id = job_id
+                    start.placement.first_host[:], start.placement.host_count[:], start.placement.gpu_mask[:] = [host], [1], [255]
+            yield PlanResponse(decisions=decisions)
+
+    part = "host: hgx-h100, switch: sn5600, hosts_per_rack: 4"
+    parts = f"[{{name: a, site: east, hosts: 4, {part}}}, {{name: b, site: west, hosts: 8, {part}}}]"
+    cluster = f"{{parts: {parts}, wan: {{gateway_bandwidth: 6.4Tbps, distance_km: 1000}}}}"
+    text = QUIET.replace("cluster: {host: hgx-h100, hosts: 8, hosts_per_rack: 4, switch: qm9700}", f"cluster: {cluster}")
+    made = by(plan, "scheduler.sites.dispatch=global", text=text)
+    made.pause()
+    made.start()
+    for _ in range(2):
+        made.submit(job_columns(1, submit_ns=0, gpus=8, duration_ns=3600 * SECOND))
+        made.step(10)
+    (names, first_hosts), (first, by_site, by_type), *_ = told
+    assert (names, first_hosts, by_site, by_type) == (["east", "west"], [0, 4, 12], [32, 64], [96])
+    assert refused[0][0] == "type"
+    assert f"asks for hgx-h100 at {names[first]} hosts and is given hgx-h100 at {names[1 - first]} ones" in refused[0][1]
+    assert [job.state for job in made.jobs(limit=9)] == [JobState.RUNNING] * 2
+    made.stop()

@@ -51,7 +51,9 @@ def test_hosts_are_reserved_over_the_api(session: Callable[..., Session]) -> Non
             client.step(2)
             job = client.submit(JobSpec(gpus=8, duration_seconds=60.0, reservation="lab", name="inside"))
             client.step(2)
-            assert client.job(job.job_id).hosts == "r00001-h02"
+            assert (client.job(job.job_id).hosts, client.job(job.job_id).reservation) == ("r00001-h02", "lab")
+            plain = client.submit(JobSpec(gpus=8, duration_seconds=60.0))
+            assert client.job(plain.job_id).reservation == ""
             assert [one.is_open for one in client.reservations()] == [False, True, True]
             assert [one.state.value for one in client.hosts(rack="r00000")] == ["maintenance"] * 4
             assert client.end_reservation("night").windows_left == 0
