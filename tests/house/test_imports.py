@@ -15,7 +15,7 @@ STOREYS = (
     ("emulator.draws", "topology"),
     ("emulator.workload",),
     ("emulator.racks", "emulator.fabric"),
-    ("emulator.scheduler",),
+    ("emulator.jobs", "emulator.scheduler"),
     ("emulator.engine",),
     ("emulator.scenario",),
     ("emulator.store", "emulator.service", "emulator.telemetry", "emulator.report"),

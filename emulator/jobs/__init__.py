@@ -1,0 +1,1 @@
+"""The life of a job: what its time goes to."""
