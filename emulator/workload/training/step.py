@@ -137,7 +137,8 @@ def training_shape(
     inside_seconds = times * (common.inside_bytes + experts.inside_bytes) / (SCALE_UP_RATIO * gpu.scale_up_bytes_per_second)
     common, shared_bytes = _shared_first(common, plan, domain_gpus)
     if collective == "auto":
-        collective = faster(common.reduced_bytes, common.outside, bytes_per_second, NIC_SECONDS)
+        reduced = common.reduced_bytes + (experts.reduced_bytes if experts.outside > 1 else 0.0)
+        collective = faster(reduced, common.outside, bytes_per_second, NIC_SECONDS)
     size = COLLECTIVE_BYTES[collective]
     exposed, overlap_seconds = _exposed(plan, model, microbatch_seconds, overlap=overlap)
     sent_bytes = activation_bytes(model, plan) / plan.tensor * microbatches * plan.interleave
