@@ -70,7 +70,7 @@ class TrainingShape:
     model_flops: float  # per step over the whole job, for MFU
     hops: float = 0.0  # latencies of the slowest hop in one step
     collective: str = "ring"  # of the data parallelism, on each rail between domains: ring or tree (double binary)
-    replica_gpus: int = 1  # GPUs of one replica, or of all replicas that reduce in one domain: the stride of the data-parallel rings
+    replica_gpus: int = 1  # GPUs of one replica, or of several whose stages share domains: the stride of the data-parallel rings
     stage_gpus: int = 1  # GPUs of one pipeline stage of these: the stride of the point-to-point traffic
     pipeline_bytes: float = 0.0  # bytes each lane sends per step to the next stage, and as many back
     expert_gpus: int = 1  # GPUs of one expert-parallel group

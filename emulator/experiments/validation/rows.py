@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ ASSUMED_INTERLEAVE = 6
 #: Places in a pipeline that may hold no layer: embedding, logits, the prediction of a second token.
 PLACES = 3
 MOST_BYTES, MOST_ROWS, MOST = 4 << 20, 10_000, 10**7
+_BOARD = re.compile(r"(SXM\d?-?)?(\d{2,3}GB)?", re.ASCII)
 _NOTHING = {"", "-", "n/a", "na", "none"}
 
 
@@ -200,9 +202,10 @@ class _Fields:
         return name
 
     def _gpu(self) -> str:
-        name = self.given["gpu"].upper()
+        family, _, rest = self.given["gpu"].upper().partition("-")
         hosted = {host.gpu.name for host in HOSTS.values()}
-        found = [gpu for gpu in GPUS if name in (gpu.upper(), gpu.upper().partition("-")[0]) and gpu in hosted]
+        plain = not rest or _BOARD.fullmatch(rest)  # tables differ in the memory that they print
+        found = [gpu for gpu in GPUS if gpu.upper().partition("-")[0] == family and plain and gpu in hosted]
         if not found:
             raise self.wrong("gpu", "is unknown", ", ".join(gpu for gpu in GPUS if gpu in hosted))
         return found[0]

@@ -56,8 +56,13 @@ class Parallelism:
         return self.data * self.microbatches * self.microbatch_sequences
 
     def stage_gpus(self, domain_gpus: int) -> int:
-        """GPUs of a stage that stand side by side: as many replicas as share a domain, and whole groups of experts."""
+        """GPUs of a stage that stand side by side: as many replicas as share a domain, and whole groups of experts.
+
+        Without a pipeline nothing comes between the replicas, and the fabric finds those that share a domain by itself.
+        """
         mine = lcm(self.sequence_gpus, self.expert_gpus)
+        if self.pipeline == 1:
+            return mine
         together = self.sequence_gpus * self.data // mine  # such groups in a stage
         most = max(1, min(together, domain_gpus // mine))
         return mine * next(count for count in range(most, 0, -1) if together % count == 0)

@@ -8,7 +8,7 @@ import pytest
 
 from emulator.cli import main
 from emulator.experiments.validation.compare import Row, compare_training, published_rows, tokens_per_second_per_gpu, tolerance
-from emulator.experiments.validation.figures import compare_all
+from emulator.experiments.validation.figures import compare_all, published_megascale, published_teraflops
 from emulator.experiments.validation.page import markdown
 from emulator.experiments.validation.rows import TrainingRow
 
@@ -86,6 +86,20 @@ def test_losses_are_neither_of_the_bubble_alone_nor_of_the_whole_reduction() -> 
     assert bubble == pytest.approx(0.033, abs=0.001)
     loss = next(loss for loss in COMPARED.losses if loss.gpus == 8192)
     assert 0.094 < loss.ours < 0.134
+
+
+def test_llama_3_had_64_replicas() -> None:
+    """Table 4 prints 4 replicas in one row; the GPUs say otherwise: 8 * 16 * 64 = 8,192, with 16.8 million tokens a step."""
+    (published,) = (row for row in published_teraflops() if row.id == "D2")
+    assert (published.plan.data, published.plan.microbatches) == (64, 32)
+    assert published.sequences * 8192 == pytest.approx(16e6, rel=0.05)
+
+
+def test_megascale_at_12288_gpus_is_not_a_row() -> None:
+    """It prints 55.2 % MFU and 2,166.3 PFLOPS together; 55.2 % of 12,288 A100 are 2,116."""
+    petaflops = 0.552 * 12_288 * 0.312
+    assert petaflops == pytest.approx(2116, abs=1)
+    assert all(gpus != 12_288 for _, gpus, *_ in published_megascale())
 
 
 def test_series_keep_sources_apart() -> None:

@@ -75,6 +75,11 @@ def test_names_may_be_written_as_their_tables_do() -> None:
     assert (row.model, row.gpu, row.precision, row.gpus, row.plan.interleave) == ("llama3.1-405b", "GB200-186GB", "mxfp8", 1024, 6)
 
 
+@pytest.mark.parametrize("name", ["GB300", "gb300-279gb", "GB300-288GB"])
+def test_a_gpu_may_have_another_memory_printed(name: str) -> None:
+    assert parse_rows(text(GOOD | {"gpu": name}), "rows.csv")[0].gpu == "GB300-288GB"
+
+
 def test_what_does_not_fit_is_sharded() -> None:
     """70B on one GPU without model parallelism is FSDP."""
     given = {
@@ -102,6 +107,7 @@ WRONG = {
     "unknown model": ({"model": "gpt-9"}, ["model", "gpt-9", "llama3.1-405b"]),
     "no model": ({"model": ""}, ["model", "deepseek-v3"]),
     "unknown GPU": ({"gpu": "TPU"}, ["gpu", "TPU", "H100-SXM5-80GB"]),
+    "another board": ({"gpu": "H100-PCIE-80GB"}, ["gpu", "PCIE", "H100-SXM5-80GB"]),
     "part of a GPU's name": ({"gpu": "H"}, ["gpu", "H100-SXM5-80GB"]),
     "precision that no GPU has": ({"precision": "int3"}, ["precision", "int3", "bf16, fp8"]),
     "precision that this GPU has not": ({"precision": "nvfp4"}, ["precision", "nvfp4", "bf16, fp8"]),

@@ -33,7 +33,8 @@ def test_groups_divide_the_job(tensor: int, context: int, pipeline: int, data: i
         (Parallelism(4, 8, 39, 32, context=2), 72, 24),  # 39 replicas: 3 to a rack, by whole numbers
         (Parallelism(1, 4, 64, 64, expert=64), 72, 64),
         (Parallelism(1, 4, 64, 64, expert=64), 8, 64),
-        (Parallelism(1, 1, 100_000_007, 1), 8, 1),  # a prime number of replicas
+        (Parallelism(1, 2, 100_000_007, 1), 8, 1),  # a prime number of replicas
+        (Parallelism(2, 1, 64, 1), 8, 2),  # no pipeline: a replica is a replica
     ],
 )
 def test_stages_of_published_jobs(plan: Parallelism, domain_gpus: int, stage: int) -> None:

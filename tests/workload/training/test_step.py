@@ -32,7 +32,7 @@ def test_ring_bytes_of_a_plain_data_parallel_job() -> None:
     shape = training_shape(model, Parallelism(1, 1, 16, 4), H100, domain_gpus=8)
     assert shape.ring_bytes == pytest.approx(0.5 * 6 * model.parameters / 8)
     assert shape.hops == 2
-    assert (shape.stage_gpus, shape.replica_gpus) == (8, 8)
+    assert (shape.stage_gpus, shape.replica_gpus) == (1, 1)
 
 
 def test_a_job_inside_one_domain_does_not_touch_the_fabric() -> None:
