@@ -33,8 +33,11 @@ MEMORY_RATIO = 0.8
 #: Numbers of the hidden width that a layer reads and writes per token and pass, beside one for each number that its multiplications give:
 #: two norms, two residuals, rotary embedding; and for every expert of a token its copies there and back. Counted from a layer's kernels.
 ELEMENTWISE_HIDDEN, ELEMENTWISE_COPIES = 8.0, 2.0
-#: Below bf16 every input of a multiplication is written once more, in two orientations of a byte each; inputs are half as wide as outputs.
-CAST_RATIO = 0.5
+#: Below bf16 every input of a multiplication is read once more, for its scale, and written in two orientations of a byte each; a layer's
+#: inputs are half as wide as its outputs.
+CAST_RATIO = 1.0
+#: Bytes that softmax and cross-entropy read and write for each logit, forward and backward, in fp32 and bf16. Counted from their kernels.
+LOGIT_BYTES = 12
 #: Kernels that compute all of attention (MLM's) also keep its scores in memory: written, read and written by softmax, read.
 SCORE_PASSES = 4.0
 ACTIVATION_BYTES = 2  # bf16
@@ -109,10 +112,10 @@ DEFAULT_SHARE, DEFAULT_HALF = 0.85, 150.0
 _A100 = {"bf16": Curve(271.2 * _TF, 0.85, 150.0)}
 #: FIT: fp8 on the H100 rows of MLPerf Training and Megatron-Bridge; bf16 on Llama 3's 430 TF (arXiv 2407.21783, Table 4), with the half in
 #: proportion to the ceiling, since one row cannot tell two numbers. Ceilings: AIC.
-_H100 = {"bf16": Curve(854 * _TF, 0.71, 170.0), "fp8": Curve(1507 * _TF, 0.965, 300.0)}
+_H100 = {"bf16": Curve(854 * _TF, 0.715, 200.0), "fp8": Curve(1507 * _TF, 1.0, 350.0)}
 #: FIT: fp8 on the GB200 rows of MLPerf Training and Megatron-Bridge. nvfp4 differs by the ceiling alone: it speeds up multiplications by
 #: the measured 1.49, not by its peak. bf16: share assumed, half in proportion to the ceiling. Ceilings: AIC.
-_GB200 = {"bf16": Curve(1929 * _TF, 0.9, 580.0), "fp8": Curve(3493 * _TF, 1.0, 1050.0), "nvfp4": Curve(5202 * _TF, 1.0, 1050.0)}
+_GB200 = {"bf16": Curve(1929 * _TF, 0.9, 550.0), "fp8": Curve(3493 * _TF, 1.0, 1000.0), "nvfp4": Curve(5202 * _TF, 1.0, 1000.0)}
 
 
 def _like(curves: dict[str, Curve], ratio: float, **others: float) -> dict[str, Curve]:

@@ -22,7 +22,15 @@ from emulator.workload.training.communication import (
     microbatch_tokens,
     tensor_bytes,
 )
-from emulator.workload.training.kernels import attention_flops, curve, elementwise_bytes, intensity, memory_bytes_per_second, peak_flops
+from emulator.workload.training.kernels import (
+    LOGIT_BYTES,
+    attention_flops,
+    curve,
+    elementwise_bytes,
+    intensity,
+    memory_bytes_per_second,
+    peak_flops,
+)
 from emulator.workload.training.model import Model, step_flops
 from emulator.workload.training.parallelism import Parallelism
 from topology.catalog import GpuType
@@ -87,9 +95,10 @@ def _matmul_seconds(model: Model, plan: Parallelism, gpu: GpuType, precision: st
 
 
 def logits_seconds(model: Model, plan: Parallelism, gpu: GpuType) -> float:
-    """The logits of one microbatch, forward and backward, in bf16."""
+    """The logits of one microbatch and their loss, forward and backward, in bf16."""
     tokens, columns = microbatch_tokens(model, plan), model.vocabulary / plan.tensor
-    return 6.0 * tokens * columns * model.hidden / curve(gpu, "bf16").flops(intensity(tokens, columns, model.hidden))
+    multiplied = 6.0 * tokens * columns * model.hidden / curve(gpu, "bf16").flops(intensity(tokens, columns, model.hidden))
+    return multiplied + LOGIT_BYTES * tokens * columns / memory_bytes_per_second(gpu)
 
 
 def stage_seconds(layers: int, stages: int, layer: float, logits: float) -> float:

@@ -226,7 +226,7 @@ def test_what_holds_for_any_parallelism(name: str, plan: Parallelism, domain_gpu
     deeper = training_shape(model, replace(plan, interleave=plan.interleave * 2), GB200, domain_gpus=domain_gpus, precision="fp8")
     assert deeper.compute_seconds <= shape.compute_seconds * (1 + 1e-9)
     faster = training_shape(model, plan, GB200, domain_gpus=domain_gpus, precision="nvfp4")
-    assert faster.compute_seconds <= shape.compute_seconds
+    assert faster.compute_seconds <= shape.compute_seconds * (1 + 1e-9)
 
 
 @given(st.sampled_from(PLANNED), plans, st.sampled_from([4, 8, 72]))
