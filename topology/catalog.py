@@ -33,6 +33,7 @@ class GpuType:
     memory_bytes_per_second: float
     scale_up_bytes_per_second: float  # one direction
     tdp_watts: float
+    fp4_flops: float | None = None
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ B200 = GpuType(
     memory_bytes_per_second=7.7e12,  # DS
     scale_up_bytes_per_second=900e9,  # DS: NVLink5, 1.8 TB/s both directions
     tdp_watts=1000.0,  # DS
+    fp4_flops=9000e12,  # DS: nvfp4
 )
 B300 = GpuType(
     name="B300-SXM-288GB",
@@ -134,6 +136,7 @@ B300 = GpuType(
     memory_bytes_per_second=8.0e12,  # DS
     scale_up_bytes_per_second=900e9,  # DS: NVLink5
     tdp_watts=1100.0,  # assumed, DS
+    fp4_flops=13500e12,  # assumed: 1.5 times the B200's, as GB300 to GB200
 )
 GB200 = GpuType(
     name="GB200-186GB",
@@ -144,6 +147,7 @@ GB200 = GpuType(
     memory_bytes_per_second=8.0e12,  # DS (7.35 TB/s measured)
     scale_up_bytes_per_second=900e9,  # DS: 1.8 TB/s both directions
     tdp_watts=1200.0,  # DS
+    fp4_flops=10000e12,  # DS: nvfp4
 )
 GB300 = GpuType(
     name="GB300-288GB",
@@ -154,6 +158,7 @@ GB300 = GpuType(
     memory_bytes_per_second=8.0e12,  # DS
     scale_up_bytes_per_second=900e9,  # DS
     tdp_watts=1400.0,  # DS
+    fp4_flops=15000e12,  # DS: nvfp4
 )
 MI250X = GpuType(
     name="MI250X-128GB",  # one package, two dies

@@ -10,7 +10,23 @@ from typing import Annotated
 
 import typer
 
-from emulator.cli import clock, compare, doctor, faults, hardware, inflate, jobs, presets, queues, replay, reservations, run, topology, up
+from emulator.cli import (
+    clock,
+    compare,
+    doctor,
+    faults,
+    hardware,
+    inflate,
+    jobs,
+    presets,
+    queues,
+    replay,
+    reservations,
+    run,
+    topology,
+    up,
+    validate,
+)
 from emulator.cli.errors import CommandError, Exit
 
 app = typer.Typer(
@@ -38,6 +54,7 @@ app.add_typer(faults.app, name="fault")
 app.add_typer(clock.app, name="clock")
 app.add_typer(topology.app, name="topology")
 app.command("inflate")(inflate.inflate)
+app.command("validate")(validate.validate)
 app.command("doctor")(doctor.doctor)
 
 

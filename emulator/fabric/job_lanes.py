@@ -76,7 +76,7 @@ class JobLanes:
         """Lanes of every row that send something, shape (rows, rails) or (rows, 1)."""
         columns = []
         for rail in self.rails:
-            everyone = shape.pipeline_bytes > 0.0 or shape.expert_bytes > 0.0
+            everyone = shape.pipeline_bytes > 0.0 or shape.expert_bytes > 0.0 or shape.context_bytes > 0.0
             if everyone or shape.replica_gpus * rail.total() > int(rail.gpus.max()) * self._gpus:
                 columns.append(rail.gpus * rail.times)
             else:
@@ -104,9 +104,9 @@ def _rail_crossing(rail: _Rail, shape: TrainingShape, begin: Int64, end: Int64, 
     if shape.pipeline_bytes > 0.0:
         stage, replica = shape.stage_gpus * part, shape.replica_gpus * part
         crossing += shape.pipeline_bytes / shape.lane_bytes * neighbour_lanes(first, last, total, stage, replica)
-    if shape.expert_bytes > 0.0:
-        group = shape.expert_gpus * part
-        crossing += shape.expert_bytes / shape.lane_bytes * exchange_lanes(first, last, total, group, float(most))
+    for group, size in ((shape.expert_gpus, shape.expert_bytes), (shape.context_gpus, shape.context_bytes)):
+        if size > 0.0:
+            crossing += size / shape.lane_bytes * exchange_lanes(first, last, total, group * part, float(most))
     return crossing
 
 
@@ -131,8 +131,9 @@ def _rail_pairs(rail: _Rail, shape: TrainingShape, rows: Int64, part: float) -> 
                 add(between(before[rows], 1.0), weight * rings)
     if shape.pipeline_bytes > 0.0:
         add(neighbour_pairs(bounds, shape.stage_gpus * part, shape.replica_gpus * part), shape.pipeline_bytes / shape.lane_bytes)
-    if shape.expert_bytes > 0.0:
-        add(exchange_pairs(bounds, shape.expert_gpus * part, float(most)), shape.expert_bytes / shape.lane_bytes)
+    for group, size in ((shape.expert_gpus, shape.expert_bytes), (shape.context_gpus, shape.context_bytes)):
+        if size > 0.0:
+            add(exchange_pairs(bounds, group * part, float(most)), size / shape.lane_bytes)
     return join(found)
 
 

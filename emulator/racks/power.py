@@ -23,6 +23,8 @@ MILLIWATTS_PER_WATT = 1_000
 
 #: Exponent of utilization: 1, linear, as RAPS.
 GAMMA = 1.0
+#: The pumps of one cooling distribution unit (RAPS).
+COOLING_UNIT_WATTS = 8_473.0
 
 
 def idle_milliwatts(host_type: HostType) -> int:
@@ -65,3 +67,12 @@ def facility_milliwatts(it_milliwatts: int, pue: float) -> int:
 def water_litres(it_joules: float, wue_litres_per_kwh: float) -> float:
     """Water that evaporates to cool away this much IT energy."""
     return it_joules / 3.6e6 * wue_litres_per_kwh
+
+
+def component_watts(host_type: HostType, hosts: int, switches: int, switch_watts: float, cooling_units: int) -> tuple[float, float]:
+    """What a machine draws when idle and at its component maximum (RAPS): its hosts, its switches, and the pumps of its cooling units.
+
+    Conversion in the cabinets is in the hosts' figures (``topology.catalog``). Switches and pumps draw the same whatever runs.
+    """
+    rest = switches * switch_watts + cooling_units * COOLING_UNIT_WATTS
+    return hosts * host_type.idle_watts + rest, hosts * host_type.rated_watts + rest

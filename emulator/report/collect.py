@@ -22,7 +22,7 @@ from emulator.report.digest import digest
 from emulator.report.events import EventLog, events_table
 from emulator.report.job_rows import Jobs, Reasons, all_jobs, rows_of
 from emulator.report.links import link_load, links_table, tier_loads
-from emulator.report.outcome import JobTable, Outcome, Sample, Timeline, sample, timeline
+from emulator.report.outcome import Outcome, Sample, Timeline, sample, timeline
 from emulator.report.picture.page import picture
 from emulator.report.progress import Progress
 from emulator.report.speed import RecentSpeed
@@ -236,7 +236,7 @@ class Collector:
             outside=engine.scheduler.policy.outside,
             resizes=engine.resizes,
             sites=views.sites_view(engine),
-            digest=digest(jobs, *every[2:], rack_energy_joules=energy),
+            digest=digest(jobs, *every[2:6], rack_energy_joules=energy),
             actors=self._actors,
             gpus=cluster.gpu_count,
             hosts=cluster.host_count,
@@ -251,7 +251,7 @@ class Collector:
             jobs=jobs,
             timeline=self._timeline(),
             capacity_gpu_seconds=engine.meter.gpu_seconds(engine.now_ns),
-            training_peak_flops=self._training_peak_flops(jobs),
+            training_peak_flops=self._training_peak_flops(every),
             model_flops=math.fsum(every.model_flops),
             active_gpu_seconds=engine.meter.active_gpu_seconds,
             idle_gpu_seconds=engine.meter.idle_gpu_ns / SECOND,
@@ -279,8 +279,8 @@ class Collector:
         chunks = [*self._spool.chunks("samples"), vars(timeline(self._samples))]
         return Timeline(**{name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[-1]})
 
-    def _training_peak_flops(self, jobs: JobTable) -> float:
-        """FLOPs that the GPUs held by training jobs could have done at the dense bf16 peak of their models."""
+    def _training_peak_flops(self, every: Jobs) -> float:
+        """FLOPs that the GPUs held by training jobs could have done at their models' dense peaks of the precision that each trains in."""
         peak = np.array([host_type.gpu.bf16_flops for host_type in self._engine.cluster.host_types])
-        training = jobs.kind == JobKind.TRAINING
-        return float((jobs.gpu_seconds * peak[jobs.host_type])[training].sum())
+        training = every.table.kind == JobKind.TRAINING
+        return float((every.table.gpu_seconds * peak[every.table.host_type] * every.peak_ratio)[training].sum())

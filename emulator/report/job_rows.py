@@ -59,6 +59,7 @@ class Jobs(NamedTuple):
     block: NDArray[np.int32]
     host_mask: NDArray[np.uint64]
     gpu_mask: NDArray[np.uint64]
+    peak_ratio: NDArray[np.float64]  # dense peak of the precision that it trains in over that of bf16, shape (jobs,)
 
 
 def rows_of(engine: Engine, slots: Sequence[int], reasons: Reasons) -> Columns:
@@ -88,6 +89,7 @@ def rows_of(engine: Engine, slots: Sequence[int], reasons: Reasons) -> Columns:
         "placement_level": np.array([_LEVELS[views.placement_level(engine.cluster, placement)] for placement in rows], dtype=np.int8),
         "network_slowdown_ratio": np.array([slowdown(engine, slot, engine.now_ns) for slot in slots], dtype=np.float64),
         "model_flops": _model_flops(engine, slots),
+        "peak_ratio": np.array([_peak_ratio(engine, slot) for slot in slots], dtype=np.float64),
         "placement_rows": np.array([len(placement) for placement in rows], dtype=np.int32),
         "block": np.array([row[0] for row in flat], dtype=np.int32),
         "host_mask": np.array([row[1] for row in flat], dtype=np.uint64),
@@ -111,7 +113,8 @@ def all_jobs(engine: Engine, chunks: Iterable[Columns], reasons: Reasons) -> Job
         for name in columns.keys() - _RAGGED.keys():
             columns[name] = columns[name][order]
     start, name_start = (_starts(columns.pop(lengths)) for lengths in ("placement_rows", "name_bytes"))
-    model_flops, block, host_mask, gpu_mask = (columns.pop(name) for name in ("model_flops", "block", "host_mask", "gpu_mask"))
+    others = ("model_flops", "peak_ratio", "block", "host_mask", "gpu_mask")
+    flops, ratio, block, host_mask, gpu_mask = (columns.pop(name) for name in others)
     table = JobTable(
         **{name: column for name, column in columns.items() if name != "name"},
         queues=tuple(engine.table.queues),
@@ -121,7 +124,7 @@ def all_jobs(engine: Engine, chunks: Iterable[Columns], reasons: Reasons) -> Job
         hosts=lambda: _hosts(engine, start, block, host_mask),
         names=_texts(columns["name"], name_start),
     )
-    return Jobs(table, model_flops, start, block, host_mask, gpu_mask)
+    return Jobs(table, flops, start, block, host_mask, gpu_mask, ratio)
 
 
 def _starts(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -154,6 +157,11 @@ def _reason(engine: Engine, slot: int) -> str:
     """How a job ended; a pending one's reason is general, since what keeps each of a long queue costs a walk through it."""
     state = engine.table.state[slot]
     return "waiting at the end of the run" if state == State.PENDING else views.reason(engine, slot, state)
+
+
+def _peak_ratio(engine: Engine, slot: int) -> float:
+    shape = engine.table.shape[slot]
+    return engine.table.shapes[shape].peak_ratio if shape >= 0 else 1.0
 
 
 def _model_flops(engine: Engine, slots: Sequence[int]) -> NDArray[np.float64]:

@@ -209,7 +209,7 @@ class Outcome:
     jobs: JobTable
     timeline: Timeline
     capacity_gpu_seconds: float  # integral of the GPUs in service, broken ones included
-    training_peak_flops: float  # what the GPUs that training jobs held could have done, dense bf16, each by its model; for MFU
+    training_peak_flops: float  # what the GPUs that training jobs held could have done, dense, each by its model and precision; for MFU
     model_flops: float  # done by training jobs in the run, lost work not counted
     active_gpu_seconds: float  # integral of SM activity over held GPUs
     idle_gpu_seconds: float  # integral of GPUs that are healthy, not cordoned and free

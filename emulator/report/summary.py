@@ -15,8 +15,8 @@ Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a deno
 - ``gpu_utilization_ratio`` = integral of SM activity over held GPUs / C: what a DCGM dashboard averages to.
 - ``goodput_ratio`` = 1 - sum(lost_gpu_seconds) / sum(gpu_seconds): the ETTR of Kokolis et al. (HPCA'25, arXiv 2410.21680) over all jobs,
   queueing left out.
-- ``mfu_ratio`` = model FLOPs done / sum(GPU seconds of training jobs x dense bf16 peak of their GPUs' model); MFU as in Chowdhery et
-  al. (PaLM, 2022).
+- ``mfu_ratio`` = model FLOPs done / sum(GPU seconds of training jobs x their GPUs' dense peak of the precision that the job trains in);
+  MFU as in Chowdhery et al. (PaLM, 2022).
 - ``fragmentation_ratio`` = integral of free GPUs on hosts that also hold a job / integral of free GPUs (both healthy, not cordoned): the
   share of the free capacity that no job of whole hosts can use.
 - ``gpu_seconds``: C by what the GPUs did, as ``engine.gpu_time`` defines it; the parts add up to C.

@@ -7,7 +7,16 @@ from emulator.engine.control import InvalidRequest
 from emulator.service.gpu_types import Plan
 from emulator.v1 import job_pb2
 from emulator.workload.jobs import TrainingShape
-from emulator.workload.training import MODELS, Model, Parallelism, choose_parallelism, step_seconds, training_shape
+from emulator.workload.training import (
+    MODELS,
+    Model,
+    Parallelism,
+    UnknownPrecision,
+    choose_parallelism,
+    peak_flops,
+    step_seconds,
+    training_shape,
+)
 from topology.catalog import HostType
 
 #: Llama 3's (arXiv 2407.21783, table 3), where a model does not say.
@@ -33,6 +42,7 @@ def planner(host_type: HostType, lane_bytes_per_second: float, collective: str =
                 parallelism,
                 host_type.gpu,
                 domain_gpus=host_type.domain_gpus,
+                precision=precision_of(training.model, host_type),
                 recompute=training.model.recompute,
                 collective=training.model.collective or collective,
                 bytes_per_second=lane_bytes_per_second,
@@ -62,11 +72,17 @@ def _step_shape(step: job_pb2.TrainingStep, gpus: int) -> TrainingShape:
         expert_bytes=step.expert_bytes,
         state_bytes=step.state_bytes,
         pipeline_overlap_seconds=step.pipeline_overlap_seconds,
+        exposed_ratio=step.exposed_ratio,
+        context_gpus=step.context_gpus or 1,
+        context_bytes=step.context_bytes,
+        context_overlap_seconds=step.context_overlap_seconds,
+        peak_ratio=step.peak_ratio or 1.0,
     )
     for field, size, whole in (
         ("replica_gpus", shape.replica_gpus, gpus),
         ("stage_gpus", shape.stage_gpus, shape.replica_gpus),
         ("expert_gpus", shape.expert_gpus, gpus),
+        ("context_gpus", shape.context_gpus, gpus),
     ):
         if whole % size:
             what = "replica_gpus" if field == "stage_gpus" else "GPUs of the job"
@@ -107,19 +123,29 @@ def model_of(given: job_pb2.TrainingModel) -> Model:
     )
 
 
+def precision_of(given: job_pb2.TrainingModel, host_type: HostType) -> str:
+    """What matrices are multiplied in. Raises InvalidRequest where the GPUs cannot."""
+    precision = given.precision or "bf16"
+    try:
+        peak_flops(host_type.gpu, precision)
+    except UnknownPrecision as error:
+        raise _wrong("precision", repr(precision[:40]), str(error).rpartition("allowed: ")[2]) from error
+    return precision
+
+
 def parallelism_of(given: job_pb2.TrainingModel, model: Model, gpus: int, host_type: HostType) -> Parallelism:
     """How ``gpus`` share ``model``. Raises InvalidRequest with the field below the workload."""
     domain_gpus = host_type.domain_gpus
     if given.HasField("tensor_parallel") or given.HasField("pipeline_parallel"):
         tensor, pipeline, interleave = given.tensor_parallel or 1, given.pipeline_parallel or 1, given.interleave or 1
-        expert = given.expert_parallel or 1
+        expert, context = given.expert_parallel or 1, given.context_parallel or 1
     else:
         batch_tokens = float(given.global_batch_size) * model.sequence or model.batch_tokens
         chosen = choose_parallelism(replace(model, batch_tokens=batch_tokens), gpus, host_type.gpu, domain_gpus=domain_gpus)
         if chosen is None:
             raise _wrong("parameters", f"{model.parameters:g}", f"what fits in the memory of {gpus:,} {host_type.gpu.name}, or more GPUs")
         tensor, pipeline, interleave = chosen.tensor, chosen.pipeline, given.interleave or chosen.interleave
-        expert = given.expert_parallel or chosen.expert
+        expert, context = given.expert_parallel or chosen.expert, given.context_parallel or chosen.context
     if tensor > domain_gpus:
         raise _wrong("tensor_parallel", tensor, f"at most {domain_gpus}, the GPUs of a scale-up domain")
     if pipeline * interleave > model.layers:
@@ -128,7 +154,10 @@ def parallelism_of(given: job_pb2.TrainingModel, model: Model, gpus: int, host_t
     if gpus % (tensor * pipeline):
         field = "tensor_parallel" if given.tensor_parallel > 1 else "pipeline_parallel"
         raise _wrong(field, getattr(given, field), f"tensor_parallel * pipeline_parallel that divides the {gpus:,} GPUs of the job")
-    data = gpus // (tensor * pipeline)
+    if gpus % (tensor * context * pipeline) or context > model.sequence:
+        allowed = f"context_parallel whose product with tensor_parallel and pipeline_parallel divides the {gpus:,} GPUs of the job"
+        raise _wrong("context_parallel", context, f"{allowed}, at most {model.sequence:,}, the tokens of a sequence")
+    data = gpus // (tensor * context * pipeline)
     if expert > 1 and not model.experts:
         raise _wrong("expert_parallel", expert, f"none: {model.name} has no experts")
     if expert > 1 and (expert % tensor or expert // tensor > model.experts or gpus % (expert * pipeline)):
@@ -143,7 +172,7 @@ def parallelism_of(given: job_pb2.TrainingModel, model: Model, gpus: int, host_t
         raise _wrong("global_batch_size", given.global_batch_size, f"a multiple of {data * micro:,} (data parallelism * micro_batch_size)")
     else:
         microbatches = given.global_batch_size // (data * micro)
-    return Parallelism(tensor, pipeline, data, microbatches, micro, interleave, expert)
+    return Parallelism(tensor, pipeline, data, microbatches, micro, interleave, expert, context, given.zero_stage or 1)
 
 
 def _wrong(field: str, value: object, allowed: str) -> InvalidRequest:

@@ -39,6 +39,9 @@ class TrainingSpec:
     recompute: bool = False
     expert_parallel: int | None = None
     collective: str = ""  # ring or tree
+    context_parallel: int | None = None
+    precision: str = ""  # bf16, fp8 or nvfp4
+    zero_stage: int | None = None  # 1 or 3
     step: TrainingShape | None = None  # instead of a model
 
 

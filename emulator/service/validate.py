@@ -22,6 +22,7 @@ from emulator.engine.control import ControlError, InvalidRequest
 from emulator.service.draft import MAX_DEPENDENCIES, Draft, kind_of
 from emulator.v1 import job_pb2
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, SECOND, JobKind
+from emulator.workload.training import ZERO_STAGES
 
 MAX_NAME = 253
 MAX_REQUEST_ID = 128
@@ -42,6 +43,7 @@ MODEL_LIMITS = {
     "pipeline_parallel": 10_000,
     "interleave": 10_000,
     "expert_parallel": 10**6,
+    "context_parallel": 10**6,
 }
 COLLECTIVES = ("ring", "tree")
 #: Largest values of what a TrainingStep sends and computes.
@@ -50,6 +52,7 @@ _STEP_LIMITS = {
     "pipeline_bytes": MOST_STEP_BYTES,
     "expert_bytes": MOST_STEP_BYTES,
     "state_bytes": MOST_STEP_BYTES,
+    "context_bytes": MOST_STEP_BYTES,
     "model_flops": MOST_STEP_FLOPS,
     "hops": MOST_STEP_HOPS,
 }
@@ -242,19 +245,23 @@ def _check_training(training: job_pb2.TrainingWorkload, field: str) -> None:
             for name, most in MODEL_LIMITS.items():
                 value = getattr(model, name)
                 check(not model.HasField(name) or 1 <= value <= most, f"model.{name}", value, f"1 to {most:,}")  # type: ignore[arg-type]  # a field of it
+            zero = model.zero_stage
+            check(not model.HasField("zero_stage") or zero in ZERO_STAGES, "model.zero_stage", zero, "1 or 3")
             _check_collective(model.collective, f"{field}.model.collective", (*COLLECTIVES, "auto"))
         case "step":
             step = training.step
             shortest, longest = SHORTEST_STEP_SECONDS, LONGEST_STEP_SECONDS
             allowed = f"{shortest:g} s to {LONGEST_YEARS} years"
             check(shortest <= step.compute_seconds <= longest, "step.compute_seconds", step.compute_seconds, allowed)
-            for name in ("overlap_seconds", "latency_seconds", "pipeline_overlap_seconds"):
+            for name in ("overlap_seconds", "latency_seconds", "pipeline_overlap_seconds", "context_overlap_seconds"):
                 seconds = getattr(step, name)
                 allowed = f"0, or {LEAST_SECONDS:g} s to {LONGEST_YEARS} years"
                 check(seconds == 0 or LEAST_SECONDS <= seconds <= longest, f"step.{name}", seconds, allowed)
-            for name in ("replica_gpus", "stage_gpus", "expert_gpus"):
+            for name in ("replica_gpus", "stage_gpus", "expert_gpus", "context_gpus"):
                 count = getattr(step, name)
                 check(not step.HasField(name) or 1 <= count <= 10**9, f"step.{name}", count, "1 to 1,000,000,000")  # type: ignore[arg-type]  # a field of it
+            check(0 <= step.exposed_ratio <= 1, "step.exposed_ratio", step.exposed_ratio, "0 to 1")
+            check(step.peak_ratio == 0 or 0.01 <= step.peak_ratio <= 100, "step.peak_ratio", step.peak_ratio, "0, or 0.01 to 100")
             _check_collective(step.collective, f"{field}.step.collective", COLLECTIVES)
             for name, limit in _STEP_LIMITS.items():
                 amount = getattr(step, name)

@@ -15,7 +15,7 @@ from emulator.workload.growth import Growth, Pace, pace
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from emulator.workload.mix import QUEUES, JobClass, fitted
 from emulator.workload.stratified import BLOCK, arrivals, points
-from emulator.workload.training import MODELS, choose_parallelism, training_shape
+from emulator.workload.training import GENERATED, MODELS, choose_parallelism, training_shape
 from topology.catalog import GpuType
 
 #: Jobs handed out at a time.
@@ -275,7 +275,7 @@ def _tables(settings: GeneratorSettings, gpus: int, gpu: GpuType, gpus_per_host:
 def _shapes(gang: int, gpu: GpuType, domain_gpus: int, settings: GeneratorSettings) -> tuple[TrainingShape, ...]:
     """The models of the catalog that suit a gang of this size, as shapes; none if no model fits."""
     found = []
-    for model in MODELS.values():
+    for model in (MODELS[name] for name in GENERATED):
         plan = choose_parallelism(model, gang, gpu, domain_gpus=domain_gpus)
         if plan is not None and plan.data > 1:
             ratio = model.parameters / (gang * PARAMETERS_PER_GPU)

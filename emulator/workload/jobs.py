@@ -53,12 +53,13 @@ NO_WISH = Locality()
 class TrainingShape:
     """How one training job uses the fabric: a step is compute plus the part of the communication that is not hidden behind it.
 
-    A step takes ``compute_seconds + max(0, ring_bytes / b + hops * a + latency_seconds - overlap_seconds)
-    + max(0, 2 pipeline_bytes / b - pipeline_overlap_seconds) + expert_bytes / b``, with b the bytes per second that each lane of the job
-    gets and a the latency of the placement's slowest hop. The formula is in ``workload.training``; which links the bytes load is
-    worked out by ``fabric.traffic`` from the placement.
+    With b the bytes per second that each lane of the job gets and a the latency of the placement's slowest hop, a step takes
+    ``compute_seconds + max(exposed_ratio r, r - overlap_seconds) + max(0, 2 pipeline_bytes / b - pipeline_overlap_seconds)
+    + max(0, context_bytes / b - context_overlap_seconds) + expert_bytes / b`` where ``r = ring_bytes / b + hops a + latency_seconds``; what
+    sends nothing adds nothing. The formula is in ``workload.training.step``; which links the bytes load is worked out by ``fabric.traffic``
+    from the placement.
 
-    The job's GPUs in order of host number are laid out tensor, pipeline, data from the inside out (LL3): replica k is GPUs
+    The job's GPUs in order of host number are laid out tensor, context, stages, replicas from the inside out: replica k is GPUs
     ``k * replica_gpus`` up to ``(k + 1) * replica_gpus``.
     """
 
@@ -69,18 +70,23 @@ class TrainingShape:
     model_flops: float  # per step over the whole job, for MFU
     hops: float = 0.0  # latencies of the slowest hop in one step
     collective: str = "ring"  # of the data parallelism, on each rail between domains: ring or tree (double binary)
-    replica_gpus: int = 1  # GPUs of one replica: the stride of the data-parallel rings
-    stage_gpus: int = 1  # GPUs of one pipeline stage of a replica: the stride of the point-to-point traffic
+    replica_gpus: int = 1  # GPUs of one replica, or of several whose stages share domains: the stride of the data-parallel rings
+    stage_gpus: int = 1  # GPUs of one pipeline stage of these: the stride of the point-to-point traffic
     pipeline_bytes: float = 0.0  # bytes each lane sends per step to the next stage, and as many back
     expert_gpus: int = 1  # GPUs of one expert-parallel group
     expert_bytes: float = 0.0  # bytes each lane sends per step in all-to-alls to the members of its group outside its domain
     pipeline_overlap_seconds: float = 0.0  # of the point-to-point traffic, what hides behind compute
+    exposed_ratio: float = 0.0  # the part of the data-parallel communication that nothing hides: that of the last gradients
+    context_gpus: int = 1  # consecutive GPUs that share the tokens of a sequence
+    context_bytes: float = 0.0  # bytes each lane sends per step to those of them in other domains
+    context_overlap_seconds: float = 0.0  # of that traffic, what hides behind compute
+    peak_ratio: float = 1.0  # dense peak of the precision over that of bf16, for MFU
     state_bytes: float = 0.0  # of a checkpoint of the whole job; 0: not known
 
     @property
     def lane_bytes(self) -> float:
         """What each lane sends per step over the fabric."""
-        return self.ring_bytes + 2.0 * self.pipeline_bytes + self.expert_bytes
+        return self.ring_bytes + 2.0 * self.pipeline_bytes + self.expert_bytes + self.context_bytes
 
 
 @dataclass(frozen=True, eq=False)

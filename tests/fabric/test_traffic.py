@@ -130,6 +130,23 @@ def test_two_hosts_of_two_leaves_load_one_lane_per_rail(cluster_of: Callable[[st
     assert (len(flow.links), set(flow.weights.tolist()), flow.lanes) == (32, {1.0}, 16)
 
 
+@pytest.mark.parametrize("name", ["two tiers", "three tiers"])
+@given(data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_the_tokens_of_a_sequence_are_exchanged_as_those_of_experts_are(
+    cluster_of: Callable[[str], Cluster], name: str, data: st.DataObject
+) -> None:
+    """Groups of 16 consecutive GPUs, all to all, of as many bytes: the same lanes on the same links. Beside a ring each has its part."""
+    cluster = cluster_of(name)
+    rows, ring = data.draw(placements(cluster)), data.draw(st.sampled_from([0.0, 1e9]))
+    base = replace(RING, ring_bytes=ring, replica_gpus=16)
+    shapes = replace(base, context_gpus=16, context_bytes=3e9), replace(base, expert_gpus=16, expert_bytes=3e9)
+    context, experts = (TrafficMap(cluster, SETTINGS).traffic(rows, shape).pieces for shape in shapes)
+    assert [(one.plane, one.links.tolist(), one.weights.tolist(), one.lanes) for one in context] == [
+        (one.plane, one.links.tolist(), one.weights.tolist(), one.lanes) for one in experts
+    ]
+
+
 def test_a_job_in_one_domain_has_no_flow_and_one_in_a_leaf_no_links(cluster_of: Callable[[str], Cluster]) -> None:
     rings = TrafficMap(cluster_of("two tiers"), SETTINGS)
     assert rings.traffic([(0, 0b1, 255)], RING).pieces == ()

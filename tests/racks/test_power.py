@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.racks.energy import Meters
-from emulator.racks.power import facility_milliwatts, gpu_milliwatts, idle_milliwatts, water_litres
+from emulator.racks.power import component_watts, facility_milliwatts, gpu_milliwatts, idle_milliwatts, water_litres
 from topology import catalog
 
 H100 = catalog.host("hgx-h100")
@@ -37,6 +37,22 @@ def test_colossus_evaporates_a_million_gallons_a_day() -> None:
     """150 MW for a day at 1.05 litres per kWh (facts of the site; 3.785 litres a gallon)."""
     assert water_litres(150e6 * 86_400, 1.05) / 3.785 == pytest.approx(1e6, rel=0.01)
     assert facility_milliwatts(125_000_000_000, 1.2) == 150_000_000_000
+
+
+def test_power_and_energy_of_a_day() -> None:
+    """150 MW is power: "150 MW per hour" is none. In a day it is 3.6 GWh, and 500 TWh a year would be 57 GW."""
+    assert pytest.approx(3.6) == 150e6 * 86_400 / 3.6e12
+    assert pytest.approx(57e9, rel=0.01) == 500e12 / 8760
+    assert water_litres(3.6e6, 1.05) == 1.05
+
+
+def test_the_nodes_of_frontier() -> None:
+    """RAPS' figures, 7.28 and 28.20 MW, are those of its 9,472 slots; 9,408 nodes are installed, and draw 0.6 % less."""
+    node, rosetta = catalog.host("frontier-node"), catalog.switch("rosetta")
+    slots = component_watts(node, 74 * 128, 74 * 32, rosetta.watts, 25)
+    installed = component_watts(node, 9_408, 74 * 32, rosetta.watts, 25)
+    assert [round(watts / 1e6, 2) for watts in slots] == [7.28, 28.20]
+    assert [round(watts / 1e6, 2) for watts in installed] == [7.24, 28.02]
 
 
 changes = st.lists(

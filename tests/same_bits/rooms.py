@@ -1,3 +1,6 @@
 """The rooms whose code decides results: what they use must have the same bits everywhere."""
 
-PURE_CORE = ("topology", *(f"emulator/{room}" for room in ("draws", "scenario", "workload", "racks", "fabric", "scheduler", "engine")))
+PURE_CORE = (
+    "topology",
+    *(f"emulator/{room}" for room in ("draws", "scenario", "workload", "racks", "fabric", "jobs", "scheduler", "engine")),
+)

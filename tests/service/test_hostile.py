@@ -149,6 +149,10 @@ models = st.builds(
     sequence_length=st.none() | st.integers(1, 10**8),
     parameters=st.none() | st.floats(1.0, 1e18),
     recompute=st.booleans(),
+    context_parallel=st.none() | st.sampled_from([1, 2, 4, 16, 10**6]),
+    expert_parallel=st.none() | st.sampled_from([1, 8, 64]),
+    precision=st.sampled_from(["", "bf16", "fp8", "mxfp8", "nvfp4", "int8"]),
+    zero_stage=st.none() | st.sampled_from([1, 2, 3]),
 )
 
 
@@ -171,7 +175,8 @@ def test_columns_survive_the_way_over_the_wire(data: st.DataObject) -> None:
         return data.draw(st.lists(values, min_size=count, max_size=count))
 
     kinds = column(st.sampled_from(list(JobKind)))
-    shapes = (TrainingShape(1.0, 1e9, 0.5, 1e-3, 1e15), TrainingShape(2.0, 0.0, 0.0, 0.0, 0.0))
+    step = TrainingShape(2.0, 0.0, 0.0, 0.0, 0.0, exposed_ratio=0.125, context_bytes=1e9, context_overlap_seconds=0.25, peak_ratio=2.0)
+    shapes = (TrainingShape(1.0, 1e9, 0.5, 1e-3, 1e15), step)
     slices = column(st.sampled_from([0, 0, 1, 4, 72]))
     required = column(st.integers(-1, 6))
     jobs = job_columns(

@@ -1,5 +1,6 @@
 """JobService, call by call, through the client and through plain stubs."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from emulator.engine.control import JobState
 from emulator.service.client import Client, ClientError
 from emulator.service.spec import JobSpec, TrainingSpec
-from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobKind
+from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobKind, TrainingShape
 from emulator.workload.training import MODELS, Parallelism, step_seconds, training_shape
 from tests.service.conftest import FakeControl
 from topology.catalog import HostType
@@ -73,6 +74,47 @@ def test_training_takes_its_steps_times_the_step(client: Client, control: FakeCo
     assert columns.duration_ns.tolist() == [round(seconds * SECOND)]
 
 
+def test_training_in_another_precision(client: Client, control: FakeControl, cluster_host: HostType) -> None:
+    """Two GPUs share the tokens of a sequence, weights are sharded over the replicas, and matrices are multiplied in fp8."""
+    given: dict[str, Any] = {"tensor_parallel": 8, "context_parallel": 2, "precision": "fp8", "zero_stage": 3}
+    client.submit(JobSpec(gpus=1024, training=TrainingSpec(name="llama3-70b", steps=100, global_batch_size=2048, **given)))
+    plan = Parallelism(8, 1, 64, 32, context=2, zero=3)
+    expected = training_shape(MODELS["llama3-70b"], plan, cluster_host.gpu, domain_gpus=8, precision="fp8")
+    assert control.batches[0].shapes == (expected,)
+    assert expected.peak_ratio == cluster_host.gpu.fp8_flops / cluster_host.gpu.bf16_flops  # type: ignore[operator]  # an H100 has fp8
+    assert expected.context_bytes > 0
+
+
+def test_a_measured_step_arrives_whole(client: Client, control: FakeControl) -> None:
+    step = TrainingShape(
+        1.0, 1e9, 0.5, 0.0, 1e15, exposed_ratio=0.125, context_gpus=16, context_bytes=1e8, context_overlap_seconds=0.01, peak_ratio=2.0
+    )
+    client.submit(JobSpec(gpus=64, training=TrainingSpec(steps=1, step=step)))
+    assert control.batches[0].shapes == (step,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"exposed_ratio": 1.5}, "exposed_ratio"),
+        ({"exposed_ratio": -0.1}, "exposed_ratio"),
+        ({"exposed_ratio": float("nan")}, "exposed_ratio"),
+        ({"context_gpus": 7}, "context_gpus"),
+        ({"context_gpus": -1}, "context_gpus"),
+        ({"context_bytes": 1e19}, "context_bytes"),
+        ({"context_overlap_seconds": -1.0}, "context_overlap_seconds"),
+        ({"peak_ratio": 1e6}, "peak_ratio"),
+        ({"peak_ratio": float("inf")}, "peak_ratio"),
+    ],
+)
+def test_a_measured_step_that_is_none(client: Client, control: FakeControl, changes: dict[str, Any], field: str) -> None:
+    step = replace(TrainingShape(1.0, 1e9, 0.5, 0.0, 1e15), **changes)
+    with pytest.raises(ClientError) as caught:
+        client.submit(JobSpec(gpus=64, training=TrainingSpec(steps=1, step=step)))
+    assert (caught.value.code, caught.value.field) == ("INVALID_ARGUMENT", f"spec.training.step.{field}")
+    assert not control.batches
+
+
 def test_training_with_a_duration_keeps_it(client: Client, control: FakeControl) -> None:
     client.submit(JobSpec(gpus=64, duration_seconds=60.0, training=TrainingSpec(name="llama3-8b")))
     assert control.batches[0].duration_ns.tolist() == [60 * SECOND]
@@ -101,6 +143,12 @@ def test_a_model_of_ones_own(client: Client, control: FakeControl) -> None:
         ({"parameters": float("nan")}, "model.parameters"),
         ({"layers": 0}, "model.layers"),
         ({"layers": 2_000_000_000}, "model.layers"),
+        ({"precision": "int8"}, "model.precision"),
+        ({"precision": "nvfp4"}, "model.precision"),
+        ({"zero_stage": 2}, "model.zero_stage"),
+        ({"context_parallel": 0}, "model.context_parallel"),
+        ({"context_parallel": 3}, "model.context_parallel"),
+        ({"tensor_parallel": 8, "context_parallel": 256}, "model.context_parallel"),
         ({"steps": -1}, "steps"),
         ({"steps": 10**12}, "steps"),
     ],

@@ -1,0 +1,1 @@
+"""What the models say beside what was published: ``gigawatt validate`` and docs/validity.md."""
