@@ -39,7 +39,7 @@ class PlainRun:
             self.ahead -= 1
             self.spent["ahead"] += 1
         elif self.halves == 0 or self.still:
-            self.still = max(0, self.still - 1) if self.halves else self.still
+            self.still = max(0, self.still - 1)
             self.spent["stalled"] += 1
         elif self.writing:
             self.writing -= 1

@@ -241,6 +241,6 @@ def test_whatever_it_answers_gpus_are_held_once_and_no_work_is_lost(seed: int, e
         made.run_cycle(at)
     assert set(made.table.state) == {State.FINISHED}
     assert made.scheduler.free_gpus() == (64, 0)
-    productive, _, _, _ = held_time(made.table, range(count), made.now_ns)
+    productive = held_time(made.table, range(count), made.now_ns)[0]
     assert productive == pytest.approx(1000 * SECOND * sum(a * b for a, b in zip(gpus, seconds, strict=True)), rel=1e-9)
     assert program.refused + len(outside.deeds.refused) == sum(program.account.refused.values())
