@@ -46,7 +46,8 @@ _UNFITTED = """\
 ## Rows that nothing was fitted to
 
 The same model on other rows, most of an older release of the same software (25.11, where the rows above are of 26.06). Nothing is held to
-them. That GB300 goes by its power, and what casts to fp8 read, was chosen with U1 to U9 in sight; no number was fitted to them.
+them. That GB300 goes by its power, what casts to fp8 read, and that half of ZeRO 3's traffic shows was chosen with U1 to U11 in sight; no
+number was fitted to them.
 
 {rows}
 An older release is slower, and so are models that are sharded whole (FSDP). Mixtures come out too fast, most on B200 in fp8, whose

@@ -38,7 +38,8 @@ ELEMENTWISE_HIDDEN, ELEMENTWISE_COPIES = 8.0, 2.0
 CAST_RATIO = 1.0
 #: Bytes that softmax and cross-entropy read and write for each logit, forward and backward, in fp32 and bf16. Counted from their kernels.
 LOGIT_BYTES = 12
-#: Kernels that compute all of attention (MLM's) also keep its scores in memory: written, read and written by softmax, read.
+#: Kernels that compute all of attention (MLM's) also keep its scores in memory: written, read and written by softmax, read. With dropout of
+#: its own it would be 6; 4 fits MLM's small models better.
 SCORE_PASSES = 4.0
 ACTIVATION_BYTES = 2  # bf16
 
