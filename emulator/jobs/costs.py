@@ -43,6 +43,11 @@ class StartUp:
     least_seconds: float = 250.0
     most_seconds: float = 1_100.0
 
+    @property
+    def mean_seconds(self) -> float:
+        """Of the lognormal, before it is cut."""
+        return self.median_seconds * float(exp(0.5 * self.log_sd * self.log_sd))
+
     def drawn_ns(self, seed: int, job_id: int) -> int:
         """Of the job's first start."""
         seconds = self.median_seconds * float(exp(self.log_sd * float(normal(seed, Stream.JOB_START_UP, job_id, 0))))

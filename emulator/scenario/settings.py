@@ -17,9 +17,14 @@ _SECOND = 10**9
 
 
 def generator_settings(scenario: Scenario) -> GeneratorSettings:
-    """What `workload.generate` takes, with the collective of the fabric's section for its training jobs."""
+    """What `workload.generate` takes, with the collective of the fabric's section for its training jobs, and their start-up."""
     fields = scenario.workload.generated.model_dump(exclude={"day"})
-    return GeneratorSettings(**fields, day_seconds=scenario.workload.generated.day / _SECOND, collective=scenario.fabric.collective)
+    return GeneratorSettings(
+        **fields,
+        day_seconds=scenario.workload.generated.day / _SECOND,
+        collective=scenario.fabric.collective,
+        start_up_seconds=StartUp().mean_seconds if scenario.jobs.start_up == "drawn" else 0.0,
+    )
 
 
 def fault_settings(scenario: Scenario) -> FaultSettings:

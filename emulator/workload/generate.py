@@ -49,7 +49,8 @@ class GeneratorSettings:
     none of them had queued, with their remaining time. So the cluster is full from the start (assumed) and needs no hours to fill. These
     jobs are named ``carried-over-N`` and are not part of ``load``.
     ``collective`` (ring, tree, or auto: the faster at ``lane_bytes_per_second``) is how training jobs reduce their gradients.
-    No gang has more than ``largest_gang_ratio`` of the GPUs (RSC: 4,096 of 16,384).
+    No gang has more than ``largest_gang_ratio`` of the GPUs (RSC: 4,096 of 16,384). Of the time for which a training job holds its GPUs
+    it starts up for the first ``start_up_seconds``, in the mean, and works for the rest: published durations are of the whole.
     """
 
     load: float = 0.95
@@ -63,6 +64,7 @@ class GeneratorSettings:
     tenants: int = 24
     collective: str = "ring"
     lane_bytes_per_second: float = 50e9
+    start_up_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         checks = (
@@ -92,6 +94,7 @@ class _Tables:
     first_shape: NDArray[np.int64]
     shape_count: NDArray[np.int64]  # 0: not a training job
     checkpoint_ns: NDArray[np.int64]
+    start_up_ns: int
     tenant_end: NDArray[np.float64]
     jobs_per_second: float
     pace: Pace | None  # None: everything is in service from the start
@@ -214,11 +217,12 @@ def _columns(tables: _Tables, seed: int, numbers: NDArray[np.int64], row: NDArra
     steps = np.searchsorted(np.cumsum(ESTIMATE_STEPS), uniform(seed, Stream.JOB_DURATION, numbers, 0), side="right")
     limit = np.searchsorted(limits, duration_ns) + np.where(steps < len(ESTIMATE_STEPS), steps, len(limits))
     estimate_ns = limits[np.minimum(limit, len(limits) - 1)].astype(np.int64)
+    work_ns = np.maximum(duration_ns - tables.start_up_ns, np.minimum(duration_ns, round(SHORTEST_SECONDS * SECOND)))
     return job_columns(
         len(numbers),
         submit_ns=0,
         gpus=of_class("gpus"),
-        duration_ns=duration_ns,
+        duration_ns=np.where(training, work_ns, duration_ns),
         estimate_ns=np.where(service, duration_ns, estimate_ns),
         kind=np.where(training, JobKind.TRAINING, np.where(service, JobKind.SERVICE, JobKind.GANG)),
         priority=of_class("priority"),
@@ -266,6 +270,7 @@ def _tables(settings: GeneratorSettings, gpus: int, gpu: GpuType, gpus_per_host:
         np.array(first_shape),
         np.array(shape_count),
         np.array(checkpoint_ns, dtype=np.int64),
+        round(settings.start_up_seconds * SECOND),
         tenant_end,
         jobs_per_second,
         None if growth is None else _pace(settings, growth, reference, gpus_per_host, classes),
