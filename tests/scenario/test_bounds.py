@@ -27,12 +27,16 @@ LEFT_OUT = {"cluster", "clock.until", "workload.generated.reference_gpus", "work
     *("scheduler.sites.links", "scheduler.sites.caps", "scheduler.sites.datasets", "scheduler.reservations.hosts"),
 }
 #: What has a rule of its own: what is allowed at its ends, what lies beyond.
+_BANDWIDTH = ["1bps", "1000000Pbps"], ["0.9bps", "1000001Pbps", "0bps", "-1bps", ".nan"]
 OWN_RULE = {
     "clock.speed": (["0.000001", "1000000000", "max"], ["0.0000009", "1000000001", "0", "-1", ".nan", "-.inf"]),
-    "scheduler.sites.bandwidth": (["1bps", "1000000Pbps"], ["0.9bps", "1000001Pbps", "0bps", "-1bps", ".nan"]),
+    "scheduler.sites.bandwidth": _BANDWIDTH,
+    "jobs.checkpoint.gpu_bandwidth": _BANDWIDTH,
+    "jobs.checkpoint.copy_bandwidth": _BANDWIDTH,
+    "jobs.checkpoint.storage_bandwidth": _BANDWIDTH,
     "runtime.actors": (["inline", "1"], ["0", "10001", "1.5", ".nan", "-1"]),
 }
-UNITS = {"power.cap": "W"}
+UNITS = {"power.cap": "W", "jobs.checkpoint.state_per_gpu": "B"}
 DURATIONS = {
     *("clock.cycle", "workload.generated.day", "scheduler.preempt_interval", "scheduler.preempt_after", "jobs.restart_overhead"),
     *("scheduler.sites.every", "scheduler.sites.move_after"),

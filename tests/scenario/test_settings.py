@@ -3,6 +3,7 @@
 import pytest
 
 from emulator.fabric.settings import FabricSettings
+from emulator.jobs.costs import StartUp
 from emulator.racks.faults import FaultSettings
 from emulator.scenario import load
 from emulator.scenario.settings import fabric_settings, fault_settings, generator_settings
@@ -13,8 +14,10 @@ from topology.catalog import host
 
 def test_defaults_are_the_rooms_own() -> None:
     scenario = load("laptop")
-    assert generator_settings(scenario) == GeneratorSettings()
-    assert fault_settings(scenario) == FaultSettings()
+    assert generator_settings(scenario) == GeneratorSettings(start_up_seconds=StartUp().mean_seconds)
+    assert generator_settings(load("laptop", ["jobs.start_up=none"])) == GeneratorSettings()
+    assert fault_settings(scenario) == FaultSettings(by_scope=True)
+    assert fault_settings(load("laptop", ["faults.scope=host"])) == FaultSettings()
     assert fabric_settings(scenario) == FabricSettings()
 
 
@@ -29,8 +32,8 @@ def test_values_arrive_in_seconds() -> None:
             "fabric.efficiency=0.6",
         ],
     )
-    assert generator_settings(scenario) == GeneratorSettings(load=1.1, day_seconds=43_200.0)
-    assert fault_settings(scenario) == FaultSettings(enabled=False, repair_seconds={"nic": 5400.0})
+    assert generator_settings(scenario) == GeneratorSettings(load=1.1, day_seconds=43_200.0, start_up_seconds=StartUp().mean_seconds)
+    assert fault_settings(scenario) == FaultSettings(enabled=False, repair_seconds={"nic": 5400.0}, by_scope=True)
     assert fabric_settings(scenario).efficiency == 0.6
 
 
