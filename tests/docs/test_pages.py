@@ -33,6 +33,7 @@ NOT_RUN = {
     "kubectl ": "needs Kubernetes",
     "ray ": "starts machines, or joins them to a cluster",
     "pip ": "installs into the reader's Python",
+    "GIGAWATT_COMPILE=1 pip ": "the same, and compiles",
     "prometheus ": "never ends; tests/telemetry runs it",
     "promtool ": "tests/deploy runs it where it is installed",
     "sacct ": "needs Slurm",
