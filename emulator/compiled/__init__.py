@@ -33,12 +33,15 @@ MODULES = (
     "scheduler/in_turn.py",
     "scheduler/ledger.py",
     "scheduler/levels.py",
+    "scheduler/outside.py",
+    "scheduler/outside_actions.py",
     "scheduler/packing.py",
     "scheduler/partition.py",
     "scheduler/pending.py",
     "scheduler/placement.py",
     "scheduler/pool.py",
     "scheduler/profile.py",
+    "scheduler/ranges.py",
     "scheduler/scheduler.py",
     "scheduler/shadow.py",
     "scheduler/shares.py",
@@ -49,6 +52,7 @@ MODULES = (
     "scheduler/time_sharing.py",
     "scheduler/usage.py",
     "scheduler/waiting_room.py",
+    "service/policy_messages.py",
 )
 #: Beside the extensions for this Python: what they were made of.
 RECORD = PACKAGE / f"compiled/{sysconfig.get_config_var('SOABI')}.json"
