@@ -25,7 +25,7 @@ from tests.policy_programs import Plan, after, decides, mirror, opened, says, se
 from tests.session.conftest import BUSY, QUIET
 
 ROOT = Path(__file__).parents[2]
-PRESETS = {"laptop": "2541d616", "eagle": "068c70f1"}
+PRESETS = {"laptop": "8927ebcb", "eagle": "c0192503"}
 
 
 @pytest.fixture
