@@ -17,7 +17,7 @@ HALF = TrainingShape(1.0, 0.0, 0.0, 0.0, model_flops=0.5 * 8 * 989e12)
 
 def mfu(*shapes: TrainingShape) -> float:
     """Of an hour in which each of these runs on 8 GPUs for 10 minutes."""
-    settings = ["workload.kind=none", "faults.enabled=false", "clock.until=1h", "runtime.actors=inline"]
+    settings = ["workload.kind=none", "faults.enabled=false", "jobs.start_up=none", "clock.until=1h", "runtime.actors=inline"]
     with closing(open_session(load("laptop", settings))) as session:
         session.submit(
             job_columns(

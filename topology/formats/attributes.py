@@ -1,7 +1,7 @@
 """The graph vocabulary of `topology.vocabulary`, attribute by attribute: what each may be. Formats of whole graphs check with it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from math import isfinite
 from typing import Any
 
@@ -98,27 +98,32 @@ def _record(kind: type[Any], find: Callable[[str], Any]) -> Check:
     return check
 
 
+#: Numbers that not every record has.
+_OF_SOME = frozenset({"fp8_flops", "fp4_flops"})
+
+
 def _built(kind: type[Any], value: Any) -> Any:
     if not isinstance(value, dict):
         raise ValueError(f"a name in the catalog or a record with {', '.join(field.name for field in fields(kind))} is needed")
     names = {field.name for field in fields(kind)}
-    if set(value) != names:
-        wrong = sorted(map(str, names.symmetric_difference(value)))
+    needed = {field.name for field in fields(kind) if field.default is MISSING}
+    if wrong := sorted(map(str, (value.keys() - names) | (needed - value.keys()))):
         raise ValueError(
             f"the record needs exactly {', '.join(field.name for field in fields(kind))}; missing or unknown: {', '.join(wrong)}"
         )
     built: dict[str, Any] = {}
     for field in fields(kind):
-        given = value[field.name]
+        given = value.get(field.name)
+        optional = field.name in _OF_SOME
         try:
             if field.name == "gpu":
                 built[field.name] = _built(GpuType, given)
             elif field.type in (int, "int"):
                 built[field.name] = _whole(1)(given)
-            elif field.type in (float, "float") or (field.name == "fp8_flops" and given is not None):
+            elif field.type in (float, "float") or (optional and given is not None):
                 built[field.name] = _real(zero=field.name in ("latency_seconds", "idle_watts", "watts"))(given)
             else:
-                built[field.name] = given if field.name == "fp8_flops" else _text(given)
+                built[field.name] = None if optional else _text(given)
         except ValueError as error:
             raise ValueError(f"{field.name}: {error}") from None
     return kind(**built)
