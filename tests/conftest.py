@@ -4,12 +4,17 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from emulator import compiled
 from emulator.runtime.ray_start import set_environment
 
 # Some tests import Ray for its schemas, others start it: what it reads from the environment at import has to be there before all of them.
 set_environment()
+
+# No test fails for being slow: a busy machine is not wrong.
+settings.register_profile("gigawatt", deadline=None)
+settings.load_profile("gigawatt")
 
 ROOT = Path(__file__).resolve().parent.parent
 
