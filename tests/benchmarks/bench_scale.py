@@ -78,7 +78,7 @@ def run_all(scheduler: Scheduler, jobs: JobColumns) -> float:
     ends: list[tuple[int, int]] = []
     end_of: dict[int, int] = {}  # of the running jobs; in ``ends`` are also those of runs that were stopped before
     begun, now_ns, ended = time.process_time(), 0, 0
-    while coming or ends:
+    while coming or ends or (scheduler.pending_jobs and now_ns < NEVER):  # some policies wait for a better time
         while ends and ends[0][0] <= now_ns:
             end_ns, slot = heappop(ends)
             if end_of.get(slot) == end_ns:
@@ -96,7 +96,7 @@ def run_all(scheduler: Scheduler, jobs: JobColumns) -> float:
             heappush(ends, (end_of[slot], slot))
         due_ns = now_ns + 1 if draft.preempted else draft.reconsider_at_ns
         due_ns = min(due_ns, *(end_ns for end_ns, _ in ends[:1]), *(table.submit_ns[slot] for slot in coming[-1:]), NEVER)
-        now_ns = max(now_ns + CYCLE_NS, -(-due_ns // CYCLE_NS) * CYCLE_NS)
+        now_ns = max(now_ns + CYCLE_NS, -(-due_ns // CYCLE_NS) * CYCLE_NS) if due_ns < NEVER else NEVER
     spent = time.process_time() - begun
     assert ended == len(jobs), "every gang fits on the cluster when it is empty"
     return spent
