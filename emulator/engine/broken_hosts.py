@@ -13,13 +13,12 @@ class BrokenHosts:
 
     def __init__(self, ledger: Ledger, meter: Meter) -> None:
         self._ledger, self._meter = ledger, meter
-        self._held: dict[
-            int, dict[int, int]
-        ] = {}  # broken host -> slot of a job on it -> mask of the GPUs that it holds there, or parts of
+        #: Broken host -> slot of a job on it -> mask of the GPUs that it holds there, or parts of.
+        self._held: dict[int, dict[int, int]] = {}
 
     def breaks(self, host: int, at_ns: int, slots: Iterable[int]) -> None:
         """A host breaks, on which the jobs in ``slots`` stay."""
-        held = {slot: self._mask(slot, host) for slot in slots}
+        held = {slot: self._ledger.mask_on(slot, host) for slot in slots}
         if held:
             self._held[host] = held
         self._meter.down_gpus.change(at_ns, self._ledger.gpus_of((host,)) - _gpus(held))
@@ -43,11 +42,6 @@ class BrokenHosts:
         """How many jobs still hold, in one partition or in all."""
         of = self._ledger.partition_of_host
         return sum([_gpus(held) for host, held in self._held.items() if partition in (None, of(host).number)])
-
-    def _mask(self, slot: int, host: int) -> int:
-        block = self._ledger.host_block[host]
-        bit = 1 << (host - self._ledger.first_host[block])
-        return reduce(or_, [gpus for row, hosts, gpus in self._ledger.table.rows[slot] if row == block and hosts & bit], 0)
 
 
 def _gpus(held: Mapping[int, int]) -> int:

@@ -17,20 +17,14 @@ def job_time(table: JobTable, slot: int, at_ns: int) -> tuple[int, ...]:
     """
     lives = table.lives
     work, lost, held = lives.work_ns[slot], lives.lost_ns[slot], lives.run_ns[slot]
-    starting, restarting, checkpoint, stalled, detecting = (lives.spent_ns[phase][slot] for phase in IDLE_PHASES)
+    idle = [column[slot] for column in lives.spent_ns.values()]
     if table.state[slot] == State.RUNNING:
         passage = lives.passage(slot, at_ns - lives.since_ns[slot])[0]
         held += at_ns - table.start_ns[slot]
         work += passage.work_ns
-        if lives.again[slot]:
-            restarting += passage.ahead_ns
-        else:
-            starting += passage.ahead_ns
-        checkpoint += passage.checkpoint_ns
-        stalled += passage.still_ns
-        detecting += passage.detecting_ns
-    working = held - starting - restarting - checkpoint - stalled - detecting
-    return work - lost, working - work, lost, starting, restarting, checkpoint, stalled, detecting
+        idle = [before + more for before, more in zip(idle, lives.idle_ns(slot, passage), strict=True)]
+    working = held - sum(idle)
+    return work - lost, working - work, lost, *idle
 
 
 def good_ns(time: tuple[int, ...]) -> int:

@@ -73,7 +73,7 @@ class HostFaults:
             return [slots[draw_below(len(slots), seed, Stream.FAULT_PLACE, host, number)]]
         gpus = self._cluster.host_types[ledger.block_type[ledger.host_block[host]]].gpus
         gpu = draw_below(gpus, seed, Stream.FAULT_PLACE, host, number)
-        return [slot for slot in slots if ledger.holds(slot, host, gpu)]
+        return [slot for slot in slots if ledger.mask_on(slot, host) >> gpu & 1]
 
     def _detection_ns(self, slot: int, cause: int) -> int:
         noticed_late = self._settings.costs.detection and self._ledger.table.kind[slot] == JobKind.TRAINING

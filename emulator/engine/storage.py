@@ -6,9 +6,10 @@ every write would be an event for each checkpoint of each job, and would change 
 
 from collections.abc import Sequence
 
-from emulator.jobs.costs import SECOND, CheckpointCosts
+from emulator.jobs.costs import CheckpointCosts
 from emulator.jobs.saving import Saving
 from emulator.scheduler.free import Row
+from emulator.workload.jobs import SECOND
 from topology.cluster import Cluster
 
 
@@ -26,7 +27,7 @@ class Storage:
         """A run begins that writes checkpoints after each ``every_ns`` of work."""
         site = self._site_of_block[rows[0][0]]
         size = state_bytes or self._costs.state_bytes_per_gpu * gpus
-        saving = self._costs.saving(every_ns, state_bytes, gpus, float(self._written[site]))
+        saving = self._costs.saving(every_ns, size, gpus, float(self._written[site]))
         mean = round(size * SECOND / (every_ns + saving.write_ns))
         self._written[site] += mean
         self._of_run[slot] = site, mean

@@ -12,8 +12,8 @@ import numpy as np
 from emulator.draws import Stream, normal
 from emulator.draws.exact import exp
 from emulator.jobs.saving import Saving
+from emulator.workload.jobs import SECOND
 
-SECOND = 1_000_000_000  # ns
 #: Seconds until a job of so many GPUs is up again after a fault: FTH, cold recovery and NCCL's initialisation. Below the first point in
 #: proportion to it, but not under RESTART_LEAST (assumed).
 RESTART_GPUS = np.array([16_384.0, 22_000.0, 64_000.0, 98_000.0])
@@ -69,11 +69,10 @@ class CheckpointCosts:
     storage_bytes_per_second: float = 0.0
     state_bytes_per_gpu: float = 0.84e9
 
-    def saving(self, every_ns: int, state_bytes: float, gpus: int, others_bytes_per_second: float) -> Saving:
-        """How a run on ``gpus`` writes ``state_bytes`` after each ``every_ns`` of work, while others write that much in the mean."""
+    def saving(self, every_ns: int, size: float, gpus: int, others_bytes_per_second: float) -> Saving:
+        """How a run on ``gpus`` writes ``size`` bytes after each ``every_ns`` of work, while others write that much in the mean."""
         if self.writing == Writing.FREE:
             return Saving(every_ns)
-        size = state_bytes or self.state_bytes_per_gpu * gpus
         write_ns = round(size / self.burst(gpus, others_bytes_per_second) * SECOND)
         if self.writing == Writing.BLOCKING:
             return Saving(every_ns, write_ns)

@@ -90,10 +90,6 @@ class Lives:
         """Columns in which the time that a job has held its GPUs is counted."""
         return [self.run_ns, self.work_ns, self.lost_ns, *self.spent_ns.values()]
 
-    def drop(self, slot: int) -> None:
-        """The job has left."""
-        self.saving.pop(slot, None)
-
     # -- a run ----------------------------------------------------------------------------------------------------------------------
 
     def start(self, slot: int, at_ns: int, ahead_ns: int, saving: Saving | None) -> None:
@@ -130,7 +126,7 @@ class Lives:
         ahead_ns = min(left_ns, self.ahead_ns[slot])
         left_ns -= ahead_ns
         speed = self.speed[slot]
-        still_ns = left_ns if speed == 0.0 else min(left_ns, self.still_ns.get(slot, 0)) if self.still_ns else 0
+        still_ns = left_ns if speed == 0.0 else min(left_ns, self.still_ns.get(slot, 0))
         left_ns -= still_ns
         if saving is None:
             return Passage(ahead_ns, still_ns, 0, 0, left_ns, left_ns if speed == 1.0 else int(left_ns * speed)), None
@@ -154,21 +150,21 @@ class Lives:
             if saving is not None:
                 self.saving[slot] = saving
             return passed_ns
-        spent_ns = self.spent_ns
-        if passage.ahead_ns:
-            self.ahead_ns[slot] -= passage.ahead_ns
-            spent_ns[Phase.RESTARTING if self.again[slot] else Phase.STARTING][slot] += passage.ahead_ns
-        if passage.still_ns:
-            spent_ns[Phase.STALLED][slot] += passage.still_ns
-            if slot in self.still_ns:
-                self.still_ns[slot] -= passage.still_ns
-                if self.still_ns[slot] <= 0:
-                    del self.still_ns[slot]
-        spent_ns[Phase.DETECTING][slot] += passage.detecting_ns
+        for column, time_ns in zip(self.spent_ns.values(), self.idle_ns(slot, passage), strict=True):
+            column[slot] += time_ns
+        self.ahead_ns[slot] -= passage.ahead_ns
+        if slot in self.still_ns:
+            self.still_ns[slot] -= passage.still_ns
+            if self.still_ns[slot] <= 0:
+                del self.still_ns[slot]
         if saving is not None:
             self.saving[slot] = saving
-            spent_ns[Phase.CHECKPOINT][slot] += passage.checkpoint_ns
         return passage.working_ns
+
+    def idle_ns(self, slot: int, passage: Passage) -> tuple[int, ...]:
+        """Of a passage of the job's run, the times of IDLE_PHASES."""
+        starting, restarting = (0, passage.ahead_ns) if self.again[slot] else (passage.ahead_ns, 0)
+        return starting, restarting, passage.checkpoint_ns, passage.still_ns, passage.detecting_ns
 
     def end_ns(self, slot: int) -> int:
         """When the work will be done at the present speed, which is above 0."""

@@ -422,11 +422,14 @@ class Ledger:
         slots = [slot for slot in self._jobs_of_block[block] if any(row[0] == block and row[1] & bit for row in rows[slot])]
         return sorted(slots, key=self.table.job_id.__getitem__)
 
-    def holds(self, slot: int, host: int, gpu: int) -> bool:
-        """Whether the job holds a GPU of ``host``, or a part of it."""
-        block = self.host_block[host]
+    def mask_on(self, slot: int, host: int) -> int:
+        """The GPUs of ``host`` that the job holds, or a part of, as a mask."""
+        block, mask = self.host_block[host], 0
         bit = 1 << (host - self.first_host[block])
-        return any(row[0] == block and row[1] & bit and row[2] >> gpu & 1 for row in self.table.rows[slot])
+        for row, hosts, gpus in self.table.rows[slot]:
+            if row == block and hosts & bit:
+                mask |= gpus
+        return mask
 
     def gpus_of(self, hosts: Iterable[int]) -> int:
         """GPUs that ``hosts`` have, whatever their state."""

@@ -276,7 +276,6 @@ class JobTable:
         """These jobs, which have ended, leave; other jobs get their slots."""
         for slot in slots:
             del self.slot_of[self.job_id[slot]]
-            self.lives.drop(slot)
             self.names.pop(slot, None)
             self.paces.pop(slot, None)
             self.sizes.pop(slot, None)

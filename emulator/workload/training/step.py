@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from emulator.workload.collectives import COLLECTIVE_BYTES, COLLECTIVE_HOPS, NIC_SECONDS, faster
 from emulator.workload.jobs import TrainingShape
+from emulator.workload.training.choice import OPTIMIZER_BYTES
 from emulator.workload.training.communication import (
     GRADIENT_BYTES,
     PARAMETER_BYTES,
@@ -36,7 +37,7 @@ from emulator.workload.training.parallelism import Parallelism
 from topology.catalog import GpuType
 
 #: A checkpoint per parameter: bf16 weights, and the fp32 master copy with Adam's two moments (Rajbhandari et al., ZeRO, SC'20).
-STATE_BYTES = 14
+STATE_BYTES = PARAMETER_BYTES + OPTIMIZER_BYTES
 #: What a step takes beside its microbatches, for each stage of the pipeline: optimizer, norms, the first and the last transfers. FIT.
 STAGE_SECONDS = 0.035
 #: The part of ZeRO 3's traffic that stays visible: its kernels take multiprocessors and memory from the layers that they hide behind.
