@@ -52,6 +52,7 @@ MODULES = (
     "scheduler/time_sharing.py",
     "scheduler/usage.py",
     "scheduler/waiting_room.py",
+    "service/policy_copy.py",
     "service/policy_messages.py",
 )
 #: Beside the extensions for this Python: what they were made of.

@@ -19,7 +19,9 @@ class Pool:
     def __init__(self, table: JobTable, number: int = 0) -> None:
         """Of the host type ``number``, on which jobs may have a pace of their own."""
         self._table, self._number = table, number
-        self._columns = {name: np.zeros(64, dtype=np.int64) for name in COLUMNS}
+        #: ``stay`` is a number that each push has of its own.
+        self._columns = {name: np.zeros(64, dtype=np.int64) for name in (*COLUMNS, "stay")}
+        self._stays = 0
         self._waits = np.zeros(64, dtype=bool)
         self._end = 0  # rows in use
         self._row_of: dict[int, int] = {}  # slot -> row
@@ -49,6 +51,8 @@ class Pool:
         self._columns["slot"][row] = slot
         for name in COLUMNS[1:]:
             self._columns[name][row] = getattr(table, name)[slot]
+        self._columns["stay"][row] = self._stays
+        self._stays += 1
         self._columns["expected_ns"][row] = table.expected_on(slot, self._number)
         self._waits[row] = True
         self._row_of[slot] = row
@@ -75,10 +79,15 @@ class Pool:
 
     # -- the order ------------------------------------------------------------------------------------------------------------------
 
-    def columns(self) -> dict[str, Int64]:
-        """The columns of all who wait, in no order; ``arrange`` takes keys beside them."""
+    def columns(self, *names: str) -> dict[str, Int64]:
+        """The columns of all who wait, in no order; ``arrange`` takes keys beside them. Without names, all columns."""
         rows = self._rows()
-        return {name: column[rows] for name, column in self._columns.items()}
+        return {name: self._columns[name][rows] for name in names or self._columns}
+
+    def in_turn(self, *names: str) -> dict[str, Int64]:
+        """As ``columns``, first to last."""
+        rows = self._in_order()
+        return {name: self._columns[name][rows] for name in names or self._columns}
 
     def arrange(self, *keys: NDArray[np.generic]) -> None:
         """Sort by ``keys``, the first of them first, the smallest value in front; ties by submission, then id."""

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.scheduler.draft import Draft
-from emulator.scheduler.passing_over import start_passing_over
+from emulator.scheduler.passing_over import COLUMNS, start_passing_over
 from emulator.scheduler.policy import NotNegative, Policy
 from emulator.scheduler.pool import Int64, Pool
 from emulator.scheduler.reasons import Why
+from emulator.scheduler.table import JobTable
 from emulator.workload.jobs import SECOND, JobKind
 
 _HOUR = 3600 * SECOND
@@ -60,44 +61,64 @@ def best_starts(submit_ns: Int64, run_ns: Int64, delay_ns: int, grid: Grid) -> I
     return found
 
 
+class Starts:
+    """The best start of each job, by slot, and in which of its stays in the pool it was told that it waits for it (-1: in none)."""
+
+    def __init__(self) -> None:
+        self._job_id = np.zeros(0, dtype=np.int64)  # whose start it is, since slots are used again
+        self.best_ns, self.told = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+
+    def note(self, table: JobTable, jobs: dict[str, Int64], delay_ns: int, grid: Grid) -> None:
+        """Work it out for those that are new. Services need no better time than that of their arrival."""
+        if len(self._job_id) < len(table):
+            more = 2 * len(table) - len(self._job_id)
+            self._job_id = np.pad(self._job_id, (0, more), constant_values=-1)
+            self.best_ns, self.told = np.pad(self.best_ns, (0, more)), np.pad(self.told, (0, more))
+        new = np.flatnonzero(self._job_id[jobs["slot"]] != jobs["job_id"])
+        slots = jobs["slot"][new]
+        self._job_id[slots], self.told[slots] = jobs["job_id"][new], -1
+        best_ns = best_starts(jobs["submit_ns"][new], _run_ns(jobs)[new], delay_ns, grid)
+        serves = np.array([table.kind[slot] == JobKind.SERVICE for slot in slots.tolist()], dtype=bool)
+        self.best_ns[slots] = np.where(serves, jobs["submit_ns"][new], best_ns)
+
+
+def _run_ns(jobs: dict[str, Int64]) -> Int64:
+    return np.minimum(jobs["estimate_ns"], 365 * 24 * _HOUR)
+
+
 def plan(
     draft: Draft, delay_hours: NotNegative = 12.0, intensity: Sequence[NotNegative] = SOLAR_GRID, patience_hours: NotNegative = 24.0
 ) -> None:
     """``delay_hours``: so long may a job be delayed. ``intensity``: grams of CO2 per kWh by hour from the start on, repeated."""
-    table, memory = draft.table, draft.memory  # the best start of each job that waits or runs, by id
     grid = Grid(np.array(intensity if len(intensity) else (1.0,), dtype=np.float64))
-    for job_id in [job_id for job_id in memory if job_id not in table.slot_of]:
-        del memory[job_id]
     delay_ns = round(delay_hours * _HOUR)
     for partition in draft.partitions():
         pool = partition.pending
         assert isinstance(pool, Pool), "what is arranged is a pool"
-        columns = pool.columns()
-        run_ns = np.minimum(columns["estimate_ns"], 365 * 24 * _HOUR)
-        ids, slots = columns["job_id"].tolist(), columns["slot"].tolist()
-        new = np.array([job_id not in memory for job_id in ids], dtype=bool)
-        best_ns = best_starts(columns["submit_ns"][new], run_ns[new], delay_ns, grid)
-        memory.update(zip(columns["job_id"][new].tolist(), best_ns.tolist(), strict=True))
-        start_ns = np.array([memory[job_id] for job_id in ids], dtype=np.int64)
-        urgent = (columns["priority"] > 0) | np.array([table.kind[slot] == JobKind.SERVICE for slot in slots], dtype=bool)
-        early = ~urgent & (start_ns > draft.now_ns)
-        _hold(draft, columns["slot"], start_ns, run_ns, early, grid)
-        pool.arrange(-columns["priority"])
+        starts: Starts = draft.memory.setdefault(partition.number, Starts())
+        pool.arrange(-pool.columns("priority")["priority"])
+        jobs = pool.in_turn(*COLUMNS, "job_id", "estimate_ns", "priority", "stay")
+        starts.note(draft.table, jobs, delay_ns, grid)
+        start_ns = starts.best_ns[jobs["slot"]]
+        early = (jobs["priority"] <= 0) & (start_ns > draft.now_ns)
+        _hold(draft, jobs, starts, early, grid)
         if partition.free.has_room():
-            waits = set(columns["slot"][early].tolist())
-            due = [slot for slot in pool.in_order() if slot not in waits]
+            due = {name: jobs[name][~early] for name in COLUMNS}
             start_passing_over(draft, partition, due, lambda _: True, delay_ns + round(patience_hours * _HOUR))
         if early.any():
             draft.reconsider(partition, int(start_ns[early].min()))
 
 
-def _hold(draft: Draft, slots: Int64, start_ns: Int64, run_ns: Int64, early: NDArray[np.bool_], grid: Grid) -> None:
+def _hold(draft: Draft, jobs: dict[str, Int64], starts: Starts, early: NDArray[np.bool_], grid: Grid) -> None:
     """Jobs are held until their time, and are told once; when it has come, nothing of this kind holds them."""
+    slots = jobs["slot"]
     draft.let_go(slots[~early].tolist())
-    untold = early & np.array([slot not in draft.whys for slot in slots.tolist()], dtype=bool)
-    starts, runs = start_ns[untold], run_ns[untold]
-    means = grid.intensity(starts, runs).tolist(), grid.intensity(np.full(len(starts), draft.now_ns), runs).tolist()
-    for slot, at_ns, then, now in zip(slots[untold].tolist(), starts.tolist(), *means, strict=True):
+    starts.told[slots[~early]] = -1
+    untold = early & (starts.told[slots] != jobs["stay"])
+    starts.told[slots[untold]] = jobs["stay"][untold]
+    best_ns, runs = starts.best_ns[slots[untold]], _run_ns(jobs)[untold]
+    means = grid.intensity(best_ns, runs).tolist(), grid.intensity(np.full(len(runs), draft.now_ns), runs).tolist()
+    for slot, at_ns, then, now in zip(slots[untold].tolist(), best_ns.tolist(), *means, strict=True):
         at_seconds, now_seconds = at_ns / SECOND, draft.now_ns / SECOND
         instead = f"; from {now_seconds:,.15g} s on it would emit {now:,.4g} g"
         text = f"waits until {at_seconds:,.15g} s, from when on its run emits {then:,.4g} g of CO2 per kWh{instead}"

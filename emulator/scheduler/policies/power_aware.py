@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.partition import Partition
-from emulator.scheduler.passing_over import start_passing_over
+from emulator.scheduler.passing_over import COLUMNS, start_passing_over
 from emulator.scheduler.policy import NotNegative, Policy, Positive
 from emulator.scheduler.pool import Pool
 from emulator.scheduler.reasons import Why
@@ -30,14 +30,15 @@ def plan(draft: Draft, cap_megawatts: Positive | None = None, patience_hours: No
         if not partition.free.has_room():
             draft.let_go(pool.slots())  # they lack GPUs
             continue
-        pool.arrange(-pool.columns()["priority"])
-        slots = list(pool.in_order())
+        pool.arrange(-pool.columns("priority")["priority"])
+        jobs = pool.in_turn(*COLUMNS)
+        slots = jobs["slot"].tolist()
         draw = dict(zip(slots, books.demands.of(slots, partition.host_type)[:, 1].tolist(), strict=True))
 
         def allows(slot: int, draw: Mapping[int, int] = draw) -> bool:
             return budget is None or draw[slot] <= budget.left_milliwatts()
 
-        start_passing_over(draft, partition, slots, allows, round(patience_hours * 3600 * SECOND))
+        start_passing_over(draft, partition, jobs, allows, round(patience_hours * 3600 * SECOND))
         if budget is not None:
             _hold(draft, partition, draw, budget)
 
