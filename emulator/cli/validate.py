@@ -18,7 +18,7 @@ RowsOption = Annotated[
         "--rows",
         parser=path,
         metavar="FILE",
-        help="Rows of training steps as CSV, in place of the published figures that come with Gigawatt (docs/validity.md has the columns).",
+        help="Rows of training steps or of serving as CSV, in place of the figures that Gigawatt has (docs/validity.md: the columns).",
         show_default=False,
     ),
 ]
@@ -42,13 +42,19 @@ def validate(
 
 def _comparison(rows: Path | None) -> "Comparison":
     from emulator.experiments.validation.compare import compare_training
+    from emulator.experiments.validation.fields import RowsError, header_of, read_text
     from emulator.experiments.validation.figures import compare_all
-    from emulator.experiments.validation.rows import RowsError, read_rows
+    from emulator.experiments.validation.rows import parse_rows
+    from emulator.experiments.validation.serving import compare_serving
+    from emulator.experiments.validation.serving_rows import KNOWN_BY, parse_serving_rows
 
     if rows is None:
         return compare_all()
     try:
-        return compare_training(read_rows(rows))
+        text = read_text(rows)
+        if set(header_of(text)) >= KNOWN_BY:
+            return compare_serving(parse_serving_rows(text, str(rows)))
+        return compare_training(parse_rows(text, str(rows)))
     except RowsError as error:
         raise CommandError(f"--rows: {error}") from error
 
@@ -80,6 +86,24 @@ def _show(comparison: "Comparison") -> None:
         ]
         headings = {"series": "LOSS PER GPU", "from_gpus": "FROM GPUS", "gpus": "TO GPUS", "published": "PUBLISHED", "ours": "OURS"}
         show_rows(losses, headings | {"tolerance": "BAR", "within": "WITHIN"}, Format.TABLE)
-    count, inside = len(comparison.rows), sum(row.within for row in comparison.rows)
+    if comparison.quantiles:
+        print()
+        quantiles = [
+            {"quantity": one.quantity, "rows": one.rows, "within": one.within}
+            | {"median": f"{100 * one.median_ratio:.1f} %", "median_bar": f"{100 * one.median_tolerance_ratio:.0f} %"}
+            | {"p90": f"{100 * one.p90_ratio:.1f} %", "p90_bar": f"{100 * one.p90_tolerance_ratio:.0f} %"}
+            for one in comparison.quantiles
+        ]
+        headings = {"quantity": "ERRORS OF SERVING", "rows": "ROWS", "median": "MEDIAN", "median_bar": "BAR", "p90": "90TH PERCENTILE"}
+        show_rows(quantiles, headings | {"p90_bar": "BAR", "within": "WITHIN"}, Format.TABLE)
+    if off := [one for one in comparison.sweeps if not one.within]:
+        print()
+        headings = {"sweep": "SWEEP", "rows": "ROWS", "published": "SATURATES AT", "ours": "OURS"}
+        show_rows([one.words() for one in off], headings, Format.TABLE)
+    alone = [row for row in comparison.rows if not row.in_quantile]
+    parts = [f"{sum(row.within for row in alone)} of {len(alone)} rows within their bars"] if alone else []
+    if many := len(comparison.rows) - len(alone):
+        kept = all(one.within for one in comparison.quantiles)
+        parts.append(f"{many} of serving {'within' if kept else 'not within'} those of their errors")
     median, most = (100 * words[key] for key in ("median_abs_error_ratio", "p90_abs_error_ratio"))
-    note(f"{inside} of {count} rows within their bars; error {median:.1f} % in the median, {most:.1f} % at the 90th percentile")
+    note(f"{', and '.join(parts)}; error {median:.1f} % in the median, {most:.1f} % at the 90th percentile")

@@ -8,28 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.racks import replica_steps as steps
+from emulator.workload.serving.costs import BLOCK_TOKENS, StepCosts
 
 Int64 = NDArray[np.int64]
 
 
-@dataclass(frozen=True, eq=False)
-class StepCosts:
-    """What a step takes, in whole picoseconds.
-
-    ``table_ps`` is by the tokens in the step, shape (budget + 1,). ``kv_ps`` is for each token of a context that a decode reads, and
-    ``attention_ps`` for each pair of a prompt's token with one that it attends to.
-    """
-
-    base_ps: int
-    table_ps: Int64
-    running_ps: int
-    kv_ps: int
-    attention_ps: int
-
-
 @dataclass(frozen=True)
 class ReplicaLimits:
-    """``tokens`` of a step, ``seats`` for requests at a time, ``blocks`` of KV memory (`replica_steps.BLOCK_TOKENS` tokens each).
+    """``tokens`` of a step, ``seats`` for requests at a time, ``blocks`` of KV memory (`replica_BLOCK_TOKENS` tokens each).
 
     ``reserves``: a request gets the blocks of its whole length when it begins. ``closed``: whenever one is done, the next one arrives.
     """
@@ -68,14 +54,16 @@ class Replica:
 
     def __init__(self, costs: StepCosts, limits: ReplicaLimits, arrival_ps: Int64, prompt: Int64, output: Int64) -> None:
         if len(costs.table_ps) != limits.tokens + 1:
-            raise ValueError(f"a table of {len(costs.table_ps)} step times for a budget of {limits.tokens} tokens; allowed: one more than that")
+            raise ValueError(
+                f"a table of {len(costs.table_ps)} step times for a budget of {limits.tokens} tokens; allowed: one more than that"
+            )
         if len(prompt) and (prompt.min() < 1 or output.min() < 1):
             raise ValueError("a request without a token of prompt or output; allowed: at least 1 of each")
         if np.any(np.diff(arrival_ps) < 0):
             raise ValueError("requests are to be in order of arrival")
         longest = int((prompt + output).max(initial=0))
-        if longest > limits.blocks * steps.BLOCK_TOKENS:
-            raise DoesNotFit(f"a request of {longest:,} tokens; the KV memory holds {limits.blocks * steps.BLOCK_TOKENS:,}")
+        if longest > limits.blocks * BLOCK_TOKENS:
+            raise DoesNotFit(f"a request of {longest:,} tokens; the KV memory holds {limits.blocks * BLOCK_TOKENS:,}")
         self.costs, self.limits = costs, limits
         count, seats = len(arrival_ps), limits.seats
         self.arrival_ps, self.prompt, self.output = (np.ascontiguousarray(one, np.int64) for one in (arrival_ps, prompt, output))

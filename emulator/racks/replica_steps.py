@@ -13,10 +13,10 @@ them whole numbers. So a stretch of steps in which everybody decodes is a sum in
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.workload.serving.costs import BLOCK_TOKENS
+
 Ints = list[int] | NDArray[np.int64]
 
-#: Tokens of one block of KV memory.
-BLOCK_TOKENS = 16
 #: No time: it has not happened.
 NOT_YET = -1
 #: A time after everything.
@@ -55,9 +55,9 @@ def run_steps(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop over
     """Run every step that begins before ``until_ps``.
 
     By request, in order of arrival: ``arrival_ps``, tokens of ``prompt`` and ``output`` (at least 1 each), and what becomes of it: tokens
-    ``generated``, ``first_ps`` and ``done_ps``, when its first and its last token were there. By seat, those who run, in the order
-    in which they began: ``request``, tokens ``computed``, ``blocks`` held and tokens ``scheduled`` in this step. ``stopped`` are those who gave
-    back their blocks, the next one last. ``table`` has an entry for each number of tokens up to the budget.
+    ``generated``, ``first_ps`` and ``done_ps``, when its first and its last token were there. By seat, those who run, in the order in which
+    they began: ``request``, tokens ``computed``, ``blocks`` held and tokens ``scheduled`` in this step. ``stopped`` are those who gave back
+    their blocks, the next one last. ``table`` has an entry for each number of tokens up to the budget.
 
     Every request fits alone into the blocks that are free at the start.
     """
@@ -199,11 +199,7 @@ def run_steps(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop over
             else:
                 pairs += tokens * computed[seat] + tokens * (tokens + 1) // 2
         taken_ps = (
-            costs[BASE]
-            + table[limits[BUDGET] - budget]
-            + costs[PER_RUNNING] * in_step
-            + costs[KV] * contexts
-            + costs[ATTENTION] * pairs
+            costs[BASE] + table[limits[BUDGET] - budget] + costs[PER_RUNNING] * in_step + costs[KV] * contexts + costs[ATTENTION] * pairs
         )
         now += taken_ps
         counts[STEPS] += 1

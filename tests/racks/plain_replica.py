@@ -3,8 +3,9 @@
 from collections import deque
 from dataclasses import dataclass
 
-from emulator.racks.replica import ReplicaLimits, StepCosts
-from emulator.racks.replica_steps import BLOCK_TOKENS, NEVER_PS
+from emulator.racks.replica import ReplicaLimits
+from emulator.racks.replica_steps import NEVER_PS
+from emulator.workload.serving.costs import BLOCK_TOKENS, StepCosts
 
 
 @dataclass

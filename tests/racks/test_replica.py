@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.racks import replica_steps as steps
-from emulator.racks.replica import DoesNotFit, Replica, ReplicaLimits, StepCosts
+from emulator.racks.replica import DoesNotFit, Replica, ReplicaLimits
+from emulator.workload.serving.costs import BLOCK_TOKENS, StepCosts
 from tests.racks.plain_replica import PlainReplica, Request
 
 Requests = list[tuple[int, int, int]]
@@ -19,7 +20,7 @@ def made(costs: StepCosts, limits: ReplicaLimits, requests: Requests) -> Replica
 
 @st.composite
 def workloads(draw: st.DrawFn) -> tuple[StepCosts, ReplicaLimits, Requests]:
-    """Small blocks, seats and budgets, so that they run out; arrivals at the ends of steps too, since these are multiples of few numbers."""
+    """Few blocks, seats and tokens, so that they run out; arrivals at the ends of steps too, since these are sums of few numbers."""
     tokens = draw(st.sampled_from([1, 3, 16, 40, 200]))
     kv, attention, running = (draw(st.sampled_from([0, 1, 7])) for _ in range(3))
     table = np.cumsum([0] + [draw(st.integers(0, 3)) for _ in range(tokens)]).astype(np.int64)
@@ -32,10 +33,8 @@ def workloads(draw: st.DrawFn) -> tuple[StepCosts, ReplicaLimits, Requests]:
         at[draw(st.integers(1, count)) :] = [steps.NEVER_PS] * count
         at = at[:count]
     lengths = [(draw(st.integers(1, 90)), draw(st.integers(1, 70))) for _ in range(count)]
-    longest = max(-(-(prompt + output) // steps.BLOCK_TOKENS) for prompt, output in lengths)
-    limits = ReplicaLimits(
-        tokens, draw(st.integers(1, 6)), longest + draw(st.integers(0, 12)), reserves=draw(st.booleans()), closed=closed
-    )
+    longest = max(-(-(prompt + output) // BLOCK_TOKENS) for prompt, output in lengths)
+    limits = ReplicaLimits(tokens, draw(st.integers(1, 6)), longest + draw(st.integers(0, 12)), reserves=draw(st.booleans()), closed=closed)
     return costs, limits, [(a, *length) for a, length in zip(at, lengths, strict=True)]
 
 

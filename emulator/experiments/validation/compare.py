@@ -19,7 +19,10 @@ LOSS_TOLERANCE = 0.02
 
 @dataclass(frozen=True)
 class Row:
-    """A published figure and ours; ``error_ratio`` is ours over published, less 1."""
+    """A published figure and ours; ``error_ratio`` is ours over published, less 1.
+
+    ``in_quantile``: it is one of many, which are held to quantiles; its bar is that of the 90th percentile.
+    """
 
     id: str
     quantity: str
@@ -27,6 +30,7 @@ class Row:
     ours: float
     tolerance_ratio: float
     source: str
+    in_quantile: bool = False
 
     @property
     def error_ratio(self) -> float:
@@ -71,25 +75,80 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """All rows, and the losses of their series."""
+class Quantiles:
+    """The errors of all rows of one quantity, without their signs: the median and the 90th percentile, each with its bar."""
 
-    rows: tuple[Row, ...]
-    losses: tuple[Loss, ...]
+    quantity: str
+    rows: int
+    median_ratio: float
+    median_tolerance_ratio: float
+    p90_ratio: float
+    p90_tolerance_ratio: float
+
+    @staticmethod
+    def of(quantity: str, rows: Sequence[Row], median_bar: float, p90_bar: float) -> "Quantiles":
+        """Those of at least one row."""
+        errors = [row.error_ratio for row in rows]
+        return Quantiles(quantity, len(rows), median(map(abs, errors)), median_bar, _p90(errors), p90_bar)
 
     @property
     def within(self) -> bool:
-        return all(row.within for row in self.rows) and all(loss.within for loss in self.losses)
+        return self.median_ratio <= self.median_tolerance_ratio and self.p90_ratio <= self.p90_tolerance_ratio
 
     def words(self) -> dict[str, Any]:
         """As JSON has it."""
-        errors = sorted(abs(row.error_ratio) for row in self.rows)
+        return {**asdict(self), "within": self.within}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Rows of rising concurrency, and at which of them, counted from 0, the queue begins to grow; ``rows`` where it does at none."""
+
+    sweep: str
+    rows: int
+    published: int
+    ours: int
+
+    @property
+    def within(self) -> bool:
+        return abs(self.ours - self.published) <= 1
+
+    def words(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {**asdict(self), "within": self.within}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows, the losses of series of training, and of serving the quantiles and sweeps."""
+
+    rows: tuple[Row, ...]
+    losses: tuple[Loss, ...]
+    quantiles: tuple[Quantiles, ...] = ()
+    sweeps: tuple[Sweep, ...] = ()
+
+    @property
+    def within(self) -> bool:
+        many = all(one.within for one in self.quantiles) and all(one.within for one in self.sweeps)
+        return many and all(row.within for row in self.rows if not row.in_quantile) and all(loss.within for loss in self.losses)
+
+    def words(self) -> dict[str, Any]:
+        """As JSON has it."""
+        errors = [row.error_ratio for row in self.rows]
         return {
             "rows": [row.words() for row in self.rows],
-            "median_abs_error_ratio": median(errors),
-            "p90_abs_error_ratio": errors[max(0, -(-9 * len(errors) // 10) - 1)],
+            "median_abs_error_ratio": median(map(abs, errors)),
+            "p90_abs_error_ratio": _p90(errors),
             "scaling": [loss.words() for loss in self.losses],
+            "quantiles": [one.words() for one in self.quantiles],
+            "saturation": [one.words() for one in self.sweeps],
         }
+
+
+def _p90(errors: Sequence[float]) -> float:
+    """The 90th percentile of the errors without their signs: nine in ten are no larger."""
+    ranked = sorted(map(abs, errors))
+    return ranked[max(0, -(-9 * len(ranked) // 10) - 1)]
 
 
 def tokens_per_second_per_gpu(row: TrainingRow) -> float:

@@ -1,4 +1,4 @@
-"""The other published figures: MFU of papers, the closed forms of faults, power and water."""
+"""All published figures: steps, MFU of papers, the closed forms of faults, power and water, serving."""
 
 import csv
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from emulator.experiments.validation.compare import NETWORK_RATIO, Comparison, Loss, Row, compare_training, published_rows
+from emulator.experiments.validation.serving import compare_published_serving, compare_throughput
 from emulator.jobs.ettr import expected_ettr, mttf
 from emulator.racks.power import component_watts, water_litres
 from emulator.scenario.build import build_cluster
@@ -27,8 +28,9 @@ def compare_all() -> Comparison:
     """Every published figure that comes with the package."""
     training = compare_training(published_rows())
     megascale = list(_megascale())
-    rows = (*_teraflops(), *training.rows, *(row for row, _ in megascale), *_faults(), *_power())
-    return Comparison(rows, training.losses + tuple(_megascale_losses(megascale)))
+    serving = compare_published_serving()
+    rows = (*_teraflops(), *training.rows, *(row for row, _ in megascale), *_faults(), *_power(), *compare_throughput(), *serving.rows)
+    return Comparison(rows, training.losses + tuple(_megascale_losses(megascale)), serving.quantiles, serving.sweeps)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
 """docs/validity.md, written from the comparison itself: ``python -m emulator.experiments.validation.page docs/validity.md``."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from emulator.experiments.validation.compare import Comparison, Row, compare_training, published_rows
 from emulator.experiments.validation.figures import MEGASCALE_STACK_RATIO, compare_all
+from emulator.workload.serving.stacks import STACKS
 from emulator.workload.training.kernels import CURVES, DEFAULT_HALF, DEFAULT_SHARE
 from emulator.workload.training.step import STAGE_SECONDS
 
@@ -14,15 +16,20 @@ _INTRO = """\
 Written by `python -m emulator.experiments.validation.page docs/validity.md` from the published figures in
 `emulator/experiments/validation/published/`; do not edit.
 
-`gigawatt validate` prints each published figure beside ours, and ends with exit code 1 where one is outside its bar. It compares tokens per
-second, not TFLOP/s: sources count operations differently. `gigawatt validate --rows FILE.csv` does so for rows of your own, with these
-columns:
+`gigawatt validate` prints each published figure beside ours, and ends with exit code 1 where one is outside its bar. Of training steps it
+compares tokens per second, not TFLOP/s: sources count operations differently. `gigawatt validate --rows FILE.csv` does so for rows of your
+own: of training steps with these columns,
 
     model gpu gpus precision global_batch_sequences sequence               needed
     id tp pp cp vp ep micro_batch                                          1 where empty (vp: 6 on a pipeline, assumed);
                                                                            chosen where tp, pp, cp and ep are all empty
     step_seconds_median tokens_per_second_per_gpu                          one of the two
     start_up_seconds source                                                not compared
+
+and of serving, where there are `isl`, `osl` and `concurrency`, with these:
+
+    system model precision backend isl osl tp concurrency ttft_ms tpot_ms  needed; precision: bf16 where empty
+    id backend_version pp attn_dp moe_tp moe_ep source                     pp: 1; versions and the split of experts are not compared
 
 What would not fit the memory of the GPUs is taken as sharded over the replicas (ZeRO 3). Rows of one source that differ in GPUs alone are a
 series, and its scaling loss is compared too: what each GPU loses from the smallest size to a larger one.
@@ -41,6 +48,22 @@ The ceilings of the H100 and GB200 are the best of measured tables. H200 and H80
 GB300, and the bf16 share of the GB200, are assumed from the GB200's fp8: B200 and B300 by the peaks, GB300 by the power and in nvfp4 by the
 peaks. Other accelerators have the share {share:g} and the half {half:g}, those of the A100: assumed.
 """
+
+_SERVING = """\
+## Serving
+
+A replica runs each request with continuous batching (`emulator/racks/replica_steps.py`). A step takes a floor for each layer, the larger of
+reading the weights and multiplying, reading the KV, attention, all-reduces, and a part for each request in it
+(`emulator/workload/serving/costs.py`). The rows are closed loops as InferenceMAX ran them (kept in NVIDIA's aiconfigurator, Apache-2.0):
+lengths uniform from 0.8 of the longest on, ten requests for each place. Single points differ by the luck of a run, so the errors are held
+to quantiles; no row is left out.
+
+{quantiles}
+Five numbers are fitted for each GPU, precision and engine, by `python -m emulator.experiments.validation.fit_serving`; what has no rows has
+those of the nearest that has (`stack_of`). Rows of throughput alone are in the first table.
+
+{stacks}
+{points}"""
 
 _UNFITTED = """\
 ## Rows that nothing was fitted to
@@ -72,7 +95,8 @@ _NOT_MODELLED = """\
   (`emulator/racks/power.py`).
 - **E[ETTR]** of the paper is for small losses; `emulator.jobs.ettr.daly_ettr` is exact. RSC's own rate does not predict its jobs of 1,024
   GPUs (28.8 hours to a fault by the rate, 7.9 measured): small jobs fail for other reasons.
-- **Serving** is not compared yet.
+- **Serving**: a replica has no pipeline of stages, prefix cache or speculative decoding; every expert is as likely as any other; prompts
+  and decodes share the GPUs. Latencies of a closed loop include those of its start, when all places fill at once.
 """
 
 
@@ -87,16 +111,18 @@ def markdown() -> str:
             for (gpu, precision), one in CURVES.items()
         ],
     )
+    alone = tuple(row for row in comparison.rows if not row.in_quantile)
     fitted = _FITTED.format(stack=MEGASCALE_STACK_RATIO, stage=1000 * STAGE_SECONDS, curves=curves, share=DEFAULT_SHARE, half=DEFAULT_HALF)
     return "\n".join(
         (
             _INTRO,
             "## Published figures\n",
-            _rows(comparison.rows),
-            _summary(comparison),
+            _rows(alone),
+            _summary(replace(comparison, rows=alone)),
             "## Scaling\n",
             _losses(comparison),
             fitted,
+            _SERVING.format(quantiles=_quantiles(comparison), stacks=_stacks(), points=_points(comparison)),
             _UNFITTED.format(rows=_unfitted(unfitted)),
             _NOT_MODELLED.rstrip("\n"),
             "",
@@ -141,6 +167,34 @@ def _unfitted(comparison: Comparison) -> str:
             )
             for row, one in zip(given, comparison.rows, strict=True)
         ],
+    )
+
+
+def _quantiles(comparison: Comparison) -> str:
+    rows = list[tuple[str, ...]]()
+    for one in comparison.quantiles:
+        ratios = one.median_ratio, one.median_tolerance_ratio, one.p90_ratio, one.p90_tolerance_ratio
+        rows.append((one.quantity, f"{one.rows}", *(f"{100 * ratio:.1f} %" for ratio in ratios)))
+    return _table(("errors of", "rows", "median", "bar", "90th percentile", "bar"), rows)
+
+
+def _stacks() -> str:
+    rows = list[tuple[str, ...]]()
+    for key, one in STACKS.items():
+        times = 1e6 * one.floor_seconds, 1e6 * one.running_seconds, 1e3 * one.front_end_seconds
+        floor, running, front_end = (f"{time:.3g}" for time in times)
+        rows.append((*key, floor, f"{one.memory_ratio:g}", f"{one.multiply_ratio:g}", running, front_end, one.kv_precision))
+    names = ("GPU", "precision", "engine", "models")
+    return _table((*names, "floor, us a layer", "memory", "multiplication", "us a request", "front end, ms", "KV"), rows)
+
+
+def _points(comparison: Comparison) -> str:
+    """TTFT and TPOT of each row, side by side."""
+    by_id = {(row.id, row.quantity): row for row in comparison.rows if row.in_quantile}
+    pairs = [(row, by_id[row.id, "TPOT, ms"]) for (_, quantity), row in by_id.items() if quantity == "TTFT, ms"]
+    return _table(
+        ("id", "row", "TTFT, ms", "ours", "error", "TPOT, ms", "ours", "error"),
+        [(first.id, first.source, *_compared(first), *_compared(later)) for first, later in pairs],
     )
 
 

@@ -1,13 +1,9 @@
-"""Rows of training steps as CSV: what is in a file, each field checked, and where it is wrong."""
+"""Rows of training steps as CSV."""
 
-import csv
-import io
-import math
-import re
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from emulator.experiments.validation.fields import NOTHING, Fields, RowsError, read_text, records
 from emulator.workload.training import (
     ALIASES,
     MODELS,
@@ -27,19 +23,10 @@ OPTIONAL = (
     *("id", "tp", "pp", "cp", "vp", "ep", "micro_batch", "step_seconds_median", "tokens_per_second_per_gpu"),
     *("start_up_seconds", "source"),
 )
-#: Columns by which a file of serving rows is known.
-SERVING = {"isl", "osl", "concurrency"}
 #: Virtual stages of a pipeline where a row does not say: assumed.
 ASSUMED_INTERLEAVE = 6
 #: Places in a pipeline that may hold no layer: embedding, logits, the prediction of a second token.
 PLACES = 3
-MOST_BYTES, MOST_ROWS, MOST = 4 << 20, 10_000, 10**7
-_BOARD = re.compile(r"(SXM\d?-?)?(\d{2,3}GB)?", re.ASCII)
-_NOTHING = {"", "-", "n/a", "na", "none"}
-
-
-class RowsError(ValueError):
-    """A file of rows that cannot be used; the message says where, what, and what is allowed."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +53,7 @@ class TrainingRow:
 
 def read_rows(path: Path) -> list[TrainingRow]:
     """The rows of a file. Raises RowsError."""
-    try:
-        if path.exists() and not path.is_file():
-            raise RowsError(f"{path}: is no file; allowed: a CSV file of training rows")
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise RowsError(f"{path}: {error.strerror or error}") from error
-    if len(content) > MOST_BYTES:
-        raise RowsError(f"{path}: has more than {MOST_BYTES >> 20} MiB; allowed: up to {MOST_BYTES >> 20} MiB")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise RowsError(f"{path}:{line}: is no UTF-8; allowed: a CSV file of training rows") from error
-    return parse_rows(text, str(path))
+    return parse_rows(read_text(path), str(path))
 
 
 def parse_rows(text: str, name: str) -> list[TrainingRow]:
@@ -88,66 +61,22 @@ def parse_rows(text: str, name: str) -> list[TrainingRow]:
     rows: list[TrainingRow] = []
     known: set[str] = set()
     series = ""
-    for line, fields in _records(text, name):
+    for line, fields in records(text, name, NEEDED, OPTIONAL):
         row = _Fields(fields, f"{name}:{line}").row(f"{len(rows) + 1}", series)
         if row.id in known:
             raise RowsError(f"{name}:{line}: id: {row.id!r:.60} is there twice; allowed: every id once")
         known.add(row.id)
         rows.append(row)
         series = row.series
-        if len(rows) > MOST_ROWS:
-            raise RowsError(f"{name}:{line}: is row {len(rows):,}; allowed: up to {MOST_ROWS:,} rows")
-    if not rows:
-        raise RowsError(f"{name}: has no rows; allowed: at least one below the header")
     return rows
 
 
-def _records(text: str, name: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Each record that is not blank, with the line that it ends on."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    try:
-        header = [column.strip().lower() for column in next(reader, [])]
-        _check_header(header, name)
-        for record in reader:
-            if not any(field.strip() for field in record):
-                continue
-            if len(record) != len(header):
-                raise RowsError(f"{name}:{reader.line_num}: has {len(record)} fields; allowed: {len(header)}, as many as the header")
-            yield reader.line_num, {column: field.strip() for column, field in zip(header, record, strict=True)}
-    except csv.Error as error:
-        raise RowsError(f"{name}:{reader.line_num}: is no CSV: {error}") from error
-
-
-def _check_header(header: list[str], name: str) -> None:
-    allowed = ", ".join((*NEEDED, *OPTIONAL))
-    if set(header) >= SERVING:
-        raise RowsError(
-            f"{name}:1: has the columns of serving rows; there is no serving model yet to compare them with; allowed: {allowed}"
-        )
-    for column in NEEDED:
-        if column not in header:
-            raise RowsError(f"{name}:1: {column}: missing in the header; allowed: {allowed}")
-    for column in header:
-        if column not in NEEDED + OPTIONAL:
-            raise RowsError(f"{name}:1: {column!r:.60}: unknown in the header; allowed: {allowed}")
-        if header.count(column) > 1:
-            raise RowsError(f"{name}:1: {column}: is there twice in the header; allowed: every column once")
-
-
-@dataclass(frozen=True)
-class _Fields:
-    """The fields of one record, and where it is."""
-
-    given: Mapping[str, str]
-    place: str
-
-    def wrong(self, field: str, problem: str, allowed: str) -> RowsError:
-        """The error that names place, field, value and what is allowed."""
-        return RowsError(f"{self.place}: {field}: {self.given.get(field, '')!r:.60} {problem}; allowed: {allowed}")
+class _Fields(Fields):
+    """The fields of a record of training steps."""
 
     def row(self, number: str, last_series: str) -> TrainingRow:
         """The record as a row. Raises RowsError."""
-        model, gpu = self._model(), self._gpu()
+        model, gpu = self._model(), self.gpu()
         gpus, sequences, sequence = (self.whole(name) for name in ("gpus", "global_batch_sequences", "sequence"))
         precision = self._precision(gpu)
         tokens = self.positive("tokens_per_second_per_gpu")
@@ -172,43 +101,11 @@ class _Fields:
         )
         return replace(row, plan=_sharded(row))
 
-    def whole(self, name: str, default: int | None = None) -> int:
-        """A count."""
-        text = self.given.get(name, "").lower()
-        if text in _NOTHING and default is not None:
-            return default
-        plain = text.replace(",", "")
-        if not (plain.isascii() and plain.isdecimal() and len(plain) < 12 and 1 <= int(plain) <= MOST):
-            raise self.wrong(name, "is no whole number in range", f"1 to {MOST:,}")
-        return int(plain)
-
-    def positive(self, name: str) -> float | None:
-        """A number above 0, or None for an empty field."""
-        text = self.given.get(name, "")
-        if text.lower() in _NOTHING:
-            return None
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not 1e-6 <= value <= 1e12:
-            raise self.wrong(name, "is no number in range", "empty, or 0.000001 to 1e12")
-        return value
-
     def _model(self) -> str:
         name = self.given["model"].lower().replace("_", "-")
         if name not in MODELS:
             raise self.wrong("model", "is unknown", ", ".join(MODELS))
         return name
-
-    def _gpu(self) -> str:
-        family, _, rest = self.given["gpu"].upper().partition("-")
-        hosted = {host.gpu.name for host in HOSTS.values()}
-        plain = not rest or _BOARD.fullmatch(rest)  # tables differ in the memory that they print
-        found = [gpu for gpu in GPUS if gpu.upper().partition("-")[0] == family and plain and gpu in hosted]
-        if not found:
-            raise self.wrong("gpu", "is unknown", ", ".join(gpu for gpu in GPUS if gpu in hosted))
-        return found[0]
 
     def _precision(self, gpu: str) -> str:
         name = self.given["precision"].lower()
@@ -222,7 +119,7 @@ class _Fields:
     def _plan(self, model_name: str, gpu: str, gpus: int, sequences: int) -> Parallelism:
         model = MODELS[model_name]
         domain_gpus = next(host for host in HOSTS.values() if host.gpu.name == gpu).domain_gpus
-        if all(self.given.get(name, "").lower() in _NOTHING for name in ("tp", "pp", "cp", "ep")):
+        if all(self.given.get(name, "").lower() in NOTHING for name in ("tp", "pp", "cp", "ep")):
             return self._chosen(model, gpu, gpus, sequences, domain_gpus)
         tensor, pipeline, context, expert, micro = (self.whole(name, 1) for name in ("tp", "pp", "cp", "ep", "micro_batch"))
         virtual = self.whole("vp", 1 if pipeline == 1 else max(1, min(ASSUMED_INTERLEAVE, model.layers // pipeline)))

@@ -1,8 +1,9 @@
 """The models that have a name, each with its source.
 
 Source keys: MLM (arXiv 2104.04473, Table 1), GPT3 (Brown et al., arXiv 2005.14165, Table 2.1), MGS (MegaScale, NSDI'24, arXiv 2402.15627),
-LL3 (arXiv 2407.21783, Table 3; 405B on 16 million tokens a batch, Table 4), DSV (DeepSeek-V3, arXiv 2412.19437, sections 2.1 and 4.2), MIX
-(Mixtral, arXiv 2401.04088, Table 1), QW3 (Qwen3, arXiv 2505.09388, Table 2, and the published config.json), GRK (xAI's release of Grok-1).
+LL2 (Llama 2, arXiv 2307.09288, and its config.json), LL3 (arXiv 2407.21783, Table 3; 405B on 16 million tokens a batch, Table 4), DSV
+(DeepSeek-V3, arXiv 2412.19437, sections 2.1 and 4.2), MIX (Mixtral, arXiv 2401.04088, Table 1), QW3 (Qwen3, arXiv 2505.09388, Table 2, and
+the published config.json), GRK (xAI's release of Grok-1).
 """
 
 from emulator.workload.training.model import Model
@@ -140,12 +141,18 @@ _MEGATRON = (
     megatron_model("gpt-529.6b", 105, 20480, 128),
     megatron_model("gpt-1008b", 128, 25600, 160),
 )
+#: Dense models with grouped keys and values.
+_DENSE = (
+    Model("llama2-70b", 69e9, 69e9 - 2.0 * 32_000 * 8192, 80, 8192, 64, 4096, 32_000, kv_width=1024, source="LL2"),
+    Model("qwen3-32b", 32.8e9, 32.8e9 - 2.0 * 151_936 * 5120, 64, 5120, 64, 32_768, 151_936, head_width=128, kv_width=1024, source="QW3"),
+)
 _ALL = (
     *_MEGATRON,
     *(_llama(f"llama3-{size}", *shape[:4], batch_tokens=shape[4]) for size, shape in zip(_SIZES, _LLAMAS, strict=True)),
     *(_llama(f"llama3.1-{size}", *shape[:4], batch_tokens=shape[4]) for size, shape in zip(_SIZES, _LLAMAS, strict=True)),
     _gpt("gpt3-175b", 96, 12288, 96, batch_tokens=3.2e6, source="GPT3; its vocabulary as MLM pads it"),
     _gpt("megascale-175b", 96, 12288, 96, batch_tokens=6144 * 2048, source="MGS Table 1"),
+    *_DENSE,
     *_MIXTURES,
 )
 MODELS: dict[str, Model] = {model.name: model for model in _ALL}

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from emulator.cli import main
 from emulator.experiments.validation.compare import compare_training
-from emulator.experiments.validation.rows import NEEDED, OPTIONAL, RowsError, parse_rows
+from emulator.experiments.validation.fields import RowsError
+from emulator.experiments.validation.rows import NEEDED, OPTIONAL, parse_rows
 from emulator.workload.training import MODELS
 from topology.catalog import GPUS, HOSTS
 
@@ -165,10 +166,6 @@ FILES: dict[str, tuple[bytes, list[str]]] = {
     "NUL bytes": (b"\x00" * 100, ["rows.csv"]),
     "a field without an end": (b"model,gpu,gpus,precision,global_batch_sequences,sequence\n" + b"x" * 200_000, ["no CSV"]),
     "too large": (b"model,gpu\n" + b"x,y\n" * (2 << 20), ["MiB"]),
-    "serving rows": (
-        b"system,model,precision,backend,backend_version,isl,osl,tp,pp,concurrency,ttft_ms,tpot_ms\n",
-        ["serving rows", "no serving model yet"],
-    ),
     "JSON": (b'{"rows": []}', ["model", "missing"]),
 }
 

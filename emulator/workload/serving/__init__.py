@@ -1,0 +1,1 @@
+"""What a replica of a serving engine takes for a step, by model, GPU, precision and engine."""

@@ -1,0 +1,71 @@
+"""The two laws that the published rows show: the floor of a step, and KV memory by arithmetic."""
+
+import numpy as np
+import pytest
+
+from emulator.workload.serving.costs import BLOCK_TOKENS, PS, ModelDoesNotFit, ServingPlan, kv_bytes_per_token, kv_room, step_costs
+from emulator.workload.serving.stacks import ENGINES, STACKS, Stack, stack_of
+from emulator.workload.training import MODELS
+from topology.catalog import GPUS
+
+LLAMA = MODELS["llama3.1-70b"]
+#: (GPU, a in ms, b in ms) of TPOT = a + b / TP at concurrency 4 under vLLM, fitted on published rows within 0.15 ms.
+FLOORS = [("H100-SXM5-80GB", 6.3, 22.2), ("H200-SXM-141GB", 6.0, 15.5), ("B200-SXM-180GB", 5.0, 11.3)]
+
+
+@pytest.mark.parametrize(("gpu", "floor_ms", "weights_ms"), FLOORS)
+def test_a_decode_step_is_a_floor_and_the_weights_over_the_gpus(gpu: str, floor_ms: float, weights_ms: float) -> None:
+    """At concurrency 4 with 1,400 tokens each. A roofline without a floor is wrong in both terms."""
+    for tensor in (2, 4, 8):
+        costs = step_costs(LLAMA, GPUS[gpu], "fp8", ServingPlan(tensor), stack_of(gpu, "fp8", "vllm"), 8192)
+        step_ms = (costs.base_ps + costs.table_ps[4] + 4 * costs.running_ps + 4 * 1400 * costs.kv_ps) / PS * 1000
+        assert step_ms == pytest.approx(floor_ms + weights_ms / tensor, rel=0.08)
+
+
+def test_kv_bytes_are_those_of_the_grouped_heads() -> None:
+    """2 L n_kv d_head b: 327,680 B of the 70B in bf16, half of it in fp8, 516,096 of the 405B; 576 numbers a layer of DeepSeek-V3."""
+    assert kv_bytes_per_token(LLAMA) == 327_680
+    assert kv_bytes_per_token(LLAMA, "fp8") == 163_840
+    assert kv_bytes_per_token(MODELS["llama3.1-405b"]) == 516_096
+    assert kv_bytes_per_token(MODELS["deepseek-v3"]) == 61 * 576 * 2
+
+
+@pytest.mark.parametrize(
+    ("gpu", "tensor", "kv"), [("H100-SXM5-80GB", 2, "bf16"), ("H200-SXM-141GB", 1, "fp8"), ("H200-SXM-141GB", 8, "bf16")]
+)
+def test_kv_room_is_what_the_weights_leave(gpu: str, tensor: int, kv: str) -> None:
+    room = kv_room(LLAMA, GPUS[gpu], "fp8", ServingPlan(tensor), kv)
+    weights = 70.6e9 + 2 * 128_256 * 8192  # embedding and logits in bf16
+    expected = (0.93 * GPUS[gpu].memory_bytes * tensor - weights) / kv_bytes_per_token(LLAMA, kv)
+    assert room.tokens == pytest.approx(expected, abs=BLOCK_TOKENS)
+
+
+def test_attention_in_data_parallel_holds_its_weights_more_than_once() -> None:
+    deepseek, gpu = MODELS["deepseek-v3"], GPUS["H200-SXM-141GB"]
+    one, eight = (kv_room(deepseek, gpu, "fp8", plan) for plan in (ServingPlan(8, 1), ServingPlan(1, 8)))
+    assert eight.tokens < one.tokens
+
+
+def test_a_model_that_does_not_fit_is_refused_with_numbers() -> None:
+    with pytest.raises(ModelDoesNotFit, match=r"llama3.1-405b in bf16 takes 811.* GB; 8 H100-SXM5-80GB have 595.2 GB"):
+        kv_room(MODELS["llama3.1-405b"], GPUS["H100-SXM5-80GB"], "bf16", ServingPlan(8))
+
+
+def test_few_tokens_meet_few_experts() -> None:
+    """A step of one token reads 8 of 256 experts; one of 8,192 all of them."""
+    deepseek, gpu = MODELS["deepseek-v3"], GPUS["H200-SXM-141GB"]
+    stack = Stack(0.0, 1.0, 1.0, 0.0, 0.0)
+    table = step_costs(deepseek, gpu, "fp8", ServingPlan(8), stack, 8192).table_ps
+    assert np.all(np.diff(table) > 0)
+    experts = deepseek.expert_parameters / 8 / gpu.memory_bytes_per_second * PS
+    assert table[1] - table[0] == pytest.approx(experts * 8 / 256, rel=0.05)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("mixture", [False, True])
+def test_every_gpu_has_numbers(engine: str, mixture: bool) -> None:
+    for gpu in GPUS:
+        for precision in ("bf16", "fp8", "nvfp4"):
+            assert stack_of(gpu, precision, engine, mixture=mixture) in STACKS.values()
+    assert stack_of("H200-SXM-141GB", "bf16", "vllm") is STACKS["H100-SXM5-80GB", "bf16", "vllm", "dense"]
+    assert stack_of("GB300-288GB", "fp8", "vllm") is STACKS["B200-SXM-180GB", "fp8", "vllm", "dense"]
