@@ -1,0 +1,42 @@
+"""The section ``jobs`` of a scenario: what the life of a job costs, and what becomes of it after a fault."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from emulator.scenario.section import Int, Rate, Section
+from emulator.scenario.units import YEAR, Bandwidth, Bytes, Duration, parse_bandwidth, parse_bytes, parse_duration
+
+
+class RequeueBackoff(Section):
+    """How long a job that a fault interrupted waits before it is in its queue again: initial, then each time ``factor`` times as long."""
+
+    initial: Annotated[Duration, Field(ge=0, le=YEAR)] = 0  # 0: it is there at once
+    factor: Annotated[Rate, Field(ge=1, le=1000)] = 2.0
+    max: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("1h")
+
+
+class CheckpointSettings(Section):
+    """What a checkpoint costs a job that writes some; sources: `emulator.jobs.costs`."""
+
+    writing: Literal["blocking", "asynchronous", "free"] = "blocking"
+    gpu_bandwidth: Bandwidth = parse_bandwidth("1.2Gbps")  # of a GPU's part of its host's way to storage
+    copy_bandwidth: Bandwidth = parse_bandwidth("200Gbps")  # asynchronous: of a GPU to its host's memory
+    storage_bandwidth: Bandwidth | None = None  # of a site; default 0.976Gbps for each of its GPUs (Llama 3)
+    state_per_gpu: Annotated[Bytes, Field(ge=1, le=10**15)] = parse_bytes("840MB")  # of jobs that do not say what they save
+
+
+class JobSettings(Section):
+    """What the life of a job costs beside its work, and how long it may run."""
+
+    #: Before work goes on after an interruption, of jobs that do not train. arXiv 2410.21680 (RSC): u0 of 5 to 20 min.
+    restart_overhead: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("5m")
+    stall_timeout: Annotated[Duration, Field(ge=1, le=YEAR)] = parse_duration("10m")  # without any bandwidth; NCCL's default
+    max_restarts: Annotated[Int, Field(ge=0, le=1_000_000_000)] = 100  # a job interrupted more often has failed
+    requeue_backoff: RequeueBackoff = Field(default_factory=RequeueBackoff)
+    start_up: Literal["drawn", "none"] = "drawn"  # of training jobs, at their first start: `emulator.jobs.costs`
+    restart: Literal["by-size", "overhead"] = "by-size"  # of training jobs; overhead: that of all others, restart_overhead
+    detection: Literal["by-cause", "none"] = "by-cause"  # how long a training job hangs after a fault: `emulator.racks.faults`
+    checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
+    time_limit: Literal["none", "estimate"] = "none"  # estimate: a run that is not over after the job's estimate is ended (Slurm: TIMEOUT)
+    time_limit_factor: Annotated[Rate, Field(ge=0.001, le=1000)] = 1.0  # of the estimate
