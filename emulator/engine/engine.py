@@ -32,6 +32,7 @@ from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.prospect import Prospect
+from emulator.engine.restarting import Restarting
 from emulator.engine.runs import RunEvent, Runs
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
@@ -44,6 +45,7 @@ from emulator.scheduler.explain_sites import no_site
 from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.spares import Spares
 from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import SECOND, JobSource
 from topology.cluster import Cluster
@@ -109,6 +111,9 @@ class Engine:
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
         self.runs = Runs(cluster, scheduler.ledger, network, self.meter, self._orders, settings)
         self.host_faults = HostFaults(cluster, scheduler.ledger, self.runs.broken_hosts, self.meter, self.racks, settings)
+        spares = Spares(cluster, scheduler.ledger, settings.spares_per_1024_gpus)
+        self.host_faults.before_repair = spares.note_repair
+        self.restarting = Restarting(scheduler, self.runs, self.host_faults, spares, settings.recovery)
         if scheduler.settings.placement.asks_fabric:
             scheduler.draft.prospect = Prospect(network, scheduler.draft).probe
         self._source = source
@@ -158,7 +163,7 @@ class Engine:
 
         Otherwise the remaining jobs never change: services without an end, and jobs on hold or for which there will be no room.
         """
-        if self._inbox or self._arrivals or self.runs.next_ns() != NEVER or self._next_arrival_ns() != NEVER:
+        if self._inbox or self._arrivals or self.restarting.waits or self.runs.next_ns() != NEVER or self._next_arrival_ns() != NEVER:
             return True
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
@@ -481,14 +486,30 @@ class Engine:
 
     def _stop_again(self, slot: int, at_ns: int) -> None:
         """The job was interrupted, which has been noticed."""
-        self._stop(slot, at_ns, loses=True)
         self.table.restarts[slot] += 1
         self.restarts += 1
         self.events += 1
         if self.table.restarts[slot] > self.settings.max_restarts:
+            self._stop(slot, at_ns, loses=True)
             self._end(slot, at_ns, State.FAILED)
-        else:
-            self._requeue(slot, at_ns, self.settings.requeue_backoff.until_ns(at_ns, self.table.restarts[slot]))
+        elif not self.restarting.takes(slot, at_ns):
+            self._give_back(slot, at_ns)
+
+    def _give_back(self, slot: int, at_ns: int) -> None:
+        """The job was interrupted, and gives back its GPUs."""
+        self._stop(slot, at_ns, loses=True)
+        self._requeue(slot, at_ns, self.settings.requeue_backoff.until_ns(at_ns, self.table.restarts[slot]))
+
+    def _restart(self, at_ns: int) -> None:
+        """Restart the jobs that have kept their GPUs after a fault, where that can be."""
+        for slot, told, resized in self.restarting.run(at_ns):
+            self.events += 1
+            self.resizes += resized
+            if told:
+                self.reasons[slot] = f"{told}, after {self.reasons[slot]}"
+                self._changed(slot, at_ns)
+            else:
+                self._give_back(slot, at_ns)
 
     def _requeue(self, slot: int, at_ns: int, until_ns: int = 0) -> None:
         """The job, which was stopped, waits again; until ``until_ns``, where it is given, it is on hold."""
@@ -520,6 +541,7 @@ class Engine:
     # -- plan and share -------------------------------------------------------------------------------------------------------------
 
     def _plan(self, at_ns: int) -> None:
+        self._restart(at_ns)
         plan = self.scheduler.plan(at_ns)
         # GPUs that a preemption left over, and the preempted jobs, are for the next cycle's plan.
         self._reconsider_ns = min(plan.reconsider_at_ns, at_ns + 1) if plan.preempted else plan.reconsider_at_ns

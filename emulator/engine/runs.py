@@ -33,6 +33,7 @@ class RunEvent(IntEnum):
     DONE = 1
     TIME_LIMIT = 2
     NOTICED = 3  # that it hangs
+    DRAINED = 4  # it has saved what it could
 
 
 class Runs:
@@ -92,13 +93,13 @@ class Runs:
 
     # -- runs ---------------------------------------------------------------------------------------------------------------------
 
-    def start(self, slot: int, rows: Sequence[Row], at_ns: int) -> None:
-        """A job begins to run on ``rows``."""
+    def start(self, slot: int, rows: Sequence[Row], at_ns: int, *, warm: bool = False) -> None:
+        """A job begins to run on ``rows``; ``warm``: on hosts that had everything but its work ready."""
         table, lives, costs = self._table, self._lives, self._settings.costs
         table.work_at_pace(slot)
         trains, gpus = table.kind[slot] == JobKind.TRAINING, table.size_gpus[slot]
         if lives.again[slot]:
-            ahead_ns = costs.restart_ns(gpus, trains=trains)
+            ahead_ns = costs.restart_ns(gpus, trains=trains, warm=warm)
         else:
             ahead_ns = costs.start_up.drawn_ns(self._settings.seed, table.job_id[slot]) if trains and costs.start_up is not None else 0
         saving = None
@@ -126,14 +127,25 @@ class Runs:
         """A fault stops the job, which is noticed at ``until_ns``. Until then it holds its GPUs, which wait for each other."""
         self.progress(slot, at_ns)
         self._lives.lose_work(slot, self._table.duration_ns[slot])
-        self._lives.detecting.add(slot)
+        self._leave_work(slot, at_ns, Phase.DETECTING, until_ns)
+
+    def hangs(self, slot: int) -> bool:
+        """Whether a fault has stopped the job already: nobody has noticed, or it is about to be restarted where it is."""
+        return self._lives.out.get(slot, Phase.DRAINING) != Phase.DRAINING
+
+    def await_restart(self, slot: int, at_ns: int) -> None:
+        """A fault has stopped the job, which has been noticed; it keeps its GPUs until it is restarted (``move``)."""
+        self.progress(slot, at_ns)
+        if not self.hangs(slot):
+            self._lives.lose_work(slot, self._table.duration_ns[slot])
+        self._leave_work(slot, at_ns, Phase.RESTARTING, NEVER)
+
+    def _leave_work(self, slot: int, at_ns: int, phase: Phase, until_ns: int) -> None:
+        """The run, which has been brought to ``at_ns``, is in this phase until then, or until somebody says otherwise (NEVER)."""
+        self._lives.out[slot] = phase
         self._leave_network(slot, at_ns)
         self._rerate(slot, at_ns)
         self._expect(slot, until_ns)
-
-    def hangs(self, slot: int) -> bool:
-        """Whether a fault has stopped the job, and nobody has noticed."""
-        return slot in self._lives.detecting
 
     def halt(self, slot: int, at_ns: int, *, loses: bool = False) -> None:
         """A run ends: its power and its flows are given back, and its time accounted for. The GPUs are the scheduler's to free.
@@ -143,7 +155,7 @@ class Runs:
         table = self._table
         self.progress(slot, at_ns)
         self.broken_hosts.leave(slot, at_ns)
-        if loses and slot not in self._lives.detecting:
+        if loses and not self.hangs(slot):
             self._lives.lose_work(slot, table.duration_ns[slot])
         table.version[slot] += 1
         self._meter.held_milli_gpus.change(at_ns, -table.size_gpus[slot] * table.milli_gpus[slot])
@@ -163,7 +175,7 @@ class Runs:
         if self._table.shape[slot] >= 0 and self._network.has(slot):
             self._network.remove(at_ns, slot)
 
-    def move(self, before: Mapping[int, tuple[list[Row], int, int]], at_ns: int) -> None:
+    def move(self, before: Mapping[int, tuple[list[Row], int, int]], at_ns: int, *, warm: bool = False) -> None:
         """Runs of these jobs end as they were (placement, start and size), their work saved, and others begin as the table has them."""
         table = self._table
         for slot, was in before.items():
@@ -172,7 +184,7 @@ class Runs:
             self.halt(slot, at_ns)
             table.rows[slot], table.start_ns[slot], table.size_gpus[slot] = now
         for slot in before:
-            self.start(slot, table.rows[slot], at_ns)
+            self.start(slot, table.rows[slot], at_ns, warm=warm)
 
     def progress(self, slot: int, at_ns: int) -> None:
         """Bring the run to ``at_ns``."""
@@ -188,19 +200,19 @@ class Runs:
 
     def stand_still(self, slot: int, at_ns: int, down_ns: int) -> None:
         """A flap shorter than a cycle stops the job for this time; several at once do not add up."""
-        if slot in self._lives.detecting:
+        if slot in self._lives.out:
             return
         self.progress(slot, at_ns)
         if self._lives.stand_still(slot, at_ns + down_ns):
             self._expect(slot)  # its power stays: it waits for less than a cycle
 
-    def _expect(self, slot: int, noticed_ns: int = NEVER) -> None:
-        """(Re)compute what will happen to a run next. ``noticed_ns``: of a job that hangs, when that is noticed."""
+    def _expect(self, slot: int, until_ns: int = NEVER) -> None:
+        """(Re)compute what will happen to a run next. ``until_ns``: of one that is out of its work, for how long."""
         table, lives = self._table, self._lives
         version = table.version[slot] = table.version[slot] + 1
         job_id, speed, what, at_ns = table.job_id[slot], lives.speed[slot], RunEvent.DONE, NEVER
-        if slot in lives.detecting:
-            what, at_ns = RunEvent.NOTICED, noticed_ns
+        if slot in lives.out:
+            what, at_ns = RunEvent.DRAINED if lives.out[slot] == Phase.DRAINING else RunEvent.NOTICED, until_ns
         elif lives.ahead_ns[slot]:
             what, at_ns = RunEvent.AT_WORK, lives.since_ns[slot] + lives.ahead_ns[slot]
         elif not table.duration_ns[slot] and table.kind[slot] == JobKind.SERVICE:  # a service that runs until it is cancelled
@@ -253,7 +265,7 @@ class Runs:
         lives, phase = self._lives, self._phases[slot]
         if phase == Phase.DETECTING:
             return 0.0, 1.0
-        if phase in (Phase.STARTING, Phase.RESTARTING):
+        if phase in (Phase.STARTING, Phase.RESTARTING, Phase.DRAINING):
             return 0.0, 0.0
         computing, saving = self._network.computing(slot), lives.saving.get(slot)
         working = 1.0 if saving is None else saving.every_ns / (saving.every_ns + saving.write_ns)

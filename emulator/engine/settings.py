@@ -7,7 +7,7 @@ from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.jobs.costs import Costs
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
-from emulator.workload.jobs import SECOND
+from emulator.workload.jobs import SECOND, Recovery
 
 #: Of the jobs that have ended, so many stay with the engine, the last ones; the others leave (``Engine.retire``), so many at once.
 ENDED_KEPT, RETIRED_AT_ONCE = 10_000, 4_096
@@ -28,6 +28,8 @@ class EngineSettings:
     stall_timeout_ns: int = 600 * SECOND  # a job that has had no bandwidth for this time is interrupted (NCCL's watchdog: 10 min)
     max_restarts: int = 100  # a job interrupted more often has failed
     requeue_backoff: Backoff = NO_BACKOFF
+    recovery: Recovery = Recovery.REQUEUE  # of jobs that do not say what becomes of them after a fault
+    spares_per_1024_gpus: int = 0  # hosts that stand by to replace broken ones
     #: A run that takes longer than the job's estimate times this is ended (Slurm's TIMEOUT); None: jobs may run as long as they like.
     time_limit_factor: float | None = None
     communication_power_ratio: float = 0.55

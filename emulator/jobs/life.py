@@ -3,7 +3,8 @@
 A run is from the start of a job to its end, interruption or preemption. It *starts* (containers, communicators, compiling; *restarts*,
 where it has run before: its checkpoint is read as well), then it *works*, and stands still for *checkpoints* in between
 (``jobs.saving``). It *stalls* where its network is gone. A fault takes it out of all of this: it is *detecting* until somebody has noticed
-that it hangs. When anything happens is for others to say; nothing here looks at a clock.
+that it hangs, and *restarting* from then on where it keeps its GPUs. A job that is asked to stop may be *draining*: it saves what it did.
+When anything happens is for others to say; nothing here looks at a clock.
 """
 
 from collections.abc import Sequence
@@ -23,14 +24,15 @@ class Phase(IntEnum):
     CHECKPOINT = 3
     STALLED = 4
     DETECTING = 5
+    DRAINING = 6
 
 
 #: The phases in which no work goes on.
-IDLE_PHASES = (Phase.STARTING, Phase.RESTARTING, Phase.CHECKPOINT, Phase.STALLED, Phase.DETECTING)
+IDLE_PHASES = (Phase.STARTING, Phase.RESTARTING, Phase.CHECKPOINT, Phase.STALLED, Phase.DETECTING, Phase.DRAINING)
 
 
 #: The phases by which the GPUs of running jobs are counted. Checkpoints come and go without an event, and count as work.
-COUNTED_PHASES = (Phase.WORKING, Phase.STARTING, Phase.RESTARTING, Phase.STALLED, Phase.DETECTING)
+COUNTED_PHASES = (Phase.WORKING, Phase.STARTING, Phase.RESTARTING, Phase.STALLED, Phase.DETECTING, Phase.DRAINING)
 
 
 class Passage(NamedTuple):
@@ -38,7 +40,7 @@ class Passage(NamedTuple):
 
     ahead_ns: int  # of starting or restarting
     still_ns: int  # stalled
-    detecting_ns: int
+    out_ns: int  # detecting, draining, or restarting where it was (``Lives.out``)
     checkpoint_ns: int
     working_ns: int
     work_ns: int
@@ -64,7 +66,9 @@ class Lives:
         self.spent_ns: dict[Phase, list[int]] = {phase: [] for phase in IDLE_PHASES}
         #: Slot -> how long it will still stand still for, of a job that a flap stopped.
         self.still_ns: dict[int, int] = {}
-        self.detecting: set[int] = set()
+        #: Slot -> the phase of a run that is out of its work until somebody says otherwise: detecting, draining, or restarting, where it
+        #: waits with its GPUs to be restarted.
+        self.out: dict[int, Phase] = {}
         self.saving: dict[int, Saving] = {}  # of runs that write checkpoints
 
     def extend(self, reused: Sequence[int], durations_ns: Sequence[int]) -> None:
@@ -104,13 +108,13 @@ class Lives:
         self.run_ns[slot] += held_ns
         self.ahead_ns[slot], self.again[slot] = 0, True
         self.still_ns.pop(slot, None)
-        self.detecting.discard(slot)
+        self.out.pop(slot, None)
         self.saving.pop(slot, None)
 
     def phase(self, slot: int) -> Phase:
         """Of a job that holds GPUs, as of ``since_ns``."""
-        if slot in self.detecting:
-            return Phase.DETECTING
+        if slot in self.out:
+            return self.out[slot]
         if self.ahead_ns[slot]:
             return Phase.RESTARTING if self.again[slot] else Phase.STARTING
         if self.speed[slot] == 0.0 or slot in self.still_ns:
@@ -120,7 +124,10 @@ class Lives:
     def passage(self, slot: int, passed_ns: int) -> tuple[Passage, Saving | None]:
         """What ``passed_ns`` from ``since_ns`` on are, and the checkpoints as they are then. Changes nothing."""
         saving = self.saving.get(slot)
-        if slot in self.detecting:
+        if slot in self.out:
+            if saving is not None:
+                saving = replace(saving)
+                saving.stand_still(passed_ns)
             return Passage(0, 0, passed_ns, 0, 0, 0), saving
         left_ns = passed_ns
         ahead_ns = min(left_ns, self.ahead_ns[slot])
@@ -164,7 +171,11 @@ class Lives:
     def idle_ns(self, slot: int, passage: Passage) -> tuple[int, ...]:
         """Of a passage of the job's run, the times of IDLE_PHASES."""
         starting, restarting = (0, passage.ahead_ns) if self.again[slot] else (passage.ahead_ns, 0)
-        return starting, restarting, passage.checkpoint_ns, passage.still_ns, passage.detecting_ns
+        if not passage.out_ns:
+            return starting, restarting, passage.checkpoint_ns, passage.still_ns, 0, 0
+        out = self.out[slot]
+        detecting, draining = (passage.out_ns if out == phase else 0 for phase in (Phase.DETECTING, Phase.DRAINING))
+        return starting, restarting + passage.out_ns - detecting - draining, 0, 0, detecting, draining
 
     def end_ns(self, slot: int) -> int:
         """When the work will be done at the present speed, which is above 0."""

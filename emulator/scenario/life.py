@@ -34,6 +34,9 @@ class JobSettings(Section):
     stall_timeout: Annotated[Duration, Field(ge=1, le=YEAR)] = parse_duration("10m")  # without any bandwidth; NCCL's default
     max_restarts: Annotated[Int, Field(ge=0, le=1_000_000_000)] = 100  # a job interrupted more often has failed
     requeue_backoff: RequeueBackoff = Field(default_factory=RequeueBackoff)
+    #: What becomes of a job that a fault interrupted, where it does not say itself: `emulator.workload.jobs.Recovery`.
+    recovery: Literal["requeue", "in-place", "spares", "elastic"] = "requeue"
+    spares: Annotated[Int, Field(ge=0, le=64)] = 0  # hosts for each 1,024 GPUs that stand by; ByteRobust has 4 (arXiv 2509.16293)
     start_up: Literal["drawn", "none"] = "drawn"  # of training jobs, at their first start: `emulator.jobs.costs`
     restart: Literal["by-size", "overhead"] = "by-size"  # of training jobs; overhead: that of all others, restart_overhead
     detection: Literal["by-cause", "none"] = "by-cause"  # how long a training job hangs after a fault: `emulator.racks.faults`

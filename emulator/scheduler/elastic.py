@@ -3,6 +3,7 @@
 How they shrink for others is in ``emulator.scheduler.preemption``; the size that a job starts with is the draft's (``Draft.choose``).
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from emulator.scheduler.draft import Draft, Elasticity
@@ -17,19 +18,19 @@ class Elastic(StrEnum):
     ALWAYS = "always"  # it changes while the job runs
 
 
-def grow(draft: Draft, settings: Elasticity) -> None:
+def grow(draft: Draft, settings: Elasticity, among: Collection[int] | None = None) -> None:
     """Have running jobs go on with more GPUs where some are free and nobody waits for them; the ones that started first grow first.
 
-    A job that started, or was given another size, less than ``interval_ns`` ago is left alone.
+    A job that started, or was given another size, less than ``interval_ns`` ago is left alone. ``among``: only the jobs in these slots.
     """
     for partition in draft.ledger.partitions if draft.table.sizes and settings.grows else ():
         if partition.free.free_gpus and not partition.waiting_jobs:
-            _grow_in(draft, partition, settings)
+            _grow_in(draft, partition, settings, partition.running if among is None else among)
 
 
-def _grow_in(draft: Draft, partition: Partition, settings: Elasticity) -> None:
+def _grow_in(draft: Draft, partition: Partition, settings: Elasticity, among: Collection[int]) -> None:
     table = draft.table
-    small = [slot for slot in partition.running if slot in table.sizes and table.size_gpus[slot] < table.gpus[slot]]
+    small = [slot for slot in among if slot in table.sizes and slot in partition.running and table.size_gpus[slot] < table.gpus[slot]]
     for slot in sorted(small, key=lambda slot: (table.start_ns[slot], table.job_id[slot])):
         ripe_ns = table.start_ns[slot] + settings.interval_ns
         if ripe_ns > draft.now_ns or table.start_ns[slot] == draft.now_ns:

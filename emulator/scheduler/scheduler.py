@@ -92,6 +92,7 @@ class Scheduler:
         in_turn = (policy.heads_only or policy.reserves) and policy.outside is None
         defragmentation = Defragmentation(settings.preempt_interval_ns) if settings.defragment else None
         elasticity = Elasticity(settings.elastic_interval_ns) if settings.elastic == Elastic.ALWAYS else None
+        self._regrowth, self._shrunk = Elasticity(settings.elastic_interval_ns), dict[int, int]()  # slot -> id of jobs that a fault shrank
         makes_room = preemption, defragmentation, elasticity
         self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, *makes_room, in_turn, in_turn and not policy.arranges)
         self._chooses_sizes = settings.elastic != Elastic.NEVER
@@ -419,7 +420,7 @@ class Scheduler:
             if (told := explained(self.policy, self.settings.placement, error)) is not None:
                 raise told from error
             raise
-        if draft.elasticity is not None or draft.migrated:
+        if draft.elasticity is not None or draft.migrated or self._shrunk:
             self._resize(draft)
         table = self.table
         for slot in draft.preempted:
@@ -440,8 +441,22 @@ class Scheduler:
         """Have running jobs grow where they may, and count all that have another size."""
         if draft.elasticity is not None:
             grow(draft, draft.elasticity)
+        elif self._shrunk:
+            self._shrunk = {slot: job for slot, job in self._shrunk.items() if self._is_small(slot, job)}
+            grow(draft, self._regrowth, self._shrunk)
         for slot, (_, _, gpus) in draft.migrated.items():
             self.counts[self.table.queue[slot]].running_gpus += self.table.size_gpus[slot] - gpus
+
+    def _is_small(self, slot: int, job_id: int) -> bool:
+        """Whether the job still runs, and with fewer GPUs than it asks for at most."""
+        table = self.table
+        return table.job_id[slot] == job_id and table.state[slot] == State.RUNNING and table.size_gpus[slot] < table.gpus[slot]
+
+    def note_size(self, slot: int, before: int) -> None:
+        """The running job had so many GPUs, and has those that are left after a fault: it grows again once others are free."""
+        if change := self.table.size_gpus[slot] - before:
+            self.counts[self.table.queue[slot]].running_gpus += change
+            self._shrunk[slot] = self.table.job_id[slot]
 
     def _has_waiting(self, queue: int) -> bool:
         """Whether a job of the queue of this number waits."""

@@ -22,6 +22,16 @@ class JobKind(IntEnum):
     SERVICE = 2  # one replica of a service; runs for its duration, or until cancelled where that is 0
 
 
+class Recovery(IntEnum):
+    """What becomes of a job that a fault has interrupted, once that is noticed."""
+
+    DEFAULT = 0  # what the scenario says
+    REQUEUE = 1  # it gives back its GPUs, and waits for others
+    IN_PLACE = 2  # it keeps them, where the fault took a process, or what a reset brings back
+    SPARES = 3  # it keeps them, and spares stand in for broken hosts
+    ELASTIC = 4  # it goes on with those that are left, where it is of several sizes
+
+
 #: In ``JobColumns.require_level`` and ``prefer_level``: any level.
 ANY_LEVEL = -1
 #: In ``JobColumns.host_type``: any type.
@@ -127,6 +137,7 @@ class JobColumns:
     array: NDArray[np.int32]  # index into arrays, of a job of an array of which not all may run at a time; or -1
     locality: NDArray[np.int32]  # index into localities, of a job that says where it wants to run, or what it reads; or -1
     reservation: NDArray[np.int32]  # index into reservations, of a job that uses the hosts of one (Slurm's --reservation); or -1
+    recovery: NDArray[np.int8]  # a ``Recovery``
     source_row: NDArray[np.int64]  # of the trace: its line, or the number of its object, from 1; NO_ROW where there is none
     shapes: tuple[TrainingShape, ...] = ()
     choices: tuple[tuple[TypeAndPace, ...], ...] = ()  # the preferred first
@@ -177,6 +188,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "array": -1,
         "locality": -1,
         "reservation": -1,
+        "recovery": int(Recovery.DEFAULT),
         "source_row": NO_ROW,
     }
     given = defaults | columns
@@ -187,7 +199,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "utilization": np.float64, "checkpoint_ns": np.int64, "deadline_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
         "slice_gpus": np.int32, "slice_level": np.int8, "preemptible": np.bool_, "shape": np.int32,
         "host_type": np.int8, "choice": np.int32, "after": np.int32, "array": np.int32, "locality": np.int32, "reservation": np.int32,
-        "source_row": np.int64,
+        "recovery": np.int8, "source_row": np.int64,
     }  # fmt: skip
     for name, dtype in dtypes.items():
         column: NDArray[Any] = np.asarray(given[name], dtype=dtype)

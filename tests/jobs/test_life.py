@@ -76,7 +76,7 @@ def test_equals_the_plain_version(
         lives.lose_work(0, duration)
         assert lives.remaining_ns[0] == (duration if safe < 0 else safe)
         assert lives.lost_ns[0] == lives.remaining_ns[0] - plain.remaining
-        lives.detecting.add(0)
+        lives.out[0] = Phase.DETECTING
         plain.detecting = True
         for _ in range(5):
             plain.tick()
