@@ -48,7 +48,7 @@ class Runs:
         self._cluster, self._table, self._network, self._meter, self._orders = cluster, ledger.table, network, meter, orders
         self._settings, self._lives = settings, ledger.table.lives
         self.broken_hosts = BrokenHosts(ledger, meter)
-        self._storage = Storage(cluster, settings.costs.checkpoint)
+        self._storage = Storage(cluster, settings.costs.checkpoint, settings.faults)
         self._phases: dict[int, Phase] = {}  # slot of a running job -> where its GPUs are counted
         #: GPUs that running jobs hold, by what they do; one that several jobs share counts for each.
         self.gpus_by_phase: dict[Phase, int] = dict.fromkeys(COUNTED_PHASES, 0)
@@ -103,9 +103,9 @@ class Runs:
         else:
             ahead_ns = costs.start_up.drawn_ns(self._settings.seed, table.job_id[slot]) if trains and costs.start_up is not None else 0
         saving = None
-        if table.checkpoint_ns[slot]:
+        if every := table.checkpoint_ns[slot] or (0 if table.kind[slot] == JobKind.SERVICE else costs.checkpoint.interval_ns):
             state_bytes = table.shapes[table.shape[slot]].state_bytes if table.shape[slot] >= 0 else 0.0
-            saving = self._storage.open(slot, rows, table.checkpoint_ns[slot], state_bytes, gpus)
+            saving = self._storage.open(slot, rows, every, state_bytes, gpus)
         lives.start(slot, at_ns, ahead_ns, saving)
         if table.shape[slot] >= 0:
             self._network.add(at_ns, slot, rows)

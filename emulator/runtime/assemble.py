@@ -35,7 +35,7 @@ from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.settings import SchedulerSettings
 from emulator.workload.growth import Growth
-from emulator.workload.jobs import JobSource, Recovery, SourceReport
+from emulator.workload.jobs import RECOVERIES, JobSource, SourceReport
 from emulator.workload.readers import open_trace
 from emulator.workload.spread import generate_by_type
 from topology.cluster import Cluster
@@ -160,7 +160,7 @@ def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None)
         costs=job_costs(scenario, cluster),
         stall_timeout_ns=scenario.jobs.stall_timeout,
         max_restarts=scenario.jobs.max_restarts,
-        recovery=Recovery[scenario.jobs.recovery.replace("-", "_").upper()],
+        recovery=RECOVERIES[scenario.jobs.recovery],
         spares_per_1024_gpus=scenario.jobs.spares,
         requeue_backoff=Backoff(backoff.initial, backoff.factor, backoff.max),
         time_limit_factor=None if scenario.jobs.time_limit == "none" else scenario.jobs.time_limit_factor,

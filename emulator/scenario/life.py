@@ -1,11 +1,33 @@
 """The section ``jobs`` of a scenario: what the life of a job costs, and what becomes of it after a fault."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from emulator.scenario.section import Int, Rate, Section
-from emulator.scenario.units import YEAR, Bandwidth, Bytes, Duration, parse_bandwidth, parse_bytes, parse_duration
+from emulator.scenario.units import YEAR, Bandwidth, Bytes, Duration, format_duration, parse_bandwidth, parse_bytes, parse_duration
+from emulator.workload.jobs import DALY, YOUNG
+
+
+def _as_interval(value: Any) -> Any:
+    rule = {"young": YOUNG, "daly": DALY}.get(value) if isinstance(value, str) else None
+    try:
+        every_ns = rule or parse_duration(value)
+    except ValueError as error:
+        raise ValueError(f"{error}; or young, or daly") from None
+    if not every_ns:
+        raise ValueError(f"{value!r} is no interval: allowed are times above 0, young and daly")
+    return every_ns
+
+
+#: Work between two checkpoints: a time, or the formula by which it is worked out when a run starts.
+CheckpointInterval = Annotated[
+    int,
+    BeforeValidator(_as_interval),
+    Field(le=YEAR),
+    PlainSerializer(lambda every: {YOUNG: "young", DALY: "daly"}.get(every) or format_duration(every)),
+    WithJsonSchema({"type": "string", "examples": ["young", "daly", "30m"]}),
+]
 
 
 class RequeueBackoff(Section):
@@ -19,6 +41,7 @@ class RequeueBackoff(Section):
 class CheckpointSettings(Section):
     """What a checkpoint costs a job that writes some; sources: `emulator.jobs.costs`."""
 
+    interval: CheckpointInterval | None = None  # of jobs that say none, but for services; default none: they begin anew after a fault
     writing: Literal["blocking", "asynchronous", "free"] = "blocking"
     gpu_bandwidth: Bandwidth = parse_bandwidth("1.2Gbps")  # of a GPU's part of its host's way to storage
     copy_bandwidth: Bandwidth = parse_bandwidth("200Gbps")  # asynchronous: of a GPU to its host's memory

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from emulator.scenario.cluster import ClusterSettings
-from emulator.scenario.life import JobSettings
+from emulator.scenario.life import CheckpointInterval, JobSettings
 from emulator.scenario.policies import check_placement, check_policy
 from emulator.scenario.queues import Cohorts, QueueSettings, TenantLimits
 from emulator.scenario.reservations import MOST_RESERVATIONS, ReservationSettings
@@ -46,6 +46,7 @@ class GeneratedWorkload(Section):
     carry_over: bool = True  # jobs of the days before still run at the start
     largest_gang_ratio: Annotated[Real, Field(ge=1e-6, le=1)] = 0.25
     tenants: Annotated[Int, Field(ge=1, le=100_000)] = 24
+    checkpoint: CheckpointInterval | None = None  # of training jobs; default Young's for RSC-1's faults and 40 s a checkpoint
 
 
 class WorkloadSettings(Section):

@@ -18,9 +18,10 @@ _SECOND = 10**9
 
 def generator_settings(scenario: Scenario) -> GeneratorSettings:
     """What `workload.generate` takes, with the collective of the fabric's section for its training jobs, and their start-up."""
-    fields = scenario.workload.generated.model_dump(exclude={"day"})
+    fields = scenario.workload.generated.model_dump(exclude={"day", "checkpoint"})
     return GeneratorSettings(
         **fields,
+        checkpoint_ns=scenario.workload.generated.checkpoint or 0,
         day_seconds=scenario.workload.generated.day / _SECOND,
         collective=scenario.fabric.collective,
         start_up_seconds=StartUp().mean_seconds if scenario.jobs.start_up == "drawn" else 0.0,
@@ -79,6 +80,7 @@ def job_costs(scenario: Scenario, cluster: Cluster) -> Costs:
             checkpoint.copy_bandwidth,
             STORAGE_BYTES_PER_GPU_SECOND * cluster.gpu_count / len(cluster.site_names) if storage is None else storage,
             float(checkpoint.state_per_gpu),
+            checkpoint.interval or 0,
         ),
     )
 

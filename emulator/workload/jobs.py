@@ -14,6 +14,12 @@ SECOND = 1_000_000_000  # ns
 API_FIRST_ID = 1_000_000_000
 
 
+#: In ``JobColumns.checkpoint_ns``: the interval of Young's, or of Daly's formula, worked out when a run starts.
+YOUNG, DALY = -1, -2
+#: No formula gives a longer interval between checkpoints (assumed).
+LONGEST_CHECKPOINT_SECONDS = 3_600.0
+
+
 class JobKind(IntEnum):
     """What a job does with its GPUs."""
 
@@ -31,6 +37,9 @@ class Recovery(IntEnum):
     SPARES = 3  # it keeps them, and spares stand in for broken hosts
     ELASTIC = 4  # it goes on with those that are left, where it is of several sizes
 
+
+#: By the words of scenarios and requests.
+RECOVERIES = {one.name.lower().replace("_", "-"): one for one in Recovery if one != Recovery.DEFAULT}
 
 #: In ``JobColumns.require_level`` and ``prefer_level``: any level.
 ANY_LEVEL = -1
@@ -123,7 +132,7 @@ class JobColumns:
     queue: NDArray[np.int32]  # index into queues
     tenant: NDArray[np.int32]  # index into tenants
     utilization: NDArray[np.float64]
-    checkpoint_ns: NDArray[np.int64]  # 0: starts from the beginning after an interruption
+    checkpoint_ns: NDArray[np.int64]  # YOUNG, DALY; 0: the scenario's, and by default it begins anew after an interruption
     deadline_ns: NDArray[np.int64]  # after its submission, by when it should have ended; 0: no deadline
     require_level: NDArray[np.int8]  # index into LEVEL_NAMES or ANY_LEVEL
     prefer_level: NDArray[np.int8]
