@@ -24,6 +24,7 @@ from emulator.engine.commands import (
     SetPriority,
     Submit,
 )
+from emulator.engine.draining import Draining, Stop
 from emulator.engine.host_faults import HostFaults
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.link_events import LinkEvents
@@ -113,6 +114,7 @@ class Engine:
         self.host_faults = HostFaults(cluster, scheduler.ledger, self.runs.broken_hosts, self.meter, self.racks, settings)
         spares = Spares(cluster, scheduler.ledger, settings.spares_per_1024_gpus)
         self.host_faults.before_repair = spares.note_repair
+        self.draining = Draining(self.table, self.runs, settings.grace_ns)
         self.restarting = Restarting(scheduler, self.runs, self.host_faults, spares, settings.recovery)
         if scheduler.settings.placement.asks_fabric:
             scheduler.draft.prospect = Prospect(network, scheduler.draft).probe
@@ -332,23 +334,38 @@ class Engine:
         calendar = self.scheduler.reserved.calendar
         assert calendar is not None, "a window has its time"
         self.events += 1
-        ledger, table = self.scheduler.ledger, self.table
+        ledger = self.scheduler.ledger
         for window in self.scheduler.reserved.turn(at_ns):
             reservation = calendar.reservations[window.number]
             if reservation.running == Running.DRAIN:
                 continue
             slots = dict.fromkeys(slot for host in reservation.hosts for slot in ledger.jobs_on(host))
             for slot in slots:
-                self._stop(slot, at_ns, loses=True)
                 self.reasons[slot] = f"stopped: {window.told(reservation)}"
-                self.events += 1
-                if reservation.running == Running.KILL:
-                    self._end(slot, at_ns, State.FAILED)
-                else:
-                    table.preemptions[slot] += 1
-                    self.preemptions += 1
-                    self._requeue(slot, at_ns)
+                kill = reservation.running == Running.KILL
+                if not self._ask_to_stop([slot], at_ns, kill=kill):
+                    self._put_out(slot, at_ns, Stop(loses=True, kill=kill))
         self._window_ns = calendar.next_ns()
+
+    def _ask_to_stop(self, slots: Sequence[int], at_ns: int, *, kill: bool = False) -> bool:
+        """Ask jobs to stop, which may save before; False where they can as well be stopped at once."""
+        if not self.draining.ask(slots, at_ns, kill=kill):
+            return False
+        self.events += len(slots)
+        for slot in slots:
+            self._changed(slot, at_ns)
+        return True
+
+    def _put_out(self, slot: int, at_ns: int, stop: Stop) -> None:
+        """A job that was in the way of others stops."""
+        self._stop(slot, at_ns, loses=stop.loses)
+        self.events += 1
+        if stop.kill:
+            self._end(slot, at_ns, State.FAILED)
+        else:
+            self.table.preemptions[slot] += 1
+            self.preemptions += 1
+            self._requeue(slot, at_ns)
 
     def _act_on(self, slot: int, command: Cancel | Hold | SetPriority, at_ns: int) -> None:
         match command:
@@ -421,6 +438,8 @@ class Engine:
                 self.meter.note_peak()
             elif what == RunEvent.NOTICED:
                 self._stop_again(slot, event_ns)
+            elif what == RunEvent.DRAINED:
+                self._put_out(slot, event_ns, self.draining.take(slot))
             elif what == RunEvent.TIME_LIMIT:
                 self._stop(slot, event_ns, loses=True)
                 self.reasons[slot] = f"reached its time limit of {in_words(self.runs.time_limit_ns(slot))}"
@@ -553,6 +572,9 @@ class Engine:
             self.events += 1
             self.reasons[slot] = plan.causes.get(slot) or f"preempted by the policy {self.scheduler.policy.name}"
             self._requeue(slot, at_ns)
+        for slots in plan.asked:
+            self.reasons |= {slot: plan.causes[slot] for slot in slots}
+            self._ask_to_stop([slot for slot in slots if table.state[slot] == State.RUNNING], at_ns)
         if plan.migrated:
             self.runs.move(plan.migrated, at_ns)
             for slot, (_, _, gpus) in plan.migrated.items():

@@ -140,6 +140,11 @@ class Runs:
             self._lives.lose_work(slot, self._table.duration_ns[slot])
         self._leave_work(slot, at_ns, Phase.RESTARTING, NEVER)
 
+    def drain(self, slot: int, at_ns: int, until_ns: int) -> None:
+        """The job is asked to stop. It works no longer, and saves what it did; at ``until_ns`` it is to give back its GPUs."""
+        self.progress(slot, at_ns)
+        self._leave_work(slot, at_ns, Phase.DRAINING, until_ns)
+
     def _leave_work(self, slot: int, at_ns: int, phase: Phase, until_ns: int) -> None:
         """The run, which has been brought to ``at_ns``, is in this phase until then, or until somebody says otherwise (NEVER)."""
         self._lives.out[slot] = phase

@@ -29,6 +29,7 @@ class EngineSettings:
     max_restarts: int = 100  # a job interrupted more often has failed
     requeue_backoff: Backoff = NO_BACKOFF
     recovery: Recovery = Recovery.REQUEUE  # of jobs that do not say what becomes of them after a fault
+    grace_ns: int = 0  # that a job has to save what it did, once it is asked to stop
     spares_per_1024_gpus: int = 0  # hosts that stand by to replace broken ones
     #: A run that takes longer than the job's estimate times this is ended (Slurm's TIMEOUT); None: jobs may run as long as they like.
     time_limit_factor: float | None = None

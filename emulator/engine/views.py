@@ -162,6 +162,9 @@ def _held_back(engine: Engine, slot: int) -> str:
         told = f"; it {phase.name.lower()[:-3]}s until {(lives.since_ns[slot] + lives.ahead_ns[slot]) / SECOND:,.15g} s"
         why = engine.reasons.get(slot, "") if phase == Phase.RESTARTING and slot not in engine.table.sizes else ""
         return told + (f" ({why})" if why else "")
+    if phase == Phase.DRAINING:
+        until_ns = engine.draining.until_ns(slot)
+        return f"; it saves what it did, and stops at {until_ns / SECOND:,.15g} s: {engine.reasons[slot]}"
     if phase == Phase.DETECTING:
         return f"; it hangs, which nobody has noticed yet: {engine.reasons[slot]}"
     speed = lives.speed[slot]

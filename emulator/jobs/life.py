@@ -7,10 +7,10 @@ that it hangs, and *restarting* from then on where it keeps its GPUs. A job that
 When anything happens is for others to say; nothing here looks at a clock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from emulator.jobs.saving import Saving, slowed_ns
 
@@ -144,6 +144,11 @@ class Lives:
             work_ns, checkpoint_ns = saving.passed(left_ns, self.remaining_ns[slot], speed)
         return Passage(ahead_ns, still_ns, 0, checkpoint_ns, left_ns - checkpoint_ns, work_ns), saving
 
+    def drain_ns(self, slot: int) -> int:
+        """How long the run would take to have all that it did in storage; 0 where it could not save anything, or has nothing to save."""
+        saving = self.saving.get(slot)
+        return 0 if saving is None or slot in self.out or self.ahead_ns[slot] else saving.write_ns + saving.settle_ns
+
     def progress(self, slot: int, at_ns: int) -> int:
         """Bring a run to ``at_ns``. Returns how long it worked since it last was."""
         passed_ns = at_ns - self.since_ns[slot]
@@ -202,6 +207,28 @@ class Lives:
         self.lost_ns[slot] += lost_ns
         if saving is not None:
             saving.fresh_ns, saving.writing_ns, saving.age_ns = 0, 0, -1
+
+    # -- snapshots ------------------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All of it, in plain lists and numbers that JSON holds; ``restore`` takes it, and goes on to the same bits."""
+        return {
+            "columns": [list(column) for column in (self.remaining_ns, self.since_ns, *self._times())],
+            "speed": list(self.speed),
+            "again": list(self.again),
+            "still_ns": sorted(self.still_ns.items()),
+            "out": [(slot, int(phase)) for slot, phase in sorted(self.out.items())],
+            "saving": [(slot, saving.state()) for slot, saving in sorted(self.saving.items())],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take the state of ``state``."""
+        for column, times in zip((self.remaining_ns, self.since_ns, *self._times()), state["columns"], strict=True):
+            column[:] = times
+        self.speed, self.again = list(state["speed"]), list(state["again"])
+        self.still_ns = {int(slot): int(still_ns) for slot, still_ns in state["still_ns"]}
+        self.out = {int(slot): Phase(phase) for slot, phase in state["out"]}
+        self.saving = {int(slot): Saving(*saving) for slot, saving in state["saving"]}
 
     # -- accounts -------------------------------------------------------------------------------------------------------------------
 

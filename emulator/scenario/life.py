@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from emulator.scenario.section import Int, Rate, Section
-from emulator.scenario.units import YEAR, Bandwidth, Bytes, Duration, format_duration, parse_bandwidth, parse_bytes, parse_duration
+from emulator.scenario.units import DAY, YEAR, Bandwidth, Bytes, Duration, format_duration, parse_bandwidth, parse_bytes, parse_duration
 from emulator.workload.jobs import DALY, YOUNG
 
 
@@ -60,6 +60,8 @@ class JobSettings(Section):
     #: What becomes of a job that a fault interrupted, where it does not say itself: `emulator.workload.jobs.Recovery`.
     recovery: Literal["requeue", "in-place", "spares", "elastic"] = "requeue"
     spares: Annotated[Int, Field(ge=0, le=64)] = 0  # hosts for each 1,024 GPUs that stand by; ByteRobust has 4 (arXiv 2509.16293)
+    #: That a job has to save what it did, once it is asked to stop for another or a reservation (Slurm's GraceTime); 0: it stops at once.
+    grace_period: Annotated[Duration, Field(ge=0, le=DAY)] = 0
     start_up: Literal["drawn", "none"] = "drawn"  # of training jobs, at their first start: `emulator.jobs.costs`
     restart: Literal["by-size", "overhead"] = "by-size"  # of training jobs; overhead: that of all others, restart_overhead
     detection: Literal["by-cause", "none"] = "by-cause"  # how long a training job hangs after a fault: `emulator.racks.faults`

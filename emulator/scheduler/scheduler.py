@@ -87,8 +87,11 @@ class Scheduler:
         self.reserved = ReservedHosts(self.table, self.ledger, self.partitions, cycle_ns)
         if policy.outside is not None:
             self.ledger.changes = Changes()
-        self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
-        preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
+        how = {self.table.queue_of[name]: how for name, how in settings.reclaims.items()}
+        self._reclaim = Reclaim(how, settings.preempt_interval_ns, grace_ns=settings.grace_ns)
+        preemption = (
+            Preemption(settings.preempt_after_ns, settings.preempt_interval_ns, grace_ns=settings.grace_ns) if settings.preemption else None
+        )
         in_turn = (policy.heads_only or policy.reserves) and policy.outside is None
         defragmentation = Defragmentation(settings.preempt_interval_ns) if settings.defragment else None
         elasticity = Elasticity(settings.elastic_interval_ns) if settings.elastic == Elastic.ALWAYS else None

@@ -21,6 +21,8 @@ from emulator.workload.spread import generate_by_type
             "jobs.checkpoint.interval=often",
             "24h, 7d or 1h30m; or young, or daly",
         ),
+        ("jobs.grace_period=2d", "jobs.grace_period: 2d is too much; allowed: at most 1d"),
+        ("jobs.grace_period=-5s", "'-5s' is not a duration"),
         ("jobs.checkpoint.interval=0s", "'0s' is no interval: allowed are times above 0, young and daly"),
         ("jobs.checkpoint.interval=-1", "-1 is not a duration"),
         ("jobs.checkpoint.interval=[young]", "['young'] is not a duration"),
