@@ -438,6 +438,9 @@ class Engine:
                 self.meter.note_peak()
             elif what == RunEvent.NOTICED:
                 self._stop_again(slot, event_ns)
+            elif what == RunEvent.PACE:
+                self.events += 1
+                self.runs.change_pace(slot, event_ns)
             elif what == RunEvent.DRAINED:
                 self._put_out(slot, event_ns, self.draining.take(slot))
             elif what == RunEvent.TIME_LIMIT:

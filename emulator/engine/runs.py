@@ -13,6 +13,7 @@ from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
 from emulator.engine.storage import Storage
+from emulator.engine.straggling import Straggling
 from emulator.jobs.life import COUNTED_PHASES, Phase
 from emulator.racks.messages import RackOrder
 from emulator.racks.power import gpu_milliwatts
@@ -34,6 +35,7 @@ class RunEvent(IntEnum):
     TIME_LIMIT = 2
     NOTICED = 3  # that it hangs
     DRAINED = 4  # it has saved what it could
+    PACE = 5  # it begins to fail slow, or no longer does
 
 
 class Runs:
@@ -48,6 +50,7 @@ class Runs:
         self._cluster, self._table, self._network, self._meter, self._orders = cluster, ledger.table, network, meter, orders
         self._settings, self._lives = settings, ledger.table.lives
         self.broken_hosts = BrokenHosts(ledger, meter)
+        self._straggling = Straggling(ledger, network, settings.stragglers, settings.seed)
         self._storage = Storage(cluster, settings.costs.checkpoint, settings.faults)
         self._phases: dict[int, Phase] = {}  # slot of a running job -> where its GPUs are counted
         #: GPUs that running jobs hold, by what they do; one that several jobs share counts for each.
@@ -64,6 +67,9 @@ class Runs:
 
     def next_ns(self) -> int:
         """When anything happens to a run next at present speeds; NEVER if nothing will."""
+        return min(self._next_event_ns(), self._straggling.next_ns())
+
+    def _next_event_ns(self) -> int:
         events, versions = self._events, self._table.version
         while events and versions[events[0][3]] != events[0][4]:
             heappop(events)
@@ -71,8 +77,17 @@ class Runs:
 
     def take(self) -> tuple[int, int, int]:
         """What happens next, of which ``next_ns`` has just told: when, to whose run, and what (a ``RunEvent``)."""
+        if self._straggling.next_ns() < self._next_event_ns():
+            at_ns, slot = self._straggling.take()
+            return at_ns, slot, RunEvent.PACE
         at_ns, _, what, slot, _ = heappop(self._events)
         return at_ns, slot, what
+
+    def change_pace(self, slot: int, at_ns: int) -> None:
+        """The job begins to fail slow, or no longer does."""
+        if self._network.has(slot):
+            self._straggling.change(slot, at_ns)
+            self.set_speed(slot, self._network.speed(slot), at_ns)
 
     def time_limit_ns(self, slot: int) -> int:
         """How long one run of the job may take, whatever passes in it; NEVER where there is no limit, as for a service without an end."""
@@ -109,6 +124,7 @@ class Runs:
         lives.start(slot, at_ns, ahead_ns, saving)
         if table.shape[slot] >= 0:
             self._network.add(at_ns, slot, rows)
+            self._straggling.begin(slot, rows, at_ns)
             lives.speed[slot] = self._network.speed(slot)
         self._meter.held_milli_gpus.change(at_ns, gpus * table.milli_gpus[slot])
         draw = self._note_load(slot)

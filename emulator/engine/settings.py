@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from emulator.engine.backoff import NO_BACKOFF, Backoff
 from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.jobs.costs import Costs
+from emulator.jobs.stragglers import Stragglers
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
 from emulator.workload.jobs import SECOND, Recovery
@@ -25,6 +26,7 @@ class EngineSettings:
     until_ns: int | None = None  # None: until nothing is left to do
     publish_ns: int = 300 * SECOND  # between two samples of the timeline
     costs: Costs = field(default_factory=Costs)
+    stragglers: Stragglers = field(default_factory=Stragglers)
     stall_timeout_ns: int = 600 * SECOND  # a job that has had no bandwidth for this time is interrupted (NCCL's watchdog: 10 min)
     max_restarts: int = 100  # a job interrupted more often has failed
     requeue_backoff: Backoff = NO_BACKOFF

@@ -29,6 +29,7 @@ from emulator.scenario.settings import (
     link_fault_settings,
     reclaims,
     site_power,
+    stragglers,
     tenant_limits,
 )
 from emulator.scheduler.elastic import Elastic
@@ -159,6 +160,7 @@ def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None)
         until_ns=until_ns,
         publish_ns=scenario.telemetry.publish_interval,
         costs=job_costs(scenario, cluster),
+        stragglers=stragglers(scenario),
         stall_timeout_ns=scenario.jobs.stall_timeout,
         max_restarts=scenario.jobs.max_restarts,
         recovery=RECOVERIES[scenario.jobs.recovery],

@@ -49,6 +49,17 @@ class CheckpointSettings(Section):
     state_per_gpu: Annotated[Bytes, Field(ge=1, le=10**15)] = parse_bytes("840MB")  # of jobs that do not say what they save
 
 
+class StragglerSettings(Section):
+    """What makes steps of training longer than their model says; sources: `emulator.jobs.stragglers`. All of it is off by default, since
+    the step times that the model was fitted to have it in them.
+    """
+
+    host_spread: Annotated[Rate, Field(ge=0, le=1)] = 0.0  # of hosts' compute times: deviation over mean; MLPerf's steps have 0.004
+    stall_ratio: Annotated[Rate, Field(ge=0, le=1)] = 0.0  # part of the steps that stall; MLPerf on H100: 0.02
+    stall_median: Annotated[Duration, Field(ge=1, le=DAY)] = parse_duration("2s")
+    fail_slow: Literal["drawn", "none"] = "none"  # episodes of some minutes, of the jobs that GREYHOUND found
+
+
 class JobSettings(Section):
     """What the life of a job costs beside its work, and how long it may run."""
 
@@ -66,5 +77,6 @@ class JobSettings(Section):
     restart: Literal["by-size", "overhead"] = "by-size"  # of training jobs; overhead: that of all others, restart_overhead
     detection: Literal["by-cause", "none"] = "by-cause"  # how long a training job hangs after a fault: `emulator.racks.faults`
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
+    stragglers: StragglerSettings = Field(default_factory=StragglerSettings)
     time_limit: Literal["none", "estimate"] = "none"  # estimate: a run that is not over after the job's estimate is ended (Slurm: TIMEOUT)
     time_limit_factor: Annotated[Rate, Field(ge=0.001, le=1000)] = 1.0  # of the estimate

@@ -3,6 +3,7 @@
 from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.fabric.settings import FabricSettings
 from emulator.jobs.costs import STORAGE_BYTES_PER_GPU_SECOND, CheckpointCosts, Costs, StartUp, Writing
+from emulator.jobs.stragglers import Stragglers
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
 from emulator.scenario.models import Scenario
@@ -83,6 +84,12 @@ def job_costs(scenario: Scenario, cluster: Cluster) -> Costs:
             checkpoint.interval or 0,
         ),
     )
+
+
+def stragglers(scenario: Scenario) -> Stragglers:
+    """What makes steps longer than their model says."""
+    given = scenario.jobs.stragglers
+    return Stragglers(given.host_spread, given.stall_ratio, given.stall_median / _SECOND, fail_slow=given.fail_slow == "drawn")
 
 
 def site_power(scenario: Scenario) -> SitePower:

@@ -14,6 +14,7 @@ from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import HELD, job_time
 from emulator.engine.link_health import Cut
 from emulator.jobs.costs import CheckpointCosts, Writing
+from emulator.jobs.stragglers import Stragglers
 from emulator.racks.faults import Scope
 from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.policies import POLICIES
@@ -64,6 +65,7 @@ def lives(seed: int) -> tuple[Work, dict[str, Any]]:
         "spares_per_1024_gpus": int(draw.choice([0, 30])),
         "time_limit_factor": (None, 1.0)[draw.integers(2)],
         "max_restarts": int(draw.choice([2, 50])),
+        "stragglers": (Stragglers(), Stragglers(0.05, 0.02, fail_slow=True))[draw.integers(2)],
         "grace_ns": int(draw.choice([0, 5, 60])) * SECOND,
         "elastic": list(Elastic)[draw.integers(3)],
     }
