@@ -16,7 +16,9 @@ class Straggling:
     def __init__(self, ledger: Ledger, network: Network, stragglers: Stragglers, seed: int) -> None:
         self._ledger, self._table, self._network, self._stragglers, self._seed = ledger, ledger.table, network, stragglers, seed
         self._on = stragglers != Stragglers()
+        self._slowness = stragglers.slowness(seed, len(ledger.host_block)) if self._on else []
         self._late: dict[int, float] = {}  # slot of a running job -> seconds by which its steps are late, but for episodes
+        self._episodes: dict[int, list[tuple[int, int]]] = {}  # slot -> of the job that runs, or ran last
         self._changes: list[tuple[int, int, int, int]] = []  # (when an episode begins or ends, job id, slot, start of the run)
 
     def begin(self, slot: int, rows: Sequence[Row], at_ns: int) -> None:
@@ -24,13 +26,14 @@ class Straggling:
         if not self._on:
             return
         table, first_host = self._table, self._ledger.first_host
-        hosts = [first_host[block] + bit for block, mask, _ in rows for bit in mask_bits(mask)]
-        self._late[slot] = self._stragglers.late_seconds(self._seed, hosts, table.shapes[table.shape[slot]].compute_seconds)
-        for change_ns in {time_ns for episode in self._episodes(slot) for time_ns in episode if time_ns > at_ns}:
+        slowest = max([self._slowness[first_host[block] + bit] for block, mask, _ in rows for bit in mask_bits(mask)])
+        self._late[slot] = self._stragglers.late_seconds(slowest, table.shapes[table.shape[slot]].compute_seconds)
+        self._episodes[slot] = self._drawn(slot)
+        for change_ns in {time_ns for episode in self._episodes[slot] for time_ns in episode if time_ns > at_ns}:
             heappush(self._changes, (change_ns, table.job_id[slot], slot, table.start_ns[slot]))
         self.change(slot, at_ns)
 
-    def _episodes(self, slot: int) -> list[tuple[int, int]]:
+    def _drawn(self, slot: int) -> list[tuple[int, int]]:
         """When the job fails slow, from and to."""
         table = self._table
         duration_ns = table.paces[slot].duration_ns if slot in table.paces else table.duration_ns[slot]
@@ -56,6 +59,6 @@ class Straggling:
     def change(self, slot: int, at_ns: int) -> None:
         """The job is as late from now on as it is at ``at_ns``."""
         late = self._late[slot]
-        if any(begin_ns <= at_ns < end_ns for begin_ns, end_ns in self._episodes(slot)):
+        if any(begin_ns <= at_ns < end_ns for begin_ns, end_ns in self._episodes[slot]):
             late += (FAIL_SLOW_FACTOR - 1.0) * (self._network.ideal_seconds(slot) + late)
         self._network.set_late(slot, late)

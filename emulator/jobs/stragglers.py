@@ -8,7 +8,6 @@ communication 40 %, for some 24 min; of jobs with 512 GPUs and more 16 of 27, fo
 The published steps to which ``workload.training`` was fitted have all of this in them, so to add it counts it twice: it is off by default.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -54,20 +53,28 @@ class Stragglers:
         seconds = np.minimum(self.longest_stall_seconds, self.stall_median_seconds * exp(self.stall_log_sd * quantiles))
         return self.stall_ratio * float(add_up(seconds)) / 4096
 
-    def late_seconds(self, seed: int, hosts: Sequence[int], compute_seconds: float) -> float:
-        """What a step of a job on ``hosts`` takes longer than on hosts like the mean one, in the mean: it waits for the slowest of them. A
-        host is as slow for all jobs, for good; a job whose hosts are all faster than the mean is no faster for it.
+    def slowness(self, seed: int, hosts: int) -> list[float]:
+        """Of each host, by number: the part of its compute time that it takes longer than the mean one, for all jobs and for good. A host
+        that is faster has 0, since a job is no faster for it.
         """
-        slowest = float(normal(seed, Stream.HOST_SPEED, np.asarray(hosts), 0).max()) if self.host_spread else 0.0
-        return max(0.0, self.host_spread * slowest) * compute_seconds + self.stall_seconds
+        if not self.host_spread:
+            return [0.0] * hosts
+        drawn: list[float] = np.maximum(0.0, self.host_spread * normal(seed, Stream.HOST_SPEED, np.arange(hosts), 0)).tolist()
+        return drawn
+
+    def late_seconds(self, slowest: float, compute_seconds: float) -> float:
+        """What a step takes longer in the mean than on hosts like the mean one: it waits for the slowest of the job's hosts."""
+        return slowest * compute_seconds + self.stall_seconds
 
     def episodes(self, seed: int, job_id: int, gpus: int, duration_ns: int) -> list[Episode]:
         """When the job fails slow: for an exponential time from a moment on that is uniform over its ``duration_ns``."""
-        found = []
-        for number, (part, mean_seconds) in enumerate((LARGE,) if gpus >= LARGE_GPUS else (COMPUTATION, COMMUNICATION)):
-            drawn = uniform(seed, Stream.FAIL_SLOW, job_id, np.arange(2) + 4 * number)
-            if self.fail_slow and drawn[0] < part:
-                lasts = float(exponential(seed, Stream.FAIL_SLOW, job_id, 4 * number + 2)) * mean_seconds
-                begin_ns = round(float(drawn[1]) * duration_ns)
+        if not self.fail_slow:
+            return []
+        found, kinds = [], (LARGE,) if gpus >= LARGE_GPUS else (COMPUTATION, COMMUNICATION)
+        has = uniform(seed, Stream.FAIL_SLOW, job_id, np.arange(len(kinds)))
+        for number, (part, mean_seconds) in enumerate(kinds):
+            if has[number] < part:
+                begin_ns = round(float(uniform(seed, Stream.FAIL_SLOW, job_id, 2 + number)) * duration_ns)
+                lasts = float(exponential(seed, Stream.FAIL_SLOW, job_id, 4 + number)) * mean_seconds
                 found.append(Episode(begin_ns, begin_ns + max(1, round(lasts * SECOND))))
         return found
