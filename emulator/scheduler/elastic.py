@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from emulator.scheduler.draft import Draft, Elasticity
 from emulator.scheduler.partition import Partition
+from emulator.scheduler.table import JobTable, State
 
 
 class Elastic(StrEnum):
@@ -26,6 +27,31 @@ def grow(draft: Draft, settings: Elasticity, among: Collection[int] | None = Non
     for partition in draft.ledger.partitions if draft.table.sizes and settings.grows else ():
         if partition.free.free_gpus and not partition.waiting_jobs:
             _grow_in(draft, partition, settings, partition.running if among is None else among)
+
+
+class Regrowth:
+    """Jobs that a fault has shrunk. They grow again, also where sizes do not change otherwise while jobs run."""
+
+    def __init__(self, table: JobTable, settings: Elasticity) -> None:
+        self._table, self._settings = table, settings
+        self._shrunk: dict[int, int] = {}  # slot -> id of the job
+
+    def __bool__(self) -> bool:
+        """Whether there may be any."""
+        return bool(self._shrunk)
+
+    def note(self, slot: int) -> None:
+        """The running job has fewer GPUs since a fault."""
+        self._shrunk[slot] = self._table.job_id[slot]
+
+    def run(self, draft: Draft) -> None:
+        """Have those grow that can."""
+        self._shrunk = {slot: job_id for slot, job_id in self._shrunk.items() if self._is_small(slot, job_id)}
+        grow(draft, self._settings, self._shrunk)
+
+    def _is_small(self, slot: int, job_id: int) -> bool:
+        table = self._table
+        return table.job_id[slot] == job_id and table.state[slot] == State.RUNNING and table.size_gpus[slot] < table.gpus[slot]
 
 
 def _grow_in(draft: Draft, partition: Partition, settings: Elasticity, among: Collection[int]) -> None:

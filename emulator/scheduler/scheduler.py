@@ -16,7 +16,7 @@ from emulator.scheduler.accounts import Accounts
 from emulator.scheduler.changes import Changes
 from emulator.scheduler.dispatch import Choice, Dispatcher
 from emulator.scheduler.draft import Defragmentation, Draft, Elasticity, Preemption
-from emulator.scheduler.elastic import Elastic, grow
+from emulator.scheduler.elastic import Elastic, Regrowth, grow
 from emulator.scheduler.feasibility import Feasibility
 from emulator.scheduler.free import ANY_SITE, FreeIndex, Row, mask_bits
 from emulator.scheduler.held import Held
@@ -89,13 +89,12 @@ class Scheduler:
             self.ledger.changes = Changes()
         how = {self.table.queue_of[name]: how for name, how in settings.reclaims.items()}
         self._reclaim = Reclaim(how, settings.preempt_interval_ns, grace_ns=settings.grace_ns)
-        preemption = (
-            Preemption(settings.preempt_after_ns, settings.preempt_interval_ns, grace_ns=settings.grace_ns) if settings.preemption else None
-        )
+        times = settings.preempt_after_ns, settings.preempt_interval_ns
+        preemption = Preemption(*times, grace_ns=settings.grace_ns) if settings.preemption else None
         in_turn = (policy.heads_only or policy.reserves) and policy.outside is None
         defragmentation = Defragmentation(settings.preempt_interval_ns) if settings.defragment else None
         elasticity = Elasticity(settings.elastic_interval_ns) if settings.elastic == Elastic.ALWAYS else None
-        self._regrowth, self._shrunk = Elasticity(settings.elastic_interval_ns), dict[int, int]()  # slot -> id of jobs that a fault shrank
+        self._regrowth = Regrowth(self.table, Elasticity(settings.elastic_interval_ns))
         makes_room = preemption, defragmentation, elasticity
         self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, *makes_room, in_turn, in_turn and not policy.arranges)
         self._chooses_sizes = settings.elastic != Elastic.NEVER
@@ -423,7 +422,7 @@ class Scheduler:
             if (told := explained(self.policy, self.settings.placement, error)) is not None:
                 raise told from error
             raise
-        if draft.elasticity is not None or draft.migrated or self._shrunk:
+        if draft.elasticity is not None or draft.migrated or self._regrowth:
             self._resize(draft)
         table = self.table
         for slot in draft.preempted:
@@ -444,22 +443,16 @@ class Scheduler:
         """Have running jobs grow where they may, and count all that have another size."""
         if draft.elasticity is not None:
             grow(draft, draft.elasticity)
-        elif self._shrunk:
-            self._shrunk = {slot: job for slot, job in self._shrunk.items() if self._is_small(slot, job)}
-            grow(draft, self._regrowth, self._shrunk)
+        elif self._regrowth:
+            self._regrowth.run(draft)
         for slot, (_, _, gpus) in draft.migrated.items():
             self.counts[self.table.queue[slot]].running_gpus += self.table.size_gpus[slot] - gpus
-
-    def _is_small(self, slot: int, job_id: int) -> bool:
-        """Whether the job still runs, and with fewer GPUs than it asks for at most."""
-        table = self.table
-        return table.job_id[slot] == job_id and table.state[slot] == State.RUNNING and table.size_gpus[slot] < table.gpus[slot]
 
     def note_size(self, slot: int, before: int) -> None:
         """The running job had so many GPUs, and has those that are left after a fault: it grows again once others are free."""
         if change := self.table.size_gpus[slot] - before:
             self.counts[self.table.queue[slot]].running_gpus += change
-            self._shrunk[slot] = self.table.job_id[slot]
+            self._regrowth.note(slot)
 
     def _has_waiting(self, queue: int) -> bool:
         """Whether a job of the queue of this number waits."""
