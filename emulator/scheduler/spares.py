@@ -30,7 +30,7 @@ class Spares:
     def stand_ins(self, broken: Sequence[int]) -> list[int]:
         """A spare for each of these hosts, the nearest in turn; none where there are not enough."""
         ledger = self._ledger
-        free = [host for host in sorted(ledger.withheld(Withheld.SPARE)) if ledger.reasons_of(host) == [Withheld.SPARE]]
+        free = [host for host in sorted(ledger.withheld(Withheld.SPARE)) if self._stands_by(host)]
         found: list[int] = []
         for host in broken:
             there = [one for one in free if ledger.partition_of_host(one) is ledger.partition_of_host(host)]
@@ -39,6 +39,11 @@ class Spares:
             found.append(min(there, key=lambda one: (self._apart(host, one), abs(host - one), one)))
             free.remove(found[-1])
         return found
+
+    def _stands_by(self, host: int) -> bool:
+        """Whether nothing else keeps the spare from use: a repaired host may still have jobs on it whose GPUs were whole."""
+        free = self._ledger.partition_of_host(host).free
+        return self._ledger.reasons_of(host) == [Withheld.SPARE] and free.unheld_mask(host) == free.full
 
     def _apart(self, one: int, other: int) -> int:
         """The first level, from the inside, of which both hosts are in one unit."""

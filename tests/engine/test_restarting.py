@@ -184,3 +184,21 @@ def test_a_gang_that_waits_for_a_reset_can_be_cancelled_and_limited() -> None:
     assert made.table.end_ns[0] == 500 * SECOND
     assert made.scheduler.partitions[0].free.free_gpus >= 32
     assert not list(made.restarting.run(made.now_ns))
+
+
+def test_a_repaired_host_stands_by_once_its_other_jobs_have_left() -> None:
+    """A GPU of host 0 breaks, and 7 jobs stay there. The spare is gone, so the host is the next one, but it stands in for nobody yet."""
+    ones = job_columns(
+        9, submit_ns=0, gpus=[1] * 8 + [8], duration_ns=np.array([50_000] * 8 + [1_000_000]) * SECOND, checkpoint_ns=20 * SECOND
+    )
+    made = struck(ones, Scope.GPU, Recovery.SPARES, hosts=3, spares_per_1024_gpus=1, reset=True)
+    run_until(made, 110 * SECOND)
+    ledger = made.scheduler.ledger
+    assert ledger.withheld(Withheld.SPARE) == set(), "one job went to the spare"
+    run_until(made, 2000 * SECOND)
+    assert ledger.withheld(Withheld.SPARE) == {0}
+    (lone,) = ledger.jobs_on(1)
+    assert made.restarting._spares.stand_ins([1]) == []
+    assert made.table.state[lone] == State.RUNNING
+    run_until(made, 51_000 * SECOND)
+    assert made.restarting._spares.stand_ins([1]) == [0]
