@@ -42,7 +42,7 @@ _OF_HOSTS = frozenset({"capacity", "fragmentation", "topology", "reservation"})
 def job_view(engine: Engine, slot: int) -> JobView:
     """One job as of the engine's last cycle. Whoever calls has the turn at the engine."""
     moment = moment_of(engine, slot, engine.now_ns)
-    return view_of(engine, moment._replace(reason=reason(engine, slot, moment.state)))
+    return view_of(engine, moment._replace(reason=reason(engine, slot, moment.state) or moment.reason))
 
 
 def view_of(engine: Engine, moment: Moment) -> JobView:

@@ -62,6 +62,8 @@ def test_after_a_fault_of_a_process_the_gang_restarts_where_it_is() -> None:
     run_until(made, 110 * SECOND)
     assert made.table.state[0] == State.RUNNING
     assert made.table.rows[0] == before
+    view = views.job_view(made, 0)
+    assert (view.phase, view.reason) == ("restarting", made.reasons[0])
     assert views.explanation(made, 0).text.startswith(
         "runs on r[00000-00002]-h00; it restarts until 150 s (restarted in place, after a process on host r00000-h00 failed: "
     )
