@@ -84,7 +84,10 @@ def submit(
         int | None, typer.Option("--slice-gpus", metavar="N", help="Cut it into slices of N GPUs, each in one unit of --slice-level.")
     ] = None,
     slice_level: Annotated[str | None, typer.Option("--slice-level", metavar="LEVEL", help="The level of the slices.")] = None,
-    checkpoint: Annotated[str | None, typer.Option("--checkpoint", metavar="TIME", help="Emulated time between checkpoints.")] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option("--checkpoint", metavar="TIME", help="Time between checkpoints; or young, or daly.")
+    ] = None,
+    recovery: Annotated[str | None, typer.Option("--recovery", help="After a fault: requeue, in-place, spares or elastic.")] = None,
     no_preempt: Annotated[bool, typer.Option("--no-preempt", help="Jobs of higher priority may not take its GPUs.")] = False,
     utilization: Annotated[float | None, typer.Option("--utilization", metavar="R", help="How busy its GPUs are, 0 to 1.")] = None,
     replicas: Annotated[
@@ -143,6 +146,7 @@ def submit(
         "slice_gpus": slice_gpus,
         "slice_level": slice_level,
         "checkpoint": checkpoint,
+        "recovery": recovery,
         "preemptible": False if no_preempt else None,
         "utilization": utilization,
         "replicas": replicas,

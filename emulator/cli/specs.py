@@ -24,6 +24,7 @@ _WORDS: dict[str, tuple[str, type]] = {
     "estimate": ("estimate_seconds", float),
     "deadline": ("deadline_seconds", float),
     "checkpoint": ("checkpoint_seconds", float),
+    "recovery": ("recovery", str),
     "require": ("require_level", str),
     "prefer": ("prefer_level", str),
     "slice_gpus": ("slice_gpus", int),
@@ -75,7 +76,9 @@ def job_spec(words: Mapping[str, Any], place: str) -> "JobSpec":
         if word not in _WORDS:
             raise CommandError(f"{place}{word}: unknown; allowed: {', '.join(_WORDS)}")
         field, kind = _WORDS[word]
-        if word in _DURATIONS:
+        if word == "checkpoint" and value in ("young", "daly"):
+            given["checkpoint"] = value
+        elif word in _DURATIONS:
             given[field] = duration_ns(f"{place}{word}", value) / 1e9
         elif word == "training":
             given[field] = training_spec(value, f"{place}training.")

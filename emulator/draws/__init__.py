@@ -38,6 +38,8 @@ class Stream(IntEnum):
     INFLATE = 41
     JOB_START_UP = 50
     FAULT_PLACE = 51
+    HOST_SPEED = 60
+    FAIL_SLOW = 61
     REQUEST_LENGTH = 80
 
 

@@ -73,7 +73,7 @@ class JobView:
     tenant: str
     kind: str  # gang | training | service
     state: JobState
-    reason: str  # why it is pending, or how it ended
+    reason: str  # why it is pending, or how it ended; of one that runs, what has it detecting, restarting or draining
     gpus: int
     milli_gpus: int
     priority: int

@@ -24,6 +24,7 @@ from emulator.engine.commands import (
     SetPriority,
     Submit,
 )
+from emulator.engine.draining import Draining, Stop
 from emulator.engine.host_faults import HostFaults
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.link_events import LinkEvents
@@ -32,6 +33,7 @@ from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.prospect import Prospect
+from emulator.engine.restarting import Restarting
 from emulator.engine.runs import RunEvent, Runs
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
@@ -44,6 +46,7 @@ from emulator.scheduler.explain_sites import no_site
 from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler
+from emulator.scheduler.spares import Spares
 from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import SECOND, JobSource
 from topology.cluster import Cluster
@@ -109,6 +112,10 @@ class Engine:
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
         self.runs = Runs(cluster, scheduler.ledger, network, self.meter, self._orders, settings)
         self.host_faults = HostFaults(cluster, scheduler.ledger, self.runs.broken_hosts, self.meter, self.racks, settings)
+        spares = Spares(cluster, scheduler.ledger, settings.spares_per_1024_gpus)
+        self.host_faults.before_repair = spares.note_repair
+        self.draining = Draining(self.table, self.runs, settings.grace_ns)
+        self.restarting = Restarting(scheduler, self.runs, self.host_faults, spares, settings.recovery)
         if scheduler.settings.placement.asks_fabric:
             scheduler.draft.prospect = Prospect(network, scheduler.draft).probe
         self._source = source
@@ -158,7 +165,7 @@ class Engine:
 
         Otherwise the remaining jobs never change: services without an end, and jobs on hold or for which there will be no room.
         """
-        if self._inbox or self._arrivals or self.runs.next_ns() != NEVER or self._next_arrival_ns() != NEVER:
+        if self._inbox or self._arrivals or self.restarting.waits or self.runs.next_ns() != NEVER or self._next_arrival_ns() != NEVER:
             return True
         stalled = self.runs.next_stall_ns() != NEVER
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
@@ -327,23 +334,38 @@ class Engine:
         calendar = self.scheduler.reserved.calendar
         assert calendar is not None, "a window has its time"
         self.events += 1
-        ledger, table = self.scheduler.ledger, self.table
+        ledger = self.scheduler.ledger
         for window in self.scheduler.reserved.turn(at_ns):
             reservation = calendar.reservations[window.number]
             if reservation.running == Running.DRAIN:
                 continue
             slots = dict.fromkeys(slot for host in reservation.hosts for slot in ledger.jobs_on(host))
             for slot in slots:
-                self._stop(slot, at_ns, loses=True)
                 self.reasons[slot] = f"stopped: {window.told(reservation)}"
-                self.events += 1
-                if reservation.running == Running.KILL:
-                    self._end(slot, at_ns, State.FAILED)
-                else:
-                    table.preemptions[slot] += 1
-                    self.preemptions += 1
-                    self._requeue(slot, at_ns)
+                kill = reservation.running == Running.KILL
+                if not self._ask_to_stop([slot], at_ns, kill=kill):
+                    self._put_out(slot, at_ns, Stop(loses=True, kill=kill))
         self._window_ns = calendar.next_ns()
+
+    def _ask_to_stop(self, slots: Sequence[int], at_ns: int, *, kill: bool = False) -> bool:
+        """Ask jobs to stop, which may save before; False where they can as well be stopped at once."""
+        if not self.draining.ask(slots, at_ns, kill=kill):
+            return False
+        self.events += len(slots)
+        for slot in slots:
+            self._changed(slot, at_ns)
+        return True
+
+    def _put_out(self, slot: int, at_ns: int, stop: Stop) -> None:
+        """A job that was in the way of others stops."""
+        self._stop(slot, at_ns, loses=stop.loses)
+        self.events += 1
+        if stop.kill:
+            self._end(slot, at_ns, State.FAILED)
+        else:
+            self.table.preemptions[slot] += 1
+            self.preemptions += 1
+            self._requeue(slot, at_ns)
 
     def _act_on(self, slot: int, command: Cancel | Hold | SetPriority, at_ns: int) -> None:
         match command:
@@ -416,6 +438,11 @@ class Engine:
                 self.meter.note_peak()
             elif what == RunEvent.NOTICED:
                 self._stop_again(slot, event_ns)
+            elif what == RunEvent.PACE:
+                self.events += 1
+                self.runs.change_pace(slot, event_ns)
+            elif what == RunEvent.DRAINED:
+                self._put_out(slot, event_ns, self.draining.take(slot))
             elif what == RunEvent.TIME_LIMIT:
                 self._stop(slot, event_ns, loses=True)
                 self.reasons[slot] = f"reached its time limit of {in_words(self.runs.time_limit_ns(slot))}"
@@ -481,14 +508,30 @@ class Engine:
 
     def _stop_again(self, slot: int, at_ns: int) -> None:
         """The job was interrupted, which has been noticed."""
-        self._stop(slot, at_ns, loses=True)
         self.table.restarts[slot] += 1
         self.restarts += 1
         self.events += 1
         if self.table.restarts[slot] > self.settings.max_restarts:
+            self._stop(slot, at_ns, loses=True)
             self._end(slot, at_ns, State.FAILED)
-        else:
-            self._requeue(slot, at_ns, self.settings.requeue_backoff.until_ns(at_ns, self.table.restarts[slot]))
+        elif not self.restarting.takes(slot, at_ns):
+            self._give_back(slot, at_ns)
+
+    def _give_back(self, slot: int, at_ns: int) -> None:
+        """The job was interrupted, and gives back its GPUs."""
+        self._stop(slot, at_ns, loses=True)
+        self._requeue(slot, at_ns, self.settings.requeue_backoff.until_ns(at_ns, self.table.restarts[slot]))
+
+    def _restart(self, at_ns: int) -> None:
+        """Restart the jobs that have kept their GPUs after a fault, where that can be."""
+        for slot, told, resized in self.restarting.run(at_ns):
+            self.events += 1
+            self.resizes += resized
+            if told:
+                self.reasons[slot] = f"{told}, after {self.reasons[slot]}"
+                self._changed(slot, at_ns)
+            else:
+                self._give_back(slot, at_ns)
 
     def _requeue(self, slot: int, at_ns: int, until_ns: int = 0) -> None:
         """The job, which was stopped, waits again; until ``until_ns``, where it is given, it is on hold."""
@@ -520,6 +563,7 @@ class Engine:
     # -- plan and share -------------------------------------------------------------------------------------------------------------
 
     def _plan(self, at_ns: int) -> None:
+        self._restart(at_ns)
         plan = self.scheduler.plan(at_ns)
         # GPUs that a preemption left over, and the preempted jobs, are for the next cycle's plan.
         self._reconsider_ns = min(plan.reconsider_at_ns, at_ns + 1) if plan.preempted else plan.reconsider_at_ns
@@ -531,6 +575,9 @@ class Engine:
             self.events += 1
             self.reasons[slot] = plan.causes.get(slot) or f"preempted by the policy {self.scheduler.policy.name}"
             self._requeue(slot, at_ns)
+        for slots in plan.asked:
+            self.reasons |= {slot: plan.causes[slot] for slot in slots}
+            self._ask_to_stop([slot for slot in slots if table.state[slot] == State.RUNNING], at_ns)
         if plan.migrated:
             self.runs.move(plan.migrated, at_ns)
             for slot, (_, _, gpus) in plan.migrated.items():

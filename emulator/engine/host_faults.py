@@ -8,7 +8,7 @@ from emulator.engine.broken_hosts import BrokenHosts
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.meter import Meter
 from emulator.engine.settings import EngineSettings
-from emulator.racks.faults import CAUSES, Scope
+from emulator.racks.faults import CAUSES, RESET, RESTART, Scope
 from emulator.scheduler.ledger import Ledger, Withheld
 from emulator.workload.jobs import SECOND, JobKind
 from topology.cluster import Cluster
@@ -28,6 +28,9 @@ class HostFaults:
         self._scopes = [Scope(scope) for scope in settings.faults.scopes.tolist()]
         self.counts = [0] * len(CAUSES)
         self.dark: set[int] = set()
+        self._cause: dict[int, int] = {}  # host that is down -> why, as its place in CAUSES
+        #: Called with a host that is about to be whole again.
+        self.before_repair: Callable[[int], None] | None = None
         self._drawn: dict[int, int] = {}  # host -> how many of its faults took less than the host
         #: Called with a host that broke or was repaired, the instant, and the cause's place in CAUSES; -1: it was repaired.
         self.on_host: Callable[[int, int, int], None] | None = None
@@ -39,6 +42,7 @@ class HostFaults:
         slots = ledger.jobs_on(host)
         if scope != Scope.PROCESS:
             ledger.withhold(host, Withheld.DOWN)
+            self._cause[host] = cause
         if scope == Scope.HOST:
             self.dark.add(host)
             self._meter.hosts_milliwatts.change(at_ns, -self._racks.idle_milliwatts(host))
@@ -53,8 +57,15 @@ class HostFaults:
         if self._scopes[cause] != Scope.PROCESS:
             self._broken.breaks(host, at_ns, self._ledger.jobs_on(host))
 
+    def comes_back(self, host: int) -> bool:
+        """Whether the host, which is down, needs nothing but new processes or a reset: no part is swapped."""
+        return CAUSES[self._cause[host]].repair_seconds in (RESTART, RESET)
+
     def repaired(self, host: int, at_ns: int) -> None:
         """The host is whole again."""
+        self._cause.pop(host, None)
+        if self.before_repair is not None:
+            self.before_repair(host)
         if host in self.dark:
             self.dark.discard(host)
             self._meter.hosts_milliwatts.change(at_ns, self._racks.idle_milliwatts(host))

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import job_time
+from emulator.jobs.life import Phase
 from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import State
@@ -23,7 +24,7 @@ class Moment(NamedTuple):
     submit_ns: int
     require_level: int
     state: State
-    reason: str  # why it is pending again or on hold, has failed or was cancelled
+    reason: str  # why it is pending again or on hold, has failed or was cancelled, or holds its GPUs idle
     start_ns: int
     end_ns: int
     progress_ratio: float
@@ -44,6 +45,8 @@ class Moment(NamedTuple):
     time_ns: tuple[int, ...]  # that it has held its GPUs, by engine.gpu_time.HELD
 
 
+#: Of a job that holds GPUs: after a fault, or asked to stop.
+_IDLE_FOR_A_REASON = frozenset({Phase.DETECTING, Phase.RESTARTING, Phase.DRAINING})
 _SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED, State.REJECTED, State.INFEASIBLE})
 
 
@@ -67,7 +70,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.submit_ns[slot],
         table.require_level[slot],
         state,
-        _why(engine, slot) if state in _SAY_WHY else "",
+        _why(engine, slot) if state in _SAY_WHY or (running and lives.phase(slot) in _IDLE_FOR_A_REASON) else "",
         table.first_start_ns[slot],
         table.end_ns[slot],
         min(1.0, max(0.0, 1.0 - left / duration)) if left != duration and duration else 0.0,

@@ -52,6 +52,7 @@ class Network:
         self._ideal: dict[int, float] = {}  # slot -> seconds of a step with whole lanes under one leaf
         self._rates: dict[int, float] = {}  # slot -> rate, for flows with a rate below their cap
         self._recapped: set[int] = set()  # slots whose cap or traffic has changed since they were last given a speed
+        self._late: dict[int, float] = {}  # slot -> seconds that its steps take longer than what they compute and send
         self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
         self._sent: dict[int, tuple[float, int]] = {}  # slot -> bytes that each lane had sent, and when
         self._closed: dict[Row, float] = {}  # bytes that each lane on these GPUs has sent for jobs that have stopped
@@ -111,6 +112,7 @@ class Network:
                 self._closed.clear()
         del self._traffic[slot], self._sent[slot], self._caps[slot], self._computing[slot], self._ideal[slot]
         self._rates.pop(slot, None)
+        self._late.pop(slot, None)
         self._recapped.discard(slot)
 
     def _ask_for_groups(self, slot: int, sign: int) -> None:
@@ -391,15 +393,28 @@ class Network:
 
     def speed(self, slot: int) -> float:
         """The speed of a running job, relative to healthy lanes under one leaf."""
-        shape, rate, traffic = self._table.shapes[self._table.shape[slot]], self.rate(slot), self._traffic[slot]
-        if rate <= 0.0 and traffic.pieces:
+        if self.rate(slot) <= 0.0 and self._traffic[slot].pieces:
             return 0.0
-        return min(1.0, self._ideal[slot] / step_seconds(shape, rate, traffic.hop_seconds))
+        return min(1.0, self._ideal[slot] / self._step_seconds(slot))
+
+    def _step_seconds(self, slot: int) -> float:
+        """Of a running job's steps at its current rate."""
+        shape = self._table.shapes[self._table.shape[slot]]
+        return step_seconds(shape, self.rate(slot), self._traffic[slot].hop_seconds) + self._late.get(slot, 0.0)
+
+    def ideal_seconds(self, slot: int) -> float:
+        """Of a running job's steps with whole lanes under one leaf, where nothing is late."""
+        return self._ideal[slot]
+
+    def set_late(self, slot: int, seconds: float) -> None:
+        """The running job's steps take so much longer from now on, whatever its rate."""
+        self._late[slot] = seconds
+        self.set_speed(slot)
 
     def set_speed(self, slot: int) -> None:
         """The job now runs at its current rate."""
         shape = self._table.shapes[self._table.shape[slot]]
-        self._computing[slot] = min(1.0, shape.compute_seconds / step_seconds(shape, self.rate(slot), self._traffic[slot].hop_seconds))
+        self._computing[slot] = min(1.0, shape.compute_seconds / self._step_seconds(slot))
 
     def computing(self, slot: int) -> float:
         """The part of its time that a running job's GPUs compute rather than wait for the network."""

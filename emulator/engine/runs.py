@@ -13,6 +13,7 @@ from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
 from emulator.engine.storage import Storage
+from emulator.engine.straggling import Straggling
 from emulator.jobs.life import COUNTED_PHASES, Phase
 from emulator.racks.messages import RackOrder
 from emulator.racks.power import gpu_milliwatts
@@ -33,6 +34,8 @@ class RunEvent(IntEnum):
     DONE = 1
     TIME_LIMIT = 2
     NOTICED = 3  # that it hangs
+    DRAINED = 4  # it has saved what it could
+    PACE = 5  # it begins to fail slow, or no longer does
 
 
 class Runs:
@@ -47,7 +50,8 @@ class Runs:
         self._cluster, self._table, self._network, self._meter, self._orders = cluster, ledger.table, network, meter, orders
         self._settings, self._lives = settings, ledger.table.lives
         self.broken_hosts = BrokenHosts(ledger, meter)
-        self._storage = Storage(cluster, settings.costs.checkpoint)
+        self._straggling = Straggling(ledger, network, settings.stragglers, settings.seed)
+        self._storage = Storage(cluster, settings.costs.checkpoint, settings.faults)
         self._phases: dict[int, Phase] = {}  # slot of a running job -> where its GPUs are counted
         #: GPUs that running jobs hold, by what they do; one that several jobs share counts for each.
         self.gpus_by_phase: dict[Phase, int] = dict.fromkeys(COUNTED_PHASES, 0)
@@ -63,6 +67,9 @@ class Runs:
 
     def next_ns(self) -> int:
         """When anything happens to a run next at present speeds; NEVER if nothing will."""
+        return min(self._next_event_ns(), self._straggling.next_ns())
+
+    def _next_event_ns(self) -> int:
         events, versions = self._events, self._table.version
         while events and versions[events[0][3]] != events[0][4]:
             heappop(events)
@@ -70,8 +77,17 @@ class Runs:
 
     def take(self) -> tuple[int, int, int]:
         """What happens next, of which ``next_ns`` has just told: when, to whose run, and what (a ``RunEvent``)."""
+        if self._straggling.next_ns() < self._next_event_ns():
+            at_ns, slot = self._straggling.take()
+            return at_ns, slot, RunEvent.PACE
         at_ns, _, what, slot, _ = heappop(self._events)
         return at_ns, slot, what
+
+    def change_pace(self, slot: int, at_ns: int) -> None:
+        """The job begins to fail slow, or no longer does."""
+        if self._network.has(slot):
+            self._straggling.change(slot, at_ns)
+            self.set_speed(slot, self._network.speed(slot), at_ns)
 
     def time_limit_ns(self, slot: int) -> int:
         """How long one run of the job may take, whatever passes in it; NEVER where there is no limit, as for a service without an end."""
@@ -92,22 +108,23 @@ class Runs:
 
     # -- runs ---------------------------------------------------------------------------------------------------------------------
 
-    def start(self, slot: int, rows: Sequence[Row], at_ns: int) -> None:
-        """A job begins to run on ``rows``."""
+    def start(self, slot: int, rows: Sequence[Row], at_ns: int, *, warm: bool = False) -> None:
+        """A job begins to run on ``rows``; ``warm``: on hosts that had everything but its work ready."""
         table, lives, costs = self._table, self._lives, self._settings.costs
         table.work_at_pace(slot)
         trains, gpus = table.kind[slot] == JobKind.TRAINING, table.size_gpus[slot]
         if lives.again[slot]:
-            ahead_ns = costs.restart_ns(gpus, trains=trains)
+            ahead_ns = costs.restart_ns(gpus, trains=trains, warm=warm)
         else:
             ahead_ns = costs.start_up.drawn_ns(self._settings.seed, table.job_id[slot]) if trains and costs.start_up is not None else 0
         saving = None
-        if table.checkpoint_ns[slot]:
+        if every := table.checkpoint_ns[slot] or (0 if table.kind[slot] == JobKind.SERVICE else costs.checkpoint.interval_ns):
             state_bytes = table.shapes[table.shape[slot]].state_bytes if table.shape[slot] >= 0 else 0.0
-            saving = self._storage.open(slot, rows, table.checkpoint_ns[slot], state_bytes, gpus)
+            saving = self._storage.open(slot, rows, every, state_bytes, gpus)
         lives.start(slot, at_ns, ahead_ns, saving)
         if table.shape[slot] >= 0:
             self._network.add(at_ns, slot, rows)
+            self._straggling.begin(slot, rows, at_ns)
             lives.speed[slot] = self._network.speed(slot)
         self._meter.held_milli_gpus.change(at_ns, gpus * table.milli_gpus[slot])
         draw = self._note_load(slot)
@@ -126,14 +143,30 @@ class Runs:
         """A fault stops the job, which is noticed at ``until_ns``. Until then it holds its GPUs, which wait for each other."""
         self.progress(slot, at_ns)
         self._lives.lose_work(slot, self._table.duration_ns[slot])
-        self._lives.detecting.add(slot)
+        self._leave_work(slot, at_ns, Phase.DETECTING, until_ns)
+
+    def hangs(self, slot: int) -> bool:
+        """Whether a fault has stopped the job already: nobody has noticed, or it is about to be restarted where it is."""
+        return self._lives.out.get(slot, Phase.DRAINING) != Phase.DRAINING
+
+    def await_restart(self, slot: int, at_ns: int) -> None:
+        """A fault has stopped the job, which has been noticed; it keeps its GPUs until it is restarted (``move``)."""
+        self.progress(slot, at_ns)
+        if not self.hangs(slot):
+            self._lives.lose_work(slot, self._table.duration_ns[slot])
+        self._leave_work(slot, at_ns, Phase.RESTARTING, NEVER)
+
+    def drain(self, slot: int, at_ns: int, until_ns: int) -> None:
+        """The job is asked to stop. It works no longer, and saves what it did; at ``until_ns`` it is to give back its GPUs."""
+        self.progress(slot, at_ns)
+        self._leave_work(slot, at_ns, Phase.DRAINING, until_ns)
+
+    def _leave_work(self, slot: int, at_ns: int, phase: Phase, until_ns: int) -> None:
+        """The run, which has been brought to ``at_ns``, is in this phase until then, or until somebody says otherwise (NEVER)."""
+        self._lives.out[slot] = phase
         self._leave_network(slot, at_ns)
         self._rerate(slot, at_ns)
         self._expect(slot, until_ns)
-
-    def hangs(self, slot: int) -> bool:
-        """Whether a fault has stopped the job, and nobody has noticed."""
-        return slot in self._lives.detecting
 
     def halt(self, slot: int, at_ns: int, *, loses: bool = False) -> None:
         """A run ends: its power and its flows are given back, and its time accounted for. The GPUs are the scheduler's to free.
@@ -143,7 +176,7 @@ class Runs:
         table = self._table
         self.progress(slot, at_ns)
         self.broken_hosts.leave(slot, at_ns)
-        if loses and slot not in self._lives.detecting:
+        if loses and not self.hangs(slot):
             self._lives.lose_work(slot, table.duration_ns[slot])
         table.version[slot] += 1
         self._meter.held_milli_gpus.change(at_ns, -table.size_gpus[slot] * table.milli_gpus[slot])
@@ -163,7 +196,7 @@ class Runs:
         if self._table.shape[slot] >= 0 and self._network.has(slot):
             self._network.remove(at_ns, slot)
 
-    def move(self, before: Mapping[int, tuple[list[Row], int, int]], at_ns: int) -> None:
+    def move(self, before: Mapping[int, tuple[list[Row], int, int]], at_ns: int, *, warm: bool = False) -> None:
         """Runs of these jobs end as they were (placement, start and size), their work saved, and others begin as the table has them."""
         table = self._table
         for slot, was in before.items():
@@ -172,7 +205,7 @@ class Runs:
             self.halt(slot, at_ns)
             table.rows[slot], table.start_ns[slot], table.size_gpus[slot] = now
         for slot in before:
-            self.start(slot, table.rows[slot], at_ns)
+            self.start(slot, table.rows[slot], at_ns, warm=warm)
 
     def progress(self, slot: int, at_ns: int) -> None:
         """Bring the run to ``at_ns``."""
@@ -188,19 +221,19 @@ class Runs:
 
     def stand_still(self, slot: int, at_ns: int, down_ns: int) -> None:
         """A flap shorter than a cycle stops the job for this time; several at once do not add up."""
-        if slot in self._lives.detecting:
+        if slot in self._lives.out:
             return
         self.progress(slot, at_ns)
         if self._lives.stand_still(slot, at_ns + down_ns):
             self._expect(slot)  # its power stays: it waits for less than a cycle
 
-    def _expect(self, slot: int, noticed_ns: int = NEVER) -> None:
-        """(Re)compute what will happen to a run next. ``noticed_ns``: of a job that hangs, when that is noticed."""
+    def _expect(self, slot: int, until_ns: int = NEVER) -> None:
+        """(Re)compute what will happen to a run next. ``until_ns``: of one that is out of its work, for how long."""
         table, lives = self._table, self._lives
         version = table.version[slot] = table.version[slot] + 1
         job_id, speed, what, at_ns = table.job_id[slot], lives.speed[slot], RunEvent.DONE, NEVER
-        if slot in lives.detecting:
-            what, at_ns = RunEvent.NOTICED, noticed_ns
+        if slot in lives.out:
+            what, at_ns = RunEvent.DRAINED if lives.out[slot] == Phase.DRAINING else RunEvent.NOTICED, until_ns
         elif lives.ahead_ns[slot]:
             what, at_ns = RunEvent.AT_WORK, lives.since_ns[slot] + lives.ahead_ns[slot]
         elif not table.duration_ns[slot] and table.kind[slot] == JobKind.SERVICE:  # a service that runs until it is cancelled
@@ -253,7 +286,7 @@ class Runs:
         lives, phase = self._lives, self._phases[slot]
         if phase == Phase.DETECTING:
             return 0.0, 1.0
-        if phase in (Phase.STARTING, Phase.RESTARTING):
+        if phase in (Phase.STARTING, Phase.RESTARTING, Phase.DRAINING):
             return 0.0, 0.0
         computing, saving = self._network.computing(slot), lives.saving.get(slot)
         working = 1.0 if saving is None else saving.every_ns / (saving.every_ns + saving.write_ns)

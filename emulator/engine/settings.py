@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from emulator.engine.backoff import NO_BACKOFF, Backoff
 from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.jobs.costs import Costs
+from emulator.jobs.stragglers import Stragglers
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
-from emulator.workload.jobs import SECOND
+from emulator.workload.jobs import SECOND, Recovery
 
 #: Of the jobs that have ended, so many stay with the engine, the last ones; the others leave (``Engine.retire``), so many at once.
 ENDED_KEPT, RETIRED_AT_ONCE = 10_000, 4_096
@@ -25,9 +26,13 @@ class EngineSettings:
     until_ns: int | None = None  # None: until nothing is left to do
     publish_ns: int = 300 * SECOND  # between two samples of the timeline
     costs: Costs = field(default_factory=Costs)
+    stragglers: Stragglers = field(default_factory=Stragglers)
     stall_timeout_ns: int = 600 * SECOND  # a job that has had no bandwidth for this time is interrupted (NCCL's watchdog: 10 min)
     max_restarts: int = 100  # a job interrupted more often has failed
     requeue_backoff: Backoff = NO_BACKOFF
+    recovery: Recovery = Recovery.REQUEUE  # of jobs that do not say what becomes of them after a fault
+    grace_ns: int = 0  # that a job has to save what it did, once it is asked to stop
+    spares_per_1024_gpus: int = 0  # hosts that stand by to replace broken ones
     #: A run that takes longer than the job's estimate times this is ended (Slurm's TIMEOUT); None: jobs may run as long as they like.
     time_limit_factor: float | None = None
     communication_power_ratio: float = 0.55

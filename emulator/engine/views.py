@@ -42,7 +42,7 @@ _OF_HOSTS = frozenset({"capacity", "fragmentation", "topology", "reservation"})
 def job_view(engine: Engine, slot: int) -> JobView:
     """One job as of the engine's last cycle. Whoever calls has the turn at the engine."""
     moment = moment_of(engine, slot, engine.now_ns)
-    return view_of(engine, moment._replace(reason=reason(engine, slot, moment.state)))
+    return view_of(engine, moment._replace(reason=reason(engine, slot, moment.state) or moment.reason))
 
 
 def view_of(engine: Engine, moment: Moment) -> JobView:
@@ -156,8 +156,15 @@ def _resized(engine: Engine, slot: int) -> str:
 def _held_back(engine: Engine, slot: int) -> str:
     """What keeps a running job from full speed, as the end of a sentence."""
     lives = engine.table.lives
-    if (phase := lives.phase(slot)) in (Phase.STARTING, Phase.RESTARTING):
-        return f"; it {phase.name.lower()[:-3]}s until {(lives.since_ns[slot] + lives.ahead_ns[slot]) / SECOND:,.15g} s"
+    if (phase := lives.phase(slot)) == Phase.RESTARTING and slot in lives.out:
+        return f"; to be restarted there, it waits for a host to be repaired: {engine.reasons[slot]}"
+    if phase in (Phase.STARTING, Phase.RESTARTING):
+        told = f"; it {phase.name.lower()[:-3]}s until {(lives.since_ns[slot] + lives.ahead_ns[slot]) / SECOND:,.15g} s"
+        why = engine.reasons.get(slot, "") if phase == Phase.RESTARTING and slot not in engine.table.sizes else ""
+        return told + (f" ({why})" if why else "")
+    if phase == Phase.DRAINING:
+        until_ns = engine.draining.until_ns(slot)
+        return f"; it saves what it did, and stops at {until_ns / SECOND:,.15g} s: {engine.reasons[slot]}"
     if phase == Phase.DETECTING:
         return f"; it hangs, which nobody has noticed yet: {engine.reasons[slot]}"
     speed = lives.speed[slot]

@@ -6,13 +6,15 @@ Sources: RSC is Kokolis et al., HPCA'25, arXiv 2410.21680; FTH is "Training LLMs
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 
 import numpy as np
 
 from emulator.draws import Stream, normal
 from emulator.draws.exact import exp
+from emulator.jobs.ettr import daly_interval, young_interval
 from emulator.jobs.saving import Saving
-from emulator.workload.jobs import SECOND
+from emulator.workload.jobs import LONGEST_CHECKPOINT_SECONDS, SECOND, YOUNG
 
 #: Seconds until a job of so many GPUs is up again after a fault: FTH, cold recovery and NCCL's initialisation. Below the first point in
 #: proportion to it, but not under RESTART_LEAST (assumed).
@@ -21,6 +23,9 @@ RESTART_SECONDS = np.array([217.0, 330.0, 700.0, 1_100.0])
 RESTART_LEAST = 30.0
 #: A site's storage for each of its GPUs: 2 TB/s for 16,384 (Llama 3, arXiv 2407.21783, section 3.3.1).
 STORAGE_BYTES_PER_GPU_SECOND = 0.122e9
+#: So many times as fast as otherwise a job restarts whose broken hosts are replaced by spares, which stand by checked and set up:
+#: ByteRobust (arXiv 2509.16293) at 16,384 GPUs. That it is so at other sizes is assumed.
+WARM_SPEEDUP = 10.9
 
 
 class Writing(StrEnum):
@@ -57,6 +62,7 @@ class StartUp:
 @dataclass(frozen=True)
 class CheckpointCosts:
     """Bytes a second of a GPU's share of its host's way to storage, and of all of a site's storage; 0 of storage: it is never short.
+    ``interval_ns``: that of jobs that say none, in their words (``JobColumns.checkpoint_ns``).
 
     BLM wrote 2.3 TB from 384 GPUs in 40 s: 0.15 GB/s a GPU. Llama 3's storage took 2 TB/s from 16,384 GPUs (arXiv 2407.21783, section
     3.3.1), 0.12 GB/s a GPU. The copy to the host's memory goes over PCIe: 25 GB/s a GPU (assumed; half of PCIe 5.0 x16).
@@ -68,6 +74,21 @@ class CheckpointCosts:
     copy_bytes_per_second: float = 25e9
     storage_bytes_per_second: float = 0.0
     state_bytes_per_gpu: float = 0.84e9
+    interval_ns: int = 0
+
+    def every_ns(self, rule: int, size: float, gpus: int, others_bytes_per_second: float, mean_to_failure: float) -> int:
+        """The work between two checkpoints of a run on ``gpus``: ``rule`` itself, or the interval of YOUNG or DALY for what a checkpoint
+        keeps it from work and the seconds between its faults. It is at least a second (assumed), since what is free would be written
+        without end, and at most LONGEST_CHECKPOINT_SECONDS.
+        """
+        if rule > 0:
+            return rule
+        rate = {Writing.FREE: inf, Writing.ASYNCHRONOUS: self.copy_bytes_per_second * gpus}
+        blocked = size / rate.get(self.writing, self.burst(gpus, others_bytes_per_second))
+        interval = LONGEST_CHECKPOINT_SECONDS
+        if mean_to_failure < inf:
+            interval = (young_interval if rule == YOUNG else daly_interval)(mean_to_failure, blocked)
+        return round(min(LONGEST_CHECKPOINT_SECONDS, max(1.0, interval)) * SECOND)
 
     def saving(self, every_ns: int, size: float, gpus: int, others_bytes_per_second: float) -> Saving:
         """How a run on ``gpus`` writes ``size`` bytes after each ``every_ns`` of work, while others write that much in the mean."""
@@ -102,11 +123,12 @@ class Costs:
     detection: bool = False
     checkpoint: CheckpointCosts = CheckpointCosts(Writing.FREE)
 
-    def restart_ns(self, gpus: int, *, trains: bool) -> int:
-        """How long a job that ran before is not at work after it has started again; reading its checkpoint is a part of it."""
-        if not (trains and self.restart_by_size):
-            return self.restart_overhead_ns
-        return round(restart_seconds(gpus) * SECOND)
+    def restart_ns(self, gpus: int, *, trains: bool, warm: bool = False) -> int:
+        """How long a job that ran before is not at work after it has started again; reading its checkpoint is a part of it. ``warm``: its
+        other hosts were kept, and those that are new to it were spares.
+        """
+        cold_ns = round(restart_seconds(gpus) * SECOND) if trains and self.restart_by_size else self.restart_overhead_ns
+        return round(cold_ns / WARM_SPEEDUP) if warm else cold_ns
 
 
 def restart_seconds(gpus: int) -> float:

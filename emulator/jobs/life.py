@@ -3,13 +3,14 @@
 A run is from the start of a job to its end, interruption or preemption. It *starts* (containers, communicators, compiling; *restarts*,
 where it has run before: its checkpoint is read as well), then it *works*, and stands still for *checkpoints* in between
 (``jobs.saving``). It *stalls* where its network is gone. A fault takes it out of all of this: it is *detecting* until somebody has noticed
-that it hangs. When anything happens is for others to say; nothing here looks at a clock.
+that it hangs, and *restarting* from then on where it keeps its GPUs. A job that is asked to stop may be *draining*: it saves what it did.
+When anything happens is for others to say; nothing here looks at a clock.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from emulator.jobs.saving import Saving, slowed_ns
 
@@ -23,14 +24,15 @@ class Phase(IntEnum):
     CHECKPOINT = 3
     STALLED = 4
     DETECTING = 5
+    DRAINING = 6
 
 
 #: The phases in which no work goes on.
-IDLE_PHASES = (Phase.STARTING, Phase.RESTARTING, Phase.CHECKPOINT, Phase.STALLED, Phase.DETECTING)
+IDLE_PHASES = (Phase.STARTING, Phase.RESTARTING, Phase.CHECKPOINT, Phase.STALLED, Phase.DETECTING, Phase.DRAINING)
 
 
 #: The phases by which the GPUs of running jobs are counted. Checkpoints come and go without an event, and count as work.
-COUNTED_PHASES = (Phase.WORKING, Phase.STARTING, Phase.RESTARTING, Phase.STALLED, Phase.DETECTING)
+COUNTED_PHASES = (Phase.WORKING, Phase.STARTING, Phase.RESTARTING, Phase.STALLED, Phase.DETECTING, Phase.DRAINING)
 
 
 class Passage(NamedTuple):
@@ -38,7 +40,7 @@ class Passage(NamedTuple):
 
     ahead_ns: int  # of starting or restarting
     still_ns: int  # stalled
-    detecting_ns: int
+    out_ns: int  # detecting, draining, or restarting where it was (``Lives.out``)
     checkpoint_ns: int
     working_ns: int
     work_ns: int
@@ -64,7 +66,9 @@ class Lives:
         self.spent_ns: dict[Phase, list[int]] = {phase: [] for phase in IDLE_PHASES}
         #: Slot -> how long it will still stand still for, of a job that a flap stopped.
         self.still_ns: dict[int, int] = {}
-        self.detecting: set[int] = set()
+        #: Slot -> the phase of a run that is out of its work until somebody says otherwise: detecting, draining, or restarting, where it
+        #: waits with its GPUs to be restarted.
+        self.out: dict[int, Phase] = {}
         self.saving: dict[int, Saving] = {}  # of runs that write checkpoints
 
     def extend(self, reused: Sequence[int], durations_ns: Sequence[int]) -> None:
@@ -104,13 +108,13 @@ class Lives:
         self.run_ns[slot] += held_ns
         self.ahead_ns[slot], self.again[slot] = 0, True
         self.still_ns.pop(slot, None)
-        self.detecting.discard(slot)
+        self.out.pop(slot, None)
         self.saving.pop(slot, None)
 
     def phase(self, slot: int) -> Phase:
         """Of a job that holds GPUs, as of ``since_ns``."""
-        if slot in self.detecting:
-            return Phase.DETECTING
+        if slot in self.out:
+            return self.out[slot]
         if self.ahead_ns[slot]:
             return Phase.RESTARTING if self.again[slot] else Phase.STARTING
         if self.speed[slot] == 0.0 or slot in self.still_ns:
@@ -120,7 +124,10 @@ class Lives:
     def passage(self, slot: int, passed_ns: int) -> tuple[Passage, Saving | None]:
         """What ``passed_ns`` from ``since_ns`` on are, and the checkpoints as they are then. Changes nothing."""
         saving = self.saving.get(slot)
-        if slot in self.detecting:
+        if slot in self.out:
+            if saving is not None:
+                saving = replace(saving)
+                saving.stand_still(passed_ns)
             return Passage(0, 0, passed_ns, 0, 0, 0), saving
         left_ns = passed_ns
         ahead_ns = min(left_ns, self.ahead_ns[slot])
@@ -136,6 +143,11 @@ class Lives:
         if speed > 0.0:
             work_ns, checkpoint_ns = saving.passed(left_ns, self.remaining_ns[slot], speed)
         return Passage(ahead_ns, still_ns, 0, checkpoint_ns, left_ns - checkpoint_ns, work_ns), saving
+
+    def drain_ns(self, slot: int) -> int:
+        """How long the run would take to have all that it did in storage; 0 where it could not save anything, or has nothing to save."""
+        saving = self.saving.get(slot)
+        return 0 if saving is None or slot in self.out or self.ahead_ns[slot] else saving.write_ns + saving.settle_ns
 
     def progress(self, slot: int, at_ns: int) -> int:
         """Bring a run to ``at_ns``. Returns how long it worked since it last was."""
@@ -164,7 +176,11 @@ class Lives:
     def idle_ns(self, slot: int, passage: Passage) -> tuple[int, ...]:
         """Of a passage of the job's run, the times of IDLE_PHASES."""
         starting, restarting = (0, passage.ahead_ns) if self.again[slot] else (passage.ahead_ns, 0)
-        return starting, restarting, passage.checkpoint_ns, passage.still_ns, passage.detecting_ns
+        if not passage.out_ns:
+            return starting, restarting, passage.checkpoint_ns, passage.still_ns, 0, 0
+        out = self.out[slot]
+        detecting, draining = (passage.out_ns if out == phase else 0 for phase in (Phase.DETECTING, Phase.DRAINING))
+        return starting, restarting + passage.out_ns - detecting - draining, 0, 0, detecting, draining
 
     def end_ns(self, slot: int) -> int:
         """When the work will be done at the present speed, which is above 0."""
@@ -191,6 +207,28 @@ class Lives:
         self.lost_ns[slot] += lost_ns
         if saving is not None:
             saving.fresh_ns, saving.writing_ns, saving.age_ns = 0, 0, -1
+
+    # -- snapshots ------------------------------------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Any]:
+        """All of it, in plain lists and numbers that JSON holds; ``restore`` takes it, and goes on to the same bits."""
+        return {
+            "columns": [list(column) for column in (self.remaining_ns, self.since_ns, *self._times())],
+            "speed": list(self.speed),
+            "again": list(self.again),
+            "still_ns": sorted(self.still_ns.items()),
+            "out": [(slot, int(phase)) for slot, phase in sorted(self.out.items())],
+            "saving": [(slot, saving.state()) for slot, saving in sorted(self.saving.items())],
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take the state of ``state``."""
+        for column, times in zip((self.remaining_ns, self.since_ns, *self._times()), state["columns"], strict=True):
+            column[:] = times
+        self.speed, self.again = list(state["speed"]), list(state["again"])
+        self.still_ns = {int(slot): int(still_ns) for slot, still_ns in state["still_ns"]}
+        self.out = {int(slot): Phase(phase) for slot, phase in state["out"]}
+        self.saving = {int(slot): Saving(*saving) for slot, saving in state["saving"]}
 
     # -- accounts -------------------------------------------------------------------------------------------------------------------
 

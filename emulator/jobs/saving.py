@@ -82,6 +82,10 @@ class Saving:
         one_ns = self.write_ns + slowed_ns(self.every_ns, speed)
         return self.writing_ns + slowed_ns(to_next_ns, speed) + further * one_ns + self.write_ns + slowed_ns(last_ns, speed)
 
+    def state(self) -> list[int]:
+        """All of it, in the order of the fields, from which ``Saving(*state)`` is made again."""
+        return [self.every_ns, self.write_ns, self.settle_ns, self.fresh_ns, self.writing_ns, self.age_ns]
+
     def lost_ns(self) -> int:
         """The work that a fault now would have the job do again."""
         if self.writing_ns:

@@ -12,6 +12,7 @@ import numpy as np
 from emulator.engine import views
 from emulator.engine.engine import Engine
 from emulator.engine.link_health import Cut
+from emulator.jobs.life import Phase
 from emulator.racks.faults import CAUSES
 from emulator.report.spool import Columns, Spool
 from emulator.scheduler.table import State
@@ -19,9 +20,11 @@ from emulator.workload.jobs import SECOND
 from topology.describe import link_name
 
 #: Kinds of events. Of jobs: a job that is refused as it comes has no ``submitted``; one that is preempted or interrupted waits again,
-#: from ``requeued`` on in its queue. Of hosts and trunks: ``fault`` and ``repair``.
+#: from ``requeued`` on in its queue. One that a fault has stopped, which nobody has noticed, has ``hung``; one that was started again
+#: without giving back its GPUs has ``restarted``. Of hosts and trunks: ``fault`` and ``repair``.
 KINDS = (
-    *("submitted", "started", "migrated", "resized", "preempted", "interrupted", "requeued", "held", "released", "reprioritised"),
+    *("submitted", "started", "migrated", "resized", "hung", "restarted", "preempted", "interrupted", "requeued", "held", "released"),
+    *("reprioritised", "draining"),
     *("finished", "failed", "cancelled", "infeasible", "rejected", "fault", "repair"),
 )
 #: Events that are kept in memory; so many are put by at once.
@@ -33,6 +36,8 @@ _NUMBER = {kind: number for number, kind in enumerate(KINDS)}
 _ENDS: dict[State, int] = {
     state: _NUMBER[views.STATES[state].value] for state in State if state not in (State.FUTURE, State.PENDING, State.RUNNING)
 }
+#: Of jobs that have not ended: those with a reason.
+_EXPLAINED = frozenset({"preempted", "interrupted", "resized", "hung", "restarted", "draining"})
 _TEXTS = ("element", "reason")
 
 
@@ -41,9 +46,11 @@ class _Seen(NamedTuple):
 
     state: State
     preemptions: int
+    restarts: int
     held: bool
     priority: int
     size_gpus: int
+    out: Phase | None  # of a run that is out of its work
 
 
 class _Row(NamedTuple):
@@ -71,7 +78,17 @@ class EventLog:
         """A job has changed (``Engine.on_change``)."""
         engine, table = self._engine, self._engine.table
         state = table.state[slot]
-        now = _Seen(state, table.preemptions[slot], engine.scheduler.room.is_held(slot), table.priority[slot], table.size_gpus[slot])
+        held = engine.scheduler.room.is_held(slot)
+        out = table.lives.out.get(slot)
+        now = _Seen(
+            state,
+            table.preemptions[slot],
+            table.restarts[slot],
+            held,
+            table.priority[slot],
+            table.size_gpus[slot],
+            out,
+        )
         before = self._seen.get(slot)
         kind = _ENDS.get(state, -1)
         if kind >= 0:
@@ -80,7 +97,7 @@ class EventLog:
         else:
             self._seen[slot] = now
             kind = _NUMBER[_kind(before, now)]
-            reason = engine.reasons.get(slot, "") if KINDS[kind] in ("preempted", "interrupted", "resized") else ""
+            reason = engine.reasons.get(slot, "") if KINDS[kind] in _EXPLAINED else ""
         milli_gpus = (table.size_gpus[slot] if state == State.RUNNING else table.gpus[slot]) * table.milli_gpus[slot]
         self._add(_Row(at_ns, kind, table.job_id[slot], milli_gpus, b"", reason.encode()))
 
@@ -124,7 +141,11 @@ def _kind(before: _Seen | None, now: _Seen) -> str:
     if now.state == State.RUNNING:
         if before.state != State.RUNNING:
             return "started"
-        return "migrated" if now.size_gpus == before.size_gpus else "resized"
+        if now.out is not None and now.out != before.out:
+            return "draining" if now.out == Phase.DRAINING else "hung"
+        if now.size_gpus != before.size_gpus:
+            return "resized"
+        return "restarted" if now.restarts > before.restarts else "migrated"
     if before.state == State.RUNNING:
         return "preempted" if now.preemptions > before.preemptions else "interrupted"
     return "held" if now.held else "released"

@@ -102,6 +102,7 @@ class Sample(NamedTuple):
     gpus_restarting: int
     gpus_stalled: int
     gpus_detecting: int
+    gpus_draining: int
     racks_in_service: int
     gpu_utilization_ratio: float
     power_watts: float
@@ -129,6 +130,7 @@ def sample(snapshot: Snapshot) -> Sample:
         gpus_restarting=snapshot.held_gpus_by_phase.get("restarting", 0),
         gpus_stalled=snapshot.held_gpus_by_phase.get("stalled", 0),
         gpus_detecting=snapshot.held_gpus_by_phase.get("detecting", 0),
+        gpus_draining=snapshot.held_gpus_by_phase.get("draining", 0),
         racks_in_service=snapshot.cluster.racks_in_service,
         gpu_utilization_ratio=snapshot.gpu_utilization_ratio,
         power_watts=snapshot.power_watts,
@@ -160,6 +162,7 @@ class Timeline:
     gpus_restarting: Int64
     gpus_stalled: Int64
     gpus_detecting: Int64
+    gpus_draining: Int64
     racks_in_service: Int64
     gpu_utilization_ratio: Float64
     power_watts: Float64  # IT: hosts and switches

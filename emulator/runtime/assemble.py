@@ -29,13 +29,14 @@ from emulator.scenario.settings import (
     link_fault_settings,
     reclaims,
     site_power,
+    stragglers,
     tenant_limits,
 )
 from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.settings import SchedulerSettings
 from emulator.workload.growth import Growth
-from emulator.workload.jobs import JobSource, SourceReport
+from emulator.workload.jobs import RECOVERIES, JobSource, SourceReport
 from emulator.workload.readers import open_trace
 from emulator.workload.spread import generate_by_type
 from topology.cluster import Cluster
@@ -137,6 +138,7 @@ def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettin
         preemption=settings.preemption,
         preempt_after_ns=settings.preempt_after,
         preempt_interval_ns=settings.preempt_interval,
+        grace_ns=scenario.jobs.grace_period,
         defragment=settings.defragment,
         elastic=Elastic(settings.elastic),
         elastic_interval_ns=settings.elastic_interval,
@@ -158,8 +160,12 @@ def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None)
         until_ns=until_ns,
         publish_ns=scenario.telemetry.publish_interval,
         costs=job_costs(scenario, cluster),
+        stragglers=stragglers(scenario),
         stall_timeout_ns=scenario.jobs.stall_timeout,
         max_restarts=scenario.jobs.max_restarts,
+        recovery=RECOVERIES[scenario.jobs.recovery],
+        grace_ns=scenario.jobs.grace_period,
+        spares_per_1024_gpus=scenario.jobs.spares,
         requeue_backoff=Backoff(backoff.initial, backoff.factor, backoff.max),
         time_limit_factor=None if scenario.jobs.time_limit == "none" else scenario.jobs.time_limit_factor,
         power_gamma=scenario.power.gamma,

@@ -9,41 +9,21 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from emulator.scenario.cluster import ClusterSettings
+from emulator.scenario.life import CheckpointInterval, JobSettings
 from emulator.scenario.policies import check_placement, check_policy
 from emulator.scenario.queues import Cohorts, QueueSettings, TenantLimits
 from emulator.scenario.reservations import MOST_RESERVATIONS, ReservationSettings
-from emulator.scenario.section import Int, Real, Section, as_int, as_tuple
+from emulator.scenario.section import Int, Rate, Real, Section, as_int, as_tuple
 from emulator.scenario.sites import SiteSettings
-from emulator.scenario.units import (
-    NANOSECONDS,
-    Bandwidth,
-    Bytes,
-    Duration,
-    Power,
-    Speed,
-    parse_bandwidth,
-    parse_bytes,
-    parse_duration,
-)
+from emulator.scenario.units import DAY, NANOSECONDS, YEAR, Duration, Power, Speed, parse_duration
 
-MILLISECOND, DAY = NANOSECONDS["ms"], NANOSECONDS["d"]
-YEAR = 366 * DAY
+MILLISECOND = NANOSECONDS["ms"]
 
 
 def _as_texts(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {key: json.dumps(one) if isinstance(one, dict | list) else str(one) for key, one in value.items()}
-
-
-def _as_rate(value: Any) -> Any:
-    """Of something that happens less often than that nobody will see it happen, and dividing by it must give a number."""
-    if isinstance(value, float) and 0 < value < 1e-9:
-        raise ValueError(f"{value!r} is no rate: allowed are 0, and 1e-9 and more")
-    return value
-
-
-Rate = Annotated[Real, AfterValidator(_as_rate)]
 
 
 class ClockSettings(Section):
@@ -66,6 +46,7 @@ class GeneratedWorkload(Section):
     carry_over: bool = True  # jobs of the days before still run at the start
     largest_gang_ratio: Annotated[Real, Field(ge=1e-6, le=1)] = 0.25
     tenants: Annotated[Int, Field(ge=1, le=100_000)] = 24
+    checkpoint: CheckpointInterval | None = None  # of training jobs; default Young's for RSC-1's faults and 40 s a checkpoint
 
 
 class WorkloadSettings(Section):
@@ -119,40 +100,6 @@ class SchedulerSettings(Section):
                 known = ", ".join(cohorts) or "none, since scheduler.cohorts lists none"
                 raise ValueError(f"queue {queue.name}: there is no cohort {queue.cohort!r:.80}; allowed: {known}")
         return self
-
-
-class RequeueBackoff(Section):
-    """How long a job that a fault interrupted waits before it is in its queue again: initial, then each time ``factor`` times as long."""
-
-    initial: Annotated[Duration, Field(ge=0, le=YEAR)] = 0  # 0: it is there at once
-    factor: Annotated[Rate, Field(ge=1, le=1000)] = 2.0
-    max: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("1h")
-
-
-class CheckpointSettings(Section):
-    """What a checkpoint costs a job that writes some; sources: `emulator.jobs.costs`."""
-
-    writing: Literal["blocking", "asynchronous", "free"] = "blocking"
-    gpu_bandwidth: Bandwidth = parse_bandwidth("1.2Gbps")  # of a GPU's part of its host's way to storage
-    copy_bandwidth: Bandwidth = parse_bandwidth("200Gbps")  # asynchronous: of a GPU to its host's memory
-    storage_bandwidth: Bandwidth | None = None  # of a site; default 0.976Gbps for each of its GPUs (Llama 3)
-    state_per_gpu: Annotated[Bytes, Field(ge=1, le=10**15)] = parse_bytes("840MB")  # of jobs that do not say what they save
-
-
-class JobSettings(Section):
-    """What the life of a job costs beside its work, and how long it may run."""
-
-    #: Before work goes on after an interruption, of jobs that do not train. arXiv 2410.21680 (RSC): u0 of 5 to 20 min.
-    restart_overhead: Annotated[Duration, Field(ge=0, le=YEAR)] = parse_duration("5m")
-    stall_timeout: Annotated[Duration, Field(ge=1, le=YEAR)] = parse_duration("10m")  # without any bandwidth; NCCL's default
-    max_restarts: Annotated[Int, Field(ge=0, le=1_000_000_000)] = 100  # a job interrupted more often has failed
-    requeue_backoff: RequeueBackoff = Field(default_factory=RequeueBackoff)
-    start_up: Literal["drawn", "none"] = "drawn"  # of training jobs, at their first start: `emulator.jobs.costs`
-    restart: Literal["by-size", "overhead"] = "by-size"  # of training jobs; overhead: that of all others, restart_overhead
-    detection: Literal["by-cause", "none"] = "by-cause"  # how long a training job hangs after a fault: `emulator.racks.faults`
-    checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
-    time_limit: Literal["none", "estimate"] = "none"  # estimate: a run that is not over after the job's estimate is ended (Slurm: TIMEOUT)
-    time_limit_factor: Annotated[Rate, Field(ge=0.001, le=1000)] = 1.0  # of the estimate
 
 
 class FaultSettings(Section):

@@ -3,6 +3,7 @@
 from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.fabric.settings import FabricSettings
 from emulator.jobs.costs import STORAGE_BYTES_PER_GPU_SECOND, CheckpointCosts, Costs, StartUp, Writing
+from emulator.jobs.stragglers import Stragglers
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
 from emulator.scenario.models import Scenario
@@ -18,9 +19,10 @@ _SECOND = 10**9
 
 def generator_settings(scenario: Scenario) -> GeneratorSettings:
     """What `workload.generate` takes, with the collective of the fabric's section for its training jobs, and their start-up."""
-    fields = scenario.workload.generated.model_dump(exclude={"day"})
+    fields = scenario.workload.generated.model_dump(exclude={"day", "checkpoint"})
     return GeneratorSettings(
         **fields,
+        checkpoint_ns=scenario.workload.generated.checkpoint or 0,
         day_seconds=scenario.workload.generated.day / _SECOND,
         collective=scenario.fabric.collective,
         start_up_seconds=StartUp().mean_seconds if scenario.jobs.start_up == "drawn" else 0.0,
@@ -79,8 +81,15 @@ def job_costs(scenario: Scenario, cluster: Cluster) -> Costs:
             checkpoint.copy_bandwidth,
             STORAGE_BYTES_PER_GPU_SECOND * cluster.gpu_count / len(cluster.site_names) if storage is None else storage,
             float(checkpoint.state_per_gpu),
+            checkpoint.interval or 0,
         ),
     )
+
+
+def stragglers(scenario: Scenario) -> Stragglers:
+    """What makes steps longer than their model says."""
+    given = scenario.jobs.stragglers
+    return Stragglers(given.host_spread, given.stall_ratio, given.stall_median / _SECOND, fail_slow=given.fail_slow == "drawn")
 
 
 def site_power(scenario: Scenario) -> SitePower:

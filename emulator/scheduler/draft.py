@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from emulator.jobs.life import Phase
 from emulator.scheduler.free import FreeIndex, Row
 from emulator.scheduler.held import EVERYBODY, Span
 from emulator.scheduler.job import Job, job_of
@@ -34,6 +35,7 @@ class Preemption:
     after_ns: int
     interval_ns: int
     refused: dict[int, int] = field(default_factory=dict)  # slot -> when it may be tried again
+    grace_ns: int = 0  # that a job has to save what it did, once it is asked to stop
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Draft:
     starts: list[tuple[int, list[Row]]] = field(default_factory=list)  # (slot, placement), in order
     preempted: list[int] = field(default_factory=list)  # slots, stopped before the starts
     migrated: dict[int, tuple[list[Row], int, int]] = field(default_factory=dict)  # slot -> placement, start and size before
+    asked: list[list[int]] = field(default_factory=list)  # slots that are asked to stop and may save before; each list for one job
     suspended: set[int] = field(default_factory=set)  # those of them that write a checkpoint as they stop
     reconsider_at_ns: int = NEVER
     #: What the policy keeps from cycle to cycle, where it cannot be computed again; by whatever key it likes.
@@ -90,8 +93,9 @@ class Draft:
             self.preempted = []
             self.suspended.clear()
             self.causes.clear()
-        if self.migrated:
+        if self.migrated or self.asked:
             self.migrated.clear()
+            self.asked.clear()
             self.causes.clear()
         if self.ledger.accounts is not None:
             for partition in self.ledger.partitions:
@@ -349,6 +353,20 @@ class Draft:
         if suspend:
             self.suspended.add(slot)
         self.ledger.partition_of(slot).surprises += 1
+
+    def ask_to_stop(self, victims: dict[int, str], grace_ns: int) -> bool:
+        """Ask running jobs to stop, each with its cause, where there is a time of grace and one of them would use it. False otherwise: then
+        they can as well be stopped at once.
+        """
+        drains = grace_ns > 0 and any(self.table.lives.drain_ns(slot) for slot in victims)
+        if drains:
+            self.asked.append(list(victims))
+            self.causes |= victims
+        return drains
+
+    def drains(self, slot: int) -> bool:
+        """Whether the running job has been asked to stop already."""
+        return self.table.lives.out.get(slot) == Phase.DRAINING or any(slot in slots for slots in self.asked)
 
     def _check_ran_before(self, slot: int) -> None:
         if self.table.start_ns[slot] == self.now_ns and self.table.state[slot] == State.RUNNING:

@@ -3,10 +3,12 @@
 How they shrink for others is in ``emulator.scheduler.preemption``; the size that a job starts with is the draft's (``Draft.choose``).
 """
 
+from collections.abc import Collection
 from enum import StrEnum
 
 from emulator.scheduler.draft import Draft, Elasticity
 from emulator.scheduler.partition import Partition
+from emulator.scheduler.table import JobTable, State
 
 
 class Elastic(StrEnum):
@@ -17,19 +19,44 @@ class Elastic(StrEnum):
     ALWAYS = "always"  # it changes while the job runs
 
 
-def grow(draft: Draft, settings: Elasticity) -> None:
+def grow(draft: Draft, settings: Elasticity, among: Collection[int] | None = None) -> None:
     """Have running jobs go on with more GPUs where some are free and nobody waits for them; the ones that started first grow first.
 
-    A job that started, or was given another size, less than ``interval_ns`` ago is left alone.
+    A job that started, or was given another size, less than ``interval_ns`` ago is left alone. ``among``: only the jobs in these slots.
     """
     for partition in draft.ledger.partitions if draft.table.sizes and settings.grows else ():
         if partition.free.free_gpus and not partition.waiting_jobs:
-            _grow_in(draft, partition, settings)
+            _grow_in(draft, partition, settings, partition.running if among is None else among)
 
 
-def _grow_in(draft: Draft, partition: Partition, settings: Elasticity) -> None:
+class Regrowth:
+    """Jobs that a fault has shrunk. They grow again, also where sizes do not change otherwise while jobs run."""
+
+    def __init__(self, table: JobTable, settings: Elasticity) -> None:
+        self._table, self._settings = table, settings
+        self._shrunk: dict[int, int] = {}  # slot -> id of the job
+
+    def __bool__(self) -> bool:
+        """Whether there may be any."""
+        return bool(self._shrunk)
+
+    def note(self, slot: int) -> None:
+        """The running job has fewer GPUs since a fault."""
+        self._shrunk[slot] = self._table.job_id[slot]
+
+    def run(self, draft: Draft) -> None:
+        """Have those grow that can."""
+        self._shrunk = {slot: job_id for slot, job_id in self._shrunk.items() if self._is_small(slot, job_id)}
+        grow(draft, self._settings, self._shrunk)
+
+    def _is_small(self, slot: int, job_id: int) -> bool:
+        table = self._table
+        return table.job_id[slot] == job_id and table.state[slot] == State.RUNNING and table.size_gpus[slot] < table.gpus[slot]
+
+
+def _grow_in(draft: Draft, partition: Partition, settings: Elasticity, among: Collection[int]) -> None:
     table = draft.table
-    small = [slot for slot in partition.running if slot in table.sizes and table.size_gpus[slot] < table.gpus[slot]]
+    small = [slot for slot in among if slot in table.sizes and slot in partition.running and table.size_gpus[slot] < table.gpus[slot]]
     for slot in sorted(small, key=lambda slot: (table.start_ns[slot], table.job_id[slot])):
         ripe_ns = table.start_ns[slot] + settings.interval_ns
         if ripe_ns > draft.now_ns or table.start_ns[slot] == draft.now_ns:

@@ -147,8 +147,9 @@ def _numbers(scheduler: Scheduler, partition: Partition, slot: int) -> dict[str,
         "hosts_down": hosts(Withheld.DOWN),
         "hosts_cordoned": hosts(Withheld.CORDONED, Withheld.UNREACHABLE),
     }
-    if ledger.withheld(Withheld.PLANNED):
-        numbers["hosts_planned"] = hosts(Withheld.PLANNED)
+    for name, reason in (("hosts_planned", Withheld.PLANNED), ("hosts_spare", Withheld.SPARE)):
+        if ledger.withheld(reason):
+            numbers[name] = hosts(reason)
     if ledger.withheld(*WINDOWS):
         numbers["hosts_reserved"] = hosts(*WINDOWS)
     return numbers

@@ -32,6 +32,7 @@ class Withheld(StrEnum):
     PLANNED = "planned"  # not in service yet
     MAINTENANCE = "maintenance"  # reserved for nobody
     RESERVED = "reserved"  # reserved for others
+    SPARE = "spare"  # kept to stand in for a broken one
 
 
 #: The reasons of which the calendar says when they begin and end.

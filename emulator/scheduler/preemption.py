@@ -129,8 +129,14 @@ def _preempt_for(draft: Draft, partition: Partition, slot: int) -> list[Row] | N
         preemption.refused[slot] = draft.now_ns + preemption.interval_ns
         return None
     table = draft.table
-    for victim in victims:
-        draft.preempt(victim, f"preempted for job {table.job_id[slot]} of priority {table.priority[slot]}, above {table.priority[victim]}")
+    why = f"preempted for job {table.job_id[slot]} of priority {table.priority[slot]}, above"
+    causes = {victim: f"{why} {table.priority[victim]}" for victim in victims}
+    if draft.ask_to_stop(causes, preemption.grace_ns):
+        preemption.refused[slot] = draft.now_ns + preemption.grace_ns
+        draft.reconsider(partition, preemption.refused[slot])
+        return None
+    for victim, cause in causes.items():
+        draft.preempt(victim, cause)
     # They are pending again once this cycle is over, and have their turn in the next one.
     draft.reconsider(partition, draft.now_ns + draft.cycle_ns)
     return draft.choose(partition, slot)
@@ -149,7 +155,7 @@ def victims_for(draft: Draft, partition: Partition, slot: int, after_ns: int) ->
     lower = [
         other
         for other in partition.running
-        if table.preemptible[other] and table.priority[other] < priority and table.start_ns[other] < now_ns
+        if table.preemptible[other] and table.priority[other] < priority and table.start_ns[other] < now_ns and not draft.drains(other)
     ]
     if free.free_gpus + sum(table.size_gpus[other] for other in lower) < table.size_gpus[slot]:
         return []

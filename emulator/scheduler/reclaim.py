@@ -50,6 +50,7 @@ class Reclaim:
     interval_ns: int
     #: By kind of job: when it may be tried again, and when the job was submitted that was tried.
     refused: dict[tuple[int, ...], tuple[int, int]] = field(default_factory=dict)
+    grace_ns: int = 0  # that a job has to save what it did, once it is asked to stop
 
 
 def reclaim(draft: Draft, settings: Reclaim, waits: Callable[[int], bool]) -> None:
@@ -81,9 +82,11 @@ def _ask(draft: Draft, partition: Partition, slot: int, accounts: Accounts, sett
         return not strict
     if accounts.allows(slot, partition.host_type) and draft.choose(partition, slot) is not None:
         return False  # what could start by itself is for the policy to start
-    if _start_in_place_of_others(draft, partition, slot, accounts, settings.how[queue]):
+    asked = len(draft.asked)
+    if _start_in_place_of_others(draft, partition, slot, accounts, settings.how[queue], settings.grace_ns):
         return True
-    settings.refused[kind] = draft.now_ns + settings.interval_ns, table.submit_ns[slot]
+    again_ns = draft.now_ns + (settings.interval_ns if len(draft.asked) == asked else settings.grace_ns)
+    settings.refused[kind] = again_ns, table.submit_ns[slot]
     return not strict
 
 
@@ -121,8 +124,8 @@ def _is_entitled(draft: Draft, partition: Partition, slot: int, accounts: Accoun
     return always or accounts.quotas.within(table.queue[slot], partition.host_type, milli_gpus)
 
 
-def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims) -> bool:
-    """Stop who has to be stopped for the job, and start it; False, and nothing done, where that does not do."""
+def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, accounts: Accounts, how: Reclaims, grace_ns: int) -> bool:
+    """Stop who has to be stopped for the job, and start it; False where that does not do, or they have a time of grace to stop."""
     candidates = _candidates(draft, partition, slot, accounts, how)
     rows = _shrink_others(draft, partition, slot, accounts, candidates)
     if rows is not None:
@@ -132,8 +135,11 @@ def _start_in_place_of_others(draft: Draft, partition: Partition, slot: int, acc
     if not victims:
         return False
     mark = draft.mark()
-    for victim in victims:
-        draft.preempt(victim, f"preempted {_what_for(draft, slot, victim)}")
+    causes = {victim: f"preempted {_what_for(draft, slot, victim)}" for victim in victims}
+    if draft.ask_to_stop(causes, grace_ns):
+        return False
+    for victim, cause in causes.items():
+        draft.preempt(victim, cause)
     rows = draft.choose(partition, slot)
     if rows is None:
         draft.undo(mark)
@@ -226,7 +232,7 @@ def _candidates(draft: Draft, partition: Partition, slot: int, accounts: Account
         shared = [tree for tree in trees if tree in (quotas.counted(queue, other_partition.host_type) or ())]
         for other in other_partition.running if shared else ():
             owner, started_ns = table.queue[other], table.start_ns[other]
-            if not table.preemptible[other] or started_ns >= draft.now_ns:
+            if not table.preemptible[other] or started_ns >= draft.now_ns or draft.drains(other):
                 continue
             claim = claims.get(owner, False)
             if owner == queue:

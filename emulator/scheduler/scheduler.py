@@ -16,7 +16,7 @@ from emulator.scheduler.accounts import Accounts
 from emulator.scheduler.changes import Changes
 from emulator.scheduler.dispatch import Choice, Dispatcher
 from emulator.scheduler.draft import Defragmentation, Draft, Elasticity, Preemption
-from emulator.scheduler.elastic import Elastic, grow
+from emulator.scheduler.elastic import Elastic, Regrowth, grow
 from emulator.scheduler.feasibility import Feasibility
 from emulator.scheduler.free import ANY_SITE, FreeIndex, Row, mask_bits
 from emulator.scheduler.held import Held
@@ -87,11 +87,14 @@ class Scheduler:
         self.reserved = ReservedHosts(self.table, self.ledger, self.partitions, cycle_ns)
         if policy.outside is not None:
             self.ledger.changes = Changes()
-        self._reclaim = Reclaim({self.table.queue_of[name]: how for name, how in settings.reclaims.items()}, settings.preempt_interval_ns)
-        preemption = Preemption(settings.preempt_after_ns, settings.preempt_interval_ns) if settings.preemption else None
+        how = {self.table.queue_of[name]: how for name, how in settings.reclaims.items()}
+        self._reclaim = Reclaim(how, settings.preempt_interval_ns, grace_ns=settings.grace_ns)
+        times = settings.preempt_after_ns, settings.preempt_interval_ns
+        preemption = Preemption(*times, grace_ns=settings.grace_ns) if settings.preemption else None
         in_turn = (policy.heads_only or policy.reserves) and policy.outside is None
         defragmentation = Defragmentation(settings.preempt_interval_ns) if settings.defragment else None
         elasticity = Elasticity(settings.elastic_interval_ns) if settings.elastic == Elastic.ALWAYS else None
+        self._regrowth = Regrowth(self.table, Elasticity(settings.elastic_interval_ns))
         makes_room = preemption, defragmentation, elasticity
         self.draft = Draft(cycle_ns, self.ledger, self.table, settings.placement, *makes_room, in_turn, in_turn and not policy.arranges)
         self._chooses_sizes = settings.elastic != Elastic.NEVER
@@ -419,7 +422,7 @@ class Scheduler:
             if (told := explained(self.policy, self.settings.placement, error)) is not None:
                 raise told from error
             raise
-        if draft.elasticity is not None or draft.migrated:
+        if draft.elasticity is not None or draft.migrated or self._regrowth:
             self._resize(draft)
         table = self.table
         for slot in draft.preempted:
@@ -440,8 +443,16 @@ class Scheduler:
         """Have running jobs grow where they may, and count all that have another size."""
         if draft.elasticity is not None:
             grow(draft, draft.elasticity)
+        elif self._regrowth:
+            self._regrowth.run(draft)
         for slot, (_, _, gpus) in draft.migrated.items():
             self.counts[self.table.queue[slot]].running_gpus += self.table.size_gpus[slot] - gpus
+
+    def note_size(self, slot: int, before: int) -> None:
+        """The running job had so many GPUs, and has those that are left after a fault: it grows again once others are free."""
+        if change := self.table.size_gpus[slot] - before:
+            self.counts[self.table.queue[slot]].running_gpus += change
+            self._regrowth.note(slot)
 
     def _has_waiting(self, queue: int) -> bool:
         """Whether a job of the queue of this number waits."""

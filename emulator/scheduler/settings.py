@@ -27,6 +27,7 @@ class SchedulerSettings:
     preemption: bool = False
     preempt_after_ns: int = 0
     preempt_interval_ns: int = 0
+    grace_ns: int = 0  # that a job has to save what it did, once it is asked to stop for another
     defragment: bool = False
     queue_priority: Mapping[str, int] = field(default_factory=dict)  # added to the priority of a queue's jobs
     quotas: Quotas | None = None

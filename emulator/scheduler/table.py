@@ -17,7 +17,7 @@ from emulator.scheduler.free import Row
 from emulator.scheduler.job_array import JobArray
 from emulator.scheduler.sizes import Sizes, sizes_of
 from emulator.scheduler.sorts import Asks, Sort
-from emulator.workload.jobs import Dependency, JobColumns, JobKind, Locality, TrainingShape
+from emulator.workload.jobs import Dependency, JobColumns, JobKind, Locality, Recovery, TrainingShape
 
 NEVER = 2**63 - 1
 #: The estimate of a service that runs until it is cancelled: 146 years in ns, so that a time of day can still be added to it.
@@ -120,6 +120,7 @@ class JobTable:
     on_hold: set[int] = field(default_factory=set)  # slots of pending jobs that are in no queue (scheduler.waiting_room)
     locality: dict[int, Locality] = field(default_factory=dict)  # slot -> of jobs that say where they want to run, or what they read
     after: dict[int, tuple[Dependency, ...]] = field(default_factory=dict)  # slot -> of jobs that depend on others
+    recovery: dict[int, Recovery] = field(default_factory=dict)  # slot -> of jobs that say what becomes of them after a fault
     reservation: dict[int, str] = field(default_factory=dict)  # slot -> its name, of jobs that use the hosts of one
     deadline_ns: dict[int, int] = field(default_factory=dict)  # slot -> when it should have ended, of jobs with a deadline
     array_of: dict[int, JobArray] = field(default_factory=dict)  # slot -> of jobs of an array of which not all may run at a time
@@ -210,6 +211,8 @@ class JobTable:
             self.array_of[slots[row]] = arrays[jobs.array[row]]
         for row in np.flatnonzero(jobs.reservation >= 0).tolist():
             self.reservation[slots[row]] = jobs.reservations[jobs.reservation[row]]
+        for row in np.flatnonzero(jobs.recovery).tolist():
+            self.recovery[slots[row]] = Recovery(int(jobs.recovery[row]))
         if jobs.names is not None:
             self.names.update((slot, name) for slot, name in zip(slots, jobs.names, strict=True) if name)
 
@@ -283,6 +286,7 @@ class JobTable:
             self.locality.pop(slot, None)
             self.array_of.pop(slot, None)
             self.reservation.pop(slot, None)
+            self.recovery.pop(slot, None)
             self.deadline_ns.pop(slot, None)
             if self.state[slot] != State.FINISHED:
                 self.left_unfinished.add(self.job_id[slot])

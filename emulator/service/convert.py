@@ -83,6 +83,7 @@ def intake_of(draft: Draft, gpu_types: GpuTypes) -> Intake:
         afters_here=tuple(here) if any(here) else (),
         array=np.where(limited[draft.array], draft.array, -1)[rows],
         arrays=draft.arrays if limited.any() else (),
+        recovery=draft.recovery,
         reservation=0 if draft.reservation else -1,
         reservations=(draft.reservation,) if draft.reservation else (),
         locality=-1 if draft.locality == NO_WISH else 0,

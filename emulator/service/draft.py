@@ -15,7 +15,7 @@ from emulator.engine.bounds import LONGEST_YEARS
 from emulator.engine.control import InvalidRequest
 from emulator.service.errors import Malformed
 from emulator.v1 import job_pb2
-from emulator.workload.jobs import NO_WISH, SECOND, Dependency, JobKind, Locality
+from emulator.workload.jobs import DALY, NO_WISH, RECOVERIES, SECOND, YOUNG, Dependency, JobKind, Locality, Recovery
 
 #: Jobs that one batch may hold.
 MAX_BATCH_JOBS = 65_536
@@ -68,6 +68,7 @@ class Draft:
     arrays: tuple[int, ...]  # so many of the jobs may run at a time; 0: all
     locality: Locality = NO_WISH  # of all of the jobs
     reservation: str = ""  # whose hosts all of them use
+    recovery: int = Recovery.DEFAULT  # of all of them
 
     def field(self, column: str) -> str:
         return self.fields.get(column, column)
@@ -131,7 +132,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
         milli_gpus=column(spec.milli_gpus if spec.HasField("milli_gpus") else 1000),
         duration_ns=column(duration_ns(spec.duration, "spec.duration")),
         estimate_ns=column(duration_ns(spec.estimate, "spec.estimate")),
-        checkpoint_ns=column(duration_ns(spec.checkpoint_interval, "spec.checkpoint_interval")),
+        checkpoint_ns=column(_checkpoint_ns(spec)),
         deadline_ns=column(_deadline_ns(spec)),
         priority=column(spec.priority),
         preemptible=np.full(count, spec.preemptible if spec.HasField("preemptible") else True),
@@ -166,6 +167,7 @@ def draft_of_spec(spec: job_pb2.JobSpec) -> Draft:
         arrays=(spec.array_parallel,),
         locality=Locality(spec.site, spec.prefer_site, spec.dataset),
         reservation=spec.reservation,
+        recovery=_word("recovery", spec.recovery, RECOVERIES),
     )
 
 
@@ -183,6 +185,22 @@ def _array_size(spec: job_pb2.JobSpec) -> int:
         if parallel < 1:
             raise InvalidRequest(f"{field} is {parallel}", field=field, allowed="1 or more")
     return size
+
+
+def _word(name: str, word: str, known: Mapping[str, int]) -> int:
+    """What a word of the spec stands for; 0 for none. Raises InvalidRequest naming those there are."""
+    if word and word not in known:
+        raise InvalidRequest(f"spec.{name} is {word!r:.80}", field=f"spec.{name}", allowed=", ".join(known))
+    return known[word] if word else 0
+
+
+def _checkpoint_ns(spec: job_pb2.JobSpec) -> int:
+    """As ``JobColumns.checkpoint_ns``. Raises InvalidRequest where both an interval and a formula are given, or a negative one."""
+    every_ns = duration_ns(spec.checkpoint_interval, "spec.checkpoint_interval")
+    rule = _word("checkpoint", spec.checkpoint, {"young": YOUNG, "daly": DALY})
+    if rule and every_ns:
+        raise InvalidRequest("spec.checkpoint is given with an interval", field="spec.checkpoint", allowed="one of them")
+    return rule or (every_ns if every_ns >= 0 else min(every_ns, DALY - 1))
 
 
 def _deadline_ns(spec: job_pb2.JobSpec) -> int:

@@ -62,6 +62,8 @@ class JobSpec:
     prefer_level: str = ""
     preemptible: bool = True
     checkpoint_seconds: float = 0.0
+    checkpoint: str = ""  # young or daly, in place of checkpoint_seconds
+    recovery: str = ""  # requeue, in-place, spares or elastic, in place of the scenario's
     utilization_ratio: float = 1.0
     training: TrainingSpec | None = None
     replicas: int | None = None
@@ -126,6 +128,8 @@ def spec_message(spec: JobSpec) -> job_pb2.JobSpec:
         array_size=None if spec.array_size is None else _integer("array_size", spec.array_size),
         array_parallel=None if spec.array_parallel is None else _integer("array_parallel", spec.array_parallel),
         reservation=spec.reservation,
+        checkpoint=spec.checkpoint,
+        recovery=spec.recovery,
     )
     for field, seconds in (
         ("duration", spec.duration_seconds),

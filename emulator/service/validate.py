@@ -21,7 +21,7 @@ from emulator.engine.bounds import (
 from emulator.engine.control import ControlError, InvalidRequest
 from emulator.service.draft import MAX_DEPENDENCIES, Draft, kind_of
 from emulator.v1 import job_pb2
-from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, SECOND, JobKind
+from emulator.workload.jobs import ANY_LEVEL, DALY, LEVEL_NAMES, SECOND, YOUNG, JobKind
 from emulator.workload.training import ZERO_STAGES
 
 MAX_NAME = 253
@@ -113,7 +113,8 @@ def faults_of(draft: Draft) -> dict[int, ControlError]:
     refuse((kinds == JobKind.GANG) & (duration == 0), "duration_ns", lambda i: "is missing", _TIME_RULE)
     for column, values in (("estimate_ns", draft.estimate_ns), ("checkpoint_ns", draft.checkpoint_ns)):
         said = partial(_is_seconds, values)
-        refuse((values < 0) | (values > LONGEST_NS), column, said, f"0 (none) to {LONGEST_YEARS} years")
+        least = min(YOUNG, DALY) if column == "checkpoint_ns" else 0
+        refuse((values < least) | (values > LONGEST_NS), column, said, f"0 (none) to {LONGEST_YEARS} years")
     deadline = draft.deadline_ns
     refuse((deadline < 0) | (deadline > LONGEST_NS), "deadline_ns", partial(_is_seconds, deadline), _TIME_RULE)
     ratio = draft.utilization

@@ -223,7 +223,7 @@ HEAD: tuple[HeadMetric, ...] = (
     HeadMetric(
         "gigawatt_held_gpus", Kind.GAUGE, "GPUs",
         "GPUs of running jobs by what these do: work (checkpoints included), start, restart after an interruption, stall for want of any "
-        "network, or hang after a fault until that is noticed.",
+        "network, hang after a fault until that is noticed, or save what they did before they stop.",
         ("phase",), _by(tuple([phase.name.lower() for phase in COUNTED_PHASES]), lambda s: s.held_gpus_by_phase),
     ),
     HeadMetric(

@@ -12,7 +12,7 @@ from emulator.draws.exact import exp, log, sine_of_turns
 from emulator.draws.normal import normal_quantile
 from emulator.draws.sums import add_along, add_up, interpolate
 from emulator.workload.growth import Growth, Pace, pace
-from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
+from emulator.workload.jobs import LONGEST_CHECKPOINT_SECONDS, SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from emulator.workload.mix import QUEUES, JobClass, fitted
 from emulator.workload.stratified import BLOCK, arrivals, points
 from emulator.workload.training import GENERATED, MODELS, choose_parallelism, training_shape
@@ -31,8 +31,8 @@ ESTIMATE_HOURS = (0.25, 0.5, 1, 2, 4, 8, 12, 24, 48, 72, 96, 120, 168)
 #: Probability that a user picks the least limit that suffices, the next one, the one after; the rest ask for the maximum. Assumed.
 ESTIMATE_STEPS = (0.5, 0.3, 0.1)
 #: Failures per host and second (RSC-1: 6.50 per 1,000 node-days) and seconds lost to a checkpoint (BLOOM: 2.3 TB in 40 s), for Young's
-#: interval sqrt(2 w M); no interval is longer than an hour (assumed).
-HOST_FAILURES_PER_SECOND, CHECKPOINT_SECONDS, LONGEST_CHECKPOINT_SECONDS = 6.5e-3 / 86_400, 40.0, 3_600.0
+#: interval sqrt(2 w M), where no other is asked for.
+HOST_FAILURES_PER_SECOND, CHECKPOINT_SECONDS = 6.5e-3 / 86_400, 40.0
 #: Parameters per GPU around which a gang's model is picked: MLM Table 1 has 53 to 76 million up to 1,024 GPUs, Llama 3 405B 50 on 8,192.
 PARAMETERS_PER_GPU = 60e6
 MODELS_PER_CLASS = 3
@@ -65,6 +65,7 @@ class GeneratorSettings:
     collective: str = "ring"
     lane_bytes_per_second: float = 50e9
     start_up_seconds: float = 0.0
+    checkpoint_ns: int = 0  # of training jobs, as ``JobColumns.checkpoint_ns``; 0: Young's interval for RSC-1's faults
 
     def __post_init__(self) -> None:
         checks = (
@@ -257,7 +258,8 @@ def _tables(settings: GeneratorSettings, gpus: int, gpu: GpuType, gpus_per_host:
         first_shape.append(len(shapes))
         shape_count.append(len(own))
         shapes.extend(own)
-        checkpoint_ns.append(round(_checkpoint_seconds(row.gpus / gpus_per_host) * SECOND) if row.kind == JobKind.TRAINING else 0)
+        every_ns = settings.checkpoint_ns or round(_checkpoint_seconds(row.gpus / gpus_per_host) * SECOND)
+        checkpoint_ns.append(every_ns if row.kind == JobKind.TRAINING else 0)
     weight = 1.0 / np.arange(1, settings.tenants + 1)  # Zipf: a few tenants submit most (assumed)
     tenant_end = np.cumsum(weight / add_up(weight))
     tenant_end[-1] = 1.0

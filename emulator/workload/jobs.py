@@ -14,6 +14,12 @@ SECOND = 1_000_000_000  # ns
 API_FIRST_ID = 1_000_000_000
 
 
+#: In ``JobColumns.checkpoint_ns``: the interval of Young's, or of Daly's formula, worked out when a run starts.
+YOUNG, DALY = -1, -2
+#: No formula gives a longer interval between checkpoints (assumed).
+LONGEST_CHECKPOINT_SECONDS = 3_600.0
+
+
 class JobKind(IntEnum):
     """What a job does with its GPUs."""
 
@@ -21,6 +27,19 @@ class JobKind(IntEnum):
     TRAINING = 1  # a gang whose speed follows its share of the fabric
     SERVICE = 2  # one replica of a service; runs for its duration, or until cancelled where that is 0
 
+
+class Recovery(IntEnum):
+    """What becomes of a job that a fault has interrupted, once that is noticed."""
+
+    DEFAULT = 0  # what the scenario says
+    REQUEUE = 1  # it gives back its GPUs, and waits for others
+    IN_PLACE = 2  # it keeps them, where the fault took a process, or what a reset brings back
+    SPARES = 3  # it keeps them, and spares stand in for broken hosts
+    ELASTIC = 4  # it goes on with those that are left, where it is of several sizes
+
+
+#: By the words of scenarios and requests.
+RECOVERIES = {one.name.lower().replace("_", "-"): one for one in Recovery if one != Recovery.DEFAULT}
 
 #: In ``JobColumns.require_level`` and ``prefer_level``: any level.
 ANY_LEVEL = -1
@@ -113,7 +132,7 @@ class JobColumns:
     queue: NDArray[np.int32]  # index into queues
     tenant: NDArray[np.int32]  # index into tenants
     utilization: NDArray[np.float64]
-    checkpoint_ns: NDArray[np.int64]  # 0: starts from the beginning after an interruption
+    checkpoint_ns: NDArray[np.int64]  # YOUNG, DALY; 0: the scenario's, and by default it begins anew after an interruption
     deadline_ns: NDArray[np.int64]  # after its submission, by when it should have ended; 0: no deadline
     require_level: NDArray[np.int8]  # index into LEVEL_NAMES or ANY_LEVEL
     prefer_level: NDArray[np.int8]
@@ -127,6 +146,7 @@ class JobColumns:
     array: NDArray[np.int32]  # index into arrays, of a job of an array of which not all may run at a time; or -1
     locality: NDArray[np.int32]  # index into localities, of a job that says where it wants to run, or what it reads; or -1
     reservation: NDArray[np.int32]  # index into reservations, of a job that uses the hosts of one (Slurm's --reservation); or -1
+    recovery: NDArray[np.int8]  # a ``Recovery``
     source_row: NDArray[np.int64]  # of the trace: its line, or the number of its object, from 1; NO_ROW where there is none
     shapes: tuple[TrainingShape, ...] = ()
     choices: tuple[tuple[TypeAndPace, ...], ...] = ()  # the preferred first
@@ -177,6 +197,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "array": -1,
         "locality": -1,
         "reservation": -1,
+        "recovery": int(Recovery.DEFAULT),
         "source_row": NO_ROW,
     }
     given = defaults | columns
@@ -187,7 +208,7 @@ def job_columns(count: int, **columns: object) -> JobColumns:
         "utilization": np.float64, "checkpoint_ns": np.int64, "deadline_ns": np.int64, "require_level": np.int8, "prefer_level": np.int8,
         "slice_gpus": np.int32, "slice_level": np.int8, "preemptible": np.bool_, "shape": np.int32,
         "host_type": np.int8, "choice": np.int32, "after": np.int32, "array": np.int32, "locality": np.int32, "reservation": np.int32,
-        "source_row": np.int64,
+        "recovery": np.int8, "source_row": np.int64,
     }  # fmt: skip
     for name, dtype in dtypes.items():
         column: NDArray[Any] = np.asarray(given[name], dtype=dtype)

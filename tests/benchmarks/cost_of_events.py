@@ -1,7 +1,7 @@
 """One scenario, in-process through the public session: CPU seconds of its run after start-up, and the most memory the process ever held.
 
-``python -m tests.benchmarks.cost_of_events SCENARIO`` prints a JSON object. The peak is the kernel's high-water mark of resident memory
-(``VmHWM``), start-up included; shared pages count whole, so it is at least the PSS.
+``python -m tests.benchmarks.cost_of_events SCENARIO [KEY=VALUE]...`` prints a JSON object. The peak is the kernel's high-water mark of
+resident memory (``VmHWM``), start-up included; shared pages count whole, so it is at least the PSS.
 """
 
 import json
@@ -14,9 +14,9 @@ from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
 
 
-def run(scenario: str) -> dict[str, Any]:
+def run(scenario: str, *overrides: str) -> dict[str, Any]:
     begun = time.process_time()
-    session = open_session(load(scenario, ["runtime.actors=inline"]))
+    session = open_session(load(scenario, ["runtime.actors=inline", *overrides]))
     opened = time.process_time()
     outcome = session.run_to_end()
     ended = time.process_time()
@@ -38,4 +38,4 @@ def peak_bytes() -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(run(sys.argv[1])))
+    print(json.dumps(run(*sys.argv[1:])))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -119,8 +120,8 @@ class Manner:
     begin: Callable[[Engine], None] | None = None  # called before the first cycle
 
 
-def run_work(given: Work, seed: int, policy: str | Policy, manner: Manner, elastic: Elastic = Elastic.START) -> Engine:
-    """To ``UNTIL``. A policy that is no name is run as ``easy`` is."""
+def run_work(given: Work, seed: int, policy: str | Policy, manner: Manner, elastic: Elastic = Elastic.START, **more: Any) -> Engine:
+    """To ``UNTIL``. A policy that is no name is run as ``easy`` is. ``more`` are settings of the engine."""
     easy = policy == "easy" or isinstance(policy, Policy)
     made = engine(
         cluster(),
@@ -133,9 +134,10 @@ def run_work(given: Work, seed: int, policy: str | Policy, manner: Manner, elast
         seed=seed,
         until_ns=UNTIL,
         publish_ns=manner.publish_ns,
-        costs=COSTS,
-        max_restarts=4,
         elastic=elastic,
+        costs=more.pop("costs", COSTS),
+        max_restarts=more.pop("max_restarts", 4),
+        **more,
     )
     if manner.begin is not None:
         manner.begin(made)

@@ -71,6 +71,7 @@ def engine(
             POLICIES[policy] if isinstance(policy, str) else policy,
             placement=PLACEMENTS[placement],
             preemption=preemption,
+            grace_ns=int(settings.get("grace_ns", 0)),
             pending_limit=pending_limit,
             elastic=settings.pop("elastic", Elastic.START),
             reservations=settings.pop("reservations", ()),

@@ -8,26 +8,44 @@ import pytest
 from tests.integration.program import live, run
 from tests.prometheus import wait_until
 
-SCENARIO = ("colossus", "--until", "3h", "--seed", "7", "--set", "faults.host_rate_per_1000_node_days=40")
+DAY = ("colossus", "--until", "3h", "--seed", "7", "--set", "faults.host_rate_per_1000_node_days=40")
+#: All that a life can have in it.
+EVERY_MODEL = (
+    *("jobs.recovery=spares", "jobs.spares=4", "jobs.grace_period=2m", "jobs.time_limit=estimate", "jobs.requeue_backoff.initial=30s"),
+    *("jobs.checkpoint.interval=daly", "workload.generated.checkpoint=young", "jobs.checkpoint.writing=asynchronous"),
+    *("jobs.stragglers.host_spread=0.004", "jobs.stragglers.stall_ratio=0.02", "jobs.stragglers.fail_slow=drawn"),
+    *("scheduler.preemption=true", "scheduler.preempt_after=10m", "scheduler.elastic=always", "scheduler.defragment=true"),
+    *("fabric.faults.enabled=true", "fabric.faults.cable_percent_per_month=1"),
+)
+SCENARIOS = {"defaults": DAY, "every-model": (*DAY, *(word for setting in EVERY_MODEL for word in ("--set", setting)))}
+
+
+@pytest.fixture(scope="module", params=SCENARIOS)
+def scenario(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    return SCENARIOS[request.param]
 
 
 @pytest.fixture(scope="module")
-def digest() -> str:
+def digest(scenario: tuple[str, ...]) -> str:
     """In-process."""
-    summary, _ = run("run", *SCENARIO, "--actors", "inline")
+    summary, _ = run("run", *scenario, "--actors", "inline")
     assert summary["jobs"]["restarts"] > 0
+    if scenario != DAY:
+        assert all(time > 0 for phase, time in summary["gpu_seconds"].items() if phase not in ("stalled", "draining")), summary[
+            "gpu_seconds"
+        ]
     return str(summary["digest"])
 
 
 @pytest.mark.parametrize("actors", [1, 2, 5])
-def test_actors_do_not_matter(digest: str, actors: int) -> None:
-    summary, _ = run("run", *SCENARIO, "--actors", actors)
+def test_actors_do_not_matter(scenario: tuple[str, ...], digest: str, actors: int) -> None:
+    summary, _ = run("run", *scenario, "--actors", actors)
     assert (summary["digest"], summary["actors"]) == (digest, actors)
 
 
-def test_batch_and_live_agree_and_killed_actors_do_not_matter(digest: str, tmp_path: Path) -> None:
+def test_batch_and_live_agree_and_killed_actors_do_not_matter(scenario: tuple[str, ...], digest: str, tmp_path: Path) -> None:
     """Both actors are killed while it runs; they are made anew and replay what they were sent."""
-    with live(tmp_path, *SCENARIO, "--actors", "2", "--speed", "1200", "-o", tmp_path / "out", "-q") as session:
+    with live(tmp_path, *scenario, "--actors", "2", "--speed", "1200", "-o", tmp_path / "out", "-q") as session:
         session.address("API")
         wait_until(lambda: len(session.actors()) == 2, 60, "two actors")
         victims = session.actors()

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+PHASES = ("ahead", "stalled", "checkpoint", "detecting", "restarting", "draining")
+
 
 @dataclass
 class PlainRun:
@@ -14,13 +16,13 @@ class PlainRun:
     settle: int = 0
     halves: int = 2  # of full speed
     still: int = 0
-    detecting: bool = False
+    out: str = ""  # the phase in which it is out of its work
     half_work: int = 0  # of the present unit of work, done
     fresh: int = 0
     writing: int = 0
     written_at: list[tuple[int, int]] = field(default_factory=list)  # when a checkpoint had been written, and what was left to do then
     clock: int = 0
-    spent: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("ahead", "stalled", "checkpoint", "working", "detecting"), 0))
+    spent: dict[str, int] = field(default_factory=lambda: dict.fromkeys((*PHASES, "working"), 0))
     work: int = 0
     began_with: int = 0
 
@@ -33,8 +35,8 @@ class PlainRun:
 
     def tick(self) -> None:
         self.clock += 1
-        if self.detecting:
-            self.spent["detecting"] += 1
+        if self.out:
+            self.spent[self.out] += 1
         elif self.ahead:
             self.ahead -= 1
             self.spent["ahead"] += 1

@@ -1,5 +1,8 @@
 """Lives in closed form equal lives tick by tick, whatever happens in them and wherever they are looked at."""
 
+import json
+from collections import Counter
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,6 +29,14 @@ def lives_of(duration: int) -> Lives:
     lives = Lives()
     lives.extend([], [duration])
     return lives
+
+
+def snapshot(lives: Lives) -> Lives:
+    """Others, from what is written down of these."""
+    others = Lives()
+    others.restore(json.loads(json.dumps(lives.state())))
+    assert others.state() == lives.state()
+    return others
 
 
 def run_to(lives: Lives, plain: PlainRun, at: int) -> bool:
@@ -76,8 +87,8 @@ def test_equals_the_plain_version(
         lives.lose_work(0, duration)
         assert lives.remaining_ns[0] == (duration if safe < 0 else safe)
         assert lives.lost_ns[0] == lives.remaining_ns[0] - plain.remaining
-        lives.detecting.add(0)
-        plain.detecting = True
+        lives.out[0] = Phase.DETECTING
+        plain.out = "detecting"
         for _ in range(5):
             plain.tick()
         lives.progress(0, plain.clock)
@@ -93,6 +104,84 @@ def test_equals_the_plain_version(
     assert spent[Phase.DETECTING] == plain.spent["detecting"]
     assert plain.clock - sum(spent.values()) == plain.spent["working"]
     assert lives.work_ns[0] == plain.work
+
+
+RUNS = st.lists(
+    st.tuples(
+        st.integers(0, 9),  # ahead of its work
+        st.integers(0, 60),  # how long it runs, if it is not done before
+        st.sampled_from(["fault", "kept", "drained", "cut", "suspended"]),
+        st.integers(1, 8),  # how long that takes
+        st.integers(1, 8),  # until it is restarted, where it is kept
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    duration=st.integers(1, 200),
+    every=st.sampled_from([0, 3, 10]),
+    write=st.integers(0, 5),
+    settle=st.integers(0, 10),
+    runs=RUNS,
+    twice=st.booleans(),
+)
+def test_whole_lives_equal_those_lived_second_by_second(
+    duration: int, every: int, write: int, settle: int, runs: list[tuple[int, int, str, int, int]], twice: bool
+) -> None:
+    """Run after run: it hangs after a fault, is kept, drains, is cut off, or is suspended. ``twice``: from snapshots on."""
+    settle, clock, left = min(settle, every), 0, duration
+    lives, spent, lost, work = lives_of(duration), Counter[str](), 0, 0
+    for number, (ahead, length, end, out, wait) in enumerate(runs):
+        began, plain = clock, PlainRun(left, ahead, every, write, settle)
+        lives.start(0, began, ahead, Saving(every, write, settle) if every else None)
+
+        def live(time: int, began: int = began, plain: PlainRun = plain) -> None:
+            nonlocal lives
+            for _ in range(time):
+                if not plain.done:
+                    plain.tick()
+            lives.progress(0, began + plain.clock)
+            lives = snapshot(lives) if twice else lives
+
+        def be(phase: Phase, time: int, plain: PlainRun = plain) -> None:
+            plain.out, lives.out[0] = phase.name.lower(), phase
+            live(time)
+
+        def lose(plain: PlainRun = plain) -> int:
+            lives.lose_work(0, duration)
+            return plain.safe_remaining() if every else duration
+
+        live(length)
+        left = plain.remaining
+        if not plain.done and end in ("fault", "kept"):
+            left = lose()
+            be(Phase.DETECTING, out)
+            if end == "kept":
+                be(Phase.RESTARTING, wait)
+        elif not plain.done and end in ("drained", "cut"):
+            be(Phase.DRAINING, out)
+            left = lose() if end == "cut" else left
+        lives.stop(0, plain.clock)
+        clock, work, lost = clock + plain.clock, work + plain.work, lost + left - plain.remaining
+        spent.update({"again" if name == "ahead" and number else name: time for name, time in plain.spent.items()})
+        assert lives.remaining_ns[0] == left
+        if plain.done:
+            break
+    assert (lives.run_ns[0], lives.work_ns[0], lives.lost_ns[0]) == (clock, work, lost)
+    assert {phase: lives.spent_ns[phase][0] for phase in IDLE_PHASES} == {
+        Phase.STARTING: spent["ahead"],
+        Phase.RESTARTING: spent["again"] + spent["restarting"],
+        Phase.CHECKPOINT: spent["checkpoint"],
+        Phase.STALLED: spent["stalled"],
+        Phase.DETECTING: spent["detecting"],
+        Phase.DRAINING: spent["draining"],
+    }
+    assert clock == sum(spent.values())
+    assert not lives.out
+    assert not lives.saving
 
 
 def test_checkpoints_take_what_they_take() -> None:

@@ -69,6 +69,7 @@ def build_samples(count: int = 5) -> list[Sample]:
             gpus_restarting=0,
             gpus_stalled=0,
             gpus_detecting=0,
+            gpus_draining=0,
             racks_in_service=4,
             gpu_utilization_ratio=0.1 * (i % 10),
             power_watts=1e5 + 1e4 * i,

@@ -9,10 +9,11 @@ import pytest
 from emulator.engine.backoff import Backoff
 from emulator.engine.commands import Cancel, CutLinks, Hold, SetPriority
 from emulator.engine.link_health import Cut
+from emulator.jobs.costs import CheckpointCosts, Costs, Writing
 from emulator.report import events
 from emulator.report.events import EventLog, events_table
 from emulator.report.spool import Spool
-from emulator.workload.jobs import SECOND, JobColumns, job_columns
+from emulator.workload.jobs import SECOND, JobColumns, JobKind, Recovery, job_columns
 from tests.engine.small import clos, engine, run, run_until
 
 
@@ -108,3 +109,39 @@ def test_what_is_put_by_comes_back_in_order_and_agrees_with_the_run(monkeypatch:
     assert counts["preempted"]
     assert counts["fault"] == sum(made.host_faults.counts)
     assert rows(log) == told  # may be asked for again
+
+
+def test_a_job_that_keeps_its_gpus_hangs_and_restarts() -> None:
+    """Host 0 fails at 42 s, which is noticed after 2 to 60 s: a spare stands in. Job 1 is then asked to stop, and saves for 21 s."""
+    jobs = gangs(
+        3,
+        gpus=[16, 8, 24],
+        submit_ns=np.array([0, 0, 500]) * SECOND,
+        duration_ns=np.array([150, 1000, 50]) * SECOND,
+        kind=[int(JobKind.TRAINING), 0, 0],
+        checkpoint_ns=900 * SECOND,
+        priority=[0, 0, 5],
+    )
+    checkpoint = CheckpointCosts(Writing.BLOCKING, gpu_bytes_per_second=0.04e9)
+    made = engine(
+        clos(4),
+        [jobs],
+        policy="easy",
+        preemption=True,
+        grace_ns=60 * SECOND,
+        fail_at={0: 42 * SECOND},
+        costs=Costs(0, detection=True, checkpoint=checkpoint),
+        recovery=Recovery.SPARES,
+        spares_per_1024_gpus=1,
+    )
+    log = EventLog(made, Spool())
+    run(made)
+    kinds = [(row["kind"], row["job_id"]) for row in rows(log) if row["job_id"] is not None]
+    assert kinds[4:] == [
+        ("hung", 0), ("restarted", 0), ("finished", 0), ("submitted", 2), ("draining", 1),
+        ("preempted", 1), ("requeued", 1), ("started", 2), ("finished", 2), ("started", 1), ("finished", 1),
+    ]  # fmt: skip
+    told = {row["kind"]: row["reason"] for row in rows(log)}
+    assert told["hung"].startswith("host r00000-h00 failed: ")
+    assert told["restarted"] == f"restarted with spare r00003-h00, after {told['hung']}"
+    assert told["draining"] == told["preempted"] == "preempted for job 2 of priority 5, above 0"

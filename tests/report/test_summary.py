@@ -41,7 +41,7 @@ CONTRACT = {
             for tier in ("host_leaf", "leaf_spine")
         },
     },
-    "gpu_seconds": names("productive network_wait redone starting restarting checkpoint stalled detecting idle down"),
+    "gpu_seconds": names("productive network_wait redone starting restarting checkpoint stalled detecting draining idle down"),
     **names("inference interrupted"),
     "sources": None,
 }  # fmt: skip

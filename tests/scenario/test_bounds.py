@@ -28,7 +28,10 @@ LEFT_OUT = {"cluster", "clock.until", "workload.generated.reference_gpus", "work
 }
 #: What has a rule of its own: what is allowed at its ends, what lies beyond.
 _BANDWIDTH = ["1bps", "1000000Pbps"], ["0.9bps", "1000001Pbps", "0bps", "-1bps", ".nan"]
+_INTERVAL = ["1ns", "366d", "young", "daly"], ["0s", "-1ns", "8785h", "-1", ".nan"]
 OWN_RULE = {
+    "jobs.checkpoint.interval": _INTERVAL,
+    "workload.generated.checkpoint": _INTERVAL,
     "clock.speed": (["0.000001", "1000000000", "max"], ["0.0000009", "1000000001", "0", "-1", ".nan", "-.inf"]),
     "scheduler.sites.bandwidth": _BANDWIDTH,
     "jobs.checkpoint.gpu_bandwidth": _BANDWIDTH,
@@ -40,7 +43,7 @@ UNITS = {"power.cap": "W", "jobs.checkpoint.state_per_gpu": "B"}
 DURATIONS = {
     *("clock.cycle", "workload.generated.day", "scheduler.preempt_interval", "scheduler.preempt_after", "jobs.restart_overhead"),
     *("scheduler.sites.every", "scheduler.sites.move_after"),
-    "scheduler.elastic_interval",
+    *("scheduler.elastic_interval", "jobs.grace_period", "jobs.stragglers.stall_median"),
     *("jobs.requeue_backoff.initial", "jobs.requeue_backoff.max"),
     *("jobs.stall_timeout", "faults.repair", "telemetry.publish_interval", "runtime.health_check_initial_delay"),
     *("scheduler.reservations.start", "scheduler.reservations.duration", "scheduler.reservations.every"),

@@ -56,6 +56,8 @@ PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "array_size": (0, 1, 3),
     "array_parallel": (0, 1, 2),
     "reservation": ("", "none"),
+    "checkpoint": ("", "young", "daly", "soon"),
+    "recovery": ("", "requeue", "in-place", "spares", "elastic", "hope"),
     "require_level": (0, "", "rack", "leaf"),
     "prefer_level": (0, "", "leaf"),
     "slice_gpus": (0, 0, 8),

@@ -9,7 +9,7 @@ import pytest
 from emulator.engine.control import JobState
 from emulator.service.client import Client, ClientError
 from emulator.service.spec import JobSpec, TrainingSpec
-from emulator.workload.jobs import LEVEL_NAMES, SECOND, JobKind, TrainingShape
+from emulator.workload.jobs import DALY, LEVEL_NAMES, SECOND, JobKind, Recovery, TrainingShape
 from emulator.workload.training import MODELS, Parallelism, step_seconds, training_shape
 from tests.service.conftest import FakeControl
 from topology.catalog import HostType
@@ -45,6 +45,27 @@ def test_a_gang_arrives_as_it_was_described(client: Client, control: FakeControl
     assert (columns.slice_gpus.tolist(), LEVEL_NAMES[columns.slice_level[0]]) == ([128], "rack")
     assert columns.min_gpus.tolist() == [256]
     assert (columns.preemptible.tolist(), columns.utilization.tolist(), columns.shape.tolist()) == ([False], [0.4], [-1])
+
+
+def test_what_becomes_of_it_after_a_fault_arrives(client: Client, control: FakeControl) -> None:
+    client.submit(JobSpec(gpus=8, duration_seconds=10.0, checkpoint="daly", recovery="in-place"))
+    (columns,) = control.batches
+    assert (columns.checkpoint_ns.tolist(), columns.recovery.tolist()) == ([DALY], [Recovery.IN_PLACE])
+
+
+@pytest.mark.parametrize(
+    ("words", "told", "allowed"),
+    [
+        ({"checkpoint": "often"}, "spec.checkpoint is 'often'", "young, daly"),
+        ({"checkpoint": "young", "checkpoint_seconds": 60.0}, "spec.checkpoint is given with an interval", "one of them"),
+        ({"recovery": "hope"}, "spec.recovery is 'hope'", "requeue, in-place, spares, elastic"),
+    ],
+)
+def test_a_word_that_is_none_is_refused(client: Client, words: dict[str, Any], told: str, allowed: str) -> None:
+    with pytest.raises(ClientError) as error:
+        client.submit(JobSpec(gpus=8, duration_seconds=10.0, **words))
+    assert told in str(error.value)
+    assert allowed in str(error.value)
 
 
 def test_what_is_not_given_has_its_default(client: Client, control: FakeControl) -> None:

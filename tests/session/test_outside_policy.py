@@ -67,6 +67,19 @@ def test_one_that_mirrors_easy_has_its_digest(preset: str) -> None:
     assert values["outside_policy"]["cycles"] > 100
 
 
+@pytest.mark.parametrize("recovery", ["in-place", "spares", "elastic"])
+def test_it_is_told_of_jobs_that_keep_their_gpus_after_a_fault(
+    by: Callable[..., Session], session: Callable[..., Session], built_in: str, recovery: str
+) -> None:
+    settings = f"jobs.recovery={recovery}", "jobs.spares=8"
+    inside = session(BUSY, *settings).run_to_end()
+    assert inside.digest != built_in
+    outside = by(mirror, *settings).run_to_end()
+    assert outside.outside is not None
+    assert (outside.outside.fallback, outside.outside.refused) == ("", {})
+    assert outside.digest == inside.digest
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
 def test_the_example_in_javascript_is_the_one_in_python_without_its_patience(session: Callable[..., Session]) -> None:
     program = subprocess.Popen(["node", ROOT / "examples" / "policy_server.mjs", "0"], stdout=subprocess.PIPE, text=True)

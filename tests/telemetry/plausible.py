@@ -57,7 +57,7 @@ def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")
         preemptions=tick // 3,
         restarts=tick // 5,
         queue_wait_seconds=Histogram((1.0, 60.0, 3600.0), (20 + tick, 20 + tick, 10, 0), 5e3 + 40.0 * tick),
-        held_gpus_by_phase={"working": busy - 16, "starting": 8, "restarting": 8, "stalled": 0, "detecting": 0},
+        held_gpus_by_phase={"working": busy - 16, "starting": 8, "restarting": 8, "stalled": 0, "detecting": 0, "draining": 0},
         gpus_by_state={"busy": busy, "idle": gpus - busy - down, "down": down, "cordoned": 0, "planned": 0},
         gpus_by_model={("busy", "H100"): busy, ("idle", "H100"): gpus - busy - down, ("down", "H100"): down},
         gpu_allocation_ratio=busy / gpus,

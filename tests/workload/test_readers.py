@@ -9,11 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from emulator.workload.jobs import COLUMN_NAMES, LEVEL_NAMES, SECOND, Locality
+from emulator.workload.jobs import COLUMN_NAMES, DALY, LEVEL_NAMES, SECOND, YOUNG, Locality, Recovery
 from emulator.workload.readers import FORMATS, TraceError, TraceLimits, open_pods, open_trace
 from tests.workload.traces import CSV, HEADERS, HELIOS, OPENB, PHILLY, SACCT, SWF, Write, column, published, read_all, swf
 from topology import catalog
 
+AFTER_FAULTS = "id,submit_s,gpus,duration_s,checkpoint_s,recovery\n"
 SIZED = "id,submit_s,gpus,duration_s,min_gpus,gpu_milli\n"
 SLICED = "id,submit_s,gpus,duration_s,gpu_milli,slice_gpus,slice_level\n"
 
@@ -44,6 +45,13 @@ def test_csv_with_sizes(write: Write) -> None:
     text = "id,submit_s,gpus,duration_s,min_gpus\n1,0,64,60,16\n2,0,8,60,\n3,0,8,60,0\n4,0,8,60,8\n"
     (batch,), _ = read_all(write(text), "csv")
     assert batch.min_gpus.tolist() == [16, 0, 0, 0]
+
+
+def test_csv_with_what_becomes_of_a_job_after_a_fault(write: Write) -> None:
+    rows = "1,0,8,60,young,spares\n2,0,8,60,30,\n3,0,8,60,,in-place\n4,0,8,60,daly,elastic\n"
+    (batch,), _ = read_all(write(AFTER_FAULTS + rows), "csv")
+    assert batch.checkpoint_ns.tolist() == [YOUNG, 30 * SECOND, 0, DALY]
+    assert batch.recovery.tolist() == [Recovery.SPARES, Recovery.DEFAULT, Recovery.IN_PLACE, Recovery.ELASTIC]
 
 
 def test_csv_with_slices(write: Write) -> None:
@@ -354,6 +362,9 @@ def test_a_bad_row_leaves_no_trace_when_skipped(write: Write) -> None:
         ("csv", SLICED + "1,0,8,9,1000,3,rack\n", "2: slice_gpus: 8 GPUs cannot be cut into slices of 3"),
         ("csv", SIZED + "1,0,8,9,9,1000\n", "2: min_gpus: 9 is more than the 8 GPUs of the job"),
         ("csv", SIZED + "1,0,8,9,-1,1000\n", "2: min_gpus: '-1'"),
+        ("csv", AFTER_FAULTS + "1,0,8,9,often,\n", "2: checkpoint_s: 'often'"),
+        ("csv", AFTER_FAULTS + "1,0,8,9,-5,\n", "2: checkpoint_s: '-5'"),
+        ("csv", AFTER_FAULTS + "1,0,8,9,,hope\n", "2: recovery: 'hope' is no way to go on after a fault .allowed: requeue, in-place"),
         ("csv", SIZED + "1,0,1,9,1,500\n", "2: min_gpus: 1 of a shared GPU"),
         ("csv", SLICED + "1,0,8,9,1000,4,row\n", "2: slice_level: 'row' is not a level"),
         ("csv", SLICED + "1,0,8,9,1000,4,\n", "2: slice_level: '' is not a level"),

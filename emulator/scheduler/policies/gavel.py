@@ -113,7 +113,7 @@ def _jobs(draft: Draft) -> Jobs:
             continue
         row = np.zeros(len(partitions))
         for number in allowed:
-            row[number] = 1.0 if paces is None else paces.by_type[partitions[number].host_type]
+            row[number] = 1.0 if paces is None else paces.by_type.get(partitions[number].host_type, 1.0)
         if paces is None:
             kinds[allowed] = row
         rows.append(row)

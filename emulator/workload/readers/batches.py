@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, NO_WISH, SECOND, Dependency, JobColumns, JobSource, Locality, job_columns
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, NO_WISH, SECOND, Dependency, JobColumns, JobSource, Locality, Recovery, job_columns
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_ID, Interned, Row, Trace
 from emulator.workload.readers.times import format_date
@@ -47,6 +47,8 @@ class Kept(NamedTuple):
     key: str = ""  # its id as the file has it, where others may name it
     after: tuple[str, ...] = ()  # ids, as the file has them, of the jobs that must have finished before
     reservation: str = ""  # whose hosts it uses
+    checkpoint_ns: int = 0  # as in JobColumns
+    recovery: int = Recovery.DEFAULT
 
 
 #: Turns a row into a job, or says why it is dropped. Raises TraceError on a malformed one.

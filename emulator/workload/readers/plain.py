@@ -4,7 +4,8 @@ Rows stand in order of submission (or ``sort=yes``). Ids are numbers, or names w
 names. A job of ``gpu_milli`` below 1000 asks for that share of one GPU; one of ``min_gpus`` may run with that many GPUs up to ``gpus``.
 ``after`` has the ids of jobs that must finish before, with ``;`` between them; they are submitted before.
 ``reservation`` names the reservation whose hosts the job uses. ``site``, ``prefer_site`` and ``dataset`` count where jobs are dispatched to
-sites. An empty optional field means its default. A submission is a number of seconds or a date, the same in all rows.
+sites. ``checkpoint_s`` is the work between two checkpoints, or young or daly, and ``recovery`` what becomes of the job after a fault. An
+empty optional field means its default. A submission is a number of seconds or a date, the same in all rows.
 
 With an option ``WORD=COLUMN`` for ``submit``, ``gpus``, ``duration``, ``start`` or ``end`` the table has foreign columns. Then
 
@@ -18,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
-from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, LEVEL_NAMES, SECOND, JobSource, Locality
+from emulator.workload.jobs import ANY_LEVEL, ANY_TYPE, DALY, LEVEL_NAMES, RECOVERIES, SECOND, YOUNG, JobSource, Locality, Recovery
 from emulator.workload.readers.batches import NEVER_STARTED, NO_SUBMISSION, STILL_RUNNING, UNKNOWN_DURATION, Ids, Kept, job_batches
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import MAX_GPUS, Columns, Interned, Row, Trace, csv_rows
@@ -31,6 +32,7 @@ OURS = {
     "tenant": "tenant", "estimate": "estimate_s", "deadline": "deadline_s", "gpu_milli": "gpu_milli", "gpu_type": "gpu_type",
     "slice_gpus": "slice_gpus", "slice_level": "slice_level", "after": "after", "reservation": "reservation",
     "site": "site", "prefer_site": "prefer_site", "dataset": "dataset", "min_gpus": "min_gpus",
+    "checkpoint": "checkpoint_s", "recovery": "recovery",
 }  # fmt: skip
 REQUIRED = ("id", "submit", "gpus", "duration")
 #: Words that only a map knows.
@@ -176,6 +178,11 @@ class _Table:
             raise row.error("deadline", f"{row.fields['deadline'][:40]!r} is out of range", "more than 0")
         return deadline_ns
 
+    def _checkpoint(self, row: Row) -> int:
+        """The work between two checkpoints, in the unit of durations; or the formula for it."""
+        rule = {"young": YOUNG, "daly": DALY}.get(row.fields["checkpoint"])
+        return row.duration("checkpoint", self.duration_unit_ns) if rule is None else rule
+
     def _job(self, row: Row, number: int | None, submit_ns: int, gpus: tuple[int, int], duration_ns: int, estimate_ns: int) -> Kept:
         fields = row.fields
         slices = _slices(row, *gpus)
@@ -202,6 +209,8 @@ class _Table:
             key=_key(fields.get("id") or "", number) if "after" in fields else "",
             after=tuple([_key(one.strip(), number) for one in fields["after"].split(";") if one.strip()]) if fields.get("after") else (),
             reservation=fields.get("reservation") or "",
+            checkpoint_ns=self._checkpoint(row) if fields.get("checkpoint") and not row.missing("checkpoint") else 0,
+            recovery=_recovery(row),
         )
 
 
@@ -221,6 +230,14 @@ def _slices(row: Row, gpus: int, milli: int) -> tuple[int, int]:
     if level not in LEVEL_NAMES:
         raise row.error("slice_level", f"{level[:40]!r} is not a level", ", ".join(LEVEL_NAMES))
     return slice_gpus, LEVEL_NAMES.index(level)
+
+
+def _recovery(row: Row) -> int:
+    """What becomes of the job after a fault. Raises TraceError for a word that is none."""
+    word = row.fields.get("recovery") or ""
+    if word and word not in RECOVERIES:
+        raise row.error("recovery", f"{word[:40]!r} is no way to go on after a fault", ", ".join(RECOVERIES))
+    return RECOVERIES[word] if word else Recovery.DEFAULT
 
 
 def _min_gpus(row: Row, gpus: int, milli: int, slice_gpus: int) -> int:

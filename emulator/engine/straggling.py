@@ -1,0 +1,64 @@
+"""Slow hosts, stalls and fail-slow episodes of running training jobs: how late their steps are, and when that changes."""
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+
+from emulator.engine.network import Network
+from emulator.jobs.stragglers import FAIL_SLOW_FACTOR, Stragglers
+from emulator.scheduler.free import Row, mask_bits
+from emulator.scheduler.ledger import Ledger
+from emulator.scheduler.table import NEVER, State
+
+
+class Straggling:
+    """Tells the network what each job's steps take longer. Where nothing straggles it does nothing."""
+
+    def __init__(self, ledger: Ledger, network: Network, stragglers: Stragglers, seed: int) -> None:
+        self._ledger, self._table, self._network, self._stragglers, self._seed = ledger, ledger.table, network, stragglers, seed
+        self._on = stragglers != Stragglers()
+        self._slowness = stragglers.slowness(seed, len(ledger.host_block)) if self._on else []
+        self._late: dict[int, float] = {}  # slot of a running job -> seconds by which its steps are late, but for episodes
+        self._episodes: dict[int, list[tuple[int, int]]] = {}  # slot -> of the job that runs, or ran last
+        self._changes: list[tuple[int, int, int, int]] = []  # (when an episode begins or ends, job id, slot, start of the run)
+
+    def begin(self, slot: int, rows: Sequence[Row], at_ns: int) -> None:
+        """A training job that the network knows begins to run."""
+        if not self._on:
+            return
+        table, first_host = self._table, self._ledger.first_host
+        slowest = max([self._slowness[first_host[block] + bit] for block, mask, _ in rows for bit in mask_bits(mask)])
+        self._late[slot] = self._stragglers.late_seconds(slowest, table.shapes[table.shape[slot]].compute_seconds)
+        self._episodes[slot] = self._drawn(slot)
+        for change_ns in {time_ns for episode in self._episodes[slot] for time_ns in episode if time_ns > at_ns}:
+            heappush(self._changes, (change_ns, table.job_id[slot], slot, table.start_ns[slot]))
+        self.change(slot, at_ns)
+
+    def _drawn(self, slot: int) -> list[tuple[int, int]]:
+        """When the job fails slow, from and to."""
+        table = self._table
+        duration_ns = table.paces[slot].duration_ns if slot in table.paces else table.duration_ns[slot]
+        found = self._stragglers.episodes(self._seed, table.job_id[slot], table.gpus[slot], duration_ns)
+        first_ns = table.first_start_ns[slot]
+        return [(first_ns + episode.begin_ns, first_ns + episode.end_ns) for episode in found]
+
+    def next_ns(self) -> int:
+        """When an episode of a running job begins or ends next; NEVER if none will."""
+        changes, table = self._changes, self._table
+        while changes:
+            at_ns, job_id, slot, start_ns = changes[0]
+            if table.job_id[slot] == job_id and table.state[slot] == State.RUNNING and table.start_ns[slot] == start_ns:
+                return at_ns
+            heappop(changes)
+        return NEVER
+
+    def take(self) -> tuple[int, int]:
+        """What ``next_ns`` has just told: when, and whose."""
+        at_ns, _, slot, _ = heappop(self._changes)
+        return at_ns, slot
+
+    def change(self, slot: int, at_ns: int) -> None:
+        """The job is as late from now on as it is at ``at_ns``."""
+        late = self._late[slot]
+        if any(begin_ns <= at_ns < end_ns for begin_ns, end_ns in self._episodes[slot]):
+            late += (FAIL_SLOW_FACTOR - 1.0) * (self._network.ideal_seconds(slot) + late)
+        self._network.set_late(slot, late)
