@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emulator.engine.link_health import Cut
+from emulator.racks.faults import INJECTED, Scope
 from emulator.scheduler.calendar import HostReservation
 
 
@@ -48,11 +49,20 @@ class Cordon:
 
 @dataclass(frozen=True)
 class BreakHosts:
-    """Hosts ``first_host`` up to ``end_host`` fail, for ``repair_ns``."""
+    """Hosts ``first_host`` up to ``end_host`` fail, for ``repair_ns``: ``scope`` says what of each.
+
+    ``target`` and ``name`` are those of the unit whose fault it is ("": of the hosts), ``cause`` is a place in CAUSES, and ``gpu`` the GPU where
+    that is the scope (-1: one that is drawn).
+    """
 
     first_host: int
     end_host: int
     repair_ns: int
+    target: str = ""
+    name: str = ""
+    cause: int = INJECTED
+    scope: Scope = Scope.HOST
+    gpu: int = -1
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,16 @@ class CutLinks:
     duration_ns: int
     flap_ns: int = 0
     every_ns: int = 0
+    target: str = "link"
+    name: str = ""
+    cause: int = INJECTED
+
+
+@dataclass(frozen=True)
+class ClearFaults:
+    """The faults of these numbers end now; nothing happens to one that is over by then."""
+
+    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -84,4 +104,4 @@ def scale_link(link: int, remaining_ratio: float, duration_ns: int) -> CutLinks:
     return CutLinks((Cut(link, (), remaining_ratio),), duration_ns)
 
 
-Command = Submit | Cancel | Hold | SetPriority | Cordon | BreakHosts | CutLinks | Reserve | EndReservation
+Command = Submit | Cancel | Hold | SetPriority | Cordon | BreakHosts | CutLinks | ClearFaults | Reserve | EndReservation

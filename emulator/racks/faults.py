@@ -23,8 +23,9 @@ SECOND_NS = 1_000_000_000
 
 
 class Scope(IntEnum):
-    """What a fault takes down."""
+    """What a fault takes down. What is larger takes more."""
 
+    NOTHING = -1
     PROCESS = 0  # one job on the host; nothing is broken, and the host goes on
     GPU = 1  # the jobs on one GPU; the host is given to nobody until it is repaired, and its other jobs go on
     HOST = 2  # the host, and all jobs on it
@@ -145,9 +146,9 @@ def repair_ns(settings: FaultSettings, seed: int, host: Int64, number: Int64, ca
     return whole
 
 
-def injected_repair_ns(settings: FaultSettings, seed: int, host: Int64, number: Int64) -> Int64:
+def injected_repair_ns(settings: FaultSettings, seed: int, host: Int64, number: Int64, cause: int) -> Int64:
     """Drawn time to repair injected fault ``number`` (counted apart) of each host."""
-    return repair_ns(settings, seed, host, number + _INJECTED_COUNTER, np.full(len(host), INJECTED, np.int16))
+    return repair_ns(settings, seed, host, number + _INJECTED_COUNTER, np.full(len(host), cause, np.int16))
 
 
 def later(time_ns: Int64, wait_ns: Int64) -> Int64:

@@ -1,0 +1,97 @@
+"""Faults from outside the shards: they strike hosts, are listed, and end before their time where somebody says so."""
+
+from collections.abc import Callable, Iterable
+from itertools import groupby
+
+from emulator.engine.commands import BreakHosts, ClearFaults
+from emulator.engine.fault_book import FaultBook, OpenFault
+from emulator.engine.host_faults import HostFaults, Strike
+from emulator.engine.link_events import LinkEvents
+from emulator.engine.orders import RackOrderBuffer
+from emulator.racks.faults import CAUSES, Scope
+from emulator.racks.messages import RackOrder
+from emulator.scheduler.free import Row
+from emulator.scheduler.ledger import Ledger, Withheld
+from emulator.scheduler.table import NEVER
+from topology.cluster import Cluster
+from topology.describe import hostlist
+
+#: Has shards run up to an instant, and settles what they report.
+Settle = Callable[[int, list[int]], None]
+
+
+class Faults:
+    """``settle`` is the engine's. What a fault is to jobs and the meter is ``HostFaults``' business."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        ledger: Ledger,
+        book: FaultBook,
+        host_faults: HostFaults,
+        links: LinkEvents,
+        orders: RackOrderBuffer,
+        settle: Settle,
+    ) -> None:
+        self._cluster, self._ledger, self._book, self._host_faults, self._links = cluster, ledger, book, host_faults, links
+        self._orders, self._settle = orders, settle
+
+    def act(self, command: BreakHosts | ClearFaults, at_ns: int) -> None:
+        """Do as the command says, at ``at_ns``."""
+        match command:
+            case BreakHosts():
+                self._break(command, at_ns)
+            case ClearFaults(numbers):
+                for number in numbers:
+                    if number in self._book.open:
+                        self._clear(self._book.open[number], at_ns)
+
+    def _break(self, command: BreakHosts, at_ns: int) -> None:
+        planned = self._ledger.withheld(Withheld.PLANNED)
+        hosts = [host for host in range(command.first_host, command.end_host) if host not in planned]
+        if not hosts:
+            return
+        fault = None
+        if command.scope >= Scope.GPU:
+            name = command.name or (self._cluster.host_name(hosts[0]) if len(hosts) == 1 else hostlist(self._cluster, hosts))
+            fault = self._book.begin(
+                command.target or "host",
+                name,
+                CAUSES[command.cause].name,
+                at_ns,
+                at_ns + command.repair_ns if command.repair_ns else NEVER,
+                "a GPU" if command.scope == Scope.GPU else "the host" if len(hosts) == 1 else f"{len(hosts):,} hosts",
+                hosts,
+            )
+        self._host_faults.strike = Strike(fault, command.gpu)
+        try:
+            self._order(at_ns, RackOrder.BREAK_HOST, hosts, command.repair_ns, command.cause, command.scope)
+        finally:
+            self._host_faults.strike = None
+
+    def _clear(self, fault: OpenFault, at_ns: int) -> None:
+        """A host that has another fault stays down until that one is over."""
+        if not fault.hosts:
+            self._links.clear(fault.number, at_ns)
+            return
+        whole_ns = {host: self._book.until_without(host, fault.number) for host in sorted(fault.hosts)}
+        self._book.end(fault.number)
+        for until_ns, hosts in groupby(sorted(whole_ns, key=lambda host: (whole_ns[host], host)), whole_ns.__getitem__):
+            if until_ns != NEVER:
+                self._order(at_ns, RackOrder.MEND_HOST, list(hosts), until_ns)
+
+    def _order(
+        self, at_ns: int, kind: RackOrder, hosts: Iterable[int], value_ns: int, cause: int = 0, scope: Scope = Scope.HOST
+    ) -> None:
+        """An order that acts now."""
+        rows = self._rows(hosts)
+        self._orders.add(at_ns, kind, rows, 0, value_ns, cause, scope)
+        self._settle(at_ns, sorted({self._orders.shard_of_block[row[0]] for row in rows}))
+
+    def _rows(self, hosts: Iterable[int]) -> list[Row]:
+        ledger = self._ledger
+        rows: dict[int, int] = {}
+        for host in hosts:
+            block = ledger.host_block[host]
+            rows[block] = rows.get(block, 0) | 1 << (host - ledger.first_host[block])
+        return [(block, mask, ledger.partitions[ledger.block_partition[block]].free.full) for block, mask in rows.items()]
