@@ -1,7 +1,7 @@
 """Inputs of a live emulation besides the scenario, as the engine acts on them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emulator.engine.link_health import Cut
 from emulator.racks.faults import INJECTED, Scope
@@ -51,8 +51,8 @@ class Cordon:
 class BreakHosts:
     """Hosts ``first_host`` up to ``end_host`` fail, for ``repair_ns``: ``scope`` says what of each.
 
-    ``target`` and ``name`` are those of the unit whose fault it is ("": of the hosts), ``cause`` is a place in CAUSES, and ``gpu`` the GPU where
-    that is the scope (-1: one that is drawn).
+    ``target`` and ``name`` are those of the unit whose fault it is ("": of the hosts), ``cause`` is a place in CAUSES, and ``gpu`` the GPU
+    where that is the scope (-1: one that is drawn). ``withdraw``: they are given to nobody first, and fail when all their jobs are gone.
     """
 
     first_host: int
@@ -63,6 +63,7 @@ class BreakHosts:
     cause: int = INJECTED
     scope: Scope = Scope.HOST
     gpu: int = -1
+    withdraw: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,9 +74,9 @@ class CutLinks:
     duration_ns: int
     flap_ns: int = 0
     every_ns: int = 0
-    target: str = "link"
-    name: str = ""
-    cause: int = INJECTED
+    target: str = field(default="link", kw_only=True)
+    name: str = field(default="", kw_only=True)
+    cause: int = field(default=INJECTED, kw_only=True)
 
 
 @dataclass(frozen=True)

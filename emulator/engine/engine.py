@@ -112,20 +112,14 @@ class Engine:
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
         self.runs = Runs(cluster, scheduler.ledger, network, self.meter, self._orders, settings)
         self.fault_book = FaultBook()
-        self.host_faults = HostFaults(
-            cluster, scheduler.ledger, self.runs.broken_hosts, self.meter, self.racks, self.fault_book, settings
-        )
+        self.host_faults = HostFaults(cluster, scheduler.ledger, self.runs.broken_hosts, self.meter, self.racks, self.fault_book, settings)
         if scheduler.settings.placement.asks_fabric:
             scheduler.draft.prospect = Prospect(network, scheduler.draft).probe
         self._source = source
         self._arrivals: deque[int] = deque()  # slots of jobs to come, the next one first
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
-        self.links = LinkEvents(
-            cluster, network, scheduler.ledger, settings.link_faults, settings.seed, settings.cycle_ns, self.fault_book
-        )
-        self.faults = Faults(
-            cluster, scheduler.ledger, self.fault_book, self.host_faults, self.links, self._orders, self._settle_shards
-        )
+        self.links = LinkEvents(cluster, network, scheduler.ledger, settings.link_faults, settings.seed, settings.cycle_ns, self.fault_book)
+        self.faults = Faults(cluster, scheduler.ledger, self.fault_book, self.host_faults, self.links, self._orders, self._settle_shards)
         self._sequence = 0
         self._reconsider_ns = NEVER
         #: When hosts are reserved, or no longer; NEVER where that is over.
@@ -150,6 +144,7 @@ class Engine:
             self.links.next_ns(),
             self.scheduler.next_ns(),
             self._window_ns,
+            self.faults.next_ns(),
             self._inbox[0][0] if self._inbox else NEVER,
         )
         if due == NEVER:
@@ -179,7 +174,7 @@ class Engine:
         if any(why.until_ns != NEVER for why in self.scheduler.draft.whys.values()):
             return True
         withheld = self.scheduler.ledger.withheld
-        to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting or self._window_ns != NEVER
+        to_come = withheld(Withheld.DOWN, Withheld.PLANNED, Withheld.DRAINED) or self.links.waiting or self._window_ns != NEVER
         return self.scheduler.pending_jobs > len(self.table.on_hold) and bool(to_come)
 
     def finish(self, until_ns: int) -> None:
@@ -238,11 +233,17 @@ class Engine:
                 self._arrivals.extend(self.scheduler.add(batch))
         return self.table.submit_ns[self._arrivals[0]] if self._arrivals else NEVER
 
-    def _intake(self, at_ns: int) -> None:
+    def _strike(self, at_ns: int) -> None:
+        """Faults of the fabric, and those that come from outside the shards."""
         if self.links.next_ns() <= at_ns:
             self.events += 1
             for slot, down_ns in self.links.run(at_ns):
                 self.runs.stand_still(slot, at_ns, down_ns)
+        if self.faults.next_ns() <= at_ns:
+            self.events += self.faults.run(at_ns)
+
+    def _intake(self, at_ns: int) -> None:
+        self._strike(at_ns)
         if self.runs.next_stall_ns() <= at_ns:
             for stalled in self.runs.take_stalls(at_ns):
                 self.events += 1

@@ -19,6 +19,7 @@ class OpenFault:
     takes: str  # what it takes down, in words
     hosts: set[int] = field(default_factory=set)
     job_ids: list[int] = field(default_factory=list)  # that it stopped
+    struck: bool = True  # False: its hosts are whole, and only given to nobody
 
 
 class FaultBook:
@@ -38,8 +39,8 @@ class FaultBook:
         return fault
 
     def of_host(self, host: int) -> list[OpenFault]:
-        """The faults that the host has, the first one first."""
-        return [self.open[number] for number in self._of_host.get(host, ())]
+        """The faults that have the host down, the first one first."""
+        return [fault for fault in map(self.open.__getitem__, self._of_host.get(host, ())) if fault.struck]
 
     def until_without(self, host: int, number: int) -> int:
         """When the host is whole if the fault ``number`` ends now: 0 where it has no other."""
@@ -58,10 +59,11 @@ class FaultBook:
 
     def mended(self, host: int) -> None:
         """The host is whole: so ends every fault that has no other host left."""
-        for number in self._of_host.pop(host, ()):
-            self.open[number].hosts.discard(host)
-            if not self.open[number].hosts:
-                del self.open[number]
+        for fault in self.of_host(host):
+            fault.hosts.discard(host)
+            self._forget(host, fault.number)
+            if not fault.hosts:
+                del self.open[fault.number]
 
     def _forget(self, host: int, number: int) -> None:
         numbers = self._of_host.get(host, [])

@@ -35,6 +35,19 @@ class Faults:
     ) -> None:
         self._cluster, self._ledger, self._book, self._host_faults, self._links = cluster, ledger, book, host_faults, links
         self._orders, self._settle = orders, settle
+        #: Faults that wait for the jobs on their hosts to go, by number.
+        self._withdrawn: dict[int, BreakHosts] = {}
+
+    def next_ns(self) -> int:
+        """When something is due of itself, 0 where that is at once; NEVER if nothing is."""
+        return 0 if any(self._is_free(number) for number in self._withdrawn) else NEVER
+
+    def run(self, at_ns: int) -> int:
+        """Do what is due by ``at_ns``. Returns how many faults that were."""
+        free = [number for number in self._withdrawn if self._is_free(number)]
+        for number in free:
+            self._strike_withdrawn(number, at_ns)
+        return len(free)
 
     def act(self, command: BreakHosts | ClearFaults, at_ns: int) -> None:
         """Do as the command says, at ``at_ns``."""
@@ -54,23 +67,50 @@ class Faults:
         fault = None
         if command.scope >= Scope.GPU:
             name = command.name or (self._cluster.host_name(hosts[0]) if len(hosts) == 1 else hostlist(self._cluster, hosts))
-            fault = self._book.begin(
-                command.target or "host",
-                name,
-                CAUSES[command.cause].name,
-                at_ns,
-                at_ns + command.repair_ns if command.repair_ns else NEVER,
-                "a GPU" if command.scope == Scope.GPU else "the host" if len(hosts) == 1 else f"{len(hosts):,} hosts",
-                hosts,
-            )
+            takes = "a GPU" if command.scope == Scope.GPU else "the host" if len(hosts) == 1 else f"{len(hosts):,} hosts"
+            until_ns = at_ns + command.repair_ns if command.repair_ns else NEVER
+            fault = self._book.begin(command.target or "host", name, CAUSES[command.cause].name, at_ns, until_ns, takes, hosts)
+        if not command.withdraw or fault is None:
+            self._strike(command, fault, hosts, at_ns)
+            return
+        fault.struck, fault.until_ns, fault.takes = False, NEVER, f"{takes}, when free"
+        self._withdrawn[fault.number] = command
+        for host in hosts:
+            self._ledger.withhold(host, Withheld.DRAINED)
+
+    def _strike(self, command: BreakHosts, fault: OpenFault | None, hosts: Iterable[int], at_ns: int) -> None:
         self._host_faults.strike = Strike(fault, command.gpu)
         try:
             self._order(at_ns, RackOrder.BREAK_HOST, hosts, command.repair_ns, command.cause, command.scope)
         finally:
             self._host_faults.strike = None
 
+    def _is_free(self, number: int) -> bool:
+        """Whether nothing runs any more on the hosts of a fault that waits for that."""
+        return not any(self._ledger.jobs_on(host) for host in self._book.open[number].hosts)
+
+    def _strike_withdrawn(self, number: int, at_ns: int) -> None:
+        """The jobs are gone: the repair begins."""
+        command, fault = self._withdrawn[number], self._book.open[number]
+        fault.struck, fault.until_ns, fault.takes = True, at_ns + command.repair_ns, fault.takes.removesuffix(", when free")
+        hosts = sorted(fault.hosts)
+        self._strike(command, fault, hosts, at_ns)
+        self._offer(number, hosts)
+
+    def _offer(self, number: int, hosts: Iterable[int]) -> None:
+        """What waited for the jobs of these hosts does so no longer."""
+        del self._withdrawn[number]
+        others = {host for other in self._withdrawn for host in self._book.open[other].hosts}
+        for host in hosts:
+            if host not in others:
+                self._ledger.release(host, Withheld.DRAINED)
+
     def _clear(self, fault: OpenFault, at_ns: int) -> None:
         """A host that has another fault stays down until that one is over."""
+        if fault.number in self._withdrawn:
+            self._offer(fault.number, sorted(fault.hosts))
+            self._book.end(fault.number)
+            return
         if not fault.hosts:
             self._links.clear(fault.number, at_ns)
             return
@@ -80,9 +120,7 @@ class Faults:
             if until_ns != NEVER:
                 self._order(at_ns, RackOrder.MEND_HOST, list(hosts), until_ns)
 
-    def _order(
-        self, at_ns: int, kind: RackOrder, hosts: Iterable[int], value_ns: int, cause: int = 0, scope: Scope = Scope.HOST
-    ) -> None:
+    def _order(self, at_ns: int, kind: RackOrder, hosts: Iterable[int], value_ns: int, cause: int = 0, scope: Scope = Scope.HOST) -> None:
         """An order that acts now."""
         rows = self._rows(hosts)
         self._orders.add(at_ns, kind, rows, 0, value_ns, cause, scope)

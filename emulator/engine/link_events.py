@@ -146,9 +146,7 @@ class LinkEvents:
         if entry in self._book.open and not any(timer.entry == entry for timer in self._timers):
             self._book.end(entry)
 
-    def _flap(
-        self, at_ns: int, due_ns: int, cuts: tuple[Cut, ...], flap: tuple[int, int, int], entry: int
-    ) -> Iterator[tuple[int, int]]:
+    def _flap(self, at_ns: int, due_ns: int, cuts: tuple[Cut, ...], flap: tuple[int, int, int], entry: int) -> Iterator[tuple[int, int]]:
         down_ns, every_ns, until_ns = flap
         if every_ns and due_ns + every_ns < until_ns:
             self._number += 1

@@ -1,8 +1,8 @@
-"""Groups of hosts that fail together: a rack, what hangs on the same leaves, a scale-up domain, the racks of a cooling unit or a power feed.
+"""Hosts that fail together: of a rack, of the same leaves, of a scale-up domain, of the racks of a cooling unit or a power feed.
 
-Leaves, racks and domains are the cluster's. Of cooling units and power feeds it knows nothing: each serves so many racks of a site, one after
-the other, the last of a site those that are left. They are called ``cooling-00003`` and ``feed-00003``; what hangs on the same leaves is called as
-the first of these.
+Leaves, racks and domains are the cluster's. Of cooling units and power feeds it knows nothing: each serves so many racks of a site, one
+after the other, the last of a site those that are left. They are called ``cooling-00003`` and ``feed-00003``; what hangs on the same leaves
+is called as the first of these.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ Int64 = NDArray[np.int64]
 
 #: Kinds of units. Two concern the NVLink of a domain of several hosts: one of its switch trays, and its backplane.
 KINDS = ("rack", "leaf", "cooling_unit", "power_feed", "switch_tray", "backplane")
-#: Racks of a unit: a coolant distribution unit of 1.3 MW cools eight to ten NVL72 racks of 132 kW; two rows of eight on one feed are assumed.
+#: Racks of a unit, assumed: a row on a coolant distribution unit of 1 to 1.3 MW (eight to ten NVL72 racks of 132 kW), two rows on a feed.
 RACKS_EACH: Mapping[str, int] = {"cooling_unit": 8, "power_feed": 16}
 
 _WORDS = {"cooling_unit": "cooling", "power_feed": "feed"}

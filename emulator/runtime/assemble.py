@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from emulator.engine.backoff import Backoff
 from emulator.engine.engine import Engine
+from emulator.engine.fault_requests import Asking
 from emulator.engine.network import Network
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Shards
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.buildout import gpus_in_service
 from emulator.racks.shard import RackSettings
+from emulator.racks.units import RACKS_EACH
 from emulator.runtime.watchdog import Watchdog
 from emulator.scenario import Scenario, build_cluster
 from emulator.scenario.build_sites import build_sites
@@ -56,6 +58,7 @@ class Emulation:
     engine: Engine
     sources: tuple[SourceReport, ...]
     outside: "PolicyClient | None"  # the connection to a policy outside
+    asking: Asking
 
     def interrupt(self) -> None:
         """It is to end soon. Takes no lock."""
@@ -91,7 +94,7 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
         network = Network(cluster, fabric, scheduler.table, made.plane_count)
         engine = Engine(cluster, scheduler, made, network, source, _engine_settings(scenario, cluster, until_ns))
         opened.pop_all()
-        return Emulation(scenario, cluster, engine, sources, outside)
+        return Emulation(scenario, cluster, engine, sources, outside, Asking(cluster, scenario.clock.cycle, RACKS_EACH))
 
 
 #: A policy or placement of others that decides for longer than this in one cycle, by the clock on the wall, is taken to loop.

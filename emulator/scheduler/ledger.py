@@ -29,6 +29,7 @@ class Withheld(StrEnum):
     DOWN = "down"
     CORDONED = "cordoned"
     UNREACHABLE = "unreachable"  # one of its rails has no way out
+    DRAINED = "drained"  # to be repaired when its jobs are gone
     PLANNED = "planned"  # not in service yet
     MAINTENANCE = "maintenance"  # reserved for nobody
     RESERVED = "reserved"  # reserved for others

@@ -230,7 +230,8 @@ def test_faults_switched_off_never_come_and_injected_ones_end() -> None:
 
 #: A plain host: (broken now, scope, the time it is whole) by second, with faults as (second, scope, repair) and repairs as (second,).
 STRIKES = st.lists(
-    st.tuples(st.integers(1, 60), st.sampled_from(Scope), st.integers(1, 20)) | st.tuples(st.integers(1, 60), st.just(None), st.integers(0, 60)),
+    st.tuples(st.integers(1, 60), st.sampled_from(Scope), st.integers(1, 20))
+    | st.tuples(st.integers(1, 60), st.just(None), st.integers(0, 60)),
     max_size=8,
     unique_by=lambda strike: strike[0],
 )
@@ -242,7 +243,7 @@ def test_faults_of_any_scope_on_one_host_agree_with_a_plain_host(strikes: list[t
     """Second by second. A strike takes what it takes of what is left, and the host is whole when the last repair is over."""
     by_second = {second: (scope, value) for second, scope, value in strikes}
     expected, whole, broken, dark_seconds = [], 0, Scope.NOTHING, 0
-    for second in range(0, 100):
+    for second in range(100):
         if whole and second >= whole:
             expected.append((second, HostEvent.REPAIR, broken))
             whole, broken = 0, Scope.NOTHING

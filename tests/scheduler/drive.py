@@ -78,7 +78,7 @@ class ScriptedShards:
         time, event, host = np.array(now, dtype=np.int64).reshape(-1, 3).T
         coming = self._faults[0][0] if self._faults else 2**63 - 1
         zeros, whole = np.zeros(len(now), np.int16), np.full(len(now), Scope.HOST, np.int8)
-        report = RackReport(window.until_ns, time, event.astype(np.int8), host.astype(np.int32), zeros, whole, zeros, coming)
+        report = RackReport(window.until_ns, time, event.astype(np.int8), host.astype(np.int32), zeros, whole, 0 * time, coming)
         return Answers(dict.fromkeys(window.racks, report), {})
 
 
