@@ -18,6 +18,7 @@ from emulator.racks.units import RACKS_EACH
 from emulator.runtime.watchdog import Watchdog
 from emulator.scenario import Scenario, build_cluster
 from emulator.scenario.build_sites import build_sites
+from emulator.scenario.fault_script import fault_script
 from emulator.scenario.outside import outside_settings
 from emulator.scenario.policies import find, find_placement
 from emulator.scenario.quotas import build_quotas
@@ -82,6 +83,10 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
     cluster = build_cluster(scenario)
     source, sources = _source(scenario, cluster, horizon_ns)
     fabric = fabric_settings(scenario)
+    asking = Asking(cluster, scenario.clock.cycle, RACKS_EACH)
+    script = fault_script(scenario, asking)
+    if script.source is not None:
+        sources = (*sources, script.source)
     with ExitStack() as opened:
         settings, outside = _with_policy(scenario, cluster)
         if outside is not None:
@@ -93,8 +98,11 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
         opened.callback(made.close)
         network = Network(cluster, fabric, scheduler.table, made.plane_count)
         engine = Engine(cluster, scheduler, made, network, source, _engine_settings(scenario, cluster, until_ns))
+        for at_ns, command in script.commands:
+            if until_ns is None or at_ns <= until_ns:
+                engine.post(command, engine.boundary(at_ns))
         opened.pop_all()
-        return Emulation(scenario, cluster, engine, sources, outside, Asking(cluster, scenario.clock.cycle, RACKS_EACH))
+        return Emulation(scenario, cluster, engine, sources, outside, asking)
 
 
 #: A policy or placement of others that decides for longer than this in one cycle, by the clock on the wall, is taken to loop.

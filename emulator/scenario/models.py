@@ -9,13 +9,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from emulator.scenario.cluster import ClusterSettings
+from emulator.scenario.faults import FaultSettings
 from emulator.scenario.policies import check_placement, check_policy
 from emulator.scenario.queues import Cohorts, QueueSettings, TenantLimits
 from emulator.scenario.reservations import MOST_RESERVATIONS, ReservationSettings
-from emulator.scenario.section import Int, Real, Section, as_int, as_tuple
+from emulator.scenario.section import Int, Rate, Real, Section, as_int, as_tuple
 from emulator.scenario.sites import SiteSettings
 from emulator.scenario.units import (
+    DAY,
     NANOSECONDS,
+    YEAR,
     Bandwidth,
     Bytes,
     Duration,
@@ -26,24 +29,13 @@ from emulator.scenario.units import (
     parse_duration,
 )
 
-MILLISECOND, DAY = NANOSECONDS["ms"], NANOSECONDS["d"]
-YEAR = 366 * DAY
+MILLISECOND = NANOSECONDS["ms"]
 
 
 def _as_texts(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
     return {key: json.dumps(one) if isinstance(one, dict | list) else str(one) for key, one in value.items()}
-
-
-def _as_rate(value: Any) -> Any:
-    """Of something that happens less often than that nobody will see it happen, and dividing by it must give a number."""
-    if isinstance(value, float) and 0 < value < 1e-9:
-        raise ValueError(f"{value!r} is no rate: allowed are 0, and 1e-9 and more")
-    return value
-
-
-Rate = Annotated[Real, AfterValidator(_as_rate)]
 
 
 class ClockSettings(Section):
@@ -153,17 +145,6 @@ class JobSettings(Section):
     checkpoint: CheckpointSettings = Field(default_factory=CheckpointSettings)
     time_limit: Literal["none", "estimate"] = "none"  # estimate: a run that is not over after the job's estimate is ended (Slurm: TIMEOUT)
     time_limit_factor: Annotated[Rate, Field(ge=0.001, le=1000)] = 1.0  # of the estimate
-
-
-class FaultSettings(Section):
-    """Host faults: one Poisson process a host, causes by their published shares."""
-
-    enabled: bool = True
-    #: arXiv 2407.21783 (Llama 3), 419 unexpected interruptions in 54 days of 2,048 hosts; RSC-1 has 6.50, RSC-2 2.34 (arXiv 2410.21680).
-    host_rate_per_1000_node_days: Annotated[Rate, Field(ge=0, le=1e6)] = 3.79
-    scope: Literal["by-cause", "host"] = "by-cause"  # a process, a GPU or a host is down; host: always the whole of it
-    #: Mean repair time by cause, instead of the default: `emulator.racks.faults`.
-    repair: dict[str, Annotated[Duration, Field(ge=1, le=3 * YEAR)]] = Field(default_factory=dict)
 
 
 class LinkFaultSettings(Section):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 
 class Section(BaseModel):
@@ -29,3 +29,13 @@ def as_int(value: Any) -> Any:
 
 Real = Annotated[float, BeforeValidator(_as_float)]
 Int = Annotated[int, BeforeValidator(as_int)]
+
+
+def _as_rate(value: Any) -> Any:
+    """Of something that happens less often than that nobody will see it happen, and dividing by it must give a number."""
+    if isinstance(value, float) and 0 < value < 1e-9:
+        raise ValueError(f"{value!r} is no rate: allowed are 0, and 1e-9 and more")
+    return value
+
+
+Rate = Annotated[Real, AfterValidator(_as_rate)]

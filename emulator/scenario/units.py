@@ -19,6 +19,8 @@ NANOSECONDS = {
     "h": 3600 * 10**9,
     "d": 86_400 * 10**9,
 }
+DAY = NANOSECONDS["d"]
+YEAR = 366 * DAY
 BITS = {"bps": 1.0, "kbps": 1e3, "Mbps": 1e6, "Gbps": 1e9, "Tbps": 1e12, "Pbps": 1e15}
 SIZES = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15, "EB": 10**18}
 WATTS = {"W": 1.0, "kW": 1e3, "MW": 1e6, "GW": 1e9}

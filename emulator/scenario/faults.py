@@ -1,0 +1,57 @@
+"""Faults of hosts: the section ``faults``. What each number rests on: `emulator.racks.faults`, docs/faults.md."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from emulator.engine.bounds import LONGEST_NS
+from emulator.scenario.section import Rate, Real, Section, as_tuple
+from emulator.scenario.units import YEAR, Duration, parse_duration
+
+#: Faults of a script that stands in the scenario; a file may have more.
+MOST_SCRIPTED = 10_000
+
+
+def _as_name(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class ScriptedFault(Section):
+    """Something fails at ``at`` for ``duration``, as `gigawatt fault inject KIND NAME` would have it fail."""
+
+    at: Annotated[Duration, Field(ge=0)]
+    kind: Annotated[str, Field(min_length=1, max_length=40)]
+    name: Annotated[str, BeforeValidator(_as_name), Field(min_length=1, max_length=1000)]
+    cause: Annotated[str, Field(max_length=100)] = ""  # "": injected
+    duration: Annotated[Duration, Field(gt=0, le=LONGEST_NS)] = parse_duration("1h")
+    remaining: Annotated[Real, Field(ge=0, lt=1)] = 0.0  # share of its capacity that a part of the fabric keeps
+    flap: Annotated[Duration, Field(gt=0, le=LONGEST_NS)] | None = None
+    every: Annotated[Duration, Field(gt=0, le=LONGEST_NS)] | None = None
+
+    @model_validator(mode="after")
+    def _flaps_whole(self) -> Self:
+        if (self.flap is None) != (self.every is None):
+            raise ValueError("flap and every go together: how long it is down each time, and from one time to the next")
+        return self
+
+
+class FaultSettings(Section):
+    """Host faults: one Poisson process a host, causes by their published shares. And what fails when, by a script."""
+
+    enabled: bool = True  # of those that are drawn
+    #: arXiv 2407.21783 (Llama 3), 419 unexpected interruptions in 54 days of 2,048 hosts; RSC-1 has 6.50, RSC-2 2.34 (arXiv 2410.21680).
+    host_rate_per_1000_node_days: Annotated[Rate, Field(ge=0, le=1e6)] = 3.79
+    scope: Literal["by-cause", "host"] = "by-cause"  # a process, a GPU or a host is down; host: always the whole of it
+    #: Mean repair time by cause, instead of the default: `emulator.racks.faults`.
+    repair: dict[str, Annotated[Duration, Field(ge=1, le=3 * YEAR)]] = Field(default_factory=dict)
+    #: Faults one by one; and a CSV file of them: a script, or a log of failures (node, start, end). ``script: FILE`` means the file.
+    script: Annotated[tuple[ScriptedFault, ...], BeforeValidator(as_tuple), Field(max_length=MOST_SCRIPTED)] = ()
+    script_file: Annotated[str, Field(min_length=1)] | None = None
+    script_from: str | None = None  # the date, or Unix time, of the file that is the start
+
+    @model_validator(mode="before")
+    @classmethod
+    def _script_is_a_file(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("script"), str) and value.get("script_file") is None:
+            return {key: one for key, one in value.items() if key != "script"} | {"script_file": value["script"]}
+        return value
