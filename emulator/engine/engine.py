@@ -119,7 +119,9 @@ class Engine:
         self._arrivals: deque[int] = deque()  # slots of jobs to come, the next one first
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
         self.links = LinkEvents(cluster, network, scheduler.ledger, settings.link_faults, settings.seed, settings.cycle_ns, self.fault_book)
-        self.faults = Faults(cluster, scheduler.ledger, self.fault_book, self.host_faults, self.links, self._orders, self._settle_shards)
+        self.faults = Faults(
+            cluster, scheduler.ledger, self.fault_book, self.host_faults, self.links, self._orders, self._settle_shards, settings
+        )
         self._sequence = 0
         self._reconsider_ns = NEVER
         #: When hosts are reserved, or no longer; NEVER where that is over.

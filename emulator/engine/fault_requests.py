@@ -11,6 +11,7 @@ from emulator.engine.fault_targets import TARGETS, cuts_of
 from emulator.engine.hardware import not_found
 from emulator.racks import units
 from emulator.racks.faults import CAUSES, Scope
+from emulator.racks.unit_faults import WITHDRAWN
 from emulator.scheduler.table import NEVER
 from emulator.workload.jobs import SECOND
 from topology.cluster import Cluster
@@ -59,7 +60,7 @@ def _of_hosts(asking: Asking, asked: FaultRequest, cause: int) -> tuple[BreakHos
             kind = units.units(cluster, target, asking.racks_each)
             number = kind.find(asked.name)
             first, end, name = int(kind.first_host[number]), int(kind.end_host[number]), kind.name(number)
-            withdraw = target == "switch_tray"
+            withdraw = target in WITHDRAWN
             does = "is withdrawn, and repaired when its jobs are gone, at the earliest" if withdraw else "fails"
             what = f"{word} {'of ' if target in ('switch_tray', 'backplane') else ''}{name} {does}"
             return BreakHosts(first, end, duration_ns, target, name, cause, Scope.HOST, withdraw=withdraw), what

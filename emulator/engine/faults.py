@@ -8,8 +8,11 @@ from emulator.engine.fault_book import FaultBook, OpenFault
 from emulator.engine.host_faults import HostFaults, Strike
 from emulator.engine.link_events import LinkEvents
 from emulator.engine.orders import RackOrderBuffer
+from emulator.engine.settings import EngineSettings
 from emulator.racks.faults import CAUSES, Scope
 from emulator.racks.messages import RackOrder
+from emulator.racks.unit_faults import WITHDRAWN, drawn_unit_faults
+from emulator.racks.units import units
 from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Ledger, Withheld
 from emulator.scheduler.table import NEVER
@@ -32,22 +35,37 @@ class Faults:
         links: LinkEvents,
         orders: RackOrderBuffer,
         settle: Settle,
+        settings: EngineSettings,
     ) -> None:
         self._cluster, self._ledger, self._book, self._host_faults, self._links = cluster, ledger, book, host_faults, links
         self._orders, self._settle = orders, settle
         #: Faults that wait for the jobs on their hosts to go, by number.
         self._withdrawn: dict[int, BreakHosts] = {}
+        drawn, self._units = settings.unit_faults, {}
+        if drawn.enabled:
+            self._units = {kind: units(cluster, kind, drawn.racks_each) for kind, rate in drawn.per_unit_year.items() if rate}
+        self._drawn = drawn_unit_faults(drawn, settings.seed, self._units)
+        self._next_drawn = next(self._drawn, None)
 
     def next_ns(self) -> int:
         """When something is due of itself, 0 where that is at once; NEVER if nothing is."""
-        return 0 if any(self._is_free(number) for number in self._withdrawn) else NEVER
+        if any(self._is_free(number) for number in self._withdrawn):
+            return 0
+        return NEVER if self._next_drawn is None else self._next_drawn.time_ns
 
     def run(self, at_ns: int) -> int:
         """Do what is due by ``at_ns``. Returns how many faults that were."""
-        free = [number for number in self._withdrawn if self._is_free(number)]
-        for number in free:
+        count = 0
+        while self._next_drawn is not None and self._next_drawn.time_ns <= at_ns:
+            fault, unit, count = self._next_drawn, self._units[self._next_drawn.kind], count + 1
+            self._next_drawn = next(self._drawn, None)
+            first, end = int(unit.first_host[fault.number]), int(unit.end_host[fault.number])
+            name, withdraw = unit.name(fault.number), fault.kind in WITHDRAWN
+            self._break(BreakHosts(first, end, fault.repair_ns, fault.kind, name, fault.cause, withdraw=withdraw), at_ns)
+        for number in [number for number in self._withdrawn if self._is_free(number)]:
             self._strike_withdrawn(number, at_ns)
-        return len(free)
+            count += 1
+        return count
 
     def act(self, command: BreakHosts | ClearFaults, at_ns: int) -> None:
         """Do as the command says, at ``at_ns``."""

@@ -57,8 +57,8 @@ class Cause:
     scope: Scope  # what it takes down, where ``FaultSettings.by_scope``
 
 
-#: Llama 3, arXiv 2407.21783, Table 5: its counts, since two of its printed percentages disagree with them. The last cause is not in the
-#: table: it is for faults that a user or a fault script injects. Never reorder: reports and results hold the index.
+#: Llama 3, arXiv 2407.21783, Table 5: its counts, since two of its printed percentages disagree with them. The causes without a count are
+#: not in the table: what a user or a fault script injects, and what is drawn otherwise. Never reorder: reports and results hold the index.
 CAUSES = (
     Cause("faulty_gpu", 148, SERVICE, GPU_GONE, Scope.GPU),
     Cause("gpu_hbm3_memory", 72, RESET, GPU_GONE, Scope.GPU),
@@ -79,8 +79,15 @@ CAUSES = (
     Cause("cpu", 2, SERVICE, CRASHED, Scope.HOST),
     Cause("system_memory", 2, SERVICE, CRASHED, Scope.HOST),
     Cause("injected", 0, SERVICE, GPU_GONE, Scope.HOST),
+    # Of units of several hosts (`racks.unit_faults`).
+    Cause("rack_power", 0, SERVICE, NIC_GONE, Scope.HOST),
+    Cause("leaf_outage", 0, SERVICE, SWITCH_GONE, Scope.HOST),
+    Cause("cooling_unit", 0, SERVICE, NIC_GONE, Scope.HOST),
+    Cause("power_feed", 0, SERVICE, NIC_GONE, Scope.HOST),
+    Cause("nvlink_switch_tray", 0, SERVICE, GPU_GONE, Scope.HOST),
+    Cause("nvlink_backplane", 0, SERVICE, GPU_GONE, Scope.HOST),
 )
-INJECTED = len(CAUSES) - 1
+INJECTED = [cause.name for cause in CAUSES].index("injected")
 
 _CAUSE_EDGES = np.cumsum([cause.count for cause in CAUSES]).astype(np.float64)
 

@@ -14,7 +14,6 @@ from emulator.engine.shards import Shards
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.buildout import gpus_in_service
 from emulator.racks.shard import RackSettings
-from emulator.racks.units import RACKS_EACH
 from emulator.runtime.watchdog import Watchdog
 from emulator.scenario import Scenario, build_cluster
 from emulator.scenario.build_sites import build_sites
@@ -33,6 +32,7 @@ from emulator.scenario.settings import (
     reclaims,
     site_power,
     tenant_limits,
+    unit_fault_settings,
 )
 from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.scheduler import Scheduler
@@ -83,7 +83,7 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
     cluster = build_cluster(scenario)
     source, sources = _source(scenario, cluster, horizon_ns)
     fabric = fabric_settings(scenario)
-    asking = Asking(cluster, scenario.clock.cycle, RACKS_EACH)
+    asking = Asking(cluster, scenario.clock.cycle, unit_fault_settings(scenario).racks_each)
     script = fault_script(scenario, asking)
     if script.source is not None:
         sources = (*sources, script.source)
@@ -176,6 +176,7 @@ def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None)
         power_gamma=scenario.power.gamma,
         buildout=buildout(scenario),
         faults=fault_settings(scenario),
+        unit_faults=unit_fault_settings(scenario),
         link_faults=link_fault_settings(scenario),
         seed=scenario.seed,
     )

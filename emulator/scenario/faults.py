@@ -4,8 +4,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from emulator.engine.bounds import LONGEST_NS
-from emulator.scenario.section import Rate, Real, Section, as_tuple
+from emulator.engine.bounds import CLOCK_END_NS, LONGEST_NS
+from emulator.racks.units import RACKS_EACH
+from emulator.scenario.section import Int, Rate, Real, Section, as_tuple
 from emulator.scenario.units import YEAR, Duration, parse_duration
 
 #: Faults of a script that stands in the scenario; a file may have more.
@@ -19,7 +20,7 @@ def _as_name(value: Any) -> Any:
 class ScriptedFault(Section):
     """Something fails at ``at`` for ``duration``, as `gigawatt fault inject KIND NAME` would have it fail."""
 
-    at: Annotated[Duration, Field(ge=0)]
+    at: Annotated[Duration, Field(ge=0, le=CLOCK_END_NS)]
     kind: Annotated[str, Field(min_length=1, max_length=40)]
     name: Annotated[str, BeforeValidator(_as_name), Field(min_length=1, max_length=1000)]
     cause: Annotated[str, Field(max_length=100)] = ""  # "": injected
@@ -35,6 +36,36 @@ class ScriptedFault(Section):
         return self
 
 
+class UnitFaults(Section):
+    """How often a unit of several hosts fails as a whole, and the mean of its repair (default: `emulator.racks.unit_faults`)."""
+
+    per_year: Annotated[Rate, Field(ge=0, le=1e6)] = 0.0
+    repair: Annotated[Duration, Field(ge=1, le=3 * YEAR)] | None = None
+
+
+class CoolingUnitFaults(UnitFaults):
+    """The same, of a cooling unit with so many racks of a site; assumed."""
+
+    racks: Annotated[Int, Field(ge=1, le=1_000_000)] = RACKS_EACH["cooling_unit"]
+
+
+class PowerFeedFaults(UnitFaults):
+    """The same, of a power feed."""
+
+    racks: Annotated[Int, Field(ge=1, le=1_000_000)] = RACKS_EACH["power_feed"]
+
+
+class UnitSettings(Section):
+    """Kinds of units. A switch tray and a backplane are those of a domain of several hosts (NVL72)."""
+
+    rack: UnitFaults = UnitFaults()
+    leaf: UnitFaults = UnitFaults()
+    cooling_unit: CoolingUnitFaults = CoolingUnitFaults()
+    power_feed: PowerFeedFaults = PowerFeedFaults()
+    switch_tray: UnitFaults = UnitFaults()
+    backplane: UnitFaults = UnitFaults()
+
+
 class FaultSettings(Section):
     """Host faults: one Poisson process a host, causes by their published shares. And what fails when, by a script."""
 
@@ -44,6 +75,7 @@ class FaultSettings(Section):
     scope: Literal["by-cause", "host"] = "by-cause"  # a process, a GPU or a host is down; host: always the whole of it
     #: Mean repair time by cause, instead of the default: `emulator.racks.faults`.
     repair: dict[str, Annotated[Duration, Field(ge=1, le=3 * YEAR)]] = Field(default_factory=dict)
+    units: UnitSettings = UnitSettings()  # that fail as a whole
     #: Faults one by one; and a CSV file of them: a script, or a log of failures (node, start, end). ``script: FILE`` means the file.
     script: Annotated[tuple[ScriptedFault, ...], BeforeValidator(as_tuple), Field(max_length=MOST_SCRIPTED)] = ()
     script_file: Annotated[str, Field(min_length=1)] | None = None

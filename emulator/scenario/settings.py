@@ -5,6 +5,9 @@ from emulator.fabric.settings import FabricSettings
 from emulator.jobs.costs import STORAGE_BYTES_PER_GPU_SECOND, CheckpointCosts, Costs, StartUp, Writing
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
+from emulator.racks.unit_faults import UnitFaultSettings
+from emulator.racks.units import KINDS
+from emulator.scenario.faults import UnitFaults
 from emulator.scenario.models import Scenario
 from emulator.scenario.queues import TenantLimit as TenantLimitSettings
 from emulator.scheduler.accounts import TenantLimit, TenantLimits
@@ -35,6 +38,18 @@ def fault_settings(scenario: Scenario) -> FaultSettings:
         host_rate_per_1000_node_days=faults.host_rate_per_1000_node_days,
         repair_seconds={cause: time / _SECOND for cause, time in faults.repair.items()},
         by_scope=faults.scope == "by-cause",
+    )
+
+
+def unit_fault_settings(scenario: Scenario) -> UnitFaultSettings:
+    """Rates and repairs of racks, leaves, cooling units, power feeds and NVLink domains."""
+    faults = scenario.faults
+    units: dict[str, UnitFaults] = {kind: getattr(faults.units, kind) for kind in KINDS}
+    return UnitFaultSettings(
+        enabled=faults.enabled,
+        per_unit_year={kind: unit.per_year for kind, unit in units.items()},
+        repair_seconds={kind: unit.repair / _SECOND for kind, unit in units.items() if unit.repair is not None},
+        racks_each={"cooling_unit": faults.units.cooling_unit.racks, "power_feed": faults.units.power_feed.racks},
     )
 
 
