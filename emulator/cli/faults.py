@@ -27,6 +27,8 @@ class Target(StrEnum):
     GPU = "gpu"
     HOST = "host"
     TRAY = "tray"
+    SUSPECT = "suspect"
+    SLOW = "slow"
     RACK = "rack"
     LEAF = "leaf"
     COOLING_UNIT = "cooling-unit"
@@ -44,7 +46,7 @@ class Target(StrEnum):
 #: The parts of the fabric.
 _FABRIC = (Target.LINK, Target.TRUNK, Target.CABLE, Target.SWITCH, Target.PLANE, Target.NIC)
 #: What a hostlist may name several of, by hosts.
-_BY_HOST = (Target.PROCESS, Target.GPU, Target.HOST, Target.TRAY)
+_BY_HOST = (Target.PROCESS, Target.GPU, Target.HOST, Target.TRAY, Target.SUSPECT, Target.SLOW)
 _COLUMNS = {
     "fault_id": "ID",
     "target": "WHAT",
@@ -71,7 +73,10 @@ def inject(
     *,
     duration: Annotated[str, typer.Option("--for", metavar="TIME", help="Emulated time until it is repaired.")] = "1h",
     remaining: Annotated[
-        float, typer.Option("--remaining", help="Share of its capacity that a part of the fabric keeps: 0, or 0.001 up to 1.")
+        float,
+        typer.Option(
+            "--remaining", help="Share of its capacity that a part of the fabric keeps, or of its speed a slow host: 0, or 0.001 up to 1."
+        ),
     ] = 0.0,
     flap: Annotated[
         str | None, typer.Option("--flap", metavar="TIME", help="Make a part of the fabric flap: how long it is down each time.")
@@ -90,7 +95,7 @@ def inject(
     if not is_remaining_ratio(remaining):
         raise wrong("--remaining", remaining, "is not a share that can be left", REMAINING_RULE)
     whole = target not in _FABRIC
-    if remaining and whole:
+    if remaining and whole and target is not Target.SLOW:
         raise CommandError(f"--remaining: a {target} cannot break in part; allowed: only with link, trunk, cable, switch, plane or nic")
     if (flap is None) != (every is None):
         raise CommandError("--flap and --every are needed together; allowed: for example --flap 2s --every 30s, down for 2 s every 30 s")

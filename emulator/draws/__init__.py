@@ -39,6 +39,7 @@ class Stream(IntEnum):
     JOB_START_UP = 50
     FAULT_PLACE = 51
     UNIT_FAULT = 60
+    LEMON = 61
 
 
 def bits(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDArray[np.uint64]:

@@ -64,6 +64,20 @@ class BreakHosts:
     scope: Scope = Scope.HOST
     gpu: int = -1
     withdraw: bool = False
+    crew: bool = False  # a crew has to come for the repair, which is then so much work
+
+
+@dataclass(frozen=True)
+class SlowDown:
+    """Hosts ``first_host`` up to ``end_host`` have ``ratio`` of their speed, for ``duration_ns``; the rest as in ``BreakHosts``."""
+
+    first_host: int
+    end_host: int
+    duration_ns: int
+    ratio: float
+    target: str
+    name: str
+    cause: int = INJECTED
 
 
 @dataclass(frozen=True)
@@ -105,4 +119,4 @@ def scale_link(link: int, remaining_ratio: float, duration_ns: int) -> CutLinks:
     return CutLinks((Cut(link, (), remaining_ratio),), duration_ns)
 
 
-Command = Submit | Cancel | Hold | SetPriority | Cordon | BreakHosts | CutLinks | ClearFaults | Reserve | EndReservation
+Command = Submit | Cancel | Hold | SetPriority | Cordon | BreakHosts | SlowDown | CutLinks | ClearFaults | Reserve | EndReservation

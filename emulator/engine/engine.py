@@ -23,6 +23,7 @@ from emulator.engine.commands import (
     Hold,
     Reserve,
     SetPriority,
+    SlowDown,
     Submit,
 )
 from emulator.engine.fault_book import FaultBook
@@ -176,7 +177,8 @@ class Engine:
         if any(why.until_ns != NEVER for why in self.scheduler.draft.whys.values()):
             return True
         withheld = self.scheduler.ledger.withheld
-        to_come = withheld(Withheld.DOWN, Withheld.PLANNED, Withheld.DRAINED) or self.links.waiting or self._window_ns != NEVER
+        hosts_to_come = withheld(Withheld.DOWN, Withheld.PLANNED, Withheld.DRAINED, Withheld.BURN_IN)
+        to_come = hosts_to_come or self.links.waiting or self._window_ns != NEVER
         return self.scheduler.pending_jobs > len(self.table.on_hold) and bool(to_come)
 
     def finish(self, until_ns: int) -> None:
@@ -321,7 +323,7 @@ class Engine:
                 change = self.scheduler.ledger.withhold if cordoned else self.scheduler.ledger.release
                 for host in range(first_host, end_host):
                     change(host, Withheld.CORDONED)
-            case BreakHosts() | ClearFaults():
+            case BreakHosts() | SlowDown() | ClearFaults():
                 self.faults.act(command, at_ns)
             case Reserve(reservation):
                 self.scheduler.reserved.add(reservation, at_ns)
@@ -402,6 +404,8 @@ class Engine:
             else:
                 self.host_faults.repaired(host, time_ns)
                 self.meter.note_peak()
+        if self.host_faults.sent:
+            self.faults.tell_sent(at_ns)
 
     def _ask_shards(self, at_ns: int, shards: list[int]) -> Answers:
         answers = self.shards.advance(Window(at_ns, racks={shard: self._orders.take(shard) for shard in shards}))

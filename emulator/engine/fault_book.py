@@ -2,8 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import IntEnum
 
-from emulator.scheduler.table import NEVER
+
+class Effect(IntEnum):
+    """What a fault is to its hosts."""
+
+    DOWN = 0  # all of them, or a GPU of each
+    WITHDRAWN = 1  # they are whole, and given to nobody until their jobs are gone
+    SLOW = 2
+    CUT = 3  # nothing: it is a fault of the fabric
 
 
 @dataclass
@@ -19,7 +27,7 @@ class OpenFault:
     takes: str  # what it takes down, in words
     hosts: set[int] = field(default_factory=set)
     job_ids: list[int] = field(default_factory=list)  # that it stopped
-    struck: bool = True  # False: its hosts are whole, and only given to nobody
+    effect: Effect = Effect.DOWN
 
 
 class FaultBook:
@@ -30,27 +38,31 @@ class FaultBook:
         self._of_host: dict[int, list[int]] = {}
         self._last = 0
 
-    def begin(self, target: str, name: str, cause: str, since_ns: int, until_ns: int, takes: str, hosts: Iterable[int] = ()) -> OpenFault:
+    def begin(
+        self,
+        target: str,
+        name: str,
+        cause: str,
+        since_ns: int,
+        until_ns: int,
+        takes: str,
+        hosts: Iterable[int] = (),
+        effect: Effect = Effect.DOWN,
+    ) -> OpenFault:
         """A fault has struck."""
         self._last += 1
-        fault = self.open[self._last] = OpenFault(self._last, target, name, cause, since_ns, until_ns, takes, set(hosts))
+        fault = self.open[self._last] = OpenFault(self._last, target, name, cause, since_ns, until_ns, takes, set(hosts), effect=effect)
         for host in fault.hosts:
             self._of_host.setdefault(host, []).append(fault.number)
         return fault
 
     def of_host(self, host: int) -> list[OpenFault]:
         """The faults that have the host down, the first one first."""
-        return [fault for fault in map(self.open.__getitem__, self._of_host.get(host, ())) if fault.struck]
+        return [fault for fault in map(self.open.__getitem__, self._of_host.get(host, ())) if fault.effect == Effect.DOWN]
 
     def until_without(self, host: int, number: int) -> int:
         """When the host is whole if the fault ``number`` ends now: 0 where it has no other."""
         return max((fault.until_ns for fault in self.of_host(host) if fault.number != number), default=0)
-
-    def expect(self, host: int, until_ns: int) -> None:
-        """The host is whole at ``until_ns``: that is known now, of faults of which it was not."""
-        for fault in self.of_host(host):
-            if fault.until_ns == NEVER:
-                fault.until_ns = until_ns
 
     def end(self, number: int) -> None:
         """The fault is over."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from emulator.engine.bounds import LONGEST_NS, REMAINING_RULE, is_remaining_ratio
-from emulator.engine.commands import BreakHosts, CutLinks
+from emulator.engine.commands import BreakHosts, CutLinks, SlowDown
 from emulator.engine.control import FaultRequest, FaultView, InvalidRequest, NotFound
 from emulator.engine.fault_book import FaultBook
 from emulator.engine.fault_targets import TARGETS, cuts_of
@@ -19,7 +19,9 @@ from topology.lookup import find_host
 from topology.names import parse_numbered
 
 #: What can fail of the racks; the other targets are parts of the fabric.
-OF_HOSTS = ("process", "gpu", "host", *units.KINDS)
+OF_HOSTS = ("process", "gpu", "host", "suspect", "slow", *units.KINDS)
+#: The part of its speed that a slow host has, where that is not said.
+SLOW_RATIO = 0.75
 #: Names of faults that a refusal lists.
 NAMED = 10
 
@@ -35,12 +37,13 @@ class Asking:
     racks_each: Mapping[str, int]
 
 
-def command_of(asking: Asking, asked: FaultRequest) -> tuple[BreakHosts | CutLinks, str]:
+def command_of(asking: Asking, asked: FaultRequest) -> tuple[BreakHosts | SlowDown | CutLinks, str]:
     """The command, and what it does, as a sentence's beginning. Raises InvalidRequest, and NotFound for a name that is none."""
     if not 0 < asked.duration_seconds <= LONGEST_NS / SECOND:
         allowed = f"above 0, at most {LONGEST_NS / SECOND:g} s"
         raise InvalidRequest(f"duration is {asked.duration_seconds} s", field="duration", allowed=allowed)
-    cause = _CAUSE_OF.get(asked.cause or "injected")
+    usual = {"suspect": "suspect_host", "slow": "slow_host"}.get(asked.target, "injected")
+    cause = _CAUSE_OF.get(asked.cause or usual)
     if cause is None:
         raise InvalidRequest(f"cause is {asked.cause!r:.80}", field="cause", allowed=", ".join(_CAUSE_OF))
     if asked.target in OF_HOSTS:
@@ -48,12 +51,12 @@ def command_of(asking: Asking, asked: FaultRequest) -> tuple[BreakHosts | CutLin
     return _of_fabric(asking, asked, cause)
 
 
-def _of_hosts(asking: Asking, asked: FaultRequest, cause: int) -> tuple[BreakHosts, str]:
+def _of_hosts(asking: Asking, asked: FaultRequest, cause: int) -> tuple[BreakHosts | SlowDown, str]:
     cluster, target, duration_ns = asking.cluster, asked.target, max(1, round(asked.duration_seconds * SECOND))
     word = target.replace("_", " ")
     if asked.flap_seconds or asked.every_seconds:
         raise InvalidRequest(f"a {word} does not flap", field="flap", allowed="with parts of the fabric only")
-    if asked.remaining_ratio:
+    if asked.remaining_ratio and (target != "slow" or not is_remaining_ratio(asked.remaining_ratio)):
         raise InvalidRequest(f"a {word} does not break in part", field="remaining_ratio", allowed="0, but of parts of the fabric")
     with not_found("number"):
         if target in units.KINDS:
@@ -67,7 +70,14 @@ def _of_hosts(asking: Asking, asked: FaultRequest, cause: int) -> tuple[BreakHos
         gpu = -1
         numbered = parse_numbered(asked.name, "#") if target == "gpu" else None
         host = find_host(cluster, asked.name if numbered is None else numbered[0])
-    name, scope = cluster.host_name(host), {"process": Scope.PROCESS, "gpu": Scope.GPU, "host": Scope.HOST}[target]
+    name = cluster.host_name(host)
+    if target == "slow":
+        ratio = asked.remaining_ratio or SLOW_RATIO
+        return SlowDown(host, host + 1, duration_ns, ratio, "host", name, cause), f"host {name} has {ratio:.0%} of its speed"
+    if target == "suspect":
+        does = "is withdrawn, and repaired when its jobs are gone, at the earliest"
+        return BreakHosts(host, host + 1, duration_ns, "host", name, cause, Scope.HOST, withdraw=True), f"host {name} {does}"
+    scope = {"process": Scope.PROCESS, "gpu": Scope.GPU, "host": Scope.HOST}[target]
     if numbered is not None:
         gpu, gpus = numbered[1], cluster.host_types[int(cluster.block_type[int(cluster.block.host_unit[host])])].gpus
         if gpu >= gpus:

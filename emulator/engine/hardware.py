@@ -20,7 +20,7 @@ from topology.hostlist import HostlistError, expand
 from topology.lookup import UnknownName, find_host, find_hosts, find_rack, find_trunk
 
 #: All keep a host from being used for jobs, and look the same from outside.
-_CORDONED = (Withheld.CORDONED, Withheld.UNREACHABLE, Withheld.DRAINED)
+_CORDONED = (Withheld.CORDONED, Withheld.UNREACHABLE, Withheld.BURN_IN, Withheld.DRAINED)
 
 
 @contextmanager

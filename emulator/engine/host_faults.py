@@ -6,6 +6,7 @@ from typing import NamedTuple
 from emulator.draws import Stream
 from emulator.draws import below as draw_below
 from emulator.engine.broken_hosts import BrokenHosts
+from emulator.engine.crews import Crews
 from emulator.engine.fault_book import FaultBook, OpenFault
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.meter import Meter
@@ -43,6 +44,10 @@ class HostFaults:
         self._settings = settings
         #: What the shards report now, where that is no fault of the hosts' own.
         self.strike: Strike | None = None
+        sites: list[int] = cluster.level("site").host_unit.tolist()
+        self.crews = None if settings.crews is None else Crews(settings.crews, sites)
+        #: (host, when it is whole) for which a crew has been sent, and the shards have not been told.
+        self.sent: list[tuple[int, int]] = []
         self.counts = [0] * len(CAUSES)
         self.dark: set[int] = set()
         self._drawn: dict[int, int] = {}  # host -> how many of its faults took less than the host
@@ -60,7 +65,11 @@ class HostFaults:
             ledger.withhold(host, Withheld.DOWN)
             if fault is None:
                 target, takes = ("gpu", "a GPU") if scope == Scope.GPU else ("host", "the host")
-                fault = self._book.begin(target, name, CAUSES[cause].name, at_ns, at_ns + repair_ns, takes, (host,))
+                until_ns = at_ns + repair_ns
+                if self.crews is not None and self._settings.faults.waits[cause]:
+                    until_ns = self.crews.done_ns(host, at_ns, repair_ns)
+                    self.sent.append((host, until_ns))
+                fault = self._book.begin(target, name, CAUSES[cause].name, at_ns, until_ns, takes, (host,))
         if scope == Scope.HOST:
             self.dark.add(host)
             self._meter.hosts_milliwatts.change(at_ns, -self._racks.idle_milliwatts(host))

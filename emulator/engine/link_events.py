@@ -5,7 +5,7 @@ from heapq import heapify, heappop, heappush
 from typing import NamedTuple, Protocol
 
 from emulator.engine.commands import CutLinks
-from emulator.engine.fault_book import FaultBook
+from emulator.engine.fault_book import Effect, FaultBook
 from emulator.engine.fault_targets import cable_cuts, switch_count, switch_cuts
 from emulator.engine.flaps import time_lost
 from emulator.engine.link_health import Change, Cut, LinkHealth
@@ -82,7 +82,9 @@ class LinkEvents:
         target = command.target, command.name or link_name(self._cluster, command.cuts[0].link), CAUSES[command.cause].name
         if command.flap_ns:
             until_ns = at_ns + command.duration_ns
-            entry = self._book.begin(*target, at_ns, until_ns, f"{_cables(self._cluster, command.cuts)}, again and again").number
+            entry = self._book.begin(
+                *target, at_ns, until_ns, f"{_cables(self._cluster, command.cuts)}, again and again", effect=Effect.CUT
+            ).number
             yield from self._flap(at_ns, at_ns, command.cuts, (command.flap_ns, command.every_ns, until_ns), entry)
             self._end_entry(entry)
         else:
@@ -130,7 +132,7 @@ class LinkEvents:
         change = self.health.apply(self._number, cuts, at_ns)
         until_ns = at_ns + duration_ns
         if not isinstance(target, int):
-            target = self._book.begin(*target, at_ns, until_ns, _cables(self._cluster, cuts)).number
+            target = self._book.begin(*target, at_ns, until_ns, _cables(self._cluster, cuts), effect=Effect.CUT).number
         heappush(self._timers, _Timer(until_ns, self._number, self._number, cuts, (0, 0, 0), target))
         self._apply(at_ns, change)
         if self.on_fault is not None:

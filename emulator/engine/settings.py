@@ -35,6 +35,7 @@ class EngineSettings:
     power_gamma: float = 1.0  # exponent of utilization in a GPU's draw
     buildout: Buildout | None = None  # None: every rack is there from the start
     faults: FaultSettings = field(default_factory=FaultSettings)  # of hosts, which the racks draw: what each takes down
+    crews: int | None = None  # repairs with hands at once, at a site; None: as many as there are
     unit_faults: UnitFaultSettings = field(default_factory=UnitFaultSettings)
     link_faults: LinkFaultSettings = field(default_factory=LinkFaultSettings)
     seed: int = 1  # of the drawn faults of units and links

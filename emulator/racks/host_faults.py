@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.racks import faults
-from emulator.racks.faults import INJECTED, NEVER, FaultSettings, Scope
+from emulator.racks.faults import INJECTED, NEVER, WAITING, FaultSettings, Scope
 from emulator.racks.messages import HostEvent
 
 Int64 = NDArray[np.int64]
@@ -16,7 +16,7 @@ Int64 = NDArray[np.int64]
 #: Hosts per chunk. The next event is the minimum of the chunks' minima, so a change costs the hosts of one chunk, not those of the shard.
 _CHUNK = 1024
 #: What a snapshot holds.
-_STATE = ("number", "injected", "cause", "scope", "fault_ns", "repair_ns", "rest_ns")
+_STATE = ("number", "injected", "cause", "scope", "fault_ns", "repair_ns", "rest_ns", "age_ns")
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class HostEvents:
 
 
 class HostFaults:
-    """The hosts ``first_host`` up to ``first_host + count``. A host is up where its ``repair_ns`` is NEVER.
+    """The hosts ``first_host`` up to ``first_host + count``. A host is up where its ``repair_ns`` is NEVER; WAITING: until it is said when.
 
     ``since_ns`` is when each comes into service, shape (count,): its first up time begins then.
 
@@ -72,7 +72,11 @@ class HostFaults:
         self.repair_ns = np.full(padded, NEVER, np.int64)
         #: Of a host that is down, the up time that is left before its next drawn fault.
         self.rest_ns = np.zeros(count, np.int64)
-        first_ns = faults.up_ns(settings, seed, np.arange(first_host, first_host + count), np.zeros(count, np.int64))
+        #: For how long each will have been up at its next drawn fault; of hosts that are not new it means nothing.
+        self.age_ns = np.full(count, NEVER, np.int64)
+        if since_ns is not None:
+            self.age_ns[since_ns > 0] = 0
+        first_ns = self._up_ns(np.arange(count), np.zeros(count, np.int64))
         self.fault_ns[:count] = first_ns if since_ns is None else faults.later(since_ns, first_ns)
         self._due_ns = self._chunk_due(slice(None))
 
@@ -136,17 +140,24 @@ class HostFaults:
 
     def _fail(self, hosts: Int64) -> HostEvents:
         time_ns, numbers, names = self.fault_ns[hosts], self.number[hosts].astype(np.int64), hosts + self.first_host
-        cause = faults.causes(self.seed, names, numbers)
+        cause = faults.causes(self.settings, self.seed, names, numbers)
         scope = self.settings.scopes[cause]
         goes_on = scope < Scope.GPU
         repair_ns = np.where(goes_on, 0, faults.repair_ns(self.settings, self.seed, names, numbers, cause))
-        again = faults.up_ns(self.settings, self.seed, names, numbers + 1)
-        self.repair_ns[hosts] = np.where(goes_on, NEVER, faults.later(time_ns, repair_ns))
+        again = self._up_ns(hosts, numbers + 1)
+        mended = np.where(self.settings.waits[cause], WAITING, faults.later(time_ns, repair_ns))
+        self.repair_ns[hosts] = np.where(goes_on, NEVER, mended)
         self.fault_ns[hosts] = np.where(goes_on, faults.later(time_ns, again), NEVER)
         self.rest_ns[hosts] = again
         self.number[hosts] += 1
         self.cause[hosts], self.scope[hosts] = cause, scope
         return _events(time_ns, HostEvent.FAULT, hosts, cause, scope, repair_ns, ~goes_on, scope == Scope.HOST)
+
+    def _up_ns(self, hosts: Int64, numbers: Int64) -> Int64:
+        """Up time before drawn fault ``numbers`` of each host, which ages by as much."""
+        up_ns = faults.up_ns(self.settings, self.seed, hosts + self.first_host, numbers, self.age_ns[hosts])
+        self.age_ns[hosts] = faults.later(self.age_ns[hosts], up_ns)
+        return up_ns
 
     def _mend(self, hosts: Int64) -> HostEvents:
         time_ns, scope = self.repair_ns[hosts], self.scope[hosts]

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from emulator.draws import Stream
 from emulator.draws.poisson import Arrival, arrivals
 from emulator.racks.faults import CAUSES, DAY_NS, SECOND_NS
-from emulator.racks.units import KINDS, RACKS_EACH, Units
+from emulator.racks.units import RACKS_EACH, Units
 
 YEAR_NS = 365 * DAY_NS
 
@@ -27,9 +27,14 @@ OF_KIND: Mapping[str, tuple[str, tuple[float, float]]] = {
     "power_feed": ("power_feed", (10_800.0, 32_400.0)),
     "switch_tray": ("nvlink_switch_tray", (3_600.0, 14_400.0)),
     "backplane": ("nvlink_backplane", (28_800.0, 86_400.0)),
+    "suspect": ("suspect_host", (3_600.0, 14_400.0)),
+    "slow": ("slow_host", (2_160.0, 6_480.0)),
 }
+#: Kinds that are of single hosts: one that a health check suspects, whose jobs go on, and one that is slow. GREYHOUND (ATC'25): 16 of 27
+#: jobs of 512 GPUs and more met a slow-down, of 72 min in the mean, and took 1.34 times as long.
+OF_HOSTS = ("suspect", "slow")
 #: Kinds of units whose hosts are given to nobody first, and repaired when their jobs are gone: such a rack is drained.
-WITHDRAWN = frozenset({"switch_tray"})
+WITHDRAWN = frozenset({"switch_tray", "suspect"})
 
 _CAUSE_OF = {cause.name: number for number, cause in enumerate(CAUSES)}
 
@@ -41,12 +46,15 @@ class UnitFaultSettings:
     enabled: bool = True
     per_unit_year: Mapping[str, float] = field(default_factory=dict)
     repair_seconds: Mapping[str, float] = field(default_factory=dict)  # the mean, where not as in ``OF_KIND``: drawn from half of it on
+    slow_ratio: float = 0.75  # of its speed that a slow host has
     racks_each: Mapping[str, int] = field(default_factory=lambda: RACKS_EACH)  # of cooling units and power feeds
 
     def __post_init__(self) -> None:
         for kind, rate in self.per_unit_year.items():
-            if kind not in KINDS or not 0.0 <= rate <= 1e6:
-                raise ValueError(f"faults.units.{kind}.per_year: {rate} is no rate; allowed: 0 to a million, of {', '.join(KINDS)}")
+            if kind not in OF_KIND or not 0.0 <= rate <= 1e6:
+                raise ValueError(f"faults.units.{kind}.per_year: {rate} is no rate; allowed: 0 to a million, of {', '.join(OF_KIND)}")
+        if not 0.0 < self.slow_ratio <= 1.0:
+            raise ValueError(f"faults.slow.speed: {self.slow_ratio} is outside (0, 1]")
         for kind, mean in self.repair_seconds.items():
             if not 0.0 < mean < 1e8:
                 raise ValueError(f"faults.units.{kind}.repair: {mean} seconds is outside (0, 1e8]")
@@ -65,7 +73,7 @@ class UnitFault(NamedTuple):
 def drawn_unit_faults(settings: UnitFaultSettings, seed: int, units: Mapping[str, Units]) -> Iterator[UnitFault]:
     """The faults of ``units`` (by kind) in order of time, without an end."""
     processes = []
-    for place, kind in enumerate(KINDS):
+    for place, kind in enumerate(OF_KIND):
         rate, count = settings.per_unit_year.get(kind, 0.0), len(units[kind]) if kind in units else 0
         if settings.enabled and rate and count:
             cause, usual = OF_KIND[kind]

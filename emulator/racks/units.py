@@ -41,6 +41,8 @@ class Units:
 
     def name(self, number: int) -> str:
         """As tables print it."""
+        if self.kind == "host":
+            return self.cluster.host_name(number)
         if self.kind == "rack":
             return names.rack(number)
         if self.kind in _WORDS:
@@ -87,7 +89,10 @@ class Units:
 
 
 def units(cluster: Cluster, kind: str, racks_each: Mapping[str, int] = RACKS_EACH) -> Units:
-    """The units of a kind; none where the cluster has no such thing."""
+    """The units of a kind, each host by itself of the kind ``host``; none where the cluster has no such thing."""
+    if kind == "host":
+        edges = np.arange(cluster.host_count + 1, dtype=np.int64)
+        return Units(cluster, kind, edges[:-1], edges[1:])
     if kind in ("rack", "leaf"):
         found = [level for level in cluster.levels if level.name == kind]
         edges = found[0].first_host.astype(np.int64) if found else np.zeros(1, np.int64)

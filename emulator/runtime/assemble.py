@@ -176,6 +176,7 @@ def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None)
         power_gamma=scenario.power.gamma,
         buildout=buildout(scenario),
         faults=fault_settings(scenario),
+        crews=scenario.faults.crews,
         unit_faults=unit_fault_settings(scenario),
         link_faults=link_fault_settings(scenario),
         seed=scenario.seed,

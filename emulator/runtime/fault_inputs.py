@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from emulator.engine.commands import BreakHosts, ClearFaults, Command, CutLinks, scale_link
+from emulator.engine.commands import BreakHosts, ClearFaults, Command, CutLinks, SlowDown, scale_link
 from emulator.engine.control import FaultRequest, WrongState
 from emulator.engine.engine import Engine
 from emulator.engine.fault_requests import Asking, command_of, faults_called
@@ -29,7 +29,7 @@ class FaultInputs:
 
         def inject(request: Request) -> str:
             command, done = command_of(self._asking, fault)
-            if isinstance(command, BreakHosts) and command.first_host in self._engine.scheduler.ledger.withheld(Withheld.PLANNED):
+            if not isinstance(command, CutLinks) and command.first_host in self._engine.scheduler.ledger.withheld(Withheld.PLANNED):
                 raise WrongState(f"{done.removesuffix(' fails')} is not in service yet: it cannot fail", field="number")
             flaps = f", down for {fault.flap_seconds:g} s every {fault.every_seconds:g} s" if fault.flap_seconds else ""
             answer = f"{done} at {stamp_ns / SECOND:g} s for {fault.duration_seconds:g} s{flaps}"
@@ -57,6 +57,8 @@ class FaultInputs:
         """The command of a record of the journal: of hosts, of a link by its number, or of any part of the fabric by its name."""
         if kind == "clear fault":
             return ClearFaults(tuple(given["numbers"]))
+        if "ratio" in given:
+            return SlowDown(**given)
         if "first_host" in given:
             return BreakHosts(**given | {"scope": Scope(given.get("scope", Scope.HOST))})
         if "link" in given:
@@ -67,9 +69,11 @@ class FaultInputs:
         return CutLinks(cuts, *times, target=target.lower(), name=name, cause=given.get("cause", INJECTED))
 
 
-def _payload(command: BreakHosts | CutLinks, fault: FaultRequest) -> dict[str, Any]:
+def _payload(command: BreakHosts | SlowDown | CutLinks, fault: FaultRequest) -> dict[str, Any]:
     """What the journal keeps."""
     if isinstance(command, BreakHosts):
         return asdict(command) | {"scope": int(command.scope)}
+    if isinstance(command, SlowDown):
+        return asdict(command)
     kept = {"target": fault.target, "name": fault.name, "remaining_ratio": fault.remaining_ratio, "cause": command.cause}
     return kept | {"duration_ns": command.duration_ns, "flap_ns": command.flap_ns, "every_ns": command.every_ns}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from emulator.engine.bounds import LONGEST_NS
-from emulator.engine.commands import BreakHosts, CutLinks
+from emulator.engine.commands import BreakHosts, CutLinks, SlowDown
 from emulator.engine.control import ControlError, FaultRequest
 from emulator.engine.fault_requests import Asking, command_of
 from emulator.racks.faults import CAUSES
@@ -26,7 +26,7 @@ _FIELDS = {"target": "kind", "number": "name", "remaining_ratio": "remaining"}
 class FaultScript:
     """``commands``: when each strikes, in order. ``source``: of what was read from a file."""
 
-    commands: tuple[tuple[int, BreakHosts | CutLinks], ...] = ()
+    commands: tuple[tuple[int, BreakHosts | SlowDown | CutLinks], ...] = ()
     source: SourceReport | None = None
 
 
@@ -51,7 +51,7 @@ def fault_script(scenario: Scenario, asking: Asking) -> FaultScript:
     return FaultScript(tuple(sorted(found, key=lambda one: one[0])), report)
 
 
-def _of_file(fault: LoggedFault, asking: Asking, report: SourceReport) -> BreakHosts | CutLinks:
+def _of_file(fault: LoggedFault, asking: Asking, report: SourceReport) -> BreakHosts | SlowDown | CutLinks:
     cause, is_log = fault.cause, "node" in fault.row.fields
     if is_log and cause and cause not in _CAUSES:
         what = "of causes that are not ours, which count as injected"

@@ -66,6 +66,36 @@ class UnitSettings(Section):
     backplane: UnitFaults = UnitFaults()
 
 
+class LemonSettings(Section):
+    """Hosts that fail ``factor`` times as often as others; the rate of faults stays the mean of all."""
+
+    ratio: Annotated[Real, Field(ge=0, le=1)] = 0.0  # RSC: 40 of some 3,000 nodes
+    factor: Annotated[Real, Field(ge=1, le=10_000)] = 10.0  # assumed
+
+
+class NewHostSettings(Section):
+    """Of racks that a buildout brings: they fail ``factor`` times as often at first, like others when they have been up for ``settle``."""
+
+    factor: Annotated[Real, Field(ge=1, le=10_000)] = 1.0
+    settle: Annotated[Duration, Field(ge=1, le=YEAR)] = parse_duration("30d")  # assumed
+    burn_in: Annotated[Duration, Field(ge=0, le=YEAR)] = 0  # that a rack is tried out before it is given to jobs
+
+
+class SuspectSettings(Section):
+    """Hosts that a health check suspects: given to no new job, and repaired when their jobs are gone."""
+
+    per_1000_node_days: Annotated[Rate, Field(ge=0, le=1e6)] = 0.0
+    repair: Annotated[Duration, Field(ge=1, le=3 * YEAR)] | None = None  # mean; default: 1 to 4 h
+
+
+class SlowSettings(Section):
+    """Hosts that are slow for a time."""
+
+    per_1000_node_days: Annotated[Rate, Field(ge=0, le=1e6)] = 0.0
+    speed: Annotated[Real, Field(ge=0.001, le=1)] = 0.75  # GREYHOUND, ATC'25: 1.34 times as long
+    duration: Annotated[Duration, Field(ge=1, le=3 * YEAR)] | None = None  # mean; default: 72 min, the same source
+
+
 class FaultSettings(Section):
     """Host faults: one Poisson process a host, causes by their published shares. And what fails when, by a script."""
 
@@ -75,6 +105,13 @@ class FaultSettings(Section):
     scope: Literal["by-cause", "host"] = "by-cause"  # a process, a GPU or a host is down; host: always the whole of it
     #: Mean repair time by cause, instead of the default: `emulator.racks.faults`.
     repair: dict[str, Annotated[Duration, Field(ge=1, le=3 * YEAR)]] = Field(default_factory=dict)
+    #: all: also errors of GPU memory that stop no job, or only a process (Delta, SC'25).
+    memory_errors: Literal["stopping", "all"] = "stopping"
+    lemons: LemonSettings = LemonSettings()
+    new_hosts: NewHostSettings = NewHostSettings()
+    suspects: SuspectSettings = SuspectSettings()
+    slow: SlowSettings = SlowSettings()
+    crews: Annotated[Int, Field(ge=1, le=1_000_000)] | None = None  # repairs with hands at once, at a site; default: no limit
     units: UnitSettings = UnitSettings()  # that fail as a whole
     #: Faults one by one; and a CSV file of them: a script, or a log of failures (node, start, end). ``script: FILE`` means the file.
     script: Annotated[tuple[ScriptedFault, ...], BeforeValidator(as_tuple), Field(max_length=MOST_SCRIPTED)] = ()

@@ -146,7 +146,7 @@ class ClusterServicer(ClusterServiceServicer):
                 f"duration is {nanoseconds / SECOND:g} s", field="duration", allowed=f"more than 0, at most {LONGEST_YEARS} years"
             )
         ratio = request.remaining_ratio
-        if not is_remaining_ratio(ratio) or (ratio and target in OF_HOSTS):
+        if not is_remaining_ratio(ratio) or (ratio and target in OF_HOSTS and target != "slow"):
             allowed = f"{REMAINING_RULE}; 0 for hosts and racks"
             raise InvalidRequest(f"remaining_ratio is {ratio:g} for a {target}", field="remaining_ratio", allowed=allowed)
         name = _name(request.name) if request.name else str(request.number)

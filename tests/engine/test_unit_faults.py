@@ -4,8 +4,13 @@ from typing import Any
 
 import pytest
 
+from emulator.engine.crews import Crews
 from emulator.engine.engine import Engine
-from emulator.racks.faults import FaultSettings
+from emulator.engine.fault_book import Effect
+from emulator.engine.slow_hosts import SlowHosts
+from emulator.racks.buildout import Buildout
+from emulator.racks.faults import CAUSES, FaultSettings
+from emulator.racks.hazard import Hazard
 from emulator.racks.unit_faults import UnitFaultSettings
 from emulator.scheduler.ledger import Withheld
 from emulator.workload.jobs import SECOND, job_columns
@@ -14,10 +19,20 @@ from tests.engine.small import clos, engine, fingerprint, run_until
 CLUSTER = clos(72, host="gb200-nvl72", hosts_per_rack=18)
 DAY = 86_400 * SECOND
 ALL = UnitFaultSettings(
-    per_unit_year={"rack": 200.0, "leaf": 50.0, "cooling_unit": 100.0, "power_feed": 100.0, "switch_tray": 300.0, "backplane": 50.0},
+    per_unit_year={
+        "rack": 200.0,
+        "leaf": 50.0,
+        "cooling_unit": 100.0,
+        "power_feed": 100.0,
+        "switch_tray": 300.0,
+        "backplane": 50.0,
+        "suspect": 50.0,
+        "slow": 80.0,
+    },
     repair_seconds=dict.fromkeys(("rack", "cooling_unit", "power_feed", "backplane"), 3000.0),
     racks_each={"cooling_unit": 3, "power_feed": 2},
 )
+HAZARD = Hazard(lemon_ratio=0.1, lemon_factor=20.0, new_factor=5.0, new_ns=DAY)
 
 
 def made(units: UnitFaultSettings, seed: int = 1, **more: Any) -> Engine:
@@ -43,12 +58,12 @@ def test_the_hosts_of_a_unit_go_down_and_come_back_at_one_instant_with_its_cause
     assert any(reason.endswith("failed, with power feed feed-00001: power_feed") for reason in reasons)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-def test_shards_change_nothing(seed: int) -> None:
-    own = FaultSettings(host_rate_per_1000_node_days=300.0, by_scope=True)
+@pytest.mark.parametrize(("seed", "crews"), [(1, None), (2, 2)])
+def test_shards_change_nothing(seed: int, crews: int | None) -> None:
+    own = FaultSettings(host_rate_per_1000_node_days=300.0, by_scope=True, crews=crews is not None, all_memory_errors=True, hazard=HAZARD)
     runs = []
     for shards in (1, 2, 4):
-        one = made(ALL, seed, shards=shards, faults=own)
+        one = made(ALL, seed, shards=shards, faults=own, crews=crews, buildout=Buildout(2, DAY, DAY // 8))
         run_until(one, 3 * DAY)
         runs.append((fingerprint(one), tuple(one.host_faults.counts), [vars(fault) for fault in one.fault_book.open.values()]))
     assert runs[0] == runs[1] == runs[2]
@@ -62,8 +77,10 @@ def test_the_book_and_the_ledger_agree_in_every_cycle() -> None:
     while one.next_cycle_ns() <= 3 * DAY:
         one.run_cycle(one.next_cycle_ns())
         ledger, faults = one.scheduler.ledger, one.fault_book.open.values()
-        assert set(ledger.withheld(Withheld.DOWN)) == {host for fault in faults if fault.struck for host in fault.hosts}
-        assert set(ledger.withheld(Withheld.DRAINED)) == {host for fault in faults if not fault.struck for host in fault.hosts}
+        hosts = {effect: {host for fault in faults if fault.effect == effect for host in fault.hosts} for effect in Effect}
+        assert set(ledger.withheld(Withheld.DOWN)) == hosts[Effect.DOWN]
+        assert set(ledger.withheld(Withheld.DRAINED)) == hosts[Effect.WITHDRAWN]
+        assert {host for host in range(72) if one.faults.slow.ratio(host) < 1.0} == hosts[Effect.SLOW]
         down = ledger.gpus_of(ledger.withheld(Withheld.DOWN)) - one.runs.broken_hosts.gpus()
         assert one.meter.down_gpus.value == down
 
@@ -72,3 +89,67 @@ def test_without_rates_nothing_is_drawn() -> None:
     one = made(UnitFaultSettings())
     run_until(one, 3 * DAY)
     assert sum(one.host_faults.counts) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_crew_has_one_repair_at_a_time_first_come_first_served(seed: int) -> None:
+    """Against a plain queue: at each fault the crew that is free first takes it."""
+    own = FaultSettings(host_rate_per_1000_node_days=800.0, by_scope=True, crews=True)
+    one = made(UnitFaultSettings(), seed, faults=own, crews=3)
+    down: dict[int, tuple[int, int]] = {}
+    asked: list[tuple[int, int]] = []
+    lasted: list[tuple[int, int]] = []
+
+    def heard(host: int, at_ns: int, cause: int) -> None:
+        if cause >= 0:
+            down[host] = at_ns, cause
+        elif host in down and own.waits[down[host][1]]:
+            lasted.append((down[host][0], at_ns))
+
+    one.host_faults.on_host = heard
+    work = one.host_faults.crews
+    assert work is not None
+
+    class Noting(Crews):
+        def done_ns(self, host: int, at_ns: int, work_ns: int) -> int:
+            asked.append((at_ns, work_ns))
+            return super().done_ns(host, at_ns, work_ns)
+
+    one.host_faults.crews = Noting(3, [0] * 72)
+    run_until(one, 3 * DAY)
+    free, expected = [0, 0, 0], []
+    for at_ns, work_ns in asked:
+        crew = free.index(min(free))
+        free[crew] = max(free[crew], at_ns) + work_ns
+        expected.append((at_ns, free[crew]))
+    assert asked == sorted(asked, key=lambda one: one[0])
+    assert len(lasted) > 50
+    assert sorted(lasted) == sorted(pair for pair in expected if pair[1] <= one.now_ns)
+    assert max(sum(begin <= at < end for begin, end in lasted) for at, _ in lasted) > 3, "hosts waited for crews"
+
+
+def test_a_suspect_host_gets_no_new_job_and_loses_none() -> None:
+    one = made(UnitFaultSettings(per_unit_year={"suspect": 300.0}), faults=FaultSettings(enabled=False))
+    run_until(one, 3 * DAY)
+    assert one.host_faults.counts[[cause.name for cause in CAUSES].index("suspect_host")] > 50
+    assert one.restarts == 0
+
+
+def test_a_slow_host_is_slow_for_its_time_and_the_worst_counts() -> None:
+    slow = SlowHosts()
+    slow.begin(1, (3, 4), 0.5, 100)
+    slow.begin(2, (4,), 0.8, 50)
+    assert [slow.ratio(host) for host in (3, 4, 5)] == [0.5, 0.5, 1.0]
+    assert (slow.slowest((4, 5)), slow.slowest((5, 6)), slow.next_ns(), slow.take()) == (0.5, 1.0, 50, 2)
+    slow.end(1, (3, 4))
+    assert [slow.ratio(host) for host in (3, 4)] == [1.0, 0.8]
+
+
+def test_a_new_rack_is_tried_out_before_it_is_given_to_jobs() -> None:
+    jobs = job_columns(1, submit_ns=0, gpus=288, duration_ns=100 * SECOND)
+    one = engine(CLUSTER, [jobs], buildout=Buildout(2, 2000 * SECOND, 500 * SECOND))
+    run_until(one, 2000 * SECOND)
+    assert set(one.scheduler.ledger.withheld(Withheld.BURN_IN)) == set(range(54, 72))
+    assert one.meter.gpus == 288, "they are in service"
+    run_until(one, 10_000 * SECOND)
+    assert one.table.first_start_ns[0] == 2500 * SECOND

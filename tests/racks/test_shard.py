@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from emulator.engine.shards import ShardRange
+from emulator.racks.buildout import Buildout
 from emulator.racks.faults import CAUSES, INJECTED, NEVER, FaultSettings, Scope
+from emulator.racks.hazard import Hazard
 from emulator.racks.messages import HostEvent, RackOrder, RackOrders
 from emulator.racks.power import idle_milliwatts
 from emulator.racks.shard import RackSettings, RackShard
@@ -44,6 +46,14 @@ END = 600 * SECOND
 QUIET = RackSettings(faults=FaultSettings(enabled=False))
 #: A fault per host every 86 s of up time.
 STORMY = RackSettings(faults=FaultSettings(host_rate_per_1000_node_days=1e6, repair_seconds={"faulty_gpu": 20.0, "injected": 40.0}))
+#: The same with lemons, racks that come new, and repairs that wait for somebody.
+WAITING = RackSettings(
+    faults=FaultSettings(
+        host_rate_per_1000_node_days=1e6, by_scope=True, all_memory_errors=True, crews=True,
+        hazard=Hazard(lemon_ratio=0.2, lemon_factor=5.0, new_factor=3.0, new_ns=200 * SECOND),
+    ),
+    buildout=Buildout(3, 300 * SECOND),
+)  # fmt: skip
 COLUMNS = ("time_ns", "kind", "block", "host_mask", "gpu_mask", "milliwatts", "value_ns")
 READINGS = ("power_milliwatts", "energy_joules", "gpus", "gpus_busy", "gpus_down", "hosts_down", "faults")
 
@@ -138,7 +148,8 @@ def assert_same(
 @given(st.data())
 def test_windows_and_shards_change_nothing(data: st.DataObject) -> None:
     power, commands = data.draw(power_rows()), data.draw(command_rows())
-    whole = run([power + commands], [END], STORMY, 1)
+    stormy = data.draw(st.sampled_from([STORMY, WAITING]))
+    whole = run([power + commands], [END], stormy, 1)
     untils = sorted({*data.draw(st.lists(times, max_size=5)), END})
     windows: list[list[Row]] = [[] for _ in untils]
     for row in commands:  # in the window that holds their time
@@ -147,7 +158,7 @@ def test_windows_and_shards_change_nothing(data: st.DataObject) -> None:
         first = next(i for i, until in enumerate(untils) if row[0] <= until)
         windows[data.draw(st.integers(first, len(untils) - 1))].append(row)
     windows = [data.draw(st.permutations(window)) for window in windows]
-    assert_same(run(windows, untils, STORMY, data.draw(st.integers(1, 5))), whole)
+    assert_same(run(windows, untils, stormy, data.draw(st.integers(1, 5))), whole)
 
 
 def bits(mask: int) -> list[int]:
@@ -183,12 +194,12 @@ def test_readings_equal_a_plain_sum_over_gpus(rows: list[Row], rack_settings: Ra
 
 
 @settings(deadline=None, max_examples=60)
-@given(power_rows(), command_rows(), times)
-def test_a_restored_shard_goes_on_to_the_same_bits(power: list[Row], commands: list[Row], middle: int) -> None:
+@given(power_rows(), command_rows(), times, st.sampled_from([STORMY, WAITING]))
+def test_a_restored_shard_goes_on_to_the_same_bits(power: list[Row], commands: list[Row], middle: int, stormy: RackSettings) -> None:
     rows = sorted(power + commands)
     before, after = [row for row in rows if row[0] <= middle], [row for row in rows if row[0] > middle]
     (span,) = shard_ranges(CLUSTER, 1)
-    shard, other = (RackShard(CLUSTER, span, STORMY, 3) for _ in range(2))
+    shard, other = (RackShard(CLUSTER, span, stormy, 3) for _ in range(2))
     shard.advance(middle, rack_orders(before))
     snapshot = shard.snapshot()
     shard_report = shard.advance(END, rack_orders(after))

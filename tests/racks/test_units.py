@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emulator.racks.faults import CAUSES, Scope
-from emulator.racks.unit_faults import OF_KIND, YEAR_NS, UnitFaultSettings, drawn_unit_faults
+from emulator.racks.unit_faults import OF_HOSTS, OF_KIND, YEAR_NS, UnitFaultSettings, drawn_unit_faults
 from emulator.racks.units import KINDS, Units, units
 from tests.engine.small import clos
 from topology.lookup import UnknownName
@@ -60,10 +60,10 @@ def test_faults_come_at_the_given_rate_and_strike_units_evenly() -> None:
     assert len(counts) == 6
 
 
-def test_every_kind_has_a_cause_that_takes_whole_hosts() -> None:
+def test_every_kind_of_unit_has_a_cause_that_takes_whole_hosts() -> None:
     scopes = {cause.name: cause.scope for cause in CAUSES}
-    assert {scopes[cause] for cause, _ in OF_KIND.values()} == {Scope.HOST}
-    assert set(OF_KIND) == set(KINDS)
+    assert {scopes[OF_KIND[kind][0]] for kind in KINDS} == {Scope.HOST}
+    assert set(OF_KIND) == {*KINDS, *OF_HOSTS}
 
 
 @pytest.mark.parametrize("wrong", [{"per_unit_year": {"moon": 1.0}}, {"per_unit_year": {"rack": -1.0}}, {"repair_seconds": {"rack": 0.0}}])

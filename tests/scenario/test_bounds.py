@@ -46,6 +46,7 @@ DURATIONS = {
     "scheduler.elastic_interval",
     *("faults.script.at", "faults.script.duration"),
     *(f"faults.units.{kind}.repair" for kind in KINDS),
+    *("faults.new_hosts.settle", "faults.new_hosts.burn_in", "faults.suspects.repair", "faults.slow.duration"),
     *("jobs.requeue_backoff.initial", "jobs.requeue_backoff.max"),
     *("jobs.stall_timeout", "faults.repair", "telemetry.publish_interval", "runtime.health_check_initial_delay"),
     *("scheduler.reservations.start", "scheduler.reservations.duration", "scheduler.reservations.every"),
