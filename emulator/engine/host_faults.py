@@ -58,6 +58,8 @@ class HostFaults:
         """A fault. Yields the jobs that cannot go on, why, and how long nobody notices. They are to be stopped; then comes ``settle``."""
         ledger, name = self._ledger, self._cluster.host_name(host)
         self.counts[cause] += 1
+        if self.on_host is not None:
+            self.on_host(host, at_ns, cause)
         if scope == Scope.NOTHING:
             return
         fault = None if self.strike is None else self.strike.fault
@@ -73,8 +75,6 @@ class HostFaults:
         if scope == Scope.HOST:
             self.dark.add(host)
             self._meter.hosts_milliwatts.change(at_ns, -self._racks.idle_milliwatts(host))
-        if self.on_host is not None:
-            self.on_host(host, at_ns, cause)
         unit = f", with {fault.target.replace('_', ' ')} {fault.name}" if fault is not None and fault.name != name else ""
         reason = f"{_WHAT[scope]} {name} failed{unit}: {CAUSES[cause].name}"
         for slot in self._concerned(host, scope, ledger.jobs_on(host)):
