@@ -120,9 +120,8 @@ class Engine:
         self._arrivals: deque[int] = deque()  # slots of jobs to come, the next one first
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
         self.links = LinkEvents(cluster, network, scheduler.ledger, settings.link_faults, settings.seed, settings.cycle_ns, self.fault_book)
-        self.faults = Faults(
-            cluster, scheduler.ledger, self.fault_book, self.host_faults, self.links, self._orders, self._settle_shards, settings
-        )
+        at_head = self.fault_book, self.host_faults, self.links, self._orders
+        self.faults = Faults(cluster, scheduler.ledger, *at_head, self._settle_shards, self.runs.stand_still, settings=settings)
         self._sequence = 0
         self._reconsider_ns = NEVER
         #: When hosts are reserved, or no longer; NEVER where that is over.
@@ -144,7 +143,6 @@ class Engine:
             self._next_promise_ns,
             self.runs.next_stall_ns(),
             self.racks.next_ns(),
-            self.links.next_ns(),
             self.scheduler.next_ns(),
             self._window_ns,
             self.faults.next_ns(),
@@ -237,17 +235,9 @@ class Engine:
                 self._arrivals.extend(self.scheduler.add(batch))
         return self.table.submit_ns[self._arrivals[0]] if self._arrivals else NEVER
 
-    def _strike(self, at_ns: int) -> None:
-        """Faults of the fabric, and those that come from outside the shards."""
-        if self.links.next_ns() <= at_ns:
-            self.events += 1
-            for slot, down_ns in self.links.run(at_ns):
-                self.runs.stand_still(slot, at_ns, down_ns)
+    def _intake(self, at_ns: int) -> None:
         if self.faults.next_ns() <= at_ns:
             self.events += self.faults.run(at_ns)
-
-    def _intake(self, at_ns: int) -> None:
-        self._strike(at_ns)
         if self.runs.next_stall_ns() <= at_ns:
             for stalled in self.runs.take_stalls(at_ns):
                 self.events += 1
@@ -323,7 +313,7 @@ class Engine:
                 change = self.scheduler.ledger.withhold if cordoned else self.scheduler.ledger.release
                 for host in range(first_host, end_host):
                     change(host, Withheld.CORDONED)
-            case BreakHosts() | SlowDown() | ClearFaults():
+            case BreakHosts() | SlowDown() | CutLinks() | ClearFaults():
                 self.faults.act(command, at_ns)
             case Reserve(reservation):
                 self.scheduler.reserved.add(reservation, at_ns)
@@ -332,9 +322,6 @@ class Engine:
                 if self.scheduler.reserved.calendar is not None and name in self.scheduler.reserved.calendar.number_of:
                     self.scheduler.reserved.calendar.end(name, at_ns)
                     self._turn_windows(at_ns)
-            case CutLinks():
-                for slot, down_ns in self.links.inject(at_ns, command):
-                    self.runs.stand_still(slot, at_ns, down_ns)
 
     def _turn_windows(self, at_ns: int) -> None:
         """Reservations begin and end; those that say so stop what runs on their hosts."""

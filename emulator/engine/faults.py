@@ -1,11 +1,11 @@
-"""Faults from outside the shards: they strike hosts, are listed, and end before their time where somebody says so."""
+"""Faults that the shards do not draw: of units, of the fabric, and injected ones. They strike, and end early where somebody says so."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import groupby
 from operator import itemgetter
 
-from emulator.engine.commands import BreakHosts, ClearFaults, SlowDown
+from emulator.engine.commands import BreakHosts, ClearFaults, CutLinks, SlowDown
 from emulator.engine.fault_book import Effect, FaultBook, OpenFault
 from emulator.engine.host_faults import HostFaults, Strike
 from emulator.engine.link_events import LinkEvents
@@ -27,7 +27,7 @@ Settle = Callable[[int, list[int]], None]
 
 
 class Faults:
-    """``settle`` is the engine's. What a fault is to jobs and the meter is ``HostFaults``' business."""
+    """``settle`` is the engine's, ``stand_still`` that of its runs. What a fault is to jobs and the meter is ``HostFaults``' business."""
 
     def __init__(
         self,
@@ -38,13 +38,17 @@ class Faults:
         links: LinkEvents,
         orders: RackOrderBuffer,
         settle: Settle,
+        stand_still: Callable[[int, int, int], None],
+        *,
         settings: EngineSettings,
     ) -> None:
         self._cluster, self._ledger, self._book, self._host_faults, self._links = cluster, ledger, book, host_faults, links
-        self._orders, self._settle = orders, settle
+        self._orders, self._settle, self._stand_still = orders, settle, stand_still
         #: Faults that wait for the jobs on their hosts to go, by number.
         self._withdrawn: dict[int, BreakHosts] = {}
         self.slow = SlowHosts()
+        #: Called with hosts that have another speed from an instant on (``SlowHosts.slowest`` says which a job has).
+        self.on_slow: Callable[[Iterable[int], int], None] | None = None
         self._slow_ratio = settings.unit_faults.slow_ratio
         drawn, self._units = settings.unit_faults, {}
         if drawn.enabled:
@@ -60,11 +64,14 @@ class Faults:
         """When something is due of itself, 0 where that is at once; NEVER if nothing is."""
         if any(self._is_free(number) for number in self._withdrawn):
             return 0
-        return min(self.slow.next_ns(), NEVER if self._next_drawn is None else self._next_drawn.time_ns)
+        return min(self._links.next_ns(), self.slow.next_ns(), NEVER if self._next_drawn is None else self._next_drawn.time_ns)
 
     def run(self, at_ns: int) -> int:
         """Do what is due by ``at_ns``. Returns how many faults that were."""
         count = 0
+        if self._links.next_ns() <= at_ns:
+            count += 1
+            self._stop_for_a_moment(self._links.run(at_ns), at_ns)
         while self._next_drawn is not None and self._next_drawn.time_ns <= at_ns:
             fault, unit, count = self._next_drawn, self._units[self._next_drawn.kind], count + 1
             self._next_drawn = next(self._drawn, None)
@@ -91,17 +98,24 @@ class Faults:
             self._add(at_ns, RackOrder.MEND_HOST, [host for host, _ in hosts], until_ns)
         self._settle(at_ns, sorted({self._orders.shard_of_block[self._ledger.host_block[host]] for host, _ in sent}))
 
-    def act(self, command: BreakHosts | SlowDown | ClearFaults, at_ns: int) -> None:
+    def act(self, command: BreakHosts | SlowDown | CutLinks | ClearFaults, at_ns: int) -> None:
         """Do as the command says, at ``at_ns``."""
         match command:
             case BreakHosts():
                 self._break(command, at_ns)
             case SlowDown():
                 self._slow_down(command, at_ns)
+            case CutLinks():
+                self._stop_for_a_moment(self._links.inject(at_ns, command), at_ns)
             case ClearFaults(numbers):
                 for number in numbers:
                     if number in self._book.open:
                         self._clear(self._book.open[number], at_ns)
+
+    def _stop_for_a_moment(self, jobs: Iterable[tuple[int, int]], at_ns: int) -> None:
+        """(Slot, ns) of jobs that a flap stops."""
+        for slot, down_ns in jobs:
+            self._stand_still(slot, at_ns, down_ns)
 
     def _break(self, command: BreakHosts, at_ns: int) -> None:
         hosts = self._in_service(command)
@@ -141,6 +155,8 @@ class Faults:
             )
             self.slow.begin(fault.number, hosts, command.ratio, until_ns)
             self._host_faults.counts[command.cause] += 1
+            if self.on_slow is not None:
+                self.on_slow(hosts, at_ns)
 
     def _strike(self, command: BreakHosts, fault: OpenFault | None, hosts: Iterable[int], at_ns: int) -> None:
         self._host_faults.strike = Strike(fault, command.gpu)
@@ -182,6 +198,8 @@ class Faults:
         if fault.effect == Effect.SLOW:
             self.slow.end(fault.number, fault.hosts)
             self._book.end(fault.number)
+            if self.on_slow is not None:
+                self.on_slow(sorted(fault.hosts), at_ns)
             return
         whole_ns = {host: self._book.until_without(host, fault.number) for host in sorted(fault.hosts)}
         self._book.end(fault.number)
