@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: Rows that a listing shows unless asked for more.
 ROWS_SHOWN = 100
 #: Numbers that name something: they can be pasted into a command, so nothing stands between their digits.
-_IDS = frozenset({"job_id", "job_ids", "head_job_id", "rack", "host", "link"})
+_IDS = frozenset({"fault_id", "job_id", "job_ids", "head_job_id", "rack", "host", "link"})
 #: Wide enough that a table into a pipe or file is never folded.
 _PIPE_WIDTH = 400
 

@@ -15,9 +15,13 @@ class BrokenHosts:
         self._ledger, self._meter = ledger, meter
         #: Broken host -> slot of a job on it -> mask of the GPUs that it holds there, or parts of.
         self._held: dict[int, dict[int, int]] = {}
+        self._broken: set[int] = set()
 
     def breaks(self, host: int, at_ns: int, slots: Iterable[int]) -> None:
-        """A host breaks, on which the jobs in ``slots`` stay."""
+        """A host breaks, or more of one that is broken; the jobs in ``slots`` stay on it."""
+        if host in self._broken:
+            self.repaired(host, at_ns)
+        self._broken.add(host)
         held = {slot: self._ledger.mask_on(slot, host) for slot in slots}
         if held:
             self._held[host] = held
@@ -25,6 +29,7 @@ class BrokenHosts:
 
     def repaired(self, host: int, at_ns: int) -> None:
         """A host is whole again."""
+        self._broken.discard(host)
         held = self._held.pop(host, {})
         self._meter.down_gpus.change(at_ns, _gpus(held) - self._ledger.gpus_of((host,)))
 

@@ -1,9 +1,10 @@
 """Inputs of a live emulation besides the scenario, as the engine acts on them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from emulator.engine.link_health import Cut
+from emulator.racks.faults import INJECTED, Scope
 from emulator.scheduler.calendar import HostReservation
 
 
@@ -48,11 +49,35 @@ class Cordon:
 
 @dataclass(frozen=True)
 class BreakHosts:
-    """Hosts ``first_host`` up to ``end_host`` fail, for ``repair_ns``."""
+    """Hosts ``first_host`` up to ``end_host`` fail, for ``repair_ns``: ``scope`` says what of each.
+
+    ``target`` and ``name`` are those of the unit whose fault it is ("": of the hosts), ``cause`` is a place in CAUSES, and ``gpu`` the GPU
+    where that is the scope (-1: one that is drawn). ``withdraw``: they are given to nobody first, and fail when all their jobs are gone.
+    """
 
     first_host: int
     end_host: int
     repair_ns: int
+    target: str = ""
+    name: str = ""
+    cause: int = INJECTED
+    scope: Scope = Scope.HOST
+    gpu: int = -1
+    withdraw: bool = False
+    crew: bool = False  # a crew has to come for the repair, which is then so much work
+
+
+@dataclass(frozen=True)
+class SlowDown:
+    """Hosts ``first_host`` up to ``end_host`` have ``ratio`` of their speed, for ``duration_ns``; the rest as in ``BreakHosts``."""
+
+    first_host: int
+    end_host: int
+    duration_ns: int
+    ratio: float
+    target: str
+    name: str
+    cause: int = INJECTED
 
 
 @dataclass(frozen=True)
@@ -63,6 +88,16 @@ class CutLinks:
     duration_ns: int
     flap_ns: int = 0
     every_ns: int = 0
+    target: str = field(default="link", kw_only=True)
+    name: str = field(default="", kw_only=True)
+    cause: int = field(default=INJECTED, kw_only=True)
+
+
+@dataclass(frozen=True)
+class ClearFaults:
+    """The faults of these numbers end now; nothing happens to one that is over by then."""
+
+    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -84,4 +119,4 @@ def scale_link(link: int, remaining_ratio: float, duration_ns: int) -> CutLinks:
     return CutLinks((Cut(link, (), remaining_ratio),), duration_ns)
 
 
-Command = Submit | Cancel | Hold | SetPriority | Cordon | BreakHosts | CutLinks | Reserve | EndReservation
+Command = Submit | Cancel | Hold | SetPriority | Cordon | BreakHosts | SlowDown | CutLinks | ClearFaults | Reserve | EndReservation

@@ -244,7 +244,7 @@ class LinkView:
 
 @dataclass(frozen=True)
 class FaultRequest:
-    """``target`` is host, rack, trunk, cable, switch, plane or nic, or link (a trunk, or by name a cable); ``name`` is a name or a number.
+    """``target`` is one of `engine.fault_requests.OF_HOSTS` or a part of the fabric (`engine.fault_targets`), ``name`` a name or a number.
 
     What is part of the fabric keeps ``remaining_ratio`` of its capacity; or it flaps: down for ``flap_seconds`` every ``every_seconds``.
     """
@@ -255,6 +255,22 @@ class FaultRequest:
     remaining_ratio: float = 0.0
     flap_seconds: float = 0.0
     every_seconds: float = 0.0
+    cause: str = ""  # a name in `racks.faults.CAUSES`; "": injected
+
+
+@dataclass(frozen=True)
+class FaultView:
+    """Something that is broken now."""
+
+    fault_id: int
+    target: str
+    name: str
+    cause: str
+    since_seconds: float
+    until_seconds: float | None  # None: not known yet
+    takes: str  # what it takes down, in words
+    host_count: int  # hosts that it has down, or withdrawn
+    job_ids: tuple[int, ...]  # that it stopped
 
 
 @dataclass(frozen=True)
@@ -554,6 +570,12 @@ class Control(Protocol):
 
     def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
         """Break something for a while. Returns a sentence saying what was done."""
+        ...
+
+    def faults(self) -> list[FaultView]: ...
+
+    def clear_fault(self, name: str, *, request_id: str = "") -> str:
+        """End a fault by its number, or all of what is called so, at the next cycle. Raises NotFound. Returns a sentence as well."""
         ...
 
     def clock(self) -> ClockView: ...

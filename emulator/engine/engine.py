@@ -15,6 +15,7 @@ import numpy as np
 from emulator.engine.commands import (
     BreakHosts,
     Cancel,
+    ClearFaults,
     Command,
     Cordon,
     CutLinks,
@@ -22,9 +23,12 @@ from emulator.engine.commands import (
     Hold,
     Reserve,
     SetPriority,
+    SlowDown,
     Submit,
 )
 from emulator.engine.draining import Draining, Stop
+from emulator.engine.fault_book import FaultBook
+from emulator.engine.faults import Faults
 from emulator.engine.host_faults import HostFaults
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.link_events import LinkEvents
@@ -40,10 +44,10 @@ from emulator.engine.shards import Answers, Readings, Shards, Window
 from emulator.engine.times import in_words
 from emulator.engine.waits import Waits
 from emulator.fabric.messages import FabricReadings
-from emulator.racks.messages import HostEvent, RackOrder
+from emulator.racks.faults import Scope
+from emulator.racks.messages import HostEvent
 from emulator.scheduler.calendar import Running
 from emulator.scheduler.explain_sites import no_site
-from emulator.scheduler.free import Row
 from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.spares import Spares
@@ -111,7 +115,8 @@ class Engine:
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
         self.runs = Runs(cluster, scheduler.ledger, network, self.meter, self._orders, settings)
-        self.host_faults = HostFaults(cluster, scheduler.ledger, self.runs.broken_hosts, self.meter, self.racks, settings)
+        self.fault_book = FaultBook()
+        self.host_faults = HostFaults(cluster, scheduler.ledger, self.runs.broken_hosts, self.meter, self.racks, self.fault_book, settings)
         spares = Spares(cluster, scheduler.ledger, settings.spares_per_1024_gpus)
         self.host_faults.before_repair = spares.note_repair
         self.draining = Draining(self.table, self.runs, settings.grace_ns)
@@ -121,7 +126,9 @@ class Engine:
         self._source = source
         self._arrivals: deque[int] = deque()  # slots of jobs to come, the next one first
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
-        self.links = LinkEvents(cluster, network, scheduler.ledger, settings.link_faults, settings.seed, settings.cycle_ns)
+        self.links = LinkEvents(cluster, network, scheduler.ledger, settings.link_faults, settings.seed, settings.cycle_ns, self.fault_book)
+        at_head = self.fault_book, self.host_faults, self.links, self._orders
+        self.faults = Faults(cluster, scheduler.ledger, *at_head, self._settle_shards, self.runs.stand_still, settings=settings)
         self._sequence = 0
         self._reconsider_ns = NEVER
         #: When hosts are reserved, or no longer; NEVER where that is over.
@@ -143,9 +150,9 @@ class Engine:
             self._next_promise_ns,
             self.runs.next_stall_ns(),
             self.racks.next_ns(),
-            self.links.next_ns(),
             self.scheduler.next_ns(),
             self._window_ns,
+            self.faults.next_ns(),
             self._inbox[0][0] if self._inbox else NEVER,
         )
         if due == NEVER:
@@ -175,7 +182,8 @@ class Engine:
         if any(why.until_ns != NEVER for why in self.scheduler.draft.whys.values()):
             return True
         withheld = self.scheduler.ledger.withheld
-        to_come = withheld(Withheld.DOWN) or withheld(Withheld.PLANNED) or self.links.waiting or self._window_ns != NEVER
+        hosts_to_come = withheld(Withheld.DOWN, Withheld.PLANNED, Withheld.DRAINED, Withheld.BURN_IN)
+        to_come = hosts_to_come or self.links.waiting or self._window_ns != NEVER
         return self.scheduler.pending_jobs > len(self.table.on_hold) and bool(to_come)
 
     def finish(self, until_ns: int) -> None:
@@ -235,10 +243,8 @@ class Engine:
         return self.table.submit_ns[self._arrivals[0]] if self._arrivals else NEVER
 
     def _intake(self, at_ns: int) -> None:
-        if self.links.next_ns() <= at_ns:
-            self.events += 1
-            for slot, down_ns in self.links.run(at_ns):
-                self.runs.stand_still(slot, at_ns, down_ns)
+        if self.faults.next_ns() <= at_ns:
+            self.events += self.faults.run(at_ns)
         if self.runs.next_stall_ns() <= at_ns:
             for stalled in self.runs.take_stalls(at_ns):
                 self.events += 1
@@ -314,10 +320,8 @@ class Engine:
                 change = self.scheduler.ledger.withhold if cordoned else self.scheduler.ledger.release
                 for host in range(first_host, end_host):
                     change(host, Withheld.CORDONED)
-            case BreakHosts(first_host, end_host, repair_ns):
-                rows = self._rows_of_hosts(first_host, end_host)
-                self._orders.add(at_ns, RackOrder.BREAK_HOST, rows, 0, repair_ns)
-                self._settle_shards(at_ns, sorted({self._orders.shard_of_block[row[0]] for row in rows}))
+            case BreakHosts() | SlowDown() | CutLinks() | ClearFaults():
+                self.faults.act(command, at_ns)
             case Reserve(reservation):
                 self.scheduler.reserved.add(reservation, at_ns)
                 self._turn_windows(at_ns)
@@ -325,9 +329,6 @@ class Engine:
                 if self.scheduler.reserved.calendar is not None and name in self.scheduler.reserved.calendar.number_of:
                     self.scheduler.reserved.calendar.end(name, at_ns)
                     self._turn_windows(at_ns)
-            case CutLinks(cuts, duration_ns, flap_ns, every_ns):
-                for slot, down_ns in self.links.inject(at_ns, cuts, duration_ns, flap_ns, every_ns):
-                    self.runs.stand_still(slot, at_ns, down_ns)
 
     def _turn_windows(self, at_ns: int) -> None:
         """Reservations begin and end; those that say so stop what runs on their hosts."""
@@ -383,17 +384,6 @@ class Engine:
         what = f"trunk {link_name(self.cluster, link)} is down" if link >= 0 else "no bandwidth"
         self._interrupt(slot, at_ns, f"stalled for {self.settings.stall_timeout_ns / SECOND:g} s: {what}")
 
-    def _rows_of_hosts(self, first_host: int, end_host: int) -> list[Row]:
-        """The hosts that are in service."""
-        ledger = self.scheduler.ledger
-        planned = ledger.withheld(Withheld.PLANNED)
-        rows: dict[int, int] = {}
-        for host in range(first_host, end_host):
-            if host not in planned:
-                block = ledger.host_block[host]
-                rows[block] = rows.get(block, 0) | 1 << (host - ledger.first_host[block])
-        return [(block, mask, ledger.partitions[ledger.block_partition[block]].free.full) for block, mask in rows.items()]
-
     # -- settle ---------------------------------------------------------------------------------------------------------------------
 
     def _settle(self, at_ns: int) -> None:
@@ -411,17 +401,20 @@ class Engine:
     def _settle_shards(self, at_ns: int, shards: list[int]) -> None:
         answers = self._ask_shards(at_ns, shards)
         reports = [answers.racks[shard] for shard in shards]
-        columns = (np.concatenate([getattr(report, name) for report in reports]) for name in ("time_ns", "event", "host", "cause"))
-        for time_ns, event, host, cause in sorted(zip(*(column.tolist() for column in columns), strict=True)):
+        names = ("time_ns", "event", "host", "cause", "scope", "repair_ns")
+        columns = (np.concatenate([getattr(report, name) for report in reports]) for name in names)
+        for time_ns, event, host, cause, scope, repair_ns in sorted(zip(*(column.tolist() for column in columns), strict=True)):
             self._settle_runs(time_ns)
             self.events += 1
             if event == HostEvent.FAULT:
-                for slot, reason, detection_ns in self.host_faults.breaks(host, time_ns, cause):
+                for slot, reason, detection_ns in self.host_faults.breaks(host, time_ns, cause, Scope(scope), repair_ns):
                     self._interrupt(slot, time_ns, reason, detection_ns)
-                self.host_faults.settle(host, time_ns, cause)
+                self.host_faults.settle(host, time_ns, Scope(scope))
             else:
                 self.host_faults.repaired(host, time_ns)
                 self.meter.note_peak()
+        if self.host_faults.sent:
+            self.faults.tell_sent(at_ns)
 
     def _ask_shards(self, at_ns: int, shards: list[int]) -> Answers:
         answers = self.shards.advance(Window(at_ns, racks={shard: self._orders.take(shard) for shard in shards}))

@@ -19,8 +19,8 @@ from topology.describe import hostlist, link_name, node_name, site_name
 from topology.hostlist import HostlistError, expand
 from topology.lookup import UnknownName, find_host, find_hosts, find_rack, find_trunk
 
-#: These keep a host from being used for jobs, and look the same from outside.
-_CORDONED = (Withheld.CORDONED, Withheld.UNREACHABLE, Withheld.SPARE)
+#: All keep a host from being used for jobs, and look the same from outside.
+_CORDONED = (Withheld.CORDONED, Withheld.UNREACHABLE, Withheld.SPARE, Withheld.BURN_IN, Withheld.DRAINED)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Which racks and switches are in service, when the others come into service, and what they draw when idle."""
 
+from collections import deque
+
 import numpy as np
 
 from emulator.engine.meter import Meter
@@ -29,6 +31,9 @@ class InstalledRacks:
         times = in_service_ns(buildout, len(self._rack_first) - 1)
         #: (time, rack) of the racks that are not in service yet, the next one last.
         self._to_come = sorted(((int(times[rack]), int(rack)) for rack in np.flatnonzero(times > 0)), reverse=True)
+        self._burn_in_ns = 0 if buildout is None else buildout.burn_in_ns
+        #: (time, rack) of those that are tried out until then, the next one first.
+        self._burning: deque[tuple[int, int]] = deque()
         for _, rack in self._to_come:
             for host in self._hosts(rack):
                 scheduler.ledger.withhold(host, Withheld.PLANNED)
@@ -56,18 +61,30 @@ class InstalledRacks:
         return self._idle[ledger.block_type[ledger.host_block[host]]]
 
     def next_ns(self) -> int:
-        """When the next rack comes into service; NEVER if all are."""
-        return self._to_come[-1][0] if self._to_come else NEVER
+        """When the next rack comes into service, or has been tried out; NEVER if there is none."""
+        burnt_ns = self._burning[0][0] if self._burning else NEVER
+        return min(burnt_ns, self._to_come[-1][0]) if self._to_come else burnt_ns
 
     def commission(self, until_ns: int) -> int:
-        """Bring the racks that are due by ``until_ns`` into service, at their exact times. Returns their number."""
+        """Bring the racks that are due by ``until_ns`` into service, at their exact times, and give to jobs those that have been tried out.
+
+        Returns how many of both there were.
+        """
         count = 0
         while self._to_come and self._to_come[-1][0] <= until_ns:
             at_ns, rack = self._to_come.pop()
             for host in self._hosts(rack):
+                if self._burn_in_ns:
+                    self._scheduler.ledger.withhold(host, Withheld.BURN_IN)
                 self._scheduler.ledger.release(host, Withheld.PLANNED)
+            if self._burn_in_ns:
+                self._burning.append((at_ns + self._burn_in_ns, rack))
             self._install(at_ns, *self._size(rack))
             self._meter.switches_milliwatts.change(at_ns, self._switches.get(rack, 0))
+            count += 1
+        while self._burning and self._burning[0][0] <= until_ns:
+            for host in self._hosts(self._burning.popleft()[1]):
+                self._scheduler.ledger.release(host, Withheld.BURN_IN)
             count += 1
         return count
 

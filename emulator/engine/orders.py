@@ -19,9 +19,11 @@ _ORDER = np.dtype(
         ("gpu_mask", "<u8"),
         ("milliwatts", "<i8"),
         ("value_ns", "<i8"),
+        ("cause", "<i2"),
+        ("scope", "<i1"),
     ]
 )
-_PACK = Struct("<qbiQQqq").pack
+_PACK = Struct("<qbiQQqqhb").pack
 
 
 class RackOrderBuffer:
@@ -33,10 +35,12 @@ class RackOrderBuffer:
         self._waiting = [bytearray() for _ in ranges]
         self.size = 0
 
-    def add(self, time_ns: int, kind: RackOrder, rows: Sequence[Row], milliwatts: int, value_ns: int = 0) -> None:
+    def add(
+        self, time_ns: int, kind: RackOrder, rows: Sequence[Row], milliwatts: int, value_ns: int = 0, cause: int = 0, scope: int = 0
+    ) -> None:
         """One order per row, all with the same power per GPU."""
         for block, host_mask, gpu_mask in rows:
-            order = _PACK(time_ns, kind, block, host_mask, gpu_mask, milliwatts, value_ns)
+            order = _PACK(time_ns, kind, block, host_mask, gpu_mask, milliwatts, value_ns, cause, scope)
             self._waiting[self.shard_of_block[block]].extend(order)
         self.size += len(rows)
 

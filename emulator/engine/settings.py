@@ -8,6 +8,7 @@ from emulator.jobs.costs import Costs
 from emulator.jobs.stragglers import Stragglers
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
+from emulator.racks.unit_faults import UnitFaultSettings
 from emulator.workload.jobs import SECOND, Recovery
 
 #: Of the jobs that have ended, so many stay with the engine, the last ones; the others leave (``Engine.retire``), so many at once.
@@ -39,7 +40,9 @@ class EngineSettings:
     power_gamma: float = 1.0  # exponent of utilization in a GPU's draw
     buildout: Buildout | None = None  # None: every rack is there from the start
     faults: FaultSettings = field(default_factory=FaultSettings)  # of hosts, which the racks draw: what each takes down
+    crews: int | None = None  # repairs with hands at once, at a site; None: as many as there are
+    unit_faults: UnitFaultSettings = field(default_factory=UnitFaultSettings)
     link_faults: LinkFaultSettings = field(default_factory=LinkFaultSettings)
-    seed: int = 1  # of the drawn faults of links
+    seed: int = 1  # of the drawn faults of units and links
     ended_kept: int = ENDED_KEPT
     retired_at_once: int = RETIRED_AT_ONCE

@@ -1,15 +1,12 @@
-"""Which cables and switches fail or flap, and when. Events are drawn ahead, one at a time.
-
-Failures of many equal parts, each a Poisson process, are one Poisson process of the summed rate whose events pick a part evenly: the k-th
-event of a kind is a function of (seed, kind, k) alone, and parts without a fault cost nothing.
-"""
+"""Which cables and switches fail or flap, and when. Events are drawn ahead, one at a time, of all parts of a kind together."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import merge
 from typing import NamedTuple
 
-from emulator.draws import Stream, exponential, uniform
+from emulator.draws import Stream
+from emulator.draws.poisson import arrivals
 
 SECOND_NS = 1_000_000_000
 #: "Per month" in the sources below.
@@ -67,13 +64,8 @@ def drawn_faults(settings: LinkFaultSettings, seed: int, cables: int, switches: 
 
 
 def _process(seed: int, target: str, stream: Stream, parts: int, monthly: float, seconds: tuple[float, float]) -> Iterator[DrawnFault]:
-    """Counters of event k: the wait before it, the part that it hits, and how long it lasts."""
     if not parts or not monthly:
         return
-    mean_ns, time_ns, event = MONTH_NS / (monthly * parts), 0, 0
-    while True:
-        time_ns += max(1, round(float(exponential(seed, stream, 0, event)) * mean_ns))
-        number = min(parts - 1, int(float(uniform(seed, stream, 1, event)) * parts))
-        lasts = seconds[0] + (seconds[1] - seconds[0]) * float(uniform(seed, stream, 2, event))
-        yield DrawnFault(time_ns, target, number, max(1, round(lasts * SECOND_NS)))
-        event += 1
+    for one in arrivals(seed, stream, parts, MONTH_NS / (monthly * parts)):
+        lasts = seconds[0] + (seconds[1] - seconds[0]) * one.chance
+        yield DrawnFault(one.time_ns, target, one.part, max(1, round(lasts * SECOND_NS)))

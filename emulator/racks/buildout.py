@@ -20,6 +20,7 @@ class Buildout:
 
     initial_racks: int
     until_ns: int
+    burn_in_ns: int = 0  # that a rack which comes is tried out before it is given to jobs
 
     def __post_init__(self) -> None:
         if self.initial_racks < 0:

@@ -18,8 +18,8 @@ class RackOrder(IntEnum):
 
     OCCUPY = 0  # a job takes gpu_mask on every host of host_mask; milliwatts more per GPU
     RELEASE = 1  # the exact reverse
-    BREAK_HOST = 2  # an injected fault; value_ns is its repair time, 0 for a drawn one
-    MEND_HOST = 3  # ends a fault now
+    BREAK_HOST = 2  # a fault from outside, of ``cause`` and ``scope``; value_ns is its repair time, 0 for a drawn one
+    MEND_HOST = 3  # what is broken is whole at value_ns; 0: now
     RERATE = 4  # same GPUs, milliwatts changes by this much per GPU (may be negative)
 
 
@@ -41,6 +41,8 @@ class RackOrders:
     gpu_mask: NDArray[np.uint64]  # bit g is GPU g of each of those hosts
     milliwatts: NDArray[np.int64]  # dynamic power per GPU above idle
     value_ns: NDArray[np.int64]
+    cause: NDArray[np.int16]  # of BREAK_HOST: index into racks.faults.CAUSES
+    scope: NDArray[np.int8]  # of BREAK_HOST: racks.faults.Scope
 
     def __len__(self) -> int:
         return len(self.time_ns)
@@ -55,6 +57,8 @@ class RackReport:
     event: NDArray[np.int8]  # HostEvent
     host: NDArray[np.int32]  # cluster-wide number
     cause: NDArray[np.int16]  # index into racks.faults.CAUSES
+    scope: NDArray[np.int8]  # racks.faults.Scope
+    repair_ns: NDArray[np.int64]  # of a fault: from then on until the host is whole, or what a crew needs once it is there
     next_event_ns: int  # 2**63 - 1: never
 
 

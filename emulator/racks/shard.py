@@ -101,6 +101,8 @@ class RackShard:
             event=events.event,
             host=(events.host + self.span.first_host).astype(np.int32),
             cause=events.cause,
+            scope=events.scope,
+            repair_ns=events.repair_ns,
             next_event_ns=self.hosts.next_ns(),
         )
 
@@ -194,15 +196,16 @@ class RackShard:
         """Run faults and repairs up to ``until_ns``; commands act in order of (time, kind), after the events of their instant."""
         events: list[HostEvents] = []
         commands = np.flatnonzero((orders.kind == RackOrder.BREAK_HOST) | (orders.kind == RackOrder.MEND_HOST))
-        keys = (orders.value_ns, orders.host_mask, local, orders.kind, orders.time_ns)
+        keys = (orders.cause, orders.scope, orders.value_ns, orders.host_mask, local, orders.kind, orders.time_ns)
         for row in commands[np.lexsort(tuple(key[commands] for key in keys))]:
             time_ns = int(orders.time_ns[row])
             events += self.hosts.run(time_ns)
             hosts = hosts_of(self._block_first[local[row : row + 1]], orders.host_mask[row : row + 1])[1]
+            value_ns = int(orders.value_ns[row])
             if orders.kind[row] == RackOrder.BREAK_HOST:
-                events.append(self.hosts.break_hosts(time_ns, hosts, int(orders.value_ns[row])))
+                events.append(self.hosts.break_hosts(time_ns, hosts, value_ns, int(orders.cause[row]), Scope(orders.scope[row])))
             else:
-                events.append(self.hosts.mend_hosts(time_ns, hosts))
+                events.append(self.hosts.mend_hosts(time_ns, hosts, value_ns))
         return HostEvents.join(events + self.hosts.run(until_ns))
 
     def _count(self, events: HostEvents) -> None:
@@ -210,12 +213,9 @@ class RackShard:
         if not len(events):
             return
         rack = np.searchsorted(self._rack_first, events.host, side="right") - 1
-        fault, scope = events.event == HostEvent.FAULT, self.hosts.settings.scopes[events.cause]
-        np.add.at(self.faults, rack[fault], 1)
-        down = np.where(scope == Scope.PROCESS, 0, np.where(fault, 1, -1))
-        np.add.at(self.hosts_down, rack, down)
-        dark = np.where(scope == Scope.HOST, down, 0)
-        self.meters.change(rack, -dark * self._host_idle[events.host], events.time_ns)
+        np.add.at(self.faults, rack[events.event == HostEvent.FAULT], 1)
+        np.add.at(self.hosts_down, rack, events.down)
+        self.meters.change(rack, -events.dark * self._host_idle[events.host], events.time_ns)
 
 
 def _pieces(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from emulator.engine.backoff import Backoff
 from emulator.engine.engine import Engine
+from emulator.engine.fault_requests import Asking
 from emulator.engine.network import Network
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Shards
@@ -16,6 +17,7 @@ from emulator.racks.shard import RackSettings
 from emulator.runtime.watchdog import Watchdog
 from emulator.scenario import Scenario, build_cluster
 from emulator.scenario.build_sites import build_sites
+from emulator.scenario.fault_script import fault_script
 from emulator.scenario.outside import outside_settings
 from emulator.scenario.policies import find, find_placement
 from emulator.scenario.quotas import build_quotas
@@ -31,6 +33,7 @@ from emulator.scenario.settings import (
     site_power,
     stragglers,
     tenant_limits,
+    unit_fault_settings,
 )
 from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.scheduler import Scheduler
@@ -57,6 +60,7 @@ class Emulation:
     engine: Engine
     sources: tuple[SourceReport, ...]
     outside: "PolicyClient | None"  # the connection to a policy outside
+    asking: Asking
 
     def interrupt(self) -> None:
         """It is to end soon. Takes no lock."""
@@ -80,6 +84,10 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
     cluster = build_cluster(scenario)
     source, sources = _source(scenario, cluster, horizon_ns)
     fabric = fabric_settings(scenario)
+    asking = Asking(cluster, scenario.clock.cycle, unit_fault_settings(scenario).racks_each)
+    script = fault_script(scenario, asking)
+    if script.source is not None:
+        sources = (*sources, script.source)
     with ExitStack() as opened:
         settings, outside = _with_policy(scenario, cluster)
         if outside is not None:
@@ -91,8 +99,11 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
         opened.callback(made.close)
         network = Network(cluster, fabric, scheduler.table, made.plane_count)
         engine = Engine(cluster, scheduler, made, network, source, _engine_settings(scenario, cluster, until_ns))
+        for at_ns, command in script.commands:
+            if until_ns is None or at_ns <= until_ns:
+                engine.post(command, engine.boundary(at_ns))
         opened.pop_all()
-        return Emulation(scenario, cluster, engine, sources, outside)
+        return Emulation(scenario, cluster, engine, sources, outside, asking)
 
 
 #: A policy or placement of others that decides for longer than this in one cycle, by the clock on the wall, is taken to loop.
@@ -171,6 +182,8 @@ def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None)
         power_gamma=scenario.power.gamma,
         buildout=buildout(scenario),
         faults=fault_settings(scenario),
+        crews=scenario.faults.crews,
+        unit_faults=unit_fault_settings(scenario),
         link_faults=link_fault_settings(scenario),
         seed=scenario.seed,
     )

@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from emulator.engine.bounds import LONGEST_NS, REMAINING_RULE, is_remaining_ratio
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Hold, SetPriority, Submit, scale_link
+from emulator.engine.commands import Cancel, Command, Cordon, Hold, SetPriority, Submit
 from emulator.engine.control import (
     ControlError,
-    FaultRequest,
     InvalidRequest,
     JobState,
     JobView,
@@ -18,21 +16,18 @@ from emulator.engine.control import (
     Submitted,
     WrongState,
 )
-from emulator.engine.fault_targets import TARGETS, cuts_of
 from emulator.engine.hardware import not_found, rack_views
 from emulator.engine.views import STATES, job_view
 from emulator.runtime.answers import Answers, Request, from_json, to_json
 from emulator.runtime.assemble import Emulation
+from emulator.runtime.fault_inputs import FaultInputs
 from emulator.runtime.reserved import ReservedInputs
 from emulator.runtime.submissions import Judge, Verdict, jobs_of, payload_of
-from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.table import State
 from emulator.store.errors import JournalError
 from emulator.store.journal import END, STOP, Input, Journal, Record
-from emulator.workload.jobs import API_FIRST_ID, SECOND
-from topology import names
-from topology.cluster import Cluster
-from topology.lookup import find_host, find_rack
+from emulator.workload.jobs import API_FIRST_ID
+from topology.lookup import find_rack
 
 #: Ids that the answer to a name of several jobs lists.
 IDS_NAMED = 10
@@ -51,6 +46,7 @@ class Inputs:
         self._answers = Answers()
         self.last_stamp_ns = 0
         self.reserved = ReservedInputs(self._engine, self._answers, self._accept)
+        self.faults = FaultInputs(self._engine, emulation.asking, self._answers, self._accept)
 
     def slot(self, job_id: int) -> int:
         """The slot of a job that has been submitted and has not left the engine. Raises NotFound."""
@@ -196,62 +192,6 @@ class Inputs:
 
         return self._answers.once(request_id, "cordon", lambda: repr((rack, cordoned)).encode(), cordon)
 
-    def inject_fault(self, fault: FaultRequest, stamp_ns: int, request_id: str) -> str:
-        """A host, all hosts of a rack, or a part of the fabric fails at the next cycle. Returns what was done, as a sentence."""
-
-        def inject(request: Request) -> str:
-            command, payload, done = self._fault_of(fault)
-            flaps = f", down for {fault.flap_seconds:g} s every {fault.every_seconds:g} s" if fault.flap_seconds else ""
-            answer = f"{done} at {stamp_ns / SECOND:g} s for {fault.duration_seconds:g} s{flaps}"
-            self._accept(command, stamp_ns, "fault", payload, request, answer)
-            return answer
-
-        return self._answers.once(request_id, "fault", lambda: repr(fault).encode(), inject)
-
-    def _fault_of(self, fault: FaultRequest) -> tuple[Command, dict[str, Any], str]:
-        """The command, what the journal keeps of it, and what it does, as a sentence's beginning."""
-        longest = LONGEST_NS / SECOND
-        if not 0 < fault.duration_seconds <= longest:
-            raise InvalidRequest(f"duration is {fault.duration_seconds} s", field="duration", allowed=f"above 0, at most {longest:g} s")
-        duration_ns = max(1, round(fault.duration_seconds * SECOND))
-        if fault.target in ("host", "rack"):
-            if fault.flap_seconds or fault.every_seconds:
-                raise InvalidRequest(f"a {fault.target} does not flap", field="flap", allowed="with parts of the fabric only")
-            with not_found("number"):
-                number = (find_host if fault.target == "host" else find_rack)(self._cluster, fault.name)
-            first, end = self._hosts_of(fault.target, number)
-            what = f"{fault.target} {self._cluster.host_name(first) if fault.target == 'host' else names.rack(number)}"
-            if first in self._scheduler.ledger.withheld(Withheld.PLANNED):
-                raise WrongState(f"{what} is not in service yet: it cannot fail", field="number")
-            payload: dict[str, Any] = {"first_host": first, "end_host": end, "repair_ns": duration_ns}
-            return BreakHosts(first, end, duration_ns), payload, f"{what} fails"
-        if fault.target not in TARGETS:
-            raise InvalidRequest(f"target is {fault.target!r}", field="target", allowed=", ".join(("host", "rack", *TARGETS)))
-        if not is_remaining_ratio(fault.remaining_ratio):
-            raise InvalidRequest(f"remaining_ratio is {fault.remaining_ratio}", field="remaining_ratio", allowed=REMAINING_RULE)
-        if fault.flap_seconds or fault.every_seconds:
-            down = f"down for {fault.flap_seconds:g} s every {fault.every_seconds:g} s"
-            if not 1 / SECOND <= fault.flap_seconds < fault.every_seconds:
-                raise InvalidRequest(down, field="flap", allowed="above 0 s, and less than the time from one flap to the next")
-            cycle_seconds = self._engine.settings.cycle_ns / SECOND
-            if not cycle_seconds <= fault.every_seconds <= longest:
-                raise InvalidRequest(down, field="every", allowed=f"{cycle_seconds:g} s, a scheduling cycle, to {longest:g} s")
-            if fault.remaining_ratio:
-                raise InvalidRequest("a link that flaps is down completely", field="remaining_ratio", allowed="0 where it flaps")
-        with not_found("number"):
-            name, cuts = cuts_of(self._cluster, fault.target, fault.name, fault.remaining_ratio)
-        flap_ns, every_ns = round(fault.flap_seconds * SECOND), round(fault.every_seconds * SECOND)
-        payload = {
-            "target": fault.target,
-            "name": fault.name,
-            "remaining_ratio": fault.remaining_ratio,
-            "duration_ns": duration_ns,
-            "flap_ns": flap_ns,
-            "every_ns": every_ns,
-        }
-        does = "flaps" if flap_ns else f"keeps {fault.remaining_ratio:.0%} of its capacity" if fault.remaining_ratio else "is down"
-        return CutLinks(cuts, duration_ns, flap_ns, every_ns), payload, f"{name} {does}"
-
     def _hosts_of(self, level: str, number: int) -> tuple[int, int]:
         first_host = self._cluster.level(level).first_host
         return int(first_host[number]), int(first_host[number + 1])
@@ -290,8 +230,8 @@ class Inputs:
                     command = self._of_one_job(verb, **given)
                 case "cordon":
                     command = Cordon(**given)
-                case "fault":
-                    command = _fault(self._cluster, given)
+                case "fault" | "clear fault":
+                    command = self.faults.take_up(record.kind, given)
                 case "reserve" | "end reservation":
                     command = self.reserved.take_up(record.kind, given)
                 case kind if kind in (END, STOP):
@@ -327,13 +267,3 @@ def _record(verdict: Verdict) -> Iterator[Record]:
 
 def _not_stored(error: JournalError) -> WrongState:
     return WrongState(f"the request was not accepted, because the journal could not store it: {error}")
-
-
-def _fault(cluster: Cluster, given: dict[str, Any]) -> Command:
-    """A fault from its payload in the journal: of hosts, of a link by its number, or of any part of the fabric by its name."""
-    if "link" in given:
-        return scale_link(**given)
-    if "target" in given:
-        _, cuts = cuts_of(cluster, given["target"], given["name"], given["remaining_ratio"])
-        return CutLinks(cuts, given["duration_ns"], given["flap_ns"], given["every_ns"])
-    return BreakHosts(**given)

@@ -20,6 +20,7 @@ from emulator.engine.control import (
     ClockView,
     ControlError,
     FaultRequest,
+    FaultView,
     InvalidRequest,
     JobEvent,
     JobView,
@@ -32,6 +33,7 @@ from emulator.engine.control import (
     Submitted,
     WrongState,
 )
+from emulator.engine.fault_requests import fault_views
 from emulator.engine.loop import Loop
 from emulator.engine.shards import Readings
 from emulator.report.collect import Collector
@@ -448,7 +450,13 @@ class Session(Reads):
         return self._change(lambda: self._inputs.reserved.end(name, self._stamp_ns(), request_id))
 
     def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
-        return self._change(lambda: self._inputs.inject_fault(fault, self._stamp_ns(), request_id))
+        return self._change(lambda: self._inputs.faults.inject(fault, self._stamp_ns(), request_id))
+
+    def faults(self) -> list[FaultView]:
+        return self._call(lambda: fault_views(self._engine.fault_book))
+
+    def clear_fault(self, name: str, *, request_id: str = "") -> str:
+        return self._change(lambda: self._inputs.faults.clear(name, self._stamp_ns(), request_id))
 
     # -- clock ----------------------------------------------------------------------------------------------------------------------
 

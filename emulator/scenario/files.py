@@ -8,11 +8,13 @@ from emulator.scenario.policies import split_file
 
 
 def files_of(scenario: Scenario) -> list[Path]:
-    """The clusters' files, the trace, and the files of the policy and the placement."""
+    """The clusters' files, the trace, the script of faults, and the files of the policy and the placement."""
     clusters = [scenario.cluster, *(getattr(scenario.cluster, "parts", None) or ())]
     paths = [cluster.path for cluster in clusters if cluster.path is not None]
     if scenario.workload.kind == "trace" and scenario.workload.path is not None:
         paths.append(scenario.workload.path)
+    if scenario.faults.script_file is not None:
+        paths.append(scenario.faults.script_file)
     files = (split_file(name) for name in (scenario.scheduler.policy, scenario.scheduler.placement))
     paths += [str(file[0]) for file in files if file is not None]
     return [Path(path) for path in paths]
@@ -25,6 +27,8 @@ def as_json(scenario: Scenario) -> dict[str, Any]:
     for holder in (value["workload"], cluster, *(cluster.get("parts") or ())):
         if holder.get("path") is not None:
             holder["path"] = str(Path(holder["path"]).absolute())
+    if scenario.faults.script_file is not None:
+        value["faults"]["script_file"] = str(Path(scenario.faults.script_file).absolute())
     for key in ("policy", "placement"):
         if (file := split_file(value["scheduler"][key])) is not None:
             value["scheduler"][key] = f"{file[0].absolute()}:{file[1]}"

@@ -114,8 +114,15 @@ def _parse(name: str, text: str) -> tuple[dict[str, Any], dict[_Path, int]]:
 
 
 def _locate(value: dict[str, Any], name: str, given: dict[_Path, str]) -> None:
-    """Clusters in files are where the scenario's file says, seen from its own folder; from here, where an override says it."""
-    cluster = value.get("cluster")
+    """Files of clusters and faults are where the scenario's file says, seen from its own folder; where an override says it, from here."""
+    cluster, faults = value.get("cluster"), value.get("faults")
+    if (
+        isinstance(faults, dict)
+        and isinstance(faults.get("script"), str)
+        and not name.startswith("preset ")
+        and ("faults", "script") not in given
+    ):
+        faults["script"] = str(Path(name).parent / faults["script"])
     if not isinstance(cluster, dict) or name.startswith("preset "):
         return
     parts = cluster.get("parts")

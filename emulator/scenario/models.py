@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from emulator.scenario.cluster import ClusterSettings
+from emulator.scenario.faults import FaultSettings
 from emulator.scenario.life import CheckpointInterval, JobSettings
 from emulator.scenario.policies import check_placement, check_policy
 from emulator.scenario.queues import Cohorts, QueueSettings, TenantLimits
@@ -100,17 +101,6 @@ class SchedulerSettings(Section):
                 known = ", ".join(cohorts) or "none, since scheduler.cohorts lists none"
                 raise ValueError(f"queue {queue.name}: there is no cohort {queue.cohort!r:.80}; allowed: {known}")
         return self
-
-
-class FaultSettings(Section):
-    """Host faults: one Poisson process a host, causes by their published shares."""
-
-    enabled: bool = True
-    #: arXiv 2407.21783 (Llama 3), 419 unexpected interruptions in 54 days of 2,048 hosts; RSC-1 has 6.50, RSC-2 2.34 (arXiv 2410.21680).
-    host_rate_per_1000_node_days: Annotated[Rate, Field(ge=0, le=1e6)] = 3.79
-    scope: Literal["by-cause", "host"] = "by-cause"  # a process, a GPU or a host is down; host: always the whole of it
-    #: Mean repair time by cause, instead of the default: `emulator.racks.faults`.
-    repair: dict[str, Annotated[Duration, Field(ge=1, le=3 * YEAR)]] = Field(default_factory=dict)
 
 
 class LinkFaultSettings(Section):

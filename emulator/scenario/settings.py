@@ -6,6 +6,10 @@ from emulator.jobs.costs import STORAGE_BYTES_PER_GPU_SECOND, CheckpointCosts, C
 from emulator.jobs.stragglers import Stragglers
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
+from emulator.racks.hazard import Hazard
+from emulator.racks.unit_faults import UnitFaultSettings
+from emulator.racks.units import KINDS
+from emulator.scenario.faults import UnitFaults
 from emulator.scenario.models import Scenario
 from emulator.scenario.queues import TenantLimit as TenantLimitSettings
 from emulator.scheduler.accounts import TenantLimit, TenantLimits
@@ -37,13 +41,31 @@ def fault_settings(scenario: Scenario) -> FaultSettings:
         host_rate_per_1000_node_days=faults.host_rate_per_1000_node_days,
         repair_seconds={cause: time / _SECOND for cause, time in faults.repair.items()},
         by_scope=faults.scope == "by-cause",
+        all_memory_errors=faults.memory_errors == "all",
+        hazard=Hazard(faults.lemons.ratio, faults.lemons.factor, faults.new_hosts.factor, faults.new_hosts.settle),
+        crews=faults.crews is not None,
+    )
+
+
+def unit_fault_settings(scenario: Scenario) -> UnitFaultSettings:
+    """Rates and repairs of racks, leaves, cooling units, power feeds and NVLink domains; of hosts that are suspect or slow."""
+    faults = scenario.faults
+    units: dict[str, UnitFaults] = {kind: getattr(faults.units, kind) for kind in KINDS}
+    of_hosts = {"suspect": faults.suspects.per_1000_node_days * 0.365, "slow": faults.slow.per_1000_node_days * 0.365}
+    means = {kind: unit.repair for kind, unit in units.items()} | {"suspect": faults.suspects.repair, "slow": faults.slow.duration}
+    return UnitFaultSettings(
+        enabled=faults.enabled,
+        per_unit_year={kind: unit.per_year for kind, unit in units.items()} | of_hosts,
+        repair_seconds={kind: mean / _SECOND for kind, mean in means.items() if mean is not None},
+        slow_ratio=faults.slow.speed,
+        racks_each={"cooling_unit": faults.units.cooling_unit.racks, "power_feed": faults.units.power_feed.racks},
     )
 
 
 def buildout(scenario: Scenario) -> Buildout | None:
     """Which racks are there from the start and when the last one comes; None where all are there."""
     given = scenario.cluster.buildout
-    return None if given is None else Buildout(given.initial_racks, given.until)
+    return None if given is None else Buildout(given.initial_racks, given.until, scenario.faults.new_hosts.burn_in)
 
 
 def fabric_settings(scenario: Scenario) -> FabricSettings:

@@ -145,7 +145,7 @@ def _numbers(scheduler: Scheduler, partition: Partition, slot: int) -> dict[str,
         "split_hosts_free": split_hosts,
         "split_gpus_free": free.split_gpus,
         "hosts_down": hosts(Withheld.DOWN),
-        "hosts_cordoned": hosts(Withheld.CORDONED, Withheld.UNREACHABLE),
+        "hosts_cordoned": hosts(Withheld.CORDONED, Withheld.UNREACHABLE, Withheld.BURN_IN, Withheld.DRAINED),
     }
     for name, reason in (("hosts_planned", Withheld.PLANNED), ("hosts_spare", Withheld.SPARE)):
         if ledger.withheld(reason):

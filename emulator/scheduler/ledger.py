@@ -29,6 +29,8 @@ class Withheld(StrEnum):
     DOWN = "down"
     CORDONED = "cordoned"
     UNREACHABLE = "unreachable"  # one of its rails has no way out
+    BURN_IN = "burn-in"  # its rack is new, and tried out
+    DRAINED = "drained"  # to be repaired when its jobs are gone
     PLANNED = "planned"  # not in service yet
     MAINTENANCE = "maintenance"  # reserved for nobody
     RESERVED = "reserved"  # reserved for others

@@ -18,6 +18,7 @@ from emulator.engine.control import (
     ClockView,
     ClusterView,
     Explanation,
+    FaultView,
     HostState,
     HostView,
     InvalidRequest,
@@ -50,16 +51,7 @@ Row = TypeVar("Row")
 
 #: Exit codes of `gigawatt` (a contract): 2 usage, 3 not found, 4 infeasible, 5 deadline, 130 interrupted, 1 everything else.
 EXIT_CODES = {"INVALID_ARGUMENT": 2, "NOT_FOUND": 3, "DEADLINE_EXCEEDED": 5}
-_TARGETS = {
-    "host": cluster_pb.FAULT_TARGET_HOST,
-    "rack": cluster_pb.FAULT_TARGET_RACK,
-    "link": cluster_pb.FAULT_TARGET_LINK,
-    "cable": cluster_pb.FAULT_TARGET_CABLE,
-    "switch": cluster_pb.FAULT_TARGET_SWITCH,
-    "plane": cluster_pb.FAULT_TARGET_PLANE,
-    "nic": cluster_pb.FAULT_TARGET_NIC,
-    "trunk": cluster_pb.FAULT_TARGET_TRUNK,
-}
+_TARGETS = {name.removeprefix("FAULT_TARGET_").lower(): number for name, number in cluster_pb.FaultTarget.items() if number}
 
 
 class ClientError(Exception):
@@ -329,9 +321,10 @@ class Client:
         remaining_ratio: float = 0.0,
         flap_seconds: float = 0.0,
         every_seconds: float = 0.0,
+        cause: str = "",
         request_id: str = "",
     ) -> str:
-        """Break a host, a rack or a part of the fabric (trunk, cable, switch, plane, nic), by number or name.
+        """Break a process, GPU, host, unit of hosts or part of the fabric (the API's ``FaultTarget``, in small letters), by number or name.
 
         What flaps is down for ``flap_seconds`` every ``every_seconds``. Returns a sentence that says what was done.
         """
@@ -351,9 +344,20 @@ class Client:
             name=name,
             flap=seconds_message(flap_seconds),
             every=seconds_message(every_seconds),
+            cause=cause,
             request_id=_given(request_id),
         )
         text: str = self._call(self._cluster.InjectFault, request).text
+        return text
+
+    def faults(self, *, limit: int | None = None) -> Listing[FaultView]:
+        """What is broken now, the oldest first; at most ``limit`` where one is given."""
+        return self._pages(self._cluster.ListFaults, cluster_pb.ListFaultsRequest(), "faults", views.fault_view, limit)
+
+    def clear_fault(self, name: str, request_id: str = "") -> str:
+        """Mend what is broken, by the number of the fault or the name of the part. Returns a sentence that says what was done."""
+        request = _request(cluster_pb.ClearFaultRequest, name=name, request_id=_given(request_id))
+        text: str = self._call(self._cluster.ClearFault, request).text
         return text
 
     def clock(self) -> ClockView:

@@ -7,6 +7,7 @@ import grpc.aio
 
 from emulator.engine.bounds import LONGEST_NS, LONGEST_YEARS, MOST_STEP_CYCLES, REMAINING_RULE, SPEED_RULE, is_remaining_ratio, is_speed
 from emulator.engine.control import ClockView, Control, FaultRequest, HostState, InvalidRequest, NotFound
+from emulator.engine.fault_requests import OF_HOSTS
 from emulator.service import views
 from emulator.service.answers import Answers
 from emulator.service.calls import Calls
@@ -29,16 +30,7 @@ MAX_NAME = 1000
 #: Most characters of a hostlist.
 MAX_HOSTLIST = 1_000_000
 #: What can be broken, as in the API and as ``engine.control`` has it.
-FAULT_TARGETS = {
-    cluster_pb.FAULT_TARGET_HOST: "host",
-    cluster_pb.FAULT_TARGET_RACK: "rack",
-    cluster_pb.FAULT_TARGET_LINK: "link",
-    cluster_pb.FAULT_TARGET_CABLE: "cable",
-    cluster_pb.FAULT_TARGET_SWITCH: "switch",
-    cluster_pb.FAULT_TARGET_PLANE: "plane",
-    cluster_pb.FAULT_TARGET_NIC: "nic",
-    cluster_pb.FAULT_TARGET_TRUNK: "trunk",
-}
+FAULT_TARGETS = {number: name.removeprefix("FAULT_TARGET_").lower() for name, number in cluster_pb.FaultTarget.items() if number}
 
 
 def _name(name: str, field: str = "name") -> str:
@@ -154,14 +146,28 @@ class ClusterServicer(ClusterServiceServicer):
                 f"duration is {nanoseconds / SECOND:g} s", field="duration", allowed=f"more than 0, at most {LONGEST_YEARS} years"
             )
         ratio = request.remaining_ratio
-        if not is_remaining_ratio(ratio) or (ratio and target in ("host", "rack")):
+        if not is_remaining_ratio(ratio) or (ratio and target in OF_HOSTS and target != "slow"):
             allowed = f"{REMAINING_RULE}; 0 for hosts and racks"
             raise InvalidRequest(f"remaining_ratio is {ratio:g} for a {target}", field="remaining_ratio", allowed=allowed)
         name = _name(request.name) if request.name else str(request.number)
         flap, every = (_short(duration_ns(value, field), field) for value, field in ((request.flap, "flap"), (request.every, "every")))
-        fault = FaultRequest(target, name, nanoseconds / SECOND, ratio, flap, every)
+        cause = _name(request.cause, "cause") if request.cause else ""
+        fault = FaultRequest(target, name, nanoseconds / SECOND, ratio, flap, every, cause)
         text = await self._call(self._control.inject_fault, fault, request_id=request.request_id)
         return cluster_pb.InjectFaultResponse(text=text)
+
+    async def ListFaults(self, request: cluster_pb.ListFaultsRequest, context: Context) -> cluster_pb.ListFaultsResponse:
+        page = page_of("faults", request.page_size, request.page_token)
+        found = await self._call(self._control.faults)
+        after = [fault for fault in found if fault.fault_id > page.after]  # of those that there were, some may be over
+        last = page.last(after)
+        rows, token = page.cut(after[: page.size + 1], last.fault_id if last else -1)
+        return cluster_pb.ListFaultsResponse(faults=map(views.fault_message, rows), next_page_token=token, total_size=len(found))
+
+    async def ClearFault(self, request: cluster_pb.ClearFaultRequest, context: Context) -> cluster_pb.ClearFaultResponse:
+        check_request_id(request.request_id)
+        text = await self._call(self._control.clear_fault, _name(request.name), request_id=request.request_id)
+        return cluster_pb.ClearFaultResponse(text=text)
 
 
 class ClockServicer(ClockServiceServicer):

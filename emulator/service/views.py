@@ -12,6 +12,7 @@ from emulator.engine.control import (
     ClockView,
     ClusterView,
     Explanation,
+    FaultView,
     HostState,
     HostView,
     JobEvent,
@@ -26,11 +27,25 @@ from emulator.engine.control import (
 from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_pb2, job_service_pb2, queue_service_pb2, reservation_service_pb2
 from emulator.workload.jobs import JobKind
 
-View = TypeVar("View", ClockView, ClusterView, Explanation, HostView, JobView, LinkView, QueueView, QuotaView, RackView, ReservationView)
+View = TypeVar(
+    "View", ClockView, ClusterView, Explanation, FaultView, HostView, JobView, LinkView, QueueView, QuotaView, RackView, ReservationView
+)
 
 _NAMES = {
     view: tuple(field.name for field in fields(view))
-    for view in (ClockView, ClusterView, Explanation, HostView, JobView, LinkView, QueueView, QuotaView, RackView, ReservationView)
+    for view in (
+        ClockView,
+        ClusterView,
+        Explanation,
+        FaultView,
+        HostView,
+        JobView,
+        LinkView,
+        QueueView,
+        QuotaView,
+        RackView,
+        ReservationView,
+    )
 }
 
 STATE_NUMBER = {state: job_pb2.JobState.Value(f"JOB_STATE_{state.name}") for state in JobState}
@@ -162,6 +177,16 @@ def host_message(host: HostView) -> cluster_service_pb2.Host:
 def host_view(host: cluster_service_pb2.Host) -> HostView:
     """Back from the API."""
     return view_of(host, HostView, state=HOST_STATE_OF[host.state], job_ids=tuple(host.job_ids))
+
+
+def fault_message(fault: FaultView) -> cluster_service_pb2.Fault:
+    """To the API's fault; an end that is None is unset."""
+    return cluster_service_pb2.Fault(**_fields(fault))
+
+
+def fault_view(fault: cluster_service_pb2.Fault) -> FaultView:
+    """Back from the API."""
+    return view_of(fault, FaultView, until_seconds=_present(fault, "until_seconds", None), job_ids=tuple(fault.job_ids))
 
 
 def link_message(link: LinkView) -> cluster_service_pb2.Link:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator.cli.faults import Target
 from emulator.runtime.opening import open_session
 from emulator.runtime.session import Session
 from emulator.scenario.load import load
@@ -15,6 +16,12 @@ from tests.cli.conftest import Run
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 PRESET = "superpod-b200"
+#: The targets as the page has them.
+IN_ORDER = (
+    *(Target.PROCESS, Target.GPU, Target.HOST, Target.TRAY, Target.SUSPECT, Target.SLOW, Target.RACK, Target.LEAF, Target.COOLING_UNIT),
+    *(Target.POWER_FEED, Target.SWITCH_TRAY, Target.BACKPLANE, Target.TRUNK, Target.CABLE, Target.LINK, Target.SWITCH, Target.PLANE),
+    Target.NIC,
+)
 
 
 @pytest.fixture
@@ -60,9 +67,9 @@ def test_the_names_are_those_of_the_preset(gigawatt: Run, session: Session) -> N
 
 def test_the_faults_do_what_the_table_says(gigawatt: Run, session: Session) -> None:
     rows = table("### Faults")
-    assert [target for target, _, _ in rows] == ["host", "rack", "trunk", "cable", "link", "switch", "plane", "nic"]
+    assert [name for target, _, _ in rows for name in target.split(", ")] == [target.value for target in IN_ORDER]
     for target, name, _ in rows:
-        for given in re.findall(r"(?:^|hostlist )([rls0][^ ,]*)", name):
-            code, out, err = gigawatt(f"fault inject {target}", given)
+        for given in re.findall(r"(?:^|hostlist )((?:[rls0]|cooling|feed)[^ ,]*)", name):
+            code, out, err = gigawatt(f"fault inject {target.split(', ')[0]}", given)
             assert (code, err) == (0, ""), (target, given)
-            assert " is down at 0 s for 3600 s" in out or " fails at 0 s for 3600 s" in out
+            assert re.search(r" (is down|fails|has 75% of its speed|at the earliest) at 0 s for 3600 s", out), (target, out)

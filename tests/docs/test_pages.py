@@ -23,6 +23,7 @@ PAGES = (
     "docs/jobs.md",
     "docs/sites.md",
     "docs/reservations.md",
+    "docs/faults.md",
     "docs/whys.md",
     "docs/compare.md",
     "examples/README.md",

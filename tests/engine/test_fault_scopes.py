@@ -16,7 +16,7 @@ FAULTS = FaultSettings(host_rate_per_1000_node_days=1e-6, by_scope=True)
 
 def seed_of(scope: Scope) -> int:
     """One with which the first fault of host 0 has a cause of this scope."""
-    return next(seed for seed in range(100) if CAUSES[int(causes(seed, np.array([0]), np.array([0]))[0])].scope == scope)
+    return next(seed for seed in range(100) if CAUSES[int(causes(FAULTS, seed, np.array([0]), np.array([0]))[0])].scope == scope)
 
 
 def eight_jobs(scope: Scope) -> Engine:

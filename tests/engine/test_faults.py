@@ -24,7 +24,7 @@ def gangs(count: int, **columns: Any) -> JobColumns:
 def drawn_repair_ns(host: int, seed: int = 1) -> int:
     """How long the first fault of ``host`` lasts."""
     one = np.array([host]), np.array([0])
-    return int(faults.repair_ns(NO_FAULTS, seed, *one, faults.causes(seed, *one))[0])
+    return int(faults.repair_ns(NO_FAULTS, seed, *one, faults.causes(NO_FAULTS, seed, *one))[0])
 
 
 def test_a_fault_stops_the_gang_at_once_and_it_goes_on_from_its_last_checkpoint() -> None:
@@ -43,7 +43,7 @@ def test_a_fault_stops_the_gang_at_once_and_it_goes_on_from_its_last_checkpoint(
     lives = table.lives
     assert (lives.run_ns[0], lives.work_ns[0]) == (FAULT + 700 * SECOND, 1155 * SECOND + 7)
     assert lives.spent_ns[Phase.RESTARTING][0] == 300 * SECOND
-    assert made.host_faults.counts[int(faults.causes(1, np.array([0]), np.array([0]))[0])] == sum(made.host_faults.counts) == 1
+    assert made.host_faults.counts[int(faults.causes(NO_FAULTS, 1, np.array([0]), np.array([0]))[0])] == sum(made.host_faults.counts) == 1
 
 
 def test_without_checkpoints_it_starts_anew() -> None:

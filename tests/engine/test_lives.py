@@ -135,7 +135,7 @@ def test_the_random_lives_have_everything_in_them() -> None:
             phases.update({name for name, time in zip(HELD, job_time(made.table, slot, UNTIL), strict=True) if time})
         told["preempted"] += made.preemptions
         for cause, count in enumerate(made.host_faults.counts):
-            scopes[made.host_faults._scopes[cause]] += count
+            scopes[Scope(made.settings.faults.scopes[cause])] += count
     assert min(told[how] for how in ("restarted in", "restarted with", "went on", "preempted")) > 5, told
     assert all(phases[name] > 5 for name in HELD), phases
-    assert min(scopes[scope] for scope in Scope) > 10
+    assert min(scopes[scope] for scope in Scope if scope != Scope.NOTHING) > 10

@@ -24,7 +24,7 @@ FAULTS = FaultSettings(host_rate_per_1000_node_days=1e-6, by_scope=True)
 
 def seed_of(scope: Scope, *, reset: bool = False) -> int:
     """One with which the first fault of host 0 has a cause of this scope, and is repaired by a reset, or is not."""
-    drawn = ((seed, CAUSES[int(causes(seed, np.array([0]), np.array([0]))[0])]) for seed in range(1000))
+    drawn = ((seed, CAUSES[int(causes(FAULTS, seed, np.array([0]), np.array([0]))[0])]) for seed in range(1000))
     return next(seed for seed, cause in drawn if cause.scope == scope and (cause.repair_seconds == RESET) == reset)
 
 

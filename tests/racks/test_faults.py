@@ -13,7 +13,7 @@ ZERO = np.zeros(len(HOSTS), np.int64)
 
 def test_causes_are_table_5_of_llama_3() -> None:
     assert sum(cause.count for cause in CAUSES) == 419
-    drawn = np.bincount(causes(1, HOSTS, ZERO), minlength=len(CAUSES))
+    drawn = np.bincount(causes(FaultSettings(), 1, HOSTS, ZERO), minlength=len(CAUSES))
     expected = np.array([cause.count for cause in CAUSES]) / 419 * len(HOSTS)
     assert drawn[-1] == 0, "nothing is injected by itself"
     assert np.all(np.abs(drawn - expected) < 5 * np.sqrt(expected) + 1e-9)

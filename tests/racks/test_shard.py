@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from emulator.engine.shards import ShardRange
-from emulator.racks.faults import CAUSES, NEVER, FaultSettings
+from emulator.racks.buildout import Buildout
+from emulator.racks.faults import CAUSES, INJECTED, NEVER, FaultSettings, Scope
+from emulator.racks.hazard import Hazard
 from emulator.racks.messages import HostEvent, RackOrder, RackOrders
 from emulator.racks.power import idle_milliwatts
 from emulator.racks.shard import RackSettings, RackShard
@@ -44,18 +46,26 @@ END = 600 * SECOND
 QUIET = RackSettings(faults=FaultSettings(enabled=False))
 #: A fault per host every 86 s of up time.
 STORMY = RackSettings(faults=FaultSettings(host_rate_per_1000_node_days=1e6, repair_seconds={"faulty_gpu": 20.0, "injected": 40.0}))
+#: The same with lemons, racks that come new, and repairs that wait for somebody.
+WAITING = RackSettings(
+    faults=FaultSettings(
+        host_rate_per_1000_node_days=1e6, by_scope=True, all_memory_errors=True, crews=True,
+        hazard=Hazard(lemon_ratio=0.2, lemon_factor=5.0, new_factor=3.0, new_ns=200 * SECOND),
+    ),
+    buildout=Buildout(3, 300 * SECOND),
+)  # fmt: skip
 COLUMNS = ("time_ns", "kind", "block", "host_mask", "gpu_mask", "milliwatts", "value_ns")
 READINGS = ("power_milliwatts", "energy_joules", "gpus", "gpus_busy", "gpus_down", "hosts_down", "faults")
 
 
-#: Time (ns), order, block, mask of hosts, mask of GPUs, milliwatts, value (ns).
-Row = tuple[int, int, int, int, int, int, int]
+#: Time (ns), order, block, mask of hosts, mask of GPUs, milliwatts, value (ns), and of a BREAK_HOST that is no plain one cause and scope.
+Row = tuple[int, ...]
 
 
 def rack_orders(rows: Sequence[Row]) -> RackOrders:
-    rows = list(rows)
-    dtypes = (np.int64, np.int8, np.int32, np.uint64, np.uint64, np.int64, np.int64)
-    return RackOrders(*(np.array([row[i] for row in rows], dtype) for i, dtype in enumerate(dtypes)))
+    whole = [(*row, INJECTED, Scope.HOST) if len(row) == 7 else row for row in rows]
+    dtypes = (np.int64, np.int8, np.int32, np.uint64, np.uint64, np.int64, np.int64, np.int16, np.int8)
+    return RackOrders(*(np.array([row[i] for row in whole], dtype) for i, dtype in enumerate(dtypes)))
 
 
 times = st.integers(0, END)
@@ -87,7 +97,8 @@ def command_rows(draw: st.DrawFn) -> list[Row]:
         block = draw(st.integers(0, len(BLOCK_SIZES) - 1))
         hosts = draw(st.integers(1, 2 ** BLOCK_SIZES[block] - 1))
         kind = draw(st.sampled_from([RackOrder.BREAK_HOST, RackOrder.MEND_HOST]))
-        rows.append((draw(times), kind, block, hosts, 0, 0, draw(st.sampled_from([0, 5 * SECOND, 10**12]))))
+        value, cause = draw(st.sampled_from([0, 5 * SECOND, 10**12])), draw(st.integers(0, INJECTED))
+        rows.append((draw(times), kind, block, hosts, 0, 0, value, cause, draw(st.sampled_from(Scope))))
     return rows
 
 
@@ -137,7 +148,8 @@ def assert_same(
 @given(st.data())
 def test_windows_and_shards_change_nothing(data: st.DataObject) -> None:
     power, commands = data.draw(power_rows()), data.draw(command_rows())
-    whole = run([power + commands], [END], STORMY, 1)
+    stormy = data.draw(st.sampled_from([STORMY, WAITING]))
+    whole = run([power + commands], [END], stormy, 1)
     untils = sorted({*data.draw(st.lists(times, max_size=5)), END})
     windows: list[list[Row]] = [[] for _ in untils]
     for row in commands:  # in the window that holds their time
@@ -146,7 +158,7 @@ def test_windows_and_shards_change_nothing(data: st.DataObject) -> None:
         first = next(i for i, until in enumerate(untils) if row[0] <= until)
         windows[data.draw(st.integers(first, len(untils) - 1))].append(row)
     windows = [data.draw(st.permutations(window)) for window in windows]
-    assert_same(run(windows, untils, STORMY, data.draw(st.integers(1, 5))), whole)
+    assert_same(run(windows, untils, stormy, data.draw(st.integers(1, 5))), whole)
 
 
 def bits(mask: int) -> list[int]:
@@ -170,7 +182,7 @@ def test_readings_equal_a_plain_sum_over_gpus(rows: list[Row], rack_settings: Ra
         change(host, idle, 0)
     for time, event, host, _ in events:
         change(host, -idle if event == HostEvent.FAULT else idle, time)
-    for time, kind, block, hosts, gpus, milliwatts, _ in rows:
+    for time, kind, block, hosts, gpus, milliwatts, *_ in rows:
         for host in (int(CLUSTER.block.first_host[block]) + bit for bit in bits(hosts)):
             for gpu in bits(gpus):
                 change(host, -milliwatts if kind == RackOrder.RELEASE else milliwatts, time)
@@ -182,12 +194,12 @@ def test_readings_equal_a_plain_sum_over_gpus(rows: list[Row], rack_settings: Ra
 
 
 @settings(deadline=None, max_examples=60)
-@given(power_rows(), command_rows(), times)
-def test_a_restored_shard_goes_on_to_the_same_bits(power: list[Row], commands: list[Row], middle: int) -> None:
+@given(power_rows(), command_rows(), times, st.sampled_from([STORMY, WAITING]))
+def test_a_restored_shard_goes_on_to_the_same_bits(power: list[Row], commands: list[Row], middle: int, stormy: RackSettings) -> None:
     rows = sorted(power + commands)
     before, after = [row for row in rows if row[0] <= middle], [row for row in rows if row[0] > middle]
     (span,) = shard_ranges(CLUSTER, 1)
-    shard, other = (RackShard(CLUSTER, span, STORMY, 3) for _ in range(2))
+    shard, other = (RackShard(CLUSTER, span, stormy, 3) for _ in range(2))
     shard.advance(middle, rack_orders(before))
     snapshot = shard.snapshot()
     shard_report = shard.advance(END, rack_orders(after))
@@ -225,6 +237,52 @@ def test_faults_switched_off_never_come_and_injected_ones_end() -> None:
     assert (report.time_ns.tolist(), report.event.tolist(), report.host.tolist()) == ([3 * SECOND] * 2, [HostEvent.REPAIR] * 2, [8, 10])
     reading = shard.read(8 * SECOND)
     assert (report.next_event_ns, reading.hosts_down.sum(), reading.faults.tolist()) == (NEVER, 0, [0, 1, 1, 0, 0, 0])
+
+
+#: A plain host: (broken now, scope, the time it is whole) by second, with faults as (second, scope, repair) and repairs as (second,).
+STRIKES = st.lists(
+    st.tuples(st.integers(1, 60), st.sampled_from(Scope), st.integers(1, 20))
+    | st.tuples(st.integers(1, 60), st.just(None), st.integers(0, 60)),
+    max_size=8,
+    unique_by=lambda strike: strike[0],
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(STRIKES)
+def test_faults_of_any_scope_on_one_host_agree_with_a_plain_host(strikes: list[tuple[int, Scope | None, int]]) -> None:
+    """Second by second. A strike takes what it takes of what is left, and the host is whole when the last repair is over."""
+    by_second = {second: (scope, value) for second, scope, value in strikes}
+    expected, whole, broken, dark_seconds = [], 0, Scope.NOTHING, 0
+    for second in range(100):
+        if whole and second >= whole:
+            expected.append((second, HostEvent.REPAIR, broken))
+            whole, broken = 0, Scope.NOTHING
+        if second in by_second:
+            scope, value = by_second[second]
+            if scope is None:  # mend at ``value``
+                whole = whole and max(second, value)
+                if whole == second:
+                    expected.append((second, HostEvent.REPAIR, broken))
+                    whole, broken = 0, Scope.NOTHING
+            elif broken < Scope.HOST:
+                expected.append((second, HostEvent.FAULT, scope))
+                if scope >= Scope.GPU:
+                    whole, broken = max(whole, second + value), max(broken, scope)
+            elif scope >= Scope.GPU:
+                whole = max(whole, second + value)
+        dark_seconds += broken == Scope.HOST
+    rows: list[Row] = []
+    for second, scope, value in strikes:
+        kind = RackOrder.MEND_HOST if scope is None else RackOrder.BREAK_HOST
+        rows.append((second * SECOND, kind, 0, 1, 0, 0, value * SECOND, 0, Scope.HOST if scope is None else scope))
+    shard = RackShard(CLUSTER, shard_ranges(CLUSTER, 1)[0], QUIET, 1)
+    report = shard.advance(99 * SECOND, rack_orders(rows))
+    seen = zip((report.time_ns // SECOND).tolist(), report.event.tolist(), report.scope.tolist(), strict=True)
+    assert sorted(seen) == sorted(expected)
+    reading, idle = shard.read(99 * SECOND), idle_milliwatts(CLUSTER.host_type) / 1000
+    assert reading.hosts_down[0] == (whole > 0)
+    assert reading.energy_joules[0] == pytest.approx(idle * (4 * 99 - dark_seconds + (broken == Scope.HOST)))
 
 
 def test_an_injected_fault_postpones_the_drawn_one_by_the_time_it_is_down() -> None:

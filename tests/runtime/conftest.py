@@ -7,6 +7,7 @@ import pytest
 
 from emulator.engine.shards import Readings, Window
 from emulator.fabric.messages import FlowOrder, Order, pack_orders
+from emulator.racks.faults import INJECTED, Scope
 from emulator.racks.messages import RackOrder, RackOrders
 from emulator.runtime.inline import InlineShards
 from emulator.runtime.ray_shards import RayShards
@@ -49,7 +50,7 @@ class Script:
                 hosts = int(random.integers(1, 1 << min(size, 62)))
                 kind = [RackOrder.OCCUPY, RackOrder.RELEASE, RackOrder.BREAK_HOST, RackOrder.MEND_HOST][int(random.integers(4))]
                 late = int(random.integers(0, start + 1)) if kind <= RackOrder.RELEASE else start
-                rows.append((late, kind, block, hosts, 255, 700_000, 0))
+                rows.append((late, kind, block, hosts, 255, 700_000, 0, INJECTED, Scope.HOST))
                 link = trunks[random.integers(len(trunks), size=3)]
                 link = np.unique(link[cluster.links.plane[link] == cluster.links.plane[link[0]]]).astype(np.int32)
                 flow = Order(start, FlowOrder.ADD, int(random.integers(20)), 5e10, 8, (2 * link).astype(np.int32), np.full(len(link), 3.0))
@@ -68,7 +69,7 @@ class Script:
             for shard, span in enumerate(shards.ranges):
                 mine = [row for row in self.rows[number] if span.first_host <= cluster.block.first_host[row[2]] < span.end_host]
                 if mine or promises[shard] <= until:
-                    dtypes = (np.int64, np.int8, np.int32, np.uint64, np.uint64, np.int64, np.int64)
+                    dtypes = (np.int64, np.int8, np.int32, np.uint64, np.uint64, np.int64, np.int64, np.int16, np.int8)
                     racks[shard] = RackOrders(*(np.array([row[i] for row in mine], dtype) for i, dtype in enumerate(dtypes)))
             for plane in sorted({plane for plane, _ in self.flows[number]}):
                 planes[plane] = pack_orders(flow for mine, flow in self.flows[number] if mine == plane)

@@ -224,8 +224,9 @@ def test_errors_of_a_shard_come_through_and_the_answers_go_on(cluster: Cluster, 
 
 
 def orders(rows: list[tuple[int, RackOrder, int, int, int, int, int]]) -> RackOrders:
-    dtypes = (np.int64, np.int8, np.int32, np.uint64, np.uint64, np.int64, np.int64)
-    return RackOrders(*(np.array([row[i] for row in rows], dtype) for i, dtype in enumerate(dtypes)))
+    dtypes = (np.int64, np.int8, np.int32, np.uint64, np.uint64, np.int64, np.int64, np.int16, np.int8)
+    whole = [(*row, 0, 0) for row in rows]
+    return RackOrders(*(np.array([row[i] for row in whole], dtype) for i, dtype in enumerate(dtypes)))
 
 
 @pytest.mark.ray

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
+from emulator.racks.units import KINDS
 from emulator.report.summary import summary
 from emulator.runtime.opening import open_session
 from emulator.scenario import ScenarioError
@@ -37,6 +38,8 @@ OWN_RULE = {
     "jobs.checkpoint.gpu_bandwidth": _BANDWIDTH,
     "jobs.checkpoint.copy_bandwidth": _BANDWIDTH,
     "jobs.checkpoint.storage_bandwidth": _BANDWIDTH,
+    "faults.script.flap": (["1ns", "3649d"], ["0s", "3651d", "-1s"]),
+    "faults.script.every": (["10s", "3650d"], ["0s", "3651d", "-1s"]),
     "runtime.actors": (["inline", "1"], ["0", "10001", "1.5", ".nan", "-1"]),
 }
 UNITS = {"power.cap": "W", "jobs.checkpoint.state_per_gpu": "B"}
@@ -44,6 +47,9 @@ DURATIONS = {
     *("clock.cycle", "workload.generated.day", "scheduler.preempt_interval", "scheduler.preempt_after", "jobs.restart_overhead"),
     *("scheduler.sites.every", "scheduler.sites.move_after"),
     *("scheduler.elastic_interval", "jobs.grace_period", "jobs.stragglers.stall_median"),
+    *("faults.script.at", "faults.script.duration"),
+    *(f"faults.units.{kind}.repair" for kind in KINDS),
+    *("faults.new_hosts.settle", "faults.new_hosts.burn_in", "faults.suspects.repair", "faults.slow.duration"),
     *("jobs.requeue_backoff.initial", "jobs.requeue_backoff.max"),
     *("jobs.stall_timeout", "faults.repair", "telemetry.publish_interval", "runtime.health_check_initial_delay"),
     *("scheduler.reservations.start", "scheduler.reservations.duration", "scheduler.reservations.every"),
@@ -127,6 +133,11 @@ def at(path: str, value: str) -> list[str]:
         given = {"name": "kept", "hosts": "4", "start": "1m", "duration": "1ns"} | {field: value}
         given |= {"every": {"every": value, "times": "1"}, "times": {"every": "1m", "times": value}}.get(field, {})
         return [f"scheduler.reservations=[{{{', '.join(f'{key}: {one}' for key, one in given.items())}}}]"]
+    if path.startswith("faults.script."):
+        field = path.rpartition(".")[2]
+        given = {"at": "1s", "kind": "link", "name": "0"} | {field: value}
+        given |= {"flap": {"every": "3650d"}, "every": {"flap": "1ns"}}.get(field, {})
+        return [f"faults.script=[{{{', '.join(f'{key}: {one}' for key, one in given.items())}}}]"]
     if path == "faults.repair":
         return [f"faults.repair={{faulty_gpu: {value}}}", "faults.host_rate_per_1000_node_days=10000"]
     return [f"{path}={value}"]

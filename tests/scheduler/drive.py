@@ -17,6 +17,7 @@ from emulator.engine.shards import Answers, ShardRange, Shards, Window
 from emulator.fabric.channels import channels
 from emulator.fabric.settings import FabricSettings
 from emulator.jobs.costs import Costs
+from emulator.racks.faults import Scope
 from emulator.racks.messages import HostEvent, RackReport
 from emulator.scheduler.placements import PLACEMENTS
 from emulator.scheduler.policies import POLICIES
@@ -76,7 +77,8 @@ class ScriptedShards:
         self._faults = self._faults[len(now) :]
         time, event, host = np.array(now, dtype=np.int64).reshape(-1, 3).T
         coming = self._faults[0][0] if self._faults else 2**63 - 1
-        report = RackReport(window.until_ns, time, event.astype(np.int8), host.astype(np.int32), np.zeros(len(now), np.int16), coming)
+        zeros, whole = np.zeros(len(now), np.int16), np.full(len(now), Scope.HOST, np.int8)
+        report = RackReport(window.until_ns, time, event.astype(np.int8), host.astype(np.int32), zeros, whole, 0 * time, coming)
         return Answers(dict.fromkeys(window.racks, report), {})
 
 

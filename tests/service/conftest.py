@@ -15,6 +15,7 @@ from emulator.engine.control import (
     ControlError,
     Explanation,
     FaultRequest,
+    FaultView,
     HostState,
     HostView,
     InvalidRequest,
@@ -367,6 +368,17 @@ class FakeControl:
             raise NotFound(f"there is no {fault.target} {fault.name}", field="number", allowed=f"0 to {self.LINKS - 1}")
         flaps = f", {fault.flap_seconds:g} s every {fault.every_seconds:g} s" if fault.flap_seconds else ""
         return f"{fault.target} {fault.name} is down for {fault.duration_seconds:g} s and keeps {fault.remaining_ratio:g}{flaps}"
+
+    def faults(self) -> list[FaultView]:
+        return [
+            FaultView(number, "rack", f"r{number:05d}", "injected", 10.0 * number, None if number % 2 else 99.5, "8 hosts", 8, (number, 7))
+            for number in range(1, 250)
+        ]
+
+    def clear_fault(self, name: str, *, request_id: str = "") -> str:
+        if name != "7":
+            raise NotFound(f"no fault {name}", field="name", allowed="7 (r00007)")
+        return f"fault {name} is mended"
 
     def clock(self) -> ClockView:
         return self.clock_view

@@ -55,6 +55,18 @@ def test_inject_fault(client: Client) -> None:
     assert client.inject_fault(target="host", number=1, duration_seconds=1.0) == "host 1 is down for 1 s and keeps 0"
 
 
+def test_what_is_broken_is_listed_page_by_page_and_mended(client: Client, control: FakeControl) -> None:
+    assert list(client.faults()) == control.faults()
+    first = client.faults(limit=3)
+    assert ([fault.fault_id for fault in first], first.total) == ([1, 2, 3], 249)
+    assert client.clear_fault("7", request_id="c") == "fault 7 is mended"
+    with pytest.raises(ClientError, match="no fault 8; allowed: 7") as caught:
+        client.clear_fault("8")
+    assert caught.value.exit_code == 3
+    with pytest.raises(ClientError, match="name has 0 characters"):
+        client.clear_fault("")
+
+
 @pytest.mark.parametrize(
     ("changes", "exit_code"),
     [

@@ -50,7 +50,7 @@ def test_every_state_has_a_number() -> None:
 
 def test_every_mutation_takes_a_request_id() -> None:
     of_jobs = {"SubmitJob", "SubmitJobs", "CancelJob", "HoldJob", "ReleaseJob", "SetJobPriority"}
-    mutations = of_jobs | {"CordonRack", "InjectFault", "Pause", "Resume", "SetSpeed", "Step"}
+    mutations = of_jobs | {"CordonRack", "InjectFault", "ClearFault", "Pause", "Resume", "SetSpeed", "Step"}
     methods = {
         method.name: method
         for module in (job_service_pb2, cluster_service_pb2, clock_service_pb2, queue_service_pb2)

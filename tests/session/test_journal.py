@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from emulator.engine.control import FaultRequest, WrongState
+from emulator.racks.faults import INJECTED, Scope
 from emulator.runtime.opening import open_session
 from emulator.runtime.session import Session
 from emulator.scenario.models import Scenario
@@ -56,7 +57,16 @@ def test_the_journal_has_what_was_accepted_and_nothing_else(paused: Callable[...
         (10, "stop", ""),
     ]
     assert (rows[0].payload["job_id"], rows[0].payload["gpus"], rows[0].payload["submit_ns"]) == ([10**9], [8], [0])
-    assert rows[3].payload == {"first_host": 3, "end_host": 4, "repair_ns": 1_500_000_000}
+    kept = {
+        "target": "host",
+        "name": "r00000-h03",
+        "cause": INJECTED,
+        "scope": int(Scope.HOST),
+        "gpu": -1,
+        "withdraw": False,
+        "crew": False,
+    }
+    assert rows[3].payload == {"first_host": 3, "end_host": 4, "repair_ns": 1_500_000_000} | kept
 
 
 def test_the_journal_is_enough_to_repeat_the_session(
