@@ -28,9 +28,10 @@ from emulator.engine.host_faults import HostFaults
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.link_events import LinkEvents
 from emulator.engine.link_table import LinkTable, link_table
-from emulator.engine.meter import Meter
+from emulator.engine.meter import Integral, Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
+from emulator.engine.power_caps import PowerCaps
 from emulator.engine.prospect import Prospect
 from emulator.engine.runs import RunEvent, Runs
 from emulator.engine.settings import EngineSettings
@@ -104,10 +105,12 @@ class Engine:
         self.on_command_failed: Callable[[Command, int, Exception], None] | None = None
         #: Called with a job that was preempted or interrupted, and the instant at which it is in its queue again.
         self.on_requeue: Callable[[int, int], None] | None = None
-        self.meter = Meter()
+        sites = len(cluster.site_names)
+        self.meter = Meter([Integral() for _ in range(sites)], [Integral() for _ in range(sites)])
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
         self.runs = Runs(cluster, scheduler.ledger, network, self.meter, self._orders, settings)
+        self.power = PowerCaps(settings.power, cluster, self.meter, self.runs, self.table)
         self.host_faults = HostFaults(cluster, scheduler.ledger, self.runs.broken_hosts, self.meter, self.racks, settings)
         if scheduler.settings.placement.asks_fabric:
             scheduler.draft.prospect = Prospect(network, scheduler.draft).probe
@@ -139,6 +142,7 @@ class Engine:
             self.links.next_ns(),
             self.scheduler.next_ns(),
             self._window_ns,
+            self.power.next_ns(),
             self._inbox[0][0] if self._inbox else NEVER,
         )
         if due == NEVER:
@@ -164,6 +168,8 @@ class Engine:
         if (stalled or self.links.waiting) and self.scheduler.running:  # a stalled job goes on when its link is repaired
             return True
         if self.scheduler.may_admit() or (self.scheduler.reserved.inside and self._window_ns != NEVER):
+            return True
+        if self.table.lives.paused and self.power.next_ns() != NEVER:
             return True
         if any(why.until_ns != NEVER for why in self.scheduler.draft.whys.values()):
             return True
@@ -195,6 +201,7 @@ class Engine:
             self._plan(at_ns)
         if self.network.stale:
             self._share(at_ns)
+        self.events += self.power.act(at_ns)
         self.cycles += 1
         self._let_retire()
 
@@ -228,6 +235,8 @@ class Engine:
         return self.table.submit_ns[self._arrivals[0]] if self._arrivals else NEVER
 
     def _intake(self, at_ns: int) -> None:
+        if self.power.next_ns() <= at_ns:
+            self.power.turn(at_ns)
         if self.links.next_ns() <= at_ns:
             self.events += 1
             for slot, down_ns in self.links.run(at_ns):
@@ -399,6 +408,7 @@ class Engine:
                 self.host_faults.settle(host, time_ns, cause)
             else:
                 self.host_faults.repaired(host, time_ns)
+                self.power.act_at_once(time_ns)
                 self.meter.note_peak()
 
     def _ask_shards(self, at_ns: int, shards: list[int]) -> Answers:
@@ -413,6 +423,7 @@ class Engine:
             event_ns, slot, what = self.runs.take()
             if what == RunEvent.AT_WORK:
                 self.runs.begin_work(slot, event_ns)
+                self.power.act_at_once(event_ns)
                 self.meter.note_peak()
             elif what == RunEvent.NOTICED:
                 self._stop_again(slot, event_ns)

@@ -41,7 +41,7 @@ class HostFaults:
             ledger.withhold(host, Withheld.DOWN)
         if scope == Scope.HOST:
             self.dark.add(host)
-            self._meter.hosts_milliwatts.change(at_ns, -self._racks.idle_milliwatts(host))
+            self._racks.switch_host(host, at_ns, on=False)
         if self.on_host is not None:
             self.on_host(host, at_ns, cause)
         reason = f"{_WHAT[scope]} {self._cluster.host_name(host)} failed: {CAUSES[cause].name}"
@@ -57,7 +57,7 @@ class HostFaults:
         """The host is whole again."""
         if host in self.dark:
             self.dark.discard(host)
-            self._meter.hosts_milliwatts.change(at_ns, self._racks.idle_milliwatts(host))
+            self._racks.switch_host(host, at_ns, on=True)
         if self.on_host is not None:
             self.on_host(host, at_ns, -1)
         self._broken.repaired(host, at_ns)

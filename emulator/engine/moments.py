@@ -99,6 +99,6 @@ def slowdown(engine: Engine, slot: int, at_ns: int) -> float:
 
 
 def _slowdown(time: tuple[int, ...]) -> float:
-    productive, network_wait, redone = time[:3]
+    productive, network_wait, _, redone = time[:4]
     work = productive + redone
     return max(1.0, (work + network_wait) / work) if work else 1.0

@@ -328,7 +328,7 @@ def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
         inter_building_switches=counts.inter_building,
         wan_switches=counts.wan,
         power_watts=engine.meter.power_milliwatts / 1e3,
-        switch_power_watts=engine.meter.switches_milliwatts.value / 1e3,
+        switch_power_watts=engine.meter.switches_milliwatts / 1e3,
         power_cap_watts=power_cap_watts,
         sites=cluster.site_names,
     )

@@ -15,8 +15,8 @@ from emulator.engine.gpu_time import HELD, gpu_seconds, held_time
 from emulator.engine.shards import Readings
 from emulator.engine.waits import WAIT_BOUNDS
 from emulator.fabric.messages import FabricReadings
+from emulator.power.facility import facility_milliwatts, water_litres
 from emulator.racks.faults import CAUSES
-from emulator.racks.power import facility_milliwatts, water_litres
 from emulator.report import usage
 from emulator.report.digest import digest
 from emulator.report.events import EventLog, events_table
@@ -127,7 +127,7 @@ class Collector:
             gpu_utilization_ratio=engine.meter.active_micro_gpus / 1e6 / total,
             gpu_seconds_allocated=engine.meter.held_gpu_seconds(engine.now_ns),
             power_watts=watts,
-            switch_power_watts=engine.meter.switches_milliwatts.value / 1e3,
+            switch_power_watts=engine.meter.switches_milliwatts / 1e3,
             facility_power_watts=facility_milliwatts(engine.meter.power_milliwatts, self._power.pue) / 1e3,
             energy_joules=engine.meter.hosts_joules(engine.now_ns) + engine.meter.switches_joules(engine.now_ns),
             switch_energy_joules=engine.meter.switches_joules(engine.now_ns),

@@ -41,7 +41,7 @@ CONTRACT = {
             for tier in ("host_leaf", "leaf_spine")
         },
     },
-    "gpu_seconds": names("productive network_wait redone starting restarting checkpoint stalled detecting idle down"),
+    "gpu_seconds": names("productive network_wait power_wait redone starting restarting checkpoint stalled detecting paused idle down"),
     **names("inference interrupted"),
     "sources": None,
 }  # fmt: skip
