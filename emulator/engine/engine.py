@@ -184,6 +184,7 @@ class Engine:
         self.now_ns = self._passed_ns = until_ns
         for slot in self.scheduler.running:
             self.runs.progress(slot, until_ns)
+        self.power.finish(until_ns)
 
     def idle_to(self, at_ns: int) -> None:
         """Move the clock to ``at_ns``, up to which nothing is due, for those who read it."""
@@ -486,6 +487,7 @@ class Engine:
         if detection_ns:
             self.events += 1
             self.runs.hang(slot, at_ns, at_ns + detection_ns)
+            self.power.act_at_once(at_ns)
             self._changed(slot, at_ns)
         else:
             self._stop_again(slot, at_ns)

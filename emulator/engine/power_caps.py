@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.engine.demand_response import Books, DemandResponse
+from emulator.engine.facility_meter import FacilityMeter, Factors, factors
 from emulator.engine.meter import Integral, Meter
-from emulator.engine.power_settings import FACILITY, UNCAPPED, OverCap, PowerSettings
+from emulator.engine.power_settings import FACILITY, UNCAPPED, OverCap, PowerSettings, Reduction
 from emulator.engine.runs import Runs
 from emulator.power.clocks import CLOCK_RATIO, CLOCKS, FULL, LOWEST
 from emulator.power.facility import facility_milliwatts, it_cap_milliwatts
@@ -38,7 +40,15 @@ class PowerCaps:
         self.lowest_clock = FULL
         #: Called when the caps begin to act (with why), or cease to ("").
         self.on_change: Callable[[str, int], None] | None = None
+        #: 1 while more is drawn than allowed, which happens only where all jobs are paused.
+        self.over = Integral()
+        self.response = DemandResponse(settings.reductions)
+        self.facility = FacilityMeter(meter, self._factors(0))
         self.turn(0)
+
+    def _factors(self, at_ns: int) -> Factors:
+        settings = self._settings
+        return factors(settings.pue.at(at_ns), settings.wue.at(at_ns), settings.carbon.at(at_ns))
 
     # -- what is allowed ------------------------------------------------------------------------------------------------------------
 
@@ -46,13 +56,33 @@ class PowerCaps:
         """Caps and PUE are as they are at ``at_ns`` from now on."""
         settings = self._settings
         self.pue = settings.pue.at(at_ns)
+        self.facility.turn(at_ns, self._factors(at_ns))
+        if self.response.next_ns() <= at_ns:
+            self.response.turn(at_ns, self._books(self.response.places(at_ns), at_ns))
         #: At the meter, and of IT, by site or FACILITY; only those that there are.
         self.caps: dict[int, int] = {}
         for place, series in settings.caps:
             self.caps[place] = min(series.at(at_ns), self.caps.get(place, UNCAPPED))
+        for response in self.response.in_force():
+            self.caps[response.asked.place] = min(response.cap_milliwatts, self.caps.get(response.asked.place, UNCAPPED))
         self._it_caps = {place: it_cap_milliwatts(cap, self.pue) for place, cap in self.caps.items()}
-        self._next_ns = min([series.next_ns(at_ns) for _, series in settings.caps], default=NEVER)
-        self._next_ns = min(self._next_ns, settings.pue.next_ns(at_ns))
+        changes = [series.next_ns(at_ns) for series in (settings.pue, settings.wue, settings.carbon)]
+        self._next_ns = min([*changes, *[series.next_ns(at_ns) for _, series in settings.caps]])
+
+    def _books(self, places: Iterable[int], at_ns: int) -> dict[int, Books]:
+        """Of places, up to now: what running jobs have waited is accounted for first."""
+        for slot in self._runs.draw:
+            self._runs.progress(slot, at_ns)
+        return {place: self._book(place, at_ns) for place in places}
+
+    def _book(self, place: int, at_ns: int) -> Books:
+        energy = sum([self.facility.used(site, at_ns).facility for site in self._of(place)])
+        return Books(energy, facility_milliwatts(self._drawn(place), self.pue), self._runs.power_wait_milli_gpu_ns)
+
+    def reduce(self, asked: Reduction, at_ns: int) -> None:
+        """One more request, which acts in this cycle."""
+        self.response.add(asked)
+        self.turn(at_ns)
 
     def facility_milliwatts(self) -> int:
         """Drawn at the meter now."""
@@ -60,12 +90,30 @@ class PowerCaps:
 
     def next_ns(self) -> int:
         """When a cap or the PUE changes next, or a clock may be raised; NEVER if nothing of it will be."""
-        return min(self._next_ns, self._changed_ns + self._settings.raise_ns) if self._waits else self._next_ns
+        due = min(self._next_ns, self.response.next_ns())
+        return min(due, self._changed_ns + self._settings.raise_ns) if self._waits else due
+
+    def finish(self, at_ns: int) -> None:
+        """The emulation ends."""
+        self.response.finish(at_ns, self._books({response.asked.place for response in self.response.in_force()}, at_ns))
 
     # -- acting ---------------------------------------------------------------------------------------------------------------------
 
     def act(self, at_ns: int) -> bool:
         """See that the caps hold. To be called after all that changes power at ``at_ns``. Returns whether anything changed."""
+        changed = self._act(at_ns)
+        over = self._runs.clocked is not None and self._is_over()
+        if over != bool(self.over.value):
+            self.over.change(at_ns, 1 if over else -1)
+        for response in self.response.in_force():
+            place = response.asked.place
+            self.response.note(place, facility_milliwatts(self._drawn(place), self.pue))
+        return changed
+
+    def _is_over(self) -> bool:
+        return any(self._drawn(place) > cap for place, cap in self._it_caps.items())
+
+    def _act(self, at_ns: int) -> bool:
         self._waits = False
         runs = self._runs
         if runs.clocked is None:
@@ -93,9 +141,13 @@ class PowerCaps:
         return True
 
     def act_at_once(self, at_ns: int) -> None:
-        """The same between two cycles, where something has begun to draw more: only if a cap does not hold."""
-        if self._runs.clocked is not None and any(self._drawn(place) > cap for place, cap in self._it_caps.items()):
-            self.act(at_ns)
+        """The same between two cycles, where something has begun to draw more: only if a cap does not hold.
+
+        Of a job that begins to work at this instant the draw is known only once its clock was set: hence again, until nothing changes.
+        """
+        while self._runs.clocked is not None and self._is_over():
+            if not self._act(at_ns):
+                return
 
     def _drawn(self, place: int) -> int:
         """IT milliwatts of a site or of all."""

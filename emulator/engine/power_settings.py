@@ -21,10 +21,28 @@ class OverCap(StrEnum):
 
 
 @dataclass(frozen=True)
+class Reduction:
+    """From ``at_ns`` on a place is to draw at most ``to_milliwatts`` at the meter, or ``part`` less than it does then; with neither, what was
+    asked of it before is lifted. ``duration_ns``: None is until it is lifted.
+    """
+
+    at_ns: int
+    place: int = FACILITY
+    duration_ns: int | None = None
+    part: float | None = None
+    to_milliwatts: int | None = None
+
+
+@dataclass(frozen=True)
 class PowerSettings:
-    """``caps``: milliwatts at the meter, by site or FACILITY; of several for one place the least counts. ``raise_ns``: the least time between a change of clocks or pauses and a raise."""
+    """``caps``: milliwatts at the meter, by site or FACILITY; of several for one place the least counts. ``raise_ns``: the least time between
+    a change of clocks or pauses and a raise. ``pue``, ``wue`` (litres per kWh of IT) and ``carbon`` (grams per kWh at the meter) over time.
+    """
 
     over_cap: OverCap = OverCap.NONE
     caps: tuple[tuple[int, Series[int]], ...] = ()
     pue: Series[float] = constant(1.0)
     raise_ns: int = 300 * SECOND
+    reductions: tuple[Reduction, ...] = ()
+    wue: Series[float] = constant(0.0)
+    carbon: Series[float] = constant(0.0)
