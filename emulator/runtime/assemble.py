@@ -15,6 +15,7 @@ from emulator.racks.buildout import gpus_in_service
 from emulator.racks.shard import RackSettings
 from emulator.runtime.watchdog import Watchdog
 from emulator.scenario import Scenario, build_cluster
+from emulator.scenario.build_power import build_power
 from emulator.scenario.build_sites import build_sites
 from emulator.scenario.outside import outside_settings
 from emulator.scenario.policies import find, find_placement
@@ -163,6 +164,7 @@ def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None)
         requeue_backoff=Backoff(backoff.initial, backoff.factor, backoff.max),
         time_limit_factor=None if scenario.jobs.time_limit == "none" else scenario.jobs.time_limit_factor,
         power_gamma=scenario.power.gamma,
+        power=build_power(scenario, cluster),
         buildout=buildout(scenario),
         faults=fault_settings(scenario),
         link_faults=link_fault_settings(scenario),

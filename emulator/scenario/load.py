@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from emulator.scenario.cluster import SIZES
 from emulator.scenario.models import Scenario
+from emulator.scenario.power import SERIES
 from emulator.scenario.units import format_duration, parse_duration
 from topology import yaml_lines
 from topology.files import MOST_HAND_WRITTEN_BYTES, UnreadableFile, read_whole
@@ -114,14 +115,15 @@ def _parse(name: str, text: str) -> tuple[dict[str, Any], dict[_Path, int]]:
 
 
 def _locate(value: dict[str, Any], name: str, given: dict[_Path, str]) -> None:
-    """Clusters in files are where the scenario's file says, seen from its own folder; from here, where an override says it."""
-    cluster = value.get("cluster")
-    if not isinstance(cluster, dict) or name.startswith("preset "):
+    """Clusters and series in files are where the scenario's file says, seen from its own folder; from here, where an override says it."""
+    if name.startswith("preset "):
         return
-    parts = cluster.get("parts")
-    for place, fabric in ((("cluster",), cluster), *((("cluster", "parts", str(at)), part) for at, part in enumerate(_listed(parts)))):
-        if isinstance(fabric, dict) and isinstance(fabric.get("path"), str) and (*place, "path") not in given:
-            fabric["path"] = str(Path(name).parent / fabric["path"])
+    cluster, power = (found if isinstance(found := value.get(key), dict) else {} for key in ("cluster", "power"))
+    holders: list[tuple[_Path, Any]] = [(("cluster",), cluster), *[(("power", key), power.get(key)) for key in SERIES]]
+    holders += [(("cluster", "parts", str(at)), part) for at, part in enumerate(_listed(cluster.get("parts")))]
+    for place, holder in holders:
+        if isinstance(holder, dict) and isinstance(holder.get("path"), str) and (*place, "path") not in given:
+            holder["path"] = str(Path(name).parent / holder["path"])
 
 
 def _listed(value: Any) -> list[Any]:

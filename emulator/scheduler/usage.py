@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.draws.exact import exp2, power
+from emulator.power.facility import it_cap_milliwatts
 from emulator.racks.power import GAMMA, gpu_milliwatts, idle_milliwatts, switch_milliwatts
 from emulator.scheduler.history import History
 from emulator.scheduler.table import JobTable
@@ -157,7 +158,9 @@ class Books:
         cap = self._site_power.cap_milliwatts if cap_milliwatts is None else cap_milliwatts
         if cap is None:
             return None
-        return PowerBudget(cap, int(cap / self._site_power.pue) - self._standing_milliwatts, lambda: self._jobs_milliwatts or 0)
+        return PowerBudget(
+            cap, it_cap_milliwatts(cap, self._site_power.pue) - self._standing_milliwatts, lambda: self._jobs_milliwatts or 0
+        )
 
     @cached_property
     def _standing_milliwatts(self) -> int:

@@ -1,6 +1,7 @@
 """Caps that act: they hold at every instant, at the highest clock and with the fewest pauses, and cost what the curve says."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from emulator.engine.power_settings import FACILITY, OverCap, PowerSettings
 from emulator.power.clocks import CLOCKS, DYNAMIC_RATIO, FULL, LOWEST, SLOWDOWN, draw_milliwatts
 from emulator.power.facility import facility_milliwatts
 from emulator.power.series import Series, constant
-from emulator.racks.power import most_milliwatts, switch_milliwatts
+from emulator.racks.power import idle_milliwatts, most_milliwatts, switch_milliwatts
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from tests.engine.random_work import Manner, cluster, run_work, work
@@ -27,7 +28,7 @@ from topology.sites import Part, Wan, WanLink, compose
 
 PUE = 1.2
 MOST = facility_milliwatts(most_milliwatts(cluster()), PUE)
-STANDING = facility_milliwatts(sum(h.idle_watts * 1000 for h in cluster().host_types) * 14 + int(switch_milliwatts(cluster().links).sum()), PUE)
+STANDING = facility_milliwatts(14 * idle_milliwatts(cluster().host_types[0]) + int(switch_milliwatts(cluster().links).sum()), PUE)
 
 
 def capped(cap: int, how: OverCap = OverCap.CLOCK, raise_seconds: int = 0, place: int = FACILITY) -> PowerSettings:
@@ -39,8 +40,8 @@ def between(part: float) -> int:
     return STANDING + int(part * (MOST - STANDING))
 
 
-def gang(gpus: int, seconds: int = 1000, **columns: object) -> JobColumns:
-    return job_columns(1, **{"submit_ns": 0, "gpus": gpus, "duration_ns": seconds * SECOND, "utilization": 1.0} | columns)  # type: ignore[arg-type]
+def gang(gpus: int, seconds: int = 1000, **columns: Any) -> JobColumns:
+    return job_columns(1, **{"submit_ns": 0, "gpus": gpus, "duration_ns": seconds * SECOND, "utilization": 1.0} | columns)
 
 
 def plain_wanted(made: Engine) -> tuple[int, set[int]]:
@@ -86,7 +87,12 @@ def test_a_cap_holds_in_every_cycle_at_the_highest_clock(how: OverCap, seed: int
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 300), part=st.sampled_from([0.02, 0.1, 0.25, 0.5]), shards=st.sampled_from([2, 3, 7]), wait=st.sampled_from([0, 60, 300]))
+@given(
+    seed=st.integers(0, 300),
+    part=st.sampled_from([0.02, 0.1, 0.25, 0.5]),
+    shards=st.sampled_from([2, 3, 7]),
+    wait=st.sampled_from([0, 60, 300]),
+)
 def test_the_answer_depends_on_nothing_else(seed: int, part: float, shards: int, wait: int) -> None:
     power, cap = capped(between(part), raise_seconds=wait), between(part)
 
@@ -192,12 +198,29 @@ def test_a_clock_is_lowered_at_once_and_raised_after_a_while() -> None:
 
 def sites() -> Cluster:
     """Two sites of four hosts."""
-    plans = [ClosPlan(name=name, host=catalog.host("hgx-h100"), switch=catalog.switch("qm9700"), hosts=4, hosts_per_rack=1, site=name) for name in ("east", "west")]
-    return compile_cluster(compose("two", [Part(plan.name, build(plan), plan.name, 1.0) for plan in plans], Wan(1e12, (WanLink(("east", "west"), 800.0, 5e11),)), ()))
+    plans = [
+        ClosPlan(name=name, host=catalog.host("hgx-h100"), switch=catalog.switch("qm9700"), hosts=4, hosts_per_rack=1, site=name)
+        for name in ("east", "west")
+    ]
+    return compile_cluster(
+        compose(
+            "two",
+            [Part(plan.name, build(plan), plan.name, 1.0) for plan in plans],
+            Wan(1e12, (WanLink(("east", "west"), 800.0, 5e11),)),
+            (),
+        )
+    )
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from([1, 4, 8, 16, 32, 40]), st.integers(10, 900), st.integers(0, 900), st.integers(0, 2)), min_size=3, max_size=12), st.tuples(*[st.sampled_from([0.05, 0.3, 0.6, 2.0])] * 3))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([1, 4, 8, 16, 32, 40]), st.integers(10, 900), st.integers(0, 900), st.integers(0, 2)),
+        min_size=3,
+        max_size=12,
+    ),
+    st.tuples(*[st.sampled_from([0.05, 0.3, 0.6, 2.0])] * 3),
+)
 def test_caps_of_sites_and_of_all_hold_together(rows: Sequence[tuple[int, int, int, int]], parts: tuple[float, float, float]) -> None:
     """Jobs may lie at both sites."""
     both = sites()
