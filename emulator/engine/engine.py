@@ -207,6 +207,7 @@ class Engine:
         self._let_retire()
 
     def _note_time(self, at_ns: int) -> None:
+        self.runs.swings.note_most()
         self.meter.note_cycle(*self.scheduler.free_gpus(), at_ns - self.now_ns)
         if self.scheduler.reserved.calendar is not None:
             self.scheduler.reserved.calendar.now_ns = at_ns

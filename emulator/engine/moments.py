@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import job_time
+from emulator.engine.job_energy import job_joules
 from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import State
@@ -42,6 +43,7 @@ class Moment(NamedTuple):
     reservation: str  # "" where it names none
     phase: str  # jobs.life.Phase; "" while it does not run
     time_ns: tuple[int, ...]  # that it has held its GPUs, by engine.gpu_time.HELD
+    energy_joules: float  # engine.job_energy
 
 
 _SAY_WHY = frozenset({State.PENDING, State.FAILED, State.CANCELLED, State.REJECTED, State.INFEASIBLE})
@@ -86,6 +88,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.reservation.get(slot, ""),
         lives.phase(slot).name.lower() if running else "",
         time,
+        job_joules(engine, slot, sum(time), at_ns),
     )
 
 

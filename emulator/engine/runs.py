@@ -15,6 +15,7 @@ from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
 from emulator.engine.spread import SitesOfBlocks, Spread
 from emulator.engine.storage import Storage
+from emulator.engine.swings import JobSwings
 from emulator.jobs.life import COUNTED_PHASES, Phase
 from emulator.power.clocks import FULL, Parts, draw_milliwatts, parts_at, speed_at
 from emulator.racks.messages import RackOrder
@@ -60,6 +61,7 @@ class Runs:
         self._spread: dict[int, Spread] = {}  # slot of a running job -> where its GPUs are
         self.clock = [FULL] * self._sites.count  # by site: a place in power.clocks.MEASURED
         self.clocked: ClockedDraws | None = None  # while a cap may act
+        self.swings = JobSwings(self._sites.count, settings.communication_power_ratio, ledger.table)
         self.power_wait_milli_gpu_ns = 0  # so far, of what is accounted for while a cap may act: power_wait and paused
         self._gpu_milliwatts: dict[tuple[int, float], int] = {}
         self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
@@ -160,6 +162,7 @@ class Runs:
         self._meter.active_micro_gpus -= self.active.pop(slot)
         self.gpus_by_phase[self._phases.pop(slot)] -= table.size_gpus[slot]
         draw = self.draw.pop(slot)
+        self.swings.drop(slot)
         if self.clocked is not None:
             self.clocked.drop(slot)
         if table.milli_gpus[slot] < 1000 and self._share_tenants(table.rows[slot][0], -1):
@@ -191,6 +194,7 @@ class Runs:
         """Bring the run to ``at_ns``."""
         lives = self._lives
         waited_ns = lives.power_wait_ns[slot] + lives.spent_ns[Phase.PAUSED][slot]
+        lives.dynamic_energy[slot] += self.draw[slot] * self._table.size_gpus[slot] * (at_ns - lives.since_ns[slot])
         self._meter.active_micro_gpu_ns += self.active[slot] * lives.progress(slot, at_ns)
         waited_ns = lives.power_wait_ns[slot] + lives.spent_ns[Phase.PAUSED][slot] - waited_ns
         if waited_ns:
@@ -293,6 +297,8 @@ class Runs:
         self.active[slot] = active
         ratio = self._settings.communication_power_ratio
         draw = self.draw[slot] = 0 if paused else draw_milliwatts(full_milliwatts, parts, ratio, milli_gpus, clock)
+        if table.shape[slot] >= 0:
+            self.swings.note(slot, 0 if paused else full_milliwatts * milli_gpus // 1000, parts, clock, self._spread[slot])
         if self.clocked is not None:
             self.clocked.note(slot, full_milliwatts, parts, milli_gpus, self._spread[slot], draw, paused=paused)
         return draw

@@ -8,6 +8,7 @@ import numpy as np
 from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView, QuotaView, SitesView, SiteView
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import HELD, good_ns
+from emulator.engine.power_settings import FACILITY
 from emulator.engine.moments import Moment, moment_of, slowdown
 from emulator.jobs.life import Phase
 from emulator.scheduler import deadlines
@@ -79,6 +80,7 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         phase=moment.phase,
         phase_seconds={phase: time_ns / SECOND for phase, time_ns in zip(HELD, moment.time_ns, strict=True) if time_ns},
         goodput_ratio=good_ns(moment.time_ns) / held_ns if (held_ns := sum(moment.time_ns)) else 0.0,
+        energy_joules=moment.energy_joules,
     )
 
 
@@ -304,8 +306,8 @@ def gpu_models(cluster: Cluster) -> str:
     return "+".join(dict.fromkeys(host_type.gpu.name for host_type in cluster.host_types))
 
 
-def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
-    """The cluster at the last finished cycle; the cap is in watts, 0 for none."""
+def cluster_view(engine: Engine) -> ClusterView:
+    """The cluster at the last finished cycle."""
     cluster, counts, gpus = engine.cluster, engine.cluster.counts, gpus_by_state(engine)
     return ClusterView(
         name=cluster.name,
@@ -329,6 +331,6 @@ def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
         wan_switches=counts.wan,
         power_watts=engine.meter.power_milliwatts / 1e3,
         switch_power_watts=engine.meter.switches_milliwatts / 1e3,
-        power_cap_watts=power_cap_watts,
+        power_cap_watts=engine.power.caps.get(FACILITY, 0) / 1e3,
         sites=cluster.site_names,
     )

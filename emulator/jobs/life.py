@@ -66,6 +66,7 @@ class Lives:
         self.power_wait_ns: list[int] = []  # of working time, what it took longer since the clock was lowered
         self.ahead_ns: list[int] = []  # of starting or restarting, still to come
         self.again: list[bool] = []  # whether that is a restart
+        self.dynamic_energy: list[int] = []  # of all GPUs above idle, in milliwatt nanoseconds, as of ``since_ns``
         #: By phase, how long all runs were in it; there is none for working.
         self.spent_ns: dict[Phase, list[int]] = {phase: [] for phase in IDLE_PHASES}
         #: Slot -> how long it will still stand still for, of a job that a flap stopped.
@@ -92,7 +93,7 @@ class Lives:
 
     def _times(self) -> list[list[int]]:
         """Columns of times that are 0 at first."""
-        return [self.ahead_ns, *self._counted()]
+        return [self.ahead_ns, self.dynamic_energy, *self._counted()]
 
     def _counted(self) -> list[list[int]]:
         """Columns in which the time that a job has held its GPUs is counted."""

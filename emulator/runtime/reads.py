@@ -30,7 +30,6 @@ class Reads(Facts, ABC):
     def __init__(self, emulation: Emulation, inputs: Inputs) -> None:
         super().__init__(emulation)
         self._inputs = inputs
-        self._power_cap_watts = emulation.scenario.power.cap or 0.0
 
     @abstractmethod
     def _call(self, function: Callable[[], T]) -> T:
@@ -58,7 +57,7 @@ class Reads(Facts, ABC):
         return self._call(self._inputs.reserved.views)
 
     def cluster(self) -> ClusterView:
-        return self._call(lambda: views.cluster_view(self._engine, self._power_cap_watts))
+        return self._call(lambda: views.cluster_view(self._engine))
 
     def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]:
         return self._call(lambda: hardware.rack_views(self._engine, self._engine.read(), after, limit))

@@ -90,6 +90,16 @@ class PowerEvent(Section):
         return self
 
 
+class SmoothingSettings(Section):
+    """What smooths the swings of synchronous jobs, as the summary reports it (emulator.power.swings); it changes no energy."""
+
+    gpu_floor: Annotated[float, BeforeValidator(_as_part), Field(ge=0, le=1)] = 0.0  # of what a GPU draws computing; GB200: 20 to 90 %
+    gpu_joules: Annotated[Real, Field(ge=0, le=1e6)] = 0.0  # stored in the power supplies for each GPU; GB300: 65
+    peak_reduction: Annotated[float, BeforeValidator(_as_part), Field(ge=0, le=1)] = 0.3  # by these at most; GB300: 30 %
+    battery: CapPower = 0.0  # of each site
+    battery_duration: Annotated[Duration, Field(ge=0, le=30 * DAY)] = parse_duration("1h")  # for which it gives that
+
+
 class PowerSettings(Section):
     """Power of the site. The power of a host is that of its type in the catalog."""
 
@@ -106,6 +116,7 @@ class PowerSettings(Section):
     pue: Annotated[Real, Field(ge=1, le=5)] = PUE  # liquid-cooled AI: 1.15 to 1.25, a planning value
     wue_litres_per_kwh: Annotated[Real, Field(ge=0, le=100)] = WUE  # Microsoft's 2025 figure
     carbon: CarbonSeries | None = None
+    smoothing: SmoothingSettings = SmoothingSettings()
 
     @model_validator(mode="after")
     def _goes_together(self) -> Self:
