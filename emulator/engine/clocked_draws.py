@@ -41,6 +41,17 @@ class ClockedDraws:
             self.by_site[site] += draws * gpus
             self.drawn[site] += draw * gpus
 
+    def redraw(self, slot: int, clock: int) -> int:
+        """The job's clock is another: what each of its GPUs draws from now on."""
+        draws, before, spread = self._jobs[slot]
+        if slot in self._paused:
+            return 0
+        draw = int(draws[clock])
+        self._jobs[slot] = draws, draw, spread
+        for site, gpus in spread:
+            self.drawn[site] += (draw - before) * gpus
+        return draw
+
     def drop(self, slot: int) -> None:
         """It runs no longer."""
         if slot not in self._jobs:

@@ -214,7 +214,8 @@ class Runs:
 
     def _clock_of(self, slot: int) -> int:
         """A job at several sites has the lowest of their clocks."""
-        return max([self.clock[site] for site, _ in self._spread[slot]])
+        spread = self._spread[slot]
+        return self.clock[spread[0][0]] if len(spread) == 1 else max([self.clock[site] for site, _ in spread])
 
     # -- for want of power ---------------------------------------------------------------------------------------------------------
 
@@ -222,14 +223,32 @@ class Runs:
         """The GPUs of each site run at this clock from now on."""
         changed = {site for site, (now, then) in enumerate(zip(self.clock, clocks, strict=True)) if now != then}
         slots = [slot for slot in self.draw if any(site in changed for site, _ in self._spread[slot])]
+        begun = {slot for slot in slots if self._lives.ahead_ns[slot]}  # who may be at work once it was brought up to now
         for slot in slots:
             self.progress(slot, at_ns)
         self.clock = list(clocks)
         for slot in slots:
             self._pace(slot, self._lives.network_speed(slot))
-            self._rerate(slot, at_ns)
+            if slot in begun or self.clocked is None:
+                self._rerate(slot, at_ns)
+            else:
+                self._reclock(slot, at_ns, self.clocked)
             if slot not in self._lives.detecting and self._lives.speed[slot] > 0.0:  # else what is to come does not depend on the clock
                 self._expect(slot)
+
+    def _reclock(self, slot: int, at_ns: int, clocked: ClockedDraws) -> None:
+        """As ``_rerate`` where nothing but the clock has changed."""
+        table, clock, parts = self._table, self._clock_of(slot), self._parts(slot)
+        paused = slot in self._lives.paused
+        self._note_active(slot, 0.0 if paused else parts_at(parts, clock).computing)
+        draw = clocked.redraw(slot, clock)
+        change, self.draw[slot] = draw - self.draw[slot], draw
+        if table.shape[slot] >= 0 and not paused:
+            full = self._full_draw(table.host_type[slot], table.utilization[slot])
+            self.swings.note(slot, full * table.milli_gpus[slot] // 1000, parts, clock, self._spread[slot])
+        if change:
+            self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], change)
+            self._draw_more(slot, at_ns, change)
 
     def pause(self, slot: int, at_ns: int, *, paused: bool) -> None:
         """It stands still and draws nothing, on the GPUs that it holds, or goes on. One that hangs goes on hanging."""
@@ -288,13 +307,11 @@ class Runs:
         wait for the network, and none where they wait for storage or are paused.
         """
         table = self._table
-        gpus, milli_gpus, utilization = table.size_gpus[slot], table.milli_gpus[slot], table.utilization[slot]
+        milli_gpus, utilization = table.milli_gpus[slot], table.utilization[slot]
         self._note_phase(slot)
         parts, clock, full_milliwatts = self._parts(slot), self._clock_of(slot), self._full_draw(table.host_type[slot], utilization)
         paused = slot in self._lives.paused
-        active = 0 if paused else int(gpus * milli_gpus * 1000 * utilization * parts_at(parts, clock).computing)
-        self._meter.active_micro_gpus += active - self.active.get(slot, 0)
-        self.active[slot] = active
+        self._note_active(slot, 0.0 if paused else parts_at(parts, clock).computing)
         ratio = self._settings.communication_power_ratio
         draw = self.draw[slot] = 0 if paused else draw_milliwatts(full_milliwatts, parts, ratio, milli_gpus, clock)
         if table.shape[slot] >= 0:
@@ -302,6 +319,13 @@ class Runs:
         if self.clocked is not None:
             self.clocked.note(slot, full_milliwatts, parts, milli_gpus, self._spread[slot], draw, paused=paused)
         return draw
+
+    def _note_active(self, slot: int, computing: float) -> None:
+        """The run computes for this part of its time."""
+        table = self._table
+        active = int(table.size_gpus[slot] * table.milli_gpus[slot] * 1000 * table.utilization[slot] * computing)
+        self._meter.active_micro_gpus += active - self.active.get(slot, 0)
+        self.active[slot] = active
 
     def _note_phase(self, slot: int) -> None:
         """Count the run's GPUs where it is now."""
