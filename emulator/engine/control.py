@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from emulator.engine.power_control import PowerCapRequest, PowerView
 from emulator.workload.jobs import JobColumns
 
 Told = TypeVar("Told")
@@ -557,6 +558,12 @@ class Control(Protocol):
 
     def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
         """Break something for a while. Returns a sentence saying what was done."""
+        ...
+
+    def power(self) -> PowerView: ...
+
+    def cap_power(self, asked: PowerCapRequest, *, request_id: str = "") -> str:
+        """A place draws no more than this from the next cycle on. Returns a sentence saying what was done. Raises NotFound and WrongState."""
         ...
 
     def clock(self) -> ClockView: ...

@@ -15,6 +15,7 @@ import numpy as np
 from emulator.engine.commands import (
     BreakHosts,
     Cancel,
+    CapPower,
     Command,
     Cordon,
     CutLinks,
@@ -32,6 +33,7 @@ from emulator.engine.meter import Integral, Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.power_caps import PowerCaps
+from emulator.engine.power_settings import Reduction
 from emulator.engine.prospect import Prospect
 from emulator.engine.runs import RunEvent, Runs
 from emulator.engine.settings import EngineSettings
@@ -329,6 +331,8 @@ class Engine:
                 if self.scheduler.reserved.calendar is not None and name in self.scheduler.reserved.calendar.number_of:
                     self.scheduler.reserved.calendar.end(name, at_ns)
                     self._turn_windows(at_ns)
+            case CapPower(place, milliwatts, duration_ns):
+                self.power.reduce(Reduction(at_ns, place, duration_ns, None, milliwatts), at_ns)
             case CutLinks(cuts, duration_ns, flap_ns, every_ns):
                 for slot, down_ns in self.links.inject(at_ns, cuts, duration_ns, flap_ns, every_ns):
                     self.runs.stand_still(slot, at_ns, down_ns)

@@ -8,8 +8,8 @@ import numpy as np
 from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView, QuotaView, SitesView, SiteView
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import HELD, good_ns
-from emulator.engine.power_settings import FACILITY
 from emulator.engine.moments import Moment, moment_of, slowdown
+from emulator.engine.power_settings import FACILITY
 from emulator.jobs.life import Phase
 from emulator.scheduler import deadlines
 from emulator.scheduler.deadlines import NO_DEADLINE
@@ -162,16 +162,19 @@ def _held_back(engine: Engine, slot: int) -> str:
         return f"; it {phase.name.lower()[:-3]}s until {(lives.since_ns[slot] + lives.ahead_ns[slot]) / SECOND:,.15g} s"
     if phase == Phase.DETECTING:
         return f"; it hangs, which nobody has noticed yet: {engine.reasons[slot]}"
-    speed = lives.speed[slot]
+    if phase == Phase.PAUSED:
+        return f"; it is paused for want of power: {engine.power.told()}"
+    clock = f"; its {engine.power.told()} for want of power" if slot in lives.full_clock_speed else ""
+    speed = lives.network_speed(slot)
     if speed == 1.0:
-        return ""
+        return clock
     if speed == 0.0:
         dead = engine.network.dead_link(slot)
         cause = f": trunk {link_name(engine.cluster, dead)} is down" if dead >= 0 else ""
         return f"; it stands still{cause}, and fails if it does so for {engine.settings.stall_timeout_ns / SECOND:g} s"
     link, ratio = engine.network.fullest_link(slot)
     asked = f": its jobs ask trunk {link_name(engine.cluster, link)} for {ratio:.2f} times its capacity" if ratio > 1.0 else ""
-    return f" at {speed:.1%} of its speed on an idle fabric{asked}"
+    return f" at {speed:.1%} of its speed on an idle fabric{asked}{clock}"
 
 
 def placement_level(cluster: Cluster, rows: list[Row]) -> str:

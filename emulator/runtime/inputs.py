@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from emulator.engine.bounds import LONGEST_NS, REMAINING_RULE, is_remaining_ratio
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, CutLinks, Hold, SetPriority, Submit, scale_link
+from emulator.engine.commands import BreakHosts, Cancel, CapPower, Command, Cordon, CutLinks, Hold, SetPriority, Submit, scale_link
 from emulator.engine.control import (
     ControlError,
     FaultRequest,
@@ -20,7 +20,9 @@ from emulator.engine.control import (
 )
 from emulator.engine.fault_targets import TARGETS, cuts_of
 from emulator.engine.hardware import not_found, rack_views
+from emulator.engine.power_control import PowerCapRequest
 from emulator.engine.views import STATES, job_view
+from emulator.runtime import power_inputs
 from emulator.runtime.answers import Answers, Request, from_json, to_json
 from emulator.runtime.assemble import Emulation
 from emulator.runtime.reserved import ReservedInputs
@@ -208,6 +210,17 @@ class Inputs:
 
         return self._answers.once(request_id, "fault", lambda: repr(fault).encode(), inject)
 
+    def cap_power(self, asked: PowerCapRequest, stamp_ns: int, request_id: str) -> str:
+        """A cap from the next cycle on. Returns what was done, as a sentence."""
+
+        def cap(request: Request) -> str:
+            command = power_inputs.cap_command(self._engine, asked)
+            answer = power_inputs.told(command, asked, stamp_ns)
+            self._accept(command, stamp_ns, "power", power_inputs.payload(command), request, answer)
+            return answer
+
+        return self._answers.once(request_id, "power", lambda: repr(asked).encode(), cap)
+
     def _fault_of(self, fault: FaultRequest) -> tuple[Command, dict[str, Any], str]:
         """The command, what the journal keeps of it, and what it does, as a sentence's beginning."""
         longest = LONGEST_NS / SECOND
@@ -292,6 +305,8 @@ class Inputs:
                     command = Cordon(**given)
                 case "fault":
                     command = _fault(self._cluster, given)
+                case "power":
+                    command = CapPower(**given)
                 case "reserve" | "end reservation":
                     command = self.reserved.take_up(record.kind, given)
                 case kind if kind in (END, STOP):

@@ -33,6 +33,7 @@ from emulator.engine.control import (
     WrongState,
 )
 from emulator.engine.loop import Loop
+from emulator.engine.power_control import PowerCapRequest
 from emulator.engine.shards import Readings
 from emulator.report.collect import Collector
 from emulator.report.outcome import Outcome
@@ -449,6 +450,9 @@ class Session(Reads):
 
     def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
         return self._change(lambda: self._inputs.inject_fault(fault, self._stamp_ns(), request_id))
+
+    def cap_power(self, asked: PowerCapRequest, *, request_id: str = "") -> str:
+        return self._change(lambda: self._inputs.cap_power(asked, self._stamp_ns(), request_id))
 
     # -- clock ----------------------------------------------------------------------------------------------------------------------
 
