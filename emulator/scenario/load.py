@@ -205,13 +205,13 @@ def _explain(problem: Any, source: _Source) -> str:
 
 
 def _limit(got: str, ge: float | None = None, le: float | None = None) -> str:
-    """A bound in the unit of what was given: a duration, or a power."""
+    """A bound in the unit of what was given: a percentage, a duration, or a power."""
     limit = ge if ge is not None else le
     assert limit is not None
     try:
         parse_duration(got)
     except ValueError:
-        shown = f"{limit:g} W"
+        shown = f"{limit * 100:g}%" if got.strip().endswith("%") else f"{limit:g} W"
     else:
         shown = format_duration(int(limit))
     return f"{shown} or more" if ge is not None else f"at most {shown}"

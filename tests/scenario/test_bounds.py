@@ -36,7 +36,7 @@ OWN_RULE = {
     "jobs.checkpoint.storage_bandwidth": _BANDWIDTH,
     "runtime.actors": (["inline", "1"], ["0", "10001", "1.5", ".nan", "-1"]),
 }
-UNITS = {"power.cap": "W", "power.events.to": "W", "jobs.checkpoint.state_per_gpu": "B"}
+UNITS = {"power.cap": "W", "power.events.to": "W", "power.smoothing.battery": "W", "jobs.checkpoint.state_per_gpu": "B"}
 DURATIONS = {
     *("clock.cycle", "workload.generated.day", "scheduler.preempt_interval", "scheduler.preempt_after", "jobs.restart_overhead"),
     *("scheduler.sites.every", "scheduler.sites.move_after"),
@@ -44,7 +44,7 @@ DURATIONS = {
     *("jobs.requeue_backoff.initial", "jobs.requeue_backoff.max"),
     *("jobs.stall_timeout", "faults.repair", "telemetry.publish_interval", "runtime.health_check_initial_delay"),
     *("scheduler.reservations.start", "scheduler.reservations.duration", "scheduler.reservations.every"),
-    *("power.raise_after", "power.events.at", "power.events.duration"),
+    *("power.raise_after", "power.events.at", "power.events.duration", "power.smoothing.battery_duration"),
     *("power.supply.repeat", "power.outdoor.repeat", "power.carbon.repeat"),
     *("runtime.health_check_period", "runtime.health_check_timeout", "runtime.answer_timeout", "runtime.node_wait"),
 }
