@@ -222,7 +222,8 @@ class Runs:
     def set_clocks(self, clocks: Sequence[int], at_ns: int) -> None:
         """The GPUs of each site run at this clock from now on."""
         changed = {site for site, (now, then) in enumerate(zip(self.clock, clocks, strict=True)) if now != then}
-        slots = [slot for slot in self.draw if any(site in changed for site, _ in self._spread[slot])]
+        everywhere = len(changed) == self._sites.count
+        slots = [slot for slot in self.draw if everywhere or any(site in changed for site, _ in self._spread[slot])]
         begun = {slot for slot in slots if self._lives.ahead_ns[slot]}  # who may be at work once it was brought up to now
         for slot in slots:
             self.progress(slot, at_ns)

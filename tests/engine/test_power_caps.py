@@ -83,7 +83,7 @@ def test_a_cap_holds_in_every_cycle_at_the_highest_clock(how: OverCap, seed: int
 
     made = run_work(work(seed), seed, "easy", Manner(look=look, power=capped(cap, how)))
     assert facility_milliwatts(made.meter.peak_milliwatts, PUE) <= cap, "nor between two cycles"
-    assert any(acted) or part > 0.5
+    assert any(acted) or part > 0.2, "or the property says little"
 
 
 @settings(max_examples=20, deadline=None)

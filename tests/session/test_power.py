@@ -1,16 +1,21 @@
 """Caps on power that are asked for while an emulation runs: seen at once, journalled, repeated by a replay, told in files."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from emulator.engine.control import InvalidRequest, NotFound, WrongState
 from emulator.engine.power_control import PowerCapRequest
+from emulator.engine.power_settings import FACILITY
+from emulator.power.clocks import CLOCK_RATIO, SLOWDOWN
 from emulator.report.summary import summary
 from emulator.runtime.opening import open_session
 from emulator.runtime.session import Session
-from emulator.scenario import Scenario
+from emulator.scenario import Scenario, load
+from emulator.workload.jobs import SECOND, job_columns
 from tests.session.conftest import BUSY
 from tests.session.test_journal import inputs_of
 
@@ -78,3 +83,42 @@ def test_a_batch_run_that_is_given_the_journal_caps_as_the_session_did(
     assert outcome.digest == rows[-1].payload["digest"]
     assert summary(outcome)["power"] == values["power"]
     again.close()
+
+
+def test_all_of_colossus_under_its_own_cap_and_under_less() -> None:
+    """Its 100,000 GPUs, computing: below 150 MW (1.3 kW a GPU with the switches), 1.05 litres a kWh; under 110 MW at what the curve says."""
+    found: dict[str, dict[str, Any]] = {}
+    for cap in ("150MW", "110MW"):
+        settings = ("workload.kind=none", "faults.enabled=false", "clock.until=2h", "runtime.actors=inline", f"power.cap={cap}")
+        with closing(open_session(load("colossus", settings))) as made:
+            made.submit(job_columns(1, submit_ns=0, gpus=100_000, duration_ns=3600 * SECOND, utilization=1.0))
+            engine, step = made._engine, made._loop.step
+            while not made._loop.finished:
+                step()
+                assert engine.power.facility_milliwatts() <= engine.power.caps[FACILITY]
+            found[cap] = summary(made.run_to_end())
+    full, less = found["150MW"], found["110MW"]
+    assert full["power"]["capped_seconds"] == 0.0
+    assert full["power_watts"]["peak"] * 1.2 == pytest.approx(130.4e6, rel=0.001)
+    assert full["water_litres"] / (full["it_energy_joules"] / 3.6e6) == pytest.approx(1.05, rel=1e-9)
+    assert 109e6 < less["power_watts"]["peak"] * 1.2 <= 110e6
+    clock = CLOCK_RATIO.index(less["power"]["lowest_clock_ratio"])
+    assert less["power"]["slowdown_ratio"] == pytest.approx(SLOWDOWN[clock], rel=1e-9)
+    assert less["power"]["slowdown_ratio"] == pytest.approx(1.0646, abs=1e-4)
+
+
+def test_a_quarter_less_for_three_hours_costs_what_the_report_says() -> None:
+    """Of a small machine with everything in it: the energy that the report says was not drawn is that of the readings."""
+    settings = ("clock.until=8h", "runtime.actors=inline", "power.events=[{at: 2h, duration: 3h, reduce: 25%}]", "power.raise_after=0s")
+    with closing(open_session(load("laptop", settings))) as made:
+        engine, drawn = made._engine, []
+        while not made._loop.finished:
+            made._loop.step()
+            drawn.append((engine.now_ns, engine.power.facility_milliwatts(), engine.power.facility.used(0, engine.now_ns).facility))
+        (event,) = summary(made.run_to_end())["power"]["events"]
+    begin, end = 2 * 3600 * SECOND, 5 * 3600 * SECOND
+    assert (event["begin_seconds"], event["end_seconds"], event["met"]) == (7200.0, 18_000.0, True)
+    assert all(power / 1000 <= event["cap_watts"] for at, power, _ in drawn if begin <= at < end)
+    assert event["cap_watts"] == pytest.approx(event["before_watts"] * 0.75)
+    used = {at: energy for at, _, energy in drawn}
+    assert event["saved_joules"] == pytest.approx(event["before_watts"] * 10_800 - (used[end] - used[begin]) / 1e18, rel=1e-9)
