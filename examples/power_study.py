@@ -2,8 +2,8 @@
 
     python examples/power_study.py
 
-prints the tables of docs/power.md: all 100,000 GPUs of ``colossus`` compute for ten hours, under one cap after the other, then without a cap and
-with a request at 2 h.
+prints the tables of docs/power.md: all 100,000 GPUs of ``colossus`` compute for ten hours, under one cap after the other, then without a
+cap and with a request at 2 h.
 """
 
 from contextlib import closing

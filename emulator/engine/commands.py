@@ -81,7 +81,9 @@ class EndReservation:
 
 @dataclass(frozen=True)
 class CapPower:
-    """From now on a place (a site, or ``power_settings.FACILITY``) draws at most so much at the meter; None: what was asked before is lifted."""
+    """From now on a place (a site, or ``power_settings.FACILITY``) draws at most so much at the meter; None: what was asked before is
+    lifted.
+    """
 
     place: int
     milliwatts: int | None

@@ -563,7 +563,9 @@ class Control(Protocol):
     def power(self) -> PowerView: ...
 
     def cap_power(self, asked: PowerCapRequest, *, request_id: str = "") -> str:
-        """A place draws no more than this from the next cycle on. Returns a sentence saying what was done. Raises NotFound and WrongState."""
+        """A place draws no more than this from the next cycle on. Returns a sentence saying what was done. Raises NotFound and
+        WrongState.
+        """
         ...
 
     def clock(self) -> ClockView: ...

@@ -8,7 +8,9 @@ from emulator.power.series import NEVER
 
 @dataclass
 class Response:
-    """One request. Power is in milliwatts at the meter, energy in millionths of picojoules there, lost GPU time in milli-GPU nanoseconds."""
+    """One request. Power is in milliwatts at the meter, energy in millionths of picojoules there, lost GPU time in milli-GPU
+    nanoseconds.
+    """
 
     asked: Reduction
     begin_ns: int

@@ -199,6 +199,7 @@ class Engine:
         self._note_time(at_ns)
         self._settle(at_ns)
         self.now_ns = self._passed_ns = at_ns
+        self.power.turn_due(at_ns)
         self._intake(at_ns)
         if self.events != before or self._reconsider_ns <= at_ns:
             self._plan(at_ns)
@@ -239,8 +240,6 @@ class Engine:
         return self.table.submit_ns[self._arrivals[0]] if self._arrivals else NEVER
 
     def _intake(self, at_ns: int) -> None:
-        if self.power.next_ns() <= at_ns:
-            self.power.turn(at_ns)
         if self.links.next_ns() <= at_ns:
             self.events += 1
             for slot, down_ns in self.links.run(at_ns):

@@ -50,8 +50,8 @@ def gpu_seconds(held: Iterable[int], meter: Meter, now_ns: int) -> dict[str, flo
     both as long as they take when nothing slows the job; *network_wait* is what they took longer than that, and *power_wait* what they
     took longer since a cap on power lowered the clock; *starting* and *restarting*
     passed before work went on. In *checkpoint* a job stood still for one to be written, in *stalled* for want of any network, and in
-    *detecting* after a fault that nobody had noticed yet, and in *paused* for want of power. *Down* are GPUs of broken hosts; *idle* are all others that no job held: free,
-    cordoned, or the unused part of a shared GPU.
+    *detecting* after a fault that nobody had noticed yet, and in *paused* for want of power. *Down* are GPUs of broken hosts; *idle* are
+    all others that no job held: free, cordoned, or the unused part of a shared GPU.
     """
     down = 1000 * meter.down_gpus.until(now_ns)
     idle = 1000 * meter.installed_gpus.until(now_ns) - meter.held_milli_gpus.until(now_ns) - down

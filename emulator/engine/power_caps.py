@@ -1,12 +1,12 @@
 """Caps on the power of sites and of the whole facility, held at the end of every cycle: by the GPUs' clock, then by pausing jobs.
 
-After everything that a cycle decides, and whenever a start or a repair between two cycles would break a cap, the clock of each site becomes the
-highest at which every cap holds: one clock for all GPUs of a site (``power.clocks``). What a cap of the facility takes away it takes from the
-sites with the highest clock. Where the lowest clock is not low enough, jobs are paused, which draw nothing then: those of the lowest
-priority first, of these the last to start. It is all arithmetic on whole milliwatts, so a cap holds exactly.
+After everything that a cycle decides, and whenever a start or a repair between two cycles would break a cap, the clock of each site
+becomes the highest at which every cap holds: one clock for all GPUs of a site (``power.clocks``). What a cap of the facility takes away
+it takes from the sites with the highest clock. Where the lowest clock is not low enough, jobs are paused, which draw nothing then: those
+of the lowest priority first, of these the last to start. It is all arithmetic on whole milliwatts, so a cap holds exactly.
 
-A clock is lowered at once and raised, and a job goes on, when ``raise_ns`` have passed since the last change: else each small job that comes or
-goes would give all others another speed.
+A clock is lowered at once and raised, and a job goes on, when ``raise_ns`` have passed since the last change: else each small job that
+comes or goes would give all others another speed.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,6 @@ from emulator.engine.power_settings import FACILITY, UNCAPPED, OverCap, PowerSet
 from emulator.engine.runs import Runs
 from emulator.power.clocks import CLOCK_RATIO, CLOCKS, FULL, LOWEST
 from emulator.power.facility import facility_milliwatts, it_cap_milliwatts
-from emulator.power.series import NEVER
 from emulator.racks.power import most_milliwatts
 from emulator.scheduler.table import JobTable
 from topology.cluster import Cluster
@@ -68,6 +67,11 @@ class PowerCaps:
         self._it_caps = {place: it_cap_milliwatts(cap, self.pue) for place, cap in self.caps.items()}
         changes = [series.next_ns(at_ns) for series in (settings.pue, settings.wue, settings.carbon)]
         self._next_ns = min([*changes, *[series.next_ns(at_ns) for _, series in settings.caps]])
+
+    def turn_due(self, at_ns: int) -> None:
+        """``turn``, if something of it changes."""
+        if self.next_ns() <= at_ns:
+            self.turn(at_ns)
 
     def _books(self, places: Iterable[int], at_ns: int) -> dict[int, Books]:
         """Of places, up to now: what running jobs have waited is accounted for first."""

@@ -25,7 +25,9 @@ class PowerView:
 
 @dataclass(frozen=True)
 class PowerCapRequest:
-    """``watts`` at the meter, 0: lift what was asked for; of ``site``, "": the facility; for ``duration_seconds``, 0: until it is lifted."""
+    """``watts`` at the meter, 0: lift what was asked for; of ``site``, "": the facility; for ``duration_seconds``, 0: until it is
+    lifted.
+    """
 
     watts: float
     site: str = ""

@@ -1,6 +1,6 @@
 """What a scenario says of power that the engine acts on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from emulator.power.series import Series, constant
@@ -22,8 +22,8 @@ class OverCap(StrEnum):
 
 @dataclass(frozen=True)
 class Reduction:
-    """From ``at_ns`` on a place is to draw at most ``to_milliwatts`` at the meter, or ``part`` less than it does then; with neither, what was
-    asked of it before is lifted. ``duration_ns``: None is until it is lifted.
+    """From ``at_ns`` on a place is to draw at most ``to_milliwatts`` at the meter, or ``part`` less than it does then; with neither, what
+    was asked of it before is lifted. ``duration_ns``: None is until it is lifted.
     """
 
     at_ns: int
@@ -35,14 +35,15 @@ class Reduction:
 
 @dataclass(frozen=True)
 class PowerSettings:
-    """``caps``: milliwatts at the meter, by site or FACILITY; of several for one place the least counts. ``raise_ns``: the least time between
-    a change of clocks or pauses and a raise. ``pue``, ``wue`` (litres per kWh of IT) and ``carbon`` (grams per kWh at the meter) over time.
+    """``caps``: milliwatts at the meter, by site or FACILITY; of several for one place the least counts. ``raise_ns``: the least time
+    between a change of clocks or pauses and a raise. ``pue``, ``wue`` (litres per kWh of IT) and ``carbon`` (grams per kWh at the meter)
+    over time.
     """
 
     over_cap: OverCap = OverCap.NONE
     caps: tuple[tuple[int, Series[int]], ...] = ()
-    pue: Series[float] = constant(1.0)
+    pue: Series[float] = field(default_factory=lambda: constant(1.0))
     raise_ns: int = 300 * SECOND
     reductions: tuple[Reduction, ...] = ()
-    wue: Series[float] = constant(0.0)
-    carbon: Series[float] = constant(0.0)
+    wue: Series[float] = field(default_factory=lambda: constant(0.0))
+    carbon: Series[float] = field(default_factory=lambda: constant(0.0))

@@ -3,11 +3,11 @@
     PUE = 1 + distribution + fans and pumps + part / COP,    COP = efficiency (T_cold / (T_out + lift - T_cold))
 
 with temperatures in kelvin: where the outdoor air cannot take all heat at the temperature at which it comes, compressors lift a part of it,
-none up to ``free_celsius`` and all of it ``RAMP_KELVIN`` above. A tower evaporates 1 kg for each 2.442 MJ of heat, 1.47 litres a kWh, for the
-part of the heat that is not sensible, and as much again of its blow-down as its cycles of concentration leave.
+none up to ``free_celsius`` and all of it ``RAMP_KELVIN`` above. A tower evaporates 1 kg for each 2.442 MJ of heat, 1.47 litres a kWh, for
+the part of the heat that is not sensible, and as much again of its blow-down as its cycles of concentration leave.
 
-The form is textbook; the numbers are assumed, within what is published: 1.15 to 1.25 is planned for AI halls with liquid cooling, and Microsoft's
-fleet has a WUE of 0.27 to 0.30 litres per kWh (2024 and 2025).
+The form is textbook; the numbers are assumed, within what is published: 1.15 to 1.25 is planned for AI halls with liquid cooling, and
+Microsoft's fleet has a WUE of 0.27 to 0.30 litres per kWh (2024 and 2025).
 """
 
 from dataclasses import dataclass

@@ -1,13 +1,13 @@
 """How much the power of a synchronous job swings with its steps, what smooths it, and a utility's limit on it. Closed forms.
 
-All GPUs of a training job compute and wait together, so its power is a rectangular wave: ``high`` for the part ``duty`` of each step, ``low`` in the
-rest (Choukse et al., "Power Stabilization for AI Training Datacenters", arXiv 2508.14318, whose measured jobs have this form). Its spectrum is
-that of a rectangular wave,
+All GPUs of a training job compute and wait together, so its power is a rectangular wave: ``high`` for the part ``duty`` of each step,
+``low`` in the rest (Choukse et al., "Power Stabilization for AI Training Datacenters", arXiv 2508.14318, whose measured jobs have this
+form). Its spectrum is that of a rectangular wave,
 
-    |c_k|^2 = ((high - low) sin(pi k duty) / (pi k))^2    at k / step,    all together with the mean: mean^2 + (high - low)^2 duty (1 - duty)
+    |c_k|^2 = ((high - low) sin(pi k duty) / (pi k))^2 at k / step,    with the mean all together mean^2 + (high - low)^2 duty (1 - duty)
 
-A utility's limit is a part of the energy of the spectrum between 0.1 and 20 Hz, 20 % in the paper's example. Assumed: the mean counts as a part
-of the spectrum, since without it nothing that makes a swing smaller would change the ratio.
+A utility's limit is a part of the energy of the spectrum between 0.1 and 20 Hz, 20 % in the paper's example. Assumed: the mean counts as
+a part of the spectrum, since without it nothing that makes a swing smaller would change the ratio.
 """
 
 from dataclasses import dataclass, replace
@@ -46,8 +46,9 @@ class Swing:
 
 @dataclass(frozen=True)
 class Smoothing:
-    """``floor_ratio``: GPUs that wait draw at least this part of what they draw computing (GB200: 20 to 90 % of TDP). ``gpu_joules``: stored in the
-    power supplies for each GPU, which lower the peak by at most ``peak_ratio`` (GB300: 65 J, 30 %). ``battery_watts``, ``battery_joules``: of a site.
+    """``floor_ratio``: GPUs that wait draw at least this part of what they draw computing (GB200: 20 to 90 %). ``gpu_joules``: stored
+    in the power supplies for each GPU, which lower the peak by at most ``peak_ratio`` (GB300: 65 J, 30 %). ``battery_watts`` and
+    ``battery_joules``: of a site.
     """
 
     floor_ratio: float = 0.0
@@ -60,8 +61,8 @@ class Smoothing:
 def smoothed(swing: Swing, by: Smoothing, gpus: int) -> Swing:
     """What is left of a swing of ``gpus`` GPUs: first the floor, then the power supplies, then the battery.
 
-    What stores energy takes power from the high part to the low one and leaves the mean: to take away d of the swing moves d duty (1 - duty)
-    step joules in each step, lowers the peak by d (1 - duty) and raises the low by d duty.
+    What stores energy takes power from the high part to the low one and leaves the mean: to take away d of the swing moves
+    d duty (1 - duty) step joules in each step, lowers the peak by d (1 - duty) and raises the low by d duty.
     """
     left = replace(swing, low_watts=max(swing.low_watts, by.floor_ratio * swing.high_watts))
     least = min(left.duty, 1.0 - left.duty)

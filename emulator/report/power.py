@@ -1,15 +1,18 @@
 """The section ``power`` of the summary: caps and what they cost, sites, requests to draw less, and swings.
 
-- ``capped_seconds``: while a clock was lowered or a job paused; ``over_cap_seconds``: while more was drawn than allowed with all jobs paused.
-- ``slowdown_ratio``: the time that work took over what it would have taken at the full clock, of all jobs, by GPU time; pauses are ``paused`` of
-  ``gpu_seconds``. ``lowest_clock_ratio``: of the full clock.
-- ``pue_ratio``: facility energy over IT energy. ``sites``: the energy, water and carbon of each, in whole numbers at the head; they add up to the
-  whole exactly. Carbon is 0 where the scenario has no series of it.
-- ``events``: what was asked for (``reduce_ratio`` or ``to_watts``), what was drawn when it began (``before_watts``), the cap that followed, the
-  most that was drawn at the end of a cycle during it and whether that held, ``saved_joules``: at the meter, against drawing ``before_watts`` all
-  the time, and ``lost_gpu_seconds``: the part of GPU time that work took longer or stood still during it, at all sites.
-- ``swings``: by site, the largest of one training job with its steps, and what ``power.smoothing`` leaves of it: ``band_ratio`` is the part of the
-  spectrum's energy between 0.1 and 20 Hz, of the site's power at the mean of the run; ``together_watts`` is the most if all jobs went in step.
+- ``capped_seconds``: while a clock was lowered or a job paused; ``over_cap_seconds``: while more was drawn than allowed with all jobs
+  paused.
+- ``slowdown_ratio``: the time that work took over what it would have taken at the full clock, of all jobs, by GPU time; pauses are
+  ``paused`` of ``gpu_seconds``. ``lowest_clock_ratio``: of the full clock.
+- ``pue_ratio``: facility energy over IT energy. ``sites``: the energy, water and carbon of each, in whole numbers at the head; they add
+  up to the whole exactly. Carbon is 0 where the scenario has no series of it.
+- ``events``: what was asked for (``reduce_ratio`` or ``to_watts``), what was drawn when it began (``before_watts``), the cap that
+  followed, the most that was drawn at the end of a cycle during it and whether that held, ``saved_joules``: at the meter, against drawing
+  ``before_watts`` all the time, and ``lost_gpu_seconds``: the part of GPU time that work took longer or stood still during it, at all
+  sites.
+- ``swings``: by site, the largest of one training job with its steps, and what ``power.smoothing`` leaves of it: ``band_ratio`` is the
+  part of the spectrum's energy between 0.1 and 20 Hz, of the site's power at the mean of the run; ``together_watts`` is the most if all
+  jobs went in step.
 """
 
 from collections.abc import Mapping

@@ -29,12 +29,12 @@ _SeriesSettings = PowerSeries | TemperatureSeries | CarbonSeries
 def build_power(scenario: Scenario, cluster: Cluster) -> PowerSettings:
     """Raises ScenarioError naming the field: a cap below what is drawn while nothing runs, an unknown site, a file that is no series."""
     given = scenario.power
-    outdoor = _series(scenario, "outdoor", given.outdoor, TypeAdapter(Celsius), lambda celsius: float(celsius))
+    outdoor = _series(scenario, "outdoor", given.outdoor, TypeAdapter(Celsius), float)
     cooling, pue, wue = Cooling(given.cooling), constant(given.pue), constant(given.wue_litres_per_kwh)
     if outdoor is not None:
         pue = Series(outdoor.times_ns, tuple([pue_at(cooling, celsius) for celsius in outdoor.values]), outdoor.period_ns)
         wue = Series(outdoor.times_ns, tuple([wue_at(cooling, celsius) for celsius in outdoor.values]), outdoor.period_ns)
-    carbon = _series(scenario, "carbon", given.carbon, TypeAdapter(GramsPerKwh), lambda grams: float(grams))
+    carbon = _series(scenario, "carbon", given.carbon, TypeAdapter(GramsPerKwh), float)
     supply = _series(scenario, "supply", given.supply, TypeAdapter(CapPower), lambda watts: round(watts * 1000))
     caps: list[tuple[int, Series[int]]] = []
     if given.cap is not None:
@@ -88,8 +88,8 @@ def _series(
 
 
 def _read(path: str, value: TypeAdapter[Any], unit: str) -> tuple[Any, ...]:
-    """The points in a CSV file. Times are durations, or numbers of seconds; a value that is a number has ``unit``. Raises ValueError naming the
-    line.
+    """The points in a CSV file. Times are durations, or numbers of seconds; a value that is a number has ``unit``. Raises ValueError
+    naming the line.
     """
     try:
         rows = list(csv.reader(io.StringIO(read_whole(Path(path), MOST_BYTES).decode("utf-8-sig"))))

@@ -1,5 +1,6 @@
 """The section ``power``: caps, what happens above them, cooling and the weather, carbon, and requests to draw less."""
 
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -49,7 +50,7 @@ class SeriesSettings(Section):
         if bool(points) == (self.path is not None):
             raise ValueError("a series has either points or a path")
         times = [time for time, _ in points]
-        if points and (times[0] != 0 or any(one >= other for one, other in zip(times, times[1:], strict=False))):
+        if points and (times[0] != 0 or any(one >= other for one, other in pairwise(times))):
             raise ValueError("the times of points begin with 0s and rise")
         if points and self.repeat is not None and self.repeat <= times[-1]:
             raise ValueError("repeat is longer than the last time")
@@ -104,7 +105,8 @@ class PowerSettings(Section):
     """Power of the site. The power of a host is that of its type in the catalog."""
 
     cap: Annotated[Power, Field(ge=1, le=1e15)] | None = None  # of the whole facility
-    #: What happens above it, and above the caps of sites (scheduler.sites.caps): clock lowers the GPUs' clock and pauses jobs below the lowest.
+    #: What happens above it, and above the caps of sites (scheduler.sites.caps): clock lowers the GPUs' clock and pauses jobs below the
+    #: lowest.
     over_cap: Literal["none", "clock", "pause"] = "clock"
     #: Between a change of clocks or pauses and a raise; a cap is met at once. Assumed.
     raise_after: Annotated[Duration, Field(ge=0, le=DAY)] = parse_duration("5m")

@@ -1,5 +1,7 @@
 """Requests to draw less: met within a cycle, lifted when they are over, with what they cost; and energy that adds up by site."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -107,7 +109,7 @@ def test_energy_water_and_carbon_add_up(seed: int, begins: list[tuple[int, int, 
     assert used.it / 1e12 == pytest.approx(racks + made.meter.switches_joules(made.now_ns), rel=1e-12)
     assert used.water == used.it * 500_000
     assert used.carbon == used.facility * 300_000_000
-    for (one_ns, it, facility), (other_ns, later, further) in zip(marks, marks[1:], strict=False):
+    for (one_ns, it, facility), (other_ns, later, further) in pairwise(marks):
         factors = {round(pue.at(at) * 1e6) for at in (one_ns, max(one_ns, other_ns - 1))}
         if len(factors) == 1:
             assert further - facility == (later - it) * factors.pop()

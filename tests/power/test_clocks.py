@@ -23,7 +23,9 @@ ratios = st.floats(0.0, 1.0)
 
 
 def test_the_points_are_those_of_the_artifact() -> None:
-    """At 1,260 MHz the artifact has 0.053566 + 0.098791 s and 20.794 + 38.215 J; at the full clock 0.050162 + 0.092954 s and 23.805 + 44.584 J."""
+    """At 1,260 MHz the artifact has 0.053566 + 0.098791 s and 20.794 + 38.215 J; at the full clock 0.050162 + 0.092954 s and 23.805 +
+    44.584 J.
+    """
     clock = [mhz for mhz, _, _ in MEASURED].index(1260)
     seconds, full = 0.053566 + 0.098791, 0.050162 + 0.092954
     assert SLOWDOWN[clock] == pytest.approx(seconds / full, rel=1e-4)

@@ -48,7 +48,9 @@ def test_a_floor_is_paid_for_and_storage_is_not() -> None:
 
 
 def test_power_supplies_with_65_joules_a_gpu() -> None:
-    """A GPU of 1,000 W that waits at 550 for a fifth of 1 s: levelling it moves 450 * 0.8 * 0.2 = 72 J a step, so 65 J take 65 / 72 of it."""
+    """A GPU of 1,000 W that waits at 550 for a fifth of 1 s: levelling it moves 450 * 0.8 * 0.2 = 72 J a step, so 65 J take 65 / 72 of
+    it.
+    """
     left = smoothed(Swing(1000.0, 550.0, 0.8, 1.0), Smoothing(gpu_joules=65.0), 1)
     assert left.watts == pytest.approx(450.0 * (1 - 65 / 72))
     long = smoothed(Swing(1000.0, 550.0, 0.8, 10.0), Smoothing(gpu_joules=65.0), 1)

@@ -86,7 +86,9 @@ def test_a_batch_run_that_is_given_the_journal_caps_as_the_session_did(
 
 
 def test_all_of_colossus_under_its_own_cap_and_under_less() -> None:
-    """Its 100,000 GPUs, computing: below 150 MW (1.3 kW a GPU with the switches), 1.05 litres a kWh; under 110 MW at what the curve says."""
+    """Its 100,000 GPUs, computing: below 150 MW (1.3 kW a GPU with the switches), 1.05 litres a kWh; under 110 MW at what the curve
+    says.
+    """
     found: dict[str, dict[str, Any]] = {}
     for cap in ("150MW", "110MW"):
         settings = ("workload.kind=none", "faults.enabled=false", "clock.until=2h", "runtime.actors=inline", f"power.cap={cap}")
