@@ -1,9 +1,8 @@
 """What a lower clock of the GPUs saves and costs: one measured curve, as steps.
 
 The curve is that of training GPT-3 175B on an A100 SXM with its clock locked: time and energy of one microbatch, forward and backward, of a
-stage (Chung et al., "Reducing Energy Bloat in Large Model Training" (Perseus), SOSP'24; their artifact, the folder
-``sosp24_data/emulation/stage_profile`` of github.com/ml-energy/zeus). Of its 15 MHz steps every second one stands here, but 1,380 MHz, which
-draws what 1,410 draws.
+stage (Chung et al., "Reducing Energy Bloat in Large Model Training" (Perseus), SOSP'24; ``sosp24_data/emulation/stage_profile`` of
+github.com/ml-energy/zeus). Of its 15 MHz steps every second one stands here, but 1,380 MHz, which draws what 1,410 draws.
 
 Assumed: other GPUs follow it by the ratio of their clock to the full one (a step is 42 MHz of an H100's 1,980), and CPUs, NICs and fans
 go with the GPUs that they serve, as they do when the load changes (``racks.power``). Only what computes takes longer; what waits for the

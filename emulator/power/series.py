@@ -48,6 +48,13 @@ def constant(value: Value) -> Series[Value]:
     return Series((0,), (value,))
 
 
+def by_hour(series: Series[float]) -> list[float]:
+    """Its values at the full hours of one period, or up to its last time."""
+    hour_ns = 3600 * 10**9
+    end_ns = series.period_ns or series.times_ns[-1] + 1
+    return [series.at(hour * hour_ns) for hour in range(-(-end_ns // hour_ns))]
+
+
 def hourly(values: Sequence[Value]) -> Series[Value]:
     """One value an hour, repeated."""
     hour_ns = 3600 * 10**9

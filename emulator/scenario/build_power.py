@@ -34,7 +34,7 @@ def build_power(scenario: Scenario, cluster: Cluster) -> PowerSettings:
     if outdoor is not None:
         pue = Series(outdoor.times_ns, tuple([pue_at(cooling, celsius) for celsius in outdoor.values]), outdoor.period_ns)
         wue = Series(outdoor.times_ns, tuple([wue_at(cooling, celsius) for celsius in outdoor.values]), outdoor.period_ns)
-    carbon = _series(scenario, "carbon", given.carbon, TypeAdapter(GramsPerKwh), float)
+    carbon = carbon_series(scenario)
     supply = _series(scenario, "supply", given.supply, TypeAdapter(CapPower), lambda watts: round(watts * 1000))
     caps: list[tuple[int, Series[int]]] = []
     if given.cap is not None:
@@ -50,6 +50,11 @@ def build_power(scenario: Scenario, cluster: Cluster) -> PowerSettings:
     return PowerSettings(
         over_cap, tuple(caps), pue, given.raise_after, _reductions(scenario, cluster), wue, constant(0.0) if carbon is None else carbon
     )
+
+
+def carbon_series(scenario: Scenario) -> Series[float] | None:
+    """Grams of CO2 per kWh at the meter; None where the scenario says nothing of it. Raises ScenarioError."""
+    return _series(scenario, "carbon", scenario.power.carbon, TypeAdapter(GramsPerKwh), float)
 
 
 def cluster_standing_milliwatts(cluster: Cluster, pue: float) -> int:

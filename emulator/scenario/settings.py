@@ -6,6 +6,7 @@ from emulator.jobs.costs import STORAGE_BYTES_PER_GPU_SECOND, CheckpointCosts, C
 from emulator.power.swings import Smoothing
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
+from emulator.scenario.build_power import carbon_series
 from emulator.scenario.models import Scenario
 from emulator.scenario.queues import TenantLimit as TenantLimitSettings
 from emulator.scheduler.accounts import TenantLimit, TenantLimits
@@ -87,7 +88,8 @@ def job_costs(scenario: Scenario, cluster: Cluster) -> Costs:
 def site_power(scenario: Scenario) -> SitePower:
     """What a policy may know of the site's power."""
     power = scenario.power
-    return SitePower(power.gamma, power.pue, None if power.cap is None else round(power.cap * 1000))
+    cap = None if power.cap is None else round(power.cap * 1000)
+    return SitePower(power.gamma, power.pue, cap, carbon_series(scenario))
 
 
 def smoothing(scenario: Scenario) -> Smoothing:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from emulator.draws.exact import exp2, power
 from emulator.power.facility import it_cap_milliwatts
+from emulator.power.series import Series
 from emulator.racks.power import GAMMA, gpu_milliwatts, idle_milliwatts, switch_milliwatts
 from emulator.scheduler.history import History
 from emulator.scheduler.table import JobTable
@@ -72,6 +73,7 @@ class SitePower:
     gamma: float = GAMMA
     pue: float = 1.0
     cap_milliwatts: int | None = None
+    carbon: Series[float] | None = None  # grams of CO2 per kWh; None: the scenario says nothing of it
 
 
 NO_CAP = SitePower()
@@ -137,6 +139,11 @@ class Books:
         self._usage: Usage | None = None
         self._holdings: Holdings | None = None
         self._history: History | None = None
+
+    @property
+    def carbon(self) -> Series[float] | None:
+        """Of the grid, in grams of CO2 per kWh; None where the scenario says nothing of it."""
+        return self._site_power.carbon
 
     def usage(self, half_life_ns: int) -> Usage:
         if self._usage is None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.power.series import by_hour
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.passing_over import start_passing_over
 from emulator.scheduler.policy import NotNegative, Policy
@@ -60,12 +61,15 @@ def best_starts(submit_ns: Int64, run_ns: Int64, delay_ns: int, grid: Grid) -> I
     return found
 
 
-def plan(
-    draft: Draft, delay_hours: NotNegative = 12.0, intensity: Sequence[NotNegative] = SOLAR_GRID, patience_hours: NotNegative = 24.0
-) -> None:
-    """``delay_hours``: so long may a job be delayed. ``intensity``: grams of CO2 per kWh by hour from the start on, repeated."""
+def plan(draft: Draft, delay_hours: NotNegative = 12.0, intensity: Sequence[NotNegative] = (), patience_hours: NotNegative = 24.0) -> None:
+    """``delay_hours``: so long may a job be delayed. ``intensity``: grams of CO2 per kWh by hour from the start on, repeated; by default
+    the scenario's ``power.carbon``, and where there is none an assumed grid with much solar power.
+    """
+    carbon = draft.ledger.books.carbon
+    if not len(intensity):
+        intensity = SOLAR_GRID if carbon is None else by_hour(carbon)
     table, memory = draft.table, draft.memory  # the best start of each job that waits or runs, by id
-    grid = Grid(np.array(intensity if len(intensity) else (1.0,), dtype=np.float64))
+    grid = Grid(np.array(intensity, dtype=np.float64))
     for job_id in [job_id for job_id in memory if job_id not in table.slot_of]:
         del memory[job_id]
     delay_ns = round(delay_hours * _HOUR)
