@@ -18,6 +18,7 @@ from emulator.cli import (
     hardware,
     inflate,
     jobs,
+    power,
     presets,
     queues,
     replay,
@@ -51,6 +52,7 @@ app.add_typer(hardware.racks, name="rack")
 app.add_typer(hardware.hosts, name="host")
 app.add_typer(hardware.links, name="link")
 app.add_typer(faults.app, name="fault")
+app.add_typer(power.app, name="power")
 app.add_typer(clock.app, name="clock")
 app.add_typer(topology.app, name="topology")
 app.command("inflate")(inflate.inflate)

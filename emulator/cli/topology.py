@@ -58,7 +58,8 @@ def show(
 
 def _power(cluster: "Cluster", scenario: "Scenario") -> dict[str, float | None]:
     """IT power of hosts and switches: at rest, at the measured maximum in training, as the hosts are rated; of the facility; its cap."""
-    from emulator.racks.power import MILLIWATTS_PER_WATT, facility_milliwatts, most_milliwatts, switch_milliwatts
+    from emulator.power.facility import facility_milliwatts
+    from emulator.racks.power import MILLIWATTS_PER_WATT, most_milliwatts, switch_milliwatts
 
     hosts = list(zip(cluster.host_types, cluster.type_hosts, strict=True))
     switches = int(switch_milliwatts(cluster.links).sum()) / MILLIWATTS_PER_WATT

@@ -114,9 +114,22 @@ class EndReservation:
     name: str
 
 
+@dataclass(frozen=True)
+class CapPower:
+    """From now on a place (a site, or ``power_settings.FACILITY``) draws at most so much at the meter; None: what was asked before is
+    lifted.
+    """
+
+    place: int
+    milliwatts: int | None
+    duration_ns: int | None  # None: until it is lifted
+
+
 def scale_link(link: int, remaining_ratio: float, duration_ns: int) -> CutLinks:
     """A fault leaves a link ``remaining_ratio`` of its healthy capacity for ``duration_ns``; of several at once the worst counts."""
     return CutLinks((Cut(link, (), remaining_ratio),), duration_ns)
 
 
-Command = Submit | Cancel | Hold | SetPriority | Cordon | BreakHosts | SlowDown | CutLinks | ClearFaults | Reserve | EndReservation
+Command = (
+    Submit | Cancel | Hold | SetPriority | Cordon | BreakHosts | SlowDown | CutLinks | ClearFaults | Reserve | EndReservation | CapPower
+)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from emulator.engine.power_control import PowerCapRequest, PowerView
 from emulator.workload.jobs import JobColumns
 
 Told = TypeVar("Told")
@@ -96,7 +97,8 @@ class JobView:
     reservation: str = ""  # whose hosts it uses; "" for a job that names none
     phase: str = ""  # what it does with them now (jobs.life.Phase); "" while it does not run
     phase_seconds: Mapping[str, float] = field(default_factory=dict)  # how long it has held GPUs, by what it did (engine.gpu_time.HELD)
-    goodput_ratio: float = 0.0  # the part of it that was productive, or waited for the network
+    goodput_ratio: float = 0.0  # the part of it that was productive, or waited for the network or power
+    energy_joules: float = 0.0  # so far: engine.job_energy
 
 
 @dataclass(frozen=True)
@@ -416,6 +418,8 @@ class Snapshot:
     gpu_seconds_allocated: float
     power_watts: float  # IT: hosts and switches
     switch_power_watts: float
+    power_clock_ratio: float  # of the GPUs' full clock, the lowest of all sites
+    power_capped_seconds: float  # so far, while a cap lowered a clock or paused a job
     facility_power_watts: float
     energy_joules: float  # IT
     switch_energy_joules: float
@@ -576,6 +580,14 @@ class Control(Protocol):
 
     def clear_fault(self, name: str, *, request_id: str = "") -> str:
         """End a fault by its number, or all of what is called so, at the next cycle. Raises NotFound. Returns a sentence as well."""
+        ...
+
+    def power(self) -> PowerView: ...
+
+    def cap_power(self, asked: PowerCapRequest, *, request_id: str = "") -> str:
+        """A place draws no more than this from the next cycle on. Returns a sentence saying what was done. Raises NotFound and
+        WrongState.
+        """
         ...
 
     def clock(self) -> ClockView: ...

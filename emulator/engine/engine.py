@@ -15,6 +15,7 @@ import numpy as np
 from emulator.engine.commands import (
     BreakHosts,
     Cancel,
+    CapPower,
     ClearFaults,
     Command,
     Cordon,
@@ -33,9 +34,11 @@ from emulator.engine.host_faults import HostFaults
 from emulator.engine.installed import InstalledRacks
 from emulator.engine.link_events import LinkEvents
 from emulator.engine.link_table import LinkTable, link_table
-from emulator.engine.meter import Meter
+from emulator.engine.meter import Integral, Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
+from emulator.engine.power_caps import PowerCaps
+from emulator.engine.power_settings import Reduction
 from emulator.engine.prospect import Prospect
 from emulator.engine.restarting import Restarting
 from emulator.engine.runs import RunEvent, Runs
@@ -111,10 +114,12 @@ class Engine:
         self.on_command_failed: Callable[[Command, int, Exception], None] | None = None
         #: Called with a job that was preempted or interrupted, and the instant at which it is in its queue again.
         self.on_requeue: Callable[[int, int], None] | None = None
-        self.meter = Meter()
+        sites = len(cluster.site_names)
+        self.meter = Meter([Integral() for _ in range(sites)], [Integral() for _ in range(sites)])
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
         self.runs = Runs(cluster, scheduler.ledger, network, self.meter, self._orders, settings)
+        self.power = PowerCaps(settings.power, cluster, self.meter, self.runs, self.table)
         self.fault_book = FaultBook()
         self.host_faults = HostFaults(cluster, scheduler.ledger, self.runs.broken_hosts, self.meter, self.racks, self.fault_book, settings)
         spares = Spares(cluster, scheduler.ledger, settings.spares_per_1024_gpus)
@@ -153,6 +158,7 @@ class Engine:
             self.scheduler.next_ns(),
             self._window_ns,
             self.faults.next_ns(),
+            self.power.next_ns(),
             self._inbox[0][0] if self._inbox else NEVER,
         )
         if due == NEVER:
@@ -179,6 +185,8 @@ class Engine:
             return True
         if self.scheduler.may_admit() or (self.scheduler.reserved.inside and self._window_ns != NEVER):
             return True
+        if self.table.lives.paused and self.power.next_ns() != NEVER:
+            return True
         if any(why.until_ns != NEVER for why in self.scheduler.draft.whys.values()):
             return True
         withheld = self.scheduler.ledger.withheld
@@ -193,6 +201,7 @@ class Engine:
         self.now_ns = self._passed_ns = until_ns
         for slot in self.scheduler.running:
             self.runs.progress(slot, until_ns)
+        self.power.finish(until_ns)
 
     def idle_to(self, at_ns: int) -> None:
         """Move the clock to ``at_ns``, up to which nothing is due, for those who read it."""
@@ -205,15 +214,18 @@ class Engine:
         self._note_time(at_ns)
         self._settle(at_ns)
         self.now_ns = self._passed_ns = at_ns
+        self.power.turn_due(at_ns)
         self._intake(at_ns)
         if self.events != before or self._reconsider_ns <= at_ns:
             self._plan(at_ns)
         if self.network.stale:
             self._share(at_ns)
+        self.events += self.power.act(at_ns)
         self.cycles += 1
         self._let_retire()
 
     def _note_time(self, at_ns: int) -> None:
+        self.runs.swings.note_most()
         self.meter.note_cycle(*self.scheduler.free_gpus(), at_ns - self.now_ns)
         if self.scheduler.reserved.calendar is not None:
             self.scheduler.reserved.calendar.now_ns = at_ns
@@ -329,6 +341,8 @@ class Engine:
                 if self.scheduler.reserved.calendar is not None and name in self.scheduler.reserved.calendar.number_of:
                     self.scheduler.reserved.calendar.end(name, at_ns)
                     self._turn_windows(at_ns)
+            case CapPower(place, milliwatts, duration_ns):
+                self.power.reduce(Reduction(at_ns, place, duration_ns, None, milliwatts), at_ns)
 
     def _turn_windows(self, at_ns: int) -> None:
         """Reservations begin and end; those that say so stop what runs on their hosts."""
@@ -412,6 +426,7 @@ class Engine:
                 self.host_faults.settle(host, time_ns, Scope(scope))
             else:
                 self.host_faults.repaired(host, time_ns)
+                self.power.act_at_once(time_ns)
                 self.meter.note_peak()
         if self.host_faults.sent:
             self.faults.tell_sent(at_ns)
@@ -428,6 +443,7 @@ class Engine:
             event_ns, slot, what = self.runs.take()
             if what == RunEvent.AT_WORK:
                 self.runs.begin_work(slot, event_ns)
+                self.power.act_at_once(event_ns)
                 self.meter.note_peak()
             elif what == RunEvent.NOTICED:
                 self._stop_again(slot, event_ns)
@@ -495,6 +511,7 @@ class Engine:
         if detection_ns:
             self.events += 1
             self.runs.hang(slot, at_ns, at_ns + detection_ns)
+            self.power.act_at_once(at_ns)
             self._changed(slot, at_ns)
         else:
             self._stop_again(slot, at_ns)

@@ -79,7 +79,7 @@ class HostFaults:
                 fault = self._book.begin(target, name, CAUSES[cause].name, at_ns, until_ns, takes, (host,))
         if scope == Scope.HOST:
             self.dark.add(host)
-            self._meter.hosts_milliwatts.change(at_ns, -self._racks.idle_milliwatts(host))
+            self._racks.switch_host(host, at_ns, on=False)
         unit = f", with {fault.target.replace('_', ' ')} {fault.name}" if fault is not None and fault.name != name else ""
         reason = f"{_WHAT[scope]} {name} failed{unit}: {CAUSES[cause].name}"
         for slot in self._concerned(host, scope, ledger.jobs_on(host)):
@@ -103,7 +103,7 @@ class HostFaults:
             self.before_repair(host)
         if host in self.dark:
             self.dark.discard(host)
-            self._meter.hosts_milliwatts.change(at_ns, self._racks.idle_milliwatts(host))
+            self._racks.switch_host(host, at_ns, on=True)
         if self.on_host is not None:
             self.on_host(host, at_ns, -1)
         self._broken.repaired(host, at_ns)

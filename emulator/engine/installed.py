@@ -5,6 +5,7 @@ from collections import deque
 import numpy as np
 
 from emulator.engine.meter import Meter
+from emulator.engine.spread import SitesOfBlocks
 from emulator.racks.buildout import Buildout, first_racks, in_service_ns, links_in_service_ns
 from emulator.racks.power import idle_milliwatts, switch_milliwatts
 from emulator.scheduler.ledger import Withheld
@@ -21,12 +22,17 @@ class InstalledRacks:
     """
 
     def __init__(self, cluster: Cluster, scheduler: Scheduler, meter: Meter, buildout: Buildout | None) -> None:
-        self._scheduler, self._meter = scheduler, meter
+        self._scheduler, self._meter, site = scheduler, meter, cluster.level("site").host_unit
         self._idle = [idle_milliwatts(host_type) for host_type in cluster.host_types]
         self._rack_first: list[int] = cluster.level("rack").first_host.tolist()
         self._switches = self._switches_by_rack(cluster)
-        self._install(0, sum(hosts * idle for hosts, idle in zip(cluster.type_hosts, self._idle, strict=True)), cluster.gpu_count)
-        meter.switches_milliwatts.change(0, sum(self._switches.values()))
+        self._block_site = SitesOfBlocks(cluster).of_block
+        self._rack_site: list[int] = site[cluster.level("rack").first_host[:-1]].tolist()
+        for number, milliwatts in enumerate(self._idle_by_site(cluster)):
+            self._install(0, number, milliwatts, 0)
+        meter.installed_gpus.change(0, cluster.gpu_count)
+        for rack, milliwatts in self._switches.items():
+            meter.switches[self._rack_site[rack]].change(0, milliwatts)
         self._links, self.links_ns = cluster.links, links_in_service_ns(buildout, cluster)
         times = in_service_ns(buildout, len(self._rack_first) - 1)
         #: (time, rack) of the racks that are not in service yet, the next one last.
@@ -37,8 +43,8 @@ class InstalledRacks:
         for _, rack in self._to_come:
             for host in self._hosts(rack):
                 scheduler.ledger.withhold(host, Withheld.PLANNED)
-            self._install(0, *(-value for value in self._size(rack)))
-            meter.switches_milliwatts.change(0, -self._switches.get(rack, 0))
+            self._install(0, self._rack_site[rack], *(-value for value in self._size(rack)))
+            meter.switches[self._rack_site[rack]].change(0, -self._switches.get(rack, 0))
 
     @staticmethod
     def _switches_by_rack(cluster: Cluster) -> dict[int, int]:
@@ -50,15 +56,26 @@ class InstalledRacks:
             found[number] = found.get(number, 0) + milliwatts
         return found
 
-    def _install(self, at_ns: int, milliwatts: int, gpus: int) -> None:
-        """Count ``gpus`` more GPUs as in service from ``at_ns`` on, on hosts that draw ``milliwatts`` when idle."""
-        self._meter.hosts_milliwatts.change(at_ns, milliwatts)
+    def _idle_by_site(self, cluster: Cluster) -> list[int]:
+        """Of all hosts."""
+        site = np.array(self._block_site)
+        idle = np.array(self._idle, dtype=np.int64)[cluster.block_type] * np.diff(cluster.block.first_host)
+        return [int(idle[site == number].sum()) for number in range(len(cluster.site_names))]
+
+    def _install(self, at_ns: int, site: int, milliwatts: int, gpus: int) -> None:
+        """Count ``gpus`` more GPUs as in service from ``at_ns`` on, on hosts of a site that draw ``milliwatts`` when idle."""
+        self._meter.hosts[site].change(at_ns, milliwatts)
         self._meter.installed_gpus.change(at_ns, gpus)
 
     def idle_milliwatts(self, host: int) -> int:
         """What the host draws while it is up and nothing runs."""
         ledger = self._scheduler.ledger
         return self._idle[ledger.block_type[ledger.host_block[host]]]
+
+    def switch_host(self, host: int, at_ns: int, *, on: bool) -> None:
+        """The whole of a host is broken, and draws nothing, or is up again."""
+        idle, block = self.idle_milliwatts(host), self._scheduler.ledger.host_block[host]
+        self._meter.hosts[self._block_site[block]].change(at_ns, idle if on else -idle)
 
     def next_ns(self) -> int:
         """When the next rack comes into service, or has been tried out; NEVER if there is none."""
@@ -79,8 +96,8 @@ class InstalledRacks:
                 self._scheduler.ledger.release(host, Withheld.PLANNED)
             if self._burn_in_ns:
                 self._burning.append((at_ns + self._burn_in_ns, rack))
-            self._install(at_ns, *self._size(rack))
-            self._meter.switches_milliwatts.change(at_ns, self._switches.get(rack, 0))
+            self._install(at_ns, self._rack_site[rack], *self._size(rack))
+            self._meter.switches[self._rack_site[rack]].change(at_ns, self._switches.get(rack, 0))
             count += 1
         while self._burning and self._burning[0][0] <= until_ns:
             for host in self._hosts(self._burning.popleft()[1]):

@@ -27,10 +27,12 @@ class Integral:
 
 @dataclass
 class Meter:
-    """IT power is that of the hosts and that of the switches; every figure of power and energy at the head is arithmetic on these two."""
+    """IT power is that of the hosts and that of the switches, of each site; every figure of power and energy at the head is arithmetic on
+    these.
+    """
 
-    hosts_milliwatts: Integral = field(default_factory=Integral)
-    switches_milliwatts: Integral = field(default_factory=Integral)
+    hosts: list[Integral] = field(default_factory=lambda: [Integral()])  # milliwatts by site
+    switches: list[Integral] = field(default_factory=lambda: [Integral()])
     peak_milliwatts: int = 0  # of both together
     installed_gpus: Integral = field(default_factory=Integral)  # in service, broken ones included
     held_milli_gpus: Integral = field(default_factory=Integral)
@@ -43,7 +45,23 @@ class Meter:
     @property
     def power_milliwatts(self) -> int:
         """IT power now."""
-        return self.hosts_milliwatts.value + self.switches_milliwatts.value
+        return self.hosts_milliwatts + self.switches_milliwatts
+
+    @property
+    def hosts_milliwatts(self) -> int:
+        return sum([site.value for site in self.hosts])
+
+    @property
+    def switches_milliwatts(self) -> int:
+        return sum([site.value for site in self.switches])
+
+    def site_milliwatts(self, site: int) -> int:
+        """IT power of a site now."""
+        return self.hosts[site].value + self.switches[site].value
+
+    def site_milliwatt_ns(self, site: int, at_ns: int) -> int:
+        """IT energy of a site from 0 to ``at_ns``, in picojoules."""
+        return self.hosts[site].until(at_ns) + self.switches[site].until(at_ns)
 
     @property
     def gpus(self) -> int:
@@ -69,11 +87,11 @@ class Meter:
 
     def hosts_joules(self, at_ns: int) -> float:
         """Energy of the hosts from 0 to ``at_ns``."""
-        return self.hosts_milliwatts.until(at_ns) / 1e12
+        return sum([site.until(at_ns) for site in self.hosts]) / 1e12
 
     def switches_joules(self, at_ns: int) -> float:
         """Energy of the switches from 0 to ``at_ns``."""
-        return self.switches_milliwatts.until(at_ns) / 1e12
+        return sum([site.until(at_ns) for site in self.switches]) / 1e12
 
     def note_cycle(self, free_gpus: int, split_gpus: int, length_ns: int) -> None:
         """Note the free GPUs of the last ``length_ns``, ``split_gpus`` of them on hosts that also hold a job."""
@@ -83,4 +101,4 @@ class Meter:
 
     def note_peak(self) -> None:
         """Note the power after everything at this instant; between two calls it must not have been higher."""
-        self.peak_milliwatts = max(self.peak_milliwatts, self.hosts_milliwatts.value + self.switches_milliwatts.value)
+        self.peak_milliwatts = max(self.peak_milliwatts, self.power_milliwatts)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import job_time
+from emulator.engine.job_energy import job_joules
 from emulator.jobs.life import Phase
 from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.free import Row
@@ -43,6 +44,7 @@ class Moment(NamedTuple):
     reservation: str  # "" where it names none
     phase: str  # jobs.life.Phase; "" while it does not run
     time_ns: tuple[int, ...]  # that it has held its GPUs, by engine.gpu_time.HELD
+    energy_joules: float  # engine.job_energy
 
 
 #: Of a job that holds GPUs: after a fault, or asked to stop.
@@ -89,6 +91,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         table.reservation.get(slot, ""),
         lives.phase(slot).name.lower() if running else "",
         time,
+        job_joules(engine, slot, sum(time), at_ns),
     )
 
 
@@ -102,6 +105,6 @@ def slowdown(engine: Engine, slot: int, at_ns: int) -> float:
 
 
 def _slowdown(time: tuple[int, ...]) -> float:
-    productive, network_wait, redone = time[:3]
+    productive, network_wait, _, redone = time[:4]
     work = productive + redone
     return max(1.0, (work + network_wait) / work) if work else 1.0

@@ -302,7 +302,7 @@ class Network:
             touched |= self._take_rates(*solved, at_ns, tell=True)
         for slot in self.by_job_id(touched):
             speed = self.speed(slot)
-            if speed != self._table.lives.speed[slot]:
+            if speed != self._table.lives.network_speed(slot):
                 yield slot, speed
 
     def _take_rates(self, job_ids: NDArray[np.int64], rates: Float64, at_ns: int, *, tell: bool = False) -> set[int]:

@@ -8,13 +8,17 @@ from enum import IntEnum
 from heapq import heappop, heappush
 
 from emulator.engine.broken_hosts import BrokenHosts
+from emulator.engine.clocked_draws import ClockedDraws
 from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
+from emulator.engine.spread import SitesOfBlocks, Spread
 from emulator.engine.storage import Storage
 from emulator.engine.straggling import Straggling
+from emulator.engine.swings import JobSwings
 from emulator.jobs.life import COUNTED_PHASES, Phase
+from emulator.power.clocks import FULL, Parts, draw_milliwatts, parts_at, speed_at
 from emulator.racks.messages import RackOrder
 from emulator.racks.power import gpu_milliwatts
 from emulator.scheduler.free import Row
@@ -57,6 +61,12 @@ class Runs:
         self.gpus_by_phase: dict[Phase, int] = dict.fromkeys(COUNTED_PHASES, 0)
         self.active: dict[int, int] = {}
         self.draw: dict[int, int] = {}
+        self._sites = SitesOfBlocks(cluster)
+        self._spread: dict[int, Spread] = {}  # slot of a running job -> where its GPUs are
+        self.clock = [FULL] * self._sites.count  # by site: a place in power.clocks.MEASURED
+        self.clocked: ClockedDraws | None = None  # while a cap may act
+        self.swings = JobSwings(self._sites.count, settings.communication_power_ratio, ledger.table)
+        self.power_wait_milli_gpu_ns = 0  # so far, of what is accounted for while a cap may act: power_wait and paused
         self._gpu_milliwatts: dict[tuple[int, float], int] = {}
         self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
         self._events: list[tuple[int, int, int, int, int]] = []  # (when, job id, RunEvent, slot, version)
@@ -122,15 +132,17 @@ class Runs:
             state_bytes = table.shapes[table.shape[slot]].state_bytes if table.shape[slot] >= 0 else 0.0
             saving = self._storage.open(slot, rows, every, state_bytes, gpus)
         lives.start(slot, at_ns, ahead_ns, saving)
+        self._spread[slot] = self._sites.spread(rows)
         if table.shape[slot] >= 0:
             self._network.add(at_ns, slot, rows)
             self._straggling.begin(slot, rows, at_ns)
             lives.speed[slot] = self._network.speed(slot)
+        self._pace(slot, lives.speed[slot])
         self._meter.held_milli_gpus.change(at_ns, gpus * table.milli_gpus[slot])
         draw = self._note_load(slot)
         shared = table.milli_gpus[slot] < 1000 and self._share_tenants(rows[0], 1) > 1
         self._orders.add(at_ns, RackOrder.RERATE if shared else RackOrder.OCCUPY, rows, draw)
-        self._meter.hosts_milliwatts.change(at_ns, draw * gpus)
+        self._draw_more(slot, at_ns, draw)
         self._expect(slot)
 
     def begin_work(self, slot: int, at_ns: int) -> None:
@@ -183,11 +195,15 @@ class Runs:
         self._meter.active_micro_gpus -= self.active.pop(slot)
         self.gpus_by_phase[self._phases.pop(slot)] -= table.size_gpus[slot]
         draw = self.draw.pop(slot)
+        self.swings.drop(slot)
+        if self.clocked is not None:
+            self.clocked.drop(slot)
         if table.milli_gpus[slot] < 1000 and self._share_tenants(table.rows[slot][0], -1):
             self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], -draw)
         else:
             self._orders.add(at_ns, RackOrder.RELEASE, table.rows[slot], draw)
-        self._meter.hosts_milliwatts.change(at_ns, -draw * table.size_gpus[slot])
+        self._draw_more(slot, at_ns, -draw)
+        del self._spread[slot]
         self._leave_network(slot, at_ns)
         self._storage.close(slot)
         self._lives.stop(slot, at_ns - table.start_ns[slot])
@@ -209,15 +225,80 @@ class Runs:
 
     def progress(self, slot: int, at_ns: int) -> None:
         """Bring the run to ``at_ns``."""
-        self._meter.active_micro_gpu_ns += self.active[slot] * self._lives.progress(slot, at_ns)
+        lives = self._lives
+        waited_ns = lives.power_wait_ns[slot] + lives.spent_ns[Phase.PAUSED][slot]
+        lives.dynamic_energy[slot] += self.draw[slot] * self._table.size_gpus[slot] * (at_ns - lives.since_ns[slot])
+        self._meter.active_micro_gpu_ns += self.active[slot] * lives.progress(slot, at_ns)
+        waited_ns = lives.power_wait_ns[slot] + lives.spent_ns[Phase.PAUSED][slot] - waited_ns
+        if waited_ns:
+            self.power_wait_milli_gpu_ns += waited_ns * self._table.size_gpus[slot] * self._table.milli_gpus[slot]
 
     def set_speed(self, slot: int, speed: float, at_ns: int) -> None:
-        """The network gives the job another speed from now on."""
+        """The network gives the job another speed from now on, at the full clock."""
         self.progress(slot, at_ns)
-        self._lives.speed[slot] = speed
         self._network.set_speed(slot)
+        self._pace(slot, speed)
         self._rerate(slot, at_ns)
         self._expect(slot)
+
+    def _pace(self, slot: int, full_clock_speed: float) -> None:
+        """A job's speed is what the network leaves it, and what its clock leaves of that."""
+        self._lives.set_speed(slot, speed_at(full_clock_speed, self._network.computing(slot), self._clock_of(slot)), full_clock_speed)
+
+    def _clock_of(self, slot: int) -> int:
+        """A job at several sites has the lowest of their clocks."""
+        spread = self._spread[slot]
+        return self.clock[spread[0][0]] if len(spread) == 1 else max([self.clock[site] for site, _ in spread])
+
+    # -- for want of power ---------------------------------------------------------------------------------------------------------
+
+    def set_clocks(self, clocks: Sequence[int], at_ns: int) -> None:
+        """The GPUs of each site run at this clock from now on."""
+        changed = {site for site, (now, then) in enumerate(zip(self.clock, clocks, strict=True)) if now != then}
+        everywhere = len(changed) == self._sites.count
+        slots = [slot for slot in self.draw if everywhere or any(site in changed for site, _ in self._spread[slot])]
+        begun = {slot for slot in slots if self._lives.ahead_ns[slot]}  # who may be at work once it was brought up to now
+        for slot in slots:
+            self.progress(slot, at_ns)
+        self.clock = list(clocks)
+        for slot in slots:
+            self._pace(slot, self._lives.network_speed(slot))
+            if slot in begun or self.clocked is None:
+                self._rerate(slot, at_ns)
+            else:
+                self._reclock(slot, at_ns, self.clocked)
+            if slot not in self._lives.out and self._lives.speed[slot] > 0.0:  # else what is to come does not depend on the clock
+                self._expect(slot)
+
+    def _reclock(self, slot: int, at_ns: int, clocked: ClockedDraws) -> None:
+        """As ``_rerate`` where nothing but the clock has changed."""
+        table, clock, parts = self._table, self._clock_of(slot), self._parts(slot)
+        paused = slot in self._lives.paused
+        self._note_active(slot, 0.0 if paused else parts_at(parts, clock).computing)
+        draw = clocked.redraw(slot, clock)
+        change, self.draw[slot] = draw - self.draw[slot], draw
+        if table.shape[slot] >= 0 and not paused:
+            full = self._full_draw(table.host_type[slot], table.utilization[slot])
+            self.swings.note(slot, full * table.milli_gpus[slot] // 1000, parts, clock, self._spread[slot])
+        if change:
+            self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], change)
+            self._draw_more(slot, at_ns, change)
+
+    def pause(self, slot: int, at_ns: int, *, paused: bool) -> None:
+        """It stands still and draws nothing, on the GPUs that it holds, or goes on. One that hangs goes on hanging."""
+        self.progress(slot, at_ns)
+        (self._lives.paused.add if paused else self._lives.paused.discard)(slot)
+        self._rerate(slot, at_ns)
+        if slot not in self._lives.out:
+            self._expect(slot)
+
+    def watch_clocks(self) -> ClockedDraws:
+        """From now on ``clocked`` is kept."""
+        if self.clocked is None:
+            self.clocked = ClockedDraws(self._sites.count, self._settings.communication_power_ratio)
+            for slot in self.draw:
+                self._note_load(slot)
+        return self.clocked
 
     def stand_still(self, slot: int, at_ns: int, down_ns: int) -> None:
         """A flap shorter than a cycle stops the job for this time; several at once do not add up."""
@@ -234,6 +315,8 @@ class Runs:
         job_id, speed, what, at_ns = table.job_id[slot], lives.speed[slot], RunEvent.DONE, NEVER
         if slot in lives.out:
             what, at_ns = RunEvent.DRAINED if lives.out[slot] == Phase.DRAINING else RunEvent.NOTICED, until_ns
+        elif slot in lives.paused:
+            pass
         elif lives.ahead_ns[slot]:
             what, at_ns = RunEvent.AT_WORK, lives.since_ns[slot] + lives.ahead_ns[slot]
         elif not table.duration_ns[slot] and table.kind[slot] == JobKind.SERVICE:  # a service that runs until it is cancelled
@@ -255,18 +338,28 @@ class Runs:
 
     def _note_load(self, slot: int) -> int:
         """Note the activity of a running job's GPUs, and their dynamic milliwatts each, which it returns: as they compute, less where they
-        wait for the network, and none where they wait for storage.
+        wait for the network, and none where they wait for storage or are paused.
         """
         table = self._table
-        gpus, milli_gpus, utilization = table.size_gpus[slot], table.milli_gpus[slot], table.utilization[slot]
+        milli_gpus, utilization = table.milli_gpus[slot], table.utilization[slot]
         self._note_phase(slot)
-        computing, waiting = self._shares(slot)
-        active = int(gpus * milli_gpus * 1000 * utilization * computing)
+        parts, clock, full_milliwatts = self._parts(slot), self._clock_of(slot), self._full_draw(table.host_type[slot], utilization)
+        paused = slot in self._lives.paused
+        self._note_active(slot, 0.0 if paused else parts_at(parts, clock).computing)
+        ratio = self._settings.communication_power_ratio
+        draw = self.draw[slot] = 0 if paused else draw_milliwatts(full_milliwatts, parts, ratio, milli_gpus, clock)
+        if table.shape[slot] >= 0:
+            self.swings.note(slot, 0 if paused else full_milliwatts * milli_gpus // 1000, parts, clock, self._spread[slot])
+        if self.clocked is not None:
+            self.clocked.note(slot, full_milliwatts, parts, milli_gpus, self._spread[slot], draw, paused=paused)
+        return draw
+
+    def _note_active(self, slot: int, computing: float) -> None:
+        """The run computes for this part of its time."""
+        table = self._table
+        active = int(table.size_gpus[slot] * table.milli_gpus[slot] * 1000 * table.utilization[slot] * computing)
         self._meter.active_micro_gpus += active - self.active.get(slot, 0)
         self.active[slot] = active
-        part = computing + waiting * self._settings.communication_power_ratio
-        draw = self.draw[slot] = int(self._full_draw(table.host_type[slot], utilization) * part * milli_gpus / 1000)
-        return draw
 
     def _note_phase(self, slot: int) -> None:
         """Count the run's GPUs where it is now."""
@@ -279,18 +372,18 @@ class Runs:
             self._phases[slot] = now
             self.gpus_by_phase[now] += gpus
 
-    def _shares(self, slot: int) -> tuple[float, float]:
-        """The parts of its time in which a run computes, and in which it waits for the network. It does neither while it starts, and while
-        it writes checkpoints; these are so short that their mean will do.
+    def _parts(self, slot: int) -> Parts:
+        """The parts of its time in which a run computes at the full clock, and in which it waits for the network, if it is not paused. It
+        does neither while it starts, and while it writes checkpoints; these are so short that their mean will do.
         """
-        lives, phase = self._lives, self._phases[slot]
-        if phase == Phase.DETECTING:
-            return 0.0, 1.0
-        if phase in (Phase.STARTING, Phase.RESTARTING, Phase.DRAINING):
-            return 0.0, 0.0
+        lives = self._lives
+        if slot in lives.out:
+            return Parts(0.0, 1.0) if lives.out[slot] == Phase.DETECTING else Parts(0.0, 0.0)
+        if lives.ahead_ns[slot]:
+            return Parts(0.0, 0.0)
         computing, saving = self._network.computing(slot), lives.saving.get(slot)
         working = 1.0 if saving is None else saving.every_ns / (saving.every_ns + saving.write_ns)
-        return computing * working, (1.0 - computing) * working
+        return Parts(computing * working, (1.0 - computing) * working)
 
     def _rerate(self, slot: int, at_ns: int) -> None:
         """What the run draws has changed."""
@@ -298,7 +391,12 @@ class Runs:
         change += self._note_load(slot)
         if change:
             self._orders.add(at_ns, RackOrder.RERATE, self._table.rows[slot], change)
-            self._meter.hosts_milliwatts.change(at_ns, change * self._table.size_gpus[slot])
+            self._draw_more(slot, at_ns, change)
+
+    def _draw_more(self, slot: int, at_ns: int, milliwatts: int) -> None:
+        """Each of its GPUs draws so much more, or less."""
+        for site, gpus in self._spread[slot]:
+            self._meter.hosts[site].change(at_ns, milliwatts * gpus)
 
     def _full_draw(self, host_type: int, utilization: float) -> int:
         """Dynamic milliwatts of a GPU that computes all the time."""

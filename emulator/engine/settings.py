@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from emulator.engine.backoff import NO_BACKOFF, Backoff
+from emulator.engine.power_settings import PowerSettings
 from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.jobs.costs import Costs
 from emulator.jobs.stragglers import Stragglers
@@ -38,6 +39,7 @@ class EngineSettings:
     time_limit_factor: float | None = None
     communication_power_ratio: float = 0.55
     power_gamma: float = 1.0  # exponent of utilization in a GPU's draw
+    power: PowerSettings = field(default_factory=PowerSettings)
     buildout: Buildout | None = None  # None: every rack is there from the start
     faults: FaultSettings = field(default_factory=FaultSettings)  # of hosts, which the racks draw: what each takes down
     crews: int | None = None  # repairs with hands at once, at a site; None: as many as there are

@@ -9,6 +9,7 @@ from emulator.engine.control import ClusterView, Explanation, JobState, JobView,
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import HELD, good_ns
 from emulator.engine.moments import Moment, moment_of, slowdown
+from emulator.engine.power_settings import FACILITY
 from emulator.jobs.life import Phase
 from emulator.scheduler import deadlines
 from emulator.scheduler.deadlines import NO_DEADLINE
@@ -79,6 +80,7 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         phase=moment.phase,
         phase_seconds={phase: time_ns / SECOND for phase, time_ns in zip(HELD, moment.time_ns, strict=True) if time_ns},
         goodput_ratio=good_ns(moment.time_ns) / held_ns if (held_ns := sum(moment.time_ns)) else 0.0,
+        energy_joules=moment.energy_joules,
     )
 
 
@@ -167,16 +169,19 @@ def _held_back(engine: Engine, slot: int) -> str:
         return f"; it saves what it did, and stops at {until_ns / SECOND:,.15g} s: {engine.reasons[slot]}"
     if phase == Phase.DETECTING:
         return f"; it hangs, which nobody has noticed yet: {engine.reasons[slot]}"
-    speed = lives.speed[slot]
+    if phase == Phase.PAUSED:
+        return f"; it is paused for want of power: {engine.power.told()}"
+    clock = f"; its {engine.power.told()} for want of power" if slot in lives.full_clock_speed else ""
+    speed = lives.network_speed(slot)
     if speed == 1.0:
-        return ""
+        return clock
     if speed == 0.0:
         dead = engine.network.dead_link(slot)
         cause = f": trunk {link_name(engine.cluster, dead)} is down" if dead >= 0 else ""
         return f"; it stands still{cause}, and fails if it does so for {engine.settings.stall_timeout_ns / SECOND:g} s"
     link, ratio = engine.network.fullest_link(slot)
     asked = f": its jobs ask trunk {link_name(engine.cluster, link)} for {ratio:.2f} times its capacity" if ratio > 1.0 else ""
-    return f" at {speed:.1%} of its speed on an idle fabric{asked}"
+    return f" at {speed:.1%} of its speed on an idle fabric{asked}{clock}"
 
 
 def placement_level(cluster: Cluster, rows: list[Row]) -> str:
@@ -311,8 +316,8 @@ def gpu_models(cluster: Cluster) -> str:
     return "+".join(dict.fromkeys(host_type.gpu.name for host_type in cluster.host_types))
 
 
-def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
-    """The cluster at the last finished cycle; the cap is in watts, 0 for none."""
+def cluster_view(engine: Engine) -> ClusterView:
+    """The cluster at the last finished cycle."""
     cluster, counts, gpus = engine.cluster, engine.cluster.counts, gpus_by_state(engine)
     return ClusterView(
         name=cluster.name,
@@ -335,7 +340,7 @@ def cluster_view(engine: Engine, power_cap_watts: float) -> ClusterView:
         inter_building_switches=counts.inter_building,
         wan_switches=counts.wan,
         power_watts=engine.meter.power_milliwatts / 1e3,
-        switch_power_watts=engine.meter.switches_milliwatts.value / 1e3,
-        power_cap_watts=power_cap_watts,
+        switch_power_watts=engine.meter.switches_milliwatts / 1e3,
+        power_cap_watts=engine.power.caps.get(FACILITY, 0) / 1e3,
         sites=cluster.site_names,
     )

@@ -4,6 +4,7 @@ A run is from the start of a job to its end, interruption or preemption. It *sta
 where it has run before: its checkpoint is read as well), then it *works*, and stands still for *checkpoints* in between
 (``jobs.saving``). It *stalls* where its network is gone. A fault takes it out of all of this: it is *detecting* until somebody has noticed
 that it hangs, and *restarting* from then on where it keeps its GPUs. A job that is asked to stop may be *draining*: it saves what it did.
+For want of power it is *paused*.
 When anything happens is for others to say; nothing here looks at a clock.
 """
 
@@ -25,18 +26,21 @@ class Phase(IntEnum):
     STALLED = 4
     DETECTING = 5
     DRAINING = 6
+    PAUSED = 7
 
 
 #: The phases in which no work goes on.
-IDLE_PHASES = (Phase.STARTING, Phase.RESTARTING, Phase.CHECKPOINT, Phase.STALLED, Phase.DETECTING, Phase.DRAINING)
+IDLE_PHASES = (Phase.STARTING, Phase.RESTARTING, Phase.CHECKPOINT, Phase.STALLED, Phase.DETECTING, Phase.DRAINING, Phase.PAUSED)
 
 
 #: The phases by which the GPUs of running jobs are counted. Checkpoints come and go without an event, and count as work.
-COUNTED_PHASES = (Phase.WORKING, Phase.STARTING, Phase.RESTARTING, Phase.STALLED, Phase.DETECTING, Phase.DRAINING)
+COUNTED_PHASES = (Phase.WORKING, Phase.STARTING, Phase.RESTARTING, Phase.STALLED, Phase.DETECTING, Phase.DRAINING, Phase.PAUSED)
 
 
 class Passage(NamedTuple):
-    """What some time of a run was: its parts by phase, which add up to it, and the full-speed work that was done."""
+    """What some time of a run was: its parts by phase, which add up to it, the full-speed work that was done, and what of the working time
+    it took longer for than it would have at the full clock.
+    """
 
     ahead_ns: int  # of starting or restarting
     still_ns: int  # stalled
@@ -44,6 +48,8 @@ class Passage(NamedTuple):
     checkpoint_ns: int
     working_ns: int
     work_ns: int
+    power_wait_ns: int
+    paused_ns: int
 
 
 class Lives:
@@ -60,8 +66,10 @@ class Lives:
         self.run_ns: list[int] = []
         self.work_ns: list[int] = []
         self.lost_ns: list[int] = []
+        self.power_wait_ns: list[int] = []  # of working time, what it took longer since the clock was lowered
         self.ahead_ns: list[int] = []  # of starting or restarting, still to come
         self.again: list[bool] = []  # whether that is a restart
+        self.dynamic_energy: list[int] = []  # of all GPUs above idle, in milliwatt nanoseconds, as of ``since_ns``
         #: By phase, how long all runs were in it; there is none for working.
         self.spent_ns: dict[Phase, list[int]] = {phase: [] for phase in IDLE_PHASES}
         #: Slot -> how long it will still stand still for, of a job that a flap stopped.
@@ -69,6 +77,8 @@ class Lives:
         #: Slot -> the phase of a run that is out of its work until somebody says otherwise: detecting, draining, or restarting, where it
         #: waits with its GPUs to be restarted.
         self.out: dict[int, Phase] = {}
+        self.paused: set[int] = set()  # for want of power; one that is out is that first
+        self.full_clock_speed: dict[int, float] = {}  # of runs whose clock is lowered
         self.saving: dict[int, Saving] = {}  # of runs that write checkpoints
 
     def extend(self, reused: Sequence[int], durations_ns: Sequence[int]) -> None:
@@ -88,11 +98,11 @@ class Lives:
 
     def _times(self) -> list[list[int]]:
         """Columns of times that are 0 at first."""
-        return [self.ahead_ns, *self._counted()]
+        return [self.ahead_ns, self.dynamic_energy, *self._counted()]
 
     def _counted(self) -> list[list[int]]:
         """Columns in which the time that a job has held its GPUs is counted."""
-        return [self.run_ns, self.work_ns, self.lost_ns, *self.spent_ns.values()]
+        return [self.run_ns, self.work_ns, self.lost_ns, self.power_wait_ns, *self.spent_ns.values()]
 
     # -- a run ----------------------------------------------------------------------------------------------------------------------
 
@@ -109,12 +119,28 @@ class Lives:
         self.ahead_ns[slot], self.again[slot] = 0, True
         self.still_ns.pop(slot, None)
         self.out.pop(slot, None)
+        self.paused.discard(slot)
+        self.full_clock_speed.pop(slot, None)
         self.saving.pop(slot, None)
+
+    def network_speed(self, slot: int) -> float:
+        """The speed that the network alone would leave the run."""
+        return self.full_clock_speed.get(slot, self.speed[slot])
+
+    def set_speed(self, slot: int, speed: float, full_clock_speed: float) -> None:
+        """As of ``since_ns``; ``full_clock_speed``: what it would be if the clock were not lowered."""
+        self.speed[slot] = speed
+        if speed == full_clock_speed:
+            self.full_clock_speed.pop(slot, None)
+        else:
+            self.full_clock_speed[slot] = full_clock_speed
 
     def phase(self, slot: int) -> Phase:
         """Of a job that holds GPUs, as of ``since_ns``."""
         if slot in self.out:
             return self.out[slot]
+        if slot in self.paused:
+            return Phase.PAUSED
         if self.ahead_ns[slot]:
             return Phase.RESTARTING if self.again[slot] else Phase.STARTING
         if self.speed[slot] == 0.0 or slot in self.still_ns:
@@ -124,11 +150,12 @@ class Lives:
     def passage(self, slot: int, passed_ns: int) -> tuple[Passage, Saving | None]:
         """What ``passed_ns`` from ``since_ns`` on are, and the checkpoints as they are then. Changes nothing."""
         saving = self.saving.get(slot)
-        if slot in self.out:
+        if slot in self.out or slot in self.paused:
             if saving is not None:
                 saving = replace(saving)
                 saving.stand_still(passed_ns)
-            return Passage(0, 0, passed_ns, 0, 0, 0), saving
+            out_ns, paused_ns = (passed_ns, 0) if slot in self.out else (0, passed_ns)
+            return Passage(0, 0, out_ns, 0, 0, 0, 0, paused_ns), saving
         left_ns = passed_ns
         ahead_ns = min(left_ns, self.ahead_ns[slot])
         left_ns -= ahead_ns
@@ -136,13 +163,21 @@ class Lives:
         still_ns = left_ns if speed == 0.0 else min(left_ns, self.still_ns.get(slot, 0))
         left_ns -= still_ns
         if saving is None:
-            return Passage(ahead_ns, still_ns, 0, 0, left_ns, left_ns if speed == 1.0 else int(left_ns * speed)), None
+            work_ns = left_ns if speed == 1.0 else int(left_ns * speed)
+            return Passage(ahead_ns, still_ns, 0, 0, left_ns, work_ns, self._power_wait_ns(slot, left_ns, work_ns), 0), None
         saving = replace(saving)
         saving.stand_still(still_ns)
         work_ns = checkpoint_ns = 0
         if speed > 0.0:
             work_ns, checkpoint_ns = saving.passed(left_ns, self.remaining_ns[slot], speed)
-        return Passage(ahead_ns, still_ns, 0, checkpoint_ns, left_ns - checkpoint_ns, work_ns), saving
+        working_ns = left_ns - checkpoint_ns
+        waited_ns = self._power_wait_ns(slot, working_ns, work_ns)
+        return Passage(ahead_ns, still_ns, 0, checkpoint_ns, working_ns, work_ns, waited_ns, 0), saving
+
+    def _power_wait_ns(self, slot: int, working_ns: int, work_ns: int) -> int:
+        """What ``work_ns`` took longer than at the full clock."""
+        full = self.full_clock_speed.get(slot)
+        return 0 if full is None else max(0, working_ns - slowed_ns(work_ns, full))
 
     def drain_ns(self, slot: int) -> int:
         """How long the run would take to have all that it did in storage; 0 where it could not save anything, or has nothing to save."""
@@ -158,6 +193,7 @@ class Lives:
         passage, saving = self.passage(slot, passed_ns)
         self.remaining_ns[slot] -= passage.work_ns
         self.work_ns[slot] += passage.work_ns
+        self.power_wait_ns[slot] += passage.power_wait_ns
         if passage.working_ns == passed_ns:
             if saving is not None:
                 self.saving[slot] = saving
@@ -177,10 +213,10 @@ class Lives:
         """Of a passage of the job's run, the times of IDLE_PHASES."""
         starting, restarting = (0, passage.ahead_ns) if self.again[slot] else (passage.ahead_ns, 0)
         if not passage.out_ns:
-            return starting, restarting, passage.checkpoint_ns, passage.still_ns, 0, 0
+            return starting, restarting, passage.checkpoint_ns, passage.still_ns, 0, 0, passage.paused_ns
         out = self.out[slot]
         detecting, draining = (passage.out_ns if out == phase else 0 for phase in (Phase.DETECTING, Phase.DRAINING))
-        return starting, restarting + passage.out_ns - detecting - draining, 0, 0, detecting, draining
+        return starting, restarting + passage.out_ns - detecting - draining, 0, 0, detecting, draining, 0
 
     def end_ns(self, slot: int) -> int:
         """When the work will be done at the present speed, which is above 0."""

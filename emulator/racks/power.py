@@ -59,16 +59,6 @@ def most_milliwatts(cluster: Cluster) -> int:
     return round(hosts * MILLIWATTS_PER_WATT) + int(switch_milliwatts(cluster.links).sum())
 
 
-def facility_milliwatts(it_milliwatts: int, pue: float) -> int:
-    """Power at the meter: cooling and conversion included (P_facility = PUE P_IT)."""
-    return round(it_milliwatts * pue)
-
-
-def water_litres(it_joules: float, wue_litres_per_kwh: float) -> float:
-    """Water that evaporates to cool away this much IT energy."""
-    return it_joules / 3.6e6 * wue_litres_per_kwh
-
-
 def component_watts(host_type: HostType, hosts: int, switches: int, switch_watts: float, cooling_units: int) -> tuple[float, float]:
     """What a machine draws when idle and at its component maximum (RAPS): its hosts, its switches, and the pumps of its cooling units.
 

@@ -11,12 +11,14 @@ import numpy as np
 from emulator.engine import views
 from emulator.engine.control import ClockView, Histogram, Snapshot
 from emulator.engine.engine import Engine
+from emulator.engine.facility_meter import total
 from emulator.engine.gpu_time import HELD, gpu_seconds, held_time
+from emulator.engine.power_settings import OverCap
 from emulator.engine.shards import Readings
 from emulator.engine.waits import WAIT_BOUNDS
 from emulator.fabric.messages import FabricReadings
+from emulator.power.clocks import CLOCK_RATIO
 from emulator.racks.faults import CAUSES
-from emulator.racks.power import facility_milliwatts, water_litres
 from emulator.report import usage
 from emulator.report.digest import digest
 from emulator.report.events import EventLog, events_table
@@ -24,10 +26,12 @@ from emulator.report.job_rows import Jobs, Reasons, all_jobs, rows_of
 from emulator.report.links import link_load, links_table, tier_loads
 from emulator.report.outcome import Outcome, Sample, Timeline, sample, timeline
 from emulator.report.picture.page import picture
+from emulator.report.power import power_summary
 from emulator.report.progress import Progress
 from emulator.report.speed import RecentSpeed
 from emulator.report.spool import Spool
 from emulator.scenario import Scenario
+from emulator.scenario.settings import smoothing
 from emulator.scheduler.backlog import pending_by_reason
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND, JobKind, SourceReport
@@ -56,7 +60,6 @@ class Collector:
         """``events``: keep every event too, from the first cycle on."""
         self._engine, self._scenario, self._sources = engine, scenario, sources
         self._power, self._actors = scenario.power, actors
-        self.power_cap_watts = self._power.cap or 0.0
         self._opened_at = opened_at
         self._started_at = time.monotonic()
         self._samples: list[Sample] = []
@@ -106,7 +109,7 @@ class Collector:
         pending_jobs, pending_gpus = pending_by_reason(engine.scheduler)
         return Snapshot(
             clock=clock,
-            cluster=views.cluster_view(engine, self.power_cap_watts),
+            cluster=views.cluster_view(engine),
             queues=tuple(views.queue_views(engine)),
             jobs_by_state={
                 "pending": sum(count.pending_jobs for count in counts),
@@ -127,8 +130,10 @@ class Collector:
             gpu_utilization_ratio=engine.meter.active_micro_gpus / 1e6 / total,
             gpu_seconds_allocated=engine.meter.held_gpu_seconds(engine.now_ns),
             power_watts=watts,
-            switch_power_watts=engine.meter.switches_milliwatts.value / 1e3,
-            facility_power_watts=facility_milliwatts(engine.meter.power_milliwatts, self._power.pue) / 1e3,
+            switch_power_watts=engine.meter.switches_milliwatts / 1e3,
+            power_clock_ratio=CLOCK_RATIO[max(engine.runs.clock)],
+            power_capped_seconds=engine.power.acting.until(engine.now_ns) / SECOND,
+            facility_power_watts=engine.power.facility_milliwatts() / 1e3,
             energy_joules=engine.meter.hosts_joules(engine.now_ns) + engine.meter.switches_joules(engine.now_ns),
             switch_energy_joules=engine.meter.switches_joules(engine.now_ns),
             link_load_ratio=load,
@@ -223,6 +228,8 @@ class Collector:
         jobs = every.table
         switch_joules = engine.meter.switches_joules(engine.now_ns)
         joules = float(np.cumsum(energy)[-1]) + switch_joules
+        used = total(engine.power.facility.all(engine.now_ns))
+        seconds = gpu_seconds(held, engine.meter, engine.now_ns)
         self._note_memory()
         counts = cluster.counts
         links = engine.read_links()
@@ -259,10 +266,11 @@ class Collector:
             peak_power_watts=engine.meter.peak_milliwatts / 1e3,
             it_energy_joules=joules,
             switch_energy_joules=switch_joules,
-            facility_energy_joules=joules * self._power.pue,
-            water_litres=water_litres(joules, self._power.wue_litres_per_kwh),
+            facility_energy_joules=used.facility_joules,
+            water_litres=used.water_litres,
+            power=power_summary(engine, seconds, OverCap(self._power.over_cap), smoothing(scenario)),
             tiers=tier_loads(cluster, links, self._peak_nic),
-            gpu_seconds=gpu_seconds(held, engine.meter, engine.now_ns),
+            gpu_seconds=seconds,
             interrupted=interrupted,
             sources=tuple(source.as_dict() for source in self._sources),
             picture=lambda: picture(cluster, scenario, link_load(cluster, links)),

@@ -21,11 +21,12 @@ from topology.describe import link_name
 
 #: Kinds of events. Of jobs: a job that is refused as it comes has no ``submitted``; one that is preempted or interrupted waits again,
 #: from ``requeued`` on in its queue. One that a fault has stopped, which nobody has noticed, has ``hung``; one that was started again
-#: without giving back its GPUs has ``restarted``. Of hosts and trunks: ``fault`` and ``repair``.
+#: without giving back its GPUs has ``restarted``. Of hosts and trunks: ``fault`` and ``repair``. Of power: a cap begins to lower clocks or
+#: to pause jobs (``capped``), and ceases to (``uncapped``).
 KINDS = (
     *("submitted", "started", "migrated", "resized", "hung", "restarted", "preempted", "interrupted", "requeued", "held", "released"),
     *("reprioritised", "draining"),
-    *("finished", "failed", "cancelled", "infeasible", "rejected", "fault", "repair"),
+    *("finished", "failed", "cancelled", "infeasible", "rejected", "fault", "repair", "capped", "uncapped"),
 )
 #: Events that are kept in memory; so many are put by at once.
 EVENTS_AT_ONCE = 16_384
@@ -73,6 +74,7 @@ class EventLog:
         engine.on_requeue = self.note_requeue
         engine.host_faults.on_host = self.note_host
         engine.links.on_fault = self.note_trunks
+        engine.power.on_change = self.note_power
 
     def note(self, slot: int, at_ns: int) -> None:
         """A job has changed (``Engine.on_change``)."""
@@ -119,6 +121,10 @@ class EventLog:
         more = f" and {len(names) - TRUNKS_NAMED:,} more" if len(names) > TRUNKS_NAMED else ""
         element = f"{', '.join(names[:TRUNKS_NAMED])}{more}"
         self._add(_Row(at_ns, _NUMBER["fault" if down else "repair"], -1, 0, element.encode(), b""))
+
+    def note_power(self, what: str, at_ns: int) -> None:
+        """Caps on power begin to act, with what they do, or cease to act ("") (``PowerCaps.on_change``)."""
+        self._add(_Row(at_ns, _NUMBER["capped" if what else "uncapped"], -1, 0, b"power", what.encode()))
 
     def _add(self, row: _Row) -> None:
         self._rows.append(row)

@@ -125,6 +125,7 @@ def jobs_table(jobs: JobTable) -> Any:
             "lost_gpu_seconds": jobs.lost_gpu_seconds[order],
             "placement_level": words(jobs.placement_level, PLACEMENT_LEVELS),
             "hosts": texts(jobs.hosts() if jobs.hosts is not None else None),
+            "energy_joules": jobs.energy_joules[order],
             "network_slowdown_ratio": jobs.network_slowdown_ratio[order],
             "deadline_seconds": seconds(jobs.deadline_ns, NO_DEADLINE),
         }

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from emulator.engine import views
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import good_ns, job_time
+from emulator.engine.job_energy import job_joules
 from emulator.engine.moments import slowdown
 from emulator.fabric.traffic import ranges
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable
@@ -85,6 +86,9 @@ def rows_of(engine: Engine, slots: Sequence[int], reasons: Reasons) -> Columns:
         "ran_ns": ran,
         "min_gpus": np.array([table.least_gpus(slot) for slot in slots], dtype=np.int32),
         "gpu_seconds": size * ran / SECOND,
+        "energy_joules": np.array(
+            [job_joules(engine, slot, held_ns, engine.now_ns) for slot, held_ns in zip(slots, ran.tolist(), strict=True)], dtype=np.float64
+        ),
         "lost_gpu_seconds": size * lost / SECOND,
         "placement_level": np.array([_LEVELS[views.placement_level(engine.cluster, placement)] for placement in rows], dtype=np.int8),
         "network_slowdown_ratio": np.array([slowdown(engine, slot, engine.now_ns) for slot in slots], dtype=np.float64),

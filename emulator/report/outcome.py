@@ -71,6 +71,7 @@ class JobTable:
     gpu_seconds: Float64
     lost_gpu_seconds: Float64
     placement_level: Int8  # index into PLACEMENT_LEVELS, of the last placement; -1 for none
+    energy_joules: Float64  # engine.job_energy
     network_slowdown_ratio: Float64  # running time over that on an idle fabric; 1 if the job does not use the fabric
     queues: tuple[str, ...] = ("default",)
     tenants: tuple[str, ...] = ("default",)
@@ -103,6 +104,9 @@ class Sample(NamedTuple):
     gpus_stalled: int
     gpus_detecting: int
     gpus_draining: int
+    gpus_paused: int
+    power_clock_ratio: float
+    power_cap_watts: float
     racks_in_service: int
     gpu_utilization_ratio: float
     power_watts: float
@@ -131,6 +135,9 @@ def sample(snapshot: Snapshot) -> Sample:
         gpus_stalled=snapshot.held_gpus_by_phase.get("stalled", 0),
         gpus_detecting=snapshot.held_gpus_by_phase.get("detecting", 0),
         gpus_draining=snapshot.held_gpus_by_phase.get("draining", 0),
+        gpus_paused=snapshot.held_gpus_by_phase.get("paused", 0),
+        power_clock_ratio=snapshot.power_clock_ratio,
+        power_cap_watts=snapshot.cluster.power_cap_watts,
         racks_in_service=snapshot.cluster.racks_in_service,
         gpu_utilization_ratio=snapshot.gpu_utilization_ratio,
         power_watts=snapshot.power_watts,
@@ -158,11 +165,14 @@ class Timeline:
     gpus_down: Int64
     gpus_cordoned: Int64  # or reserved
     gpus_planned: Int64
-    gpus_starting: Int64  # these four are busy: what their jobs do
+    gpus_starting: Int64  # these five are busy: what their jobs do
     gpus_restarting: Int64
     gpus_stalled: Int64
     gpus_detecting: Int64
     gpus_draining: Int64
+    gpus_paused: Int64
+    power_clock_ratio: Float64  # of the GPUs' full clock, the lowest of all sites
+    power_cap_watts: Float64  # of the facility; 0: none
     racks_in_service: Int64
     gpu_utilization_ratio: Float64
     power_watts: Float64  # IT: hosts and switches
@@ -229,6 +239,7 @@ class Outcome:
     outside: OutsideAccount | None = None  # of a policy outside
     resizes: int = 0  # of running jobs
     sites: SitesView | None = None  # None: jobs are not dispatched to sites
+    power: Mapping[str, Any] | None = None  # report.power
     sources: tuple[Mapping[str, Any], ...] = ()  # workload.jobs.SourceReport.as_dict
     link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it
     events_table: Callable[[], Any] | None = None  # that of ``events.parquet``; None where no events were kept

@@ -22,6 +22,7 @@ Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a deno
 - ``gpu_seconds``: C by what the GPUs did, as ``engine.gpu_time`` defines it; the parts add up to C.
 - ``power_watts``: IT power, of hosts and switches; the mean is ``it_energy_joules`` / T. Of ``it_energy_joules`` the switches used
   ``switch_energy_joules``.
+- ``power``: caps, sites, requests to draw less and swings, as ``report.power`` defines them.
 - ``fabric.by_tier``: links.parquet by tier. Each link counts by its busier direction, over its nominal capacity: the mean of all links, by
   capacity and time in service; the link with the highest mean; and the fullest link at any instant. Tier host_leaf are the NICs: their
   peak is the fullest NIC's at a publication, which is ``fabric.efficiency`` wherever a job sends at full rate. A job's flow counts at the
@@ -112,6 +113,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
         "switch_energy_joules": outcome.switch_energy_joules,
         "facility_energy_joules": outcome.facility_energy_joules,
         "water_litres": outcome.water_litres,
+        "power": outcome.power,
         "fabric": {
             "peak_link_utilization_ratio": _peak_link(outcome),
             "by_tier": {tier: _tier(load) for tier, load in outcome.tiers.items()},

@@ -107,6 +107,7 @@ def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
                 ("IT energy", _it_energy(values)),
                 ("facility energy", _energy(values["facility_energy_joules"])),
                 ("water", f"{values['water_litres']:,.0f} L" if values["water_litres"] is not None else "-"),
+                *_capped(values["power"]),
             ],
         ),
         (
@@ -119,6 +120,23 @@ def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
     ]
     result += [("Source of work", _source(source)) for source in values["sources"]]
     return result
+
+
+def _capped(power: Mapping[str, Any] | None) -> Rows:
+    """What caps on power did; nothing where they did not act."""
+    if power is None:
+        return []
+    rows = []
+    if power["capped_seconds"]:
+        paid = f"work took {_times(power['slowdown_ratio'])} as long, lowest clock {percent(power['lowest_clock_ratio'])}"
+        rows.append(
+            (f"capped at {si(power['cap_watts'], 'W')}" if power["cap_watts"] else "capped", f"{span(power['capped_seconds'])}; {paid}")
+        )
+    for event in power["events"]:
+        saved = f"{_energy(event['saved_joules'])} not drawn for {event['lost_gpu_seconds'] / 3600:,.0f} GPU hours"
+        most = f"{si(event['most_watts'], 'W')} of {si(event['cap_watts'], 'W')} allowed"
+        rows.append((f"asked for less, {event['place']}", f"{most}{'' if event['met'] else ', which was not met'}; {saved}"))
+    return rows
 
 
 def _speed(values: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from emulator.racks.buildout import gpus_in_service
 from emulator.racks.shard import RackSettings
 from emulator.runtime.watchdog import Watchdog
 from emulator.scenario import Scenario, build_cluster
+from emulator.scenario.build_power import build_power
 from emulator.scenario.build_sites import build_sites
 from emulator.scenario.fault_script import fault_script
 from emulator.scenario.outside import outside_settings
@@ -180,6 +181,7 @@ def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None)
         requeue_backoff=Backoff(backoff.initial, backoff.factor, backoff.max),
         time_limit_factor=None if scenario.jobs.time_limit == "none" else scenario.jobs.time_limit_factor,
         power_gamma=scenario.power.gamma,
+        power=build_power(scenario, cluster),
         buildout=buildout(scenario),
         faults=fault_settings(scenario),
         crews=scenario.faults.crews,

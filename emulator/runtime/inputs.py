@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from emulator.engine.commands import Cancel, Command, Cordon, Hold, SetPriority, Submit
+from emulator.engine.commands import Cancel, CapPower, Command, Cordon, Hold, SetPriority, Submit
 from emulator.engine.control import (
     ControlError,
     InvalidRequest,
@@ -17,7 +17,9 @@ from emulator.engine.control import (
     WrongState,
 )
 from emulator.engine.hardware import not_found, rack_views
+from emulator.engine.power_control import PowerCapRequest
 from emulator.engine.views import STATES, job_view
+from emulator.runtime import power_inputs
 from emulator.runtime.answers import Answers, Request, from_json, to_json
 from emulator.runtime.assemble import Emulation
 from emulator.runtime.fault_inputs import FaultInputs
@@ -192,6 +194,17 @@ class Inputs:
 
         return self._answers.once(request_id, "cordon", lambda: repr((rack, cordoned)).encode(), cordon)
 
+    def cap_power(self, asked: PowerCapRequest, stamp_ns: int, request_id: str) -> str:
+        """A cap from the next cycle on. Returns what was done, as a sentence."""
+
+        def cap(request: Request) -> str:
+            command = power_inputs.cap_command(self._engine, asked)
+            answer = power_inputs.told(command, asked, stamp_ns)
+            self._accept(command, stamp_ns, "power", power_inputs.payload(command), request, answer)
+            return answer
+
+        return self._answers.once(request_id, "power", lambda: repr(asked).encode(), cap)
+
     def _hosts_of(self, level: str, number: int) -> tuple[int, int]:
         first_host = self._cluster.level(level).first_host
         return int(first_host[number]), int(first_host[number + 1])
@@ -232,6 +245,8 @@ class Inputs:
                     command = Cordon(**given)
                 case "fault" | "clear fault":
                     command = self.faults.take_up(record.kind, given)
+                case "power":
+                    command = CapPower(**given)
                 case "reserve" | "end reservation":
                     command = self.reserved.take_up(record.kind, given)
                 case kind if kind in (END, STOP):

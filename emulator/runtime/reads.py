@@ -17,6 +17,8 @@ from emulator.engine.control import (
     RackView,
     ReservationView,
 )
+from emulator.engine.power_control import PowerView
+from emulator.engine.power_views import power_view
 from emulator.runtime.assemble import Emulation
 from emulator.runtime.facts import Facts
 from emulator.runtime.inputs import Inputs
@@ -30,7 +32,6 @@ class Reads(Facts, ABC):
     def __init__(self, emulation: Emulation, inputs: Inputs) -> None:
         super().__init__(emulation)
         self._inputs = inputs
-        self._power_cap_watts = emulation.scenario.power.cap or 0.0
 
     @abstractmethod
     def _call(self, function: Callable[[], T]) -> T:
@@ -58,7 +59,10 @@ class Reads(Facts, ABC):
         return self._call(self._inputs.reserved.views)
 
     def cluster(self) -> ClusterView:
-        return self._call(lambda: views.cluster_view(self._engine, self._power_cap_watts))
+        return self._call(lambda: views.cluster_view(self._engine))
+
+    def power(self) -> PowerView:
+        return self._call(lambda: power_view(self._engine))
 
     def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]:
         return self._call(lambda: hardware.rack_views(self._engine, self._engine.read(), after, limit))

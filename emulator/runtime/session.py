@@ -35,6 +35,7 @@ from emulator.engine.control import (
 )
 from emulator.engine.fault_requests import fault_views
 from emulator.engine.loop import Loop
+from emulator.engine.power_control import PowerCapRequest
 from emulator.engine.shards import Readings
 from emulator.report.collect import Collector
 from emulator.report.outcome import Outcome
@@ -457,6 +458,9 @@ class Session(Reads):
 
     def clear_fault(self, name: str, *, request_id: str = "") -> str:
         return self._change(lambda: self._inputs.faults.clear(name, self._stamp_ns(), request_id))
+
+    def cap_power(self, asked: PowerCapRequest, *, request_id: str = "") -> str:
+        return self._change(lambda: self._inputs.cap_power(asked, self._stamp_ns(), request_id))
 
     # -- clock ----------------------------------------------------------------------------------------------------------------------
 

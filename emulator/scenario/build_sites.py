@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from emulator.power.facility import it_cap_milliwatts
 from emulator.scenario.load import ScenarioError
 from emulator.scenario.models import Scenario
 from emulator.scenario.sites import SiteSettings
@@ -54,10 +55,11 @@ def build_sites(scenario: Scenario, cluster: Cluster) -> Sites | None:
 
 def _caps(scenario: Scenario, given: SiteSettings, cluster: Cluster) -> tuple[int | None, ...]:
     """Of each site's IT: its cap without the PUE."""
-    caps = tuple([round(given.caps[name] / scenario.power.pue * 1000) if name in given.caps else None for name in cluster.site_names])
+    pue = scenario.power.pue
+    caps = tuple([it_cap_milliwatts(round(given.caps[name] * 1000), pue) if name in given.caps else None for name in cluster.site_names])
     for name, cap, standing in zip(cluster.site_names, caps, standing_milliwatts(cluster).tolist(), strict=True):
         if cap is not None and cap <= standing:
-            least = f"above {standing / 1000 * scenario.power.pue:,.0f}W, which it draws while nothing runs"
+            least = f"above {standing / 1000 * pue:,.0f}W, which it draws while nothing runs"
             raise ScenarioError(f"scenario {scenario.name}: scheduler.sites.caps.{name}: is {given.caps[name]:,.0f}W; allowed: {least}")
     return caps
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from emulator.scenario.cluster import SIZES
 from emulator.scenario.models import Scenario
+from emulator.scenario.power import SERIES
 from emulator.scenario.units import format_duration, parse_duration
 from topology import yaml_lines
 from topology.files import MOST_HAND_WRITTEN_BYTES, UnreadableFile, read_whole
@@ -114,21 +115,17 @@ def _parse(name: str, text: str) -> tuple[dict[str, Any], dict[_Path, int]]:
 
 
 def _locate(value: dict[str, Any], name: str, given: dict[_Path, str]) -> None:
-    """Files of clusters and faults are where the scenario's file says, seen from its own folder; where an override says it, from here."""
-    cluster, faults = value.get("cluster"), value.get("faults")
-    if (
-        isinstance(faults, dict)
-        and isinstance(faults.get("script"), str)
-        and not name.startswith("preset ")
-        and ("faults", "script") not in given
-    ):
-        faults["script"] = str(Path(name).parent / faults["script"])
-    if not isinstance(cluster, dict) or name.startswith("preset "):
+    """Files are where the scenario's file says, seen from its own folder; where an override says it, from here."""
+    if name.startswith("preset "):
         return
-    parts = cluster.get("parts")
-    for place, fabric in ((("cluster",), cluster), *((("cluster", "parts", str(at)), part) for at, part in enumerate(_listed(parts)))):
-        if isinstance(fabric, dict) and isinstance(fabric.get("path"), str) and (*place, "path") not in given:
-            fabric["path"] = str(Path(name).parent / fabric["path"])
+    cluster, power, faults = (found if isinstance(found := value.get(key), dict) else {} for key in ("cluster", "power", "faults"))
+    if isinstance(faults.get("script"), str) and ("faults", "script") not in given:
+        faults["script"] = str(Path(name).parent / faults["script"])
+    holders: list[tuple[_Path, Any]] = [(("cluster",), cluster), *[(("power", key), power.get(key)) for key in SERIES]]
+    holders += [(("cluster", "parts", str(at)), part) for at, part in enumerate(_listed(cluster.get("parts")))]
+    for place, holder in holders:
+        if isinstance(holder, dict) and isinstance(holder.get("path"), str) and (*place, "path") not in given:
+            holder["path"] = str(Path(name).parent / holder["path"])
 
 
 def _listed(value: Any) -> list[Any]:
@@ -210,13 +207,13 @@ def _explain(problem: Any, source: _Source) -> str:
 
 
 def _limit(got: str, ge: float | None = None, le: float | None = None) -> str:
-    """A bound in the unit of what was given: a duration, or a power."""
+    """A bound in the unit of what was given: a percentage, a duration, or a power."""
     limit = ge if ge is not None else le
     assert limit is not None
     try:
         parse_duration(got)
     except ValueError:
-        shown = f"{limit:g} W"
+        shown = f"{limit * 100:g}%" if got.strip().endswith("%") else f"{limit:g} W"
     else:
         shown = format_duration(int(limit))
     return f"{shown} or more" if ge is not None else f"at most {shown}"

@@ -12,11 +12,12 @@ from emulator.scenario.cluster import ClusterSettings
 from emulator.scenario.faults import FaultSettings
 from emulator.scenario.life import CheckpointInterval, JobSettings
 from emulator.scenario.policies import check_placement, check_policy
+from emulator.scenario.power import PowerSettings
 from emulator.scenario.queues import Cohorts, QueueSettings, TenantLimits
 from emulator.scenario.reservations import MOST_RESERVATIONS, ReservationSettings
 from emulator.scenario.section import Int, Rate, Real, Section, as_int, as_tuple
 from emulator.scenario.sites import SiteSettings
-from emulator.scenario.units import DAY, NANOSECONDS, YEAR, Duration, Power, Speed, parse_duration
+from emulator.scenario.units import DAY, NANOSECONDS, YEAR, Duration, Speed, parse_duration
 
 MILLISECOND = NANOSECONDS["ms"]
 
@@ -121,15 +122,6 @@ class FabricSettings(Section):
     queue_pairs: Annotated[Int, Field(ge=1, le=64)] = 1  # that a connection is hashed as, under ecmp
     polarised: bool = False  # under ecmp: all switches hash alike
     faults: LinkFaultSettings = LinkFaultSettings()
-
-
-class PowerSettings(Section):
-    """Power of the site. The power of a host is that of its type in the catalog."""
-
-    cap: Annotated[Power, Field(ge=1, le=1e15)] | None = None  # of the whole facility
-    gamma: Annotated[Real, Field(ge=0.01, le=10)] = 1.0  # exponent of utilization in a GPU's draw; 1: linear, as RAPS
-    pue: Annotated[Real, Field(ge=1, le=5)] = 1.2  # liquid-cooled AI: 1.15 to 1.25, a planning value
-    wue_litres_per_kwh: Annotated[Real, Field(ge=0, le=100)] = 0.27  # Microsoft's 2025 figure
 
 
 class TelemetrySettings(Section):

@@ -4,7 +4,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator.racks.power import facility_milliwatts, most_milliwatts, switch_milliwatts
+from emulator.power.facility import facility_milliwatts
+from emulator.racks.power import most_milliwatts, switch_milliwatts
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load, presets
 from emulator.scenario.models import Scenario

@@ -4,11 +4,13 @@ from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.fabric.settings import FabricSettings
 from emulator.jobs.costs import STORAGE_BYTES_PER_GPU_SECOND, CheckpointCosts, Costs, StartUp, Writing
 from emulator.jobs.stragglers import Stragglers
+from emulator.power.swings import Smoothing
 from emulator.racks.buildout import Buildout
 from emulator.racks.faults import FaultSettings
 from emulator.racks.hazard import Hazard
 from emulator.racks.unit_faults import UnitFaultSettings
 from emulator.racks.units import KINDS
+from emulator.scenario.build_power import carbon_series
 from emulator.scenario.faults import UnitFaults
 from emulator.scenario.models import Scenario
 from emulator.scenario.queues import TenantLimit as TenantLimitSettings
@@ -117,7 +119,15 @@ def stragglers(scenario: Scenario) -> Stragglers:
 def site_power(scenario: Scenario) -> SitePower:
     """What a policy may know of the site's power."""
     power = scenario.power
-    return SitePower(power.gamma, power.pue, None if power.cap is None else round(power.cap * 1000))
+    cap = None if power.cap is None else round(power.cap * 1000)
+    return SitePower(power.gamma, power.pue, cap, carbon_series(scenario))
+
+
+def smoothing(scenario: Scenario) -> Smoothing:
+    """Of the swings of synchronous jobs."""
+    given = scenario.power.smoothing
+    joules = given.battery * (given.battery_duration / _SECOND)
+    return Smoothing(given.gpu_floor, given.gpu_joules, given.peak_reduction, given.battery, joules)
 
 
 def reclaims(scenario: Scenario) -> dict[str, Reclaims]:

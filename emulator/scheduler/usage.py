@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.draws.exact import exp2, power
+from emulator.power.facility import it_cap_milliwatts
+from emulator.power.series import Series
 from emulator.racks.power import GAMMA, gpu_milliwatts, idle_milliwatts, switch_milliwatts
 from emulator.scheduler.history import History
 from emulator.scheduler.table import JobTable
@@ -71,6 +73,7 @@ class SitePower:
     gamma: float = GAMMA
     pue: float = 1.0
     cap_milliwatts: int | None = None
+    carbon: Series[float] | None = None  # grams of CO2 per kWh; None: the scenario says nothing of it
 
 
 NO_CAP = SitePower()
@@ -137,6 +140,11 @@ class Books:
         self._holdings: Holdings | None = None
         self._history: History | None = None
 
+    @property
+    def carbon(self) -> Series[float] | None:
+        """Of the grid, in grams of CO2 per kWh; None where the scenario says nothing of it."""
+        return self._site_power.carbon
+
     def usage(self, half_life_ns: int) -> Usage:
         if self._usage is None:
             self._usage = Usage(self._table, half_life_ns)
@@ -157,7 +165,9 @@ class Books:
         cap = self._site_power.cap_milliwatts if cap_milliwatts is None else cap_milliwatts
         if cap is None:
             return None
-        return PowerBudget(cap, int(cap / self._site_power.pue) - self._standing_milliwatts, lambda: self._jobs_milliwatts or 0)
+        return PowerBudget(
+            cap, it_cap_milliwatts(cap, self._site_power.pue) - self._standing_milliwatts, lambda: self._jobs_milliwatts or 0
+        )
 
     @cached_property
     def _standing_milliwatts(self) -> int:

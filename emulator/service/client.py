@@ -31,17 +31,21 @@ from emulator.engine.control import (
     ReservationRequest,
     ReservationView,
 )
+from emulator.engine.power_control import PowerCapRequest, PowerView
 from emulator.service import DEFAULT_ADDRESS, views
 from emulator.service.errors import NEVER_FITS, seconds_message
+from emulator.service.power_servicer import power_view
 from emulator.service.spec import MAX_SECONDS, JobSpec, Refusal, Submitted, batches_of, spec_message
 from emulator.v1 import clock_service_pb2 as clock_pb
 from emulator.v1 import cluster_service_pb2 as cluster_pb
 from emulator.v1 import job_service_pb2 as job_pb
+from emulator.v1 import power_service_pb2 as power_pb
 from emulator.v1 import queue_service_pb2 as queue_pb
 from emulator.v1 import reservation_service_pb2 as reservation_pb
 from emulator.v1.clock_service_pb2_grpc import ClockServiceStub
 from emulator.v1.cluster_service_pb2_grpc import ClusterServiceStub
 from emulator.v1.job_service_pb2_grpc import JobServiceStub
+from emulator.v1.power_service_pb2_grpc import PowerServiceStub
 from emulator.v1.queue_service_pb2_grpc import QueueServiceStub
 from emulator.v1.reservation_service_pb2_grpc import ReservationServiceStub
 from emulator.workload.jobs import JobColumns
@@ -106,6 +110,7 @@ class Client:
         self._jobs = _stub(JobServiceStub, self._channel)
         self._queues = _stub(QueueServiceStub, self._channel)
         self._reservations = _stub(ReservationServiceStub, self._channel)
+        self._power = _stub(PowerServiceStub, self._channel)
         self._cluster = _stub(ClusterServiceStub, self._channel)
         self._clock = _stub(ClockServiceStub, self._channel)
 
@@ -310,6 +315,25 @@ class Client:
         """End a reservation at the next cycle; jobs that run in it run on."""
         request = _request(reservation_pb.DeleteReservationRequest, name=name, request_id=_given(request_id))
         return views.reservation_view(self._call(self._reservations.DeleteReservation, request).reservation)
+
+    def power(self) -> PowerView:
+        """What the facility and its sites draw and may draw."""
+        return power_view(self._call(self._power.GetPower, power_pb.GetPowerRequest()).power)
+
+    def cap_power(self, asked: PowerCapRequest, request_id: str = "") -> str:
+        """Have the facility or a site draw at most so much from the next cycle on. Returns a sentence that says what was done."""
+        if not 0 <= asked.duration_seconds < MAX_SECONDS:
+            text = f"duration is {asked.duration_seconds:g} s; allowed: 0 or more, less than {MAX_SECONDS:g}"
+            raise ClientError(text, code="INVALID_ARGUMENT", field="duration")
+        request = _request(
+            power_pb.SetPowerCapRequest,
+            watts=asked.watts,
+            site=asked.site,
+            duration=seconds_message(asked.duration_seconds),
+            request_id=_given(request_id),
+        )
+        done: str = self._call(self._power.SetPowerCap, request).text
+        return done
 
     def inject_fault(
         self,

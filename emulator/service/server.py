@@ -20,12 +20,21 @@ from emulator.service.gpu_types import GpuTypes
 from emulator.service.guard import Guard, Limits
 from emulator.service.job_servicer import JobServicer
 from emulator.service.plan import planner
+from emulator.service.power_servicer import PowerServicer
 from emulator.service.reservation_servicer import ReservationServicer
 from emulator.service.servicers import ClockServicer, ClusterServicer, QueueServicer
-from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_service_pb2, queue_service_pb2, reservation_service_pb2
+from emulator.v1 import (
+    clock_service_pb2,
+    cluster_service_pb2,
+    job_service_pb2,
+    power_service_pb2,
+    queue_service_pb2,
+    reservation_service_pb2,
+)
 from emulator.v1.clock_service_pb2_grpc import add_ClockServiceServicer_to_server
 from emulator.v1.cluster_service_pb2_grpc import add_ClusterServiceServicer_to_server
 from emulator.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
+from emulator.v1.power_service_pb2_grpc import add_PowerServiceServicer_to_server
 from emulator.v1.queue_service_pb2_grpc import add_QueueServiceServicer_to_server
 from emulator.v1.reservation_service_pb2_grpc import add_ReservationServiceServicer_to_server
 from topology.catalog import HostType
@@ -48,6 +57,7 @@ SERVICES = tuple(
         (cluster_service_pb2, "ClusterService"),
         (clock_service_pb2, "ClockService"),
         (reservation_service_pb2, "ReservationService"),
+        (power_service_pb2, "PowerService"),
     )
 )
 
@@ -105,6 +115,7 @@ class Server:
             (add_ClusterServiceServicer_to_server, ClusterServicer(control, call)),
             (add_ClockServiceServicer_to_server, ClockServicer(control, call)),
             (add_ReservationServiceServicer_to_server, ReservationServicer(control, call)),
+            (add_PowerServiceServicer_to_server, PowerServicer(control, call)),
             (health_pb2_grpc.add_HealthServicer_to_server, healthy),
         )
         for add, servicer in servicers:

@@ -167,6 +167,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     ("gigawatt_power_cap_watts{}", "cap"),
                 ),
             ),
+            Panel("Clock of the GPUs under a cap", (("gigawatt_power_clock_ratio{}", "lowest site"),)),
+            Panel("Time under a cap that acts", (("gigawatt_power_capped_seconds_total{}", "capped"),), unit="s"),
             Panel("Power of hosts by pod", (("pod:gigawatt_rack_power_watts:sum{}", "{{site}} {{pod}}"),), stacked=True),
             Panel("Power of hosts by site", (("site:gigawatt_rack_power_watts:sum{}", "{{site}}"),), stacked=True),
             Panel("Racks that draw most", (("topk(10, gigawatt_rack_power_watts{})", "{{rack}}"),)),

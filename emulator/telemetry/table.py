@@ -223,7 +223,7 @@ HEAD: tuple[HeadMetric, ...] = (
     HeadMetric(
         "gigawatt_held_gpus", Kind.GAUGE, "GPUs",
         "GPUs of running jobs by what these do: work (checkpoints included), start, restart after an interruption, stall for want of any "
-        "network, hang after a fault until that is noticed, or save what they did before they stop.",
+        "network, hang after a fault until that is noticed, save what they did before they stop, or are paused for want of power.",
         ("phase",), _by(tuple([phase.name.lower() for phase in COUNTED_PHASES]), lambda s: s.held_gpus_by_phase),
     ),
     HeadMetric(
@@ -321,6 +321,15 @@ HEAD: tuple[HeadMetric, ...] = (
     HeadMetric(
         "gigawatt_it_energy_joules_total", Kind.COUNTER, "joules", "Energy that the IT equipment has used, by component (hosts, switches).",
         ("component",), lambda s: {("hosts",): s.energy_joules - s.switch_energy_joules, ("switches",): s.switch_energy_joules},
+    ),
+    HeadMetric(
+        "gigawatt_power_clock_ratio", Kind.GAUGE, "ratio",
+        "Clock of the GPUs over the full one, at the site where it is lowest: below 1 while a cap on power lowers it.", (),
+        _one(lambda s: s.power_clock_ratio),
+    ),
+    HeadMetric(
+        "gigawatt_power_capped_seconds_total", Kind.COUNTER, "seconds",
+        "Emulated time in which a cap on power lowered a clock or paused a job.", (), _one(lambda s: s.power_capped_seconds),
     ),
     HeadMetric("gigawatt_pue_ratio", Kind.GAUGE, "ratio", "Power usage effectiveness now: facility power over IT power.", (), _one(_pue)),
     # Network.

@@ -11,6 +11,7 @@ import numpy as np
 from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, Submit, scale_link
 from emulator.engine.engine import Engine
 from emulator.engine.loop import Loop
+from emulator.engine.power_settings import PowerSettings
 from emulator.jobs.costs import CheckpointCosts, Costs, StartUp, Writing
 from emulator.racks.faults import CAUSES, FaultSettings
 from emulator.scheduler.elastic import Elastic
@@ -118,6 +119,7 @@ class Manner:
     inputs_at_once: bool = True
     look: Callable[[Engine, int], None] | None = None  # called between cycles with the instant before which nothing is due
     begin: Callable[[Engine], None] | None = None  # called before the first cycle
+    power: PowerSettings = field(default_factory=PowerSettings)
 
 
 def run_work(given: Work, seed: int, policy: str | Policy, manner: Manner, elastic: Elastic = Elastic.START, **more: Any) -> Engine:
@@ -137,6 +139,7 @@ def run_work(given: Work, seed: int, policy: str | Policy, manner: Manner, elast
         elastic=elastic,
         costs=more.pop("costs", COSTS),
         max_restarts=more.pop("max_restarts", 4),
+        power=more.pop("power", manner.power),
         **more,
     )
     if manner.begin is not None:

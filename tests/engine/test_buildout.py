@@ -67,7 +67,7 @@ def test_what_is_not_there_cannot_break_and_may_be_cordoned() -> None:
     racks = rack_views(made, made.read(), -1, 10)
     assert [rack.in_service for rack in racks] == [True, True, True, False]
     assert [rack.power_watts for rack in racks] == [H100.idle_watts] * 3 + [0.0]
-    view = cluster_view(made, 0.0)
+    view = cluster_view(made)
     assert (view.racks, view.racks_in_service, view.gpus, view.gpus_planned) == (4, 3, 32, 8)
 
 
@@ -115,7 +115,7 @@ def test_a_switch_draws_from_the_first_rack_below_it_on() -> None:
     draws = []
     for at in (0, 100, 200, 600):
         run_until(made, at * SECOND)
-        draws.append(made.meter.switches_milliwatts.value)
+        draws.append(made.meter.switches_milliwatts)
     assert draws == [count * 747_000 for count in (2, 2, 3, 5)]
     run(made)
     assert made.meter.switches_joules(made.now_ns) == pytest.approx(747 * (2 * 1000 + 800 + 600 + 400))
@@ -140,12 +140,12 @@ def test_power_and_states_of_two_types() -> None:
     run_until(made, 0)
     idle = 4 * idle_milliwatts(H100) + 4 * 1_000_000
     busy = 16 * gpu_milliwatts(H100, 0.5) + 6 * 250_000
-    assert made.meter.hosts_milliwatts.value == idle + busy
+    assert made.meter.hosts_milliwatts == idle + busy
     assert gpus_by_model(made) == {
         **dict(zip(((state, H100.gpu.name) for state in GPU_STATES), (16, 16, 0, 0, 0, 0, 0), strict=True)),
         **dict(zip(((state, "H50") for state in GPU_STATES), (6, 10, 0, 0, 0, 0, 0), strict=True)),
     }
-    assert cluster_view(made, 0.0).gpu_model == f"{H100.gpu.name}+H50"
+    assert cluster_view(made).gpu_model == f"{H100.gpu.name}+H50"
     run(made)
     assert made.meter.hosts_joules(200 * SECOND) == pytest.approx((idle * 200 + busy * 100) / 1000)
     readings = made.read().racks[0]

@@ -159,7 +159,7 @@ def test_every_tier_of_cables_counts() -> None:
         "d", catalog.host("hgx-h100"), catalog.switch("qm9700"), hosts=3, hosts_per_rack=1, group_switches=3, switch_host_ports=8,
         chassis_switches=1, local_links_per_pair=4,
     )  # fmt: skip
-    assert cluster_view(engine(compile_cluster(build_dragonfly(plan))), 0.0).links == 3 * 8 + 3 * 4
+    assert cluster_view(engine(compile_cluster(build_dragonfly(plan)))).links == 3 * 8 + 3 * 4
 
 
 def test_links_count_the_bytes_of_running_and_of_ended_jobs() -> None:

@@ -13,6 +13,7 @@ from emulator.engine.commands import CutLinks
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import HELD, job_time
 from emulator.engine.link_health import Cut
+from emulator.engine.power_settings import OverCap
 from emulator.jobs.costs import CheckpointCosts, Writing
 from emulator.jobs.stragglers import Stragglers
 from emulator.racks.faults import Scope
@@ -23,6 +24,7 @@ from emulator.workload.jobs import SECOND, Recovery
 from tests.engine.random_work import COSTS, UNTIL, Manner, Work, cluster, run_work
 from tests.engine.small import fingerprint
 from tests.engine.test_elastic import elastic_work
+from tests.engine.test_power_caps import between, capped
 from tests.engine.test_properties import check_sums
 from tests.scheduler.test_every_policy import gpus_are_held_once
 
@@ -68,6 +70,7 @@ def lives(seed: int) -> tuple[Work, dict[str, Any]]:
         "stragglers": (Stragglers(), Stragglers(0.05, 0.02, fail_slow=True))[draw.integers(2)],
         "grace_ns": int(draw.choice([0, 5, 60])) * SECOND,
         "elastic": list(Elastic)[draw.integers(3)],
+        "power": capped(between(float(draw.random())), list(OverCap)[draw.integers(3)], int(draw.integers(600))),
     }
 
 

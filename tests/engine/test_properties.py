@@ -36,7 +36,7 @@ def check_sums(made: Engine, _: int = 0) -> None:
     """The head's books against the shards', at any instant between two cycles."""
     readings = made.read()
     power = sum(int(shard.power_milliwatts.sum()) for shard in readings.racks)
-    assert power == made.meter.hosts_milliwatts.value
+    assert power == made.meter.hosts_milliwatts
     assert made.meter.power_milliwatts - power == int(switch_milliwatts(made.cluster.links).sum())
     energy = np.concatenate([shard.energy_joules for shard in readings.racks])
     assert float(energy.sum()) == pytest.approx(made.meter.hosts_joules(made.now_ns), rel=1e-12)

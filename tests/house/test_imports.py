@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 #: The rooms from the lowest to the highest; a room may import from the storeys below its own and from no other.
 STOREYS = (
     ("emulator.draws", "topology"),
-    ("emulator.workload",),
+    ("emulator.workload", "emulator.power"),
     ("emulator.racks", "emulator.fabric", "emulator.jobs"),
     ("emulator.scheduler",),
     ("emulator.engine",),

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.power.facility import facility_milliwatts, water_litres
 from emulator.racks.energy import Meters
-from emulator.racks.power import component_watts, facility_milliwatts, gpu_milliwatts, idle_milliwatts, water_litres
+from emulator.racks.power import component_watts, gpu_milliwatts, idle_milliwatts
 from topology import catalog
 
 H100 = catalog.host("hgx-h100")

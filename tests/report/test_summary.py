@@ -33,7 +33,7 @@ CONTRACT = {
     "deadlines": None,
     **names("gpu_allocation_ratio gpu_utilization_ratio goodput_ratio mfu_ratio fragmentation_ratio"),
     "power_watts": {"mean": None, "peak": None},
-    **names("it_energy_joules switch_energy_joules facility_energy_joules water_litres"),
+    **names("it_energy_joules switch_energy_joules facility_energy_joules water_litres power"),
     "fabric": {
         **names("peak_link_utilization_ratio mean_slowdown_ratio"),
         "by_tier": {
@@ -41,7 +41,9 @@ CONTRACT = {
             for tier in ("host_leaf", "leaf_spine")
         },
     },
-    "gpu_seconds": names("productive network_wait redone starting restarting checkpoint stalled detecting draining idle down"),
+    "gpu_seconds": names(
+        "productive network_wait power_wait redone starting restarting checkpoint stalled detecting draining paused idle down"
+    ),
     **names("inference interrupted"),
     "sources": None,
 }  # fmt: skip

@@ -2,5 +2,5 @@
 
 PURE_CORE = (
     "topology",
-    *(f"emulator/{room}" for room in ("draws", "scenario", "workload", "racks", "fabric", "jobs", "scheduler", "engine")),
+    *(f"emulator/{room}" for room in ("draws", "power", "scenario", "workload", "racks", "fabric", "jobs", "scheduler", "engine")),
 )

@@ -42,7 +42,7 @@ OWN_RULE = {
     "faults.script.every": (["10s", "3650d"], ["0s", "3651d", "-1s"]),
     "runtime.actors": (["inline", "1"], ["0", "10001", "1.5", ".nan", "-1"]),
 }
-UNITS = {"power.cap": "W", "jobs.checkpoint.state_per_gpu": "B"}
+UNITS = {"power.cap": "W", "power.events.to": "W", "power.smoothing.battery": "W", "jobs.checkpoint.state_per_gpu": "B"}
 DURATIONS = {
     *("clock.cycle", "workload.generated.day", "scheduler.preempt_interval", "scheduler.preempt_after", "jobs.restart_overhead"),
     *("scheduler.sites.every", "scheduler.sites.move_after"),
@@ -53,10 +53,16 @@ DURATIONS = {
     *("jobs.requeue_backoff.initial", "jobs.requeue_backoff.max"),
     *("jobs.stall_timeout", "faults.repair", "telemetry.publish_interval", "runtime.health_check_initial_delay"),
     *("scheduler.reservations.start", "scheduler.reservations.duration", "scheduler.reservations.every"),
+    *("power.raise_after", "power.events.at", "power.events.duration", "power.smoothing.battery_duration"),
+    *("power.supply.repeat", "power.outdoor.repeat", "power.carbon.repeat"),
     *("runtime.health_check_period", "runtime.health_check_timeout", "runtime.answer_timeout", "runtime.node_wait"),
 }
 #: What else has to be so, or the one contradicts the other.
-SHORT = {("workload.generated.load", "0.001"): ["workload.generated.jobs_per_day=1"]}
+SHORT = {
+    ("workload.generated.load", "0.001"): ["workload.generated.jobs_per_day=1"],
+    ("power.cap", "1.0W"): ["power.over_cap=none"],
+    ("power.cap", "1W"): ["power.over_cap=none"],
+}
 
 
 def numbers(model: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[tuple[str, type, dict[str, Any]]]:
@@ -138,6 +144,13 @@ def at(path: str, value: str) -> list[str]:
         given = {"at": "1s", "kind": "link", "name": "0"} | {field: value}
         given |= {"flap": {"every": "3650d"}, "every": {"flap": "1ns"}}.get(field, {})
         return [f"faults.script=[{{{', '.join(f'{key}: {one}' for key, one in given.items())}}}]"]
+    if path.startswith("power.events."):
+        field = path.rpartition(".")[2]
+        given = {"at": "1m", "duration": "2m", **({} if field == "to" else {"reduce": "25%"})} | {field: value}
+        return [f"power.events=[{{{', '.join(f'{key}: {one}' for key, one in given.items())}}}]"]
+    if path.startswith("power.") and path.endswith(".repeat"):
+        section, one = path.split(".")[1], {"supply": "1GW", "outdoor": "20", "carbon": "300"}[path.split(".")[1]]
+        return [f"power.{section}={{points: [[0s, {one}]], repeat: {value}}}", *(["power.cooling=dry"] if section == "outdoor" else [])]
     if path == "faults.repair":
         return [f"faults.repair={{faulty_gpu: {value}}}", "faults.host_rate_per_1000_node_days=10000"]
     return [f"{path}={value}"]

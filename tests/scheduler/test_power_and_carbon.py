@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from emulator.power.series import Series, by_hour
 from emulator.racks.power import gpu_milliwatts, most_milliwatts
 from emulator.scenario.policies import find
 from emulator.scheduler.backlog import pending_by_reason
@@ -143,6 +144,15 @@ def test_a_job_waits_for_the_clean_hours_unless_it_is_urgent() -> None:
     assert plan_at(scheduler, 0) == ([1], [], 3600.0), "the run of 3 h emits least from 1:00 on"
     assert plan_at(scheduler, 3600) == ([2], [], 7200.0)
     assert plan_at(scheduler, 7200) == ([0], [], None)
+
+
+def test_the_scenarios_series_is_the_grid_of_who_names_none() -> None:
+    """The same hours as a series: 100 g up to 2:00, 10 g for two hours, 100 g."""
+    series = Series((0, 2 * HOUR, 4 * HOUR), (100.0, 10.0, 100.0), 5 * HOUR)
+    assert by_hour(series) == [100.0, 100.0, 10.0, 10.0, 100.0]
+    scheduler = make_scheduler(CLUSTER, policy=find("carbon-aware", {"delay_hours": 3}), power=SitePower(carbon=series))
+    submit(scheduler, Job(0, 0, 8, 3600), Job(2, 0, 8, 3 * 3600))
+    assert [plan_at(scheduler, at)[0] for at in (0, 3600, 7200)] == [[], [2], [0]]
 
 
 def test_who_waits_for_clean_hours_is_told_until_when() -> None:

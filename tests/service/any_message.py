@@ -8,7 +8,14 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 from google.protobuf.message import Message
 
 from emulator.engine.fault_targets import TARGETS
-from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_service_pb2, queue_service_pb2, reservation_service_pb2
+from emulator.v1 import (
+    clock_service_pb2,
+    cluster_service_pb2,
+    job_service_pb2,
+    power_service_pb2,
+    queue_service_pb2,
+    reservation_service_pb2,
+)
 from emulator.workload.jobs import API_FIRST_ID, LEVEL_NAMES, SECOND
 from emulator.workload.training import MODELS
 
@@ -125,7 +132,10 @@ def any_bytes(luck: random.Random, message: Message) -> bytes:
 
 def methods() -> list[Any]:
     """Every method of emulator.v1."""
-    modules = (job_service_pb2, queue_service_pb2, cluster_service_pb2, clock_service_pb2, reservation_service_pb2)
+    modules = (
+        *(job_service_pb2, queue_service_pb2, cluster_service_pb2, clock_service_pb2, reservation_service_pb2),
+        power_service_pb2,
+    )
     return [method for module in modules for service in module.DESCRIPTOR.services_by_name.values() for method in service.methods]
 
 

@@ -38,6 +38,7 @@ from emulator.engine.control import (
     Told,
     WrongState,
 )
+from emulator.engine.power_control import PowerCapRequest, PowerPlaceView, PowerView
 from emulator.service.client import Client
 from emulator.service.guard import Limits
 from emulator.service.server import Server, serve
@@ -60,6 +61,7 @@ class FakeControl:
         self.steps = 0
         self.clock_view = ClockView(0.0, 10.0, 1.0, 1.0, 0.0, False, False)
         self.cordoned: set[int] = set()
+        self.cap_watts = 0.0
         self.reserved: dict[str, ReservationView] = {}
         self.changed = threading.Condition(threading.RLock())
         self.next_id = 0
@@ -379,6 +381,15 @@ class FakeControl:
         if name != "7":
             raise NotFound(f"no fault {name}", field="name", allowed="7 (r00007)")
         return f"fault {name} is mended"
+
+    def power(self) -> PowerView:
+        return PowerView((PowerPlaceView("facility", 3e6, self.cap_watts, 1.0), PowerPlaceView("one", 3e6, 0.0, 1.0)), 1.2, 0, 0.0)
+
+    def cap_power(self, asked: PowerCapRequest, *, request_id: str = "") -> str:
+        if asked.site not in ("", "one"):
+            raise NotFound(f"no site {asked.site}", field="site", allowed="one")
+        self.cap_watts = asked.watts
+        return f"{asked.site or 'all'} at most {asked.watts:g} W for {asked.duration_seconds:g} s"
 
     def clock(self) -> ClockView:
         return self.clock_view

@@ -8,6 +8,7 @@ import pytest
 
 from emulator.engine.control import FaultRequest, WrongState
 from emulator.engine.loop import Loop
+from emulator.engine.power_control import PowerCapRequest
 from emulator.engine.shards import Answers, Window
 from emulator.runtime.session import Session
 from emulator.workload.jobs import SECOND, JobColumns, job_columns
@@ -42,6 +43,7 @@ CHANGES: dict[str, Call] = {
     "set_priority": lambda made, job: made.set_priority(job, 1),
     "cordon": lambda made, job: made.cordon(0, cordoned=True),
     "inject_fault": lambda made, job: made.inject_fault(FaultRequest("host", "0", 1.0)),
+    "cap_power": lambda made, job: made.cap_power(PowerCapRequest(1e9)),
     "step": lambda made, job: made.step(1),
 }
 

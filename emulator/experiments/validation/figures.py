@@ -8,7 +8,8 @@ from importlib.resources import files
 from emulator.experiments.validation.compare import NETWORK_RATIO, Comparison, Loss, Row, compare_training, published_rows
 from emulator.experiments.validation.serving import compare_published_serving, compare_throughput
 from emulator.jobs.ettr import expected_ettr, mttf
-from emulator.racks.power import component_watts, water_litres
+from emulator.power.facility import water_litres
+from emulator.racks.power import component_watts
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
 from emulator.workload.training import MODELS, Parallelism, step_flops, step_seconds, training_shape

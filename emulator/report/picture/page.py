@@ -1,6 +1,7 @@
 """The picture of a machine: title, a row for each step inwards, one host, and the key."""
 
-from emulator.racks.power import MILLIWATTS_PER_WATT, facility_milliwatts, most_milliwatts
+from emulator.power.facility import facility_milliwatts
+from emulator.racks.power import MILLIWATTS_PER_WATT, most_milliwatts
 from emulator.report.picture.anatomy import Anatomy, take_apart
 from emulator.report.picture.ink import BOX, DIM, PAPER, RULE, Sheet
 from emulator.report.picture.load import LinkLoad, heat

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.power.series import by_hour
 from emulator.scheduler.draft import Draft
 from emulator.scheduler.passing_over import COLUMNS, start_passing_over
 from emulator.scheduler.policy import NotNegative, Policy
@@ -86,11 +87,14 @@ def _run_ns(jobs: dict[str, Int64]) -> Int64:
     return np.minimum(jobs["estimate_ns"], 365 * 24 * _HOUR)
 
 
-def plan(
-    draft: Draft, delay_hours: NotNegative = 12.0, intensity: Sequence[NotNegative] = SOLAR_GRID, patience_hours: NotNegative = 24.0
-) -> None:
-    """``delay_hours``: so long may a job be delayed. ``intensity``: grams of CO2 per kWh by hour from the start on, repeated."""
-    grid = Grid(np.array(intensity if len(intensity) else (1.0,), dtype=np.float64))
+def plan(draft: Draft, delay_hours: NotNegative = 12.0, intensity: Sequence[NotNegative] = (), patience_hours: NotNegative = 24.0) -> None:
+    """``delay_hours``: so long may a job be delayed. ``intensity``: grams of CO2 per kWh by hour from the start on, repeated; by default
+    the scenario's ``power.carbon``, and where there is none an assumed grid with much solar power.
+    """
+    carbon = draft.ledger.books.carbon
+    if not len(intensity):
+        intensity = SOLAR_GRID if carbon is None else by_hour(carbon)
+    grid = Grid(np.array(intensity, dtype=np.float64))
     delay_ns = round(delay_hours * _HOUR)
     for partition in draft.partitions():
         pool = partition.pending

@@ -1,0 +1,99 @@
+"""What running jobs would draw at each clock: kept only while a cap may act, so that the clock at which it holds is a comparison."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.engine.spread import Spread
+from emulator.power.clocks import CLOCKS, Parts, draw_milliwatts
+
+#: Draws by clock that are remembered, since jobs are alike.
+DRAWS_KEPT = 10_000
+
+Int64 = NDArray[np.int64]
+
+
+class Draws(NamedTuple):
+    """Of a GPU, twice: to look one up, and to add them up."""
+
+    by_clock: list[int]
+    column: Int64
+
+
+class ClockedDraws:
+    """Dynamic milliwatts by clock, those of paused jobs included, as they would draw if they were not.
+
+    ``by_site`` has the shape (sites, CLOCKS), and is the sum over the jobs that are not paused; ``drawn``, by site, is what they draw now.
+    A job at several sites, whose clock is the lowest of theirs, may draw less than its clock at one of them would have it.
+    """
+
+    def __init__(self, sites: int, waiting_ratio: float) -> None:
+        self._waiting_ratio = waiting_ratio
+        self.by_site = np.zeros((sites, CLOCKS), dtype=np.int64)
+        self.drawn = [0] * sites
+        self._jobs: dict[int, tuple[Draws, int, Spread]] = {}  # slot -> a GPU's draw by clock, and now, and where its GPUs are
+        self._paused: set[int] = set()
+        self._known: dict[tuple[int, Parts, int], Draws] = {}
+
+    def note(self, slot: int, computing_milliwatts: int, full: Parts, milli_gpus: int, spread: Spread, draw: int, *, paused: bool) -> None:
+        """Each GPU of a running job draws ``draw`` from now on; the others as in ``draw_milliwatts``."""
+        self.drop(slot)
+        draws = self._draws(computing_milliwatts, full, milli_gpus)
+        self._jobs[slot] = draws, draw, spread
+        if paused:
+            self._paused.add(slot)
+            return
+        for site, gpus in spread:
+            self.by_site[site] += draws.column * gpus
+            self.drawn[site] += draw * gpus
+
+    def redraw(self, slot: int, clock: int) -> int:
+        """The job's clock is another: what each of its GPUs draws from now on."""
+        draws, before, spread = self._jobs[slot]
+        if slot in self._paused:
+            return 0
+        draw = draws.by_clock[clock]
+        self._jobs[slot] = draws, draw, spread
+        for site, gpus in spread:
+            self.drawn[site] += (draw - before) * gpus
+        return draw
+
+    def drop(self, slot: int) -> None:
+        """It runs no longer."""
+        if slot not in self._jobs:
+            return
+        draws, draw, spread = self._jobs.pop(slot)
+        if slot in self._paused:
+            self._paused.discard(slot)
+            return
+        for site, gpus in spread:
+            self.by_site[site] -= draws.column * gpus
+            self.drawn[site] -= draw * gpus
+
+    def with_paused(self) -> Int64:
+        """``by_site`` if nothing were paused."""
+        found = self.by_site.copy()
+        for slot in self._paused:
+            draws, _, spread = self._jobs[slot]
+            for site, gpus in spread:
+                found[site] += draws.column * gpus
+        return found
+
+    def at(self, slot: int, clocks: Sequence[int]) -> dict[int, int]:
+        """What the job counts for at each site with the clocks of the sites, if it is not paused; empty where that is nothing."""
+        draws, _, spread = self._jobs[slot]
+        return {site: draws.by_clock[clocks[site]] * gpus for site, gpus in spread if draws.by_clock[clocks[site]]}
+
+    def _draws(self, computing_milliwatts: int, full: Parts, milli_gpus: int) -> Draws:
+        key = computing_milliwatts, full, milli_gpus
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) == DRAWS_KEPT:
+                self._known.clear()
+            ratio = self._waiting_ratio
+            steps = [draw_milliwatts(computing_milliwatts, full, ratio, milli_gpus, clock) for clock in range(CLOCKS)]
+            found = Draws(steps, np.array(steps, dtype=np.int64))
+            self._known[key] = found
+        return found

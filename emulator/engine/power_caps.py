@@ -1,0 +1,215 @@
+"""Caps on the power of sites and of the whole facility, held at the end of every cycle: by the GPUs' clock, then by pausing jobs.
+
+After everything that a cycle decides, and whenever a start or a repair between two cycles would break a cap, the clock of each site
+becomes the highest at which every cap holds: one clock for all GPUs of a site (``power.clocks``). What a cap of the facility takes away
+it takes from the sites with the highest clock. Where the lowest clock is not low enough, jobs are paused, which draw nothing then: those
+of the lowest priority first, of these the last to start. It is all arithmetic on whole milliwatts, so a cap holds exactly.
+
+A clock is lowered at once and raised, and a job goes on, when ``raise_ns`` have passed since the last change: else each small job that
+comes or goes would give all others another speed.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.engine.demand_response import Books, DemandResponse
+from emulator.engine.facility_meter import FacilityMeter, Factors, factors
+from emulator.engine.meter import Integral, Meter
+from emulator.engine.power_settings import FACILITY, UNCAPPED, OverCap, PowerSettings, Reduction
+from emulator.engine.runs import Runs
+from emulator.power.clocks import CLOCK_RATIO, CLOCKS, FULL, LOWEST
+from emulator.power.facility import facility_milliwatts, it_cap_milliwatts
+from emulator.racks.power import most_milliwatts
+from emulator.scheduler.table import JobTable
+from topology.cluster import Cluster
+
+
+class PowerCaps:
+    """Knows what each cap allows now and sees that it holds: ``act`` at the end of a cycle, ``act_at_once`` between two."""
+
+    def __init__(self, settings: PowerSettings, cluster: Cluster, meter: Meter, runs: Runs, table: JobTable) -> None:
+        self._settings, self._meter, self._runs, self._table = settings, meter, runs, table
+        self._sites, self._most = range(len(cluster.site_names)), most_milliwatts(cluster)
+        self._changed_ns = -settings.raise_ns  # when a clock or a pause last changed
+        self._waits = False  # for ``raise_ns`` to pass
+        #: 1 while a clock is lowered or a job paused; its integral is how long, in nanoseconds.
+        self.acting = Integral()
+        self.lowest_clock = FULL
+        #: Called when the caps begin to act (with why), or cease to ("").
+        self.on_change: Callable[[str, int], None] | None = None
+        #: 1 while more is drawn than allowed, which happens only where all jobs are paused.
+        self.over = Integral()
+        self.response = DemandResponse(settings.reductions)
+        self.facility = FacilityMeter(meter, self._factors(0))
+        self.turn(0)
+
+    def _factors(self, at_ns: int) -> Factors:
+        settings = self._settings
+        return factors(settings.pue.at(at_ns), settings.wue.at(at_ns), settings.carbon.at(at_ns))
+
+    # -- what is allowed ------------------------------------------------------------------------------------------------------------
+
+    def turn(self, at_ns: int) -> None:
+        """Caps and PUE are as they are at ``at_ns`` from now on."""
+        settings = self._settings
+        self.pue = settings.pue.at(at_ns)
+        self.facility.turn(at_ns, self._factors(at_ns))
+        if self.response.next_ns() <= at_ns:
+            self.response.turn(at_ns, self._books(self.response.places(at_ns), at_ns))
+        #: At the meter, and of IT, by site or FACILITY; only those that there are.
+        self.caps: dict[int, int] = {}
+        for place, series in settings.caps:
+            self.caps[place] = min(series.at(at_ns), self.caps.get(place, UNCAPPED))
+        for response in self.response.in_force():
+            self.caps[response.asked.place] = min(response.cap_milliwatts, self.caps.get(response.asked.place, UNCAPPED))
+        self._it_caps = {place: it_cap_milliwatts(cap, self.pue) for place, cap in self.caps.items()}
+        changes = [series.next_ns(at_ns) for series in (settings.pue, settings.wue, settings.carbon)]
+        self._next_ns = min([*changes, *[series.next_ns(at_ns) for _, series in settings.caps]])
+
+    def turn_due(self, at_ns: int) -> None:
+        """``turn``, if something of it changes."""
+        if self.next_ns() <= at_ns:
+            self.turn(at_ns)
+
+    def _books(self, places: Iterable[int], at_ns: int) -> dict[int, Books]:
+        """Of places, up to now: what running jobs have waited is accounted for first."""
+        for slot in self._runs.draw:
+            self._runs.progress(slot, at_ns)
+        return {place: self._book(place, at_ns) for place in places}
+
+    def _book(self, place: int, at_ns: int) -> Books:
+        energy = sum([self.facility.used(site, at_ns).facility for site in self._of(place)])
+        return Books(energy, facility_milliwatts(self._drawn(place), self.pue), self._runs.power_wait_milli_gpu_ns)
+
+    def reduce(self, asked: Reduction, at_ns: int) -> None:
+        """One more request, which acts in this cycle."""
+        self.response.add(asked)
+        self.turn(at_ns)
+
+    def facility_milliwatts(self) -> int:
+        """Drawn at the meter now."""
+        return facility_milliwatts(self._meter.power_milliwatts, self.pue)
+
+    def next_ns(self) -> int:
+        """When a cap or the PUE changes next, or a clock may be raised; NEVER if nothing of it will be."""
+        due = min(self._next_ns, self.response.next_ns())
+        return min(due, self._changed_ns + self._settings.raise_ns) if self._waits else due
+
+    def finish(self, at_ns: int) -> None:
+        """The emulation ends."""
+        self.response.finish(at_ns, self._books({response.asked.place for response in self.response.in_force()}, at_ns))
+
+    # -- acting ---------------------------------------------------------------------------------------------------------------------
+
+    def act(self, at_ns: int) -> bool:
+        """See that the caps hold. To be called after all that changes power at ``at_ns``. Returns whether anything changed."""
+        changed = self._act(at_ns)
+        over = self._runs.clocked is not None and self._is_over()
+        if over != bool(self.over.value):
+            self.over.change(at_ns, 1 if over else -1)
+        for response in self.response.in_force():
+            place = response.asked.place
+            self.response.note(place, facility_milliwatts(self._drawn(place), self.pue))
+        return changed
+
+    def _is_over(self) -> bool:
+        return any(self._drawn(place) > cap for place, cap in self._it_caps.items())
+
+    def _act(self, at_ns: int) -> bool:
+        self._waits = False
+        runs = self._runs
+        if runs.clocked is None:
+            if self._settings.over_cap == OverCap.NONE or all(cap >= self._most for cap in self._it_caps.values()):
+                return False
+            runs.watch_clocks()
+        clocks, paused = self._wanted()
+        if at_ns < self._changed_ns + self._settings.raise_ns:
+            self._waits = any(then < now for then, now in zip(clocks, runs.clock, strict=True)) or not self.paused <= paused
+            clocks = [max(then, now) for then, now in zip(clocks, runs.clock, strict=True)]
+            paused = paused | self.paused
+        if clocks == runs.clock and paused == self.paused:
+            return False
+        self._changed_ns = at_ns
+        if clocks != runs.clock:
+            runs.set_clocks(clocks, at_ns)
+        for slot in self._by_job_id(paused ^ self.paused):
+            runs.pause(slot, at_ns, paused=slot in paused)
+        self.lowest_clock = max(self.lowest_clock, *clocks)
+        acts = bool(paused) or any(clock != FULL for clock in clocks)
+        if acts != bool(self.acting.value):
+            self.acting.change(at_ns, 1 if acts else -1)
+            if self.on_change is not None:
+                self.on_change(self.told() if acts else "", at_ns)
+        return True
+
+    def act_at_once(self, at_ns: int) -> None:
+        """The same between two cycles, where something has begun to draw more: only if a cap does not hold.
+
+        Of a job that begins to work at this instant the draw is known only once its clock was set: hence again, until nothing changes.
+        """
+        while self._runs.clocked is not None and self._is_over():
+            if not self._act(at_ns):
+                return
+
+    def _drawn(self, place: int) -> int:
+        """IT milliwatts of a site or of all."""
+        return self._meter.power_milliwatts if place == FACILITY else self._meter.site_milliwatts(place)
+
+    @property
+    def paused(self) -> set[int]:
+        """Slots of the jobs that are paused."""
+        return self._table.lives.paused
+
+    def told(self) -> str:
+        """What the caps do now, as a sentence."""
+        clocks = sorted(set(self._runs.clock))
+        text = f"clock at {' to '.join([f'{CLOCK_RATIO[clock]:.1%}' for clock in reversed(clocks[:: max(1, len(clocks) - 1)])])}"
+        return f"{text}, {len(self.paused)} jobs paused" if self.paused else text
+
+    # -- which clocks, and who is paused --------------------------------------------------------------------------------------------
+
+    def _wanted(self) -> tuple[list[int], set[int]]:
+        """By site the highest clock at which the caps hold, and the jobs that must be paused beside."""
+        clocked = self._runs.clocked
+        assert clocked is not None, "kept while a cap may act"
+        base = np.array([self._meter.site_milliwatts(site) for site in self._sites], dtype=np.int64) - clocked.drawn
+        draws = base[:, None] + clocked.with_paused()
+        if self._settings.over_cap == OverCap.PAUSE:
+            clocks = [FULL] * len(self._sites)
+        else:
+            caps = [self._it_caps.get(site, UNCAPPED) for site in self._sites]
+            clocks = [_first(draws[site] <= cap) for site, cap in zip(self._sites, caps, strict=True)]
+            cap = self._it_caps.get(FACILITY, UNCAPPED)
+            places = [np.maximum(np.arange(CLOCKS), clock) for clock in clocks]
+            shared = _first(sum([draws[site][place] for site, place in enumerate(places)], np.zeros(CLOCKS, np.int64)) <= cap)
+            clocks = [max(shared, clock) for clock in clocks]
+        over = {place: sum([int(draws[site, clocks[site]]) for site in self._of(place)]) - cap for place, cap in self._it_caps.items()}
+        return clocks, self._to_pause(over, clocks) if max(over.values(), default=0) > 0 else set()
+
+    def _of(self, place: int) -> Sequence[int]:
+        return self._sites if place == FACILITY else (place,)
+
+    def _to_pause(self, over: dict[int, int], clocks: Sequence[int]) -> set[int]:
+        """Until nowhere more is drawn than allowed: ``over`` by so much, if nothing were paused."""
+        table, clocked = self._table, self._runs.clocked
+        assert clocked is not None, "kept while a cap may act"
+        found: set[int] = set()
+        for slot in sorted(self._runs.draw, key=lambda slot: (table.priority[slot], -table.start_ns[slot], -table.job_id[slot])):
+            draws = clocked.at(slot, clocks)
+            if any(excess > 0 and any(site in draws for site in self._of(place)) for place, excess in over.items()):
+                found.add(slot)
+                for place in over:
+                    over[place] -= sum([draws.get(site, 0) for site in self._of(place)])
+                if max(over.values()) <= 0:
+                    break
+        return found
+
+    def _by_job_id(self, slots: Iterable[int]) -> list[int]:
+        return sorted(slots, key=self._table.job_id.__getitem__)
+
+
+def _first(holds: NDArray[np.bool_]) -> int:
+    """The highest clock at which it holds; the lowest where it holds at none."""
+    return int(np.argmax(holds)) if holds.any() else LOWEST

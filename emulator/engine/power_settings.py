@@ -1,0 +1,49 @@
+"""What a scenario says of power that the engine acts on."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from emulator.power.series import Series, constant
+from emulator.workload.jobs import SECOND
+
+#: The place of the whole facility, where others are numbers of sites.
+FACILITY = -1
+#: Above every cap.
+UNCAPPED = 2**62
+
+
+class OverCap(StrEnum):
+    """What happens when more would be drawn than a cap allows."""
+
+    NONE = "none"  # nothing: the cap is shown, and known to policies
+    CLOCK = "clock"  # the GPUs' clock is lowered, and below the lowest jobs are paused
+    PAUSE = "pause"  # jobs are paused
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """From ``at_ns`` on a place is to draw at most ``to_milliwatts`` at the meter, or ``part`` less than it does then; with neither, what
+    was asked of it before is lifted. ``duration_ns``: None is until it is lifted.
+    """
+
+    at_ns: int
+    place: int = FACILITY
+    duration_ns: int | None = None
+    part: float | None = None
+    to_milliwatts: int | None = None
+
+
+@dataclass(frozen=True)
+class PowerSettings:
+    """``caps``: milliwatts at the meter, by site or FACILITY; of several for one place the least counts. ``raise_ns``: the least time
+    between a change of clocks or pauses and a raise. ``pue``, ``wue`` (litres per kWh of IT) and ``carbon`` (grams per kWh at the meter)
+    over time.
+    """
+
+    over_cap: OverCap = OverCap.NONE
+    caps: tuple[tuple[int, Series[int]], ...] = ()
+    pue: Series[float] = field(default_factory=lambda: constant(1.0))
+    raise_ns: int = 300 * SECOND
+    reductions: tuple[Reduction, ...] = ()
+    wue: Series[float] = field(default_factory=lambda: constant(0.0))
+    carbon: Series[float] = field(default_factory=lambda: constant(0.0))

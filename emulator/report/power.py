@@ -1,0 +1,104 @@
+"""The section ``power`` of the summary: caps and what they cost, sites, requests to draw less, and swings.
+
+- ``capped_seconds``: while a clock was lowered or a job paused; ``over_cap_seconds``: while more was drawn than allowed with all jobs
+  paused.
+- ``slowdown_ratio``: the time that work took over what it would have taken at the full clock, of all jobs, by GPU time; pauses are
+  ``paused`` of ``gpu_seconds``. ``lowest_clock_ratio``: of the full clock.
+- ``pue_ratio``: facility energy over IT energy. ``sites``: the energy, water and carbon of each, in whole numbers at the head; they add
+  up to the whole exactly. Carbon is 0 where the scenario has no series of it.
+- ``events``: what was asked for (``reduce_ratio`` or ``to_watts``), what was drawn when it began (``before_watts``), the cap that
+  followed, the most that was drawn at the end of a cycle during it and whether that held, ``saved_joules``: at the meter, against drawing
+  ``before_watts`` all the time, and ``lost_gpu_seconds``: the part of GPU time that work took longer or stood still during it, at all
+  sites.
+- ``swings``: by site, the largest of one training job with its steps, and what ``power.smoothing`` leaves of it: ``band_ratio`` is the
+  part of the spectrum's energy between 0.1 and 20 Hz, of the site's power at the mean of the run; ``together_watts`` is the most if all
+  jobs went in step.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from emulator.engine.demand_response import Response, told_place
+from emulator.engine.engine import Engine
+from emulator.engine.facility_meter import Used
+from emulator.engine.power_settings import FACILITY, OverCap
+from emulator.power.clocks import CLOCK_RATIO
+from emulator.power.series import NEVER
+from emulator.power.swings import LIMIT_RATIO, Smoothing, Swing, band_ratio, smoothed
+from emulator.workload.jobs import SECOND
+
+
+def power_summary(engine: Engine, gpu_seconds: Mapping[str, float], over_cap: OverCap, smoothing: Smoothing) -> dict[str, Any]:
+    """After the engine's ``finish``."""
+    power, names, now_ns = engine.power, engine.cluster.site_names, engine.now_ns
+    used = power.facility.all(now_ns)
+    work = sum([gpu_seconds[phase] for phase in ("productive", "network_wait", "redone")])
+    it, facility = sum([site.it for site in used]), sum([site.facility for site in used])
+    cap = power.caps.get(FACILITY)
+    return {
+        "cap_watts": None if cap is None else cap / 1000,
+        "over_cap": str(over_cap),
+        "capped_seconds": power.acting.until(now_ns) / SECOND,
+        "over_cap_seconds": power.over.until(now_ns) / SECOND,
+        "slowdown_ratio": (work + gpu_seconds["power_wait"]) / work if work else None,
+        "lowest_clock_ratio": CLOCK_RATIO[power.lowest_clock],
+        "pue_ratio": facility / (it * 1_000_000) if it else None,
+        "carbon_grams": sum([site.carbon for site in used]) / (3.6e18 * 1e12),
+        "sites": {name: _site(one) for name, one in zip(names, used, strict=True)},
+        "events": [_event(response, names) for response in power.response.responses],
+        "swings": {name: _swings(engine, site, smoothing) for site, name in enumerate(names)},
+    }
+
+
+def _site(used: Used) -> dict[str, float]:
+    return {
+        "it_energy_joules": used.it / 1e12,
+        "facility_energy_joules": used.facility_joules,
+        "water_litres": used.water_litres,
+        "carbon_grams": used.carbon_grams,
+    }
+
+
+def _event(response: Response, names: tuple[str, ...]) -> dict[str, Any]:
+    asked = response.asked
+    drawn_joules = response.energy / 1e18
+    return {
+        "place": told_place(asked.place, names),
+        "begin_seconds": response.begin_ns / SECOND,
+        "end_seconds": response.end_ns / SECOND if response.end_ns < NEVER else None,
+        "reduce_ratio": asked.part,
+        "to_watts": None if asked.to_milliwatts is None else asked.to_milliwatts / 1000,
+        "before_watts": response.before_milliwatts / 1000,
+        "cap_watts": response.cap_milliwatts / 1000,
+        "most_watts": response.most_milliwatts / 1000,
+        "met": response.most_milliwatts <= response.cap_milliwatts,
+        "saved_joules": response.before_milliwatts * (response.end_ns - response.begin_ns) / 1e12 - drawn_joules,
+        "lost_gpu_seconds": response.lost / 1e12,
+    }
+
+
+def _swings(engine: Engine, site: int, smoothing: Smoothing) -> dict[str, Any] | None:
+    """None where no training job swung."""
+    found, now_ns = engine.runs.swings.largest[site], max(1, engine.now_ns)
+    if found is None:
+        return None
+    mean_watts = engine.meter.site_milliwatt_ns(site, now_ns) / now_ns / 1000
+    left = smoothed(found.swing, smoothing, found.gpus)
+    return {
+        "job_id": found.job_id,
+        "step_seconds": found.swing.step_seconds,
+        "computing_ratio": found.swing.duty,
+        "plain": _swing(found.swing, mean_watts),
+        "smoothed": _swing(left, mean_watts),
+        "together_watts": engine.runs.swings.most[site] / 1000,
+    }
+
+
+def _swing(swing: Swing, site_watts: float) -> dict[str, Any]:
+    ratio = band_ratio(swing, site_watts)
+    return {
+        "watts": swing.watts,
+        "ramp_watts_per_second": swing.ramp_watts_per_second,
+        "band_ratio": ratio,
+        "within_limit": ratio <= LIMIT_RATIO,
+    }
