@@ -44,6 +44,7 @@ from emulator.engine.restarting import Restarting
 from emulator.engine.runs import RunEvent, Runs
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
+from emulator.engine.slow_hosts import SlowHosts
 from emulator.engine.times import in_words
 from emulator.engine.waits import Waits
 from emulator.fabric.messages import FabricReadings
@@ -118,7 +119,8 @@ class Engine:
         self.meter = Meter([Integral() for _ in range(sites)], [Integral() for _ in range(sites)])
         self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
-        self.runs = Runs(cluster, scheduler.ledger, network, self.meter, self._orders, settings)
+        slow = SlowHosts()
+        self.runs = Runs(cluster, scheduler.ledger, network, self.meter, self._orders, slow, settings)
         self.power = PowerCaps(settings.power, cluster, self.meter, self.runs, self.table)
         self.fault_book = FaultBook()
         self.host_faults = HostFaults(cluster, scheduler.ledger, self.runs.broken_hosts, self.meter, self.racks, self.fault_book, settings)
@@ -133,7 +135,8 @@ class Engine:
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
         self.links = LinkEvents(cluster, network, scheduler.ledger, settings.link_faults, settings.seed, settings.cycle_ns, self.fault_book)
         at_head = self.fault_book, self.host_faults, self.links, self._orders
-        self.faults = Faults(cluster, scheduler.ledger, *at_head, self._settle_shards, self.runs.stand_still, settings=settings)
+        self.faults = Faults(cluster, scheduler.ledger, *at_head, self._settle_shards, self.runs.stand_still, slow=slow, settings=settings)
+        self.faults.on_slow = self.runs.change_hosts
         self._sequence = 0
         self._reconsider_ns = NEVER
         #: When hosts are reserved, or no longer; NEVER where that is over.

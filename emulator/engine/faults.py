@@ -27,7 +27,9 @@ Settle = Callable[[int, list[int]], None]
 
 
 class Faults:
-    """``settle`` is the engine's, ``stand_still`` that of its runs. What a fault is to jobs and the meter is ``HostFaults``' business."""
+    """``settle`` is the engine's, ``stand_still`` that of its runs, which know by ``slow`` how fast hosts are. What a fault is to jobs and
+    the meter is ``HostFaults``' business.
+    """
 
     def __init__(
         self,
@@ -40,13 +42,14 @@ class Faults:
         settle: Settle,
         stand_still: Callable[[int, int, int], None],
         *,
+        slow: SlowHosts,
         settings: EngineSettings,
     ) -> None:
         self._cluster, self._ledger, self._book, self._host_faults, self._links = cluster, ledger, book, host_faults, links
         self._orders, self._settle, self._stand_still = orders, settle, stand_still
         #: Faults that wait for the jobs on their hosts to go, by number.
         self._withdrawn: dict[int, BreakHosts] = {}
-        self.slow = SlowHosts()
+        self.slow = slow
         #: Called with hosts that have another speed from an instant on (``SlowHosts.slowest`` says which a job has).
         self.on_slow: Callable[[Iterable[int], int], None] | None = None
         self._slow_ratio = settings.unit_faults.slow_ratio

@@ -3,7 +3,7 @@
 How a run goes on, and where its time goes, is ``emulator.jobs``' business; here it is wired to the network, the meter and the racks.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from heapq import heappop, heappush
 
@@ -13,6 +13,7 @@ from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
+from emulator.engine.slow_hosts import SlowHosts
 from emulator.engine.spread import SitesOfBlocks, Spread
 from emulator.engine.storage import Storage
 from emulator.engine.straggling import Straggling
@@ -49,12 +50,20 @@ class Runs:
     """
 
     def __init__(
-        self, cluster: Cluster, ledger: Ledger, network: Network, meter: Meter, orders: RackOrderBuffer, settings: EngineSettings
+        self,
+        cluster: Cluster,
+        ledger: Ledger,
+        network: Network,
+        meter: Meter,
+        orders: RackOrderBuffer,
+        slow: SlowHosts,
+        settings: EngineSettings,
     ) -> None:
         self._cluster, self._table, self._network, self._meter, self._orders = cluster, ledger.table, network, meter, orders
         self._settings, self._lives = settings, ledger.table.lives
         self.broken_hosts = BrokenHosts(ledger, meter)
-        self._straggling = Straggling(ledger, network, settings.stragglers, settings.seed)
+        self._ledger = ledger
+        self._straggling = Straggling(ledger, network, settings.stragglers, settings.seed, slow)
         self._storage = Storage(cluster, settings.costs.checkpoint, settings.faults)
         self._phases: dict[int, Phase] = {}  # slot of a running job -> where its GPUs are counted
         #: GPUs that running jobs hold, by what they do; one that several jobs share counts for each.
@@ -94,10 +103,20 @@ class Runs:
         return at_ns, slot, what
 
     def change_pace(self, slot: int, at_ns: int) -> None:
-        """The job begins to fail slow, or no longer does."""
+        """The job begins to fail slow, or a host of it does, or no longer."""
         if self._network.has(slot):
             self._straggling.change(slot, at_ns)
             self.set_speed(slot, self._network.speed(slot), at_ns)
+        elif self._table.shape[slot] < 0 and slot not in self._lives.out:
+            self.progress(slot, at_ns)
+            self._pace(slot, self._straggling.speed_on(self._table.rows[slot]))
+            self._rerate(slot, at_ns)
+            self._expect(slot)
+
+    def change_hosts(self, hosts: Iterable[int], at_ns: int) -> None:
+        """These hosts are slower, or no longer."""
+        for slot in sorted({slot for host in hosts for slot in self._ledger.jobs_on(host)}, key=self._table.job_id.__getitem__):
+            self.change_pace(slot, at_ns)
 
     def time_limit_ns(self, slot: int) -> int:
         """How long one run of the job may take, whatever passes in it; NEVER where there is no limit, as for a service without an end."""
@@ -136,8 +155,7 @@ class Runs:
         if table.shape[slot] >= 0:
             self._network.add(at_ns, slot, rows)
             self._straggling.begin(slot, rows, at_ns)
-            lives.speed[slot] = self._network.speed(slot)
-        self._pace(slot, lives.speed[slot])
+        self._pace(slot, self._network.speed(slot) if table.shape[slot] >= 0 else self._straggling.speed_on(rows))
         self._meter.held_milli_gpus.change(at_ns, gpus * table.milli_gpus[slot])
         draw = self._note_load(slot)
         shared = table.milli_gpus[slot] < 1000 and self._share_tenants(rows[0], 1) > 1

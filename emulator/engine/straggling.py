@@ -1,9 +1,10 @@
 """Slow hosts, stalls and fail-slow episodes of running training jobs: how late their steps are, and when that changes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from heapq import heappop, heappush
 
 from emulator.engine.network import Network
+from emulator.engine.slow_hosts import SlowHosts
 from emulator.jobs.stragglers import FAIL_SLOW_FACTOR, Stragglers
 from emulator.scheduler.free import Row, mask_bits
 from emulator.scheduler.ledger import Ledger
@@ -13,25 +14,26 @@ from emulator.scheduler.table import NEVER, State
 class Straggling:
     """Tells the network what each job's steps take longer. Where nothing straggles it does nothing."""
 
-    def __init__(self, ledger: Ledger, network: Network, stragglers: Stragglers, seed: int) -> None:
+    def __init__(self, ledger: Ledger, network: Network, stragglers: Stragglers, seed: int, slow: SlowHosts) -> None:
         self._ledger, self._table, self._network, self._stragglers, self._seed = ledger, ledger.table, network, stragglers, seed
+        self._slow = slow
         self._on = stragglers != Stragglers()
         self._slowness = stragglers.slowness(seed, len(ledger.host_block)) if self._on else []
-        self._late: dict[int, float] = {}  # slot of a running job -> seconds by which its steps are late, but for episodes
         self._episodes: dict[int, list[tuple[int, int]]] = {}  # slot -> of the job that runs, or ran last
         self._changes: list[tuple[int, int, int, int]] = []  # (when an episode begins or ends, job id, slot, start of the run)
 
     def begin(self, slot: int, rows: Sequence[Row], at_ns: int) -> None:
         """A training job that the network knows begins to run."""
-        if not self._on:
-            return
-        table, first_host = self._table, self._ledger.first_host
-        slowest = max([self._slowness[first_host[block] + bit] for block, mask, _ in rows for bit in mask_bits(mask)])
-        self._late[slot] = self._stragglers.late_seconds(slowest, table.shapes[table.shape[slot]].compute_seconds)
+        if self._on:
+            self._begin_episodes(slot, at_ns)
+        if self._on or len(self._slow):
+            self._tell(slot, rows, at_ns)
+
+    def _begin_episodes(self, slot: int, at_ns: int) -> None:
+        table = self._table
         self._episodes[slot] = self._drawn(slot)
         for change_ns in {time_ns for episode in self._episodes[slot] for time_ns in episode if time_ns > at_ns}:
             heappush(self._changes, (change_ns, table.job_id[slot], slot, table.start_ns[slot]))
-        self.change(slot, at_ns)
 
     def _drawn(self, slot: int) -> list[tuple[int, int]]:
         """When the job fails slow, from and to."""
@@ -56,9 +58,27 @@ class Straggling:
         at_ns, _, slot, _ = heappop(self._changes)
         return at_ns, slot
 
+    def speed_on(self, rows: Sequence[Row]) -> float:
+        """Of a job that the network does not know: it is as slow as its slowest host, as far as that fails slow."""
+        return self._slow.slowest(self._hosts(rows)) if len(self._slow) else 1.0
+
+    def _hosts(self, rows: Sequence[Row]) -> Iterator[int]:
+        first_host = self._ledger.first_host
+        return (first_host[block] + bit for block, mask, _ in rows for bit in mask_bits(mask))
+
+    def _slowness_of(self, host: int) -> float:
+        """The part of the mean host's compute time that it takes longer now."""
+        own, ratio = self._slowness[host] if self._on else 0.0, self._slow.ratio(host)
+        return own if ratio == 1.0 else (1.0 + own) / ratio - 1.0
+
     def change(self, slot: int, at_ns: int) -> None:
         """The job is as late from now on as it is at ``at_ns``."""
-        late = self._late[slot]
-        if any(begin_ns <= at_ns < end_ns for begin_ns, end_ns in self._episodes[slot]):
+        self._tell(slot, self._table.rows[slot], at_ns)
+
+    def _tell(self, slot: int, rows: Sequence[Row], at_ns: int) -> None:
+        table = self._table
+        slowest = max([self._slowness_of(host) for host in self._hosts(rows)])
+        late = self._stragglers.late_seconds(slowest, table.shapes[table.shape[slot]].compute_seconds)
+        if any(begin_ns <= at_ns < end_ns for begin_ns, end_ns in self._episodes.get(slot, ())):
             late += (FAIL_SLOW_FACTOR - 1.0) * (self._network.ideal_seconds(slot) + late)
         self._network.set_late(slot, late)

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from emulator.draws import Stream, normal
+from emulator.engine.commands import SlowDown
 from emulator.engine.engine import Engine
 from emulator.jobs.stragglers import COMMUNICATION, COMPUTATION, FAIL_SLOW_FACTOR, LARGE, Episode, Stragglers
 from emulator.workload.jobs import SECOND, job_columns
 from tests.engine.small import SHAPE, clos, ends, engine, hosts_of, run, run_until, training
+from tests.engine.test_properties import check_sums
 
 #: That of `EngineSettings`.
 SEED = 1
@@ -28,6 +30,18 @@ def test_a_step_waits_for_the_slowest_host() -> None:
     assert slowest > 0
     assert made.table.lives.speed[0] == 1 / (1 + 0.05 * slowest)
     assert ends(run(made)) == {0: pytest.approx(1000 * (1 + 0.05 * slowest), abs=1e-6)}
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_job_is_as_slow_as_a_host_that_fails_slow(trains: bool) -> None:
+    """300 s at full speed, 200 s at a half, 100 s at a quarter (the worst counts), and the rest: 1000 - 300 - 100 - 25 = 575 s."""
+    jobs = training(gpus=32, duration_ns=1000 * SECOND) if trains else job_columns(1, submit_ns=0, gpus=32, duration_ns=1000 * SECOND)
+    made = engine(clos(4), [jobs])
+    made.post(SlowDown(2, 3, 200 * SECOND, 0.5, "slow", "a"), 300 * SECOND)
+    made.post(SlowDown(2, 4, 100 * SECOND, 0.25, "slow", "b"), 500 * SECOND)
+    made.post(SlowDown(0, 1, 60 * SECOND, 0.9, "slow", "c"), 2000 * SECOND)
+    assert ends(run(made)) == {0: pytest.approx(600 + 575, abs=1e-6)}
+    check_sums(made)
 
 
 def test_more_hosts_wait_for_a_slower_one_and_fast_ones_are_no_faster() -> None:
