@@ -75,7 +75,7 @@ class HostFaults:
         if scope == Scope.HOST:
             self.dark.add(host)
             self._meter.hosts_milliwatts.change(at_ns, -self._racks.idle_milliwatts(host))
-        unit = f", with {fault.target.replace('_', ' ')} {fault.name}" if fault is not None and fault.name != name else ""
+        unit = "" if fault is None or fault.target in ("host", "gpu") else f", with {fault.target.replace('_', ' ')} {fault.name}"
         reason = f"{_WHAT[scope]} {name} failed{unit}: {CAUSES[cause].name}"
         for slot in self._concerned(host, scope, ledger.jobs_on(host)):
             if fault is not None:
