@@ -123,13 +123,7 @@ def _time(row: Row, word: str) -> int:
         found = parse_date(text)
     if found is None:
         unit = text.lstrip("0123456789.")
-        found = (
-            parse_number(text[: -len(unit)], UNITS[unit])
-            if unit in UNITS
-            else parse_number(text[:-1], UNITS["min"])
-            if unit == "m"
-            else None
-        )
+        found = parse_number(text.removesuffix(unit), _UNITS[unit]) if unit in _UNITS else None
     if found is None or found < 0:
         raise row.error(word, f"{text[:40]!r} is not a time", f"{_EXAMPLES}, or a date")
     return found
