@@ -38,8 +38,8 @@ class Stream(IntEnum):
     INFLATE = 41
     JOB_START_UP = 50
     FAULT_PLACE = 51
-    UNIT_FAULT = 60
-    LEMON = 61
+    UNIT_FAULT = 70
+    LEMON = 71
 
 
 def bits(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDArray[np.uint64]:
