@@ -40,8 +40,8 @@ class Stream(IntEnum):
     FAULT_PLACE = 51
     HOST_SPEED = 60
     FAIL_SLOW = 61
-    UNIT_FAULT = 62
-    LEMON = 63
+    UNIT_FAULT = 70
+    LEMON = 71
     REQUEST_LENGTH = 80
 
 

@@ -80,7 +80,7 @@ class HostFaults:
         if scope == Scope.HOST:
             self.dark.add(host)
             self._racks.switch_host(host, at_ns, on=False)
-        unit = f", with {fault.target.replace('_', ' ')} {fault.name}" if fault is not None and fault.name != name else ""
+        unit = "" if fault is None or fault.target in ("host", "gpu") else f", with {fault.target.replace('_', ' ')} {fault.name}"
         reason = f"{_WHAT[scope]} {name} failed{unit}: {CAUSES[cause].name}"
         for slot in self._concerned(host, scope, ledger.jobs_on(host)):
             if fault is not None:

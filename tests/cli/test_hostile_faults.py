@@ -1,5 +1,6 @@
 """What cannot be broken, and what no scenario may say of faults: an answer that names the place and what is allowed, never a traceback."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -61,6 +62,22 @@ def address() -> Iterator[str]:
         ("fault inject plane 0 --flap 1s --every 2s", "a scheduling cycle"),
         ("fault inject host 0 --flap 1s --every 20s", "--flap"),
         ("fault inject plane 0 --flap 1s --every 20s --remaining 0.5", "--flap"),
+        ("fault inject gpu 0#8", "allowed: 0 to 7"),
+        ("fault inject gpu 0#٣", "no host 0#"),
+        ("fault inject process r99999-h00", "no host"),
+        ("fault inject host 0 --cause luck", "cause is 'luck'; allowed: faulty_gpu"),
+        ("fault inject slow 0 --remaining 1", "--remaining"),
+        ("fault inject slow 0 --flap 1s --every 20s", "--flap"),
+        ("fault inject suspect 0 --remaining 0.5", "--remaining"),
+        ("fault inject leaf spine-00000/0", "no host hangs on"),
+        ("fault inject cooling-unit 4", "0 to 3"),
+        ("fault inject power-feed cooling-00000", "a name like feed-00001"),
+        ("fault inject switch-tray 0", "the cluster has no switch tray"),
+        ("fault inject power_feed 0", "power_feed"),
+        ("fault clear 7", "nothing is broken"),
+        ("fault clear 蛇", "no fault 蛇"),
+        (f"fault clear {NINES}", "name"),
+        ("fault list --limit 0", "--limit"),
         ("link list --tier moon", "tier"),
         ("link list --limit 0", "--limit"),
     ],
@@ -94,6 +111,21 @@ def test_names_of_nothing(gigawatt: Run, monkeypatch: pytest.MonkeyPatch, addres
         ("fabric.faults.flaps_per_cable_month=1e300", "flaps_per_cable_month"),
         ("fabric.faults.cable_repair=[2h,1h]", "cable_repair"),
         ("fabric.faults.moon=1", "moon"),
+        ("faults.units.moon.per_year=1", "moon"),
+        ("faults.units.rack.racks=3", "racks"),
+        ("faults.units.rack.per_year=-1", "per_year"),
+        ("faults.units.power_feed.racks=0", "racks"),
+        ("faults.lemons.ratio=1.5", "ratio"),
+        ("faults.lemons.factor=0.5", "factor"),
+        ("faults.new_hosts.burn_in=-1h", "burn_in"),
+        ("faults.crews=0", "crews"),
+        ("faults.crews=1.5", "crews"),
+        ("faults.slow.speed=0", "speed"),
+        ("faults.memory_errors=none", "memory_errors"),
+        ("faults.script=nowhere.csv", "nowhere.csv"),
+        ("faults.script=/dev/zero", "/dev/zero"),
+        ("faults.script=[1]", "faults.script.0"),
+        ("faults.script={}", "faults.script"),
         ("jobs.stall_timeout=-1s", "stall_timeout"),
         ("jobs.stall_timeout=0s", "stall_timeout"),
         ("fabric.routing=magic", "routing"),
@@ -105,3 +137,22 @@ def test_settings_that_cannot_be(gigawatt: Run, setting: str, shown: str) -> Non
     assert code == 2, err
     assert shown in err
     assert "Traceback" not in err
+
+
+def test_what_is_broken_is_shown_and_mended(gigawatt: Run, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """The emulation is paused, so nothing breaks before a step. Another test has cut a cable."""
+    monkeypatch.setenv("GIGAWATT_API", address)
+
+    def broken() -> list[str]:
+        return [fault["name"] for fault in json.loads(gigawatt("fault list -o json")[1]) if fault["target"] == "host"]
+
+    assert broken() == []
+    assert gigawatt("fault inject tray r00001-h[00-01] --for 2h --cause nic")[1].count("fails at 0 s for 7200 s") == 2
+    gigawatt("clock step 1")
+    assert broken() == ["r00001-h00", "r00001-h01"]
+    shown = " ".join(gigawatt("fault list")[1].split())
+    assert "host r00001-h00 nic 0 7,200 the host -" in shown
+    code, out, err = gigawatt("fault clear r00001-h00")
+    assert (code, out, err) == (0, "host r00001-h00 is mended at 10 s\n", "")
+    gigawatt("clock step 1")
+    assert broken() == ["r00001-h01"]

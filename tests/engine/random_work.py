@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from emulator.engine.commands import BreakHosts, Cancel, Command, Cordon, Submit, scale_link
+from emulator.engine.commands import BreakHosts, Cancel, ClearFaults, Command, Cordon, SlowDown, Submit, scale_link
 from emulator.engine.engine import Engine
 from emulator.engine.loop import Loop
 from emulator.engine.power_settings import PowerSettings
 from emulator.jobs.costs import CheckpointCosts, Costs, StartUp, Writing
-from emulator.racks.faults import CAUSES, FaultSettings
+from emulator.racks.faults import CAUSES, FaultSettings, Scope
 from emulator.scheduler.elastic import Elastic
 from emulator.scheduler.policy import Policy
 from emulator.workload.jobs import SECOND, JobColumns, JobKind, TrainingShape, job_columns
@@ -64,7 +64,25 @@ def work(seed: int) -> Work:
             scale_link(link, ratio, lasts), scale_link(link, ratio, lasts)
         )[choice]  # fmt: skip
         posted.append((stamp * 10 * SECOND, command))
+    posted += _strikes(np.random.default_rng([seed, 1]))
     return Work(_jobs(random, 30, submit_ns=submit, first_id=0), api, posted)
+
+
+def _strikes(random: np.random.Generator) -> Iterator[tuple[int, Command]]:
+    """Faults of any scope, one upon the other on some hosts, hosts that are withdrawn or slow, and the ends of some of these."""
+    for stamp in random.integers(0, 300, 10).tolist():
+        first, lasts = int(random.integers(4)), int(random.integers(1, 900)) * SECOND
+        span = first, first + int(random.integers(1, 4))
+        scope = Scope(int(random.choice([Scope.PROCESS, Scope.GPU, Scope.HOST])))
+        command: Command = BreakHosts(*span, lasts, cause=int(random.integers(len(CAUSES))), scope=scope, gpu=int(random.integers(-1, 8)))
+        choice = int(random.integers(6))
+        if choice == 0:
+            command = BreakHosts(*span, lasts, "rack", "some", withdraw=True)
+        elif choice == 1:
+            command = SlowDown(*span, lasts, 0.5, "host", "some")
+        elif choice == 2:
+            command = ClearFaults(tuple(random.integers(1, 60, 20).tolist()))
+        yield stamp * 10 * SECOND, command
 
 
 def _jobs(random: np.random.Generator, count: int, *, submit_ns: object, first_id: int) -> JobColumns:

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from emulator.engine import hardware, views
 from emulator.engine.control import HostState
 from emulator.engine.engine import Engine
+from emulator.engine.fault_book import Effect
 from emulator.engine.gpu_time import gpu_seconds, held_time
 from emulator.engine.moments import slowdown
 from emulator.racks.power import switch_milliwatts
+from emulator.scheduler.ledger import Withheld
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND
 from tests.engine.random_work import UNTIL, Manner, Work, run_work, work
@@ -58,6 +60,9 @@ def check_sums(made: Engine, _: int = 0) -> None:
         assert plane.flows == sum(bool(made.network.pieces_of(slot)) for slot in made.scheduler.running)
     active = sum(made.runs.active.values())
     assert active == made.meter.active_micro_gpus
+    faults, ledger = made.fault_book.open.values(), made.scheduler.ledger
+    assert set(ledger.withheld(Withheld.DOWN)) == {host for one in faults if one.effect == Effect.DOWN for host in one.hosts}
+    assert set(ledger.withheld(Withheld.DRAINED)) == {host for one in faults if one.effect == Effect.WITHDRAWN for host in one.hosts}
     held = sum(made.table.size_gpus[slot] * made.table.milli_gpus[slot] for slot in made.scheduler.running)
     assert held == made.meter.held_milli_gpus.value
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from emulator.engine.commands import BreakHosts, CutLinks
 from emulator.engine.control import FaultRequest, FaultView, HostState, InvalidRequest, NotFound
+from emulator.engine.link_health import Cut
 from emulator.runtime.opening import open_replay
 from emulator.runtime.session import Session
 from emulator.store.journal import Journal
@@ -209,3 +211,11 @@ def test_a_journal_repeats_faults_and_their_ends(session: Callable[..., Session]
     assert repeated.replay(journal).digest == digest
     repeated.close()
     journal.close()
+
+
+def test_faults_of_a_journal_of_before_are_taken_up(paused: Callable[..., Session]) -> None:
+    """As they were written before faults had a scope."""
+    made = paused()
+    take_up = made._inputs.faults.take_up
+    assert take_up("fault", {"first_host": 3, "end_host": 4, "repair_ns": 5}) == BreakHosts(3, 4, 5)
+    assert take_up("fault", {"link": 3, "remaining_ratio": 0.5, "duration_ns": 7}) == CutLinks((Cut(3, (), 0.5),), 7)

@@ -19,12 +19,15 @@ from emulator.workload.readers.times import UNITS, format_date, parse_date, pars
 MOST_FAULTS = 100_000
 #: What logs call a node, its failure and its return.
 NODE = ("node", "host", "hostname", "node_name", "node_id", "nodename", "nodenum")
-START = ("start", "start_time", "started", "failed", "prob_started", "event_start_time")
-END = ("end", "end_time", "ended", "stop", "stop_time", "repaired", "prob_fixed", "event_end_time")
+START = ("start", "start_time", "started", "failed", "prob_started", "event_start_time", "timestart")
+END = ("end", "end_time", "ended", "stop", "stop_time", "repaired", "prob_fixed", "event_end_time", "timeend")
+#: And why. Slurm's own: `sacctmgr -P show event` has NodeName|TimeStart|TimeEnd|...|Reason.
+CAUSE = ("cause", "reason", "category")
 #: From here on a number is a Unix time (2001).
 UNIX_FROM = 10**9 * SECOND
 
 _SCRIPT = Columns(named("time", "kind", "name"), named("cause", "duration", "remaining", "flap", "every"), any_case=True)
+_SEPARATORS = ",;\t|"
 _UNITS = UNITS | {"m": UNITS["min"]}
 _EXAMPLES = "a number of seconds, or one with a unit such as 90m"
 
@@ -48,19 +51,19 @@ def read_faults(path: str | Path, zero: str | None = None) -> tuple[list[LoggedF
     """The faults of the file in order of time, those of one instant as they stand there. Raises TraceError naming file, line and column."""
     trace = Trace(Path(path), TraceLimits(), skip_bad_rows=False, sort=True, report=SourceReport(path=str(path), format="faults"))
     header = next((text.lower() for _, text in trace.lines() if text.strip()), "")
-    is_script = "time" in [name.strip() for name in header.replace(";", ",").replace("\t", ",").split(",")]
+    names = _names(header)
     found: list[LoggedFault] = []
-    for fault in _scripted(trace) if is_script else _logged(trace, header):
+    for fault in _scripted(trace) if "time" in names else _logged(trace, names):
         if len(found) == MOST_FAULTS:
             raise fault.row.error("", f"more than {MOST_FAULTS:,} faults", f"at most {MOST_FAULTS:,} in one file")
         found.append(fault)
-    kept = [fault for fault in _from(trace, found, zero) if fault is not None]
+    kept = list(_from(trace, found, zero))
     trace.report.kept = len(kept)
     return sorted(kept, key=lambda fault: fault.at_ns), trace.report
 
 
 def _rows(trace: Trace, columns: Columns) -> Iterator[Row]:
-    for row in csv_rows(trace, columns, separators=",;\t"):
+    for row in csv_rows(trace, columns, separators=_SEPARATORS):
         if isinstance(row, TraceError):
             raise row
         yield row
@@ -85,19 +88,26 @@ def _scripted(trace: Trace) -> Iterator[LoggedFault]:
         )
 
 
-def _logged(trace: Trace, header: str) -> Iterator[LoggedFault]:
-    names = [name.strip() for name in header.replace(";", ",").replace("\t", ",").split(",")]
+def _names(header: str) -> list[str]:
+    """The columns of a header in small letters."""
+    separator = max(_SEPARATORS, key=header.count)
+    return [name.strip() for name in header.split(separator)]
 
+
+def _logged(trace: Trace, names: list[str]) -> Iterator[LoggedFault]:
     def called(words: tuple[str, ...]) -> str:
         return next((word for word in words if word in names), words[0])
 
     columns = Columns(
         {"node": called(NODE), "start": called(START)},
-        {"end": called(END), "cause": "cause"},
+        {"end": called(END), "cause": called(CAUSE)},
         any_case=True,
         hint="; or a script: time,kind,name",
     )
     for row in _rows(trace, columns):
+        if row.missing("node"):
+            trace.drop("of no node")
+            continue
         at_ns = _time(row, "start")
         duration_ns = 0 if row.missing("end") else _time(row, "end") - at_ns
         if duration_ns <= 0 and not row.missing("end"):
@@ -113,19 +123,13 @@ def _time(row: Row, word: str) -> int:
         found = parse_date(text)
     if found is None:
         unit = text.lstrip("0123456789.")
-        found = (
-            parse_number(text[: -len(unit)], UNITS[unit])
-            if unit in UNITS
-            else parse_number(text[:-1], UNITS["min"])
-            if unit == "m"
-            else None
-        )
+        found = parse_number(text.removesuffix(unit), _UNITS[unit]) if unit in _UNITS else None
     if found is None or found < 0:
         raise row.error(word, f"{text[:40]!r} is not a time", f"{_EXAMPLES}, or a date")
     return found
 
 
-def _from(trace: Trace, found: list[LoggedFault], zero: str | None) -> Iterator[LoggedFault | None]:
+def _from(trace: Trace, found: list[LoggedFault], zero: str | None) -> Iterator[LoggedFault]:
     """The faults with times from the start; those that were over by then are left out."""
     zero_ns = 0
     if zero is not None:
@@ -144,6 +148,5 @@ def _from(trace: Trace, found: list[LoggedFault], zero: str | None) -> Iterator[
             duration_ns = max(0, duration_ns + at_ns)
         if at_ns < 0 and not duration_ns and fault.duration_ns != 0:
             trace.drop("over before the start")
-            yield None
         else:
             yield replace(fault, at_ns=max(0, at_ns), duration_ns=duration_ns)
