@@ -94,7 +94,8 @@ class HostFaults:
 
     def comes_back(self, host: int) -> bool:
         """Whether the host, which is down, needs nothing but new processes or a reset: no part is swapped."""
-        return CAUSES[self._cause[host]].repair_seconds in (RESTART, RESET)
+        cause = self._cause.get(host)
+        return cause is not None and CAUSES[cause].repair_seconds in (RESTART, RESET)
 
     def repaired(self, host: int, at_ns: int) -> None:
         """The host is whole again."""

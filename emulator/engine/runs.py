@@ -206,7 +206,7 @@ class Runs:
         table = self._table
         self.progress(slot, at_ns)
         self.broken_hosts.leave(slot, at_ns)
-        if loses and not self.hangs(slot):
+        if loses:  # of a job that hangs it is lost already
             self._lives.lose_work(slot, table.duration_ns[slot])
         table.version[slot] += 1
         self._meter.held_milli_gpus.change(at_ns, -table.size_gpus[slot] * table.milli_gpus[slot])

@@ -21,17 +21,17 @@ COSTS = Costs(0, checkpoint=CheckpointCosts(Writing.BLOCKING, gpu_bytes_per_seco
 GRACE = 40 * SECOND
 
 
-def made_for(policy: str = "priority", **settings: Any) -> Engine:
+def made_for(policy: str = "priority", later: int = 0, **settings: Any) -> Engine:
     """Two hosts. Jobs 0 and 1 have one each; job 2, for both and of a higher priority, comes at 100 s. Job 0 saves each 1,000 s of work,
-    job 1 never does.
+    job 1 never does. ``later``: of jobs with 8 GPUs and a higher priority still, which come at 110 s.
     """
     jobs = job_columns(
-        3,
-        submit_ns=np.array([0, 0, 100]) * SECOND,
-        gpus=[8, 8, 16],
-        duration_ns=np.array([500, 500, 200]) * SECOND,
-        priority=[0, 0, 9],
-        checkpoint_ns=np.array([1000, 0, 0]) * SECOND,
+        3 + later,
+        submit_ns=np.array([0, 0, 100] + [110] * later) * SECOND,
+        gpus=[8, 8, 16] + [8] * later,
+        duration_ns=np.array([500, 500, 200] + [50] * later) * SECOND,
+        priority=[0, 0, 9] + [10] * later,
+        checkpoint_ns=np.array([1000, 0, 0] + [0] * later) * SECOND,
     )
     given: dict[str, Any] = {"costs": COSTS, "grace_ns": GRACE, "preemption": True} | settings
     return engine(clos(2), [jobs], policy=policy, **given)
@@ -101,3 +101,11 @@ def test_it_saves_and_is_cancelled() -> None:
     assert made.table.state[0] == State.CANCELLED
     run(made)
     assert set(ends(made)) == {1, 2}
+
+
+def test_nobody_is_asked_twice_or_stopped_for_another_meanwhile() -> None:
+    """Job 3 comes at 110 s, when both drain for job 2: it waits as job 2 does, and goes first at 130 s."""
+    made = run(made_for(later=1))
+    assert seconds(made, 0) == {"productive": 500, "draining": 21}
+    assert made.preemptions == 2
+    assert ends(made)[3] == 130 + 50

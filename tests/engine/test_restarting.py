@@ -204,3 +204,12 @@ def test_a_repaired_host_stands_by_once_its_other_jobs_have_left() -> None:
     assert made.table.state[lone] == State.RUNNING
     run_until(made, 51_000 * SECOND)
     assert made.restarting._spares.stand_ins([1]) == [0]
+
+
+def test_a_spare_that_is_of_no_use_stays_one() -> None:
+    """Host 1 of the gang is cordoned before host 0 breaks, so the ledger refuses the restart."""
+    made = struck(gang(), Scope.HOST, Recovery.SPARES, spares_per_1024_gpus=1, hosts=7)
+    made.post(Cordon(1, 2, True), 100 * SECOND)
+    run_until(made, 120 * SECOND)
+    assert made.scheduler.ledger.withheld(Withheld.SPARE) == {6}
+    assert hosts_of(made, 0) == [2, 3, 4]
