@@ -254,6 +254,8 @@ class Lives:
             "again": list(self.again),
             "still_ns": sorted(self.still_ns.items()),
             "out": [(slot, int(phase)) for slot, phase in sorted(self.out.items())],
+            "paused": sorted(self.paused),
+            "full_clock_speed": sorted(self.full_clock_speed.items()),
             "saving": [(slot, saving.state()) for slot, saving in sorted(self.saving.items())],
         }
 
@@ -264,6 +266,8 @@ class Lives:
         self.speed, self.again = list(state["speed"]), list(state["again"])
         self.still_ns = {int(slot): int(still_ns) for slot, still_ns in state["still_ns"]}
         self.out = {int(slot): Phase(phase) for slot, phase in state["out"]}
+        self.paused = {int(slot) for slot in state["paused"]}
+        self.full_clock_speed = {int(slot): float(speed) for slot, speed in state["full_clock_speed"]}
         self.saving = {int(slot): Saving(*saving) for slot, saving in state["saving"]}
 
     # -- accounts -------------------------------------------------------------------------------------------------------------------
