@@ -18,11 +18,16 @@ PACKAGE = Path(__file__).resolve().parents[1]
 #: no placement is: compiled functions have no docstrings, and theirs are their reference.
 MODULES = (
     "engine/broken_hosts.py",
+    "engine/clocked_draws.py",
+    "engine/draining.py",
     "engine/engine.py",
     "engine/loop.py",
     "engine/meter.py",
     "engine/orders.py",
     "engine/runs.py",
+    "engine/slow_hosts.py",
+    "engine/spread.py",
+    "engine/straggling.py",
     "engine/waits.py",
     "jobs/life.py",
     "jobs/saving.py",

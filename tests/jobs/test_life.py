@@ -133,7 +133,7 @@ RUNS = st.lists(
 def test_whole_lives_equal_those_lived_second_by_second(
     duration: int, every: int, write: int, settle: int, runs: list[tuple[int, int, str, int, int]], twice: bool
 ) -> None:
-    """Run after run: it hangs after a fault, is kept, drains, is cut off, is suspended, or pauses and goes on. ``twice``: from snapshots on."""
+    """Run after run: it hangs after a fault, is kept, drains, is cut off, is suspended, or pauses. ``twice``: from snapshots on."""
     settle, clock, left = min(settle, every), 0, duration
     lives, spent, lost, work = lives_of(duration), Counter[str](), 0, 0
     for number, (ahead, length, end, out, wait) in enumerate(runs):
