@@ -84,9 +84,9 @@ def power(base: ArrayLike, exponent: ArrayLike) -> Float64:
     The error is below 2 + 2 abs(exponent * log(base)) ulp.
     """
     base, exponent = np.asarray(base, np.float64), np.asarray(exponent, np.float64)
-    if bool((exponent == 1.0).all()):
-        return np.broadcast_to(base, np.broadcast_shapes(base.shape, exponent.shape)).copy()
     base, exponent = np.broadcast_arrays(base, exponent)
+    if bool((exponent == 1.0).all()):
+        return base.copy()
     return np.where(exponent == 1.0, base, exp(exponent * log(base)))
 
 

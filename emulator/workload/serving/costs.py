@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.draws.exact import power
 from emulator.workload.serving.stacks import Stack
 from emulator.workload.training import Model, peak_flops
 from topology.catalog import GpuType
@@ -121,9 +122,8 @@ def _read_bytes(model: Model, precision: str, plan: ServingPlan, tokens: NDArray
     experts = model.expert_parameters * WEIGHT_BYTES[precision]
     common = weight_bytes(model, precision) - experts - WEIGHT_BYTES["bf16"] * model.vocabulary * model.hidden  # embedding is looked up
     missed = 1.0 - model.token_experts / model.experts if model.experts else 1.0  # an expert, by a token
-    met = 1.0 - np.power(missed, tokens)
-    read: NDArray[np.float64] = common / plan.tensor + experts * met / plan.gpus
-    return read
+    met = 1.0 - power(missed, tokens)
+    return common / plan.tensor + experts * met / plan.gpus
 
 
 def _resident_bytes(model: Model, precision: str, plan: ServingPlan) -> float:
