@@ -41,6 +41,7 @@ MODULES = (
     "scheduler/placement.py",
     "scheduler/pool.py",
     "scheduler/profile.py",
+    "scheduler/queue_counts.py",
     "scheduler/ranges.py",
     "scheduler/scheduler.py",
     "scheduler/shadow.py",
