@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView, QuotaView, SitesView, SiteView
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import HELD, good_ns
+from emulator.engine.hardware_control import ClusterView
+from emulator.engine.job_control import Explanation, JobState, JobView
 from emulator.engine.moments import Moment, moment_of, slowdown
 from emulator.engine.power_settings import FACILITY
+from emulator.engine.queue_control import QueueView, QuotaView, SitesView, SiteView
 from emulator.jobs.life import Phase
 from emulator.scheduler import deadlines
 from emulator.scheduler.deadlines import NO_DEADLINE

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from emulator.engine import views
-from emulator.engine.control import ClockView, Histogram, Snapshot
 from emulator.engine.engine import Engine
 from emulator.engine.facility_meter import total
 from emulator.engine.gpu_time import HELD, gpu_seconds, held_time
 from emulator.engine.power_settings import OverCap
 from emulator.engine.shards import Readings
+from emulator.engine.snapshot import ClockView, Histogram, Snapshot
 from emulator.engine.waits import WAIT_BOUNDS
 from emulator.fabric.messages import FabricReadings
 from emulator.power.clocks import CLOCK_RATIO

@@ -5,18 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from emulator.engine.commands import Cancel, CapPower, Command, Cordon, Hold, SetPriority, Submit
-from emulator.engine.control import (
-    ControlError,
-    InvalidRequest,
-    JobState,
-    JobView,
-    NotFound,
-    RackView,
-    Submission,
-    Submitted,
-    WrongState,
-)
+from emulator.engine.errors import ControlError, InvalidRequest, NotFound, WrongState
 from emulator.engine.hardware import not_found, rack_views
+from emulator.engine.hardware_control import RackView
+from emulator.engine.job_control import JobState, JobView, Submission, Submitted
 from emulator.engine.power_control import PowerCapRequest
 from emulator.engine.views import STATES, job_view
 from emulator.runtime import power_inputs

@@ -5,20 +5,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from emulator.engine import hardware, views
-from emulator.engine.control import (
-    ClusterView,
-    Explanation,
-    HostState,
-    HostView,
-    JobState,
-    JobView,
-    LinkView,
-    QueueView,
-    RackView,
-    ReservationView,
-)
+from emulator.engine.hardware_control import ClusterView, HostState, HostView, LinkView, RackView
+from emulator.engine.job_control import Explanation, JobState, JobView
 from emulator.engine.power_control import PowerView
 from emulator.engine.power_views import power_view
+from emulator.engine.queue_control import QueueView
+from emulator.engine.reservation_control import ReservationView
 from emulator.runtime.assemble import Emulation
 from emulator.runtime.facts import Facts
 from emulator.runtime.inputs import Inputs

@@ -16,27 +16,16 @@ from typing import TypeVar
 
 from emulator.engine.bounds import CLOCK_END_NS, MOST_STEP_CYCLES, SPEED_RULE, is_speed
 from emulator.engine.commands import Command
-from emulator.engine.control import (
-    ClockView,
-    ControlError,
-    FaultRequest,
-    FaultView,
-    InvalidRequest,
-    JobEvent,
-    JobView,
-    RackView,
-    ReservationRequest,
-    ReservationView,
-    Snapshot,
-    Submission,
-    SubmitResult,
-    Submitted,
-    WrongState,
-)
+from emulator.engine.errors import ControlError, InvalidRequest, WrongState
+from emulator.engine.fault_control import FaultRequest, FaultView
 from emulator.engine.fault_requests import fault_views
+from emulator.engine.hardware_control import RackView
+from emulator.engine.job_control import JobEvent, JobView, Submission, SubmitResult, Submitted
 from emulator.engine.loop import Loop
 from emulator.engine.power_control import PowerCapRequest
+from emulator.engine.reservation_control import ReservationRequest, ReservationView
 from emulator.engine.shards import Readings
+from emulator.engine.snapshot import ClockView, Snapshot
 from emulator.report.collect import Collector
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress

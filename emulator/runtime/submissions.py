@@ -5,16 +5,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from emulator.engine.control import (
-    ControlError,
-    InvalidRequest,
-    NeverFits,
-    QueueFull,
-    Submission,
-    SubmitResult,
-    depends_on_refused,
-)
 from emulator.engine.engine import Engine
+from emulator.engine.errors import ControlError, InvalidRequest, NeverFits, QueueFull, depends_on_refused
+from emulator.engine.job_control import Submission, SubmitResult
 from emulator.runtime.answers import Answers, Request, request_of
 from emulator.scheduler.table import State
 from emulator.workload.dependents import dependents

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.engine import hardware, views
-from emulator.engine.control import HostState
 from emulator.engine.engine import Engine
 from emulator.engine.fault_book import Effect
 from emulator.engine.gpu_time import gpu_seconds, held_time
+from emulator.engine.hardware_control import HostState
 from emulator.engine.moments import slowdown
 from emulator.racks.power import switch_milliwatts
 from emulator.scheduler.ledger import Withheld

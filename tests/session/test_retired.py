@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import JobState, NotFound
+from emulator.engine.errors import NotFound
+from emulator.engine.job_control import JobState
 from emulator.report.files import jobs_table
 from emulator.runtime.opening import open_replay, open_session
 from emulator.runtime.session import Session
