@@ -18,11 +18,17 @@ PACKAGE = Path(__file__).resolve().parents[1]
 #: no placement is: compiled functions have no docstrings, and theirs are their reference.
 MODULES = (
     "engine/broken_hosts.py",
+    "engine/chronicle.py",
+    "engine/ends.py",
     "engine/engine.py",
+    "engine/exchange.py",
+    "engine/intake.py",
     "engine/loop.py",
     "engine/meter.py",
     "engine/orders.py",
     "engine/runs.py",
+    "engine/settlement.py",
+    "engine/stops.py",
     "engine/waits.py",
     "jobs/life.py",
     "jobs/saving.py",

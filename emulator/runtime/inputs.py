@@ -55,7 +55,7 @@ class Inputs:
 
     def _where_others_are(self) -> str:
         """To be added where a job is not found; "" if none has left."""
-        kept, left = self._engine.settings.ended_kept, self._engine.retired
+        kept, left = self._engine.ends.kept, self._engine.ends.retired
         return f" here: of the ended the last {kept:,} are kept; {left:,} older ones are in jobs.parquet at the end" if left else ""
 
     def jobs(self, states: frozenset[JobState], queue: str, after_id: int, limit: int) -> list[JobView]:
@@ -253,7 +253,7 @@ class Inputs:
             raise JournalError(f"input {record.sequence} of the journal cannot be applied: {type(error).__name__}: {error}") from error
 
     def _of_one_job(self, verb: str, job_id: int, priority: int = 0) -> Command:
-        if job_id not in self._engine.table.slot_of and not self._engine.retired:
+        if job_id not in self._engine.table.slot_of and not self._engine.ends.retired:
             raise ValueError(f"no job {job_id}")
         match verb:
             case "cancel":

@@ -73,12 +73,12 @@ class Session(Reads):
         self._collector = Collector(
             emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at, folder=spool_dir, events=events
         )
-        self._engine.retire = self._collector.retire
+        self._engine.ends.retire = self._collector.retire
         self._emulation = emulation
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._endless = endless
         self._journal = journal
-        self._engine.on_command_failed = _log_failed
+        self._engine.intake.on_command_failed = _log_failed
         self._reach = Reach(journal, cycle_ns=self._engine.settings.cycle_ns, until_ns=self._engine.settings.until_ns)
         self._turns = Turns()  # whoever has the turn may touch the engine and everything below
         self._nudge = threading.Event()  # tells the engine's thread that something other than time has changed
@@ -179,7 +179,7 @@ class Session(Reads):
             events.note(slot, at_ns)
             watchers.note(slot, at_ns)
 
-        self._engine.on_change = watchers.note if events is None else note
+        self._engine.chronicle.on_change = watchers.note if events is None else note
 
     def _own(self) -> None:
         try:
