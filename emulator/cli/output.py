@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 ROWS_SHOWN = 100
 #: Numbers that name something: they can be pasted into a command, so nothing stands between their digits.
 _IDS = frozenset({"fault_id", "job_id", "job_ids", "head_job_id", "rack", "host", "link"})
+#: Of several in one cell of a table so many; JSON and YAML have all.
+_IDS_SHOWN = 16
 #: Wide enough that a table into a pipe or file is never folded.
 _PIPE_WIDTH = 400
 
@@ -110,7 +112,8 @@ def cell(key: str, value: Any) -> str:
     """A value as a table shows it under ``key``: ids as commands take them, everything else for reading."""
     if key in _IDS:
         if isinstance(value, list | tuple):
-            return ",".join(str(item) for item in value) or "-"
+            more = f" and {len(value) - _IDS_SHOWN:,} more" if len(value) > _IDS_SHOWN else ""
+            return (",".join(str(item) for item in value[:_IDS_SHOWN]) or "-") + more
         if isinstance(value, int | float) and not isinstance(value, bool):
             return f"{value:.0f}"
     return word(value)

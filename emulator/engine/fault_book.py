@@ -26,7 +26,7 @@ class OpenFault:
     until_ns: int  # as far as is known; NEVER: not yet
     takes: str  # what it takes down, in words
     hosts: set[int] = field(default_factory=set)
-    job_ids: list[int] = field(default_factory=list)  # that it stopped
+    job_ids: set[int] = field(default_factory=set)  # that it stopped
     effect: Effect = Effect.DOWN
 
 

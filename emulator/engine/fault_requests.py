@@ -122,7 +122,7 @@ def fault_views(book: FaultBook) -> list[FaultView]:
             until_seconds=None if fault.until_ns == NEVER else fault.until_ns / SECOND,
             takes=fault.takes,
             host_count=len(fault.hosts),
-            job_ids=tuple(fault.job_ids),
+            job_ids=tuple(sorted(fault.job_ids)),
         )
         for fault in book.open.values()
     ]

@@ -84,7 +84,7 @@ class HostFaults:
         reason = f"{_WHAT[scope]} {name} failed{unit}: {CAUSES[cause].name}"
         for slot in self._concerned(host, scope, ledger.jobs_on(host)):
             if fault is not None:
-                fault.job_ids.append(ledger.table.job_id[slot])
+                fault.job_ids.add(ledger.table.job_id[slot])
             yield slot, reason, self._detection_ns(slot, cause)
 
     def settle(self, host: int, at_ns: int, scope: Scope) -> None:

@@ -9,7 +9,6 @@ When anything happens is for others to say; nothing here looks at a clock.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -152,7 +151,7 @@ class Lives:
         saving = self.saving.get(slot)
         if slot in self.out or slot in self.paused:
             if saving is not None:
-                saving = replace(saving)
+                saving = saving.copy()
                 saving.stand_still(passed_ns)
             out_ns, paused_ns = (passed_ns, 0) if slot in self.out else (0, passed_ns)
             return Passage(0, 0, out_ns, 0, 0, 0, 0, paused_ns), saving
@@ -165,7 +164,7 @@ class Lives:
         if saving is None:
             work_ns = left_ns if speed == 1.0 else int(left_ns * speed)
             return Passage(ahead_ns, still_ns, 0, 0, left_ns, work_ns, self._power_wait_ns(slot, left_ns, work_ns), 0), None
-        saving = replace(saving)
+        saving = saving.copy()
         saving.stand_still(still_ns)
         work_ns = checkpoint_ns = 0
         if speed > 0.0:
@@ -254,6 +253,8 @@ class Lives:
             "again": list(self.again),
             "still_ns": sorted(self.still_ns.items()),
             "out": [(slot, int(phase)) for slot, phase in sorted(self.out.items())],
+            "paused": sorted(self.paused),
+            "full_clock_speed": sorted(self.full_clock_speed.items()),
             "saving": [(slot, saving.state()) for slot, saving in sorted(self.saving.items())],
         }
 
@@ -264,6 +265,8 @@ class Lives:
         self.speed, self.again = list(state["speed"]), list(state["again"])
         self.still_ns = {int(slot): int(still_ns) for slot, still_ns in state["still_ns"]}
         self.out = {int(slot): Phase(phase) for slot, phase in state["out"]}
+        self.paused = {int(slot) for slot in state["paused"]}
+        self.full_clock_speed = {int(slot): float(speed) for slot, speed in state["full_clock_speed"]}
         self.saving = {int(slot): Saving(*saving) for slot, saving in state["saving"]}
 
     # -- accounts -------------------------------------------------------------------------------------------------------------------

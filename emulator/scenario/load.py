@@ -171,7 +171,10 @@ def _step(holder: Any, step: str | int, override: str) -> Any:
 
 
 def _put(holder: Any, step: str | int, new: Any, override: str) -> None:
-    if isinstance(holder, dict):
+    """``None`` takes a key out, so that it has its default."""
+    if isinstance(holder, dict) and new is None:
+        holder.pop(step, None)
+    elif isinstance(holder, dict):
         holder[step] = new
     else:
         holder[_index(holder, step, override)] = new

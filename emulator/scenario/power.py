@@ -125,7 +125,7 @@ class PowerSettings(Section):
         if (self.cooling == "fixed") != (self.outdoor is None):
             raise ValueError("cooling by the weather and outdoor go together: the one needs the other")
         if self.cooling != "fixed" and (self.pue, self.wue_litres_per_kwh) != (PUE, WUE):
-            raise ValueError(f"cooling {self.cooling} has its own pue and wue_litres_per_kwh; allowed: these with cooling: fixed")
+            raise ValueError(f"cooling {self.cooling} has its own pue and wue_litres_per_kwh; allowed: neither (--set power.pue=null)")
         if self.over_cap == "none" and (self.events or self.supply is not None):
             raise ValueError("events and supply need an over_cap; allowed: clock, pause")
         return self

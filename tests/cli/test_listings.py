@@ -5,6 +5,7 @@ import json
 import pytest
 
 from emulator.cli import doctor
+from emulator.cli.output import cell
 from tests.cli.conftest import Run
 
 
@@ -57,3 +58,10 @@ def test_version(gigawatt: Run) -> None:
     code, out, err = gigawatt("--version")
     assert (code, err) == (0, "")
     assert out.startswith("gigawatt ")
+
+
+def test_of_many_ids_a_table_shows_some() -> None:
+    """A fault of a power feed stops hundreds of jobs; JSON has them all."""
+    assert cell("job_ids", ()) == "-"
+    assert cell("job_ids", tuple(range(16))) == ",".join(map(str, range(16)))
+    assert cell("job_ids", tuple(range(2016))) == ",".join(map(str, range(16))) + " and 2,000 more"

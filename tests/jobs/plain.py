@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-PHASES = ("ahead", "stalled", "checkpoint", "detecting", "restarting", "draining")
+PHASES = ("ahead", "stalled", "checkpoint", "detecting", "restarting", "draining", "paused")
 
 
 @dataclass

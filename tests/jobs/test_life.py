@@ -36,6 +36,8 @@ def snapshot(lives: Lives) -> Lives:
     others = Lives()
     others.restore(json.loads(json.dumps(lives.state())))
     assert others.state() == lives.state()
+    names = ("remaining_ns", "speed", "again", "power_wait_ns", "spent_ns", "still_ns", "out", "paused", "full_clock_speed", "saving")
+    assert all(getattr(others, name) == getattr(lives, name) for name in names)
     return others
 
 
@@ -110,7 +112,7 @@ RUNS = st.lists(
     st.tuples(
         st.integers(0, 9),  # ahead of its work
         st.integers(0, 60),  # how long it runs, if it is not done before
-        st.sampled_from(["fault", "kept", "drained", "cut", "suspended"]),
+        st.sampled_from(["fault", "kept", "drained", "cut", "suspended", "paused"]),
         st.integers(1, 8),  # how long that takes
         st.integers(1, 8),  # until it is restarted, where it is kept
     ),
@@ -131,7 +133,7 @@ RUNS = st.lists(
 def test_whole_lives_equal_those_lived_second_by_second(
     duration: int, every: int, write: int, settle: int, runs: list[tuple[int, int, str, int, int]], twice: bool
 ) -> None:
-    """Run after run: it hangs after a fault, is kept, drains, is cut off, or is suspended. ``twice``: from snapshots on."""
+    """Run after run: it hangs after a fault, is kept, drains, is cut off, is suspended, or pauses. ``twice``: from snapshots on."""
     settle, clock, left = min(settle, every), 0, duration
     lives, spent, lost, work = lives_of(duration), Counter[str](), 0, 0
     for number, (ahead, length, end, out, wait) in enumerate(runs):
@@ -155,6 +157,13 @@ def test_whole_lives_equal_those_lived_second_by_second(
             return plain.safe_remaining() if every else duration
 
         live(length)
+        if not plain.done and end == "paused":
+            plain.out = "paused"
+            lives.paused.add(0)
+            live(out)
+            plain.out = ""
+            lives.paused.discard(0)
+            live(wait)
         left = plain.remaining
         if not plain.done and end in ("fault", "kept"):
             left = lose()
@@ -178,6 +187,7 @@ def test_whole_lives_equal_those_lived_second_by_second(
         Phase.STALLED: spent["stalled"],
         Phase.DETECTING: spent["detecting"],
         Phase.DRAINING: spent["draining"],
+        Phase.PAUSED: spent["paused"],
     }
     assert clock == sum(spent.values())
     assert not lives.out

@@ -216,6 +216,15 @@ def fields(model: Any = Scenario, path: tuple[str, ...] = ()) -> Iterator[str]:
             yield ".".join((*path, name))
 
 
+def test_null_takes_a_key_out() -> None:
+    """So that it has its default, and what goes with another setting does not stand in its way."""
+    assert load("colossus").power.wue_litres_per_kwh == 1.05
+    changed = load("colossus", ["power.wue_litres_per_kwh=null", "power.nothing=null", "power.pue=null", "power.pue=1.3"])
+    assert (changed.power.wue_litres_per_kwh, changed.power.pue) == (0.27, 1.3)
+    with pytest.raises(ScenarioError, match="cluster: missing"):
+        load("colossus", ["cluster=null"])
+
+
 WORDS = ["1s", "24h", "1MW", "max", "null", "true", "[]", "{}", "[1,2]", "{a:1}", "1e400", "*x", "'", "&a", "0x10", "1:30", "."]
 CHOICES = ["none", "rails", "isolated", "trace", "auto", "inline", "easy"]
 HARDWARE = ["gb200-nvl72", "gb300-nvl72", "aurora-node", "frontier-node", "hgx-a100", "qm8790", "rosetta", "sn5600", "quantum-x800"]
