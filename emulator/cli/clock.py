@@ -10,7 +10,7 @@ from emulator.cli.output import Format, FormatOption, show_one
 from emulator.cli.values import speed as speed_of
 
 if TYPE_CHECKING:
-    from emulator.engine.control import ClockView
+    from emulator.engine.snapshot import ClockView
 
 app = typer.Typer(help="Show, stop, step and speed up the emulated clock.", no_args_is_help=True)
 

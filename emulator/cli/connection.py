@@ -27,7 +27,7 @@ def connected(api: str | None, timeout_seconds: float) -> Iterator["Client"]:
     if not timeout_seconds <= _LONGEST_TIMEOUT_SECONDS:  # NaN too
         raise wrong("--timeout", timeout_seconds, "is no time to wait", f"0.001 to {_LONGEST_TIMEOUT_SECONDS:,.0f} seconds")
     address = api_address(api)
-    from emulator.engine.control import InvalidRequest
+    from emulator.engine.errors import InvalidRequest
     from emulator.service.client import Client, ClientError
 
     try:

@@ -21,7 +21,7 @@ app = typer.Typer(help="Break something in a running emulation, see what is brok
 
 
 class Target(StrEnum):
-    """What ``--target`` takes: the targets of `engine.control.FaultRequest`, with hyphens."""
+    """What ``--target`` takes: the targets of `engine.fault_control.FaultRequest`, with hyphens."""
 
     PROCESS = "process"
     GPU = "gpu"

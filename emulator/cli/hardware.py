@@ -23,7 +23,7 @@ TrunkArgument = Annotated[str, typer.Argument(metavar="TRUNK", help="The trunk's
 
 
 class HostStates(StrEnum):
-    """What ``--state`` takes, by the names of `engine.control.HostState`, which is not imported for ``--help``."""
+    """What ``--state`` takes, by the names of `engine.hardware_control.HostState`, which is not imported for ``--help``."""
 
     HEALTHY = "healthy"
     DOWN = "down"
@@ -110,7 +110,7 @@ def list_hosts(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List hosts by number, with the jobs that hold their GPUs."""
-    from emulator.engine.control import HostState
+    from emulator.engine.hardware_control import HostState
 
     columns = {"host": "HOST", "name": "NAME", "rack": "RACK", "gpu_model": "MODEL", "gpus": "GPUS", "gpus_busy": "BUSY"}
     columns |= {"state": "STATE", "power_watts": "WATTS", "job_ids": "JOBS"}

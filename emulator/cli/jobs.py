@@ -15,7 +15,7 @@ from emulator.cli.specs import job_spec, read
 from emulator.cli.values import path as path_of
 
 if TYPE_CHECKING:
-    from emulator.engine.control import JobView
+    from emulator.engine.job_control import JobView
     from emulator.service.client import Client
 
 app = typer.Typer(help="Jobs of a running emulation.", no_args_is_help=True)
@@ -38,7 +38,7 @@ _COLUMNS = {
 
 
 class State(StrEnum):
-    """What ``--state`` takes, by the names of `engine.control.JobState`, which is not imported for ``--help``."""
+    """What ``--state`` takes, by the names of `engine.job_control.JobState`, which is not imported for ``--help``."""
 
     PENDING = "pending"
     RUNNING = "running"
@@ -181,7 +181,7 @@ def list_jobs(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """List jobs by id."""
-    from emulator.engine.control import JobState
+    from emulator.engine.job_control import JobState
 
     states = frozenset(JobState(str(one)) for one in state or ())
     with connected(api, timeout) as client:

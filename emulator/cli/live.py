@@ -11,8 +11,8 @@ from emulator.cli.errors import CommandError
 from emulator.cli.ports import API_PORT, LOOPBACK
 from emulator.cli.sessions import Observer, Session, what_is_built_stays
 from emulator.cli.signals import Stop
-from emulator.engine.control import Snapshot
 from emulator.engine.shards import Readings
+from emulator.engine.snapshot import Snapshot
 
 #: Wall seconds that a thread computes before it lets another have the interpreter, where one waits.
 SWITCH_SECONDS = 0.0005

@@ -49,7 +49,7 @@ def create(
     output: FormatOption = Format.TABLE,
 ) -> None:
     """Keep hosts for the jobs of some queues or tenants, or for maintenance."""
-    from emulator.engine.control import ReservationRequest
+    from emulator.engine.reservation_control import ReservationRequest
 
     asked = ReservationRequest(
         name=name,

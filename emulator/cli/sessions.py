@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from emulator.cli.errors import CommandError, Exit
 from emulator.cli.options import Request, Setting
-from emulator.engine.control import Control, Snapshot
+from emulator.engine.control import Control
 from emulator.engine.shards import Readings, ShardRange
+from emulator.engine.snapshot import Snapshot
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
 from topology.catalog import HostType
@@ -186,7 +187,7 @@ def usage_errors() -> Iterator[None]:
 
     Where no Ray or no policy outside answers, or our Ray does not start, it is 1.
     """
-    from emulator.engine.control import ControlError
+    from emulator.engine.errors import ControlError
     from emulator.runtime.ray_address import RayStartError, UnusableRay
     from emulator.scheduler.policy import PolicyUnreachable
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from emulator.engine.bounds import LONGEST_NS, REMAINING_RULE, is_remaining_ratio
 from emulator.engine.commands import BreakHosts, CutLinks, SlowDown
-from emulator.engine.control import FaultRequest, FaultView, InvalidRequest, NotFound
+from emulator.engine.errors import InvalidRequest, NotFound
 from emulator.engine.fault_book import FaultBook
+from emulator.engine.fault_control import FaultRequest, FaultView
 from emulator.engine.fault_targets import TARGETS, cuts_of
 from emulator.engine.hardware import not_found
 from emulator.racks import units

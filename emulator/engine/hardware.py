@@ -8,8 +8,9 @@ from operator import or_
 
 import numpy as np
 
-from emulator.engine.control import HostState, HostView, InvalidRequest, LinkView, NotFound, RackView
 from emulator.engine.engine import Engine
+from emulator.engine.errors import InvalidRequest, NotFound
+from emulator.engine.hardware_control import HostState, HostView, LinkView, RackView
 from emulator.engine.link_table import LinkTable
 from emulator.engine.shards import Readings
 from emulator.scheduler.ledger import Withheld

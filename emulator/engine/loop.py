@@ -54,7 +54,7 @@ class Loop:
 
     def _sample_ns(self, limit_ns: int) -> int:
         """When the next sample is due, given that nothing happens before ``limit_ns``."""
-        if self._engine.events != self._sampled_events:
+        if self._engine.chronicle.events != self._sampled_events:
             return self._next_sample
         if limit_ns == NEVER:
             return NEVER
@@ -65,7 +65,7 @@ class Loop:
         self._sample()
         interval = self._engine.settings.publish_ns
         self._next_sample = self._engine.boundary((at_ns // interval + 1) * interval)
-        self._sampled_events = self._engine.events
+        self._sampled_events = self._engine.chronicle.events
 
     def _end(self, at_ns: int) -> None:
         self._engine.finish(at_ns)

@@ -96,7 +96,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
 
 
 def _why(engine: Engine, slot: int) -> str:
-    return engine.scheduler.why_on_hold(slot).text if slot in engine.table.on_hold else engine.reasons.get(slot, "")
+    return engine.scheduler.why_on_hold(slot).text if slot in engine.table.on_hold else engine.chronicle.reasons.get(slot, "")
 
 
 def slowdown(engine: Engine, slot: int, at_ns: int) -> float:

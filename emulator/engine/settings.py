@@ -12,7 +12,7 @@ from emulator.racks.faults import FaultSettings
 from emulator.racks.unit_faults import UnitFaultSettings
 from emulator.workload.jobs import SECOND, Recovery
 
-#: Of the jobs that have ended, so many stay with the engine, the last ones; the others leave (``Engine.retire``), so many at once.
+#: Of the jobs that have ended, so many stay with the engine, the last ones; the others leave (``Ends.retire``), so many at once.
 ENDED_KEPT, RETIRED_AT_ONCE = 10_000, 4_096
 
 

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from emulator.engine.control import ClusterView, Explanation, JobState, JobView, QueueView, QuotaView, SitesView, SiteView
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import HELD, good_ns
+from emulator.engine.hardware_control import ClusterView
+from emulator.engine.job_control import Explanation, JobState, JobView
 from emulator.engine.moments import Moment, moment_of, slowdown
 from emulator.engine.power_settings import FACILITY
+from emulator.engine.queue_control import QueueView, QuotaView, SitesView, SiteView
 from emulator.jobs.life import Phase
 from emulator.scheduler import deadlines
 from emulator.scheduler.deadlines import NO_DEADLINE
@@ -87,13 +89,13 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
 def reason(engine: Engine, slot: int, state: State) -> str:
     """Why a job is pending, or how it ended."""
     if state == State.PENDING and engine.scheduler.waits(slot):
-        stopped = engine.reasons.get(slot, "")
+        stopped = engine.chronicle.reasons.get(slot, "")
         return explain_pending(engine.scheduler, slot).text + (f" (last stop: {stopped})" if stopped else "")
-    if state in (State.FAILED, State.CANCELLED) or (state == State.INFEASIBLE and slot in engine.reasons):
-        return engine.reasons.get(slot, "")
+    if state in (State.FAILED, State.CANCELLED) or (state == State.INFEASIBLE and slot in engine.chronicle.reasons):
+        return engine.chronicle.reasons.get(slot, "")
     if state not in (State.REJECTED, State.INFEASIBLE):
         return ""
-    return engine.reasons.get(slot) or _refusal(engine, state, moment_of(engine, slot, engine.now_ns))
+    return engine.chronicle.reasons.get(slot) or _refusal(engine, state, moment_of(engine, slot, engine.now_ns))
 
 
 def _refusal(engine: Engine, state: State, job: Moment) -> str:
@@ -145,13 +147,13 @@ def _why_pending(engine: Engine, slot: int) -> Explanation:
     if why.kind in _OF_HOSTS and (found := outlook(engine.scheduler, slot, engine.now_ns)) is not None:
         text, number = told(found, why.position)
         remedy, numbers = f"{remedy}; {text}", numbers | number
-    last_stop = engine.reasons.get(slot, "")
+    last_stop = engine.chronicle.reasons.get(slot, "")
     return Explanation(engine.table.job_id[slot], JobState.PENDING, why.kind, why.text, numbers, why.position, remedy, last_stop)
 
 
 def _resized(engine: Engine, slot: int) -> str:
     """With what part of the GPUs that it asks for at most the job runs, and why they were changed, as the end of a sentence."""
-    why = engine.reasons.get(slot, "") if engine.table.start_ns[slot] != engine.table.first_start_ns[slot] else ""
+    why = engine.chronicle.reasons.get(slot, "") if engine.table.start_ns[slot] != engine.table.first_start_ns[slot] else ""
     return f"; with {engine.table.size_gpus[slot]} of {engine.table.gpus[slot]} GPUs" + (f" ({why})" if why else "")
 
 
@@ -159,16 +161,16 @@ def _held_back(engine: Engine, slot: int) -> str:
     """What keeps a running job from full speed, as the end of a sentence."""
     lives = engine.table.lives
     if (phase := lives.phase(slot)) == Phase.RESTARTING and slot in lives.out:
-        return f"; to be restarted there, it waits for a host to be repaired: {engine.reasons[slot]}"
+        return f"; to be restarted there, it waits for a host to be repaired: {engine.chronicle.reasons[slot]}"
     if phase in (Phase.STARTING, Phase.RESTARTING):
         told = f"; it {phase.name.lower()[:-3]}s until {(lives.since_ns[slot] + lives.ahead_ns[slot]) / SECOND:,.15g} s"
-        why = engine.reasons.get(slot, "") if phase == Phase.RESTARTING and slot not in engine.table.sizes else ""
+        why = engine.chronicle.reasons.get(slot, "") if phase == Phase.RESTARTING and slot not in engine.table.sizes else ""
         return told + (f" ({why})" if why else "")
     if phase == Phase.DRAINING:
         until_ns = engine.draining.until_ns(slot)
-        return f"; it saves what it did, and stops at {until_ns / SECOND:,.15g} s: {engine.reasons[slot]}"
+        return f"; it saves what it did, and stops at {until_ns / SECOND:,.15g} s: {engine.chronicle.reasons[slot]}"
     if phase == Phase.DETECTING:
-        return f"; it hangs, which nobody has noticed yet: {engine.reasons[slot]}"
+        return f"; it hangs, which nobody has noticed yet: {engine.chronicle.reasons[slot]}"
     if phase == Phase.PAUSED:
         return f"; it is paused for want of power: {engine.power.told()}"
     clock = f"; its {engine.power.told()} for want of power" if slot in lives.full_clock_speed else ""

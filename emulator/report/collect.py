@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from emulator.engine import views
-from emulator.engine.control import ClockView, Histogram, Snapshot
 from emulator.engine.engine import Engine
 from emulator.engine.facility_meter import total
 from emulator.engine.gpu_time import HELD, gpu_seconds, held_time
 from emulator.engine.power_settings import OverCap
 from emulator.engine.shards import Readings
+from emulator.engine.snapshot import ClockView, Histogram, Snapshot
 from emulator.engine.waits import WAIT_BOUNDS
 from emulator.fabric.messages import FabricReadings
 from emulator.power.clocks import CLOCK_RATIO
@@ -114,15 +114,15 @@ class Collector:
             jobs_by_state={
                 "pending": sum(count.pending_jobs for count in counts),
                 "running": sum(count.running_jobs for count in counts),
-                **{views.STATES[state].value: number for state, number in engine.ended.items()},
+                **{views.STATES[state].value: number for state, number in engine.chronicle.ended.items()},
             },
-            jobs_submitted=engine.submitted,
-            jobs_started=engine.started,
-            preemptions=engine.preemptions,
-            migrations=engine.migrations,
-            resizes=engine.resizes,
-            restarts=engine.restarts,
-            queue_wait_seconds=Histogram(WAIT_BOUNDS, tuple(engine.waits.counts), engine.waits.total_ns / SECOND),
+            jobs_submitted=engine.chronicle.submitted,
+            jobs_started=engine.chronicle.started,
+            preemptions=engine.chronicle.preemptions,
+            migrations=engine.chronicle.migrations,
+            resizes=engine.chronicle.resizes,
+            restarts=engine.chronicle.restarts,
+            queue_wait_seconds=Histogram(WAIT_BOUNDS, tuple(engine.chronicle.waits.counts), engine.chronicle.waits.total_ns / SECOND),
             held_gpus_by_phase={phase.name.lower(): number for phase, number in engine.runs.gpus_by_phase.items()},
             gpus_by_state=gpus,
             gpus_by_model=views.gpus_by_model(engine),
@@ -145,10 +145,10 @@ class Collector:
             link_faults=dict(engine.links.faults),
             faults={cause.name: number for cause, number in zip(CAUSES, engine.host_faults.counts, strict=True)},
             cycles=engine.cycles,
-            commands_failed=engine.commands_failed,
+            commands_failed=engine.chronicle.commands_failed,
             policy_fallback=outside is not None and bool(outside.fallback),
             policy_refused={} if outside is None else dict(outside.refused),
-            events=engine.events,
+            events=engine.chronicle.events,
             cycle_wall_seconds=self._cycle_seconds(),
             actors=self._actors,
             pending_jobs_by_reason=pending_jobs,
@@ -157,7 +157,7 @@ class Collector:
         )
 
     def retire(self, slots: Sequence[int]) -> None:
-        """The jobs in ``slots`` have ended and leave the engine (``Engine.retire``): put by what the outcome needs of them."""
+        """The jobs in ``slots`` have ended and leave the engine (``Ends.retire``): put by what the outcome needs of them."""
         engine = self._engine
         now = held_time(engine.table, slots, engine.now_ns)
         self._held = tuple(before + more for before, more in zip(self._held, now, strict=True))
@@ -209,10 +209,10 @@ class Collector:
             emulated_seconds=engine.now_ns / SECOND,
             until_seconds=None if until is None else until / SECOND,
             speed=self.achieved_speed(engine.now_ns),
-            submitted=engine.submitted,
+            submitted=engine.chronicle.submitted,
             pending=sum(count.pending_jobs for count in counts),
             running=sum(count.running_jobs for count in counts),
-            ended=sum(engine.ended.values()),
+            ended=sum(engine.chronicle.ended.values()),
             gpus_busy=sum(count.running_gpus for count in counts) - engine.runs.shared_gpu_surplus(),
             gpus=engine.meter.gpus,
         )
@@ -241,7 +241,7 @@ class Collector:
             seed=scenario.seed,
             policy=scenario.scheduler.policy,
             outside=engine.scheduler.policy.outside,
-            resizes=engine.resizes,
+            resizes=engine.chronicle.resizes,
             sites=views.sites_view(engine),
             digest=digest(jobs, *every[2:6], rack_energy_joules=energy),
             actors=self._actors,
@@ -254,7 +254,7 @@ class Collector:
             wall_seconds=time.monotonic() - self._opened_at,
             cpu_seconds=usage.cpu_seconds() + self._remote_cpu_seconds,
             peak_rss_bytes=self._peak_memory,
-            events=engine.events,
+            events=engine.chronicle.events,
             jobs=jobs,
             timeline=self._timeline(),
             capacity_gpu_seconds=engine.meter.gpu_seconds(engine.now_ns),

@@ -70,14 +70,14 @@ class EventLog:
         self._engine, self._spool = engine, spool
         self._rows: list[_Row] = []
         self._seen: dict[int, _Seen] = {}  # by slot, of the jobs that have not ended
-        engine.on_change = self.note
-        engine.on_requeue = self.note_requeue
+        engine.chronicle.on_change = self.note
+        engine.chronicle.on_requeue = self.note_requeue
         engine.host_faults.on_host = self.note_host
         engine.links.on_fault = self.note_trunks
         engine.power.on_change = self.note_power
 
     def note(self, slot: int, at_ns: int) -> None:
-        """A job has changed (``Engine.on_change``)."""
+        """A job has changed (``Chronicle.on_change``)."""
         engine, table = self._engine, self._engine.table
         state = table.state[slot]
         held = engine.scheduler.room.is_held(slot)
@@ -99,17 +99,17 @@ class EventLog:
         else:
             self._seen[slot] = now
             kind = _NUMBER[_kind(before, now)]
-            reason = engine.reasons.get(slot, "") if KINDS[kind] in _EXPLAINED else ""
+            reason = engine.chronicle.reasons.get(slot, "") if KINDS[kind] in _EXPLAINED else ""
         milli_gpus = (table.size_gpus[slot] if state == State.RUNNING else table.gpus[slot]) * table.milli_gpus[slot]
         self._add(_Row(at_ns, kind, table.job_id[slot], milli_gpus, b"", reason.encode()))
 
     def note_requeue(self, slot: int, at_ns: int) -> None:
-        """A job that was stopped is in its queue again (``Engine.on_requeue``)."""
+        """A job that was stopped is in its queue again (``Chronicle.on_requeue``)."""
         table = self._engine.table
         self._add(_Row(at_ns, _NUMBER["requeued"], table.job_id[slot], table.gpus[slot] * table.milli_gpus[slot], b"", b""))
 
     def note_host(self, host: int, at_ns: int, cause: int) -> None:
-        """A host broke (``cause``: a place in CAUSES), or is whole again (-1) (``Engine.on_host``)."""
+        """A host broke (``cause``: a place in CAUSES), or is whole again (-1) (``HostFaults.on_host``)."""
         engine = self._engine
         kind, reason = ("repair", "") if cause < 0 else ("fault", CAUSES[cause].name)
         gpus = engine.scheduler.ledger.gpus_of((host,))

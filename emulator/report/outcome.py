@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.engine.control import JobState, SitesView, Snapshot
+from emulator.engine.job_control import JobState
+from emulator.engine.queue_control import SitesView
+from emulator.engine.snapshot import Snapshot
 from emulator.report.links import TierLoad
 from emulator.scheduler.policy import OutsideAccount
 from emulator.scheduler.reasons import KINDS

@@ -48,7 +48,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.engine.control import JobState, SitesView
+from emulator.engine.job_control import JobState
+from emulator.engine.queue_control import SitesView
 from emulator.report.links import TierLoad
 from emulator.report.outcome import NEVER, STATES, Outcome
 from emulator.scheduler import deadlines

@@ -7,8 +7,11 @@ from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Any, TypeVar, cast
 
-from emulator.engine import control
-from emulator.engine.control import ControlError, InvalidRequest, JobState, JobView, QueueFull, RackView, ReservationView, SubmitResult
+from emulator.engine import errors
+from emulator.engine.errors import ControlError, InvalidRequest, QueueFull
+from emulator.engine.hardware_control import RackView
+from emulator.engine.job_control import JobState, JobView, SubmitResult
+from emulator.engine.reservation_control import ReservationView
 
 T = TypeVar("T")
 
@@ -103,7 +106,7 @@ def _told(error: ControlError) -> tuple[tuple[str, Any], ...]:
 
 
 def _error(told: dict[str, Any]) -> ControlError:
-    kind = getattr(control, told["error"])
+    kind = getattr(errors, told["error"])
     if kind is QueueFull:
         return QueueFull(told["message"], retry_seconds=told["retry_seconds"])
     error: ControlError = kind(told["message"], field=told["field"], allowed=told["allowed"])

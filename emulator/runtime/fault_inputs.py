@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from emulator.engine.commands import BreakHosts, ClearFaults, Command, CutLinks, SlowDown, scale_link
-from emulator.engine.control import FaultRequest, WrongState
 from emulator.engine.engine import Engine
+from emulator.engine.errors import WrongState
+from emulator.engine.fault_control import FaultRequest
 from emulator.engine.fault_requests import Asking, command_of, faults_called
 from emulator.engine.fault_targets import cuts_of
 from emulator.racks.faults import INJECTED, Scope

@@ -5,18 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from emulator.engine.commands import Cancel, CapPower, Command, Cordon, Hold, SetPriority, Submit
-from emulator.engine.control import (
-    ControlError,
-    InvalidRequest,
-    JobState,
-    JobView,
-    NotFound,
-    RackView,
-    Submission,
-    Submitted,
-    WrongState,
-)
+from emulator.engine.errors import ControlError, InvalidRequest, NotFound, WrongState
 from emulator.engine.hardware import not_found, rack_views
+from emulator.engine.hardware_control import RackView
+from emulator.engine.job_control import JobState, JobView, Submission, Submitted
 from emulator.engine.power_control import PowerCapRequest
 from emulator.engine.views import STATES, job_view
 from emulator.runtime import power_inputs
@@ -63,7 +55,7 @@ class Inputs:
 
     def _where_others_are(self) -> str:
         """To be added where a job is not found; "" if none has left."""
-        kept, left = self._engine.settings.ended_kept, self._engine.retired
+        kept, left = self._engine.ends.kept, self._engine.ends.retired
         return f" here: of the ended the last {kept:,} are kept; {left:,} older ones are in jobs.parquet at the end" if left else ""
 
     def jobs(self, states: frozenset[JobState], queue: str, after_id: int, limit: int) -> list[JobView]:
@@ -261,7 +253,7 @@ class Inputs:
             raise JournalError(f"input {record.sequence} of the journal cannot be applied: {type(error).__name__}: {error}") from error
 
     def _of_one_job(self, verb: str, job_id: int, priority: int = 0) -> Command:
-        if job_id not in self._engine.table.slot_of and not self._engine.retired:
+        if job_id not in self._engine.table.slot_of and not self._engine.ends.retired:
             raise ValueError(f"no job {job_id}")
         match verb:
             case "cancel":

@@ -4,8 +4,8 @@ from typing import Any
 
 from emulator.engine.bounds import LONGEST_NS
 from emulator.engine.commands import CapPower
-from emulator.engine.control import InvalidRequest, NotFound, WrongState
 from emulator.engine.engine import Engine
+from emulator.engine.errors import InvalidRequest, NotFound, WrongState
 from emulator.engine.power_control import PowerCapRequest
 from emulator.engine.power_settings import FACILITY, OverCap
 from emulator.workload.jobs import SECOND

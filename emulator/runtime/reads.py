@@ -5,20 +5,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from emulator.engine import hardware, views
-from emulator.engine.control import (
-    ClusterView,
-    Explanation,
-    HostState,
-    HostView,
-    JobState,
-    JobView,
-    LinkView,
-    QueueView,
-    RackView,
-    ReservationView,
-)
+from emulator.engine.fault_control import FaultView
+from emulator.engine.fault_requests import fault_views
+from emulator.engine.hardware_control import ClusterView, HostState, HostView, LinkView, RackView
+from emulator.engine.job_control import Explanation, JobState, JobView
 from emulator.engine.power_control import PowerView
 from emulator.engine.power_views import power_view
+from emulator.engine.queue_control import QueueView
+from emulator.engine.reservation_control import ReservationView
 from emulator.runtime.assemble import Emulation
 from emulator.runtime.facts import Facts
 from emulator.runtime.inputs import Inputs
@@ -54,6 +48,9 @@ class Reads(Facts, ABC):
 
     def queues(self) -> list[QueueView]:
         return self._call(lambda: views.queue_views(self._engine))
+
+    def faults(self) -> list[FaultView]:
+        return self._call(lambda: fault_views(self._engine.fault_book))
 
     def reservations(self) -> list[ReservationView]:
         return self._call(self._inputs.reserved.views)

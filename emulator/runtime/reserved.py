@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from emulator.engine.commands import Command, EndReservation, Reserve
-from emulator.engine.control import InvalidRequest, NotFound, ReservationRequest, ReservationView, WrongState
 from emulator.engine.engine import Engine
+from emulator.engine.errors import InvalidRequest, NotFound, WrongState
+from emulator.engine.reservation_control import ReservationRequest, ReservationView
 from emulator.runtime.answers import Answers, Request
 from emulator.scenario.reservations import MOST_RESERVATIONS, ReservationSettings
 from emulator.scenario.reserved_hosts import RefusedReservation, resolve

@@ -9,34 +9,18 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from emulator.engine.bounds import CLOCK_END_NS, MOST_STEP_CYCLES, SPEED_RULE, is_speed
 from emulator.engine.commands import Command
-from emulator.engine.control import (
-    ClockView,
-    ControlError,
-    FaultRequest,
-    FaultView,
-    InvalidRequest,
-    JobEvent,
-    JobView,
-    RackView,
-    ReservationRequest,
-    ReservationView,
-    Snapshot,
-    Submission,
-    SubmitResult,
-    Submitted,
-    WrongState,
-)
-from emulator.engine.fault_requests import fault_views
+from emulator.engine.errors import InvalidRequest, WrongState
+from emulator.engine.job_control import JobEvent
 from emulator.engine.loop import Loop
-from emulator.engine.power_control import PowerCapRequest
 from emulator.engine.shards import Readings
+from emulator.engine.snapshot import ClockView, Snapshot
 from emulator.report.collect import Collector
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
@@ -44,13 +28,13 @@ from emulator.runtime.assemble import Emulation
 from emulator.runtime.inputs import Inputs
 from emulator.runtime.pace import Pace
 from emulator.runtime.reach import Reach
-from emulator.runtime.reads import Reads
 from emulator.runtime.repeat import repeat
 from emulator.runtime.turns import Turns
 from emulator.runtime.watch import Watch, Watchers
+from emulator.runtime.writes import Writes
 from emulator.store.errors import JournalError
 from emulator.store.journal import END, STOP, Journal
-from emulator.workload.jobs import SECOND, JobColumns
+from emulator.workload.jobs import SECOND
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -62,7 +46,7 @@ PUBLISH_SECONDS = 1.0
 CLOSE_SECONDS = 60.0
 
 
-class Session(Reads):
+class Session(Writes):
     """``run_to_end`` is batch and runs in the calling thread; ``start``, ``wait``, ``stop`` are live. A ``Control``.
 
     Calls are thread-safe at any time. After the end only reads are answered; after ``close``, or when an error has ended the emulation,
@@ -84,12 +68,12 @@ class Session(Reads):
         self._collector = Collector(
             emulation.engine, emulation.scenario, emulation.sources, actors=actors, opened_at=opened_at, folder=spool_dir, events=events
         )
-        self._engine.retire = self._collector.retire
+        self._engine.ends.retire = self._collector.retire
         self._emulation = emulation
         self._loop = Loop(self._engine, self._sample, endless=endless)
         self._endless = endless
         self._journal = journal
-        self._engine.on_command_failed = _log_failed
+        self._engine.intake.on_command_failed = _log_failed
         self._reach = Reach(journal, cycle_ns=self._engine.settings.cycle_ns, until_ns=self._engine.settings.until_ns)
         self._turns = Turns()  # whoever has the turn may touch the engine and everything below
         self._nudge = threading.Event()  # tells the engine's thread that something other than time has changed
@@ -190,7 +174,7 @@ class Session(Reads):
             events.note(slot, at_ns)
             watchers.note(slot, at_ns)
 
-        self._engine.on_change = watchers.note if events is None else note
+        self._engine.chronicle.on_change = watchers.note if events is None else note
 
     def _own(self) -> None:
         try:
@@ -297,8 +281,6 @@ class Session(Reads):
             return function()
 
     def _change(self, function: Callable[[], T]) -> T:
-        """As ``_call``, for inputs that act in a later cycle. Raises WrongState if there will be none."""
-
         def change() -> T:
             if self._loop.finished or self._stopping:
                 raise WrongState("the emulation has ended; allowed: only calls that read")
@@ -409,29 +391,7 @@ class Session(Reads):
         head = (self._metrics_address,) if self._metrics_address else ()
         return (*head, *self._engine.shards.metrics_addresses())
 
-    # -- inputs and watches ---------------------------------------------------------------------------------------------------------
-
-    def submit(self, jobs: JobColumns, request_id: str = "") -> SubmitResult:
-        """``submit_all`` of one batch; raises why it was refused."""
-        (answer,) = self.submit_all([Submission(jobs, request_id)])
-        if isinstance(answer, ControlError):
-            raise answer
-        return answer.result
-
-    def submit_all(self, submissions: Sequence[Submission]) -> list[Submitted | ControlError]:
-        return self._change(lambda: self._inputs.submit(submissions, self._stamp_ns()))
-
-    def cancel(self, job_id: int, request_id: str = "") -> JobView:
-        return self._change(lambda: self._inputs.cancel(job_id, self._stamp_ns(), request_id))
-
-    def hold(self, job_id: int, request_id: str = "") -> JobView:
-        return self._change(lambda: self._inputs.hold(job_id, self._stamp_ns(), request_id, held=True))
-
-    def release(self, job_id: int, request_id: str = "") -> JobView:
-        return self._change(lambda: self._inputs.hold(job_id, self._stamp_ns(), request_id, held=False))
-
-    def set_priority(self, job_id: int, priority: int, request_id: str = "") -> JobView:
-        return self._change(lambda: self._inputs.set_priority(job_id, priority, self._stamp_ns(), request_id))
+    # -- watches --------------------------------------------------------------------------------------------------------------------
 
     def watch(self, form: Callable[[JobEvent], T], *, job_ids: frozenset[int] = frozenset(), after_sequence: int = -1) -> Watch[T]:
         def begin() -> Watch[T]:
@@ -440,27 +400,6 @@ class Session(Reads):
             return Watch(self._watchers, form, job_ids=job_ids, after_sequence=after_sequence, check=self._check_failure)
 
         return self._call(begin)
-
-    def cordon(self, rack: int, *, cordoned: bool, request_id: str = "") -> RackView:
-        return self._change(lambda: self._inputs.cordon(rack, self._stamp_ns(), cordoned=cordoned, request_id=request_id))
-
-    def reserve(self, asked: ReservationRequest, *, request_id: str = "") -> ReservationView:
-        return self._change(lambda: self._inputs.reserved.reserve(asked, self._stamp_ns(), request_id))
-
-    def end_reservation(self, name: str, *, request_id: str = "") -> ReservationView:
-        return self._change(lambda: self._inputs.reserved.end(name, self._stamp_ns(), request_id))
-
-    def inject_fault(self, fault: FaultRequest, *, request_id: str = "") -> str:
-        return self._change(lambda: self._inputs.faults.inject(fault, self._stamp_ns(), request_id))
-
-    def faults(self) -> list[FaultView]:
-        return self._call(lambda: fault_views(self._engine.fault_book))
-
-    def clear_fault(self, name: str, *, request_id: str = "") -> str:
-        return self._change(lambda: self._inputs.faults.clear(name, self._stamp_ns(), request_id))
-
-    def cap_power(self, asked: PowerCapRequest, *, request_id: str = "") -> str:
-        return self._change(lambda: self._inputs.cap_power(asked, self._stamp_ns(), request_id))
 
     # -- clock ----------------------------------------------------------------------------------------------------------------------
 

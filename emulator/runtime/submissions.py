@@ -5,16 +5,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from emulator.engine.control import (
-    ControlError,
-    InvalidRequest,
-    NeverFits,
-    QueueFull,
-    Submission,
-    SubmitResult,
-    depends_on_refused,
-)
 from emulator.engine.engine import Engine
+from emulator.engine.errors import ControlError, InvalidRequest, NeverFits, QueueFull, depends_on_refused
+from emulator.engine.job_control import Submission, SubmitResult
 from emulator.runtime.answers import Answers, Request, request_of
 from emulator.scheduler.table import State
 from emulator.workload.dependents import dependents
@@ -44,7 +37,7 @@ class Judge:
     def __init__(self, engine: Engine, answers: Answers, next_id: int, stamp_ns: int) -> None:
         self._table, self._scheduler, self._stamp_ns = engine.table, engine.scheduler, stamp_ns
         self._limit = self._scheduler.settings.pending_limit
-        self._room = self._limit - self._scheduler.pending_jobs - engine.posted_jobs
+        self._room = self._limit - self._scheduler.pending_jobs - engine.intake.posted_jobs
         self._tenant_room = _tenant_room(engine)
         self._answers, self._of_this_turn = answers, Answers()
         self._queues, self._tenants = set[str](), set[str]()  # that the table does not know yet
@@ -195,7 +188,7 @@ def _tenant_room(engine: Engine) -> dict[str, int] | None:
     if accounts is None or not accounts.limits.any():
         return None
     room: dict[str, int] = {}
-    for slot in engine.posted_slots():
+    for slot in engine.intake.posted_slots():
         tenant = engine.table.tenants[engine.table.tenant[slot]]
         room[tenant] = room.get(tenant, accounts.pending_room(tenant)) - 1
     return room

@@ -10,8 +10,9 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
-from emulator.engine.control import JobEvent, WrongState
 from emulator.engine.engine import Engine
+from emulator.engine.errors import WrongState
+from emulator.engine.job_control import JobEvent
 from emulator.engine.moments import Moment, moment_of
 from emulator.engine.views import job_view, view_of
 from emulator.runtime.turns import Turns

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from emulator.engine.bounds import LONGEST_NS
 from emulator.engine.commands import BreakHosts, CutLinks, SlowDown
-from emulator.engine.control import ControlError, FaultRequest
+from emulator.engine.errors import ControlError
+from emulator.engine.fault_control import FaultRequest
 from emulator.engine.fault_requests import Asking, command_of
 from emulator.racks.faults import CAUSES
 from emulator.scenario.load import ScenarioError

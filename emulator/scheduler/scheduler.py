@@ -8,7 +8,7 @@ that has room when it has its turn there: in the one that it prefers, where seve
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.limits import Limits
 from emulator.scheduler.partition import Partition
 from emulator.scheduler.policy import explained, queue_for
+from emulator.scheduler.queue_counts import QueueCounts
 from emulator.scheduler.reasons import Why
 from emulator.scheduler.reclaim import Reclaim, ask_again, reclaim
 from emulator.scheduler.reserved_hosts import ReservedHosts
@@ -33,31 +34,6 @@ from emulator.scheduler.table import NEVER, JobTable, State, priority_of
 from emulator.scheduler.waiting_room import WaitingRoom
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, JobColumns
 from topology.cluster import Cluster
-
-
-@dataclass
-class QueueCounts:
-    """How much one queue has waiting and running."""
-
-    pending_jobs: int = 0
-    pending_gpus: int = 0
-    running_jobs: int = 0
-    running_gpus: int = 0
-
-    def wait(self, gpus: int, jobs: int = 1) -> None:
-        self.pending_jobs += jobs
-        self.pending_gpus += gpus * jobs
-
-    def run(self, gpus: int, jobs: int = 1) -> None:
-        self.running_jobs += jobs
-        self.running_gpus += gpus * jobs
-
-    def start(self, gpus: int, size_gpus: int) -> None:
-        """One that waited for ``gpus`` runs with ``size_gpus``."""
-        self.pending_jobs -= 1
-        self.pending_gpus -= gpus
-        self.running_jobs += 1
-        self.running_gpus += size_gpus
 
 
 class Scheduler:

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from emulator.engine.control import InvalidRequest
+from emulator.engine.errors import InvalidRequest
 
 Answer = TypeVar("Answer")
 

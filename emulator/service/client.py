@@ -14,24 +14,14 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from emulator.engine.control import (
-    ClockView,
-    ClusterView,
-    Explanation,
-    FaultView,
-    HostState,
-    HostView,
-    InvalidRequest,
-    JobEvent,
-    JobState,
-    JobView,
-    LinkView,
-    QueueView,
-    RackView,
-    ReservationRequest,
-    ReservationView,
-)
+from emulator.engine.errors import InvalidRequest
+from emulator.engine.fault_control import FaultView
+from emulator.engine.hardware_control import ClusterView, HostState, HostView, LinkView, RackView
+from emulator.engine.job_control import Explanation, JobEvent, JobState, JobView
 from emulator.engine.power_control import PowerCapRequest, PowerView
+from emulator.engine.queue_control import QueueView
+from emulator.engine.reservation_control import ReservationRequest, ReservationView
+from emulator.engine.snapshot import ClockView
 from emulator.service import DEFAULT_ADDRESS, views
 from emulator.service.errors import NEVER_FITS, seconds_message
 from emulator.service.power_servicer import power_view

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.engine.bounds import LONGEST_NS, LONGEST_YEARS
-from emulator.engine.control import ControlError, InvalidRequest, depends_on_refused
+from emulator.engine.errors import ControlError, InvalidRequest, depends_on_refused
 from emulator.service.draft import Draft, kind_of
 from emulator.service.gpu_types import GpuTypes
 from emulator.service.validate import faults_of

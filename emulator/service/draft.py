@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 
 from emulator.engine.bounds import LONGEST_YEARS
-from emulator.engine.control import InvalidRequest
+from emulator.engine.errors import InvalidRequest
 from emulator.service.errors import Malformed
 from emulator.v1 import job_pb2
 from emulator.workload.jobs import DALY, NO_WISH, RECOVERIES, SECOND, YOUNG, Dependency, JobKind, Locality, Recovery

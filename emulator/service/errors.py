@@ -11,7 +11,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
-from emulator.engine.control import ControlError, InvalidRequest, NeverFits, NotFound, QueueFull, WrongState
+from emulator.engine.errors import ControlError, InvalidRequest, NeverFits, NotFound, QueueFull, WrongState
 from emulator.v1 import job_service_pb2
 
 #: ``ErrorInfo.domain`` of every error.

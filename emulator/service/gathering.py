@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.engine.control import Control, ControlError, JobView, Submission, Submitted
+from emulator.engine.control import Control
+from emulator.engine.errors import ControlError
+from emulator.engine.job_control import JobView, Submission, Submitted
 from emulator.service.calls import Calls
 from emulator.service.convert import Intake
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from emulator.engine.control import InvalidRequest
+from emulator.engine.errors import InvalidRequest
 from emulator.v1 import job_pb2
 from emulator.workload.gpu_models import matching, names
 from emulator.workload.jobs import TrainingShape, TypeAndPace

@@ -19,7 +19,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 
-from emulator.engine.control import ControlError
+from emulator.engine.errors import ControlError
 from emulator.service.errors import Busy, Malformed, code_of, shortened, status_of
 
 log = logging.getLogger(__name__)

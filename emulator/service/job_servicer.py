@@ -5,7 +5,9 @@ from typing import Any
 
 import grpc.aio
 
-from emulator.engine.control import Control, ControlError, InvalidRequest, JobState, NotFound
+from emulator.engine.control import Control
+from emulator.engine.errors import ControlError, InvalidRequest, NotFound
+from emulator.engine.job_control import JobState
 from emulator.service import views
 from emulator.service.calls import Calls
 from emulator.service.convert import intake_of

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from emulator.engine.control import InvalidRequest
+from emulator.engine.errors import InvalidRequest
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1000

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from emulator.engine.bounds import LONGEST_STEP_SECONDS, LONGEST_YEARS, MOST_STEP_FLOPS, SHORTEST_STEP_SECONDS
-from emulator.engine.control import InvalidRequest
+from emulator.engine.errors import InvalidRequest
 from emulator.service.gpu_types import Plan
 from emulator.v1 import job_pb2
 from emulator.workload.jobs import TrainingShape

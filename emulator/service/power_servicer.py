@@ -6,7 +6,8 @@ from typing import Any
 import grpc.aio
 
 from emulator.engine.bounds import LONGEST_NS, LONGEST_YEARS
-from emulator.engine.control import Control, InvalidRequest
+from emulator.engine.control import Control
+from emulator.engine.errors import InvalidRequest
 from emulator.engine.power_control import PowerCapRequest, PowerPlaceView, PowerView
 from emulator.service.calls import Calls
 from emulator.service.draft import duration_ns

@@ -6,7 +6,9 @@ from typing import Any
 import grpc.aio
 
 from emulator.engine.bounds import LONGEST_NS, LONGEST_YEARS
-from emulator.engine.control import Control, InvalidRequest, ReservationRequest
+from emulator.engine.control import Control
+from emulator.engine.errors import InvalidRequest
+from emulator.engine.reservation_control import ReservationRequest
 from emulator.service import views
 from emulator.service.calls import Calls
 from emulator.service.draft import duration_ns

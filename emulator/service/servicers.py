@@ -6,8 +6,12 @@ from typing import Any
 import grpc.aio
 
 from emulator.engine.bounds import LONGEST_NS, LONGEST_YEARS, MOST_STEP_CYCLES, REMAINING_RULE, SPEED_RULE, is_remaining_ratio, is_speed
-from emulator.engine.control import ClockView, Control, FaultRequest, HostState, InvalidRequest, NotFound
+from emulator.engine.control import Control
+from emulator.engine.errors import InvalidRequest, NotFound
+from emulator.engine.fault_control import FaultRequest
 from emulator.engine.fault_requests import OF_HOSTS
+from emulator.engine.hardware_control import HostState
+from emulator.engine.snapshot import ClockView
 from emulator.service import views
 from emulator.service.answers import Answers
 from emulator.service.calls import Calls
@@ -29,7 +33,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 MAX_NAME = 1000
 #: Most characters of a hostlist.
 MAX_HOSTLIST = 1_000_000
-#: What can be broken, as in the API and as ``engine.control`` has it.
+#: What can be broken, as in the API and as ``engine.fault_control`` has it.
 FAULT_TARGETS = {number: name.removeprefix("FAULT_TARGET_").lower() for name, number in cluster_pb.FaultTarget.items() if number}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from google.protobuf.duration_pb2 import Duration
 from numpy.typing import NDArray
 
-from emulator.engine.control import InvalidRequest
+from emulator.engine.errors import InvalidRequest
 from emulator.service.draft import MAX_BATCH_JOBS
 from emulator.service.errors import seconds_message
 from emulator.v1 import job_pb2

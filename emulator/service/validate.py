@@ -18,7 +18,7 @@ from emulator.engine.bounds import (
     MOST_STEP_HOPS,
     SHORTEST_STEP_SECONDS,
 )
-from emulator.engine.control import ControlError, InvalidRequest
+from emulator.engine.errors import ControlError, InvalidRequest
 from emulator.service.draft import MAX_DEPENDENCIES, Draft, kind_of
 from emulator.v1 import job_pb2
 from emulator.workload.jobs import ANY_LEVEL, DALY, LEVEL_NAMES, SECOND, YOUNG, JobKind

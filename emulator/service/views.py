@@ -8,22 +8,12 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 
-from emulator.engine.control import (
-    ClockView,
-    ClusterView,
-    Explanation,
-    FaultView,
-    HostState,
-    HostView,
-    JobEvent,
-    JobState,
-    JobView,
-    LinkView,
-    QueueView,
-    QuotaView,
-    RackView,
-    ReservationView,
-)
+from emulator.engine.fault_control import FaultView
+from emulator.engine.hardware_control import ClusterView, HostState, HostView, LinkView, RackView
+from emulator.engine.job_control import Explanation, JobEvent, JobState, JobView
+from emulator.engine.queue_control import QueueView, QuotaView
+from emulator.engine.reservation_control import ReservationView
+from emulator.engine.snapshot import ClockView
 from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_pb2, job_service_pb2, queue_service_pb2, reservation_service_pb2
 from emulator.workload.jobs import JobKind
 

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
-from emulator.engine.control import Control, JobEvent
+from emulator.engine.control import Control
+from emulator.engine.job_control import JobEvent
 from emulator.service.calls import Calls
 from emulator.service.views import event_message
 from emulator.v1.job_service_pb2 import WatchJobsResponse

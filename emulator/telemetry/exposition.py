@@ -13,7 +13,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.engine.control import Histogram, Snapshot
+from emulator.engine.snapshot import Histogram, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.messages import RackReadings
 from emulator.telemetry.table import HEAD, PLANE, RACK, RACK_LABELS, Metric, RackMetric, Values

@@ -16,7 +16,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.engine.control import Histogram, JobState, QuotaView, SiteView, Snapshot
+from emulator.engine.job_control import JobState
+from emulator.engine.queue_control import QuotaView, SiteView
+from emulator.engine.snapshot import Histogram, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.jobs.life import COUNTED_PHASES
 from emulator.racks.faults import CAUSES

@@ -46,7 +46,7 @@ def run(swf: Path, gpus: int, policy: str) -> dict[str, Any]:
         loop.step()
     readings = engine.read()
     ended = time.process_time()
-    assert report.kept == sum(engine.waits.counts), "every job of W starts"
+    assert report.kept == sum(engine.chronicle.waits.counts), "every job of W starts"
     assert sum(int(shard.gpus_busy.sum()) for shard in readings.racks) == 0, "and ends"
     table = scheduler.table
     starts = dict(zip(table.job_id, table.first_start_ns, strict=True))

@@ -4,8 +4,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 
-from emulator.engine.control import Snapshot
 from emulator.engine.shards import Readings, ShardRange
+from emulator.engine.snapshot import Snapshot
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
 from tests.report.example import build_outcome

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from emulator.engine.control import JobState, QueueFull
+from emulator.engine.errors import QueueFull
+from emulator.engine.job_control import JobState
 from emulator.service.server import serve
 from tests.cli.conftest import Run
 from tests.service.conftest import FakeControl

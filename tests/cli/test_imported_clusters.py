@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from emulator.engine.control import NeverFits
+from emulator.engine.errors import NeverFits
 from emulator.runtime.opening import open_session
 from emulator.scenario import load
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, job_columns

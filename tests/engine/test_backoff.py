@@ -88,4 +88,4 @@ def test_preemption_is_no_interruption(preempt: bool) -> None:
     made = engine(clos(1), [jobs], policy="easy", preemption=True, requeue_backoff=MINUTE)
     run_until(made, 100 * SECOND)
     assert not made.table.on_hold
-    assert made.preemptions == preempt
+    assert made.chronicle.preemptions == preempt

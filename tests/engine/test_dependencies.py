@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emulator.engine.backoff import Backoff
 from emulator.engine.commands import Cancel, Hold, Submit
-from emulator.engine.engine import NEVER_SATISFIED
+from emulator.engine.ends import NEVER_SATISFIED
 from emulator.engine.views import explanation, job_view
 from emulator.scheduler.backlog import pending_by_reason
 from emulator.scheduler.table import State
@@ -58,15 +58,15 @@ def test_what_ends_otherwise_takes_all_that_depend_on_it_along() -> None:
     )
     made = engine(clos(1), [jobs], time_limit_factor=1.0)
     seen = []
-    made.on_change = lambda slot, at_ns: seen.append((slot, made.table.state[slot], at_ns))
+    made.chronicle.on_change = lambda slot, at_ns: seen.append((slot, made.table.state[slot], at_ns))
     run(made)
     assert [made.table.state[slot] for slot in range(6)] == [State.FAILED, *[State.CANCELLED] * 3, State.FINISHED, State.FINISHED]
-    assert {slot: made.reasons[slot] for slot in (1, 2, 3)} == dict.fromkeys((1, 2, 3), NEVER_SATISFIED)
+    assert {slot: made.chronicle.reasons[slot] for slot in (1, 2, 3)} == dict.fromkeys((1, 2, 3), NEVER_SATISFIED)
     assert [made.table.end_ns[slot] for slot in (1, 2, 3)] == [500 * SECOND] * 3
     assert [job for job, state, _ in seen if state == State.CANCELLED] == [1, 2, 3]
     assert job_view(made, 2).reason == explanation(made, 2).text == "dependency never satisfied"
     assert (made.scheduler.pending_jobs, made.scheduler.counts[0].pending_jobs, made.table.on_hold) == (0, 0, set())
-    assert made.ended[State.CANCELLED] == 3
+    assert made.chronicle.ended[State.CANCELLED] == 3
 
 
 @pytest.mark.parametrize(("any_end", "state"), [(OK, State.CANCELLED), (ANY, State.FINISHED)])
@@ -76,17 +76,17 @@ def test_a_job_that_had_ended_before(end: str, any_end: bool, state: State) -> N
     jobs = gangs(2, {1: ((0, any_end),)}, gpus=[64 if end == "infeasible" else 8, 8], submit_ns=[0, 500 * SECOND])
     made = engine(clos(1), [jobs], ended_kept=0, retired_at_once=1)
     if end == "left":
-        made.retire = lambda slots: None
+        made.ends.retire = lambda slots: None
     if end != "infeasible":
         made.post(Cancel(0), 100 * SECOND)
     run_until(made, 490 * SECOND)
     assert (0 in made.table.slot_of) == (end != "left")
     slot = made.table.slot_of[1]
-    made.retire = None
+    made.ends.retire = None
     run(made)
     assert made.table.state[slot] == state
     if state == State.CANCELLED:
-        assert (made.reasons[slot], made.table.end_ns[slot]) == (NEVER_SATISFIED, 500 * SECOND)
+        assert (made.chronicle.reasons[slot], made.table.end_ns[slot]) == (NEVER_SATISFIED, 500 * SECOND)
 
 
 def test_a_long_chain_falls_in_one_go() -> None:
@@ -94,7 +94,7 @@ def test_a_long_chain_falls_in_one_go() -> None:
     made = engine(clos(1), [gangs(count, {job: ((job - 1, OK),) for job in range(1, count)})])
     made.post(Cancel(0), 10 * SECOND)
     run(made)
-    assert made.ended[State.CANCELLED] == count
+    assert made.chronicle.ended[State.CANCELLED] == count
 
 
 def test_one_that_waits_may_be_cancelled_held_and_released() -> None:
@@ -193,7 +193,7 @@ def test_random_graphs_of_jobs(seed: int) -> None:
         elif state not in (State.PENDING, State.FUTURE):
             ended_ns[slot] = at_ns
 
-    made.on_change = changed
+    made.chronicle.on_change = changed
     while made.next_cycle_ns() <= 10**7 * SECOND:
         made.run_cycle(made.next_cycle_ns())
         scheduler = made.scheduler
@@ -202,7 +202,7 @@ def test_random_graphs_of_jobs(seed: int) -> None:
         assert scheduler.pending_jobs == len(waiting) + len(table.on_hold) == sum(state == State.PENDING for state in table.state)
     assert all(state not in (State.PENDING, State.RUNNING, State.FUTURE) for state in table.state)
     for slot in range(count):
-        if made.reasons.get(slot) == NEVER_SATISFIED:
+        if made.chronicle.reasons.get(slot) == NEVER_SATISFIED:
             assert any(not any_end and table.state[other] != State.FINISHED for other, any_end in after[slot])
     room = made.scheduler.room
     assert [len(kept) for kept in (room._held, room._until_ns, room._awaited, room._waiters)] == [0, 0, 0, 0]

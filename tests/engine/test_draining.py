@@ -47,10 +47,10 @@ def test_a_job_saves_before_it_makes_room_and_both_give_back_together(policy: st
     run_until(made, 100 * SECOND)
     assert [made.table.lives.phase(slot).name for slot in (0, 1)] == ["DRAINING"] * 2
     assert "; it saves what it did, and stops at 121 s: preempted for job 2 of priority 9, above 0" in views.explanation(made, 0).text
-    assert made.preemptions == 0
+    assert made.chronicle.preemptions == 0
     check_sums(made)
     run(made)
-    assert made.preemptions == 2
+    assert made.chronicle.preemptions == 2
     assert ends(made) == {2: 130 + 200, 0: 330 + 400, 1: 330 + 500}
     assert seconds(made, 0) == {"productive": 500, "draining": 21}
     assert seconds(made, 1) == {"productive": 500, "redone": 100, "draining": 21}
@@ -107,5 +107,5 @@ def test_nobody_is_asked_twice_or_stopped_for_another_meanwhile() -> None:
     """Job 3 comes at 110 s, when both drain for job 2: it waits as job 2 does, and goes first at 130 s."""
     made = run(made_for(later=1))
     assert seconds(made, 0) == {"productive": 500, "draining": 21}
-    assert made.preemptions == 2
+    assert made.chronicle.preemptions == 2
     assert ends(made)[3] == 130 + 50

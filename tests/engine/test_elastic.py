@@ -138,7 +138,7 @@ def test_with_never_all_is_as_without_a_minimum(policy: str, seed: int) -> None:
     expected = run_work(given_work, seed, policy, Manner())
     made = run_work(elastic, seed, policy, Manner(), Elastic.NEVER)
     assert fingerprint(made) == fingerprint(expected)
-    assert made.events == expected.events
+    assert made.chronicle.events == expected.chronicle.events
 
 
 def elastic_work(seed: int) -> tuple[Work, Work]:
@@ -167,7 +167,7 @@ def test_running_jobs_shrink_for_one_that_waits_and_grow_again() -> None:
     assert views.job_view(made, 0).held_gpus == 8
     run(made)
     assert ends(made) == {1: 1100, 0: 1300 + OVERHEAD + 3200 - 520}
-    assert (made.resizes, made.migrations, made.preemptions) == (3, 0, 0)
+    assert (made.chronicle.resizes, made.chronicle.migrations, made.chronicle.preemptions) == (3, 0, 0)
     held = dict(zip(HELD, held_time(made.table, range(2), made.now_ns), strict=True))
     assert held["productive"] == pytest.approx(1000 * SECOND * (32 * 3200 + 16 * 1000), rel=1e-12)
     assert held["redone"] == 0
@@ -179,7 +179,7 @@ def test_nobody_shrinks_in_vain_and_nobody_grows_too_soon() -> None:
     made = engine(clos(4), [gangs([32, 32], [8, 0], [3200, 100], [0, 100])], elastic=Elastic.ALWAYS)
     run_until(made, 3000 * SECOND)
     assert sizes_held(made) == {0: 32}
-    assert made.resizes == 0
+    assert made.chronicle.resizes == 0
     made = engine(clos(4), [gangs([16, 32], [0, 8], [300, 3200])], elastic=Elastic.ALWAYS)
     run_until(made, 599 * SECOND)
     assert sizes_held(made) == {1: 16}
@@ -193,8 +193,8 @@ def test_a_job_that_loses_a_host_starts_again_with_what_is_left() -> None:
     run_until(made, 150 * SECOND)
     assert sizes_held(made) == {0: 24}
     run(made)
-    assert made.restarts == 1
-    assert made.resizes == 1, "it grows once the host is back"
+    assert made.chronicle.restarts == 1
+    assert made.chronicle.resizes == 1, "it grows once the host is back"
     assert made.table.size_gpus[0] == 32
 
 
@@ -317,5 +317,5 @@ def test_books_add_up_with_faults_preemption_and_contention(policy: str, seed: i
 
 def test_the_random_work_changes_sizes() -> None:
     both = [run_work(elastic_work(seed)[1], seed, "easy", Manner(), Elastic.ALWAYS) for seed in range(4)]
-    assert sum(made.resizes for made in both) > 10
-    assert sum(made.restarts for made in both) > 5
+    assert sum(made.chronicle.resizes for made in both) > 10
+    assert sum(made.chronicle.restarts for made in both) > 5

@@ -38,7 +38,7 @@ def test_a_process_takes_one_job_and_the_host_goes_on() -> None:
     assert sum(made.table.restarts) == 1
     assert len(on_host_0(made)) == 8, "it started again where it had been"
     assert gpus_by_state(made)["down"] == 0
-    assert "a process on host r00000-h00 failed: " in made.reasons[made.table.restarts.index(1)]
+    assert "a process on host r00000-h00 failed: " in made.chronicle.reasons[made.table.restarts.index(1)]
 
 
 def test_a_gpu_takes_its_job_and_the_host_goes_to_nobody_until_it_is_repaired() -> None:

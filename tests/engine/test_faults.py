@@ -33,7 +33,7 @@ def test_a_fault_stops_the_gang_at_once_and_it_goes_on_from_its_last_checkpoint(
     work: it ends at 1,460 s exactly."""
     made = engine(clos(4), [gangs(1)], fail_at={0: FAULT})
     seen = []
-    made.on_change = lambda slot, at_ns: seen.append((made.table.state[slot], at_ns))
+    made.chronicle.on_change = lambda slot, at_ns: seen.append((made.table.state[slot], at_ns))
     run_until(made, 760 * SECOND)
     assert seen == [(State.PENDING, 0), (State.RUNNING, 0), (State.PENDING, FAULT), (State.RUNNING, 760 * SECOND)]
     assert hosts_of(made, 0) == [1, 2]
@@ -62,7 +62,7 @@ def test_a_fault_during_the_restart_costs_the_overhead_again_and_no_work() -> No
 def test_the_completion_of_the_same_nanosecond_wins() -> None:
     made = engine(clos(4), [gangs(1)], fail_at={0: 1000 * SECOND})
     assert ends(run(made)) == {0: 1000.0}
-    assert (made.restarts, made.table.lives.lost_ns[0], sum(made.host_faults.counts)) == (0, 0, 1)
+    assert (made.chronicle.restarts, made.table.lives.lost_ns[0], sum(made.host_faults.counts)) == (0, 0, 1)
     one_earlier = engine(clos(4), [gangs(1)], fail_at={0: 1000 * SECOND - 1})
     assert ends(run(one_earlier)) == {0: 1000.0 + 300.0 + 100.0}
     assert one_earlier.table.lives.lost_ns[0] == 100 * SECOND - 1
@@ -93,8 +93,8 @@ def test_a_job_that_is_interrupted_too_often_has_failed() -> None:
     made = engine(clos(4), [gangs(1)], fail_at={0: FAULT, 1: 1005 * SECOND}, max_restarts=1)
     run(made)
     assert (made.table.state[0], made.table.end_ns[0]) == (State.FAILED, 1005 * SECOND)
-    assert made.reasons[0].startswith(f"host {made.cluster.host_name(1)} failed: ")
-    assert made.ended[State.FAILED] == 1
+    assert made.chronicle.reasons[0].startswith(f"host {made.cluster.host_name(1)} failed: ")
+    assert made.chronicle.ended[State.FAILED] == 1
     assert made.scheduler.partitions[0].free.free_gpus == 16
     assert not made.has_work()
 
@@ -143,7 +143,7 @@ def test_a_cancelled_job_does_not_give_an_earlier_fault_as_its_reason() -> None:
     made.post(Cancel(0), 800 * SECOND)
     run(made)
     assert (made.table.state[0], made.table.end_ns[0]) == (State.CANCELLED, 800 * SECOND)
-    assert 0 not in made.reasons
+    assert 0 not in made.chronicle.reasons
 
 
 def test_an_accepted_job_is_not_turned_away_because_faults_filled_the_queue() -> None:
@@ -178,6 +178,6 @@ def test_preemption_leaves_its_rest_to_the_next_cycle() -> None:
     )
     made = engine(clos(1), [jobs], policy="easy", preemption=True)
     run_until(made, 110 * SECOND)
-    assert made.preemptions == 1
+    assert made.chronicle.preemptions == 1
     assert made.table.first_start_ns[:3] == [0, 100 * SECOND, 110 * SECOND]
     assert ends(run(made)) == {0: 600.0 + 300.0 + 1000.0, 1: 600.0, 2: 210.0}

@@ -50,12 +50,12 @@ def test_interruptions_come_by_cause_as_in_the_published_run() -> None:
         seen: list[str] = []
 
         def note(slot: int, at_ns: int, made: Engine = made, seen: list[str] = seen) -> None:
-            if made.table.state[slot] == State.PENDING and slot in made.reasons:
-                seen.append(made.reasons[slot].rpartition(" ")[2])
+            if made.table.state[slot] == State.PENDING and slot in made.chronicle.reasons:
+                seen.append(made.chronicle.reasons[slot].rpartition(" ")[2])
 
-        made.on_change = note
+        made.chronicle.on_change = note
         run(made)
-        assert len(seen) == made.restarts
+        assert len(seen) == made.chronicle.restarts
         found.update(seen)
     for cause in CAUSES:
         wanted = cause.count * len(seeds)
@@ -94,9 +94,9 @@ def test_spares_restart_ten_times_as_fast_as_the_queue() -> None:
         made = long_run(HOSTS, 10, RATE, 3, costs, 600.0, JobKind.TRAINING, recovery=way, spares_per_1024_gpus=spares)
         run(made)
         held = dict(zip(HELD, held_time(made.table, [0], made.now_ns), strict=True))
-        assert made.restarts > 60
-        assert made.started == (made.restarts + 1 if way == Recovery.REQUEUE else 1)
-        seconds[way] = held["restarting"] / (1000 * HOSTS * 8 * SECOND) / made.restarts
+        assert made.chronicle.restarts > 60
+        assert made.chronicle.started == (made.chronicle.restarts + 1 if way == Recovery.REQUEUE else 1)
+        seconds[way] = held["restarting"] / (1000 * HOSTS * 8 * SECOND) / made.chronicle.restarts
     assert seconds[Recovery.REQUEUE] == pytest.approx(217, rel=0.02), "some are cut short by the next fault"
     assert 217 / WARM_SPEEDUP - 0.5 <= seconds[Recovery.SPARES] <= 217 / WARM_SPEEDUP + 1, "and up to a cycle of a second"
 
@@ -105,9 +105,11 @@ def test_a_fault_that_is_noticed_late_costs_the_time_until_then() -> None:
     """As long as it takes by cause: of ten days at 16,384 GPUs the time in detection is that of the causes that came, to the nanosecond."""
     made = long_run(HOSTS, 10, RATE, 3, Costs(300 * SECOND, detection=True), 600.0, JobKind.TRAINING)
     came: list[str] = []
-    made.on_change = lambda slot, _: came.append(made.reasons[slot].rpartition(" ")[2]) if made.runs.hangs(slot) else None
+    made.chronicle.on_change = lambda slot, _: (
+        came.append(made.chronicle.reasons[slot].rpartition(" ")[2]) if made.runs.hangs(slot) else None
+    )
     run(made)
-    assert len(came) == made.restarts > 50
+    assert len(came) == made.chronicle.restarts > 50
     seconds = {cause.name: cause.detection_seconds for cause in CAUSES}
     held = dict(zip(HELD, held_time(made.table, [0], made.now_ns), strict=True))
     assert held["detecting"] == 1000 * HOSTS * 8 * round(sum(seconds[name] for name in came) * SECOND)

@@ -43,7 +43,10 @@ def test_a_stalled_job_gives_up_and_does_not_start_on_the_dead_nic_again() -> No
     assert (made.table.lives.speed[0], hosts_of(made, 0)) == (0.0, [0, 1])
     run_until(made, 700 * SECOND)
     assert hosts_of(made, 0) == [1, 2]
-    assert made.reasons[0] == f"stalled for 600 s: trunk {link_views(made, endpoint_link(made.cluster, 0) - 1, 1, '')[0].name} is down"
+    assert (
+        made.chronicle.reasons[0]
+        == f"stalled for 600 s: trunk {link_views(made, endpoint_link(made.cluster, 0) - 1, 1, '')[0].name} is down"
+    )
     assert made.scheduler.ledger.withheld(Withheld.UNREACHABLE) == {0}
     run_until(made, 3690 * SECOND)
     assert ends(made) == {0: 2000.0}
@@ -55,7 +58,7 @@ def test_a_stall_that_ends_in_time_is_only_time_lost() -> None:
     made = gangs()
     break_(made, "nic", "0", at=100, lasts=500)
     assert ends(run(made)) == {0: 1500.0}
-    assert made.restarts == 0
+    assert made.chronicle.restarts == 0
 
 
 def test_a_host_that_somebody_has_cordoned_stays_so_when_its_nic_is_mended() -> None:
@@ -194,7 +197,7 @@ def test_drawn_faults_do_not_depend_on_shards_and_hit_jobs() -> None:
     assert runs[0].links.faults == runs[1].links.faults
     assert min(runs[0].links.faults[kind] for kind in ("cable", "switch", "flap")) > 0
     assert fingerprint(runs[0])[0] == fingerprint(runs[1])[0]
-    assert runs[0].restarts == runs[1].restarts > 0
+    assert runs[0].chronicle.restarts == runs[1].chronicle.restarts > 0
 
 
 @pytest.mark.parametrize(

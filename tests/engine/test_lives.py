@@ -35,7 +35,7 @@ class Clock:
     def __init__(self, made: Engine) -> None:
         self._made, self._since = made, dict[int, tuple[int, int]]()  # by id: since when it runs, and with how many GPUs
         self.held, self.gpu_time, self.changes = Counter[int](), Counter[int](), Counter[int]()
-        made.on_change = self.note
+        made.chronicle.on_change = self.note
 
     def note(self, slot: int, at_ns: int) -> None:
         table = self._made.table
@@ -111,12 +111,12 @@ def test_what_becomes_of_jobs_does_not_depend_on_shards(seed: int, shards: int, 
     plain = run_lives(seed, "easy", Manner())
     made = run_lives(seed, "easy", Manner(shards, 7 * SECOND, cuts, False))
     assert fingerprint(made) == fingerprint(plain)
-    assert made.events == plain.events
+    assert made.chronicle.events == plain.chronicle.events
     assert told_by_id(made) == told_by_id(plain)
 
 
 def told_by_id(made: Engine) -> dict[int, str]:
-    return {made.table.job_id[slot]: reason for slot, reason in made.reasons.items()}
+    return {made.table.job_id[slot]: reason for slot, reason in made.chronicle.reasons.items()}
 
 
 def test_the_random_lives_have_everything_in_them() -> None:
@@ -128,15 +128,15 @@ def test_the_random_lives_have_everything_in_them() -> None:
     def listen(made: Engine) -> None:
         def note(slot: int, _: int) -> None:
             if made.table.state[slot] == State.RUNNING:
-                told[" ".join(made.reasons.get(slot, "started").split()[:2])] += 1
+                told[" ".join(made.chronicle.reasons.get(slot, "started").split()[:2])] += 1
 
-        made.on_change = note
+        made.chronicle.on_change = note
 
     for seed in range(24):
         made = run_lives(seed, "easy", Manner(begin=listen))
         for slot in range(len(made.table)):
             phases.update({name for name, time in zip(HELD, job_time(made.table, slot, UNTIL), strict=True) if time})
-        told["preempted"] += made.preemptions
+        told["preempted"] += made.chronicle.preemptions
         for cause, count in enumerate(made.host_faults.counts):
             scopes[Scope(made.settings.faults.scopes[cause])] += count
     assert min(told[how] for how in ("restarted in", "restarted with", "went on", "preempted")) > 5, told

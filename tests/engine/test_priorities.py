@@ -79,7 +79,7 @@ def test_what_runs_is_preempted_by_its_new_priority_and_waits_by_it() -> None:
     made.post(Hold(0, held=True), 30 * SECOND)  # it runs
     run_until(made, 30 * SECOND)
     assert [made.table.state[slot] for slot in range(3)] == [State.PENDING, State.RUNNING, State.RUNNING]
-    assert made.reasons[0] == "preempted for job 2 of priority 0, above -1"
+    assert made.chronicle.reasons[0] == "preempted for job 2 of priority 0, above -1"
     assert +partition.preemptible == {0: 1}
     made.post(SetPriority(2, -5), 40 * SECOND)  # it may not be preempted
     made.post(SetPriority(0, 3), 50 * SECOND)  # so it preempts job 1
@@ -98,7 +98,7 @@ def test_on_hold_it_counts_when_the_job_is_back_and_nothing_happens_to_one_that_
     made.post(SetPriority(1, 0), 20 * SECOND)  # it has it
     made.post(SetPriority(99, 7), 20 * SECOND)  # there is none
     run_until(made, 20 * SECOND)
-    assert (made.table.on_hold, made.table.priority, made.commands_failed) == ({3}, [0, 0, 0, 7], 0)
+    assert (made.table.on_hold, made.table.priority, made.chronicle.commands_failed) == ({3}, [0, 0, 0, 7], 0)
     made.post(Hold(3, held=False), 30 * SECOND)
     made.post(SetPriority(2, 2), 40 * SECOND)
     made.post(Cancel(2), 50 * SECOND)

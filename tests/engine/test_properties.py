@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.engine import hardware, views
-from emulator.engine.control import HostState
 from emulator.engine.engine import Engine
 from emulator.engine.fault_book import Effect
 from emulator.engine.gpu_time import gpu_seconds, held_time
+from emulator.engine.hardware_control import HostState
 from emulator.engine.moments import slowdown
 from emulator.racks.power import switch_milliwatts
 from emulator.scheduler.ledger import Withheld
@@ -92,12 +92,12 @@ def test_energy_and_gpu_time_add_up_at_every_cycle(policy: str, seed: int) -> No
 def test_the_workloads_have_everything_in_them() -> None:
     """Or the properties would say little."""
     both = [plain(seed, policy) for seed in range(8) for policy in POLICIES]
-    assert sum(made.restarts for made in both) > 50
-    assert sum(made.preemptions for made in both) > 10
+    assert sum(made.chronicle.restarts for made in both) > 50
+    assert sum(made.chronicle.preemptions for made in both) > 10
     slowed = [slot for made in both for slot in range(len(made.table)) if slowdown(made, slot, made.now_ns) > 1.01]
     assert len(slowed) > 20
-    assert sum(made.ended[State.FAILED] for made in both) > 0
-    assert sum(made.ended[State.CANCELLED] for made in both) > 5
+    assert sum(made.chronicle.ended[State.FAILED] for made in both) > 0
+    assert sum(made.chronicle.ended[State.CANCELLED] for made in both) > 5
     assert sum(made.links.faults["injected"] for made in both) > 5
 
 
@@ -134,7 +134,7 @@ def test_the_answer_depends_on_the_inputs_alone(
     made = run_work(work_of(seed), seed, policy, manner)
     expected = plain(seed, policy)
     assert fingerprint(made) == fingerprint(expected)
-    assert made.events == expected.events
+    assert made.chronicle.events == expected.chronicle.events
     for name in ("idle_gpu_ns", "fragmented_gpu_ns", "peak_milliwatts", "active_gpu_seconds"):
         assert getattr(made.meter, name) == getattr(expected.meter, name), name
     for name in ("hosts_joules", "switches_joules", "held_gpu_seconds", "down_gpu_seconds"):

@@ -63,13 +63,13 @@ def test_after_a_fault_of_a_process_the_gang_restarts_where_it_is() -> None:
     assert made.table.state[0] == State.RUNNING
     assert made.table.rows[0] == before
     view = views.job_view(made, 0)
-    assert (view.phase, view.reason) == ("restarting", made.reasons[0])
+    assert (view.phase, view.reason) == ("restarting", made.chronicle.reasons[0])
     assert views.explanation(made, 0).text.startswith(
         "runs on r[00000-00002]-h00; it restarts until 150 s (restarted in place, after a process on host r00000-h00 failed: "
     )
     run(made)
     assert ends(made) == {0: 110 + 40 + 900}
-    assert (made.restarts, made.table.restarts[0], made.preemptions, made.migrations) == (1, 1, 0, 0)
+    assert (made.chronicle.restarts, made.table.restarts[0], made.chronicle.preemptions, made.chronicle.migrations) == (1, 1, 0, 0)
     assert phases(made) == {"productive": 1000, "redone": 5, "restarting": 5 + 40}
 
 
@@ -93,7 +93,7 @@ def test_a_gang_in_place_that_loses_a_part_waits_for_another_host(scope: Scope) 
     assert ends(made) == {0: 110 + 40 + 900}
     assert hosts_of(made, 0) == [1, 2, 3]
     assert "restarting" in phases(made)
-    assert made.started == 2
+    assert made.chronicle.started == 2
 
 
 def test_a_host_that_is_cordoned_meanwhile_takes_nobody_back() -> None:
@@ -101,7 +101,7 @@ def test_a_host_that_is_cordoned_meanwhile_takes_nobody_back() -> None:
     made.post(Cordon(1, 2, True), 100 * SECOND)
     run(made)
     assert hosts_of(made, 0) == [0, 2, 3]
-    assert made.started == 2
+    assert made.chronicle.started == 2
 
 
 def test_a_spare_stands_in_for_a_broken_host_and_the_restart_is_warm() -> None:
@@ -137,7 +137,7 @@ def test_an_elastic_job_goes_on_with_what_is_left_and_grows_back() -> None:
     run_until(made, 110 * SECOND)
     assert hosts_of(made, 0) == [1, 2]
     assert made.table.size_gpus[0] == 16
-    assert made.resizes == 1
+    assert made.chronicle.resizes == 1
     check_sums(made)
     assert "with 16 of 24 GPUs (went on with fewer than 24 GPUs, after host r00000-h00 failed: " in views.explanation(made, 0).text
     run(made)
@@ -149,21 +149,21 @@ def test_an_elastic_job_goes_on_with_what_is_left_and_grows_back() -> None:
 def test_an_elastic_job_grows_back_once_the_host_is_repaired() -> None:
     job = gang(min_gpus=8, duration_ns=40_000 * SECOND)
     made = run(struck(job, Scope.HOST, Recovery.ELASTIC, hosts=3))
-    assert (made.resizes, made.table.size_gpus[0], made.table.restarts[0]) == (2, 24, 1)
-    assert "grew from 16 GPUs" in made.reasons[0]
+    assert (made.chronicle.resizes, made.table.size_gpus[0], made.table.restarts[0]) == (2, 24, 1)
+    assert "grew from 16 GPUs" in made.chronicle.reasons[0]
 
 
 def test_a_job_of_one_size_has_nothing_to_shrink_to() -> None:
     made = run(struck(gang(), Scope.HOST, Recovery.ELASTIC))
-    assert made.started == 2
+    assert made.chronicle.started == 2
     assert ends(made) == {0: 110 + 40 + 900}
 
 
 def test_a_job_says_itself_what_becomes_of_it() -> None:
     made = run(struck(gang(recovery=int(Recovery.IN_PLACE)), Scope.PROCESS, Recovery.REQUEUE))
-    assert made.started == 1
+    assert made.chronicle.started == 1
     made = run(struck(gang(recovery=int(Recovery.REQUEUE)), Scope.PROCESS, Recovery.IN_PLACE))
-    assert made.started == 2
+    assert made.chronicle.started == 2
 
 
 def test_it_restarts_only_once_the_fault_is_noticed_and_fails_at_the_last() -> None:

@@ -22,7 +22,7 @@ def test_the_table_is_bounded() -> None:
 
     made = engine(clos(1), batches(), ended_kept=20, retired_at_once=5)  # type: ignore[arg-type]  # any iterable will do
     left: list[int] = []
-    made.retire = lambda slots: left.extend(made.table.job_id[slot] for slot in slots)
+    made.ends.retire = lambda slots: left.extend(made.table.job_id[slot] for slot in slots)
     run(made)
     assert left == list(range(3980)), "the oldest first"
     assert sorted(made.table.slot_of) == list(range(3980, 4000))
@@ -34,26 +34,26 @@ def test_a_cancellation_is_of_the_job_and_not_of_its_slot() -> None:
     """It comes when the job has left, and another has its slot."""
     batches = [job_columns(1, job_id=number, submit_ns=50 * SECOND * number, gpus=8, duration_ns=40 * SECOND) for number in range(3)]
     made = engine(clos(1), batches, ended_kept=0, retired_at_once=1)
-    made.retire = lambda slots: None
+    made.ends.retire = lambda slots: None
     made.post(Cancel(0), 120 * SECOND)
     run_until(made, 110 * SECOND)
     assert made.table.slot_of == {2: 0}
     run_until(made, 130 * SECOND)
-    assert (made.table.state[0], made.commands_failed) == (State.RUNNING, 0)
+    assert (made.table.state[0], made.chronicle.commands_failed) == (State.RUNNING, 0)
 
 
 def test_why_a_job_stopped_leaves_with_it() -> None:
     """A host breaks under the first job, which goes on and ends; the third has its slot."""
     batches = [job_columns(1, job_id=number, submit_ns=200 * SECOND * number, gpus=8, duration_ns=40 * SECOND) for number in range(3)]
     made = engine(clos(1), batches, ended_kept=0, retired_at_once=1, restart_overhead_ns=0)
-    made.retire = lambda slots: None
+    made.ends.retire = lambda slots: None
     made.post(BreakHosts(0, 1, 20 * SECOND), 10 * SECOND)
     run_until(made, 30 * SECOND)
-    assert list(made.reasons) == [0]
+    assert list(made.chronicle.reasons) == [0]
     run_until(made, 400 * SECOND)
-    assert (made.table.slot_of, made.restarts, made.reasons) == ({2: 0}, 1, {})
+    assert (made.table.slot_of, made.chronicle.restarts, made.chronicle.reasons) == ({2: 0}, 1, {})
 
 
 def test_all_stay_where_nobody_takes_them() -> None:
     made = run(engine(clos(1), [job_columns(30, submit_ns=0, gpus=8, duration_ns=SECOND)], ended_kept=0, retired_at_once=1))
-    assert (len(made.table.slot_of), made.retired) == (30, 0)
+    assert (len(made.table.slot_of), made.ends.retired) == (30, 0)

@@ -20,9 +20,9 @@ def test_a_run_of_the_estimate_is_ended_to_the_nanosecond() -> None:
     """Job 1 takes exactly as long as it said: what ends in the same nanosecond as its limit has finished."""
     made = run(engine(clos(2), [gangs(2, duration_ns=[10_000 * SECOND, 7200 * SECOND])], time_limit_factor=1.0))
     table = made.table
-    assert (table.state[0], table.end_ns[0], made.reasons[0]) == (State.FAILED, 7200 * SECOND, "reached its time limit of 2 h")
+    assert (table.state[0], table.end_ns[0], made.chronicle.reasons[0]) == (State.FAILED, 7200 * SECOND, "reached its time limit of 2 h")
     assert (table.state[1], table.end_ns[1]) == (State.FINISHED, 7200 * SECOND)
-    assert (made.ended[State.FAILED], made.ended[State.FINISHED], made.restarts) == (1, 1, 0)
+    assert (made.chronicle.ended[State.FAILED], made.chronicle.ended[State.FINISHED], made.chronicle.restarts) == (1, 1, 0)
     assert made.scheduler.partitions[0].free.free_gpus == 16
 
 
@@ -71,7 +71,7 @@ def test_a_job_that_waits_for_the_network_reaches_its_limit_all_the_same() -> No
     made.run_cycle(0)
     made.runs.set_speed(0, 0.0, 0)
     run(made)
-    assert (made.table.state[0], made.table.end_ns[0], made.restarts) == (State.FAILED, 500 * SECOND, 0)
+    assert (made.table.state[0], made.table.end_ns[0], made.chronicle.restarts) == (State.FAILED, 500 * SECOND, 0)
 
 
 def test_a_slowed_job_is_ended_where_its_work_would_have_ended_at_full_speed() -> None:

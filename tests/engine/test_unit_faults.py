@@ -51,7 +51,7 @@ def test_the_hosts_of_a_unit_go_down_and_come_back_at_one_instant_with_its_cause
     one = made(UnitFaultSettings(per_unit_year={"power_feed": 500.0}, racks_each={"power_feed": 2, "cooling_unit": 1}))
     one.host_faults.on_host = lambda host, at_ns, cause: heard.setdefault((at_ns, cause), []).append(host)
     reasons: set[str] = set()
-    one.on_change = lambda slot, at_ns: reasons.add(one.reasons.get(slot, ""))
+    one.chronicle.on_change = lambda slot, at_ns: reasons.add(one.chronicle.reasons.get(slot, ""))
     run_until(one, 3 * DAY)
     assert len(heard) > 4
     assert {tuple(hosts) for hosts in heard.values()} <= {tuple(range(36)), tuple(range(36, 72))}
@@ -132,7 +132,7 @@ def test_a_suspect_host_gets_no_new_job_and_loses_none() -> None:
     one = made(UnitFaultSettings(per_unit_year={"suspect": 300.0}), faults=FaultSettings(enabled=False))
     run_until(one, 3 * DAY)
     assert one.host_faults.counts[[cause.name for cause in CAUSES].index("suspect_host")] > 50
-    assert one.restarts == 0
+    assert one.chronicle.restarts == 0
 
 
 def test_a_slow_host_is_slow_for_its_time_and_the_worst_counts() -> None:

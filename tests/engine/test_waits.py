@@ -16,5 +16,5 @@ def test_a_wait_equal_to_a_bound_is_below_it() -> None:
 def test_jobs_that_wait_for_each_other() -> None:
     """Three jobs of 100 s for the one host: they wait 0, 100 and 200 s."""
     made = run(engine(clos(1), [job_columns(3, submit_ns=0, gpus=8, duration_ns=100 * SECOND)]))
-    assert made.waits.total_ns == 300 * SECOND
-    assert made.waits.counts[:5] == [1, 0, 0, 2, 0]
+    assert made.chronicle.waits.total_ns == 300 * SECOND
+    assert made.chronicle.waits.counts[:5] == [1, 0, 0, 2, 0]

@@ -105,7 +105,11 @@ def test_what_is_put_by_comes_back_in_order_and_agrees_with_the_run(monkeypatch:
     assert times == sorted(times)
     counts = Counter(row["kind"] for row in told)
     assert counts["submitted"] == counts["finished"] == 60
-    assert (counts["started"], counts["preempted"], counts["interrupted"]) == (made.started, made.preemptions, made.restarts)
+    assert (counts["started"], counts["preempted"], counts["interrupted"]) == (
+        made.chronicle.started,
+        made.chronicle.preemptions,
+        made.chronicle.restarts,
+    )
     assert counts["preempted"]
     assert counts["fault"] == sum(made.host_faults.counts)
     assert rows(log) == told  # may be asked for again

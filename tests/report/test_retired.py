@@ -1,7 +1,6 @@
 """An outcome does not show when jobs have left the engine."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,13 +41,13 @@ def end_of(seed: int, policy: str, kept: int | None, at_once: int = 1) -> dict[s
 
     def begin(made: Engine) -> None:
         if kept is not None:
-            made.settings = replace(made.settings, ended_kept=kept, retired_at_once=at_once)
-            made.retire = lambda slots: put_by(made, slots)
+            made.ends.kept, made.ends.at_once = kept, at_once
+            made.ends.retire = lambda slots: put_by(made, slots)
 
     made = run_work(work_of(seed), seed, policy, Manner(begin=begin))
     there = [slot for slot in made.table.slot_of.values() if made.table.state[slot] != State.FUTURE]
     if kept is not None:
-        assert made.retired == max(0, (sum(made.ended.values()) - kept) // at_once * at_once)
+        assert made.ends.retired == max(0, (sum(made.chronicle.ended.values()) - kept) // at_once * at_once)
     put_by(made, there)
     table, *others = all_jobs(made, spool.chunks("jobs"), reasons)
     rest = [np.asarray(other).tobytes() for other in others]
@@ -64,7 +63,7 @@ def end_of(seed: int, policy: str, kept: int | None, at_once: int = 1) -> dict[s
     energy = [shard.energy_joules.tobytes() for shard in made.read().racks]
     return texts | arrays | {
         "said": said, "hosts": table.hosts(), "rest": rest, "held": held, "energy": energy,
-        "carried": links.carried_bytes.tobytes(), "waits": (made.waits, made.events),
+        "carried": links.carried_bytes.tobytes(), "waits": (made.chronicle.waits, made.chronicle.events),
     }  # fmt: skip
 
 
@@ -91,7 +90,7 @@ def test_the_files_of_a_run_are_the_same(scenario: str, kept: int, tmp_path: Pat
         try:
             if leave:
                 made = session._engine
-                made.settings = replace(made.settings, ended_kept=kept, retired_at_once=1)
+                made.ends.kept, made.ends.at_once = kept, 1
             summary = write(tmp_path / name, session.run_to_end())
         finally:
             session.close()

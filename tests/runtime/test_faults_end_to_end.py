@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from emulator.engine.control import FaultRequest, JobView
+from emulator.engine.fault_control import FaultRequest
+from emulator.engine.job_control import JobView
 from emulator.runtime.opening import open_session
 from emulator.scenario.load import load
 from emulator.workload.jobs import SECOND, JobKind, job_columns

@@ -155,8 +155,8 @@ def run_engine(
                 if hosts >> bit & 1
             ]
             starts.append((engine.now_ns // SECOND, table.job_id[slot], tuple(sorted(place))))
-        elif table.state[slot] == State.PENDING and engine.reasons.get(slot, "").startswith("preempted"):
-            engine.reasons[slot] = ""
+        elif table.state[slot] == State.PENDING and engine.chronicle.reasons.get(slot, "").startswith("preempted"):
+            engine.chronicle.reasons[slot] = ""
             preempted.append((engine.now_ns // SECOND, table.job_id[slot]))
 
     jobs = sorted(jobs, key=lambda job: (job.submit, job.number))

@@ -103,7 +103,7 @@ def test_the_engine_accounts_for_a_migration() -> None:
     made.scheduler.draft.defragmentation = Defragmentation(0)
     run_until(made, 5000 * SECOND)
     table = made.table
-    assert made.migrations == 1
+    assert made.chronicle.migrations == 1
     assert table.first_start_ns[3] == 100 * SECOND
     assert sorted(table.end_ns[slot] // SECOND for slot in (1, 2)) == [1000, 1060]
     assert (sum(table.lives.lost_ns), sum(table.preemptions)) == (0, 0)

@@ -260,7 +260,7 @@ def test_each_site_decides_as_a_cluster_of_its_own_would(policy: str, seed: int,
                 jobs.append(job)
     sites = sites_of(backlog=1e9)
     starts, preempted, engine = run_engine(cluster, jobs, policy, "topology", 2, preempt_after=4, sites=sites, wishes=wishes)
-    assert engine.ended[State.INFEASIBLE] == 0
+    assert engine.chronicle.ended[State.INFEASIBLE] == 0
     first = 0
     for name, own in zip(NAMES, alone, strict=True):
         here = [replace(job) for job in jobs if wishes[job.number].site == name]

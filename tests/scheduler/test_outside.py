@@ -360,8 +360,8 @@ def test_whatever_it_answers_nothing_is_lost(seed: int) -> None:
         starts, preempted, run = run_engine(cluster, mine, policy, "topology")
     assert account.fallback == "easy"
     assert account.refused[Rule.FREE] + account.refused[Rule.SIZE] > 0
-    assert (run.ended[State.FINISHED], run.scheduler.free_gpus()) == (len(mine), (cluster.gpu_count, 0))
-    assert len(starts) == len(mine) + len(preempted) + run.restarts
+    assert (run.chronicle.ended[State.FINISHED], run.scheduler.free_gpus()) == (len(mine), (cluster.gpu_count, 0))
+    assert len(starts) == len(mine) + len(preempted) + run.chronicle.restarts
 
 
 def test_what_was_decided_elsewhere_is_taken_over_unless_a_gpu_would_be_held_twice() -> None:

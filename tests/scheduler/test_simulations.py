@@ -20,7 +20,7 @@ RULES = ("consolidate", "topology")
 def test_common_workload_at_load_1_1(name: str, count: int, seed: int, policy: str, rule: str) -> None:
     cluster = make_cluster(name)
     engine, _ = check(cluster, workload(count, cluster.gpu_count, 1.1, seed), policy, rule, every_cycle=False)
-    assert engine.waits.total_ns > 0, "without a queue there is nothing to compare"
+    assert engine.chronicle.waits.total_ns > 0, "without a queue there is nothing to compare"
 
 
 def random_jobs(

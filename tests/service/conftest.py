@@ -9,36 +9,15 @@ import grpc
 import numpy as np
 import pytest
 
-from emulator.engine.control import (
-    ClockView,
-    ClusterView,
-    ControlError,
-    Explanation,
-    FaultRequest,
-    FaultView,
-    HostState,
-    HostView,
-    InvalidRequest,
-    JobEvent,
-    JobState,
-    JobView,
-    LinkView,
-    NeverFits,
-    NotFound,
-    QueueFull,
-    QueueView,
-    QuotaView,
-    RackView,
-    ReservationRequest,
-    ReservationView,
-    Snapshot,
-    Submission,
-    SubmitResult,
-    Submitted,
-    Told,
-    WrongState,
-)
+from emulator.engine.control import Told
+from emulator.engine.errors import ControlError, InvalidRequest, NeverFits, NotFound, QueueFull, WrongState
+from emulator.engine.fault_control import FaultRequest, FaultView
+from emulator.engine.hardware_control import ClusterView, HostState, HostView, LinkView, RackView
+from emulator.engine.job_control import Explanation, JobEvent, JobState, JobView, Submission, SubmitResult, Submitted
 from emulator.engine.power_control import PowerCapRequest, PowerPlaceView, PowerView
+from emulator.engine.queue_control import QueueView, QuotaView
+from emulator.engine.reservation_control import ReservationRequest, ReservationView
+from emulator.engine.snapshot import ClockView, Snapshot
 from emulator.service.client import Client
 from emulator.service.guard import Limits
 from emulator.service.server import Server, serve

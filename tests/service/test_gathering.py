@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
-from emulator.engine.control import WrongState
+from emulator.engine.errors import WrongState
 from emulator.service.server import Server
 from emulator.v1 import job_service_pb2 as pb
 from emulator.v1.job_service_pb2_grpc import JobServiceStub

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emulator.engine.control import InvalidRequest
+from emulator.engine.errors import InvalidRequest
 from emulator.service import server
 from emulator.service.convert import Intake, intake_of
 from emulator.service.draft import draft_of_batch, draft_of_spec

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.engine.bounds import LONGEST_NS
-from emulator.engine.control import InvalidRequest
+from emulator.engine.errors import InvalidRequest
 from emulator.service.convert import Intake, intake_of
 from emulator.service.draft import Draft, draft_of_batch, draft_of_spec
 from emulator.service.errors import code_of, job_errors, status_of

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from emulator.engine.control import InvalidRequest
+from emulator.engine.errors import InvalidRequest
 from emulator.service.client import Client, ClientError
 from emulator.service.spec import JobSpec, batch_message
 from emulator.v1 import job_pb2, job_service_pb2

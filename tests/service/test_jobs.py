@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emulator.engine.control import JobState
+from emulator.engine.job_control import JobState
 from emulator.service.client import Client, ClientError
 from emulator.service.spec import JobSpec, TrainingSpec
 from emulator.workload.jobs import DALY, LEVEL_NAMES, SECOND, JobKind, Recovery, TrainingShape

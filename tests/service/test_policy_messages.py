@@ -103,11 +103,11 @@ def test_sizes_change_as_they_would(seed: int, elastic: Elastic, monkeypatch: py
     ours = run_work(given, seed, wire.policy(), Manner(), elastic)
     theirs = run_work(given, seed, "easy", Manner(), elastic)
     assert fingerprint(ours) == fingerprint(theirs)
-    assert (ours.resizes, ours.reasons) == (theirs.resizes, theirs.reasons)
+    assert (ours.chronicle.resizes, ours.chronicle.reasons) == (theirs.chronicle.resizes, theirs.chronicle.reasons)
     assert not wire.account.refused
     assert wire.sent > 10
     if elastic is Elastic.ALWAYS:
-        assert ours.resizes > 0
+        assert ours.chronicle.resizes > 0
 
 
 @pytest.mark.parametrize("policy", ["easy", "conservative", "fifo", "las"])

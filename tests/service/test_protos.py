@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from emulator.engine import control
+from emulator.engine import hardware_control, job_control, queue_control, snapshot
 from emulator.engine.power_control import PowerPlaceView, PowerView
 from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_pb2, job_service_pb2, power_service_pb2, queue_service_pb2
 
@@ -27,18 +27,18 @@ def test_buf_has_nothing_to_say(command: tuple[str, ...]) -> None:
 @pytest.mark.parametrize(
     ("message", "view"),
     [
-        (job_pb2.Job, control.JobView),
-        (queue_service_pb2.Queue, control.QueueView),
-        (queue_service_pb2.Quota, control.QuotaView),
-        (cluster_service_pb2.Cluster, control.ClusterView),
-        (cluster_service_pb2.Rack, control.RackView),
-        (cluster_service_pb2.Host, control.HostView),
-        (cluster_service_pb2.Link, control.LinkView),
-        (clock_service_pb2.Clock, control.ClockView),
+        (job_pb2.Job, job_control.JobView),
+        (queue_service_pb2.Queue, queue_control.QueueView),
+        (queue_service_pb2.Quota, queue_control.QuotaView),
+        (cluster_service_pb2.Cluster, hardware_control.ClusterView),
+        (cluster_service_pb2.Rack, hardware_control.RackView),
+        (cluster_service_pb2.Host, hardware_control.HostView),
+        (cluster_service_pb2.Link, hardware_control.LinkView),
+        (clock_service_pb2.Clock, snapshot.ClockView),
         (power_service_pb2.Power, PowerView),
         (power_service_pb2.PowerPlace, PowerPlaceView),
-        (job_service_pb2.ExplainJobResponse, control.Explanation),
-        (job_service_pb2.JobEvent, control.JobEvent),
+        (job_service_pb2.ExplainJobResponse, job_control.Explanation),
+        (job_service_pb2.JobEvent, job_control.JobEvent),
     ],
 )
 def test_messages_have_the_fields_of_the_views(message: Any, view: Any) -> None:
@@ -47,7 +47,7 @@ def test_messages_have_the_fields_of_the_views(message: Any, view: Any) -> None:
 
 def test_every_state_has_a_number() -> None:
     assert {name.removeprefix("JOB_STATE_").lower() for name in job_pb2.JobState.keys()} - {"unspecified"} == {  # noqa: SIM118 - no dictionary
-        state.value for state in control.JobState
+        state.value for state in job_control.JobState
     }
 
 

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_status import rpc_status
 
-from emulator.engine.control import JobState
+from emulator.engine.job_control import JobState
 from emulator.service.client import Client, ClientError
 from emulator.service.server import SERVICES, ServeError, Server, serve
 from emulator.service.spec import JobSpec

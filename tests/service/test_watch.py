@@ -6,7 +6,7 @@ from itertools import islice
 import grpc
 import pytest
 
-from emulator.engine.control import JobState
+from emulator.engine.job_control import JobState
 from emulator.service.client import Client, ClientError
 from emulator.service.server import Server
 from emulator.service.spec import JobSpec

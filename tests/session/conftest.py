@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import JobEvent, Watch
+from emulator.engine.control import Watch
+from emulator.engine.job_control import JobEvent
 from emulator.runtime.opening import open_session
 from emulator.runtime.session import Session
 from emulator.scenario import Scenario

@@ -8,7 +8,8 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from emulator.engine.bounds import LONGEST_NS
-from emulator.engine.control import FaultRequest, InvalidRequest
+from emulator.engine.errors import InvalidRequest
+from emulator.engine.fault_control import FaultRequest
 from emulator.runtime.session import Session
 from emulator.service.convert import Intake, intake_of
 from emulator.service.draft import draft_of_spec

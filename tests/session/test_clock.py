@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from emulator.engine.control import InvalidRequest, JobState, WrongState
+from emulator.engine.errors import InvalidRequest, WrongState
+from emulator.engine.job_control import JobState
 from emulator.report import collect
 from emulator.runtime.session import Session
 from emulator.scenario import ScenarioError

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import FaultRequest, WrongState
+from emulator.engine.errors import WrongState
+from emulator.engine.fault_control import FaultRequest
 from emulator.engine.loop import Loop
 from emulator.engine.power_control import PowerCapRequest
 from emulator.engine.shards import Answers, Window

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emulator.engine.commands import Cordon, CutLinks
-from emulator.engine.control import FaultRequest
+from emulator.engine.fault_control import FaultRequest
 from emulator.engine.link_health import Cut
 from emulator.report.summary import summary
 from emulator.runtime.session import Session

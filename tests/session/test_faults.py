@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from emulator.engine.commands import BreakHosts, CutLinks
-from emulator.engine.control import FaultRequest, FaultView, HostState, InvalidRequest, NotFound
+from emulator.engine.errors import InvalidRequest, NotFound
+from emulator.engine.fault_control import FaultRequest, FaultView
+from emulator.engine.hardware_control import HostState
 from emulator.engine.link_health import Cut
 from emulator.runtime.opening import open_replay
 from emulator.runtime.session import Session

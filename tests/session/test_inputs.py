@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from emulator.engine.control import FaultRequest, InvalidRequest, JobState, NeverFits, NotFound, QueueFull, WrongState
+from emulator.engine.errors import InvalidRequest, NeverFits, NotFound, QueueFull, WrongState
+from emulator.engine.fault_control import FaultRequest
+from emulator.engine.job_control import JobState
 from emulator.runtime.session import Session
 from emulator.runtime.submissions import jobs_of, payload_of
 from emulator.workload.jobs import API_FIRST_ID as FIRST_ID

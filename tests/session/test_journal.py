@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import FaultRequest, WrongState
+from emulator.engine.errors import WrongState
+from emulator.engine.fault_control import FaultRequest
 from emulator.racks.faults import INJECTED, Scope
 from emulator.runtime.opening import open_session
 from emulator.runtime.session import Session

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import JobState, ReservationRequest
+from emulator.engine.job_control import JobState
+from emulator.engine.reservation_control import ReservationRequest
 from emulator.report.summary import summary
 from emulator.runtime.opening import open_replay, open_session
 from emulator.runtime.session import Session

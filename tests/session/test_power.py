@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import InvalidRequest, NotFound, WrongState
+from emulator.engine.errors import InvalidRequest, NotFound, WrongState
 from emulator.engine.power_control import PowerCapRequest
 from emulator.engine.power_settings import FACILITY
 from emulator.power.clocks import CLOCK_RATIO, SLOWDOWN

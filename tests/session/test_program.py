@@ -82,7 +82,7 @@ def test_a_hundred_thousand_jobs_are_accepted_and_none_lost(
         print(f" {count / seconds:,.0f} jobs/s accepted, journalled", end="")
     assert (done.accepted, done.refused) == (count, 0)
     assert done.job_ids.tolist() == list(range(10**9, 10**9 + count))
-    assert made._engine.posted_jobs == count
+    assert made._engine.intake.posted_jobs == count
     assert made._journal is not None
     kept = [job for row in made._journal.inputs() for job in row.payload["job_id"]]
     assert kept == done.job_ids.tolist()

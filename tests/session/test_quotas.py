@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import JobState, QuotaView
+from emulator.engine.job_control import JobState
+from emulator.engine.queue_control import QuotaView
 from emulator.runtime.opening import open_replay, open_session
 from emulator.scenario import Scenario
 from emulator.store.journal import Journal

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import ReservationRequest
+from emulator.engine.reservation_control import ReservationRequest
 from emulator.runtime.opening import open_replay, open_session
 from emulator.runtime.session import Session
 from emulator.scenario import Scenario

@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import FaultRequest, InvalidRequest, JobState, NeverFits, QueueFull, WrongState
+from emulator.engine.errors import InvalidRequest, NeverFits, QueueFull, WrongState
+from emulator.engine.fault_control import FaultRequest
+from emulator.engine.job_control import JobState
 from emulator.report.progress import Progress
 from emulator.runtime import answers
 from emulator.runtime.answers import from_json, to_json

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from emulator.engine.control import JobState, NotFound
+from emulator.engine.errors import NotFound
+from emulator.engine.job_control import JobState
 from emulator.report.files import jobs_table
 from emulator.runtime.opening import open_replay, open_session
 from emulator.runtime.session import Session
@@ -25,7 +25,7 @@ def jobs(count: int = 1, **columns: Any) -> JobColumns:
 
 def keeping(session: Session, kept: int) -> Session:
     """``session``, which keeps so many of the jobs that have ended."""
-    session._engine.settings = replace(session._engine.settings, ended_kept=kept, retired_at_once=1)
+    session._engine.ends.kept, session._engine.ends.at_once = kept, 1
     return session
 
 
@@ -72,7 +72,7 @@ def test_a_session_that_lets_jobs_go_is_repeated_to_its_digest(scenario: Callabl
             made.step(20)
         made.stop()
         digest = made.outcome().digest
-        assert made._engine.retired > 50
+        assert made._engine.ends.retired > 50
     for kept in (3, 0, 10_000):
         with closing(Journal.copy(tmp_path / "state")) as journal, closing(keeping(open_replay(journal), kept)) as again:
             assert again.replay(journal).digest == digest

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import InvalidRequest, JobState
+from emulator.engine.errors import InvalidRequest
+from emulator.engine.job_control import JobState
 from emulator.report.summary import summary
 from emulator.runtime.opening import open_session
 from emulator.runtime.session import Session

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from emulator.engine.control import InvalidRequest, NeverFits, QueueFull, Submission, Submitted, WrongState
+from emulator.engine.errors import InvalidRequest, NeverFits, QueueFull, WrongState
+from emulator.engine.job_control import Submission, Submitted
 from emulator.runtime import submissions
 from emulator.runtime.opening import open_replay, open_session
 from emulator.runtime.session import Session

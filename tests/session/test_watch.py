@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from emulator.engine.control import JobEvent, JobState, NotFound, WrongState
+from emulator.engine.errors import NotFound, WrongState
+from emulator.engine.job_control import JobEvent, JobState
 from emulator.runtime import watch
 from emulator.runtime.session import Session
 from emulator.workload.jobs import SECOND, JobColumns, job_columns

@@ -5,7 +5,10 @@ from typing import cast
 
 import numpy as np
 
-from emulator.engine.control import ClockView, ClusterView, Histogram, JobState, QueueView, QuotaView, SitesView, SiteView, Snapshot
+from emulator.engine.hardware_control import ClusterView
+from emulator.engine.job_control import JobState
+from emulator.engine.queue_control import QueueView, QuotaView, SitesView, SiteView
+from emulator.engine.snapshot import ClockView, Histogram, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.messages import RackReadings
 from topology.cluster import Cluster, Level

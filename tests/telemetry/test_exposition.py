@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
-from emulator.engine.control import JobState
+from emulator.engine.job_control import JobState
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import RackReadings

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.engine.control import JobState
+from emulator.engine.job_control import JobState
 from emulator.experiments.compare.fairness import bounded_slowdown, jain_index
 from emulator.report.outcome import NEVER, STATES, JobTable, Outcome
 from emulator.report.summary import distribution

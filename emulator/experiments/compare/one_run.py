@@ -5,7 +5,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emulator.engine.control import ControlError
+from emulator.engine.errors import ControlError
 from emulator.engine.shards import ShardsLost
 from emulator.experiments.compare.cells import Cell
 from emulator.experiments.compare.metrics import Metrics, metrics, started_ratios
