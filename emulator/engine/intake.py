@@ -89,7 +89,8 @@ class Intake:
     def run(self, at_ns: int) -> None:
         """Take in what is due by ``at_ns``."""
         if self._faults.next_ns() <= at_ns:
-            self._chronicle.events += self._faults.run(at_ns)
+            struck = self._faults.run(at_ns)  # which counts what it stops
+            self._chronicle.events += struck
         if self._runs.next_stall_ns() <= at_ns:
             for stalled in self._runs.take_stalls(at_ns):
                 self._chronicle.events += 1
