@@ -45,6 +45,7 @@ from emulator.engine.runs import RunEvent, Runs
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Answers, Readings, Shards, Window
 from emulator.engine.slow_hosts import SlowHosts
+from emulator.engine.spread import Zones
 from emulator.engine.times import in_words
 from emulator.engine.waits import Waits
 from emulator.fabric.messages import FabricReadings
@@ -117,11 +118,12 @@ class Engine:
         self.on_requeue: Callable[[int, int], None] | None = None
         sites = len(cluster.site_names)
         self.meter = Meter([Integral() for _ in range(sites)], [Integral() for _ in range(sites)])
-        self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout)
+        zones = Zones(cluster, settings.power.edges)
+        self.racks = InstalledRacks(cluster, scheduler, self.meter, settings.buildout, zones)
         self._orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
         slow = SlowHosts()
-        self.runs = Runs(cluster, scheduler.ledger, network, self.meter, self._orders, slow, settings)
-        self.power = PowerCaps(settings.power, cluster, self.meter, self.runs, self.table)
+        self.runs = Runs(cluster, scheduler.ledger, network, self.meter, self._orders, slow, zones, settings)
+        self.power = PowerCaps(settings.power, cluster, self.meter, self.racks.standing_milliwatts, zones, self.runs, self.table)
         self.fault_book = FaultBook()
         self.host_faults = HostFaults(cluster, scheduler.ledger, self.runs.broken_hosts, self.meter, self.racks, self.fault_book, settings)
         spares = Spares(cluster, scheduler.ledger, settings.spares_per_1024_gpus)

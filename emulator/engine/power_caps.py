@@ -1,9 +1,10 @@
-"""Caps on the power of sites and of the whole facility, held at the end of every cycle: by the GPUs' clock, then by pausing jobs.
+"""Caps on the power of rows, sites and the whole facility, held at the end of every cycle: by the GPUs' clock, then by pausing jobs.
 
-After everything that a cycle decides, and whenever a start or a repair between two cycles would break a cap, the clock of each site
-becomes the highest at which every cap holds: one clock for all GPUs of a site (``power.clocks``). What a cap of the facility takes away
-it takes from the sites with the highest clock. Where the lowest clock is not low enough, jobs are paused, which draw nothing then: those
-of the lowest priority first, of these the last to start. It is all arithmetic on whole milliwatts, so a cap holds exactly.
+After everything that a cycle decides, and whenever a start or a repair between two cycles would break a cap, the clock of each zone
+becomes the highest at which every cap holds: one clock for all GPUs of a site, or of a row where rows have caps (``power.clocks``). Rows
+come first, then sites, then the facility, and what a cap takes away it takes from the zones with the highest clock. Where the lowest
+clock is not low enough, jobs are paused, which draw nothing then: those of the lowest priority first, of these the last to start. It is
+all arithmetic on whole milliwatts, so a cap holds exactly.
 
 A clock is lowered at once and raised, and a job goes on, when ``raise_ns`` have passed since the last change: else each small job that
 comes or goes would give all others another speed.
@@ -12,15 +13,17 @@ comes or goes would give all others another speed.
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from emulator.engine.demand_response import Books, DemandResponse
 from emulator.engine.facility_meter import FacilityMeter, Factors, factors
 from emulator.engine.meter import Integral, Meter
 from emulator.engine.power_settings import FACILITY, UNCAPPED, OverCap, PowerSettings, Reduction
+from emulator.engine.rows import Group, Int64, Rows
 from emulator.engine.runs import Runs
-from emulator.power.clocks import CLOCK_RATIO, CLOCKS, FULL, LOWEST
+from emulator.engine.spread import Zones
+from emulator.power.clocks import CLOCK_RATIO, FULL
 from emulator.power.facility import facility_milliwatts, it_cap_milliwatts
+from emulator.power.sharing import lowered
 from emulator.racks.power import most_milliwatts
 from emulator.scheduler.table import JobTable
 from topology.cluster import Cluster
@@ -29,9 +32,14 @@ from topology.cluster import Cluster
 class PowerCaps:
     """Knows what each cap allows now and sees that it holds: ``act`` at the end of a cycle, ``act_at_once`` between two."""
 
-    def __init__(self, settings: PowerSettings, cluster: Cluster, meter: Meter, runs: Runs, table: JobTable) -> None:
-        self._settings, self._meter, self._runs, self._table = settings, meter, runs, table
+    def __init__(
+        self, settings: PowerSettings, cluster: Cluster, meter: Meter, standing: Int64, zones: Zones, runs: Runs, table: JobTable
+    ) -> None:
+        self._settings, self._meter, self._zones, self._runs, self._table = settings, meter, zones, runs, table
+        self._standing = standing  # milliwatts of hosts that are up, when idle, by zone
         self._sites, self._most = range(len(cluster.site_names)), most_milliwatts(cluster)
+        self._first_of_site = np.searchsorted(zones.site, self._sites)
+        self.rows = None if settings.rows is None else Rows(settings.rows, cluster, zones)
         self._changed_ns = -settings.raise_ns  # when a clock or a pause last changed
         self._waits = False  # for ``raise_ns`` to pass
         #: 1 while a clock is lowered or a job paused; its integral is how long, in nanoseconds.
@@ -80,7 +88,8 @@ class PowerCaps:
         return {place: self._book(place, at_ns) for place in places}
 
     def _book(self, place: int, at_ns: int) -> Books:
-        energy = sum([self.facility.used(site, at_ns).facility for site in self._of(place)])
+        sites = self._sites if place == FACILITY else (place,)
+        energy = sum([self.facility.used(site, at_ns).facility for site in sites])
         return Books(energy, facility_milliwatts(self._drawn(place), self.pue), self._runs.power_wait_milli_gpu_ns)
 
     def reduce(self, asked: Reduction, at_ns: int) -> None:
@@ -109,19 +118,30 @@ class PowerCaps:
         over = self._runs.clocked is not None and self._is_over()
         if over != bool(self.over.value):
             self.over.change(at_ns, 1 if over else -1)
+        if self.rows is not None and self._runs.clocked is not None:
+            self.rows.note(self._rows_drawn(self.rows), self._runs.clock)
         for response in self.response.in_force():
             place = response.asked.place
             self.response.note(place, facility_milliwatts(self._drawn(place), self.pue))
         return changed
 
     def _is_over(self) -> bool:
-        return any(self._drawn(place) > cap for place, cap in self._it_caps.items())
+        if any(self._drawn(place) > cap for place, cap in self._it_caps.items()):
+            return True
+        return self.rows is not None and bool((self._rows_drawn(self.rows) > self.rows.caps).any())
+
+    def _rows_drawn(self, rows: Rows) -> Int64:
+        """Milliwatts of each row, while ``clocked`` is kept."""
+        clocked = self._runs.clocked
+        assert clocked is not None, "kept while a cap may act"
+        return rows.drawn(self._standing + np.array(clocked.drawn, dtype=np.int64))
 
     def _act(self, at_ns: int) -> bool:
         self._waits = False
         runs = self._runs
         if runs.clocked is None:
-            if self._settings.over_cap == OverCap.NONE or all(cap >= self._most for cap in self._it_caps.values()):
+            binds = any(cap < self._most for cap in self._it_caps.values()) or (self.rows is not None and self.rows.bind)
+            if self._settings.over_cap == OverCap.NONE or not binds:
                 return False
             runs.watch_clocks()
         clocks, paused = self._wanted()
@@ -157,6 +177,11 @@ class PowerCaps:
         """IT milliwatts of a site or of all."""
         return self._meter.power_milliwatts if place == FACILITY else self._meter.site_milliwatts(place)
 
+    def clock_of(self, place: int) -> int:
+        """The lowest clock of a site, or of all."""
+        sites, clock = self._zones.site, self._runs.clock
+        return max(clock if place == FACILITY else [one for one, site in zip(clock, sites, strict=True) if site == place])
+
     @property
     def paused(self) -> set[int]:
         """Slots of the jobs that are paused."""
@@ -171,45 +196,53 @@ class PowerCaps:
     # -- which clocks, and who is paused --------------------------------------------------------------------------------------------
 
     def _wanted(self) -> tuple[list[int], set[int]]:
-        """By site the highest clock at which the caps hold, and the jobs that must be paused beside."""
+        """By zone the highest clock at which the caps hold, and the jobs that must be paused beside."""
         clocked = self._runs.clocked
         assert clocked is not None, "kept while a cap may act"
-        base = np.array([self._meter.site_milliwatts(site) for site in self._sites], dtype=np.int64) - clocked.drawn
-        draws = base[:, None] + clocked.with_paused()
-        if self._settings.over_cap == OverCap.PAUSE:
-            clocks = [FULL] * len(self._sites)
-        else:
-            caps = [self._it_caps.get(site, UNCAPPED) for site in self._sites]
-            clocks = [_first(draws[site] <= cap) for site, cap in zip(self._sites, caps, strict=True)]
-            cap = self._it_caps.get(FACILITY, UNCAPPED)
-            places = [np.maximum(np.arange(CLOCKS), clock) for clock in clocks]
-            shared = _first(sum([draws[site][place] for site, place in enumerate(places)], np.zeros(CLOCKS, np.int64)) <= cap)
-            clocks = [max(shared, clock) for clock in clocks]
-        over = {place: sum([int(draws[site, clocks[site]]) for site in self._of(place)]) - cap for place, cap in self._it_caps.items()}
-        return clocks, self._to_pause(over, clocks) if max(over.values(), default=0) > 0 else set()
+        draws = self._standing[:, None] + clocked.with_paused()
+        clocks, groups = np.full(self._zones.count, FULL), self._groups()
+        if self._settings.over_cap != OverCap.PAUSE:
+            for group in groups:
+                clocks = lowered(draws, clocks, group.first, group.allowed)
+        drawn, over = draws[np.arange(len(clocks)), clocks], dict[int, int]()
+        for group in groups:
+            excess = np.add.reduceat(drawn, group.first) - group.allowed
+            over |= {group.place + int(number): int(excess[number]) for number in np.flatnonzero(excess > 0)}
+        chosen: list[int] = clocks.tolist()
+        return chosen, self._to_pause(over, chosen) if over else set()
 
-    def _of(self, place: int) -> Sequence[int]:
-        return self._sites if place == FACILITY else (place,)
+    def _groups(self) -> list[Group]:
+        """Zones that have caps together: rows, sites, all. What switches draw is not for hosts to draw."""
+        groups, caps, switches = [], self._it_caps, self._meter.switches
+        if self.rows is not None:
+            groups.append(Group(len(self._sites), self.rows.first, self.rows.caps))
+        if any(place != FACILITY for place in caps):
+            allowed = [caps.get(site, UNCAPPED) - switches[site].value for site in self._sites]
+            groups.append(Group(0, self._first_of_site, np.array(allowed, dtype=np.int64)))
+        if FACILITY in caps:
+            allowed = [caps[FACILITY] - self._meter.switches_milliwatts]
+            groups.append(Group(FACILITY, np.zeros(1, np.int64), np.array(allowed, dtype=np.int64)))
+        return groups
 
     def _to_pause(self, over: dict[int, int], clocks: Sequence[int]) -> set[int]:
         """Until nowhere more is drawn than allowed: ``over`` by so much, if nothing were paused."""
-        table, clocked = self._table, self._runs.clocked
+        table, clocked, first_row = self._table, self._runs.clocked, len(self._sites)
         assert clocked is not None, "kept while a cap may act"
         found: set[int] = set()
         for slot in sorted(self._runs.draw, key=lambda slot: (table.priority[slot], -table.start_ns[slot], -table.job_id[slot])):
-            draws = clocked.at(slot, clocks)
-            if any(excess > 0 and any(site in draws for site in self._of(place)) for place, excess in over.items()):
+            drawn: dict[int, int] = {}
+            for zone, milliwatts in clocked.at(slot, clocks).items():
+                row = [] if self.rows is None else [first_row + self.rows.of_zone[zone]]
+                for place in (FACILITY, self._zones.site[zone], *row):
+                    if place in over:
+                        drawn[place] = drawn.get(place, 0) + milliwatts
+            if any(over[place] > 0 for place in drawn):
                 found.add(slot)
-                for place in over:
-                    over[place] -= sum([draws.get(site, 0) for site in self._of(place)])
+                for place, milliwatts in drawn.items():
+                    over[place] -= milliwatts
                 if max(over.values()) <= 0:
                     break
         return found
 
     def _by_job_id(self, slots: Iterable[int]) -> list[int]:
         return sorted(slots, key=self._table.job_id.__getitem__)
-
-
-def _first(holds: NDArray[np.bool_]) -> int:
-    """The highest clock at which it holds; the lowest where it holds at none."""
-    return int(np.argmax(holds)) if holds.any() else LOWEST

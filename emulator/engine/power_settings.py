@@ -3,6 +3,9 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from emulator.power.series import Series, constant
 from emulator.workload.jobs import SECOND
 
@@ -34,6 +37,19 @@ class Reduction:
 
 
 @dataclass(frozen=True)
+class RowCaps:
+    """Caps on the hosts of the units of a level, as what feeds them counts: IT power, without PUE and without switches.
+
+    Unit i is called ``names[i]``, has the hosts from ``first_host[i]`` to the next, and draws at most ``milliwatts[i]`` (or UNCAPPED).
+    """
+
+    level: str
+    names: tuple[str, ...]
+    first_host: tuple[int, ...]
+    milliwatts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class PowerSettings:
     """``caps``: milliwatts at the meter, by site or FACILITY; of several for one place the least counts. ``raise_ns``: the least time
     between a change of clocks or pauses and a raise. ``pue``, ``wue`` (litres per kWh of IT) and ``carbon`` (grams per kWh at the meter)
@@ -47,3 +63,9 @@ class PowerSettings:
     reductions: tuple[Reduction, ...] = ()
     wue: Series[float] = field(default_factory=lambda: constant(0.0))
     carbon: Series[float] = field(default_factory=lambda: constant(0.0))
+    rows: RowCaps | None = None
+
+    @property
+    def edges(self) -> list[NDArray[np.int64]]:
+        """First hosts of what has clocks of its own, below the sites."""
+        return [] if self.rows is None else [np.array(self.rows.first_host, dtype=np.int64)]

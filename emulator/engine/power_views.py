@@ -11,7 +11,7 @@ from emulator.workload.jobs import SECOND
 
 def power_view(engine: Engine) -> PowerView:
     """As of the last cycle."""
-    power, meter, clocks = engine.power, engine.meter, engine.runs.clock
+    power, meter = engine.power, engine.meter
     names, places = engine.cluster.site_names, (FACILITY, *range(len(engine.cluster.site_names)))
     return PowerView(
         tuple(
@@ -21,7 +21,7 @@ def power_view(engine: Engine) -> PowerView:
                     (power.facility_milliwatts() if place == FACILITY else facility_milliwatts(meter.site_milliwatts(place), power.pue))
                     / 1e3,
                     power.caps.get(place, 0) / 1e3,
-                    CLOCK_RATIO[max(clocks) if place == FACILITY else clocks[place]],
+                    CLOCK_RATIO[power.clock_of(place)],
                 )
                 for place in places
             ]

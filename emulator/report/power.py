@@ -6,6 +6,8 @@
   ``paused`` of ``gpu_seconds``. ``lowest_clock_ratio``: of the full clock.
 - ``pue_ratio``: facility energy over IT energy. ``sites``: the energy, water and carbon of each, in whole numbers at the head; they add
   up to the whole exactly. Carbon is 0 where the scenario has no series of it.
+- ``rows``: None where rows have no caps. How many have one, how many were ever ``slowed``, and the few that came nearest to theirs:
+  the most that they drew at the end of a cycle (0 where no row could have broken its cap), and their lowest clock.
 - ``events``: what was asked for (``reduce_ratio`` or ``to_watts``), what was drawn when it began (``before_watts``), the cap that
   followed, the most that was drawn at the end of a cycle during it and whether that held, ``saved_joules``: at the meter, against drawing
   ``before_watts`` all the time, and ``lost_gpu_seconds``: the part of GPU time that work took longer or stood still during it, at all
@@ -18,14 +20,20 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from emulator.engine.demand_response import Response, told_place
 from emulator.engine.engine import Engine
 from emulator.engine.facility_meter import Used
-from emulator.engine.power_settings import FACILITY, OverCap
-from emulator.power.clocks import CLOCK_RATIO
+from emulator.engine.power_settings import FACILITY, UNCAPPED, OverCap
+from emulator.engine.rows import Rows
+from emulator.power.clocks import CLOCK_RATIO, FULL
 from emulator.power.series import NEVER
 from emulator.power.swings import LIMIT_RATIO, Smoothing, Swing, band_ratio, smoothed
 from emulator.workload.jobs import SECOND
+
+#: Rows that the summary names.
+ROWS_TOLD = 10
 
 
 def power_summary(engine: Engine, gpu_seconds: Mapping[str, float], over_cap: OverCap, smoothing: Smoothing) -> dict[str, Any]:
@@ -45,8 +53,27 @@ def power_summary(engine: Engine, gpu_seconds: Mapping[str, float], over_cap: Ov
         "pue_ratio": facility / (it * 1_000_000) if it else None,
         "carbon_grams": sum([site.carbon for site in used]) / (3.6e18 * 1e12),
         "sites": {name: _site(one) for name, one in zip(names, used, strict=True)},
+        "rows": None if power.rows is None else _rows(power.rows),
         "events": [_event(response, names) for response in power.response.responses],
         "swings": {name: _swings(engine, site, smoothing) for site, name in enumerate(names)},
+    }
+
+
+def _rows(rows: Rows) -> dict[str, Any]:
+    capped = np.flatnonzero(rows.caps < UNCAPPED)
+    nearest = capped[np.argsort(-rows.most_milliwatts[capped] / rows.caps[capped], kind="stable")]
+    return {
+        "level": rows.level,
+        "capped": len(capped),
+        "slowed": int((rows.lowest_clock[capped] > FULL).sum()),
+        "nearest": {
+            rows.names[row]: {
+                "cap_watts": int(rows.caps[row]) / 1000,
+                "most_watts": int(rows.most_milliwatts[row]) / 1000,
+                "lowest_clock_ratio": CLOCK_RATIO[int(rows.lowest_clock[row])],
+            }
+            for row in nearest[:ROWS_TOLD].tolist()
+        },
     }
 
 

@@ -17,6 +17,7 @@ PUE, WUE = 1.2, 0.27
 Celsius = Annotated[Real, Field(ge=-90, le=60)]
 GramsPerKwh = Annotated[Real, Field(ge=0, le=10_000)]
 CapPower = Annotated[Power, Field(ge=0, le=1e15)]
+RowPower = Annotated[Power, Field(ge=1, le=1e15)]
 
 
 def _as_part(value: Any) -> Any:
@@ -91,6 +92,20 @@ class PowerEvent(Section):
         return self
 
 
+class RowSettings(Section):
+    """Caps on what the hosts of each unit of a level draw, as its busbar counts it: IT power, without PUE and without switches."""
+
+    level: Literal["rack", "leaf", "pod", "building"]
+    cap: RowPower | None = None  # of each unit
+    caps: dict[Annotated[str, Field(min_length=1, max_length=253)], RowPower] = Field(default_factory=dict)  # of single ones, by name
+
+    @model_validator(mode="after")
+    def _has_caps(self) -> Self:
+        if self.cap is None and not self.caps:
+            raise ValueError("rows have no cap; allowed: cap (of each), caps (of single ones by name), or both")
+        return self
+
+
 class SmoothingSettings(Section):
     """What smooths the swings of synchronous jobs, as the summary reports it (emulator.power.swings); it changes no energy."""
 
@@ -105,8 +120,10 @@ class PowerSettings(Section):
     """Power of the site. The power of a host is that of its type in the catalog."""
 
     cap: Annotated[Power, Field(ge=1, le=1e15)] | None = None  # of the whole facility
-    #: What happens above it, and above the caps of sites (scheduler.sites.caps): clock lowers the GPUs' clock and pauses jobs below the
-    #: lowest.
+    site_caps: dict[Annotated[str, Field(min_length=1, max_length=253)], RowPower] = Field(default_factory=dict)  # of a site, by name
+    rows: RowSettings | None = None
+    #: What happens above a cap, those of sites that jobs are dispatched by (scheduler.sites.caps) too: clock lowers the GPUs' clock and
+    #: pauses jobs below the lowest.
     over_cap: Literal["none", "clock", "pause"] = "clock"
     #: Between a change of clocks or pauses and a raise; a cap is met at once. Assumed.
     raise_after: Annotated[Duration, Field(ge=0, le=DAY)] = parse_duration("5m")
@@ -126,8 +143,8 @@ class PowerSettings(Section):
             raise ValueError("cooling by the weather and outdoor go together: the one needs the other")
         if self.cooling != "fixed" and (self.pue, self.wue_litres_per_kwh) != (PUE, WUE):
             raise ValueError(f"cooling {self.cooling} has its own pue and wue_litres_per_kwh; allowed: these with cooling: fixed")
-        if self.over_cap == "none" and (self.events or self.supply is not None):
-            raise ValueError("events and supply need an over_cap; allowed: clock, pause")
+        if self.over_cap == "none" and (self.events or self.supply is not None or self.rows is not None):
+            raise ValueError("events, supply and rows need an over_cap; allowed: clock, pause")
         return self
 
 
