@@ -81,6 +81,8 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         phase_seconds={phase: time_ns / SECOND for phase, time_ns in zip(HELD, moment.time_ns, strict=True) if time_ns},
         goodput_ratio=good_ns(moment.time_ns) / held_ns if (held_ns := sum(moment.time_ns)) else 0.0,
         energy_joules=moment.energy_joules,
+        tokens=moment.tokens,
+        joules_per_token=moment.energy_joules / moment.tokens if moment.tokens else 0.0,
     )
 
 

@@ -268,7 +268,7 @@ class Collector:
             switch_energy_joules=switch_joules,
             facility_energy_joules=used.facility_joules,
             water_litres=used.water_litres,
-            power=power_summary(engine, seconds, OverCap(self._power.over_cap), smoothing(scenario)),
+            power=power_summary(engine, jobs, seconds, OverCap(self._power.over_cap), smoothing(scenario)),
             tiers=tier_loads(cluster, links, self._peak_nic),
             gpu_seconds=seconds,
             interrupted=interrupted,

@@ -4,6 +4,8 @@
   paused.
 - ``slowdown_ratio``: the time that work took over what it would have taken at the full clock, of all jobs, by GPU time; pauses are
   ``paused`` of ``gpu_seconds``. ``lowest_clock_ratio``: of the full clock.
+- ``joules_per_token``: of the training jobs that trained on a known number of tokens, their energy over the tokens of steps that lasted:
+  starts, waits and lost work included, without PUE and switches. None where there are none.
 - ``pue_ratio``: facility energy over IT energy. ``sites``: the energy, water and carbon of each, in whole numbers at the head; they add
   up to the whole exactly. Carbon is 0 where the scenario has no series of it.
 - ``rows``: None where rows have no caps. How many have one, how many were ever ``slowed``, and the few that came nearest to theirs:
@@ -18,6 +20,7 @@
 """
 
 from collections.abc import Mapping
+from math import fsum
 from typing import Any
 
 import numpy as np
@@ -30,13 +33,16 @@ from emulator.engine.rows import Rows
 from emulator.power.clocks import CLOCK_RATIO, FULL
 from emulator.power.series import NEVER
 from emulator.power.swings import LIMIT_RATIO, Smoothing, Swing, band_ratio, smoothed
+from emulator.report.outcome import JobTable
 from emulator.workload.jobs import SECOND
 
 #: Rows that the summary names.
 ROWS_TOLD = 10
 
 
-def power_summary(engine: Engine, gpu_seconds: Mapping[str, float], over_cap: OverCap, smoothing: Smoothing) -> dict[str, Any]:
+def power_summary(
+    engine: Engine, jobs: JobTable, gpu_seconds: Mapping[str, float], over_cap: OverCap, smoothing: Smoothing
+) -> dict[str, Any]:
     """After the engine's ``finish``."""
     power, names, now_ns = engine.power, engine.cluster.site_names, engine.now_ns
     used = power.facility.all(now_ns)
@@ -50,6 +56,7 @@ def power_summary(engine: Engine, gpu_seconds: Mapping[str, float], over_cap: Ov
         "over_cap_seconds": power.over.until(now_ns) / SECOND,
         "slowdown_ratio": (work + gpu_seconds["power_wait"]) / work if work else None,
         "lowest_clock_ratio": CLOCK_RATIO[power.lowest_clock],
+        "joules_per_token": joules_per_token(jobs),
         "pue_ratio": facility / (it * 1_000_000) if it else None,
         "carbon_grams": sum([site.carbon for site in used]) / (3.6e18 * 1e12),
         "sites": {name: _site(one) for name, one in zip(names, used, strict=True)},
@@ -57,6 +64,12 @@ def power_summary(engine: Engine, gpu_seconds: Mapping[str, float], over_cap: Ov
         "events": [_event(response, names) for response in power.response.responses],
         "swings": {name: _swings(engine, site, smoothing) for site, name in enumerate(names)},
     }
+
+
+def joules_per_token(jobs: JobTable) -> float | None:
+    """Of the training jobs whose tokens are known; None where there are none."""
+    known = jobs.tokens > 0.0
+    return fsum(jobs.energy_joules[known].tolist()) / fsum(jobs.tokens[known].tolist()) if known.any() else None
 
 
 def _rows(rows: Rows) -> dict[str, Any]:
