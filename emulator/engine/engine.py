@@ -139,6 +139,7 @@ class Engine:
         at_head = self.fault_book, self.host_faults, self.links, self._orders
         self.faults = Faults(cluster, scheduler.ledger, *at_head, self._settle_shards, self.runs.stand_still, slow=slow, settings=settings)
         self.faults.on_slow = self.runs.change_hosts
+        self.faults.hot = self.power.heat
         self._sequence = 0
         self._reconsider_ns = NEVER
         #: When hosts are reserved, or no longer; NEVER where that is over.

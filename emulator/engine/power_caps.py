@@ -6,6 +6,8 @@ come first, then sites, then the facility, and what a cap takes away it takes fr
 clock is not low enough, jobs are paused, which draw nothing then: those of the lowest priority first, of these the last to start. It is
 all arithmetic on whole milliwatts, so a cap holds exactly.
 
+What heat leaves a zone (``hot_zones``) bounds its clock from the start, whatever the caps are.
+
 A clock is lowered at once and raised, and a job goes on, when ``raise_ns`` have passed since the last change: else each small job that
 comes or goes would give all others another speed.
 """
@@ -16,6 +18,7 @@ import numpy as np
 
 from emulator.engine.demand_response import Books, DemandResponse
 from emulator.engine.facility_meter import FacilityMeter, Factors, factors
+from emulator.engine.hot_zones import HotZones
 from emulator.engine.meter import Integral, Meter
 from emulator.engine.power_settings import FACILITY, UNCAPPED, OverCap, PowerSettings, Reduction
 from emulator.engine.rows import Group, Int64, Rows
@@ -40,6 +43,7 @@ class PowerCaps:
         self._sites, self._most = range(len(cluster.site_names)), most_milliwatts(cluster)
         self._first_of_site = np.searchsorted(zones.site, self._sites)
         self.rows = None if settings.rows is None else Rows(settings.rows, cluster, zones)
+        self.heat = None if settings.heat is None else HotZones(settings.heat, zones)
         self._changed_ns = -settings.raise_ns  # when a clock or a pause last changed
         self._waits = False  # for ``raise_ns`` to pass
         #: 1 while a clock is lowered or a job paused; its integral is how long, in nanoseconds.
@@ -74,6 +78,9 @@ class PowerCaps:
             self.caps[response.asked.place] = min(response.cap_milliwatts, self.caps.get(response.asked.place, UNCAPPED))
         self._it_caps = {place: it_cap_milliwatts(cap, self.pue) for place, cap in self.caps.items()}
         changes = [series.next_ns(at_ns) for series in (settings.pue, settings.wue, settings.carbon)]
+        if self.heat is not None:
+            self.heat.turn(at_ns)
+            changes.append(self.heat.next_change_ns(at_ns))
         self._next_ns = min([*changes, *[series.next_ns(at_ns) for _, series in settings.caps]])
 
     def turn_due(self, at_ns: int) -> None:
@@ -115,6 +122,8 @@ class PowerCaps:
     def act(self, at_ns: int) -> bool:
         """See that the caps hold. To be called after all that changes power at ``at_ns``. Returns whether anything changed."""
         changed = self._act(at_ns)
+        if self.heat is not None:
+            self.heat.note(at_ns, self._runs.clock, computing=bool(self._runs.draw))
         over = self._runs.clocked is not None and self._is_over()
         if over != bool(self.over.value):
             self.over.change(at_ns, 1 if over else -1)
@@ -126,6 +135,8 @@ class PowerCaps:
         return changed
 
     def _is_over(self) -> bool:
+        if self._settings.over_cap == OverCap.NONE:
+            return False
         if any(self._drawn(place) > cap for place, cap in self._it_caps.items()):
             return True
         return self.rows is not None and bool((self._rows_drawn(self.rows) > self.rows.caps).any())
@@ -141,7 +152,8 @@ class PowerCaps:
         runs = self._runs
         if runs.clocked is None:
             binds = any(cap < self._most for cap in self._it_caps.values()) or (self.rows is not None and self.rows.bind)
-            if self._settings.over_cap == OverCap.NONE or not binds:
+            hot = self.heat is not None and self.heat.bounds.any()
+            if not hot and (self._settings.over_cap == OverCap.NONE or not binds):
                 return False
             runs.watch_clocks()
         clocks, paused = self._wanted()
@@ -157,7 +169,7 @@ class PowerCaps:
         for slot in self._by_job_id(paused ^ self.paused):
             runs.pause(slot, at_ns, paused=slot in paused)
         self.lowest_clock = max(self.lowest_clock, *clocks)
-        acts = bool(paused) or any(clock != FULL for clock in clocks)
+        acts = bool(paused) or (bool(self._groups()) and any(clock > bound for clock, bound in zip(clocks, self._bounds(), strict=True)))
         if acts != bool(self.acting.value):
             self.acting.change(at_ns, 1 if acts else -1)
             if self.on_change is not None:
@@ -193,6 +205,10 @@ class PowerCaps:
         text = f"clock at {' to '.join([f'{CLOCK_RATIO[clock]:.1%}' for clock in reversed(clocks[:: max(1, len(clocks) - 1)])])}"
         return f"{text}, {len(self.paused)} jobs paused" if self.paused else text
 
+    def why(self) -> str:
+        """What clocks are lowered for."""
+        return "because of heat" if self.heat is not None and not self.acting.value else "for want of power"
+
     # -- which clocks, and who is paused --------------------------------------------------------------------------------------------
 
     def _wanted(self) -> tuple[list[int], set[int]]:
@@ -200,7 +216,7 @@ class PowerCaps:
         clocked = self._runs.clocked
         assert clocked is not None, "kept while a cap may act"
         draws = self._standing[:, None] + clocked.with_paused()
-        clocks, groups = np.full(self._zones.count, FULL), self._groups()
+        clocks, groups = np.array(self._bounds(), dtype=np.int64), self._groups()
         if self._settings.over_cap != OverCap.PAUSE:
             for group in groups:
                 clocks = lowered(draws, clocks, group.first, group.allowed)
@@ -211,9 +227,15 @@ class PowerCaps:
         chosen: list[int] = clocks.tolist()
         return chosen, self._to_pause(over, chosen) if over else set()
 
+    def _bounds(self) -> Sequence[int]:
+        """The highest clocks that heat leaves the zones."""
+        return [FULL] * self._zones.count if self.heat is None else self.heat.bounds.tolist()
+
     def _groups(self) -> list[Group]:
-        """Zones that have caps together: rows, sites, all. What switches draw is not for hosts to draw."""
-        groups, caps, switches = [], self._it_caps, self._meter.switches
+        """Zones that have caps together which act: rows, sites, all. What switches draw is not for hosts to draw."""
+        groups, caps, switches = list[Group](), self._it_caps, self._meter.switches
+        if self._settings.over_cap == OverCap.NONE:
+            return groups
         if self.rows is not None:
             groups.append(Group(len(self._sites), self.rows.first, self.rows.caps))
         if any(place != FACILITY for place in caps):

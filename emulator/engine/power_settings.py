@@ -6,6 +6,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.power.heat import Limits
 from emulator.power.series import Series, constant
 from emulator.workload.jobs import SECOND
 
@@ -50,6 +51,15 @@ class RowCaps:
 
 
 @dataclass(frozen=True)
+class HeatSettings:
+    """``inlet``: degrees Celsius of what cools the GPUs, over time. ``unit_first_host``: of each cooling unit."""
+
+    limits: Limits
+    inlet: Series[float]
+    unit_first_host: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class PowerSettings:
     """``caps``: milliwatts at the meter, by site or FACILITY; of several for one place the least counts. ``raise_ns``: the least time
     between a change of clocks or pauses and a raise. ``pue``, ``wue`` (litres per kWh of IT) and ``carbon`` (grams per kWh at the meter)
@@ -64,8 +74,11 @@ class PowerSettings:
     wue: Series[float] = field(default_factory=lambda: constant(0.0))
     carbon: Series[float] = field(default_factory=lambda: constant(0.0))
     rows: RowCaps | None = None
+    heat: HeatSettings | None = None  # None: GPUs never throttle
 
     @property
     def edges(self) -> list[NDArray[np.int64]]:
         """First hosts of what has clocks of its own, below the sites."""
-        return [] if self.rows is None else [np.array(self.rows.first_host, dtype=np.int64)]
+        found = [] if self.rows is None else [self.rows.first_host]
+        found += [] if self.heat is None else [self.heat.unit_first_host]
+        return [np.array(hosts, dtype=np.int64) for hosts in found]

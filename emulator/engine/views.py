@@ -173,7 +173,7 @@ def _held_back(engine: Engine, slot: int) -> str:
         return f"; it hangs, which nobody has noticed yet: {engine.reasons[slot]}"
     if phase == Phase.PAUSED:
         return f"; it is paused for want of power: {engine.power.told()}"
-    clock = f"; its {engine.power.told()} for want of power" if slot in lives.full_clock_speed else ""
+    clock = f"; its {engine.power.told()} {engine.power.why()}" if slot in lives.full_clock_speed else ""
     speed = lives.network_speed(slot)
     if speed == 1.0:
         return clock

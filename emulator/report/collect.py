@@ -133,6 +133,8 @@ class Collector:
             switch_power_watts=engine.meter.switches_milliwatts / 1e3,
             power_clock_ratio=CLOCK_RATIO[max(engine.runs.clock)],
             power_capped_seconds=engine.power.acting.until(engine.now_ns) / SECOND,
+            gpu_celsius=0.0 if (heat := engine.power.heat) is None else heat.now_celsius,
+            power_throttled_seconds=0.0 if heat is None else heat.throttling.until(engine.now_ns) / SECOND,
             facility_power_watts=engine.power.facility_milliwatts() / 1e3,
             energy_joules=engine.meter.hosts_joules(engine.now_ns) + engine.meter.switches_joules(engine.now_ns),
             switch_energy_joules=engine.meter.switches_joules(engine.now_ns),

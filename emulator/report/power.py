@@ -10,6 +10,8 @@
   up to the whole exactly. Carbon is 0 where the scenario has no series of it.
 - ``rows``: None where rows have no caps. How many have one, how many were ever ``slowed``, and the few that came nearest to theirs:
   the most that they drew at the end of a cycle (0 where no row could have broken its cap), and their lowest clock.
+- ``heat``: None where it is not modelled. The hottest that a GPU was that computed all the time (None: none ran), and for how long heat
+  bounded a clock anywhere.
 - ``events``: what was asked for (``reduce_ratio`` or ``to_watts``), what was drawn when it began (``before_watts``), the cap that
   followed, the most that was drawn at the end of a cycle during it and whether that held, ``saved_joules``: at the meter, against drawing
   ``before_watts`` all the time, and ``lost_gpu_seconds``: the part of GPU time that work took longer or stood still during it, at all
@@ -28,6 +30,7 @@ import numpy as np
 from emulator.engine.demand_response import Response, told_place
 from emulator.engine.engine import Engine
 from emulator.engine.facility_meter import Used
+from emulator.engine.hot_zones import HotZones
 from emulator.engine.power_settings import FACILITY, UNCAPPED, OverCap
 from emulator.engine.rows import Rows
 from emulator.power.clocks import CLOCK_RATIO, FULL
@@ -61,6 +64,7 @@ def power_summary(
         "carbon_grams": sum([site.carbon for site in used]) / (3.6e18 * 1e12),
         "sites": {name: _site(one) for name, one in zip(names, used, strict=True)},
         "rows": None if power.rows is None else _rows(power.rows),
+        "heat": None if power.heat is None else _heat(power.heat, now_ns),
         "events": [_event(response, names) for response in power.response.responses],
         "swings": {name: _swings(engine, site, smoothing) for site, name in enumerate(names)},
     }
@@ -70,6 +74,10 @@ def joules_per_token(jobs: JobTable) -> float | None:
     """Of the training jobs whose tokens are known; None where there are none."""
     known = jobs.tokens > 0.0
     return fsum(jobs.energy_joules[known].tolist()) / fsum(jobs.tokens[known].tolist()) if known.any() else None
+
+
+def _heat(heat: HotZones, now_ns: int) -> dict[str, Any]:
+    return {"hottest_celsius": heat.hottest_celsius, "throttled_seconds": heat.throttling.until(now_ns) / SECOND}
 
 
 def _rows(rows: Rows) -> dict[str, Any]:

@@ -8,10 +8,12 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from emulator.engine.power_settings import FACILITY, OverCap, PowerSettings, Reduction
+from emulator.engine.power_settings import FACILITY, HeatSettings, OverCap, PowerSettings, Reduction
 from emulator.power.cooling import Cooling, pue_at, wue_at
 from emulator.power.facility import facility_milliwatts
+from emulator.power.heat import RISE_KELVIN, Limits, inlet_celsius
 from emulator.power.series import Series, constant
+from emulator.racks.units import units
 from emulator.scenario.build_rows import row_caps
 from emulator.scenario.load import ScenarioError
 from emulator.scenario.models import Scenario
@@ -58,7 +60,18 @@ def build_power(scenario: Scenario, cluster: Cluster) -> PowerSettings:
         wue,
         constant(0.0) if carbon is None else carbon,
         row_caps(scenario, cluster),
+        None if outdoor is None else _heat(scenario, cluster, cooling, outdoor),
     )
+
+
+def _heat(scenario: Scenario, cluster: Cluster, cooling: Cooling, outdoor: Series[float]) -> HeatSettings | None:
+    given = scenario.power.heat
+    if given is None:
+        return None
+    inlet = Series(outdoor.times_ns, tuple([inlet_celsius(cooling, celsius) for celsius in outdoor.values]), outdoor.period_ns)
+    found = units(cluster, "cooling_unit", {"cooling_unit": scenario.faults.units.cooling_unit.racks})
+    limits = Limits(RISE_KELVIN[cooling], given.throttle_celsius, given.failed_unit_kelvin)
+    return HeatSettings(limits, inlet, tuple(found.first_host.tolist()))
 
 
 def _site_caps(scenario: Scenario, cluster: Cluster, pue: float) -> list[tuple[int, Series[int]]]:

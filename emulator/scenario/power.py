@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from emulator.engine.bounds import CLOCK_END_NS
+from emulator.power.heat import FAILED_UNIT_KELVIN, THROTTLE_CELSIUS
 from emulator.scenario.section import Real, Section, as_tuple
 from emulator.scenario.units import NANOSECONDS, Duration, Power, parse_duration
 
@@ -106,6 +107,13 @@ class RowSettings(Section):
         return self
 
 
+class HeatSettings(Section):
+    """GPUs that get too hot lower their clock (emulator.power.heat); a failed cooling unit heats its racks and does not take them down."""
+
+    throttle_celsius: Annotated[Real, Field(ge=50, le=120)] = THROTTLE_CELSIUS
+    failed_unit_kelvin: Annotated[Real, Field(ge=0, le=100)] = FAILED_UNIT_KELVIN  # how much hotter what cools comes then
+
+
 class SmoothingSettings(Section):
     """What smooths the swings of synchronous jobs, as the summary reports it (emulator.power.swings); it changes no energy."""
 
@@ -132,6 +140,7 @@ class PowerSettings(Section):
     gamma: Annotated[Real, Field(ge=0.01, le=10)] = 1.0  # exponent of utilization in a GPU's draw; 1: linear, as RAPS
     cooling: Literal["fixed", "evaporative", "dry", "closed-loop"] = "fixed"  # fixed: pue and wue_litres_per_kwh; else by the weather
     outdoor: TemperatureSeries | None = None
+    heat: HeatSettings | None = None
     pue: Annotated[Real, Field(ge=1, le=5)] = PUE  # liquid-cooled AI: 1.15 to 1.25, a planning value
     wue_litres_per_kwh: Annotated[Real, Field(ge=0, le=100)] = WUE  # Microsoft's 2025 figure
     carbon: CarbonSeries | None = None
@@ -143,6 +152,8 @@ class PowerSettings(Section):
             raise ValueError("cooling by the weather and outdoor go together: the one needs the other")
         if self.cooling != "fixed" and (self.pue, self.wue_litres_per_kwh) != (PUE, WUE):
             raise ValueError(f"cooling {self.cooling} has its own pue and wue_litres_per_kwh; allowed: these with cooling: fixed")
+        if self.heat is not None and self.cooling == "fixed":
+            raise ValueError("heat needs cooling by the weather; allowed: cooling evaporative, dry or closed-loop, with outdoor")
         if self.over_cap == "none" and (self.events or self.supply is not None or self.rows is not None):
             raise ValueError("events, supply and rows need an over_cap; allowed: clock, pause")
         return self

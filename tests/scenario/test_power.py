@@ -6,6 +6,7 @@ import pytest
 
 from emulator.engine.power_settings import FACILITY, OverCap, PowerSettings, Reduction, RowCaps
 from emulator.power.cooling import Cooling, pue_at, wue_at
+from emulator.power.heat import Limits
 from emulator.scenario import ScenarioError, build_cluster, load
 from emulator.scenario.build_power import build_power
 from emulator.scenario.files import as_json, files_of
@@ -72,9 +73,21 @@ def test_caps_of_rows_and_of_a_site(tmp_path: Path) -> None:
     assert (single.names, single.milliwatts) == (("p000",), (60_000_000,))
 
 
+def test_heat_follows_the_weather(tmp_path: Path) -> None:
+    weather = "outdoor: {points: [[0s, 20], [12h, 45]], repeat: 24h}"
+    made = built(tmp_path, f"{{cooling: dry, {weather}, heat: {{throttle_celsius: 80}}}}", "faults.units.cooling_unit.racks=1").heat
+    assert made is not None
+    assert (made.limits, made.unit_first_host) == (Limits(47.0, 80.0, 25.0), (0, 4))
+    assert [made.inlet.at(at * HOUR) for at in (0, 12, 24)] == [25.0, 30.0, 25.0]
+    assert built(tmp_path, f"{{cooling: dry, {weather}}}").heat is None
+
+
 @pytest.mark.parametrize(
     ("power", "told"),
     [
+        ("{heat: {}}", r"power: heat needs cooling by the weather; allowed: cooling evaporative"),
+        ("{heat: {throttle_celsius: 20}}", r"power.heat.throttle_celsius: .*greater than or equal to 50"),
+        ("{heat: {failed_unit_kelvin: lots}}", r"power.heat.failed_unit_kelvin: "),
         ("{rows: {level: rack}}", r"power.rows: rows have no cap; allowed: cap"),
         ("{rows: {level: host, cap: 5kW}}", r"power.rows.level: .*'rack', 'leaf', 'pod' or 'building'"),
         ("{rows: {level: building, cap: 5MW}}", r"power.rows.level: building: this cluster has none of whole racks; allowed: rack, leaf"),
