@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from emulator.engine.batteries import Batteries
 from emulator.engine.demand_response import Books, DemandResponse
 from emulator.engine.facility_meter import FacilityMeter, Factors, factors
 from emulator.engine.hot_zones import HotZones
@@ -26,6 +27,7 @@ from emulator.engine.runs import Runs
 from emulator.engine.spread import Zones
 from emulator.power.clocks import CLOCK_RATIO, FULL
 from emulator.power.facility import facility_milliwatts, it_cap_milliwatts
+from emulator.power.series import NEVER
 from emulator.power.sharing import lowered
 from emulator.racks.power import most_milliwatts
 from emulator.scheduler.table import JobTable
@@ -55,6 +57,7 @@ class PowerCaps:
         self.over = Integral()
         self.response = DemandResponse(settings.reductions)
         self.facility = FacilityMeter(meter, self._factors(0))
+        self.batteries = None if settings.battery is None else Batteries(settings.battery, self.facility.net)
         self.turn(0)
 
     def _factors(self, at_ns: int) -> Factors:
@@ -76,12 +79,17 @@ class PowerCaps:
             self.caps[place] = min(series.at(at_ns), self.caps.get(place, UNCAPPED))
         for response in self.response.in_force():
             self.caps[response.asked.place] = min(response.cap_milliwatts, self.caps.get(response.asked.place, UNCAPPED))
-        self._it_caps = {place: it_cap_milliwatts(cap, self.pue) for place, cap in self.caps.items()}
+        self._allow()
         changes = [series.next_ns(at_ns) for series in (settings.pue, settings.wue, settings.carbon)]
         if self.heat is not None:
             self.heat.turn(at_ns)
             changes.append(self.heat.next_change_ns(at_ns))
         self._next_ns = min([*changes, *[series.next_ns(at_ns) for _, series in settings.caps]])
+
+    def _allow(self) -> None:
+        """Of IT, with what batteries carry."""
+        carries = {place: 0 if self.batteries is None else self.batteries.carries(place) for place in self.caps}
+        self._it_caps = {place: it_cap_milliwatts(cap + carries[place], self.pue) for place, cap in self.caps.items()}
 
     def turn_due(self, at_ns: int) -> None:
         """``turn``, if something of it changes."""
@@ -97,7 +105,7 @@ class PowerCaps:
     def _book(self, place: int, at_ns: int) -> Books:
         sites = self._sites if place == FACILITY else (place,)
         energy = sum([self.facility.used(site, at_ns).facility for site in sites])
-        return Books(energy, facility_milliwatts(self._drawn(place), self.pue), self._runs.power_wait_milli_gpu_ns)
+        return Books(energy, self.metered_milliwatts(place), self._runs.power_wait_milli_gpu_ns)
 
     def reduce(self, asked: Reduction, at_ns: int) -> None:
         """One more request, which acts in this cycle."""
@@ -106,22 +114,32 @@ class PowerCaps:
 
     def facility_milliwatts(self) -> int:
         """Drawn at the meter now."""
-        return facility_milliwatts(self._meter.power_milliwatts, self.pue)
+        return self.metered_milliwatts(FACILITY)
+
+    def metered_milliwatts(self, place: int) -> int:
+        """The same of a site, or of all; what batteries take or give included."""
+        net = self.facility.net if place == FACILITY else [self.facility.net[place]]
+        return facility_milliwatts(self._drawn(place), self.pue) + sum([one.value for one in net])
 
     def next_ns(self) -> int:
         """When a cap or the PUE changes next, or a clock may be raised; NEVER if nothing of it will be."""
-        due = min(self._next_ns, self.response.next_ns())
+        due = min(self._next_ns, self.response.next_ns(), NEVER if self.batteries is None else self.batteries.next_ns())
         return min(due, self._changed_ns + self._settings.raise_ns) if self._waits else due
 
     def finish(self, at_ns: int) -> None:
         """The emulation ends."""
+        if self.batteries is not None:
+            self.batteries.settle(at_ns)
         self.response.finish(at_ns, self._books({response.asked.place for response in self.response.in_force()}, at_ns))
 
     # -- acting ---------------------------------------------------------------------------------------------------------------------
 
     def act(self, at_ns: int) -> bool:
         """See that the caps hold. To be called after all that changes power at ``at_ns``. Returns whether anything changed."""
+        if self.batteries is not None and self.batteries.turn(at_ns):
+            self._allow()
         changed = self._act(at_ns)
+        self._set_rates(at_ns)
         if self.heat is not None:
             self.heat.note(at_ns, self._runs.clock, computing=bool(self._runs.draw))
         over = self._runs.clocked is not None and self._is_over()
@@ -131,7 +149,7 @@ class PowerCaps:
             self.rows.note(self._rows_drawn(self.rows), self._runs.clock)
         for response in self.response.in_force():
             place = response.asked.place
-            self.response.note(place, facility_milliwatts(self._drawn(place), self.pue))
+            self.response.note(place, self.metered_milliwatts(place))
         return changed
 
     def _is_over(self) -> bool:
@@ -183,7 +201,15 @@ class PowerCaps:
         """
         while self._runs.clocked is not None and self._is_over():
             if not self._act(at_ns):
-                return
+                break
+        if self.batteries is not None:
+            self.batteries.settle(at_ns)
+            self._set_rates(at_ns)
+
+    def _set_rates(self, at_ns: int) -> None:
+        if self.batteries is not None:
+            drawn = [facility_milliwatts(self._drawn(site), self.pue) for site in self._sites]
+            self.batteries.set_rates(at_ns, drawn, facility_milliwatts(self._drawn(FACILITY), self.pue), self.caps)
 
     def _drawn(self, place: int) -> int:
         """IT milliwatts of a site or of all."""

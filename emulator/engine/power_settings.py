@@ -60,6 +60,18 @@ class HeatSettings:
 
 
 @dataclass(frozen=True)
+class BatterySettings:
+    """Of each site: ``milliwatts`` at the meter for ``energy`` (milliwatt nanoseconds). ``stored_percent`` of what it takes is stored, the
+    whole loss of a round trip: 85 % is what NREL's Annual Technology Baseline has for lithium-ion batteries of utilities.
+    """
+
+    milliwatts: int
+    energy: int
+    cycle_ns: int
+    stored_percent: int = 85
+
+
+@dataclass(frozen=True)
 class PowerSettings:
     """``caps``: milliwatts at the meter, by site or FACILITY; of several for one place the least counts. ``raise_ns``: the least time
     between a change of clocks or pauses and a raise. ``pue``, ``wue`` (litres per kWh of IT) and ``carbon`` (grams per kWh at the meter)
@@ -75,6 +87,7 @@ class PowerSettings:
     carbon: Series[float] = field(default_factory=lambda: constant(0.0))
     rows: RowCaps | None = None
     heat: HeatSettings | None = None  # None: GPUs never throttle
+    battery: BatterySettings | None = None  # None: none acts
 
     @property
     def edges(self) -> list[NDArray[np.int64]]:

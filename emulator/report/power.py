@@ -12,6 +12,7 @@
   the most that they drew at the end of a cycle (0 where no row could have broken its cap), and their lowest clock.
 - ``heat``: None where it is not modelled. The hottest that a GPU was that computed all the time (None: none ran), and for how long heat
   bounded a clock anywhere.
+- ``batteries``: None where they do not act. What all took and gave at the meters, and the least that one held, of its whole energy.
 - ``events``: what was asked for (``reduce_ratio`` or ``to_watts``), what was drawn when it began (``before_watts``), the cap that
   followed, the most that was drawn at the end of a cycle during it and whether that held, ``saved_joules``: at the meter, against drawing
   ``before_watts`` all the time, and ``lost_gpu_seconds``: the part of GPU time that work took longer or stood still during it, at all
@@ -27,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from emulator.engine.batteries import Batteries
 from emulator.engine.demand_response import Response, told_place
 from emulator.engine.engine import Engine
 from emulator.engine.facility_meter import Used
@@ -65,6 +67,7 @@ def power_summary(
         "sites": {name: _site(one) for name, one in zip(names, used, strict=True)},
         "rows": None if power.rows is None else _rows(power.rows),
         "heat": None if power.heat is None else _heat(power.heat, now_ns),
+        "batteries": None if power.batteries is None else _batteries(power.batteries),
         "events": [_event(response, names) for response in power.response.responses],
         "swings": {name: _swings(engine, site, smoothing) for site, name in enumerate(names)},
     }
@@ -74,6 +77,14 @@ def joules_per_token(jobs: JobTable) -> float | None:
     """Of the training jobs whose tokens are known; None where there are none."""
     known = jobs.tokens > 0.0
     return fsum(jobs.energy_joules[known].tolist()) / fsum(jobs.tokens[known].tolist()) if known.any() else None
+
+
+def _batteries(batteries: Batteries) -> dict[str, float]:
+    return {
+        "charged_joules": batteries.charged / 1e12,
+        "discharged_joules": batteries.discharged / 1e12,
+        "least_stored_ratio": batteries.least_stored / batteries.full,
+    }
 
 
 def _heat(heat: HotZones, now_ns: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from emulator.engine.power_settings import FACILITY, HeatSettings, OverCap, PowerSettings, Reduction
+from emulator.engine.power_settings import FACILITY, BatterySettings, HeatSettings, OverCap, PowerSettings, Reduction
 from emulator.power.cooling import Cooling, pue_at, wue_at
 from emulator.power.facility import facility_milliwatts
 from emulator.power.heat import RISE_KELVIN, Limits, inlet_celsius
@@ -61,7 +61,20 @@ def build_power(scenario: Scenario, cluster: Cluster) -> PowerSettings:
         constant(0.0) if carbon is None else carbon,
         row_caps(scenario, cluster),
         None if outdoor is None else _heat(scenario, cluster, cooling, outdoor),
+        _battery(scenario),
     )
+
+
+def _battery(scenario: Scenario) -> BatterySettings | None:
+    given, cycle_ns = scenario.power.smoothing, scenario.clock.cycle
+    if not given.battery_acts:
+        return None
+    if given.battery_duration < 2 * cycle_ns:
+        field = f"scenario {scenario.name}: power.smoothing.battery_duration"
+        least = f"two scheduling cycles ({cycle_ns / 5e8:g}s) or more"
+        raise ScenarioError(f"{field}: is {given.battery_duration / 1e9:g}s; allowed where it acts: {least}")
+    milliwatts = round(given.battery * 1000)
+    return BatterySettings(milliwatts, milliwatts * given.battery_duration, cycle_ns)
 
 
 def _heat(scenario: Scenario, cluster: Cluster, cooling: Cooling, outdoor: Series[float]) -> HeatSettings | None:

@@ -115,13 +115,16 @@ class HeatSettings(Section):
 
 
 class SmoothingSettings(Section):
-    """What smooths the swings of synchronous jobs, as the summary reports it (emulator.power.swings); it changes no energy."""
+    """What smooths the swings of synchronous jobs, as the summary reports it (emulator.power.swings); it changes no energy, but where the
+    battery acts.
+    """
 
     gpu_floor: Annotated[float, BeforeValidator(_as_part), Field(ge=0, le=1)] = 0.0  # of what a GPU draws computing; GB200: 20 to 90 %
     gpu_joules: Annotated[Real, Field(ge=0, le=1e6)] = 0.0  # stored in the power supplies for each GPU; GB300: 65
     peak_reduction: Annotated[float, BeforeValidator(_as_part), Field(ge=0, le=1)] = 0.3  # by these at most; GB300: 30 %
     battery: CapPower = 0.0  # of each site
     battery_duration: Annotated[Duration, Field(ge=0, le=30 * DAY)] = parse_duration("1h")  # for which it gives that
+    battery_acts: bool = False  # it carries what is drawn above caps and requests, and charges below them
 
 
 class PowerSettings(Section):
@@ -154,6 +157,8 @@ class PowerSettings(Section):
             raise ValueError(f"cooling {self.cooling} has its own pue and wue_litres_per_kwh; allowed: these with cooling: fixed")
         if self.heat is not None and self.cooling == "fixed":
             raise ValueError("heat needs cooling by the weather; allowed: cooling evaporative, dry or closed-loop, with outdoor")
+        if self.smoothing.battery_acts and (self.over_cap == "none" or not self.smoothing.battery):
+            raise ValueError("smoothing.battery_acts needs a battery, and an over_cap; allowed: clock, pause")
         if self.over_cap == "none" and (self.events or self.supply is not None or self.rows is not None):
             raise ValueError("events, supply and rows need an over_cap; allowed: clock, pause")
         return self

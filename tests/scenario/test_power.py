@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.engine.power_settings import FACILITY, OverCap, PowerSettings, Reduction, RowCaps
+from emulator.engine.power_settings import FACILITY, BatterySettings, OverCap, PowerSettings, Reduction, RowCaps
 from emulator.power.cooling import Cooling, pue_at, wue_at
 from emulator.power.heat import Limits
 from emulator.scenario import ScenarioError, build_cluster, load
@@ -82,9 +82,20 @@ def test_heat_follows_the_weather(tmp_path: Path) -> None:
     assert built(tmp_path, f"{{cooling: dry, {weather}}}").heat is None
 
 
+def test_a_battery_acts_where_it_is_told_to(tmp_path: Path) -> None:
+    text = "{cap: 90kW, smoothing: {battery: 20kW, battery_duration: 30m"
+    assert built(tmp_path, f"{text}, battery_acts: true}}}}", "clock.cycle=5s").battery == BatterySettings(
+        20_000_000, 10_000_000 * HOUR, 5 * 10**9
+    )
+    assert built(tmp_path, f"{text}}}}}").battery is None
+
+
 @pytest.mark.parametrize(
     ("power", "told"),
     [
+        ("{smoothing: {battery_acts: true}}", r"power: smoothing.battery_acts needs a battery, and an over_cap"),
+        ("{over_cap: none, smoothing: {battery: 1MW, battery_acts: true}}", r"smoothing.battery_acts needs a battery, and an over_cap"),
+        ("{smoothing: {battery: 1MW, battery_duration: 5s, battery_acts: true}}", r"battery_duration: is 5s; allowed where it acts: two"),
         ("{heat: {}}", r"power: heat needs cooling by the weather; allowed: cooling evaporative"),
         ("{heat: {throttle_celsius: 20}}", r"power.heat.throttle_celsius: .*greater than or equal to 50"),
         ("{heat: {failed_unit_kelvin: lots}}", r"power.heat.failed_unit_kelvin: "),
