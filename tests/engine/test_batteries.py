@@ -39,7 +39,7 @@ def carried(cap: Series[int], of: BatterySettings, how: OverCap = OverCap.CLOCK,
 def test_caps_hold_at_the_meter_and_energy_is_kept(how: OverCap, seed: int, part: float, power: float, seconds: int, shards: int) -> None:
     cap = Series((0, 900 * SECOND, 1700 * SECOND), (between(part), MOST + 10**6, between(part)))
     given = battery(int(power * (MOST - STANDING)), seconds)
-    acted = []
+    acted, last = [], [(0, 0)]
 
     def look(made: Engine, _: int) -> None:
         power, batteries = made.power, made.power.batteries
@@ -50,6 +50,8 @@ def test_caps_hold_at_the_meter_and_energy_is_kept(how: OverCap, seed: int, part
         assert batteries.least_stored >= 0
         it = made.meter.site_milliwatt_ns(0, made.now_ns) * round(PUE * 1_000_000)
         used = power.facility.used(0, made.now_ns).facility
+        (seen_ns, before), last[0] = last[0], (made.now_ns, used)
+        assert used - before <= (cap.at(seen_ns) + 1) * (made.now_ns - seen_ns) * 1_000_000, "nor between two cycles"
         assert used - it == batteries.net[0].until(made.now_ns) * 1_000_000
         acted.append(batteries.net[0].value)
         if len(acted) % 20 == 0:
@@ -60,7 +62,7 @@ def test_caps_hold_at_the_meter_and_energy_is_kept(how: OverCap, seed: int, part
     batteries = one.power.batteries
     assert batteries is not None
     batteries.settle(one.now_ns)
-    assert batteries.stored[0] == 100 * given.energy + 85 * batteries.charged - 100 * batteries.discharged
+    assert batteries.stored[0] == 100 * given.energy + 82 * batteries.charged - 100 * batteries.discharged
     assert batteries.charged - batteries.discharged == batteries.net[0].until(one.now_ns)
     other = run_work(work(seed), seed, "easy", Manner(shards, 7 * SECOND, [5, 20], look=lambda made, _: check_sums(made), power=settings))
     assert fingerprint(one) == fingerprint(other)
@@ -104,8 +106,8 @@ def test_a_request_is_met_by_the_battery_alone_and_it_charges_again() -> None:
     batteries = made.power.batteries
     assert batteries is not None
     assert batteries.discharged == (full - response.cap_milliwatts) * 600 * SECOND
-    assert 100 * given.energy - batteries.stored[0] < 85 * CYCLE, "it is full again"
-    assert batteries.charged == pytest.approx(batteries.discharged / 0.85, rel=1e-6)
+    assert 100 * given.energy - batteries.stored[0] < 82 * CYCLE, "it is full again"
+    assert batteries.charged == pytest.approx(batteries.discharged / 0.82, rel=1e-6)
 
 
 @given(st.data())
