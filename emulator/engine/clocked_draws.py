@@ -25,15 +25,15 @@ class Draws(NamedTuple):
 class ClockedDraws:
     """Dynamic milliwatts by clock, those of paused jobs included, as they would draw if they were not.
 
-    ``by_site`` has the shape (sites, CLOCKS), and is the sum over the jobs that are not paused; ``drawn``, by site, is what they draw now.
-    A job at several sites, whose clock is the lowest of theirs, may draw less than its clock at one of them would have it.
+    ``by_zone`` has the shape (zones, CLOCKS), and is the sum over the jobs that are not paused; ``drawn``, by zone, is what they draw now.
+    A job in several zones, whose clock is the lowest of theirs, may draw less than its clock in one of them would have it.
     """
 
-    def __init__(self, sites: int, waiting_ratio: float) -> None:
+    def __init__(self, zones: int, waiting_ratio: float) -> None:
         self._waiting_ratio = waiting_ratio
-        self.by_site = np.zeros((sites, CLOCKS), dtype=np.int64)
-        self.drawn = [0] * sites
-        self._jobs: dict[int, tuple[Draws, int, Spread]] = {}  # slot -> a GPU's draw by clock, and now, and where its GPUs are
+        self.by_zone = np.zeros((zones, CLOCKS), dtype=np.int64)
+        self.drawn = [0] * zones
+        self._jobs: dict[int, tuple[Draws, int, Spread]] = {}  # slot -> a GPU's draw by clock, and now, and its GPUs by zone
         self._paused: set[int] = set()
         self._known: dict[tuple[int, Parts, int], Draws] = {}
 
@@ -45,9 +45,9 @@ class ClockedDraws:
         if paused:
             self._paused.add(slot)
             return
-        for site, gpus in spread:
-            self.by_site[site] += draws.column * gpus
-            self.drawn[site] += draw * gpus
+        for zone, gpus in spread:
+            self.by_zone[zone] += draws.column * gpus
+            self.drawn[zone] += draw * gpus
 
     def redraw(self, slot: int, clock: int) -> int:
         """The job's clock is another: what each of its GPUs draws from now on."""
@@ -56,8 +56,8 @@ class ClockedDraws:
             return 0
         draw = draws.by_clock[clock]
         self._jobs[slot] = draws, draw, spread
-        for site, gpus in spread:
-            self.drawn[site] += (draw - before) * gpus
+        for zone, gpus in spread:
+            self.drawn[zone] += (draw - before) * gpus
         return draw
 
     def drop(self, slot: int) -> None:
@@ -68,23 +68,23 @@ class ClockedDraws:
         if slot in self._paused:
             self._paused.discard(slot)
             return
-        for site, gpus in spread:
-            self.by_site[site] -= draws.column * gpus
-            self.drawn[site] -= draw * gpus
+        for zone, gpus in spread:
+            self.by_zone[zone] -= draws.column * gpus
+            self.drawn[zone] -= draw * gpus
 
     def with_paused(self) -> Int64:
-        """``by_site`` if nothing were paused."""
-        found = self.by_site.copy()
+        """``by_zone`` if nothing were paused."""
+        found = self.by_zone.copy()
         for slot in self._paused:
             draws, _, spread = self._jobs[slot]
-            for site, gpus in spread:
-                found[site] += draws.column * gpus
+            for zone, gpus in spread:
+                found[zone] += draws.column * gpus
         return found
 
     def at(self, slot: int, clocks: Sequence[int]) -> dict[int, int]:
-        """What the job counts for at each site with the clocks of the sites, if it is not paused; empty where that is nothing."""
+        """What the job counts for at each zone with the clocks of the zones, if it is not paused; empty where that is nothing."""
         draws, _, spread = self._jobs[slot]
-        return {site: draws.by_clock[clocks[site]] * gpus for site, gpus in spread if draws.by_clock[clocks[site]]}
+        return {zone: draws.by_clock[clocks[zone]] * gpus for zone, gpus in spread if draws.by_clock[clocks[zone]]}
 
     def _draws(self, computing_milliwatts: int, full: Parts, milli_gpus: int) -> Draws:
         key = computing_milliwatts, full, milli_gpus

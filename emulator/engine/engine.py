@@ -31,6 +31,7 @@ from emulator.engine.settings import EngineSettings
 from emulator.engine.settlement import Settlement
 from emulator.engine.shards import Readings, Shards
 from emulator.engine.slow_hosts import SlowHosts
+from emulator.engine.spread import Zones
 from emulator.engine.stops import Stops
 from emulator.fabric.messages import FabricReadings
 from emulator.scheduler.ledger import Withheld
@@ -65,12 +66,13 @@ class Engine:
         self.chronicle = chronicle = Chronicle(on_change)
         sites = len(cluster.site_names)
         self.meter = meter = Meter([Integral() for _ in range(sites)], [Integral() for _ in range(sites)])
-        self.racks = InstalledRacks(cluster, scheduler, meter, settings.buildout)
+        zones = Zones(cluster, settings.power.edges)
+        self.racks = InstalledRacks(cluster, scheduler, meter, settings.buildout, zones)
         orders = RackOrderBuffer(shards.ranges, scheduler.ledger.first_host)
         self._exchange = Exchange(shards, network, orders)
         slow = SlowHosts()
-        self.runs = runs = Runs(cluster, scheduler.ledger, network, meter, orders, slow, settings)
-        self.power = PowerCaps(settings.power, cluster, meter, runs, table)
+        self.runs = runs = Runs(cluster, scheduler.ledger, network, meter, orders, slow, zones, settings)
+        self.power = PowerCaps(settings.power, cluster, meter, self.racks.standing_milliwatts, zones, runs, table)
         self.fault_book = FaultBook()
         self.host_faults = HostFaults(cluster, scheduler.ledger, runs.broken_hosts, meter, self.racks, self.fault_book, settings)
         spares = Spares(cluster, scheduler.ledger, settings.spares_per_1024_gpus)
@@ -108,6 +110,7 @@ class Engine:
         settle = self._settlement.settle_shards
         self.faults = Faults(cluster, scheduler.ledger, *at_head, settle, runs.stand_still, slow=slow, settings=settings)
         self.faults.on_slow = runs.change_hosts
+        self.faults.hot = self.power.heat
         self._settlement.on_sent = self.faults.tell_sent
         self._windows = ReservationWindows(scheduler, stops, chronicle)
         self.intake = Intake(

@@ -5,7 +5,7 @@ The factors change only at cycles, and then the energy up to there is booked at 
 
 from typing import NamedTuple
 
-from emulator.engine.meter import Meter
+from emulator.engine.meter import Integral, Meter
 
 #: Milliwatt nanoseconds, which are picojoules, of a kilowatt-hour; and of a joule.
 _PER_KWH, _PER_JOULE = 3.6e18, 1e12
@@ -52,22 +52,25 @@ def total(used: list[Used]) -> Used:
 
 
 class FacilityMeter:
-    """What each site has used. ``turn`` where factors change."""
+    """What each site has used. ``turn`` where factors change. ``net`` is what batteries take at its meter, less what they give."""
 
     def __init__(self, meter: Meter, now: Factors) -> None:
         self._meter, self._now = meter, now
         self._booked = [Used(0, 0, 0, 0) for _ in meter.hosts]
+        self.net = [Integral() for _ in meter.hosts]  # milliwatts
+        self._net_booked = [0 for _ in meter.hosts]
 
     def turn(self, at_ns: int, now: Factors) -> None:
         """From ``at_ns`` on the factors are these; nothing has changed power after it."""
         self._booked = [self.used(site, at_ns) for site in range(len(self._booked))]
+        self._net_booked = [net.until(at_ns) for net in self.net]
         self._now = now
 
     def used(self, site: int, at_ns: int) -> Used:
         """By a site from 0 to ``at_ns``, which no change lies after."""
         before, now = self._booked[site], self._now
         it = self._meter.site_milliwatt_ns(site, at_ns)
-        facility = (it - before.it) * now.pue
+        facility = (it - before.it) * now.pue + (self.net[site].until(at_ns) - self._net_booked[site]) * _MILLION
         return Used(it, before.facility + facility, before.water + (it - before.it) * now.wue, before.carbon + facility * now.carbon)
 
     def all(self, at_ns: int) -> list[Used]:

@@ -12,6 +12,7 @@ class Effect(IntEnum):
     WITHDRAWN = 1  # they are whole, and given to nobody until their jobs are gone
     SLOW = 2
     CUT = 3  # nothing: it is a fault of the fabric
+    HOT = 4  # they are up, and without their cooling unit
 
 
 @dataclass

@@ -8,6 +8,7 @@ from operator import itemgetter
 from emulator.engine.commands import BreakHosts, ClearFaults, CutLinks, SlowDown
 from emulator.engine.fault_book import Effect, FaultBook, OpenFault
 from emulator.engine.host_faults import HostFaults, Strike
+from emulator.engine.hot_zones import HotZones
 from emulator.engine.link_events import LinkEvents
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
@@ -52,6 +53,8 @@ class Faults:
         self.slow = slow
         #: Called with hosts that have another speed from an instant on (``SlowHosts.slowest`` says which a job has).
         self.on_slow: Callable[[Iterable[int], int], None] | None = None
+        #: Where it is known how hot GPUs are, a failed cooling unit heats them; else their hosts go down with it.
+        self.hot: HotZones | None = None
         self._slow_ratio = settings.unit_faults.slow_ratio
         drawn, self._units = settings.unit_faults, {}
         if drawn.enabled:
@@ -67,7 +70,8 @@ class Faults:
         """When something is due of itself, 0 where that is at once; NEVER if nothing is."""
         if any(self._is_free(number) for number in self._withdrawn):
             return 0
-        return min(self._links.next_ns(), self.slow.next_ns(), NEVER if self._next_drawn is None else self._next_drawn.time_ns)
+        hot_ns = NEVER if self.hot is None else self.hot.next_ns()
+        return min(self._links.next_ns(), self.slow.next_ns(), hot_ns, NEVER if self._next_drawn is None else self._next_drawn.time_ns)
 
     def run(self, at_ns: int) -> int:
         """Do what is due by ``at_ns``. Returns how many faults that were."""
@@ -85,10 +89,11 @@ class Faults:
             else:
                 withdraw, crew = fault.kind in WITHDRAWN, self._host_faults.crews is not None
                 self._break(BreakHosts(first, end, fault.repair_ns, target, name, fault.cause, withdraw=withdraw, crew=crew), at_ns)
-        while self.slow.next_ns() <= at_ns:
-            number, count = self.slow.take(), count + 1
-            if number in self._book.open:
-                self._clear(self._book.open[number], at_ns)
+        for ends in (self.slow, self.hot):
+            while ends is not None and ends.next_ns() <= at_ns:
+                number, count = ends.take(), count + 1
+                if number in self._book.open:
+                    self._clear(self._book.open[number], at_ns)
         for number in [number for number in self._withdrawn if self._is_free(number)]:
             self._strike_withdrawn(number, at_ns)
             count += 1
@@ -123,6 +128,9 @@ class Faults:
     def _break(self, command: BreakHosts, at_ns: int) -> None:
         hosts = self._in_service(command)
         if not hosts:
+            return
+        if command.target == "cooling_unit" and self.hot is not None:
+            self._heat_up(self.hot, self._with_crew(command, hosts[0], at_ns), hosts, at_ns)
             return
         fault = None
         if command.scope >= Scope.GPU:
@@ -161,6 +169,13 @@ class Faults:
             if self.on_slow is not None:
                 self.on_slow(hosts, at_ns)
 
+    def _heat_up(self, hot: HotZones, command: BreakHosts, hosts: Iterable[int], at_ns: int) -> None:
+        until_ns = at_ns + command.repair_ns if command.repair_ns else NEVER
+        cause, takes = CAUSES[command.cause].name, "the cooling of its hosts, which go on"
+        fault = self._book.begin(command.target, command.name, cause, at_ns, until_ns, takes, hosts, effect=Effect.HOT)
+        hot.begin(fault.number, command.first_host, command.end_host, until_ns)
+        self._host_faults.counts[command.cause] += 1
+
     def _strike(self, command: BreakHosts, fault: OpenFault | None, hosts: Iterable[int], at_ns: int) -> None:
         self._host_faults.strike = Strike(fault, command.gpu)
         try:
@@ -197,6 +212,10 @@ class Faults:
             return
         if fault.effect == Effect.CUT:
             self._links.clear(fault.number, at_ns)
+            return
+        if fault.effect == Effect.HOT and self.hot is not None:
+            self.hot.end(fault.number)
+            self._book.end(fault.number)
             return
         if fault.effect == Effect.SLOW:
             self.slow.end(fault.number, fault.hosts)

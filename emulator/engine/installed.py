@@ -5,7 +5,7 @@ from collections import deque
 import numpy as np
 
 from emulator.engine.meter import Meter
-from emulator.engine.spread import SitesOfBlocks
+from emulator.engine.spread import Zones
 from emulator.racks.buildout import Buildout, first_racks, in_service_ns, links_in_service_ns
 from emulator.racks.power import idle_milliwatts, switch_milliwatts
 from emulator.scheduler.ledger import Withheld
@@ -18,18 +18,18 @@ class InstalledRacks:
     """The head's account of the buildout; rack shards keep theirs by the same function of time.
 
     A switch is switched on with the first rack below it and draws power from then on, also while its links are down: a fault of a link or
-    switch limits its traffic and does not switch it off.
+    switch limits its traffic and does not switch it off. ``standing_milliwatts``, shape (zones,), is what the hosts that are up draw idle.
     """
 
-    def __init__(self, cluster: Cluster, scheduler: Scheduler, meter: Meter, buildout: Buildout | None) -> None:
-        self._scheduler, self._meter, site = scheduler, meter, cluster.level("site").host_unit
+    def __init__(self, cluster: Cluster, scheduler: Scheduler, meter: Meter, buildout: Buildout | None, zones: Zones) -> None:
+        self._scheduler, self._meter, self._zones = scheduler, meter, zones
         self._idle = [idle_milliwatts(host_type) for host_type in cluster.host_types]
         self._rack_first: list[int] = cluster.level("rack").first_host.tolist()
         self._switches = self._switches_by_rack(cluster)
-        self._block_site = SitesOfBlocks(cluster).of_block
-        self._rack_site: list[int] = site[cluster.level("rack").first_host[:-1]].tolist()
-        for number, milliwatts in enumerate(self._idle_by_site(cluster)):
-            self._install(0, number, milliwatts, 0)
+        self._rack_site = [zones.site[zone] for zone in zones.of_rack]
+        self.standing_milliwatts = np.zeros(zones.count, dtype=np.int64)
+        for zone, milliwatts in enumerate(self._idle_by_zone(cluster)):
+            self._install(0, zone, milliwatts, 0)
         meter.installed_gpus.change(0, cluster.gpu_count)
         for rack, milliwatts in self._switches.items():
             meter.switches[self._rack_site[rack]].change(0, milliwatts)
@@ -43,7 +43,7 @@ class InstalledRacks:
         for _, rack in self._to_come:
             for host in self._hosts(rack):
                 scheduler.ledger.withhold(host, Withheld.PLANNED)
-            self._install(0, self._rack_site[rack], *(-value for value in self._size(rack)))
+            self._install(0, zones.of_rack[rack], *(-value for value in self._size(rack)))
             meter.switches[self._rack_site[rack]].change(0, -self._switches.get(rack, 0))
 
     @staticmethod
@@ -56,16 +56,22 @@ class InstalledRacks:
             found[number] = found.get(number, 0) + milliwatts
         return found
 
-    def _idle_by_site(self, cluster: Cluster) -> list[int]:
+    def _idle_by_zone(self, cluster: Cluster) -> list[int]:
         """Of all hosts."""
-        site = np.array(self._block_site)
-        idle = np.array(self._idle, dtype=np.int64)[cluster.block_type] * np.diff(cluster.block.first_host)
-        return [int(idle[site == number].sum()) for number in range(len(cluster.site_names))]
+        found = [0] * self._zones.count
+        for kind, parts in zip(cluster.block_type.tolist(), self._zones.of_block, strict=True):
+            for zone, mask in parts:
+                found[zone] += self._idle[kind] * mask.bit_count()
+        return found
 
-    def _install(self, at_ns: int, site: int, milliwatts: int, gpus: int) -> None:
-        """Count ``gpus`` more GPUs as in service from ``at_ns`` on, on hosts of a site that draw ``milliwatts`` when idle."""
-        self._meter.hosts[site].change(at_ns, milliwatts)
+    def _install(self, at_ns: int, zone: int, milliwatts: int, gpus: int) -> None:
+        """Count ``gpus`` more GPUs as in service from ``at_ns`` on, on hosts of a zone that draw ``milliwatts`` when idle."""
+        self._stand(at_ns, zone, milliwatts)
         self._meter.installed_gpus.change(at_ns, gpus)
+
+    def _stand(self, at_ns: int, zone: int, milliwatts: int) -> None:
+        self._meter.hosts[self._zones.site[zone]].change(at_ns, milliwatts)
+        self.standing_milliwatts[zone] += milliwatts
 
     def idle_milliwatts(self, host: int) -> int:
         """What the host draws while it is up and nothing runs."""
@@ -74,8 +80,8 @@ class InstalledRacks:
 
     def switch_host(self, host: int, at_ns: int, *, on: bool) -> None:
         """The whole of a host is broken, and draws nothing, or is up again."""
-        idle, block = self.idle_milliwatts(host), self._scheduler.ledger.host_block[host]
-        self._meter.hosts[self._block_site[block]].change(at_ns, idle if on else -idle)
+        idle = self.idle_milliwatts(host)
+        self._stand(at_ns, self._zones.of_host(host), idle if on else -idle)
 
     def next_ns(self) -> int:
         """When the next rack comes into service, or has been tried out; NEVER if there is none."""
@@ -96,7 +102,7 @@ class InstalledRacks:
                 self._scheduler.ledger.release(host, Withheld.PLANNED)
             if self._burn_in_ns:
                 self._burning.append((at_ns + self._burn_in_ns, rack))
-            self._install(at_ns, self._rack_site[rack], *self._size(rack))
+            self._install(at_ns, self._zones.of_rack[rack], *self._size(rack))
             self._meter.switches[self._rack_site[rack]].change(at_ns, self._switches.get(rack, 0))
             count += 1
         while self._burning and self._burning[0][0] <= until_ns:

@@ -55,6 +55,8 @@ class JobView:
     phase_seconds: Mapping[str, float] = field(default_factory=dict)  # how long it has held GPUs, by what it did (engine.gpu_time.HELD)
     goodput_ratio: float = 0.0  # the part of it that was productive, or waited for the network or power
     energy_joules: float = 0.0  # so far: engine.job_energy
+    tokens: float = 0.0  # that it trained on so far, of steps that lasted; 0 where a step's are not known
+    joules_per_token: float = 0.0  # 0 before there are any
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import job_time
-from emulator.engine.job_energy import job_joules
+from emulator.engine.job_energy import job_joules, job_tokens
 from emulator.jobs.life import Phase
 from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.free import Row
@@ -45,6 +45,7 @@ class Moment(NamedTuple):
     phase: str  # jobs.life.Phase; "" while it does not run
     time_ns: tuple[int, ...]  # that it has held its GPUs, by engine.gpu_time.HELD
     energy_joules: float  # engine.job_energy
+    tokens: float  # that it trained on, of steps that lasted
 
 
 #: Of a job that holds GPUs: after a fault, or asked to stop.
@@ -92,6 +93,7 @@ def moment_of(engine: Engine, slot: int, at_ns: int) -> Moment:
         lives.phase(slot).name.lower() if running else "",
         time,
         job_joules(engine, slot, sum(time), at_ns),
+        job_tokens(engine, slot, time[0]),
     )
 
 

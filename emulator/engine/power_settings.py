@@ -3,6 +3,10 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.power.heat import Limits
 from emulator.power.series import Series, constant
 from emulator.workload.jobs import SECOND
 
@@ -34,6 +38,40 @@ class Reduction:
 
 
 @dataclass(frozen=True)
+class RowCaps:
+    """Caps on the hosts of the units of a level, as what feeds them counts: IT power, without PUE and without switches.
+
+    Unit i is called ``names[i]``, has the hosts from ``first_host[i]`` to the next, and draws at most ``milliwatts[i]`` (or UNCAPPED).
+    """
+
+    level: str
+    names: tuple[str, ...]
+    first_host: tuple[int, ...]
+    milliwatts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class HeatSettings:
+    """``inlet``: degrees Celsius of what cools the GPUs, over time. ``unit_first_host``: of each cooling unit."""
+
+    limits: Limits
+    inlet: Series[float]
+    unit_first_host: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BatterySettings:
+    """Of each site: ``milliwatts`` at the meter for ``energy`` (milliwatt nanoseconds). ``stored_percent`` of what it takes is stored, the
+    whole loss of a round trip: utilities' batteries in the United States gave back 82 % in 2019 (EIA, Power Plant Operations Report).
+    """
+
+    milliwatts: int
+    energy: int
+    cycle_ns: int
+    stored_percent: int = 82
+
+
+@dataclass(frozen=True)
 class PowerSettings:
     """``caps``: milliwatts at the meter, by site or FACILITY; of several for one place the least counts. ``raise_ns``: the least time
     between a change of clocks or pauses and a raise. ``pue``, ``wue`` (litres per kWh of IT) and ``carbon`` (grams per kWh at the meter)
@@ -47,3 +85,13 @@ class PowerSettings:
     reductions: tuple[Reduction, ...] = ()
     wue: Series[float] = field(default_factory=lambda: constant(0.0))
     carbon: Series[float] = field(default_factory=lambda: constant(0.0))
+    rows: RowCaps | None = None
+    heat: HeatSettings | None = None  # None: GPUs never throttle
+    battery: BatterySettings | None = None  # None: none acts
+
+    @property
+    def edges(self) -> list[NDArray[np.int64]]:
+        """First hosts of what has clocks of its own, below the sites."""
+        found = [] if self.rows is None else [self.rows.first_host]
+        found += [] if self.heat is None else [self.heat.unit_first_host]
+        return [np.array(hosts, dtype=np.int64) for hosts in found]

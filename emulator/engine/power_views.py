@@ -5,23 +5,21 @@ from emulator.engine.engine import Engine
 from emulator.engine.power_control import PowerPlaceView, PowerView
 from emulator.engine.power_settings import FACILITY
 from emulator.power.clocks import CLOCK_RATIO
-from emulator.power.facility import facility_milliwatts
 from emulator.workload.jobs import SECOND
 
 
 def power_view(engine: Engine) -> PowerView:
     """As of the last cycle."""
-    power, meter, clocks = engine.power, engine.meter, engine.runs.clock
+    power = engine.power
     names, places = engine.cluster.site_names, (FACILITY, *range(len(engine.cluster.site_names)))
     return PowerView(
         tuple(
             [
                 PowerPlaceView(
                     told_place(place, names),
-                    (power.facility_milliwatts() if place == FACILITY else facility_milliwatts(meter.site_milliwatts(place), power.pue))
-                    / 1e3,
+                    power.metered_milliwatts(place) / 1e3,
                     power.caps.get(place, 0) / 1e3,
-                    CLOCK_RATIO[max(clocks) if place == FACILITY else clocks[place]],
+                    CLOCK_RATIO[power.clock_of(place)],
                 )
                 for place in places
             ]

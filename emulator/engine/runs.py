@@ -14,7 +14,7 @@ from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.settings import EngineSettings
 from emulator.engine.slow_hosts import SlowHosts
-from emulator.engine.spread import SitesOfBlocks, Spread
+from emulator.engine.spread import Spread, Zones
 from emulator.engine.storage import Storage
 from emulator.engine.straggling import Straggling
 from emulator.engine.swings import JobSwings
@@ -57,6 +57,7 @@ class Runs:
         meter: Meter,
         orders: RackOrderBuffer,
         slow: SlowHosts,
+        zones: Zones,
         settings: EngineSettings,
     ) -> None:
         self._cluster, self._table, self._network, self._meter, self._orders = cluster, ledger.table, network, meter, orders
@@ -70,11 +71,11 @@ class Runs:
         self.gpus_by_phase: dict[Phase, int] = dict.fromkeys(COUNTED_PHASES, 0)
         self.active: dict[int, int] = {}
         self.draw: dict[int, int] = {}
-        self._sites = SitesOfBlocks(cluster)
-        self._spread: dict[int, Spread] = {}  # slot of a running job -> where its GPUs are
-        self.clock = [FULL] * self._sites.count  # by site: a place in power.clocks.MEASURED
+        self._zones = zones
+        self._spread: dict[int, Spread] = {}  # slot of a running job -> its GPUs by zone
+        self.clock = [FULL] * zones.count  # by zone: a place in power.clocks.MEASURED
         self.clocked: ClockedDraws | None = None  # while a cap may act
-        self.swings = JobSwings(self._sites.count, settings.communication_power_ratio, ledger.table)
+        self.swings = JobSwings(len(cluster.site_names), settings.communication_power_ratio, ledger.table)
         self.power_wait_milli_gpu_ns = 0  # so far, of what is accounted for while a cap may act: power_wait and paused
         self._gpu_milliwatts: dict[tuple[int, float], int] = {}
         self._tenants: dict[Row, int] = {}  # shared GPU -> fractional jobs on it
@@ -151,7 +152,7 @@ class Runs:
             state_bytes = table.shapes[table.shape[slot]].state_bytes if table.shape[slot] >= 0 else 0.0
             saving = self._storage.open(slot, rows, every, state_bytes, gpus)
         lives.start(slot, at_ns, ahead_ns, saving)
-        self._spread[slot] = self._sites.spread(rows)
+        self._spread[slot] = self._zones.spread(rows)
         if table.shape[slot] >= 0:
             self._network.add(at_ns, slot, rows)
             self._straggling.begin(slot, rows, at_ns)
@@ -264,17 +265,17 @@ class Runs:
         self._lives.set_speed(slot, speed_at(full_clock_speed, self._network.computing(slot), self._clock_of(slot)), full_clock_speed)
 
     def _clock_of(self, slot: int) -> int:
-        """A job at several sites has the lowest of their clocks."""
+        """A job in several zones has the lowest of their clocks."""
         spread = self._spread[slot]
-        return self.clock[spread[0][0]] if len(spread) == 1 else max([self.clock[site] for site, _ in spread])
+        return self.clock[spread[0][0]] if len(spread) == 1 else max([self.clock[zone] for zone, _ in spread])
 
     # -- for want of power ---------------------------------------------------------------------------------------------------------
 
     def set_clocks(self, clocks: Sequence[int], at_ns: int) -> None:
-        """The GPUs of each site run at this clock from now on."""
-        changed = {site for site, (now, then) in enumerate(zip(self.clock, clocks, strict=True)) if now != then}
-        everywhere = len(changed) == self._sites.count
-        slots = [slot for slot in self.draw if everywhere or any(site in changed for site, _ in self._spread[slot])]
+        """The GPUs of each zone run at this clock from now on."""
+        changed = {zone for zone, (now, then) in enumerate(zip(self.clock, clocks, strict=True)) if now != then}
+        everywhere = len(changed) == self._zones.count
+        slots = [slot for slot in self.draw if everywhere or any(zone in changed for zone, _ in self._spread[slot])]
         begun = {slot for slot in slots if self._lives.ahead_ns[slot]}  # who may be at work once it was brought up to now
         for slot in slots:
             self.progress(slot, at_ns)
@@ -297,7 +298,7 @@ class Runs:
         change, self.draw[slot] = draw - self.draw[slot], draw
         if table.shape[slot] >= 0 and not paused:
             full = self._full_draw(table.host_type[slot], table.utilization[slot])
-            self.swings.note(slot, full * table.milli_gpus[slot] // 1000, parts, clock, self._spread[slot])
+            self.swings.note(slot, full * table.milli_gpus[slot] // 1000, parts, clock, self._zones.by_site(self._spread[slot]))
         if change:
             self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], change)
             self._draw_more(slot, at_ns, change)
@@ -313,7 +314,7 @@ class Runs:
     def watch_clocks(self) -> ClockedDraws:
         """From now on ``clocked`` is kept."""
         if self.clocked is None:
-            self.clocked = ClockedDraws(self._sites.count, self._settings.communication_power_ratio)
+            self.clocked = ClockedDraws(self._zones.count, self._settings.communication_power_ratio)
             for slot in self.draw:
                 self._note_load(slot)
         return self.clocked
@@ -367,7 +368,8 @@ class Runs:
         ratio = self._settings.communication_power_ratio
         draw = self.draw[slot] = 0 if paused else draw_milliwatts(full_milliwatts, parts, ratio, milli_gpus, clock)
         if table.shape[slot] >= 0:
-            self.swings.note(slot, 0 if paused else full_milliwatts * milli_gpus // 1000, parts, clock, self._spread[slot])
+            full = 0 if paused else full_milliwatts * milli_gpus // 1000
+            self.swings.note(slot, full, parts, clock, self._zones.by_site(self._spread[slot]))
         if self.clocked is not None:
             self.clocked.note(slot, full_milliwatts, parts, milli_gpus, self._spread[slot], draw, paused=paused)
         return draw
@@ -413,7 +415,7 @@ class Runs:
 
     def _draw_more(self, slot: int, at_ns: int, milliwatts: int) -> None:
         """Each of its GPUs draws so much more, or less."""
-        for site, gpus in self._spread[slot]:
+        for site, gpus in self._zones.by_site(self._spread[slot]):
             self._meter.hosts[site].change(at_ns, milliwatts * gpus)
 
     def _full_draw(self, host_type: int, utilization: float) -> int:

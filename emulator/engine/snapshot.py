@@ -54,6 +54,8 @@ class Snapshot:
     switch_power_watts: float
     power_clock_ratio: float  # of the GPUs' full clock, the lowest of all sites
     power_capped_seconds: float  # so far, while a cap lowered a clock or paused a job
+    gpu_celsius: float  # of a GPU that computes all the time, where it is hottest; 0 where heat is not modelled
+    power_throttled_seconds: float  # so far, while heat bounded a clock
     facility_power_watts: float
     energy_joules: float  # IT
     switch_energy_joules: float

@@ -83,6 +83,8 @@ def view_of(engine: Engine, moment: Moment) -> JobView:
         phase_seconds={phase: time_ns / SECOND for phase, time_ns in zip(HELD, moment.time_ns, strict=True) if time_ns},
         goodput_ratio=good_ns(moment.time_ns) / held_ns if (held_ns := sum(moment.time_ns)) else 0.0,
         energy_joules=moment.energy_joules,
+        tokens=moment.tokens,
+        joules_per_token=moment.energy_joules / moment.tokens if moment.tokens else 0.0,
     )
 
 
@@ -173,7 +175,7 @@ def _held_back(engine: Engine, slot: int) -> str:
         return f"; it hangs, which nobody has noticed yet: {engine.chronicle.reasons[slot]}"
     if phase == Phase.PAUSED:
         return f"; it is paused for want of power: {engine.power.told()}"
-    clock = f"; its {engine.power.told()} for want of power" if slot in lives.full_clock_speed else ""
+    clock = f"; its {engine.power.told()} {engine.power.why()}" if slot in lives.full_clock_speed else ""
     speed = lives.network_speed(slot)
     if speed == 1.0:
         return clock

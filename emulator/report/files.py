@@ -126,6 +126,7 @@ def jobs_table(jobs: JobTable) -> Any:
             "placement_level": words(jobs.placement_level, PLACEMENT_LEVELS),
             "hosts": texts(jobs.hosts() if jobs.hosts is not None else None),
             "energy_joules": jobs.energy_joules[order],
+            "tokens": pa.array(jobs.tokens[order], mask=jobs.tokens[order] == 0.0),
             "network_slowdown_ratio": jobs.network_slowdown_ratio[order],
             "deadline_seconds": seconds(jobs.deadline_ns, NO_DEADLINE),
         }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from emulator.engine import views
 from emulator.engine.engine import Engine
 from emulator.engine.gpu_time import good_ns, job_time
-from emulator.engine.job_energy import job_joules
+from emulator.engine.job_energy import job_done, job_joules, job_tokens
 from emulator.engine.moments import slowdown
 from emulator.fabric.traffic import ranges
 from emulator.report.outcome import PLACEMENT_LEVELS, STATES, JobTable
@@ -23,7 +23,6 @@ from emulator.scheduler.deadlines import NO_DEADLINE
 from emulator.scheduler.free import mask_bits
 from emulator.scheduler.table import State
 from emulator.workload.jobs import SECOND
-from emulator.workload.training import step_seconds
 from topology.describe import hostlist
 
 _LEVELS = {"": -1} | {name: number for number, name in enumerate(PLACEMENT_LEVELS)}
@@ -89,6 +88,7 @@ def rows_of(engine: Engine, slots: Sequence[int], reasons: Reasons) -> Columns:
         "energy_joules": np.array(
             [job_joules(engine, slot, held_ns, engine.now_ns) for slot, held_ns in zip(slots, ran.tolist(), strict=True)], dtype=np.float64
         ),
+        "tokens": np.array([job_tokens(engine, slot, time[0]) for slot, time in zip(slots, times, strict=True)], dtype=np.float64),
         "lost_gpu_seconds": size * lost / SECOND,
         "placement_level": np.array([_LEVELS[views.placement_level(engine.cluster, placement)] for placement in rows], dtype=np.int8),
         "network_slowdown_ratio": np.array([slowdown(engine, slot, engine.now_ns) for slot in slots], dtype=np.float64),
@@ -169,23 +169,12 @@ def _peak_ratio(engine: Engine, slot: int) -> float:
 
 
 def _model_flops(engine: Engine, slots: Sequence[int]) -> NDArray[np.float64]:
-    """FLOPs of the steps that lasted: work over the time of a step at full share, times the model's FLOPs per step; in proportion where the
-    job ran with a part of its GPUs.
-    """
-    table, full = engine.table, engine.network.full_bytes_per_second
-
-    @cache
-    def rate(number: int, host_type: int) -> float:
-        shape = table.shapes[number]
-        return shape.model_flops / step_seconds(shape, full[host_type])
-
+    """FLOPs of the steps that lasted."""
+    table, lives = engine.table, engine.table.lives
     return np.array(
         [
-            (table.lives.work_ns[slot] - table.lives.lost_ns[slot])
-            / SECOND
-            * rate(table.shape[slot], table.host_type[slot])
-            * (table.size_gpus[slot] / table.gpus[slot])
-            if table.shape[slot] >= 0 and table.lives.work_ns[slot]
+            job_done(engine, slot, lives.work_ns[slot] - lives.lost_ns[slot], table.shapes[table.shape[slot]].model_flops)
+            if table.shape[slot] >= 0
             else 0.0
             for slot in slots
         ],

@@ -74,6 +74,7 @@ class JobTable:
     lost_gpu_seconds: Float64
     placement_level: Int8  # index into PLACEMENT_LEVELS, of the last placement; -1 for none
     energy_joules: Float64  # engine.job_energy
+    tokens: Float64  # that it trained on, of steps that lasted; 0 where a step's are not known
     network_slowdown_ratio: Float64  # running time over that on an idle fabric; 1 if the job does not use the fabric
     queues: tuple[str, ...] = ("default",)
     tenants: tuple[str, ...] = ("default",)

@@ -4,8 +4,15 @@
   paused.
 - ``slowdown_ratio``: the time that work took over what it would have taken at the full clock, of all jobs, by GPU time; pauses are
   ``paused`` of ``gpu_seconds``. ``lowest_clock_ratio``: of the full clock.
+- ``joules_per_token``: of the training jobs that trained on a known number of tokens, their energy over the tokens of steps that lasted:
+  starts, waits and lost work included, without PUE and switches. None where there are none.
 - ``pue_ratio``: facility energy over IT energy. ``sites``: the energy, water and carbon of each, in whole numbers at the head; they add
   up to the whole exactly. Carbon is 0 where the scenario has no series of it.
+- ``rows``: None where rows have no caps. How many have one, how many were ever ``slowed``, and the few that came nearest to theirs:
+  the most that they drew at the end of a cycle (0 where no row could have broken its cap), and their lowest clock.
+- ``heat``: None where it is not modelled. The hottest that a GPU was that computed all the time (None: none ran), and for how long heat
+  bounded a clock anywhere.
+- ``batteries``: None where they do not act. What all took and gave at the meters, and the least that one held, of its whole energy.
 - ``events``: what was asked for (``reduce_ratio`` or ``to_watts``), what was drawn when it began (``before_watts``), the cap that
   followed, the most that was drawn at the end of a cycle during it and whether that held, ``saved_joules``: at the meter, against drawing
   ``before_watts`` all the time, and ``lost_gpu_seconds``: the part of GPU time that work took longer or stood still during it, at all
@@ -16,19 +23,31 @@
 """
 
 from collections.abc import Mapping
+from math import fsum
 from typing import Any
 
+import numpy as np
+
+from emulator.engine.batteries import Batteries
 from emulator.engine.demand_response import Response, told_place
 from emulator.engine.engine import Engine
 from emulator.engine.facility_meter import Used
-from emulator.engine.power_settings import FACILITY, OverCap
-from emulator.power.clocks import CLOCK_RATIO
+from emulator.engine.hot_zones import HotZones
+from emulator.engine.power_settings import FACILITY, UNCAPPED, OverCap
+from emulator.engine.rows import Rows
+from emulator.power.clocks import CLOCK_RATIO, FULL
 from emulator.power.series import NEVER
 from emulator.power.swings import LIMIT_RATIO, Smoothing, Swing, band_ratio, smoothed
+from emulator.report.outcome import JobTable
 from emulator.workload.jobs import SECOND
 
+#: Rows that the summary names.
+ROWS_TOLD = 10
 
-def power_summary(engine: Engine, gpu_seconds: Mapping[str, float], over_cap: OverCap, smoothing: Smoothing) -> dict[str, Any]:
+
+def power_summary(
+    engine: Engine, jobs: JobTable, gpu_seconds: Mapping[str, float], over_cap: OverCap, smoothing: Smoothing
+) -> dict[str, Any]:
     """After the engine's ``finish``."""
     power, names, now_ns = engine.power, engine.cluster.site_names, engine.now_ns
     used = power.facility.all(now_ns)
@@ -42,11 +61,51 @@ def power_summary(engine: Engine, gpu_seconds: Mapping[str, float], over_cap: Ov
         "over_cap_seconds": power.over.until(now_ns) / SECOND,
         "slowdown_ratio": (work + gpu_seconds["power_wait"]) / work if work else None,
         "lowest_clock_ratio": CLOCK_RATIO[power.lowest_clock],
+        "joules_per_token": joules_per_token(jobs),
         "pue_ratio": facility / (it * 1_000_000) if it else None,
         "carbon_grams": sum([site.carbon for site in used]) / (3.6e18 * 1e12),
         "sites": {name: _site(one) for name, one in zip(names, used, strict=True)},
+        "rows": None if power.rows is None else _rows(power.rows),
+        "heat": None if power.heat is None else _heat(power.heat, now_ns),
+        "batteries": None if power.batteries is None else _batteries(power.batteries),
         "events": [_event(response, names) for response in power.response.responses],
         "swings": {name: _swings(engine, site, smoothing) for site, name in enumerate(names)},
+    }
+
+
+def joules_per_token(jobs: JobTable) -> float | None:
+    """Of the training jobs whose tokens are known; None where there are none."""
+    known = jobs.tokens > 0.0
+    return fsum(jobs.energy_joules[known].tolist()) / fsum(jobs.tokens[known].tolist()) if known.any() else None
+
+
+def _batteries(batteries: Batteries) -> dict[str, float]:
+    return {
+        "charged_joules": batteries.charged / 1e12,
+        "discharged_joules": batteries.discharged / 1e12,
+        "least_stored_ratio": batteries.least_stored / batteries.full,
+    }
+
+
+def _heat(heat: HotZones, now_ns: int) -> dict[str, Any]:
+    return {"hottest_celsius": heat.hottest_celsius, "throttled_seconds": heat.throttling.until(now_ns) / SECOND}
+
+
+def _rows(rows: Rows) -> dict[str, Any]:
+    capped = np.flatnonzero(rows.caps < UNCAPPED)
+    nearest = capped[np.argsort(-rows.most_milliwatts[capped] / rows.caps[capped], kind="stable")]
+    return {
+        "level": rows.level,
+        "capped": len(capped),
+        "slowed": int((rows.lowest_clock[capped] > FULL).sum()),
+        "nearest": {
+            rows.names[row]: {
+                "cap_watts": int(rows.caps[row]) / 1000,
+                "most_watts": int(rows.most_milliwatts[row]) / 1000,
+                "lowest_clock_ratio": CLOCK_RATIO[int(rows.lowest_clock[row])],
+            }
+            for row in nearest[:ROWS_TOLD].tolist()
+        },
     }
 
 

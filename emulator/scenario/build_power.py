@@ -8,10 +8,13 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from emulator.engine.power_settings import FACILITY, OverCap, PowerSettings, Reduction
+from emulator.engine.power_settings import FACILITY, BatterySettings, HeatSettings, OverCap, PowerSettings, Reduction
 from emulator.power.cooling import Cooling, pue_at, wue_at
 from emulator.power.facility import facility_milliwatts
+from emulator.power.heat import RISE_KELVIN, Limits, inlet_celsius
 from emulator.power.series import Series, constant
+from emulator.racks.units import units
+from emulator.scenario.build_rows import row_caps
 from emulator.scenario.load import ScenarioError
 from emulator.scenario.models import Scenario
 from emulator.scenario.power import MOST_POINTS, CapPower, CarbonSeries, Celsius, GramsPerKwh, PowerSeries, TemperatureSeries
@@ -43,13 +46,59 @@ def build_power(scenario: Scenario, cluster: Cluster) -> PowerSettings:
         caps.append((FACILITY, supply))
     for name, watts in ({} if scenario.scheduler.sites is None else scenario.scheduler.sites.caps).items():
         caps.append((cluster.site_names.index(name), constant(round(watts * 1000))))
+    caps += _site_caps(scenario, cluster, max(pue.values))
     over_cap = OverCap(given.over_cap)
     if over_cap != OverCap.NONE and given.cap is not None and cluster_standing_milliwatts(cluster, max(pue.values)) > given.cap * 1000:
         least = f"at least {cluster_standing_milliwatts(cluster, max(pue.values)) / 1000:,.0f}W, which is drawn while nothing runs"
         raise ScenarioError(f"scenario {scenario.name}: power.cap: is {given.cap:,.0f}W; allowed: {least}, or over_cap: none")
     return PowerSettings(
-        over_cap, tuple(caps), pue, given.raise_after, _reductions(scenario, cluster), wue, constant(0.0) if carbon is None else carbon
+        over_cap,
+        tuple(caps),
+        pue,
+        given.raise_after,
+        _reductions(scenario, cluster),
+        wue,
+        constant(0.0) if carbon is None else carbon,
+        row_caps(scenario, cluster),
+        None if outdoor is None else _heat(scenario, cluster, cooling, outdoor),
+        _battery(scenario),
     )
+
+
+def _battery(scenario: Scenario) -> BatterySettings | None:
+    given, cycle_ns = scenario.power.smoothing, scenario.clock.cycle
+    if not given.battery_acts:
+        return None
+    if given.battery_duration < 2 * cycle_ns:
+        field = f"scenario {scenario.name}: power.smoothing.battery_duration"
+        least = f"two scheduling cycles ({cycle_ns / 5e8:g}s) or more"
+        raise ScenarioError(f"{field}: is {given.battery_duration / 1e9:g}s; allowed where it acts: {least}")
+    milliwatts = round(given.battery * 1000)
+    return BatterySettings(milliwatts, milliwatts * given.battery_duration, cycle_ns)
+
+
+def _heat(scenario: Scenario, cluster: Cluster, cooling: Cooling, outdoor: Series[float]) -> HeatSettings | None:
+    given = scenario.power.heat
+    if given is None:
+        return None
+    inlet = Series(outdoor.times_ns, tuple([inlet_celsius(cooling, celsius) for celsius in outdoor.values]), outdoor.period_ns)
+    found = units(cluster, "cooling_unit", {"cooling_unit": scenario.faults.units.cooling_unit.racks})
+    limits = Limits(RISE_KELVIN[cooling], given.throttle_celsius, given.failed_unit_kelvin)
+    return HeatSettings(limits, inlet, tuple(found.first_host.tolist()))
+
+
+def _site_caps(scenario: Scenario, cluster: Cluster, pue: float) -> list[tuple[int, Series[int]]]:
+    found, standing = list[tuple[int, Series[int]]](), standing_milliwatts(cluster).tolist()
+    for name, watts in scenario.power.site_caps.items():
+        field = f"scenario {scenario.name}: power.site_caps.{name:.80}"
+        if name not in cluster.site_names:
+            raise ScenarioError(f"{field}: is no site of this cluster; allowed: {', '.join(cluster.site_names)}")
+        site = cluster.site_names.index(name)
+        if scenario.power.over_cap != "none" and facility_milliwatts(standing[site], pue) > watts * 1000:
+            least = f"at least {facility_milliwatts(standing[site], pue) / 1000:,.0f}W, which it draws while nothing runs"
+            raise ScenarioError(f"{field}: is {watts:,.0f}W; allowed: {least}, or over_cap: none")
+        found.append((site, constant(round(watts * 1000))))
+    return found
 
 
 def carbon_series(scenario: Scenario) -> Series[float] | None:

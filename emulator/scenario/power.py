@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from emulator.engine.bounds import CLOCK_END_NS
+from emulator.power.heat import FAILED_UNIT_KELVIN, THROTTLE_CELSIUS
 from emulator.scenario.section import Real, Section, as_tuple
 from emulator.scenario.units import NANOSECONDS, Duration, Power, parse_duration
 
@@ -17,6 +18,7 @@ PUE, WUE = 1.2, 0.27
 Celsius = Annotated[Real, Field(ge=-90, le=60)]
 GramsPerKwh = Annotated[Real, Field(ge=0, le=10_000)]
 CapPower = Annotated[Power, Field(ge=0, le=1e15)]
+RowPower = Annotated[Power, Field(ge=1, le=1e15)]
 
 
 def _as_part(value: Any) -> Any:
@@ -91,22 +93,48 @@ class PowerEvent(Section):
         return self
 
 
+class RowSettings(Section):
+    """Caps on what the hosts of each unit of a level draw, as its busbar counts it: IT power, without PUE and without switches."""
+
+    level: Literal["rack", "leaf", "pod", "building"]
+    cap: RowPower | None = None  # of each unit
+    caps: dict[Annotated[str, Field(min_length=1, max_length=253)], RowPower] = Field(default_factory=dict)  # of single ones, by name
+
+    @model_validator(mode="after")
+    def _has_caps(self) -> Self:
+        if self.cap is None and not self.caps:
+            raise ValueError("rows have no cap; allowed: cap (of each), caps (of single ones by name), or both")
+        return self
+
+
+class HeatSettings(Section):
+    """GPUs that get too hot lower their clock (emulator.power.heat); a failed cooling unit heats its racks and does not take them down."""
+
+    throttle_celsius: Annotated[Real, Field(ge=50, le=120)] = THROTTLE_CELSIUS
+    failed_unit_kelvin: Annotated[Real, Field(ge=0, le=100)] = FAILED_UNIT_KELVIN  # how much hotter what cools comes then
+
+
 class SmoothingSettings(Section):
-    """What smooths the swings of synchronous jobs, as the summary reports it (emulator.power.swings); it changes no energy."""
+    """What smooths the swings of synchronous jobs, as the summary reports it (emulator.power.swings); it changes no energy, but where the
+    battery acts.
+    """
 
     gpu_floor: Annotated[float, BeforeValidator(_as_part), Field(ge=0, le=1)] = 0.0  # of what a GPU draws computing; GB200: 20 to 90 %
     gpu_joules: Annotated[Real, Field(ge=0, le=1e6)] = 0.0  # stored in the power supplies for each GPU; GB300: 65
     peak_reduction: Annotated[float, BeforeValidator(_as_part), Field(ge=0, le=1)] = 0.3  # by these at most; GB300: 30 %
     battery: CapPower = 0.0  # of each site
     battery_duration: Annotated[Duration, Field(ge=0, le=30 * DAY)] = parse_duration("1h")  # for which it gives that
+    battery_acts: bool = False  # it carries what is drawn above caps and requests, and charges below them
 
 
 class PowerSettings(Section):
     """Power of the site. The power of a host is that of its type in the catalog."""
 
     cap: Annotated[Power, Field(ge=1, le=1e15)] | None = None  # of the whole facility
-    #: What happens above it, and above the caps of sites (scheduler.sites.caps): clock lowers the GPUs' clock and pauses jobs below the
-    #: lowest.
+    site_caps: dict[Annotated[str, Field(min_length=1, max_length=253)], RowPower] = Field(default_factory=dict)  # of a site, by name
+    rows: RowSettings | None = None
+    #: What happens above a cap, those of sites that jobs are dispatched by (scheduler.sites.caps) too: clock lowers the GPUs' clock and
+    #: pauses jobs below the lowest.
     over_cap: Literal["none", "clock", "pause"] = "clock"
     #: Between a change of clocks or pauses and a raise; a cap is met at once. Assumed.
     raise_after: Annotated[Duration, Field(ge=0, le=DAY)] = parse_duration("5m")
@@ -115,6 +143,7 @@ class PowerSettings(Section):
     gamma: Annotated[Real, Field(ge=0.01, le=10)] = 1.0  # exponent of utilization in a GPU's draw; 1: linear, as RAPS
     cooling: Literal["fixed", "evaporative", "dry", "closed-loop"] = "fixed"  # fixed: pue and wue_litres_per_kwh; else by the weather
     outdoor: TemperatureSeries | None = None
+    heat: HeatSettings | None = None
     pue: Annotated[Real, Field(ge=1, le=5)] = PUE  # liquid-cooled AI: 1.15 to 1.25, a planning value
     wue_litres_per_kwh: Annotated[Real, Field(ge=0, le=100)] = WUE  # Microsoft's 2025 figure
     carbon: CarbonSeries | None = None
@@ -126,8 +155,12 @@ class PowerSettings(Section):
             raise ValueError("cooling by the weather and outdoor go together: the one needs the other")
         if self.cooling != "fixed" and (self.pue, self.wue_litres_per_kwh) != (PUE, WUE):
             raise ValueError(f"cooling {self.cooling} has its own pue and wue_litres_per_kwh; allowed: neither (--set power.pue=null)")
-        if self.over_cap == "none" and (self.events or self.supply is not None):
-            raise ValueError("events and supply need an over_cap; allowed: clock, pause")
+        if self.heat is not None and self.cooling == "fixed":
+            raise ValueError("heat needs cooling by the weather; allowed: cooling evaporative, dry or closed-loop, with outdoor")
+        if self.smoothing.battery_acts and (self.over_cap == "none" or not self.smoothing.battery):
+            raise ValueError("smoothing.battery_acts needs a battery, and an over_cap; allowed: clock, pause")
+        if self.over_cap == "none" and (self.events or self.supply is not None or self.rows is not None):
+            raise ValueError("events, supply and rows need an over_cap; allowed: clock, pause")
         return self
 
 

@@ -71,6 +71,7 @@ def _step_shape(step: job_pb2.TrainingStep, gpus: int) -> TrainingShape:
         expert_gpus=step.expert_gpus or 1,
         expert_bytes=step.expert_bytes,
         state_bytes=step.state_bytes,
+        step_tokens=step.step_tokens,
         pipeline_overlap_seconds=step.pipeline_overlap_seconds,
         exposed_ratio=step.exposed_ratio,
         context_gpus=step.context_gpus or 1,

@@ -54,6 +54,7 @@ _STEP_LIMITS = {
     "state_bytes": MOST_STEP_BYTES,
     "context_bytes": MOST_STEP_BYTES,
     "model_flops": MOST_STEP_FLOPS,
+    "step_tokens": MOST_STEP_FLOPS,
     "hops": MOST_STEP_HOPS,
 }
 _TIME_RULE = f"more than 0, at most {LONGEST_YEARS} years"

@@ -326,12 +326,21 @@ HEAD: tuple[HeadMetric, ...] = (
     ),
     HeadMetric(
         "gigawatt_power_clock_ratio", Kind.GAUGE, "ratio",
-        "Clock of the GPUs over the full one, at the site where it is lowest: below 1 while a cap on power lowers it.", (),
+        "Clock of the GPUs over the full one, at the site where it is lowest: below 1 while a cap on power, or heat, lowers it.", (),
         _one(lambda s: s.power_clock_ratio),
     ),
     HeadMetric(
         "gigawatt_power_capped_seconds_total", Kind.COUNTER, "seconds",
         "Emulated time in which a cap on power lowered a clock or paused a job.", (), _one(lambda s: s.power_capped_seconds),
+    ),
+    HeadMetric(
+        "gigawatt_gpu_hottest_celsius", Kind.GAUGE, "celsius",
+        "Temperature of a GPU that computes all the time, where it is hottest; 0 where power.heat is not given.", (),
+        _one(lambda s: s.gpu_celsius),
+    ),
+    HeadMetric(
+        "gigawatt_power_throttled_seconds_total", Kind.COUNTER, "seconds",
+        "Emulated time in which heat bounded the clock of some GPUs.", (), _one(lambda s: s.power_throttled_seconds),
     ),
     HeadMetric("gigawatt_pue_ratio", Kind.GAUGE, "ratio", "Power usage effectiveness now: facility power over IT power.", (), _one(_pue)),
     # Network.

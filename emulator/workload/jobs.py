@@ -101,6 +101,7 @@ class TrainingShape:
     context_overlap_seconds: float = 0.0  # of that traffic, what hides behind compute
     peak_ratio: float = 1.0  # dense peak of the precision over that of bf16, for MFU
     state_bytes: float = 0.0  # of a checkpoint of the whole job; 0: not known
+    step_tokens: float = 0.0  # that a step trains on, over the whole job; 0: not known
 
     @property
     def lane_bytes(self) -> float:

@@ -44,6 +44,7 @@ def build_jobs() -> JobTable:
         lost_gpu_seconds=np.array([0.0, 4.0, 12.8, 0.0, 0.0, 0.0]) * 3600,
         placement_level=np.array([1, 4, 5, -1, -1, -1], dtype=np.int8),
         energy_joules=np.array([8.0, 32.0, 128.0, 0.0, 0.0, 0.0]) * 3.6e6,
+        tokens=np.array([0.0, 64.0, 256.0, 0.0, 0.0, 0.0]) * 1e6,
         network_slowdown_ratio=np.array([1.0, 1.25, 1.75, 1.0, 1.0, 1.0]),
         queues=("default", "research"),
         tenants=("default", "vision"),

@@ -16,7 +16,8 @@ from topology.cluster import TIERS
 
 JOB_COLUMNS = """
     job_id name source_row queue tenant kind priority gpus min_gpus gpu_type submit_seconds start_seconds end_seconds estimate_seconds state
-    reason preemptions restarts gpu_seconds lost_gpu_seconds placement_level hosts energy_joules network_slowdown_ratio deadline_seconds
+    reason preemptions restarts gpu_seconds lost_gpu_seconds placement_level hosts energy_joules tokens network_slowdown_ratio
+    deadline_seconds
 """
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from emulator.engine.power_settings import FACILITY, OverCap, PowerSettings, Reduction
+from emulator.engine.power_settings import FACILITY, BatterySettings, OverCap, PowerSettings, Reduction, RowCaps
 from emulator.power.cooling import Cooling, pue_at, wue_at
+from emulator.power.heat import Limits
 from emulator.scenario import ScenarioError, build_cluster, load
 from emulator.scenario.build_power import build_power
 from emulator.scenario.files import as_json, files_of
@@ -63,9 +64,51 @@ def test_events_and_the_caps_of_sites(tmp_path: Path) -> None:
     assert [(place, series.values) for place, series in made.caps] == [(0, (90_000_000,))]
 
 
+def test_caps_of_rows_and_of_a_site(tmp_path: Path) -> None:
+    made = built(tmp_path, "{site_caps: {memphis: 70kW}, rows: {level: rack, cap: 30kW, caps: {r00001: 28.5kW}}}")
+    assert [(place, series.values) for place, series in made.caps] == [(0, (70_000_000,))]
+    assert made.rows == RowCaps("rack", ("r00000", "r00001"), (0, 4), (30_000_000, 28_500_000))
+    single = built(tmp_path, "{rows: {level: pod, caps: {p000: 60kW}}}").rows
+    assert single is not None
+    assert (single.names, single.milliwatts) == (("p000",), (60_000_000,))
+
+
+def test_heat_follows_the_weather(tmp_path: Path) -> None:
+    weather = "outdoor: {points: [[0s, 20], [12h, 45]], repeat: 24h}"
+    made = built(tmp_path, f"{{cooling: dry, {weather}, heat: {{throttle_celsius: 80}}}}", "faults.units.cooling_unit.racks=1").heat
+    assert made is not None
+    assert (made.limits, made.unit_first_host) == (Limits(47.0, 80.0, 25.0), (0, 4))
+    assert [made.inlet.at(at * HOUR) for at in (0, 12, 24)] == [25.0, 30.0, 25.0]
+    assert built(tmp_path, f"{{cooling: dry, {weather}}}").heat is None
+
+
+def test_a_battery_acts_where_it_is_told_to(tmp_path: Path) -> None:
+    text = "{cap: 90kW, smoothing: {battery: 20kW, battery_duration: 30m"
+    assert built(tmp_path, f"{text}, battery_acts: true}}}}", "clock.cycle=5s").battery == BatterySettings(
+        20_000_000, 10_000_000 * HOUR, 5 * 10**9
+    )
+    assert built(tmp_path, f"{text}}}}}").battery is None
+
+
 @pytest.mark.parametrize(
     ("power", "told"),
     [
+        ("{smoothing: {battery_acts: true}}", r"power: smoothing.battery_acts needs a battery, and an over_cap"),
+        ("{over_cap: none, smoothing: {battery: 1MW, battery_acts: true}}", r"smoothing.battery_acts needs a battery, and an over_cap"),
+        ("{smoothing: {battery: 1MW, battery_duration: 5s, battery_acts: true}}", r"battery_duration: is 5s; allowed where it acts: two"),
+        ("{heat: {}}", r"power: heat needs cooling by the weather; allowed: cooling evaporative"),
+        ("{heat: {throttle_celsius: 20}}", r"power.heat.throttle_celsius: .*greater than or equal to 50"),
+        ("{heat: {failed_unit_kelvin: lots}}", r"power.heat.failed_unit_kelvin: "),
+        ("{rows: {level: rack}}", r"power.rows: rows have no cap; allowed: cap"),
+        ("{rows: {level: host, cap: 5kW}}", r"power.rows.level: .*'rack', 'leaf', 'pod' or 'building'"),
+        ("{rows: {level: building, cap: 5MW}}", r"power.rows.level: building: this cluster has none of whole racks; allowed: rack, leaf"),
+        ("{rows: {level: rack, cap: 1kW}}", r"power.rows.cap: is 1,000W; allowed: at least [0-9,]+W, which r00000 draws"),
+        ("{rows: {level: rack, caps: {r00001: 1kW}}}", r"power.rows.caps.r00001: is 1,000W; allowed: at least"),
+        ("{rows: {level: rack, caps: {r00002: 40kW}}}", r"power.rows.caps: r00002 is no rack of this cluster; allowed: r00000 to r00001"),
+        ("{rows: {level: rack, cap: 30}}", r"power.rows.cap: 30 is not a power"),
+        ("{over_cap: none, rows: {level: rack, cap: 30kW}}", r"rows need an over_cap"),
+        ("{site_caps: {utah: 1MW}}", r"power.site_caps.utah: is no site of this cluster; allowed: memphis"),
+        ("{site_caps: {memphis: 1kW}}", r"power.site_caps.memphis: is 1,000W; allowed: at least [0-9,]+W"),
         ("{cap: 1kW}", r"power.cap: is 1,000W; allowed: at least [0-9,]+W, which is drawn while nothing runs, or over_cap: none"),
         ("{over_cap: throttle}", r"power.over_cap: .*'none', 'clock' or 'pause'"),
         ("{supply: {path: none.csv}}", r"power.supply.path: .*none.csv: cannot be read: No such file"),
@@ -76,7 +119,7 @@ def test_events_and_the_caps_of_sites(tmp_path: Path) -> None:
         ("{supply: {points: [[0s, 5]]}}", r"power.supply.points.0.1: 5 is not a power"),
         ("{supply: {points: 5}}", r"power.supply.points: 5 is not a list"),
         ("{carbon: {points: [[0s, -1]]}}", r"power.carbon.points.0.1: .*greater than or equal to 0"),
-        ("{over_cap: none, events: [{at: 0s, duration: 1h, reduce: 10%}]}", r"events and supply need an over_cap"),
+        ("{over_cap: none, events: [{at: 0s, duration: 1h, reduce: 10%}]}", r"events, supply and rows need an over_cap"),
         ("{events: [{at: 0s, duration: 1h}]}", r"power.events.0: an event has either reduce .* or to"),
         ("{events: [{at: 0s, duration: 1h, reduce: 25, to: 1MW}]}", r"power.events.0.reduce: "),
         ("{events: [{at: 0s, duration: 1h, reduce: lots}]}", r"power.events.0.reduce: 'lots' is no part: write a percentage, e.g. 25%"),

@@ -71,6 +71,8 @@ def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")
         facility_power_watts=341e3,
         power_clock_ratio=1.0 - 0.01 * (tick % 3),
         power_capped_seconds=10.0 * tick,
+        gpu_celsius=72.0,
+        power_throttled_seconds=5.0 * tick,
         energy_joules=310e3 * 600.0 * tick,
         switch_energy_joules=10e3 * 600.0 * tick,
         link_load_ratio={"host_leaf": 0.31, "leaf_spine": 0.22},

@@ -178,6 +178,7 @@ def training_shape(
         context_overlap_seconds=microbatches * stage_layers * layer.attention,
         peak_ratio=peak_flops(gpu, precision) / gpu.bf16_flops,
         state_bytes=STATE_BYTES * model.parameters,
+        step_tokens=float(plan.sequences * model.sequence),
     )
 
 
