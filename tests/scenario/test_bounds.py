@@ -26,6 +26,7 @@ runtime: {actors: inline}
 #: Their upper ends are a matter of how big a machine is at hand, or they belong to builders and kinds that this scenario has not.
 LEFT_OUT = {"cluster", "clock.until", "workload.generated.reference_gpus", "workload.generated.jobs_per_day"} | {
     *("scheduler.sites.links", "scheduler.sites.caps", "scheduler.sites.datasets", "scheduler.reservations.hosts"),
+    *("power.site_caps", "power.rows"),
 }
 #: What has a rule of its own: what is allowed at its ends, what lies beyond.
 _BANDWIDTH = ["1bps", "1000000Pbps"], ["0.9bps", "1000001Pbps", "0bps", "-1bps", ".nan"]
@@ -144,6 +145,9 @@ def at(path: str, value: str) -> list[str]:
         given = {"at": "1s", "kind": "link", "name": "0"} | {field: value}
         given |= {"flap": {"every": "3650d"}, "every": {"flap": "1ns"}}.get(field, {})
         return [f"faults.script=[{{{', '.join(f'{key}: {one}' for key, one in given.items())}}}]"]
+    if path.startswith("power.heat."):
+        weather = "power.outdoor={points: [[0s, 20]]}"
+        return [f"power.heat={{{path.rpartition('.')[2]}: {value}}}", "power.cooling=dry", weather]
     if path.startswith("power.events."):
         field = path.rpartition(".")[2]
         given = {"at": "1m", "duration": "2m", **({} if field == "to" else {"reduce": "25%"})} | {field: value}
