@@ -253,7 +253,7 @@ class PowerCaps:
                 clocks = lowered(draws, clocks, group.first, group.allowed)
         drawn, over = draws[np.arange(len(clocks)), clocks], dict[int, int]()
         for group in groups:
-            excess = np.add.reduceat(drawn, group.first) - group.allowed
+            excess = np.add.reduceat(drawn, group.first, dtype=np.int64) - group.allowed
             over |= {group.place + int(number): int(excess[number]) for number in np.flatnonzero(excess > 0)}
         chosen: list[int] = clocks.tolist()
         return chosen, self._to_pause(over, chosen) if over else set()

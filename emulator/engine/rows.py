@@ -38,13 +38,13 @@ class Rows:
         self.of_zone: list[int] = (np.searchsorted(first_host, zones.first_host[:-1], side="right") - 1).tolist()
         peak = np.array([idle_milliwatts(kind) + kind.gpus * gpu_milliwatts(kind, 1.0) for kind in cluster.host_types], dtype=np.int64)
         each = np.repeat(peak[cluster.block_type], np.diff(cluster.block.first_host))
-        self.bind = bool((np.add.reduceat(each, first_host[:-1]) > self.caps).any())
+        self.bind = bool((np.add.reduceat(each, first_host[:-1], dtype=np.int64) > self.caps).any())
         self.most_milliwatts = np.zeros(len(self.caps), dtype=np.int64)
         self.lowest_clock = np.full(len(self.caps), FULL)
 
     def drawn(self, by_zone: Int64) -> Int64:
         """The sums over the zones of each row."""
-        found: Int64 = np.add.reduceat(by_zone, self.first)
+        found: Int64 = np.add.reduceat(by_zone, self.first, dtype=np.int64)
         return found
 
     def note(self, drawn: Int64, clocks: Sequence[int]) -> None:

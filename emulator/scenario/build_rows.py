@@ -32,7 +32,7 @@ def row_caps(scenario: Scenario, cluster: Cluster) -> RowCaps | None:
         watts[numbers[name]] = cap
     idle = np.array([idle_milliwatts(kind) for kind in cluster.host_types], dtype=np.int64)
     hosts = np.repeat(idle[cluster.block_type], np.diff(cluster.block.first_host))
-    for number, standing in enumerate(np.add.reduceat(hosts, level.first_host[:-1]).tolist()):
+    for number, standing in enumerate(np.add.reduceat(hosts, level.first_host[:-1], dtype=np.int64).tolist()):
         cap_watts = watts[number]
         if cap_watts is not None and cap_watts * 1000 < standing:
             where = f"caps.{names[number]}" if names[number] in given.caps else "cap"

@@ -43,7 +43,7 @@ NUMPY = {
         "ones_like",
         "pad",
     ),
-    *("repeat", "stack", "swapaxes", "tile", "unpackbits", "zeros", "zeros_like"),
+    *("repeat", "stack", "swapaxes", "take_along_axis", "tile", "unpackbits", "zeros", "zeros_like"),
     # types
     *("bool_", "dtype", "float64", "floating", "generic", "iinfo", "inf", "int8", "int16", "int32", "int64", "integer", "intp"),
     *("nan", "ndarray", "uint8", "uint16", "uint32", "uint64"),

@@ -130,6 +130,20 @@ def text(value: float, unit: str) -> str:
     )
 
 
+def at_power(path: str, value: str) -> list[str]:
+    if path.startswith("power.heat."):
+        weather = "power.outdoor={points: [[0s, 20]]}"
+        return [f"power.heat={{{path.rpartition('.')[2]}: {value}}}", "power.cooling=dry", weather]
+    if path.startswith("power.events."):
+        field = path.rpartition(".")[2]
+        given = {"at": "1m", "duration": "2m", **({} if field == "to" else {"reduce": "25%"})} | {field: value}
+        return [f"power.events=[{{{', '.join(f'{key}: {one}' for key, one in given.items())}}}]"]
+    if path.startswith("power.") and path.endswith(".repeat"):
+        section, one = path.split(".")[1], {"supply": "1GW", "outdoor": "20", "carbon": "300"}[path.split(".")[1]]
+        return [f"power.{section}={{points: [[0s, {one}]], repeat: {value}}}", *(["power.cooling=dry"] if section == "outdoor" else [])]
+    return [f"{path}={value}"]
+
+
 def at(path: str, value: str) -> list[str]:
     if path == "scheduler.queues.priority":
         return [f"scheduler.queues=[{{name: default, priority: {value}}}]"]
@@ -145,16 +159,8 @@ def at(path: str, value: str) -> list[str]:
         given = {"at": "1s", "kind": "link", "name": "0"} | {field: value}
         given |= {"flap": {"every": "3650d"}, "every": {"flap": "1ns"}}.get(field, {})
         return [f"faults.script=[{{{', '.join(f'{key}: {one}' for key, one in given.items())}}}]"]
-    if path.startswith("power.heat."):
-        weather = "power.outdoor={points: [[0s, 20]]}"
-        return [f"power.heat={{{path.rpartition('.')[2]}: {value}}}", "power.cooling=dry", weather]
-    if path.startswith("power.events."):
-        field = path.rpartition(".")[2]
-        given = {"at": "1m", "duration": "2m", **({} if field == "to" else {"reduce": "25%"})} | {field: value}
-        return [f"power.events=[{{{', '.join(f'{key}: {one}' for key, one in given.items())}}}]"]
-    if path.startswith("power.") and path.endswith(".repeat"):
-        section, one = path.split(".")[1], {"supply": "1GW", "outdoor": "20", "carbon": "300"}[path.split(".")[1]]
-        return [f"power.{section}={{points: [[0s, {one}]], repeat: {value}}}", *(["power.cooling=dry"] if section == "outdoor" else [])]
+    if path.startswith("power."):
+        return at_power(path, value)
     if path == "faults.repair":
         return [f"faults.repair={{faulty_gpu: {value}}}", "faults.host_rate_per_1000_node_days=10000"]
     return [f"{path}={value}"]
