@@ -16,7 +16,7 @@ Int64 = NDArray[np.int64]
 #: Hosts per chunk. The next event is the minimum of the chunks' minima, so a change costs the hosts of one chunk, not those of the shard.
 _CHUNK = 1024
 #: What a snapshot holds.
-_STATE = ("number", "injected", "cause", "scope", "fault_ns", "repair_ns", "rest_ns", "age_ns")
+_STATE = ("number", "injected", "cause", "scope", "fault_ns", "repair_ns", "age_ns")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +54,7 @@ class HostFaults:
     A host has one fault at a time. Another that strikes while it is down makes it stay down at least as long, and takes what it takes of
     what is left; of a host that is down as a whole nothing is left.
 
-    Invariant: while a host is down its ``fault_ns`` is NEVER, so the earlier of the two is always what comes next.
+    ``fault_ns`` is the time of a host's next drawn fault while it is up, and while it is down the up time that is left until then.
     """
 
     def __init__(self, first_host: int, count: int, settings: FaultSettings, seed: int, since_ns: Int64 | None = None) -> None:
@@ -67,15 +67,12 @@ class HostFaults:
         self.cause = np.zeros(count, np.int16)
         self.scope = np.zeros(count, np.int8)
         padded = -(-count // _CHUNK) * _CHUNK
-        #: Time of the next drawn fault, and of the repair under way; padded to whole chunks with NEVER.
+        #: Of the next drawn fault, and of the repair under way; padded to whole chunks with NEVER.
         self.fault_ns = np.full(padded, NEVER, np.int64)
         self.repair_ns = np.full(padded, NEVER, np.int64)
-        #: Of a host that is down, the up time that is left before its next drawn fault.
-        self.rest_ns = np.zeros(count, np.int64)
-        #: For how long each will have been up at its next drawn fault; of hosts that are not new it means nothing.
-        self.age_ns = np.full(count, NEVER, np.int64)
-        if since_ns is not None:
-            self.age_ns[since_ns > 0] = 0
+        #: For how long each will have been up at its next drawn fault, NEVER of hosts that were there at the start; none where all were.
+        new = np.zeros(count, bool) if since_ns is None else since_ns > 0
+        self.age_ns = np.where(new, 0, NEVER).astype(np.int64) if new.any() else np.zeros(0, np.int64)
         first_ns = self._up_ns(np.arange(count), np.zeros(count, np.int64))
         self.fault_ns[:count] = first_ns if since_ns is None else faults.later(since_ns, first_ns)
         self._due_ns = self._chunk_due(slice(None))
@@ -90,8 +87,8 @@ class HostFaults:
         while (chunks := np.flatnonzero(self._due_ns <= until_ns)).size:
             hosts = (chunks[:, None] * _CHUNK + np.arange(_CHUNK)).reshape(-1)
             fault_ns, repair_ns = self.fault_ns[hosts], self.repair_ns[hosts]
-            failing = hosts[(fault_ns < repair_ns) & (fault_ns <= until_ns)]
-            mending = hosts[(repair_ns < fault_ns) & (repair_ns <= until_ns)]
+            up = repair_ns == NEVER
+            failing, mending = hosts[up & (fault_ns <= until_ns)], hosts[~up & (repair_ns <= until_ns)]
             if failing.size:
                 events.append(self._fail(failing))
             if mending.size:
@@ -110,8 +107,8 @@ class HostFaults:
                 wait = faults.injected_repair_ns(self.settings, self.seed, hosts + self.first_host, numbers, cause)
                 self.injected[hosts] += 1
             until = np.where(up, time_ns + wait, np.maximum(self.repair_ns[hosts], time_ns + wait))
-            self.rest_ns[hosts[up]] = _between(time_ns, self.fault_ns[hosts[up]])
-            self.fault_ns[hosts], self.repair_ns[hosts] = NEVER, until
+            self.fault_ns[hosts[up]] = _between(time_ns, self.fault_ns[hosts[up]])
+            self.repair_ns[hosts] = until
             self.cause[hosts[left < scope]], self.scope[hosts[left < scope]] = cause, scope
             self._refresh(hosts)
             wait = until - time_ns
@@ -147,22 +144,24 @@ class HostFaults:
         again = self._up_ns(hosts, numbers + 1)
         mended = np.where(self.settings.waits[cause], WAITING, faults.later(time_ns, repair_ns))
         self.repair_ns[hosts] = np.where(goes_on, NEVER, mended)
-        self.fault_ns[hosts] = np.where(goes_on, faults.later(time_ns, again), NEVER)
-        self.rest_ns[hosts] = again
+        self.fault_ns[hosts] = np.where(goes_on, faults.later(time_ns, again), again)
         self.number[hosts] += 1
         self.cause[hosts], self.scope[hosts] = cause, scope
         return _events(time_ns, HostEvent.FAULT, hosts, cause, scope, repair_ns, ~goes_on, scope == Scope.HOST)
 
     def _up_ns(self, hosts: Int64, numbers: Int64) -> Int64:
         """Up time before drawn fault ``numbers`` of each host, which ages by as much."""
-        up_ns = faults.up_ns(self.settings, self.seed, hosts + self.first_host, numbers, self.age_ns[hosts])
+        names = hosts + self.first_host
+        if not len(self.age_ns):
+            return faults.up_ns(self.settings, self.seed, names, numbers)
+        up_ns = faults.up_ns(self.settings, self.seed, names, numbers, self.age_ns[hosts])
         self.age_ns[hosts] = faults.later(self.age_ns[hosts], up_ns)
         return up_ns
 
     def _mend(self, hosts: Int64) -> HostEvents:
         time_ns, scope = self.repair_ns[hosts], self.scope[hosts]
         self.repair_ns[hosts] = NEVER
-        self.fault_ns[hosts] = faults.later(time_ns, self.rest_ns[hosts])
+        self.fault_ns[hosts] = faults.later(time_ns, self.fault_ns[hosts])
         ones = np.ones(len(hosts), np.int64)
         return _events(time_ns, HostEvent.REPAIR, hosts, self.cause[hosts], scope, 0, -ones, np.where(scope == Scope.HOST, -1, 0))
 
@@ -172,7 +171,8 @@ class HostFaults:
 
     def _chunk_due(self, chunks: Int64 | slice) -> Int64:
         shape = (-1, _CHUNK)
-        due: Int64 = np.minimum(self.fault_ns.reshape(shape)[chunks].min(axis=1), self.repair_ns.reshape(shape)[chunks].min(axis=1))
+        fault_ns, repair_ns = self.fault_ns.reshape(shape)[chunks], self.repair_ns.reshape(shape)[chunks]
+        due: Int64 = np.where(repair_ns == NEVER, fault_ns, repair_ns).min(axis=1)
         return due
 
 
