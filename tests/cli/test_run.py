@@ -175,6 +175,7 @@ def test_a_port_that_is_taken_is_said_before_anything_starts(gigawatt: Run, open
 PROGRAM = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a shell starts what is to run in the background
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup would have it ignore
 from emulator.cli import main, sessions
 from tests.cli.fake_session import FakeSession
 sessions.open_session = lambda request, resuming=None: FakeSession(ends=False)

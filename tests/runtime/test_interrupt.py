@@ -38,6 +38,7 @@ def test_ctrl_c_leaves_nothing_behind_and_the_last_reading_is_right(tmp_path: Pa
         assert list(tmp_path.glob("gigawatt-*")) == []
     finally:
         program.kill()
+        program.wait()
 
 
 @pytest.mark.ray
