@@ -48,6 +48,8 @@ class DemandResponse:
 
     def next_ns(self) -> int:
         """When a request begins or ends next; NEVER if none does."""
+        if not self._to_come and not self.responses:
+            return NEVER
         begins = self._to_come[-1].at_ns if self._to_come else NEVER
         return min([begins, *[response.end_ns for response in self.in_force()]])
 

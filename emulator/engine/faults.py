@@ -68,7 +68,7 @@ class Faults:
 
     def next_ns(self) -> int:
         """When something is due of itself, 0 where that is at once; NEVER if nothing is."""
-        if any(self._is_free(number) for number in self._withdrawn):
+        if self._withdrawn and any(self._is_free(number) for number in self._withdrawn):
             return 0
         hot_ns = NEVER if self.hot is None else self.hot.next_ns()
         return min(self._links.next_ns(), self.slow.next_ns(), hot_ns, NEVER if self._next_drawn is None else self._next_drawn.time_ns)

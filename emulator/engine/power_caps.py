@@ -136,6 +136,9 @@ class PowerCaps:
 
     def act(self, at_ns: int) -> bool:
         """See that the caps hold. To be called after all that changes power at ``at_ns``. Returns whether anything changed."""
+        watched = self._runs.clocked is not None or self.rows is not None or self.heat is not None or self.batteries is not None
+        if not watched and not self.caps:
+            return False
         if self.batteries is not None and self.batteries.turn(at_ns):
             self._allow()
         changed = self._act(at_ns)

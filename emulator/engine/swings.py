@@ -25,6 +25,7 @@ class JobSwings:
         self._waiting_ratio, self._table = waiting_ratio, table
         self._jobs: dict[int, tuple[int, Spread]] = {}  # slot -> milliwatts of each GPU, and where they are
         self.now, self.most = [0] * sites, [0] * sites
+        self._more = False  # whether a job has begun to swing, or swings by more, since ``note_most``
         self.largest: list[Largest | None] = [None] * sites
 
     def note(self, slot: int, computing_milliwatts: int, full: Parts, clock: int, spread: Spread) -> None:
@@ -34,7 +35,7 @@ class JobSwings:
             return
         high = int(computing_milliwatts * DYNAMIC_RATIO[clock])
         each = high - int(high * self._waiting_ratio)
-        self._jobs[slot] = each, spread
+        self._jobs[slot], self._more = (each, spread), True
         for site, gpus in spread:
             self.now[site] += each * gpus
         site, gpus = spread[0][0], sum([count for _, count in spread])
@@ -54,4 +55,6 @@ class JobSwings:
 
     def note_most(self) -> None:
         """After everything at this instant."""
-        self.most = [max(most, now) for most, now in zip(self.most, self.now, strict=True)]
+        if self._more:
+            self._more = False
+            self.most = [max(most, now) for most, now in zip(self.most, self.now, strict=True)]
