@@ -57,6 +57,8 @@ class Replica:
             raise ValueError(
                 f"a table of {len(costs.table_ps)} step times for a budget of {limits.tokens} tokens; allowed: one more than that"
             )
+        if costs.base_ps < 1:
+            raise ValueError(f"a step whose floor is {costs.base_ps} ps; allowed: 1 or more")
         if len(prompt) and (prompt.min() < 1 or output.min() < 1):
             raise ValueError("a request without a token of prompt or output; allowed: at least 1 of each")
         if np.any(np.diff(arrival_ps) < 0):

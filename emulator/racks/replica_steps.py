@@ -82,8 +82,8 @@ def run_steps(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop over
                     break
                 contexts += computed[seat] + 1
                 fewest = min(fewest, output[one] - generated[one])
+        steps = 0  # of a stretch in which all who run decode; 0: there is none
         if decodes and running <= limits[BUDGET]:
-            # -- a stretch of steps in which all who run decode --------------------------------------------------------------------
             step_ps = costs[BASE] + table[running] + costs[PER_RUNNING] * running + costs[KV] * contexts
             more_ps = costs[KV] * running  # each step takes so much longer than the one before
             steps = fewest
@@ -115,105 +115,97 @@ def run_steps(  # noqa: C901, PLR0912, PLR0913, PLR0915, PLR0917 - one loop over
                     else:
                         high = middle - 1
                 steps = low
-            if steps > 0:
-                taken_ps = step_ps * steps + more_ps * (steps * (steps - 1) // 2)
-                now += taken_ps
-                counts[STEPS] += steps
-                counts[BUSY_PS] += taken_ps
-                counts[OUTPUT_TOKENS] += steps * running
-                kept = 0
-                for seat in range(running):
-                    one = request[seat]
-                    computed[seat] += steps
-                    generated[one] += steps
-                    if limits[RESERVES] == 0:
-                        needed = -(-computed[seat] // BLOCK_TOKENS) - blocks[seat]
-                        blocks[seat] += needed
-                        free -= needed
-                    if generated[one] == output[one]:
-                        done_ps[one] = now
-                        free += blocks[seat]
-                        blocked = 0
-                        if limits[CLOSED] != 0 and released < requests:
-                            arrival_ps[released] = now
-                            released += 1
-                    else:
-                        request[kept], computed[kept], blocks[kept] = one, computed[seat], blocks[seat]
-                        kept += 1
-                running = kept
-                continue
-        # -- one step ------------------------------------------------------------------------------------------------------------------
-        budget, seat, preempted = limits[BUDGET], 0, False
-        while seat < running and budget > 0:
-            one = request[seat]
-            tokens = min(prompt[one] + generated[one] - computed[seat], budget)
-            needed = max(-(-(computed[seat] + tokens) // BLOCK_TOKENS) - blocks[seat], 0)
-            while needed > free and running > seat:
-                running -= 1  # the one that began last
-                last = request[running]
-                free += blocks[running]
-                counts[PREEMPTIONS] += 1
-                counts[AGAIN_TOKENS] += computed[running]
-                stopped[waits_again] = last
-                waits_again += 1
-                preempted = True
-            if running <= seat:
-                break  # that was itself
-            blocks[seat] += needed
-            free -= needed
-            scheduled[seat] = tokens
-            budget -= tokens
-            seat += 1
-        in_step = seat
-        for later in range(seat, running):
-            scheduled[later] = 0
-        if preempted:
-            blocked = 0
-        while not preempted and budget > 0:
-            again = waits_again > 0
-            if not again and (coming == requests or arrival_ps[coming] > now):
-                break
-            one = stopped[waits_again - 1] if again else coming
-            known = prompt[one] + generated[one]
-            tokens = min(known, budget)
-            needed = -(-tokens // BLOCK_TOKENS)
-            if limits[RESERVES] != 0:
-                needed = -(-(prompt[one] + output[one]) // BLOCK_TOKENS)
-            if running == limits[SEATS] or needed > free:
-                blocked = 1
-                break
-            if again:
-                waits_again -= 1
-            else:
-                coming += 1
-            request[running], computed[running], blocks[running], scheduled[running] = one, 0, needed, tokens
-            free -= needed
-            budget -= tokens
-            running += 1
-            in_step += 1
-        contexts, pairs = 0, 0
-        for seat in range(running):
-            tokens = scheduled[seat]
-            if tokens == 1:
-                contexts += computed[seat] + 1
-            else:
-                pairs += tokens * computed[seat] + tokens * (tokens + 1) // 2
-        taken_ps = (
-            costs[BASE] + table[limits[BUDGET] - budget] + costs[PER_RUNNING] * in_step + costs[KV] * contexts + costs[ATTENTION] * pairs
-        )
+        if steps > 0:
+            taken_ps = step_ps * steps + more_ps * (steps * (steps - 1) // 2)
+            counts[STEPS] += steps
+            counts[OUTPUT_TOKENS] += steps * running
+            for seat in range(running):
+                computed[seat] += steps
+                generated[request[seat]] += steps
+                if limits[RESERVES] == 0:
+                    needed = -(-computed[seat] // BLOCK_TOKENS) - blocks[seat]
+                    blocks[seat] += needed
+                    free -= needed
+        else:
+            # -- one step --------------------------------------------------------------------------------------------------------------
+            budget, seat, preempted = limits[BUDGET], 0, False
+            while seat < running and budget > 0:
+                one = request[seat]
+                tokens = min(prompt[one] + generated[one] - computed[seat], budget)
+                needed = max(-(-(computed[seat] + tokens) // BLOCK_TOKENS) - blocks[seat], 0)
+                while needed > free and running > seat:
+                    running -= 1  # the one that began last
+                    last = request[running]
+                    free += blocks[running]
+                    counts[PREEMPTIONS] += 1
+                    counts[AGAIN_TOKENS] += computed[running]
+                    stopped[waits_again] = last
+                    waits_again += 1
+                    preempted = True
+                if running <= seat:
+                    break  # that was itself
+                blocks[seat] += needed
+                free -= needed
+                scheduled[seat] = tokens
+                budget -= tokens
+                seat += 1
+            in_step = seat
+            for later in range(seat, running):
+                scheduled[later] = 0
+            if preempted:
+                blocked = 0
+            while not preempted and budget > 0:
+                again = waits_again > 0
+                if not again and (coming == requests or arrival_ps[coming] > now):
+                    break
+                one = stopped[waits_again - 1] if again else coming
+                known = prompt[one] + generated[one]
+                tokens = min(known, budget)
+                needed = -(-tokens // BLOCK_TOKENS)
+                if limits[RESERVES] != 0:
+                    needed = -(-(prompt[one] + output[one]) // BLOCK_TOKENS)
+                if running == limits[SEATS] or needed > free:
+                    blocked = 1
+                    break
+                if again:
+                    waits_again -= 1
+                else:
+                    coming += 1
+                request[running], computed[running], blocks[running], scheduled[running] = one, 0, needed, tokens
+                free -= needed
+                budget -= tokens
+                running += 1
+                in_step += 1
+            contexts, pairs = 0, 0
+            for seat in range(running):
+                tokens = scheduled[seat]
+                if tokens == 1:
+                    contexts += computed[seat] + 1
+                else:
+                    pairs += tokens * computed[seat] + tokens * (tokens + 1) // 2
+            taken_ps = (
+                costs[BASE]
+                + table[limits[BUDGET] - budget]
+                + costs[PER_RUNNING] * in_step
+                + costs[KV] * contexts
+                + costs[ATTENTION] * pairs
+            )
+            counts[STEPS] += 1
+            for seat in range(running):
+                one = request[seat]
+                before, computed[seat] = computed[seat], computed[seat] + scheduled[seat]
+                counts[PROMPT_TOKENS] += max(min(computed[seat], prompt[one]) - before, 0)
+                if scheduled[seat] > 0 and computed[seat] == prompt[one] + generated[one]:
+                    generated[one] += 1
+                    counts[OUTPUT_TOKENS] += 1
+                    if first_ps[one] == NOT_YET:
+                        first_ps[one] = now + taken_ps
+        # -- who is done leaves ----------------------------------------------------------------------------------------------------------
         now += taken_ps
-        counts[STEPS] += 1
         counts[BUSY_PS] += taken_ps
         kept = 0
         for seat in range(running):
             one = request[seat]
-            before, computed[seat] = computed[seat], computed[seat] + scheduled[seat]
-            counts[PROMPT_TOKENS] += max(min(computed[seat], prompt[one]) - before, 0)
-            if scheduled[seat] > 0 and computed[seat] == prompt[one] + generated[one]:
-                generated[one] += 1
-                counts[OUTPUT_TOKENS] += 1
-                if first_ps[one] == NOT_YET:
-                    first_ps[one] = now
             if generated[one] == output[one]:
                 done_ps[one] = now
                 free += blocks[seat]

@@ -67,5 +67,7 @@ def test_a_request_larger_than_the_memory_is_refused() -> None:
         made(costs, limits, [(0, 30, 3)])
     with pytest.raises(ValueError, match="order of arrival"):
         made(costs, limits, [(5, 1, 1), (0, 1, 1)])
+    with pytest.raises(ValueError, match="floor is 0 ps"):
+        made(StepCosts(0, costs.table_ps, 0, 0, 0), limits, [(0, 1, 1)])
     with pytest.raises(ValueError, match="without a token"):
         made(costs, limits, [(0, 1, 0)])
