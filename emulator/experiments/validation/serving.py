@@ -32,7 +32,7 @@ SHORTEST_RATIO, REQUESTS_A_PLACE = 0.8, 10
 BUDGET, SEATS = 8192, 1024
 #: Engines that give a request the memory of its whole length when it begins.
 RESERVING = {"trtllm", "mlperf"}
-#: Requests of a run for throughput, and the seed of the lengths.
+#: Requests of a run for throughput, many enough that its beginning and end weigh little, and the seed of the lengths.
 OFFLINE_REQUESTS, SEED = 2000, 1
 #: A sweep saturates where the time to the first token grows by more than this.
 SATURATION_RATIO = 3.0
@@ -53,7 +53,7 @@ class Served:
 
 def served(row: ServingRow, stack: Stack | None = None) -> Served:
     """Ours for a row: the loop that its source ran, on one replica."""
-    stack = stack or stack_of(row.gpu, row.precision, row.engine, mixture=bool(MODELS[row.model].experts))
+    stack = stack or stack_of(row.gpu, row.precision, row.engine, mixture=MODELS[row.model].experts > 0)
     count = REQUESTS_A_PLACE * row.concurrency
     arrival_ps = np.where(np.arange(count) < row.concurrency, 0, NEVER_PS)
     inputs, outputs = (_lengths(longest, count, place) for place, longest in enumerate((row.input_tokens, row.output_tokens)))
@@ -166,7 +166,7 @@ def published_throughput() -> tuple[Throughput, ...]:
 
 def throughput(row: Throughput, stack: Stack | None = None) -> float:
     """Ours for a row: requests of one length that are all there at the start, until the last one is done."""
-    stack = stack or stack_of(row.gpu, row.precision, row.engine, mixture=bool(MODELS[row.model].experts))
+    stack = stack or stack_of(row.gpu, row.precision, row.engine, mixture=MODELS[row.model].experts > 0)
     arrival_ps, inputs, outputs = (np.full(OFFLINE_REQUESTS, value, np.int64) for value in (0, row.input_tokens, row.output_tokens))
     replica = _replica(row, stack, (arrival_ps, inputs, outputs), closed=False)
     return OFFLINE_REQUESTS * row.output_tokens / (replica.now_ps / PS) * row.gpus / row.plan.gpus

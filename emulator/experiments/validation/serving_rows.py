@@ -5,7 +5,7 @@ from pathlib import Path
 
 from emulator.experiments.validation.fields import NOTHING, Fields, RowsError, read_text, records
 from emulator.workload.serving.costs import ModelDoesNotFit, ServingPlan, kv_room
-from emulator.workload.serving.stacks import ENGINES
+from emulator.workload.serving.stacks import ENGINES, stack_of
 from emulator.workload.training import MODELS, UnknownPrecision, peak_flops
 from topology.catalog import GPUS
 
@@ -20,7 +20,6 @@ _MODELS = {
     "deepseek-r1": "deepseek-v3",
     "deepseek-v3.1": "deepseek-v3",
     "llama3.3-70b": "llama3.1-70b",
-    "llama3-70b-instruct": "llama3-70b",
 }
 _PRECISIONS = {"": "bf16", "fp16": "bf16", "float16": "bf16", "bfloat16": "bf16", "fp8-block": "fp8", "mxfp8": "fp8", "fp4": "nvfp4"}
 _ENGINES = {"trt": "trtllm", "tensorrt-llm": "trtllm", "trt-llm": "trtllm"}
@@ -73,12 +72,13 @@ class _Fields(Fields):
     def row(self, number: str) -> ServingRow:
         """The record as a row. Raises RowsError."""
         model, gpu = self._model(), self.gpu("system")
-        precision, plan = self._precision(gpu), self._plan()
+        precision, plan, engine = self._precision(gpu), self._plan(), self._engine()
+        stack = stack_of(gpu, precision, engine, mixture=MODELS[model].experts > 0)
         inputs, outputs = self._count("isl", MOST_TOKENS), self._count("osl", MOST_TOKENS)
         if outputs < 2:  # a time between tokens takes two
             raise self.wrong("osl", "leaves no time between two tokens", f"2 to {MOST_TOKENS:,}")
         try:
-            room = kv_room(MODELS[model], GPUS[gpu], precision, plan)
+            room = kv_room(MODELS[model], GPUS[gpu], precision, plan, stack.kv_precision)
         except ModelDoesNotFit as error:
             raise self.wrong("tp", f"is too few: {error}", "more GPUs, or a smaller precision") from error
         if room.tokens < inputs + outputs:
@@ -93,7 +93,7 @@ class _Fields(Fields):
             model,
             gpu,
             precision,
-            self._engine(),
+            engine,
             plan,
             inputs,
             outputs,

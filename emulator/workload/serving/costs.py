@@ -20,9 +20,11 @@ from emulator.workload.training import Model, peak_flops
 from topology.catalog import GpuType
 
 #: Parts of the peaks of memory, of the bf16 tensor cores and of the scale-up links that reading KV, attention and all-reduces reach.
+#: Assumed, and not fitted: published rows of one length of prompt and output cannot tell them from the terms that are.
 KV_RATIO, ATTENTION_RATIO, LINK_RATIO = 0.8, 0.5, 0.6
-#: Part of a GPU's memory that the weights and KV may fill; the rest is the engine's.
-MEMORY_RATIO = 0.93
+#: Part of a GPU's memory that the weights and KV may fill; the rest is the engine's. With it the concurrency at which published sweeps
+#: saturate is that of the memory within 4 %.
+CAPACITY_RATIO = 0.93
 #: Bytes of a weight. Four bits have a scale of a byte for every 16 (nvfp4).
 WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0, "nvfp4": 0.5 + 1 / 16}
 #: Bytes of a number of a key, a value or an activation.
@@ -88,7 +90,7 @@ def weight_bytes(model: Model, precision: str) -> float:
 
 def kv_room(model: Model, gpu: GpuType, precision: str, plan: ServingPlan, kv_precision: str = "bf16") -> KvRoom:
     """KV memory of a replica. Raises ModelDoesNotFit."""
-    there, needed = MEMORY_RATIO * gpu.memory_bytes * plan.gpus, _resident_bytes(model, precision, plan)
+    there, needed = CAPACITY_RATIO * gpu.memory_bytes * plan.gpus, _resident_bytes(model, precision, plan)
     blocks = int((there - needed) / (kv_bytes_per_token(model, kv_precision) * BLOCK_TOKENS))
     if blocks < 1:
         have = f"{plan.gpus} {gpu.name} have {there / 1e9:,.1f} GB for it and its KV memory"
