@@ -11,8 +11,8 @@ from emulator.engine.fault_control import FaultRequest, FaultView
 from emulator.engine.fault_targets import TARGETS, cuts_of
 from emulator.engine.hardware import not_found
 from emulator.racks import units
-from emulator.racks.faults import CAUSES, Scope
-from emulator.racks.unit_faults import WITHDRAWN
+from emulator.racks.faults import CAUSE_OF, Scope
+from emulator.racks.unit_faults import SLOW_RATIO, WITHDRAWN
 from emulator.scheduler.table import NEVER
 from emulator.workload.jobs import SECOND
 from topology.cluster import Cluster
@@ -21,12 +21,8 @@ from topology.names import parse_numbered
 
 #: What can fail of the racks; the other targets are parts of the fabric.
 OF_HOSTS = ("process", "gpu", "host", "suspect", "slow", *units.KINDS)
-#: The part of its speed that a slow host has, where that is not said.
-SLOW_RATIO = 0.75
 #: Names of faults that a refusal lists.
 NAMED = 10
-
-_CAUSE_OF = {cause.name: number for number, cause in enumerate(CAUSES)}
 
 
 @dataclass(frozen=True)
@@ -44,9 +40,9 @@ def command_of(asking: Asking, asked: FaultRequest) -> tuple[BreakHosts | SlowDo
         allowed = f"above 0, at most {LONGEST_NS / SECOND:g} s"
         raise InvalidRequest(f"duration is {asked.duration_seconds} s", field="duration", allowed=allowed)
     usual = {"suspect": "suspect_host", "slow": "slow_host"}.get(asked.target, "injected")
-    cause = _CAUSE_OF.get(asked.cause or usual)
+    cause = CAUSE_OF.get(asked.cause or usual)
     if cause is None:
-        raise InvalidRequest(f"cause is {asked.cause!r:.80}", field="cause", allowed=", ".join(_CAUSE_OF))
+        raise InvalidRequest(f"cause is {asked.cause!r:.80}", field="cause", allowed=", ".join(CAUSE_OF))
     if asked.target in OF_HOSTS:
         return _of_hosts(asking, asked, cause)
     return _of_fabric(asking, asked, cause)

@@ -96,7 +96,9 @@ CAUSES = (
     Cause("suspect_host", 0, SERVICE, CRASHED, Scope.HOST),
     Cause("slow_host", 0, RESTART, CRASHED, Scope.NOTHING),
 )
-INJECTED = [cause.name for cause in CAUSES].index("injected")
+#: Places in CAUSES.
+CAUSE_OF: Mapping[str, int] = {cause.name: number for number, cause in enumerate(CAUSES)}
+INJECTED = CAUSE_OF["injected"]
 
 #: Llama 3's 72 stops by HBM3 in 21.2 million GPU hours, told apart. Delta (SC'25) has an uncorrectable error each 88,768 h of an H100: 239
 #: in that time, of which the other 167 stopped nothing. And of its errors that stop, 14 were contained (XID 94) and 19 were not (XID 95).
@@ -128,10 +130,9 @@ class FaultSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.host_rate_per_1000_node_days <= 1e6:
             raise ValueError(f"faults.host_rate_per_1000_node_days: {self.host_rate_per_1000_node_days} is outside 0 to 1,000,000")
-        names = [cause.name for cause in CAUSES]
         for name, mean in self.repair_seconds.items():
-            if name not in names:
-                raise ValueError(f"faults.repair: unknown cause {name!r}; allowed: {', '.join(names)}")
+            if name not in CAUSE_OF:
+                raise ValueError(f"faults.repair: unknown cause {name!r}; allowed: {', '.join(CAUSE_OF)}")
             if not 0 < mean <= 1e8:
                 raise ValueError(f"faults.repair.{name}: {mean} seconds is outside (0, 1e8]")
 

@@ -7,7 +7,7 @@ from emulator.engine.commands import BreakHosts, CutLinks, SlowDown
 from emulator.engine.errors import ControlError
 from emulator.engine.fault_control import FaultRequest
 from emulator.engine.fault_requests import Asking, command_of
-from emulator.racks.faults import CAUSES
+from emulator.racks.faults import CAUSE_OF
 from emulator.scenario.load import ScenarioError
 from emulator.scenario.models import Scenario
 from emulator.scenario.units import parse_duration
@@ -18,7 +18,6 @@ from emulator.workload.readers.fault_log import LoggedFault, read_faults
 #: How long a fault of a script lasts that does not say.
 DEFAULT_NS = parse_duration("1h")
 
-_CAUSES = frozenset(cause.name for cause in CAUSES)
 #: Where a request's fields stand in a script, and in a file.
 _FIELDS = {"target": "kind", "number": "name", "remaining_ratio": "remaining"}
 
@@ -54,7 +53,7 @@ def fault_script(scenario: Scenario, asking: Asking) -> FaultScript:
 
 def _of_file(fault: LoggedFault, asking: Asking, report: SourceReport) -> BreakHosts | SlowDown | CutLinks:
     cause, is_log = fault.cause, "node" in fault.row.fields
-    if is_log and cause and cause not in _CAUSES:
+    if is_log and cause and cause not in CAUSE_OF:
         what = "of causes that are not ours, which count as injected"
         report.noted[what] = report.noted.get(what, 0) + 1
         cause = ""

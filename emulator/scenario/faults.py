@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from emulator.engine.bounds import CLOCK_END_NS, LONGEST_NS
+from emulator.racks.unit_faults import SLOW_RATIO
 from emulator.racks.units import RACKS_EACH
 from emulator.scenario.section import Int, Rate, Real, Section, as_tuple
 from emulator.scenario.units import YEAR, Duration, parse_duration
@@ -92,7 +93,7 @@ class SlowSettings(Section):
     """Hosts that are slow for a time."""
 
     per_1000_node_days: Annotated[Rate, Field(ge=0, le=1e6)] = 0.0
-    speed: Annotated[Real, Field(ge=0.001, le=1)] = 0.75  # GREYHOUND, ATC'25: 1.34 times as long
+    speed: Annotated[Real, Field(ge=0.001, le=1)] = SLOW_RATIO  # GREYHOUND, ATC'25: 1.34 times as long
     duration: Annotated[Duration, Field(ge=1, le=3 * YEAR)] | None = None  # mean; default: 72 min, the same source
 
 

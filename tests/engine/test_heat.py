@@ -11,7 +11,7 @@ from emulator.engine.power_settings import FACILITY, HeatSettings, OverCap, Powe
 from emulator.power.clocks import FULL, LOWEST, SLOWDOWN
 from emulator.power.heat import Limits, gpu_celsius, highest_clock
 from emulator.power.series import Series, constant
-from emulator.racks.faults import CAUSES
+from emulator.racks.faults import CAUSE_OF
 from emulator.racks.units import units
 from emulator.workload.jobs import SECOND
 from tests.engine.random_work import Manner, cluster, run_work, work
@@ -22,7 +22,7 @@ from topology.cluster import Cluster
 
 LIMITS = Limits(47.0)
 COOL, HOT = 25.0, 48.0
-UNIT = [cause.name for cause in CAUSES].index("cooling_unit")
+UNIT = CAUSE_OF["cooling_unit"]
 
 
 def heated(machine: Cluster, inlet: Series[float], cap: int | None = None, racks: int = 2) -> PowerSettings:

@@ -9,7 +9,7 @@ from emulator.engine.engine import Engine
 from emulator.engine.fault_book import Effect
 from emulator.engine.slow_hosts import SlowHosts
 from emulator.racks.buildout import Buildout
-from emulator.racks.faults import CAUSES, FaultSettings
+from emulator.racks.faults import CAUSE_OF, FaultSettings
 from emulator.racks.hazard import Hazard
 from emulator.racks.unit_faults import UnitFaultSettings
 from emulator.scheduler.ledger import Withheld
@@ -131,7 +131,7 @@ def test_a_crew_has_one_repair_at_a_time_first_come_first_served(seed: int) -> N
 def test_a_suspect_host_gets_no_new_job_and_loses_none() -> None:
     one = made(UnitFaultSettings(per_unit_year={"suspect": 300.0}), faults=FaultSettings(enabled=False))
     run_until(one, 3 * DAY)
-    assert one.host_faults.counts[[cause.name for cause in CAUSES].index("suspect_host")] > 50
+    assert one.host_faults.counts[CAUSE_OF["suspect_host"]] > 50
     assert one.chronicle.restarts == 0
 
 
