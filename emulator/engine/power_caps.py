@@ -46,6 +46,7 @@ class PowerCaps:
         self._first_of_site = np.searchsorted(zones.site, self._sites)
         self.rows = None if settings.rows is None else Rows(settings.rows, cluster, zones)
         self.heat = None if settings.heat is None else HotZones(settings.heat, zones)
+        self._acts = settings.rows is not None or settings.heat is not None or settings.battery is not None  # also without a cap
         self._changed_ns = -settings.raise_ns  # when a clock or a pause last changed
         self._waits = False  # for ``raise_ns`` to pass
         #: 1 while a clock is lowered or a job paused; its integral is how long, in nanoseconds.
@@ -77,7 +78,7 @@ class PowerCaps:
         self.caps: dict[int, int] = {}
         for place, series in settings.caps:
             self.caps[place] = min(series.at(at_ns), self.caps.get(place, UNCAPPED))
-        for response in self.response.in_force():
+        for response in self.response.in_force:
             self.caps[response.asked.place] = min(response.cap_milliwatts, self.caps.get(response.asked.place, UNCAPPED))
         self._allow()
         changes = [series.next_ns(at_ns) for series in (settings.pue, settings.wue, settings.carbon)]
@@ -130,14 +131,13 @@ class PowerCaps:
         """The emulation ends."""
         if self.batteries is not None:
             self.batteries.settle(at_ns)
-        self.response.finish(at_ns, self._books({response.asked.place for response in self.response.in_force()}, at_ns))
+        self.response.finish(at_ns, self._books({response.asked.place for response in self.response.in_force}, at_ns))
 
     # -- acting ---------------------------------------------------------------------------------------------------------------------
 
     def act(self, at_ns: int) -> bool:
         """See that the caps hold. To be called after all that changes power at ``at_ns``. Returns whether anything changed."""
-        watched = self._runs.clocked is not None or self.rows is not None or self.heat is not None or self.batteries is not None
-        if not watched and not self.caps:
+        if not self._acts and not self.caps and self._runs.clocked is None:
             return False
         if self.batteries is not None and self.batteries.turn(at_ns):
             self._allow()
@@ -150,7 +150,7 @@ class PowerCaps:
             self.over.change(at_ns, 1 if over else -1)
         if self.rows is not None and self._runs.clocked is not None:
             self.rows.note(self._rows_drawn(self.rows), self._runs.clock)
-        for response in self.response.in_force():
+        for response in self.response.in_force:
             place = response.asked.place
             self.response.note(place, self.metered_milliwatts(place))
         return changed

@@ -31,7 +31,7 @@ import numpy as np
 from emulator.engine.batteries import Batteries
 from emulator.engine.demand_response import Response, told_place
 from emulator.engine.engine import Engine
-from emulator.engine.facility_meter import Used
+from emulator.engine.facility_meter import Used, total
 from emulator.engine.hot_zones import HotZones
 from emulator.engine.power_settings import FACILITY, UNCAPPED, OverCap
 from emulator.engine.rows import Rows
@@ -52,7 +52,7 @@ def power_summary(
     power, names, now_ns = engine.power, engine.cluster.site_names, engine.now_ns
     used = power.facility.all(now_ns)
     work = sum([gpu_seconds[phase] for phase in ("productive", "network_wait", "redone")])
-    it, facility = sum([site.it for site in used]), sum([site.facility for site in used])
+    together = total(used)
     cap = power.caps.get(FACILITY)
     return {
         "cap_watts": None if cap is None else cap / 1000,
@@ -62,8 +62,8 @@ def power_summary(
         "slowdown_ratio": (work + gpu_seconds["power_wait"]) / work if work else None,
         "lowest_clock_ratio": CLOCK_RATIO[power.lowest_clock],
         "joules_per_token": joules_per_token(jobs),
-        "pue_ratio": facility / (it * 1_000_000) if it else None,
-        "carbon_grams": sum([site.carbon for site in used]) / (3.6e18 * 1e12),
+        "pue_ratio": together.facility / (together.it * 1_000_000) if together.it else None,
+        "carbon_grams": together.carbon_grams,
         "sites": {name: _site(one) for name, one in zip(names, used, strict=True)},
         "rows": None if power.rows is None else _rows(power.rows),
         "heat": None if power.heat is None else _heat(power.heat, now_ns),

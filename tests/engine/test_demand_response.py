@@ -43,7 +43,7 @@ def test_a_quarter_less_for_three_hours() -> None:
         assert made.power.facility_milliwatts() <= expected
     assert made.runs.clock == [FULL], "lifted in its cycle"
     (response,) = made.power.response.responses
-    assert (response.begin_ns, response.end_ns, response.over) == (2 * HOUR, 5 * HOUR, True)
+    assert (response.begin_ns, response.end_ns, made.power.response.in_force) == (2 * HOUR, 5 * HOUR, [])
     assert (response.before_milliwatts, response.cap_milliwatts) == (drawn, drawn - int(drawn * 0.25))
     assert response.most_milliwatts <= response.cap_milliwatts
     for one in (made, plain):
