@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOWEST := .venv-lowest
 # What leans most on other libraries: files, tables, pictures, the API, metrics, the command line, a real Ray.
-LOWEST_TESTS := tests/topology/formats tests/workload/test_readers.py tests/scenario/test_load.py tests/report tests/service tests/telemetry \
+LOWEST_TESTS := tests/topology/formats tests/workload/test_csv.py tests/workload/test_readers.py tests/scenario/test_load.py tests/report tests/service tests/telemetry \
   tests/store tests/cli/test_run.py tests/cli/test_hostile.py tests/cli/test_hostile_faults.py tests/runtime/test_spine.py
 # For every Python and system; no registry's address gets into it.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url

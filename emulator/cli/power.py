@@ -36,7 +36,7 @@ def cap(
     timeout: TimeoutOption = TIMEOUT_SECONDS,
 ) -> None:
     """Have the facility or a site draw at most so much from the next cycle on."""
-    from emulator.engine.power_control import PowerCapRequest
+    from emulator.engine.power_control import MOST_WATTS, PowerCapRequest
     from emulator.scenario.units import parse_power
 
     watts = 0.0
@@ -45,7 +45,7 @@ def cap(
             watts = parse_power(power)
         except ValueError as error:
             raise wrong("POWER", power, "is no power", "a number and W, kW, MW or GW, e.g. 110MW, or none") from error
-        if not 1 <= watts <= 1e15:
+        if not 1 <= watts <= MOST_WATTS:
             raise wrong("POWER", power, "is no cap", "1W to 1000000GW, or none")
     seconds = 0.0 if duration is None else duration_ns("--for", duration) / 1e9
     with connected(api, timeout) as client:

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+#: That may be asked for as a cap.
+MOST_WATTS = 1e15
+
 
 @dataclass(frozen=True)
 class PowerPlaceView:

@@ -6,7 +6,7 @@ from emulator.engine.bounds import LONGEST_NS
 from emulator.engine.commands import CapPower
 from emulator.engine.engine import Engine
 from emulator.engine.errors import InvalidRequest, NotFound, WrongState
-from emulator.engine.power_control import PowerCapRequest
+from emulator.engine.power_control import MOST_WATTS, PowerCapRequest
 from emulator.engine.power_settings import FACILITY, OverCap
 from emulator.workload.jobs import SECOND
 
@@ -18,8 +18,8 @@ def cap_command(engine: Engine, asked: PowerCapRequest) -> CapPower:
     names = engine.cluster.site_names
     if asked.site and asked.site not in names:
         raise NotFound(f"there is no site {asked.site!r:.80}", field="site", allowed=", ".join(names))
-    if not 0 <= asked.watts <= 1e15:
-        raise InvalidRequest(f"watts is {asked.watts:g}", field="watts", allowed="0 to 1e15")
+    if not 0 <= asked.watts <= MOST_WATTS:
+        raise InvalidRequest(f"watts is {asked.watts:g}", field="watts", allowed=f"0 to {MOST_WATTS:g}")
     if not 0 <= asked.duration_seconds <= LONGEST_NS / SECOND:
         raise InvalidRequest(f"duration is {asked.duration_seconds} s", field="duration", allowed=f"0 to {LONGEST_NS / SECOND:g} s")
     place = names.index(asked.site) if asked.site else FACILITY

@@ -8,7 +8,7 @@ import grpc.aio
 from emulator.engine.bounds import LONGEST_NS, LONGEST_YEARS
 from emulator.engine.control import Control
 from emulator.engine.errors import InvalidRequest
-from emulator.engine.power_control import PowerCapRequest, PowerPlaceView, PowerView
+from emulator.engine.power_control import MOST_WATTS, PowerCapRequest, PowerPlaceView, PowerView
 from emulator.service.calls import Calls
 from emulator.service.draft import duration_ns
 from emulator.service.validate import check_request_id
@@ -18,7 +18,6 @@ from emulator.workload.jobs import SECOND
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-MOST_WATTS = 1e15
 #: Characters of a site's name.
 MOST_CHARACTERS = 253
 
