@@ -45,8 +45,10 @@ class DemandResponse:
 
     def next_ns(self) -> int:
         """When a request begins or ends next; NEVER if none does."""
-        begins = self._to_come[-1].at_ns if self._to_come else NEVER
-        return min([begins, *[response.end_ns for response in self.in_force]])
+        due = self._to_come[-1].at_ns if self._to_come else NEVER
+        for response in self.in_force:
+            due = min(due, response.end_ns)
+        return due
 
     def places(self, at_ns: int) -> set[int]:
         """Of the requests that ``turn`` will begin or end."""

@@ -27,7 +27,6 @@ from emulator.engine.runs import Runs
 from emulator.engine.spread import Zones
 from emulator.power.clocks import CLOCK_RATIO, FULL
 from emulator.power.facility import facility_milliwatts, it_cap_milliwatts
-from emulator.power.series import NEVER
 from emulator.power.sharing import lowered
 from emulator.racks.power import most_milliwatts
 from emulator.scheduler.table import JobTable
@@ -124,7 +123,9 @@ class PowerCaps:
 
     def next_ns(self) -> int:
         """When a cap or the PUE changes next, or a clock may be raised; NEVER if nothing of it will be."""
-        due = min(self._next_ns, self.response.next_ns(), NEVER if self.batteries is None else self.batteries.next_ns())
+        due = min(self._next_ns, self.response.next_ns())
+        if self.batteries is not None:
+            due = min(due, self.batteries.next_ns())
         return min(due, self._changed_ns + self._settings.raise_ns) if self._waits else due
 
     def finish(self, at_ns: int) -> None:
