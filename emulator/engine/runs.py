@@ -5,8 +5,10 @@ How a run goes on, and where its time goes, is ``emulator.jobs``' business; here
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
+from functools import partial
 from heapq import heappop, heappush
 
+from emulator.draws.ahead import Ahead
 from emulator.engine.broken_hosts import BrokenHosts
 from emulator.engine.clocked_draws import ClockedDraws
 from emulator.engine.meter import Meter
@@ -66,6 +68,8 @@ class Runs:
         self._ledger = ledger
         self._straggling = Straggling(ledger, network, settings.stragglers, settings.seed, slow)
         self._storage = Storage(cluster, settings.costs.checkpoint, settings.faults)
+        start_up = settings.costs.start_up
+        self._start_up = None if start_up is None else Ahead(partial(start_up.drawn_ns, settings.seed))
         self._phases: dict[int, Phase] = {}  # slot of a running job -> where its GPUs are counted
         #: GPUs that running jobs hold, by what they do; one that several jobs share counts for each.
         self.gpus_by_phase: dict[Phase, int] = dict.fromkeys(COUNTED_PHASES, 0)
@@ -146,7 +150,7 @@ class Runs:
         if lives.again[slot]:
             ahead_ns = costs.restart_ns(gpus, trains=trains, warm=warm)
         else:
-            ahead_ns = costs.start_up.drawn_ns(self._settings.seed, table.job_id[slot]) if trains and costs.start_up is not None else 0
+            ahead_ns = self._start_up.of(table.job_id[slot]) if trains and self._start_up is not None else 0
         saving = None
         if every := table.checkpoint_ns[slot] or (0 if table.kind[slot] == JobKind.SERVICE else costs.checkpoint.interval_ns):
             state_bytes = table.shapes[table.shape[slot]].state_bytes if table.shape[slot] >= 0 else 0.0

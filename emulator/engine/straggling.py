@@ -1,11 +1,13 @@
 """Slow hosts, stalls and fail-slow episodes of running training jobs: how late their steps are, and when that changes."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from heapq import heappop, heappush
 
+from emulator.draws.ahead import Ahead
 from emulator.engine.network import Network
 from emulator.engine.slow_hosts import SlowHosts
-from emulator.jobs.stragglers import FAIL_SLOW_FACTOR, Stragglers
+from emulator.jobs.stragglers import FAIL_SLOW_FACTOR, Stragglers, drawn_luck
 from emulator.scheduler.free import Row, mask_bits
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.table import NEVER, State
@@ -15,16 +17,17 @@ class Straggling:
     """Tells the network what each job's steps take longer. Where nothing straggles it does nothing."""
 
     def __init__(self, ledger: Ledger, network: Network, stragglers: Stragglers, seed: int, slow: SlowHosts) -> None:
-        self._ledger, self._table, self._network, self._stragglers, self._seed = ledger, ledger.table, network, stragglers, seed
+        self._ledger, self._table, self._network, self._stragglers = ledger, ledger.table, network, stragglers
         self._slow = slow
         self._on = stragglers != Stragglers()
         self._slowness = stragglers.slowness(seed, len(ledger.host_block)) if self._on else []
+        self._luck = Ahead(partial(drawn_luck, seed))
         self._episodes: dict[int, list[tuple[int, int]]] = {}  # slot -> of the job that runs, or ran last
         self._changes: list[tuple[int, int, int, int]] = []  # (when an episode begins or ends, job id, slot, start of the run)
 
     def begin(self, slot: int, rows: Sequence[Row], at_ns: int) -> None:
         """A training job that the network knows begins to run."""
-        if self._on:
+        if self._stragglers.fail_slow:
             self._begin_episodes(slot, at_ns)
         if self._on or len(self._slow):
             self._tell(slot, rows, at_ns)
@@ -39,7 +42,7 @@ class Straggling:
         """When the job fails slow, from and to."""
         table = self._table
         duration_ns = table.paces[slot].duration_ns if slot in table.paces else table.duration_ns[slot]
-        found = self._stragglers.episodes(self._seed, table.job_id[slot], table.gpus[slot], duration_ns)
+        found = self._stragglers.episodes(self._luck.of(table.job_id[slot]), table.gpus[slot], duration_ns)
         first_ns = table.first_start_ns[slot]
         return [(first_ns + episode.begin_ns, first_ns + episode.end_ns) for episode in found]
 

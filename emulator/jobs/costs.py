@@ -9,6 +9,7 @@ from enum import StrEnum
 from math import inf
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emulator.draws import Stream, normal
 from emulator.draws.exact import exp
@@ -53,10 +54,11 @@ class StartUp:
         """Of the lognormal, before it is cut."""
         return self.median_seconds * float(exp(0.5 * self.log_sd * self.log_sd))
 
-    def drawn_ns(self, seed: int, job_id: int) -> int:
-        """Of the job's first start."""
-        seconds = self.median_seconds * float(exp(self.log_sd * float(normal(seed, Stream.JOB_START_UP, job_id, 0))))
-        return round(min(self.most_seconds, max(self.least_seconds, seconds)) * SECOND)
+    def drawn_ns(self, seed: int, job_ids: NDArray[np.int64]) -> list[int]:
+        """Of the first start of each of these jobs."""
+        seconds = self.median_seconds * exp(self.log_sd * normal(seed, Stream.JOB_START_UP, job_ids, 0))
+        drawn: list[int] = np.rint(np.clip(seconds, self.least_seconds, self.most_seconds) * SECOND).astype(np.int64).tolist()
+        return drawn
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emulator.draws import Stream, exponential, normal, uniform
 from emulator.draws.exact import exp
@@ -26,6 +27,23 @@ LARGE_GPUS = 512
 FAIL_SLOW_FACTOR = 1.34
 #: (part of the jobs, mean seconds) of slow computation and of slow communication; and of both, of large jobs.
 COMPUTATION, COMMUNICATION, LARGE = (0.02, 600.0), (0.40, 1_440.0), (16 / 27, 4_320.0)
+
+
+class Luck(NamedTuple):
+    """What is drawn for a job: for each row of its episodes whether it has one, and when it begins, both uniform; and how long it lasts,
+    exponential with mean 1.
+    """
+
+    has: list[float]
+    begins: list[float]
+    lasts: list[float]
+
+
+def drawn_luck(seed: int, job_ids: NDArray[np.int64]) -> list[Luck]:
+    """Of each of these jobs."""
+    uniforms = uniform(seed, Stream.FAIL_SLOW, job_ids[:, None], np.arange(4)).tolist()
+    lasts = exponential(seed, Stream.FAIL_SLOW, job_ids[:, None], np.arange(4, 6)).tolist()
+    return [Luck(row[:2], row[2:], times) for row, times in zip(uniforms, lasts, strict=True)]
 
 
 class Episode(NamedTuple):
@@ -66,15 +84,13 @@ class Stragglers:
         """What a step takes longer in the mean than on hosts like the mean one: it waits for the slowest of the job's hosts."""
         return slowest * compute_seconds + self.stall_seconds
 
-    def episodes(self, seed: int, job_id: int, gpus: int, duration_ns: int) -> list[Episode]:
-        """When the job fails slow: for an exponential time from a moment on that is uniform over its ``duration_ns``."""
+    def episodes(self, luck: Luck, gpus: int, duration_ns: int) -> list[Episode]:
+        """When a job with this luck fails slow: for an exponential time from a moment on that is uniform over its ``duration_ns``."""
         if not self.fail_slow:
             return []
         found, kinds = [], (LARGE,) if gpus >= LARGE_GPUS else (COMPUTATION, COMMUNICATION)
-        has = uniform(seed, Stream.FAIL_SLOW, job_id, np.arange(len(kinds)))
         for number, (part, mean_seconds) in enumerate(kinds):
-            if has[number] < part:
-                begin_ns = round(float(uniform(seed, Stream.FAIL_SLOW, job_id, 2 + number)) * duration_ns)
-                lasts = float(exponential(seed, Stream.FAIL_SLOW, job_id, 4 + number)) * mean_seconds
-                found.append(Episode(begin_ns, begin_ns + max(1, round(lasts * SECOND))))
+            if luck.has[number] < part:
+                begin_ns = round(luck.begins[number] * duration_ns)
+                found.append(Episode(begin_ns, begin_ns + max(1, round(luck.lasts[number] * mean_seconds * SECOND))))
         return found

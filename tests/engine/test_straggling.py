@@ -9,7 +9,7 @@ import pytest
 from emulator.draws import Stream, normal
 from emulator.engine.commands import SlowDown
 from emulator.engine.engine import Engine
-from emulator.jobs.stragglers import COMMUNICATION, COMPUTATION, FAIL_SLOW_FACTOR, LARGE, Episode, Stragglers
+from emulator.jobs.stragglers import COMMUNICATION, COMPUTATION, FAIL_SLOW_FACTOR, LARGE, Episode, Stragglers, drawn_luck
 from emulator.workload.jobs import SECOND, job_columns
 from tests.engine.small import SHAPE, clos, ends, engine, hosts_of, run, run_until, training
 from tests.engine.test_properties import check_sums
@@ -69,8 +69,8 @@ def test_stalls_cost_their_mean() -> None:
 
 def test_an_episode_slows_a_job_for_as_long_as_it_lasts() -> None:
     stragglers = Stragglers(fail_slow=True)
-    job = next(job for job in range(100) if len(stragglers.episodes(SEED, job, 32, 40_000 * SECOND)) == 1)
-    (episode,) = stragglers.episodes(SEED, job, 32, 40_000 * SECOND)
+    found = [stragglers.episodes(luck, 32, 40_000 * SECOND) for luck in drawn_luck(SEED, np.arange(100))]
+    job, (episode,) = next((job, episodes) for job, episodes in enumerate(found) if len(episodes) == 1)
     jobs = replace(training(gpus=32, duration_ns=40_000 * SECOND), job_id=np.array([job]))
     made = engine(clos(4), [jobs], stragglers=stragglers)
     run_until(made, episode.begin_ns + 10 * SECOND)
@@ -82,7 +82,7 @@ def test_an_episode_slows_a_job_for_as_long_as_it_lasts() -> None:
 
 def test_as_many_jobs_fail_slow_as_were_found_to_and_for_as_long() -> None:
     def found(gpus: int) -> list[list[Episode]]:
-        return [Stragglers(fail_slow=True).episodes(SEED, job, gpus, 10**15) for job in range(4000)]
+        return [Stragglers(fail_slow=True).episodes(luck, gpus, 10**15) for luck in drawn_luck(SEED, np.arange(4000))]
 
     for gpus, parts in ((8, (COMPUTATION, COMMUNICATION)), (512, (LARGE,))):
         episodes = found(gpus)
@@ -91,7 +91,7 @@ def test_as_many_jobs_fail_slow_as_were_found_to_and_for_as_long() -> None:
         seconds = [(one.end_ns - one.begin_ns) / SECOND for job in episodes for one in job]
         mean = sum(part * seconds for part, seconds in parts) / wanted
         assert np.mean(seconds) == pytest.approx(mean, rel=0.1)
-    assert not Stragglers().episodes(SEED, 1, 512, 10**15)
+    assert not Stragglers().episodes(drawn_luck(SEED, np.array([1]))[0], 512, 10**15)
 
 
 def test_jobs_that_do_not_train_know_nothing_of_it() -> None:
