@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.engine.spread import Spread
-from emulator.power.clocks import CLOCKS, Parts, draw_milliwatts
+from emulator.power.clocks import CLOCKS, Parts, draw_milliwatts, parts_at
 
 #: Draws by clock that are remembered, since jobs are alike.
 DRAWS_KEPT = 10_000
@@ -16,10 +16,11 @@ Int64 = NDArray[np.int64]
 
 
 class Draws(NamedTuple):
-    """Of a GPU, twice: to look one up, and to add them up."""
+    """Of a GPU by clock, twice: to look one up, and to add them up. ``computing`` is the part of its time in which it computes."""
 
     by_clock: list[int]
     column: Int64
+    computing: list[float]
 
 
 class ClockedDraws:
@@ -49,16 +50,16 @@ class ClockedDraws:
             self.by_zone[zone] += draws.column * gpus
             self.drawn[zone] += draw * gpus
 
-    def redraw(self, slot: int, clock: int) -> int:
-        """The job's clock is another: what each of its GPUs draws from now on."""
-        draws, before, spread = self._jobs[slot]
+    def redraw(self, slot: int, clock: int) -> tuple[int, float]:
+        """The job's clock is another: what each of its GPUs draws from now on, and the part of its time in which it computes."""
         if slot in self._paused:
-            return 0
+            return 0, 0.0
+        draws, before, spread = self._jobs[slot]
         draw = draws.by_clock[clock]
         self._jobs[slot] = draws, draw, spread
         for zone, gpus in spread:
             self.drawn[zone] += (draw - before) * gpus
-        return draw
+        return draw, draws.computing[clock]
 
     def drop(self, slot: int) -> None:
         """It runs no longer."""
@@ -94,6 +95,6 @@ class ClockedDraws:
                 self._known.clear()
             ratio = self._waiting_ratio
             steps = [draw_milliwatts(computing_milliwatts, full, ratio, milli_gpus, clock) for clock in range(CLOCKS)]
-            found = Draws(steps, np.array(steps, dtype=np.int64))
+            found = Draws(steps, np.array(steps, dtype=np.int64), [parts_at(full, clock).computing for clock in range(CLOCKS)])
             self._known[key] = found
         return found

@@ -185,7 +185,7 @@ class Faults:
 
     def _is_free(self, number: int) -> bool:
         """Whether nothing runs any more on the hosts of a fault that waits for that."""
-        return not any(self._ledger.jobs_on(host) for host in self._book.open[number].hosts)
+        return not self._ledger.is_held(self._book.open[number].hosts)
 
     def _strike_withdrawn(self, number: int, at_ns: int) -> None:
         """The jobs are gone: the repair begins."""

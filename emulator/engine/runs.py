@@ -6,7 +6,8 @@ How a run goes on, and where its time goes, is ``emulator.jobs``' business; here
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from typing import Final
 
 from emulator.draws.ahead import Ahead
 from emulator.engine.broken_hosts import BrokenHosts
@@ -32,6 +33,8 @@ from topology.cluster import Cluster
 
 #: Draws of a GPU by its type and activity that are remembered, since jobs are alike.
 DRAWS_KEPT = 10_000
+#: Events that have been overtaken are thrown away together where they are more than the running jobs and these.
+STALE_KEPT = 1_000
 
 
 class RunEvent(IntEnum):
@@ -43,6 +46,13 @@ class RunEvent(IntEnum):
     NOTICED = 3  # that it hangs
     DRAINED = 4  # it has saved what it could
     PACE = 5  # it begins to fail slow, or no longer does
+
+
+#: Named once: to look up a member of an enum takes longer than what is done with it here.
+DONE: Final = RunEvent.DONE
+RERATE: Final = RackOrder.RERATE
+WORKING: Final = Phase.WORKING
+CHECKPOINT: Final = Phase.CHECKPOINT
 
 
 class Runs:
@@ -222,7 +232,7 @@ class Runs:
         if self.clocked is not None:
             self.clocked.drop(slot)
         if table.milli_gpus[slot] < 1000 and self._share_tenants(table.rows[slot][0], -1):
-            self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], -draw)
+            self._orders.add(at_ns, RERATE, table.rows[slot], -draw)
         else:
             self._orders.add(at_ns, RackOrder.RELEASE, table.rows[slot], draw)
         self._draw_more(slot, at_ns, -draw)
@@ -249,10 +259,10 @@ class Runs:
     def progress(self, slot: int, at_ns: int) -> None:
         """Bring the run to ``at_ns``."""
         lives = self._lives
-        waited_ns = lives.power_wait_ns[slot] + lives.spent_ns[Phase.PAUSED][slot]
+        waited_ns = lives.power_wait_ns[slot] + lives.paused_ns[slot]
         lives.dynamic_energy[slot] += self.draw[slot] * self._table.size_gpus[slot] * (at_ns - lives.since_ns[slot])
         self._meter.active_micro_gpu_ns += self.active[slot] * lives.progress(slot, at_ns)
-        waited_ns = lives.power_wait_ns[slot] + lives.spent_ns[Phase.PAUSED][slot] - waited_ns
+        waited_ns = lives.power_wait_ns[slot] + lives.paused_ns[slot] - waited_ns
         if waited_ns:
             self.power_wait_milli_gpu_ns += waited_ns * self._table.size_gpus[slot] * self._table.milli_gpus[slot]
 
@@ -280,31 +290,29 @@ class Runs:
         changed = {zone for zone, (now, then) in enumerate(zip(self.clock, clocks, strict=True)) if now != then}
         everywhere = len(changed) == self._zones.count
         slots = [slot for slot in self.draw if everywhere or any(zone in changed for zone, _ in self._spread[slot])]
-        begun = {slot for slot in slots if self._lives.ahead_ns[slot]}  # who may be at work once it was brought up to now
+        self.clock, lives = list(clocks), self._lives
         for slot in slots:
+            begins = lives.ahead_ns[slot] > 0  # it may be at work once it was brought up to now
             self.progress(slot, at_ns)
-        self.clock = list(clocks)
-        for slot in slots:
-            self._pace(slot, self._lives.network_speed(slot))
-            if slot in begun or self.clocked is None:
+            self._pace(slot, lives.network_speed(slot))
+            if begins or self.clocked is None:
                 self._rerate(slot, at_ns)
             else:
                 self._reclock(slot, at_ns, self.clocked)
-            if slot not in self._lives.out and self._lives.speed[slot] > 0.0:  # else what is to come does not depend on the clock
+            if slot not in lives.out and lives.speed[slot] > 0.0:  # else what is to come does not depend on the clock
                 self._expect(slot)
 
     def _reclock(self, slot: int, at_ns: int, clocked: ClockedDraws) -> None:
         """As ``_rerate`` where nothing but the clock has changed."""
-        table, clock, parts = self._table, self._clock_of(slot), self._parts(slot)
-        paused = slot in self._lives.paused
-        self._note_active(slot, 0.0 if paused else parts_at(parts, clock).computing)
-        draw = clocked.redraw(slot, clock)
+        table, clock = self._table, self._clock_of(slot)
+        draw, computing = clocked.redraw(slot, clock)
+        self._note_active(slot, computing)
         change, self.draw[slot] = draw - self.draw[slot], draw
-        if table.shape[slot] >= 0 and not paused:
-            full = self._full_draw(table.host_type[slot], table.utilization[slot])
-            self.swings.note(slot, full * table.milli_gpus[slot] // 1000, parts, clock, self._zones.by_site(self._spread[slot]))
+        if table.shape[slot] >= 0 and slot not in self._lives.paused:
+            full = self._full_draw(table.host_type[slot], table.utilization[slot]) * table.milli_gpus[slot] // 1000
+            self.swings.note(slot, full, self._parts(slot), clock, self._zones.by_site(self._spread[slot]))
         if change:
-            self._orders.add(at_ns, RackOrder.RERATE, table.rows[slot], change)
+            self._orders.add(at_ns, RERATE, table.rows[slot], change)
             self._draw_more(slot, at_ns, change)
 
     def pause(self, slot: int, at_ns: int, *, paused: bool) -> None:
@@ -335,7 +343,7 @@ class Runs:
         """(Re)compute what will happen to a run next. ``until_ns``: of one that is out of its work, for how long."""
         table, lives = self._table, self._lives
         version = table.version[slot] = table.version[slot] + 1
-        job_id, speed, what, at_ns = table.job_id[slot], lives.speed[slot], RunEvent.DONE, NEVER
+        job_id, speed, what, at_ns = table.job_id[slot], lives.speed[slot], DONE, NEVER
         if slot in lives.out:
             what, at_ns = RunEvent.DRAINED if lives.out[slot] == Phase.DRAINING else RunEvent.NOTICED, until_ns
         elif slot in lives.paused:
@@ -356,6 +364,9 @@ class Runs:
                 what, at_ns = RunEvent.TIME_LIMIT, limit_ns
         if at_ns != NEVER:
             heappush(self._events, (at_ns, job_id, what, slot, version))
+            if len(self._events) > 2 * len(self.draw) + STALE_KEPT:  # most of them are of what was expected before
+                self._events = [event for event in self._events if table.version[event[3]] == event[4]]
+                heapify(self._events)
 
     # -- power and GPUs -----------------------------------------------------------------------------------------------------------
 
@@ -388,7 +399,7 @@ class Runs:
     def _note_phase(self, slot: int) -> None:
         """Count the run's GPUs where it is now."""
         now, gpus = self._lives.phase(slot), self._table.size_gpus[slot]
-        now = Phase.WORKING if now == Phase.CHECKPOINT else now
+        now = WORKING if now == CHECKPOINT else now
         before = self._phases.get(slot)
         if now != before:
             if before is not None:
@@ -414,7 +425,7 @@ class Runs:
         change = -self.draw[slot]
         change += self._note_load(slot)
         if change:
-            self._orders.add(at_ns, RackOrder.RERATE, self._table.rows[slot], change)
+            self._orders.add(at_ns, RERATE, self._table.rows[slot], change)
             self._draw_more(slot, at_ns, change)
 
     def _draw_more(self, slot: int, at_ns: int, milliwatts: int) -> None:

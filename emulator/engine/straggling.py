@@ -4,6 +4,9 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from heapq import heappop, heappush
 
+import numpy as np
+from numpy.typing import NDArray
+
 from emulator.draws.ahead import Ahead
 from emulator.engine.network import Network
 from emulator.engine.slow_hosts import SlowHosts
@@ -21,7 +24,7 @@ class Straggling:
         self._slow = slow
         self._on = stragglers != Stragglers()
         self._slowness = stragglers.slowness(seed, len(ledger.host_block)) if self._on else []
-        self._luck = Ahead(partial(drawn_luck, seed))
+        self._luck: Ahead[NDArray[np.float64]] = Ahead(partial(drawn_luck, seed))
         self._episodes: dict[int, list[tuple[int, int]]] = {}  # slot -> of the job that runs, or ran last
         self._changes: list[tuple[int, int, int, int]] = []  # (when an episode begins or ends, job id, slot, start of the run)
 
@@ -42,7 +45,7 @@ class Straggling:
         """When the job fails slow, from and to."""
         table = self._table
         duration_ns = table.paces[slot].duration_ns if slot in table.paces else table.duration_ns[slot]
-        found = self._stragglers.episodes(self._luck.of(table.job_id[slot]), table.gpus[slot], duration_ns)
+        found = self._stragglers.episodes(self._luck.of(table.job_id[slot]).tolist(), table.gpus[slot], duration_ns)
         first_ns = table.first_start_ns[slot]
         return [(first_ns + episode.begin_ns, first_ns + episode.end_ns) for episode in found]
 

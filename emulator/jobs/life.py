@@ -71,6 +71,7 @@ class Lives:
         self.dynamic_energy: list[int] = []  # of all GPUs above idle, in milliwatt nanoseconds, as of ``since_ns``
         #: By phase, how long all runs were in it; there is none for working.
         self.spent_ns: dict[Phase, list[int]] = {phase: [] for phase in IDLE_PHASES}
+        self._checkpoint_ns, self.paused_ns = self.spent_ns[Phase.CHECKPOINT], self.spent_ns[Phase.PAUSED]
         #: Slot -> how long it will still stand still for, of a job that a flap stopped.
         self.still_ns: dict[int, int] = {}
         #: Slot -> the phase of a run that is out of its work until somebody says otherwise: detecting, draining, or restarting, where it
@@ -161,17 +162,20 @@ class Lives:
         speed = self.speed[slot]
         still_ns = left_ns if speed == 0.0 else min(left_ns, self.still_ns.get(slot, 0))
         left_ns -= still_ns
-        if saving is None:
-            work_ns = left_ns if speed == 1.0 else int(left_ns * speed)
-            return Passage(ahead_ns, still_ns, 0, 0, left_ns, work_ns, self._power_wait_ns(slot, left_ns, work_ns), 0), None
-        saving = saving.copy()
-        saving.stand_still(still_ns)
-        work_ns = checkpoint_ns = 0
-        if speed > 0.0:
-            work_ns, checkpoint_ns = saving.passed(left_ns, self.remaining_ns[slot], speed)
+        if saving is not None:
+            saving = saving.copy()
+            saving.stand_still(still_ns)
+        work_ns, checkpoint_ns = self._worked(slot, left_ns, saving)
         working_ns = left_ns - checkpoint_ns
         waited_ns = self._power_wait_ns(slot, working_ns, work_ns)
         return Passage(ahead_ns, still_ns, 0, checkpoint_ns, working_ns, work_ns, waited_ns, 0), saving
+
+    def _worked(self, slot: int, left_ns: int, saving: Saving | None) -> tuple[int, int]:
+        """In ``left_ns`` in which nothing else holds it up, the work that is done and the time that checkpoints take; these go on."""
+        speed = self.speed[slot]
+        if saving is None or speed == 0.0:
+            return left_ns if speed == 1.0 else int(left_ns * speed), 0
+        return saving.passed(left_ns, self.remaining_ns[slot], speed)
 
     def _power_wait_ns(self, slot: int, working_ns: int, work_ns: int) -> int:
         """What ``work_ns`` took longer than at the full clock."""
@@ -189,14 +193,12 @@ class Lives:
         self.since_ns[slot] = at_ns
         if not passed_ns:
             return 0
+        if not self._is_held_up(slot):
+            return self._work_on(slot, passed_ns)
         passage, saving = self.passage(slot, passed_ns)
         self.remaining_ns[slot] -= passage.work_ns
         self.work_ns[slot] += passage.work_ns
         self.power_wait_ns[slot] += passage.power_wait_ns
-        if passage.working_ns == passed_ns:
-            if saving is not None:
-                self.saving[slot] = saving
-            return passed_ns
         for column, time_ns in zip(self.spent_ns.values(), self.idle_ns(slot, passage), strict=True):
             column[slot] += time_ns
         self.ahead_ns[slot] -= passage.ahead_ns
@@ -207,6 +209,22 @@ class Lives:
         if saving is not None:
             self.saving[slot] = saving
         return passage.working_ns
+
+    def _is_held_up(self, slot: int) -> bool:
+        """Whether anything but checkpoints may keep the run from its work."""
+        if self.ahead_ns[slot] or self.speed[slot] == 0.0:
+            return True
+        return slot in self.out or slot in self.paused or slot in self.still_ns
+
+    def _work_on(self, slot: int, passed_ns: int) -> int:
+        """``progress`` where nothing does."""
+        work_ns, checkpoint_ns = self._worked(slot, passed_ns, self.saving.get(slot))
+        working_ns = passed_ns - checkpoint_ns
+        self.remaining_ns[slot] -= work_ns
+        self.work_ns[slot] += work_ns
+        self.power_wait_ns[slot] += self._power_wait_ns(slot, working_ns, work_ns)
+        self._checkpoint_ns[slot] += checkpoint_ns
+        return working_ns
 
     def idle_ns(self, slot: int, passage: Passage) -> tuple[int, ...]:
         """Of a passage of the job's run, the times of IDLE_PHASES."""

@@ -8,6 +8,7 @@ communication 40 %, for some 24 min; of jobs with 512 GPUs and more 16 of 27, fo
 The published steps to which ``workload.training`` was fitted have all of this in them, so to add it counts it twice: it is off by default.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -29,21 +30,16 @@ FAIL_SLOW_FACTOR = 1.34
 COMPUTATION, COMMUNICATION, LARGE = (0.02, 600.0), (0.40, 1_440.0), (16 / 27, 4_320.0)
 
 
-class Luck(NamedTuple):
-    """What is drawn for a job: for each row of its episodes whether it has one, and when it begins, both uniform; and how long it lasts,
-    exponential with mean 1.
-    """
-
-    has: list[float]
-    begins: list[float]
-    lasts: list[float]
+#: What is drawn for a job: for each of two episodes whether it has it, and for each when it begins, both uniform; and for each how long it
+#: lasts, exponential with mean 1.
+Luck = Sequence[float]
 
 
-def drawn_luck(seed: int, job_ids: NDArray[np.int64]) -> list[Luck]:
-    """Of each of these jobs."""
-    uniforms = uniform(seed, Stream.FAIL_SLOW, job_ids[:, None], np.arange(4)).tolist()
-    lasts = exponential(seed, Stream.FAIL_SLOW, job_ids[:, None], np.arange(4, 6)).tolist()
-    return [Luck(row[:2], row[2:], times) for row, times in zip(uniforms, lasts, strict=True)]
+def drawn_luck(seed: int, job_ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """``Luck`` of each of these jobs, shape (jobs, 6)."""
+    job_ids = job_ids[:, None]
+    uniforms = uniform(seed, Stream.FAIL_SLOW, job_ids, np.arange(4))
+    return np.concatenate((uniforms, exponential(seed, Stream.FAIL_SLOW, job_ids, np.arange(4, 6))), axis=1)
 
 
 class Episode(NamedTuple):
@@ -89,8 +85,8 @@ class Stragglers:
         if not self.fail_slow:
             return []
         found, kinds = [], (LARGE,) if gpus >= LARGE_GPUS else (COMPUTATION, COMMUNICATION)
-        for number, (part, mean_seconds) in enumerate(kinds):
-            if luck.has[number] < part:
-                begin_ns = round(luck.begins[number] * duration_ns)
-                found.append(Episode(begin_ns, begin_ns + max(1, round(luck.lasts[number] * mean_seconds * SECOND))))
+        for (part, mean_seconds), has, begins, lasts in zip(kinds, luck[0:2], luck[2:4], luck[4:6], strict=False):
+            if has < part:
+                begin_ns = round(begins * duration_ns)
+                found.append(Episode(begin_ns, begin_ns + max(1, round(lasts * mean_seconds * SECOND))))
         return found

@@ -420,10 +420,21 @@ class Ledger:
 
     def jobs_on(self, host: int) -> list[int]:
         """Slots of the jobs that hold GPUs of ``host``, by job id."""
+        return sorted(self._slots_on(host), key=self.table.job_id.__getitem__)
+
+    def is_held(self, hosts: Iterable[int]) -> bool:
+        """Whether a job holds GPUs of any of these hosts."""
+        return any(True for host in hosts for _ in self._slots_on(host))
+
+    def _slots_on(self, host: int) -> Iterator[int]:
+        """Of the jobs that hold GPUs of ``host``, in no order."""
         block, rows = self.host_block[host], self.table.rows
         bit = 1 << (host - self.first_host[block])
-        slots = [slot for slot in self._jobs_of_block[block] if any(row[0] == block and row[1] & bit for row in rows[slot])]
-        return sorted(slots, key=self.table.job_id.__getitem__)
+        for slot in self._jobs_of_block[block]:
+            for row in rows[slot]:
+                if row[0] == block and row[1] & bit:
+                    yield slot
+                    break
 
     def mask_on(self, slot: int, host: int) -> int:
         """The GPUs of ``host`` that the job holds, or a part of, as a mask."""

@@ -6,6 +6,9 @@ and the broken host, once it is repaired, takes that one's place in the pool.
 
 from collections.abc import Collection, Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from emulator.scheduler.ledger import Ledger, Withheld
 from topology.cluster import Cluster
 
@@ -30,14 +33,15 @@ class Spares:
     def stand_ins(self, broken: Sequence[int]) -> list[int]:
         """A spare for each of these hosts, the nearest in turn; none where there are not enough."""
         ledger = self._ledger
-        free = [host for host in sorted(ledger.withheld(Withheld.SPARE)) if self._stands_by(host)]
+        spares = np.array(sorted(ledger.withheld(Withheld.SPARE)), dtype=np.int64)
         found: list[int] = []
         for host in broken:
-            there = [one for one in free if ledger.partition_of_host(one) is ledger.partition_of_host(host)]
-            if not there:
+            partition = ledger.partition_of_host(host)
+            near = (one for one in self._nearest(spares, host) if one not in found and ledger.partition_of_host(one) is partition)
+            stand_in = next((one for one in near if self._stands_by(one)), None)
+            if stand_in is None:
                 return []
-            found.append(min(there, key=lambda one: (self._apart(host, one), abs(host - one), one)))
-            free.remove(found[-1])
+            found.append(stand_in)
         return found
 
     def _stands_by(self, host: int) -> bool:
@@ -45,11 +49,16 @@ class Spares:
         free = self._ledger.partition_of_host(host).free
         return self._ledger.reasons_of(host) == [Withheld.SPARE] and free.unheld_mask(host) == free.full
 
-    def _apart(self, one: int, other: int) -> int:
-        """The first level, from the inside, of which both hosts are in one unit."""
+    def _nearest(self, spares: NDArray[np.int64], host: int) -> list[int]:
+        """Spares in the order in which they would stand in for ``host``: by the first level, from the inside, of which both are in one
+        unit; then by how far their numbers are apart, the lower one first.
+        """
         levels = self._cluster.levels
-        same = (number for number, level in enumerate(levels) if level.host_unit[one] == level.host_unit[other])
-        return next(same, len(levels))
+        apart = np.full(len(spares), len(levels))
+        for number, level in reversed(list(enumerate(levels))):
+            apart[level.host_unit[spares] == level.host_unit[host]] = number
+        nearest: list[int] = spares[np.lexsort((spares, np.abs(spares - host), apart))].tolist()
+        return nearest
 
     def use(self, hosts: Collection[int]) -> None:
         """These are hosts as all others from now on."""

@@ -24,7 +24,7 @@ def test_only_the_last_blocks_are_kept() -> None:
 
     def draw(numbers: NDArray[np.int64]) -> list[int]:
         asked.append(int(numbers[0]) // TOGETHER)
-        return numbers.tolist()
+        return [int(number) for number in numbers]
 
     ahead = Ahead(draw)
     for block in (*range(BLOCKS_KEPT), 0, BLOCKS_KEPT, BLOCKS_KEPT, 1, 0):
@@ -36,6 +36,6 @@ def test_only_the_last_blocks_are_kept() -> None:
 def test_what_is_drawn_for_jobs_has_the_bits_of_single_draws(job: int) -> None:
     (start_up,) = StartUp().drawn_ns(3, np.array([job]))
     assert StartUp().drawn_ns(3, np.arange(job - min(job, 500), job + 500))[min(job, 500)] == start_up
-    (luck,) = drawn_luck(3, np.array([job]))
-    assert luck.has + luck.begins == [float(uniform(3, Stream.FAIL_SLOW, job, counter)) for counter in range(4)]
-    assert luck.lasts == [float(exponential(3, Stream.FAIL_SLOW, job, counter)) for counter in (4, 5)]
+    uniforms = [float(uniform(3, Stream.FAIL_SLOW, job, counter)) for counter in range(4)]
+    (luck,) = drawn_luck(3, np.array([job])).tolist()
+    assert luck == uniforms + [float(exponential(3, Stream.FAIL_SLOW, job, counter)) for counter in (4, 5)]

@@ -69,7 +69,7 @@ def test_stalls_cost_their_mean() -> None:
 
 def test_an_episode_slows_a_job_for_as_long_as_it_lasts() -> None:
     stragglers = Stragglers(fail_slow=True)
-    found = [stragglers.episodes(luck, 32, 40_000 * SECOND) for luck in drawn_luck(SEED, np.arange(100))]
+    found = [stragglers.episodes(luck, 32, 40_000 * SECOND) for luck in drawn_luck(SEED, np.arange(100)).tolist()]
     job, (episode,) = next((job, episodes) for job, episodes in enumerate(found) if len(episodes) == 1)
     jobs = replace(training(gpus=32, duration_ns=40_000 * SECOND), job_id=np.array([job]))
     made = engine(clos(4), [jobs], stragglers=stragglers)
@@ -82,7 +82,7 @@ def test_an_episode_slows_a_job_for_as_long_as_it_lasts() -> None:
 
 def test_as_many_jobs_fail_slow_as_were_found_to_and_for_as_long() -> None:
     def found(gpus: int) -> list[list[Episode]]:
-        return [Stragglers(fail_slow=True).episodes(luck, gpus, 10**15) for luck in drawn_luck(SEED, np.arange(4000))]
+        return [Stragglers(fail_slow=True).episodes(luck, gpus, 10**15) for luck in drawn_luck(SEED, np.arange(4000)).tolist()]
 
     for gpus, parts in ((8, (COMPUTATION, COMMUNICATION)), (512, (LARGE,))):
         episodes = found(gpus)
