@@ -87,6 +87,10 @@ class ClockedDraws:
         draws, _, spread = self._jobs[slot]
         return {zone: draws.by_clock[clocks[zone]] * gpus for zone, gpus in spread if draws.by_clock[clocks[zone]]}
 
+    def drawing(self, clocks: Sequence[int]) -> set[int]:
+        """The jobs that would draw anything with these clocks of the zones, if they are not paused."""
+        return {slot for slot, (draws, _, spread) in self._jobs.items() if any([draws.by_clock[clocks[zone]] for zone, _ in spread])}
+
     def _draws(self, computing_milliwatts: int, full: Parts, milli_gpus: int) -> Draws:
         key = computing_milliwatts, full, milli_gpus
         found = self._known.get(key)

@@ -36,7 +36,7 @@ class RackOrderBuffer:
         self.size = 0
 
     def add(
-        self, time_ns: int, kind: RackOrder, rows: Sequence[Row], milliwatts: int, value_ns: int = 0, cause: int = 0, scope: int = 0
+        self, time_ns: int, kind: RackOrder, rows: list[Row], milliwatts: int, value_ns: int = 0, cause: int = 0, scope: int = 0
     ) -> None:
         """One order per row, all with the same power per GPU."""
         for block, host_mask, gpu_mask in rows:

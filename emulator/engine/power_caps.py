@@ -260,7 +260,11 @@ class PowerCaps:
             excess = np.add.reduceat(drawn, group.first, dtype=np.int64) - group.allowed
             over |= {group.place + int(number): int(excess[number]) for number in np.flatnonzero(excess > 0)}
         chosen: list[int] = clocks.tolist()
-        return chosen, self._to_pause(over, chosen) if over else set()
+        if not over:
+            return chosen, set()
+        if over.get(FACILITY, 0) >= int(np.add.reduce(drawn - self._standing, dtype=np.int64)):  # also with all of them paused
+            return chosen, clocked.drawing(chosen)
+        return chosen, self._to_pause(over, chosen)
 
     def _bounds(self) -> Sequence[int]:
         """The highest clocks that heat leaves the zones."""

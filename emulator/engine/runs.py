@@ -152,7 +152,7 @@ class Runs:
 
     # -- runs ---------------------------------------------------------------------------------------------------------------------
 
-    def start(self, slot: int, rows: Sequence[Row], at_ns: int, *, warm: bool = False) -> None:
+    def start(self, slot: int, rows: list[Row], at_ns: int, *, warm: bool = False) -> None:
         """A job begins to run on ``rows``; ``warm``: on hosts that had everything but its work ready."""
         table, lives, costs = self._table, self._lives, self._settings.costs
         table.work_at_pace(slot)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 from heapq import heappop, heappush
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from emulator.jobs.stragglers import FAIL_SLOW_FACTOR, Stragglers, drawn_luck
 from emulator.scheduler.free import Row, mask_bits
 from emulator.scheduler.ledger import Ledger
 from emulator.scheduler.table import NEVER, State
+
+#: Named once: to look up a member of an enum takes longer than to compare with it.
+RUNNING: Final = State.RUNNING
 
 
 class Straggling:
@@ -54,7 +58,7 @@ class Straggling:
         changes, table = self._changes, self._table
         while changes:
             at_ns, job_id, slot, start_ns = changes[0]
-            if table.job_id[slot] == job_id and table.state[slot] == State.RUNNING and table.start_ns[slot] == start_ns:
+            if table.job_id[slot] == job_id and table.state[slot] == RUNNING and table.start_ns[slot] == start_ns:
                 return at_ns
             heappop(changes)
         return NEVER

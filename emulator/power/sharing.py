@@ -14,8 +14,11 @@ def lowered(draws: Int64, clocks: Int64, first: Int64, allowed: Int64) -> Int64:
     ``draws``: milliwatts of each zone at each clock, shape (zones, CLOCKS), none more than at the clock above. Of each group ``first`` is
     its first zone and ``allowed`` what it may draw, shape (groups,). Where the lowest clock is not low enough, that is what a group has.
     """
+    zones = np.arange(len(clocks))
+    if bool((np.add.reduceat(draws[zones, clocks], first, dtype=np.int64) <= allowed).all()):  # as mostly
+        return clocks
     levels = np.maximum(np.arange(CLOCKS), clocks[:, None])
-    holds = np.add.reduceat(np.take_along_axis(draws, levels, axis=1), first, axis=0, dtype=np.int64) <= allowed[:, None]
+    holds = np.add.reduceat(draws[zones[:, None], levels], first, axis=0, dtype=np.int64) <= allowed[:, None]
     shared = np.where(holds.any(axis=1), holds.argmax(axis=1), LOWEST)
-    found: Int64 = np.maximum(clocks, np.repeat(shared, np.diff(first, append=len(clocks))))
+    found: Int64 = np.maximum(clocks, np.repeat(shared, np.diff(np.append(first, len(clocks)))))
     return found
