@@ -89,7 +89,7 @@ class ClockedDraws:
 
     def drawing(self, clocks: Sequence[int]) -> set[int]:
         """The jobs that would draw anything with these clocks of the zones, if they are not paused."""
-        return {slot for slot, (draws, _, spread) in self._jobs.items() if any([draws.by_clock[clocks[zone]] for zone, _ in spread])}
+        return {slot for slot, (draws, _, spread) in self._jobs.items() if any(draws.by_clock[clocks[zone]] for zone, _ in spread)}
 
     def _draws(self, computing_milliwatts: int, full: Parts, milli_gpus: int) -> Draws:
         key = computing_milliwatts, full, milli_gpus

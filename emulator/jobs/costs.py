@@ -7,6 +7,7 @@ Sources: RSC is Kokolis et al., HPCA'25, arXiv 2410.21680; FTH is "Training LLMs
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,12 @@ class Writing(StrEnum):
     BLOCKING = "blocking"  # the job stands still until the checkpoint is in storage
     ASYNCHRONOUS = "asynchronous"  # until it is in the hosts' memory; it goes to storage while work goes on
     FREE = "free"  # it takes no time, and is safe at once
+
+
+#: Named once: to look up a member of an enum takes longer than to compare with it.
+BLOCKING: Final = Writing.BLOCKING
+ASYNCHRONOUS: Final = Writing.ASYNCHRONOUS
+FREE: Final = Writing.FREE
 
 
 @dataclass(frozen=True)
@@ -85,8 +92,11 @@ class CheckpointCosts:
         """
         if rule > 0:
             return rule
-        rate = {Writing.FREE: inf, Writing.ASYNCHRONOUS: self.copy_bytes_per_second * gpus}
-        blocked = size / rate.get(self.writing, self.burst(gpus, others_bytes_per_second))
+        blocked = 0.0
+        if self.writing == ASYNCHRONOUS:
+            blocked = size / (self.copy_bytes_per_second * gpus)
+        elif self.writing == BLOCKING:
+            blocked = size / self.burst(gpus, others_bytes_per_second)
         interval = LONGEST_CHECKPOINT_SECONDS
         if mean_to_failure < inf:
             interval = (young_interval if rule == YOUNG else daly_interval)(mean_to_failure, blocked)
@@ -94,10 +104,10 @@ class CheckpointCosts:
 
     def saving(self, every_ns: int, size: float, gpus: int, others_bytes_per_second: float) -> Saving:
         """How a run on ``gpus`` writes ``size`` bytes after each ``every_ns`` of work, while others write that much in the mean."""
-        if self.writing == Writing.FREE:
+        if self.writing == FREE:
             return Saving(every_ns)
         write_ns = round(size / self.burst(gpus, others_bytes_per_second) * SECOND)
-        if self.writing == Writing.BLOCKING:
+        if self.writing == BLOCKING:
             return Saving(every_ns, write_ns)
         copy_ns = round(size / (self.copy_bytes_per_second * gpus) * SECOND)
         return Saving(every_ns, copy_ns + max(0, write_ns - every_ns), min(write_ns, every_ns))  # the next one waits for the last

@@ -13,7 +13,8 @@ from emulator.draws.exact import exp
 
 def mttf(nodes: float, faults_per_node: float) -> float:
     """Mean time to the next fault of ``nodes`` nodes with so many faults each in a unit of time: 1 / (N r). Raises ValueError."""
-    _check(nodes=nodes, faults_per_node=faults_per_node)
+    _check("nodes", nodes)
+    _check("faults_per_node", faults_per_node)
     rate = nodes * faults_per_node
     return 1.0 / rate if rate else inf
 
@@ -24,7 +25,9 @@ def expected_ettr(mean_to_failure: float, interval: float, restart: float, write
     ``interval`` dt is the training between two checkpoints, ``write`` w how long one blocks, ``restart`` u what passes from a fault to
     training again, with the wait in the queue where the job goes back to it. Raises ValueError.
     """
-    _check(mean_to_failure=mean_to_failure, restart=restart, write=write)
+    _check("mean_to_failure", mean_to_failure)
+    _check("restart", restart)
+    _check("write", write)
     _check_interval(interval)
     lost = (restart + interval / 2) / mean_to_failure if mean_to_failure else inf
     return max(0.0, 1.0 - lost) / (1.0 + write / interval)
@@ -35,7 +38,9 @@ def daly_ettr(mean_to_failure: float, interval: float, restart: float, write: fl
 
     Faults come as a Poisson process, during restarts and checkpoints too. Above some 30,000 GPUs it is the one to use. Raises ValueError.
     """
-    _check(mean_to_failure=mean_to_failure, restart=restart, write=write)
+    _check("mean_to_failure", mean_to_failure)
+    _check("restart", restart)
+    _check("write", write)
     _check_interval(interval)
     if mean_to_failure == inf:
         return interval / (interval + write)
@@ -50,13 +55,15 @@ def daly_ettr(mean_to_failure: float, interval: float, restart: float, write: fl
 
 def young_interval(mean_to_failure: float, write: float) -> float:
     """Young's interval between checkpoints, sqrt(2 w M). Raises ValueError."""
-    _check(mean_to_failure=mean_to_failure, write=write)
+    _check("mean_to_failure", mean_to_failure)
+    _check("write", write)
     return sqrt(2.0 * write * mean_to_failure)
 
 
 def daly_interval(mean_to_failure: float, write: float) -> float:
     """Daly's: sqrt(2 w M) (1 + sqrt(w / 2M) / 3 + w / 18M) - w where w < 2M, else M. Raises ValueError."""
-    _check(mean_to_failure=mean_to_failure, write=write)
+    _check("mean_to_failure", mean_to_failure)
+    _check("write", write)
     if write >= 2.0 * mean_to_failure:
         return mean_to_failure
     share = write / (2.0 * mean_to_failure)
@@ -67,10 +74,9 @@ def daly_interval(mean_to_failure: float, write: float) -> float:
 _FAR, _NEAR = 700.0, 1e-6
 
 
-def _check(**given: float) -> None:
-    for name, value in given.items():
-        if not value >= 0.0:
-            raise ValueError(f"{name} is {value}; allowed: 0 or more")
+def _check(name: str, value: float) -> None:
+    if not value >= 0.0:
+        raise ValueError(f"{name} is {value}; allowed: 0 or more")
 
 
 def _check_interval(interval: float) -> None:
