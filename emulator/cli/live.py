@@ -102,8 +102,8 @@ def follow(
 ) -> None:
     """Run ``session`` until it ends, the limit of wall seconds is reached or ``stop`` is asked for."""
     end = clock() + limit_seconds
-    _answer_soon()
     with what_is_built_stays():
+        _answer_soon()
         session.start()
         try:
             while not stop.requested and (left := end - clock()) > 0:
