@@ -262,7 +262,7 @@ class PowerCaps:
         chosen: list[int] = clocks.tolist()
         if not over:
             return chosen, set()
-        if over.get(FACILITY, 0) >= int(np.add.reduce(drawn - self._standing, dtype=np.int64)):  # also with all of them paused
+        if over.get(FACILITY, 0) >= int((drawn - self._standing).sum(dtype=np.int64)):  # also with all of them paused
             return chosen, clocked.drawing(chosen)
         return chosen, self._to_pause(over, chosen)
 

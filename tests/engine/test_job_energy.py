@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from emulator.engine.power_settings import FACILITY, OverCap, PowerSettings
 from emulator.engine.views import job_view
 from emulator.power.clocks import DYNAMIC_RATIO, SLOWDOWN
+from emulator.power.series import constant
 from emulator.report.job_rows import Reasons, all_jobs, rows_of
 from emulator.report.power import joules_per_token
 from emulator.workload.jobs import SECOND
@@ -48,12 +50,13 @@ def test_lost_work_costs_energy_and_gives_no_tokens() -> None:
 
 
 @pytest.mark.parametrize("clock", [3, 10])
-def test_a_lower_clock_saves_energy_a_token_as_the_curve_says(clock: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    full, slow = (engine(clos(2), [training(gpus=16, duration_ns=1000 * SECOND, shapes=(STEP,), utilization=1.0)]) for _ in range(2))
-    run(full)
-    monkeypatch.setattr(slow.power, "act", lambda at_ns: False)  # no cap asks for this clock, so it would be raised
-    slow.runs.set_clocks([clock], 0)
-    run(slow)
+def test_a_lower_clock_saves_energy_a_token_as_the_curve_says(clock: int) -> None:
+    job = training(gpus=16, duration_ns=1000 * SECOND, shapes=(STEP,), utilization=1.0)
+    full = run(engine(clos(2), [job]))
+    standing, computing = full.meter.power_milliwatts, full.runs._full_draw(0, 1.0) * 16
+    cap = constant(standing + round(computing * DYNAMIC_RATIO[clock]) + 2000)  # which this clock just meets
+    slow = run(engine(clos(2), [job], power=PowerSettings(OverCap.CLOCK, ((FACILITY, cap),), constant(1.0), 0)))
+    assert slow.power.lowest_clock == clock
     kind = full.cluster.host_types[0]
     idle, dynamic = kind.idle_watts, kind.peak_watts - kind.idle_watts
     ratio = SLOWDOWN[clock] * (idle + DYNAMIC_RATIO[clock] * dynamic) / kind.peak_watts
