@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.draws import Stream, uniform
-from emulator.draws.exact import exp, log, sine_of_turns
+from emulator.draws.exact import exp, log
 from emulator.draws.normal import normal_quantile
 from emulator.draws.sums import add_along, add_up, interpolate
+from emulator.workload.day import arrived_by
 from emulator.workload.growth import Growth, Pace, pace
 from emulator.workload.jobs import LONGEST_CHECKPOINT_SECONDS, SECOND, JobColumns, JobKind, TrainingShape, job_columns
 from emulator.workload.mix import QUEUES, JobClass, fitted
@@ -179,10 +180,9 @@ def _submissions(tables: _Tables, settings: GeneratorSettings, seed: int, first:
 
 
 def _profile(settings: GeneratorSettings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The clock, 0 to 1 over a day, and how much of a day's jobs has arrived by it: the integral of 1 + a cos(2 pi (t - peak)) from 0."""
+    """The clock, 0 to 1 over a day, and how much of a day's jobs has arrived by it."""
     clock = np.arange(1441) / 1440.0
-    peak = settings.peak_hour / 24.0
-    return clock, clock + settings.diurnal_ratio / math.tau * (sine_of_turns(clock - peak) + sine_of_turns(peak))
+    return clock, arrived_by(clock, settings.diurnal_ratio, settings.peak_hour / 24.0)
 
 
 def _pace(settings: GeneratorSettings, growth: Growth, reference: int, gpus_per_host: int, classes: tuple[JobClass, ...]) -> Pace:
