@@ -83,6 +83,10 @@ def words(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDAr
     entities, counters = np.broadcast_arrays(np.asarray(entity).astype(np.uint64), np.asarray(counter).astype(np.uint64))
     entities, counters = entities.reshape(-1), counters.reshape(-1)
     out = np.empty((4, entities.size), np.uint64)
+    if entities.size <= _FEW:
+        for place, (one, count) in enumerate(zip(entities.tolist(), counters.tolist(), strict=True)):
+            out[:, place] = philox_one((one & 0xFFFFFFFF, one >> 32, count & 0xFFFFFFFF, stream & 0xFFFFFFFF), key)
+        return out
     for start in range(0, entities.size, _PIECE):
         e, c = entities[start : start + _PIECE], counters[start : start + _PIECE] & np.uint64(0xFFFFFFFF)
         block = philox((e & np.uint64(0xFFFFFFFF), e >> np.uint64(32), c, np.full_like(c, stream & 0xFFFFFFFF)), key)

@@ -6,7 +6,7 @@ Both reject some of their draws. Attempt k of an entity takes draws of its own c
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emulator.draws import normal, uniform
+from emulator.draws import normal, uniform, words
 from emulator.draws.exact import exp, log, power
 
 #: Below this mean a count is searched for from 0 up, above it is drawn by rejection (Hoermann gives the limit).
@@ -46,6 +46,11 @@ def poisson(seed: int, stream: int, entity: ArrayLike, mean: ArrayLike) -> NDArr
     return counts.reshape(shape)
 
 
+def _uniform(low: NDArray[np.uint64], high: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """In (0, 1), of two words of 32 bits."""
+    return np.asarray(((high << np.uint64(20) | low >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52)
+
+
 def _searched(chance: NDArray[np.float64], mean: NDArray[np.float64]) -> NDArray[np.int64]:
     """By inversion: the least count whose distribution function is not below ``chance``."""
     counts = np.zeros(len(mean), np.int64)
@@ -73,8 +78,8 @@ def _rejected(seed: int, stream: int, entities: NDArray[np.uint64], mean: NDArra
     counts = np.zeros(len(mean), np.int64)
     open_, attempt = np.arange(len(mean)), 0
     while len(open_):
-        u = uniform(seed, stream, entities[open_], 2 * attempt) - 0.5
-        v = uniform(seed, stream, entities[open_], 2 * attempt + 1)
+        word = words(seed, stream, entities[open_], attempt)
+        u, v = _uniform(word[0], word[1]) - 0.5, _uniform(word[2], word[3])
         size = 0.5 - np.abs(u)
         here_a, here_b, here_mean = a[open_], b[open_], mean[open_]
         k = np.floor((2.0 * here_a / size + here_b) * u + here_mean + 0.43)

@@ -96,6 +96,7 @@ def main() -> None:
     """Write the tables, and print what they were fitted to."""
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("GIGAWATT_TRACES", "../shared/traces"))
     tables = {name: fit(folder, name) for name in TRACES}
+    Path(fitted.__file__).write_text(module(tables), encoding="utf-8")
     for name, one in tables.items():
         file, format, windows = TRACES[name]
         trace, _ = open_request_trace(folder / file, format)
@@ -105,7 +106,6 @@ def main() -> None:
             counts = counts_in(arrival_ns, window * 10**9, AHEAD_NS)
             model = burst_dispersion(float(np.mean(counts)), one.burst_shape, window / one.burst_period_seconds)
             print(f"  {window:4d} s: index of dispersion {dispersion(counts):7.2f}, by the fit {model:7.2f}")
-    Path(fitted.__file__).write_text(module(tables), encoding="utf-8")
 
 
 if __name__ == "__main__":

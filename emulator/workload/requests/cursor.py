@@ -32,6 +32,11 @@ class Source(Protocol):
         """Tokens of the blocks that the hashes are of."""
         ...
 
+    @property
+    def lead_slices(self) -> int:
+        """Slices before the start whose requests may still be followed by others after it."""
+        ...
+
     def slices(self, seed: int, service: int, pool: int, first: int, last: int, low: float, high: float) -> Drawn:
         """The pool's requests of slices ``first`` up to ``last``, and those that follow from them later; in any order."""
         ...
@@ -44,7 +49,8 @@ class Source(Protocol):
 class Arrivals:
     """The cursor of one pool over the requests of its service.
 
-    A pool that is made later than the start gets the requests of the slices that begin at ``start_ns`` or later.
+    A pool that is made later than the start gets the requests of the slices that begin at ``start_ns`` or later. One that is there from the
+    start also gets what follows from requests before it, with the share of its first slice: sessions are under way then.
     """
 
     def __init__(self, source: Source, seed: int, service: int, pool: int, start_ns: int = 0) -> None:
@@ -53,7 +59,7 @@ class Arrivals:
                 raise ValueError(f"{name}: {value} (allowed: 0 to {limit - 1})")
         self._source, self._seed, self._service, self._pool = source, seed, service, pool
         self._at_ns = start_ns
-        self._next_slice = -(-start_ns // SLICE_NS)
+        self._next_slice = -(-start_ns // SLICE_NS) if start_ns else -source.lead_slices
         self._kept = nothing()
 
     @property
@@ -79,6 +85,8 @@ class Arrivals:
             self._next_slice = end
         self._at_ns = until_ns
         drawn = drawn.in_order()
+        if len(drawn) and drawn.arrival_ns[0] < 0:  # before the start
+            drawn = drawn.chosen(slice(int(np.searchsorted(drawn.arrival_ns, 0)), None))
         count = int(np.searchsorted(drawn.arrival_ns, until_ns, side="left"))
         self._kept = drawn.chosen(slice(count, None)) if count < len(drawn) else nothing()
         return self._source.columns(self._seed, self._service, self._pool, drawn.chosen(slice(0, count)))

@@ -10,7 +10,7 @@ where windows and periods lie to each other as they will; and the gaps between a
 sqrt((k + 1) / (k - 1)). `emulator.experiments.validation.fit_requests` fits k and P to traces by it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -27,6 +27,10 @@ from emulator.workload.requests.sessions import Sessions, follow, hashed
 DAY_SECONDS = 86_400.0
 #: Nobody asks for more from one pool in a slice; more would not fit a request's number.
 _MOST_IN_SLICE = 1 << 31
+#: The slice from which requests are numbered. Those before the start have negative slices.
+_FIRST_SLICE = -(1 << 20)
+#: Sessions that began this many of their mean lengths before the start are over: exp(-6), 1 in 400, is not.
+_LEAD_SESSIONS, _MOST_LEAD_SLICES = 6.0, 1 << 18
 #: Requests are drawn in pieces of about this size, which stay in the cache.
 _PIECE = 16_384
 
@@ -89,9 +93,9 @@ class GeneratorSettings:
             ),
             ("session_ratio", 0.0 <= self.session_ratio <= 1.0, "from 0 to 1"),
             ("session_turns", 1.0 <= self.session_turns <= 1000.0, "from 1 to 1000"),
-            ("think_seconds", 0.0 < self.think_seconds <= 1e6, "above 0, at most 1e6"),
+            ("think_seconds", 0.0 < self.think_seconds <= 86_400.0, "above 0, at most 86400"),
             ("context_tokens", 2 <= self.context_tokens <= 1 << 24, f"2 to {1 << 24}"),
-            ("system_tokens", 0 <= self.system_tokens <= 1 << 20, f"0 to {1 << 20}"),
+            ("system_tokens", 0 <= self.system_tokens < self.context_tokens, "from 0, below context_tokens"),
             ("block_tokens", 1 <= self.block_tokens <= 1 << 20, f"1 to {1 << 20}"),
         )
         for name, good, allowed in checks:
@@ -108,6 +112,7 @@ class Generator:
     """The requests of one service by its settings."""
 
     settings: GeneratorSettings
+    _rates: dict[tuple[int, int, int, int], NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)  # the last ones
 
     @property
     def block_tokens(self) -> int:
@@ -119,6 +124,13 @@ class Generator:
         if not s.session_ratio:
             return None
         return Sessions(s.lengths, s.session_ratio, s.session_turns, s.think_seconds, s.context_tokens - s.system_tokens)
+
+    @property
+    def lead_slices(self) -> int:
+        s = self.settings
+        if not s.session_ratio:
+            return 0
+        return min(_MOST_LEAD_SLICES, int(np.ceil(_LEAD_SESSIONS * s.session_turns * s.think_seconds * 1e9 / SLICE_NS)))
 
     @property
     def _shares_prefixes(self) -> bool:
@@ -147,9 +159,17 @@ class Generator:
         drawn = gamma(seed, Stream.REQUEST_BURST, entity(service, 0) + which, s.burst_shape)
         return np.asarray(drawn[period - period[0]])
 
+    def _rate(self, seed: int, service: int, first: int, last: int) -> NDArray[np.float64]:
+        """Requests expected in slices, bursts included; kept, since all pools ask for the same slices."""
+        asked = (seed, service, first, last)
+        if asked not in self._rates:
+            self._rates.clear()
+            self._rates[asked] = self.expected(first, last) * self.factors(seed, service, first, last)
+        return self._rates[asked]
+
     def slices(self, seed: int, service: int, pool: int, first: int, last: int, low: float, high: float) -> Drawn:
         """As ``Source`` has it."""
-        mean = (high - low) * self.expected(first, last) * self.factors(seed, service, first, last)
+        mean = (high - low) * self._rate(seed, service, first, last)
         slices = np.arange(first, last, dtype=np.int64)
         entities = entity(service, pool) + slices.astype(np.uint64)
         counts = poisson(seed, Stream.REQUEST_COUNT, entities, mean)
@@ -180,7 +200,7 @@ class Generator:
         arrival_ns += (slices * SLICE_NS)[run]
         arrival_ns.sort()
         prompt, output = self.settings.lengths.draw(word[1], word[2])
-        number = (slices << 32)[run] | within
+        number = ((slices - _FIRST_SLICE) << 32)[run] | within
         return Drawn(arrival_ns, prompt, output, number, number)
 
     def columns(self, seed: int, service: int, pool: int, drawn: Drawn) -> RequestColumns:

@@ -5,7 +5,7 @@ drawn by inversion, so the two highest bits of its chance are the quartile that 
 of that quartile. So long prompts have the outputs of long prompts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +18,8 @@ from emulator.workload.requests.columns import MAX_TOKENS, Int64
 from emulator.workload.requests.fitted import FITTED
 from emulator.workload.requests.tables import CELLS, POINTS
 
-_CELL_SHIFT = np.uint64(32 - 10)
+#: Of 32 bits the highest ten say which cell it is, the other where in it; the highest two are the quarter.
+_CELL_SHIFT, _WITHIN_CELL, _QUARTER_SHIFT = np.uint64(22), np.uint64((1 << 22) - 1), np.uint64(30)
 #: Bits behind the point of a table's tokens.
 _FRACTION = 8
 
@@ -91,30 +92,24 @@ class Lengths:
 
     def draw(self, chance_prompt: UInt64, chance_output: UInt64) -> tuple[Int64, Int64]:
         """Tokens of prompts and outputs from 32 random bits each."""
-        prompt, output = self._drawers
-        return prompt(chance_prompt, chance_prompt), output(chance_output, chance_prompt)
+        prompt = _tokens(self.prompt, self._cells[0], chance_prompt, chance_prompt)
+        return prompt, _tokens(self.output, self._cells[1], chance_output, chance_prompt)
 
     @cached_property
-    def _drawers(self) -> "tuple[_Drawer, _Drawer]":
-        prompt_rows = (FITTED[self.prompt.table].prompt,) if self.prompt.table else ()
-        output_rows = FITTED[self.output.table].output if self.output.table else ()
-        return _drawer(self.prompt, prompt_rows), _drawer(self.output, output_rows)
+    def _cells(self) -> "tuple[_Cells | None, _Cells | None]":
+        prompt = _cells((FITTED[self.prompt.table].prompt,)) if self.prompt.table else None
+        return prompt, _cells(FITTED[self.output.table].output) if self.output.table else None
 
 
-#: Tokens of chances, given also the chances of the prompts.
-_Drawer = Callable[[UInt64, UInt64], Int64]
-
-
-def _drawer(length: Length, rows: tuple[tuple[int, ...], ...]) -> _Drawer:
-    match length.kind:
-        case "constant":
-            return lambda chance, _: np.full(len(chance), int(length.first), np.int64)
-        case "uniform":
-            low, count = int(length.first), np.uint64(int(length.second) - int(length.first) + 1)
-            return lambda chance, _: (chance * count >> np.uint64(32)).astype(np.int64) + low
-        case "lognormal":
-            return lambda chance, _: _lognormal(length, chance)
-    return _table(rows)
+def _tokens(length: Length, cells: "_Cells | None", chance: UInt64, chance_prompt: UInt64) -> Int64:
+    if cells is not None:
+        return cells.tokens(chance, chance_prompt)
+    if length.kind == "constant":
+        return np.full(len(chance), int(length.first), np.int64)
+    if length.kind == "uniform":
+        low, count = int(length.first), np.uint64(int(length.second) - int(length.first) + 1)
+        return (chance * count >> np.uint64(32)).astype(np.int64) + low
+    return _lognormal(length, chance)
 
 
 def _lognormal(length: Length, chance: UInt64) -> Int64:
@@ -125,25 +120,29 @@ def _lognormal(length: Length, chance: UInt64) -> Int64:
     return np.asarray(np.rint(np.clip(tokens, 1.0, float(MAX_TOKENS))), np.int64)
 
 
-def _table(rows: tuple[tuple[int, ...], ...]) -> _Drawer:
-    """Inversion of a table: a line from each point to the next, in whole numbers."""
-    points = np.array(POINTS)
-    cells = np.arange(CELLS + 1)
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """A table spread over cells: where each begins and how wide it is, with _FRACTION bits behind the point; row behind row."""
+
+    low: Int64
+    width: Int64
+    rows: int
+
+    def tokens(self, chance: UInt64, chance_prompt: UInt64) -> Int64:
+        """Inversion: a line from each point to the next, in whole numbers."""
+        cell = (chance >> _CELL_SHIFT).astype(np.int64)
+        if self.rows > 1:
+            cell += (chance_prompt >> _QUARTER_SHIFT).astype(np.int64) * CELLS
+        spread = self.width[cell] * (chance & _WITHIN_CELL).astype(np.int64) >> 22
+        return np.asarray((self.low[cell] + spread) >> _FRACTION)
+
+
+def _cells(rows: tuple[tuple[int, ...], ...]) -> _Cells:
+    points, cells = np.array(POINTS), np.arange(CELLS + 1)
     left = np.minimum(np.searchsorted(points, cells, side="right") - 1, len(points) - 2)
     values = np.array(rows, np.int64) << _FRACTION
     ends = values[:, left] + (values[:, left + 1] - values[:, left]) * (cells - points[left]) // (points[left + 1] - points[left])
-    low, width = ends[:, :-1].reshape(-1), np.diff(ends).reshape(-1)
-    quarter = np.uint64(32 - 2)
-    within = np.uint64((1 << int(_CELL_SHIFT)) - 1)
-
-    def draw(chance: UInt64, chance_prompt: UInt64) -> Int64:
-        cell = (chance >> _CELL_SHIFT).astype(np.int64)
-        if len(rows) > 1:
-            cell += (chance_prompt >> quarter).astype(np.int64) * CELLS
-        spread = width[cell] * (chance & within).astype(np.int64) >> int(_CELL_SHIFT)
-        return np.asarray((low[cell] + spread) >> _FRACTION)
-
-    return draw
+    return _Cells(ends[:, :-1].reshape(-1), np.diff(ends).reshape(-1), len(rows))
 
 
 def _table_mean(row: tuple[int, ...]) -> float:
@@ -156,8 +155,8 @@ def fitted(table: str) -> Lengths:
     return Lengths(Length("fitted", table=table), Length("fitted", table=table))
 
 
-#: Output tokens of a reasoning answer. DeepSeek-R1 took 12,000 in the mean for a question of AIME (model card of DeepSeek-R1-0528, which itself
-#: takes 23,000). Those are hard questions, so this is on the long side. The variation is assumed, and so are the prompts of a chat.
+#: Output tokens of a reasoning answer. DeepSeek-R1 took 12,000 in the mean for a question of AIME (model card of DeepSeek-R1-0528, which
+#: itself takes 23,000). Those are hard questions, so this is on the long side. The variation is assumed, as are the prompts of a chat.
 REASONING_MEAN, REASONING_CV = 12_000, 1.0
 
 #: Lengths by name.

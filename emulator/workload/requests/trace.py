@@ -9,6 +9,9 @@ from emulator.draws import Stream, uniform
 from emulator.workload.requests.columns import Drawn, Int64, RequestColumns
 from emulator.workload.requests.cursor import SLICE_NS, runs
 
+#: All bits of an int64 but the sign: numbers of a trace that is repeated for centuries begin anew.
+_POSITIVE = np.int64(2**63 - 1)
+
 
 @dataclass(frozen=True, eq=False)
 class RequestTrace:
@@ -37,7 +40,7 @@ class RequestTrace:
         number = np.sort(split.number[begin:end])
         turn, row = np.divmod(number, max(1, len(self)))
         columns = self.requests
-        key = columns.key[row] + turn * self._key_count
+        key = (columns.key[row] + turn * self._key_count) & _POSITIVE
         return Drawn(columns.arrival_ns[row] + turn * self.length_ns, columns.prompt[row], columns.output[row], key, number)
 
     def columns(self, seed: int, service: int, pool: int, drawn: Drawn) -> RequestColumns:
@@ -48,9 +51,13 @@ class RequestTrace:
         start = own.hash_start[row]
         count = own.hash_start[row + 1] - start
         run, within = runs(count)
-        hashes = own.hashes[start[run] + within] + (turn * self._hash_count)[run]
+        hashes = (own.hashes[start[run] + within] + (turn * self._hash_count)[run]) & _POSITIVE
         hash_start = np.concatenate((np.zeros(1, np.int64), np.cumsum(count, dtype=np.int64)))
         return RequestColumns(drawn.arrival_ns, drawn.prompt, drawn.output, hash_start, hashes, drawn.key)
+
+    @property
+    def lead_slices(self) -> int:
+        return 0
 
     @property
     def _hash_count(self) -> int:
@@ -78,7 +85,7 @@ class RequestTrace:
             who = number
             if self.keep_together:
                 turn, row = np.divmod(number, max(1, len(self)))
-                who = self.requests.key[row] + turn * self._key_count
+                who = (self.requests.key[row] + turn * self._key_count) & _POSITIVE
             chance = uniform(seed, Stream.REQUEST_POOL, who, service)
             order = np.argsort(chance, kind="stable")
             self._split[:] = [_Split(asked, chance[order], number[order])]
@@ -96,7 +103,6 @@ class _Split:
 
 def trace_length_ns(arrival_ns: Int64) -> int:
     """How long a trace lasts: to its last arrival and a mean gap more, so that a repetition goes on at the same rate; at least a second."""
-    if len(arrival_ns) < 2:
-        return 10**9
     last = int(arrival_ns[-1])
-    return max(10**9, last + -(-last // (len(arrival_ns) - 1)))
+    gap = -(-last // max(1, len(arrival_ns) - 1))
+    return max(10**9, last + gap)
