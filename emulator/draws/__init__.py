@@ -13,8 +13,9 @@ from emulator.draws.exact import log
 from emulator.draws.normal import normal_quantile
 from emulator.draws.philox import philox, philox_one
 
-#: Draws are made in pieces of this size, which stay in the cache.
-_PIECE = 16_384
+#: Draws are made in pieces of this size, which stay in the cache. Twice as large, each array would be 128 KiB, from which size on the C
+#: library gets memory from the system and gives it back every time.
+_PIECE = 8_192
 #: Up to this number draws are faster one by one than as arrays.
 _FEW = 12
 

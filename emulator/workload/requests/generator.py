@@ -32,7 +32,7 @@ _FIRST_SLICE = -(1 << 20)
 #: Sessions that began this many of their mean lengths before the start are over: exp(-6), 1 in 400, is not.
 _LEAD_SESSIONS, _MOST_LEAD_SLICES = 6.0, 1 << 18
 #: Requests are drawn in pieces of about this size, which stay in the cache.
-_PIECE = 16_384
+_PIECE = 8_192
 
 #: The people of the world by UTC offset in hours, millions: United Nations, World Population Prospects 2022, year 2021, by subregion. The
 #: offset of a subregion is that of its middle (assumed), and everybody is taken to ask as often (assumed).
