@@ -49,6 +49,7 @@ class Stream(IntEnum):
     REQUEST_BURST = 83
     REQUEST_SESSION = 84
     REQUEST_POOL = 85
+    ROUTE = 86
 
 
 def bits(seed: int, stream: int, entity: ArrayLike, counter: ArrayLike) -> NDArray[np.uint64]:

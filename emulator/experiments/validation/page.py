@@ -52,7 +52,7 @@ peaks. Other accelerators have the share {share:g} and the half {half:g}, those 
 _SERVING = """\
 ## Serving
 
-A replica runs each request with continuous batching (`emulator/racks/replica_steps.py`). A step takes a floor for each layer, the larger of
+A replica runs each request with continuous batching (`emulator/racks/pool_batch.py`). A step takes a floor for each layer, the larger of
 reading the weights and multiplying, reading the KV, attention, all-reduces, and a part for each request in it
 (`emulator/workload/serving/costs.py`). The rows are closed loops as InferenceMAX ran them (kept in NVIDIA's aiconfigurator, Apache-2.0):
 lengths uniform from 0.8 of the longest on, ten requests for each place. Single points differ by the luck of a run, so the errors are held

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from emulator.draws import Stream, uniform
 from emulator.experiments.validation.compare import Comparison, Quantiles, Row, Sweep
 from emulator.experiments.validation.serving_rows import ServingRow, parse_serving_rows
-from emulator.racks.replica import Replica, ReplicaLimits
-from emulator.racks.replica_steps import NEVER_PS
+from emulator.racks.pool import Pool
+from emulator.racks.pool_layout import NEVER_PS
+from emulator.racks.pool_records import EndedRequests, PoolRequests, PoolSettings, ReplicaLimits
 from emulator.workload.serving.costs import PS, ServingPlan, kv_room, step_costs
 from emulator.workload.serving.stacks import Stack, stack_of
 from emulator.workload.training import MODELS
@@ -57,10 +58,11 @@ def served(row: ServingRow, stack: Stack | None = None) -> Served:
     count = REQUESTS_A_PLACE * row.concurrency
     arrival_ps = np.where(np.arange(count) < row.concurrency, 0, NEVER_PS)
     inputs, outputs = (_lengths(longest, count, place) for place, longest in enumerate((row.input_tokens, row.output_tokens)))
-    replica = _replica(row, stack, (arrival_ps, inputs, outputs), closed=True)
-    ttft = float((replica.first_ps - replica.arrival_ps).mean()) / PS + stack.front_end_seconds
+    ended = _ended(row, stack, (arrival_ps, inputs, outputs), closed=True)
+    order = np.argsort(ended.number)
+    ttft = float((ended.first_ps - ended.arrival_ps)[order].mean()) / PS + stack.front_end_seconds
     later = np.maximum(outputs - 1, 1)
-    return Served(ttft, float(((replica.done_ps - replica.first_ps) / later).mean()) / PS)
+    return Served(ttft, float(((ended.done_ps - ended.first_ps)[order] / later).mean()) / PS)
 
 
 def _lengths(longest: int, count: int, place: int) -> Int64:
@@ -70,15 +72,17 @@ def _lengths(longest: int, count: int, place: int) -> Int64:
     return lengths
 
 
-def _replica(row: "ServingRow | Throughput", stack: Stack, requests: tuple[Int64, Int64, Int64], *, closed: bool) -> Replica:
-    """One that has served them all."""
+def _ended(row: "ServingRow | Throughput", stack: Stack, requests: tuple[Int64, Int64, Int64], *, closed: bool) -> EndedRequests:
+    """The requests, served by one replica."""
     model, gpu = MODELS[row.model], GPUS[row.gpu]
     costs = step_costs(model, gpu, row.precision, row.plan, stack, BUDGET)
     room = kv_room(model, gpu, row.precision, row.plan, stack.kv_precision)
     limits = ReplicaLimits(BUDGET, SEATS, room.blocks, reserves=row.engine in RESERVING, closed=closed)
-    replica = Replica(costs, limits, *requests)
-    replica.advance(NEVER_PS)
-    return replica
+    pool = Pool(costs, limits, PoolSettings())
+    pool.open(0)
+    pool.give(PoolRequests.of(*requests))
+    pool.advance(NEVER_PS)
+    return pool.take_ended()
 
 
 def compare_serving(rows: Sequence[ServingRow], bars: dict[str, tuple[float, float]] | None = None) -> Comparison:
@@ -168,8 +172,8 @@ def throughput(row: Throughput, stack: Stack | None = None) -> float:
     """Ours for a row: requests of one length that are all there at the start, until the last one is done."""
     stack = stack or stack_of(row.gpu, row.precision, row.engine, mixture=MODELS[row.model].experts > 0)
     arrival_ps, inputs, outputs = (np.full(OFFLINE_REQUESTS, value, np.int64) for value in (0, row.input_tokens, row.output_tokens))
-    replica = _replica(row, stack, (arrival_ps, inputs, outputs), closed=False)
-    return OFFLINE_REQUESTS * row.output_tokens / (replica.now_ps / PS) * row.gpus / row.plan.gpus
+    ended = _ended(row, stack, (arrival_ps, inputs, outputs), closed=False)
+    return OFFLINE_REQUESTS * row.output_tokens / (int(ended.done_ps.max()) / PS) * row.gpus / row.plan.gpus
 
 
 def compare_throughput() -> Iterable[Row]:

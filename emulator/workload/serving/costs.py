@@ -63,7 +63,8 @@ class StepCosts:
     """What a step takes, in whole picoseconds.
 
     ``table_ps`` is by the tokens in the step, shape (budget + 1,). ``kv_ps`` is for each token of a context that a decode reads, and
-    ``attention_ps`` for each pair of a prompt's token with one that it attends to.
+    ``attention_ps`` for each pair of a prompt's token with one that it attends to. ``weights_ps``: the part of ``table_ps`` in which
+    weights are read, 0 where that takes less time than multiplying; the rest are multiplications and all-reduces.
     """
 
     base_ps: int
@@ -71,6 +72,7 @@ class StepCosts:
     running_ps: int
     kv_ps: int
     attention_ps: int
+    weights_ps: NDArray[np.int64]
 
 
 class ModelDoesNotFit(ValueError):
@@ -116,6 +118,7 @@ def step_costs(model: Model, gpu: GpuType, precision: str, plan: ServingPlan, st
         running_ps=round(stack.running_seconds * PS),
         kv_ps=round(kv * PS),
         attention_ps=round(pair * PS),
+        weights_ps=np.rint(np.where(read >= multiplied, read, 0.0) * PS).astype(np.int64),
     )
 
 

@@ -1,0 +1,85 @@
+"""Where the numbers of a pool stand: the columns of its tables.
+
+All state of a pool is in a few tables of whole numbers, so that the same loops run as Python and compiled. ``state`` is one row for the
+pool, ``replica`` has a row for each place, ``slot`` one for each request that is under way, ``seat`` the requests that run, by place.
+
+Events have one order. The key of an event at time t is ``4 t`` plus its kind: at one instant steps end, then clients go away, then requests
+arrive, then steps begin.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+#: A time after everything.
+NEVER_PS = 2**62
+#: No time: it has not happened. Times may be negative once the zero of time has moved on.
+NOT_YET = -(2**62)
+#: Times are earlier than this, so that keys of events are whole numbers of 64 bits (13 days; the zero of time moves on).
+LATEST_PS = 2**60
+#: Nobody, nowhere.
+NONE = -1
+
+# Kinds of events, in their order at one instant.
+ENDS, GIVES_UP, ARRIVES, BEGINS = range(4)
+
+# What the kernel is asked for, and its answers: it did, or there is no room for another request or for the log of those that ended.
+RUN, LOSE, DRAIN = range(3)
+DONE, NEEDS_SLOTS, NEEDS_LOG, NEEDS_ENTRIES = range(4)
+
+# -- state: the pool --------------------------------------------------------------------------------------------------------------
+(
+    COMING, RELEASED, FREE_SLOT, FREE_SLOTS, TURNS, LAST_PLACE, OPEN_PLACES, ENDED, RETRYING_NOW, MAY_LEAVE, DUE, LOST_TOKENS,
+    BUDGET, SEATS, BLOCKS, RESERVES, CLOSED, ROUTER, MOST_WAITING, RETRIES, RETRY_AFTER, FIRST_LIMIT, WEIGHS,
+    BASE, PER_RUNNING, KV, ATTENTION,
+    CACHE_TOKENS, CACHE_BLOCKS, UNLIMITED, FREE_ENTRY, FREE_ENTRIES, GROUPED,
+    STATE_COLUMNS,
+) = range(34)  # fmt: skip
+
+# -- replica: a place -------------------------------------------------------------------------------------------------------------
+# STEP counts the steps since it opened. A request that decodes has computed STEP - OFFSET tokens: nothing is written where a step ends.
+# OFFSETS is the sum over those who decode, and BINS, 16 columns, how many have each rest of OFFSET by 16: they need a block in turn.
+(
+    STATUS, KIND, START, STEPS_AHEAD, STEP_PS, MORE_PS, STEP, DECODING_NOW, JOINING_NOW, PARTIAL, OFFSETS, USED, BLOCKED, WAITING_NOW,
+    OUTSTANDING, HEAD, TAIL, LEAVERS, DUE_AT, AHEAD_MEMORY, AHEAD_COMPUTE, AHEAD_PROMPT, IDLE, OLDEST, NEWEST, GONE,
+    STEPS, TOKENS_IN, TOKENS_OUT, PREEMPTIONS, AGAIN_TOKENS, CACHED_TOKENS, BUSY, FLOOR, MEMORY, COMPUTE,
+    BINS,
+) = range(37)  # fmt: skip
+REPLICA_COLUMNS = BINS + 16
+#: The cumulative counts of a replica, in order.
+COUNTS = (STEPS, TOKENS_IN, TOKENS_OUT, PREEMPTIONS, AGAIN_TOKENS, CACHED_TOKENS, BUSY, FLOOR, MEMORY, COMPUTE)
+# STATUS.
+SHUT, OPEN, DRAINING = range(3)
+# KIND: nothing to do; about to begin a step at START; STEPS_AHEAD steps in which all who run decode; one step of any sort.
+RESTS, AT_START, DECODES, STEPS_ONCE = range(4)
+
+# -- slot: a request --------------------------------------------------------------------------------------------------------------
+# GENERATED and COMPUTED tokens are those of a request that does not decode. HELD are its blocks of KV memory, of one that decodes only
+# where blocks are reserved. LEAVES is the How with which a running request will end at the end of its step, 0: it will not.
+(
+    PHASE, PLACE, PROMPT, OUTPUT, GENERATED, OFFSET, COMPUTED, HELD,
+    NEXT, PREVIOUS, PRIORITY, TURN, FIRST, ARRIVAL, LEAVES, LEAVES_AT,
+    NUMBER, FIRST_ARRIVAL, CANCEL, TAG, TRIES, CACHED, DRAW, RETRY_AT,
+    HASHES_FROM, HASHES, LISTED, SHARED,
+    SLOT_COLUMNS,
+) = range(29)  # fmt: skip
+# PHASE.
+NOWHERE, WAITING, PREFILLING, JOINING, DECODING, RETRYING = range(6)
+
+# -- seat: by place, those who decode as a heap with the first to finish on top, then those whose prompt is computed in this step --------------
+FINISH, SLOT, SEAT_COLUMNS = range(3)
+
+# -- queues of events: heaps of rows with the key, what decides between equal keys, and whose it is -------------------------------
+KEY, TIE, WHOSE, QUEUE_COLUMNS = range(4)
+
+# -- inbox: requests to come ------------------------------------------------------------------------------------------------------
+IN_NUMBER, IN_ARRIVAL, IN_PROMPT, IN_OUTPUT, IN_PRIORITY, IN_CANCEL, IN_TAG, IN_DRAW, IN_HASHES_FROM, IN_HASHES, INBOX_COLUMNS = range(11)
+
+# -- log: requests that ended, in the order of the columns of EndedRequests -------------------------------------------------------
+(
+    L_NUMBER, L_ARRIVAL, L_FIRST, L_DONE, L_PROMPT, L_OUTPUT, L_GENERATED, L_CACHED, L_TRIES, L_PLACE, L_HOW, L_TAG,
+    LOG_COLUMNS,
+) = range(13)  # fmt: skip
+# How a request ended; the same numbers as How.
+FINISHED, REJECTED, TIMED_OUT, CANCELLED, LOST = range(1, 6)

@@ -1,0 +1,109 @@
+"""Which replica of a pool gets a request: the routers, on the live state of the replicas.
+
+Only open replicas with room in their queues are asked. Plain functions over tables; they run as Python and compiled.
+"""
+
+from emulator.racks.pool_layout import (
+    DRAW,
+    LAST_PLACE,
+    MOST_WAITING,
+    NEVER_PS,
+    NONE,
+    OPEN,
+    OPEN_PLACES,
+    OUTSTANDING,
+    ROUTER,
+    STATUS,
+    TRIES,
+    WAITING_NOW,
+    WEIGHS,
+    Ints,
+)
+
+# The same numbers as Router.
+ROUND_ROBIN, LEAST_OUTSTANDING, POWER_OF_TWO, PREFIX_AWARE = range(4)
+
+
+def has_room(place: int, state: Ints, replica: Ints) -> bool:
+    """Whether a replica takes another request."""
+    return bool(replica[place, STATUS] == OPEN and replica[place, WAITING_NOW] < state[MOST_WAITING])
+
+
+def weigh(place: int, state: Ints, replica: Ints, tree: Ints) -> None:
+    """Something changed at a place. The second half of ``tree`` has the requests of each place, the rest is the lesser of the two below.
+
+    A place that takes nothing weighs NEVER_PS.
+    """
+    if state[WEIGHS] == 0:
+        return
+    at = len(tree) // 2 + place
+    weight = replica[place, OUTSTANDING] if has_room(place, state, replica) else NEVER_PS
+    while tree[at] != weight:
+        tree[at] = weight
+        if at == 1:
+            break
+        weight = min(weight, tree[at ^ 1])
+        at //= 2
+
+
+def least_outstanding(tree: Ints) -> int:
+    """The place with the fewest requests, of equal ones the lowest."""
+    if tree[1] == NEVER_PS:
+        return NONE
+    at, leaves = 1, len(tree) // 2
+    while at < leaves:
+        at *= 2
+        if tree[at] != tree[at // 2]:
+            at += 1
+    return int(at - leaves)
+
+
+def next_with_room(first: int, state: Ints, replica: Ints, opened: Ints) -> int:
+    """The first of the open places with room, from that in row ``first`` on and around."""
+    count = state[OPEN_PLACES]
+    for more in range(count):
+        place = opened[(first + more) % count]
+        if has_room(place, state, replica):
+            return int(place)
+    return NONE
+
+
+def two_choices(one: int, state: Ints, replica: Ints, slot: Ints, opened: Ints) -> int:
+    """The lighter of two places drawn for the request (Mitzenmacher 2001); of equal ones the first drawn."""
+    count = state[OPEN_PLACES]
+    draw = slot[one, DRAW]  # 62 bits: the upper and the lower 31
+    first = (((draw >> 31) * count >> 31) + slot[one, TRIES]) % count
+    if count == 1:
+        return next_with_room(first, state, replica, opened)
+    second = (first + 1 + ((draw & 0x7FFFFFFF) * (count - 1) >> 31)) % count
+    here, there = opened[first], opened[second]
+    if not has_room(here, state, replica):
+        if has_room(there, state, replica):
+            return int(there)
+        return next_with_room(first, state, replica, opened)
+    if has_room(there, state, replica) and replica[there, OUTSTANDING] < replica[here, OUTSTANDING]:
+        return int(there)
+    return int(here)
+
+
+def route(one: int, state: Ints, replica: Ints, slot: Ints, opened: Ints, tree: Ints) -> int:
+    """The place that a request goes to; NONE where all that are open are full."""
+    count, router = state[OPEN_PLACES], state[ROUTER]
+    if count == 0:
+        return NONE
+    if router == POWER_OF_TWO:
+        return two_choices(one, state, replica, slot, opened)
+    if router != ROUND_ROBIN:
+        return least_outstanding(tree)
+    # In turn by place: from the first open one behind the last that got one.
+    low, high = 0, count
+    while low < high:
+        middle = (low + high) // 2
+        if opened[middle] > state[LAST_PLACE]:
+            high = middle
+        else:
+            low = middle + 1
+    place = next_with_room(low % count, state, replica, opened)
+    if place != NONE:
+        state[LAST_PLACE] = place
+    return place

@@ -1,0 +1,343 @@
+"""The events of a pool in their order: one loop, which runs as Python and compiled, with the same results."""
+
+from emulator.racks.pool_batch import begin, join, leave_seat, steps_ended, write_down
+from emulator.racks.pool_ends import cut, end, go_away, may_leave, turn_away
+from emulator.racks.pool_layout import (
+    ARRIVAL,
+    ARRIVES,
+    AT_START,
+    BEGINS,
+    BLOCKED,
+    BUDGET,
+    CACHED,
+    CANCEL,
+    CANCELLED,
+    CLOSED,
+    COMING,
+    COMPUTED,
+    DECODES,
+    DECODING_NOW,
+    DONE,
+    DRAIN,
+    DRAINING,
+    DRAW,
+    DUE,
+    DUE_AT,
+    ENDED,
+    ENDS,
+    FINISH,
+    FINISHED,
+    FIRST,
+    FIRST_ARRIVAL,
+    FIRST_LIMIT,
+    FREE_SLOT,
+    FREE_SLOTS,
+    GENERATED,
+    HASHES,
+    HASHES_FROM,
+    HEAD,
+    HELD,
+    IN_ARRIVAL,
+    IN_CANCEL,
+    IN_DRAW,
+    IN_HASHES,
+    IN_HASHES_FROM,
+    IN_NUMBER,
+    IN_OUTPUT,
+    IN_PRIORITY,
+    IN_PROMPT,
+    IN_TAG,
+    JOINING_NOW,
+    KEY,
+    KIND,
+    LEAVERS,
+    LEAVES,
+    LEAVES_AT,
+    LOSE,
+    LOST,
+    MAY_LEAVE,
+    NEEDS_LOG,
+    NEEDS_SLOTS,
+    NEVER_PS,
+    NEXT,
+    NONE,
+    NOT_YET,
+    NUMBER,
+    OFFSET,
+    OUTPUT,
+    OUTSTANDING,
+    PARTIAL,
+    PHASE,
+    PLACE,
+    PRIORITY,
+    PROMPT,
+    REJECTED,
+    RELEASED,
+    RESTS,
+    RETRY_AT,
+    RETRYING_NOW,
+    SEATS,
+    SHUT,
+    SLOT,
+    START,
+    STATUS,
+    STEP,
+    STEPS_AHEAD,
+    STEPS_ONCE,
+    TAG,
+    TIE,
+    TOKENS_OUT,
+    TRIES,
+    TURN,
+    TURNS,
+    WAITING,
+    WEIGHS,
+    WHOSE,
+    Ints,
+)
+from emulator.racks.pool_queues import drop, line_up, put, sink, step_out
+from emulator.racks.pool_routes import route, weigh
+
+
+def take_place(one: int, place: int, now: int, state: Ints, replica: Ints, slot: Ints, due: Ints, tree: Ints) -> None:
+    """A request comes to a replica."""
+    slot[one, PHASE], slot[one, PLACE] = WAITING, place
+    line_up(one, place, replica, slot)
+    replica[place, OUTSTANDING] += 1
+    weigh(place, state, replica, tree)
+    kind = replica[place, KIND]
+    if kind == RESTS:
+        replica[place, KIND], replica[place, START] = AT_START, now
+        put(due, DUE, state, place, 4 * now + BEGINS, place, replica, DUE_AT)
+    elif kind == DECODES and replica[place, BLOCKED] == 0:
+        if replica[place, DECODING_NOW] == min(state[SEATS], state[BUDGET]):
+            replica[place, BLOCKED] = 1
+        else:
+            cut(place, now, state, replica, due)
+
+
+def arrive(  # noqa: PLR0913, PLR0917
+    one: int,
+    now: int,
+    state: Ints,
+    replica: Ints,
+    slot: Ints,
+    inbox: Ints,
+    log: Ints,
+    due: Ints,
+    leaving: Ints,
+    again: Ints,
+    opened: Ints,
+    tree: Ints,
+) -> None:
+    """A request comes to the pool, or comes again."""
+    slot[one, ARRIVAL], slot[one, TURN] = now, state[TURNS]
+    state[TURNS] += 1
+    slot[one, TRIES] += 1
+    if slot[one, CANCEL] <= now:
+        end(one, now, CANCELLED, state, slot, inbox, log, leaving)
+        return
+    place = route(one, state, replica, slot, opened, tree)
+    if place == NONE:
+        turn_away(one, now, REJECTED, state, slot, inbox, log, leaving, again)
+        return
+    take_place(one, place, now, state, replica, slot, due, tree)
+    leaves_ps = slot[one, CANCEL]
+    if state[FIRST_LIMIT] != NEVER_PS:
+        leaves_ps = min(leaves_ps, now + state[FIRST_LIMIT])
+    if leaves_ps != NEVER_PS:
+        may_leave(one, leaves_ps, state, slot, leaving)
+
+
+def take_in(row: int, state: Ints, slot: Ints, inbox: Ints) -> int:
+    """A request of the inbox gets a slot."""
+    one = state[FREE_SLOT]
+    state[FREE_SLOT] = slot[one, NEXT]
+    state[FREE_SLOTS] -= 1
+    slot[one, NUMBER], slot[one, FIRST_ARRIVAL], slot[one, PROMPT] = inbox[row, IN_NUMBER], inbox[row, IN_ARRIVAL], inbox[row, IN_PROMPT]
+    slot[one, OUTPUT], slot[one, PRIORITY], slot[one, CANCEL] = inbox[row, IN_OUTPUT], inbox[row, IN_PRIORITY], inbox[row, IN_CANCEL]
+    slot[one, TAG], slot[one, DRAW] = inbox[row, IN_TAG], inbox[row, IN_DRAW]
+    slot[one, HASHES_FROM], slot[one, HASHES] = inbox[row, IN_HASHES_FROM], inbox[row, IN_HASHES]
+    slot[one, GENERATED], slot[one, COMPUTED], slot[one, HELD], slot[one, LEAVES], slot[one, CACHED] = 0, 0, 0, 0, 0
+    slot[one, FIRST], slot[one, PLACE], slot[one, TRIES], slot[one, LEAVES_AT], slot[one, RETRY_AT] = NOT_YET, NONE, 0, NONE, NONE
+    return int(one)
+
+
+def settle(  # noqa: PLR0913, PLR0917
+    place: int,
+    now: int,
+    state: Ints,
+    table: Ints,
+    replica: Ints,
+    slot: Ints,
+    seat: Ints,
+    inbox: Ints,
+    log: Ints,
+    leaving: Ints,
+    tree: Ints,
+) -> None:
+    """The steps ahead of a replica have ended: first tokens are there, and who is done or has gone away leaves."""
+    was_decoding, outstanding = replica[place, DECODING_NOW], replica[place, OUTSTANDING]
+    write_down(place, replica[place, STEPS_AHEAD], state, table, replica)
+    if replica[place, KIND] == STEPS_ONCE:
+        for row in range(was_decoding, was_decoding + replica[place, JOINING_NOW]):
+            one = seat[place, row, SLOT]
+            slot[one, GENERATED] += 1
+            replica[place, TOKENS_OUT] += 1
+            if slot[one, FIRST] == NOT_YET:
+                slot[one, FIRST] = now
+            join(one, place, replica, slot, seat)
+        replica[place, JOINING_NOW] = 0
+    replica[place, KIND], replica[place, START] = AT_START, now
+    while replica[place, DECODING_NOW] > 0 and seat[place, 0, FINISH] == replica[place, STEP]:
+        one = seat[place, 0, SLOT]
+        if slot[one, LEAVES] != 0:
+            replica[place, LEAVERS] -= 1
+        leave_seat(one, place, state, replica, slot, seat)
+        replica[place, OUTSTANDING] -= 1
+        end(one, now, FINISHED, state, slot, inbox, log, leaving)
+    row = 0
+    while replica[place, LEAVERS] > 0:
+        one = replica[place, PARTIAL] if row == replica[place, DECODING_NOW] else seat[place, row, SLOT]
+        row += 1
+        if slot[one, LEAVES] != 0:
+            replica[place, LEAVERS] -= 1
+            leave_seat(one, place, state, replica, slot, seat)
+            replica[place, OUTSTANDING] -= 1
+            end(one, now, slot[one, LEAVES], state, slot, inbox, log, leaving)
+            row = 0  # the seats are in another order now
+    if replica[place, OUTSTANDING] != outstanding:
+        weigh(place, state, replica, tree)
+
+
+def lose(  # noqa: PLR0913, PLR0917
+    place: int,
+    now: int,
+    state: Ints,
+    table: Ints,
+    replica: Ints,
+    slot: Ints,
+    seat: Ints,
+    inbox: Ints,
+    log: Ints,
+    due: Ints,
+    leaving: Ints,
+    again: Ints,
+    tree: Ints,
+) -> None:
+    """A replica is gone. What it had ready for the requests is lost, and the step under way yields nothing."""
+    decoding = replica[place, DECODING_NOW]
+    if replica[place, KIND] == DECODES:
+        write_down(place, steps_ended(now + 1, place, replica), state, table, replica)
+    replica[place, STATUS], replica[place, KIND] = SHUT, RESTS
+    drop(due, DUE, state, place, replica, DUE_AT)
+    for row in range(decoding + replica[place, JOINING_NOW] + 1):
+        if row < decoding + replica[place, JOINING_NOW]:
+            one = seat[place, row, SLOT]
+            if row < decoding:
+                slot[one, GENERATED] = replica[place, STEP] - slot[one, OFFSET] + 1 - slot[one, PROMPT]
+        else:
+            one = replica[place, PARTIAL]
+            if one == NONE:
+                break
+        slot[one, COMPUTED], slot[one, HELD] = 0, 0
+        if slot[one, LEAVES] != 0:
+            end(one, now, slot[one, LEAVES], state, slot, inbox, log, leaving)
+        else:
+            turn_away(one, now, LOST, state, slot, inbox, log, leaving, again)
+    while replica[place, HEAD] != NONE:
+        one = replica[place, HEAD]
+        step_out(one, place, replica, slot)
+        turn_away(one, now, LOST, state, slot, inbox, log, leaving, again)
+    weigh(place, state, replica, tree)
+
+
+def drain(place: int, now: int, state: Ints, replica: Ints, slot: Ints, due: Ints, opened: Ints, tree: Ints) -> None:
+    """A replica takes nothing new. Who waits there goes to another that has room, and stays where none has."""
+    replica[place, STATUS] = DRAINING
+    weigh(place, state, replica, tree)
+    one = replica[place, HEAD]
+    while one != NONE:
+        after = slot[one, NEXT]
+        other = route(one, state, replica, slot, opened, tree)
+        if other == NONE:
+            break
+        step_out(one, place, replica, slot)
+        replica[place, OUTSTANDING] -= 1
+        take_place(one, other, now, state, replica, slot, due, tree)
+        one = after
+    cut(place, now, state, replica, due)
+
+
+def run_pool(  # noqa: C901, PLR0912, PLR0913, PLR0917
+    task: int,
+    place: int,
+    until: int,
+    state: Ints,
+    table: Ints,
+    replica: Ints,
+    slot: Ints,
+    seat: Ints,
+    inbox: Ints,
+    log: Ints,
+    due: Ints,
+    leaving: Ints,
+    again: Ints,
+    opened: Ints,
+    tree: Ints,
+) -> int:
+    """Do a task: RUN every event whose key is less than ``until``, or LOSE or DRAIN the replica at ``place`` at the time ``until``."""
+    if task == LOSE:
+        lose(place, until, state, table, replica, slot, seat, inbox, log, due, leaving, again, tree)
+        return DONE
+    if task == DRAIN:
+        drain(place, until, state, replica, slot, due, opened, tree)
+        return DONE
+    while True:
+        if state[ENDED] + state[SEATS] + 2 > len(log):
+            return NEEDS_LOG
+        coming = state[COMING]
+        event = 4 * inbox[coming, IN_ARRIVAL] + ARRIVES if coming < state[RELEASED] else NEVER_PS
+        new = True
+        if state[RETRYING_NOW] > 0:
+            key = again[0, KEY]
+            if key < event or (key == event and again[0, TIE] < inbox[coming, IN_NUMBER]):
+                event, new = key, False
+        if state[MAY_LEAVE] > 0 and leaving[0, KEY] < event:
+            event = leaving[0, KEY]
+        first = due[0, KEY] if state[DUE] > 0 else NEVER_PS
+        if first < event:
+            if first >= until:
+                return DONE
+            place, now = due[0, WHOSE], first // 4
+            if first % 4 == ENDS:
+                settle(place, now, state, table, replica, slot, seat, inbox, log, leaving, tree)
+                first = 4 * now + BEGINS
+                if event <= first or first >= until or state[CLOSED] != 0:  # others come before it begins
+                    due[0, KEY] = first
+                    sink(due, 0, state[DUE], replica, DUE_AT)
+                    continue
+            ends_ps = begin(place, now, state, table, replica, slot, seat)
+            if state[WEIGHS] != 0:
+                weigh(place, state, replica, tree)
+            if ends_ps == NEVER_PS:
+                drop(due, DUE, state, place, replica, DUE_AT)
+            else:
+                due[0, KEY] = 4 * ends_ps + ENDS
+                sink(due, 0, state[DUE], replica, DUE_AT)
+            continue
+        if event >= until:
+            return DONE
+        now = event // 4
+        if event % 4 != ARRIVES:
+            go_away(leaving[0, WHOSE], now, state, replica, slot, seat, inbox, log, due, leaving, again, tree)
+            continue
+        if new:
+            if state[FREE_SLOTS] == 0:
+                return NEEDS_SLOTS
+            one = take_in(coming, state, slot, inbox)
+            state[COMING] = coming + 1
+        else:
+            one = again[0, WHOSE]
+            drop(again, RETRYING_NOW, state, one, slot, RETRY_AT)
+        arrive(one, now, state, replica, slot, inbox, log, due, leaving, again, opened, tree)

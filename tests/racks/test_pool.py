@@ -1,0 +1,225 @@
+"""A pool against one that goes step by step."""
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from emulator.draws import Stream, bits
+from emulator.racks.pool import Pool
+from emulator.racks.pool_layout import LATEST_PS, NEVER_PS, NOT_YET
+from emulator.racks.pool_records import DoesNotFit, EndedRequests, How, PoolRequests, PoolSettings, ReplicaLimits, Router
+from emulator.workload.serving.costs import BLOCK_TOKENS, StepCosts
+from tests.racks.plain_pool import PlainPool, Request
+
+COUNTS = [
+    "steps", "tokens_in", "tokens_out", "preemptions", "again_tokens", "cached_tokens", "busy_ps", "floor_ps", "memory_ps", "compute_ps",
+]  # fmt: skip
+
+
+@dataclass
+class Case:
+    costs: StepCosts
+    limits: ReplicaLimits
+    settings: PoolSettings
+    requests: list[Request]
+    #: In order of time: what is done, and which of the places that are there it is done to.
+    orders: list[tuple[int, str, int]]
+
+
+def columns(requests: list[Request]) -> PoolRequests:
+    def column(name: str) -> np.ndarray:
+        return np.array([getattr(one, name) for one in requests], np.int64)
+
+    start = np.cumsum([0] + [len(one.hashes) for one in requests])
+    hashes = np.array([one for request in requests for one in request.hashes], np.int64)
+    names = ("number", "arrival_ps", "prompt", "output", "priority", "cancel_ps")
+    number, arrival_ps, prompt, output, priority, cancel_ps = (column(name) for name in names)
+    return PoolRequests(number, arrival_ps, prompt, output, priority, cancel_ps, start, hashes, number)
+
+
+GAPS = st.sampled_from([0, 0, 1, 10, 50, 1000, 20_000])
+TIMES = st.one_of(st.integers(0, 3000), st.integers(0, 100_000))
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, closed: bool | None = None) -> Case:
+    """Few blocks, seats and tokens, so that they run out; arrivals at the ends of steps too, since these are sums of few numbers."""
+    tokens = draw(st.sampled_from([1, 3, 16, 40, 200]))
+    kv, attention, running = (draw(st.sampled_from([0, 1, 7])) for _ in range(3))
+    table = np.cumsum([0] + [draw(st.integers(0, 3)) for _ in range(tokens)]).astype(np.int64)
+    costs = StepCosts(draw(st.sampled_from([1, 10, 100])), table, running, kv, attention, table // 2)
+    count = draw(st.integers(1, 14))
+    at = np.cumsum([draw(GAPS) for _ in range(count)]).tolist()
+    closed = draw(st.booleans()) if closed is None else closed
+    if closed:
+        at = at[: draw(st.integers(1, count))]
+        at += [NEVER_PS] * (count - len(at))
+    requests = []
+    for number, arrival in enumerate(at):
+        cancel = draw(st.one_of(st.just(NEVER_PS), TIMES)) if arrival != NEVER_PS else NEVER_PS
+        cancel = min(NEVER_PS, arrival + cancel)
+        requests.append(
+            Request(number, arrival, draw(st.integers(1, 90)), draw(st.integers(1, 70)), draw(st.sampled_from([0, 0, 0, 1, 2])), cancel)
+        )
+    if draw(st.booleans()):
+        for one in requests:
+            one.priority = 0
+    if draw(st.booleans()):
+        for one in requests:
+            one.cancel_ps = NEVER_PS
+    longest = max(-(-(one.prompt + one.output) // BLOCK_TOKENS) for one in requests)
+    limits = ReplicaLimits(tokens, draw(st.integers(1, 6)), longest + draw(st.integers(0, 12)), reserves=draw(st.booleans()), closed=closed)
+    policy = PoolSettings(
+        router=draw(st.sampled_from(Router)),
+        most_waiting=draw(st.sampled_from([1, 2, 5, NEVER_PS])),
+        retries=draw(st.sampled_from([0, 1, 3])),
+        retry_after_ps=draw(st.sampled_from([1, 50, 3000])),
+        first_token_limit_ps=draw(st.sampled_from([NEVER_PS, NEVER_PS, 20, 700, 10_000])),
+        seed=draw(st.integers(0, 5)),
+        entity=draw(st.integers(0, 5)),
+    )
+    opened = [(0, "open", 0)] * draw(st.integers(1, 4))
+    orders = draw(
+        st.lists(
+            st.tuples(TIMES, st.sampled_from(["open", "drain", "lose", "read", "cut", "restore", "rebase"]), st.integers(0, 9)), max_size=8
+        )
+    )
+    return Case(costs, limits, policy, requests, opened + sorted(orders, key=lambda order: order[0]))
+
+
+def check_reading(pool: Pool, plain: PlainPool, now: int, zero: int) -> None:
+    read = pool.read(now - zero)
+    assert read.place.tolist() == sorted(plain.replicas)
+    for row, place in enumerate(read.place.tolist()):
+        replica = plain.replicas[place]
+        found = [read.running[row], read.waiting[row], read.blocks[row], *(getattr(read, name)[row] for name in COUNTS)]
+        assert found == [len(replica.running), len(replica.waiting), plain.limits.blocks - replica.free, *replica.counts]
+    tags = np.arange(len(plain.ended) + len(plain.coming) + len(plain.under_way()) + sum(len(one.gone) for one in plain.replicas.values()))
+    under_way = {one.number: one.generated for replica in plain.replicas.values() for one in (*replica.running, *replica.waiting)}
+    under_way |= {one.number: one.generated for one in plain.again}
+    assert pool.progress(tags).tolist() == [under_way.get(tag, -1) for tag in tags.tolist()]
+
+
+def play(case: Case, *, compiled: bool) -> tuple[PlainPool, Pool, dict[str, np.ndarray]]:
+    """Both pools through the same orders, compared wherever they are read; gives both and the columns of the requests that ended."""
+    drawn = bits(case.settings.seed, Stream.ROUTE, case.settings.entity, np.array([one.number for one in case.requests])) >> np.uint64(2)
+    for one, bits_of_it in zip(case.requests, drawn.tolist(), strict=True):
+        one.draw = bits_of_it
+    plain = PlainPool(case.costs, case.limits, case.settings, case.requests)
+    pool = Pool(case.costs, case.limits, case.settings, compiled=compiled)
+    pool.give(columns(case.requests))
+    taken: list[dict[str, np.ndarray]] = []
+    zero = 0
+
+    def take() -> None:
+        ended = pool.take_ended()
+        found = {name.name: getattr(ended, name.name).copy() for name in fields(EndedRequests)}
+        for name in ("arrival_ps", "first_ps", "done_ps"):
+            found[name] = np.where(found[name] == NOT_YET, NOT_YET, found[name] + zero)
+        taken.append(found)
+
+    for now, what, which in case.orders:
+        there = sorted(place for place, one in plain.replicas.items() if what == "lose" or not one.draining)
+        place = there[which % len(there)] if there else None
+        if what == "open":
+            assert pool.open(now - zero) == plain.open(now)
+        elif what in {"drain", "lose"} and place is not None:
+            getattr(pool, what)(place, now - zero)
+            getattr(plain, what)(place, now)
+        else:
+            pool.advance(now - zero)
+            plain.run(now)
+            plain.now_ps = max(plain.now_ps, now)
+        if what == "read":
+            check_reading(pool, plain, now, zero)
+            assert pool.drained() == plain.drained()
+        elif what == "restore":
+            if which % 2:
+                take()
+            kept = pool.state()
+            pool = Pool(case.costs, case.limits, case.settings, compiled=not compiled if which > 6 else compiled)
+            pool.restore(kept)
+        elif what == "rebase":
+            take()
+            pool.rebase(min(pool.now_ps, which * 100))
+            zero = now - pool.now_ps
+    if not case.limits.closed:
+        assert (pool.next_ps() == NEVER_PS) == (
+            not plain.coming and not plain.under_way() and not any(one.gone for one in plain.replicas.values())
+        )
+    pool.advance(LATEST_PS)
+    plain.run()
+    take()
+    return plain, pool, {name: np.concatenate([one[name] for one in taken]) for name in taken[0]}
+
+
+def as_table(found: dict[str, np.ndarray]) -> dict[int, tuple[int, ...]]:
+    names = ("arrival_ps", "first_ps", "done_ps", "prompt", "output", "generated", "cached", "tries", "place", "how")
+    rows = zip(*(found[name].tolist() for name in names), strict=True)
+    return dict(zip(found["number"].tolist(), rows, strict=True))
+
+
+@settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(cases(), st.booleans())
+def test_every_request_is_as_step_by_step(case: Case, compiled: bool) -> None:
+    """To the picosecond, wherever the run is cut, read, kept and restored; compiled or not."""
+    plain, pool, found = play(case, compiled=compiled)
+    assert as_table(found) == {
+        one.number: (
+            one.arrival_ps,
+            one.first_ps,
+            one.done_ps,
+            one.prompt,
+            one.output,
+            one.generated,
+            one.cached,
+            one.tries,
+            one.place,
+            one.how,
+        )
+        for one in plain.ended
+    }
+    check_reading(pool, plain, pool.now_ps, 0)
+    assert pool.lost_tokens == plain.lost_tokens
+    assert pool.counts_of_gone.tolist() == plain.counts_of_gone
+    counted = pool.counts_of_gone[2] + pool.read(pool.now_ps).tokens_out.sum()
+    assert counted == found["generated"][found["how"] == How.FINISHED].sum() + pool.lost_tokens, "tokens in are tokens out and lost ones"
+
+
+def test_what_a_pool_cannot_do_is_refused() -> None:
+    table = np.zeros(9, np.int64)
+    costs, limits, policy = StepCosts(1, table, 0, 0, 0, table), ReplicaLimits(8, 4, 2), PoolSettings()
+    pool = Pool(costs, limits, policy, compiled=False)
+
+    def given(*arrival_and_lengths: tuple[int, int, int]) -> PoolRequests:
+        arrivals, prompts, outputs = np.array(arrival_and_lengths, np.int64).T
+        return PoolRequests.of(arrivals, prompts, outputs)
+
+    with pytest.raises(DoesNotFit, match="a request of 33 tokens; the KV memory holds 32"):
+        pool.give(given((0, 30, 3)))
+    with pytest.raises(ValueError, match="order of arrival"):
+        pool.give(given((5, 1, 1), (0, 1, 1)))
+    with pytest.raises(ValueError, match="without a token"):
+        pool.give(given((0, 1, 0)))
+    with pytest.raises(ValueError, match="less than"):
+        pool.give(given((LATEST_PS, 1, 1)))
+    pool.give(given((5, 1, 1)))
+    with pytest.raises(ValueError, match="order of arrival"):
+        pool.give(given((4, 1, 1)))
+    with pytest.raises(ValueError, match="numbers of requests are to rise"):
+        pool.give(given((6, 1, 1)))
+    with pytest.raises(ValueError, match="no replica at place 0"):
+        pool.drain(0, 5)
+    with pytest.raises(ValueError, match="floor is 0 ps"):
+        Pool(StepCosts(0, table, 0, 0, 0, table), limits, policy, compiled=False)
+    with pytest.raises(ValueError, match="9 step times"):
+        Pool(costs, ReplicaLimits(9, 4, 2), policy, compiled=False)
+    with pytest.raises(ValueError, match="0 seats"):
+        Pool(costs, ReplicaLimits(8, 0, 2), policy, compiled=False)
+    with pytest.raises(ValueError, match="retry_after_ps of 0"):
+        PoolSettings(retry_after_ps=0)
+    with pytest.raises(ValueError, match="multiples of 16"):
+        PoolSettings(cache_block_tokens=24)
