@@ -13,7 +13,6 @@ from emulator.racks import pool_layout as at
 from emulator.racks.pool_batch import steps_ended
 from emulator.racks.pool_kernel import compiled_pool
 from emulator.racks.pool_layout import LATEST_PS, NEVER_PS, NONE, NOT_YET
-from emulator.racks.pool_queues import drop
 from emulator.racks.pool_reading import reading
 from emulator.racks.pool_records import DoesNotFit, EndedRequests, PoolReading, PoolRequests, PoolSettings, ReplicaLimits, Router
 from emulator.racks.pool_routes import weigh
@@ -50,6 +49,8 @@ class Pool:
             at.RESERVES: limits.reserves, at.CLOSED: limits.closed, at.ROUTER: settings.router, at.MOST_WAITING: settings.most_waiting,
             at.RETRIES: settings.retries, at.RETRY_AFTER: settings.retry_after_ps, at.FIRST_LIMIT: settings.first_token_limit_ps,
             at.WEIGHS: settings.router in (Router.LEAST_OUTSTANDING, Router.PREFIX_AWARE), at.BASE: costs.base_ps,
+            at.CACHE_TOKENS: settings.cache_block_tokens, at.CACHE_BLOCKS: settings.cache_block_tokens // BLOCK_TOKENS,
+            at.UNLIMITED: settings.unlimited_cache, at.FREE_PIECE: NONE, at.IMBALANCE: settings.imbalance,
             at.PER_RUNNING: costs.running_ps, at.KV: costs.kv_ps, at.ATTENTION: costs.attention_ps,
         }.items():  # fmt: skip
             self._state[column] = value
@@ -62,6 +63,8 @@ class Pool:
         self._leaving, self._again = (np.zeros((0, at.QUEUE_COLUMNS), np.int64) for _ in range(2))
         self._inbox = np.zeros((0, at.INBOX_COLUMNS), np.int64)
         self._log = np.zeros((FIRST_LOG + limits.seats, at.LOG_COLUMNS), np.int64)
+        self._hashed = np.zeros((0, at.HASHED_COLUMNS), np.int64)
+        self._piece, self._bucket = np.zeros((0, at.PIECE_COLUMNS), np.int64), np.full((1, 2), NONE, np.int64)
         self._counts_of_gone = np.zeros(len(at.COUNTS), np.int64)
         self.now_ps = 0
         self._more_places(FIRST_PLACES)
@@ -79,7 +82,7 @@ class Pool:
         place = int(free[0])
         self._replica[place] = 0
         self._replica[place, at.STATUS] = at.OPEN
-        self._replica[place, [at.PARTIAL, at.HEAD, at.TAIL, at.DUE_AT]] = NONE
+        self._replica[place, [at.PARTIAL, at.HEAD, at.TAIL, at.DUE_AT, at.OLDEST, at.NEWEST, at.GONE]] = NONE
         self._list_open()
         weigh(place, self._state, self._replica, self._tree)
         return place
@@ -98,9 +101,7 @@ class Pool:
         replica = self._replica
         done: list[int] = np.flatnonzero((replica[:, at.STATUS] == at.DRAINING) & (replica[:, at.OUTSTANDING] == 0)).tolist()
         for place in done:
-            if replica[place, at.DUE_AT] != NONE:  # about to find that it has nothing to do
-                drop(self._due, at.DUE, self._state, place, replica, at.DUE_AT)
-            replica[place, at.STATUS] = at.SHUT
+            self._run_to(self.now_ps, at.LOSE, place)  # nothing is left there but a cache
             self._close(place)
         return done
 
@@ -108,7 +109,7 @@ class Pool:
 
     def give(self, requests: PoolRequests) -> None:
         """Requests to come, none earlier than those given before. Raises DoesNotFit, and ValueError for what is none of this."""
-        count, inbox = len(requests.number), self._inbox
+        count = len(requests.number)
         self._check(requests)
         rows = np.zeros((count, at.INBOX_COLUMNS), np.int64)
         columns = (
@@ -125,6 +126,9 @@ class Pool:
         if self.settings.router == Router.POWER_OF_TWO:
             drawn = bits(self.settings.seed, Stream.ROUTE, np.full(count, self.settings.entity), requests.number)
             rows[:, at.IN_DRAW] = (drawn >> np.uint64(2)).astype(np.int64)
+        rows[:, at.IN_HASHES] = np.diff(requests.hash_start)
+        rows[:, at.IN_HASHES_FROM] = self._more_hashes(requests.hashes) + requests.hash_start[:-1]
+        inbox = self._inbox
         self._inbox = np.concatenate((inbox[self._state[at.COMING] :], rows))
         self._state[at.COMING] = 0
         self._state[at.RELEASED] = np.searchsorted(self._inbox[:, at.IN_ARRIVAL], NEVER_PS)
@@ -225,12 +229,14 @@ class Pool:
         while True:
             answer = self._run(
                 task, place, key, self._state, self._table, self._replica, self._slot, self._seat, self._inbox, self._log, self._due,
-                self._leaving, self._again, self._opened, self._tree,
+                self._leaving, self._again, self._opened, self._tree, self._hashed, self._piece, self._bucket,
             )  # fmt: skip
             if answer == at.DONE:
                 return
             if answer == at.NEEDS_SLOTS:
                 self._more_slots(2 * len(self._slot))
+            elif answer == at.NEEDS_PIECES:
+                self._more_pieces(2 * len(self._piece) + FIRST_SLOTS)
             else:
                 self._more_log(2 * len(self._log) + self.limits.seats + FIRST_LOG)
 
@@ -279,6 +285,35 @@ class Pool:
         self._state[at.FREE_SLOT] = before
         self._state[at.FREE_SLOTS] += count - before
 
+    def _more_pieces(self, count: int) -> None:
+        """Room for ``count`` pieces of prompts in caches."""
+        before = len(self._piece)
+        self._piece = _longer(self._piece, count)
+        self._piece[before:, at.USERS] = at.UNUSED
+        self._piece[before:, at.RIGHT] = np.arange(before + 1, count + 1)
+        self._piece[count - 1, at.RIGHT] = self._state[at.FREE_PIECE]
+        self._state[at.FREE_PIECE] = before
+        self._state[at.FREE_PIECES] += count - before
+        self._bucket = np.full((1 << count.bit_length(), 2), NONE, np.int64)
+        self._run_to(0, at.LINK)
+
+    def _more_hashes(self, hashes: Int64) -> int:
+        """Keep the hashes of requests to come; gives where they stand. Those of requests that have ended are forgotten at times."""
+        slot, inbox = self._slot, self._inbox[self._state[at.COMING] :]
+        here = np.flatnonzero((slot[:, at.PHASE] != at.NOWHERE) & (slot[:, at.HASHES] > 0))
+        first = np.concatenate((slot[here, at.HASHES_FROM], inbox[:, at.IN_HASHES_FROM]))
+        count = np.concatenate((slot[here, at.HASHES], inbox[:, at.IN_HASHES]))
+        kept = int(count.sum())
+        if 2 * kept < len(self._hashed):
+            start = np.cumsum(count) - count
+            self._hashed = self._hashed[np.repeat(first - start, count) + np.arange(kept)]
+            slot[here, at.HASHES_FROM] = start[: len(here)]
+            inbox[:, at.IN_HASHES_FROM] = start[len(here) :]
+        new = np.stack((hashes, np.full(len(hashes), NONE)), axis=1)
+        before = len(self._hashed)
+        self._hashed = np.concatenate((self._hashed, new))
+        return before
+
     def _more_log(self, count: int) -> None:
         """Room for ``count`` requests that ended."""
         if count > len(self._log):
@@ -298,12 +333,30 @@ class Pool:
             raise ValueError(
                 f"a request that comes at {arrival_ps.max()} ps; allowed: less than {LATEST_PS}, for the zero of time moves on"
             )
+        if self.settings.cache_block_tokens and np.any(np.diff(requests.hash_start) > prompt // self.settings.cache_block_tokens):
+            raise ValueError("a request with more hashes than whole blocks of its prompt")
         longest = int((prompt + output).max(initial=0))
         if longest > self.limits.blocks * BLOCK_TOKENS:
             raise DoesNotFit(f"a request of {longest:,} tokens; the KV memory holds {self.limits.blocks * BLOCK_TOKENS:,}")
 
 
-_TABLES = ("state", "replica", "seat", "due", "opened", "tree", "slot", "leaving", "again", "inbox", "log", "counts_of_gone")
+_TABLES = (
+    "state",
+    "replica",
+    "seat",
+    "due",
+    "opened",
+    "tree",
+    "slot",
+    "leaving",
+    "again",
+    "inbox",
+    "log",
+    "hashed",
+    "piece",
+    "bucket",
+    "counts_of_gone",
+)
 
 
 def _longer(table: Int64, count: int) -> Int64:

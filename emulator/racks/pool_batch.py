@@ -15,6 +15,7 @@ each. For the same reason at most one of them still computes its prompt, and it 
 Plain functions over tables; they run as Python and compiled.
 """
 
+from emulator.racks.pool_cache import in_use, leave_pieces, list_pieces, make_room, pieces_there, publish, use_pieces
 from emulator.racks.pool_layout import (
     AGAIN_TOKENS,
     AHEAD_COMPUTE,
@@ -22,11 +23,16 @@ from emulator.racks.pool_layout import (
     AHEAD_PROMPT,
     ATTENTION,
     BASE,
+    BEGUN,
     BINS,
     BLOCKED,
     BLOCKS,
     BUDGET,
     BUSY,
+    CACHE_BLOCKS,
+    CACHE_TOKENS,
+    CACHED,
+    CACHED_TOKENS,
     COMPUTE,
     COMPUTED,
     DECODES,
@@ -35,6 +41,7 @@ from emulator.racks.pool_layout import (
     FINISH,
     FLOOR,
     GENERATED,
+    HASHES,
     HEAD,
     HELD,
     JOINING,
@@ -134,11 +141,13 @@ def blocks_held(one: int, place: int, state: Ints, replica: Ints, slot: Ints) ->
     return int(slot[one, HELD])
 
 
-def leave_seat(one: int, place: int, state: Ints, replica: Ints, slot: Ints, seat: Ints) -> None:
+def leave_seat(one: int, place: int, state: Ints, replica: Ints, slot: Ints, seat: Ints, hashed: Ints, piece: Ints) -> None:
     """Between two steps, one who runs stops: its seat and its blocks are free, COMPUTED and GENERATED are what it has."""
     replica[place, USED] -= blocks_held(one, place, state, replica, slot)
     replica[place, BLOCKED] = 0
     slot[one, HELD] = 0
+    if state[CACHE_TOKENS] != 0:
+        leave_pieces(one, place, state, replica, slot, hashed, piece)
     if slot[one, PHASE] != DECODING:
         replica[place, PARTIAL] = NONE
         return
@@ -154,7 +163,7 @@ def leave_seat(one: int, place: int, state: Ints, replica: Ints, slot: Ints, sea
     slot[one, GENERATED] = slot[one, COMPUTED] + 1 - slot[one, PROMPT]
 
 
-def preempt(place: int, state: Ints, replica: Ints, slot: Ints, seat: Ints) -> None:
+def preempt(place: int, state: Ints, replica: Ints, slot: Ints, seat: Ints, hashed: Ints, piece: Ints) -> None:
     """The last, by priority and turn, of those who run stops and waits again."""
     last = replica[place, PARTIAL]
     for at in range(replica[place, DECODING_NOW]):
@@ -165,7 +174,7 @@ def preempt(place: int, state: Ints, replica: Ints, slot: Ints, seat: Ints) -> N
             or (slot[one, PRIORITY] == slot[last, PRIORITY] and slot[one, TURN] > slot[last, TURN])
         ):
             last = one
-    leave_seat(last, place, state, replica, slot, seat)
+    leave_seat(last, place, state, replica, slot, seat, hashed, piece)
     replica[place, PREEMPTIONS] += 1
     replica[place, AGAIN_TOKENS] += slot[last, COMPUTED]
     slot[last, COMPUTED] = 0
@@ -173,7 +182,9 @@ def preempt(place: int, state: Ints, replica: Ints, slot: Ints, seat: Ints) -> N
     line_up(last, place, replica, slot)
 
 
-def begin(place: int, now: int, state: Ints, table: Ints, replica: Ints, slot: Ints, seat: Ints) -> int:
+def begin(  # noqa: PLR0917
+    place: int, now: int, state: Ints, table: Ints, replica: Ints, slot: Ints, seat: Ints, hashed: Ints, piece: Ints, bucket: Ints
+) -> int:
     """Plan what comes next from ``now`` on; gives the time when it ends, NEVER_PS where there is nothing to do."""
     decoding, partial, waiting = replica[place, DECODING_NOW], replica[place, PARTIAL], replica[place, WAITING_NOW]
     replica[place, START] = now
@@ -194,15 +205,17 @@ def begin(place: int, now: int, state: Ints, table: Ints, replica: Ints, slot: I
             replica[place, KIND] = DECODES
             replica[place, STEPS_AHEAD], replica[place, STEP_PS], replica[place, MORE_PS] = steps, step_ps, more_ps
             return int(now + sum_ps(steps, step_ps, more_ps))
-    return begin_step(place, now, state, table, replica, slot, seat)
+    return begin_step(place, now, state, table, replica, slot, seat, hashed, piece, bucket)
 
 
-def begin_step(place: int, now: int, state: Ints, table: Ints, replica: Ints, slot: Ints, seat: Ints) -> int:  # noqa: C901, PLR0912, PLR0915
+def begin_step(  # noqa: C901, PLR0912, PLR0915, PLR0917 - the order of a step
+    place: int, now: int, state: Ints, table: Ints, replica: Ints, slot: Ints, seat: Ints, hashed: Ints, piece: Ints, bucket: Ints
+) -> int:
     """One step in which prompts are computed, somebody begins or somebody has to stop."""
-    reserves, step = state[RESERVES], replica[place, STEP]
+    reserves, step, cached = state[RESERVES], replica[place, STEP], state[CACHE_TOKENS] != 0
     before = replica[place, PREEMPTIONS]
     while reserves == 0 and replica[place, BINS + step % BLOCK_TOKENS] > state[BLOCKS] - replica[place, USED]:
-        preempt(place, state, replica, slot, seat)
+        preempt(place, state, replica, slot, seat, hashed, piece)
     partial = replica[place, PARTIAL]
     tokens, more = 0, 0
     if partial != NONE:
@@ -211,7 +224,7 @@ def begin_step(place: int, now: int, state: Ints, table: Ints, replica: Ints, sl
         if reserves == 0:
             more = blocks_of(slot[partial, COMPUTED] + tokens) - slot[partial, HELD]
             while replica[place, BINS + step % BLOCK_TOKENS] + more > state[BLOCKS] - replica[place, USED]:
-                preempt(place, state, replica, slot, seat)
+                preempt(place, state, replica, slot, seat, hashed, piece)
                 if replica[place, PARTIAL] == NONE:
                     tokens, more = 0, 0
                     break
@@ -219,9 +232,11 @@ def begin_step(place: int, now: int, state: Ints, table: Ints, replica: Ints, sl
     decoding = replica[place, DECODING_NOW]
     if reserves == 0:
         replica[place, USED] += replica[place, BINS + step % BLOCK_TOKENS] + more
+        if cached:
+            make_room(place, state, replica, piece, bucket)
     budget = state[BUDGET] - decoding - tokens
     contexts, pairs, of_prompt, joining = decoding * (step + 1) - replica[place, OFFSETS], 0, 0, 0
-    running = decoding
+    running, begun = decoding, False
     if tokens > 0:
         running += 1
         computed = slot[partial, COMPUTED]
@@ -232,6 +247,8 @@ def begin_step(place: int, now: int, state: Ints, table: Ints, replica: Ints, sl
         of_prompt += max(min(computed + tokens, slot[partial, PROMPT]) - computed, 0)
         slot[partial, COMPUTED] = computed + tokens
         slot[partial, HELD] += more
+        if cached:
+            list_pieces(partial, place, state, slot, hashed, piece, bucket)
         if computed + tokens == slot[partial, PROMPT] + slot[partial, GENERATED]:
             slot[partial, PHASE] = JOINING
             seat[place, decoding, SLOT] = partial
@@ -240,8 +257,14 @@ def begin_step(place: int, now: int, state: Ints, table: Ints, replica: Ints, sl
     while not preempted and budget > 0 and replica[place, WAITING_NOW] > 0 and replica[place, BLOCKED] == 0:
         one = replica[place, HEAD]
         known = slot[one, PROMPT] + slot[one, GENERATED]
-        tokens = min(known, budget)
-        needed = blocks_of(tokens) if reserves == 0 else blocks_of(slot[one, PROMPT] + slot[one, OUTPUT])
+        found, shared = 0, 0
+        if cached and slot[one, HASHES] > 0:
+            found = pieces_there(one, known, place, state, slot, hashed, piece, bucket)
+            shared = state[CACHE_BLOCKS] * in_use(one, found, slot, hashed, piece)
+        computed = found * state[CACHE_TOKENS]
+        tokens = min(known - computed, budget)
+        held = blocks_of(computed + tokens) if reserves == 0 else blocks_of(slot[one, PROMPT] + slot[one, OUTPUT])
+        needed = held - shared
         if running == state[SEATS] or needed > state[BLOCKS] - replica[place, USED]:
             replica[place, BLOCKED] = 1  # until somebody ends or stops, or another is first
             break
@@ -250,12 +273,20 @@ def begin_step(place: int, now: int, state: Ints, table: Ints, replica: Ints, sl
         budget -= tokens
         running += 1
         if tokens == 1:
-            contexts += 1
+            contexts += computed + 1
         else:
-            pairs += tokens * (tokens + 1) // 2
-        of_prompt += min(tokens, slot[one, PROMPT])
-        slot[one, COMPUTED], slot[one, HELD] = tokens, needed
-        if tokens == known:
+            pairs += tokens * computed + tokens * (tokens + 1) // 2
+        of_prompt += max(min(computed + tokens, slot[one, PROMPT]) - computed, 0)
+        slot[one, COMPUTED], slot[one, HELD] = computed + tokens, held
+        if cached:
+            use_pieces(one, found, place, state, replica, slot, hashed, piece)
+            make_room(place, state, replica, piece, bucket)
+            list_pieces(one, place, state, slot, hashed, piece, bucket)
+            if slot[one, BEGUN] == 0:
+                slot[one, BEGUN], slot[one, CACHED] = 1, computed
+                replica[place, CACHED_TOKENS] += computed
+        begun = True
+        if computed + tokens == known:
             slot[one, PHASE] = JOINING
             seat[place, decoding + joining, SLOT] = one
             joining += 1
@@ -264,6 +295,8 @@ def begin_step(place: int, now: int, state: Ints, table: Ints, replica: Ints, sl
             replica[place, PARTIAL] = one
     if budget == 0 and decoding == state[BUDGET]:
         replica[place, BLOCKED] = 1  # all tokens of a step are theirs until one of them ends
+    if cached and (begun or preempted):
+        publish(place, state, replica, piece, bucket)
     replica[place, KIND], replica[place, JOINING_NOW] = STEPS_ONCE, joining
     used = state[BUDGET] - budget
     memory = table[1, used] + state[KV] * contexts
@@ -274,7 +307,7 @@ def begin_step(place: int, now: int, state: Ints, table: Ints, replica: Ints, sl
     return int(now + step_ps)
 
 
-def write_down(place: int, steps: int, state: Ints, table: Ints, replica: Ints) -> None:
+def write_down(place: int, steps: int, state: Ints, table: Ints, replica: Ints, piece: Ints, bucket: Ints) -> None:
     """``steps`` of the steps ahead have ended: the counts of them, and of those who decode. The others stay ahead."""
     decoding = replica[place, DECODING_NOW]
     took = sum_ps(steps, replica[place, STEP_PS], replica[place, MORE_PS])
@@ -284,6 +317,8 @@ def write_down(place: int, steps: int, state: Ints, table: Ints, replica: Ints) 
         memory = took - floor - compute
         if state[RESERVES] == 0:
             replica[place, USED] += blocks_ahead(place, steps, replica)
+            if state[CACHE_TOKENS] != 0:
+                make_room(place, state, replica, piece, bucket)
     else:
         memory, compute = replica[place, AHEAD_MEMORY], replica[place, AHEAD_COMPUTE]
         floor = took - memory - compute

@@ -1,6 +1,7 @@
 """How requests of a pool end, come again, or go away. Plain functions over tables; they run as Python and compiled."""
 
 from emulator.racks.pool_batch import leave_seat, steps_to, sum_ps
+from emulator.racks.pool_cache import publish
 from emulator.racks.pool_layout import (
     ARRIVES,
     AT_START,
@@ -138,6 +139,9 @@ def go_away(  # noqa: PLR0913, PLR0917
     leaving: Ints,
     again: Ints,
     tree: Ints,
+    hashed: Ints,
+    piece: Ints,
+    bucket: Ints,
 ) -> None:
     """The time has come at which a client may go away. Who waits is gone; who runs leaves when its step ends."""
     cancel, place, phase = slot[one, CANCEL], slot[one, PLACE], slot[one, PHASE]
@@ -151,7 +155,8 @@ def go_away(  # noqa: PLR0913, PLR0917
     elif phase == WAITING:
         step_out(one, place, replica, slot)
     elif replica[place, KIND] == AT_START:
-        leave_seat(one, place, state, replica, slot, seat)
+        leave_seat(one, place, state, replica, slot, seat, hashed, piece)
+        publish(place, state, replica, piece, bucket)
     else:
         slot[one, LEAVES] = how
         replica[place, LEAVERS] += 1

@@ -24,16 +24,17 @@ NONE = -1
 # Kinds of events, in their order at one instant.
 ENDS, GIVES_UP, ARRIVES, BEGINS = range(4)
 
-# What the kernel is asked for, and its answers: it did, or there is no room for another request or for the log of those that ended.
-RUN, LOSE, DRAIN = range(3)
-DONE, NEEDS_SLOTS, NEEDS_LOG, NEEDS_ENTRIES = range(4)
+# What the kernel is asked for, and its answers: it did, or there is no room for another request, for the log of
+# those that ended, or for pieces of a cache. LINK: there is room for more pieces now.
+RUN, LOSE, DRAIN, LINK = range(4)
+DONE, NEEDS_SLOTS, NEEDS_LOG, NEEDS_PIECES = range(4)
 
 # -- state: the pool --------------------------------------------------------------------------------------------------------------
 (
     COMING, RELEASED, FREE_SLOT, FREE_SLOTS, TURNS, LAST_PLACE, OPEN_PLACES, ENDED, RETRYING_NOW, MAY_LEAVE, DUE, LOST_TOKENS,
     BUDGET, SEATS, BLOCKS, RESERVES, CLOSED, ROUTER, MOST_WAITING, RETRIES, RETRY_AFTER, FIRST_LIMIT, WEIGHS,
     BASE, PER_RUNNING, KV, ATTENTION,
-    CACHE_TOKENS, CACHE_BLOCKS, UNLIMITED, FREE_ENTRY, FREE_ENTRIES, GROUPED,
+    CACHE_TOKENS, CACHE_BLOCKS, UNLIMITED, FREE_PIECE, FREE_PIECES, IMBALANCE,
     STATE_COLUMNS,
 ) = range(34)  # fmt: skip
 
@@ -56,19 +57,30 @@ RESTS, AT_START, DECODES, STEPS_ONCE = range(4)
 
 # -- slot: a request --------------------------------------------------------------------------------------------------------------
 # GENERATED and COMPUTED tokens are those of a request that does not decode. HELD are its blocks of KV memory, of one that decodes only
-# where blocks are reserved. LEAVES is the How with which a running request will end at the end of its step, 0: it will not.
+# where blocks are reserved. Of its HASHES, LISTED are computed or found in the cache, and SHARED of these are pieces that others may use,
+# which count as HELD too. LEAVES is the How with which a running request will end at the end of its step, 0: it will not.
 (
     PHASE, PLACE, PROMPT, OUTPUT, GENERATED, OFFSET, COMPUTED, HELD,
     NEXT, PREVIOUS, PRIORITY, TURN, FIRST, ARRIVAL, LEAVES, LEAVES_AT,
     NUMBER, FIRST_ARRIVAL, CANCEL, TAG, TRIES, CACHED, DRAW, RETRY_AT,
-    HASHES_FROM, HASHES, LISTED, SHARED,
+    HASHES_FROM, HASHES, LISTED, SHARED, BEGUN,
     SLOT_COLUMNS,
-) = range(29)  # fmt: skip
+) = range(30)  # fmt: skip
 # PHASE.
 NOWHERE, WAITING, PREFILLING, JOINING, DECODING, RETRYING = range(6)
 
-# -- seat: by place, those who decode as a heap with the first to finish on top, then those whose prompt is computed in this step --------------
+# -- seat: by place, those who decode as a heap with the first to finish on top, then those whose prompt is computed in this step
 FINISH, SLOT, SEAT_COLUMNS = range(3)
+
+# -- hashed: the hashes of the prompts of requests under way and to come, and the piece of a cache that a running one uses for it, or NONE
+HASH, PIECE, HASHED_COLUMNS = range(3)
+
+# -- piece: what caches hold. USERS: how many requests use it; NONE where it is gone and routers have not heard of it, UNUSED: a free row.
+(
+    PIECE_HASH, PIECE_PLACE, USERS, LEFT, RIGHT, CHAIN, SAME_LEFT, SAME_RIGHT,
+    PIECE_COLUMNS,
+) = range(9)  # fmt: skip
+UNUSED = -2
 
 # -- queues of events: heaps of rows with the key, what decides between equal keys, and whose it is -------------------------------
 KEY, TIE, WHOSE, QUEUE_COLUMNS = range(4)

@@ -60,7 +60,8 @@ class PoolSettings:
 
     A client gives up where the first token is not there ``first_token_limit_ps`` after the request last came (NEVER_PS: no limit).
     ``cache_block_tokens``: tokens of a prompt that one hash stands for (0: no prefix cache). ``unlimited_cache``: what is cached and not in
-    use takes no room. ``seed`` and ``entity``, the pool's own number, are for draws.
+    use takes no room. ``imbalance``: by so many requests, and by half, a replica may have more than another and still be chosen for what is
+    in its cache. ``seed`` and ``entity``, the pool's own number, are for draws.
     """
 
     router: Router = Router.ROUND_ROBIN
@@ -70,11 +71,12 @@ class PoolSettings:
     first_token_limit_ps: int = NEVER_PS
     cache_block_tokens: int = 0
     unlimited_cache: bool = False
+    imbalance: int = 64
     seed: int = 0
     entity: int = 0
 
     def __post_init__(self) -> None:
-        least = {"most_waiting": 1, "retries": 0, "retry_after_ps": 1, "first_token_limit_ps": 1, "cache_block_tokens": 0}
+        least = {"most_waiting": 1, "retries": 0, "retry_after_ps": 1, "first_token_limit_ps": 1, "cache_block_tokens": 0, "imbalance": 0}
         for name, allowed in least.items():
             if getattr(self, name) < allowed:
                 raise ValueError(f"{name} of {getattr(self, name)}; allowed: {allowed} or more")

@@ -3,8 +3,14 @@
 Only open replicas with room in their queues are asked. Plain functions over tables; they run as Python and compiled.
 """
 
+from emulator.racks.pool_cache import BY_HASH, bucket_of, find_piece
 from emulator.racks.pool_layout import (
+    CACHE_TOKENS,
     DRAW,
+    HASH,
+    HASHES,
+    HASHES_FROM,
+    IMBALANCE,
     LAST_PLACE,
     MOST_WAITING,
     NEVER_PS,
@@ -12,7 +18,11 @@ from emulator.racks.pool_layout import (
     OPEN,
     OPEN_PLACES,
     OUTSTANDING,
+    PIECE_HASH,
+    PIECE_PLACE,
+    PROMPT,
     ROUTER,
+    SAME_RIGHT,
     STATUS,
     TRIES,
     WAITING_NOW,
@@ -86,14 +96,70 @@ def two_choices(one: int, state: Ints, replica: Ints, slot: Ints, opened: Ints) 
     return int(here)
 
 
-def route(one: int, state: Ints, replica: Ints, slot: Ints, opened: Ints, tree: Ints) -> int:
+def someone_has(hashed: int, state: Ints, replica: Ints, piece: Ints, bucket: Ints) -> bool:
+    """Whether a replica with room has a piece, as far as routers know."""
+    one = bucket[bucket_of(hashed, 0, bucket), BY_HASH]
+    while one != NONE:
+        if piece[one, PIECE_HASH] == hashed and has_room(piece[one, PIECE_PLACE], state, replica):
+            return True
+        one = piece[one, SAME_RIGHT]
+    return False
+
+
+def longest_prefix(one: int, state: Ints, replica: Ints, slot: Ints, tree: Ints, hashed: Ints, piece: Ints, bucket: Ints) -> int:
+    """The replica that has the longest run of the prompt's pieces; of several the one with the fewest requests.
+
+    Where that one has far more requests than the least of all, that one gets the request (as SGLang's cache-aware router does: more by a
+    number, and by half). So does it where nobody has the first piece.
+    """
+    least = least_outstanding(tree)
+    low, high = 0, min(slot[one, HASHES], (slot[one, PROMPT] - 1) // state[CACHE_TOKENS]) if state[CACHE_TOKENS] != 0 else 0
+    if least == NONE:
+        return NONE
+    first = slot[one, HASHES_FROM]
+    while low < high:  # who has a piece has those before it
+        middle = (low + high + 1) // 2
+        if someone_has(hashed[first + middle - 1, HASH], state, replica, piece, bucket):
+            low = middle
+        else:
+            high = middle - 1
+    if low == 0:
+        return least
+    last = hashed[first + low - 1, HASH]
+    if find_piece(last, least, piece, bucket) != NONE:
+        return least
+    best, found = NONE, bucket[bucket_of(last, 0, bucket), BY_HASH]
+    while found != NONE:
+        place = piece[found, PIECE_PLACE]
+        if piece[found, PIECE_HASH] == last and has_room(place, state, replica):
+            fewer = best == NONE or replica[place, OUTSTANDING] < replica[best, OUTSTANDING]
+            if fewer or (replica[place, OUTSTANDING] == replica[best, OUTSTANDING] and place < best):
+                best = place
+        found = piece[found, SAME_RIGHT]
+    more = replica[best, OUTSTANDING] - replica[least, OUTSTANDING]
+    return least if more > state[IMBALANCE] and 2 * more > replica[least, OUTSTANDING] else int(best)
+
+
+def route(  # noqa: PLR0917
+    one: int,
+    state: Ints,
+    replica: Ints,
+    slot: Ints,
+    opened: Ints,
+    tree: Ints,
+    hashed: Ints,
+    piece: Ints,
+    bucket: Ints,
+) -> int:
     """The place that a request goes to; NONE where all that are open are full."""
     count, router = state[OPEN_PLACES], state[ROUTER]
     if count == 0:
         return NONE
     if router == POWER_OF_TWO:
         return two_choices(one, state, replica, slot, opened)
-    if router != ROUND_ROBIN:
+    if router == PREFIX_AWARE:
+        return longest_prefix(one, state, replica, slot, tree, hashed, piece, bucket)
+    if router == LEAST_OUTSTANDING:
         return least_outstanding(tree)
     # In turn by place: from the first open one behind the last that got one.
     low, high = 0, count

@@ -1,14 +1,17 @@
 """The events of a pool in their order: one loop, which runs as Python and compiled, with the same results."""
 
 from emulator.racks.pool_batch import begin, join, leave_seat, steps_ended, write_down
+from emulator.racks.pool_cache import forget_all, leave_pieces, link_all, publish
 from emulator.racks.pool_ends import cut, end, go_away, may_leave, turn_away
 from emulator.racks.pool_layout import (
     ARRIVAL,
     ARRIVES,
     AT_START,
     BEGINS,
+    BEGUN,
     BLOCKED,
     BUDGET,
+    CACHE_TOKENS,
     CACHED,
     CANCEL,
     CANCELLED,
@@ -30,6 +33,7 @@ from emulator.racks.pool_layout import (
     FIRST,
     FIRST_ARRIVAL,
     FIRST_LIMIT,
+    FREE_PIECES,
     FREE_SLOT,
     FREE_SLOTS,
     GENERATED,
@@ -53,10 +57,13 @@ from emulator.racks.pool_layout import (
     LEAVERS,
     LEAVES,
     LEAVES_AT,
+    LINK,
+    LISTED,
     LOSE,
     LOST,
     MAY_LEAVE,
     NEEDS_LOG,
+    NEEDS_PIECES,
     NEEDS_SLOTS,
     NEVER_PS,
     NEXT,
@@ -77,6 +84,7 @@ from emulator.racks.pool_layout import (
     RETRY_AT,
     RETRYING_NOW,
     SEATS,
+    SHARED,
     SHUT,
     SLOT,
     START,
@@ -129,15 +137,19 @@ def arrive(  # noqa: PLR0913, PLR0917
     again: Ints,
     opened: Ints,
     tree: Ints,
+    hashed: Ints,
+    piece: Ints,
+    bucket: Ints,
 ) -> None:
     """A request comes to the pool, or comes again."""
     slot[one, ARRIVAL], slot[one, TURN] = now, state[TURNS]
     state[TURNS] += 1
     slot[one, TRIES] += 1
+    slot[one, BEGUN], slot[one, CACHED] = 0, 0
     if slot[one, CANCEL] <= now:
         end(one, now, CANCELLED, state, slot, inbox, log, leaving)
         return
-    place = route(one, state, replica, slot, opened, tree)
+    place = route(one, state, replica, slot, opened, tree, hashed, piece, bucket)
     if place == NONE:
         turn_away(one, now, REJECTED, state, slot, inbox, log, leaving, again)
         return
@@ -158,7 +170,8 @@ def take_in(row: int, state: Ints, slot: Ints, inbox: Ints) -> int:
     slot[one, OUTPUT], slot[one, PRIORITY], slot[one, CANCEL] = inbox[row, IN_OUTPUT], inbox[row, IN_PRIORITY], inbox[row, IN_CANCEL]
     slot[one, TAG], slot[one, DRAW] = inbox[row, IN_TAG], inbox[row, IN_DRAW]
     slot[one, HASHES_FROM], slot[one, HASHES] = inbox[row, IN_HASHES_FROM], inbox[row, IN_HASHES]
-    slot[one, GENERATED], slot[one, COMPUTED], slot[one, HELD], slot[one, LEAVES], slot[one, CACHED] = 0, 0, 0, 0, 0
+    slot[one, GENERATED], slot[one, COMPUTED], slot[one, HELD], slot[one, LEAVES] = 0, 0, 0, 0
+    slot[one, LISTED], slot[one, SHARED] = 0, 0
     slot[one, FIRST], slot[one, PLACE], slot[one, TRIES], slot[one, LEAVES_AT], slot[one, RETRY_AT] = NOT_YET, NONE, 0, NONE, NONE
     return int(one)
 
@@ -175,10 +188,13 @@ def settle(  # noqa: PLR0913, PLR0917
     log: Ints,
     leaving: Ints,
     tree: Ints,
+    hashed: Ints,
+    piece: Ints,
+    bucket: Ints,
 ) -> None:
     """The steps ahead of a replica have ended: first tokens are there, and who is done or has gone away leaves."""
     was_decoding, outstanding = replica[place, DECODING_NOW], replica[place, OUTSTANDING]
-    write_down(place, replica[place, STEPS_AHEAD], state, table, replica)
+    write_down(place, replica[place, STEPS_AHEAD], state, table, replica, piece, bucket)
     if replica[place, KIND] == STEPS_ONCE:
         for row in range(was_decoding, was_decoding + replica[place, JOINING_NOW]):
             one = seat[place, row, SLOT]
@@ -193,7 +209,7 @@ def settle(  # noqa: PLR0913, PLR0917
         one = seat[place, 0, SLOT]
         if slot[one, LEAVES] != 0:
             replica[place, LEAVERS] -= 1
-        leave_seat(one, place, state, replica, slot, seat)
+        leave_seat(one, place, state, replica, slot, seat, hashed, piece)
         replica[place, OUTSTANDING] -= 1
         end(one, now, FINISHED, state, slot, inbox, log, leaving)
     row = 0
@@ -202,12 +218,13 @@ def settle(  # noqa: PLR0913, PLR0917
         row += 1
         if slot[one, LEAVES] != 0:
             replica[place, LEAVERS] -= 1
-            leave_seat(one, place, state, replica, slot, seat)
+            leave_seat(one, place, state, replica, slot, seat, hashed, piece)
             replica[place, OUTSTANDING] -= 1
             end(one, now, slot[one, LEAVES], state, slot, inbox, log, leaving)
             row = 0  # the seats are in another order now
     if replica[place, OUTSTANDING] != outstanding:
         weigh(place, state, replica, tree)
+        publish(place, state, replica, piece, bucket)
 
 
 def lose(  # noqa: PLR0913, PLR0917
@@ -224,11 +241,14 @@ def lose(  # noqa: PLR0913, PLR0917
     leaving: Ints,
     again: Ints,
     tree: Ints,
+    hashed: Ints,
+    piece: Ints,
+    bucket: Ints,
 ) -> None:
     """A replica is gone. What it had ready for the requests is lost, and the step under way yields nothing."""
     decoding = replica[place, DECODING_NOW]
     if replica[place, KIND] == DECODES:
-        write_down(place, steps_ended(now + 1, place, replica), state, table, replica)
+        write_down(place, steps_ended(now + 1, place, replica), state, table, replica, piece, bucket)
     replica[place, STATUS], replica[place, KIND] = SHUT, RESTS
     drop(due, DUE, state, place, replica, DUE_AT)
     for row in range(decoding + replica[place, JOINING_NOW] + 1):
@@ -241,6 +261,8 @@ def lose(  # noqa: PLR0913, PLR0917
             if one == NONE:
                 break
         slot[one, COMPUTED], slot[one, HELD] = 0, 0
+        if state[CACHE_TOKENS] != 0:
+            leave_pieces(one, place, state, replica, slot, hashed, piece)
         if slot[one, LEAVES] != 0:
             end(one, now, slot[one, LEAVES], state, slot, inbox, log, leaving)
         else:
@@ -249,17 +271,30 @@ def lose(  # noqa: PLR0913, PLR0917
         one = replica[place, HEAD]
         step_out(one, place, replica, slot)
         turn_away(one, now, LOST, state, slot, inbox, log, leaving, again)
+    forget_all(place, state, replica, piece, bucket)
     weigh(place, state, replica, tree)
 
 
-def drain(place: int, now: int, state: Ints, replica: Ints, slot: Ints, due: Ints, opened: Ints, tree: Ints) -> None:
+def drain(  # noqa: PLR0913, PLR0917
+    place: int,
+    now: int,
+    state: Ints,
+    replica: Ints,
+    slot: Ints,
+    due: Ints,
+    opened: Ints,
+    tree: Ints,
+    hashed: Ints,
+    piece: Ints,
+    bucket: Ints,
+) -> None:
     """A replica takes nothing new. Who waits there goes to another that has room, and stays where none has."""
     replica[place, STATUS] = DRAINING
     weigh(place, state, replica, tree)
     one = replica[place, HEAD]
     while one != NONE:
         after = slot[one, NEXT]
-        other = route(one, state, replica, slot, opened, tree)
+        other = route(one, state, replica, slot, opened, tree, hashed, piece, bucket)
         if other == NONE:
             break
         step_out(one, place, replica, slot)
@@ -285,17 +320,26 @@ def run_pool(  # noqa: C901, PLR0912, PLR0913, PLR0917
     again: Ints,
     opened: Ints,
     tree: Ints,
+    hashed: Ints,
+    piece: Ints,
+    bucket: Ints,
 ) -> int:
     """Do a task: RUN every event whose key is less than ``until``, or LOSE or DRAIN the replica at ``place`` at the time ``until``."""
     if task == LOSE:
-        lose(place, until, state, table, replica, slot, seat, inbox, log, due, leaving, again, tree)
+        lose(place, until, state, table, replica, slot, seat, inbox, log, due, leaving, again, tree, hashed, piece, bucket)
         return DONE
     if task == DRAIN:
-        drain(place, until, state, replica, slot, due, opened, tree)
+        drain(place, until, state, replica, slot, due, opened, tree, hashed, piece, bucket)
         return DONE
+    if task == LINK:
+        link_all(piece, bucket)
+        return DONE
+    cached = state[CACHE_TOKENS] != 0
     while True:
         if state[ENDED] + state[SEATS] + 2 > len(log):
             return NEEDS_LOG
+        if cached and state[FREE_PIECES] <= state[SEATS] + state[BUDGET] // state[CACHE_TOKENS]:
+            return NEEDS_PIECES
         coming = state[COMING]
         event = 4 * inbox[coming, IN_ARRIVAL] + ARRIVES if coming < state[RELEASED] else NEVER_PS
         new = True
@@ -311,13 +355,13 @@ def run_pool(  # noqa: C901, PLR0912, PLR0913, PLR0917
                 return DONE
             place, now = due[0, WHOSE], first // 4
             if first % 4 == ENDS:
-                settle(place, now, state, table, replica, slot, seat, inbox, log, leaving, tree)
+                settle(place, now, state, table, replica, slot, seat, inbox, log, leaving, tree, hashed, piece, bucket)
                 first = 4 * now + BEGINS
                 if event <= first or first >= until or state[CLOSED] != 0:  # others come before it begins
                     due[0, KEY] = first
                     sink(due, 0, state[DUE], replica, DUE_AT)
                     continue
-            ends_ps = begin(place, now, state, table, replica, slot, seat)
+            ends_ps = begin(place, now, state, table, replica, slot, seat, hashed, piece, bucket)
             if state[WEIGHS] != 0:
                 weigh(place, state, replica, tree)
             if ends_ps == NEVER_PS:
@@ -330,7 +374,7 @@ def run_pool(  # noqa: C901, PLR0912, PLR0913, PLR0917
             return DONE
         now = event // 4
         if event % 4 != ARRIVES:
-            go_away(leaving[0, WHOSE], now, state, replica, slot, seat, inbox, log, due, leaving, again, tree)
+            go_away(leaving[0, WHOSE], now, state, replica, slot, seat, inbox, log, due, leaving, again, tree, hashed, piece, bucket)
             continue
         if new:
             if state[FREE_SLOTS] == 0:
@@ -340,4 +384,4 @@ def run_pool(  # noqa: C901, PLR0912, PLR0913, PLR0917
         else:
             one = again[0, WHOSE]
             drop(again, RETRYING_NOW, state, one, slot, RETRY_AT)
-        arrive(one, now, state, replica, slot, inbox, log, due, leaving, again, opened, tree)
+        arrive(one, now, state, replica, slot, inbox, log, due, leaving, again, opened, tree, hashed, piece, bucket)

@@ -1,6 +1,7 @@
 """A pool step by step, one token after the other, with objects and without a closed form: obviously right, and slow."""
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from emulator.racks.pool_layout import NEVER_PS, NOT_YET
 from emulator.racks.pool_records import How, PoolSettings, ReplicaLimits, Router
@@ -24,6 +25,8 @@ class Request:
     computed: int = 0
     blocks: int = 0
     cached: int = 0
+    begun: bool = False  # since it last came
+    pieces: list[int | None] = field(default_factory=list)  # of its prompt as far as it is computed or found; None: not shared
     first_ps: int = NOT_YET
     done_ps: int = NOT_YET
     place: int = -1
@@ -37,6 +40,10 @@ class Request:
     def order(self) -> tuple[int, int]:
         return -self.priority, self.turn
 
+    @property
+    def shared(self) -> int:
+        return sum(piece is not None for piece in self.pieces)
+
     def start_anew(self) -> None:
         self.generated = self.computed = self.blocks = 0
         self.first_ps, self.place = NOT_YET, -1
@@ -44,7 +51,10 @@ class Request:
 
 @dataclass(eq=False)
 class Replica:
-    free: int
+    blocked: bool = False  # who is first could not begin, and nothing has been given back since
+    users: dict[int, int] = field(default_factory=dict)  # of each piece in its cache
+    idle: list[int] = field(default_factory=list)  # pieces without users, the one that goes first first
+    not_told: set[int] = field(default_factory=set)  # pieces that are gone, and routers do not know it
     draining: bool = False
     running: list[Request] = field(default_factory=list)
     waiting: list[Request] = field(default_factory=list)
@@ -110,6 +120,7 @@ class PlainPool:
         one.came_ps, one.turn = now, self.turns
         self.turns += 1
         one.tries += 1
+        one.begun, one.cached = False, 0
         if one.cancel_ps <= now:
             self.ends(one, How.CANCELLED, now)
         elif (place := self.route(one)) < 0:
@@ -122,6 +133,8 @@ class PlainPool:
         waiting = self.replicas[place].waiting
         waiting.append(one)
         waiting.sort(key=lambda other: other.order)
+        if waiting[0] is one:
+            self.replicas[place].blocked = False
 
     def turned_away(self, one: Request, how: How, now: int) -> None:
         if one.tries > self.settings.retries:
@@ -150,8 +163,12 @@ class PlainPool:
         if one in replica.running and replica.ends_ps is not None:
             replica.gone[one] = how
             return
-        (replica.waiting if one in replica.waiting else replica.running).remove(one)
-        self.gives_back(one, replica)
+        if one in replica.waiting:
+            self.stops_waiting(one, replica)
+        else:
+            replica.running.remove(one)
+            self.gives_back(one, replica)
+            replica.not_told.clear()
         self.ends(one, how, now)
 
     # -- routing --------------------------------------------------------------------------------------------------------------------------
@@ -173,7 +190,18 @@ class PlainPool:
                 return min(
                     drawn or [next(p for p in opened[first:] + opened if p in room)], key=lambda place: self.replicas[place].outstanding
                 )
-        return min(room, key=lambda place: (self.replicas[place].outstanding, place))
+        least = min(room, key=lambda place: (self.replicas[place].outstanding, place))
+        if self.settings.router == Router.PREFIX_AWARE and self.settings.cache_block_tokens:
+            runs = {place: self.known_run(one, self.replicas[place]) for place in room}
+            best = min(room, key=lambda place: (-runs[place], self.replicas[place].outstanding, place))
+            more = self.replicas[best].outstanding - self.replicas[least].outstanding
+            if runs[best] and not (more > self.settings.imbalance and 2 * more > self.replicas[least].outstanding):
+                return best
+        return least
+
+    def known_run(self, one: Request, replica: Replica) -> int:
+        most = (one.prompt - 1) // self.settings.cache_block_tokens
+        return len(list(takewhile(lambda piece: piece in replica.users or piece in replica.not_told, one.hashes[:most])))
 
     # -- replicas -------------------------------------------------------------------------------------------------------------------------
 
@@ -181,7 +209,7 @@ class PlainPool:
         self.run(now)
         self.steps_end(now)
         place = min(set(range(len(self.replicas) + 1)) - set(self.replicas))
-        self.replicas[place] = Replica(self.limits.blocks)
+        self.replicas[place] = Replica()
         return place
 
     def drain(self, place: int, now: int) -> None:
@@ -192,7 +220,7 @@ class PlainPool:
         for one in list(replica.waiting):
             if (other := self.route(one)) < 0:
                 break
-            replica.waiting.remove(one)
+            self.stops_waiting(one, replica)
             self.waits(one, other)
 
     def drained(self) -> list[int]:
@@ -251,13 +279,55 @@ class PlainPool:
                 replica.running.remove(one)
                 replica.gone.pop(one, None)
                 self.gives_back(one, replica)
+                replica.not_told.clear()
                 self.ends(one, how, now)
 
     def gives_back(self, one: Request, replica: Replica) -> None:
-        replica.free += one.blocks
+        for piece in reversed(one.pieces):
+            if piece is not None:
+                replica.users[piece] -= 1
+                if not replica.users[piece]:
+                    replica.idle.append(piece)
+        one.pieces = []
         one.blocks = 0
+        replica.blocked = False
 
-    def schedule(self, replica: Replica) -> dict[Request, int]:
+    def stops_waiting(self, one: Request, replica: Replica) -> None:
+        if replica.waiting[0] is one:
+            replica.blocked = False
+        replica.waiting.remove(one)
+
+    # -- memory ---------------------------------------------------------------------------------------------------------------
+
+    def used(self, replica: Replica) -> int:
+        """Blocks of those who run; what they share counts once."""
+        piece_blocks = self.settings.cache_block_tokens // BLOCK_TOKENS
+        own = sum(one.blocks - one.shared * piece_blocks for one in replica.running)
+        return own + piece_blocks * (len(replica.users) - len(replica.idle))
+
+    def free(self, replica: Replica) -> int:
+        return self.limits.blocks - self.used(replica)
+
+    def make_room(self, replica: Replica) -> None:
+        piece_blocks = self.settings.cache_block_tokens // BLOCK_TOKENS
+        while not self.settings.unlimited_cache and self.used(replica) + piece_blocks * len(replica.idle) > self.limits.blocks:
+            piece = replica.idle.pop(0)
+            del replica.users[piece]
+            replica.not_told.add(piece)
+
+    def list_pieces(self, one: Request, replica: Replica, computed: int) -> None:
+        if self.settings.cache_block_tokens:
+            for piece in one.hashes[len(one.pieces) : min(computed, one.prompt) // self.settings.cache_block_tokens]:
+                one.pieces.append(None if piece in replica.users else piece)
+                replica.users.setdefault(piece, 1)
+
+    def found(self, one: Request, replica: Replica) -> list[int]:
+        if not self.settings.cache_block_tokens:
+            return []
+        most = (one.known - 1) // self.settings.cache_block_tokens
+        return list(takewhile(lambda piece: piece in replica.users, one.hashes[:most]))
+
+    def schedule(self, replica: Replica) -> dict[Request, int]:  # noqa: C901
         """Tokens of each request in the next step."""
         scheduled: dict[Request, int] = {}
         left, stopped_any = self.limits.tokens, False
@@ -266,7 +336,7 @@ class PlainPool:
                 continue
             tokens = min(one.known - one.computed, left)
             assert tokens > 0, "everybody who runs has a token in each step"
-            while self.blocks_for(one, one.computed + tokens) - one.blocks > replica.free and one in replica.running:
+            while self.blocks_for(one, one.computed + tokens) - one.blocks > self.free(replica) and one in replica.running:
                 last = max(replica.running, key=lambda other: other.order)
                 replica.running.remove(last)
                 left += scheduled.pop(last, 0)
@@ -277,24 +347,44 @@ class PlainPool:
                 replica.waiting.append(last)
                 stopped_any = True
             if one in replica.running:
-                more = self.blocks_for(one, one.computed + tokens) - one.blocks
-                replica.free -= more
-                one.blocks += more
+                one.blocks = self.blocks_for(one, one.computed + tokens)
                 scheduled[one] = tokens
                 left -= tokens
         replica.waiting.sort(key=lambda other: other.order)
+        self.make_room(replica)
+        for one in replica.running:
+            self.list_pieces(one, replica, one.computed + scheduled[one])
+        begun = False
         while replica.waiting and left and not stopped_any and len(replica.running) < self.limits.seats:
-            one = replica.waiting[0]
-            tokens = min(one.known, left)
-            needed = self.blocks_for(one, tokens)
-            if needed > replica.free:
+            if replica.blocked and self.settings.cache_block_tokens:
                 break
-            replica.waiting.pop(0)
+            one = replica.waiting[0]
+            found = self.found(one, replica)
+            one.computed = len(found) * self.settings.cache_block_tokens
+            tokens = min(one.known - one.computed, left)
+            blocks = self.blocks_for(one, one.computed + tokens)
+            in_use = sum(replica.users[piece] > 0 for piece in found) * (self.settings.cache_block_tokens // BLOCK_TOKENS)
+            if blocks - in_use > self.free(replica):
+                replica.blocked = True
+                one.computed = 0
+                break
+            self.stops_waiting(one, replica)
+            for piece in found:
+                replica.users[piece] += 1
+                if piece in replica.idle:
+                    replica.idle.remove(piece)
             replica.running.append(one)
-            replica.free -= needed
-            one.blocks = needed
+            one.pieces, one.blocks = list(found), blocks
+            self.make_room(replica)
+            self.list_pieces(one, replica, one.computed + tokens)
+            if not one.begun:
+                one.begun, one.cached = True, one.computed
+                replica.counts[5] += one.computed
             scheduled[one] = tokens
             left -= tokens
+            begun = True
+        if begun or stopped_any:
+            replica.not_told.clear()
         return scheduled
 
     def blocks_for(self, one: Request, tokens: int) -> int:

@@ -45,15 +45,18 @@ TIMES = st.one_of(st.integers(0, 3000), st.integers(0, 100_000))
 
 
 @st.composite
-def cases(draw: st.DrawFn, *, closed: bool | None = None) -> Case:
-    """Few blocks, seats and tokens, so that they run out; arrivals at the ends of steps too, since these are sums of few numbers."""
+def cases(draw: st.DrawFn, *, cached: bool = False) -> Case:
+    """Few blocks, seats and tokens, so that they run out; arrivals at the ends of steps too, since these are sums of few numbers.
+
+    ``cached``: patient requests with few texts, for replicas that choose by their caches.
+    """
     tokens = draw(st.sampled_from([1, 3, 16, 40, 200]))
     kv, attention, running = (draw(st.sampled_from([0, 1, 7])) for _ in range(3))
     table = np.cumsum([0] + [draw(st.integers(0, 3)) for _ in range(tokens)]).astype(np.int64)
     costs = StepCosts(draw(st.sampled_from([1, 10, 100])), table, running, kv, attention, table // 2)
     count = draw(st.integers(1, 14))
     at = np.cumsum([draw(GAPS) for _ in range(count)]).tolist()
-    closed = draw(st.booleans()) if closed is None else closed
+    closed = not cached and draw(st.booleans())
     if closed:
         at = at[: draw(st.integers(1, count))]
         at += [NEVER_PS] * (count - len(at))
@@ -67,24 +70,36 @@ def cases(draw: st.DrawFn, *, closed: bool | None = None) -> Case:
     if draw(st.booleans()):
         for one in requests:
             one.priority = 0
-    if draw(st.booleans()):
+    if cached or draw(st.booleans()):
         for one in requests:
             one.cancel_ps = NEVER_PS
     longest = max(-(-(one.prompt + one.output) // BLOCK_TOKENS) for one in requests)
-    limits = ReplicaLimits(tokens, draw(st.integers(1, 6)), longest + draw(st.integers(0, 12)), reserves=draw(st.booleans()), closed=closed)
+    limits = ReplicaLimits(
+        tokens, draw(st.integers(1, 6)), longest + draw(st.sampled_from([0, 0, 1, 2, 4, 12])), reserves=draw(st.booleans()), closed=closed
+    )
     policy = PoolSettings(
-        router=draw(st.sampled_from(Router)),
+        router=Router.PREFIX_AWARE if cached else draw(st.sampled_from(Router)),
         most_waiting=draw(st.sampled_from([1, 2, 5, NEVER_PS])),
         retries=draw(st.sampled_from([0, 1, 3])),
         retry_after_ps=draw(st.sampled_from([1, 50, 3000])),
-        first_token_limit_ps=draw(st.sampled_from([NEVER_PS, NEVER_PS, 20, 700, 10_000])),
+        first_token_limit_ps=NEVER_PS if cached else draw(st.sampled_from([NEVER_PS, NEVER_PS, 20, 700, 10_000])),
         seed=draw(st.integers(0, 5)),
         entity=draw(st.integers(0, 5)),
+        cache_block_tokens=(piece_tokens := draw(st.sampled_from([16, 16, 32] if cached else [0, 0, 16, 32]))),
+        unlimited_cache=not cached and draw(st.booleans()),
+        imbalance=draw(st.sampled_from([0, 1, 64])),
     )
+    if piece_tokens:
+        for one in requests:  # of few texts, which some follow to their end and others leave on the way
+            text, leaves_at = draw(st.integers(0, 2)), draw(st.integers(0, 6))
+            most = draw(st.sampled_from([one.prompt // piece_tokens if cached else 0, one.prompt // piece_tokens]))
+            one.hashes = tuple(1000 * text + at if at < leaves_at else 10**15 + 1000 * one.number + at for at in range(most))
     opened = [(0, "open", 0)] * draw(st.integers(1, 4))
+    arrivals = st.sampled_from([one for one in at if one != NEVER_PS])
+    times = st.one_of(TIMES, st.tuples(arrivals, st.sampled_from([0, 1, 10, 60, 300, 2000])).map(sum))
     orders = draw(
         st.lists(
-            st.tuples(TIMES, st.sampled_from(["open", "drain", "lose", "read", "cut", "restore", "rebase"]), st.integers(0, 9)), max_size=8
+            st.tuples(times, st.sampled_from(["open", "drain", "lose", "read", "cut", "restore", "rebase"]), st.integers(0, 9)), max_size=10
         )
     )
     return Case(costs, limits, policy, requests, opened + sorted(orders, key=lambda order: order[0]))
@@ -96,7 +111,7 @@ def check_reading(pool: Pool, plain: PlainPool, now: int, zero: int) -> None:
     for row, place in enumerate(read.place.tolist()):
         replica = plain.replicas[place]
         found = [read.running[row], read.waiting[row], read.blocks[row], *(getattr(read, name)[row] for name in COUNTS)]
-        assert found == [len(replica.running), len(replica.waiting), plain.limits.blocks - replica.free, *replica.counts]
+        assert found == [len(replica.running), len(replica.waiting), plain.used(replica), *replica.counts]
     tags = np.arange(len(plain.ended) + len(plain.coming) + len(plain.under_way()) + sum(len(one.gone) for one in plain.replicas.values()))
     under_way = {one.number: one.generated for replica in plain.replicas.values() for one in (*replica.running, *replica.waiting)}
     under_way |= {one.number: one.generated for one in plain.again}
@@ -163,7 +178,7 @@ def as_table(found: dict[str, np.ndarray]) -> dict[int, tuple[int, ...]]:
 
 
 @settings(max_examples=600, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(cases(), st.booleans())
+@given(st.one_of(cases(), cases(cached=True)), st.booleans())
 def test_every_request_is_as_step_by_step(case: Case, compiled: bool) -> None:
     """To the picosecond, wherever the run is cut, read, kept and restored; compiled or not."""
     plain, pool, found = play(case, compiled=compiled)
