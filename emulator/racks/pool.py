@@ -16,7 +16,7 @@ from emulator.racks.pool_layout import LATEST_PS, NEVER_PS, NONE, NOT_YET
 from emulator.racks.pool_reading import reading
 from emulator.racks.pool_records import DoesNotFit, EndedRequests, PoolReading, PoolRequests, PoolSettings, ReplicaLimits, Router
 from emulator.racks.pool_routes import weigh
-from emulator.racks.pool_steps import run_pool
+from emulator.racks.pool_run import run_pool
 from emulator.workload.serving.costs import BLOCK_TOKENS, StepCosts
 
 Int64 = NDArray[np.int64]
@@ -50,7 +50,7 @@ class Pool:
             at.RETRIES: settings.retries, at.RETRY_AFTER: settings.retry_after_ps, at.FIRST_LIMIT: settings.first_token_limit_ps,
             at.WEIGHS: settings.router in (Router.LEAST_OUTSTANDING, Router.PREFIX_AWARE), at.BASE: costs.base_ps,
             at.CACHE_TOKENS: settings.cache_block_tokens, at.CACHE_BLOCKS: settings.cache_block_tokens // BLOCK_TOKENS,
-            at.UNLIMITED: settings.unlimited_cache, at.FREE_PIECE: NONE, at.IMBALANCE: settings.imbalance,
+            at.UNLIMITED: settings.unlimited_cache, at.FREE_PIECE: NONE, at.STRIDE: 1, at.ONLY: NONE, at.IMBALANCE: settings.imbalance,
             at.PER_RUNNING: costs.running_ps, at.KV: costs.kv_ps, at.ATTENTION: costs.attention_ps,
         }.items():  # fmt: skip
             self._state[column] = value
@@ -131,6 +131,7 @@ class Pool:
         inbox = self._inbox
         self._inbox = np.concatenate((inbox[self._state[at.COMING] :], rows))
         self._state[at.COMING] = 0
+        self._state[at.CANCELS] = np.any(self._inbox[:, at.IN_CANCEL] != NEVER_PS)
         self._state[at.RELEASED] = np.searchsorted(self._inbox[:, at.IN_ARRIVAL], NEVER_PS)
 
     def advance(self, until_ps: int) -> None:

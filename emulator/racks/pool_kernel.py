@@ -7,12 +7,12 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from emulator.racks import pool_batch, pool_cache, pool_ends, pool_queues, pool_routes, pool_steps
+from emulator.racks import pool_batch, pool_cache, pool_ends, pool_queues, pool_routes, pool_run, pool_steps
 from emulator.racks.pool_layout import Ints
 from emulator.workload.serving import costs
 
 #: The modules whose functions the loop calls, and those whose numbers it has in it.
-MODULES = (pool_queues, pool_cache, pool_routes, pool_batch, pool_ends, pool_steps)
+MODULES = (pool_queues, pool_cache, pool_routes, pool_batch, pool_ends, pool_steps, pool_run)
 FOLDER = Path(__file__).parent
 SOURCES = (*(FOLDER / f"{module.__name__.rpartition('.')[2]}.py" for module in MODULES), FOLDER / "pool_layout.py", Path(costs.__file__))
 
@@ -51,6 +51,9 @@ def entry(version: int, run: Callable[..., int]) -> Callable[..., int]:
 #: Nothing is allocated, so nothing needs to be counted; no divisor is 0, so none needs a look.
 OPTIONS: dict[str, Any] = {"_nrt": False, "error_model": "numpy"}
 
+#: Functions that are called from one place and have many arguments: calling them would take longer than what they do.
+INLINE = {"settle", "begin", "begin_step", "take_in", "arrive", "take_place", "write_down", "line_up"}
+
 
 @cache
 def compiled_pool() -> Callable[..., int]:
@@ -61,11 +64,11 @@ def compiled_pool() -> Callable[..., int]:
     for module in MODULES:
         for one in vars(module).values():
             if isinstance(one, FunctionType) and one.__module__ == module.__name__:
-                register_jitable(**OPTIONS)(one)
+                register_jitable(forceinline=one.__name__ in INLINE, **OPTIONS)(one)
     number, row, rows, seats = numba.int64, numba.int64[::1], numba.int64[:, ::1], numba.int64[:, :, ::1]
     signature = number(*[number] * 3, row, *[rows] * 3, seats, *[rows] * 5, *[row] * 2, *[rows] * 3)
     version = int.from_bytes(sha256(b"".join(path.read_bytes() for path in SOURCES)).digest()[:7])
-    run = entry(version, pool_steps.run_pool)
+    run = entry(version, pool_run.run_pool)
     try:
         compiled: Callable[..., int] = numba.njit(signature, cache=True, **OPTIONS)(run)
     except Exception:  # noqa: BLE001 - nowhere to keep it, a full disk, a damaged file: none of them is worth a run

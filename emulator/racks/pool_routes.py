@@ -15,6 +15,7 @@ from emulator.racks.pool_layout import (
     MOST_WAITING,
     NEVER_PS,
     NONE,
+    ONLY,
     OPEN,
     OPEN_PLACES,
     OUTSTANDING,
@@ -76,6 +77,18 @@ def next_with_room(first: int, state: Ints, replica: Ints, opened: Ints) -> int:
         if has_room(place, state, replica):
             return int(place)
     return NONE
+
+
+def first_in_turn(state: Ints, opened: Ints) -> int:
+    """The row of the first open place behind the last that got a request."""
+    low, high = 0, state[OPEN_PLACES]
+    while low < high:
+        middle = (low + high) // 2
+        if opened[middle] > state[LAST_PLACE]:
+            high = middle
+        else:
+            low = middle + 1
+    return int(low % state[OPEN_PLACES])
 
 
 def two_choices(one: int, state: Ints, replica: Ints, slot: Ints, opened: Ints) -> int:
@@ -161,15 +174,9 @@ def route(  # noqa: PLR0917
         return longest_prefix(one, state, replica, slot, tree, hashed, piece, bucket)
     if router == LEAST_OUTSTANDING:
         return least_outstanding(tree)
-    # In turn by place: from the first open one behind the last that got one.
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) // 2
-        if opened[middle] > state[LAST_PLACE]:
-            high = middle
-        else:
-            low = middle + 1
-    place = next_with_room(low % count, state, replica, opened)
+    if state[ONLY] != NONE:
+        return int(state[ONLY])
+    place = next_with_room(first_in_turn(state, opened), state, replica, opened)
     if place != NONE:
         state[LAST_PLACE] = place
     return place

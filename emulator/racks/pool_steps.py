@@ -1,7 +1,7 @@
-"""The events of a pool in their order: one loop, which runs as Python and compiled, with the same results."""
+"""The events of a pool in their order: plain functions over tables, which run as Python and compiled, with the same results."""
 
 from emulator.racks.pool_batch import begin, join, leave_seat, steps_ended, write_down
-from emulator.racks.pool_cache import forget_all, leave_pieces, link_all, publish
+from emulator.racks.pool_cache import forget_all, leave_pieces, publish
 from emulator.racks.pool_ends import cut, end, go_away, may_leave, turn_away
 from emulator.racks.pool_layout import (
     ARRIVAL,
@@ -21,7 +21,6 @@ from emulator.racks.pool_layout import (
     DECODES,
     DECODING_NOW,
     DONE,
-    DRAIN,
     DRAINING,
     DRAW,
     DUE,
@@ -57,9 +56,7 @@ from emulator.racks.pool_layout import (
     LEAVERS,
     LEAVES,
     LEAVES_AT,
-    LINK,
     LISTED,
-    LOSE,
     LOST,
     MAY_LEAVE,
     NEEDS_LOG,
@@ -92,6 +89,7 @@ from emulator.racks.pool_layout import (
     STEP,
     STEPS_AHEAD,
     STEPS_ONCE,
+    STRIDE,
     TAG,
     TIE,
     TOKENS_OUT,
@@ -143,7 +141,7 @@ def arrive(  # noqa: PLR0913, PLR0917
 ) -> None:
     """A request comes to the pool, or comes again."""
     slot[one, ARRIVAL], slot[one, TURN] = now, state[TURNS]
-    state[TURNS] += 1
+    state[TURNS] += state[STRIDE]
     slot[one, TRIES] += 1
     slot[one, BEGUN], slot[one, CACHED] = 0, 0
     if slot[one, CANCEL] <= now:
@@ -304,9 +302,7 @@ def drain(  # noqa: PLR0913, PLR0917
     cut(place, now, state, replica, due)
 
 
-def run_pool(  # noqa: C901, PLR0912, PLR0913, PLR0917
-    task: int,
-    place: int,
+def run_events(  # noqa: C901, PLR0912, PLR0913, PLR0917
     until: int,
     state: Ints,
     table: Ints,
@@ -324,16 +320,7 @@ def run_pool(  # noqa: C901, PLR0912, PLR0913, PLR0917
     piece: Ints,
     bucket: Ints,
 ) -> int:
-    """Do a task: RUN every event whose key is less than ``until``, or LOSE or DRAIN the replica at ``place`` at the time ``until``."""
-    if task == LOSE:
-        lose(place, until, state, table, replica, slot, seat, inbox, log, due, leaving, again, tree, hashed, piece, bucket)
-        return DONE
-    if task == DRAIN:
-        drain(place, until, state, replica, slot, due, opened, tree, hashed, piece, bucket)
-        return DONE
-    if task == LINK:
-        link_all(piece, bucket)
-        return DONE
+    """Every event whose key is less than ``until``, or as many as there is room for; says what there is no room for."""
     cached = state[CACHE_TOKENS] != 0
     while True:
         if state[ENDED] + state[SEATS] + 2 > len(log):
@@ -380,7 +367,7 @@ def run_pool(  # noqa: C901, PLR0912, PLR0913, PLR0917
             if state[FREE_SLOTS] == 0:
                 return NEEDS_SLOTS
             one = take_in(coming, state, slot, inbox)
-            state[COMING] = coming + 1
+            state[COMING] = coming + state[STRIDE]
         else:
             one = again[0, WHOSE]
             drop(again, RETRYING_NOW, state, one, slot, RETRY_AT)
