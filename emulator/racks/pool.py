@@ -111,7 +111,10 @@ class Pool:
         """Requests to come, none earlier than those given before. Raises DoesNotFit, and ValueError for what is none of this."""
         count = len(requests.number)
         self._check(requests)
-        rows = np.zeros((count, at.INBOX_COLUMNS), np.int64)
+        start = self._more_hashes(requests.hashes)
+        left = self._inbox[self._state[at.COMING] :]
+        self._inbox = np.zeros((len(left) + count, at.INBOX_COLUMNS), np.int64)
+        self._inbox[: len(left)], rows = left, self._inbox[len(left) :]
         columns = (
             requests.number,
             requests.arrival_ps,
@@ -127,9 +130,7 @@ class Pool:
             drawn = bits(self.settings.seed, Stream.ROUTE, np.full(count, self.settings.entity), requests.number)
             rows[:, at.IN_DRAW] = (drawn >> np.uint64(2)).astype(np.int64)
         rows[:, at.IN_HASHES] = np.diff(requests.hash_start)
-        rows[:, at.IN_HASHES_FROM] = self._more_hashes(requests.hashes) + requests.hash_start[:-1]
-        inbox = self._inbox
-        self._inbox = np.concatenate((inbox[self._state[at.COMING] :], rows))
+        rows[:, at.IN_HASHES_FROM] = start + requests.hash_start[:-1]
         self._state[at.COMING] = 0
         self._state[at.CANCELS] = np.any(self._inbox[:, at.IN_CANCEL] != NEVER_PS)
         self._state[at.RELEASED] = np.searchsorted(self._inbox[:, at.IN_ARRIVAL], NEVER_PS)

@@ -15,6 +15,8 @@ each. For the same reason at most one of them still computes its prompt, and it 
 Plain functions over tables; they run as Python and compiled.
 """
 
+import math
+
 from emulator.racks.pool_cache import in_use, leave_pieces, list_pieces, make_room, pieces_there, publish, use_pieces
 from emulator.racks.pool_layout import (
     AGAIN_TOKENS,
@@ -93,14 +95,14 @@ def steps_to(left_ps: int, most: int, step_ps: int, more_ps: int) -> int:
     """The fewest steps, of at most ``most``, that take as long."""
     if more_ps == 0:
         return max(1, min(most, -(-left_ps // step_ps)))
-    low, high = 1, most
-    while low < high:
-        middle = (low + high) // 2
-        if sum_ps(middle, step_ps, more_ps) >= left_ps:
-            high = middle
-        else:
-            low = middle + 1
-    return low
+    # The root of the sum, nearly; then whole numbers decide.
+    half = step_ps - 0.5 * more_ps
+    steps = max(1, min(most, int((math.sqrt(half * half + 2.0 * more_ps * left_ps) - half) / more_ps)))
+    while steps < most and sum_ps(steps, step_ps, more_ps) < left_ps:
+        steps += 1
+    while steps > 1 and sum_ps(steps - 1, step_ps, more_ps) >= left_ps:
+        steps -= 1
+    return steps
 
 
 def steps_ended(now: int, place: int, replica: Ints) -> int:

@@ -51,8 +51,11 @@ def entry(version: int, run: Callable[..., int]) -> Callable[..., int]:
 #: Nothing is allocated, so nothing needs to be counted; no divisor is 0, so none needs a look.
 OPTIONS: dict[str, Any] = {"_nrt": False, "error_model": "numpy"}
 
-#: Functions that are called from one place and have many arguments: calling them would take longer than what they do.
-INLINE = {"settle", "begin", "begin_step", "take_in", "arrive", "take_place", "write_down", "line_up"}
+#: Short functions, and those with many arguments: calling them would take longer than what they do.
+INLINE = {
+    *("settle", "begin", "begin_step", "take_in", "arrive", "take_place", "write_down", "line_up", "leave_seat", "join", "end", "cut"),
+    *("step_out", "seat_in", "seat_out"),
+}
 
 
 @cache
