@@ -337,6 +337,11 @@ class Pool:
             )
         if self.settings.cache_block_tokens and np.any(np.diff(requests.hash_start) > prompt // self.settings.cache_block_tokens):
             raise ValueError("a request with more hashes than whole blocks of its prompt")
+        cancel_ps = requests.cancel_ps
+        if np.any((cancel_ps >= LATEST_PS) & (cancel_ps != NEVER_PS)):
+            raise ValueError(
+                f"a request whose client goes away at {cancel_ps.max()} ps; allowed: less than {LATEST_PS}, or {NEVER_PS}: never"
+            )
         longest = int((prompt + output).max(initial=0))
         if longest > self.limits.blocks * BLOCK_TOKENS:
             raise DoesNotFit(f"a request of {longest:,} tokens; the KV memory holds {self.limits.blocks * BLOCK_TOKENS:,}")

@@ -6,7 +6,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.racks.pool_layout import NEVER_PS
+from emulator.racks.pool_layout import LATEST_PS, NEVER_PS
 from emulator.workload.serving.costs import BLOCK_TOKENS
 
 Int64 = NDArray[np.int64]
@@ -80,6 +80,12 @@ class PoolSettings:
         for name, allowed in least.items():
             if getattr(self, name) < allowed:
                 raise ValueError(f"{name} of {getattr(self, name)}; allowed: {allowed} or more")
+        if self.retry_after_ps >= LATEST_PS:
+            raise ValueError(f"retry_after_ps of {self.retry_after_ps}; allowed: less than {LATEST_PS}")
+        if LATEST_PS <= self.first_token_limit_ps != NEVER_PS:
+            raise ValueError(
+                f"first_token_limit_ps of {self.first_token_limit_ps}; allowed: less than {LATEST_PS}, or {NEVER_PS}: no limit"
+            )
         if self.cache_block_tokens % BLOCK_TOKENS:
             raise ValueError(f"cache_block_tokens of {self.cache_block_tokens}; allowed: multiples of {BLOCK_TOKENS}")
 

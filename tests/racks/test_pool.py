@@ -1,6 +1,8 @@
 """A pool against one that goes step by step."""
 
-from dataclasses import dataclass, fields
+import subprocess
+import sys
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pytest
@@ -234,7 +236,20 @@ def test_what_a_pool_cannot_do_is_refused() -> None:
         Pool(costs, ReplicaLimits(9, 4, 2), policy, compiled=False)
     with pytest.raises(ValueError, match="0 seats"):
         Pool(costs, ReplicaLimits(8, 0, 2), policy, compiled=False)
+    with pytest.raises(ValueError, match="goes away at"):
+        pool.give(replace(given((9, 1, 1)), cancel_ps=np.array([LATEST_PS]), number=np.array([9])))
+    with pytest.raises(ValueError, match="first_token_limit_ps of"):
+        PoolSettings(first_token_limit_ps=LATEST_PS)
     with pytest.raises(ValueError, match="retry_after_ps of 0"):
         PoolSettings(retry_after_ps=0)
     with pytest.raises(ValueError, match="multiples of 16"):
         PoolSettings(cache_block_tokens=24)
+
+
+def test_numba_is_imported_by_runs_that_serve_alone() -> None:
+    program = """
+import sys
+import emulator.racks.pool
+assert "numba" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -126,7 +126,7 @@ def test_work_is_conserved(router: Router) -> None:
     pool.give(requests)
     until, waited = 0, 0
     while pool.next_ps() != NEVER_PS:
-        until += 977
+        until += 9_777
         read = pool.read(until)
         assert np.all((read.running > 0) | (read.waiting == 0))
         waited += int((read.waiting > 0).sum())
