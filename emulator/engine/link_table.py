@@ -31,7 +31,7 @@ def link_table(
     network: Network, health: LinkHealth, planes: Sequence[LinkReadings], running: Iterable[int], in_service_ns: Int64, at_ns: int
 ) -> LinkTable:
     """Endpoint links from the running and the ended jobs, switch links from the planes."""
-    load, carried = (np.repeat(column[:, None], 2, axis=1) for column in network.endpoint_links(running, at_ns))
+    load, carried = network.endpoint_links(running, at_ns)
     demand, peak, ratio = np.zeros(len(load)), np.zeros(len(load)), np.ones(len(load))
     downs, down_seconds = np.zeros(len(load), dtype=np.int64), np.zeros(len(load))
     for plane in planes:

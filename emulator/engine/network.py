@@ -1,15 +1,19 @@
-"""The engine's side of the fabric: the flows of running jobs, when planes must be asked, and how a share changes a job's speed."""
+"""The engine's side of the fabric: the flows of jobs and streams, when planes must be asked, and how a share changes a job's speed."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.engine.streams import STREAM_FIRST_ID, Stream
+from emulator.engine.ways_out import HostRails, WaysOut, slowest_lane, ways_by_block
 from emulator.fabric.channels import Channels
 from emulator.fabric.contend import Demand, whole
 from emulator.fabric.messages import FabricReport, FlowOrder, FlowOrders, FlowRows, Order, pack_orders
 from emulator.fabric.settings import FabricSettings
 from emulator.fabric.spanning import solve_open
+from emulator.fabric.stream_lanes import lane_count
 from emulator.fabric.traffic import Piece, Traffic, TrafficMap
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import JobTable
@@ -20,18 +24,14 @@ from topology.cluster import Cluster, Float64
 #: Sends orders to planes and returns their reports: one barrier.
 Advance = Callable[[Mapping[int, FlowOrders]], Mapping[int, FabricReport]]
 
-#: (host, rail) -> remaining part of its NIC capacity, for those that have lost some.
-HostRails = Mapping[tuple[int, int], float]
-
-#: The same by block: (the host's bit of a row, the rail's GPUs, what is left).
-WaysOut = Mapping[int, Sequence[tuple[int, int, float]]]
-
 #: Placements for which the bytes of stopped jobs are kept apart; beyond, they become those of their links.
 CLOSED_ROWS = 65_536
 
 
 class Network:
-    """Flows of training jobs, one per job, and the orders to planes that wait at the head.
+    """Flows of training jobs, one per job, and of streams, and the orders to planes that wait at the head.
+
+    A flow is known by the slot of its job, or that of stream n by ~n, which is below 0.
 
     A plane is asked for rates only when a flow that meets a contended channel comes or goes, or the capacity of one changes; every other
     flow runs at its cap, and its order travels with the next message. The cap is the lane's payload rate, or the part of it that degraded
@@ -56,7 +56,9 @@ class Network:
         self._computing: dict[int, float] = {}  # slot of a running training job -> part of its step that computes
         self._sent: dict[int, tuple[float, int]] = {}  # slot -> bytes that each lane had sent, and when
         self._closed: dict[Row, float] = {}  # bytes that each lane on these GPUs has sent for jobs that have stopped
-        self._carried = np.zeros(len(cluster.links))  # bytes over endpoint links that are no longer in it
+        self._carried = np.zeros((len(cluster.links), 2))  # bytes up and down endpoint links that are no longer in it
+        self._streams: dict[int, Stream] = {}
+        self._stirred = set[int]()  # keys of streams of which the rate may have changed since somebody took them
         self._waiting: list[list[Order]] = [[] for _ in range(plane_count)]
         self._scales: dict[int, float] = {}  # channel -> remaining part of its healthy capacity, for channels that have lost some
         self._ways_out: WaysOut = {}
@@ -108,12 +110,99 @@ class Network:
                 self._closed[row] = self._closed.get(row, 0.0) + self._sent_at(slot, at_ns)
             if len(self._closed) > CLOSED_ROWS:
                 closed = sorted(self._closed.items())
-                self._carried += self._map.endpoint_load([row for row, _ in closed], np.array([bytes_sent for _, bytes_sent in closed]))
+                load = self._map.endpoint_load([row for row, _ in closed], np.array([bytes_sent for _, bytes_sent in closed]))
+                self._carried += load[:, None]
                 self._closed.clear()
         del self._traffic[slot], self._sent[slot], self._caps[slot], self._computing[slot], self._ideal[slot]
         self._rates.pop(slot, None)
         self._late.pop(slot, None)
         self._recapped.discard(slot)
+
+    # -- streams --------------------------------------------------------------------------------------------------------------------
+
+    def set_stream(self, at_ns: int, number: int, senders: Sequence[Row], receivers: Sequence[Row], ratio: float) -> None:
+        """Stream ``number`` runs between these rows from now on, during the part ``ratio`` of the time; or it does so already."""
+        key, ends = ~number, (tuple(sorted(senders)), tuple(sorted(receivers)))
+        before = self._streams.get(key)
+        if before is not None and (before.senders, before.receivers) == ends:
+            if before.ratio == ratio:
+                return
+            whole_traffic = before.whole
+        else:
+            whole_traffic = self._map.stream(*ends)
+        if before is not None:
+            self.end_stream(at_ns, number)
+        stream = self._streams[key] = Stream(*ends, ratio, whole_traffic)
+        self._traffic[key], self._caps[key], self._sent[key] = stream.traffic(), stream.cap(self._ways_out), (0.0, at_ns)
+        self._stirred.add(key)
+        if len(self._traffic[key].groups.pair):
+            self._ask_for_groups(key, 1)
+            self._unplaced.add(key)
+        else:
+            self._place(at_ns, key)
+
+    def end_stream(self, at_ns: int, number: int) -> None:
+        """There is no such stream any more, if there was."""
+        key = ~number
+        if key not in self._streams:
+            return
+        self._ask_for_groups(key, -1)
+        if key in self._unplaced:
+            self._unplaced.discard(key)
+        else:
+            self._withdraw(at_ns, key)
+        for link, way, lanes in self._ends_of(key):
+            self._carried[link, way] += lanes * self._sent_at(key, at_ns)
+        for of in (self._streams, self._traffic, self._caps, self._sent):
+            del of[key]
+        self._rates.pop(key, None)
+        self._stirred.add(key)
+
+    def stir_stream(self, number: int) -> None:
+        """Somebody is to look at the rate of this stream again."""
+        self._stirred.add(~number)
+
+    def take_stirred(self) -> list[int]:
+        """Streams that have come, gone or changed their rate since this was last asked for, ascending."""
+        stirred, self._stirred = self._stirred, set()
+        return sorted([~key for key in stirred])
+
+    def stream_rate(self, number: int) -> float | None:
+        """Bytes per second of all lanes of a stream while it sends. None: there is no such stream."""
+        stream = self._streams.get(~number)
+        return None if stream is None else stream.lanes * self.rate(~number)
+
+    def _ends_of(self, key: int) -> list[tuple[NDArray[np.int64], int, Float64]]:
+        """The endpoint links of a stream's senders (0: up) and receivers (1: down), and the lanes on each of them in the mean."""
+        stream, found = self._streams[key], []
+        for way, rows in enumerate((stream.senders, stream.receivers)):
+            link, gpus = self._map.endpoint_lanes(rows)
+            found.append((link, way, gpus * (stream.ratio * stream.lanes / lane_count(rows))))
+        return found
+
+    def _flow_id(self, key: int) -> int:
+        """By which planes know a flow."""
+        return self._table.job_id[key] if key >= 0 else STREAM_FIRST_ID + ~key
+
+    def _key_of(self, flow: int) -> int | None:
+        return self._table.slot_of.get(flow) if flow < STREAM_FIRST_ID else ~(flow - STREAM_FIRST_ID)
+
+    def _rows_of(self, key: int) -> Sequence[Row]:
+        if key >= 0:
+            return self._table.rows[key]
+        return *self._streams[key].senders, *self._streams[key].receivers
+
+    def _traffic_of(self, key: int) -> tuple[Traffic, float]:
+        """The traffic of a flow as links are now, and its cap."""
+        if key < 0:
+            before = self._streams[key]
+            stream = self._streams[key] = replace(before, whole=self._map.stream(before.senders, before.receivers))
+            return stream.traffic(), stream.cap(self._ways_out)
+        rows = self._table.rows[key]
+        traffic = self._map.traffic(rows, self._table.shapes[self._table.shape[key]])
+        return traffic, self._cap_of(rows, traffic, self._ways_out)
+
+    # -- flows ----------------------------------------------------------------------------------------------------------------------
 
     def _ask_for_groups(self, slot: int, sign: int) -> None:
         """Count (or, with -1, no longer) what the job asks for between groups."""
@@ -145,35 +234,24 @@ class Network:
         """The job's cap. A ring is as fast as its slowest lane, so it is the least that is left of a rail on one of the job's hosts."""
         if not traffic.pieces or not ways:
             return traffic.cap
-        left = (ratio for row in rows for host, gpus, ratio in ways.get(row[0], ()) if row[1] & host and row[2] & gpus)
-        return min(left, default=1.0) * traffic.cap
-
-    def _ways_by_block(self, host_rails: HostRails) -> WaysOut:
-        first_host, rails = self._cluster.block.first_host, self._cluster.rails
-        on_rail = [sum(1 << gpu for gpu in range(rail, 64, rails)) for rail in range(rails)]
-        hosts = np.array([host for host, _ in host_rails], dtype=np.int64)
-        blocks = np.searchsorted(first_host, hosts, side="right") - 1
-        ways: dict[int, list[tuple[int, int, float]]] = {}
-        for block, place, (way, ratio) in zip(blocks.tolist(), (hosts - first_host[blocks]).tolist(), host_rails.items(), strict=True):
-            ways.setdefault(block, []).append((1 << place, on_rail[way[1]], ratio))
-        return ways
+        return slowest_lane(rows, ways) * traffic.cap
 
     def _place(self, at_ns: int, slot: int) -> None:
-        """Put the job's flow into every plane that has a piece of it."""
-        job_id, cap, pieces = self._table.job_id[slot], self._caps[slot], self._traffic[slot].pieces
+        """Put the flow into every plane that has a piece of it."""
+        flow, cap, pieces = self._flow_id(slot), self._caps[slot], self._traffic[slot].pieces
         self._rates.pop(slot, None)
         spans = sum(len(piece.links) > 0 for piece in pieces) > 1
         for piece in pieces:
             self.changes += 1
-            self._waiting[piece.plane].append(Order(at_ns, FlowOrder.ADD, job_id, cap, piece.lanes, piece.links, piece.weights, spans))
+            self._waiting[piece.plane].append(Order(at_ns, FlowOrder.ADD, flow, cap, piece.lanes, piece.links, piece.weights, spans))
             self._demand.add(piece.links, piece.weights, cap)
             self._ask_about(piece)
 
     def _withdraw(self, at_ns: int, slot: int) -> None:
-        """Take the job's flow out of the planes."""
+        """Take the flow out of the planes."""
         for piece in self._traffic[slot].pieces:
             self.changes += 1
-            self._waiting[piece.plane].append(Order(at_ns, FlowOrder.REMOVE, self._table.job_id[slot]))
+            self._waiting[piece.plane].append(Order(at_ns, FlowOrder.REMOVE, self._flow_id(slot)))
             self._ask_about(piece)
             self._demand.remove(piece.links, piece.weights, self._caps[slot])
 
@@ -187,7 +265,7 @@ class Network:
         ``host_rails`` is what is left of every (host, rail) that has not all of its way out, and ``hosts`` those for which it has changed.
         """
         if hosts:
-            self._ways_out = self._ways_by_block(host_rails)
+            self._ways_out = ways_by_block(self._cluster, host_rails)
         inside = False
         for channel, scale in sorted(scales.items()):
             self.changes += 1
@@ -212,14 +290,14 @@ class Network:
             self._send_again(at_ns, slot)
 
     def _jobs_of(self, hosts: set[int]) -> set[int]:
-        """Jobs with GPUs of these hosts' blocks."""
+        """Flows with GPUs of these hosts' blocks."""
         if not hosts:
             return set()
         blocks = set((np.searchsorted(self._cluster.block.first_host, sorted(hosts), side="right") - 1).tolist())
-        return {slot for slot in self._traffic if any(row[0] in blocks for row in self._table.rows[slot])}
+        return {slot for slot in self._traffic if any(row[0] in blocks for row in self._rows_of(slot))}
 
     def _jobs_on(self, links: NDArray[np.integer]) -> set[int]:
-        """Jobs whose traffic loads one of these links."""
+        """Flows whose traffic loads one of these links."""
         if not len(links):
             return set()
         mark = np.zeros(len(self._cluster.links), dtype=np.bool_)
@@ -228,7 +306,8 @@ class Network:
         return {slot for slot, traffic in self._traffic.items() if any(channel[piece.links >> 1].any() for piece in traffic.pieces)}
 
     def by_job_id(self, slots: Iterable[int]) -> list[int]:
-        return sorted(slots, key=self._table.job_id.__getitem__)
+        """Streams come last."""
+        return sorted(slots, key=self._flow_id)
 
     def demand_and_capacity(self) -> tuple[NDArray[np.int64], Float64]:
         """Payload bytes per second: asked of each channel up and down, shape (channels, 2), and what either way has, (channels,)."""
@@ -238,13 +317,15 @@ class Network:
         """(slot, value) of the jobs that load a channel with a value above 0; the highest value of each job."""
         for slot, traffic in self._traffic.items():
             worst = max((float(by_channel[piece.links >> 1].max(initial=0.0)) for piece in traffic.pieces), default=0.0)
-            if worst > 0.0:
+            if worst > 0.0 and slot >= 0:
                 yield slot, worst
 
     def part_lost_at_hosts(self, host_rails: HostRails) -> dict[int, float]:
         """By slot, the part of its rate that a job would lose with these NIC capacities; only jobs that would lose some."""
-        lost, ways = {}, self._ways_by_block(host_rails)
+        lost, ways = {}, ways_by_block(self._cluster, host_rails)
         for slot in self._jobs_of({host for host, _ in host_rails}):
+            if slot < 0:
+                continue
             rate = self.rate(slot)
             left = self._cap_of(self._table.rows[slot], self._traffic[slot], ways)
             if left < rate:
@@ -252,10 +333,8 @@ class Network:
         return lost
 
     def _send_again(self, at_ns: int, slot: int) -> None:
-        """Send the job's flow again if the links' health has changed it."""
-        rows = self._table.rows[slot]
-        traffic = self._map.traffic(rows, self._table.shapes[self._table.shape[slot]])
-        cap = self._cap_of(rows, traffic, self._ways_out)
+        """Send the flow again if the links' health has changed it."""
+        traffic, cap = self._traffic_of(slot)
         if cap == self._caps[slot] and _same(traffic, self._traffic[slot]):
             return
         placed = slot not in self._unplaced
@@ -301,16 +380,19 @@ class Network:
             solved = solve_open(opened, self._planes_that_hold, self._teller(at_ns, advance))
             touched |= self._take_rates(*solved, at_ns, tell=True)
         for slot in self.by_job_id(touched):
+            if slot < 0:
+                self._stirred.add(slot)
+                continue
             speed = self.speed(slot)
             if speed != self._table.lives.network_speed(slot):
                 yield slot, speed
 
-    def _take_rates(self, job_ids: NDArray[np.int64], rates: Float64, at_ns: int, *, tell: bool = False) -> set[int]:
+    def _take_rates(self, flows: NDArray[np.int64], rates: Float64, at_ns: int, *, tell: bool = False) -> set[int]:
         """Note the rates that have changed, and ``tell`` them to the planes that did not compute them themselves."""
         changed = set()
-        for job_id, rate in zip(job_ids.tolist(), rates.tolist(), strict=True):
-            slot = self._table.slot_of.get(job_id, -1)
-            if slot not in self._traffic or rate == self.rate(slot):
+        for flow, rate in zip(flows.tolist(), rates.tolist(), strict=True):
+            slot = self._key_of(flow)
+            if slot is None or slot not in self._traffic or rate == self.rate(slot):
                 continue
             self._sent[slot] = self._sent_at(slot, at_ns), at_ns
             self._rates[slot] = rate
@@ -318,25 +400,26 @@ class Network:
             if tell:
                 self.changes += 1
                 for piece in self._traffic[slot].pieces:
-                    self._waiting[piece.plane].append(Order(at_ns, FlowOrder.SET_RATE, job_id, rate))
+                    self._waiting[piece.plane].append(Order(at_ns, FlowOrder.SET_RATE, flow, rate))
         return changed
 
-    def _planes_that_hold(self, job_id: int) -> list[int]:
-        """The planes in which the job's flow crosses a contended channel."""
-        pieces = self._traffic[self._table.slot_of[job_id]].pieces
+    def _planes_that_hold(self, flow: int) -> list[int]:
+        """The planes in which a flow crosses a contended channel."""
+        key = self._key_of(flow)
+        pieces = self._traffic[key].pieces if key is not None else ()
         return [piece.plane for piece in pieces if bool(self._demand.contended(piece.links).any())]
 
     def _teller(self, at_ns: int, advance: Advance) -> Callable[[Mapping[int, list[int]]], Mapping[int, FlowRows]]:
         def ask(missing: Mapping[int, list[int]]) -> Mapping[int, FlowRows]:
-            for plane, job_ids in missing.items():
-                self._waiting[plane].extend(Order(at_ns, FlowOrder.TELL, job_id) for job_id in job_ids)
+            for plane, flows in missing.items():
+                self._waiting[plane].extend(Order(at_ns, FlowOrder.TELL, flow) for flow in flows)
             self._asks.update(missing)
             return {plane: report.open for plane, report in advance(self.take_asked()).items()}
 
         return ask
 
     def rate(self, slot: int) -> float:
-        """Bytes per second that each lane of the job gets."""
+        """Bytes per second that each lane of the flow gets."""
         return self._rates.get(slot, self._caps[slot])
 
     def pieces_of(self, slot: int) -> tuple[Piece, ...]:
@@ -354,12 +437,12 @@ class Network:
         return traffic.pieces, self._cap_of(rows, traffic, self._ways_out), traffic.cap
 
     def _sent_at(self, slot: int, at_ns: int) -> float:
-        """Bytes that each lane of a running job has sent since it started."""
+        """Bytes that each lane of a flow has sent since it started."""
         sent, since_ns = self._sent[slot]
         return sent + self.rate(slot) * ((at_ns - since_ns) / SECOND)
 
     def endpoint_links(self, running: Iterable[int], at_ns: int) -> tuple[Float64, Float64]:
-        """Bytes per second now, and bytes since the start, of endpoint links in either direction, shape (links,); 0 for others.
+        """Bytes per second now, and bytes since the start, of endpoint links up and down, shape (links, 2); 0 for others.
 
         What has been carried counts as if a NIC's ports had been healthy all the time: a dead one's part is not moved to the others.
         """
@@ -367,8 +450,13 @@ class Network:
         rows, closed = [row for row, _ in held], sorted(self._closed.items())
         rates = np.array([self.rate(slot) for _, slot in held])
         sent = np.array([self._sent_at(slot, at_ns) for _, slot in held] + [bytes_sent for _, bytes_sent in closed])
-        carried = self._carried + self._map.endpoint_load(rows + [row for row, _ in closed], sent)
-        return self._map.endpoint_load(rows, rates, now=True), carried
+        carried = self._carried + self._map.endpoint_load(rows + [row for row, _ in closed], sent)[:, None]
+        loads = np.repeat(self._map.endpoint_load(rows, rates, now=True)[:, None], 2, axis=1)
+        for key in self.by_job_id(self._streams):
+            for link, way, lanes in self._ends_of(key):
+                loads[link, way] += lanes * self.rate(key)
+                carried[link, way] += lanes * self._sent_at(key, at_ns)
+        return loads, carried
 
     def dead_link(self, slot: int) -> int:
         """A dead link that the job's traffic needs; -1 if there is none."""

@@ -26,7 +26,7 @@ class FlowTable:
         self._sorted: Int64 | None = None
         self._free: list[int] = []
         self._rows = self._entries = self._dead = 0
-        self.flow, self.lanes = np.empty(_ROOM, np.int64), np.empty(_ROOM, np.int64)
+        self.flow, self.lanes = np.empty(_ROOM, np.int64), np.empty(_ROOM)
         self.cap, self.rate = np.empty(_ROOM), np.empty(_ROOM)
         self.sent, self.since_ns, self.loaded = np.zeros(_ROOM), np.zeros(_ROOM, np.int64), np.zeros(_ROOM)
         self.spans = np.zeros(_ROOM, np.bool_)
@@ -77,7 +77,7 @@ class FlowTable:
         offset = np.cumsum(size) - size
         return np.arange(int(size.sum())) + np.repeat(begin - offset, size), size
 
-    def add(self, flow: int, cap: float, lanes: int, spans: bool, link: Int64, weight: Float64, at_ns: int) -> int:
+    def add(self, flow: int, cap: float, lanes: float, spans: bool, link: Int64, weight: Float64, at_ns: int) -> int:
         """Add a flow that runs at its cap from ``at_ns`` on and has sent nothing. Returns its row."""
         row = self._free.pop() if self._free else self._rows
         if row == len(self.flow):

@@ -203,6 +203,18 @@ class LaneCounter:
         np.add.at(total, where, np.concatenate(gpus))
         return known, total
 
+    def blocks_of(self, hosts: Int64) -> tuple[Int64, frozenset[int]]:
+        """The block of each host, and the host types of all of them."""
+        blocks = unit_numbers(self._cluster.block.first_host, hosts)
+        return blocks, frozenset([self._block_type[block] for block in blocks.tolist()])
+
+    def planes_of(self, blocks: Int64) -> tuple[Int32, Float64]:
+        """The planes of each rail of these blocks' domains, with -1 for none, and the part of the rail's GPUs that each serves: both of
+        shape (blocks, rails, most planes of a rail).
+        """
+        kinds = self._group[blocks]
+        return self._planes[kinds], self._part[kinds]
+
     def _by_domain(self, rows: Sequence[Row], block_domain: list[int]) -> tuple[list[int], list[int], list[tuple[int, ...]]]:
         blocks: list[int] = []
         times: list[int] = []

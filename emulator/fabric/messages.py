@@ -23,16 +23,16 @@ class FlowOrder(IntEnum):
 class FlowOrders:
     """Shape (orders,), with the links of order i at ``start[i]:start[i + 1]``.
 
-    A flow is one job's traffic: at rate x (bytes per second per lane) it puts ``weight * x`` on each of its directed channels
-    (``fabric.channels``: 2 * channel is up, 2 * channel + 1 down), and x on each of its ``lanes`` NICs in either direction. A plane is told
-    the piece of it that lies in the plane, and whether there are pieces elsewhere; the rate is one for all of them.
+    A flow is one job's traffic, or a stream's: at rate x (bytes per second per lane) it puts ``weight * x`` on each of its directed
+    channels (``fabric.channels``: 2 * channel is up, 2 * channel + 1 down), and x on each of its ``lanes`` NICs in either direction. A
+    plane is told the piece of it that lies in the plane, and whether there are pieces elsewhere; the rate is one for all of them.
     """
 
     time_ns: NDArray[np.int64]
     kind: NDArray[np.int8]
-    flow: NDArray[np.int64]  # job id
+    flow: NDArray[np.int64]  # job id; of streams a number beyond all of these
     cap: NDArray[np.float64]  # bytes per second per lane
-    lanes: NDArray[np.int64]  # NICs of this plane that the job sends by; 0 where the order is no ADD
+    lanes: NDArray[np.float64]  # NICs of this plane that the flow sends by, in the mean; 0 where the order is no ADD
     spans: NDArray[np.bool_]  # the flow loads links of other planes too
     start: NDArray[np.int64]  # (orders + 1,)
     link: NDArray[np.int32]  # directed
@@ -53,7 +53,7 @@ class Order(NamedTuple):
     kind: int
     flow: int
     cap: float = 0.0
-    lanes: int = 0
+    lanes: float = 0
     link: NDArray[np.int32] = NO_LINKS
     weight: NDArray[np.float64] = NO_WEIGHTS
     spans: bool = False
@@ -69,7 +69,7 @@ def pack_orders(orders: Iterable[Order]) -> FlowOrders:
         kind=np.array([row.kind for row in rows], dtype=np.int8),
         flow=np.array([row.flow for row in rows], dtype=np.int64),
         cap=np.array([row.cap for row in rows], dtype=np.float64),
-        lanes=np.array([row.lanes for row in rows], dtype=np.int64),
+        lanes=np.array([row.lanes for row in rows], dtype=np.float64),
         spans=np.array([row.spans for row in rows], dtype=np.bool_),
         start=start,
         link=np.concatenate([row.link for row in rows]) if rows else NO_LINKS,

@@ -119,7 +119,7 @@ class FabricPlane:
             raise ValueError(f"plane {self._plane}: a flow crosses links that are not the plane's switch links")
         return 2 * place + (ids & 1)
 
-    def _add(self, flow: int, cap: float, lanes: int, spans: bool, links: Int64, weights: Float64) -> Int64:
+    def _add(self, flow: int, cap: float, lanes: float, spans: bool, links: Int64, weights: Float64) -> Int64:
         if not (math.isfinite(cap) and cap >= 0.0):
             raise ValueError(f"plane {self._plane}: flow {flow} has cap {cap}; allowed: finite and at least 0")
         self._table.add(flow, cap, lanes, spans, links, weights, self._now_ns)
@@ -134,7 +134,7 @@ class FabricPlane:
         links, weights = table.link[entries].copy(), table.weight[entries]
         sent = float(table.sent_at(np.array([row]), self._now_ns)[0])
         self._carried[links] += weights * sent
-        self._lane_carried += int(table.lanes[row]) * sent
+        self._lane_carried += float(table.lanes[row]) * sent
         self._demand.remove(links, weights, float(table.cap[row]))
         self._load[links] -= whole(weights * table.loaded[row])
         table.remove(flow)
@@ -252,7 +252,7 @@ class FabricPlane:
         table = self._table
         rows = table.sorted_rows()
         rows = rows[table.lanes[rows] > 0]
-        load[0] = 2 * int((table.lanes[rows] * whole(table.rate[rows])).sum())
+        load[0] = 2 * int(whole(table.lanes[rows] * whole(table.rate[rows])).sum())
         capacity[0] = 2.0 * (self._endpoint_speed - lost)
         peak[0] = table.rate[rows].max(initial=0.0) / self._lane_speed
         return FabricReadings(

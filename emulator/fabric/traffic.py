@@ -1,4 +1,4 @@
-"""From a job's placement and parallelism to the links that its traffic loads."""
+"""From a job's placement and parallelism to the links that its traffic loads, and from where a stream runs to those that it does."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,8 +14,9 @@ from emulator.fabric.connections import connections
 from emulator.fabric.dragonfly import DragonflyRoutes, GroupLanes
 from emulator.fabric.ecmp import EcmpRoutes, UInt64, flow_names
 from emulator.fabric.job_lanes import JobLanes, LaneCounter, Row, unit_numbers
-from emulator.fabric.pairs import join
+from emulator.fabric.pairs import Pairs, join
 from emulator.fabric.settings import FabricSettings
+from emulator.fabric.stream_lanes import StreamLanes, lanes_by_plane, stream_lanes
 from emulator.fabric.ugal import spill_parts
 from emulator.fabric.uplinks import Uplinks, endpoint_shares, uplinks
 from emulator.fabric.wan import WanRoutes
@@ -33,7 +34,7 @@ class Piece(NamedTuple):
     plane: int
     links: Int32  # directed channels, ascending
     weights: Float64  # > 0
-    lanes: int  # NICs of the plane that it uses
+    lanes: float  # NICs of the plane that it uses
 
 
 NO_GROUPS = GroupLanes(np.empty(0, dtype=np.int64), np.empty(0))
@@ -150,7 +151,8 @@ class TrafficMap:
             directed = np.flatnonzero(loads)
             found.append((directed, loads[directed]))
         if self._wan is not None and shape.lane_bytes > 0.0 and not _within(self._site, job):
-            hop += self._cross(self._wan, job, shape, found)
+            units, first_rows = _units(self._site, job)
+            hop += self._cross(self._wan, units, job.pairs(shape, first_rows), found)
         if shape.lane_bytes <= 0.0:
             return Traffic((), cap, hop)
         if self._routing == "ecmp":
@@ -159,7 +161,43 @@ class TrafficMap:
                 loads = self._hashed(self._ecmp, rows, shape)
                 directed = np.flatnonzero(loads)
                 found.append((directed, loads[directed]))
-        return Traffic(self._pieces(job, shape, found), cap, hop, groups)
+        return Traffic(_pieces(self._lanes.plane_lanes(job, shape), found, self.channels.plane), cap, hop, groups)
+
+    def stream(self, senders: Sequence[Row], receivers: Sequence[Row]) -> Traffic:
+        """The traffic of a stream that sends at all times from the GPUs of some rows to those of others (``fabric.stream_lanes``)."""
+        stream = stream_lanes(self._lanes, self._cluster.level("domain").first_host[:-1].astype(np.int64), senders, receivers)
+        cap = min([self.caps[number] for number in sorted(stream.host_types)])
+        hop, groups = self._leaf_seconds, NO_GROUPS
+        found: list[tuple[Int64, Float64]] = []
+        for level in self._levels:
+            units, where = self._units_of(level.unit_of_block, stream)
+            if len(units) == 1:
+                break
+            hop += level.latency_seconds
+            entry, position = ranges(level.start[units], level.start[units + 1])
+            link = level.link[entry].astype(np.int64)
+            up, down = [add_along(level.share[entry] * lanes[position], axis=1) for lanes in stream.crossing(where, len(units))]
+            found += [(2 * link, up), (2 * link + 1, down)]
+        if self._dragonfly is not None:
+            units, where = self._units_of(self._chassis, stream)
+            if len(units) > 1:
+                loads, seconds, exchanged = self._dragonfly.loads(units, stream.pairs(where, len(units)))
+                hop += seconds
+                groups = exchanged if self.groups else NO_GROUPS
+                directed = np.flatnonzero(loads)
+                found.append((directed, loads[directed]))
+        if self._wan is not None:
+            units, where = self._units_of(self._site, stream)
+            if len(units) > 1:
+                hop += self._cross(self._wan, units, stream.pairs(where, len(units)), found)
+        if self._routing == "ecmp":
+            found = self._cables(found, 1.0)  # many small flows, which average out
+        return Traffic(_pieces(lanes_by_plane(self._lanes, stream), found, self.channels.plane), cap, hop, groups)
+
+    def _units_of(self, unit_of_block: list[int], stream: StreamLanes) -> tuple[Int64, Int64]:
+        """The units that a stream is in, and for each of its domains which of them it is in."""
+        units, where = np.unique(np.array([unit_of_block[block] for block in stream.blocks.tolist()], np.int64), return_inverse=True)
+        return units, where
 
     def _climb(self, level: _Level, job: JobLanes, shape: TrainingShape) -> list[tuple[Int64, Float64]]:
         """The directed uplinks of the job's units of a level, and the lanes that cross each."""
@@ -173,10 +211,8 @@ class TrafficMap:
             lanes = add_along(level.share[entry] * crossing[position], axis=1)
         return [(2 * link, lanes), (2 * link + 1, lanes)]
 
-    def _cross(self, wan: WanRoutes, job: JobLanes, shape: TrainingShape, found: list[tuple[Int64, Float64]]) -> float:
+    def _cross(self, wan: WanRoutes, units: Int64, rails: tuple[Pairs, ...], found: list[tuple[Int64, Float64]]) -> float:
         """Add what runs between sites; returns the latency of the longest path."""
-        units, first_rows = _units(self._site, job)
-        rails = job.pairs(shape, first_rows)
         pairs = join([*rails] * (self._cluster.rails // len(rails)))
         longest = 0.0
         for source, target, lanes in zip(units[pairs.source].tolist(), units[pairs.target].tolist(), pairs.lanes.tolist(), strict=True):
@@ -239,20 +275,6 @@ class TrafficMap:
             bounds = np.searchsorted(links.u[served], np.arange(len(self._cluster.level("domain")) + 1)).astype(np.int64)
             known = self._rail_links[rail] = (served, bounds[:-1], bounds[1:])
         return known
-
-    def _pieces(self, job: JobLanes, shape: TrainingShape, found: list[tuple[Int64, Float64]]) -> tuple[Piece, ...]:
-        lanes = self._lanes.plane_lanes(job, shape)
-        if not found:
-            return tuple(Piece(plane, _NO_LINKS, _NO_WEIGHTS, count) for plane, count in lanes.items())
-        directed, weight = (np.concatenate(column) for column in zip(*found, strict=True))
-        directed, where = np.unique(directed, return_inverse=True)
-        weight = np.bincount(where, weight, len(directed)).astype(np.float64)
-        directed, weight = directed[weight > LEAST_LANES], weight[weight > LEAST_LANES]
-        channel, plane_of = directed.astype(np.int32), self.channels.plane[directed >> 1]
-        planes = sorted(lanes.keys() | set(np.unique(plane_of).tolist()))
-        if len(planes) == 1:
-            return (Piece(planes[0], channel, weight, lanes[planes[0]]),)
-        return tuple(Piece(plane, channel[plane_of == plane], weight[plane_of == plane], lanes.get(plane, 0)) for plane in planes)
 
     def ideal_hop_seconds(self, rows: Sequence[Row]) -> float:
         """Latency between neighbours if all of the job were under one leaf."""
@@ -392,6 +414,21 @@ def _units(unit_of_block: list[int], job: JobLanes) -> tuple[Int64, Int64]:
     unit = np.array([unit_of_block[block] for block in job.blocks], dtype=np.int64)
     begins = np.concatenate(([0], np.flatnonzero(np.diff(unit)) + 1))
     return unit[begins], np.append(begins, len(unit))
+
+
+def _pieces(lanes: Mapping[int, float], found: Sequence[tuple[Int64, Float64]], plane: Int32) -> tuple[Piece, ...]:
+    """What was found of loads on directed channels, by plane, and how many lanes use each plane. ``plane`` is that of every channel."""
+    if not found:
+        return tuple(Piece(number, _NO_LINKS, _NO_WEIGHTS, count) for number, count in lanes.items())
+    directed, weight = (np.concatenate(column) for column in zip(*found, strict=True))
+    directed, where = np.unique(directed, return_inverse=True)
+    weight = np.bincount(where, weight, len(directed)).astype(np.float64)
+    directed, weight = directed[weight > LEAST_LANES], weight[weight > LEAST_LANES]
+    channel, plane_of = directed.astype(np.int32), plane[directed >> 1]
+    planes = sorted(lanes.keys() | set(np.unique(plane_of).tolist()))
+    if len(planes) == 1:
+        return (Piece(planes[0], channel, weight, lanes[planes[0]]),)
+    return tuple(Piece(number, channel[plane_of == number], weight[plane_of == number], lanes.get(number, 0)) for number in planes)
 
 
 _NO_LINKS: Int32 = np.empty(0, dtype=np.int32)
