@@ -49,6 +49,8 @@ class Stream(IntEnum):
     REQUEST_BURST = 83
     REQUEST_SESSION = 84
     REQUEST_POOL = 85
+    REQUEST_PATIENCE = 88
+    REQUEST_KEPT = 89
     ROUTE = 86
 
 

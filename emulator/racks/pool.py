@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from emulator.draws import Stream, bits
 from emulator.racks import pool_layout as at
 from emulator.racks.pool_batch import steps_ended
+from emulator.racks.pool_ends import may_leave
 from emulator.racks.pool_kernel import compiled_pool
 from emulator.racks.pool_layout import LATEST_PS, NEVER_PS, NONE, NOT_YET
 from emulator.racks.pool_reading import reading
@@ -129,6 +130,8 @@ class Pool:
         if self.settings.router == Router.POWER_OF_TWO:
             drawn = bits(self.settings.seed, Stream.ROUTE, np.full(count, self.settings.entity), requests.number)
             rows[:, at.IN_DRAW] = (drawn >> np.uint64(2)).astype(np.int64)
+        if requests.ready is not None:
+            rows[:, at.IN_READY] = requests.ready
         rows[:, at.IN_HASHES] = np.diff(requests.hash_start)
         rows[:, at.IN_HASHES_FROM] = start + requests.hash_start[:-1]
         self._state[at.COMING] = 0
@@ -181,6 +184,14 @@ class Pool:
                 found[row] = step - slot[one, at.OFFSET] + 1 - slot[one, at.PROMPT]
         return found
 
+    def cancel(self, tag: int, at_ps: int) -> None:
+        """The client of the request with this tag goes away, where it is under way."""
+        self._up_to(at_ps)
+        slot = self._slot
+        for one in np.flatnonzero((slot[:, at.PHASE] != at.NOWHERE) & (slot[:, at.TAG] == tag)).tolist():
+            slot[one, at.CANCEL] = at_ps
+            may_leave(one, at_ps, self._state, slot, self._leaving)
+
     def next_ps(self) -> int:
         """When anything happens next if nothing more is given."""
         keys = [NEVER_PS]
@@ -216,9 +227,9 @@ class Pool:
             queue[: self._state[counter], at.KEY] -= 4 * by_ps
         self._replica[:, at.START] -= by_ps
         for table, columns in (
-            (self._slot, (at.FIRST, at.ARRIVAL, at.FIRST_ARRIVAL, at.CANCEL)),
+            (self._slot, (at.FIRST, at.BEGUN, at.ARRIVAL, at.FIRST_ARRIVAL, at.CANCEL)),
             (self._inbox, (at.IN_ARRIVAL, at.IN_CANCEL)),
-            (self._log, (at.L_ARRIVAL, at.L_FIRST, at.L_DONE)),
+            (self._log, (at.L_ARRIVAL, at.L_BEGUN, at.L_FIRST, at.L_DONE)),
         ):
             for column in columns:
                 times = table[:, column]
@@ -325,6 +336,8 @@ class Pool:
         prompt, output, arrival_ps, number = requests.prompt, requests.output, requests.arrival_ps, requests.number
         if len(prompt) and (prompt.min() < 1 or output.min() < 1):
             raise ValueError("a request without a token of prompt or output; allowed: at least 1 of each")
+        if requests.ready is not None and np.any((requests.ready < 0) | (requests.ready >= prompt)):
+            raise ValueError("a request that comes with keys and values of its whole prompt; allowed: of all tokens but the last")
         last = self._inbox[-1:, [at.IN_ARRIVAL, at.IN_NUMBER]] if len(self._inbox) else np.zeros((0, 2), np.int64)
         arrivals = np.concatenate((last[:, 0], arrival_ps))
         if np.any(np.diff(arrivals) < 0) or (len(arrival_ps) and arrival_ps[0] < self.now_ps):

@@ -54,6 +54,7 @@ from emulator.racks.pool_layout import (
     MORE_PS,
     NEVER_PS,
     NONE,
+    NOT_YET,
     OFFSET,
     OFFSETS,
     OUTPUT,
@@ -64,6 +65,7 @@ from emulator.racks.pool_layout import (
     PREFILLING,
     PRIORITY,
     PROMPT,
+    READY,
     RESERVES,
     RESTS,
     SEATS,
@@ -263,7 +265,7 @@ def begin_step(  # noqa: C901, PLR0912, PLR0915, PLR0917 - the order of a step
         if cached and slot[one, HASHES] > 0:
             found = pieces_there(one, known, place, state, slot, hashed, piece, bucket)
             shared = state[CACHE_BLOCKS] * in_use(one, found, slot, hashed, piece)
-        computed = found * state[CACHE_TOKENS]
+        computed = max(found * state[CACHE_TOKENS], slot[one, READY])
         tokens = min(known - computed, budget)
         held = blocks_of(computed + tokens) if reserves == 0 else blocks_of(slot[one, PROMPT] + slot[one, OUTPUT])
         needed = held - shared
@@ -279,14 +281,16 @@ def begin_step(  # noqa: C901, PLR0912, PLR0915, PLR0917 - the order of a step
         else:
             pairs += tokens * computed + tokens * (tokens + 1) // 2
         of_prompt += max(min(computed + tokens, slot[one, PROMPT]) - computed, 0)
-        slot[one, COMPUTED], slot[one, HELD] = computed + tokens, held
+        slot[one, COMPUTED], slot[one, HELD], slot[one, READY] = computed + tokens, held, 0
         if cached:
             use_pieces(one, found, place, state, replica, slot, hashed, piece)
             make_room(place, state, replica, piece, bucket)
             list_pieces(one, place, state, slot, hashed, piece, bucket)
-            if slot[one, BEGUN] == 0:
-                slot[one, BEGUN], slot[one, CACHED] = 1, computed
+            if slot[one, BEGUN] == NOT_YET:
+                slot[one, CACHED] = computed
                 replica[place, CACHED_TOKENS] += computed
+        if slot[one, BEGUN] == NOT_YET:
+            slot[one, BEGUN] = now
         begun = True
         if computed + tokens == known:
             slot[one, PHASE] = JOINING

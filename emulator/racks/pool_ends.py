@@ -5,6 +5,7 @@ from emulator.racks.pool_cache import publish
 from emulator.racks.pool_layout import (
     ARRIVES,
     AT_START,
+    BEGUN,
     CACHED,
     CANCEL,
     CANCELLED,
@@ -23,6 +24,7 @@ from emulator.racks.pool_layout import (
     IN_ARRIVAL,
     KIND,
     L_ARRIVAL,
+    L_BEGUN,
     L_CACHED,
     L_DONE,
     L_FIRST,
@@ -37,6 +39,7 @@ from emulator.racks.pool_layout import (
     LEAVERS,
     LEAVES,
     LEAVES_AT,
+    LOST,
     LOST_TOKENS,
     MAY_LEAVE,
     MORE_PS,
@@ -51,6 +54,7 @@ from emulator.racks.pool_layout import (
     PHASE,
     PLACE,
     PROMPT,
+    READY,
     RELEASED,
     RETRIES,
     RETRY_AFTER,
@@ -82,7 +86,7 @@ def end(one: int, now: int, how: int, state: Ints, slot: Ints, inbox: Ints, log:
     )
     log[at, L_PROMPT], log[at, L_OUTPUT], log[at, L_GENERATED] = slot[one, PROMPT], slot[one, OUTPUT], slot[one, GENERATED]
     log[at, L_CACHED], log[at, L_TRIES], log[at, L_PLACE] = slot[one, CACHED], slot[one, TRIES], slot[one, PLACE]
-    log[at, L_HOW], log[at, L_TAG] = how, slot[one, TAG]
+    log[at, L_HOW], log[at, L_TAG], log[at, L_BEGUN] = how, slot[one, TAG], slot[one, BEGUN]
     if slot[one, GENERATED] < slot[one, OUTPUT]:
         state[LOST_TOKENS] += slot[one, GENERATED]
     drop(leaving, MAY_LEAVE, state, one, slot, LEAVES_AT)
@@ -102,7 +106,9 @@ def turn_away(one: int, now: int, how: int, state: Ints, slot: Ints, inbox: Ints
         end(one, now, how, state, slot, inbox, log, leaving)
         return
     state[LOST_TOKENS] += slot[one, GENERATED]
-    slot[one, PHASE], slot[one, PLACE], slot[one, GENERATED], slot[one, FIRST] = RETRYING, NONE, 0, NOT_YET
+    slot[one, PHASE], slot[one, PLACE], slot[one, GENERATED], slot[one, FIRST], slot[one, BEGUN] = RETRYING, NONE, 0, NOT_YET, NOT_YET
+    if how == LOST:
+        slot[one, READY] = 0
     put(again, RETRYING_NOW, state, one, 4 * (now + state[RETRY_AFTER]) + ARRIVES, slot[one, NUMBER], slot, RETRY_AT)
     may_leave(one, slot[one, CANCEL], state, slot, leaving)
 

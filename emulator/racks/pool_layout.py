@@ -59,14 +59,15 @@ RESTS, AT_START, DECODES, STEPS_ONCE = range(4)
 # -- slot: a request --------------------------------------------------------------------------------------------------------------
 # GENERATED and COMPUTED tokens are those of a request that does not decode. HELD are its blocks of KV memory, of one that decodes only
 # where blocks are reserved. Of its HASHES, LISTED are computed or found in the cache, and SHARED of these are pieces that others may use,
-# which count as HELD too. LEAVES is the How with which a running request will end at the end of its step, 0: it will not.
+# which count as HELD too. READY tokens of it are there when it begins. BEGUN is when its prompt began to be computed for the first time
+# since it came. LEAVES is the How with which a running request will end at the end of its step, 0: it will not.
 (
     PHASE, PLACE, PROMPT, OUTPUT, GENERATED, OFFSET, COMPUTED, HELD,
     NEXT, PREVIOUS, PRIORITY, TURN, FIRST, ARRIVAL, LEAVES, LEAVES_AT,
     NUMBER, FIRST_ARRIVAL, CANCEL, TAG, TRIES, CACHED, DRAW, RETRY_AT,
-    HASHES_FROM, HASHES, LISTED, SHARED, BEGUN,
+    HASHES_FROM, HASHES, LISTED, SHARED, BEGUN, READY,
     SLOT_COLUMNS,
-) = range(30)  # fmt: skip
+) = range(31)  # fmt: skip
 # PHASE.
 NOWHERE, WAITING, PREFILLING, JOINING, DECODING, RETRYING = range(6)
 
@@ -87,12 +88,15 @@ UNUSED = -2
 KEY, TIE, WHOSE, QUEUE_COLUMNS = range(4)
 
 # -- inbox: requests to come ------------------------------------------------------------------------------------------------------
-IN_NUMBER, IN_ARRIVAL, IN_PROMPT, IN_OUTPUT, IN_PRIORITY, IN_CANCEL, IN_TAG, IN_DRAW, IN_HASHES_FROM, IN_HASHES, INBOX_COLUMNS = range(11)
+(
+    IN_NUMBER, IN_ARRIVAL, IN_PROMPT, IN_OUTPUT, IN_PRIORITY, IN_CANCEL, IN_TAG, IN_DRAW, IN_HASHES_FROM, IN_HASHES, IN_READY,
+    INBOX_COLUMNS,
+) = range(12)  # fmt: skip
 
 # -- log: requests that ended, in the order of the columns of EndedRequests -------------------------------------------------------
 (
-    L_NUMBER, L_ARRIVAL, L_FIRST, L_DONE, L_PROMPT, L_OUTPUT, L_GENERATED, L_CACHED, L_TRIES, L_PLACE, L_HOW, L_TAG,
+    L_NUMBER, L_ARRIVAL, L_FIRST, L_DONE, L_PROMPT, L_OUTPUT, L_GENERATED, L_CACHED, L_TRIES, L_PLACE, L_HOW, L_TAG, L_BEGUN,
     LOG_COLUMNS,
-) = range(13)  # fmt: skip
+) = range(14)  # fmt: skip
 # How a request ended; the same numbers as How.
 FINISHED, REJECTED, TIMED_OUT, CANCELLED, LOST = range(1, 6)

@@ -96,7 +96,7 @@ class PoolRequests:
 
     Higher ``priority`` goes first. ``cancel_ps`` is when the client goes away (NEVER_PS: never). The block hashes of a prompt, from its
     start and each standing for all before it too, are ``hashes[hash_start[i]:hash_start[i + 1]]``. ``tag``: somebody follows its progress
-    (-1: nobody).
+    (-1: nobody). ``ready``: of so many tokens of the prompt, less than all, keys and values come with the request (None: of none).
     """
 
     number: Int64
@@ -108,6 +108,7 @@ class PoolRequests:
     hash_start: Int64
     hashes: Int64
     tag: Int64
+    ready: Int64 | None = None
 
     @staticmethod
     def of(arrival_ps: Int64, prompt: Int64, output: Int64, *, first: int = 0) -> "PoolRequests":
@@ -125,7 +126,7 @@ class EndedRequests:
     """Requests that ended, shape (requests,): ``arrival_ps`` is when each first came, ``tries`` how often it did.
 
     ``first_ps``: NOT_YET where its first token was never there. ``cached``: tokens of the prompt that were found in the cache. ``place``:
-    the replica, -1 where it ended at none. ``how``: see How.
+    the replica, -1 where it ended at none. ``how``: see How. ``begun_ps``: when its prompt began to be computed (NOT_YET: never).
     """
 
     number: Int64
@@ -140,6 +141,7 @@ class EndedRequests:
     place: Int64
     how: Int64
     tag: Int64
+    begun_ps: Int64
 
     def __len__(self) -> int:
         return len(self.number)

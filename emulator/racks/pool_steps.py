@@ -49,6 +49,7 @@ from emulator.racks.pool_layout import (
     IN_OUTPUT,
     IN_PRIORITY,
     IN_PROMPT,
+    IN_READY,
     IN_TAG,
     JOINING_NOW,
     KEY,
@@ -75,6 +76,7 @@ from emulator.racks.pool_layout import (
     PLACE,
     PRIORITY,
     PROMPT,
+    READY,
     REJECTED,
     RELEASED,
     RESTS,
@@ -143,7 +145,7 @@ def arrive(  # noqa: PLR0913, PLR0917
     slot[one, ARRIVAL], slot[one, TURN] = now, state[TURNS]
     state[TURNS] += state[STRIDE]
     slot[one, TRIES] += 1
-    slot[one, BEGUN], slot[one, CACHED] = 0, 0
+    slot[one, BEGUN], slot[one, CACHED] = NOT_YET, 0
     if slot[one, CANCEL] <= now:
         end(one, now, CANCELLED, state, slot, inbox, log, leaving)
         return
@@ -169,7 +171,7 @@ def take_in(row: int, state: Ints, slot: Ints, inbox: Ints) -> int:
     slot[one, TAG], slot[one, DRAW] = inbox[row, IN_TAG], inbox[row, IN_DRAW]
     slot[one, HASHES_FROM], slot[one, HASHES] = inbox[row, IN_HASHES_FROM], inbox[row, IN_HASHES]
     slot[one, GENERATED], slot[one, COMPUTED], slot[one, HELD], slot[one, LEAVES] = 0, 0, 0, 0
-    slot[one, LISTED], slot[one, SHARED] = 0, 0
+    slot[one, LISTED], slot[one, SHARED], slot[one, READY] = 0, 0, inbox[row, IN_READY]
     slot[one, FIRST], slot[one, PLACE], slot[one, TRIES], slot[one, LEAVES_AT], slot[one, RETRY_AT] = NOT_YET, NONE, 0, NONE, NONE
     return int(one)
 

@@ -18,6 +18,7 @@ from emulator.racks.host_faults import HostEvents, HostFaults
 from emulator.racks.messages import HostEvent, RackOrder, RackOrders, RackReadings, RackReport
 from emulator.racks.occupancy import Occupancy, hosts_of
 from emulator.racks.power import idle_milliwatts
+from emulator.racks.serving_pool import Served
 from topology.cluster import BLOCK_HOSTS, Cluster
 
 Arrays = dict[str, NDArray[Any]]
@@ -33,6 +34,13 @@ class RackSettings:
 
     faults: FaultSettings = field(default_factory=FaultSettings)
     buildout: Buildout | None = None
+    services: tuple[Served, ...] = ()
+    pool_level: str = "site"  # a unit of it holds a pool of each service, and is whole in one shard where anything serves
+
+    @property
+    def whole_level(self) -> str:
+        """The level of which no unit is cut."""
+        return self.pool_level if self.services else "rack"
 
 
 class RackSpan(Protocol):

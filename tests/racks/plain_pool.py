@@ -17,6 +17,7 @@ class Request:
     priority: int = 0
     cancel_ps: int = NEVER_PS
     hashes: tuple[int, ...] = ()
+    ready: int = 0  # tokens of the prompt whose keys and values come with it
     draw: int = 0  # 62 bits
     came_ps: int = 0  # last
     turn: int = 0
@@ -25,6 +26,7 @@ class Request:
     computed: int = 0
     blocks: int = 0
     cached: int = 0
+    begun_ps: int = NOT_YET
     begun: bool = False  # since it last came
     pieces: list[int | None] = field(default_factory=list)  # of its prompt as far as it is computed or found; None: not shared
     first_ps: int = NOT_YET
@@ -46,7 +48,7 @@ class Request:
 
     def start_anew(self) -> None:
         self.generated = self.computed = self.blocks = 0
-        self.first_ps, self.place = NOT_YET, -1
+        self.begun_ps, self.first_ps, self.place = NOT_YET, NOT_YET, -1
 
 
 @dataclass(eq=False)
@@ -142,6 +144,8 @@ class PlainPool:
             return
         self.lost_tokens += one.generated
         one.start_anew()
+        if how == How.LOST:
+            one.ready = 0
         one.came_ps = now + self.settings.retry_after_ps
         self.again.append(one)
 
@@ -251,6 +255,7 @@ class PlainPool:
         memory = int(self.costs.weights_ps[tokens_in_step])
         compute = int(self.costs.table_ps[tokens_in_step]) - memory
         for one, tokens in scheduled.items():
+            one.begun_ps = now if one.begun_ps == NOT_YET else one.begun_ps
             for token in range(tokens):
                 if tokens == 1:
                     memory += (one.computed + token + 1) * self.costs.kv_ps
@@ -360,7 +365,7 @@ class PlainPool:
                 break
             one = replica.waiting[0]
             found = self.found(one, replica)
-            one.computed = len(found) * self.settings.cache_block_tokens
+            one.computed = max(len(found) * self.settings.cache_block_tokens, one.ready)
             tokens = min(one.known - one.computed, left)
             blocks = self.blocks_for(one, one.computed + tokens)
             in_use = sum(replica.users[piece] > 0 for piece in found) * (self.settings.cache_block_tokens // BLOCK_TOKENS)
@@ -369,6 +374,7 @@ class PlainPool:
                 one.computed = 0
                 break
             self.stops_waiting(one, replica)
+            one.ready = 0
             for piece in found:
                 replica.users[piece] += 1
                 if piece in replica.idle:
@@ -378,8 +384,8 @@ class PlainPool:
             self.make_room(replica)
             self.list_pieces(one, replica, one.computed + tokens)
             if not one.begun:
-                one.begun, one.cached = True, one.computed
-                replica.counts[5] += one.computed
+                one.begun, one.cached = True, len(found) * self.settings.cache_block_tokens
+                replica.counts[5] += one.cached
             scheduled[one] = tokens
             left -= tokens
             begun = True

@@ -39,7 +39,7 @@ def columns(requests: list[Request]) -> PoolRequests:
     hashes = np.array([one for request in requests for one in request.hashes], np.int64)
     names = ("number", "arrival_ps", "prompt", "output", "priority", "cancel_ps")
     number, arrival_ps, prompt, output, priority, cancel_ps = (column(name) for name in names)
-    return PoolRequests(number, arrival_ps, prompt, output, priority, cancel_ps, start, hashes, number)
+    return PoolRequests(number, arrival_ps, prompt, output, priority, cancel_ps, start, hashes, number, column("ready"))
 
 
 GAPS = st.sampled_from([0, 0, 1, 10, 50, 1000, 20_000])
@@ -91,6 +91,9 @@ def cases(draw: st.DrawFn, *, cached: bool = False) -> Case:
         unlimited_cache=not cached and draw(st.booleans()),
         imbalance=draw(st.sampled_from([0, 1, 64])),
     )
+    if not piece_tokens and draw(st.booleans()):
+        for one in requests:
+            one.ready = draw(st.sampled_from([0, one.prompt - 1, (one.prompt - 1) // 2]))
     if piece_tokens:
         for one in requests:  # of few texts, which some follow to their end and others leave on the way
             text, leaves_at = draw(st.integers(0, 2)), draw(st.integers(0, 6))
@@ -134,7 +137,7 @@ def play(case: Case, *, compiled: bool) -> tuple[PlainPool, Pool, dict[str, np.n
     def take() -> None:
         ended = pool.take_ended()
         found = {name.name: getattr(ended, name.name).copy() for name in fields(EndedRequests)}
-        for name in ("arrival_ps", "first_ps", "done_ps"):
+        for name in ("arrival_ps", "begun_ps", "first_ps", "done_ps"):
             found[name] = np.where(found[name] == NOT_YET, NOT_YET, found[name] + zero)
         taken.append(found)
 
@@ -164,9 +167,8 @@ def play(case: Case, *, compiled: bool) -> tuple[PlainPool, Pool, dict[str, np.n
             pool.rebase(min(pool.now_ps, which * 100))
             zero = now - pool.now_ps
     if not case.limits.closed:
-        assert (pool.next_ps() == NEVER_PS) == (
-            not plain.coming and not plain.under_way() and not any(one.gone for one in plain.replicas.values())
-        )
+        there_is_more = plain.coming or plain.under_way() or any(one.gone for one in plain.replicas.values())
+        assert pool.next_ps() != NEVER_PS if there_is_more else pool.next_ps() in {NEVER_PS, pool.now_ps}  # a step ended just now
     pool.advance(LATEST_PS)
     plain.run()
     take()
@@ -174,7 +176,7 @@ def play(case: Case, *, compiled: bool) -> tuple[PlainPool, Pool, dict[str, np.n
 
 
 def as_table(found: dict[str, np.ndarray]) -> dict[int, tuple[int, ...]]:
-    names = ("arrival_ps", "first_ps", "done_ps", "prompt", "output", "generated", "cached", "tries", "place", "how")
+    names = ("arrival_ps", "begun_ps", "first_ps", "done_ps", "prompt", "output", "generated", "cached", "tries", "place", "how")
     rows = zip(*(found[name].tolist() for name in names), strict=True)
     return dict(zip(found["number"].tolist(), rows, strict=True))
 
@@ -187,6 +189,7 @@ def test_every_request_is_as_step_by_step(case: Case, compiled: bool) -> None:
     assert as_table(found) == {
         one.number: (
             one.arrival_ps,
+            one.begun_ps,
             one.first_ps,
             one.done_ps,
             one.prompt,

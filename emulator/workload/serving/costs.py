@@ -4,7 +4,8 @@
 
 The floor is what no bandwidth buys: launches, synchronisation, sampling. Weights are read once a step, whatever the number of tokens; of a
 mixture, those of the experts that its tokens are sent to. A decode reads the keys and values of its context, a prompt's tokens attend to
-those before them. A layer of tensor parallelism reduces twice. The last term is what the engine does for each request in the step.
+those before them. A layer of tensor parallelism reduces twice. The last term is what the engine does for each request in
+the step; each of the groups over which attention is spread does it for its own.
 
 Five numbers are fitted for each GPU, precision and engine (``workload.serving.stacks``); the shares below are the same for all.
 """
@@ -63,8 +64,8 @@ class StepCosts:
     """What a step takes, in whole picoseconds.
 
     ``table_ps`` is by the tokens in the step, shape (budget + 1,). ``kv_ps`` is for each token of a context that a decode reads, and
-    ``attention_ps`` for each pair of a prompt's token with one that it attends to. ``weights_ps``: the part of ``table_ps`` in which
-    weights are read, 0 where that takes less time than multiplying; the rest are multiplications and all-reduces.
+    ``attention_ps`` for each pair of a prompt's token with one that it attends to. ``weights_ps``: what is left of ``table_ps``
+    beside multiplying: the reading of weights as far as multiplying does not hide it, and all-reduces.
     """
 
     base_ps: int
@@ -115,10 +116,10 @@ def step_costs(model: Model, gpu: GpuType, precision: str, plan: ServingPlan, st
     return StepCosts(
         base_ps=round(stack.floor_seconds * layers * PS),
         table_ps=np.rint((np.maximum(read, multiplied) + reduced) * PS).astype(np.int64),
-        running_ps=round(stack.running_seconds * PS),
+        running_ps=round(stack.running_seconds / plan.attention_data * PS),
         kv_ps=round(kv * PS),
         attention_ps=round(pair * PS),
-        weights_ps=np.rint(np.where(read >= multiplied, read, 0.0) * PS).astype(np.int64),
+        weights_ps=np.rint((np.maximum(read - multiplied, 0.0) + reduced) * PS).astype(np.int64),
     )
 
 

@@ -69,3 +69,10 @@ def test_every_gpu_has_numbers(engine: str, mixture: bool) -> None:
             assert stack_of(gpu, precision, engine, mixture=mixture) in STACKS.values()
     assert stack_of("H200-SXM-141GB", "bf16", "vllm") is STACKS["H100-SXM5-80GB", "bf16", "vllm", "dense"]
     assert stack_of("GB300-288GB", "fp8", "vllm") is STACKS["B200-SXM-180GB", "fp8", "vllm", "dense"]
+
+
+def test_groups_that_share_out_attention_share_out_the_work_for_each_request() -> None:
+    """Eight engines of 8 GPUs and one of 64 that has as many groups: 800 requests cost a step what 100 cost one engine."""
+    deepseek, gpu, stack = MODELS["deepseek-v3"], GPUS["GB200-186GB"], Stack(0.0, 1.0, 1.0, 24e-6, 0.0)
+    one, groups = (step_costs(deepseek, gpu, "fp8", plan, stack, 8192) for plan in (ServingPlan(8, 1), ServingPlan(8, 8)))
+    assert 800 * groups.running_ps == 100 * one.running_ps == 2400e6

@@ -1,0 +1,204 @@
+"""The replicas of a shard: orders in, reports out, the same wherever windows are cut and pools are held."""
+
+from collections.abc import Sequence
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emulator.racks import serving_pool
+from emulator.racks.pool_records import PoolSettings, ReplicaLimits, Router
+from emulator.racks.serving import Serving, no_orders
+from emulator.racks.serving_messages import Role, ServingOrder, ServingOrders, ServingReport, Tally
+from emulator.racks.serving_pool import Patience, Served
+from emulator.workload.requests import Generator, GeneratorSettings, Lengths
+from emulator.workload.requests.lengths import lognormal
+from emulator.workload.serving.costs import StepCosts
+
+SECOND = 10**9
+TOKENS, UNITS = 64, 3
+END = 120 * SECOND
+#: A step takes 10 ms, and 0.2 ms for each token and request in it.
+_TABLE = np.arange(TOKENS + 1, dtype=np.int64) * 10**8
+COSTS = StepCosts(base_ps=10**10, table_ps=_TABLE, weights_ps=_TABLE // 2, running_ps=10**8, kv_ps=10**4, attention_ps=10**4)
+
+Order = tuple[int, int, int, int, int, int, float, float]
+
+
+def served(name: str = "chat", rate: float = 3.0, **pool: object) -> Served:
+    source = Generator(GeneratorSettings(rate, Lengths(lognormal(60, 1.0), lognormal(20, 1.0)), burst_shape=2.0, burst_period_seconds=10.0))
+    settings = {"router": Router.LEAST_OUTSTANDING, "most_waiting": 8, "retries": 2, "first_token_limit_ps": 20 * 10**12} | pool
+    limits = ReplicaLimits(TOKENS, 6, 60)
+    return Served(name, COSTS, limits, PoolSettings(**settings), source, 10**12, 10**11, 10**9, Patience(0.1, 2.0))  # type: ignore[arg-type]
+
+
+SERVICES = (served(), served("code", 1.5, router=Router.POWER_OF_TWO), replace(served("split"), split=True))
+
+
+def orders(rows: Sequence[Order]) -> ServingOrders:
+    if not rows:
+        return no_orders()
+    columns = list(zip(*rows, strict=True))
+    ints = [np.array(column, np.int64) for column in columns[:6]]
+    low, high = (np.array(column, np.float64) for column in columns[6:])
+    return ServingOrders(ints[0], ints[1].astype(np.int8), ints[2], ints[3], ints[4], ints[5], low, high)
+
+
+def opened(pool: int, replica: int, at_ns: int = 0) -> Order:
+    """The first replica of a pool of two kinds computes prompts, the others answer."""
+    role = Role.BOTH if pool < 2 * UNITS else Role.DECODE if replica % 100 else Role.PREFILL
+    return at_ns, ServingOrder.OPEN, pool, replica, role, 0, 0.0, 0.0
+
+
+def share(pool: int, low: float, high: float, at_ns: int = 0) -> Order:
+    return at_ns, ServingOrder.SHARE, pool, -1, 0, 0, low, high
+
+
+@st.composite
+def days(draw: st.DrawFn) -> list[Order]:
+    """Some replicas that come, drain and are lost within two minutes, and shares that change."""
+    rows: list[Order] = []
+    for pool in range(len(SERVICES) * UNITS):
+        up: list[int] = []
+        for number in range(draw(st.integers(0, 3))):
+            rows.append(opened(pool, 100 * pool + number, draw(st.integers(0, 40)) * SECOND))
+            up.append(100 * pool + number)
+        for replica in up:
+            kind = draw(st.sampled_from([None, ServingOrder.DRAIN, ServingOrder.LOSE]))
+            if kind is not None:
+                rows.append((draw(st.integers(41 * SECOND, 110 * SECOND)), kind, pool, replica, 0, 0, 0.0, 0.0))
+        place = pool % UNITS
+        rows.append(share(pool, place / UNITS, (place + 1) / UNITS))
+        if draw(st.booleans()):
+            rows.append(share(pool, 0.0, draw(st.sampled_from([0.0, 0.2, 0.9])), draw(st.integers(1, 100)) * SECOND))
+        if pool >= 2 * UNITS:
+            speeds = st.tuples(st.integers(0, END), st.sampled_from([0, 10**6, 10**9, 10**10]), st.integers(1, 3))
+            for at_ns, token_ps, ways in {one[0]: one for one in [(0, 10**7, 1), *draw(st.lists(speeds, max_size=3))]}.values():
+                rows.append((at_ns, ServingOrder.SPEED, pool, -1, token_ps, ways, 0.0, 0.0))
+    return rows
+
+
+def run(made: Serving, rows: Sequence[Order], cuts: Sequence[int], *, revive: bool = False) -> list[ServingReport]:
+    """Windows that end at ``cuts``, each with its orders; ``revive``: the shard is made anew between them."""
+    reports, before = [], -1
+    for cut in cuts:
+        reports.append(made.advance(cut, orders([row for row in rows if before < row[0] <= cut])))
+        before = cut
+        if revive:
+            state = made.snapshot()
+            made = Serving(SERVICES, UNITS, 7)
+            made.restore(state)
+    return reports
+
+
+def told(reports: Sequence[ServingReport]) -> dict[str, object]:
+    """All that was reported, without the grouping into reports, and how things are at the end."""
+    tallies: dict[int, list[int]] = {}
+    counts: dict[tuple[int, int, int], int] = {}
+    busy: dict[int, int] = {}
+    moving: dict[int, int] = {}
+    kept: list[tuple[object, ...]] = []
+    for report in reports:
+        for pool, row in zip(report.pool.tolist(), report.tallies.tolist(), strict=True):
+            moving[pool] = moving.get(pool, 0) + int(report.moving_ps[report.pool.tolist().index(pool)])
+            tallies[pool] = [one + other for one, other in zip(tallies.get(pool, [0] * len(row)), row, strict=True)]
+        columns = (report.count_pool, report.count_of, report.count_bin, report.count)
+        for pool, of, place, count in zip(*(column.tolist() for column in columns), strict=True):
+            counts[pool, of, place] = counts.get((pool, of, place), 0) + count
+        for replica, time_ps in zip(report.replica.tolist(), report.busy_ps.tolist(), strict=True):
+            busy[replica] = busy.get(replica, 0) + time_ps
+        kept += zip(*(getattr(report.kept, one.name).tolist() for one in fields(report.kept)), strict=True)
+    last = reports[-1]
+    end = {name: getattr(last, name).tolist() for name in ("pool", "waiting", "running", "replica", "kv_blocks")}
+    open_now = {replica: time_ps for replica, time_ps in busy.items() if replica in end["replica"]}
+    drained = sorted(replica for report in reports for replica in report.drained.tolist())
+    return {"tallies": tallies, "counts": counts, "busy": open_now, "moving": moving, "kept": sorted(kept), "drained": drained} | end
+
+
+@settings(max_examples=25, deadline=None)
+@given(days(), st.lists(st.integers(1, END - 1), max_size=6, unique=True), st.booleans())
+def test_cuts_and_rebuilding_change_nothing(rows: list[Order], cuts: list[int], revive: bool) -> None:
+    whole = told(run(Serving(SERVICES, UNITS, 7), rows, [END]))
+    assert told(run(Serving(SERVICES, UNITS, 7), rows, [*sorted(cuts), END], revive=revive)) == whole
+
+
+@settings(max_examples=15, deadline=None)
+@given(days())
+def test_pools_are_the_same_in_shards_of_their_own(rows: list[Order]) -> None:
+    whole = told(run(Serving(SERVICES, UNITS, 7), rows, [END]))
+    parts = [told(run(Serving(SERVICES, UNITS, 7), [row for row in rows if row[2] % UNITS == unit], [END])) for unit in range(UNITS)]
+    for name in ("tallies", "counts", "busy", "moving"):
+        assert {key: value for part in parts for key, value in part[name].items()} == whole[name]  # type: ignore[attr-defined]
+    assert sorted(row for part in parts for row in part["kept"]) == whole["kept"]  # type: ignore[attr-defined]
+
+
+@settings(max_examples=15, deadline=None)
+@given(days())
+def test_every_request_is_accounted_for(rows: list[Order]) -> None:
+    """What arrived has ended in one way or is still there, waits for another try included; and the kept requests are those that ended."""
+    moves = [(END, ServingOrder.SPEED, pool, -1, 10**6, 1, 0.0, 0.0) for pool in range(2 * UNITS, len(SERVICES) * UNITS)]
+    moves += [(END, ServingOrder.OPEN, pool, 99, Role.DECODE, 0, 0.0, 0.0) for pool in range(2 * UNITS, len(SERVICES) * UNITS)]
+    rest = run(
+        Serving(SERVICES, UNITS, 7),
+        [*rows, *(share(pool, 0.0, 0.0, END) for pool in range(len(SERVICES) * UNITS)), *moves],
+        [END, 20 * END],
+    )
+    ends = (Tally.FINISHED, Tally.REJECTED, Tally.TIMED_OUT, Tally.CANCELLED, Tally.LOST, Tally.TOO_LONG)
+    for pool, tallies in told(rest)["tallies"].items():  # type: ignore[attr-defined]
+        assert sum(tallies[one] for one in ends) == tallies[Tally.ARRIVED], pool
+    whole = told(rest)
+    kept = sum(sum(row[one] for one in ends) - row[Tally.TOO_LONG] for row in whole["tallies"].values())  # type: ignore[attr-defined]
+    assert len(whole["kept"]) == kept  # type: ignore[arg-type]
+
+
+def test_the_zero_of_time_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [opened(0, 1), opened(0, 2), share(0, 0.0, 1.0), (70 * SECOND, ServingOrder.LOSE, 0, 1, 0, 0, 0.0, 0.0)]
+    whole = told(run(Serving(SERVICES, UNITS, 7), rows, range(10 * SECOND, END + 1, 10 * SECOND)))
+    monkeypatch.setattr(serving_pool, "REBASE_PS", 15 * 10**12)
+    assert told(run(Serving(SERVICES, UNITS, 7), rows, range(10 * SECOND, END + 1, 10 * SECOND))) == whole
+
+
+def test_a_followed_request_is_told_token_by_token_and_then_once() -> None:
+    made = Serving(SERVICES, UNITS, 7)
+    made.advance(SECOND, orders([opened(0, 1)]))
+    report = made.advance(SECOND + 10**8, orders([(SECOND, ServingOrder.ASK, 0, 42, 30, 50, 0.0, 0.0)]))
+    seen = [int(report.followed.generated[0])]
+    until = SECOND + 10**8
+    while report.followed.how[0] < 0:
+        until += 10**8
+        report = made.advance(until, no_orders())
+        seen.append(int(report.followed.generated[0]))
+    assert seen == sorted(seen)
+    assert (report.followed.number.tolist(), seen[-1]) == ([42], 50)
+    first = COSTS.base_ps + int(COSTS.table_ps[30]) + COSTS.running_ps + COSTS.attention_ps * 30 * 31 // 2
+    assert report.followed.first_ns[0] == SECOND + first // 1000
+    assert len(made.advance(until + SECOND, no_orders()).followed.number) == 0
+
+
+def test_what_no_replica_can_hold_is_counted() -> None:
+    made = Serving(SERVICES, UNITS, 7)
+    report = made.advance(SECOND, orders([opened(0, 1), (0, ServingOrder.ASK, 0, 5, 2000, 50, 0.0, 0.0)]))
+    assert report.tallies[0, Tally.TOO_LONG] == 1
+    assert report.followed.how.tolist() == [serving_pool.TOO_LONG]
+
+
+def test_a_sample_is_a_part_of_all_that_is_kept() -> None:
+    rows = [opened(0, 1), opened(0, 2)]
+    whole, some = (
+        set(told(run(Serving(SERVICES, UNITS, 7), [*rows, (0, ServingOrder.SHARE, 0, -1, shift, 0, 0.0, 1.0)], [20 * END]))["kept"])  # type: ignore[call-overload]
+        for shift in (0, 2)
+    )
+    assert some < whole
+    assert len(some) == pytest.approx(len(whole) / 4, rel=0.15)
+
+
+def test_metrics_are_those_of_the_finished() -> None:
+    made = Serving((replace(SERVICES[0], patience=Patience()),), UNITS, 7)
+    report = made.advance(20 * END, orders([opened(0, 1), opened(0, 2), share(0, 0.0, 1.0)]))
+    read = made.read(20 * END)
+    finished = int(report.tallies[0, Tally.FINISHED])
+    assert int(read.finished.sum()) == finished == int(read.counts[:, 0].sum())
+    first_ps = (report.kept.first_ns - report.kept.arrival_ns)[report.kept.how == 1].sum() * 1000
+    assert int(read.sums[:, 0].sum()) == pytest.approx(first_ps + finished * SERVICES[0].front_end_ps, rel=1e-6)
