@@ -22,3 +22,16 @@ POWER = (
     *("power.smoothing={gpu_floor: 50%, gpu_joules: 65}", "power.events=[{at: 1h, duration: 3h, reduce: 25%}]"),
 )
 EVERY_MODEL = LIVES + FAULTS + POWER
+#: Services whose replicas are preempted, break and scale.
+_CHAT = (
+    "{name: chat, model: llama3.1-70b, tensor: 4, replicas: 24, queue: serving, scaling: {metric: concurrency, target: 8, lead: 5m},"
+    " requests: {per_second: 60, bursts: {cv: 0.3}, sessions: {ratio: 0.3}}, prefix_cache: {enabled: true}, router: prefix-aware}"
+)
+_CODE = (
+    "{name: code, model: llama3.1-8b, tensor: 1, replicas: 16, router: power-of-two, run_one_in: 2, priority: 1,"
+    " requests: {per_second: 40}, patience: {timeout: 10s, cancel_ratio: 0.05}}"
+)
+SERVING = (
+    *("serving.pool=pod", "serving.keep_requests=2000", "scheduler.queues=[{name: default}, {name: serving, priority: 100}]"),
+    f"services=[{_CHAT}, {_CODE}]",
+)

@@ -125,11 +125,52 @@ class CapPower:
     duration_ns: int | None  # None: until it is lifted
 
 
+@dataclass(frozen=True)
+class ScaleService:
+    """The service of this number is to have so many replicas."""
+
+    service: int
+    replicas: int
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request comes to a service, whose progress somebody follows under this number."""
+
+    service: int
+    number: int
+    arrival_ns: int
+    prompt_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class GoAway:
+    """The client of that request goes away; nothing happens to one that has ended."""
+
+    number: int
+    at_ns: int
+
+
 def scale_link(link: int, remaining_ratio: float, duration_ns: int) -> CutLinks:
     """A fault leaves a link ``remaining_ratio`` of its healthy capacity for ``duration_ns``; of several at once the worst counts."""
     return CutLinks((Cut(link, (), remaining_ratio),), duration_ns)
 
 
 Command = (
-    Submit | Cancel | Hold | SetPriority | Cordon | BreakHosts | SlowDown | CutLinks | ClearFaults | Reserve | EndReservation | CapPower
+    Submit
+    | Cancel
+    | Hold
+    | SetPriority
+    | Cordon
+    | BreakHosts
+    | SlowDown
+    | CutLinks
+    | ClearFaults
+    | Reserve
+    | EndReservation
+    | CapPower
+    | ScaleService
+    | Ask
+    | GoAway
 )

@@ -14,6 +14,7 @@ from emulator.engine.job_control import Explanation, JobEvent, JobState, JobView
 from emulator.engine.power_control import PowerCapRequest, PowerView
 from emulator.engine.queue_control import QueueView
 from emulator.engine.reservation_control import ReservationRequest, ReservationView
+from emulator.engine.service_control import ServiceView
 from emulator.engine.snapshot import ClockView, Snapshot
 
 Told = TypeVar("Told")
@@ -163,6 +164,20 @@ class Control(Protocol):
     def cap_power(self, asked: PowerCapRequest, *, request_id: str = "") -> str:
         """A place draws no more than this from the next cycle on. Returns a sentence saying what was done. Raises NotFound and
         WrongState.
+        """
+        ...
+
+    def services(self) -> list[ServiceView]:
+        """In the order of the scenario."""
+        ...
+
+    def service(self, name: str) -> ServiceView:
+        """Raises NotFound."""
+        ...
+
+    def scale_service(self, name: str, replicas: int, *, request_id: str = "") -> str:
+        """The service is to have so many replicas from the next cycle on. Returns a sentence saying what was done. Raises NotFound and
+        InvalidRequest.
         """
         ...
 

@@ -22,6 +22,7 @@ class Ends:
         self._slots: deque[int] = deque()  # of the jobs in the table, in the order of their ends
         self.retire: Callable[[Sequence[int]], None] | None = None
         self.retired = 0
+        self.on_end: Callable[[int], None] | None = None  # called with each job that has ended
 
     def end(self, slot: int, at_ns: int, state: State) -> None:
         """The job has ended so."""
@@ -37,6 +38,8 @@ class Ends:
         self._table.end_ns[slot] = at_ns
         self._table.state[slot] = state
         self.count(slot, state)
+        if self.on_end is not None:
+            self.on_end(slot)
         self._chronicle.events += 1
         self._chronicle.changed(slot, at_ns)
 

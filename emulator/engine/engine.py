@@ -8,7 +8,7 @@ arrivals, then one plan; ties by id. Cost follows events: nothing is done in cyc
 from collections.abc import Callable
 
 from emulator.engine.chronicle import Chronicle
-from emulator.engine.commands import Command
+from emulator.engine.commands import Ask, Command
 from emulator.engine.draining import Draining
 from emulator.engine.ends import Ends
 from emulator.engine.exchange import Exchange
@@ -24,9 +24,11 @@ from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.power_caps import PowerCaps
 from emulator.engine.prospect import Prospect
+from emulator.engine.replicas import Replicas
 from emulator.engine.reservation_windows import ReservationWindows
 from emulator.engine.restarting import Restarting
 from emulator.engine.runs import Runs
+from emulator.engine.services import Services
 from emulator.engine.settings import EngineSettings
 from emulator.engine.settlement import Settlement
 from emulator.engine.shards import Readings, Shards
@@ -124,6 +126,25 @@ class Engine:
             ends=ends,
             chronicle=chronicle,
         )
+        serving = settings.serving
+        self.services: Services | None = None
+        if serving.services:
+            runs.replicas = Replicas(serving, cluster, table, shards.ranges)
+            arrive, seed = self.intake.arrive, settings.seed
+            self.services = Services(
+                serving,
+                runs.replicas,
+                scheduler,
+                runs,
+                self._exchange,
+                stops=stops,
+                ends=ends,
+                arrive=arrive,
+                network=network,
+                seed=seed,
+            )
+            ends.on_end = self.services.ended
+            self.intake.on_scale = self.services.set_replicas
         self._exchange.ask_all(0)
 
     # -- time -----------------------------------------------------------------------------------------------------------------------
@@ -141,6 +162,7 @@ class Engine:
             self._windows.next_ns,
             self.faults.next_ns(),
             self.power.next_ns(),
+            NEVER if self.services is None else self.services.due_ns(),
         )
         if due == NEVER:
             return NEVER
@@ -159,6 +181,8 @@ class Engine:
 
         Otherwise the remaining jobs never change: services without an end, and jobs on hold or for which there will be no room.
         """
+        if self.services is not None and self.services.has_work():
+            return True
         if self.restarting.waits or self.runs.next_ns() != NEVER or self.intake.next_ns() != NEVER:
             return True
         stalled = self.runs.next_stall_ns() != NEVER
@@ -180,6 +204,8 @@ class Engine:
         self._note_time(until_ns)
         self._settlement.run(until_ns)
         self.now_ns = self._passed_ns = until_ns
+        if self.services is not None:
+            self.services.serve(until_ns)
         for slot in self.scheduler.running:
             self.runs.progress(slot, until_ns)
         self.power.finish(until_ns)
@@ -196,14 +222,34 @@ class Engine:
         self._settlement.run(at_ns)
         self.now_ns = self._passed_ns = at_ns
         self.power.turn_due(at_ns)
+        turned = self.services is not None and self._serve(self.services, at_ns)
         self.intake.run(at_ns)
         if self.chronicle.events != before or self._reconsider_ns <= at_ns:
             self._plan(at_ns)
+        if self.services is not None:
+            self.services.load_fabric(at_ns)
         if self.network.stale:
             self._share(at_ns)
         self.chronicle.events += self.power.act(at_ns)
+        if self.services is not None:
+            self.services.share(at_ns)
+            self.chronicle.events += turned  # nothing to plan for, but there is something new to read
         self.cycles += 1
         self.ends.let_retire()
+
+    def _serve(self, services: Services, at_ns: int) -> bool:
+        """Have replicas serve, and look at them, where it is time for that; whether there is something new."""
+        for asked in self.intake.take_asked(at_ns):
+            if isinstance(asked, Ask):
+                services.ask(asked)
+            else:
+                services.go_away(asked.number, asked.at_ns)
+        if services.next_ns <= at_ns:
+            self.chronicle.events += services.turn(at_ns)
+            return True
+        if services.due_ns() <= at_ns:
+            services.serve(at_ns)
+        return False
 
     def _note_time(self, at_ns: int) -> None:
         self.runs.swings.note_most()

@@ -10,6 +10,7 @@ from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
 from emulator.engine.shards import Answers, Readings, Shards, Window
 from emulator.fabric.messages import FabricReadings, FabricReport, FlowOrders, LinkReadings
+from emulator.racks.serving_messages import ServingOrders, ServingReport
 
 #: Rack orders that wait at the head before they are sent even though no window needs them.
 ORDERS_KEPT = 65_536
@@ -51,6 +52,11 @@ class Exchange:
     def share(self, at_ns: int, planes: Mapping[int, FlowOrders]) -> Mapping[int, FabricReport]:
         """Have these planes compute the shares of their flows."""
         return self._shards.advance(Window(at_ns, planes=planes)).planes
+
+    def serve(self, at_ns: int, orders: Mapping[int, ServingOrders]) -> list[ServingReport]:
+        """Have the replicas of these shards run up to ``at_ns``. Their reports, by shard."""
+        answers = self._shards.advance(Window(at_ns, serving=orders)).serving
+        return [answers[shard] for shard in sorted(answers)]
 
     # -- reading --------------------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from emulator.engine.chronicle import Chronicle
 from emulator.engine.commands import (
+    Ask,
     BreakHosts,
     Cancel,
     CapPower,
@@ -14,8 +15,10 @@ from emulator.engine.commands import (
     Cordon,
     CutLinks,
     EndReservation,
+    GoAway,
     Hold,
     Reserve,
+    ScaleService,
     SetPriority,
     SlowDown,
     Submit,
@@ -59,6 +62,8 @@ class Intake:
         self._inbox: list[tuple[int, int, Command]] = []  # (stamp, sequence, command), sorted
         self._sequence = 0
         self.posted_jobs = 0  # jobs of inputs whose cycle is still to come
+        #: Called with a service that is to have so many replicas, and the cycle.
+        self.on_scale: Callable[[int, int, int], None] = _nobody
         #: Called with a command that failed, its cycle and the error.
         self.on_command_failed: Callable[[Command, int, Exception], None] | None = None
 
@@ -109,12 +114,23 @@ class Intake:
         if self._scheduler.dispatcher is not None:
             self._chronicle.events += self._scheduler.dispatch(at_ns)
 
+    def take_asked(self, at_ns: int) -> list[Ask | GoAway]:
+        """Take what clients of services want by ``at_ns``: it comes before the replicas run up to then."""
+        asked = [command for stamp, _, command in self._inbox if stamp <= at_ns and isinstance(command, Ask | GoAway)]
+        if asked:
+            self._inbox = [entry for entry in self._inbox if entry[0] > at_ns or not isinstance(entry[2], Ask | GoAway)]
+        return asked
+
     def _admit_due(self, at_ns: int) -> None:
         due = self._scheduler.admit_due(at_ns)
         self._chronicle.events += len(due)
         for slot in due:
             if self._table.first_start_ns[slot] >= 0:
                 self._stops.tell_back(slot, at_ns)
+
+    def arrive(self, slot: int, at_ns: int) -> None:
+        """A job is submitted that the limit of the queue does not concern."""
+        self._arrive(slot, at_ns, accepted=True)
 
     def _arrive(self, slot: int, at_ns: int, *, accepted: bool = False) -> None:
         scheduler, reasons = self._scheduler, self._chronicle.reasons
@@ -155,6 +171,8 @@ class Intake:
                 self.posted_jobs -= len(slots)
                 for slot in slots:
                     self._arrive(slot, at_ns, accepted=True)
+            case ScaleService(service, replicas):
+                self.on_scale(service, replicas, at_ns)
             case Cancel() | Hold() | SetPriority():
                 if command.job_id in self._table.slot_of:
                     self._act_on(self._table.slot_of[command.job_id], command, at_ns)
@@ -191,3 +209,7 @@ class Intake:
                 self._windows.end(name, at_ns)
             case CapPower(place, milliwatts, duration_ns):
                 self._power.reduce(Reduction(at_ns, place, duration_ns, None, milliwatts), at_ns)
+
+
+def _nobody(service: int, replicas: int, at_ns: int) -> None:
+    raise ValueError(f"there is no service {service} to have {replicas} replicas at {at_ns} ns")

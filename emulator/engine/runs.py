@@ -15,6 +15,7 @@ from emulator.engine.clocked_draws import ClockedDraws
 from emulator.engine.meter import Meter
 from emulator.engine.network import Network
 from emulator.engine.orders import RackOrderBuffer
+from emulator.engine.replicas import Replicas
 from emulator.engine.settings import EngineSettings
 from emulator.engine.slow_hosts import SlowHosts
 from emulator.engine.spread import Spread, Zones
@@ -75,6 +76,7 @@ class Runs:
         self._cluster, self._table, self._network, self._meter, self._orders = cluster, ledger.table, network, meter, orders
         self._settings, self._lives = settings, ledger.table.lives
         self.broken_hosts = BrokenHosts(ledger, meter)
+        self.replicas: Replicas | None = None  # jobs that are replicas of services are told to it
         self._ledger = ledger
         self._straggling = Straggling(ledger, network, settings.stragglers, settings.seed, slow)
         self._storage = Storage(cluster, settings.costs.checkpoint, settings.faults)
@@ -161,6 +163,9 @@ class Runs:
             ahead_ns = costs.restart_ns(gpus, trains=trains, warm=warm)
         else:
             ahead_ns = self._start_up.of(table.job_id[slot]) if trains and self._start_up is not None else 0
+        service = None if self.replicas is None else self.replicas.service_of(slot)
+        if service is not None:
+            ahead_ns = 0 if not at_ns else service.cold_start_ns + self._storage.read_ns(rows, service.weight_bytes, gpus)
         saving = None
         if every := table.checkpoint_ns[slot] or (0 if table.kind[slot] == JobKind.SERVICE else costs.checkpoint.interval_ns):
             state_bytes = table.shapes[table.shape[slot]].state_bytes if table.shape[slot] >= 0 else 0.0
@@ -177,12 +182,18 @@ class Runs:
         self._orders.add(at_ns, RackOrder.RERATE if shared else RackOrder.OCCUPY, rows, draw)
         self._draw_more(slot, at_ns, draw)
         self._expect(slot)
+        if service is not None and self.replicas is not None:
+            self.replicas.placed(slot, rows)
+            if not ahead_ns:
+                self.replicas.ready(slot, at_ns)
 
     def begin_work(self, slot: int, at_ns: int) -> None:
         """It has started, and draws what work draws from now on."""
         self.progress(slot, at_ns)
         self._rerate(slot, at_ns)
         self._expect(slot)
+        if self.replicas is not None and slot in self.replicas.of:
+            self.replicas.ready(slot, at_ns)
 
     def hang(self, slot: int, at_ns: int, until_ns: int) -> None:
         """A fault stops the job, which is noticed at ``until_ns``. Until then it holds its GPUs, which wait for each other."""
@@ -209,6 +220,7 @@ class Runs:
     def _leave_work(self, slot: int, at_ns: int, phase: Phase, until_ns: int) -> None:
         """The run, which has been brought to ``at_ns``, is in this phase until then, or until somebody says otherwise (NEVER)."""
         self._lives.out[slot] = phase
+        self._no_longer_serves(slot, at_ns)
         self._leave_network(slot, at_ns)
         self._rerate(slot, at_ns)
         self._expect(slot, until_ns)
@@ -237,9 +249,14 @@ class Runs:
             self._orders.add(at_ns, RackOrder.RELEASE, table.rows[slot], draw)
         self._draw_more(slot, at_ns, -draw)
         del self._spread[slot]
+        self._no_longer_serves(slot, at_ns)
         self._leave_network(slot, at_ns)
         self._storage.close(slot)
         self._lives.stop(slot, at_ns - table.start_ns[slot])
+
+    def _no_longer_serves(self, slot: int, at_ns: int) -> None:
+        if self.replicas is not None and slot in self.replicas.of:
+            self.replicas.gone(slot, at_ns)
 
     def _leave_network(self, slot: int, at_ns: int) -> None:
         if self._table.shape[slot] >= 0 and self._network.has(slot):
@@ -320,6 +337,10 @@ class Runs:
         self.progress(slot, at_ns)
         (self._lives.paused.add if paused else self._lives.paused.discard)(slot)
         self._rerate(slot, at_ns)
+        if paused:
+            self._no_longer_serves(slot, at_ns)
+        elif self.replicas is not None and slot in self.replicas.of and not self._lives.ahead_ns[slot]:
+            self.replicas.ready(slot, at_ns)
         if slot not in self._lives.out:
             self._expect(slot)
 
@@ -419,6 +440,12 @@ class Runs:
         computing, saving = self._network.computing(slot), lives.saving.get(slot)
         working = 1.0 if saving is None else saving.every_ns / (saving.every_ns + saving.write_ns)
         return Parts(computing * working, (1.0 - computing) * working)
+
+    def set_utilization(self, slot: int, utilization: float, at_ns: int) -> None:
+        """Its GPUs are so busy from now on."""
+        self.progress(slot, at_ns)
+        self._table.utilization[slot] = utilization
+        self._rerate(slot, at_ns)
 
     def _rerate(self, slot: int, at_ns: int) -> None:
         """What the run draws has changed."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from emulator.engine.backoff import NO_BACKOFF, Backoff
 from emulator.engine.power_settings import PowerSettings
+from emulator.engine.service_settings import ServingSettings
 from emulator.fabric.link_faults import LinkFaultSettings
 from emulator.jobs.costs import Costs
 from emulator.jobs.stragglers import Stragglers
@@ -45,6 +46,7 @@ class EngineSettings:
     crews: int | None = None  # repairs with hands at once, at a site; None: as many as there are
     unit_faults: UnitFaultSettings = field(default_factory=UnitFaultSettings)
     link_faults: LinkFaultSettings = field(default_factory=LinkFaultSettings)
+    serving: ServingSettings = field(default_factory=ServingSettings)
     seed: int = 1  # of the drawn faults of units and links
     ended_kept: int = ENDED_KEPT
     retired_at_once: int = RETIRED_AT_ONCE

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from emulator.fabric.messages import FabricReadings, FabricReport, FlowOrders, LinkReadings
 from emulator.racks.messages import RackOrders, RackReadings, RackReport
+from emulator.racks.serving_messages import ServingOrders, ServingReadings, ServingReport
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Window:
     until_ns: int
     racks: Mapping[int, RackOrders] = field(default_factory=dict)  # shard -> orders
     planes: Mapping[int, FlowOrders] = field(default_factory=dict)  # plane -> orders
+    serving: Mapping[int, ServingOrders] = field(default_factory=dict)  # shard -> orders to its replicas
     read_planes: bool = False  # the loads of every plane are also read, at ``until_ns``
 
 
@@ -35,6 +37,7 @@ class Answers:
     racks: Mapping[int, RackReport]
     planes: Mapping[int, FabricReport]
     readings: Mapping[int, FabricReadings] = field(default_factory=dict)  # by plane, where they were asked for
+    serving: Mapping[int, ServingReport] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Readings:
 
     racks: tuple[RackReadings, ...]  # by shard
     planes: tuple[FabricReadings, ...]  # by plane
+    serving: tuple[ServingReadings, ...] = ()  # by shard; none where nothing serves
 
 
 class ShardsLost(RuntimeError):

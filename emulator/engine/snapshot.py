@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from emulator.engine.hardware_control import ClusterView
 from emulator.engine.queue_control import QueueView, SitesView
+from emulator.engine.service_control import ServiceView
 
 
 @dataclass(frozen=True)
@@ -77,3 +78,4 @@ class Snapshot:
     pending_jobs_by_reason: Mapping[str, int] = field(default_factory=dict)  # by kind of reason, as in Explanation
     pending_gpus_by_reason: Mapping[str, float] = field(default_factory=dict)
     sites: SitesView | None = None  # None: jobs are not dispatched to sites
+    services: tuple[ServiceView, ...] = ()  # in the order of the scenario

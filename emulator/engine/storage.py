@@ -39,6 +39,11 @@ class Storage:
         self._of_run[slot] = site, mean
         return saving
 
+    def read_ns(self, rows: Sequence[Row], size: float, gpus: int) -> int:
+        """How long so many GPUs take to read ``size`` bytes, while checkpoints are written as they are in the mean."""
+        others = float(self._written[self._site_of_block[rows[0][0]]])
+        return round(size / self._costs.burst(gpus, others) * SECOND)
+
     def close(self, slot: int) -> None:
         """The run has ended."""
         if (found := self._of_run.pop(slot, None)) is not None:

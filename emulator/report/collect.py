@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from emulator.engine.engine import Engine
 from emulator.engine.facility_meter import total
 from emulator.engine.gpu_time import HELD, gpu_seconds, held_time
 from emulator.engine.power_settings import OverCap
+from emulator.engine.service_views import service_views
 from emulator.engine.shards import Readings
 from emulator.engine.snapshot import ClockView, Histogram, Snapshot
 from emulator.engine.waits import WAIT_BOUNDS
@@ -28,6 +30,7 @@ from emulator.report.outcome import Outcome, Sample, Timeline, sample, timeline
 from emulator.report.picture.page import picture
 from emulator.report.power import power_summary
 from emulator.report.progress import Progress
+from emulator.report.serving import inference_summary, requests_table, served_numbers
 from emulator.report.speed import RecentSpeed
 from emulator.report.spool import Spool
 from emulator.scenario import Scenario
@@ -156,6 +159,7 @@ class Collector:
             pending_jobs_by_reason=pending_jobs,
             pending_gpus_by_reason=pending_gpus,
             sites=views.sites_view(engine),
+            services=tuple(service_views(engine)),
         )
 
     def retire(self, slots: Sequence[int]) -> None:
@@ -245,7 +249,7 @@ class Collector:
             outside=engine.scheduler.policy.outside,
             resizes=engine.chronicle.resizes,
             sites=views.sites_view(engine),
-            digest=digest(jobs, *every[2:6], rack_energy_joules=energy),
+            digest=digest(jobs, *every[2:6], rack_energy_joules=energy, served=served_numbers(engine)),
             actors=self._actors,
             gpus=cluster.gpu_count,
             hosts=cluster.host_count,
@@ -271,12 +275,21 @@ class Collector:
             facility_energy_joules=used.facility_joules,
             water_litres=used.water_litres,
             power=power_summary(engine, jobs, seconds, OverCap(self._power.over_cap), smoothing(scenario)),
+            inference=inference_summary(engine),
+            requests_table=self._requests_table(),
             tiers=tier_loads(cluster, links, self._peak_nic),
             gpu_seconds=seconds,
             interrupted=interrupted,
             sources=tuple(source.as_dict() for source in self._sources),
             picture=lambda: picture(cluster, scenario, link_load(cluster, links)),
         )
+
+    def _requests_table(self) -> Callable[[], Any] | None:
+        services = self._engine.services
+        if services is None:
+            return None
+        names = tuple([service.name for service in services.settings.services])
+        return lambda: requests_table(services.sample.columns(), names, services.replicas.units)
 
     def _all_jobs(self) -> tuple[Jobs, list[int]]:
         """Every submitted job, and the GPU time that they held by phase (``held_time``)."""

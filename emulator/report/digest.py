@@ -35,13 +35,14 @@ def digest(
     placement_gpu_mask: NDArray[np.uint64],
     *,
     rack_energy_joules: NDArray[np.float64],
+    served: NDArray[np.int64] | None = None,
 ) -> str:
     """SHA-256 in hexadecimal, over little-endian bytes.
 
     In order: the format version; the number of jobs; a record per job in order of id (id, submit, start and end in ns, GPUs, preemptions,
     restarts, state, number of placement rows); the placement rows (block, host mask, GPU mask) of the jobs in the same order, each job's
-    rows by (block, GPU mask, host mask); the number of racks; the float64 bits of each rack's energy. A job's last placement counts, also
-    after its end.
+    rows by (block, GPU mask, host mask); the number of racks; the float64 bits of each rack's energy; where anything serves, ``served``. A
+    job's last placement counts, also after its end.
 
     Parameters
     ----------
@@ -51,6 +52,8 @@ def digest(
         Shape (jobs + 1,): the rows of job i are ``placement_start[i]:placement_start[i + 1]`` of the three placement arrays.
     rack_energy_joules
         Shape (racks,), in rack order, at the run's end.
+    served
+        What became of the requests of services; None where nothing serves.
 
     Raises
     ------
@@ -85,4 +88,6 @@ def digest(
         state.update(records.tobytes())
     state.update(np.int64(len(rack_energy_joules)).astype("<i8").tobytes())
     state.update(np.ascontiguousarray(rack_energy_joules, dtype="<f8").tobytes())
+    if served is not None:
+        state.update(np.ascontiguousarray(served, dtype="<i8").tobytes())
     return state.hexdigest()

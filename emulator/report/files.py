@@ -22,8 +22,8 @@ from topology.cluster import TIERS
 
 #: The files of a run, in the order in which they are written; ``summary.json`` is last, so if it is new all are.
 FILES = ("jobs.parquet", "timeline.parquet", "links.parquet", "report.html", "summary.json")
-#: Written before them, where events were kept.
-EVENTS = "events.parquet"
+#: Written before them, where events were kept, and where anything serves.
+EVENTS, REQUESTS = "events.parquet", "requests.parquet"
 
 
 class OutputError(Exception):
@@ -60,11 +60,15 @@ def write(directory: Path, outcome: Outcome) -> dict[str, Any]:
     }
     if (links := outcome.link_table) is not None:
         contents["links.parquet"] = lambda path: parquet.write_table(links(), path, compression="zstd")
+    if (requests := outcome.requests_table) is not None:
+        contents[REQUESTS] = lambda path: parquet.write_table(requests(), path, compression="zstd")
+    else:
+        _remove(directory / REQUESTS)
     if (events := outcome.events_table) is not None:
         contents[EVENTS] = lambda path: parquet.write_table(events(), path, compression="zstd")
     else:
         _remove(directory / EVENTS)  # that of another run would be taken for this one's
-    write_files(directory, {name: contents[name] for name in (EVENTS, *FILES) if name in contents})
+    write_files(directory, {name: contents[name] for name in (EVENTS, REQUESTS, *FILES) if name in contents})
     return values
 
 

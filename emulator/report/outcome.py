@@ -243,6 +243,8 @@ class Outcome:
     resizes: int = 0  # of running jobs
     sites: SitesView | None = None  # None: jobs are not dispatched to sites
     power: Mapping[str, Any] | None = None  # report.power
+    inference: Mapping[str, Any] | None = None  # report.serving; None where nothing serves
+    requests_table: Callable[[], Any] | None = None  # makes that of ``requests.parquet``
     sources: tuple[Mapping[str, Any], ...] = ()  # workload.jobs.SourceReport.as_dict
     link_table: Callable[[], Any] | None = None  # makes the pyarrow.Table of ``links.parquet``, for who writes it
     events_table: Callable[[], Any] | None = None  # that of ``events.parquet``; None where no events were kept

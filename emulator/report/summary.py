@@ -35,6 +35,7 @@ Formulas (G GPUs, T emulated seconds, sums over all jobs; a ratio without a deno
   as a mean over time; a job of the global queue is demand of all sites that it could go to, by their GPUs. ``high``: of jobs of the
   priority ``scheduler.sites.high_priority`` or above. ``overload_ratio`` is the highest of these: the figure that MAST gives of its most
   overloaded region (Choudhury et al., OSDI'24). ``queued_mean_ratio``: GPUs that jobs of the global queue wait for, over the cluster's.
+- ``inference``: what became of the requests of services, as ``report.serving`` defines it; null where nothing serves.
 - ``interrupted``: a signal (Ctrl-C, SIGTERM, SIGHUP), an error, or whoever ran it has ended it before its time.
 - ``sources``: of a trace, ``read`` rows are ``kept`` or ``dropped`` by reason; ``zero_seconds`` is emulated time 0 on the trace's own clock
   (Unix seconds where that is the calendar); ``notes`` are sentences for people.
@@ -121,7 +122,7 @@ def summary(outcome: Outcome) -> dict[str, Any]:
             "mean_slowdown_ratio": float(jobs.network_slowdown_ratio[trained].mean()) if trained.any() else None,
         },
         "gpu_seconds": dict(outcome.gpu_seconds),
-        "inference": None,  # no service's requests are emulated one by one
+        "inference": None if outcome.inference is None else dict(outcome.inference),
         "interrupted": outcome.interrupted,
         "sources": [dict(source) for source in outcome.sources],
     }

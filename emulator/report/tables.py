@@ -48,6 +48,27 @@ def _sites(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
     return [("Sites", rows)]
 
 
+def _inference(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
+    """What became of the requests of services."""
+    inference = values.get("inference")
+    if inference is None:
+        return []
+    rows = [("requests", f"{inference['requests']:,.0f}, of which {percent(inference['run_ratio'])} were run one by one")]
+    rows += [(name, _service(service)) for name, service in inference["services"].items()]
+    return [("Serving", rows)]
+
+
+def _service(service: Mapping[str, Any]) -> str:
+    ways = ("completed", "rejected", "timed_out", "cancelled", "lost", "retried")
+    counts = [f"{service[way]:,.0f} {way.replace('_', ' ')}" for way in ways if service[way] or way == "completed"]
+    first, later = (
+        ", ".join("-" if one is None else span(one) for one in service[name].values()) for name in ("ttft_seconds", "tpot_seconds")
+    )
+    energy = "-" if service["joules_per_request"] is None else f"{service['joules_per_request'] / 3600:.3g} Wh a request"
+    good = percent(service["slo_attainment_ratio"])
+    return f"{', '.join(counts)}; {good} within objectives; TTFT {first}; TPOT {later} (p50, p90, p99); {energy}"
+
+
 def _deadlines(values: Mapping[str, Any]) -> Rows:
     """How many jobs met theirs, where any has one."""
     due = values.get("deadlines")
@@ -88,6 +109,7 @@ def sections(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
             ],
         ),
         *_sites(values),
+        *_inference(values),
         (
             "GPUs",
             [

@@ -13,6 +13,8 @@ from emulator.fabric.messages import FabricReadings
 from emulator.fabric.plane import FabricPlane
 from emulator.fabric.settings import FabricSettings
 from emulator.racks.messages import RackReadings
+from emulator.racks.serving import serving_shards
+from emulator.racks.serving_messages import ServingReadings
 from emulator.racks.shard import RackSettings, RackShard
 from emulator.report.usage import own_usage
 from emulator.runtime.line import Line
@@ -32,7 +34,7 @@ class Exporter(Protocol):
         """``host:port``."""
         ...
 
-    def publish(self, racks: Sequence[RackReadings], planes: Sequence[FabricReadings]) -> None:
+    def publish(self, racks: Sequence[RackReadings], planes: Sequence[FabricReadings], serving: Sequence[ServingReadings]) -> None:
         """Serve these from now on. Must not render before somebody asks."""
         ...
 
@@ -64,6 +66,7 @@ class Held:
 
     racks: dict[int, RackReadings]
     planes: dict[int, FabricReadings]
+    serving: dict[int, ServingReadings]
 
 
 class StaleMessage(RuntimeError):
@@ -79,17 +82,20 @@ class ShardHost:
         self._racks = {
             shard: RackShard(cluster, span, share.rack_settings, share.seed) for shard, span in zip(share.shards, share.ranges, strict=True)
         }
+        self._serving = serving_shards(cluster, share.rack_settings, share.shards, share.seed)
         self._planes = {plane: FabricPlane(cluster, plane, share.fabric_settings) for plane in share.planes}
         self._exporter: Exporter | None = None
 
     def recover(self, window: int, snapshot: bytes, payloads: Sequence[bytes]) -> int:
         """Take the state after ``window`` (no bytes: the initial state) and run the later windows again. Returns the last window."""
         if snapshot:
-            racks, planes = pickle.loads(snapshot)
+            racks, planes, serving = pickle.loads(snapshot)
             for shard, arrays in racks.items():
                 self._racks[shard].restore(arrays)
             for plane, arrays in planes.items():
                 self._planes[plane].restore(arrays)
+            for shard, arrays in serving.items():
+                self._serving[shard].restore(arrays)
         self._window = window
         for payload in payloads:
             self.advance(self._epoch, self._window + 1, payload)
@@ -105,6 +111,7 @@ class ShardHost:
             {shard: self._racks[shard].advance(message.until_ns, orders) for shard, orders in message.racks.items()},
             {plane: self._planes[plane].advance(message.until_ns, orders) for plane, orders in message.planes.items()},
             {plane: held.read(message.until_ns, loads_only=True) for plane, held in self._planes.items()} if message.read_planes else {},
+            {shard: self._serving[shard].advance(message.until_ns, orders) for shard, orders in message.serving.items()},
         )
         self._window = window
         self._last = (epoch, window, pack(answer))
@@ -115,9 +122,10 @@ class ShardHost:
         self._expect(epoch, window)
         racks = {shard: held.read(at_ns) for shard, held in self._racks.items()}
         planes = {plane: held.read(at_ns) for plane, held in self._planes.items()}
+        serving = {shard: held.read(at_ns) for shard, held in self._serving.items()}
         if publish and self._exporter:
-            self._exporter.publish(tuple(racks.values()), tuple(planes.values()))
-        return epoch, window, pack(Held(racks, planes))
+            self._exporter.publish(tuple(racks.values()), tuple(planes.values()), tuple(serving.values()))
+        return epoch, window, pack(Held(racks, planes, serving))
 
     def read_links(self, epoch: int, window: int, at_ns: int) -> Reply:
         """``LinkReadings`` of the planes, by number, after ``window``."""
@@ -127,9 +135,10 @@ class ShardHost:
     def snapshot(self, epoch: int, window: int) -> Reply:
         """The whole state after ``window``, packed."""
         self._expect(epoch, window)
-        state: tuple[dict[int, Any], dict[int, Any]] = (
+        state: tuple[dict[int, Any], ...] = (
             {shard: held.snapshot() for shard, held in self._racks.items()},
             {plane: held.snapshot() for plane, held in self._planes.items()},
+            {shard: held.snapshot() for shard, held in self._serving.items()},
         )
         return epoch, window, pack(state)
 

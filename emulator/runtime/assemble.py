@@ -9,6 +9,7 @@ from emulator.engine.backoff import Backoff
 from emulator.engine.engine import Engine
 from emulator.engine.fault_requests import Asking
 from emulator.engine.network import Network
+from emulator.engine.service_settings import ServingSettings
 from emulator.engine.settings import EngineSettings
 from emulator.engine.shards import Shards
 from emulator.fabric.settings import FabricSettings
@@ -17,6 +18,7 @@ from emulator.racks.shard import RackSettings
 from emulator.runtime.watchdog import Watchdog
 from emulator.scenario import Scenario, build_cluster
 from emulator.scenario.build_power import build_power
+from emulator.scenario.build_services import build_services
 from emulator.scenario.build_sites import build_sites
 from emulator.scenario.fault_script import fault_script
 from emulator.scenario.outside import outside_settings
@@ -84,6 +86,8 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
     """
     cluster = build_cluster(scenario)
     source, sources = _source(scenario, cluster, horizon_ns)
+    serving, read = build_services(scenario, cluster)
+    sources = (*sources, *read)
     fabric = fabric_settings(scenario)
     asking = Asking(cluster, scenario.clock.cycle, unit_fault_settings(scenario).racks_each)
     script = fault_script(scenario, asking)
@@ -96,10 +100,12 @@ def assemble(scenario: Scenario, shards: ShardFactory, *, until_ns: int | None, 
         scheduler = Scheduler(cluster, settings, scenario.clock.cycle)
         for queue in scenario.scheduler.queues:
             scheduler.add_queue(queue.name)
-        made = shards(cluster, RackSettings(fault_settings(scenario), buildout(scenario)), fabric, scenario.seed)
+        served = tuple([service.served for service in serving.services])
+        racks = RackSettings(fault_settings(scenario), buildout(scenario), served, serving.pool_level)
+        made = shards(cluster, racks, fabric, scenario.seed)
         opened.callback(made.close)
         network = Network(cluster, fabric, scheduler.table, made.plane_count)
-        engine = Engine(cluster, scheduler, made, network, source, _engine_settings(scenario, cluster, until_ns))
+        engine = Engine(cluster, scheduler, made, network, source, _engine_settings(scenario, cluster, until_ns, serving))
         for at_ns, command in script.commands:
             if until_ns is None or at_ns <= until_ns:
                 engine.post(command, engine.boundary(at_ns))
@@ -165,7 +171,7 @@ def _scheduler_settings(scenario: Scenario, cluster: Cluster) -> SchedulerSettin
     )
 
 
-def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None) -> EngineSettings:
+def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None, serving: ServingSettings) -> EngineSettings:
     backoff = scenario.jobs.requeue_backoff
     return EngineSettings(
         cycle_ns=scenario.clock.cycle,
@@ -187,5 +193,6 @@ def _engine_settings(scenario: Scenario, cluster: Cluster, until_ns: int | None)
         crews=scenario.faults.crews,
         unit_faults=unit_fault_settings(scenario),
         link_faults=link_fault_settings(scenario),
+        serving=serving,
         seed=scenario.seed,
     )

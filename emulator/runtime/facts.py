@@ -1,6 +1,7 @@
 """What a session is of: facts that stay as they are while it runs."""
 
 from emulator.engine.shards import ShardRange
+from emulator.racks.served_pools import ServedPools, served_pools
 from emulator.runtime.assemble import Emulation
 from topology.catalog import HostType
 from topology.cluster import Cluster
@@ -46,3 +47,11 @@ class Facts:
         """Shards that run in this process and so serve no metrics of their own."""
         shards = self._engine.shards
         return () if shards.metrics_addresses() else shards.ranges
+
+    @property
+    def served_pools(self) -> ServedPools:
+        """What the pools of services are called, for the metrics of local shards."""
+        if self._engine.services is None:
+            return ServedPools()
+        settings = self._engine.services.settings
+        return served_pools([service.served for service in settings.services], settings.pool_level)

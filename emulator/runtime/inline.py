@@ -4,6 +4,7 @@ from emulator.engine.shards import Answers, Readings, ShardRange, Window
 from emulator.fabric.messages import LinkReadings
 from emulator.fabric.plane import FabricPlane
 from emulator.fabric.settings import FabricSettings
+from emulator.racks.serving import serving_shards
 from emulator.racks.shard import RackSettings, RackShard
 from emulator.runtime.ranges import plane_count, shard_ranges
 from topology.cluster import Cluster
@@ -13,8 +14,9 @@ class InlineShards:
     """``engine.shards.Shards`` without processes."""
 
     def __init__(self, cluster: Cluster, rack_settings: RackSettings, fabric_settings: FabricSettings, seed: int, shards: int = 1) -> None:
-        self._ranges = shard_ranges(cluster, shards)
+        self._ranges = shard_ranges(cluster, shards, rack_settings.whole_level)
         self._racks = tuple(RackShard(cluster, span, rack_settings, seed) for span in self._ranges)
+        self._serving = serving_shards(cluster, rack_settings, range(len(self._ranges)), seed)
         self._planes = tuple(FabricPlane(cluster, plane, fabric_settings) for plane in range(plane_count(cluster)))
 
     @property
@@ -32,10 +34,12 @@ class InlineShards:
             readings={number: plane.read(window.until_ns, loads_only=True) for number, plane in enumerate(self._planes)}
             if window.read_planes
             else {},
+            serving={shard: self._serving[shard].advance(window.until_ns, orders) for shard, orders in window.serving.items()},
         )
 
     def read(self, at_ns: int) -> Readings:
-        return Readings(tuple(shard.read(at_ns) for shard in self._racks), tuple(plane.read(at_ns) for plane in self._planes))
+        racks, planes = tuple(shard.read(at_ns) for shard in self._racks), tuple(plane.read(at_ns) for plane in self._planes)
+        return Readings(racks, planes, tuple(self._serving[shard].read(at_ns) for shard in sorted(self._serving)))
 
     def read_links(self, at_ns: int) -> tuple[LinkReadings, ...]:
         return tuple(plane.read_links(at_ns) for plane in self._planes)

@@ -1,17 +1,17 @@
 """Inputs of a live emulation: checked, journalled, stamped with their cycle, then posted to the engine."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
-from emulator.engine.commands import Cancel, CapPower, Command, Cordon, Hold, SetPriority, Submit
+from emulator.engine.commands import Ask, Cancel, CapPower, Command, Cordon, GoAway, Hold, SetPriority, Submit
 from emulator.engine.errors import ControlError, InvalidRequest, NotFound, WrongState
 from emulator.engine.hardware import not_found, rack_views
 from emulator.engine.hardware_control import RackView
 from emulator.engine.job_control import JobState, JobView, Submission, Submitted
 from emulator.engine.power_control import PowerCapRequest
 from emulator.engine.views import STATES, job_view
-from emulator.runtime import power_inputs
+from emulator.runtime import power_inputs, service_inputs
 from emulator.runtime.answers import Answers, Request, from_json, to_json
 from emulator.runtime.assemble import Emulation
 from emulator.runtime.fault_inputs import FaultInputs
@@ -37,6 +37,7 @@ class Inputs:
         self._cluster = emulation.cluster
         self._journal = journal
         self._next_id = API_FIRST_ID
+        self._next_request = 0
         self._answers = Answers()
         self.last_stamp_ns = 0
         self.reserved = ReservedInputs(self._engine, self._answers, self._accept)
@@ -197,6 +198,30 @@ class Inputs:
 
         return self._answers.once(request_id, "power", lambda: repr(asked).encode(), cap)
 
+    def scale_service(self, name: str, replicas: int, stamp_ns: int, request_id: str) -> str:
+        """So many replicas from the next cycle on. Returns what was done, as a sentence."""
+
+        def scale(request: Request) -> str:
+            command = service_inputs.scale_command(self._engine, name, replicas)
+            assert self._engine.services is not None, "there is that service"
+            scales = self._engine.services.settings.services[command.service].scaling.metric != "none"
+            answer = service_inputs.told(name, command, stamp_ns, scales=scales)
+            self._accept(command, stamp_ns, "scale", {"service": command.service, "replicas": command.replicas}, request, answer)
+            return answer
+
+        return self._answers.once(request_id, "scale", lambda: repr((name, replicas)).encode(), scale)
+
+    def ask_service(self, name: str, prompt_tokens: int, output_tokens: int, arrival_ns: int, stamp_ns: int) -> int:
+        """A request comes to a service. Returns the number under which its progress is told. Raises NotFound and InvalidRequest."""
+        command = service_inputs.ask_command(self._engine, name, self._next_request, arrival_ns, prompt_tokens, output_tokens)
+        self._accept(command, stamp_ns, "ask", asdict(command), Request(), None)
+        self._next_request += 1
+        return command.number
+
+    def leave_service(self, number: int, at_ns: int, stamp_ns: int) -> None:
+        """The client of that request goes away."""
+        self._accept(GoAway(number, at_ns), stamp_ns, "go away", {"number": number, "at_ns": at_ns}, Request(), None)
+
     def _hosts_of(self, level: str, number: int) -> tuple[int, int]:
         first_host = self._cluster.level(level).first_host
         return int(first_host[number]), int(first_host[number + 1])
@@ -239,6 +264,10 @@ class Inputs:
                     command = self.faults.take_up(record.kind, given)
                 case "power":
                     command = CapPower(**given)
+                case "scale" | "ask" | "go away":
+                    command = service_inputs.take_up(record.kind, given)
+                    if isinstance(command, Ask):
+                        self._next_request = max(self._next_request, command.number + 1)
                 case "reserve" | "end reservation":
                     command = self.reserved.take_up(record.kind, given)
                 case kind if kind in (END, STOP):

@@ -4,6 +4,7 @@ from functools import partial
 
 from emulator.engine.shards import Shards
 from emulator.fabric.settings import FabricSettings
+from emulator.racks.served_pools import served_pools
 from emulator.racks.shard import RackSettings
 from emulator.runtime.inline import InlineShards
 from emulator.scenario import Scenario
@@ -41,7 +42,7 @@ class Place:
             seed,
             actors=runtime.actors,
             address=self._address,
-            exporter=partial(ShardExporter, detail=self._scenario.telemetry.detail),
+            exporter=partial(ShardExporter, detail=self._scenario.telemetry.detail, pools=served_pools(racks.services, racks.pool_level)),
             system_config=health,
             answer_seconds=runtime.answer_timeout / SECOND,
             node_seconds=runtime.node_wait / SECOND,

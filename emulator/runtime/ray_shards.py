@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,7 @@ from emulator.runtime.ray_address import RayStartError
 from emulator.runtime.ray_link import InProcess, Link, RayLink
 from topology.cluster import Cluster
 
+Read = TypeVar("Read")
 logger = logging.getLogger(__name__)
 
 #: A snapshot is taken after this many windows, or when the log since the last one is larger than that snapshot and than this many bytes.
@@ -114,7 +115,7 @@ class RayShards:
         self._link: Link = ray
         try:
             count = _auto(cluster, ray.opened) if actors == "auto" else int(actors)
-            self._ranges = shard_ranges(cluster, count)
+            self._ranges = shard_ranges(cluster, count, rack_settings.whole_level)
             shares = _shares(cluster, self._ranges, count, Share(rack_settings, fabric_settings, seed, exporter))
             self._actors = [_Actor(share) for share in shares]
             ray.hold(packed, len(self._actors), self._node_seconds)
@@ -147,8 +148,10 @@ class RayShards:
             racks = {shard: window.racks[shard] for shard in actor.share.shards if shard in window.racks}
             planes = {plane: window.planes[plane] for plane in actor.share.planes if plane in window.planes}
             read_planes = window.read_planes and bool(actor.share.planes)
-            if racks or planes or read_planes:
-                calls[number] = ("advance", (actor.window + 1, pack(Window(window.until_ns, racks, planes, read_planes))))
+            serving = {shard: window.serving[shard] for shard in actor.share.shards if shard in window.serving}
+            if racks or planes or serving or read_planes:
+                message = Window(window.until_ns, racks, planes, serving, read_planes)
+                calls[number] = ("advance", (actor.window + 1, pack(message)))
         answers = Answers(racks={}, planes={})
         for number, answer in self._ask(calls).items():
             actor = self._actors[number]
@@ -160,6 +163,7 @@ class RayShards:
                 {**answers.racks, **advanced.racks},
                 {**answers.planes, **advanced.planes},
                 {**answers.readings, **advanced.readings},
+                {**answers.serving, **advanced.serving},
             )
         self._snapshot_where_due()
         if self._link.moves:
@@ -213,7 +217,8 @@ class RayShards:
         readings: list[Held] = [pickle.loads(answer) for answer in answers.values()]
         racks = {shard: reading for part in readings for shard, reading in part.racks.items()}
         planes = {plane: reading for part in readings for plane, reading in part.planes.items()}
-        return Readings(tuple(racks[shard] for shard in sorted(racks)), tuple(planes[plane] for plane in sorted(planes)))
+        serving = {shard: reading for part in readings for shard, reading in part.serving.items()}
+        return Readings(_in_turn(racks), _in_turn(planes), _in_turn(serving))
 
     def _snapshot_where_due(self) -> None:
         due = [
@@ -342,6 +347,10 @@ class RayShards:
         self._link.close()
         self._link = InProcess(self._cluster)
         self._unsure = set(range(len(self._actors)))
+
+
+def _in_turn(by_number: Mapping[int, Read]) -> tuple[Read, ...]:
+    return tuple([by_number[number] for number in sorted(by_number)])
 
 
 def _named(numbers: Sequence[int]) -> str:

@@ -13,6 +13,8 @@ from emulator.engine.power_control import PowerView
 from emulator.engine.power_views import power_view
 from emulator.engine.queue_control import QueueView
 from emulator.engine.reservation_control import ReservationView
+from emulator.engine.service_control import ServiceView
+from emulator.engine.service_views import service_number, service_views
 from emulator.runtime.assemble import Emulation
 from emulator.runtime.facts import Facts
 from emulator.runtime.inputs import Inputs
@@ -60,6 +62,12 @@ class Reads(Facts, ABC):
 
     def power(self) -> PowerView:
         return self._call(lambda: power_view(self._engine))
+
+    def services(self) -> list[ServiceView]:
+        return self._call(lambda: service_views(self._engine))
+
+    def service(self, name: str) -> ServiceView:
+        return self._call(lambda: service_views(self._engine)[service_number(self._engine, name)])
 
     def racks(self, *, after: int = -1, limit: int = 100) -> list[RackView]:
         return self._call(lambda: hardware.rack_views(self._engine, self._engine.read(), after, limit))

@@ -268,6 +268,9 @@ class Session(Writes):
         asked = self._pace.asked_ns(engine.now_ns)
         return max(engine.now_ns, min(asked, self._loop.next_ns() - 1, self._reach.ns))
 
+    def asked_speed(self) -> float:
+        return self._pace.speed
+
     def _stamp_ns(self) -> int:
         """The cycle in which an input that is accepted now acts: the first that the clock has not passed, behind no earlier input."""
         return max(self._engine.open_cycle_ns(), self._engine.boundary(self._paced_ns()), self._inputs.last_stamp_ns)

@@ -9,11 +9,12 @@ from emulator.scenario.power import SERIES
 
 
 def files_of(scenario: Scenario) -> list[Path]:
-    """The clusters' files, the trace, the script of faults, the series of power, and the files of the policy and the placement."""
+    """The clusters' files, the traces, the script of faults, the series of power, and the files of the policy and the placement."""
     clusters = [scenario.cluster, *(getattr(scenario.cluster, "parts", None) or ())]
     paths = [cluster.path for cluster in clusters if cluster.path is not None]
     if scenario.workload.kind == "trace" and scenario.workload.path is not None:
         paths.append(scenario.workload.path)
+    paths += [service.requests.path for service in scenario.services if service.requests.path is not None]
     if scenario.faults.script_file is not None:
         paths.append(scenario.faults.script_file)
     series = [getattr(scenario.power, key) for key in SERIES]
@@ -28,7 +29,8 @@ def as_json(scenario: Scenario) -> dict[str, Any]:
     value = scenario.model_dump(mode="json")
     cluster = value["cluster"]
     series = [value["power"][key] for key in SERIES if value["power"][key] is not None]
-    for holder in (value["workload"], cluster, *(cluster.get("parts") or ()), *series):
+    requests = [service["requests"] for service in value["services"]]
+    for holder in (value["workload"], cluster, *(cluster.get("parts") or ()), *series, *requests):
         if holder.get("path") is not None:
             holder["path"] = str(Path(holder["path"]).absolute())
     if scenario.faults.script_file is not None:

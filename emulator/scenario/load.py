@@ -123,6 +123,9 @@ def _locate(value: dict[str, Any], name: str, given: dict[_Path, str]) -> None:
         faults["script"] = str(Path(name).parent / faults["script"])
     holders: list[tuple[_Path, Any]] = [(("cluster",), cluster), *[(("power", key), power.get(key)) for key in SERIES]]
     holders += [(("cluster", "parts", str(at)), part) for at, part in enumerate(_listed(cluster.get("parts")))]
+    for at, service in enumerate(_listed(value.get("services"))):
+        requests = service.get("requests") if isinstance(service, dict) else None
+        holders.append((("services", str(at), "requests"), requests))
     for place, holder in holders:
         if isinstance(holder, dict) and isinstance(holder.get("path"), str) and (*place, "path") not in given:
             holder["path"] = str(Path(name).parent / holder["path"])

@@ -3,7 +3,6 @@
 Quantities have units in the YAML (`emulator.scenario.units`); a field whose name ends in ``_per_kwh`` or the like is a plain number of it.
 """
 
-import json
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -15,17 +14,12 @@ from emulator.scenario.policies import check_placement, check_policy
 from emulator.scenario.power import PowerSettings
 from emulator.scenario.queues import Cohorts, QueueSettings, TenantLimits
 from emulator.scenario.reservations import MOST_RESERVATIONS, ReservationSettings
-from emulator.scenario.section import Int, Rate, Real, Section, as_int, as_tuple
+from emulator.scenario.section import Int, Rate, Real, Section, as_int, as_texts, as_tuple
+from emulator.scenario.services import ServiceSettings, ServingSettings
 from emulator.scenario.sites import SiteSettings
-from emulator.scenario.units import DAY, NANOSECONDS, YEAR, Duration, Speed, parse_duration
+from emulator.scenario.units import DAY, NANOSECONDS, YEAR, Duration, Speed, format_duration, parse_duration
 
 MILLISECOND = NANOSECONDS["ms"]
-
-
-def _as_texts(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {key: json.dumps(one) if isinstance(one, dict | list) else str(one) for key, one in value.items()}
 
 
 class ClockSettings(Section):
@@ -58,7 +52,7 @@ class WorkloadSettings(Section):
     generated: GeneratedWorkload = GeneratedWorkload()
     path: str | None = None
     format: str | None = None
-    options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)
+    options: Annotated[dict[str, str], BeforeValidator(as_texts)] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _trace_has_path(self) -> Self:
@@ -71,9 +65,9 @@ class SchedulerSettings(Section):
     """Who is next (``policy``), where it goes (``placement``), and whether it may push others out."""
 
     policy: Annotated[str, AfterValidator(check_policy)] = "easy"  # a name, FILE.py:FUNCTION, or grpc://HOST:PORT
-    policy_options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)  # of the types that the policy says
+    policy_options: Annotated[dict[str, str], BeforeValidator(as_texts)] = Field(default_factory=dict)  # of the types that the policy says
     placement: Annotated[str, AfterValidator(check_placement)] = "topology"  # a name, or FILE.py:FUNCTION
-    placement_options: Annotated[dict[str, str], BeforeValidator(_as_texts)] = Field(default_factory=dict)  # of the types that it says
+    placement_options: Annotated[dict[str, str], BeforeValidator(as_texts)] = Field(default_factory=dict)  # of the types that it says
     pending_limit: Annotated[Int, Field(ge=1, le=10_000_000)] = 200_000
     preemption: bool = False
     defragment: bool = False  # migrate small jobs for one that does not fit because free GPUs lie scattered
@@ -167,5 +161,19 @@ class Scenario(Section):
     faults: FaultSettings = FaultSettings()
     fabric: FabricSettings = FabricSettings()
     power: PowerSettings = PowerSettings()
+    services: Annotated[tuple[ServiceSettings, ...], BeforeValidator(as_tuple), Field(max_length=100)] = ()
+    serving: ServingSettings = ServingSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     runtime: RuntimeSettings = RuntimeSettings()
+
+    @model_validator(mode="after")
+    def _services_differ(self) -> Self:
+        names = [service.name for service in self.services]
+        if len(set(names)) < len(names):
+            raise ValueError(f"services need different names; given: {', '.join(names)}")
+        if names and self.serving.interval % self.clock.cycle:
+            raise ValueError(
+                f"serving.interval is {format_duration(self.serving.interval)} and clock.cycle {format_duration(self.clock.cycle)}; "
+                "allowed: an interval of whole cycles"
+            )
+        return self

@@ -1,5 +1,7 @@
 """Base classes and types of all sections of a scenario."""
 
+import json
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -18,7 +20,20 @@ def as_tuple(value: Any) -> Any:
     raise ValueError(f"{value!r} is not a list")
 
 
+def as_texts(value: Any) -> Any:
+    """Options by name: whatever YAML has read of their values as the text that it was."""
+    if not isinstance(value, dict):
+        return value
+    return {key: json.dumps(one) if isinstance(one, dict | list) else str(one) for key, one in value.items()}
+
+
+#: A number that YAML 1.1 takes for text, since it wants a dot and a sign (2.5e+9).
+_POWER_OF_TEN = re.compile(r"[0-9]+([.][0-9]*)?[eE][+-]?[0-9]{1,3}")
+
+
 def _as_float(value: Any) -> Any:
+    if isinstance(value, str) and _POWER_OF_TEN.fullmatch(value):
+        return float(value)
     return float(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53 else value
 
 

@@ -14,6 +14,7 @@ from emulator.store.errors import JournalError
 _NO_MATTER = (
     *(("runtime",), ("clock", "speed"), ("clock", "until"), ("description",), ("assumptions",), ("telemetry", "detail")),
     *(("workload", "path"), ("cluster", "path"), ("cluster", "parts", "*", "path")),
+    ("services", "*", "requests", "path"),
 )
 _CHUNK = 1 << 20
 

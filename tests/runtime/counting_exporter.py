@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from emulator.engine.shards import ShardRange
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.messages import RackReadings
+from emulator.racks.serving_messages import ServingReadings
 from topology.cluster import Cluster
 
 
@@ -31,7 +32,7 @@ class CountingExporter:
         self.address = f"{host}:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
-    def publish(self, racks: Sequence[RackReadings], planes: Sequence[FabricReadings]) -> None:
+    def publish(self, racks: Sequence[RackReadings], planes: Sequence[FabricReadings], serving: Sequence[ServingReadings]) -> None:
         assert [reading.first_rack for reading in racks] == [span.first_rack for span in self._ranges]
         busy = sum(int(reading.gpus_busy.sum()) for reading in racks)
         self.text = f"racks {sum(len(reading.gpus) for reading in racks)} busy {busy} planes {len(planes)}".encode()

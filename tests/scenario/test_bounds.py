@@ -26,7 +26,7 @@ runtime: {actors: inline}
 #: Their upper ends are a matter of how big a machine is at hand, or they belong to builders and kinds that this scenario has not.
 LEFT_OUT = {"cluster", "clock.until", "workload.generated.reference_gpus", "workload.generated.jobs_per_day"} | {
     *("scheduler.sites.links", "scheduler.sites.caps", "scheduler.sites.datasets", "scheduler.reservations.hosts"),
-    *("power.site_caps", "power.rows"),
+    *("power.site_caps", "power.rows", "services"),
 }
 #: What has a rule of its own: what is allowed at its ends, what lies beyond.
 _BANDWIDTH = ["1bps", "1000000Pbps"], ["0.9bps", "1000001Pbps", "0bps", "-1bps", ".nan"]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from emulator.engine.service_settings import ServingSettings
 from emulator.runtime.assemble import _engine_settings
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import ScenarioError, load
@@ -42,7 +43,7 @@ def test_what_is_wrong_is_told(override: str, told: str) -> None:
 @pytest.mark.parametrize("name", ["requeue", "in-place", "spares", "elastic"])
 def test_every_way_is_known_to_the_engine(name: str) -> None:
     scenario = load("laptop", [f"jobs.recovery={name}", "jobs.spares=3"])
-    settings = _engine_settings(scenario, build_cluster(scenario), None)
+    settings = _engine_settings(scenario, build_cluster(scenario), None, ServingSettings())
     assert settings.recovery == Recovery[name.replace("-", "_").upper()]
     assert settings.spares_per_1024_gpus == 3
 

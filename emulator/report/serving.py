@@ -1,0 +1,113 @@
+"""The section ``inference`` of the summary, and ``requests.parquet``.
+
+- ``requests``: that arrived; ``completed`` finished, the others were ``rejected`` (every replica had as many as may wait; ``too_long``: no
+  replica could hold it), ``timed_out`` (no first token within the client's patience), ``cancelled`` by their clients, or ``lost`` with
+  replicas as often as they were made; or they are still under way. ``retried``: tries after the first.
+- ``run_ratio``: the part of the requests that was run one by one. Where it is below 1, every count is that of the pools that were run, each
+  times the replicas that it stands for over its own.
+- ``ttft_seconds``, ``tpot_seconds``, ``e2e_seconds``: of those that finished; quantiles within the bins that they are counted in, 2 % wide.
+- ``slo_attainment_ratio``: that finished within both objectives, over all that ended but for the cancelled.
+- ``goodput_tokens_per_second``: output of those within the objectives, over the emulated time.
+- ``energy_joules``: of the replicas, what their GPUs drew above idle and their part of their hosts' idle draw, from the time that they held
+  their GPUs: loading and waiting included, without PUE and switches. ``joules_per_request`` and ``_per_token`` (of output) are over those
+  that finished.
+- ``cache_hit_ratio``: input tokens found in the prefix cache, over all. ``moved_tokens``: of prompts of disaggregated services, those of
+  which keys and values went over the fabric.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from emulator.engine.engine import Engine
+from emulator.engine.service_accounts import ServiceAccount
+from emulator.engine.service_control import ServiceView
+from emulator.engine.service_views import service_views, tally_names
+from emulator.racks.latencies import BINS, quantiles
+from emulator.racks.pool_records import How
+from emulator.racks.serving_messages import LATENCIES, TALLIES, KeptRequests, Latency, Tally
+from emulator.workload.jobs import SECOND
+
+#: How requests end, by ``KeptRequests.how``, which is never 0.
+HOW = ("", *(how.name.lower() for how in sorted(How)))
+
+
+def inference_summary(engine: Engine) -> dict[str, Any] | None:
+    """After the engine's ``finish``; None where nothing serves."""
+    if engine.services is None:
+        return None
+    views, accounts = service_views(engine), engine.services.accounts
+    seconds = engine.now_ns / SECOND
+    each = {view.name: _section([view], [account], seconds) for view, account in zip(views, accounts, strict=True)}
+    return _section(views, accounts, seconds) | {"kept_requests_ratio": 0.5**engine.services.sample.shift, "services": each}
+
+
+def _section(views: list[ServiceView], accounts: list[ServiceAccount], seconds: float) -> dict[str, Any]:
+    tallies, counts = np.zeros(TALLIES, np.int64), np.zeros((LATENCIES, BINS), np.int64)
+    for account in accounts:
+        tallies += account.tallies
+        counts += account.counts
+    told, joules = tally_names(tallies), sum([view.energy_joules for view in views])
+    good = sum([int(account.tallies[Tally.GOOD]) for account in accounts])
+    ended = sum([account.ended for account in accounts])
+    run = sum([account.run_requests for account in accounts])
+    return {
+        "requests": told["arrived"],
+        "completed": told["finished"],
+        "rejected": told["rejected"] + told["too_long"],
+        "too_long": told["too_long"],
+        "timed_out": told["timed_out"],
+        "cancelled": told["cancelled"],
+        "lost": told["lost"],
+        "retried": told["retried"],
+        "run_ratio": run / told["arrived"] if told["arrived"] else 1.0,
+        "input_tokens": told["input_tokens"],
+        "output_tokens": told["output_tokens"],
+        "wasted_tokens": told["wasted_tokens"],
+        "moved_tokens": told["moved_tokens"],
+        "cache_hit_ratio": told["cached_tokens"] / told["input_tokens"] if told["input_tokens"] else None,
+        "ttft_seconds": dict(quantiles(counts[Latency.TTFT])),
+        "tpot_seconds": dict(quantiles(counts[Latency.TPOT])),
+        "e2e_seconds": dict(quantiles(counts[Latency.E2E])),
+        "slo_attainment_ratio": good / ended if ended else None,
+        "goodput_tokens_per_second": told["good_tokens"] / seconds if seconds else None,
+        "energy_joules": joules,
+        "joules_per_request": joules / told["finished"] if told["finished"] else None,
+        "joules_per_token": joules / told["output_tokens"] if told["output_tokens"] else None,
+        "replicas": sum([view.up_replicas for view in views]),
+    }
+
+
+def requests_table(kept: KeptRequests, services: tuple[str, ...], units: int) -> Any:
+    """``requests.parquet`` as a pyarrow.Table: a row per request that was kept, in order of arrival; null for what never came."""
+    import pyarrow as pa
+
+    def words(codes: Any, names: tuple[str, ...]) -> Any:
+        return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(list(names))).cast(pa.string())
+
+    def seconds(times_ns: Any) -> Any:
+        return pa.array(times_ns / SECOND, mask=times_ns < 0, type=pa.float64())
+
+    return pa.table(
+        {
+            "service": words(kept.pool // units, services),
+            "pool": kept.pool % units,
+            "request": kept.number,
+            "arrival_seconds": seconds(kept.arrival_ns),
+            "first_token_seconds": seconds(kept.first_ns),
+            "end_seconds": seconds(kept.done_ns),
+            "prompt_tokens": kept.prompt,
+            "output_tokens": kept.output,
+            "cached_tokens": kept.cached,
+            "tries": kept.tries,
+            "replica_job_id": pa.array(kept.replica, mask=kept.replica < 0),
+            "outcome": words(kept.how.astype(np.int64), HOW),
+        }
+    )
+
+
+def served_numbers(engine: Engine) -> Any:
+    """What a digest is to hold of each service: its counts, and its latencies in bins. None where nothing serves."""
+    if engine.services is None:
+        return None
+    return np.concatenate([np.concatenate([account.tallies, account.counts.reshape(-1)]) for account in engine.services.accounts])

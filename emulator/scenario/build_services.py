@@ -1,0 +1,215 @@
+"""The services of a scenario as the settings of the engine and of the shards."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from emulator.engine.scaling import Scaling
+from emulator.engine.service_settings import Service, ServingSettings
+from emulator.racks.pool_layout import NEVER_PS
+from emulator.racks.pool_records import PoolSettings, ReplicaLimits, Router
+from emulator.racks.serving_pool import Patience, Served
+from emulator.scenario.load import ScenarioError
+from emulator.scenario.models import Scenario
+from emulator.scenario.services import RequestSettings, ServiceSettings
+from emulator.scenario.units import DAY
+from emulator.workload.jobs import LEVEL_NAMES, SECOND, SourceReport
+from emulator.workload.readers.errors import TraceError
+from emulator.workload.requests import NAMED_LENGTHS, Generator, GeneratorSettings, Length, Lengths, Source
+from emulator.workload.requests.generator import WORLD
+from emulator.workload.requests.lengths import constant, lognormal, uniform_between
+from emulator.workload.requests.open import open_request_trace
+from emulator.workload.serving.costs import ModelDoesNotFit, ServingPlan, kv_bytes_per_token, kv_room, step_costs, weight_bytes
+from emulator.workload.serving.stacks import stack_of
+from emulator.workload.training import MODELS
+from topology.catalog import GPUS, GpuType
+from topology.cluster import Cluster
+
+PS_PER_NS = 1_000
+#: Engines that give a request the memory of its whole length when it begins.
+RESERVING = ("trtllm", "mlperf")
+#: The metrics' targets where a scenario gives none: requests with each replica and behind it, part of the KV memory; of latencies the
+#: objectives themselves.
+TARGETS = {"concurrency": 64.0, "queue": 1.0, "kv": 0.7}
+#: A pool is in the smallest of these levels that the cluster has.
+POOL_LEVELS = ("pod", "building", "site")
+
+
+def build_services(scenario: Scenario, cluster: Cluster) -> tuple[ServingSettings, tuple[SourceReport, ...]]:
+    """Raises ScenarioError naming the field."""
+    reports: list[SourceReport] = []
+    services = tuple([_service(scenario, number, cluster, reports) for number in range(len(scenario.services))])
+    given = scenario.serving
+    return ServingSettings(services, given.interval, _pool_level(scenario, cluster), given.keep_requests), tuple(reports)
+
+
+def _pool_level(scenario: Scenario, cluster: Cluster) -> str:
+    there = {level.name for level in cluster.levels}
+    wanted = scenario.serving.pool
+    if wanted is None:
+        return next(level for level in POOL_LEVELS if level in there)
+    if wanted not in there:
+        known = ", ".join(level for level in ("leaf", *POOL_LEVELS) if level in there)
+        raise ScenarioError(f"scenario {scenario.name}: serving.pool: the cluster has no level {wanted!r}; allowed: {known}")
+    return wanted
+
+
+def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[SourceReport]) -> Service:
+    given = scenario.services[number]
+    place = f"scenario {scenario.name}: services.{number}"
+    host_type, gpu = _gpu(given, cluster, place)
+    mixture = MODELS[given.model].experts > 0
+    stack = stack_of(gpu.name, given.precision, given.engine, mixture=mixture)
+    if given.kv_precision is not None:
+        stack = replace(stack, kv_precision=given.kv_precision)
+    model, plan = MODELS[given.model], ServingPlan(given.tensor, given.attention_data)
+    _fits_domain(given, cluster, host_type, place)
+    try:
+        room = kv_room(model, gpu, given.precision, plan, stack.kv_precision)
+    except ModelDoesNotFit as error:
+        raise ScenarioError(f"{place}.tensor: {error}; allowed: more GPUs, or another precision") from None
+    costs = step_costs(model, gpu, given.precision, plan, stack, given.token_budget)
+    least_ps = costs.base_ps + int(costs.table_ps[1]) + costs.running_ps
+    front_end_ps = round(stack.front_end_seconds * 1e12)
+    for name, limit_ns, floor_ps in (
+        ("ttft", given.objectives.ttft, least_ps + front_end_ps),
+        ("tpot", given.objectives.tpot, least_ps),
+    ):
+        if limit_ns * PS_PER_NS < floor_ps:
+            raise ScenarioError(
+                f"{place}.objectives.{name}: {limit_ns / 1e6:g} ms, but one step of {given.model} on {plan.gpus} {gpu.name} takes "
+                f"{least_ps / 1e9:.1f} ms; allowed: {floor_ps / 1e9:.1f} ms or more"
+            )
+    timeout = given.patience.timeout
+    source, report = _source(given.requests, f"{place}.requests")
+    if report is not None:
+        reports.append(report)
+    served = Served(
+        name=given.name,
+        costs=costs,
+        limits=ReplicaLimits(given.token_budget, given.max_running, room.blocks, reserves=given.engine in RESERVING),
+        pool=PoolSettings(
+            router=Router[given.router.upper().replace("-", "_")],
+            most_waiting=given.max_waiting,
+            retries=given.retries.most,
+            retry_after_ps=given.retries.after * PS_PER_NS,
+            first_token_limit_ps=NEVER_PS if timeout is None else timeout * PS_PER_NS,
+            cache_block_tokens=source.block_tokens if given.prefix_cache.enabled else 0,
+            unlimited_cache=given.prefix_cache.unlimited,
+            seed=scenario.seed,
+            entity=0,
+        ),
+        source=source,
+        first_token_ps=given.objectives.ttft * PS_PER_NS,
+        per_token_ps=given.objectives.tpot * PS_PER_NS,
+        front_end_ps=front_end_ps,
+        patience=Patience(given.patience.cancel_ratio, given.patience.cancel_after / SECOND),
+        split=given.disaggregated is not None,
+    )
+    return Service(
+        served=served,
+        model=given.model,
+        engine=given.engine,
+        gpus=plan.gpus,
+        kv_blocks=room.blocks,
+        weight_bytes=weight_bytes(model, given.precision),
+        initial=given.replicas,
+        scaling=_scaling(given, cluster, plan.gpus, place),
+        host_type=host_type,
+        level=LEVEL_NAMES.index("domain"),
+        queue=given.queue,
+        tenant=given.tenant,
+        priority=given.priority,
+        preemptible=given.preemptible,
+        cold_start_ns=given.cold_start,
+        run_one_in=given.run_one_in,
+        prefill=given.disaggregated.prefill_replicas if given.disaggregated is not None else 0,
+        prefill_of=max(1, given.replicas),
+        kv_bytes=kv_bytes_per_token(model, stack.kv_precision),
+    )
+
+
+def _gpu(given: ServiceSettings, cluster: Cluster, place: str) -> tuple[int, GpuType]:
+    """The host type that the replicas run on, and its GPU."""
+    kinds = [host_type.gpu.name for host_type in cluster.host_types]
+    if given.gpu is None:
+        if len(set(kinds)) > 1:
+            raise ScenarioError(f"{place}.gpu: the cluster has several kinds of GPU; allowed: one of {', '.join(dict.fromkeys(kinds))}")
+        return 0, GPUS[kinds[0]]
+    if given.gpu not in kinds:
+        raise ScenarioError(f"{place}.gpu: the cluster has no {given.gpu!r:.80}; allowed: {', '.join(dict.fromkeys(kinds))}")
+    return kinds.index(given.gpu), GPUS[given.gpu]
+
+
+def _fits_domain(given: ServiceSettings, cluster: Cluster, host_type: int, place: str) -> None:
+    """A replica lies within a scale-up domain."""
+    domain, host = cluster.level("domain"), cluster.host_types[host_type]
+    most = int(np.diff(domain.first_host).max()) * host.gpus
+    if given.tensor * given.attention_data > most:
+        raise ScenarioError(
+            f"{place}.tensor: a replica of {given.tensor * given.attention_data} GPUs; allowed: at most {most}, those of a domain"
+        )
+
+
+def _scaling(given: ServiceSettings, cluster: Cluster, gpus: int, place: str) -> Scaling:
+    scaling = given.scaling
+    if scaling.metric == "none":
+        return Scaling(least=0, most=max(given.replicas, scaling.max or cluster.gpu_count // gpus))
+    most = max(1, cluster.gpu_count // gpus) if scaling.max is None else scaling.max
+    if not min(scaling.min, most) <= given.replicas <= most:
+        raise ScenarioError(f"{place}.replicas: {given.replicas}; allowed: {scaling.min} to {most} (scaling.min and max)")
+    latencies = {"ttft": given.objectives.ttft / SECOND, "tpot": given.objectives.tpot / SECOND}
+    target = scaling.target if scaling.target is not None else (TARGETS | latencies)[scaling.metric]
+    return Scaling(scaling.metric, target, scaling.min, most, scaling.up_cooldown, scaling.down_cooldown, scaling.lead, scaling.idle)
+
+
+def _source(given: RequestSettings, place: str) -> tuple[Source, SourceReport | None]:
+    """Where the requests come from; a report of what was read from a file."""
+    if given.kind == "trace":
+        try:
+            return open_request_trace(given.path or "", given.format or "", given.options)
+        except TraceError as error:
+            raise ScenarioError(f"{place}.path: {error}") from None
+    bursts, sessions = given.bursts, given.sessions
+    per_second = given.per_second if given.per_day is None else given.per_day / (DAY / SECOND)
+    try:
+        return Generator(
+            GeneratorSettings(
+                requests_per_second=per_second or 0.0,
+                lengths=_lengths(given, place),
+                diurnal_ratio=given.diurnal_ratio,
+                peak_hour=given.peak_hour,
+                zones=WORLD if given.zones == "world" else ((0.0, 1.0),),
+                burst_shape=0.0 if not bursts.cv else 1.0 / (bursts.cv * bursts.cv),
+                burst_period_seconds=bursts.period / SECOND,
+                session_ratio=sessions.ratio,
+                session_turns=sessions.turns,
+                think_seconds=sessions.think / SECOND,
+                system_tokens=sessions.system_tokens,
+                context_tokens=given.context_tokens,
+            )
+        ), None
+    except ValueError as error:
+        raise ScenarioError(f"{place}: {error}") from None
+
+
+def _lengths(given: RequestSettings, place: str) -> Lengths:
+    lengths = given.lengths
+    try:
+        match lengths.name:
+            case "lognormal":
+                return Lengths(lognormal(lengths.prompt_tokens, lengths.prompt_cv), lognormal(lengths.output_tokens, lengths.output_cv))
+            case "constant":
+                return Lengths(constant(round(lengths.prompt_tokens)), constant(round(lengths.output_tokens)))
+            case "uniform":
+                return Lengths(_uniform(lengths.prompt_tokens), _uniform(lengths.output_tokens))
+            case name:
+                return NAMED_LENGTHS[name]
+    except ValueError as error:
+        raise ScenarioError(f"{place}.lengths: {error}") from None
+
+
+def _uniform(mean: float) -> Length:
+    """From 8 tenths of the longest to it, as the published sweeps have it, with this mean."""
+    longest = round(mean / 0.9)
+    return uniform_between(max(1, round(0.8 * longest)), longest)
