@@ -24,6 +24,7 @@ from emulator.cli import (
     replay,
     reservations,
     run,
+    services,
     topology,
     up,
     validate,
@@ -46,6 +47,7 @@ app.command("up")(up.up)
 app.command("replay")(replay.replay)
 app.add_typer(jobs.app, name="job")
 app.add_typer(queues.app, name="queue")
+app.add_typer(services.app, name="service")
 app.add_typer(reservations.app, name="reservation")
 app.add_typer(hardware.clusters, name="cluster")
 app.add_typer(hardware.racks, name="rack")

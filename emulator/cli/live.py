@@ -27,19 +27,23 @@ class Served:
 
     api: str
     metrics: str
+    openai: str  # the base URL of clients; "": nothing is served there
     shard_metrics: tuple[str, ...]
     gpus: int
 
 
 @contextmanager
-def served(session: Session, *, host: str, port: int, metrics_port: int) -> Iterator[Served]:
-    """Serve ``session`` inside the ``with`` block. Raises CommandError if a port is not available."""
+def served(session: Session, *, host: str, port: int, metrics_port: int, openai_port: int | None = None) -> Iterator[Served]:
+    """Serve ``session`` inside the ``with`` block, its services to OpenAI's clients too where there is a port for them. Raises CommandError
+    if a port is not available.
+    """
     from emulator.service.server import ServeError, serve
     from emulator.telemetry.exporter import ShardText
     from emulator.telemetry.exposition import head_text
     from emulator.telemetry.server import MetricsServer, Page, metrics_groups
+    from emulator.telemetry.service_page import services_html
 
-    page = Page()
+    page, latest = Page(), [session.services()]
     name = session.cluster().name
     try:
         metrics = MetricsServer(
@@ -48,14 +52,17 @@ def served(session: Session, *, host: str, port: int, metrics_port: int) -> Iter
             host=host,
             port=metrics_port,
             title=f"Gigawatt: {name}",
+            more=lambda: services_html(latest[0]),
         )
     except OSError as error:
         raise CommandError(f"--metrics-port: {error.strerror or error}") from error
     with metrics:
-        local = ShardText(session.topology, session.local_shards, session.telemetry_detail) if session.local_shards else None
+        shards = session.local_shards
+        local = ShardText(session.topology, shards, session.telemetry_detail, session.served_pools) if shards else None
 
         def publish(snapshot: Snapshot, readings: Readings) -> None:
-            page.publish(lambda: head_text(snapshot) + (local(readings.racks, readings.planes) if local else b""))
+            latest[0] = list(snapshot.services)
+            page.publish(lambda: head_text(snapshot) + (local(readings.racks, readings.planes, readings.serving) if local else b""))
 
         session.attach_metrics(metrics.address, publish)
         try:
@@ -70,9 +77,29 @@ def served(session: Session, *, host: str, port: int, metrics_port: int) -> Iter
         except ServeError as error:
             raise CommandError(f"--port: {error}") from error
         try:
-            yield Served(server.address, metrics.address, session.metrics_targets()[1:], session.cluster().gpus)
+            with _openai(session, openai_port) as url:
+                yield Served(server.address, metrics.address, url, session.metrics_targets()[1:], session.cluster().gpus)
         finally:
             server.stop()
+
+
+@contextmanager
+def _openai(session: Session, port: int | None) -> Iterator[str]:
+    """The endpoint for OpenAI's clients, on loopback alone, for it lets everybody in; its base URL."""
+    if port is None:
+        yield ""
+        return
+    from emulator.openai import OpenAiServer
+
+    serving = session.askable()
+    if serving is None:
+        raise CommandError("--openai: the scenario has no services to ask; allowed: a scenario with a section services")
+    try:
+        server = OpenAiServer(serving, host=LOOPBACK, port=port)
+    except OSError as error:
+        raise CommandError(f"--openai: {error.strerror or error}") from error
+    with server:
+        yield server.url
 
 
 def announce(addresses: Served, *, to_stderr: bool) -> None:
@@ -80,10 +107,12 @@ def announce(addresses: Served, *, to_stderr: bool) -> None:
     default = addresses.api == f"{LOOPBACK}:{API_PORT}"
     more = f" and {len(addresses.shard_metrics)} more, one an actor" if addresses.shard_metrics else ""
     job = f"gigawatt job submit --gpus {min(1024, max(1, addresses.gpus // 4))} --duration 1h"
+    openai = f"OpenAI     {addresses.openai} (chat/completions, completions, models)\n" if addresses.openai else ""
     print(
         f"API        {addresses.api} (gRPC, emulator.v1)\n"
         f"metrics    http://{addresses.metrics}/metrics{more}\n"
         f"discovery  http://{addresses.metrics}/sd (Prometheus http_sd_configs)\n"
+        f"{openai}"
         f"submit     {job}{'' if default else f' --api {addresses.api}'}\n"
         "Ctrl-C ends it.",
         file=sys.stderr if to_stderr else sys.stdout,

@@ -11,12 +11,14 @@ from emulator.cli.options import Request, Setting
 from emulator.engine.control import Control
 from emulator.engine.shards import Readings, ShardRange
 from emulator.engine.snapshot import Snapshot
+from emulator.racks.served_pools import ServedPools
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
 from topology.catalog import HostType
 from topology.cluster import Cluster
 
 if TYPE_CHECKING:
+    from emulator.openai import Serving
     from emulator.scenario import Scenario
 
 Observer = Callable[[Progress], None]
@@ -59,6 +61,15 @@ class Session(Control, Protocol):
     @property
     def local_shards(self) -> tuple[ShardRange, ...]:
         """Shards that run in this process and so serve no metrics of their own."""
+        ...
+
+    @property
+    def served_pools(self) -> ServedPools:
+        """What the pools of services are called, for the metrics of the local shards."""
+        ...
+
+    def askable(self) -> "Serving | None":
+        """Its services, to be asked request by request; None where there are none."""
         ...
 
     def attach_metrics(self, address: str, publish: Callable[[Snapshot, Readings], None]) -> None:

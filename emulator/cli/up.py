@@ -18,6 +18,8 @@ from emulator.cli.values import path as path_of
 
 #: Wall seconds between looks at how far it is, and at whether Ctrl-C was pressed.
 _GLANCE_SECONDS = 0.5
+#: Of emulated time.
+CLIENTS_CYCLE = "10ms"
 
 
 def up(
@@ -52,11 +54,21 @@ def up(
     metrics_port: Annotated[
         int, typer.Option("--metrics-port", envvar="GIGAWATT_UP_METRICS_PORT", help="Port of the head's /metrics and /sd; 0: any free one.")
     ] = METRICS_PORT,
+    openai: Annotated[
+        int | None,
+        typer.Option(
+            "--openai",
+            metavar="PORT",
+            help="Serve services to OpenAI's clients on this port of loopback (0: any free one); at speed 1, in cycles of 10 ms.",
+        ),
+    ] = None,
 ) -> None:
     """Run SCENARIO live: jobs come in over gRPC too, Prometheus can watch. Ctrl-C ends it with a summary.
 
     With --state DIR it survives a crash: the same command goes on where it was.
     """
+    if openai is not None:
+        settings, speed = _for_clients(settings), speed or "1"
     request = options.request(
         scenario,
         settings=settings,
@@ -80,6 +92,8 @@ def up(
     limit_seconds = math.inf if wall_time is None else duration_ns("--for", wall_time) / 1e9
     check_free("--port", host, port)
     check_free("--metrics-port", host, metrics_port)
+    if openai is not None:
+        check_free("--openai", LOOPBACK, openai)
     prepare(out)
     from emulator.cli import live, progress, sessions
 
@@ -92,7 +106,7 @@ def up(
         stop.gently(session.interrupt)
         for sentence in session.notes:
             note(sentence)
-        served = stack.enter_context(live.served(session, host=host, port=port, metrics_port=metrics_port))
+        served = stack.enter_context(live.served(session, host=host, port=port, metrics_port=metrics_port, openai_port=openai))
         live.announce(served, to_stderr=json)
         with progress.shown(quiet=quiet) as observer, sessions.salvaging(session) as ending:
             live.follow(session, stop, limit_seconds=limit_seconds, glance_seconds=_GLANCE_SECONDS, observer=observer)
@@ -101,3 +115,9 @@ def up(
     if failure is None and session.unkept is not None:
         failure = CommandError(f"the end is not in the journal, the inputs are: {session.unkept}", Exit.FAILED)
     conclude(outcome, out=out, json=json, failure=failure)
+
+
+def _for_clients(settings: list[str] | None) -> list[str]:
+    """Cycles as short as clients can tell, unless somebody asks for others: news of requests comes at their ends."""
+    given = settings or []
+    return given if any(one.startswith("clock.cycle=") for one in given) else [*given, f"clock.cycle={CLIENTS_CYCLE}"]

@@ -21,10 +21,12 @@ from emulator.engine.job_control import Explanation, JobEvent, JobState, JobView
 from emulator.engine.power_control import PowerCapRequest, PowerView
 from emulator.engine.queue_control import QueueView
 from emulator.engine.reservation_control import ReservationRequest, ReservationView
+from emulator.engine.service_control import ServiceView
 from emulator.engine.snapshot import ClockView
 from emulator.service import DEFAULT_ADDRESS, views
 from emulator.service.errors import NEVER_FITS, seconds_message
 from emulator.service.power_servicer import power_view
+from emulator.service.service_servicer import service_view
 from emulator.service.spec import MAX_SECONDS, JobSpec, Refusal, Submitted, batches_of, spec_message
 from emulator.v1 import clock_service_pb2 as clock_pb
 from emulator.v1 import cluster_service_pb2 as cluster_pb
@@ -32,12 +34,14 @@ from emulator.v1 import job_service_pb2 as job_pb
 from emulator.v1 import power_service_pb2 as power_pb
 from emulator.v1 import queue_service_pb2 as queue_pb
 from emulator.v1 import reservation_service_pb2 as reservation_pb
+from emulator.v1 import service_service_pb2 as service_pb
 from emulator.v1.clock_service_pb2_grpc import ClockServiceStub
 from emulator.v1.cluster_service_pb2_grpc import ClusterServiceStub
 from emulator.v1.job_service_pb2_grpc import JobServiceStub
 from emulator.v1.power_service_pb2_grpc import PowerServiceStub
 from emulator.v1.queue_service_pb2_grpc import QueueServiceStub
 from emulator.v1.reservation_service_pb2_grpc import ReservationServiceStub
+from emulator.v1.service_service_pb2_grpc import ServiceServiceStub
 from emulator.workload.jobs import JobColumns
 
 Request = TypeVar("Request", bound=Message)
@@ -101,6 +105,7 @@ class Client:
         self._queues = _stub(QueueServiceStub, self._channel)
         self._reservations = _stub(ReservationServiceStub, self._channel)
         self._power = _stub(PowerServiceStub, self._channel)
+        self._services = _stub(ServiceServiceStub, self._channel)
         self._cluster = _stub(ClusterServiceStub, self._channel)
         self._clock = _stub(ClockServiceStub, self._channel)
 
@@ -323,6 +328,20 @@ class Client:
             request_id=_given(request_id),
         )
         done: str = self._call(self._power.SetPowerCap, request).text
+        return done
+
+    def services(self) -> list[ServiceView]:
+        """All services, by name."""
+        return list(self._pages(self._services.ListServices, service_pb.ListServicesRequest(), "services", service_view, None))
+
+    def service(self, name: str) -> ServiceView:
+        """One service."""
+        return service_view(self._call(self._services.GetService, _request(service_pb.GetServiceRequest, name=name)).service)
+
+    def scale_service(self, name: str, replicas: int, request_id: str = "") -> str:
+        """The service is to have so many replicas from the next cycle on. Returns a sentence that says what was done."""
+        request = _request(service_pb.ScaleServiceRequest, name=name, replicas=replicas, request_id=_given(request_id))
+        done: str = self._call(self._services.ScaleService, request).text
         return done
 
     def inject_fault(

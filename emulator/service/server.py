@@ -22,6 +22,7 @@ from emulator.service.job_servicer import JobServicer
 from emulator.service.plan import planner
 from emulator.service.power_servicer import PowerServicer
 from emulator.service.reservation_servicer import ReservationServicer
+from emulator.service.service_servicer import ServiceServicer
 from emulator.service.servicers import ClockServicer, ClusterServicer, QueueServicer
 from emulator.v1 import (
     clock_service_pb2,
@@ -30,6 +31,7 @@ from emulator.v1 import (
     power_service_pb2,
     queue_service_pb2,
     reservation_service_pb2,
+    service_service_pb2,
 )
 from emulator.v1.clock_service_pb2_grpc import add_ClockServiceServicer_to_server
 from emulator.v1.cluster_service_pb2_grpc import add_ClusterServiceServicer_to_server
@@ -37,6 +39,7 @@ from emulator.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from emulator.v1.power_service_pb2_grpc import add_PowerServiceServicer_to_server
 from emulator.v1.queue_service_pb2_grpc import add_QueueServiceServicer_to_server
 from emulator.v1.reservation_service_pb2_grpc import add_ReservationServiceServicer_to_server
+from emulator.v1.service_service_pb2_grpc import add_ServiceServiceServicer_to_server
 from topology.catalog import HostType
 
 log = logging.getLogger(__name__)
@@ -58,6 +61,7 @@ SERVICES = tuple(
         (clock_service_pb2, "ClockService"),
         (reservation_service_pb2, "ReservationService"),
         (power_service_pb2, "PowerService"),
+        (service_service_pb2, "ServiceService"),
     )
 )
 
@@ -116,6 +120,7 @@ class Server:
             (add_ClockServiceServicer_to_server, ClockServicer(control, call)),
             (add_ReservationServiceServicer_to_server, ReservationServicer(control, call)),
             (add_PowerServiceServicer_to_server, PowerServicer(control, call)),
+            (add_ServiceServiceServicer_to_server, ServiceServicer(control, call)),
             (health_pb2_grpc.add_HealthServicer_to_server, healthy),
         )
         for add, servicer in servicers:

@@ -6,10 +6,13 @@ A metric that no panel shows gets one of its own in the last row, so nothing in 
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-from emulator.telemetry.table import TABLE, Kind, Metric, RackMetric
+from emulator.telemetry.metric import Kind, Metric, RackMetric
+from emulator.telemetry.panel import PER_SECOND, Panel
+from emulator.telemetry.service_panels import SERVICE_ROWS
+from emulator.telemetry.table import TABLE
+from emulator.telemetry.vllm_table import EngineMetric
 
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 #: The schema version that Grafana 10.1 to 11 writes; newer ones migrate it when they load it.
@@ -22,25 +25,7 @@ CHOSEN = 'cluster=~"$cluster"'
 UNITS = {"seconds": "s", "watts": "watt", "joules": "joule", "ratio": "percentunit", "bytes_per_second": "Bps", "flag": "bool"}
 
 _METRICS = {metric.name: metric for metric in TABLE}
-_NAME = re.compile(r"(?:gigawatt|kueue)_\w+")
-
-
-@dataclass(frozen=True)
-class Panel:
-    """``queries`` are (expression, legend). ``unit`` is a Grafana unit; without one it is the first metric's.
-
-    A metric's name followed by ``[]`` stands for a rate over ``$__rate_interval``; every selector gets the chosen clusters.
-    """
-
-    title: str
-    queries: tuple[tuple[str, str], ...]
-    kind: str = "timeseries"
-    unit: str = ""
-    width: int = 8
-    height: int = 7
-    stacked: bool = False
-    top: float | None = None
-    note: str = ""
+_NAME = re.compile(r"(?:(?:gigawatt|kueue|inference_pool)_|vllm:)\w+")
 
 
 def _stat(title: str, expression: str, unit: str = "") -> Panel:
@@ -52,7 +37,7 @@ def _share(title: str, expression: str) -> Panel:
 
 
 WAIT = "cluster:gigawatt_queue_wait_seconds"
-PER_HOUR = "per_emulated_second1m{} * 3600"
+PER_HOUR = f"{PER_SECOND} * 3600"
 
 ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
@@ -155,6 +140,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel("Bytes of datasets sent to a site", (("gigawatt_site_received_bytes_total{}", "{{site}}"),), unit="bytes"),
         ),
     ),
+    *SERVICE_ROWS,
     (
         "Power",
         (
@@ -253,14 +239,14 @@ REST = "Everything else"
 
 def _expression(text: str) -> str:
     """Selectors with the chosen clusters, ``[]`` as a rate's interval."""
-    text = re.sub(r"(gigawatt_\w+)\[\]", r"\1{}[$__rate_interval]", text)
+    text = re.sub(r"((?:gigawatt_|vllm:)\w+)\[\]", r"\1{}[$__rate_interval]", text)
     return re.sub(r"\{([^{}]*)\}", lambda match: "{" + ", ".join(filter(None, [match[1], CHOSEN])) + "}", text)
 
 
 def _shown(panel: Panel) -> Iterator[Metric]:
     for expression, _ in panel.queries:
         for name in _NAME.findall(expression):
-            for candidate in (name, f"{name}_total", name.removesuffix("_bucket"), name.removesuffix("_pending")):
+            for candidate in (name, f"{name}_total", *map(name.removesuffix, ("_bucket", "_sum", "_count", "_pending"))):
                 if candidate in _METRICS:
                     yield _METRICS[candidate]
                     break
@@ -268,7 +254,7 @@ def _shown(panel: Panel) -> Iterator[Metric]:
 
 def _plain_panel(metric: Metric) -> Panel:
     expression = f"rate({metric.name}[])" if metric.kind is Kind.COUNTER else metric.name + "{}"
-    if isinstance(metric, RackMetric):  # never 50,000 lines
+    if isinstance(metric, RackMetric | EngineMetric):  # never 50,000 lines
         expression = f"topk(10, {expression})"
     return Panel(metric.name, ((expression, " ".join(f"{{{{{label}}}}}" for label in metric.labels)),))
 

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from emulator.telemetry.metric import Metric
 from emulator.telemetry.rules import GROUPS
-from emulator.telemetry.table import HEAD, PLANE, RACK, Metric
+from emulator.telemetry.table import HEAD, PLANE, RACK
+from emulator.telemetry.vllm_table import VLLM
 
 _INTRO = """\
 # Metrics
@@ -20,6 +22,14 @@ if there is nothing to count. No label has a value per job. A gauge is the state
 Prometheus stamps samples with wall time. When the clock runs at 600 emulated seconds per second, `rate()` is 600 times that of a real
 cluster: divide by the achieved `gigawatt_clock_speed_ratio`, or use the recording rules below, which do so.
 """
+
+_REPLICAS = """\
+vLLM's own, under its names and labels and in its buckets, so that dashboards made for vLLM work. `model_name` is what clients name in a
+request: the service. `engine` is the id of the replica's job. A replica has some 240 series. With `telemetry.detail: pod` or `cluster` the
+replicas of a pool are added up, those that are gone included, and `engine` is what the pool's unit of the topology is called."""
+
+_ALERTS = """\
+In the same file. Their windows are of wall time, as everything in Prometheus: under acceleration an hour there is many in the emulation."""
 
 _RACKS = """\
 The label `pod` is present if the cluster has pods. With `telemetry.detail: pod` the racks of a pod are added up and `rack` is absent; with
@@ -44,6 +54,10 @@ def metrics_markdown() -> str:
     lines = [_INTRO, "## Metrics of the head", "", *_table(HEAD), ""]
     lines += ["## Metrics of each rack", "", _RACKS, "", *_table(RACK), ""]
     lines += ["## Metrics of each fabric plane", "", *_table(PLANE), ""]
+    lines += ["## Metrics of each replica", "", _REPLICAS, "", *_table(VLLM), ""]
     lines += ["## Recording rules", "", "In `deploy/prometheus/rules.yml`.", "", "| rule | expression |", "| --- | --- |"]
     lines += [f"| `{rule.record}` | `{_cell(rule.expr)}` |" for group in GROUPS for rule in group.rules]
+    lines += ["", "## Alerts", "", _ALERTS, "", "| alert | when | for | severity |", "| --- | --- | --- | --- |"]
+    alerts = [alert for group in GROUPS for alert in group.alerts]
+    lines += [f"| `{one.alert}` | `{_cell(one.expr)}` | {one.lasting} | {one.severity} |" for one in alerts]
     return "\n".join(lines) + "\n"

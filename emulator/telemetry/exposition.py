@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from emulator.engine.snapshot import Histogram, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.messages import RackReadings
-from emulator.telemetry.table import HEAD, PLANE, RACK, RACK_LABELS, Metric, RackMetric, Values
+from emulator.telemetry.metric import RACK_LABELS, Metric, RackMetric, Values
+from emulator.telemetry.table import HEAD, PLANE, RACK
 from topology import names
 from topology.cluster import Cluster
 from topology.describe import site_name
@@ -115,10 +116,10 @@ def digits(values: NDArray[np.int64], decimals: int = 0) -> Bytes:
 def _signed(values: NDArray[np.int64], decimals: int) -> Bytes:
     """What ``digits`` does, one by one: for numbers below zero, which no healthy shard reports."""
     texts = [f"{int(value) / 10**decimals:.{decimals}f}" for value in values]
-    return _rows(texts, str.rjust)
+    return rows(texts, str.rjust)
 
 
-def _rows(texts: Sequence[str], pad: Callable[[str, int], str] = str.ljust) -> Bytes:
+def rows(texts: Sequence[str], pad: Callable[[str, int], str] = str.ljust) -> Bytes:
     """Texts as rows of equal width, padded with blanks."""
     encoded = [text.encode() for text in texts]
     width = max(map(len, encoded), default=0)
@@ -177,22 +178,26 @@ class RackLabels:
             "site": lambda unit: escape(site_name(self._cluster, unit)),
         }
         columns = [[f'{level}="{called[level](unit)}"' for unit in units[self._starts].tolist()] for level, units in self._units.items()]
-        return _rows([",".join(parts) + "} " for parts in zip(*columns, strict=True)])
+        return rows([",".join(parts) + "} " for parts in zip(*columns, strict=True)])
 
 
-def _rack_blocks(metric: RackMetric, readings: RackReadings, rack_labels: RackLabels) -> Iterable[Bytes]:
+def lines(begin: str, labels: Bytes, column: NDArray[np.int64], decimals: int = 0) -> bytes:
+    """A line for each row of ``labels``, which end in ``} ``: how all of them begin, the labels, and the value of ``column``."""
+    start, value = np.frombuffer(begin.encode(), dtype=np.uint8), digits(column, decimals)
+    made = np.empty((len(value), len(start) + labels.shape[1] + value.shape[1] + 1), dtype=np.uint8)
+    at_value = len(start) + labels.shape[1]
+    made[:, : len(start)] = start
+    made[:, len(start) : at_value] = labels
+    made[:, at_value:-1] = value
+    made[:, -1] = ord("\n")
+    return made.tobytes()
+
+
+def _rack_blocks(metric: RackMetric, readings: RackReadings, rack_labels: RackLabels) -> Iterable[bytes]:
     own, labels = metric.labels[: -len(RACK_LABELS)], rack_labels.text
     for texts, column in metric.read(readings).items():
         inner = "".join(f'{label}="{escape(text)}",' for label, text in zip(own, texts, strict=True))
-        start = np.frombuffer(f"{metric.name}{{{inner}".encode(), dtype=np.uint8)
-        value = digits(rack_labels.add_up(column), metric.decimals)
-        lines = np.empty((len(value), len(start) + labels.shape[1] + value.shape[1] + 1), dtype=np.uint8)
-        at_value = len(start) + labels.shape[1]
-        lines[:, : len(start)] = start
-        lines[:, len(start) : at_value] = labels
-        lines[:, at_value:-1] = value
-        lines[:, -1] = ord("\n")
-        yield lines
+        yield lines(f"{metric.name}{{{inner}", labels, rack_labels.add_up(column), metric.decimals)
 
 
 def shard_text(racks: Sequence[tuple[RackLabels, RackReadings]], planes: Sequence[FabricReadings] = ()) -> bytes:
@@ -206,11 +211,11 @@ def shard_text(racks: Sequence[tuple[RackLabels, RackReadings]], planes: Sequenc
                 f"labels of racks {labels.first_rack} to {labels.end_rack - 1} with readings of racks"
                 f" {readings.first_rack} to {readings.first_rack + len(readings.gpus) - 1}"
             )
-    parts: list[bytes | memoryview] = []
+    parts: list[bytes] = []
     if racks:
         for metric in RACK:
             parts.append(header(metric).encode())
-            parts.extend(block.ravel().data for labels, readings in racks for block in _rack_blocks(metric, readings, labels))
+            parts.extend(block for labels, readings in racks for block in _rack_blocks(metric, readings, labels))
     if planes:
         for plane_metric in PLANE:
             values = {(str(plane.plane), *texts): value for plane in planes for texts, value in plane_metric.read(plane).items()}

@@ -3,7 +3,7 @@
     /metrics   the Prometheus text format, gzip when asked for
     /sd        what to scrape, for Prometheus' ``http_sd_configs`` (the head alone)
     /healthz   ``ok`` while the server answers
-    /          an index of these
+    /          an index of these; at the head with a table of the services
 
 A scrape reads what was last published and never waits for the emulation. Text is rendered when somebody asks for it, at most once a
 publication, in the thread of the request.
@@ -299,20 +299,26 @@ def _small(read: Callable[[str], bytes]) -> Callable[[str, bool], bytes]:
     return lambda host, zipped: _gzip(read(host)) if zipped else read(host)
 
 
-def _index(title: str, paths: Sequence[str]) -> bytes:
+_STYLE = (
+    "body{font-family:sans-serif}table{border-collapse:collapse}td,th{padding:.2em .6em;text-align:right}"
+    "td:nth-child(-n+2){text-align:left}"
+)
+
+
+def _index(title: str, paths: Sequence[str], more: str) -> bytes:
     items = "".join(f'<li><a href="{path}">{path}</a>: {html.escape(ROUTE_HELP[path])}</li>' for path in paths if path != "/")
     name = html.escape(title)
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title></head>'
-        f"<body><h1>{name}</h1><ul>{items}</ul></body></html>\n"
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{name}</title><style>{_STYLE}</style></head>'
+        f"<body><h1>{name}</h1><ul>{items}</ul>{more}</body></html>\n"
     ).encode()
 
 
 class MetricsServer:
     """Serves ``metrics`` in a thread of its own until ``close``.
 
-    ``targets`` is what /sd lists (None: there is no /sd). Port 0 takes a free one. Raises PortTaken where the port cannot be had, and
-    OSError where it is no port or the host is not an address of this machine.
+    ``targets`` is what /sd lists (None: there is no /sd). ``more`` is HTML for the page at /, made when asked for. Port 0 takes a free
+    one. Raises PortTaken where the port cannot be had, and OSError where it is no port or the host is not an address of this machine.
     """
 
     def __init__(
@@ -323,13 +329,14 @@ class MetricsServer:
         host: str = "127.0.0.1",
         port: int = 0,
         title: str = "Gigawatt metrics",
+        more: Callable[[], str] = str,
     ) -> None:
         routes: dict[str, Route] = {"/metrics": (CONTENT_TYPE, lambda _, zipped: metrics.read(zipped=zipped))}
         if targets is not None:
             routes["/sd"] = ("application/json", _small(lambda asked: discovery(targets(), asked)))
         routes["/healthz"] = ("text/plain; charset=utf-8", _small(lambda _: b"ok\n"))
-        index = _index(title, [*routes])
-        routes["/"] = ("text/html; charset=utf-8", _small(lambda _: index))
+        paths = [*routes]
+        routes["/"] = ("text/html; charset=utf-8", _small(lambda _: _index(title, paths, more())))
         if not 0 <= port <= 65535:
             raise OSError(errno.EINVAL, f"metrics port {port} is out of range: 0 (any free one) to 65535")
         try:

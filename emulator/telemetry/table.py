@@ -3,14 +3,12 @@
 Rules of the table: names begin with ``gigawatt_``, units are base units and end the name, counters end in ``_total``, states are labels
 (never names), a series that can exist always exists (zero rather than absent), and no label has a value per job. What Kueue measures too
 has Kueue's name and labels, beginning with ``kueue_``, so that dashboards and alerts made for Kueue work (kubernetes-sigs/kueue,
-pkg/metrics/metrics.go).
+pkg/metrics/metrics.go). Services have rows of their own (``serving_table``), and so have their replicas (``vllm_table``).
 """
 
 import importlib.metadata
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import cache
 
 import numpy as np
@@ -18,85 +16,23 @@ from numpy.typing import NDArray
 
 from emulator.engine.job_control import JobState
 from emulator.engine.queue_control import QuotaView, SiteView
-from emulator.engine.snapshot import Histogram, Snapshot
-from emulator.fabric.messages import FabricReadings
+from emulator.engine.snapshot import Snapshot
 from emulator.jobs.life import COUNTED_PHASES
 from emulator.racks.faults import CAUSES
 from emulator.racks.messages import RackReadings
 from emulator.scheduler.reasons import KINDS
 from emulator.scheduler.rules import Rule
+from emulator.telemetry.metric import RACK_LABELS, HeadMetric, Kind, Metric, PlaneMetric, RackMetric, Values
+from emulator.telemetry.serving_table import SERVICES
+from emulator.telemetry.vllm_table import VLLM
 from topology.cluster import TIERS
-
-#: Label values of one series, in the order of the metric's labels -> its value.
-Values = Mapping[tuple[str, ...], float]
 
 GPU_STATES = ("busy", "idle", "down", "cordoned", "planned", "maintenance", "reserved")
 #: States a job stays in for good.
 ENDED = (JobState.FINISHED, JobState.FAILED, JobState.CANCELLED, JobState.INFEASIBLE, JobState.REJECTED)
-
-
 #: Of Kueue's metrics of quotas. Its resource is the one that all quotas here are of.
 QUOTA_LABELS = ("cohort", "cluster_queue", "flavor", "resource")
 GPU_RESOURCE = "nvidia.com/gpu"
-
-
-class Kind(StrEnum):
-    """Prometheus's types of metrics, as TYPE lines name them."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-class Scope(StrEnum):
-    """Who serves a metric: the head, or the actor that holds the racks or the fabric plane."""
-
-    HEAD = "head"
-    SHARD = "shard"
-
-
-@dataclass(frozen=True)
-class Metric:
-    """``unit`` is a base unit (seconds, watts, joules, bytes_per_second, ratio, flag) or what is counted."""
-
-    name: str
-    kind: Kind
-    unit: str
-    help: str
-    labels: tuple[str, ...]
-
-    @property
-    def scope(self) -> Scope:
-        return Scope.HEAD if isinstance(self, HeadMetric) else Scope.SHARD
-
-
-@dataclass(frozen=True)
-class HeadMetric(Metric):
-    """``read`` takes it out of the head's snapshot: values by their labels, or a histogram."""
-
-    read: Callable[[Snapshot], Values | Histogram]
-
-
-@dataclass(frozen=True)
-class RackMetric(Metric):
-    """``labels`` begin with those that ``read`` keys its columns by; the rack's own (``RACK_LABELS``) follow.
-
-    A column has shape (racks,) and holds integers that count ``10 ** -decimals`` units.
-    """
-
-    read: Callable[[RackReadings], Mapping[tuple[str, ...], NDArray[np.int64]]]
-    decimals: int = 0
-
-
-@dataclass(frozen=True)
-class PlaneMetric(Metric):
-    """``labels`` begin with ``plane``; ``read`` keys its values by the rest."""
-
-    read: Callable[[FabricReadings], Values]
-
-
-#: Labels of every rack's series. ``pod`` is absent where the cluster has no pods.
-RACK_LABELS = ("rack", "pod", "site")
 
 
 @cache
@@ -306,6 +242,7 @@ HEAD: tuple[HeadMetric, ...] = (
         "gigawatt_site_received_bytes_total", Kind.COUNTER, "bytes", "Bytes of datasets that were sent to a site for its jobs.", ("site",),
         _sites(lambda site: site.received_bytes),
     ),
+    *SERVICES,
     # Power.
     HeadMetric(
         "gigawatt_it_power_watts", Kind.GAUGE, "watts",
@@ -476,4 +413,4 @@ PLANE: tuple[PlaneMetric, ...] = (
     ),
 )  # fmt: skip
 
-TABLE: tuple[Metric, ...] = (*HEAD, *RACK, *PLANE)
+TABLE: tuple[Metric, ...] = (*HEAD, *RACK, *PLANE, *VLLM)

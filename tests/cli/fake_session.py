@@ -6,6 +6,8 @@ from dataclasses import replace
 
 from emulator.engine.shards import Readings, ShardRange
 from emulator.engine.snapshot import Snapshot
+from emulator.openai import Serving
+from emulator.racks.served_pools import ServedPools
 from emulator.report.outcome import Outcome
 from emulator.report.progress import Progress
 from tests.report.example import build_outcome
@@ -41,12 +43,17 @@ class FakeSession(FakeControl):
         return 1.0
 
     telemetry_detail = "rack"
+    served_pools = ServedPools()
+    serving: Serving | None = None
     notes = ()
     unkept = None
 
     @property
     def local_shards(self) -> tuple[ShardRange, ...]:
         return ()
+
+    def askable(self) -> Serving | None:
+        return self.serving
 
     def attach_metrics(self, address: str, publish: Callable[[Snapshot, Readings], None]) -> None:
         self.head = (address,)

@@ -15,6 +15,7 @@ from emulator.v1 import (
     power_service_pb2,
     queue_service_pb2,
     reservation_service_pb2,
+    service_service_pb2,
 )
 from emulator.workload.jobs import API_FIRST_ID, LEVEL_NAMES, SECOND
 from emulator.workload.training import MODELS
@@ -41,6 +42,7 @@ PLAUSIBLE: dict[str, tuple[Any, ...]] = {
     "nanos": (0, 0, 1, SECOND - 1),
     "speed": (1e-6, 1.0, 1000.0, 1e9, float("inf"), float("inf")),
     "cycles": (1, 2, 100),
+    "replicas": (0, 1, 2, 5),
     "page_size": (0, 1, 100, 1000),
     "remaining_ratio": (0.0, 0.001, 0.25, 0.999),
     "utilization_ratio": (0.0, 0.5, 1.0),
@@ -134,7 +136,7 @@ def methods() -> list[Any]:
     """Every method of emulator.v1."""
     modules = (
         *(job_service_pb2, queue_service_pb2, cluster_service_pb2, clock_service_pb2, reservation_service_pb2),
-        power_service_pb2,
+        *(power_service_pb2, service_service_pb2),
     )
     return [method for module in modules for service in module.DESCRIPTOR.services_by_name.values() for method in service.methods]
 

@@ -17,11 +17,13 @@ from emulator.engine.job_control import Explanation, JobEvent, JobState, JobView
 from emulator.engine.power_control import PowerCapRequest, PowerPlaceView, PowerView
 from emulator.engine.queue_control import QueueView, QuotaView
 from emulator.engine.reservation_control import ReservationRequest, ReservationView
+from emulator.engine.service_control import ServiceView
 from emulator.engine.snapshot import ClockView, Snapshot
 from emulator.service.client import Client
 from emulator.service.guard import Limits
 from emulator.service.server import Server, serve
 from emulator.workload.jobs import JobColumns, JobKind
+from tests.service.plausible_services import services
 from topology.catalog import HostType, host
 
 ENDED = frozenset(JobState) - {JobState.PENDING, JobState.RUNNING}
@@ -41,6 +43,7 @@ class FakeControl:
         self.clock_view = ClockView(0.0, 10.0, 1.0, 1.0, 0.0, False, False)
         self.cordoned: set[int] = set()
         self.cap_watts = 0.0
+        self.service_views = {view.name: view for view in services()}
         self.reserved: dict[str, ReservationView] = {}
         self.changed = threading.Condition(threading.RLock())
         self.next_id = 0
@@ -369,6 +372,30 @@ class FakeControl:
             raise NotFound(f"no site {asked.site}", field="site", allowed="one")
         self.cap_watts = asked.watts
         return f"{asked.site or 'all'} at most {asked.watts:g} W for {asked.duration_seconds:g} s"
+
+    def services(self) -> list[ServiceView]:
+        return list(self.service_views.values())
+
+    def service(self, name: str) -> ServiceView:
+        if name not in self.service_views:
+            raise NotFound(f"there is no service {name!r:.80}", field="name", allowed=", ".join(self.service_views))
+        return self.service_views[name]
+
+    def scale_service(self, name: str, replicas: int, *, request_id: str = "") -> str:
+        if request_id in self.answers:
+            answer = self.answers[request_id]
+            assert isinstance(answer, str)
+            return answer
+        view = self.service(name)
+        if not view.least_replicas <= replicas <= view.most_replicas:
+            raise InvalidRequest(
+                f"{replicas} replicas of {name}", field="replicas", allowed=f"{view.least_replicas} to {view.most_replicas}"
+            )
+        self.service_views[name] = replace(view, wanted_replicas=replicas)
+        told = f"{name} is to have {replicas} replicas from 10 s on"
+        if request_id:
+            self.answers[request_id] = told
+        return told
 
     def clock(self) -> ClockView:
         return self.clock_view

@@ -11,7 +11,16 @@ import pytest
 
 from emulator.engine import hardware_control, job_control, queue_control, snapshot
 from emulator.engine.power_control import PowerPlaceView, PowerView
-from emulator.v1 import clock_service_pb2, cluster_service_pb2, job_pb2, job_service_pb2, power_service_pb2, queue_service_pb2
+from emulator.engine.service_control import ServiceView
+from emulator.v1 import (
+    clock_service_pb2,
+    cluster_service_pb2,
+    job_pb2,
+    job_service_pb2,
+    power_service_pb2,
+    queue_service_pb2,
+    service_service_pb2,
+)
 
 PROTO = Path(__file__).parents[2] / "proto"
 BUF = shutil.which("buf", path=str(Path(sys.executable).parent)) or shutil.which("buf")
@@ -37,6 +46,7 @@ def test_buf_has_nothing_to_say(command: tuple[str, ...]) -> None:
         (clock_service_pb2.Clock, snapshot.ClockView),
         (power_service_pb2.Power, PowerView),
         (power_service_pb2.PowerPlace, PowerPlaceView),
+        (service_service_pb2.Service, ServiceView),
         (job_service_pb2.ExplainJobResponse, job_control.Explanation),
         (job_service_pb2.JobEvent, job_control.JobEvent),
     ],
@@ -53,10 +63,11 @@ def test_every_state_has_a_number() -> None:
 
 def test_every_mutation_takes_a_request_id() -> None:
     of_jobs = {"SubmitJob", "SubmitJobs", "CancelJob", "HoldJob", "ReleaseJob", "SetJobPriority"}
-    mutations = of_jobs | {"CordonRack", "InjectFault", "ClearFault", "SetPowerCap", "Pause", "Resume", "SetSpeed", "Step"}
+    mutations = of_jobs | {"CordonRack", "InjectFault", "ClearFault", "SetPowerCap", "ScaleService"}
+    mutations |= {"Pause", "Resume", "SetSpeed", "Step"}
     methods = {
         method.name: method
-        for module in (job_service_pb2, cluster_service_pb2, clock_service_pb2, queue_service_pb2, power_service_pb2)
+        for module in (job_service_pb2, cluster_service_pb2, clock_service_pb2, queue_service_pb2, power_service_pb2, service_service_pb2)
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }

@@ -27,8 +27,11 @@ ALLOWED = {
 }
 #: What changes most, tried most.
 CHANGING = {"SubmitJob", "SubmitJobs", "CancelJob", "SetJobPriority", "InjectFault"}
-#: Need a job that waits or runs at that moment, a fault or a reservation that is not over, which is a matter of luck.
-LUCKY = {"HoldJob", "ReleaseJob", "ClearFault", "CancelJob", "SetJobPriority", "CreateReservation", "DeleteReservation"}
+#: Need a job that waits or runs at that moment, a fault or a reservation that is not over, which is a matter of luck; or a service, of
+#: which there is none.
+LUCKY = {"HoldJob", "ReleaseJob", "ClearFault", "CancelJob", "SetJobPriority", "CreateReservation", "DeleteReservation"} | {
+    *("GetService", "ScaleService"),
+}
 #: Clusters that differ in what can be broken and how it is shared; small, so that faults and jobs meet.
 CLUSTERS = {
     "trunks": "cluster: {host: hgx-h100, hosts: 32, hosts_per_rack: 4, switch: qm9700, oversubscription: {leaf: 3}}",

@@ -11,6 +11,11 @@ from emulator.engine.queue_control import QueueView, QuotaView, SitesView, SiteV
 from emulator.engine.snapshot import ClockView, Histogram, Snapshot
 from emulator.fabric.messages import FabricReadings
 from emulator.racks.messages import RackReadings
+from emulator.racks.served_pools import ServedPools
+from emulator.racks.serving_messages import ServingReadings
+from emulator.racks.serving_pool import GONE
+from emulator.racks.vllm_counts import BINS, BUCKETS, HISTOGRAMS, UNITS
+from tests.service.plausible_services import services
 from topology.cluster import Cluster, Level
 
 RACKS, HOSTS_PER_RACK, GPUS_PER_HOST = 6, 8, 8
@@ -24,10 +29,14 @@ def level(name: str, hosts_per_unit: int, hosts: int) -> Level:
 
 @dataclass(frozen=True)
 class Layout:
-    """As much of topology.cluster.Cluster as rack labels read."""
+    """As much of topology.cluster.Cluster as labels read."""
 
     levels: tuple[Level, ...]
     site_names: tuple[str, ...]
+    links: None = None
+
+    def level(self, name: str) -> Level:
+        return next(level for level in self.levels if level.name == name)
 
 
 def layout(racks: int = RACKS, *, site_names: tuple[str, ...] = ("memphis",), pods: bool = True) -> Cluster:
@@ -91,6 +100,7 @@ def snapshot(tick: int = 0, *, queues: tuple[str, ...] = ("default", "research")
         events=200 * tick,
         cycle_wall_seconds=0.0042,
         actors=2,
+        services=services(tick),
     )  # fmt: skip
 
 
@@ -113,3 +123,35 @@ def plane_readings(plane: int, tick: int = 0) -> FabricReadings:
     capacity = np.array([2e13, 2e13, 0.0, 0.0, 0.0, 0.0, 0.0])
     load = capacity * np.array([0.31, 0.22, 0.0, 0.0, 0.0, 0.0, 0.0])
     return FabricReadings(tick, plane, load, capacity, np.array([0.8, 0.97, 0.0, 0.0, 0.0, 0.0, 0.0]), load * tick / 1e9, 10)
+
+
+#: Two services, each with a pool in every rack of ``layout``: the first ``RACKS`` pools are of the first.
+POOLS = ServedPools(("llama", 'a "batch"'), (1000, 500), "rack")
+
+
+def serving_readings(pools: dict[int, tuple[int, ...]], tick: int = 0) -> ServingReadings:
+    """The replicas of each pool by their number, GONE among them or not; all numbers differ."""
+    replica = np.array([one for replicas in pools.values() for one in replicas], np.int64)
+    pool = np.array([one for one, replicas in pools.items() for _ in replicas], np.int64)
+    there = replica != GONE
+    base = 1 + np.arange(len(replica)) + 10 * pool
+    counts = np.zeros((len(replica), HISTOGRAMS, BINS), np.int64)
+    for histogram, bounds in enumerate(BUCKETS):
+        bins = np.arange(len(bounds) + 1)
+        counts[:, histogram, : len(bins)] = base[:, None] + histogram * bins + tick * (bins % 3 == 0)
+    return ServingReadings(
+        at_ns=tick,
+        replica=replica,
+        pool=pool,
+        running=there * base,
+        waiting=there * (base + tick % 3),
+        kv_blocks=there * base * 10,
+        input_tokens=1000 * base + 300 * tick,
+        output_tokens=500 * base + 70 * tick,
+        cached_tokens=100 * base + 30 * tick,
+        preemptions=base + tick // 2,
+        steps=base * 1000 + tick,
+        finished=counts[:, 3].sum(axis=1),
+        counts=counts,
+        sums=counts.sum(axis=2) * np.array(UNITS) // 4,
+    )

@@ -19,11 +19,17 @@ from emulator.runtime.inline import InlineShards
 from emulator.scenario.build import build_cluster
 from emulator.scenario.load import load
 from emulator.telemetry.exposition import DETAIL, RackLabels, digits, escape, head_text, number, shard_text
-from emulator.telemetry.table import GPU_STATES, HEAD, PLANE, RACK, TABLE, Kind, Scope
+from emulator.telemetry.metric import Kind, Scope
+from emulator.telemetry.serving_table import OUTCOMES, REPLICA_STATES
+from emulator.telemetry.table import GPU_STATES, HEAD, PLANE, RACK, TABLE
+from emulator.telemetry.vllm_table import VLLM
 from emulator.workload.jobs import SECOND
+from tests.service.plausible_services import services
 from tests.telemetry.plausible import RACKS, layout, plane_readings, rack_readings, snapshot
 from topology.cluster import TIERS
 
+#: Not our names.
+OTHERS = ("kueue_", "inference_pool_", "vllm:")
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -37,7 +43,7 @@ def parse(text: bytes) -> Series:
     return series
 
 
-def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+def key(name: str, /, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
     return name, frozenset(labels.items())
 
 
@@ -52,15 +58,15 @@ def test_the_table_keeps_its_own_rules() -> None:
     names = [metric.name for metric in TABLE]
     assert len(set(names)) == len(names)
     for metric in TABLE:
-        assert metric.name.startswith(("gigawatt_", "kueue_"))
+        assert metric.name.startswith(("gigawatt_", "kueue_", "inference_pool_", "vllm:"))
         assert metric.name.endswith("_total") == (metric.kind is Kind.COUNTER), metric.name
         stem = metric.name.removesuffix("_total")
-        if metric.unit in ("seconds", "watts", "joules", "ratio", "bytes_per_second"):
+        if metric.unit in ("seconds", "watts", "joules", "ratio", "bytes_per_second") and not metric.name.startswith(OTHERS):
             assert stem.endswith("_" + metric.unit), metric.name
         assert metric.help.endswith("."), metric.name
         # Prometheus puts these on every series itself; ours would come out as exported_*.
         assert not set(metric.labels) & {"job", "instance", "role", "cluster", "le", "job_id"}, metric.name
-    assert {metric.scope for metric in (*RACK, *PLANE)} == {Scope.SHARD}
+    assert {metric.scope for metric in (*RACK, *PLANE, *VLLM)} == {Scope.SHARD}
     assert {metric.scope for metric in HEAD} == {Scope.HEAD}
 
 
@@ -94,6 +100,34 @@ def test_the_head_serves_the_whole_table() -> None:
         assert series[key("gigawatt_it_power_watts", component=component)] == watts
         assert series[key("gigawatt_it_energy_joules_total", component=component)] == watts * 600.0 * tick
     assert series[key("gigawatt_clock_paused")] == 0
+
+
+def test_services_are_served_as_they_are() -> None:
+    tick = 17
+    series, (chat, _) = parse(head_text(snapshot(tick))), services(tick)
+    states = {"up": 9, "starting": 2, "pending": 1, "leaving": 1}
+    assert {state: series[key("gigawatt_service_replicas", service="chat", state=state)] for state in REPLICA_STATES} == states
+    assert series[key("gigawatt_service_gpus", service="chat")] == (9 + 2 + 1) * 4
+    for outcome in OUTCOMES:
+        assert series[key("gigawatt_service_requests_total", service="chat", outcome=outcome)] == chat.requests[outcome]
+    ended = sum(series[key("gigawatt_service_requests_total", service="chat", outcome=outcome)] for outcome in OUTCOMES)
+    assert ended + 5 * tick == sum(chat.requests[name] for name in (*OUTCOMES, "retried"))
+    assert series[key("gigawatt_service_tokens_total", service="chat", kind="wasted")] == 500.5 * tick
+    assert series[key("gigawatt_service_ttft_seconds", service="chat", percentile="99")] == 1.25
+    assert series[key("gigawatt_service_joules_per_token", service="chat")] == chat.energy_joules / chat.requests["output_tokens"]
+    assert series[key("gigawatt_service_run_ratio", service="batch")] == 0.1
+    assert series[key("inference_pool_average_queue_size", name="chat")] == (12 + tick % 5) / 9
+    assert series[key("inference_pool_average_kv_cache_utilization", name="chat")] == 0.625
+    assert series[key("inference_pool_ready_pods", name="chat")] == 9
+
+
+def test_of_a_service_that_nobody_asked_there_are_zeros_and_what_is_no_number() -> None:
+    series = parse(head_text(snapshot(3)))
+    assert all(series[key("gigawatt_service_requests_total", service="batch", outcome=outcome)] == 0 for outcome in OUTCOMES)
+    assert series[key("inference_pool_average_queue_size", name="batch")] == 0
+    for name in ("slo_attainment_ratio", "joules_per_token", "joules_per_request"):
+        assert math.isnan(series[key(f"gigawatt_service_{name}", service="batch")])
+    assert math.isnan(series[key("gigawatt_service_ttft_seconds", service="batch", percentile="50")])
 
 
 def test_zeros_are_always_there() -> None:
@@ -144,7 +178,8 @@ def test_how_racks_are_split_over_shards_changes_no_series() -> None:
 
 def test_the_head_can_serve_the_shards_text_too() -> None:
     """In-process there are no actors: both texts are one answer."""
-    assert parse(head_text(snapshot(4)) + shard(4)) == parse(head_text(snapshot(4))) | parse(shard(4))
+    both = parse(head_text(snapshot(4))) | parse(shard(4))
+    assert repr(sorted(parse(head_text(snapshot(4)) + shard(4)).items(), key=str)) == repr(sorted(both.items(), key=str))
 
 
 def test_a_presets_racks_and_planes() -> None:

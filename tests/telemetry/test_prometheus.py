@@ -1,15 +1,18 @@
 """A real Prometheus reads what we serve, by the configuration, rules and dashboard that we ship."""
 
+import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from emulator.telemetry import MetricsServer, Page, RackLabels, head_text, metrics_groups, shard_text
 from emulator.telemetry.table import TABLE
+from emulator.telemetry.vllm_text import VllmText
 from tests.prometheus import Prometheus, dashboard_expressions, needs_prometheus, rule_names, run_prometheus
-from tests.telemetry.plausible import RACKS, layout, plane_readings, rack_readings, snapshot
+from tests.telemetry.plausible import POOLS, RACKS, layout, plane_readings, rack_readings, serving_readings, snapshot
 
 pytestmark = needs_prometheus
 
@@ -34,8 +37,14 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]
     addresses: list[str] = []
 
     def shard(first: int, end: int, plane: int) -> Callable[[int], bytes]:
-        labels = RackLabels(cluster, first, end)
-        return lambda tick: shard_text([(labels, rack_readings(first, end - first, tick))], [plane_readings(plane, tick)])
+        labels, replicas = RackLabels(cluster, first, end), VllmText(cluster, POOLS, "rack")
+        pools = {plane: (2 * plane, 2 * plane + 1), plane + RACKS: (10 + plane,)}
+
+        def text(tick: int) -> bytes:
+            racks = shard_text([(labels, rack_readings(first, end - first, tick))], [plane_readings(plane, tick)])
+            return racks + replicas([serving_readings(pools, tick)])
+
+        return text
 
     with ExitStack() as stack:
         head = MetricsServer(Moving(lambda tick: head_text(snapshot(tick))), targets=lambda: metrics_groups(addresses, "laptop"))
@@ -50,6 +59,12 @@ def test_every_expression_of_the_dashboard_has_data(prometheus: Prometheus) -> N
     expressions = dashboard_expressions()
     assert len(expressions) > 50
     assert prometheus.without_data(expressions) == []
+
+
+def test_every_query_of_vllms_own_dashboard_has_data(prometheus: Prometheus) -> None:
+    queries = json.loads((Path(__file__).parent / "vllm_grafana.json").read_text())
+    assert len(queries) == 32
+    assert prometheus.without_data(queries) == []
 
 
 def test_every_recording_rule_has_data(prometheus: Prometheus) -> None:
