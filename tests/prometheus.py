@@ -39,7 +39,8 @@ def dashboard_expressions(path: Path = DASHBOARD) -> list[str]:
 def rule_names() -> list[str]:
     """What the shipped recording rules write."""
     paths = [CONFIGURATION.parent / name for name in yaml.safe_load(CONFIGURATION.read_text())["rule_files"]]
-    return [rule["record"] for path in paths for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+    rules = [rule for path in paths for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
+    return [rule["record"] for rule in rules if "record" in rule]
 
 
 def wait_until(condition: Callable[[], object], seconds: float, what: str) -> None:

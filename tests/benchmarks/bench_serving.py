@@ -20,6 +20,7 @@ from emulator.racks.pool_records import EndedRequests, PoolRequests, PoolSetting
 from emulator.workload.serving.costs import PS, ServingPlan, StepCosts, kv_room, step_costs
 from emulator.workload.serving.stacks import stack_of
 from emulator.workload.training import MODELS
+from tests.benchmarks.clocks import in_process_of_its_own
 from tests.benchmarks.step_by_step import run_steps
 from topology.catalog import GPUS
 
@@ -130,3 +131,35 @@ def test_beside_step_by_step(kind: str, each: int, least: float, least_python: f
         )
     assert rates["ours"] > least * rates["compiled"]
     assert rates["ours"] > least_python * rates["python"]
+
+
+def whole_run(*overrides: str) -> dict[str, Any]:
+    """A scenario that is heavy with requests, in a process of its own."""
+    return in_process_of_its_own("cost_of_serving", "tests/benchmarks/requests.yaml", *overrides)
+
+
+def test_two_actors_share_the_requests(row: Callable[..., None]) -> None:
+    """By wall time, each round one after the other; the digest is the same, and one actor costs little more than none."""
+    rounds = [{actors: whole_run(f"runtime.actors={actors}") for actors in ("inline", "1", "2")} for _ in range(5)]
+    assert len({one["digest"] for made in rounds for one in made.values()}) == 1
+    faster = [made["1"]["wall_seconds"] / made["2"]["wall_seconds"] for made in rounds]
+    dearer = [made["1"]["wall_seconds"] / made["inline"]["wall_seconds"] for made in rounds]
+    requests, cpu = rounds[0]["inline"]["requests"], median(made["inline"]["cpu_seconds"] for made in rounds)
+    row(
+        TITLE,
+        run="4.3 million requests, whole emulation",
+        per_cpu_second=requests / cpu,
+        two_actors_faster=median(faster),
+        one_actor=median(dearer),
+    )
+    assert requests / cpu >= 300_000
+    assert median(dearer) <= 1.15
+    assert median(faster) >= 1.7
+
+
+def test_memory_is_flat_over_a_week(row: Callable[..., None]) -> None:
+    """Peaks of a day and of a week of two replicas: what is kept follows replicas and limits, not requests."""
+    few = ("services.0.replicas=2", "services.0.requests.per_second=4", "serving.keep_requests=10000", "runtime.actors=inline")
+    day, week = (whole_run(*few, f"clock.until={until}")["peak_bytes"] for until in ("1d", "7d"))
+    row(TITLE, run="2 replicas, peak of a week over a day", mib=week / 2**20, ratio=week / day)
+    assert week <= 1.1 * day  # the samples of the timeline

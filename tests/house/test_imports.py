@@ -18,7 +18,7 @@ STOREYS = (
     ("emulator.scheduler",),
     ("emulator.engine",),
     ("emulator.scenario",),
-    ("emulator.store", "emulator.service", "emulator.telemetry", "emulator.report"),
+    ("emulator.store", "emulator.service", "emulator.openai", "emulator.telemetry", "emulator.report"),
     ("emulator.runtime",),
     ("emulator.experiments",),
     ("emulator.compiled",),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.every_model import EVERY_MODEL
+from tests.every_model import EVERY_MODEL, SERVING
 from tests.integration.program import live, run
 from tests.prometheus import wait_until
 
@@ -17,7 +17,7 @@ OFTEN = (
     *("workload.generated.checkpoint=young", "scheduler.preemption=true", "scheduler.preempt_after=10m", "scheduler.elastic=always"),
     *("scheduler.defragment=true", "fabric.faults.cable_percent_per_month=1"),
 )
-SCENARIO = (*DAY, *(word for setting in EVERY_MODEL + OFTEN for word in ("--set", setting)))
+SCENARIO = (*DAY, *(word for setting in EVERY_MODEL + SERVING + OFTEN for word in ("--set", setting)))
 #: What need not happen in so short a day.
 RARE = {"stalled", "draining", "paused"}
 
@@ -27,6 +27,7 @@ def digest() -> str:
     """In-process."""
     summary, _ = run("run", *SCENARIO, "--actors", "inline")
     assert summary["jobs"]["restarts"] > 0
+    assert summary["inference"]["completed"] > 1e6
     assert all(time > 0 for phase, time in summary["gpu_seconds"].items() if phase not in RARE), summary["gpu_seconds"]
     return str(summary["digest"])
 
