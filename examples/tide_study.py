@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.engine.service_settings import REPLICA_FIRST_ID
 from emulator.report.summary import summary
 from emulator.runtime.opening import open_session
 from emulator.scenario import load
-from emulator.workload.jobs import SECOND, JobKind
+from emulator.workload.jobs import SECOND
 
 GPUS = 100_000
 #: Of the generated workload (``emulator.workload.mix``).
@@ -57,7 +58,7 @@ def run(part_gpus: int | None) -> Day:
     with closing(open_session(load("tide", settings))) as session:
         outcome = session.run_to_end()
     values, jobs = summary(outcome), outcome.jobs
-    served, minutes = jobs.kind == JobKind.SERVICE, np.arange(0, 24 * 60) * 60 * SECOND
+    served, minutes = jobs.job_id >= REPLICA_FIRST_ID, np.arange(0, 24 * 60) * 60 * SECOND
     begins, ends = jobs.start_ns[served], np.where(jobs.end_ns[served] < 0, outcome.emulated_ns, jobs.end_ns[served])
     serving = 4 * ((begins[:, None] <= minutes) & (begins[:, None] >= 0) & (minutes < ends[:, None])).sum(axis=0)
     busy = np.interp(minutes / SECOND, outcome.timeline.time_seconds, outcome.timeline.gpus_busy)

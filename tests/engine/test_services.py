@@ -149,7 +149,7 @@ def test_replicas_that_are_lost_while_they_leave_do_not_come_back(tmp_path: Path
     script = [{"at": "6m10s", "kind": "host", "name": f"r00000-h0{host}", "duration": "1h"} for host in range(3)]
     lengths = {"name": "constant", "prompt_tokens": 100, "output_tokens": output_tokens}
     service = CHAT | {"requests": {"per_second": 0.5, "lengths": lengths}}
-    sections = {"faults": {"enabled": False, "script": script}, "serving": {"pool": "leaf", "interval": "5m"}}
+    sections: dict[str, Any] = {"faults": {"enabled": False, "script": script}, "serving": {"pool": "leaf", "interval": "5m"}}
     session = opened(tmp_path, service, until="30m", **sections)
     engine = session._engine
     while engine.next_cycle_ns() <= 310 * SECOND:
