@@ -18,6 +18,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 PROTOS := $(shell find proto -name '*.proto' -o -name build.py)
 # Without a C compiler (exit code 3) the sources run as they are.
 COMPILE := $(BIN)/python -m emulator.compiled.build >/dev/null || [ $$? -eq 3 ]
+# The loop of serving, which numba compiles without a C compiler and keeps: else the first run that serves would.
+KERNEL := $(BIN)/python -c 'from emulator.racks.pool_kernel import compiled_pool; compiled_pool()'
 # `make demo GIGAWATT_FOR=60s` and `GIGAWATT_FOR=60s make demo` both end the demo after that much wall time.
 export GIGAWATT_FOR
 
@@ -48,6 +50,7 @@ $(DEV): $(RUN) requirements/dev.txt
 .PHONY: compile
 compile: $(DEV) ## Compile the modules that a run spends its time in, where their sources have changed (a minute; needs a C compiler)
 	@$(COMPILE)
+	@$(KERNEL)
 
 .PHONY: demo
 demo: $(RUN) ## Colossus (100,000 GPUs) live on Ray; Ctrl-C ends it, GIGAWATT_FOR=60s ends it by itself
