@@ -32,7 +32,6 @@ MODULES = (
     "engine/intake.py",
     "engine/loop.py",
     "engine/meter.py",
-    "engine/network.py",
     "engine/orders.py",
     "engine/power_caps.py",
     "engine/restarting.py",

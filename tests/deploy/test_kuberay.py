@@ -96,7 +96,8 @@ SCRAPE_CONFIG = closed(
     httpSDConfigs=array(closed("url", url={"type": "string", "pattern": "^https?://.+$"}, refreshInterval=DURATION)),
     relabelings=RELABELINGS,
 )
-PROMETHEUS_RULE = closed(groups=array(closed("name", name=TEXT, rules=array(closed("expr", record=TEXT, expr=TEXT)))))
+RULE = closed("expr", record=TEXT, alert=TEXT, expr=TEXT, labels=STRINGS, annotations=STRINGS, **{"for": DURATION})
+PROMETHEUS_RULE = closed(groups=array(closed("name", name=TEXT, rules=array(RULE))))
 SPECS = {
     ("ray.io/v1", "RayCluster"): RAY_CLUSTER,
     ("monitoring.coreos.com/v1", "PodMonitor"): POD_MONITOR,
@@ -174,7 +175,7 @@ def test_the_rules_are_the_same_everywhere() -> None:
     shipped = yaml.safe_load((ROOT / "deploy/prometheus/rules.yml").read_text())
     assert documents()["PrometheusRule"]["spec"] == shipped
     assert [[rule["expr"] for rule in group["rules"]] for group in shipped["groups"]] == [
-        [rule.expr for rule in group.rules] for group in GROUPS
+        [rule.expr for rule in (*group.rules, *group.alerts)] for group in GROUPS
     ]
 
 

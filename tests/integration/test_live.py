@@ -13,7 +13,8 @@ from tests.prometheus import dashboard_expressions, needs_prometheus, rule_names
 @needs_prometheus
 def test_every_expression_of_the_dashboard_returns_data(tmp_path: Path) -> None:
     quota = "scheduler.queues=[{name: default, quota: 90000, cohort: all, borrowing_limit: 10000, lending_limit: 10000}]"
-    given = "--set", quota, "--set", "scheduler.cohorts=[{name: all}]", "--set", "scheduler.sites.every=1m"
+    chat = "services=[{name: chat, model: llama3.1-70b, tensor: 4, replicas: 8, requests: {per_second: 5}, prefix_cache: {enabled: true}}]"
+    given = "--set", quota, "--set", "scheduler.cohorts=[{name: all}]", "--set", "scheduler.sites.every=1m", "--set", chat
     with live(tmp_path, "colossus", "--speed", "600", "--actors", "2", "-q", *given) as session, Client(session.address("API")) as client:
         discovery = f"http://{session.address('discovery')}"
         client.inject_fault(target="host", number=5, duration_seconds=3600)

@@ -56,6 +56,7 @@ DURATIONS = {
     *("scheduler.reservations.start", "scheduler.reservations.duration", "scheduler.reservations.every"),
     *("power.raise_after", "power.events.at", "power.events.duration", "power.smoothing.battery_duration"),
     *("power.supply.repeat", "power.outdoor.repeat", "power.carbon.repeat"),
+    "serving.interval",
     *("runtime.health_check_period", "runtime.health_check_timeout", "runtime.answer_timeout", "runtime.node_wait"),
 }
 #: What else has to be so, or the one contradicts the other.
