@@ -8,6 +8,8 @@ LOWEST := .venv-lowest
 # What leans most on other libraries: files, tables, pictures, the API, metrics, the command line, a real Ray.
 LOWEST_TESTS := tests/topology/formats tests/workload/test_csv.py tests/workload/test_readers.py tests/scenario/test_load.py tests/report tests/service tests/telemetry \
   tests/store tests/cli/test_run.py tests/cli/test_hostile.py tests/cli/test_hostile_faults.py tests/runtime/test_spine.py
+# Tests of pure code, which run beside those of whole programs: on two cores both together take as long as the longer.
+PURE_TESTS := $(addprefix tests/,draws engine experiments fabric jobs power racks report scenario scheduler topology workload)
 # For every Python and system; no registry's address gets into it.
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
@@ -58,7 +60,9 @@ demo: $(RUN) ## Colossus (100,000 GPUs) live on Ray; Ctrl-C ends it, GIGAWATT_FO
 
 .PHONY: test
 test: compile ## Run the tests (real traces are read from GIGAWATT_TRACES, default ../shared/traces)
-	$(BIN)/python -m pytest
+	@nice -n 10 $(BIN)/python -m pytest $(PURE_TESTS) > .pure-tests.log 2>&1 & pure=$$!; trap 'kill $$pure' INT TERM; status=0; \
+	$(BIN)/python -m pytest $(PURE_TESTS:%=--ignore=%) || status=$$?; \
+	wait $$pure || status=$$?; cat .pure-tests.log; rm -f .pure-tests.log; exit $$status
 
 .PHONY: digests
 digests: $(DEV) ## The same digests over the Pythons on the path, and numpy's oldest and newest releases (environments in .venvs)
