@@ -181,7 +181,7 @@ class Engine:
 
         Otherwise the remaining jobs never change: services without an end, and jobs on hold or for which there will be no room.
         """
-        if self.services is not None and self.services.has_work():
+        if self.services is not None:  # which are there until the end
             return True
         if self.restarting.waits or self.runs.next_ns() != NEVER or self.intake.next_ns() != NEVER:
             return True

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from emulator.engine.network import Network
 from emulator.engine.replicas import Replicas
 from emulator.engine.service_settings import ServingSettings
+from emulator.racks.latencies import PS_PER_NS, PS_PER_SECOND
 from emulator.racks.serving_messages import Role, ServingOrder
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import JobTable
@@ -16,7 +17,6 @@ from emulator.scheduler.table import JobTable
 #: The part of the time that a stream sends is in such units, of which so many binary digits are known, rounded up: within a sixteenth, so
 #: that not every look changes it.
 DUTY_UNITS, DUTY_DIGITS = 1 << 20, 5
-PS, PS_PER_NS = 1e12, 1_000
 
 
 class Streams:
@@ -81,7 +81,7 @@ class Streams:
         rate = self._network.stream_rate(pool)
         if not rate:
             return 0, 1
-        exact = self._settings.services[pool // self._replicas.units].kv_bytes * PS / rate
+        exact = self._settings.services[pool // self._replicas.units].kv_bytes * PS_PER_SECOND / rate
         return int(exact) + (exact > int(exact)), self._pairs[pool]
 
 

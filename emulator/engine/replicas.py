@@ -7,13 +7,10 @@ import numpy as np
 
 from emulator.engine.service_settings import Service, ServingSettings
 from emulator.engine.shards import ShardRange
-from emulator.racks.serving_messages import Role, ServingOrder, ServingOrders
+from emulator.racks.serving_messages import OrderRow, Role, ServingOrder, ServingOrders, serving_orders
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import JobTable
 from topology.cluster import Cluster
-
-#: An order while it waits: time, kind, pool, replica, value, more, low, high.
-_Waiting = tuple[int, int, int, int, int, int, float, float]
 
 
 @dataclass
@@ -46,7 +43,7 @@ class Replicas:
         self._unit_of_block: list[int] = level.host_unit[cluster.block.first_host[:-1]].tolist()
         edges = np.array([one.first_host for one in ranges])
         self.shard_of_unit: list[int] = (np.searchsorted(edges, level.first_host[:-1], side="right") - 1).tolist()
-        self._orders: list[list[_Waiting]] = [[] for _ in ranges]
+        self._orders: list[list[OrderRow]] = [[] for _ in ranges]
         self.of: dict[int, Replica] = {}  # by slot
         self.services = [OfService() for _ in settings.services]
         self.stirred = set[int]()  # services of which a replica has come up, or no longer serves, since their shares were renewed
@@ -169,11 +166,7 @@ class Replicas:
 
     def take_orders(self) -> dict[int, ServingOrders]:
         """By shard, all that wait; every shard has some, if only none."""
-        found = {}
-        for shard, waiting in enumerate(self._orders):
-            columns = list(zip(*waiting, strict=True)) if waiting else [()] * 8
-            time_ns, kind, pool, replica, value, more = (np.array(column, np.int64) for column in columns[:6])
-            low, high = (np.array(column, np.float64) for column in columns[6:])
-            found[shard] = ServingOrders(time_ns, kind.astype(np.int8), pool, replica, value, more, low, high)
+        found = {shard: serving_orders(waiting) for shard, waiting in enumerate(self._orders)}
+        for waiting in self._orders:
             waiting.clear()
         return found

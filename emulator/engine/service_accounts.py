@@ -40,7 +40,7 @@ class ServiceAccount:
 
     def add(self, report: ServingReport, row: int, weight_milli: int) -> None:
         """What pool ``row`` of a report did."""
-        of_pool = report.count_pool == report.pool[row]
+        of_pool = slice(*np.searchsorted(report.count_pool, (report.pool[row], report.pool[row] + 1)).tolist())
         tallies = report.tallies[row] * weight_milli
         self._tallies += tallies
         self.tallies += tallies
@@ -52,6 +52,11 @@ class ServiceAccount:
         self.waiting += int(report.waiting[row]) * weight_milli // MILLI
 
     @property
+    def run_ratio(self) -> float:
+        """Part of the requests that arrived which was run one by one; 1 of none."""
+        return run_ratio(self.run_requests, int(self.tallies[Tally.ARRIVED]))
+
+    @property
     def ended(self) -> int:
         """Requests that ended, but for those whose clients went away, in thousandths."""
         return sum([int(self.tallies[one]) for one in ENDS])
@@ -60,6 +65,11 @@ class ServiceAccount:
     def attainment_ratio(self) -> float | None:
         """Part of them that finished within the service's objectives."""
         return int(self.tallies[Tally.GOOD]) / self.ended if self.ended else None
+
+
+def run_ratio(run: int, arrived_milli: int) -> float:
+    """Of requests that arrived, in thousandths, the part that was run one by one; 1 of none."""
+    return run * MILLI / arrived_milli if arrived_milli else 1.0
 
 
 #: How requests end; those whose client went away are nobody's fault.

@@ -26,6 +26,7 @@ class ServiceView:
     most_replicas: int
     pools: int  # with replicas that are up
     run_one_in: int
+    run_ratio: float  # of the requests that arrived, the part that was run one by one
     looked_seconds: float
     running_requests: int
     waiting_requests: int

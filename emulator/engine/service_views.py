@@ -5,7 +5,7 @@ from emulator.engine.errors import NotFound
 from emulator.engine.service_accounts import MILLI, ServiceAccount
 from emulator.engine.service_control import ServiceView
 from emulator.engine.services import Services
-from emulator.racks.latencies import quantiles
+from emulator.racks.latencies import PS_PER_SECOND, quantiles
 from emulator.racks.power import idle_milliwatts
 from emulator.racks.serving_messages import Int64, Latency, Tally
 from emulator.scheduler.table import State
@@ -51,6 +51,7 @@ def _view(engine: Engine, services: Services, number: int) -> ServiceView:
         most_replicas=service.scaling.most,
         pools=len(set(of.up.values())),
         run_one_in=service.run_one_in,
+        run_ratio=account.run_ratio,
         looked_seconds=services.served_ns / SECOND,
         running_requests=account.running,
         waiting_requests=account.waiting,
@@ -62,8 +63,8 @@ def _view(engine: Engine, services: Services, number: int) -> ServiceView:
         tpot_seconds=quantiles(account.counts[Latency.TPOT]),
         recent_ttft_seconds=quantiles(account.last_counts[Latency.TTFT]),
         recent_tpot_seconds=quantiles(account.last_counts[Latency.TPOT]),
-        ttft_objective_seconds=service.served.first_token_ps / 1e12,
-        tpot_objective_seconds=service.served.per_token_ps / 1e12,
+        ttft_objective_seconds=service.served.first_token_ps / PS_PER_SECOND,
+        tpot_objective_seconds=service.served.per_token_ps / PS_PER_SECOND,
         slo_attainment_ratio=account.attainment_ratio,
         energy_joules=_joules(engine, services, number, account),
     )

@@ -21,13 +21,13 @@ from emulator.engine.scaling import Observed, Scaler
 from emulator.engine.service_accounts import MILLI, RequestSample, ServiceAccount
 from emulator.engine.service_settings import REPLICA_FIRST_ID, Service, ServingSettings
 from emulator.engine.stops import Stops
+from emulator.racks.latencies import PS_PER_NS
 from emulator.racks.serving_messages import Followed, Role, ServingOrder, ServingReport
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import JobColumns, JobKind, job_columns
 from emulator.workload.serving.energy import dynamic_ratio
 
-PS_PER_NS = 1_000
 #: A pool gets at most so many times what its replicas are of all, and at least one part in so many, so that shares do not swing.
 MOST_TILT = 1.25
 #: What replicas draw is known in steps of this part of their GPUs' dynamic power, so that not every look changes it.
@@ -72,10 +72,6 @@ class Services:
         self._followed: dict[int, tuple[int, int]] = {}  # number of a request that somebody follows -> its pool and when it came
         self.on_followed: Callable[[Followed, Mapping[int, int]], None] | None = None  # with when each came
 
-    def has_work(self) -> bool:
-        """Whether requests are still to come, or under way."""
-        return bool(self.settings.services)
-
     # -- a look ---------------------------------------------------------------------------------------------------------------------
 
     def turn(self, at_ns: int) -> int:
@@ -112,8 +108,8 @@ class Services:
             self.accounts[pool // units].add(report, row, self._weight_milli.get(pool, MILLI))
             self._waiting[pool] = int(report.waiting[row])
             self._streams.note(pool, int(report.moving_ps[row]))
-            here = report.replica_pool == pool
-            count = int(here.sum())
+            here = slice(*np.searchsorted(report.replica_pool, (pool, pool + 1)).tolist())
+            count = here.stop - here.start
             if count:
                 kv = kv_blocks[pool // units]
                 kv[0] += int(report.kv_blocks[here].sum())
@@ -167,11 +163,14 @@ class Services:
         return self.served_ns + 1 if self._followed else self.next_ns
 
     def ask(self, asked: Ask) -> None:
-        """A request comes, in the pool in whose share its own draw lies."""
+        """A request comes to one of the pools that are run, drawn by their shares."""
         first, last = asked.service * self.replicas.units, (asked.service + 1) * self.replicas.units
-        chance = float(uniform(self._seed, Stream.REQUEST_POOL, asked.number, 0))
-        mine = {pool: share for pool, share in self._shares.items() if first <= pool < last and share[1] > share[0]}
-        pool = next((pool for pool, (low, high, _) in mine.items() if low <= chance < high), min(mine, default=first))
+        shares = [(pool, high - low) for pool, (low, high, _) in sorted(self._shares.items()) if first <= pool < last and high > low]
+        left = float(uniform(self._seed, Stream.REQUEST_POOL, asked.number, 0)) * fsum([share for _, share in shares])
+        pool = first
+        while shares and left >= 0.0:
+            pool, share = shares.pop(0)
+            left -= share
         arrival_ns = max(asked.arrival_ns, self.served_ns)
         self._followed[asked.number] = pool, arrival_ns
         self.replicas.tell(arrival_ns, ServingOrder.ASK, pool, asked.number, asked.prompt_tokens, asked.output_tokens)

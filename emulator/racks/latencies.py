@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Int64 = NDArray[np.int64]
 
-PS_PER_SECOND = 10**12
+PS_PER_SECOND, PS_PER_NS = 10**12, 1_000
 #: Bins begin here; what is shorter is in the first.
 SHORTEST_PS = 10**8
 #: What is longer than this is in the last bin.

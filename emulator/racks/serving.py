@@ -120,11 +120,5 @@ def serving_shards(cluster: Cluster, settings: RackSettings, shards: Iterable[in
     return {shard: Serving(settings.services, units, seed) for shard in shards}
 
 
-def no_orders() -> ServingOrders:
-    """None at all: the pools run on."""
-    none = np.empty(0, np.int64)
-    return ServingOrders(none, none.astype(np.int8), none, none, none, none, none.astype(np.float64), none.astype(np.float64))
-
-
 def _joined(parts: Sequence[np.ndarray[Any, np.dtype[Any]]]) -> np.ndarray[Any, np.dtype[Any]]:
     return np.concatenate(parts) if parts else np.empty(0, np.int64)

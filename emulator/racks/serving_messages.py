@@ -54,6 +54,18 @@ class ServingOrders:
         return len(self.time_ns)
 
 
+#: One order: time, kind, pool, replica, value, more, low, high.
+OrderRow = tuple[int, int, int, int, int, int, float, float]
+
+
+def serving_orders(rows: Sequence[OrderRow]) -> ServingOrders:
+    """Orders as columns; of none there are no rows, and the pools run on."""
+    columns: Sequence[Any] = list(zip(*rows, strict=True)) if rows else [()] * len(fields(ServingOrders))
+    time_ns, kind, pool, replica, value, more = (np.array(column, np.int64) for column in columns[:6])
+    low, high = (np.array(column, np.float64) for column in columns[6:])
+    return ServingOrders(time_ns, kind.astype(np.int8), pool, replica, value, more, low, high)
+
+
 class Tally(IntEnum):
     """What is counted of a pool's requests."""
 

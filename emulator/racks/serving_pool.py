@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.draws import Stream, bits, exponential, uniform
-from emulator.racks.latencies import BINS, bin_of
+from emulator.racks.latencies import BINS, PS_PER_NS, bin_of
 from emulator.racks.pool import Pool
 from emulator.racks.pool_layout import CACHED_TOKENS, COUNTS, NEVER_PS, NOT_YET, PREEMPTIONS, STEPS, TOKENS_IN, TOKENS_OUT
 from emulator.racks.pool_records import EndedRequests, How, PoolReading, PoolRequests, PoolSettings, ReplicaLimits
@@ -31,7 +31,6 @@ from emulator.workload.serving.costs import BLOCK_TOKENS, StepCosts
 
 Int64 = NDArray[np.int64]
 
-PS_PER_NS = 1_000
 #: The zero of a pool's picoseconds moves on when they have become so many, some three days.
 REBASE_PS = 2**58
 #: Stands for all replicas of a pool that are gone, in what is read of it.
@@ -94,7 +93,6 @@ class Reading(NamedTuple):
 
 #: What is read of a replica since it came up: columns of ``PoolReading`` and ``COUNTS``.
 _SO_FAR = {"tokens_in": TOKENS_IN, "tokens_out": TOKENS_OUT, "cached_tokens": CACHED_TOKENS, "preemptions": PREEMPTIONS, "steps": STEPS}
-_KEPT_NAMES = tuple([name for name in KeptRequests.__dataclass_fields__ if name != "pool"])
 _HOW = {
     How.FINISHED: Tally.FINISHED,
     How.REJECTED: Tally.REJECTED,
@@ -132,7 +130,6 @@ class ServingPool:
         self._drained: list[int] = []
         self._kept: list[KeptRequests] = []
         self._followed: dict[int, tuple[int, int, int, int]] = {}  # number -> generated, first, done (ns) and how, -1: not yet
-        self._gone: set[int] = set()  # followed requests of which the end was told
 
     # -- time -----------------------------------------------------------------------------------------------------------------------
 

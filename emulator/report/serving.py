@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from emulator.engine.engine import Engine
-from emulator.engine.service_accounts import ServiceAccount
+from emulator.engine.service_accounts import ServiceAccount, run_ratio
 from emulator.engine.service_control import ServiceView
 from emulator.engine.service_views import service_views, tally_names
 from emulator.racks.latencies import BINS, quantiles
@@ -60,7 +60,7 @@ def _section(views: list[ServiceView], accounts: list[ServiceAccount], seconds: 
         "cancelled": told["cancelled"],
         "lost": told["lost"],
         "retried": told["retried"],
-        "run_ratio": run / told["arrived"] if told["arrived"] else 1.0,
+        "run_ratio": run_ratio(run, int(tallies[Tally.ARRIVED])),
         "input_tokens": told["input_tokens"],
         "output_tokens": told["output_tokens"],
         "wasted_tokens": told["wasted_tokens"],

@@ -1,4 +1,4 @@
-"""How many replicas a service is to have, as asked while the emulation runs."""
+"""What is asked of services while the emulation runs: how many replicas they are to have, and the requests of clients."""
 
 from typing import Any
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from emulator.engine.scaling import Scaling
 from emulator.engine.service_settings import Service, ServingSettings
+from emulator.racks.latencies import PS_PER_NS, PS_PER_SECOND
 from emulator.racks.pool_layout import NEVER_PS
 from emulator.racks.pool_records import PoolSettings, ReplicaLimits, Router
 from emulator.racks.serving_pool import Patience, Served
@@ -20,17 +21,16 @@ from emulator.workload.requests.generator import WORLD
 from emulator.workload.requests.lengths import constant, lognormal, uniform_between
 from emulator.workload.requests.open import open_request_trace
 from emulator.workload.serving.costs import ModelDoesNotFit, ServingPlan, kv_bytes_per_token, kv_room, step_costs, weight_bytes
-from emulator.workload.serving.stacks import stack_of
+from emulator.workload.serving.stacks import RESERVING, stack_of
 from emulator.workload.training import MODELS
 from topology.catalog import GPUS, GpuType
 from topology.cluster import Cluster
 
-PS_PER_NS = 1_000
-#: Engines that give a request the memory of its whole length when it begins.
-RESERVING = ("trtllm", "mlperf")
 #: The metrics' targets where a scenario gives none: requests with each replica and behind it, part of the KV memory; of latencies the
 #: objectives themselves.
 TARGETS = {"concurrency": 64.0, "queue": 1.0, "kv": 0.7}
+#: Bursts that vary less are none: 2,000 windows would not show them.
+LEAST_CV = 0.001
 #: A pool is in the smallest of these levels that the cluster has.
 POOL_LEVELS = ("pod", "building", "site")
 
@@ -70,7 +70,7 @@ def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[So
         raise ScenarioError(f"{place}.tensor: {error}; allowed: more GPUs, or another precision") from None
     costs = step_costs(model, gpu, given.precision, plan, stack, given.token_budget)
     least_ps = costs.base_ps + int(costs.table_ps[1]) + costs.running_ps
-    front_end_ps = round(stack.front_end_seconds * 1e12)
+    front_end_ps = round(stack.front_end_seconds * PS_PER_SECOND)
     for name, limit_ns, floor_ps in (
         ("ttft", given.objectives.ttft, least_ps + front_end_ps),
         ("tpot", given.objectives.tpot, least_ps),
@@ -180,7 +180,7 @@ def _source(given: RequestSettings, place: str) -> tuple[Source, SourceReport | 
                 diurnal_ratio=given.diurnal_ratio,
                 peak_hour=given.peak_hour,
                 zones=WORLD if given.zones == "world" else ((0.0, 1.0),),
-                burst_shape=0.0 if not bursts.cv else 1.0 / (bursts.cv * bursts.cv),
+                burst_shape=1.0 / (bursts.cv * bursts.cv) if bursts.cv >= LEAST_CV else 0.0,
                 burst_period_seconds=bursts.period / SECOND,
                 session_ratio=sessions.ratio,
                 session_turns=sessions.turns,

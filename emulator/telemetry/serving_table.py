@@ -63,8 +63,8 @@ SERVICES: tuple[HeadMetric, ...] = (
     ),
     HeadMetric(
         "gigawatt_service_run_ratio", Kind.GAUGE, "ratio",
-        "Part of a service's pools that is run request by request; the others follow it, and every count is of both.", _OF_SERVICE,
-        _each(lambda view: 1 / view.run_one_in),
+        "Part of a service's requests that was run one by one; what the others do follows from these, and every count is of both.",
+        _OF_SERVICE, _each(lambda view: view.run_ratio),
     ),
     HeadMetric(
         "gigawatt_service_looked_seconds", Kind.GAUGE, "seconds",

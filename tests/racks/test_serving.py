@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from emulator.racks import serving_pool
 from emulator.racks.pool_records import PoolSettings, ReplicaLimits, Router
-from emulator.racks.serving import Serving, no_orders
-from emulator.racks.serving_messages import Role, ServingOrder, ServingOrders, ServingReport, Tally
+from emulator.racks.serving import Serving
+from emulator.racks.serving_messages import OrderRow, Role, ServingOrder, ServingReport, Tally, serving_orders
 from emulator.racks.serving_pool import Patience, Served
 from emulator.workload.requests import Generator, GeneratorSettings, Lengths
 from emulator.workload.requests.lengths import lognormal
@@ -24,8 +24,6 @@ END = 120 * SECOND
 _TABLE = np.arange(TOKENS + 1, dtype=np.int64) * 10**8
 COSTS = StepCosts(base_ps=10**10, table_ps=_TABLE, weights_ps=_TABLE // 2, running_ps=10**8, kv_ps=10**4, attention_ps=10**4)
 
-Order = tuple[int, int, int, int, int, int, float, float]
-
 
 def served(name: str = "chat", rate: float = 3.0, **pool: object) -> Served:
     source = Generator(GeneratorSettings(rate, Lengths(lognormal(60, 1.0), lognormal(20, 1.0)), burst_shape=2.0, burst_period_seconds=10.0))
@@ -37,29 +35,20 @@ def served(name: str = "chat", rate: float = 3.0, **pool: object) -> Served:
 SERVICES = (served(), served("code", 1.5, router=Router.POWER_OF_TWO), replace(served("split"), split=True))
 
 
-def orders(rows: Sequence[Order]) -> ServingOrders:
-    if not rows:
-        return no_orders()
-    columns = list(zip(*rows, strict=True))
-    ints = [np.array(column, np.int64) for column in columns[:6]]
-    low, high = (np.array(column, np.float64) for column in columns[6:])
-    return ServingOrders(ints[0], ints[1].astype(np.int8), ints[2], ints[3], ints[4], ints[5], low, high)
-
-
-def opened(pool: int, replica: int, at_ns: int = 0) -> Order:
+def opened(pool: int, replica: int, at_ns: int = 0) -> OrderRow:
     """The first replica of a pool of two kinds computes prompts, the others answer."""
     role = Role.BOTH if pool < 2 * UNITS else Role.DECODE if replica % 100 else Role.PREFILL
     return at_ns, ServingOrder.OPEN, pool, replica, role, 0, 0.0, 0.0
 
 
-def share(pool: int, low: float, high: float, at_ns: int = 0) -> Order:
+def share(pool: int, low: float, high: float, at_ns: int = 0) -> OrderRow:
     return at_ns, ServingOrder.SHARE, pool, -1, 0, 0, low, high
 
 
 @st.composite
-def days(draw: st.DrawFn) -> list[Order]:
+def days(draw: st.DrawFn) -> list[OrderRow]:
     """Some replicas that come, drain and are lost within two minutes, and shares that change."""
-    rows: list[Order] = []
+    rows: list[OrderRow] = []
     for pool in range(len(SERVICES) * UNITS):
         up: list[int] = []
         for number in range(draw(st.integers(0, 3))):
@@ -80,11 +69,11 @@ def days(draw: st.DrawFn) -> list[Order]:
     return rows
 
 
-def run(made: Serving, rows: Sequence[Order], cuts: Sequence[int], *, revive: bool = False) -> list[ServingReport]:
+def run(made: Serving, rows: Sequence[OrderRow], cuts: Sequence[int], *, revive: bool = False) -> list[ServingReport]:
     """Windows that end at ``cuts``, each with its orders; ``revive``: the shard is made anew between them."""
     reports, before = [], -1
     for cut in cuts:
-        reports.append(made.advance(cut, orders([row for row in rows if before < row[0] <= cut])))
+        reports.append(made.advance(cut, serving_orders([row for row in rows if before < row[0] <= cut])))
         before = cut
         if revive:
             state = made.snapshot()
@@ -119,14 +108,14 @@ def told(reports: Sequence[ServingReport]) -> dict[str, object]:
 
 @settings(max_examples=25, deadline=None)
 @given(days(), st.lists(st.integers(1, END - 1), max_size=6, unique=True), st.booleans())
-def test_cuts_and_rebuilding_change_nothing(rows: list[Order], cuts: list[int], revive: bool) -> None:
+def test_cuts_and_rebuilding_change_nothing(rows: list[OrderRow], cuts: list[int], revive: bool) -> None:
     whole = told(run(Serving(SERVICES, UNITS, 7), rows, [END]))
     assert told(run(Serving(SERVICES, UNITS, 7), rows, [*sorted(cuts), END], revive=revive)) == whole
 
 
 @settings(max_examples=15, deadline=None)
 @given(days())
-def test_pools_are_the_same_in_shards_of_their_own(rows: list[Order]) -> None:
+def test_pools_are_the_same_in_shards_of_their_own(rows: list[OrderRow]) -> None:
     whole = told(run(Serving(SERVICES, UNITS, 7), rows, [END]))
     parts = [told(run(Serving(SERVICES, UNITS, 7), [row for row in rows if row[2] % UNITS == unit], [END])) for unit in range(UNITS)]
     for name in ("tallies", "counts", "busy", "moving"):
@@ -136,7 +125,7 @@ def test_pools_are_the_same_in_shards_of_their_own(rows: list[Order]) -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(days())
-def test_every_request_is_accounted_for(rows: list[Order]) -> None:
+def test_every_request_is_accounted_for(rows: list[OrderRow]) -> None:
     """What arrived has ended in one way or is still there, waits for another try included; and the kept requests are those that ended."""
     moves = [(END, ServingOrder.SPEED, pool, -1, 10**6, 1, 0.0, 0.0) for pool in range(2 * UNITS, len(SERVICES) * UNITS)]
     moves += [(END, ServingOrder.OPEN, pool, 99, Role.DECODE, 0, 0.0, 0.0) for pool in range(2 * UNITS, len(SERVICES) * UNITS)]
@@ -162,24 +151,24 @@ def test_the_zero_of_time_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_followed_request_is_told_token_by_token_and_then_once() -> None:
     made = Serving(SERVICES, UNITS, 7)
-    made.advance(SECOND, orders([opened(0, 1)]))
-    report = made.advance(SECOND + 10**8, orders([(SECOND, ServingOrder.ASK, 0, 42, 30, 50, 0.0, 0.0)]))
+    made.advance(SECOND, serving_orders([opened(0, 1)]))
+    report = made.advance(SECOND + 10**8, serving_orders([(SECOND, ServingOrder.ASK, 0, 42, 30, 50, 0.0, 0.0)]))
     seen = [int(report.followed.generated[0])]
     until = SECOND + 10**8
     while report.followed.how[0] < 0:
         until += 10**8
-        report = made.advance(until, no_orders())
+        report = made.advance(until, serving_orders([]))
         seen.append(int(report.followed.generated[0]))
     assert seen == sorted(seen)
     assert (report.followed.number.tolist(), seen[-1]) == ([42], 50)
     first = COSTS.base_ps + int(COSTS.table_ps[30]) + COSTS.running_ps + COSTS.attention_ps * 30 * 31 // 2
     assert report.followed.first_ns[0] == SECOND + first // 1000
-    assert len(made.advance(until + SECOND, no_orders()).followed.number) == 0
+    assert len(made.advance(until + SECOND, serving_orders([])).followed.number) == 0
 
 
 def test_what_no_replica_can_hold_is_counted() -> None:
     made = Serving(SERVICES, UNITS, 7)
-    report = made.advance(SECOND, orders([opened(0, 1), (0, ServingOrder.ASK, 0, 5, 2000, 50, 0.0, 0.0)]))
+    report = made.advance(SECOND, serving_orders([opened(0, 1), (0, ServingOrder.ASK, 0, 5, 2000, 50, 0.0, 0.0)]))
     assert report.tallies[0, Tally.TOO_LONG] == 1
     assert report.followed.how.tolist() == [serving_pool.TOO_LONG]
 
@@ -196,7 +185,7 @@ def test_a_sample_is_a_part_of_all_that_is_kept() -> None:
 
 def test_metrics_are_those_of_the_finished() -> None:
     made = Serving((replace(SERVICES[0], patience=Patience()),), UNITS, 7)
-    report = made.advance(20 * END, orders([opened(0, 1), opened(0, 2), share(0, 0.0, 1.0)]))
+    report = made.advance(20 * END, serving_orders([opened(0, 1), opened(0, 2), share(0, 0.0, 1.0)]))
     read = made.read(20 * END)
     finished = int(report.tallies[0, Tally.FINISHED])
     assert int(read.finished.sum()) == finished == int(read.counts[:, 0].sum())

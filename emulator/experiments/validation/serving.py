@@ -22,7 +22,7 @@ from emulator.racks.pool import Pool
 from emulator.racks.pool_layout import NEVER_PS
 from emulator.racks.pool_records import EndedRequests, PoolRequests, PoolSettings, ReplicaLimits
 from emulator.workload.serving.costs import PS, ServingPlan, kv_room, step_costs
-from emulator.workload.serving.stacks import Stack, stack_of
+from emulator.workload.serving.stacks import RESERVING, Stack, stack_of
 from emulator.workload.training import MODELS
 from topology.catalog import GPUS
 
@@ -31,8 +31,6 @@ Int64 = NDArray[np.int64]
 SHORTEST_RATIO, REQUESTS_A_PLACE = 0.8, 10
 #: Tokens of a step and requests at a time: vLLM's defaults on large GPUs.
 BUDGET, SEATS = 8192, 1024
-#: Engines that give a request the memory of its whole length when it begins.
-RESERVING = {"trtllm", "mlperf"}
 #: Requests of a run for throughput, many enough that its beginning and end weigh little, and the seed of the lengths.
 OFFLINE_REQUESTS, SEED = 2000, 1
 #: A sweep saturates where the time to the first token grows by more than this.

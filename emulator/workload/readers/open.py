@@ -11,7 +11,7 @@ from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.openb import Nodes, Pods
 from emulator.workload.readers.rows import Trace
 from emulator.workload.readers.streams import TraceLimits
-from emulator.workload.readers.window import choice
+from emulator.workload.readers.window import check_options, choice
 from topology.catalog import HostType
 
 
@@ -57,9 +57,7 @@ def open_trace(
     if format not in FORMATS:
         raise TraceError(f"no trace format {format!r}", allowed=", ".join(FORMATS))
     known = FORMATS[format].options
-    for name in options:
-        if name not in known and name not in COMMON_OPTIONS:
-            raise TraceError(f"format {format} has no trace option {name!r}", allowed=", ".join((*known, *COMMON_OPTIONS)))
+    check_options(format, options, (*known, *COMMON_OPTIONS))
     trace = Trace(
         Path(path),
         limits or TraceLimits(),

@@ -21,6 +21,13 @@ class Window:
         return "at or after until" if self.until_ns is not None and submit_ns >= self.until_ns else ""
 
 
+def check_options(format: str, options: Mapping[str, str], known: Sequence[str]) -> None:
+    """Raises TraceError where an option is not one of ``known``, those of the format."""
+    for name in options:
+        if name not in known:
+            raise TraceError(f"format {format} has no trace option {name!r}", allowed=", ".join(known))
+
+
 def choice(options: Mapping[str, str], name: str, values: Sequence[str]) -> str:
     """The option, the first of ``values`` by default. Raises TraceError on any other."""
     value = options.get(name, values[0])

@@ -8,7 +8,7 @@ from emulator.workload.jobs import SourceReport
 from emulator.workload.readers.errors import TraceError
 from emulator.workload.readers.rows import Trace
 from emulator.workload.readers.streams import TraceLimits
-from emulator.workload.readers.window import choice
+from emulator.workload.readers.window import check_options, choice
 from emulator.workload.requests import azure, mooncake, plain
 from emulator.workload.requests.reading import COMMON_OPTIONS
 from emulator.workload.requests.trace import RequestTrace
@@ -37,9 +37,7 @@ def open_request_trace(
     if format not in REQUEST_FORMATS:
         raise TraceError(f"no format of request traces {format!r}", allowed=", ".join(REQUEST_FORMATS))
     known = REQUEST_FORMATS[format].options
-    for name in options:
-        if name not in known and name not in COMMON_OPTIONS:
-            raise TraceError(f"format {format} has no trace option {name!r}", allowed=", ".join((*known, *COMMON_OPTIONS)))
+    check_options(format, options, (*known, *COMMON_OPTIONS))
     trace = Trace(
         Path(path),
         limits or TraceLimits(),

@@ -10,6 +10,8 @@ from topology.catalog import GPUS
 
 #: vLLM, SGLang, TensorRT-LLM, and TensorRT-LLM as it is tuned for MLPerf Inference.
 ENGINES = ("vllm", "sglang", "trtllm", "mlperf")
+#: Those that give a request the KV memory of its whole length when it begins.
+RESERVING = ("trtllm", "mlperf")
 
 
 #: Of a front end where only throughput is published: assumed.
