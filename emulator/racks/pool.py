@@ -9,16 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.draws import Stream, bits
+from emulator.power.clocks import FULL
 from emulator.racks import pool_layout as at
 from emulator.racks.pool_batch import steps_ended
-from emulator.racks.pool_ends import may_leave
+from emulator.racks.pool_ends import cut, may_leave
 from emulator.racks.pool_kernel import compiled_pool
 from emulator.racks.pool_layout import LATEST_PS, NEVER_PS, NONE, NOT_YET
 from emulator.racks.pool_reading import reading
 from emulator.racks.pool_records import DoesNotFit, EndedRequests, PoolReading, PoolRequests, PoolSettings, ReplicaLimits, Router
 from emulator.racks.pool_routes import weigh
 from emulator.racks.pool_run import run_pool
-from emulator.workload.serving.costs import BLOCK_TOKENS, StepCosts
+from emulator.racks.step_tables import StepTables
+from emulator.workload.serving.costs import BLOCK_TOKENS
 
 Int64 = NDArray[np.int64]
 
@@ -32,30 +34,32 @@ class Pool:
     ``compiled``: run as machine code, which changes no result.
     """
 
-    def __init__(self, costs: StepCosts, limits: ReplicaLimits, settings: PoolSettings, *, compiled: bool = True) -> None:
+    def __init__(self, tables: StepTables, limits: ReplicaLimits, settings: PoolSettings, *, compiled: bool = True) -> None:
+        costs = tables.costs(FULL)
         if len(costs.table_ps) != limits.tokens + 1:
             raise ValueError(
                 f"a table of {len(costs.table_ps)} step times for a budget of {limits.tokens} tokens; allowed: one more than that"
             )
-        if costs.base_ps < 1:
-            raise ValueError(f"a step whose floor is {costs.base_ps} ps; allowed: 1 or more")
+        if min(costs.base_ps, costs.decode_base_ps) < 1:
+            raise ValueError(f"a step whose floor is {min(costs.base_ps, costs.decode_base_ps)} ps; allowed: 1 or more")
+        if costs.width > limits.tokens:
+            raise ValueError(f"{costs.width} tokens of each request in a step of {limits.tokens}; allowed: at most as many")
         for name, value in (("tokens", limits.tokens), ("seats", limits.seats), ("blocks", limits.blocks)):
             if value < 1:
                 raise ValueError(f"a replica with {value} {name}; allowed: 1 or more")
-        self.limits, self.settings = limits, settings
+        self.limits, self.settings, self._tables = limits, settings, tables
         self._run: Callable[..., int] = compiled_pool() if compiled else run_pool
         self._state = np.zeros(at.STATE_COLUMNS, np.int64)
         for column, value in {
-            at.FREE_SLOT: NONE, at.LAST_PLACE: NONE, at.BUDGET: limits.tokens, at.SEATS: limits.seats, at.BLOCKS: limits.blocks,
+            at.FREE_SLOT: NONE, at.LAST_PLACE: NONE, at.BUDGET: limits.tokens, at.BLOCKS: limits.blocks, at.WIDTH: costs.width,
+            at.SEATS: limits.seats if costs.width == 1 else min(limits.seats, limits.tokens // costs.width),
             at.RESERVES: limits.reserves, at.CLOSED: limits.closed, at.ROUTER: settings.router, at.MOST_WAITING: settings.most_waiting,
             at.RETRIES: settings.retries, at.RETRY_AFTER: settings.retry_after_ps, at.FIRST_LIMIT: settings.first_token_limit_ps,
-            at.WEIGHS: settings.router in (Router.LEAST_OUTSTANDING, Router.PREFIX_AWARE), at.BASE: costs.base_ps,
+            at.WEIGHS: settings.router in (Router.LEAST_OUTSTANDING, Router.PREFIX_AWARE),
             at.CACHE_TOKENS: settings.cache_block_tokens, at.CACHE_BLOCKS: settings.cache_block_tokens // BLOCK_TOKENS,
             at.UNLIMITED: settings.unlimited_cache, at.FREE_PIECE: NONE, at.STRIDE: 1, at.ONLY: NONE, at.IMBALANCE: settings.imbalance,
-            at.PER_RUNNING: costs.running_ps, at.KV: costs.kv_ps, at.ATTENTION: costs.attention_ps,
         }.items():  # fmt: skip
             self._state[column] = value
-        self._table = np.ascontiguousarray((costs.table_ps, costs.weights_ps), np.int64)
         self._replica = np.zeros((0, at.REPLICA_COLUMNS), np.int64)
         self._seat = np.zeros((0, limits.seats, at.SEAT_COLUMNS), np.int64)
         self._due = np.zeros((0, at.QUEUE_COLUMNS), np.int64)
@@ -84,9 +88,23 @@ class Pool:
         self._replica[place] = 0
         self._replica[place, at.STATUS] = at.OPEN
         self._replica[place, [at.PARTIAL, at.HEAD, at.TAIL, at.DUE_AT, at.OLDEST, at.NEWEST, at.GONE]] = NONE
+        self._set_costs(place, FULL, 0)
         self._list_open()
         weigh(place, self._state, self._replica, self._tree)
         return place
+
+    def set_pace(self, place: int, at_ps: int, clock: int, token_ps: int) -> None:
+        """From its next step on a replica runs at this clock (``power.clocks``), and a token takes ``token_ps`` over the fabric."""
+        self._check_place(place)
+        self._up_to(at_ps)
+        cut(place, at_ps, self._state, self._replica, self._due)
+        self._set_costs(place, clock, token_ps)
+
+    def _set_costs(self, place: int, clock: int, token_ps: int) -> None:
+        costs = self._tables.costs(clock)
+        columns = [at.BASE, at.DECODE_BASE, at.PER_RUNNING, at.KV, at.ATTENTION, at.CROSSING, at.DECODE_CROSSING, at.TABLE]
+        values = (costs.base_ps, costs.decode_base_ps, costs.running_ps, costs.kv_ps, costs.attention_ps, *costs.crossing_ps(token_ps))
+        self._replica[place, columns] = *values, at.TABLE_ROWS * clock
 
     def drain(self, place: int, at_ps: int) -> None:
         """A replica takes no new requests. Who waits there goes to others that have room; the rest finish there."""
@@ -154,7 +172,7 @@ class Pool:
     def read(self, at_ps: int) -> PoolReading:
         """How the replicas are at a time, behind everything that happens before it."""
         self.advance(at_ps)
-        return reading(self.now_ps, self._state, self._table, self._replica)
+        return reading(self.now_ps, self._state, self._replica)
 
     @property
     def lost_tokens(self) -> int:
@@ -218,6 +236,8 @@ class Pool:
         for name in _TABLES:
             setattr(self, f"_{name}", np.array(state[name], np.int64, order="C"))
         self.now_ps = int(state["now_ps"][0])
+        for row in np.unique(self._replica[self._replica[:, at.STATUS] != at.SHUT, at.TABLE]).tolist():
+            self._tables.costs(row // at.TABLE_ROWS)  # so that they are in the table
 
     def rebase(self, by_ps: int) -> None:
         """The zero of time moves on, at most to the time advanced to."""
@@ -241,7 +261,7 @@ class Pool:
     def _run_to(self, key: int, task: int = at.RUN, place: int = NONE) -> None:
         while True:
             answer = self._run(
-                task, place, key, self._state, self._table, self._replica, self._slot, self._seat, self._inbox, self._log, self._due,
+                task, place, key, self._state, self._tables.rows, self._replica, self._slot, self._seat, self._inbox, self._log, self._due,
                 self._leaving, self._again, self._opened, self._tree, self._hashed, self._piece, self._bucket,
             )  # fmt: skip
             if answer == at.DONE:
@@ -260,9 +280,12 @@ class Pool:
         self._run_to(4 * at_ps + at.ENDS + 1)
         self.now_ps = at_ps
 
-    def _change(self, task: int, place: int, at_ps: int) -> None:
+    def _check_place(self, place: int) -> None:
         if not 0 <= place < len(self._replica) or self._replica[place, at.STATUS] == at.SHUT:
             raise ValueError(f"there is no replica at place {place}")
+
+    def _change(self, task: int, place: int, at_ps: int) -> None:
+        self._check_place(place)
         self._up_to(at_ps)
         self._replica[place, at.STATUS] = at.DRAINING  # nothing is routed to it any more
         self._list_open()

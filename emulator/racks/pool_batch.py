@@ -5,9 +5,9 @@ each where they decode, the next part of the prompt where they do not. Then who 
 as long as there are tokens, seats and blocks of KV memory. Where a block lacks, the last in that order of those who run gives back all of
 its blocks and waits again; prompt and generated tokens are computed anew. Nobody begins in a step in which somebody had to stop.
 
-A step takes ``base + table[tokens] + running * (those in it) + kv * (contexts read) + attention * (pairs of prefills)`` picoseconds, all of
-them whole numbers. So steps in which everybody decodes are a sum in closed form, and where they are cut changes nothing. What lies ahead is
-only planned: it is written down when it ends.
+What a step takes (``workload.serving.costs.StepCosts``) is a sum of whole picoseconds, in which only contexts change from step to step. So
+steps in which everybody decodes are a sum in closed form, and where they are cut changes nothing. What lies ahead is only planned: it is
+written down when it ends. Each who decodes takes ``WIDTH`` tokens of a step's budget, and there are never more than it has room for.
 
 Everybody who runs has at least one token in each step: nobody begins without one behind those who have theirs, and after that they need one
 each. For the same reason at most one of them still computes its prompt, and it began last.
@@ -21,11 +21,13 @@ from emulator.racks.pool_cache import in_use, leave_pieces, list_pieces, make_ro
 from emulator.racks.pool_layout import (
     AGAIN_TOKENS,
     AHEAD_COMPUTE,
-    AHEAD_MEMORY,
+    AHEAD_CROSSING,
+    AHEAD_FLOOR,
     AHEAD_PROMPT,
     ATTENTION,
     BASE,
     BEGUN,
+    BESIDE,
     BINS,
     BLOCKED,
     BLOCKS,
@@ -37,6 +39,12 @@ from emulator.racks.pool_layout import (
     CACHED_TOKENS,
     COMPUTE,
     COMPUTED,
+    CROSSED,
+    CROSSING,
+    DECODE_BASE,
+    DECODE_BESIDE,
+    DECODE_CROSSING,
+    DECODE_IN_ALL,
     DECODES,
     DECODING,
     DECODING_NOW,
@@ -46,6 +54,7 @@ from emulator.racks.pool_layout import (
     HASHES,
     HEAD,
     HELD,
+    IN_ALL,
     JOINING,
     JOINING_NOW,
     KIND,
@@ -76,12 +85,14 @@ from emulator.racks.pool_layout import (
     STEPS,
     STEPS_AHEAD,
     STEPS_ONCE,
+    TABLE,
     TOKENS_IN,
     TOKENS_OUT,
     TURN,
     USED,
     WAITING,
     WAITING_NOW,
+    WIDTH,
     Ints,
 )
 from emulator.racks.pool_queues import line_up, seat_in, seat_out, step_out
@@ -203,10 +214,14 @@ def begin(  # noqa: PLR0917
             if decoding * blocks_of(steps) > free:
                 steps = min(steps, steps_in(place, free, replica))
         if steps > 0:
-            contexts = decoding * (step + 1) - replica[place, OFFSETS]
-            step_ps = state[BASE] + table[0, decoding] + state[PER_RUNNING] * decoding + state[KV] * contexts
-            more_ps = state[KV] * decoding
-            replica[place, KIND] = DECODES
+            contexts, row = decoding * (step + 1) - replica[place, OFFSETS], replica[place, TABLE]
+            floor = replica[place, DECODE_BASE] + replica[place, PER_RUNNING] * decoding
+            crossing = replica[place, DECODE_CROSSING] * decoding
+            step_ps = floor + table[row + DECODE_IN_ALL, decoding] + replica[place, KV] * contexts + crossing
+            more_ps = replica[place, KV] * decoding
+            replica[place, KIND], replica[place, AHEAD_FLOOR], replica[place, AHEAD_CROSSING] = DECODES, floor, crossing
+            replica[place, AHEAD_COMPUTE] = table[row + DECODE_IN_ALL, decoding] - table[row + DECODE_BESIDE, decoding]
+            replica[place, AHEAD_PROMPT] = 0
             replica[place, STEPS_AHEAD], replica[place, STEP_PS], replica[place, MORE_PS] = steps, step_ps, more_ps
             return int(now + sum_ps(steps, step_ps, more_ps))
     return begin_step(place, now, state, table, replica, slot, seat, hashed, piece, bucket)
@@ -224,7 +239,7 @@ def begin_step(  # noqa: C901, PLR0912, PLR0915, PLR0917 - the order of a step
     tokens, more = 0, 0
     if partial != NONE:
         known = slot[partial, PROMPT] + slot[partial, GENERATED]
-        tokens = min(known - slot[partial, COMPUTED], state[BUDGET] - replica[place, DECODING_NOW])
+        tokens = min(known - slot[partial, COMPUTED], state[BUDGET] - state[WIDTH] * replica[place, DECODING_NOW])
         if reserves == 0:
             more = blocks_of(slot[partial, COMPUTED] + tokens) - slot[partial, HELD]
             while replica[place, BINS + step % BLOCK_TOKENS] + more > state[BLOCKS] - replica[place, USED]:
@@ -238,7 +253,8 @@ def begin_step(  # noqa: C901, PLR0912, PLR0915, PLR0917 - the order of a step
         replica[place, USED] += replica[place, BINS + step % BLOCK_TOKENS] + more
         if cached:
             make_room(place, state, replica, piece, bucket)
-    budget = state[BUDGET] - decoding - tokens
+    width = state[WIDTH]
+    budget = state[BUDGET] - width * decoding - tokens
     contexts, pairs, of_prompt, joining = decoding * (step + 1) - replica[place, OFFSETS], 0, 0, 0
     running, begun = decoding, False
     if tokens > 0:
@@ -299,43 +315,43 @@ def begin_step(  # noqa: C901, PLR0912, PLR0915, PLR0917 - the order of a step
         else:
             slot[one, PHASE] = PREFILLING
             replica[place, PARTIAL] = one
-    if budget == 0 and decoding == state[BUDGET]:
+    if budget == 0 and width * decoding == state[BUDGET]:
         replica[place, BLOCKED] = 1  # all tokens of a step are theirs until one of them ends
     if cached and (begun or preempted):
         publish(place, state, replica, piece, bucket)
     replica[place, KIND], replica[place, JOINING_NOW] = STEPS_ONCE, joining
-    used = state[BUDGET] - budget
-    memory = table[1, used] + state[KV] * contexts
-    compute = table[0, used] - table[1, used] + state[ATTENTION] * pairs
-    replica[place, AHEAD_PROMPT], replica[place, AHEAD_MEMORY], replica[place, AHEAD_COMPUTE] = of_prompt, memory, compute
-    step_ps = state[BASE] + state[PER_RUNNING] * running + memory + compute
+    prompts, row = state[BUDGET] - budget - width * decoding, replica[place, TABLE]
+    in_all = table[row + IN_ALL, width * decoding + prompts] - table[row + IN_ALL, width * decoding] + table[row + DECODE_IN_ALL, decoding]
+    beside = table[row + BESIDE, width * decoding + prompts] - table[row + BESIDE, width * decoding] + table[row + DECODE_BESIDE, decoding]
+    floor = (replica[place, DECODE_BASE] if decoding > 0 else replica[place, BASE]) + replica[place, PER_RUNNING] * running
+    compute = in_all - beside + replica[place, ATTENTION] * pairs
+    crossing = replica[place, DECODE_CROSSING] * decoding + replica[place, CROSSING] * prompts
+    replica[place, AHEAD_PROMPT], replica[place, AHEAD_FLOOR] = of_prompt, floor
+    replica[place, AHEAD_COMPUTE], replica[place, AHEAD_CROSSING] = compute, crossing
+    step_ps = floor + beside + replica[place, KV] * contexts + compute + crossing
     replica[place, STEPS_AHEAD], replica[place, STEP_PS], replica[place, MORE_PS] = 1, step_ps, 0
     return int(now + step_ps)
 
 
-def write_down(place: int, steps: int, state: Ints, table: Ints, replica: Ints, piece: Ints, bucket: Ints) -> None:
+def write_down(place: int, steps: int, state: Ints, replica: Ints, piece: Ints, bucket: Ints) -> None:
     """``steps`` of the steps ahead have ended: the counts of them, and of those who decode. The others stay ahead."""
     decoding = replica[place, DECODING_NOW]
     took = sum_ps(steps, replica[place, STEP_PS], replica[place, MORE_PS])
-    if replica[place, KIND] == DECODES:
-        floor = steps * (state[BASE] + state[PER_RUNNING] * decoding)
-        compute = steps * (table[0, decoding] - table[1, decoding])
-        memory = took - floor - compute
-        if state[RESERVES] == 0:
-            replica[place, USED] += blocks_ahead(place, steps, replica)
-            if state[CACHE_TOKENS] != 0:
-                make_room(place, state, replica, piece, bucket)
-    else:
-        memory, compute = replica[place, AHEAD_MEMORY], replica[place, AHEAD_COMPUTE]
-        floor = took - memory - compute
-        replica[place, TOKENS_IN] += replica[place, AHEAD_PROMPT]
+    floor, compute = steps * replica[place, AHEAD_FLOOR], steps * replica[place, AHEAD_COMPUTE]
+    crossed = steps * replica[place, AHEAD_CROSSING]
+    if replica[place, KIND] == DECODES and state[RESERVES] == 0:
+        replica[place, USED] += blocks_ahead(place, steps, replica)
+        if state[CACHE_TOKENS] != 0:
+            make_room(place, state, replica, piece, bucket)
+    replica[place, TOKENS_IN] += replica[place, AHEAD_PROMPT]
     replica[place, STEP] += steps
     replica[place, STEPS] += steps
     replica[place, TOKENS_OUT] += steps * decoding
     replica[place, BUSY] += took
     replica[place, FLOOR] += floor
-    replica[place, MEMORY] += memory
+    replica[place, MEMORY] += took - floor - compute - crossed
     replica[place, COMPUTE] += compute
+    replica[place, CROSSED] += crossed
 
 
 def join(one: int, place: int, replica: Ints, slot: Ints, seat: Ints) -> None:

@@ -33,28 +33,35 @@ DONE, NEEDS_SLOTS, NEEDS_LOG, NEEDS_PIECES = range(4)
 (
     COMING, RELEASED, FREE_SLOT, FREE_SLOTS, TURNS, LAST_PLACE, OPEN_PLACES, ENDED, RETRYING_NOW, MAY_LEAVE, DUE, LOST_TOKENS,
     BUDGET, SEATS, BLOCKS, RESERVES, CLOSED, ROUTER, MOST_WAITING, RETRIES, RETRY_AFTER, FIRST_LIMIT, WEIGHS,
-    BASE, PER_RUNNING, KV, ATTENTION, STRIDE, ONLY, CANCELS,
+    WIDTH, STRIDE, ONLY, CANCELS,
     CACHE_TOKENS, CACHE_BLOCKS, UNLIMITED, FREE_PIECE, FREE_PIECES, IMBALANCE,
     STATE_COLUMNS,
-) = range(37)  # fmt: skip
+) = range(34)  # fmt: skip
 
 # -- replica: a place -------------------------------------------------------------------------------------------------------------
 # STEP counts the steps since it opened. A request that decodes has computed STEP - OFFSET tokens: nothing is written where a step ends.
 # OFFSETS is the sum over those who decode, and BINS, 16 columns, how many have each rest of OFFSET by 16: they need a block in turn.
+# AHEAD_FLOOR, AHEAD_COMPUTE and AHEAD_CROSSING are parts of each step ahead. What steps take from now on: BASE where nobody decodes, else
+# DECODE_BASE; PER_RUNNING, KV and ATTENTION; CROSSING of each token of a prompt, DECODE_CROSSING of each who decodes; and from row TABLE on
+# the four rows of the table of step times.
 (
     STATUS, KIND, START, STEPS_AHEAD, STEP_PS, MORE_PS, STEP, DECODING_NOW, JOINING_NOW, PARTIAL, OFFSETS, USED, BLOCKED, WAITING_NOW,
-    OUTSTANDING, HEAD, TAIL, LEAVERS, DUE_AT, AHEAD_MEMORY, AHEAD_COMPUTE, AHEAD_PROMPT, IDLE, OLDEST, NEWEST, GONE,
-    STEPS, TOKENS_IN, TOKENS_OUT, PREEMPTIONS, AGAIN_TOKENS, CACHED_TOKENS, BUSY, FLOOR, MEMORY, COMPUTE,
+    OUTSTANDING, HEAD, TAIL, LEAVERS, DUE_AT, AHEAD_FLOOR, AHEAD_COMPUTE, AHEAD_CROSSING, AHEAD_PROMPT, IDLE, OLDEST, NEWEST, GONE,
+    STEPS, TOKENS_IN, TOKENS_OUT, PREEMPTIONS, AGAIN_TOKENS, CACHED_TOKENS, BUSY, FLOOR, MEMORY, COMPUTE, CROSSED,
+    BASE, DECODE_BASE, PER_RUNNING, KV, ATTENTION, CROSSING, DECODE_CROSSING, TABLE,
     DUE_KEY, IN_TURN,
     BINS,
-) = range(39)  # fmt: skip
+) = range(49)  # fmt: skip
 REPLICA_COLUMNS = BINS + 16
 #: The cumulative counts of a replica, in order.
-COUNTS = (STEPS, TOKENS_IN, TOKENS_OUT, PREEMPTIONS, AGAIN_TOKENS, CACHED_TOKENS, BUSY, FLOOR, MEMORY, COMPUTE)
+COUNTS = (STEPS, TOKENS_IN, TOKENS_OUT, PREEMPTIONS, AGAIN_TOKENS, CACHED_TOKENS, BUSY, FLOOR, MEMORY, COMPUTE, CROSSED)
 # STATUS.
 SHUT, OPEN, DRAINING = range(3)
 # KIND: nothing to do; about to begin a step at START; STEPS_AHEAD steps in which all who run decode; one step of any sort.
 RESTS, AT_START, DECODES, STEPS_ONCE = range(4)
+
+# -- table: four rows for each clock, by tokens in a step and, of the last two, by those who decode: the time in all, and beside multiplying
+IN_ALL, BESIDE, DECODE_IN_ALL, DECODE_BESIDE, TABLE_ROWS = range(5)
 
 # -- slot: a request --------------------------------------------------------------------------------------------------------------
 # GENERATED and COMPUTED tokens are those of a request that does not decode. HELD are its blocks of KV memory, of one that decodes only

@@ -10,7 +10,7 @@ from emulator.workload.serving.costs import BLOCK_TOKENS
 Int64 = NDArray[np.int64]
 
 
-def reading(now_ps: int, state: Int64, table: Int64, replica: Int64) -> PoolReading:
+def reading(now_ps: int, state: Int64, replica: Int64) -> PoolReading:
     """As after ``write_down`` of the steps that have ended before ``now_ps``, but nothing is changed."""
     place = np.flatnonzero(replica[:, at.STATUS] != at.SHUT)
     rows = replica[place]
@@ -19,16 +19,15 @@ def reading(now_ps: int, state: Int64, table: Int64, replica: Int64) -> PoolRead
     ended = np.where(ahead, _steps_ended(now_ps - rows[:, at.START], rows), 0)
     counts = {column: rows[:, column].copy() for column in at.COUNTS}
     took = ended * step_ps + more_ps * (ended * (ended - 1) // 2)
-    floor = ended * (state[at.BASE] + state[at.PER_RUNNING] * decoding)
-    each = np.minimum(decoding, table.shape[1] - 1)
-    compute = ended * (table[0, each] - table[1, each])
+    floor, compute, crossed = (ended * rows[:, column] for column in (at.AHEAD_FLOOR, at.AHEAD_COMPUTE, at.AHEAD_CROSSING))
     for column, more in (
         (at.STEPS, ended),
         (at.TOKENS_OUT, ended * decoding),
         (at.BUSY, took),
         (at.FLOOR, floor),
         (at.COMPUTE, compute),
-        (at.MEMORY, took - floor - compute),
+        (at.MEMORY, took - floor - compute - crossed),
+        (at.CROSSED, crossed),
     ):
         counts[column] += more
     blocks = rows[:, at.USED].copy()

@@ -163,9 +163,10 @@ class EndedRequests:
 class PoolReading:
     """The open and draining places of a pool at a time, shape (places,).
 
-    The last ten are cumulative since the place opened: steps, prompt tokens computed, tokens generated, preemptions, tokens whose computing
-    they undid, prompt tokens found in the cache, and the time of steps in all and by cause: floors, reading of memory, and arithmetic with
-    the all-reduces. Sums of times wrap around after 2**63 ps (106 days) of work, but their differences are exact.
+    The last eleven are cumulative since the place opened: steps, prompt tokens computed, tokens generated, preemptions, tokens whose
+    computing they undid, prompt tokens found in the cache, and the time of steps in all and by cause: floors, reading of memory with the
+    all-reduces, arithmetic, and what crosses the fabric. Sums of times wrap around after 2**63 ps (106 days) of work, but their
+    differences are exact.
     """
 
     place: Int64
@@ -182,3 +183,4 @@ class PoolReading:
     floor_ps: Int64
     memory_ps: Int64
     compute_ps: Int64
+    crossed_ps: Int64

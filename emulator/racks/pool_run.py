@@ -156,7 +156,7 @@ def run_pool(  # noqa: PLR0913, PLR0917
 ) -> int:
     """Do a task: RUN every event whose key is less than ``until``, or LOSE or DRAIN the replica at ``place`` at the time ``until``."""
     if task == LOSE:
-        lose(place, until, state, table, replica, slot, seat, inbox, log, due, leaving, again, tree, hashed, piece, bucket)
+        lose(place, until, state, replica, slot, seat, inbox, log, due, leaving, again, tree, hashed, piece, bucket)
         return DONE
     if task == DRAIN:
         drain(place, until, state, replica, slot, due, opened, tree, hashed, piece, bucket)

@@ -180,7 +180,6 @@ def settle(  # noqa: PLR0913, PLR0917
     place: int,
     now: int,
     state: Ints,
-    table: Ints,
     replica: Ints,
     slot: Ints,
     seat: Ints,
@@ -194,7 +193,7 @@ def settle(  # noqa: PLR0913, PLR0917
 ) -> None:
     """The steps ahead of a replica have ended: first tokens are there, and who is done or has gone away leaves."""
     was_decoding, outstanding = replica[place, DECODING_NOW], replica[place, OUTSTANDING]
-    write_down(place, replica[place, STEPS_AHEAD], state, table, replica, piece, bucket)
+    write_down(place, replica[place, STEPS_AHEAD], state, replica, piece, bucket)
     if replica[place, KIND] == STEPS_ONCE:
         for row in range(was_decoding, was_decoding + replica[place, JOINING_NOW]):
             one = seat[place, row, SLOT]
@@ -231,7 +230,6 @@ def lose(  # noqa: PLR0913, PLR0917
     place: int,
     now: int,
     state: Ints,
-    table: Ints,
     replica: Ints,
     slot: Ints,
     seat: Ints,
@@ -248,7 +246,7 @@ def lose(  # noqa: PLR0913, PLR0917
     """A replica is gone. What it had ready for the requests is lost, and the step under way yields nothing."""
     decoding = replica[place, DECODING_NOW]
     if replica[place, KIND] == DECODES:
-        write_down(place, steps_ended(now + 1, place, replica), state, table, replica, piece, bucket)
+        write_down(place, steps_ended(now + 1, place, replica), state, replica, piece, bucket)
     replica[place, STATUS], replica[place, KIND] = SHUT, RESTS
     drop(due, DUE, state, place, replica, DUE_AT)
     for row in range(decoding + replica[place, JOINING_NOW] + 1):
@@ -344,7 +342,7 @@ def run_events(  # noqa: C901, PLR0912, PLR0913, PLR0917
                 return DONE
             place, now = due[0, WHOSE], first // 4
             if first % 4 == ENDS:
-                settle(place, now, state, table, replica, slot, seat, inbox, log, leaving, tree, hashed, piece, bucket)
+                settle(place, now, state, replica, slot, seat, inbox, log, leaving, tree, hashed, piece, bucket)
                 first = 4 * now + BEGINS
                 if event <= first or first >= until or state[CLOSED] != 0:  # others come before it begins
                     due[0, KEY] = first

@@ -23,6 +23,7 @@ from emulator.racks.serving_messages import (
 )
 from emulator.racks.serving_pool import Served, ServingPool
 from emulator.racks.shard import RackSettings
+from emulator.racks.step_tables import StepTables
 from emulator.racks.vllm_counts import BINS, HISTOGRAMS
 from topology.cluster import Cluster
 
@@ -35,11 +36,14 @@ class Serving:
     def __init__(self, services: Sequence[Served], units: int, seed: int) -> None:
         self._services, self._units, self._seed = services, units, seed
         self._pools: dict[int, ServingPool] = {}
+        self._tables: dict[int, StepTables] = {}  # by service
 
     def _pool(self, number: int) -> ServingPool:
         if number not in self._pools:
             service, unit = divmod(number, self._units)
-            self._pools[number] = ServingPool(self._services[service], self._seed, service, unit, number)
+            if service not in self._tables:
+                self._tables[service] = StepTables(self._services[service].steps)
+            self._pools[number] = ServingPool(self._services[service], self._tables[service], self._seed, service, unit, number)
         return self._pools[number]
 
     def advance(self, until_ns: int, orders: ServingOrders) -> ServingReport:

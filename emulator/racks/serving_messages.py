@@ -26,7 +26,8 @@ class ServingOrder(IntEnum):
     SHARE = 3  # of the requests of the service that arrive from now on, those in [low, high) are the pool's; value: 2**-value are kept
     ASK = 4  # somebody asks this now: value is the prompt, more the output, in tokens, and replica the number under which it is followed
     GO = 5  # who asked under that number goes away
-    SPEED = 6  # of a pool whose replicas are of two kinds: a token's keys and values take value picoseconds, and more pairs send at once
+    PACE = 6  # a replica runs at clock value (``power.clocks``) from its next step on, and a token of a step takes more ps over the fabric
+    SPEED = 7  # of a pool whose replicas are of two kinds: a token's keys and values take value picoseconds, and more pairs send at once
 
 
 class Role(IntEnum):

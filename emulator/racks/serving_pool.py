@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.draws import Stream, bits, exponential, uniform
+from emulator.power.clocks import FULL
 from emulator.racks.latencies import BINS, PS_PER_NS, bin_of
 from emulator.racks.pool import Pool
 from emulator.racks.pool_layout import CACHED_TOKENS, COUNTS, NEVER_PS, NOT_YET, PREEMPTIONS, STEPS, TOKENS_IN, TOKENS_OUT
@@ -25,9 +26,10 @@ from emulator.racks.serving_messages import (
     no_kept_requests,
 )
 from emulator.racks.split_pool import SplitPool
+from emulator.racks.step_tables import Steps, StepTables
 from emulator.racks.vllm_counts import VllmCounts
 from emulator.workload.requests import Arrivals, Source
-from emulator.workload.serving.costs import BLOCK_TOKENS, StepCosts
+from emulator.workload.serving.costs import BLOCK_TOKENS
 
 Int64 = NDArray[np.int64]
 
@@ -52,7 +54,7 @@ class Served:
     """
 
     name: str
-    costs: StepCosts
+    steps: Steps
     limits: ReplicaLimits
     pool: PoolSettings
     source: Source
@@ -105,14 +107,18 @@ TOO_LONG = max(How) + 1
 
 
 class ServingPool:
-    """Pool ``number``, that of service ``service`` in unit ``unit``. Times inside are picoseconds since ``_base_ns``."""
+    """Pool ``number``, that of service ``service`` in unit ``unit``; ``tables`` are the service's.
 
-    def __init__(self, served: Served, seed: int, service: int, unit: int, number: int) -> None:
+    Times inside are picoseconds since ``_base_ns``.
+    """
+
+    def __init__(self, served: Served, tables: StepTables, seed: int, service: int, unit: int, number: int) -> None:
         self.number = number
         self._served, self._seed = served, seed
         self._arrivals = Arrivals(served.source, seed, service, unit)
         kind = SplitPool if served.split else Pool
-        self._pool: Pool | SplitPool = kind(served.costs, served.limits, replace(served.pool, seed=seed, entity=number))
+        self._pool: Pool | SplitPool = kind(tables, served.limits, replace(served.pool, seed=seed, entity=number))
+        self._fill_ps = tables.costs(FULL).fill_ps
         self._longest = served.limits.blocks * BLOCK_TOKENS
         self._base_ns = self._now_ns = 0
         self._low = self._high = 0.0
@@ -189,7 +195,9 @@ class ServingPool:
 
     # -- orders ---------------------------------------------------------------------------------------------------------------------
 
-    def act(self, at_ns: int, kind: int, replica: int, value: int, more: int, low: float, high: float) -> None:
+    def act(  # noqa: C901 - one case a kind
+        self, at_ns: int, kind: int, replica: int, value: int, more: int, low: float, high: float
+    ) -> None:
         """Take an order; the pool has been run up to then."""
         at_ps = self._ps(at_ns)
         match ServingOrder(kind):
@@ -213,6 +221,9 @@ class ServingPool:
             case ServingOrder.SPEED:
                 if isinstance(self._pool, SplitPool):
                     self._pool.set_speed(at_ps, value, more)
+            case ServingOrder.PACE:
+                if replica in self._place:
+                    self._pool.set_pace(self._place[replica], at_ps, value, more)
 
     def _open(self, replica: int, role: Role, at_ps: int) -> None:
         pool = self._pool
@@ -269,8 +280,9 @@ class ServingPool:
         tallies[Tally.INPUT_TOKENS] += int(ended.prompt[done].sum())
         tallies[Tally.CACHED_TOKENS] += int(ended.cached[done].sum())
         tallies[Tally.OUTPUT_TOKENS] += int(output.sum())
-        first_ps = ended.first_ps[done] - ended.arrival_ps[done] + served.front_end_ps
-        whole_ps = ended.done_ps[done] - ended.arrival_ps[done] + served.front_end_ps
+        later_ps = served.front_end_ps + self._fill_ps(ended.prompt[done] - ended.cached[done])
+        first_ps = ended.first_ps[done] - ended.arrival_ps[done] + later_ps
+        whole_ps = ended.done_ps[done] - ended.arrival_ps[done] + later_ps
         token_ps = (ended.done_ps[done] - ended.first_ps[done]) // np.maximum(output - 1, 1)
         good = (first_ps <= served.first_token_ps) & (token_ps <= served.per_token_ps)
         tallies[Tally.GOOD] += int(good.sum())
@@ -283,7 +295,7 @@ class ServingPool:
         ):
             self._counts[latency] += np.bincount(bin_of(times_ps[counted]), minlength=BINS)
         arrival, begun, first, last = (getattr(ended, name)[done] for name in ("arrival_ps", "begun_ps", "first_ps", "done_ps"))
-        self._vllm.add(place, arrival, begun, first, last, prompt=ended.prompt[done], output=output, front_end_ps=served.front_end_ps)
+        self._vllm.add(place, arrival, begun, first, last, prompt=ended.prompt[done], output=output, later_ps=later_ps)
         self._keep(ended)
         self._note_followed(ended)
 

@@ -35,8 +35,8 @@ from emulator.racks.pool_layout import (
     NOT_YET,
 )
 from emulator.racks.pool_records import EndedRequests, How, PoolReading, PoolRequests, PoolSettings, ReplicaLimits, Router
+from emulator.racks.step_tables import StepTables
 from emulator.racks.transfers import Transfers
-from emulator.workload.serving.costs import StepCosts
 
 Int64 = NDArray[np.int64]
 
@@ -50,7 +50,7 @@ _NAMES = tuple(EndedRequests.__dataclass_fields__)
 class SplitPool:
     """As ``Pool``, but of two kinds of replicas. Places of those that compute prompts are even, of those that answer odd."""
 
-    def __init__(self, costs: StepCosts, limits: ReplicaLimits, settings: PoolSettings, *, compiled: bool = True) -> None:
+    def __init__(self, tables: StepTables, limits: ReplicaLimits, settings: PoolSettings, *, compiled: bool = True) -> None:
         if limits.closed:
             raise ValueError("a closed loop over replicas of two kinds; allowed: with replicas that do both")
         answers = replace(
@@ -62,8 +62,8 @@ class SplitPool:
             entity=settings.entity | _OTHER_ENTITY,
         )
         self._settings = settings
-        self._prefill = Pool(costs, limits, settings, compiled=compiled)
-        self._decode = Pool(costs, limits, answers, compiled=compiled)
+        self._prefill = Pool(tables, limits, settings, compiled=compiled)
+        self._decode = Pool(tables, limits, answers, compiled=compiled)
         self._transfers = Transfers()
         self._known = np.zeros((0, KNOWN_COLUMNS), np.int64)
         self._ended = np.zeros((0, LOG_COLUMNS), np.int64)
@@ -108,6 +108,11 @@ class SplitPool:
         """How fast keys and values move from now on (``Transfers.set_speed``)."""
         self.advance(at_ps)
         self._transfers.set_speed(at_ps, token_ps, ways)
+
+    def set_pace(self, place: int, at_ps: int, clock: int, token_ps: int) -> None:
+        """As ``Pool.set_pace``."""
+        self.advance(at_ps)
+        self._of(place).set_pace(place // 2, at_ps, clock, token_ps)
 
     def _of(self, place: int) -> Pool:
         return self._decode if place % 2 else self._prefill

@@ -81,18 +81,18 @@ class VllmCounts:
         *,
         prompt: Int64,
         output: Int64,
-        front_end_ps: int = 0,
+        later_ps: int | Int64 = 0,
     ) -> None:
         """Requests that finished at these places, shape (requests,) each. ``begun_ps``: when their prompts began to be computed.
 
-        ``front_end_ps`` passes outside the engine, so it is in the whole times and not in those of the phases.
+        ``later_ps``, of all or of each, is in the whole times and not in those of the phases.
         """
         decode_ps, several = done_ps - first_ps, output > 1
         token_ps = decode_ps[several] // (output[several] - 1)
-        self._count(VllmHistogram.TTFT, place, first_ps - arrival_ps + front_end_ps)
+        self._count(VllmHistogram.TTFT, place, first_ps - arrival_ps + later_ps)
         self._count(VllmHistogram.INTER_TOKEN, place[several], token_ps, output[several] - 1, decode_ps[several])
         self._count(VllmHistogram.PER_TOKEN, place[several], token_ps)
-        self._count(VllmHistogram.E2E, place, done_ps - arrival_ps + front_end_ps)
+        self._count(VllmHistogram.E2E, place, done_ps - arrival_ps + later_ps)
         self._count(VllmHistogram.QUEUE, place, begun_ps - arrival_ps)
         self._count(VllmHistogram.PREFILL, place, first_ps - begun_ps)
         self._count(VllmHistogram.DECODE, place, decode_ps)

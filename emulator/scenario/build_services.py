@@ -20,7 +20,7 @@ from emulator.workload.requests import NAMED_LENGTHS, Generator, GeneratorSettin
 from emulator.workload.requests.generator import WORLD
 from emulator.workload.requests.lengths import constant, lognormal, uniform_between
 from emulator.workload.requests.open import open_request_trace
-from emulator.workload.serving.costs import ModelDoesNotFit, ServingPlan, kv_bytes_per_token, kv_room, step_costs, weight_bytes
+from emulator.workload.serving.costs import ModelDoesNotFit, ReplicaSteps, ServingPlan, kv_bytes_per_token, kv_room, weight_bytes
 from emulator.workload.serving.stacks import RESERVING, stack_of
 from emulator.workload.training import MODELS
 from topology.catalog import GPUS, GpuType
@@ -68,7 +68,8 @@ def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[So
         room = kv_room(model, gpu, given.precision, plan, stack.kv_precision)
     except ModelDoesNotFit as error:
         raise ScenarioError(f"{place}.tensor: {error}; allowed: more GPUs, or another precision") from None
-    costs = step_costs(model, gpu, given.precision, plan, stack, given.token_budget)
+    steps = ReplicaSteps(model, gpu, given.precision, plan, stack, given.token_budget)
+    costs = steps.costs()
     least_ps = costs.base_ps + int(costs.table_ps[1]) + costs.running_ps
     front_end_ps = round(stack.front_end_seconds * PS_PER_SECOND)
     for name, limit_ns, floor_ps in (
@@ -86,7 +87,7 @@ def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[So
         reports.append(report)
     served = Served(
         name=given.name,
-        costs=costs,
+        steps=steps,
         limits=ReplicaLimits(given.token_budget, given.max_running, room.blocks, reserves=given.engine in RESERVING),
         pool=PoolSettings(
             router=Router[given.router.upper().replace("-", "_")],

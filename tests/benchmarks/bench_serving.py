@@ -14,10 +14,12 @@ import numba
 import numpy as np
 import pytest
 
+from emulator.power.clocks import FULL
 from emulator.racks.pool import Pool
 from emulator.racks.pool_layout import NEVER_PS
 from emulator.racks.pool_records import EndedRequests, PoolRequests, PoolSettings, ReplicaLimits, Router
-from emulator.workload.serving.costs import PS, ServingPlan, StepCosts, kv_room, step_costs
+from emulator.racks.step_tables import StepTables
+from emulator.workload.serving.costs import PS, ReplicaSteps, ServingPlan, kv_room
 from emulator.workload.serving.stacks import stack_of
 from emulator.workload.training import MODELS
 from tests.benchmarks.clocks import in_process_of_its_own
@@ -31,10 +33,11 @@ WINDOW = 400
 
 
 @cache
-def replica() -> tuple[StepCosts, ReplicaLimits]:
+def replica() -> tuple[StepTables, ReplicaLimits]:
     model, gpu, plan = MODELS["llama3.1-70b"], GPUS["H100-SXM5-80GB"], ServingPlan(4)
     stack = stack_of(gpu.name, "fp8", "vllm")
-    return step_costs(model, gpu, "fp8", plan, stack, BUDGET), ReplicaLimits(BUDGET, SEATS, kv_room(model, gpu, "fp8", plan).blocks)
+    steps = ReplicaSteps(model, gpu, "fp8", plan, stack, BUDGET)
+    return StepTables(steps), ReplicaLimits(BUDGET, SEATS, kv_room(model, gpu, "fp8", plan).blocks)
 
 
 def lengths(count: int, kind: str) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +97,8 @@ def test_a_pool_bare_and_routed(replicas: int, each: int, row: Callable[..., Non
 
 def arguments(requests: PoolRequests, convert: Callable[[np.ndarray], Any]) -> list[Any]:
     """Those of ``run_steps``, for one replica."""
-    costs, limits = replica()
+    steps, limits = replica()
+    costs = steps.costs(FULL)
     count = len(requests.number)
     numbers = [np.array((costs.base_ps, costs.running_ps, costs.kv_ps, costs.attention_ps)), costs.table_ps]
     limit = np.array((limits.tokens, limits.seats, limits.blocks))

@@ -71,7 +71,7 @@ def test_the_gap_behind_the_first_token_is_the_transfer_and_a_step(tmp_path: Pat
     given: Service = engine.services.settings.services[0]
     assert given.kv_bytes == 2 * 80 * 1024 * 2
     token_ps = -(-given.kv_bytes * 1e12 // (4 * 4 * 47.5e9))
-    costs = given.served.costs
+    costs = given.served.steps.costs()
     step_ps = costs.base_ps + int(costs.table_ps[1]) + costs.running_ps + costs.kv_ps * 8001
     table = outcome.requests_table() if outcome.requests_table else None
     assert table is not None

@@ -28,6 +28,7 @@ class Request:
     cached: int = 0
     begun_ps: int = NOT_YET
     begun: bool = False  # since it last came
+    decodes: bool = False  # all that it has so far is computed, since it last began
     pieces: list[int | None] = field(default_factory=list)  # of its prompt as far as it is computed or found; None: not shared
     first_ps: int = NOT_YET
     done_ps: int = NOT_YET
@@ -48,6 +49,7 @@ class Request:
 
     def start_anew(self) -> None:
         self.generated = self.computed = self.blocks = 0
+        self.decodes = False
         self.begun_ps, self.first_ps, self.place = NOT_YET, NOT_YET, -1
 
 
@@ -63,8 +65,10 @@ class Replica:
     ends_ps: int | None = None  # of the step under way
     scheduled: dict[Request, int] = field(default_factory=dict)
     gone: dict[Request, How] = field(default_factory=dict)  # whose clients have gone away during the step
-    step_parts: tuple[int, int, int] = (0, 0, 0)
-    counts: list[int] = field(default_factory=lambda: [0] * 10)  # in the order of PoolReading
+    step_parts: tuple[int, int, int, int] = (0, 0, 0, 0)
+    counts: list[int] = field(default_factory=lambda: [0] * 11)  # in the order of PoolReading
+    slow: bool = False
+    token_ps: int = 0  # over the fabric
 
     @property
     def outstanding(self) -> int:
@@ -72,13 +76,16 @@ class Replica:
 
 
 class PlainPool:
-    def __init__(self, costs: StepCosts, limits: ReplicaLimits, settings: PoolSettings, requests: list[Request]) -> None:
+    def __init__(self, costs: tuple[StepCosts, StepCosts], limits: ReplicaLimits, settings: PoolSettings, requests: list[Request]) -> None:
+        """``costs``: at the full clock, and at a slow one."""
         self.costs, self.limits, self.settings = costs, limits, settings
+        self.width = costs[0].width
+        self.seats = min(limits.seats, limits.tokens // self.width) if self.width > 1 else limits.seats
         self.coming, self.again = list(requests), list[Request]()
         self.replicas: dict[int, Replica] = {}
         self.ended: list[Request] = []
         self.now_ps, self.last_place, self.turns, self.lost_tokens = 0, -1, 0, 0
-        self.counts_of_gone = [0] * 10
+        self.counts_of_gone = [0] * 11
 
     def run(self, until_ps: int = NEVER_PS) -> None:
         """Everything before ``until_ps``."""
@@ -248,21 +255,32 @@ class PlainPool:
         self.counts_of_gone = [a + b for a, b in zip(self.counts_of_gone, replica.counts, strict=True)]
         return replica
 
+    def set_pace(self, place: int, now: int, *, slow: bool, token_ps: int) -> None:
+        self.run(now)
+        self.steps_end(now)
+        self.replicas[place].slow, self.replicas[place].token_ps = slow, token_ps
+
     def step_begins(self, replica: Replica, now: int) -> None:
         scheduled = replica.scheduled = self.schedule(replica)
-        floor = self.costs.base_ps + self.costs.running_ps * len(scheduled)
-        tokens_in_step = sum(scheduled.values())
-        memory = int(self.costs.weights_ps[tokens_in_step])
-        compute = int(self.costs.table_ps[tokens_in_step]) - memory
+        costs = self.costs[replica.slow]
+        decoding = sum(one.decodes for one in scheduled)
+        prompts = sum(tokens for one, tokens in scheduled.items() if not one.decodes)
+        verified = decoding * self.width
+        floor = (costs.decode_base_ps if decoding else costs.base_ps) + costs.running_ps * len(scheduled)
+        in_all = int(costs.decode_ps[decoding] + costs.table_ps[verified + prompts] - costs.table_ps[verified])
+        memory = int(costs.decode_weights_ps[decoding] + costs.weights_ps[verified + prompts] - costs.weights_ps[verified])
+        compute = in_all - memory
+        of_prompt, of_decode = costs.crossing_ps(replica.token_ps)
+        crossed = of_prompt * prompts + of_decode * decoding
         for one, tokens in scheduled.items():
             one.begun_ps = now if one.begun_ps == NOT_YET else one.begun_ps
             for token in range(tokens):
                 if tokens == 1:
-                    memory += (one.computed + token + 1) * self.costs.kv_ps
+                    memory += (one.computed + token + 1) * costs.kv_ps
                 else:
-                    compute += (one.computed + token + 1) * self.costs.attention_ps
-        replica.step_parts = floor, memory, compute
-        replica.ends_ps = now + floor + memory + compute
+                    compute += (one.computed + token + 1) * costs.attention_ps
+        replica.step_parts = floor, memory, compute, crossed
+        replica.ends_ps = now + sum(replica.step_parts)
 
     def step_ends(self, replica: Replica, now: int) -> None:
         replica.ends_ps = None
@@ -275,6 +293,7 @@ class PlainPool:
                 counts[1] += one.computed < one.prompt
                 one.computed += 1
             if one.computed == one.known:
+                one.decodes = True
                 one.generated += 1
                 counts[2] += 1
                 if one.first_ps == NOT_YET:
@@ -295,6 +314,7 @@ class PlainPool:
                     replica.idle.append(piece)
         one.pieces = []
         one.blocks = 0
+        one.decodes = False
         replica.blocked = False
 
     def stops_waiting(self, one: Request, replica: Replica) -> None:
@@ -335,16 +355,19 @@ class PlainPool:
     def schedule(self, replica: Replica) -> dict[Request, int]:  # noqa: C901
         """Tokens of each request in the next step."""
         scheduled: dict[Request, int] = {}
+        taken: dict[Request, int] = {}  # of the step's tokens
         left, stopped_any = self.limits.tokens, False
         for one in list(replica.running):
             if one not in replica.running:
                 continue
             tokens = min(one.known - one.computed, left)
-            assert tokens > 0, "everybody who runs has a token in each step"
+            takes = self.width if one.decodes else tokens
+            assert 0 < takes <= left, "everybody who runs has a token in each step"
             while self.blocks_for(one, one.computed + tokens) - one.blocks > self.free(replica) and one in replica.running:
                 last = max(replica.running, key=lambda other: other.order)
                 replica.running.remove(last)
-                left += scheduled.pop(last, 0)
+                left += taken.pop(last, 0)
+                scheduled.pop(last, None)
                 self.gives_back(last, replica)
                 replica.counts[3] += 1
                 replica.counts[4] += last.computed
@@ -353,14 +376,14 @@ class PlainPool:
                 stopped_any = True
             if one in replica.running:
                 one.blocks = self.blocks_for(one, one.computed + tokens)
-                scheduled[one] = tokens
-                left -= tokens
+                scheduled[one], taken[one] = tokens, takes
+                left -= takes
         replica.waiting.sort(key=lambda other: other.order)
         self.make_room(replica)
         for one in replica.running:
             self.list_pieces(one, replica, one.computed + scheduled[one])
         begun = False
-        while replica.waiting and left and not stopped_any and len(replica.running) < self.limits.seats:
+        while replica.waiting and left and not stopped_any and len(replica.running) < self.seats:
             if replica.blocked and self.settings.cache_block_tokens:
                 break
             one = replica.waiting[0]

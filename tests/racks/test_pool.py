@@ -10,20 +10,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from emulator.draws import Stream, bits
+from emulator.power.clocks import FULL, LOWEST
 from emulator.racks.pool import Pool
 from emulator.racks.pool_layout import LATEST_PS, NEVER_PS, NOT_YET
 from emulator.racks.pool_records import DoesNotFit, EndedRequests, How, PoolRequests, PoolSettings, ReplicaLimits, Router
 from emulator.workload.serving.costs import BLOCK_TOKENS, StepCosts
+from tests.racks.given_steps import tables
 from tests.racks.plain_pool import PlainPool, Request
 
 COUNTS = [
     "steps", "tokens_in", "tokens_out", "preemptions", "again_tokens", "cached_tokens", "busy_ps", "floor_ps", "memory_ps", "compute_ps",
+    "crossed_ps",
 ]  # fmt: skip
 
 
 @dataclass
 class Case:
-    costs: StepCosts
+    costs: tuple[StepCosts, StepCosts]  # at the full clock, and at a lower one
     limits: ReplicaLimits
     settings: PoolSettings
     requests: list[Request]
@@ -42,8 +45,19 @@ def columns(requests: list[Request]) -> PoolRequests:
     return PoolRequests(number, arrival_ps, prompt, output, priority, cancel_ps, start, hashes, number, column("ready"))
 
 
+ORDERS = ("open", "drain", "lose", "read", "cut", "restore", "rebase", "pace")
 GAPS = st.sampled_from([0, 0, 1, 10, 50, 1000, 20_000])
 TIMES = st.one_of(st.integers(0, 3000), st.integers(0, 100_000))
+
+
+@st.composite
+def step_costs(draw: st.DrawFn, table: np.ndarray, running: int, kv: int, width: int) -> StepCosts:
+    base, attention = draw(st.sampled_from([1, 10, 100])), draw(st.sampled_from([0, 1, 7]))
+    plain = StepCosts.plain(base, table, running, kv, attention, table // 2)
+    if width == 1:
+        return plain
+    decode = table[np.minimum(width * np.arange(len(table)), len(table) - 1)] // 2
+    return replace(plain, width=width, decode_base_ps=max(1, base // 2), decode_ps=decode, decode_weights_ps=decode // 3, decode_ratio=0.5)
 
 
 @st.composite
@@ -53,9 +67,10 @@ def cases(draw: st.DrawFn, *, cached: bool = False) -> Case:
     ``cached``: patient requests with few texts, for replicas that choose by their caches.
     """
     tokens = draw(st.sampled_from([1, 3, 16, 40, 200]))
-    kv, attention, running = (draw(st.sampled_from([0, 1, 7])) for _ in range(3))
+    kv, running = (draw(st.sampled_from([0, 1, 7])) for _ in range(2))
     table = np.cumsum([0] + [draw(st.integers(0, 3)) for _ in range(tokens)]).astype(np.int64)
-    costs = StepCosts(draw(st.sampled_from([1, 10, 100])), table, running, kv, attention, table // 2)
+    width = 1 if cached or draw(st.booleans()) else draw(st.integers(1, min(tokens, 4)))
+    costs = draw(step_costs(table, running, kv, width)), draw(step_costs(table + table // 3, running, kv, width))
     count = draw(st.integers(1, 14))
     at = np.cumsum([draw(GAPS) for _ in range(count)]).tolist()
     closed = not cached and draw(st.booleans())
@@ -104,7 +119,8 @@ def cases(draw: st.DrawFn, *, cached: bool = False) -> Case:
     times = st.one_of(TIMES, st.tuples(arrivals, st.sampled_from([0, 1, 10, 60, 300, 2000])).map(sum))
     orders = draw(
         st.lists(
-            st.tuples(times, st.sampled_from(["open", "drain", "lose", "read", "cut", "restore", "rebase"]), st.integers(0, 9)), max_size=10
+            st.tuples(times, st.sampled_from(["open", "drain", "lose", "read", "cut", "restore", "rebase", "pace"]), st.integers(0, 9)),
+            max_size=10,
         )
     )
     return Case(costs, limits, policy, requests, opened + sorted(orders, key=lambda order: order[0]))
@@ -123,13 +139,15 @@ def check_reading(pool: Pool, plain: PlainPool, now: int, zero: int) -> None:
     assert pool.progress(tags).tolist() == [under_way.get(tag, -1) for tag in tags.tolist()]
 
 
-def play(case: Case, *, compiled: bool) -> tuple[PlainPool, Pool, dict[str, np.ndarray]]:
+def play(  # noqa: C901 - one branch an order
+    case: Case, *, compiled: bool
+) -> tuple[PlainPool, Pool, dict[str, np.ndarray]]:
     """Both pools through the same orders, compared wherever they are read; gives both and the columns of the requests that ended."""
     drawn = bits(case.settings.seed, Stream.ROUTE, case.settings.entity, np.array([one.number for one in case.requests])) >> np.uint64(2)
     for one, bits_of_it in zip(case.requests, drawn.tolist(), strict=True):
         one.draw = bits_of_it
     plain = PlainPool(case.costs, case.limits, case.settings, case.requests)
-    pool = Pool(case.costs, case.limits, case.settings, compiled=compiled)
+    pool = Pool(tables(*case.costs), case.limits, case.settings, compiled=compiled)
     pool.give(columns(case.requests))
     taken: list[dict[str, np.ndarray]] = []
     zero = 0
@@ -149,6 +167,9 @@ def play(case: Case, *, compiled: bool) -> tuple[PlainPool, Pool, dict[str, np.n
         elif what in {"drain", "lose"} and place is not None:
             getattr(pool, what)(place, now - zero)
             getattr(plain, what)(place, now)
+        elif what == "pace" and place is not None:
+            pool.set_pace(place, now - zero, LOWEST if which % 2 else FULL, which // 4)
+            plain.set_pace(place, now, slow=which % 2 == 1, token_ps=which // 4)
         else:
             pool.advance(now - zero)
             plain.run(now)
@@ -160,7 +181,7 @@ def play(case: Case, *, compiled: bool) -> tuple[PlainPool, Pool, dict[str, np.n
             if which % 2:
                 take()
             kept = pool.state()
-            pool = Pool(case.costs, case.limits, case.settings, compiled=not compiled if which > 6 else compiled)
+            pool = Pool(tables(*case.costs), case.limits, case.settings, compiled=not compiled if which > 6 else compiled)
             pool.restore(kept)
         elif what == "rebase":
             take()
@@ -211,8 +232,8 @@ def test_every_request_is_as_step_by_step(case: Case, compiled: bool) -> None:
 
 def test_what_a_pool_cannot_do_is_refused() -> None:
     table = np.zeros(9, np.int64)
-    costs, limits, policy = StepCosts(1, table, 0, 0, 0, table), ReplicaLimits(8, 4, 2), PoolSettings()
-    pool = Pool(costs, limits, policy, compiled=False)
+    costs, limits, policy = StepCosts.plain(1, table, 0, 0, 0, table), ReplicaLimits(8, 4, 2), PoolSettings()
+    pool = Pool(tables(costs), limits, policy, compiled=False)
 
     def given(*arrival_and_lengths: tuple[int, int, int]) -> PoolRequests:
         arrivals, prompts, outputs = np.array(arrival_and_lengths, np.int64).T
@@ -234,11 +255,11 @@ def test_what_a_pool_cannot_do_is_refused() -> None:
     with pytest.raises(ValueError, match="no replica at place 0"):
         pool.drain(0, 5)
     with pytest.raises(ValueError, match="floor is 0 ps"):
-        Pool(StepCosts(0, table, 0, 0, 0, table), limits, policy, compiled=False)
+        Pool(tables(StepCosts.plain(0, table, 0, 0, 0, table)), limits, policy, compiled=False)
     with pytest.raises(ValueError, match="9 step times"):
-        Pool(costs, ReplicaLimits(9, 4, 2), policy, compiled=False)
+        Pool(tables(costs), ReplicaLimits(9, 4, 2), policy, compiled=False)
     with pytest.raises(ValueError, match="0 seats"):
-        Pool(costs, ReplicaLimits(8, 0, 2), policy, compiled=False)
+        Pool(tables(costs), ReplicaLimits(8, 0, 2), policy, compiled=False)
     with pytest.raises(ValueError, match="goes away at"):
         pool.give(replace(given((9, 1, 1)), cancel_ps=np.array([LATEST_PS]), number=np.array([9])))
     with pytest.raises(ValueError, match="first_token_limit_ps of"):

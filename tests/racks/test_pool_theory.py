@@ -10,6 +10,7 @@ from emulator.racks.pool import Pool
 from emulator.racks.pool_layout import NEVER_PS
 from emulator.racks.pool_records import EndedRequests, How, PoolRequests, PoolSettings, ReplicaLimits, Router
 from emulator.workload.serving.costs import StepCosts
+from tests.racks.given_steps import tables
 from tests.racks.test_pool import as_table
 
 #: A step of one request, in ps; prompts have one token, so a request of n tokens of output takes n steps.
@@ -19,8 +20,8 @@ NOTHING = np.zeros(2, np.int64)
 
 def one_server(outputs: np.ndarray, gaps_ps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Waiting and sojourn times in steps, of a replica that serves one request at a time, without the first tenth."""
-    costs = StepCosts(STEP_PS, NOTHING, 0, 0, 0, NOTHING)
-    pool = Pool(costs, ReplicaLimits(1, 1, int(outputs.max()) + 1), PoolSettings())
+    costs = StepCosts.plain(STEP_PS, NOTHING, 0, 0, 0, NOTHING)
+    pool = Pool(tables(costs), ReplicaLimits(1, 1, int(outputs.max()) + 1), PoolSettings())
     pool.open(0)
     count = len(outputs)
     pool.give(PoolRequests.of(np.cumsum(gaps_ps), np.ones(count, np.int64), outputs))
@@ -65,9 +66,9 @@ def test_exponential_service_waits_as_m_m_1(load: float) -> None:
 
 def busy_pool(router: Router, seed: int, *, retries: int = 0, most_waiting: int = 6) -> tuple[Pool, PoolRequests]:
     tokens = 64
-    costs = StepCosts(1000, np.arange(tokens + 1), 3, 1, 1, np.zeros(tokens + 1, np.int64))
+    costs = StepCosts.plain(1000, np.arange(tokens + 1), 3, 1, 1, np.zeros(tokens + 1, np.int64))
     pool = Pool(
-        costs,
+        tables(costs),
         ReplicaLimits(tokens, 4, 40),
         PoolSettings(router, most_waiting=most_waiting, retries=retries, retry_after_ps=50_000, seed=seed),
     )

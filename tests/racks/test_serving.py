@@ -16,20 +16,21 @@ from emulator.racks.serving_pool import Patience, Served
 from emulator.workload.requests import Generator, GeneratorSettings, Lengths
 from emulator.workload.requests.lengths import lognormal
 from emulator.workload.serving.costs import StepCosts
+from tests.racks.given_steps import GivenSteps
 
 SECOND = 10**9
 TOKENS, UNITS = 64, 3
 END = 120 * SECOND
 #: A step takes 10 ms, and 0.2 ms for each token and request in it.
 _TABLE = np.arange(TOKENS + 1, dtype=np.int64) * 10**8
-COSTS = StepCosts(base_ps=10**10, table_ps=_TABLE, weights_ps=_TABLE // 2, running_ps=10**8, kv_ps=10**4, attention_ps=10**4)
+COSTS = StepCosts.plain(base_ps=10**10, table_ps=_TABLE, weights_ps=_TABLE // 2, running_ps=10**8, kv_ps=10**4, attention_ps=10**4)
 
 
 def served(name: str = "chat", rate: float = 3.0, **pool: object) -> Served:
     source = Generator(GeneratorSettings(rate, Lengths(lognormal(60, 1.0), lognormal(20, 1.0)), burst_shape=2.0, burst_period_seconds=10.0))
     settings = {"router": Router.LEAST_OUTSTANDING, "most_waiting": 8, "retries": 2, "first_token_limit_ps": 20 * 10**12} | pool
     limits = ReplicaLimits(TOKENS, 6, 60)
-    return Served(name, COSTS, limits, PoolSettings(**settings), source, 10**12, 10**11, 10**9, Patience(0.1, 2.0))  # type: ignore[arg-type]
+    return Served(name, GivenSteps(COSTS), limits, PoolSettings(**settings), source, 10**12, 10**11, 10**9, Patience(0.1, 2.0))  # type: ignore[arg-type]
 
 
 SERVICES = (served(), served("code", 1.5, router=Router.POWER_OF_TWO), replace(served("split"), split=True))

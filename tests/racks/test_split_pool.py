@@ -13,6 +13,7 @@ from emulator.racks.pool_records import EndedRequests, How, PoolRequests, PoolSe
 from emulator.racks.split_pool import SplitPool
 from emulator.racks.transfers import SLOWEST_PS, Transfers
 from emulator.workload.serving.costs import BLOCK_TOKENS, StepCosts
+from tests.racks.given_steps import tables
 from tests.racks.plain_pool import PlainPool, Request
 
 OTHER_ENTITY = 1 << 40
@@ -97,7 +98,7 @@ class Case:
 def cases(draw: st.DrawFn) -> Case:
     tokens = draw(st.sampled_from([1, 16, 40, 200]))
     table = np.cumsum([0] + [draw(st.integers(0, 3)) for _ in range(tokens)]).astype(np.int64)
-    costs = StepCosts(
+    costs = StepCosts.plain(
         draw(st.sampled_from([1, 10, 100])), table, 1, draw(st.sampled_from([0, 1])), draw(st.sampled_from([0, 1])), table // 2
     )
     count = draw(st.integers(1, 12))
@@ -152,7 +153,7 @@ def drawn(policy: PoolSettings, requests: list[Request]) -> list[Request]:
 
 def one_side(case: Case, policy: PoolSettings, requests: list[Request], kind: int) -> tuple[PlainPool, list[tuple[int, int, int]]]:
     """A plain pool through the orders of its kind, and which of its places were lost: when, in which order, which place."""
-    plain, lost = PlainPool(case.costs, case.limits, policy, drawn(policy, requests)), list[tuple[int, int, int]]()
+    plain, lost = PlainPool((case.costs, case.costs), case.limits, policy, drawn(policy, requests)), list[tuple[int, int, int]]()
     for row, (now, what, of, which) in enumerate(case.orders):
         plain.run(now)
         for place in plain.drained():
@@ -227,7 +228,7 @@ def expected(case: Case) -> tuple[dict[int, Row], int]:
 
 
 def played(case: Case, *, compiled: bool) -> tuple[dict[int, Row], SplitPool]:  # noqa: C901
-    pool = SplitPool(case.costs, case.limits, case.settings, compiled=compiled)
+    pool = SplitPool(tables(case.costs), case.limits, case.settings, compiled=compiled)
     pool.give(columns(case.requests))
     found: dict[int, Row] = {}
     zero = 0
@@ -262,7 +263,7 @@ def played(case: Case, *, compiled: bool) -> tuple[dict[int, Row], SplitPool]:  
             take()
         elif what == "restore":
             kept = pool.state()
-            pool = SplitPool(case.costs, case.limits, case.settings, compiled=compiled)
+            pool = SplitPool(tables(case.costs), case.limits, case.settings, compiled=compiled)
             pool.restore(kept)
         elif what == "rebase":
             by = min(now - zero, 100 * which)
@@ -292,7 +293,7 @@ def test_the_arithmetic_of_one_request() -> None:
     240. Two more tokens: 340 and 440. Of the next request, whose prompt is there at 100 too, the turn is from 170 to 240.
     """
     table = np.zeros(101, np.int64)
-    pool = SplitPool(StepCosts(100, table, 0, 0, 0, table), ReplicaLimits(100, 8, 10), PoolSettings())
+    pool = SplitPool(tables(StepCosts.plain(100, table, 0, 0, 0, table)), ReplicaLimits(100, 8, 10), PoolSettings())
     pool.open(0, answers=False)
     pool.open(0, answers=True)
     pool.set_speed(0, 7, 2)
@@ -312,7 +313,7 @@ def test_the_arithmetic_of_one_request() -> None:
 def test_a_closed_loop_is_refused() -> None:
     table = np.zeros(101, np.int64)
     with pytest.raises(ValueError, match="closed loop"):
-        SplitPool(StepCosts(100, table, 0, 0, 0, table), ReplicaLimits(100, 8, 10, closed=True), PoolSettings())
+        SplitPool(tables(StepCosts.plain(100, table, 0, 0, 0, table)), ReplicaLimits(100, 8, 10, closed=True), PoolSettings())
 
 
 def test_what_is_slower_than_the_slowest_does_not_move() -> None:

@@ -43,7 +43,7 @@ def test_as_one_after_the_other(requests: list[tuple[int, ...]]) -> None:
     arrival = np.arange(len(place)) * 10**6
     begun = arrival + wait * 1000
     first = begun + prefill * 1000
-    told.add(place, arrival, begun, first, first + decode * 1000, prompt=prompt, output=output, front_end_ps=FRONT)
+    told.add(place, arrival, begun, first, first + decode * 1000, prompt=prompt, output=output, later_ps=FRONT)
     counts, sums = plain(requests)
     assert (told.counts == counts).all()
     assert (told.sums == sums).all()

@@ -21,7 +21,8 @@ from emulator.experiments.validation.serving_rows import ServingRow, parse_servi
 from emulator.racks.pool import Pool
 from emulator.racks.pool_layout import NEVER_PS
 from emulator.racks.pool_records import EndedRequests, PoolRequests, PoolSettings, ReplicaLimits
-from emulator.workload.serving.costs import PS, ServingPlan, kv_room, step_costs
+from emulator.racks.step_tables import StepTables
+from emulator.workload.serving.costs import PS, ReplicaSteps, ServingPlan, kv_room
 from emulator.workload.serving.stacks import RESERVING, Stack, stack_of
 from emulator.workload.training import MODELS
 from topology.catalog import GPUS
@@ -73,10 +74,10 @@ def _lengths(longest: int, count: int, place: int) -> Int64:
 def _ended(row: "ServingRow | Throughput", stack: Stack, requests: tuple[Int64, Int64, Int64], *, closed: bool) -> EndedRequests:
     """The requests, served by one replica."""
     model, gpu = MODELS[row.model], GPUS[row.gpu]
-    costs = step_costs(model, gpu, row.precision, row.plan, stack, BUDGET)
+    steps = ReplicaSteps(model, gpu, row.precision, row.plan, stack, BUDGET)
     room = kv_room(model, gpu, row.precision, row.plan, stack.kv_precision)
     limits = ReplicaLimits(BUDGET, SEATS, room.blocks, reserves=row.engine in RESERVING, closed=closed)
-    pool = Pool(costs, limits, PoolSettings())
+    pool = Pool(StepTables(steps), limits, PoolSettings())
     pool.open(0)
     pool.give(PoolRequests.of(*requests))
     pool.advance(NEVER_PS)

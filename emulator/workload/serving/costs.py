@@ -1,6 +1,6 @@
 """What a step of a replica takes, and how many blocks of KV memory it has: a roofline over a floor.
 
-    t = floor layers + max(weights, multiplications) + KV + attention + all-reduces + c running
+    t = floor layers + max(weights, multiplications) + KV + attention + all-reduces + exchanges + c running
 
 The floor is what no bandwidth buys: launches, synchronisation, sampling. Weights are read once a step, whatever the number of tokens; of a
 mixture, those of the experts that its tokens are sent to. A decode reads the keys and values of its context, a prompt's tokens attend to
@@ -8,6 +8,20 @@ those before them. A layer of tensor parallelism reduces twice. The last term is
 the step; each of the groups over which attention is spread does it for its own.
 
 Five numbers are fitted for each GPU, precision and engine (``workload.serving.stacks``); the shares below are the same for all.
+
+**At a lower clock** what multiplies takes longer: multiplications and attention. Memory and links have clocks of their own, and the floor
+is assumed to be the host's.
+
+**A pipeline** of p stages has p groups of requests under way, one behind the other. So a step, in which all requests of the replica get
+a token, takes as long as one group takes through all stages: the multiplications, KV and so on of a p-th of the tokens, but the floor and
+the weights of all layers. A prompt's tokens are spread over the groups; what that hides of its own way is ``StepCosts.fill_ps``.
+
+**Over several domains** tokens go to experts and from stage to stage over the fabric (``fabric_bytes``).
+
+**Speculation**: a cheap draft proposes k tokens, the model verifies them at once, and in the mean (1 - a^(k+1)) / (1 - a) are right
+(Leviathan et al., "Fast Inference from Transformers via Speculative Decoding", ICML'23, equation 1; a is the part of drafted tokens that
+is accepted). It is a factor here: tokens come one by one, each after that part of the time of a step of k + 1 tokens a request and of its
+k drafts, each of which costs a part of such a step (their c).
 """
 
 from dataclasses import dataclass
@@ -17,8 +31,10 @@ from numpy.typing import NDArray
 
 from emulator.draws.exact import power
 from emulator.workload.serving.stacks import Stack
-from emulator.workload.training import Model, peak_flops
+from emulator.workload.training import Model, other_domains, peak_flops
 from topology.catalog import GpuType
+
+Int64 = NDArray[np.int64]
 
 #: Parts of the peaks of memory, of the bf16 tensor cores and of the scale-up links that reading KV, attention and all-reduces reach.
 #: Assumed, and not fitted: published rows of one length of prompt and output cannot tell them from the terms that are.
@@ -31,6 +47,10 @@ WEIGHT_BYTES = {"bf16": 2.0, "fp8": 1.0, "nvfp4": 0.5 + 1 / 16}
 #: Bytes of a number of a key, a value or an activation.
 KV_BYTES = {"bf16": 2.0, "fp8": 1.0}
 ACTIVATION_BYTES = 2.0
+#: Of a number of a token that is sent to an expert; it comes back as an activation (DeepSeek-V3, arXiv 2412.19437, section 3.2).
+DISPATCH_BYTES = {"bf16": 2.0, "fp8": 1.0, "nvfp4": 1.0}
+#: Of each way over the fabric: assumed. DeepEP's latencies of small batches are those of their bytes.
+CROSSING_SECONDS = 5e-6
 #: Tokens of one block of KV memory (vLLM's default).
 BLOCK_TOKENS = 16
 PS = 1e12
@@ -38,14 +58,47 @@ PS = 1e12
 
 @dataclass(frozen=True)
 class ServingPlan:
-    """GPUs of a replica: ``tensor`` times ``attention_data``, in one domain. Experts are spread over all of them."""
+    """GPUs of a replica: ``tensor`` times ``attention_data`` for each of ``pipeline`` stages, in ``domains`` scale-up domains, whole ones
+    where there are several. Experts are spread over all GPUs of a stage. A tensor group lies in one domain.
+    """
 
     tensor: int = 1
     attention_data: int = 1
+    pipeline: int = 1
+    domains: int = 1
+
+    @property
+    def stage_gpus(self) -> int:
+        return self.tensor * self.attention_data
 
     @property
     def gpus(self) -> int:
-        return self.tensor * self.attention_data
+        return self.stage_gpus * self.pipeline
+
+
+@dataclass(frozen=True)
+class Speculation:
+    """``tokens`` are drafted for each step, of which each is right, if those before it are, with the probability ``acceptance``; a draft
+    takes the part ``draft_ratio`` of a step.
+    """
+
+    tokens: int = 0
+    acceptance: float = 0.0
+    draft_ratio: float = 0.0
+
+    @property
+    def width(self) -> int:
+        """Tokens of a request in a step."""
+        return self.tokens + 1
+
+    @property
+    def step_ratio(self) -> float:
+        """Of the time of a step and its drafts, what each token of the answer takes."""
+        right, expected = 1.0, 1.0
+        for _ in range(self.tokens):
+            right *= self.acceptance
+            expected += right
+        return (1.0 + self.tokens * self.draft_ratio) / expected
 
 
 @dataclass(frozen=True)
@@ -61,19 +114,45 @@ class KvRoom:
 
 @dataclass(frozen=True, eq=False)
 class StepCosts:
-    """What a step takes, in whole picoseconds.
+    """What a step takes at one clock, in whole picoseconds.
 
-    ``table_ps`` is by the tokens in the step, shape (budget + 1,). ``kv_ps`` is for each token of a context that a decode reads, and
-    ``attention_ps`` for each pair of a prompt's token with one that it attends to. ``weights_ps``: what is left of ``table_ps``
+    A step in which n decode, and for which p tokens of prompts are computed, takes
+
+        decode_base + decode[n] + table[n width + p] - table[n width] + running (requests) + kv (contexts) + attention (pairs)
+
+    and one in which nobody decodes, ``base + table[p]`` and so on. ``table_ps`` and ``decode_ps`` have the shape (budget + 1,), and are
+    the same without speculation, as are the bases. ``kv_ps`` is for each token of a context that a decode reads, and ``attention_ps``
+    for each pair of a prompt's token with one that it attends to. ``weights_ps`` and ``decode_weights_ps``: what is left of the tables
     beside multiplying: the reading of weights as far as multiplying does not hide it, and all-reduces.
     """
 
     base_ps: int
-    table_ps: NDArray[np.int64]
+    table_ps: Int64
     running_ps: int
     kv_ps: int
     attention_ps: int
-    weights_ps: NDArray[np.int64]
+    weights_ps: Int64
+    decode_base_ps: int
+    decode_ps: Int64
+    decode_weights_ps: Int64
+    width: int = 1
+    stages: int = 1
+    decode_ratio: float = 1.0
+
+    @staticmethod
+    def plain(base_ps: int, table_ps: Int64, running_ps: int, kv_ps: int, attention_ps: int, weights_ps: Int64) -> "StepCosts":
+        """Without speculation, in one stage."""
+        return StepCosts(base_ps, table_ps, running_ps, kv_ps, attention_ps, weights_ps, base_ps, table_ps, weights_ps)
+
+    def crossing_ps(self, token_ps: int) -> tuple[int, int]:
+        """Where what a token of a step sends over the fabric takes ``token_ps``: of each token of a prompt, and of each who decodes."""
+        return token_ps, round(token_ps * self.width * self.decode_ratio)
+
+    def fill_ps(self, prompt_tokens: Int64) -> Int64:
+        """What the first token of a prompt is later than the step that ends with it: the way of its last part through the stages, of
+        which its step has a p-th.
+        """
+        return (self.stages - 1) * self.table_ps[np.minimum(prompt_tokens, len(self.table_ps) - 1)]
 
 
 class ModelDoesNotFit(ValueError):
@@ -101,35 +180,85 @@ def kv_room(model: Model, gpu: GpuType, precision: str, plan: ServingPlan, kv_pr
     return KvRoom(blocks)
 
 
-def step_costs(model: Model, gpu: GpuType, precision: str, plan: ServingPlan, stack: Stack, budget: int) -> StepCosts:
-    """The terms of a replica's step, for up to ``budget`` tokens."""
-    tokens, layers, gpus = np.arange(budget + 1, dtype=np.float64), model.layers, plan.gpus
-    read = _read_bytes(model, precision, plan, tokens) / (stack.memory_ratio * gpu.memory_bytes_per_second)
-    active = 2.0 * (model.layer_parameters + model.vocabulary * model.hidden)
-    multiplied = tokens * active / (gpus * stack.multiply_ratio * peak_flops(gpu, precision))
-    reduced = np.zeros(budget + 1)
-    if plan.tensor > 1:
-        each = 2.0 * layers * model.hidden * ACTIVATION_BYTES * 2.0 * (plan.tensor - 1) / plan.tensor
-        reduced = tokens / plan.attention_data * each / (LINK_RATIO * gpu.scale_up_bytes_per_second)
-    kv = kv_bytes_per_token(model, stack.kv_precision) / (gpus * KV_RATIO * gpu.memory_bytes_per_second)
-    pair = 4.0 * model.attention_width * layers / (gpus * ATTENTION_RATIO * gpu.bf16_flops)
-    return StepCosts(
-        base_ps=round(stack.floor_seconds * layers * PS),
-        table_ps=np.rint((np.maximum(read, multiplied) + reduced) * PS).astype(np.int64),
-        running_ps=round(stack.running_seconds / plan.attention_data * PS),
-        kv_ps=round(kv * PS),
-        attention_ps=round(pair * PS),
-        weights_ps=np.rint((np.maximum(read - multiplied, 0.0) + reduced) * PS).astype(np.int64),
-    )
+def fabric_bytes(model: Model, precision: str, plan: ServingPlan) -> float:
+    """That each GPU of a replica sends to other domains for a token of a step, in the mean: the token to its experts and back
+    (``other_domains``), and from stage to stage.
+    """
+    stage_domains, expert = max(1, plan.domains // plan.pipeline), 0.0
+    if model.experts and stage_domains > 1:
+        expert = model.expert_layers * model.hidden * (DISPATCH_BYTES[precision] + ACTIVATION_BYTES) * other_domains(model, stage_domains)
+    return (expert + (min(plan.pipeline, plan.domains) - 1) * model.hidden * ACTIVATION_BYTES) / plan.gpus
+
+
+@dataclass(frozen=True)
+class ReplicaSteps:
+    """A replica, as far as its steps go: ``costs`` has what they take, for up to ``budget`` tokens."""
+
+    model: Model
+    gpu: GpuType
+    precision: str
+    plan: ServingPlan
+    stack: Stack
+    budget: int
+    speculation: Speculation = Speculation()
+
+    def costs(self, slowdown: float = 1.0) -> StepCosts:
+        """``slowdown``: how much longer multiplying takes at the clock."""
+        plan, tokens = self.plan, np.arange(self.budget + 1, dtype=np.float64)
+        table, weights = self._tables(tokens, slowdown)
+        base, running, kv, pair = self._scalars(slowdown)
+        width, ratio = self.speculation.width, self.speculation.step_ratio
+        decode, decode_weights = self._tables(np.minimum(tokens * width, self.budget), slowdown)
+        return StepCosts(
+            base_ps=round(base * PS),
+            table_ps=_whole(table),
+            running_ps=round(running * ratio * PS),
+            kv_ps=round(kv * ratio * PS),
+            attention_ps=round(pair * PS),
+            weights_ps=_whole(weights),
+            decode_base_ps=round(base * ratio * PS),
+            decode_ps=_whole(decode * ratio),
+            decode_weights_ps=_whole(decode_weights * ratio),
+            width=width,
+            stages=plan.pipeline,
+            decode_ratio=ratio,
+        )
+
+    def _tables(self, tokens: NDArray[np.float64], slowdown: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Seconds by tokens: in all, and beside multiplying."""
+        model, gpu, plan, stack = self.model, self.gpu, self.plan, self.stack
+        tokens = tokens / plan.pipeline
+        read = _read_bytes(model, self.precision, plan, tokens) / (stack.memory_ratio * gpu.memory_bytes_per_second)
+        active = 2.0 * (model.layer_parameters + model.vocabulary * model.hidden)
+        multiplied = tokens * active / (plan.stage_gpus * stack.multiply_ratio * peak_flops(gpu, self.precision)) * slowdown
+        reduced = np.zeros(len(tokens))
+        if plan.tensor > 1:
+            each = 2.0 * model.layers * model.hidden * ACTIVATION_BYTES * 2.0 * (plan.tensor - 1) / plan.tensor
+            reduced = tokens / plan.attention_data * each / (LINK_RATIO * gpu.scale_up_bytes_per_second)
+        return np.maximum(read, multiplied) + reduced, np.maximum(read - multiplied, 0.0) + reduced
+
+    def _scalars(self, slowdown: float) -> tuple[float, float, float, float]:
+        """Seconds of a step, of each request in it, of each token of a context, and of each pair of attention."""
+        model, gpu, plan, stack = self.model, self.gpu, self.plan, self.stack
+        stage_domains = max(1, plan.domains // plan.pipeline)
+        ways = 2 * model.expert_layers * (model.experts > 0 and stage_domains > 1) + min(plan.pipeline, plan.domains) - 1
+        kv = kv_bytes_per_token(model, stack.kv_precision) / (plan.gpus * KV_RATIO * gpu.memory_bytes_per_second)
+        pair = 4.0 * model.attention_width * model.layers / (plan.gpus * ATTENTION_RATIO * gpu.bf16_flops) * slowdown
+        base = stack.floor_seconds * model.layers + ways * CROSSING_SECONDS
+        return base, stack.running_seconds / (plan.attention_data * plan.pipeline), kv, pair
+
+
+def _whole(seconds: NDArray[np.float64]) -> Int64:
+    return np.rint(seconds * PS).astype(np.int64)
 
 
 def _read_bytes(model: Model, precision: str, plan: ServingPlan, tokens: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights that each GPU reads in a step of so many tokens."""
+    """Weights that each GPU of a stage reads in a step of so many tokens, if it had all layers."""
     experts = model.expert_parameters * WEIGHT_BYTES[precision]
     common = weight_bytes(model, precision) - experts - WEIGHT_BYTES["bf16"] * model.vocabulary * model.hidden  # embedding is looked up
     missed = 1.0 - model.token_experts / model.experts if model.experts else 1.0  # an expert, by a token
     met = 1.0 - power(missed, tokens)
-    return common / plan.tensor + experts * met / plan.gpus
+    return common / plan.tensor + experts * met / plan.stage_gpus
 
 
 def _resident_bytes(model: Model, precision: str, plan: ServingPlan) -> float:

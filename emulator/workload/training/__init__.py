@@ -7,6 +7,7 @@ fabric's share.
 
 from emulator.workload.training.catalogue import GENERATED, MODELS, megatron_model
 from emulator.workload.training.choice import choose_parallelism, state_bytes
+from emulator.workload.training.communication import other_domains
 from emulator.workload.training.kernels import ALIASES, PRECISIONS, UnknownPrecision, peak_flops
 from emulator.workload.training.model import Model, step_flops
 from emulator.workload.training.parallelism import ZERO_STAGES, Parallelism
@@ -25,6 +26,7 @@ __all__ = [
     "choose_parallelism",
     "layer_seconds",
     "megatron_model",
+    "other_domains",
     "peak_flops",
     "state_bytes",
     "step_flops",

@@ -72,22 +72,22 @@ def context_exchange(model: Model, plan: Parallelism, domain_gpus: int, *, recom
     return Exchange((inside - 1) * each, (plan.context - inside) * each)
 
 
-def expert_exchange(model: Model, plan: Parallelism, domain_gpus: int) -> Exchange:
-    """Of a layer of experts, in the mean of all layers: every token to its experts and back, in both passes: four all-to-alls.
-
-    To another domain goes one copy of a token, whatever the number of its experts there, which is handed on inside (DSV section 3.2). With
-    d domains and k experts at random that is to (d - 1) (1 - (1 - 1/d)^k) of them; limited routing bounds it.
+def other_domains(model: Model, domains: float) -> float:
+    """Of ``domains`` that share the experts of a layer, to how many others a token is sent, in the mean: with k experts at random
+    (d - 1) (1 - (1 - 1/d)^k); limited routing bounds it. To each goes one copy, which is handed on inside (DSV section 3.2).
     """
+    others = (domains - 1) * (1 - prod([1 - 1 / domains] * model.token_experts))
+    return others if model.token_domains is None else min(others, model.token_domains)
+
+
+def expert_exchange(model: Model, plan: Parallelism, domain_gpus: int) -> Exchange:
+    """Of a layer of experts, in the mean of all layers: every token to its experts and back, in both passes: four all-to-alls."""
     group, tensor = plan.expert_gpus, plan.tensor
     if not model.experts or group <= tensor:
         return Exchange(0.0, 0.0)
     inside = min(group, domain_gpus)
-    domains = group / inside
-    others = (domains - 1) * (1 - prod([1 - 1 / domains] * model.token_experts))
-    if model.token_domains is not None:
-        others = min(others, model.token_domains)
     each = 4 * activation_bytes(model, plan) / tensor * model.expert_layers / model.layers
-    return Exchange(each * model.token_experts * (inside - tensor) / inside, each * others)
+    return Exchange(each * model.token_experts * (inside - tensor) / inside, each * other_domains(model, group / inside))
 
 
 def common_reduction(model: Model, plan: Parallelism, domain_gpus: int) -> Reduction:

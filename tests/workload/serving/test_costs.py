@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from emulator.workload.serving.costs import BLOCK_TOKENS, PS, ModelDoesNotFit, ServingPlan, kv_bytes_per_token, kv_room, step_costs
+from emulator.workload.serving.costs import BLOCK_TOKENS, PS, ModelDoesNotFit, ReplicaSteps, ServingPlan, kv_bytes_per_token, kv_room
 from emulator.workload.serving.stacks import ENGINES, STACKS, Stack, stack_of
 from emulator.workload.training import MODELS
 from topology.catalog import GPUS
@@ -17,7 +17,7 @@ FLOORS = [("H100-SXM5-80GB", 6.3, 22.2), ("H200-SXM-141GB", 6.0, 15.5), ("B200-S
 def test_a_decode_step_is_a_floor_and_the_weights_over_the_gpus(gpu: str, floor_ms: float, weights_ms: float) -> None:
     """At concurrency 4 with 1,400 tokens each. A roofline without a floor is wrong in both terms."""
     for tensor in (2, 4, 8):
-        costs = step_costs(LLAMA, GPUS[gpu], "fp8", ServingPlan(tensor), stack_of(gpu, "fp8", "vllm"), 8192)
+        costs = ReplicaSteps(LLAMA, GPUS[gpu], "fp8", ServingPlan(tensor), stack_of(gpu, "fp8", "vllm"), 8192).costs()
         step_ms = (costs.base_ps + costs.table_ps[4] + 4 * costs.running_ps + 4 * 1400 * costs.kv_ps) / PS * 1000
         assert step_ms == pytest.approx(floor_ms + weights_ms / tensor, rel=0.08)
 
@@ -55,7 +55,7 @@ def test_few_tokens_meet_few_experts() -> None:
     """A step of one token reads 8 of 256 experts; one of 8,192 all of them."""
     deepseek, gpu = MODELS["deepseek-v3"], GPUS["H200-SXM-141GB"]
     stack = Stack(0.0, 1.0, 1.0, 0.0, 0.0)
-    table = step_costs(deepseek, gpu, "fp8", ServingPlan(8), stack, 8192).table_ps
+    table = ReplicaSteps(deepseek, gpu, "fp8", ServingPlan(8), stack, 8192).costs().table_ps
     assert np.all(np.diff(table) > 0)
     experts = deepseek.expert_parameters / 8 / gpu.memory_bytes_per_second * PS
     assert table[1] - table[0] == pytest.approx(experts * 8 / 256, rel=0.05)
@@ -74,5 +74,5 @@ def test_every_gpu_has_numbers(engine: str, mixture: bool) -> None:
 def test_groups_that_share_out_attention_share_out_the_work_for_each_request() -> None:
     """Eight engines of 8 GPUs and one of 64 that has as many groups: 800 requests cost a step what 100 cost one engine."""
     deepseek, gpu, stack = MODELS["deepseek-v3"], GPUS["GB200-186GB"], Stack(0.0, 1.0, 1.0, 24e-6, 0.0)
-    one, groups = (step_costs(deepseek, gpu, "fp8", plan, stack, 8192) for plan in (ServingPlan(8, 1), ServingPlan(8, 8)))
+    one, groups = (ReplicaSteps(deepseek, gpu, "fp8", plan, stack, 8192).costs() for plan in (ServingPlan(8, 1), ServingPlan(8, 8)))
     assert 800 * groups.running_ps == 100 * one.running_ps == 2400e6

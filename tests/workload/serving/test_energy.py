@@ -6,7 +6,8 @@ import pytest
 from emulator.racks.pool import Pool
 from emulator.racks.pool_layout import NEVER_PS
 from emulator.racks.pool_records import PoolRequests, PoolSettings, ReplicaLimits
-from emulator.workload.serving.costs import ServingPlan, kv_room, step_costs
+from emulator.racks.step_tables import StepTables
+from emulator.workload.serving.costs import ReplicaSteps, ServingPlan, kv_room
 from emulator.workload.serving.energy import dynamic_ratio
 from emulator.workload.serving.stacks import stack_of
 from emulator.workload.training import MODELS
@@ -22,9 +23,9 @@ PROMPT, OUTPUT = 250, 410
 def measured(batch: int) -> tuple[float, float]:
     """Watts of the four GPUs, and joules for each output token, of a closed loop with as many at a time."""
     model = MODELS["llama3.1-70b"]
-    costs = step_costs(model, GPU, "bf16", PLAN, stack_of(GPU.name, "bf16", "vllm"), BUDGET)
+    steps = ReplicaSteps(model, GPU, "bf16", PLAN, stack_of(GPU.name, "bf16", "vllm"), BUDGET)
     limits = ReplicaLimits(BUDGET, 1024, kv_room(model, GPU, "bf16", PLAN).blocks, closed=True)
-    pool = Pool(costs, limits, PoolSettings())
+    pool = Pool(StepTables(steps), limits, PoolSettings())
     pool.open(0)
     count = 6 * batch
     lengths = np.full(count, PROMPT), np.full(count, OUTPUT) + np.arange(count) % 100 - 50
