@@ -4,7 +4,7 @@ A stream sends in bursts. What it is busy for, as the shards report of the inter
 for; a burst has the max-min share of its links, as the lanes of training jobs have.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from emulator.engine.network import Network
 from emulator.engine.replicas import Replicas
@@ -38,18 +38,12 @@ class Streams:
     def look(self, at_ns: int) -> None:
         """The services are looked at: what was told since the last look is what streams are busy for until the next."""
         passed_ps = PS_PER_NS * (at_ns - self._looked_ns)
-        self._duty = {pool: _rounded_up(-(-moving_ps * DUTY_UNITS // passed_ps)) for pool, moving_ps in self._moving_ps.items()}
+        self._duty = {pool: rounded_up(-(-moving_ps * DUTY_UNITS // passed_ps)) for pool, moving_ps in self._moving_ps.items()}
         self._moving_ps.clear()
         self._looked_ns = at_ns
 
-    def renew(self, at_ns: int, leader: Mapping[int, int]) -> None:
-        """Of the services of which a replica has come or gone, or that have been looked at. Pools follow their leader."""
-        for number in sorted(self._replicas.moved):
-            if self._settings.services[number].prefill:
-                self._renew(number, at_ns, leader)
-        self._replicas.moved.clear()
-
-    def _renew(self, number: int, at_ns: int, leader: Mapping[int, int]) -> None:
+    def renew(self, number: int, at_ns: int, leader: Mapping[int, int]) -> None:
+        """Of a service of which a replica has come or gone, or that has been looked at. Pools follow their leader."""
         rows: dict[int, dict[Role, list[Row]]] = {}
         of = self._replicas.services[number]
         for slot, pool in of.up.items():
@@ -68,9 +62,9 @@ class Streams:
             ratio = self._duty.get(leader.get(pool, pool), 0) / DUTY_UNITS
             self._network.set_stream(at_ns, pool, ends[Role.PREFILL], ends[Role.DECODE], ratio)
 
-    def tell_speeds(self, at_ns: int) -> None:
-        """Tell the shards how fast keys and values move from now on, where that has changed."""
-        for pool in self._network.take_stirred():
+    def tell(self, at_ns: int, pools: Iterable[int]) -> None:
+        """Tell the shards how fast keys and values move from now on, in those of these pools where that has changed."""
+        for pool in pools:
             speed = self._speed(pool)
             if speed != self._told.get(pool):
                 self._told[pool] = speed
@@ -85,7 +79,7 @@ class Streams:
         return int(exact) + (exact > int(exact)), self._pairs[pool]
 
 
-def _rounded_up(units: int) -> int:
+def rounded_up(units: int) -> int:
     """To as many binary digits as are known, and at most the whole time."""
     shift = max(0, units.bit_length() - DUTY_DIGITS)
     return min(DUTY_UNITS, -(-units // (1 << shift)) << shift)

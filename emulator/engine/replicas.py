@@ -7,6 +7,7 @@ import numpy as np
 
 from emulator.engine.service_settings import Service, ServingSettings
 from emulator.engine.shards import ShardRange
+from emulator.power.clocks import FULL
 from emulator.racks.serving_messages import OrderRow, Role, ServingOrder, ServingOrders, serving_orders
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import JobTable
@@ -22,6 +23,8 @@ class Replica:
     up: bool = False  # it takes requests
     leaving: bool = False  # it is to finish what it has
     role: Role = Role.BOTH
+    clock: int = FULL  # of its GPUs (``power.clocks``)
+    token_ps: int = 0  # that what a token sends over the fabric takes
 
 
 @dataclass
@@ -67,10 +70,24 @@ class Replicas:
 
     # -- what becomes of them -------------------------------------------------------------------------------------------------------
 
-    def placed(self, slot: int, rows: Sequence[Row]) -> None:
-        """The replica has GPUs."""
+    def placed(self, slot: int, rows: Sequence[Row], clock: int) -> None:
+        """The replica has GPUs, which run at this clock."""
         replica = self.of[slot]
-        replica.pool = replica.service * self.units + self._unit_of_block[rows[0][0]]
+        replica.pool, replica.clock = replica.service * self.units + self._unit_of_block[rows[0][0]], clock
+        replica.token_ps = self._settings.services[replica.service].token_ps
+
+    def set_clock(self, slot: int, at_ns: int, clock: int) -> None:
+        """If the job is a replica: its GPUs run at this clock from now on."""
+        replica = self.of.get(slot)
+        if replica is not None and replica.clock != clock:
+            replica.clock = clock
+            self._pace(slot, at_ns)
+
+    def set_token_ps(self, slot: int, at_ns: int, token_ps: int) -> None:
+        """What a token of a step sends over the fabric takes so long from now on."""
+        if self.of[slot].token_ps != token_ps:
+            self.of[slot].token_ps = token_ps
+            self._pace(slot, at_ns)
 
     def ready(self, slot: int, at_ns: int) -> None:
         """Its weights are loaded: it takes requests."""
@@ -92,6 +109,14 @@ class Replicas:
     def _open(self, slot: int, at_ns: int) -> None:
         replica = self.of[slot]
         self.tell(at_ns, ServingOrder.OPEN, replica.pool, self._table.job_id[slot], replica.role)
+        if replica.clock != FULL or replica.token_ps:
+            self._pace(slot, at_ns)
+
+    def _pace(self, slot: int, at_ns: int) -> None:
+        """Tell the shard of a replica that is up how fast it is."""
+        replica = self.of[slot]
+        if replica.up and self.is_run(replica.pool):
+            self.tell(at_ns, ServingOrder.PACE, replica.pool, self._table.job_id[slot], replica.clock, replica.token_ps)
 
     def is_run(self, pool: int) -> bool:
         """Its shard knows the pool. What is the weighted copy of another needs no shard."""

@@ -183,7 +183,7 @@ class Runs:
         self._draw_more(slot, at_ns, draw)
         self._expect(slot)
         if service is not None and self.replicas is not None:
-            self.replicas.placed(slot, rows)
+            self.replicas.placed(slot, rows, self._clock_of(slot))
             if not ahead_ns:
                 self.replicas.ready(slot, at_ns)
 
@@ -318,6 +318,8 @@ class Runs:
                 self._reclock(slot, at_ns, self.clocked)
             if slot not in lives.out and lives.speed[slot] > 0.0:  # else what is to come does not depend on the clock
                 self._expect(slot)
+            if self.replicas is not None:
+                self.replicas.set_clock(slot, at_ns, self._clock_of(slot))
 
     def _reclock(self, slot: int, at_ns: int, clocked: ClockedDraws) -> None:
         """As ``_rerate`` where nothing but the clock has changed."""

@@ -17,6 +17,9 @@ class Service:
     ``cold_start_ns`` passes before weights are read (``weight_bytes``, from the site's storage); ``initial`` replicas are there, and warm,
     at the start. One of ``run_one_in`` pools is run request by request; the others follow as weighted copies.
 
+    A replica is spread over ``domains`` scale-up domains, whole ones where these are several. Then each of its GPUs sends ``fabric_bytes``
+    to other domains for a token of a step, which takes ``token_ps`` while it has its NIC for itself.
+
     Of ``prefill_of`` replicas ``prefill`` compute prompts, and the others answer (0: all do both). ``kv_bytes`` are those of a token's keys
     and values.
     """
@@ -40,6 +43,9 @@ class Service:
     prefill: int = 0
     prefill_of: int = 1
     kv_bytes: float = 0.0
+    domains: int = 1
+    fabric_bytes: float = 0.0
+    token_ps: int = 0
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from emulator.engine.ends import Ends
 from emulator.engine.exchange import Exchange
 from emulator.engine.kv_streams import Streams
 from emulator.engine.network import Network
+from emulator.engine.replica_traffic import ReplicaTraffic
 from emulator.engine.replicas import Replicas
 from emulator.engine.runs import Runs
 from emulator.engine.scaling import Observed, Scaler
@@ -25,9 +26,10 @@ from emulator.racks.latencies import PS_PER_NS
 from emulator.racks.serving_messages import Followed, Role, ServingOrder, ServingReport
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER, State
-from emulator.workload.jobs import JobColumns, JobKind, job_columns
+from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, JobColumns, JobKind, job_columns
 from emulator.workload.serving.energy import dynamic_ratio
 
+DOMAIN = LEVEL_NAMES.index("domain")
 #: A pool gets at most so many times what its replicas are of all, and at least one part in so many, so that shares do not swing.
 MOST_TILT = 1.25
 #: What replicas draw is known in steps of this part of their GPUs' dynamic power, so that not every look changes it.
@@ -63,7 +65,9 @@ class Services:
         self._leader: dict[int, int] = {}  # pool -> the one that stands for it
         self._waiting: dict[int, int] = {}  # pool -> requests that waited at the last look
         self._power: dict[int, int] = {}  # pool -> what its replicas draw, in POWER_STEPS
+        self._network = network
         self._streams = Streams(settings, replicas, self._table, network)
+        self._traffic = ReplicaTraffic(settings, replicas, self._table, network)
         self._next_id = REPLICA_FIRST_ID
         self.served_ns = 0  # up to when the shards have served
         self.next_ns = 0 if settings.services else NEVER
@@ -82,6 +86,7 @@ class Services:
             account.turn()
         self._renew_power(at_ns)
         self._streams.look(at_ns)
+        self._traffic.look(at_ns)
         for number, service in enumerate(self.settings.services):
             changes += self._scale(number, service, at_ns, looks=True)
             self.replicas.stir(number)
@@ -118,6 +123,7 @@ class Services:
                 work[0] += int(report.busy_ps[here].sum())
                 work[1] += int(report.multiply_ps[here].sum())
                 work[2] = count
+                self._traffic.note(pool, int(report.crossed_ps[here].sum()), count)
         self.sample.add(report.kept)
         for job_id in report.drained.tolist():
             slot = self._table.slot_of.get(job_id, -1)
@@ -227,6 +233,8 @@ class Services:
             priority=service.priority,
             utilization=0.0,
             require_level=service.level,
+            slice_gpus=service.gpus // service.domains if service.domains > 1 else 0,
+            slice_level=DOMAIN if service.domains > 1 else ANY_LEVEL,
             preemptible=service.preemptible,
             host_type=service.host_type,
             queues=(service.queue,),
@@ -245,12 +253,19 @@ class Services:
     # -- shares ---------------------------------------------------------------------------------------------------------------------
 
     def load_fabric(self, at_ns: int) -> None:
-        """Renew the streams between replicas, before the fabric is shared."""
-        self._streams.renew(at_ns, self._leader)
+        """Renew the streams between replicas and within them, before the fabric is shared."""
+        for number in sorted(self.replicas.moved):
+            if self.settings.services[number].prefill:
+                self._streams.renew(number, at_ns, self._leader)
+            if self.settings.services[number].domains > 1:
+                self._traffic.renew(number, at_ns, self._leader)
+        self.replicas.moved.clear()
 
     def share(self, at_ns: int) -> None:
         """Renew the shares of the services of which a replica has come or gone, or that have been looked at; and how fast streams are."""
-        self._streams.tell_speeds(at_ns)
+        stirred = self._network.take_stirred()
+        self._streams.tell(at_ns, [number for number in stirred if number < REPLICA_FIRST_ID])
+        self._traffic.tell(at_ns, [number for number in stirred if number >= REPLICA_FIRST_ID])
         for number in sorted(self.replicas.stirred):
             self._share(number, at_ns)
         self.replicas.stirred.clear()

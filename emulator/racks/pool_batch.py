@@ -221,7 +221,6 @@ def begin(  # noqa: PLR0917
             more_ps = replica[place, KV] * decoding
             replica[place, KIND], replica[place, AHEAD_FLOOR], replica[place, AHEAD_CROSSING] = DECODES, floor, crossing
             replica[place, AHEAD_COMPUTE] = table[row + DECODE_IN_ALL, decoding] - table[row + DECODE_BESIDE, decoding]
-            replica[place, AHEAD_PROMPT] = 0
             replica[place, STEPS_AHEAD], replica[place, STEP_PS], replica[place, MORE_PS] = steps, step_ps, more_ps
             return int(now + sum_ps(steps, step_ps, more_ps))
     return begin_step(place, now, state, table, replica, slot, seat, hashed, piece, bucket)
@@ -321,8 +320,10 @@ def begin_step(  # noqa: C901, PLR0912, PLR0915, PLR0917 - the order of a step
         publish(place, state, replica, piece, bucket)
     replica[place, KIND], replica[place, JOINING_NOW] = STEPS_ONCE, joining
     prompts, row = state[BUDGET] - budget - width * decoding, replica[place, TABLE]
-    in_all = table[row + IN_ALL, width * decoding + prompts] - table[row + IN_ALL, width * decoding] + table[row + DECODE_IN_ALL, decoding]
-    beside = table[row + BESIDE, width * decoding + prompts] - table[row + BESIDE, width * decoding] + table[row + DECODE_BESIDE, decoding]
+    in_all, beside = table[row + IN_ALL, width * decoding + prompts], table[row + BESIDE, width * decoding + prompts]
+    if width > 1:  # else those who decode take what as many tokens of prompts do
+        in_all += table[row + DECODE_IN_ALL, decoding] - table[row + IN_ALL, width * decoding]
+        beside += table[row + DECODE_BESIDE, decoding] - table[row + BESIDE, width * decoding]
     floor = (replica[place, DECODE_BASE] if decoding > 0 else replica[place, BASE]) + replica[place, PER_RUNNING] * running
     compute = in_all - beside + replica[place, ATTENTION] * pairs
     crossing = replica[place, DECODE_CROSSING] * decoding + replica[place, CROSSING] * prompts
@@ -338,20 +339,24 @@ def write_down(place: int, steps: int, state: Ints, replica: Ints, piece: Ints, 
     decoding = replica[place, DECODING_NOW]
     took = sum_ps(steps, replica[place, STEP_PS], replica[place, MORE_PS])
     floor, compute = steps * replica[place, AHEAD_FLOOR], steps * replica[place, AHEAD_COMPUTE]
-    crossed = steps * replica[place, AHEAD_CROSSING]
-    if replica[place, KIND] == DECODES and state[RESERVES] == 0:
+    memory = took - floor - compute
+    if replica[place, AHEAD_CROSSING] != 0:
+        crossed = steps * replica[place, AHEAD_CROSSING]
+        memory -= crossed
+        replica[place, CROSSED] += crossed
+    if replica[place, KIND] != DECODES:
+        replica[place, TOKENS_IN] += replica[place, AHEAD_PROMPT]
+    elif state[RESERVES] == 0:
         replica[place, USED] += blocks_ahead(place, steps, replica)
         if state[CACHE_TOKENS] != 0:
             make_room(place, state, replica, piece, bucket)
-    replica[place, TOKENS_IN] += replica[place, AHEAD_PROMPT]
     replica[place, STEP] += steps
     replica[place, STEPS] += steps
     replica[place, TOKENS_OUT] += steps * decoding
     replica[place, BUSY] += took
     replica[place, FLOOR] += floor
-    replica[place, MEMORY] += took - floor - compute - crossed
+    replica[place, MEMORY] += memory
     replica[place, COMPUTE] += compute
-    replica[place, CROSSED] += crossed
 
 
 def join(one: int, place: int, replica: Ints, slot: Ints, seat: Ints) -> None:

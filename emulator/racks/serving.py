@@ -81,6 +81,7 @@ class Serving:
             replica_pool=_joined([np.full(len(load.replica), pool.number) for pool, load in zip(pools, loads, strict=True)]),
             busy_ps=_joined([load.busy_ps for load in loads]),
             multiply_ps=_joined([load.multiply_ps for load in loads]),
+            crossed_ps=_joined([load.crossed_ps for load in loads]),
             kv_blocks=_joined([load.kv_blocks for load in loads]),
             drained=_joined([pool.take_drained() for pool in pools]),
             kept=joined(KeptRequests, [no_kept_requests(), *kept]),

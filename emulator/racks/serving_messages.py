@@ -150,6 +150,7 @@ class ServingReport:
     replica_pool: Int64
     busy_ps: Int64  # (replicas,): of the time since the report before, in steps
     multiply_ps: Int64  # that their multiplications would take alone
+    crossed_ps: Int64  # of ``busy_ps``, in which they sent to other domains
     kv_blocks: Int64  # (replicas,): in use at the end
     drained: Int64  # replicas that have finished what they had
     kept: KeptRequests

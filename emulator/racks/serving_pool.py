@@ -74,6 +74,7 @@ class Load(NamedTuple):
     kv_blocks: Int64
     busy_ps: Int64
     multiply_ps: Int64
+    crossed_ps: Int64
 
 
 class Reading(NamedTuple):
@@ -131,7 +132,7 @@ class ServingPool:
         self._vllm, self._gone_vllm = VllmCounts(), VllmCounts(1)  # by place, and of the replicas that are gone
         self._gone_finished = 0
         self._finished = np.zeros(0, np.int64)
-        self._told_ps = np.zeros((0, 2), np.int64)  # by place, what ``load`` has told
+        self._told_ps = np.zeros((0, 3), np.int64)  # by place, what ``load`` has told
         self._told_moving = np.zeros(2, np.int64)  # the same of what moved: picoseconds and tokens
         self._drained: list[int] = []
         self._kept: list[KeptRequests] = []
@@ -234,7 +235,7 @@ class ServingPool:
             more = max(more, len(self._finished))
             self._vllm.grow(len(self._finished) + more)
             self._finished = np.concatenate([self._finished, np.zeros(more, np.int64)])
-            self._told_ps = np.concatenate([self._told_ps, np.zeros((more, 2), np.int64)])
+            self._told_ps = np.concatenate([self._told_ps, np.zeros((more, 3), np.int64)])
         self._vllm.clear(place)
         self._finished[place], self._told_ps[place] = 0, 0
 
@@ -380,10 +381,10 @@ class ServingPool:
     def load(self) -> Load:
         """How busy the replicas are, and were since it was last asked for."""
         replica, places, rows, read = self._ordered()
-        times = np.stack([read.busy_ps[rows], read.compute_ps[rows]], axis=1)
+        times = np.stack([read.busy_ps[rows], read.compute_ps[rows], read.crossed_ps[rows]], axis=1)
         since = times - self._told_ps[places]
         self._told_ps[places] = times
-        return Load(replica, read.running[rows], read.waiting[rows], read.blocks[rows], since[:, 0], since[:, 1])
+        return Load(replica, read.running[rows], read.waiting[rows], read.blocks[rows], *since.T)
 
     def read(self) -> Reading:
         """The replicas as they are. Changes nothing."""

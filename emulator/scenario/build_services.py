@@ -20,7 +20,16 @@ from emulator.workload.requests import NAMED_LENGTHS, Generator, GeneratorSettin
 from emulator.workload.requests.generator import WORLD
 from emulator.workload.requests.lengths import constant, lognormal, uniform_between
 from emulator.workload.requests.open import open_request_trace
-from emulator.workload.serving.costs import ModelDoesNotFit, ReplicaSteps, ServingPlan, kv_bytes_per_token, kv_room, weight_bytes
+from emulator.workload.serving.costs import (
+    ModelDoesNotFit,
+    ReplicaSteps,
+    ServingPlan,
+    Speculation,
+    fabric_bytes,
+    kv_bytes_per_token,
+    kv_room,
+    weight_bytes,
+)
 from emulator.workload.serving.stacks import RESERVING, stack_of
 from emulator.workload.training import MODELS
 from topology.catalog import GPUS, GpuType
@@ -62,25 +71,21 @@ def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[So
     stack = stack_of(gpu.name, given.precision, given.engine, mixture=mixture)
     if given.kv_precision is not None:
         stack = replace(stack, kv_precision=given.kv_precision)
-    model, plan = MODELS[given.model], ServingPlan(given.tensor, given.attention_data)
-    _fits_domain(given, cluster, host_type, place)
+    model, plan = MODELS[given.model], _plan(given, cluster, host_type, place)
+    speculation = Speculation(given.speculative.tokens, given.speculative.acceptance, given.speculative.draft_ratio)
+    if speculation.width > given.token_budget:
+        raise ScenarioError(
+            f"{place}.speculative.tokens: {speculation.tokens}, and a step has {given.token_budget} tokens; allowed: less than these"
+        )
     try:
         room = kv_room(model, gpu, given.precision, plan, stack.kv_precision)
     except ModelDoesNotFit as error:
         raise ScenarioError(f"{place}.tensor: {error}; allowed: more GPUs, or another precision") from None
-    steps = ReplicaSteps(model, gpu, given.precision, plan, stack, given.token_budget)
-    costs = steps.costs()
-    least_ps = costs.base_ps + int(costs.table_ps[1]) + costs.running_ps
+    steps = ReplicaSteps(model, gpu, given.precision, plan, stack, given.token_budget, speculation)
     front_end_ps = round(stack.front_end_seconds * PS_PER_SECOND)
-    for name, limit_ns, floor_ps in (
-        ("ttft", given.objectives.ttft, least_ps + front_end_ps),
-        ("tpot", given.objectives.tpot, least_ps),
-    ):
-        if limit_ns * PS_PER_NS < floor_ps:
-            raise ScenarioError(
-                f"{place}.objectives.{name}: {limit_ns / 1e6:g} ms, but one step of {given.model} on {plan.gpus} {gpu.name} takes "
-                f"{least_ps / 1e9:.1f} ms; allowed: {floor_ps / 1e9:.1f} ms or more"
-            )
+    _can_be_met(given, steps, front_end_ps, place)
+    crossing = fabric_bytes(model, given.precision, plan)
+    lane = cluster.host_types[host_type].lane_bytes_per_second * scenario.fabric.efficiency
     timeout = given.patience.timeout
     source, report = _source(given.requests, f"{place}.requests")
     if report is not None:
@@ -117,7 +122,10 @@ def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[So
         initial=given.replicas,
         scaling=_scaling(given, cluster, plan.gpus, place),
         host_type=host_type,
-        level=LEVEL_NAMES.index("domain"),
+        level=LEVEL_NAMES.index("domain" if plan.domains == 1 else _pool_level(scenario, cluster)),
+        domains=plan.domains,
+        fabric_bytes=crossing,
+        token_ps=round(crossing / lane * PS_PER_SECOND),
         queue=given.queue,
         tenant=given.tenant,
         priority=given.priority,
@@ -142,14 +150,41 @@ def _gpu(given: ServiceSettings, cluster: Cluster, place: str) -> tuple[int, Gpu
     return kinds.index(given.gpu), GPUS[given.gpu]
 
 
-def _fits_domain(given: ServiceSettings, cluster: Cluster, host_type: int, place: str) -> None:
-    """A replica lies within a scale-up domain."""
+def _plan(given: ServiceSettings, cluster: Cluster, host_type: int, place: str) -> ServingPlan:
+    """How a replica lies: within a scale-up domain, or over whole ones."""
     domain, host = cluster.level("domain"), cluster.host_types[host_type]
     most = int(np.diff(domain.first_host).max()) * host.gpus
-    if given.tensor * given.attention_data > most:
+    gpus = given.tensor * given.attention_data * given.pipeline
+    if gpus <= most:
+        return ServingPlan(given.tensor, given.attention_data, given.pipeline)
+    if given.tensor > most or most % given.tensor:
         raise ScenarioError(
-            f"{place}.tensor: a replica of {given.tensor * given.attention_data} GPUs; allowed: at most {most}, those of a domain"
+            f"{place}.tensor: a replica of {gpus} GPUs, and {given.tensor} of them as one; allowed: at most {most}, those of a domain, "
+            "or a part of these"
         )
+    domains = gpus // most
+    if gpus % most or (domains % given.pipeline and given.pipeline % domains):
+        raise ScenarioError(
+            f"{place}: a replica of {gpus} GPUs, in {given.pipeline} stages; allowed: at most {most}, those of a domain, or whole domains, "
+            f"and a whole number of domains for each stage or of stages for each domain"
+        )
+    return ServingPlan(given.tensor, given.attention_data, given.pipeline, domains)
+
+
+def _can_be_met(given: ServiceSettings, steps: ReplicaSteps, front_end_ps: int, place: str) -> None:
+    """Objectives are not below what one step takes."""
+    costs = steps.costs()
+    first_ps = costs.base_ps + int(costs.table_ps[1]) + costs.running_ps + int(costs.fill_ps(np.array([1]))[0])
+    later_ps = costs.decode_base_ps + int(costs.decode_ps[1]) + costs.running_ps
+    for name, limit_ns, step_ps, floor_ps in (
+        ("ttft", given.objectives.ttft, first_ps, first_ps + front_end_ps),
+        ("tpot", given.objectives.tpot, later_ps, later_ps),
+    ):
+        if limit_ns * PS_PER_NS < floor_ps:
+            raise ScenarioError(
+                f"{place}.objectives.{name}: {limit_ns / 1e6:g} ms, but one step of {given.model} on {steps.plan.gpus} {steps.gpu.name} "
+                f"takes {step_ps / 1e9:.1f} ms; allowed: {floor_ps / 1e9:.1f} ms or more"
+            )
 
 
 def _scaling(given: ServiceSettings, cluster: Cluster, gpus: int, place: str) -> Scaling:

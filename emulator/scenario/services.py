@@ -138,8 +138,18 @@ class DisaggregatedSettings(Section):
     prefill_replicas: Annotated[Int, Field(ge=1, le=999_999)]
 
 
+class SpeculativeSettings(Section):
+    """So many ``tokens`` are drafted for each step, of which each is accepted, if those before it are, with the probability ``acceptance``;
+    a draft takes the part ``draft_ratio`` of a step.
+    """
+
+    tokens: Annotated[Int, Field(ge=0, le=64)] = 0
+    acceptance: Annotated[Real, Field(ge=0, le=1)] = 0.7
+    draft_ratio: Annotated[Real, Field(ge=0, le=1)] = 0.03
+
+
 class ServiceSettings(Section):
-    """A model that is served by replicas, each a job of ``tensor`` times ``attention_data`` GPUs."""
+    """A model that is served by replicas, each a job of ``tensor`` times ``attention_data`` times ``pipeline`` GPUs."""
 
     name: Annotated[str, Field(pattern=NAME_RULE)]
     model: Annotated[str, _one_of("model", tuple(MODELS))]
@@ -147,7 +157,9 @@ class ServiceSettings(Section):
     kv_precision: Annotated[str, _one_of("precision of keys and values", tuple(KV_BYTES))] | None = None  # default: the engine's
     engine: Annotated[str, _one_of("engine", ENGINES)] = "vllm"
     tensor: Annotated[Int, Field(ge=1, le=1024)] = 8
-    attention_data: Annotated[Int, Field(ge=1, le=1024)] = 1
+    attention_data: Annotated[Int, Field(ge=1, le=1024)] = 1  # groups over which attention is spread; experts are over all GPUs of a stage
+    pipeline: Annotated[Int, Field(ge=1, le=64)] = 1  # stages
+    speculative: SpeculativeSettings = SpeculativeSettings()
     gpu: str | None = None  # a GPU of the cluster; needed where there are several kinds
     replicas: Annotated[Int, Field(ge=0, le=1_000_000)] = 1  # at the start, warm
     scaling: ScalingSettings = ScalingSettings()

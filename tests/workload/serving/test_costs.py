@@ -1,9 +1,19 @@
-"""The two laws that the published rows show: the floor of a step, and KV memory by arithmetic."""
+"""The two laws that the published rows show, the floor of a step and KV memory by arithmetic; and what a plan changes of a step."""
 
 import numpy as np
 import pytest
 
-from emulator.workload.serving.costs import BLOCK_TOKENS, PS, ModelDoesNotFit, ReplicaSteps, ServingPlan, kv_bytes_per_token, kv_room
+from emulator.workload.serving.costs import (
+    BLOCK_TOKENS,
+    PS,
+    ModelDoesNotFit,
+    ReplicaSteps,
+    ServingPlan,
+    Speculation,
+    fabric_bytes,
+    kv_bytes_per_token,
+    kv_room,
+)
 from emulator.workload.serving.stacks import ENGINES, STACKS, Stack, stack_of
 from emulator.workload.training import MODELS
 from topology.catalog import GPUS
@@ -76,3 +86,57 @@ def test_groups_that_share_out_attention_share_out_the_work_for_each_request() -
     deepseek, gpu, stack = MODELS["deepseek-v3"], GPUS["GB200-186GB"], Stack(0.0, 1.0, 1.0, 24e-6, 0.0)
     one, groups = (ReplicaSteps(deepseek, gpu, "fp8", plan, stack, 8192).costs() for plan in (ServingPlan(8, 1), ServingPlan(8, 8)))
     assert 800 * groups.running_ps == 100 * one.running_ps == 2400e6
+
+
+def test_a_draft_that_is_mostly_right_pays() -> None:
+    """Three tokens are drafted, each right with 0.8 if those before are: 1 + 0.8 + 0.64 + 0.512 = 2.952 tokens a step in the mean, the step
+    and its drafts taking 1.09 times as long (Leviathan et al., equation 1 and theorem 3.8). Drafts that are never right cost what they cost.
+    """
+    assert Speculation(3, 0.8, 0.03).step_ratio == pytest.approx(1.09 / 2.952)
+    assert Speculation(3, 0.0, 0.03).step_ratio == pytest.approx(1.09)
+    assert Speculation(3, 1.0, 0.0).step_ratio == 0.25
+    assert Speculation().step_ratio == 1.0
+    gpu, stack = GPUS["H100-SXM5-80GB"], stack_of("H100-SXM5-80GB", "fp8", "vllm")
+    plain, drafted = (
+        ReplicaSteps(LLAMA, gpu, "fp8", ServingPlan(4), stack, 8192, speculation).costs()
+        for speculation in (Speculation(), Speculation(3, 0.8, 0.03))
+    )
+    ratio = 1.09 / 2.952
+    for decoding in (1, 64, 2000):  # with 8,000 tokens to verify it is multiplications that take the time
+        assert drafted.decode_ps[decoding] == pytest.approx(plain.table_ps[4 * decoding] * ratio, rel=1e-9)
+    assert drafted.decode_base_ps == pytest.approx(plain.base_ps * ratio, rel=1e-9)
+    assert (drafted.base_ps, drafted.table_ps.tolist()) == (plain.base_ps, plain.table_ps.tolist()), "prompts are computed as ever"
+
+
+def test_stages_share_out_the_work_and_not_the_way() -> None:
+    """Two stages of 8 GPUs. A token passes the floors and weights of all layers, so alone it is no faster than on one stage of all layers;
+    many tokens are in two groups, which are worked on at once. The last part of a prompt still has the way through both stages to go.
+    """
+    model, gpu = MODELS["llama3.1-405b"], GPUS["H100-SXM5-80GB"]
+    stack = stack_of(gpu.name, "bf16", "vllm")
+    one, two = (ReplicaSteps(model, gpu, "bf16", ServingPlan(8, 1, stages), stack, 8192).costs() for stages in (1, 2))
+    assert two.base_ps == one.base_ps
+    assert two.table_ps[2] == pytest.approx(one.table_ps[1], rel=1e-3)
+    assert two.table_ps[8000] == one.table_ps[4000] == pytest.approx(one.table_ps[8000] / 2, rel=1e-3)
+    assert two.kv_ps == pytest.approx(one.kv_ps / 2, rel=1e-6)
+    assert (two.table_ps[8000] + two.fill_ps(np.array([8000]))[0]) == pytest.approx(one.table_ps[8000], rel=1e-3)
+    assert one.fill_ps(np.array([8000]))[0] == 0
+
+
+def test_what_goes_to_other_domains() -> None:
+    """Of a token of DeepSeek-V3 over 4 hosts: in 58 layers 7,168 numbers, one byte there and two back, to 3 (1 - (3/4)^8) = 2.70 others; of
+    a pipeline over two hosts one activation of two bytes a number; nothing within a domain.
+    """
+    assert fabric_bytes(MODELS["deepseek-v3"], "fp8", ServingPlan(1, 32, 1, 4)) == pytest.approx(58 * 7168 * 3 * 3 * (1 - 0.75**8) / 32)
+    assert fabric_bytes(MODELS["llama3.1-405b"], "bf16", ServingPlan(8, 1, 2, 2)) == pytest.approx(16384 * 2 / 16)
+    assert fabric_bytes(MODELS["deepseek-v3"], "fp8", ServingPlan(8)) == 0.0
+
+
+def test_a_lower_clock_is_slower_where_it_multiplies() -> None:
+    steps = ReplicaSteps(LLAMA, GPUS["H100-SXM5-80GB"], "fp8", ServingPlan(4), stack_of("H100-SXM5-80GB", "fp8", "vllm"), 8192)
+    full, slow = steps.costs(), steps.costs(1.25)
+    assert slow.table_ps[1] == full.table_ps[1], "one token waits for memory"
+    multiplied = full.table_ps[8000] - full.weights_ps[8000]
+    assert slow.table_ps[8000] - full.table_ps[8000] == pytest.approx(0.25 * multiplied, rel=1e-6)
+    assert slow.attention_ps == pytest.approx(1.25 * full.attention_ps, abs=1)
+    assert (slow.base_ps, slow.kv_ps, slow.running_ps) == (full.base_ps, full.kv_ps, full.running_ps)
