@@ -52,7 +52,7 @@ def first_and_later_ms(engine: Engine, slowdown: float, token_ps: int = 0) -> tu
 
 
 def test_a_lower_clock_makes_prompts_slower_and_answers_hardly(tmp_path: Path) -> None:
-    """From the tenth minute on there is less power than training needs, which lowers the clock. Lone requests have exactly the steps of it."""
+    """From the tenth minute on there is less power than training needs, which lowers the clock. Lone requests have exactly its steps."""
     service = CHAT | {"replicas": 4, "requests": ALONE}
     power = {"supply": {"points": [["0s", "400kW"], ["10m", "120kW"]]}}
     session = opened(tmp_path, service, until="30m", power=power)

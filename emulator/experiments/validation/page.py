@@ -95,8 +95,8 @@ _NOT_MODELLED = """\
   (`emulator/racks/power.py`).
 - **E[ETTR]** of the paper is for small losses; `emulator.jobs.ettr.daly_ettr` is exact. RSC's own rate does not predict its jobs of 1,024
   GPUs (28.8 hours to a fault by the rate, 7.9 measured): small jobs fail for other reasons.
-- **Serving**: a replica has no pipeline of stages, prefix cache or speculative decoding; every expert is as likely as any other; prompts
-  and decodes share the GPUs. Latencies of a closed loop include those of its start, when all places fill at once.
+- **Serving in these rows**: a replica has no pipeline of stages, prefix cache or speculative decoding; every expert is as likely as any
+  other; prompts and decodes share the GPUs. Latencies of a closed loop include those of its start, when all places fill at once.
 """
 
 
