@@ -24,7 +24,7 @@ class ServingOrder(IntEnum):
     DRAIN = 1  # it takes no more requests, and finishes those that it has
     LOSE = 2  # it is gone, and so are its requests
     SHARE = 3  # of the requests of the service that arrive from now on, those in [low, high) are the pool's; value: 2**-value are kept
-    ASK = 4  # somebody asks this now: value is the prompt, more the output, in tokens, and replica the number under which it is followed
+    ASK = 4  # somebody asks this now: value is the prompt, more the output, in tokens, low the priority, replica the number to follow it by
     GO = 5  # who asked under that number goes away
     SPEED = 6  # of a pool whose replicas are of two kinds: a token's keys and values take value picoseconds, and more pairs send at once
 
@@ -114,6 +114,7 @@ class KeptRequests:
     cached: Int64
     tries: Int64
     replica: Int64
+    priority: Int64
     how: NDArray[np.int8]
 
 
@@ -192,7 +193,7 @@ def chosen(message: Columns, rows: Any) -> Columns:
 def no_kept_requests() -> KeptRequests:
     """None at all."""
     none = np.empty(0, np.int64)
-    return KeptRequests(none, none, none, none, none, none, none, none, none, none, none.astype(np.int8))
+    return KeptRequests(*(none,) * 11, none.astype(np.int8))
 
 
 def no_followed() -> Followed:
