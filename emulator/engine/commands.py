@@ -135,13 +135,14 @@ class ScaleService:
 
 @dataclass(frozen=True)
 class Ask:
-    """A request comes to a service, whose progress somebody follows under this number."""
+    """A request comes to a service, whose progress somebody follows under this number. Higher ``priority`` goes first."""
 
     service: int
     number: int
     arrival_ns: int
     prompt_tokens: int
     output_tokens: int
+    priority: int = 0
 
 
 @dataclass(frozen=True)

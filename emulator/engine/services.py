@@ -179,7 +179,8 @@ class Services:
             left -= share
         arrival_ns = max(asked.arrival_ns, self.served_ns)
         self._followed[asked.number] = pool, arrival_ns
-        self.replicas.tell(arrival_ns, ServingOrder.ASK, pool, asked.number, asked.prompt_tokens, asked.output_tokens)
+        what = asked.number, asked.prompt_tokens, asked.output_tokens, float(asked.priority)
+        self.replicas.tell(arrival_ns, ServingOrder.ASK, pool, *what)
 
     def _came_ns(self, number: int) -> int:
         """When a followed request came, with the time before that it spends in front of the engine and on the way back."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from emulator.workload.requests import MOST_PRIORITY
+
 CHARACTERS_PER_TOKEN = 4
 DEFAULT_OUTPUT_TOKENS = 256
 _MOST_TOKENS = 10**9
@@ -29,13 +31,14 @@ class ApiError(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """A request. ``output_tokens`` is None where it does not say."""
+    """A request. ``output_tokens`` is None where it does not say. Higher ``priority`` goes first."""
 
     model: str
     prompt_tokens: int
     output_tokens: int | None
     stream: bool
     include_usage: bool
+    priority: int
 
 
 def asked_of(body: bytes, *, chat: bool) -> Asked:
@@ -62,7 +65,7 @@ def asked_of(body: bytes, *, chat: bool) -> Asked:
     prompt = (
         _ids(ids, "prompt_token_ids") if ids is not None else _messages(given.get("messages")) if chat else _prompt(given.get("prompt"))
     )
-    return Asked(model, max(1, prompt), _output(given), stream, _flag(options or {}, "include_usage"))
+    return Asked(model, max(1, prompt), _output(given), stream, _flag(options or {}, "include_usage"), _priority(given))
 
 
 def _flag(given: Mapping[str, Any], name: str) -> bool:
@@ -80,6 +83,17 @@ def _output(given: Mapping[str, Any]) -> int | None:
                 raise ApiError(400, f"{name} is {value!r:.40}; allowed: a whole number from 1 on.", param=name)
             return value
     return None
+
+
+def _priority(given: Mapping[str, Any]) -> int:
+    """Of vLLM's ``priority`` the lower goes first (docs.vllm.ai, "OpenAI-Compatible Server"), of ours the higher."""
+    value = given.get("priority")
+    if value is None:
+        return 0
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > MOST_PRIORITY:
+        message = f"priority is {value!r:.40}; allowed: a whole number from {-MOST_PRIORITY} to {MOST_PRIORITY}, lower goes first."
+        raise ApiError(400, message, param="priority")
+    return -value
 
 
 def _ids(ids: Any, param: str) -> int:

@@ -148,7 +148,7 @@ class _Endpoint:
             self._calls.submit(self._serving.cancel, number)
 
     async def _ask(self, asked: Asked, output: int) -> int:
-        call = self._calls.submit(self._serving.ask, asked.model, asked.prompt_tokens, output)
+        call = self._calls.submit(self._serving.ask, asked.model, asked.prompt_tokens, output, asked.priority)
         try:
             return await asyncio.wrap_future(call)
         except ControlError as error:

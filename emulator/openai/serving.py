@@ -35,8 +35,8 @@ class Serving(Protocol):
         """Tokens of prompt and answer that a replica can hold."""
         ...
 
-    def ask(self, service: str, prompt_tokens: int, output_tokens: int) -> int:
-        """A request comes now, at the emulated time of the wall clock. Returns its number.
+    def ask(self, service: str, prompt_tokens: int, output_tokens: int, priority: int) -> int:
+        """A request comes now, at the emulated time of the wall clock. Returns its number. Who waits goes by ``priority``, higher first.
 
         Raises a ControlError where it cannot be taken, for one as the emulation has ended.
         """

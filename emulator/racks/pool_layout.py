@@ -102,8 +102,8 @@ KEY, TIE, WHOSE, QUEUE_COLUMNS = range(4)
 
 # -- log: requests that ended, in the order of the columns of EndedRequests -------------------------------------------------------
 (
-    L_NUMBER, L_ARRIVAL, L_FIRST, L_DONE, L_PROMPT, L_OUTPUT, L_GENERATED, L_CACHED, L_TRIES, L_PLACE, L_HOW, L_TAG, L_BEGUN,
+    L_NUMBER, L_ARRIVAL, L_FIRST, L_DONE, L_PROMPT, L_OUTPUT, L_GENERATED, L_CACHED, L_TRIES, L_PLACE, L_HOW, L_TAG, L_BEGUN, L_PRIORITY,
     LOG_COLUMNS,
-) = range(14)  # fmt: skip
+) = range(15)  # fmt: skip
 # How a request ended; the same numbers as How.
 FINISHED, REJECTED, TIMED_OUT, CANCELLED, LOST = range(1, 6)

@@ -142,6 +142,7 @@ class EndedRequests:
     how: Int64
     tag: Int64
     begun_ps: Int64
+    priority: Int64
 
     def __len__(self) -> int:
         return len(self.number)

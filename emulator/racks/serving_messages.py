@@ -24,7 +24,7 @@ class ServingOrder(IntEnum):
     DRAIN = 1  # it takes no more requests, and finishes those that it has
     LOSE = 2  # it is gone, and so are its requests
     SHARE = 3  # of the requests of the service that arrive from now on, those in [low, high) are the pool's; value: 2**-value are kept
-    ASK = 4  # somebody asks this now: value is the prompt, more the output, in tokens, and replica the number under which it is followed
+    ASK = 4  # somebody asks this now: value is the prompt, more the output, in tokens, low the priority, replica the number to follow it by
     GO = 5  # who asked under that number goes away
     PACE = 6  # a replica runs at clock value (``power.clocks``) from its next step on, and a token of a step takes more ps over the fabric
     SPEED = 7  # of a pool whose replicas are of two kinds: a token's keys and values take value picoseconds, and more pairs send at once
@@ -115,6 +115,8 @@ class KeptRequests:
     cached: Int64
     tries: Int64
     replica: Int64
+    priority: Int64
+    delay_ns: Int64  # by which its client saw each token later than its step ended
     how: NDArray[np.int8]
 
 
@@ -194,7 +196,7 @@ def chosen(message: Columns, rows: Any) -> Columns:
 def no_kept_requests() -> KeptRequests:
     """None at all."""
     none = np.empty(0, np.int64)
-    return KeptRequests(none, none, none, none, none, none, none, none, none, none, none.astype(np.int8))
+    return KeptRequests(*(none,) * 12, none.astype(np.int8))
 
 
 def no_followed() -> Followed:

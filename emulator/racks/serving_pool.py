@@ -64,6 +64,21 @@ class Served:
     patience: Patience = Patience()
     split: bool = False
 
+    def answered(self, arrival_ps: Int64, first_ps: Int64, done_ps: Int64, output: Int64, delay_ps: Int64) -> "Answered":
+        """What clients saw of requests that finished, which came, had their first token and were done then, ``delay_ps`` later."""
+        ttft_ps, e2e_ps = first_ps - arrival_ps + delay_ps, done_ps - arrival_ps + delay_ps
+        tpot_ps = (done_ps - first_ps) // np.maximum(output - 1, 1)
+        return Answered(ttft_ps, tpot_ps, e2e_ps, (ttft_ps <= self.first_token_ps) & (tpot_ps <= self.per_token_ps))
+
+
+class Answered(NamedTuple):
+    """Requests that finished, shape (requests,) each: times as ``Latency`` has them, and who was within both objectives."""
+
+    ttft_ps: Int64
+    tpot_ps: Int64
+    e2e_ps: Int64
+    good: NDArray[np.bool_]
+
 
 class Load(NamedTuple):
     """The open replicas, in order of their numbers; the times are those since the last time that it was asked for."""
@@ -173,7 +188,7 @@ class ServingPool:
             arrival_ps=arrival_ps,
             prompt=came.prompt,
             output=came.output,
-            priority=np.zeros(count, np.int64),
+            priority=came.priority,
             cancel_ps=self._cancels(number, arrival_ps),
             hash_start=came.hash_start,
             hashes=came.hashes,
@@ -216,7 +231,7 @@ class ServingPool:
             case ServingOrder.SHARE:
                 self._low, self._high, self._shift = low, high, value
             case ServingOrder.ASK:
-                self._ask(replica, at_ps, value, more)
+                self._ask(replica, at_ps, value, more, int(low))
             case ServingOrder.GO:
                 self._pool.cancel(replica, at_ps)
             case ServingOrder.SPEED:
@@ -245,7 +260,7 @@ class ServingPool:
         self._gone_finished += int(self._finished[place])
         self._vllm.move(place, self._gone_vllm)
 
-    def _ask(self, tag: int, at_ps: int, prompt: int, output: int) -> None:
+    def _ask(self, tag: int, at_ps: int, prompt: int, output: int, priority: int) -> None:
         """A request that somebody follows, under the number ``tag``."""
         self._tallies[Tally.ARRIVED] += 1
         if prompt + output > self._longest:
@@ -256,7 +271,7 @@ class ServingPool:
         lengths = np.array([prompt]), np.array([output])
         one = PoolRequests.of(np.array([at_ps]), *lengths, first=self._next_number)
         self._next_number += 1
-        self._pool.give(replace(one, tag=np.array([tag])))
+        self._pool.give(replace(one, tag=np.array([tag]), priority=np.array([priority])))
 
     # -- what became of the requests ------------------------------------------------------------------------------------------------
 
@@ -281,26 +296,27 @@ class ServingPool:
         tallies[Tally.INPUT_TOKENS] += int(ended.prompt[done].sum())
         tallies[Tally.CACHED_TOKENS] += int(ended.cached[done].sum())
         tallies[Tally.OUTPUT_TOKENS] += int(output.sum())
-        later_ps = served.front_end_ps + self._fill_ps(ended.prompt[done] - ended.cached[done])
-        first_ps = ended.first_ps[done] - ended.arrival_ps[done] + later_ps
-        whole_ps = ended.done_ps[done] - ended.arrival_ps[done] + later_ps
-        token_ps = (ended.done_ps[done] - ended.first_ps[done]) // np.maximum(output - 1, 1)
-        good = (first_ps <= served.first_token_ps) & (token_ps <= served.per_token_ps)
-        tallies[Tally.GOOD] += int(good.sum())
-        tallies[Tally.GOOD_TOKENS] += int(output[good].sum())
+        arrival, begun, first, last = (getattr(ended, name)[done] for name in ("arrival_ps", "begun_ps", "first_ps", "done_ps"))
+        delay_ps = self._delay_ps(ended)
+        answered = served.answered(arrival, first, last, output, delay_ps[done])
+        tallies[Tally.GOOD] += int(answered.good.sum())
+        tallies[Tally.GOOD_TOKENS] += int(output[answered.good].sum())
         np.add.at(self._finished, place, 1)
         for latency, times_ps, counted in (
-            (Latency.TTFT, first_ps, slice(None)),
-            (Latency.TPOT, token_ps, output > 1),
-            (Latency.E2E, whole_ps, slice(None)),
+            (Latency.TTFT, answered.ttft_ps, slice(None)),
+            (Latency.TPOT, answered.tpot_ps, output > 1),
+            (Latency.E2E, answered.e2e_ps, slice(None)),
         ):
             self._counts[latency] += np.bincount(bin_of(times_ps[counted]), minlength=BINS)
-        arrival, begun, first, last = (getattr(ended, name)[done] for name in ("arrival_ps", "begun_ps", "first_ps", "done_ps"))
-        self._vllm.add(place, arrival, begun, first, last, prompt=ended.prompt[done], output=output, later_ps=later_ps)
-        self._keep(ended)
+        self._vllm.add(place, arrival, begun, first, last, prompt=ended.prompt[done], output=output, later_ps=delay_ps[done])
+        self._keep(ended, delay_ps)
         self._note_followed(ended)
 
-    def _keep(self, ended: EndedRequests) -> None:
+    def _delay_ps(self, ended: EndedRequests) -> Int64:
+        """By which clients see each token later than its step ends."""
+        return self._served.front_end_ps + self._fill_ps(ended.prompt - ended.cached)
+
+    def _keep(self, ended: EndedRequests, delay_ps: Int64) -> None:
         kept = np.ones(len(ended.number), np.bool_)
         if self._shift:
             kept = bits(self._seed, Stream.REQUEST_KEPT, self.number, ended.number) >> np.uint64(64 - self._shift) == 0
@@ -318,6 +334,8 @@ class ServingPool:
                 cached=ended.cached[rows],
                 tries=ended.tries[rows],
                 replica=replica,
+                priority=ended.priority[rows],
+                delay_ns=delay_ps[rows] // PS_PER_NS,
                 how=ended.how[rows].astype(np.int8),
             )
         )

@@ -26,6 +26,7 @@ from emulator.racks.pool_layout import (
     L_NUMBER,
     L_OUTPUT,
     L_PLACE,
+    L_PRIORITY,
     L_PROMPT,
     L_TAG,
     L_TRIES,
@@ -242,6 +243,7 @@ class SplitPool:
             (L_PLACE, PLACE),
             (L_TAG, TAG),
             (L_BEGUN, BEGUN),
+            (L_PRIORITY, PRIORITY),
         ):
             log[:, column] = known[:, of]
         log[:, L_DONE], log[:, L_GENERATED], log[:, L_HOW] = at_ps, 1, how

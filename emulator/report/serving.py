@@ -11,6 +11,8 @@
 - ``energy_joules``: of the replicas, what their GPUs drew above idle and their part of their hosts' idle draw, from the time that they held
   their GPUs: loading and waiting included, without PUE and switches. ``joules_per_request`` and ``_per_token`` (of output) are over those
   that finished.
+- ``priorities`` of a service, highest first, where its requests have several: how many of each class were kept, and of these the TTFT of
+  those that finished and the attainment, as above. Empty where no request was kept, or all have the same.
 - ``cache_hit_ratio``: input tokens found in the prefix cache, over all. ``moved_tokens``: of prompts of disaggregated services, those of
   which keys and values went over the fabric.
 """
@@ -23,9 +25,10 @@ from emulator.engine.engine import Engine
 from emulator.engine.service_accounts import ServiceAccount, run_ratio
 from emulator.engine.service_control import ServiceView
 from emulator.engine.service_views import service_views, tally_names
-from emulator.racks.latencies import BINS, quantiles
+from emulator.racks.latencies import BINS, PS_PER_NS, bin_of, quantiles
 from emulator.racks.pool_records import How
-from emulator.racks.serving_messages import LATENCIES, TALLIES, KeptRequests, Latency, Tally
+from emulator.racks.serving_messages import LATENCIES, TALLIES, KeptRequests, Latency, Tally, chosen
+from emulator.racks.serving_pool import Served
 from emulator.workload.jobs import SECOND
 
 #: How requests end, by ``KeptRequests.how``, which is never 0.
@@ -38,7 +41,12 @@ def inference_summary(engine: Engine) -> dict[str, Any] | None:
         return None
     views, accounts = service_views(engine), engine.services.accounts
     seconds = engine.now_ns / SECOND
-    each = {view.name: _section([view], [account], seconds) for view, account in zip(views, accounts, strict=True)}
+    kept, services = engine.services.sample.columns(), engine.services.settings.services
+    of = kept.pool // engine.services.replicas.units
+    each = {
+        view.name: _section([view], [account], seconds) | {"priorities": _priorities(chosen(kept, of == number), services[number].served)}
+        for number, (view, account) in enumerate(zip(views, accounts, strict=True))
+    }
     return _section(views, accounts, seconds) | {"kept_requests_ratio": 0.5**engine.services.sample.shift, "services": each}
 
 
@@ -78,6 +86,23 @@ def _section(views: list[ServiceView], accounts: list[ServiceAccount], seconds: 
     }
 
 
+def _priorities(kept: KeptRequests, served: Served) -> list[dict[str, Any]]:
+    classes = np.unique(kept.priority)[::-1].tolist()
+    return [_class(priority, chosen(kept, kept.priority == priority), served) for priority in classes] if len(classes) > 1 else []
+
+
+def _class(priority: int, kept: KeptRequests, served: Served) -> dict[str, Any]:
+    done, ended = chosen(kept, kept.how == How.FINISHED), int((kept.how != How.CANCELLED).sum())
+    arrival_ps, first_ps, done_ps = (times_ns * PS_PER_NS for times_ns in (done.arrival_ns, done.first_ns, done.done_ns))
+    answered = served.answered(arrival_ps, first_ps, done_ps, done.output, done.delay_ns * PS_PER_NS)
+    return {
+        "priority": priority,
+        "kept_requests": len(kept.how),
+        "ttft_seconds": dict(quantiles(np.bincount(bin_of(answered.ttft_ps), minlength=BINS))),
+        "slo_attainment_ratio": int(answered.good.sum()) / ended if ended else None,
+    }
+
+
 def requests_table(kept: KeptRequests, services: tuple[str, ...], units: int) -> Any:
     """``requests.parquet`` as a pyarrow.Table: a row per request that was kept, in order of arrival; null for what never came."""
     import pyarrow as pa
@@ -100,6 +125,8 @@ def requests_table(kept: KeptRequests, services: tuple[str, ...], units: int) ->
             "output_tokens": kept.output,
             "cached_tokens": kept.cached,
             "tries": kept.tries,
+            "priority": kept.priority,
+            "client_delay_seconds": kept.delay_ns / SECOND,
             "replica_job_id": pa.array(kept.replica, mask=kept.replica < 0),
             "outcome": words(kept.how.astype(np.int64), HOW),
         }

@@ -20,7 +20,7 @@ _HOW = {int(how): how.name.lower() for how in How} | {TOO_LONG: "too_long"}
 class Asking(Protocol):
     """What is needed of a session."""
 
-    def ask_service(self, name: str, prompt_tokens: int, output_tokens: int) -> int: ...
+    def ask_service(self, name: str, prompt_tokens: int, output_tokens: int, priority: int) -> int: ...
     def leave_service(self, number: int) -> None: ...
     def asked_speed(self) -> float: ...
 
@@ -53,8 +53,8 @@ class Clients:
     def context_tokens(self, service: str) -> int:
         return self._contexts[service]
 
-    def ask(self, service: str, prompt_tokens: int, output_tokens: int) -> int:
-        return self._session.ask_service(service, prompt_tokens, output_tokens)
+    def ask(self, service: str, prompt_tokens: int, output_tokens: int, priority: int) -> int:
+        return self._session.ask_service(service, prompt_tokens, output_tokens, priority)
 
     def progress(self, number: int) -> Progress:
         with self._lock:

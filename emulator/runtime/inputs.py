@@ -211,9 +211,10 @@ class Inputs:
 
         return self._answers.once(request_id, "scale", lambda: repr((name, replicas)).encode(), scale)
 
-    def ask_service(self, name: str, prompt_tokens: int, output_tokens: int, arrival_ns: int, stamp_ns: int) -> int:
+    def ask_service(self, name: str, prompt_tokens: int, output_tokens: int, priority: int, arrival_ns: int, stamp_ns: int) -> int:
         """A request comes to a service. Returns the number under which its progress is told. Raises NotFound and InvalidRequest."""
-        command = service_inputs.ask_command(self._engine, name, self._next_request, arrival_ns, prompt_tokens, output_tokens)
+        number = self._next_request
+        command = service_inputs.ask_command(self._engine, name, number, arrival_ns, prompt_tokens, output_tokens, priority)
         self._accept(command, stamp_ns, "ask", asdict(command), Request(), None)
         self._next_request += 1
         return command.number

@@ -7,6 +7,7 @@ from emulator.engine.engine import Engine
 from emulator.engine.errors import InvalidRequest
 from emulator.engine.service_views import service_number
 from emulator.workload.jobs import SECOND
+from emulator.workload.requests import MOST_PRIORITY
 from emulator.workload.requests.columns import MAX_TOKENS
 
 
@@ -28,13 +29,15 @@ def told(name: str, command: ScaleService, stamp_ns: int, *, scales: bool) -> st
     return f"{name} is to have {command.replicas} replicas from {stamp_ns / SECOND:g} s on{goes_on}"
 
 
-def ask_command(engine: Engine, name: str, number: int, arrival_ns: int, prompt_tokens: int, output_tokens: int) -> Ask:
-    """Raises NotFound for an unknown service, and InvalidRequest for tokens that are none."""
+def ask_command(engine: Engine, name: str, number: int, arrival_ns: int, prompt_tokens: int, output_tokens: int, priority: int) -> Ask:
+    """Raises NotFound for an unknown service, and InvalidRequest for tokens that are none, or another priority than there are."""
     service = service_number(engine, name)
     for field, tokens in (("prompt_tokens", prompt_tokens), ("output_tokens", output_tokens)):
         if not 1 <= tokens <= MAX_TOKENS:
             raise InvalidRequest(f"{field} is {tokens}", field=field, allowed=f"1 to {MAX_TOKENS:,}")
-    return Ask(service, number, arrival_ns, prompt_tokens, output_tokens)
+    if abs(priority) > MOST_PRIORITY:
+        raise InvalidRequest(f"priority is {priority}", field="priority", allowed=f"{-MOST_PRIORITY} to {MOST_PRIORITY}")
+    return Ask(service, number, arrival_ns, prompt_tokens, output_tokens, priority)
 
 
 def take_up(kind: str, given: dict[str, Any]) -> ScaleService | Ask | GoAway:

@@ -85,13 +85,16 @@ class Writes(Reads):
     def scale_service(self, name: str, replicas: int, *, request_id: str = "") -> str:
         return self._change(lambda: self._inputs.scale_service(name, replicas, self._stamp_ns(), request_id))
 
-    def ask_service(self, name: str, prompt_tokens: int, output_tokens: int) -> int:
-        """A request comes to a service now, by the emulated clock. Returns the number under which its progress is told (``askable``)."""
+    def ask_service(self, name: str, prompt_tokens: int, output_tokens: int, priority: int = 0) -> int:
+        """A request comes to a service now, by the emulated clock. Returns the number under which its progress is told (``askable``).
+
+        Of requests that wait, those of higher ``priority`` go first.
+        """
 
         def ask() -> int:
             at_ns = self._paced_ns()
             stamp_ns = max(self._stamp_ns(), self._engine.boundary(at_ns + 1))
-            return self._inputs.ask_service(name, prompt_tokens, output_tokens, at_ns, stamp_ns)
+            return self._inputs.ask_service(name, prompt_tokens, output_tokens, priority, at_ns, stamp_ns)
 
         return self._change(ask)
 

@@ -16,7 +16,7 @@ from emulator.scenario.services import RequestSettings, ServiceSettings
 from emulator.scenario.units import DAY
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, SourceReport
 from emulator.workload.readers.errors import TraceError
-from emulator.workload.requests import NAMED_LENGTHS, Generator, GeneratorSettings, Length, Lengths, Source
+from emulator.workload.requests import NAMED_LENGTHS, Generator, GeneratorSettings, Length, Lengths, Prioritized, RequestTrace, Source
 from emulator.workload.requests.generator import WORLD
 from emulator.workload.requests.lengths import constant, lognormal, uniform_between
 from emulator.workload.requests.open import open_request_trace
@@ -88,6 +88,7 @@ def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[So
     lane = cluster.host_types[host_type].lane_bytes_per_second * scenario.fabric.efficiency
     timeout = given.patience.timeout
     source, report = _source(given.requests, f"{place}.requests")
+    source = _prioritized(source, given.requests, f"{place}.requests")
     if report is not None:
         reports.append(report)
     served = Served(
@@ -227,6 +228,17 @@ def _source(given: RequestSettings, place: str) -> tuple[Source, SourceReport | 
         ), None
     except ValueError as error:
         raise ScenarioError(f"{place}: {error}") from None
+
+
+def _prioritized(source: Source, given: RequestSettings, place: str) -> Source:
+    if not given.priorities:
+        return source
+    if isinstance(source, RequestTrace) and source.requests.priority.any():
+        raise ScenarioError(f"{place}.priorities: the trace has a column priority; allowed: priorities here, or there")
+    try:
+        return Prioritized(source, tuple([(one.ratio, one.priority) for one in given.priorities]))
+    except ValueError as error:
+        raise ScenarioError(f"{place}.priorities: {error}") from None
 
 
 def _lengths(given: RequestSettings, place: str) -> Lengths:

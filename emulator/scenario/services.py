@@ -6,9 +6,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from emulator.engine.scaling import TARGETS
 from emulator.racks.pool_records import Router
-from emulator.scenario.section import Int, Rate, Real, Section, as_texts
+from emulator.scenario.section import Int, Rate, Real, Section, as_texts, as_tuple
 from emulator.scenario.units import DAY, YEAR, Duration, parse_duration
-from emulator.workload.requests import NAMED_LENGTHS, SLICE_NS
+from emulator.workload.requests import MOST_PRIORITY, NAMED_LENGTHS, SLICE_NS
 from emulator.workload.requests.open import REQUEST_FORMATS
 from emulator.workload.serving.costs import KV_BYTES, WEIGHT_BYTES
 from emulator.workload.serving.stacks import ENGINES
@@ -65,6 +65,13 @@ class SessionSettings(Section):
     system_tokens: Annotated[Int, Field(ge=0, le=100_000)] = 0  # with which every prompt of the service begins
 
 
+class PrioritySettings(Section):
+    """A class of requests: so large a part of them, with this priority. Of those that wait, higher goes first."""
+
+    ratio: Annotated[Real, Field(ge=0, le=1)]
+    priority: Annotated[Int, Field(ge=-MOST_PRIORITY, le=MOST_PRIORITY)]
+
+
 class RequestSettings(Section):
     """What is asked: ``generated``, or a ``trace`` file."""
 
@@ -78,6 +85,7 @@ class RequestSettings(Section):
     lengths: LengthSettings = LengthSettings()
     bursts: BurstSettings = BurstSettings()
     sessions: SessionSettings = SessionSettings()
+    priorities: Annotated[tuple[PrioritySettings, ...], BeforeValidator(as_tuple), Field(max_length=16)] = ()  # the rest of them has 0
     path: str | None = None
     format: Annotated[str, _one_of("format of requests", tuple(REQUEST_FORMATS))] | None = None
     options: Annotated[dict[str, str], BeforeValidator(as_texts)] = Field(default_factory=dict)  # of the reader: docs/requests.md

@@ -15,6 +15,7 @@ class FakeServing:
     def __init__(self) -> None:
         self.speed = float("inf")
         self.asked: list[tuple[str, int, int]] = []
+        self.priorities: list[int] = []
         self.cancelled: list[int] = []
         self.told: dict[int, Progress] = {}
         self.changed = threading.Condition()
@@ -30,12 +31,13 @@ class FakeServing:
     def context_tokens(self, service: str) -> int:
         return self.CONTEXT
 
-    def ask(self, service: str, prompt_tokens: int, output_tokens: int) -> int:
+    def ask(self, service: str, prompt_tokens: int, output_tokens: int, priority: int) -> int:
         if self.over is not None:
             raise self.over
         with self.changed:
             number = len(self.asked)
             self.asked.append((service, prompt_tokens, output_tokens))
+            self.priorities.append(priority)
             self.told[number] = Progress() if self.at_once is None else self.at_once(output_tokens)
             self.changed.notify_all()
         return number

@@ -168,6 +168,7 @@ def test_a_stream_that_fails_says_so_in_it(connection: http.client.HTTPConnectio
         (COMPLETIONS, {"prompt": ["a", "b"]}, 400, "prompt"),
         (COMPLETIONS, {"prompt": [1, "b"]}, 400, "prompt"),
         (COMPLETIONS, {"prompt": {}}, 400, "prompt"),
+        *((CHAT, {"priority": value}, 400, "priority") for value in ("high", 1.5, True, 2**31, -(2**31), [1])),
     ],
 )
 def test_what_is_refused(
@@ -187,6 +188,12 @@ def test_an_answer_is_no_longer_than_the_context_has_room_for(connection: http.c
     assert ask(connection, COMPLETIONS, {"model": "chat", "prompt": "x"})[1]["usage"]["completion_tokens"] == 256
     both = {"max_completion_tokens": 7, "max_tokens": 9, "prompt_token_ids": [1, 2]}
     assert ask(connection, CHAT, HELLO | both)[1]["usage"] == {"prompt_tokens": 2, "completion_tokens": 7, "total_tokens": 9}
+
+
+def test_of_vllms_priorities_the_lower_goes_first(connection: http.client.HTTPConnection, serving: FakeServing) -> None:
+    for value in (0, 3, -7, None):
+        assert ask(connection, CHAT, HELLO | {"priority": value})[0] == 200
+    assert serving.priorities == [0, -3, 7, 0]
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"5", b"\xff", b"[" * 100_000])

@@ -197,7 +197,8 @@ def play(  # noqa: C901 - one branch an order
 
 
 def as_table(found: dict[str, np.ndarray]) -> dict[int, tuple[int, ...]]:
-    names = ("arrival_ps", "begun_ps", "first_ps", "done_ps", "prompt", "output", "generated", "cached", "tries", "place", "how")
+    times = ("arrival_ps", "begun_ps", "first_ps", "done_ps")
+    names = (*times, "prompt", "output", "generated", "cached", "tries", "place", "how", "priority")
     rows = zip(*(found[name].tolist() for name in names), strict=True)
     return dict(zip(found["number"].tolist(), rows, strict=True))
 
@@ -220,6 +221,7 @@ def test_every_request_is_as_step_by_step(case: Case, compiled: bool) -> None:
             one.tries,
             one.place,
             one.how,
+            one.priority,
         )
         for one in plain.ended
     }

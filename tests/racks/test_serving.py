@@ -13,7 +13,7 @@ from emulator.racks.pool_records import PoolSettings, ReplicaLimits, Router
 from emulator.racks.serving import Serving
 from emulator.racks.serving_messages import OrderRow, Role, ServingOrder, ServingReport, Tally, serving_orders
 from emulator.racks.serving_pool import Patience, Served
-from emulator.workload.requests import Generator, GeneratorSettings, Lengths
+from emulator.workload.requests import Generator, GeneratorSettings, Lengths, Prioritized
 from emulator.workload.requests.lengths import lognormal
 from emulator.workload.serving.costs import StepCosts
 from tests.racks.given_steps import GivenSteps
@@ -33,7 +33,11 @@ def served(name: str = "chat", rate: float = 3.0, **pool: object) -> Served:
     return Served(name, GivenSteps(COSTS), limits, PoolSettings(**settings), source, 10**12, 10**11, 10**9, Patience(0.1, 2.0))  # type: ignore[arg-type]
 
 
-SERVICES = (served(), served("code", 1.5, router=Router.POWER_OF_TWO), replace(served("split"), split=True))
+def with_classes(one: Served) -> Served:
+    return replace(one, source=Prioritized(one.source, ((0.3, 2), (0.2, -1))))
+
+
+SERVICES = (served(), with_classes(served("code", 1.5, router=Router.POWER_OF_TWO)), with_classes(replace(served("split"), split=True)))
 
 
 def opened(pool: int, replica: int, at_ns: int = 0) -> OrderRow:
@@ -165,6 +169,17 @@ def test_a_followed_request_is_told_token_by_token_and_then_once() -> None:
     first = COSTS.base_ps + int(COSTS.table_ps[30]) + COSTS.running_ps + COSTS.attention_ps * 30 * 31 // 2
     assert report.followed.first_ns[0] == SECOND + first // 1000
     assert len(made.advance(until + SECOND, serving_orders([])).followed.number) == 0
+
+
+def test_who_asks_at_a_higher_priority_goes_first() -> None:
+    """Of six seats all are taken; of two that ask at once the second begins before the first."""
+    made = Serving(SERVICES, UNITS, 7)
+    asks = [(SECOND, ServingOrder.ASK, 0, number, 30, 50, 0.0, 0.0) for number in range(6)]
+    asks += [(SECOND, ServingOrder.ASK, 0, 6, 30, 5, -3.0, 0.0), (SECOND, ServingOrder.ASK, 0, 7, 30, 5, 4.0, 0.0)]
+    report = made.advance(60 * SECOND, serving_orders([opened(0, 1), *asks]))
+    assert dict(zip(report.kept.number.tolist(), report.kept.priority.tolist(), strict=True)) == {**dict.fromkeys(range(6), 0), 6: -3, 7: 4}
+    assert report.followed.first_ns[7] < report.followed.first_ns[6]
+    assert report.followed.first_ns[:6].max() < report.followed.first_ns[6]
 
 
 def test_what_no_replica_can_hold_is_counted() -> None:

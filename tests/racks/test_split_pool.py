@@ -239,6 +239,8 @@ def played(case: Case, *, compiled: bool) -> tuple[dict[int, Row], SplitPool]:  
         for name in ("arrival_ps", "begun_ps", "first_ps", "done_ps"):
             told[name] = np.where(told[name] == NOT_YET, NOT_YET, told[name] + zero)
         names = ("arrival_ps", "begun_ps", "first_ps", "done_ps", "prompt", "output", "generated", "cached", "tries", "place", "how")
+        priorities = {one.number: one.priority for one in case.requests}
+        assert told["priority"].tolist() == [priorities[number] for number in told["number"].tolist()]
         for number, *row in zip(told["number"].tolist(), *(told[name].tolist() for name in names), strict=True):
             assert number not in found
             found[number] = tuple(row)

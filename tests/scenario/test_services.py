@@ -67,7 +67,7 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
 def at(path: str, value: Any) -> dict[str, Any]:
     found: dict[str, Any] = {path.rpartition(".")[2]: value}
     for key in reversed(path.split(".")[:-1]):
-        found = {key: found}
+        found = {key: [{"ratio": 0.5, "priority": 1} | found] if key == "priorities" else found}
     return found
 
 
@@ -146,6 +146,12 @@ def test_what_lies_beyond_is_refused_by_name(tmp_path: Path, path: str, value: A
         ({"disaggregated": {"prefill_replicas": 2}}, {}, ["services.0", "prefill_replicas is 2 of 2 replicas", "less than all"]),
         ({"disaggregated": {}}, {}, ["services.0.disaggregated.prefill_replicas"]),
         ({"requests": {"per_second": None, "kind": "trace"}}, {}, ["services.0.requests", "both path and format"]),
+        (
+            {"requests": {"priorities": [{"ratio": 0.5, "priority": 1}, {"ratio": 0.6, "priority": 2}]}},
+            {},
+            ["services.0.requests.priorities: ratios of all classes: 1.1 together", "at most 1"],
+        ),
+        ({"requests": {"priorities": [{"ratio": 0.5}]}}, {}, ["services.0.requests.priorities.0.priority"]),
     ],
     ids=str,
 )
@@ -180,6 +186,18 @@ def test_a_trace_is_found_beside_its_scenario_and_runs_whole(tmp_path: Path) -> 
     session.close()
     assert (values["inference"]["completed"], values["inference"]["input_tokens"], values["inference"]["output_tokens"]) == (3, 350, 35)
     assert values["sources"][0]["kept"] == 3
+
+
+def test_priorities_of_a_trace_are_its_own_or_the_scenarios(tmp_path: Path) -> None:
+    (tmp_path / "trace.csv").write_text("arrival_seconds,prompt_tokens,output_tokens,priority\n0,100,10,3\n1.5,200,20,\n")
+    trace = {"kind": "trace", "format": "requests", "path": "trace.csv", "per_second": None, "lengths": None}
+    session = open_session(load(file(tmp_path, {"requests": trace})))
+    outcome = session.run_to_end()
+    session.close()
+    assert outcome.requests_table is not None
+    assert outcome.requests_table().column("priority").to_pylist() == [3, 0]
+    with pytest.raises(ScenarioError, match=r"services\.0\.requests\.priorities: the trace has a column priority"):
+        open_session(load(file(tmp_path, {"requests": trace | {"priorities": [{"ratio": 0.5, "priority": 1}]}}))).close()
 
 
 def test_numbers_as_people_write_them(tmp_path: Path) -> None:

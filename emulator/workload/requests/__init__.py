@@ -6,11 +6,13 @@ from emulator.workload.requests.cursor import SLICE_NS, Arrivals, Source
 from emulator.workload.requests.generator import WORLD, Generator, GeneratorSettings
 from emulator.workload.requests.lengths import NAMED_LENGTHS, Length, Lengths, constant, lognormal, uniform_between
 from emulator.workload.requests.open import REQUEST_FORMATS, open_request_trace
+from emulator.workload.requests.priorities import MOST_PRIORITY, Prioritized
 from emulator.workload.requests.reading import COMMON_OPTIONS
 from emulator.workload.requests.trace import RequestTrace
 
 __all__ = [
     "COMMON_OPTIONS",
+    "MOST_PRIORITY",
     "NAMED_LENGTHS",
     "REQUEST_FORMATS",
     "SLICE_NS",
@@ -21,6 +23,7 @@ __all__ = [
     "GeneratorSettings",
     "Length",
     "Lengths",
+    "Prioritized",
     "RequestColumns",
     "RequestTrace",
     "Source",

@@ -19,7 +19,7 @@ class RequestColumns:
     The hashes of request i are ``hashes[hash_start[i] : hash_start[i + 1]]``, one for each whole block of its prompt, from the prompt's
     start. Two prompts are equal up to the end of a block if, and only if, the hashes of that block are equal. There may be fewer hashes
     than blocks: the blocks without one are shared with nothing. Requests of one ``key`` may share a prefix and are best kept together: it
-    is a session, a common beginning, or the request's own number.
+    is a session, a common beginning, or the request's own number. Of requests that wait, those of higher ``priority`` go first.
     """
 
     arrival_ns: Int64
@@ -28,6 +28,7 @@ class RequestColumns:
     hash_start: Int64  # one more than requests
     hashes: Int64
     key: Int64
+    priority: Int64
 
     def __len__(self) -> int:
         return len(self.arrival_ns)
@@ -42,6 +43,7 @@ class RequestColumns:
             start - start[0],
             self.hashes[start[0] : start[-1]],
             self.key[first:last],
+            self.priority[first:last],
         )
 
 
@@ -104,10 +106,15 @@ def join(parts: Sequence[RequestColumns]) -> RequestColumns:
         return np.concatenate([np.zeros(0, np.int64), *(getattr(part, name) for part in parts)])
 
     hash_start = np.concatenate([*starts, ends[-1:]])
-    return RequestColumns(column("arrival_ns"), column("prompt"), column("output"), hash_start, column("hashes"), column("key"))
+    own = (column("arrival_ns"), column("prompt"), column("output"))
+    return RequestColumns(*own, hash_start, column("hashes"), column("key"), column("priority"))
 
 
 def without_hashes(drawn: Drawn) -> RequestColumns:
     """The requests, of whose prompts nothing is known to be shared."""
-    none = np.zeros(0, np.int64)
-    return RequestColumns(drawn.arrival_ns, drawn.prompt, drawn.output, np.zeros(len(drawn) + 1, np.int64), none, drawn.key)
+    return alike(drawn, np.zeros(len(drawn) + 1, np.int64), np.zeros(0, np.int64))
+
+
+def alike(drawn: Drawn, hash_start: Int64, hashes: Int64) -> RequestColumns:
+    """The requests with these hashes, all of priority 0."""
+    return RequestColumns(drawn.arrival_ns, drawn.prompt, drawn.output, hash_start, hashes, drawn.key, np.zeros(len(drawn), np.int64))

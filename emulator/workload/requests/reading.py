@@ -43,6 +43,7 @@ class Asked(NamedTuple):
     output: int
     hashes: list[int] | None = None  # of the blocks that the file names
     session: int = -1  # -1: none
+    priority: int = 0
 
 
 def tokens(row: Row, word: str) -> int:
@@ -56,6 +57,7 @@ class _Columns:
     prompt: "array[int]" = field(default_factory=lambda: array("q"))
     output: "array[int]" = field(default_factory=lambda: array("q"))
     session: "array[int]" = field(default_factory=lambda: array("q"))
+    priority: "array[int]" = field(default_factory=lambda: array("q"))
     hash_count: "array[int]" = field(default_factory=lambda: array("q"))
     hashes: "array[int]" = field(default_factory=lambda: array("q"))
 
@@ -64,6 +66,7 @@ class _Columns:
         self.prompt.append(one.prompt)
         self.output.append(one.output)
         self.session.append(one.session)
+        self.priority.append(one.priority)
         self.hash_count.append(len(one.hashes or ()))
         if one.hashes:
             self.hashes.extend(one.hashes)
@@ -129,7 +132,8 @@ def _columns(trace: Trace, found: _Columns, from_ns: int | None, rate: float) ->
     hash_start = np.concatenate((np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)))
     session = _number(found.session)[order]
     key = _own_numbers(session) if bool((session >= 0).any()) else prefix_keys(hash_start, hashes)
-    return RequestColumns(arrival_ns, _number(found.prompt)[order], _number(found.output)[order], hash_start, hashes, key), zero_ns
+    prompt, output, priority = (_number(column)[order] for column in (found.prompt, found.output, found.priority))
+    return RequestColumns(arrival_ns, prompt, output, hash_start, hashes, key, priority), zero_ns
 
 
 def _own_numbers(session: Int64) -> Int64:

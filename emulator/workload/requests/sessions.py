@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from emulator.draws import Stream, bits, exponential, uniform
 from emulator.draws.exact import log
-from emulator.workload.requests.columns import Drawn, Int64, RequestColumns, join_drawn
+from emulator.workload.requests.columns import Drawn, Int64, RequestColumns, alike, join_drawn
 from emulator.workload.requests.cursor import runs
 from emulator.workload.requests.lengths import Lengths
 
@@ -109,4 +109,4 @@ def hashed(drawn: Drawn, seed: int, pool: int, service: int, system_tokens: int,
     base = np.where(block < system, common, identities(seed, pool, drawn.key)[run])
     hashes = mixed(base + block.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(1)
     hash_start = np.concatenate((np.zeros(1, np.int64), np.cumsum(blocks, dtype=np.int64)))
-    return RequestColumns(drawn.arrival_ns, drawn.prompt, drawn.output, hash_start, hashes.view(np.int64), drawn.key)
+    return alike(drawn, hash_start, hashes.view(np.int64))

@@ -53,7 +53,7 @@ class RequestTrace:
         run, within = runs(count)
         hashes = (own.hashes[start[run] + within] + (turn * self._hash_count)[run]) & _POSITIVE
         hash_start = np.concatenate((np.zeros(1, np.int64), np.cumsum(count, dtype=np.int64)))
-        return RequestColumns(drawn.arrival_ns, drawn.prompt, drawn.output, hash_start, hashes, drawn.key)
+        return RequestColumns(drawn.arrival_ns, drawn.prompt, drawn.output, hash_start, hashes, drawn.key, own.priority[row])
 
     @property
     def lead_slices(self) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 from emulator.workload.requests import Arrivals, RequestColumns, Source, join
 
 SECOND = 10**9
-COLUMNS = ("arrival_ns", "prompt", "output", "hash_start", "hashes", "key")
+COLUMNS = ("arrival_ns", "prompt", "output", "hash_start", "hashes", "key", "priority")
 
 
 def same(one: RequestColumns, other: RequestColumns) -> bool:

@@ -14,6 +14,7 @@ from emulator.workload.requests import (
     Arrivals,
     Generator,
     GeneratorSettings,
+    Prioritized,
     RequestColumns,
     RequestTrace,
     Source,
@@ -35,7 +36,7 @@ def trace(repeats: int = 0, together: bool = True) -> RequestTrace:
     count = np.arange(12) % 3
     start = np.concatenate(([0], np.cumsum(count)))
     hashes = np.concatenate([session[i] * 10 + np.arange(count[i]) for i in range(12)]).astype(np.int64)
-    columns = RequestColumns(arrival_ns, 600 + np.arange(12), 1 + np.arange(12), start, hashes, session)
+    columns = RequestColumns(arrival_ns, 600 + np.arange(12), 1 + np.arange(12), start, hashes, session, np.arange(12) % 3)
     return RequestTrace(columns, 18 * SECOND, repeats, together)
 
 
@@ -45,6 +46,7 @@ SOURCES: dict[str, Source] = {
     "trace": trace(),
     "trace by request": trace(together=False),
     "trace that ends": trace(repeats=3),
+    "classes": Prioritized(Generator(TALKATIVE), ((0.3, 5), (0.2, -1))),
 }
 
 

@@ -131,6 +131,17 @@ def test_the_session_column_may_be_missing(write: Write) -> None:
     assert len(read(write("arrival_seconds;prompt_tokens;output_tokens\n0.5;1;2\n"), "requests")[0]) == 1
 
 
+def test_priorities_of_the_plain_format(write: Write) -> None:
+    """An empty one is 0; they stay with their rows when these are sorted, and with a row of each repetition."""
+    text = "arrival_seconds,prompt_tokens,output_tokens,priority,session\n3,10,1,,a\n2,11,1,-5,\n1,12,1,2147483647,b\n"
+    trace, _ = read(write(text), "requests", repeat="2")
+    assert trace.requests.priority.tolist() == [2**31 - 1, -5, 0]
+    assert taken(trace, [60 * SECOND]).priority.tolist() == [2**31 - 1, -5, 0] * 2
+    for wrong in ("2147483648", "1.5", "high"):
+        with pytest.raises(TraceError, match=f"trace:5: priority: '{wrong}'"):
+            read(write(text + f"4,1,1,{wrong},\n"), "requests")
+
+
 def test_hashes_of_whole_blocks_are_kept(write: Write) -> None:
     """1100 tokens are two blocks of 512 and a part; 1024 are two; a file may name fewer."""
     text = line() + line(timestamp=5.5, input_length=1024.0, hash_ids=[0, 7]) + line(timestamp="9", hash_ids=[0])
