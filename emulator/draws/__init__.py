@@ -51,6 +51,7 @@ class Stream(IntEnum):
     REQUEST_POOL = 85
     REQUEST_PATIENCE = 88
     REQUEST_KEPT = 89
+    REQUEST_WAY = 90
     ROUTE = 86
 
 

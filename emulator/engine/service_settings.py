@@ -1,6 +1,8 @@
 """What the engine needs to know of services."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
 
 from emulator.engine.scaling import Scaling
 from emulator.racks.serving_pool import Served
@@ -18,7 +20,7 @@ class Service:
     at the start. One of ``run_one_in`` pools is run request by request; the others follow as weighted copies.
 
     Of ``prefill_of`` replicas ``prefill`` compute prompts, and the others answer (0: all do both). ``kv_bytes`` are those of a token's keys
-    and values.
+    and values. ``origins``: by site, the part of the requests that enters there, in sum 1 (of none: each enters where it is served).
     """
 
     served: Served
@@ -40,6 +42,7 @@ class Service:
     prefill: int = 0
     prefill_of: int = 1
     kv_bytes: float = 0.0
+    origins: Mapping[int, Fraction] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

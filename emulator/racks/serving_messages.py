@@ -24,9 +24,10 @@ class ServingOrder(IntEnum):
     DRAIN = 1  # it takes no more requests, and finishes those that it has
     LOSE = 2  # it is gone, and so are its requests
     SHARE = 3  # of the requests of the service that arrive from now on, those in [low, high) are the pool's; value: 2**-value are kept
-    ASK = 4  # somebody asks this now: value is the prompt, more the output, in tokens, and replica the number under which it is followed
-    GO = 5  # who asked under that number goes away
-    SPEED = 6  # of a pool whose replicas are of two kinds: a token's keys and values take value picoseconds, and more pairs send at once
+    WAY = 4  # of these requests, those whose draw is below ``high`` come on way ``value``; replica: its place in the pool's list
+    ASK = 5  # somebody asks this now: value is the prompt, more the output, in tokens, and replica the number under which it is followed
+    GO = 6  # who asked under that number goes away
+    SPEED = 7  # of a pool whose replicas are of two kinds: a token's keys and values take value picoseconds, and more pairs send at once
 
 
 class Role(IntEnum):
@@ -84,6 +85,7 @@ class Tally(IntEnum):
     WASTED_TOKENS = 12  # generated for requests that did not finish
     GOOD_TOKENS = 13  # generated for those within the objectives
     MOVED_TOKENS = 14  # of prompts, of which keys and values went from one replica to another
+    REMOTE_REQUESTS = 15  # of those that arrived, that entered at another site than the one that serves them
 
 
 TALLIES = len(Tally)
@@ -114,6 +116,8 @@ class KeptRequests:
     cached: Int64
     tries: Int64
     replica: Int64
+    entry: Int64  # the site at which it entered; -1: not known
+    round_trip_ns: Int64  # between that and the site that served it
     how: NDArray[np.int8]
 
 
@@ -192,7 +196,7 @@ def chosen(message: Columns, rows: Any) -> Columns:
 def no_kept_requests() -> KeptRequests:
     """None at all."""
     none = np.empty(0, np.int64)
-    return KeptRequests(none, none, none, none, none, none, none, none, none, none, none.astype(np.int8))
+    return KeptRequests(none, none, none, none, none, none, none, none, none, none, none, none, none.astype(np.int8))
 
 
 def no_followed() -> Followed:

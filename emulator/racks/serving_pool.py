@@ -26,6 +26,7 @@ from emulator.racks.serving_messages import (
 )
 from emulator.racks.split_pool import SplitPool
 from emulator.racks.vllm_counts import VllmCounts
+from emulator.racks.ways import ONE_SITE, Mix, Ways
 from emulator.workload.requests import Arrivals, Source
 from emulator.workload.serving.costs import BLOCK_TOKENS, StepCosts
 
@@ -48,7 +49,8 @@ class Patience:
 @dataclass(frozen=True, eq=False)
 class Served:
     """What shards need to know of a service. ``first_token_ps`` and ``per_token_ps`` are its objectives; ``front_end_ps`` passes before a
-    request is with the engine, and on the way back. ``split``: some replicas compute prompts, and others answer.
+    request is with the engine, and on the way back. ``split``: some replicas compute prompts, and others answer. ``ways``: between the
+    sites at which its requests enter and those that serve them.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Served:
     front_end_ps: int = 0
     patience: Patience = Patience()
     split: bool = False
+    ways: Ways = ONE_SITE
 
 
 class Load(NamedTuple):
@@ -117,6 +120,7 @@ class ServingPool:
         self._base_ns = self._now_ns = 0
         self._low = self._high = 0.0
         self._shift = 0  # a request in 2**_shift is kept
+        self._mix = Mix()
         self._place: dict[int, int] = {}  # replica -> its place in the pool
         self._replica: dict[int, int] = {}  # the reverse
         self._next_number = 0
@@ -160,6 +164,8 @@ class ServingPool:
         number = self._next_number + np.arange(count)
         self._next_number += count
         self._tallies[Tally.ARRIVED] += count
+        way = self._mix.drawn(self._seed, self.number, number)
+        self._tallies[Tally.REMOTE_REQUESTS] += int(self._served.ways.is_remote(way).sum())
         arrival_ps = (came.arrival_ns - self._base_ns) * PS_PER_NS
         requests = PoolRequests(
             number=number,
@@ -171,6 +177,7 @@ class ServingPool:
             hash_start=came.hash_start,
             hashes=came.hashes,
             tag=np.full(count, -1, np.int64),
+            way=way,
         )
         long = came.prompt + came.output > self._longest
         if long.any():
@@ -206,6 +213,8 @@ class ServingPool:
                     self._close(replica)
             case ServingOrder.SHARE:
                 self._low, self._high, self._shift = low, high, value
+            case ServingOrder.WAY:
+                self._mix.tell(replica, value, high)
             case ServingOrder.ASK:
                 self._ask(replica, at_ps, value, more)
             case ServingOrder.GO:
@@ -269,8 +278,9 @@ class ServingPool:
         tallies[Tally.INPUT_TOKENS] += int(ended.prompt[done].sum())
         tallies[Tally.CACHED_TOKENS] += int(ended.cached[done].sum())
         tallies[Tally.OUTPUT_TOKENS] += int(output.sum())
-        first_ps = ended.first_ps[done] - ended.arrival_ps[done] + served.front_end_ps
-        whole_ps = ended.done_ps[done] - ended.arrival_ps[done] + served.front_end_ps
+        outside_ps = served.front_end_ps + served.ways.round_trip(ended.way[done])
+        first_ps = ended.first_ps[done] - ended.arrival_ps[done] + outside_ps
+        whole_ps = ended.done_ps[done] - ended.arrival_ps[done] + outside_ps
         token_ps = (ended.done_ps[done] - ended.first_ps[done]) // np.maximum(output - 1, 1)
         good = (first_ps <= served.first_token_ps) & (token_ps <= served.per_token_ps)
         tallies[Tally.GOOD] += int(good.sum())
@@ -293,6 +303,7 @@ class ServingPool:
             kept = bits(self._seed, Stream.REQUEST_KEPT, self.number, ended.number) >> np.uint64(64 - self._shift) == 0
         rows = np.flatnonzero(kept)
         replica = np.array([self._replica.get(place, -1) for place in ended.place[rows].tolist()], np.int64)
+        ways, way = self._served.ways, ended.way[rows]
         self._kept.append(
             KeptRequests(
                 pool=np.full(len(rows), self.number, np.int64),
@@ -305,6 +316,8 @@ class ServingPool:
                 cached=ended.cached[rows],
                 tries=ended.tries[rows],
                 replica=replica,
+                entry=ways.entry(way),
+                round_trip_ns=ways.round_trip(way) // PS_PER_NS,
                 how=ended.how[rows].astype(np.int8),
             )
         )
@@ -398,6 +411,8 @@ class ServingPool:
         own = {
             "own.numbers": np.array([self._base_ns, self._now_ns, self._shift, self._next_number], np.int64),
             "own.share": np.array([self._low, self._high], np.float64),
+            "own.ways": self._mix.ways,
+            "own.below": self._mix.below,
             "own.replica": np.array(list(self._place), np.int64),
             "own.place": np.array(list(self._place.values()), np.int64),
             "own.tallies": self._tallies,
@@ -423,6 +438,7 @@ class ServingPool:
         """Take the state of ``state``."""
         self._base_ns, self._now_ns, self._shift, self._next_number = state["own.numbers"].tolist()
         self._low, self._high = state["own.share"].tolist()
+        self._mix = Mix(state["own.ways"].copy(), state["own.below"].copy())
         self._place = dict(zip(state["own.replica"].tolist(), state["own.place"].tolist(), strict=True))
         self._replica = {place: replica for replica, place in self._place.items()}
         self._tallies, self._counts = (state[f"own.{name}"].copy() for name in ("tallies", "counts"))
