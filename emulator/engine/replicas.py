@@ -44,6 +44,7 @@ class Replicas:
         level = cluster.level(settings.pool_level)
         self.units = len(level)
         self._unit_of_block: list[int] = level.host_unit[cluster.block.first_host[:-1]].tolist()
+        self.site_of_unit: list[int] = cluster.level("site").host_unit[level.first_host[:-1]].tolist()
         edges = np.array([one.first_host for one in ranges])
         self.shard_of_unit: list[int] = (np.searchsorted(edges, level.first_host[:-1], side="right") - 1).tolist()
         self._orders: list[list[OrderRow]] = [[] for _ in ranges]

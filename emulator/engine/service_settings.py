@@ -1,6 +1,8 @@
 """What the engine needs to know of services."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
 
 from emulator.engine.scaling import Scaling
 from emulator.racks.serving_pool import Served
@@ -21,7 +23,7 @@ class Service:
     to other domains for a token of a step, which takes ``token_ps`` while it has its NIC for itself.
 
     Of ``prefill_of`` replicas ``prefill`` compute prompts, and the others answer (0: all do both). ``kv_bytes`` are those of a token's keys
-    and values.
+    and values. ``origins``: by site, the part of the requests that enters there, in sum 1 (of none: each enters where it is served).
     """
 
     served: Served
@@ -46,6 +48,7 @@ class Service:
     domains: int = 1
     fabric_bytes: float = 0.0
     token_ps: int = 0
+    origins: Mapping[int, Fraction] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -15,6 +15,7 @@ from emulator.engine.ends import Ends
 from emulator.engine.exchange import Exchange
 from emulator.engine.kv_streams import Streams
 from emulator.engine.network import Network
+from emulator.engine.origins import Told, mixes
 from emulator.engine.replica_traffic import ReplicaTraffic
 from emulator.engine.replicas import Replicas
 from emulator.engine.runs import Runs
@@ -62,6 +63,7 @@ class Services:
         self._seed = seed
         self._weight_milli: dict[int, int] = {}  # pool -> what it counts for
         self._shares: dict[int, tuple[float, float, int]] = {}  # pool -> its part of the arrivals, and how many of its requests are kept
+        self._ways: dict[int, Told] = {}  # pool -> on which ways its requests come
         self._leader: dict[int, int] = {}  # pool -> the one that stands for it
         self._waiting: dict[int, int] = {}  # pool -> requests that waited at the last look
         self._power: dict[int, int] = {}  # pool -> what its replicas draw, in POWER_STEPS
@@ -283,26 +285,39 @@ class Services:
             _able(service, self.replicas.services[number].kinds.get(pool, ()), count) for pool, count in zip(pools, counts, strict=True)
         ]
         before = [self._leader.get(pool) == pool for pool in pools]
-        low, leaders = 0.0, leaders_of([pool - first for pool in pools], counts, service.run_one_in, before)
+        leaders = leaders_of([pool - first for pool in pools], counts, service.run_one_in, before)
         weights = weights_of(able, [self._waiting.get(pools[leader], 0) / max(1, counts[leader]) for leader in leaders])
         whole = fsum(weights) or 1.0
+        edges = [0.0]
+        for weight in weights[:-1]:
+            edges.append(min(1.0, edges[-1] + weight / whole))
+        edges.append(1.0)
         grouped = [0] * len(pools)  # by the place of who stands for them
         for count, leader in zip(counts, leaders, strict=True):
             grouped[leader] += count
         shares: dict[int, tuple[float, float, int]] = {}
         for place, pool in enumerate(pools):
-            high = 1.0 if place == len(pools) - 1 else low + weights[place] / whole
             self._leader[pool] = pools[leaders[place]]
             if leaders[place] == place:
                 self.replicas.run(pool, at_ns)
-                shares[pool] = low, high, self.sample.shift
+                shares[pool] = edges[place], edges[place + 1], self.sample.shift
                 self._weight_milli[pool] = grouped[place] * MILLI // max(1, counts[place]) if grouped[place] else MILLI
-            low = high
         for pool in sorted({pool for pool in self._shares if pool // self.replicas.units == number} | set(shares)):
             now = shares.get(pool, (0.0, 0.0, self.sample.shift))
             if now != self._shares.get(pool):
                 self._shares[pool] = now
                 self.replicas.tell(at_ns, ServingOrder.SHARE, pool, -1, now[2], low=now[0], high=now[1])
+        if service.origins:
+            sites = [self.replicas.site_of_unit[pool - first] for pool in pools]
+            for place, told in mixes(service.origins, service.served.ways, sites, edges, leaders).items():
+                self._tell_ways(pools[place], told, at_ns)
+
+    def _tell_ways(self, pool: int, told: Told, at_ns: int) -> None:
+        """Its requests come on these ways from now on."""
+        if told != self._ways.get(pool):
+            self._ways[pool] = told
+            for place, (way, below) in enumerate(told):
+                self.replicas.tell(at_ns, ServingOrder.WAY, pool, place, way, high=below)
 
 
 def weights_of(replicas: Sequence[float], waiting: Sequence[float]) -> list[float]:

@@ -36,6 +36,10 @@ class WanRoutes:
             least = np.minimum(least, least[:, way, None] + least[None, way])
         return least
 
+    def round_trips(self) -> Float64:
+        """Seconds from each site to each and back, shape (sites, sites), while no link is dead; infinite where no path is."""
+        return 2.0 * self._healthy
+
     def route(self, source: int, target: int) -> tuple[Int64, Float64, float]:
         """The directed links between two sites, the part of the lanes on each, and the seconds."""
         dead = not np.isfinite(self._least[source, target])

@@ -150,6 +150,7 @@ class Pool:
             rows[:, at.IN_DRAW] = (drawn >> np.uint64(2)).astype(np.int64)
         if requests.ready is not None:
             rows[:, at.IN_READY] = requests.ready
+        rows[:, at.IN_WAY] = NONE if requests.way is None else requests.way
         rows[:, at.IN_HASHES] = np.diff(requests.hash_start)
         rows[:, at.IN_HASHES_FROM] = start + requests.hash_start[:-1]
         self._state[at.COMING] = 0

@@ -37,6 +37,7 @@ from emulator.racks.pool_layout import (
     L_PROMPT,
     L_TAG,
     L_TRIES,
+    L_WAY,
     LEAVERS,
     LEAVES,
     LEAVES_AT,
@@ -70,6 +71,7 @@ from emulator.racks.pool_layout import (
     TIMED_OUT,
     TRIES,
     WAITING,
+    WAY,
     Ints,
 )
 from emulator.racks.pool_queues import drop, put, step_out
@@ -88,7 +90,8 @@ def end(one: int, now: int, how: int, state: Ints, slot: Ints, inbox: Ints, log:
     )
     log[at, L_PROMPT], log[at, L_OUTPUT], log[at, L_GENERATED] = slot[one, PROMPT], slot[one, OUTPUT], slot[one, GENERATED]
     log[at, L_CACHED], log[at, L_TRIES], log[at, L_PLACE] = slot[one, CACHED], slot[one, TRIES], slot[one, PLACE]
-    log[at, L_HOW], log[at, L_TAG], log[at, L_BEGUN], log[at, L_PRIORITY] = how, slot[one, TAG], slot[one, BEGUN], slot[one, PRIORITY]
+    log[at, L_HOW], log[at, L_TAG], log[at, L_BEGUN] = how, slot[one, TAG], slot[one, BEGUN]
+    log[at, L_PRIORITY], log[at, L_WAY] = slot[one, PRIORITY], slot[one, WAY]
     if slot[one, GENERATED] < slot[one, OUTPUT]:
         state[LOST_TOKENS] += slot[one, GENERATED]
     drop(leaving, MAY_LEAVE, state, one, slot, LEAVES_AT)

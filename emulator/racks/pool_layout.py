@@ -72,9 +72,9 @@ IN_ALL, BESIDE, DECODE_IN_ALL, DECODE_BESIDE, TABLE_ROWS = range(5)
     PHASE, PLACE, PROMPT, OUTPUT, GENERATED, OFFSET, COMPUTED, HELD,
     NEXT, PREVIOUS, PRIORITY, TURN, FIRST, ARRIVAL, LEAVES, LEAVES_AT,
     NUMBER, FIRST_ARRIVAL, CANCEL, TAG, TRIES, CACHED, DRAW, RETRY_AT,
-    HASHES_FROM, HASHES, LISTED, SHARED, BEGUN, READY,
+    HASHES_FROM, HASHES, LISTED, SHARED, BEGUN, READY, WAY,
     SLOT_COLUMNS,
-) = range(31)  # fmt: skip
+) = range(32)  # fmt: skip
 # PHASE.
 NOWHERE, WAITING, PREFILLING, JOINING, DECODING, RETRYING = range(6)
 
@@ -97,13 +97,15 @@ KEY, TIE, WHOSE, QUEUE_COLUMNS = range(4)
 # -- inbox: requests to come ------------------------------------------------------------------------------------------------------
 (
     IN_NUMBER, IN_ARRIVAL, IN_PROMPT, IN_OUTPUT, IN_PRIORITY, IN_CANCEL, IN_TAG, IN_DRAW, IN_HASHES_FROM, IN_HASHES, IN_READY,
+    IN_WAY,
     INBOX_COLUMNS,
-) = range(12)  # fmt: skip
+) = range(13)  # fmt: skip
 
 # -- log: requests that ended, in the order of the columns of EndedRequests -------------------------------------------------------
 (
     L_NUMBER, L_ARRIVAL, L_FIRST, L_DONE, L_PROMPT, L_OUTPUT, L_GENERATED, L_CACHED, L_TRIES, L_PLACE, L_HOW, L_TAG, L_BEGUN, L_PRIORITY,
+    L_WAY,
     LOG_COLUMNS,
-) = range(15)  # fmt: skip
+) = range(16)  # fmt: skip
 # How a request ended; the same numbers as How.
 FINISHED, REJECTED, TIMED_OUT, CANCELLED, LOST = range(1, 6)

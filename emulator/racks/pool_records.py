@@ -96,7 +96,8 @@ class PoolRequests:
 
     Higher ``priority`` goes first. ``cancel_ps`` is when the client goes away (NEVER_PS: never). The block hashes of a prompt, from its
     start and each standing for all before it too, are ``hashes[hash_start[i]:hash_start[i + 1]]``. ``tag``: somebody follows its progress
-    (-1: nobody). ``ready``: of so many tokens of the prompt, less than all, keys and values come with the request (None: of none).
+    (-1: nobody). ``ready``: of so many tokens of the prompt, less than all, keys and values come with the request (None: of none). ``way``
+    comes back with its end: the number of the way on which it comes (``racks.ways``; -1, and None of all: none).
     """
 
     number: Int64
@@ -109,6 +110,7 @@ class PoolRequests:
     hashes: Int64
     tag: Int64
     ready: Int64 | None = None
+    way: Int64 | None = None
 
     @staticmethod
     def of(arrival_ps: Int64, prompt: Int64, output: Int64, *, first: int = 0) -> "PoolRequests":
@@ -126,7 +128,8 @@ class EndedRequests:
     """Requests that ended, shape (requests,): ``arrival_ps`` is when each first came, ``tries`` how often it did.
 
     ``first_ps``: NOT_YET where its first token was never there. ``cached``: tokens of the prompt that were found in the cache. ``place``:
-    the replica, -1 where it ended at none. ``how``: see How. ``begun_ps``: when its prompt began to be computed (NOT_YET: never).
+    the replica, -1 where it ended at none. ``how``: see How. ``begun_ps``: when its prompt began to be computed (NOT_YET: never). ``way``:
+    as it was given.
     """
 
     number: Int64
@@ -143,6 +146,7 @@ class EndedRequests:
     tag: Int64
     begun_ps: Int64
     priority: Int64
+    way: Int64
 
     def __len__(self) -> int:
         return len(self.number)

@@ -51,6 +51,7 @@ from emulator.racks.pool_layout import (
     IN_PROMPT,
     IN_READY,
     IN_TAG,
+    IN_WAY,
     JOINING_NOW,
     KEY,
     KIND,
@@ -99,6 +100,7 @@ from emulator.racks.pool_layout import (
     TURN,
     TURNS,
     WAITING,
+    WAY,
     WEIGHS,
     WHOSE,
     Ints,
@@ -168,7 +170,7 @@ def take_in(row: int, state: Ints, slot: Ints, inbox: Ints) -> int:
     state[FREE_SLOTS] -= 1
     slot[one, NUMBER], slot[one, FIRST_ARRIVAL], slot[one, PROMPT] = inbox[row, IN_NUMBER], inbox[row, IN_ARRIVAL], inbox[row, IN_PROMPT]
     slot[one, OUTPUT], slot[one, PRIORITY], slot[one, CANCEL] = inbox[row, IN_OUTPUT], inbox[row, IN_PRIORITY], inbox[row, IN_CANCEL]
-    slot[one, TAG], slot[one, DRAW] = inbox[row, IN_TAG], inbox[row, IN_DRAW]
+    slot[one, TAG], slot[one, DRAW], slot[one, WAY] = inbox[row, IN_TAG], inbox[row, IN_DRAW], inbox[row, IN_WAY]
     slot[one, HASHES_FROM], slot[one, HASHES] = inbox[row, IN_HASHES_FROM], inbox[row, IN_HASHES]
     slot[one, GENERATED], slot[one, COMPUTED], slot[one, HELD], slot[one, LEAVES] = 0, 0, 0, 0
     slot[one, LISTED], slot[one, SHARED], slot[one, READY] = 0, 0, inbox[row, IN_READY]

@@ -24,10 +24,11 @@ class ServingOrder(IntEnum):
     DRAIN = 1  # it takes no more requests, and finishes those that it has
     LOSE = 2  # it is gone, and so are its requests
     SHARE = 3  # of the requests of the service that arrive from now on, those in [low, high) are the pool's; value: 2**-value are kept
-    ASK = 4  # somebody asks this now: value is the prompt, more the output, in tokens, low the priority, replica the number to follow it by
-    GO = 5  # who asked under that number goes away
-    PACE = 6  # a replica runs at clock value (``power.clocks``) from its next step on, and a token of a step takes more ps over the fabric
-    SPEED = 7  # of a pool whose replicas are of two kinds: a token's keys and values take value picoseconds, and more pairs send at once
+    WAY = 4  # of these requests, those whose draw is below ``high`` come on way ``value``; replica: its place in the pool's list
+    ASK = 5  # somebody asks this now: value is the prompt, more the output, in tokens, low the priority, replica the number to follow it by
+    GO = 6  # who asked under that number goes away
+    PACE = 7  # a replica runs at clock value (``power.clocks``) from its next step on, and a token of a step takes more ps over the fabric
+    SPEED = 8  # of a pool whose replicas are of two kinds: a token's keys and values take value picoseconds, and more pairs send at once
 
 
 class Role(IntEnum):
@@ -85,6 +86,7 @@ class Tally(IntEnum):
     WASTED_TOKENS = 12  # generated for requests that did not finish
     GOOD_TOKENS = 13  # generated for those within the objectives
     MOVED_TOKENS = 14  # of prompts, of which keys and values went from one replica to another
+    REMOTE_REQUESTS = 15  # of those that arrived, that entered at another site than the one that serves them
 
 
 TALLIES = len(Tally)
@@ -116,6 +118,7 @@ class KeptRequests:
     tries: Int64
     replica: Int64
     priority: Int64
+    entry: Int64  # the site at which it entered; -1: not known
     delay_ns: Int64  # by which its client saw each token later than its step ended
     how: NDArray[np.int8]
 
@@ -196,7 +199,7 @@ def chosen(message: Columns, rows: Any) -> Columns:
 def no_kept_requests() -> KeptRequests:
     """None at all."""
     none = np.empty(0, np.int64)
-    return KeptRequests(*(none,) * 12, none.astype(np.int8))
+    return KeptRequests(*(none,) * 13, none.astype(np.int8))
 
 
 def no_followed() -> Followed:

@@ -28,6 +28,7 @@ from emulator.racks.serving_messages import (
 from emulator.racks.split_pool import SplitPool
 from emulator.racks.step_tables import Steps, StepTables
 from emulator.racks.vllm_counts import VllmCounts
+from emulator.racks.ways import ONE_SITE, Mix, Ways
 from emulator.workload.requests import Arrivals, Source
 from emulator.workload.serving.costs import BLOCK_TOKENS
 
@@ -50,7 +51,8 @@ class Patience:
 @dataclass(frozen=True, eq=False)
 class Served:
     """What shards need to know of a service. ``first_token_ps`` and ``per_token_ps`` are its objectives; ``front_end_ps`` passes before a
-    request is with the engine, and on the way back. ``split``: some replicas compute prompts, and others answer.
+    request is with the engine, and on the way back. ``split``: some replicas compute prompts, and others answer. ``ways``: between the
+    sites at which its requests enter and those that serve them.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Served:
     front_end_ps: int = 0
     patience: Patience = Patience()
     split: bool = False
+    ways: Ways = ONE_SITE
 
     def answered(self, arrival_ps: Int64, first_ps: Int64, done_ps: Int64, output: Int64, delay_ps: Int64) -> "Answered":
         """What clients saw of requests that finished, which came, had their first token and were done then, ``delay_ps`` later."""
@@ -139,6 +142,7 @@ class ServingPool:
         self._base_ns = self._now_ns = 0
         self._low = self._high = 0.0
         self._shift = 0  # a request in 2**_shift is kept
+        self._mix = Mix()
         self._place: dict[int, int] = {}  # replica -> its place in the pool
         self._replica: dict[int, int] = {}  # the reverse
         self._next_number = 0
@@ -182,6 +186,8 @@ class ServingPool:
         number = self._next_number + np.arange(count)
         self._next_number += count
         self._tallies[Tally.ARRIVED] += count
+        way = self._mix.drawn(self._seed, self.number, number)
+        self._tallies[Tally.REMOTE_REQUESTS] += int(self._served.ways.is_remote(way).sum())
         arrival_ps = (came.arrival_ns - self._base_ns) * PS_PER_NS
         requests = PoolRequests(
             number=number,
@@ -193,6 +199,7 @@ class ServingPool:
             hash_start=came.hash_start,
             hashes=came.hashes,
             tag=np.full(count, -1, np.int64),
+            way=way,
         )
         long = came.prompt + came.output > self._longest
         if long.any():
@@ -211,7 +218,7 @@ class ServingPool:
 
     # -- orders ---------------------------------------------------------------------------------------------------------------------
 
-    def act(  # noqa: C901 - one case a kind
+    def act(  # noqa: C901, PLR0912 - one case a kind
         self, at_ns: int, kind: int, replica: int, value: int, more: int, low: float, high: float
     ) -> None:
         """Take an order; the pool has been run up to then."""
@@ -230,6 +237,8 @@ class ServingPool:
                     self._close(replica)
             case ServingOrder.SHARE:
                 self._low, self._high, self._shift = low, high, value
+            case ServingOrder.WAY:
+                self._mix.tell(replica, value, high)
             case ServingOrder.ASK:
                 self._ask(replica, at_ps, value, more, int(low))
             case ServingOrder.GO:
@@ -297,7 +306,8 @@ class ServingPool:
         tallies[Tally.CACHED_TOKENS] += int(ended.cached[done].sum())
         tallies[Tally.OUTPUT_TOKENS] += int(output.sum())
         arrival, begun, first, last = (getattr(ended, name)[done] for name in ("arrival_ps", "begun_ps", "first_ps", "done_ps"))
-        delay_ps = self._delay_ps(ended)
+        engine_ps = served.front_end_ps + self._fill_ps(ended.prompt - ended.cached)  # later than its step a token leaves the engine
+        delay_ps = engine_ps + served.ways.round_trip(ended.way)
         answered = served.answered(arrival, first, last, output, delay_ps[done])
         tallies[Tally.GOOD] += int(answered.good.sum())
         tallies[Tally.GOOD_TOKENS] += int(output[answered.good].sum())
@@ -308,13 +318,9 @@ class ServingPool:
             (Latency.E2E, answered.e2e_ps, slice(None)),
         ):
             self._counts[latency] += np.bincount(bin_of(times_ps[counted]), minlength=BINS)
-        self._vllm.add(place, arrival, begun, first, last, prompt=ended.prompt[done], output=output, later_ps=delay_ps[done])
+        self._vllm.add(place, arrival, begun, first, last, prompt=ended.prompt[done], output=output, later_ps=engine_ps[done])
         self._keep(ended, delay_ps)
         self._note_followed(ended)
-
-    def _delay_ps(self, ended: EndedRequests) -> Int64:
-        """By which clients see each token later than its step ends."""
-        return self._served.front_end_ps + self._fill_ps(ended.prompt - ended.cached)
 
     def _keep(self, ended: EndedRequests, delay_ps: Int64) -> None:
         kept = np.ones(len(ended.number), np.bool_)
@@ -335,6 +341,7 @@ class ServingPool:
                 tries=ended.tries[rows],
                 replica=replica,
                 priority=ended.priority[rows],
+                entry=self._served.ways.entry(ended.way[rows]),
                 delay_ns=delay_ps[rows] // PS_PER_NS,
                 how=ended.how[rows].astype(np.int8),
             )
@@ -429,6 +436,8 @@ class ServingPool:
         own = {
             "own.numbers": np.array([self._base_ns, self._now_ns, self._shift, self._next_number], np.int64),
             "own.share": np.array([self._low, self._high], np.float64),
+            "own.ways": self._mix.ways,
+            "own.below": self._mix.below,
             "own.replica": np.array(list(self._place), np.int64),
             "own.place": np.array(list(self._place.values()), np.int64),
             "own.tallies": self._tallies,
@@ -454,6 +463,7 @@ class ServingPool:
         """Take the state of ``state``."""
         self._base_ns, self._now_ns, self._shift, self._next_number = state["own.numbers"].tolist()
         self._low, self._high = state["own.share"].tolist()
+        self._mix = Mix(state["own.ways"].copy(), state["own.below"].copy())
         self._place = dict(zip(state["own.replica"].tolist(), state["own.place"].tolist(), strict=True))
         self._replica = {place: replica for replica, place in self._place.items()}
         self._tallies, self._counts = (state[f"own.{name}"].copy() for name in ("tallies", "counts"))

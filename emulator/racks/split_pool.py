@@ -30,6 +30,7 @@ from emulator.racks.pool_layout import (
     L_PROMPT,
     L_TAG,
     L_TRIES,
+    L_WAY,
     LOG_COLUMNS,
     NEVER_PS,
     NONE,
@@ -42,7 +43,7 @@ from emulator.racks.transfers import Transfers
 Int64 = NDArray[np.int64]
 
 # Columns of the requests that are under way, in order of their numbers. PLACE: where the prompt was computed, NONE: gone.
-NUMBER, ARRIVAL, PROMPT, OUTPUT, PRIORITY, CANCEL, TAG, BEGUN, FIRST, CACHED, TRIES, PLACE, KNOWN_COLUMNS = range(13)
+NUMBER, ARRIVAL, PROMPT, OUTPUT, PRIORITY, CANCEL, TAG, WAY, BEGUN, FIRST, CACHED, TRIES, PLACE, KNOWN_COLUMNS = range(14)
 #: The pools' draws are not the same.
 _OTHER_ENTITY = 1 << 40
 _NAMES = tuple(EndedRequests.__dataclass_fields__)
@@ -132,6 +133,7 @@ class SplitPool:
             requests.priority,
             requests.cancel_ps,
             requests.tag,
+            NONE if requests.way is None else requests.way,
         )
         for column, values in enumerate(columns):
             rows[:, column] = values
@@ -208,6 +210,7 @@ class SplitPool:
             (L_TRIES, known[:, TRIES] + ended.tries - 1),
             (L_PLACE, np.where(ended.place == NONE, NONE, 2 * ended.place + 1)),
             (L_TAG, known[:, TAG]),
+            (L_WAY, known[:, WAY]),
             (L_BEGUN, known[:, BEGUN]),
         ):
             log[:, column] = values
@@ -242,6 +245,7 @@ class SplitPool:
             (L_TRIES, TRIES),
             (L_PLACE, PLACE),
             (L_TAG, TAG),
+            (L_WAY, WAY),
             (L_BEGUN, BEGUN),
             (L_PRIORITY, PRIORITY),
         ):

@@ -289,7 +289,8 @@ class Collector:
         if services is None:
             return None
         names = tuple([service.name for service in services.settings.services])
-        return lambda: requests_table(services.sample.columns(), names, services.replicas.units)
+        sites = self._engine.cluster.site_names
+        return lambda: requests_table(services.sample.columns(), names, services.replicas.units, sites)
 
     def _all_jobs(self) -> tuple[Jobs, list[int]]:
         """Every submitted job, and the GPU time that they held by phase (``held_time``)."""

@@ -15,6 +15,7 @@
   those that finished and the attainment, as above. Empty where no request was kept, or all have the same.
 - ``cache_hit_ratio``: input tokens found in the prefix cache, over all. ``moved_tokens``: of prompts of disaggregated services, those of
   which keys and values went over the fabric.
+- ``remote_requests``: of those that arrived, that entered at another site than the one that serves them.
 """
 
 from typing import Any
@@ -73,6 +74,7 @@ def _section(views: list[ServiceView], accounts: list[ServiceAccount], seconds: 
         "output_tokens": told["output_tokens"],
         "wasted_tokens": told["wasted_tokens"],
         "moved_tokens": told["moved_tokens"],
+        "remote_requests": told["remote_requests"],
         "cache_hit_ratio": told["cached_tokens"] / told["input_tokens"] if told["input_tokens"] else None,
         "ttft_seconds": dict(quantiles(counts[Latency.TTFT])),
         "tpot_seconds": dict(quantiles(counts[Latency.TPOT])),
@@ -103,12 +105,15 @@ def _class(priority: int, kept: KeptRequests, served: Served) -> dict[str, Any]:
     }
 
 
-def requests_table(kept: KeptRequests, services: tuple[str, ...], units: int) -> Any:
-    """``requests.parquet`` as a pyarrow.Table: a row per request that was kept, in order of arrival; null for what never came."""
+def requests_table(kept: KeptRequests, services: tuple[str, ...], units: int, sites: tuple[str, ...]) -> Any:
+    """``requests.parquet`` as a pyarrow.Table: a row per request that was kept, in order of arrival; null for what never came, and for the
+    site at which it entered where that is not known.
+    """
     import pyarrow as pa
 
     def words(codes: Any, names: tuple[str, ...]) -> Any:
-        return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(list(names))).cast(pa.string())
+        indices = pa.array(codes.astype(np.int32), mask=codes < 0)
+        return pa.DictionaryArray.from_arrays(indices, pa.array(list(names))).cast(pa.string())
 
     def seconds(times_ns: Any) -> Any:
         return pa.array(times_ns / SECOND, mask=times_ns < 0, type=pa.float64())
@@ -128,6 +133,7 @@ def requests_table(kept: KeptRequests, services: tuple[str, ...], units: int) ->
             "priority": kept.priority,
             "client_delay_seconds": kept.delay_ns / SECOND,
             "replica_job_id": pa.array(kept.replica, mask=kept.replica < 0),
+            "origin": words(kept.entry, sites),
             "outcome": words(kept.how.astype(np.int64), HOW),
         }
     )

@@ -61,6 +61,7 @@ def _inference(values: Mapping[str, Any]) -> list[tuple[str, Rows]]:
 def _service(service: Mapping[str, Any]) -> str:
     ways = ("completed", "rejected", "timed_out", "cancelled", "lost", "retried")
     counts = [f"{service[way]:,.0f} {way.replace('_', ' ')}" for way in ways if service[way] or way == "completed"]
+    counts += [f"{service['remote_requests']:,.0f} from other sites"] if service["remote_requests"] else []
     first, later = (
         ", ".join("-" if one is None else span(one) for one in service[name].values()) for name in ("ttft_seconds", "tpot_seconds")
     )

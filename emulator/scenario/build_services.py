@@ -1,15 +1,18 @@
 """The services of a scenario as the settings of the engine and of the shards."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
 from emulator.engine.scaling import Scaling
 from emulator.engine.service_settings import Service, ServingSettings
+from emulator.fabric.wan import WanRoutes
 from emulator.racks.latencies import PS_PER_NS, PS_PER_SECOND
 from emulator.racks.pool_layout import NEVER_PS
 from emulator.racks.pool_records import PoolSettings, ReplicaLimits, Router
 from emulator.racks.serving_pool import Patience, Served
+from emulator.racks.ways import ONE_SITE, Ways
 from emulator.scenario.load import ScenarioError
 from emulator.scenario.models import Scenario
 from emulator.scenario.services import RequestSettings, ServiceSettings
@@ -87,6 +90,7 @@ def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[So
     crossing = fabric_bytes(model, given.precision, plan)
     lane = cluster.host_types[host_type].lane_bytes_per_second * scenario.fabric.efficiency
     timeout = given.patience.timeout
+    origins, ways = _origins(given, cluster, place)
     source, report = _source(given.requests, f"{place}.requests")
     source = _prioritized(source, given.requests, f"{place}.requests")
     if report is not None:
@@ -112,6 +116,7 @@ def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[So
         front_end_ps=front_end_ps,
         patience=Patience(given.patience.cancel_ratio, given.patience.cancel_after / SECOND),
         split=given.disaggregated is not None,
+        ways=ways,
     )
     return Service(
         served=served,
@@ -136,6 +141,7 @@ def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[So
         prefill=given.disaggregated.prefill_replicas if given.disaggregated is not None else 0,
         prefill_of=max(1, given.replicas),
         kv_bytes=kv_bytes_per_token(model, stack.kv_precision),
+        origins=origins,
     )
 
 
@@ -198,6 +204,25 @@ def _scaling(given: ServiceSettings, cluster: Cluster, gpus: int, place: str) ->
     latencies = {"ttft": given.objectives.ttft / SECOND, "tpot": given.objectives.tpot / SECOND}
     target = scaling.target if scaling.target is not None else (TARGETS | latencies)[scaling.metric]
     return Scaling(scaling.metric, target, scaling.min, most, scaling.up_cooldown, scaling.down_cooldown, scaling.lead, scaling.idle)
+
+
+def _origins(given: ServiceSettings, cluster: Cluster, place: str) -> tuple[dict[int, Fraction], Ways]:
+    """By site, the part of the requests that enters there; and the ways between the sites."""
+    if given.origins is None:
+        return {}, ONE_SITE
+    for site in given.origins:
+        if site not in cluster.site_names:
+            allowed = ", ".join(cluster.site_names)
+            raise ScenarioError(f"{place}.origins: {site!r:.80} is no site of this cluster; allowed: {allowed}")
+    if cluster.islands:
+        raise ScenarioError(f"{place}.origins: nothing joins the sites of this cluster; allowed: sites that a WAN joins")
+    whole = sum(Fraction(part) for part in given.origins.values())
+    origins = {cluster.site_names.index(site): Fraction(part) / whole for site, part in given.origins.items() if part}
+    peers = next((peers for peers in cluster.peers if peers.level == "site"), None)
+    if peers is None:
+        return origins, ONE_SITE
+    seconds = WanRoutes(cluster, peers, cluster.links.bytes_per_second).round_trips()
+    return origins, Ways(np.rint(seconds * PS_PER_SECOND).astype(np.int64))
 
 
 def _source(given: RequestSettings, place: str) -> tuple[Source, SourceReport | None]:

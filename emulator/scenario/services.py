@@ -6,6 +6,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from emulator.engine.scaling import TARGETS
 from emulator.racks.pool_records import Router
+from emulator.scenario.cluster import MOST_PARTS
 from emulator.scenario.section import Int, Rate, Real, Section, as_texts, as_tuple
 from emulator.scenario.units import DAY, YEAR, Duration, parse_duration
 from emulator.workload.requests import MOST_PRIORITY, NAMED_LENGTHS, SLICE_NS
@@ -19,6 +20,8 @@ ROUTERS = tuple([router.name.lower().replace("_", "-") for router in Router])
 FREE_LENGTHS = ("lognormal", "uniform", "constant")
 #: Latencies are limits that a person waits for.
 Limit = Annotated[Duration, Field(ge=1_000_000, le=DAY)]
+#: Requests of a site next to those of the others, in any unit.
+Part = Annotated[Real, Field(ge=0, le=1e12)]
 #: A name that metrics and file names can carry.
 NAME_RULE = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 
@@ -178,6 +181,7 @@ class ServiceSettings(Section):
     prefix_cache: PrefixCacheSettings = PrefixCacheSettings()
     objectives: Objectives = Objectives()
     requests: RequestSettings
+    origins: Annotated[dict[str, Part], Field(min_length=1, max_length=MOST_PARTS)] | None = None  # where requests enter, by site
     patience: PatienceSettings = PatienceSettings()
     retries: RetrySettings = RetrySettings()
     cold_start: Annotated[Duration, Field(ge=0, le=DAY)] = parse_duration("60s")  # before the weights are read from storage
@@ -195,6 +199,12 @@ class ServiceSettings(Section):
                 f"disaggregated.prefill_replicas is {self.disaggregated.prefill_replicas} of {self.replicas} replicas; allowed: less than "
                 "all, so that some are left to answer"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _some_origin(self) -> Self:
+        if self.origins is not None and not any(self.origins.values()):
+            raise ValueError("origins are all 0; allowed: at least one above 0")
         return self
 
 

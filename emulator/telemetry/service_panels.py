@@ -77,9 +77,10 @@ SERVICE_ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 ((f"{OF_SERVICE}_bad_requests:ratio_rate5m{{}}", "{{service}}"),), unit="percentunit",
             ),
             Panel(
-                "Tries again, and requests within the objectives",
+                "Tries again, requests from other sites, and requests within the objectives",
                 (
                     ("gigawatt_service_retries_total{}", "{{service}}: tries again"),
+                    ("gigawatt_service_remote_requests_total{}", "{{service}}: from other sites"),
                     ("gigawatt_service_good_requests_total{}", "{{service}}"),
                 ),
             ),

@@ -87,6 +87,11 @@ SERVICES: tuple[HeadMetric, ...] = (
         ("service", "outcome"), _by(OUTCOMES, lambda view, outcome: view.requests[outcome]),
     ),
     HeadMetric(
+        "gigawatt_service_remote_requests_total", Kind.COUNTER, "requests",
+        "Requests that came to a service and entered at another site than the one that serves them.", _OF_SERVICE,
+        _each(lambda view: view.requests["remote_requests"]),
+    ),
+    HeadMetric(
         "gigawatt_service_retries_total", Kind.COUNTER, "tries", "Tries of a service's requests after the first.", _OF_SERVICE,
         _each(lambda view: view.requests["retried"]),
     ),

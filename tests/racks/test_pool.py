@@ -42,7 +42,7 @@ def columns(requests: list[Request]) -> PoolRequests:
     hashes = np.array([one for request in requests for one in request.hashes], np.int64)
     names = ("number", "arrival_ps", "prompt", "output", "priority", "cancel_ps")
     number, arrival_ps, prompt, output, priority, cancel_ps = (column(name) for name in names)
-    return PoolRequests(number, arrival_ps, prompt, output, priority, cancel_ps, start, hashes, number, column("ready"))
+    return PoolRequests(number, arrival_ps, prompt, output, priority, cancel_ps, start, hashes, number, column("ready"), 2 * number)
 
 
 ORDERS = ("open", "drain", "lose", "read", "cut", "restore", "rebase", "pace")
@@ -157,6 +157,7 @@ def play(  # noqa: C901 - one branch an order
         found = {name.name: getattr(ended, name.name).copy() for name in fields(EndedRequests)}
         for name in ("arrival_ps", "begun_ps", "first_ps", "done_ps"):
             found[name] = np.where(found[name] == NOT_YET, NOT_YET, found[name] + zero)
+        assert np.array_equal(found["way"], 2 * found["number"])
         taken.append(found)
 
     for now, what, which in case.orders:

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.racks import serving_pool
-from emulator.racks.pool_records import PoolSettings, ReplicaLimits, Router
+from emulator.racks.latencies import BINS, PS_PER_NS, bin_of
+from emulator.racks.pool_records import How, PoolSettings, ReplicaLimits, Router
 from emulator.racks.serving import Serving
-from emulator.racks.serving_messages import OrderRow, Role, ServingOrder, ServingReport, Tally, serving_orders
+from emulator.racks.serving_messages import Latency, OrderRow, Role, ServingOrder, ServingReport, Tally, serving_orders
 from emulator.racks.serving_pool import Patience, Served
+from emulator.racks.ways import Mix, Ways
 from emulator.workload.requests import Generator, GeneratorSettings, Lengths, Prioritized
-from emulator.workload.requests.lengths import lognormal
+from emulator.workload.requests.lengths import lognormal, uniform_between
 from emulator.workload.serving.costs import StepCosts
 from tests.racks.given_steps import GivenSteps
 
@@ -34,9 +36,11 @@ def served(name: str = "chat", rate: float = 3.0, **pool: object) -> Served:
 
 
 def with_classes(one: Served) -> Served:
-    return replace(one, source=Prioritized(one.source, ((0.3, 2), (0.2, -1))))
+    return replace(one, source=Prioritized(one.source, ((0.3, 2), (0.2, -1))), ways=WAYS)
 
 
+#: Of two sites; requests of "code" and "split" enter at either, and have priorities.
+WAYS = Ways(np.array([[0, 4 * 10**11], [4 * 10**11, 0]]))
 SERVICES = (served(), with_classes(served("code", 1.5, router=Router.POWER_OF_TWO)), with_classes(replace(served("split"), split=True)))
 
 
@@ -44,6 +48,10 @@ def opened(pool: int, replica: int, at_ns: int = 0) -> OrderRow:
     """The first replica of a pool of two kinds computes prompts, the others answer."""
     role = Role.BOTH if pool < 2 * UNITS else Role.DECODE if replica % 100 else Role.PREFILL
     return at_ns, ServingOrder.OPEN, pool, replica, role, 0, 0.0, 0.0
+
+
+def mix(pool: int, at_ns: int, *told: tuple[int, float]) -> list[OrderRow]:
+    return [(at_ns, ServingOrder.WAY, pool, place, way, 0, 0.0, below) for place, (way, below) in enumerate(told)]
 
 
 def share(pool: int, low: float, high: float, at_ns: int = 0) -> OrderRow:
@@ -67,6 +75,10 @@ def days(draw: st.DrawFn) -> list[OrderRow]:
         rows.append(share(pool, place / UNITS, (place + 1) / UNITS))
         if draw(st.booleans()):
             rows.append(share(pool, 0.0, draw(st.sampled_from([0.0, 0.2, 0.9])), draw(st.integers(1, 100)) * SECOND))
+        if pool >= UNITS:
+            for at_ns in sorted({0, *draw(st.lists(st.integers(1, 100), max_size=2))}):
+                here = draw(st.integers(0, 1))
+                rows += mix(pool, at_ns * SECOND, (here, draw(st.sampled_from([0.0, 0.3, 1.0]))), (2 + here, 1.0))
         if pool >= 2 * UNITS:
             speeds = st.tuples(st.integers(0, END), st.sampled_from([0, 10**6, 10**9, 10**10]), st.integers(1, 3))
             for at_ns, token_ps, ways in {one[0]: one for one in [(0, 10**7, 1), *draw(st.lists(speeds, max_size=3))]}.values():
@@ -207,3 +219,37 @@ def test_metrics_are_those_of_the_finished() -> None:
     assert int(read.finished.sum()) == finished == int(read.counts[:, 0].sum())
     first_ps = (report.kept.first_ns - report.kept.arrival_ns)[report.kept.how == 1].sum() * 1000
     assert int(read.sums[:, 0].sum()) == pytest.approx(first_ps + finished * SERVICES[0].front_end_ps, rel=1e-6)
+
+
+def test_who_enters_elsewhere_waits_longer_by_the_round_trip() -> None:
+    """Each by a draw of its own, from the order on that says so; replicas know nothing of it, nor do vLLM's counts."""
+    source = Generator(GeneratorSettings(6.0, Lengths(uniform_between(40, 80), uniform_between(1, 40))))
+    calm = replace(served(), source=source, patience=Patience(), first_token_ps=43 * 10**10)
+    orders = [opened(0, 1), opened(0, 2), share(0, 0.0, 1.0), share(0, 0.0, 0.0, 19 * END)]
+    near, far = Serving((calm,), UNITS, 7), Serving((replace(calm, ways=WAYS),), UNITS, 7)
+    one = near.advance(20 * END, serving_orders(orders))
+    other = far.advance(20 * END, serving_orders([*orders, *mix(0, 600 * SECOND, (0, 0.25), (2, 1.0))]))
+    assert np.array_equal(near.read(20 * END).sums, far.read(20 * END).sums)
+    kept, before = other.kept, one.kept
+    for name in ("number", "arrival_ns", "first_ns", "done_ns", "how"):
+        assert np.array_equal(getattr(kept, name), getattr(before, name)), name
+    late = kept.arrival_ns >= 600 * SECOND
+    crossed = Mix(np.array([0, 2]), np.array([0.25, 1.0])).drawn(7, 0, kept.number) == 2
+    assert crossed[late].mean() == pytest.approx(0.75, abs=0.01)
+    assert np.array_equal(kept.entry, np.where(late, crossed, -1))
+    assert np.array_equal(kept.delay_ns - before.delay_ns, np.where(late & crossed, 4 * 10**8, 0))
+    assert (PS_PER_NS * before.delay_ns == calm.front_end_ps).all()
+    assert (int(other.tallies[0, Tally.REMOTE_REQUESTS]), int(one.tallies[0, Tally.REMOTE_REQUESTS])) == ((late & crossed).sum(), 0)
+    done = kept.how == How.FINISHED
+    first_ps = PS_PER_NS * (kept.first_ns - kept.arrival_ns + kept.delay_ns)[done]
+    whole_ps = PS_PER_NS * (kept.done_ns - kept.arrival_ns + kept.delay_ns)[done]
+    for latency, times_ps in ((Latency.TTFT, first_ps), (Latency.E2E, whole_ps)):
+        assert np.array_equal(counts(other, latency), np.bincount(bin_of(times_ps), minlength=BINS)), latency
+    assert np.array_equal(counts(other, Latency.TPOT), counts(one, Latency.TPOT))
+    good = int((first_ps <= calm.first_token_ps).sum())  # each later token is in time
+    assert int(other.tallies[0, Tally.GOOD]) == good < int(one.tallies[0, Tally.GOOD])
+
+
+def counts(report: ServingReport, latency: Latency) -> np.ndarray:
+    of = report.count_of == latency
+    return np.bincount(report.count_bin[of], report.count[of], minlength=BINS).astype(int)

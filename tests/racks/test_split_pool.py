@@ -142,7 +142,7 @@ def columns(requests: list[Request]) -> PoolRequests:
     hashes = np.array([one for request in requests for one in request.hashes], np.int64)
     names = ("number", "arrival_ps", "prompt", "output", "priority", "cancel_ps")
     number, arrival_ps, prompt, output, priority, cancel_ps = (column(name) for name in names)
-    return PoolRequests(number, arrival_ps, prompt, output, priority, cancel_ps, start, hashes, number)
+    return PoolRequests(number, arrival_ps, prompt, output, priority, cancel_ps, start, hashes, number, way=2 * number)
 
 
 def drawn(policy: PoolSettings, requests: list[Request]) -> list[Request]:
@@ -238,6 +238,7 @@ def played(case: Case, *, compiled: bool) -> tuple[dict[int, Row], SplitPool]:  
         told = {one.name: getattr(ended, one.name) for one in fields(EndedRequests)}
         for name in ("arrival_ps", "begun_ps", "first_ps", "done_ps"):
             told[name] = np.where(told[name] == NOT_YET, NOT_YET, told[name] + zero)
+        assert np.array_equal(told["way"], 2 * told["number"])
         names = ("arrival_ps", "begun_ps", "first_ps", "done_ps", "prompt", "output", "generated", "cached", "tries", "place", "how")
         priorities = {one.number: one.priority for one in case.requests}
         assert told["priority"].tolist() == [priorities[number] for number in told["number"].tolist()]

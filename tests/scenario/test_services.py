@@ -1,9 +1,11 @@
 """Services in a scenario: numbers at both ends of what is allowed, and what is refused, with the numbers."""
 
 import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -11,6 +13,8 @@ from emulator.racks.serving_messages import Tally
 from emulator.report.summary import summary
 from emulator.runtime.opening import open_session
 from emulator.scenario import ScenarioError
+from emulator.scenario.build import build_cluster
+from emulator.scenario.build_services import build_services
 from emulator.scenario.load import dump, load
 from emulator.scenario.services import ServiceSettings
 from tests.scenario.test_bounds import numbers
@@ -152,6 +156,11 @@ def test_what_lies_beyond_is_refused_by_name(tmp_path: Path, path: str, value: A
             ["services.0.requests.priorities: ratios of all classes: 1.1 together", "at most 1"],
         ),
         ({"requests": {"priorities": [{"ratio": 0.5}]}}, {}, ["services.0.requests.priorities.0.priority"]),
+        ({"origins": {"site": 0.0}}, {}, ["services.0", "origins are all 0", "at least one above 0"]),
+        ({"origins": {}}, {}, ["services.0.origins", "at least 1"]),
+        ({"origins": {"site": 1, "moon": 2}}, {}, ["services.0.origins: 'moon'", "no site of this cluster; allowed: site"]),
+        ({"origins": {"site": -1e-9}}, {}, ["services.0.origins.site", "greater than or equal to 0"]),
+        ({"origins": {"site": 1.1e12}}, {}, ["services.0.origins.site", "less than or equal to"]),
     ],
     ids=str,
 )
@@ -162,6 +171,45 @@ def test_what_cannot_be_is_refused_with_the_numbers(
         open_session(load(file(tmp_path, service, **sections))).close()
     for word in words:
         assert word in str(caught.value)
+
+
+SITES = [{"name": name, "site": name, "host": "hgx-h100", "hosts": 4, "switch": "qm9700"} for name in ("west", "mid", "east")]
+WAN = {
+    "gateway_bandwidth": "1Tbps",
+    "links": [{"between": ["west", "mid"], "distance_km": 1000}, {"between": ["mid", "east"], "distance_km": 500}],
+}
+
+
+def test_where_requests_enter_is_taken_over_the_sum(tmp_path: Path) -> None:
+    """Light takes 5 us a kilometre of fibre, and the way from west to east leads through the middle."""
+    made = tmp_path / "sites.yaml"
+    service = SERVICE | {"origins": {"east": 3, "west": 1, "mid": 0}}
+    made.write_text(yaml.safe_dump(SCENARIO | {"cluster": {"parts": SITES, "wan": WAN}, "services": [service]}))
+    loaded = load(made)
+    cluster = build_cluster(loaded)
+    built = build_services(loaded, cluster)[0].services[0]
+    assert dict(built.origins) == {0: Fraction(1, 4), 2: Fraction(3, 4)}
+    milliseconds = built.served.ways.round_trip_ps / 1e9
+    assert milliseconds == pytest.approx(np.array([[0, 10, 15], [10, 0, 5], [15, 5, 0]]), abs=0.005)
+
+
+def test_one_site_may_be_named_and_changes_nothing(tmp_path: Path) -> None:
+    served = []
+    for origins in (None, {"site": 2.0}):
+        session = open_session(load(file(tmp_path, {"origins": origins})))
+        served.append(summary(session.run_to_end())["inference"])
+        session.close()
+    assert served[0] == served[1]
+
+
+def test_sites_that_nothing_joins_have_no_origins(tmp_path: Path) -> None:
+    (tmp_path / "topology.conf").write_text("SwitchName=west Nodes=n[1-4]\nSwitchName=east Nodes=n[5-8]\n")
+    made = tmp_path / "islands.yaml"
+    cluster = {"builder": "file", "path": str(tmp_path / "topology.conf"), "host": "hgx-h100"}
+    made.write_text(yaml.safe_dump(SCENARIO | {"cluster": cluster, "services": [SERVICE | {"origins": {"site/west": 1}}]}))
+    loaded = load(made)
+    with pytest.raises(ScenarioError, match=r"services\.0\.origins: nothing joins the sites .*; allowed: sites that a WAN joins"):
+        build_services(loaded, build_cluster(loaded))
 
 
 def test_two_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ def services(tick: int = 0) -> tuple[ServiceView, ...]:
         "wasted_tokens": 500.5 * tick,
         "good_tokens": 1.9e5 * tick + 3600,
         "moved_tokens": 0.0,
+        "remote_requests": 12.0 * tick,
     }
     chat = ServiceView(
         name="chat",
