@@ -292,8 +292,10 @@ class Runs:
         self._expect(slot)
 
     def _pace(self, slot: int, full_clock_speed: float) -> None:
-        """A job's speed is what the network leaves it, and what its clock leaves of that."""
-        self._lives.set_speed(slot, speed_at(full_clock_speed, self._network.computing(slot), self._clock_of(slot)), full_clock_speed)
+        """A job's speed is what the network leaves it, and what its clock leaves of that. Of a replica it is its steps that get slower."""
+        steps = self.replicas is not None and slot in self.replicas.of
+        computing = 0.0 if steps else self._network.computing(slot)
+        self._lives.set_speed(slot, speed_at(full_clock_speed, computing, self._clock_of(slot)), full_clock_speed)
 
     def _clock_of(self, slot: int) -> int:
         """A job in several zones has the lowest of their clocks."""

@@ -24,7 +24,7 @@ from emulator.engine.service_accounts import MILLI, RequestSample, ServiceAccoun
 from emulator.engine.service_settings import REPLICA_FIRST_ID, Service, ServingSettings
 from emulator.engine.stops import Stops
 from emulator.racks.latencies import PS_PER_NS
-from emulator.racks.serving_messages import Followed, Role, ServingOrder, ServingReport
+from emulator.racks.serving_messages import Followed, Int64, Role, ServingOrder, ServingReport
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, JobColumns, JobKind, job_columns
@@ -75,7 +75,9 @@ class Services:
         self.next_ns = 0 if settings.services else NEVER
         self._looked_ns = 0
         self._work: dict[int, list[int]] = {}  # pool -> busy and multiplying picoseconds since the last look, and its replicas
-        self._followed: dict[int, tuple[int, int]] = {}  # number of a request that somebody follows -> its pool and when it came
+        #: Number of a request that somebody follows -> its pool, and when it came as its client sees it.
+        self._followed: dict[int, tuple[int, int]] = {}
+        self._fill_ps: dict[int, Callable[[Int64], Int64]] = {}  # by service
         self.on_followed: Callable[[Followed, Mapping[int, int]], None] | None = None  # with when each came
 
     # -- a look ---------------------------------------------------------------------------------------------------------------------
@@ -133,7 +135,7 @@ class Services:
                 self._finish(slot, at_ns)
         if len(report.followed.number):
             if self.on_followed is not None:
-                self.on_followed(report.followed, {number: self._came_ns(number) for number in report.followed.number.tolist()})
+                self.on_followed(report.followed, {number: self._followed[number][1] for number in report.followed.number.tolist()})
             for number in report.followed.number[report.followed.how >= 0].tolist():
                 del self._followed[number]
 
@@ -180,14 +182,16 @@ class Services:
             pool, share = shares.pop(0)
             left -= share
         arrival_ns = max(asked.arrival_ns, self.served_ns)
-        self._followed[asked.number] = pool, arrival_ns
+        self._followed[asked.number] = pool, arrival_ns - self._delay_ns(asked.service, asked.prompt_tokens)
         what = asked.number, asked.prompt_tokens, asked.output_tokens, float(asked.priority)
         self.replicas.tell(arrival_ns, ServingOrder.ASK, pool, *what)
 
-    def _came_ns(self, number: int) -> int:
-        """When a followed request came, with the time before that it spends in front of the engine and on the way back."""
-        pool, arrival_ns = self._followed[number]
-        return arrival_ns - self.settings.services[pool // self.replicas.units].served.front_end_ps // PS_PER_NS
+    def _delay_ns(self, number: int, prompt_tokens: int) -> int:
+        """By which a client sees each token later than its step ends."""
+        served = self.settings.services[number].served
+        if number not in self._fill_ps:
+            self._fill_ps[number] = served.steps.costs().fill_ps
+        return (served.front_end_ps + int(self._fill_ps[number](np.array([prompt_tokens]))[0])) // PS_PER_NS
 
     def go_away(self, number: int, at_ns: int) -> None:
         """Nobody follows this request any more: its client has gone."""
