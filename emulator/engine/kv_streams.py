@@ -38,7 +38,7 @@ class Streams:
     def look(self, at_ns: int) -> None:
         """The services are looked at: what was told since the last look is what streams are busy for until the next."""
         passed_ps = PS_PER_NS * (at_ns - self._looked_ns)
-        self._duty = {pool: _rounded_up(-(-moving_ps * DUTY_UNITS // passed_ps)) for pool, moving_ps in self._moving_ps.items()}
+        self._duty = {pool: rounded_up(-(-moving_ps * DUTY_UNITS // passed_ps)) for pool, moving_ps in self._moving_ps.items()}
         self._moving_ps.clear()
         self._looked_ns = at_ns
 
@@ -71,6 +71,8 @@ class Streams:
     def tell_speeds(self, at_ns: int) -> None:
         """Tell the shards how fast keys and values move from now on, where that has changed."""
         for pool in self._network.take_stirred():
+            if pool >= self._replicas.pools:  # it moves no keys and values
+                continue
             speed = self._speed(pool)
             if speed != self._told.get(pool):
                 self._told[pool] = speed
@@ -85,7 +87,7 @@ class Streams:
         return int(exact) + (exact > int(exact)), self._pairs[pool]
 
 
-def _rounded_up(units: int) -> int:
+def rounded_up(units: int) -> int:
     """To as many binary digits as are known, and at most the whole time."""
     shift = max(0, units.bit_length() - DUTY_DIGITS)
     return min(DUTY_UNITS, -(-units // (1 << shift)) << shift)

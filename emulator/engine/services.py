@@ -22,6 +22,7 @@ from emulator.engine.scaling import Observed, Scaler
 from emulator.engine.service_accounts import MILLI, RequestSample, ServiceAccount
 from emulator.engine.service_settings import REPLICA_FIRST_ID, Service, ServingSettings
 from emulator.engine.stops import Stops
+from emulator.engine.weight_loads import WeightLoads
 from emulator.racks.latencies import PS_PER_NS
 from emulator.racks.serving_messages import Followed, Role, ServingOrder, ServingReport
 from emulator.scheduler.scheduler import Scheduler
@@ -66,6 +67,7 @@ class Services:
         self._waiting: dict[int, int] = {}  # pool -> requests that waited at the last look
         self._power: dict[int, int] = {}  # pool -> what its replicas draw, in POWER_STEPS
         self._streams = Streams(settings, replicas, self._table, network)
+        self.weight_loads = WeightLoads(settings, replicas, self._table, runs, network)
         self._next_id = REPLICA_FIRST_ID
         self.served_ns = 0  # up to when the shards have served
         self.next_ns = 0 if settings.services else NEVER
@@ -249,10 +251,12 @@ class Services:
     def load_fabric(self, at_ns: int) -> None:
         """Renew the streams between replicas, before the fabric is shared."""
         self._streams.renew(at_ns, self._leader)
+        self.weight_loads.renew(at_ns)
 
     def share(self, at_ns: int) -> None:
         """Renew the shares of the services of which a replica has come or gone, or that have been looked at; and how fast streams are."""
         self._streams.tell_speeds(at_ns)
+        self.weight_loads.retime(at_ns)
         for number in sorted(self.replicas.stirred):
             self._share(number, at_ns)
         self.replicas.stirred.clear()

@@ -145,6 +145,7 @@ def test_what_lies_beyond_is_refused_by_name(tmp_path: Path, path: str, value: A
         ({"disaggregated": {"prefill_replicas": 2}}, {}, ["services.0", "prefill_replicas is 2 of 2 replicas", "less than all"]),
         ({"disaggregated": {}}, {}, ["services.0.disaggregated.prefill_replicas"]),
         ({"requests": {"per_second": None, "kind": "trace"}}, {}, ["services.0.requests", "both path and format"]),
+        ({"weights_from": "disk"}, {}, ["services.0.weights_from", "'storage' or 'peers'"]),
         ({"origins": {"site": 0.0}}, {}, ["services.0", "origins are all 0", "at least one above 0"]),
         ({"origins": {}}, {}, ["services.0.origins", "at least 1"]),
         ({"origins": {"site": 1, "moon": 2}}, {}, ["services.0.origins: 'moon'", "no site of this cluster; allowed: site"]),
