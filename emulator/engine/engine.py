@@ -163,6 +163,7 @@ class Engine:
             self.faults.next_ns(),
             self.power.next_ns(),
             NEVER if self.services is None else self.services.due_ns(),
+            NEVER if self.services is None else self.services.weight_loads.next_ns,
         )
         if due == NEVER:
             return NEVER

@@ -1,6 +1,6 @@
 """The replicas of services, which are jobs: where each is, whether it serves, and the orders that tell the shards so."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from emulator.power.clocks import FULL
 from emulator.racks.serving_messages import OrderRow, Role, ServingOrder, ServingOrders, serving_orders
 from emulator.scheduler.free import Row
 from emulator.scheduler.table import JobTable
-from topology.cluster import Cluster
+from topology.cluster import Cluster, Level
 
 
 @dataclass
@@ -43,8 +43,10 @@ class Replicas:
         self._settings, self._table = settings, table
         level = cluster.level(settings.pool_level)
         self.units = len(level)
+        self.pools = len(settings.services) * self.units  # their numbers are below this
         self._unit_of_block: list[int] = level.host_unit[cluster.block.first_host[:-1]].tolist()
         self.site_of_unit: list[int] = cluster.level("site").host_unit[level.first_host[:-1]].tolist()
+        self._building_of_unit: list[int] = _building(cluster).host_unit[level.first_host[:-1]].tolist()
         edges = np.array([one.first_host for one in ranges])
         self.shard_of_unit: list[int] = (np.searchsorted(edges, level.first_host[:-1], side="right") - 1).tolist()
         self._orders: list[list[OrderRow]] = [[] for _ in ranges]
@@ -52,6 +54,7 @@ class Replicas:
         self.services = [OfService() for _ in settings.services]
         self.stirred = set[int]()  # services of which a replica has come up, or no longer serves, since their shares were renewed
         self.moved = set[int]()  # the same, since their streams were
+        self._placed: dict[int, int] = {}  # slot -> how long it would read weights, of those that may get them from others instead
         self._run = set[int]()  # pools that shards know; of services whose pools are not all run
 
     def note(self, slot: int, service: int) -> None:
@@ -71,11 +74,13 @@ class Replicas:
 
     # -- what becomes of them -------------------------------------------------------------------------------------------------------
 
-    def placed(self, slot: int, rows: Sequence[Row], clock: int) -> None:
-        """The replica has GPUs, which run at this clock."""
-        replica = self.of[slot]
+    def placed(self, slot: int, rows: Sequence[Row], clock: int, read_ns: int) -> None:
+        """The replica has GPUs, which run at this clock. It would read its weights from storage for so long in the end; 0: it has them."""
+        replica, service = self.of[slot], self._settings.services[self.of[slot].service]
         replica.pool, replica.clock = replica.service * self.units + self._unit_of_block[rows[0][0]], clock
-        replica.token_ps = self._settings.services[replica.service].token_ps
+        replica.token_ps = service.token_ps
+        if read_ns and service.weights_from_peers:
+            self._placed[slot] = read_ns
 
     def set_clock(self, slot: int, at_ns: int, clock: int) -> None:
         """If the job is a replica: its GPUs run at this clock from now on."""
@@ -89,6 +94,18 @@ class Replicas:
         if self.of[slot].token_ps != token_ps:
             self.of[slot].token_ps = token_ps
             self._pace(slot, at_ns)
+
+    def take_placed(self) -> dict[int, int]:
+        """Replicas that may get their weights from others, since this was last asked for, and how long they would read them."""
+        taken, self._placed = self._placed, {}
+        return taken
+
+    def nearest(self, pool: int, pools: Collection[int]) -> int:
+        """Of these pools those at its site, and of them itself, or one in its building, or the one of the nearest number; -1: none."""
+        units, site, building = self.units, self.site_of_unit, self._building_of_unit
+        here = pool % units
+        near = [other for other in pools if site[other % units] == site[here]]
+        return min(near, key=lambda other: (building[other % units] != building[here], abs(other - pool), other), default=-1)
 
     def ready(self, slot: int, at_ns: int) -> None:
         """Its weights are loaded: it takes requests."""
@@ -196,3 +213,8 @@ class Replicas:
         for waiting in self._orders:
             waiting.clear()
         return found
+
+
+def _building(cluster: Cluster) -> Level:
+    """The level of buildings, or of sites where these are not told apart."""
+    return next(level for level in cluster.levels if level.name in {"building", "site"})

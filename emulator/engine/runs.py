@@ -74,7 +74,7 @@ class Runs:
         settings: EngineSettings,
     ) -> None:
         self._cluster, self._table, self._network, self._meter, self._orders = cluster, ledger.table, network, meter, orders
-        self._settings, self._lives = settings, ledger.table.lives
+        self._settings, self._lives, self.cycle_ns = settings, ledger.table.lives, settings.cycle_ns
         self.broken_hosts = BrokenHosts(ledger, meter)
         self.replicas: Replicas | None = None  # jobs that are replicas of services are told to it
         self._ledger = ledger
@@ -164,8 +164,10 @@ class Runs:
         else:
             ahead_ns = self._start_up.of(table.job_id[slot]) if trains and self._start_up is not None else 0
         service = None if self.replicas is None else self.replicas.service_of(slot)
+        read_ns = 0
         if service is not None:
-            ahead_ns = 0 if not at_ns else service.cold_start_ns + self._storage.read_ns(rows, service.weight_bytes, gpus)
+            read_ns = self._storage.read_ns(rows, service.weight_bytes, gpus) if at_ns else 0
+            ahead_ns = service.cold_start_ns + read_ns if at_ns else 0
         saving = None
         if every := table.checkpoint_ns[slot] or (0 if table.kind[slot] == JobKind.SERVICE else costs.checkpoint.interval_ns):
             state_bytes = table.shapes[table.shape[slot]].state_bytes if table.shape[slot] >= 0 else 0.0
@@ -183,9 +185,19 @@ class Runs:
         self._draw_more(slot, at_ns, draw)
         self._expect(slot)
         if service is not None and self.replicas is not None:
-            self.replicas.placed(slot, rows, self._clock_of(slot))
+            self.replicas.placed(slot, rows, self._clock_of(slot), read_ns)
             if not ahead_ns:
                 self.replicas.ready(slot, at_ns)
+
+    def read_ns(self, slot: int, size: float) -> int:
+        """How long the job would read so many bytes from storage."""
+        return self._storage.read_ns(self._table.rows[slot], size, self._table.size_gpus[slot])
+
+    def set_start(self, slot: int, at_ns: int, ahead_ns: int) -> None:
+        """Of the job's start, so much is still to come."""
+        self.progress(slot, at_ns)
+        self._lives.ahead_ns[slot] = ahead_ns
+        self._expect(slot)
 
     def begin_work(self, slot: int, at_ns: int) -> None:
         """It has started, and draws what work draws from now on."""

@@ -16,14 +16,15 @@ REPLICA_FIRST_ID = 1 << 40
 class Service:
     """A service. Each replica is a job of ``gpus`` GPUs, within a unit of ``level``, in this queue, for this tenant, at this priority.
 
-    ``cold_start_ns`` passes before weights are read (``weight_bytes``, from the site's storage); ``initial`` replicas are there, and warm,
-    at the start. One of ``run_one_in`` pools is run request by request; the others follow as weighted copies.
+    ``cold_start_ns`` passes before weights are read (``weight_bytes``, from the site's storage, or from peers); ``initial`` replicas are
+    there, and warm, at the start. One of ``run_one_in`` pools is run request by request; the others follow as weighted copies.
 
     A replica is spread over ``domains`` scale-up domains, whole ones where these are several. Then each of its GPUs sends ``fabric_bytes``
     to other domains for a token of a step, which takes ``token_ps`` while it has its NIC for itself.
 
     Of ``prefill_of`` replicas ``prefill`` compute prompts, and the others answer (0: all do both). ``kv_bytes`` are those of a token's keys
     and values. ``origins``: by site, the part of the requests that enters there, in sum 1 (of none: each enters where it is served).
+    ``weights_from_peers``: from replicas that are up, where there are any at the site.
     """
 
     served: Served
@@ -49,6 +50,7 @@ class Service:
     fabric_bytes: float = 0.0
     token_ps: int = 0
     origins: Mapping[int, Fraction] = field(default_factory=dict)
+    weights_from_peers: bool = False
 
     @property
     def name(self) -> str:

@@ -23,6 +23,7 @@ from emulator.engine.scaling import Observed, Scaler
 from emulator.engine.service_accounts import MILLI, RequestSample, ServiceAccount
 from emulator.engine.service_settings import REPLICA_FIRST_ID, Service, ServingSettings
 from emulator.engine.stops import Stops
+from emulator.engine.weight_loads import WeightLoads
 from emulator.racks.latencies import PS_PER_NS
 from emulator.racks.serving_messages import Followed, Int64, Role, ServingOrder, ServingReport
 from emulator.scheduler.scheduler import Scheduler
@@ -70,6 +71,7 @@ class Services:
         self._network = network
         self._streams = Streams(settings, replicas, self._table, network)
         self._traffic = ReplicaTraffic(settings, replicas, self._table, network)
+        self.weight_loads = WeightLoads(settings, replicas, self._table, runs, network)
         self._next_id = REPLICA_FIRST_ID
         self.served_ns = 0  # up to when the shards have served
         self.next_ns = 0 if settings.services else NEVER
@@ -267,12 +269,14 @@ class Services:
             if self.settings.services[number].domains > 1:
                 self._traffic.renew(number, at_ns, self._leader)
         self.replicas.moved.clear()
+        self.weight_loads.renew(at_ns)
 
     def share(self, at_ns: int) -> None:
         """Renew the shares of the services of which a replica has come or gone, or that have been looked at; and how fast streams are."""
         stirred = self._network.take_stirred()
-        self._streams.tell(at_ns, [number for number in stirred if number < REPLICA_FIRST_ID])
+        self._streams.tell(at_ns, [number for number in stirred if number < self.replicas.pools])
         self._traffic.tell(at_ns, [number for number in stirred if number >= REPLICA_FIRST_ID])
+        self.weight_loads.retime(at_ns)
         for number in sorted(self.replicas.stirred):
             self._share(number, at_ns)
         self.replicas.stirred.clear()

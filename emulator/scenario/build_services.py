@@ -142,6 +142,7 @@ def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[So
         prefill_of=max(1, given.replicas),
         kv_bytes=kv_bytes_per_token(model, stack.kv_precision),
         origins=origins,
+        weights_from_peers=given.weights_from == "peers",
     )
 
 

@@ -184,7 +184,8 @@ class ServiceSettings(Section):
     origins: Annotated[dict[str, Part], Field(min_length=1, max_length=MOST_PARTS)] | None = None  # where requests enter, by site
     patience: PatienceSettings = PatienceSettings()
     retries: RetrySettings = RetrySettings()
-    cold_start: Annotated[Duration, Field(ge=0, le=DAY)] = parse_duration("60s")  # before the weights are read from storage
+    cold_start: Annotated[Duration, Field(ge=0, le=DAY)] = parse_duration("60s")  # before the weights are read
+    weights_from: Literal["storage", "peers"] = "storage"  # peers: replicas of the site that are up, where there are any
     run_one_in: Annotated[Int, Field(ge=1, le=100_000)] = 1  # of its pools one in so many is run; the others are weighted copies
     disaggregated: DisaggregatedSettings | None = None  # default: every replica computes prompts and answers
     queue: Annotated[str, Field(min_length=1, max_length=200)] = "default"

@@ -156,6 +156,7 @@ def test_what_lies_beyond_is_refused_by_name(tmp_path: Path, path: str, value: A
             ["services.0.requests.priorities: ratios of all classes: 1.1 together", "at most 1"],
         ),
         ({"requests": {"priorities": [{"ratio": 0.5}]}}, {}, ["services.0.requests.priorities.0.priority"]),
+        ({"weights_from": "disk"}, {}, ["services.0.weights_from", "'storage' or 'peers'"]),
         ({"origins": {"site": 0.0}}, {}, ["services.0", "origins are all 0", "at least one above 0"]),
         ({"origins": {}}, {}, ["services.0.origins", "at least 1"]),
         ({"origins": {"site": 1, "moon": 2}}, {}, ["services.0.origins: 'moon'", "no site of this cluster; allowed: site"]),
