@@ -52,6 +52,7 @@ class Stream(IntEnum):
     REQUEST_PATIENCE = 88
     REQUEST_KEPT = 89
     REQUEST_PRIORITY = 90
+    REQUEST_THINK = 91
     ROUTE = 86
 
 

@@ -44,7 +44,9 @@ def test_the_high_class_is_on_time_while_the_low_ones_wait(tmp_path: Path) -> No
 
 def test_classes_together_are_what_one_would_be(tmp_path: Path) -> None:
     """Who goes first changes nothing in how much is done where all requests are alike; and of one class there is nothing to say."""
-    classes, none = (run(tmp_path, FULL | {"requests": one})[0].inference for one in (FULL["requests"], FULL["requests"] | {"priorities": []}))
+    classes, none = (
+        run(tmp_path, FULL | {"requests": one})[0].inference for one in (FULL["requests"], FULL["requests"] | {"priorities": []})
+    )
     assert classes is not None
     assert none is not None
     assert classes["requests"] == none["requests"]
