@@ -53,6 +53,7 @@ class Stream(IntEnum):
     REQUEST_KEPT = 89
     REQUEST_PRIORITY = 90
     REQUEST_WAY = 91
+    REQUEST_THINK = 92
     ROUTE = 86
 
 

@@ -4,6 +4,7 @@ The arithmetic is in ``pool_steps`` and what it calls. Here its tables are made,
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +27,32 @@ Int64 = NDArray[np.int64]
 
 #: Room at first for places, requests under way, and requests that ended.
 FIRST_PLACES, FIRST_SLOTS, FIRST_LOG = 4, 64, 256
+#: So many requests of users are asked for at a time.
+MOST_ASKS = 1024
+#: Gives at most so many requests of users, from this number on (``PoolRequests``), and the same whenever it is called; none: they stop.
+Asks = Callable[[int, int], PoolRequests]
+
+
+def asks_of(prompt: Int64, output: Int64) -> Asks:
+    """So many requests, one after the other, of users who do not think."""
+
+    def asks(first: int, count: int) -> PoolRequests:
+        rows = slice(first, first + count)
+        number = np.arange(len(prompt))[rows]
+        return replace(PoolRequests.of(np.zeros(len(number), np.int64), prompt[rows], output[rows], first=first), think_ps=0 * number)
+
+    return asks
 
 
 class Pool:
     """Times are picoseconds, less than 2**60 of them (13 days) from a zero that ``rebase`` moves on.
 
-    ``compiled``: run as machine code, which changes no result.
+    ``asks``: what users of a closed loop ask (``set_users``). ``compiled``: run as machine code, which changes no result.
     """
 
-    def __init__(self, tables: StepTables, limits: ReplicaLimits, settings: PoolSettings, *, compiled: bool = True) -> None:
+    def __init__(
+        self, tables: StepTables, limits: ReplicaLimits, settings: PoolSettings, *, asks: Asks | None = None, compiled: bool = True
+    ) -> None:
         costs = tables.costs(FULL)
         if len(costs.table_ps) != limits.tokens + 1:
             raise ValueError(
@@ -47,13 +65,13 @@ class Pool:
         for name, value in (("tokens", limits.tokens), ("seats", limits.seats), ("blocks", limits.blocks)):
             if value < 1:
                 raise ValueError(f"a replica with {value} {name}; allowed: 1 or more")
-        self.limits, self.settings, self._tables = limits, settings, tables
+        self.limits, self.settings, self._tables, self._asks = limits, settings, tables, asks
         self._run: Callable[..., int] = compiled_pool() if compiled else run_pool
         self._state = np.zeros(at.STATE_COLUMNS, np.int64)
         for column, value in {
             at.FREE_SLOT: NONE, at.LAST_PLACE: NONE, at.BUDGET: limits.tokens, at.BLOCKS: limits.blocks, at.WIDTH: costs.width,
             at.SEATS: limits.seats if costs.width == 1 else min(limits.seats, limits.tokens // costs.width),
-            at.RESERVES: limits.reserves, at.CLOSED: limits.closed, at.ROUTER: settings.router, at.MOST_WAITING: settings.most_waiting,
+            at.RESERVES: limits.reserves, at.ROUTER: settings.router, at.MOST_WAITING: settings.most_waiting,
             at.RETRIES: settings.retries, at.RETRY_AFTER: settings.retry_after_ps, at.FIRST_LIMIT: settings.first_token_limit_ps,
             at.WEIGHS: settings.router in (Router.LEAST_OUTSTANDING, Router.PREFIX_AWARE),
             at.CACHE_TOKENS: settings.cache_block_tokens, at.CACHE_BLOCKS: settings.cache_block_tokens // BLOCK_TOKENS,
@@ -66,7 +84,7 @@ class Pool:
         self._opened, self._tree = np.zeros(0, np.int64), np.full(2, NEVER_PS, np.int64)
         self._slot = np.zeros((0, at.SLOT_COLUMNS), np.int64)
         self._leaving, self._again = (np.zeros((0, at.QUEUE_COLUMNS), np.int64) for _ in range(2))
-        self._inbox = np.zeros((0, at.INBOX_COLUMNS), np.int64)
+        self._inbox, self._asked = (np.zeros((0, at.INBOX_COLUMNS), np.int64) for _ in range(2))
         self._log = np.zeros((FIRST_LOG + limits.seats, at.LOG_COLUMNS), np.int64)
         self._hashed = np.zeros((0, at.HASHED_COLUMNS), np.int64)
         self._piece, self._bucket = np.zeros((0, at.PIECE_COLUMNS), np.int64), np.full((1, 2), NONE, np.int64)
@@ -128,12 +146,19 @@ class Pool:
 
     def give(self, requests: PoolRequests) -> None:
         """Requests to come, none earlier than those given before. Raises DoesNotFit, and ValueError for what is none of this."""
-        count = len(requests.number)
         self._check(requests)
         start = self._more_hashes(requests.hashes)
         left = self._inbox[self._state[at.COMING] :]
-        self._inbox = np.zeros((len(left) + count, at.INBOX_COLUMNS), np.int64)
-        self._inbox[: len(left)], rows = left, self._inbox[len(left) :]
+        rows = self._rows(requests)
+        rows[:, at.IN_HASHES] = np.diff(requests.hash_start)
+        rows[:, at.IN_HASHES_FROM] = start + requests.hash_start[:-1]
+        self._inbox = np.concatenate((left, rows))
+        self._state[at.COMING] = 0
+        self._state[at.CANCELS] = np.any(self._inbox[:, at.IN_CANCEL] != NEVER_PS)
+
+    def _rows(self, requests: PoolRequests) -> Int64:
+        """As they stand in the inbox, but for their hashes."""
+        rows = np.zeros((len(requests.number), at.INBOX_COLUMNS), np.int64)
         columns = (
             requests.number,
             requests.arrival_ps,
@@ -146,16 +171,27 @@ class Pool:
         for column, values in enumerate(columns):
             rows[:, column] = values
         if self.settings.router == Router.POWER_OF_TWO:
-            drawn = bits(self.settings.seed, Stream.ROUTE, np.full(count, self.settings.entity), requests.number)
+            drawn = bits(self.settings.seed, Stream.ROUTE, np.full(len(rows), self.settings.entity), requests.number)
             rows[:, at.IN_DRAW] = (drawn >> np.uint64(2)).astype(np.int64)
         if requests.ready is not None:
             rows[:, at.IN_READY] = requests.ready
         rows[:, at.IN_WAY] = NONE if requests.way is None else requests.way
-        rows[:, at.IN_HASHES] = np.diff(requests.hash_start)
-        rows[:, at.IN_HASHES_FROM] = start + requests.hash_start[:-1]
-        self._state[at.COMING] = 0
-        self._state[at.CANCELS] = np.any(self._inbox[:, at.IN_CANCEL] != NEVER_PS)
-        self._state[at.RELEASED] = np.searchsorted(self._inbox[:, at.IN_ARRIVAL], NEVER_PS)
+        rows[:, at.IN_THINK] = NONE if requests.think_ps is None else requests.think_ps
+        return rows
+
+    def set_users(self, count: int, at_ps: int) -> None:
+        """So many users there are to be: more come, and ask at once; of too many each stops where he would ask next."""
+        self._up_to(at_ps)
+        more = max(0, count - int(self._state[at.USERS_NOW]))
+        if more > self._state[at.FREE_SLOTS]:
+            self._more_slots(len(self._slot) + more)
+        self._state[at.USERS_WANTED] = count
+        self._run_to(at_ps, at.ENTER, more)
+
+    @property
+    def asked(self) -> int:
+        """Requests that users have made."""
+        return int(self._state[at.ASKED])
 
     def advance(self, until_ps: int) -> None:
         """Everything that happens before ``until_ps``."""
@@ -217,7 +253,7 @@ class Pool:
         for queue, counter in ((self._due, at.DUE), (self._leaving, at.MAY_LEAVE), (self._again, at.RETRYING_NOW)):
             if self._state[counter]:
                 keys.append(int(queue[0, at.KEY]) // 4)
-        if self._state[at.COMING] < self._state[at.RELEASED]:
+        if self._state[at.COMING] < len(self._inbox):
             keys.append(int(self._inbox[self._state[at.COMING], at.IN_ARRIVAL]))
         return min(keys)
 
@@ -228,7 +264,8 @@ class Pool:
         kept = {name: getattr(self, f"_{name}").copy() for name in _TABLES}
         kept["inbox"] = kept["inbox"][self._state[at.COMING] :]
         kept["log"] = kept["log"][: self._state[at.ENDED]]
-        kept["state"][[at.COMING, at.RELEASED]] -= self._state[at.COMING]
+        kept["state"][at.COMING] = 0
+        kept["state"][at.NEXT_ASK] = 0  # of none: they are asked for again
         kept["now_ps"] = np.array([self.now_ps], np.int64)
         return kept
 
@@ -236,6 +273,7 @@ class Pool:
         """Go on from a ``state``."""
         for name in _TABLES:
             setattr(self, f"_{name}", np.array(state[name], np.int64, order="C"))
+        self._asked = self._asked[:0]
         self.now_ps = int(state["now_ps"][0])
         for row in np.unique(self._replica[self._replica[:, at.STATUS] != at.SHUT, at.TABLE]).tolist():
             self._tables.costs(row // at.TABLE_ROWS)  # so that they are in the table
@@ -262,8 +300,8 @@ class Pool:
     def _run_to(self, key: int, task: int = at.RUN, place: int = NONE) -> None:
         while True:
             answer = self._run(
-                task, place, key, self._state, self._tables.rows, self._replica, self._slot, self._seat, self._inbox, self._log, self._due,
-                self._leaving, self._again, self._opened, self._tree, self._hashed, self._piece, self._bucket,
+                task, place, key, self._state, self._tables.rows, self._replica, self._slot, self._seat, self._inbox, self._asked,
+                self._log, self._due, self._leaving, self._again, self._opened, self._tree, self._hashed, self._piece, self._bucket,
             )  # fmt: skip
             if answer == at.DONE:
                 return
@@ -271,6 +309,8 @@ class Pool:
                 self._more_slots(2 * len(self._slot))
             elif answer == at.NEEDS_PIECES:
                 self._more_pieces(2 * len(self._piece) + FIRST_SLOTS)
+            elif answer == at.NEEDS_ASKS:
+                self._more_asks()
             else:
                 self._more_log(2 * len(self._log) + self.limits.seats + FIRST_LOG)
 
@@ -334,6 +374,14 @@ class Pool:
         self._bucket = np.full((1 << count.bit_length(), 2), NONE, np.int64)
         self._run_to(0, at.LINK)
 
+    def _more_asks(self) -> None:
+        """What users ask next. Where there is nothing more, they stop."""
+        more = None if self._asks is None else self._asks(int(self._state[at.ASKED]), MOST_ASKS)
+        self._asked = self._asked[:0] if more is None else self._rows(more)
+        self._state[at.NEXT_ASK] = 0
+        if not len(self._asked):
+            self._state[at.USERS_WANTED] = 0
+
     def _more_hashes(self, hashes: Int64) -> int:
         """Keep the hashes of requests to come; gives where they stand. Those of requests that have ended are forgotten at times."""
         slot, inbox = self._slot, self._inbox[self._state[at.COMING] :]
@@ -368,7 +416,7 @@ class Pool:
             raise ValueError("requests are to be in order of arrival")
         if np.any(np.diff(np.concatenate((last[:, 1], number))) <= 0):
             raise ValueError("the numbers of requests are to rise")
-        if np.any((arrival_ps >= LATEST_PS) & (arrival_ps != NEVER_PS)):
+        if np.any(arrival_ps >= LATEST_PS):
             raise ValueError(
                 f"a request that comes at {arrival_ps.max()} ps; allowed: less than {LATEST_PS}, for the zero of time moves on"
             )

@@ -9,19 +9,18 @@ from emulator.racks.pool_layout import (
     CACHED,
     CANCEL,
     CANCELLED,
-    CLOSED,
     DECODES,
     DUE,
     DUE_AT,
     ENDED,
     ENDS,
+    FINISHED,
     FIRST,
     FIRST_ARRIVAL,
     FREE_SLOT,
     FREE_SLOTS,
     GENERATED,
     GIVES_UP,
-    IN_ARRIVAL,
     KIND,
     L_ARRIVAL,
     L_BEGUN,
@@ -58,7 +57,6 @@ from emulator.racks.pool_layout import (
     PRIORITY,
     PROMPT,
     READY,
-    RELEASED,
     RETRIES,
     RETRY_AFTER,
     RETRY_AT,
@@ -68,6 +66,8 @@ from emulator.racks.pool_layout import (
     STEP_PS,
     STEPS_AHEAD,
     TAG,
+    THINK,
+    THINKING,
     TIMED_OUT,
     TRIES,
     WAITING,
@@ -78,8 +78,10 @@ from emulator.racks.pool_queues import drop, put, step_out
 from emulator.racks.pool_routes import weigh
 
 
-def end(one: int, now: int, how: int, state: Ints, slot: Ints, inbox: Ints, log: Ints, leaving: Ints) -> None:
-    """A request that stands in no queue and at no seat ends."""
+def end(one: int, now: int, how: int, state: Ints, slot: Ints, log: Ints, leaving: Ints, again: Ints) -> None:
+    """A request that stands in no queue and at no seat ends. If a user of a closed loop made it, the user asks again: where there was no
+    answer also the time between two tries later, or who is always turned away would ask for ever at one instant.
+    """
     at = state[ENDED]
     state[ENDED] = at + 1
     log[at, L_NUMBER], log[at, L_ARRIVAL], log[at, L_FIRST], log[at, L_DONE] = (
@@ -95,20 +97,26 @@ def end(one: int, now: int, how: int, state: Ints, slot: Ints, inbox: Ints, log:
     if slot[one, GENERATED] < slot[one, OUTPUT]:
         state[LOST_TOKENS] += slot[one, GENERATED]
     drop(leaving, MAY_LEAVE, state, one, slot, LEAVES_AT)
+    if slot[one, THINK] == NONE:
+        give_slot_back(one, state, slot)
+        return
+    slot[one, PHASE] = THINKING
+    asks_ps = now + slot[one, THINK] + (0 if how == FINISHED else state[RETRY_AFTER])
+    put(again, RETRYING_NOW, state, one, 4 * asks_ps + ARRIVES, slot[one, NUMBER], slot, RETRY_AT)
+
+
+def give_slot_back(one: int, state: Ints, slot: Ints) -> None:
+    """Another request may have the slot."""
     slot[one, PHASE] = NOWHERE
     slot[one, NEXT] = state[FREE_SLOT]
     state[FREE_SLOT] = one
     state[FREE_SLOTS] += 1
-    released = state[RELEASED]
-    if state[CLOSED] != 0 and released < len(inbox):
-        inbox[released, IN_ARRIVAL] = now if released == 0 else max(now, inbox[released - 1, IN_ARRIVAL])
-        state[RELEASED] = released + 1
 
 
-def turn_away(one: int, now: int, how: int, state: Ints, slot: Ints, inbox: Ints, log: Ints, leaving: Ints, again: Ints) -> None:  # noqa: PLR0917
+def turn_away(one: int, now: int, how: int, state: Ints, slot: Ints, log: Ints, leaving: Ints, again: Ints) -> None:
     """A request that was rejected, or lost with its replica, comes again later, or ends where it has come often enough."""
     if slot[one, TRIES] > state[RETRIES]:
-        end(one, now, how, state, slot, inbox, log, leaving)
+        end(one, now, how, state, slot, log, leaving, again)
         return
     state[LOST_TOKENS] += slot[one, GENERATED]
     slot[one, PHASE], slot[one, PLACE], slot[one, GENERATED], slot[one, FIRST], slot[one, BEGUN] = RETRYING, NONE, 0, NOT_YET, NOT_YET
@@ -144,7 +152,6 @@ def go_away(  # noqa: PLR0913, PLR0917
     replica: Ints,
     slot: Ints,
     seat: Ints,
-    inbox: Ints,
     log: Ints,
     due: Ints,
     leaving: Ints,
@@ -177,4 +184,4 @@ def go_away(  # noqa: PLR0913, PLR0917
         replica[place, OUTSTANDING] -= 1
         weigh(place, state, replica, tree)
         cut(place, now, state, replica, due)  # the next one in the queue may begin
-    end(one, now, how, state, slot, inbox, log, leaving)
+    end(one, now, how, state, slot, log, leaving, again)

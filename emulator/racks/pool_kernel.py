@@ -30,6 +30,7 @@ def entry(version: int, run: Callable[..., int]) -> Callable[..., int]:
         slot: Ints,
         seat: Ints,
         inbox: Ints,
+        asks: Ints,
         log: Ints,
         due: Ints,
         leaving: Ints,
@@ -42,8 +43,9 @@ def entry(version: int, run: Callable[..., int]) -> Callable[..., int]:
     ) -> int:
         version  # noqa: B018 - see above
         return run(
-            task, place, until, state, table, replica, slot, seat, inbox, log, due, leaving, again, opened, tree, hashed, piece, bucket
-        )
+            task, place, until, state, table, replica, slot, seat, inbox, asks, log, due, leaving, again, opened, tree, hashed, piece,
+            bucket,
+        )  # fmt: skip
 
     return run_pool
 
@@ -54,7 +56,7 @@ OPTIONS: dict[str, Any] = {"_nrt": False, "error_model": "numpy"}
 #: Short functions, and those with many arguments: calling them would take longer than what they do.
 INLINE = {
     *("settle", "begin", "begin_step", "take_in", "arrive", "take_place", "write_down", "line_up", "leave_seat", "join", "end", "cut"),
-    *("step_out", "seat_in", "seat_out"),
+    *("step_out", "seat_in", "seat_out", "take_slot", "ask"),
 }
 
 
@@ -69,7 +71,7 @@ def compiled_pool() -> Callable[..., int]:
             if isinstance(one, FunctionType) and one.__module__ == module.__name__:
                 register_jitable(forceinline=one.__name__ in INLINE, **OPTIONS)(one)
     number, row, rows, seats = numba.int64, numba.int64[::1], numba.int64[:, ::1], numba.int64[:, :, ::1]
-    signature = number(*[number] * 3, row, *[rows] * 3, seats, *[rows] * 5, *[row] * 2, *[rows] * 3)
+    signature = number(*[number] * 3, row, *[rows] * 3, seats, *[rows] * 6, *[row] * 2, *[rows] * 3)
     version = int.from_bytes(sha256(b"".join(path.read_bytes() for path in SOURCES)).digest()[:7])
     run = entry(version, pool_run.run_pool)
     try:

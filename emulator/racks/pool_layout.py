@@ -25,18 +25,20 @@ NONE = -1
 ENDS, GIVES_UP, ARRIVES, BEGINS = range(4)
 
 # What the kernel is asked for, and its answers: it did, or there is no room for another request, for the log of
-# those that ended, or for pieces of a cache. LINK: there is room for more pieces now.
-RUN, LOSE, DRAIN, LINK = range(4)
-DONE, NEEDS_SLOTS, NEEDS_LOG, NEEDS_PIECES = range(4)
+# those that ended, or for pieces of a cache, or nothing more for users to ask. LINK: there is room for more pieces now. ENTER: users come.
+RUN, LOSE, DRAIN, LINK, ENTER = range(5)
+DONE, NEEDS_SLOTS, NEEDS_LOG, NEEDS_PIECES, NEEDS_ASKS = range(5)
 
 # -- state: the pool --------------------------------------------------------------------------------------------------------------
+# USERS_NOW are in a closed loop, and USERS_WANTED how many there are to be: who would ask next stops where there are more. ASKED is how
+# many requests they have made, and NEXT_ASK the row of the next one.
 (
-    COMING, RELEASED, FREE_SLOT, FREE_SLOTS, TURNS, LAST_PLACE, OPEN_PLACES, ENDED, RETRYING_NOW, MAY_LEAVE, DUE, LOST_TOKENS,
-    BUDGET, SEATS, BLOCKS, RESERVES, CLOSED, ROUTER, MOST_WAITING, RETRIES, RETRY_AFTER, FIRST_LIMIT, WEIGHS,
-    WIDTH, STRIDE, ONLY, CANCELS,
+    COMING, FREE_SLOT, FREE_SLOTS, TURNS, LAST_PLACE, OPEN_PLACES, ENDED, RETRYING_NOW, MAY_LEAVE, DUE, LOST_TOKENS,
+    BUDGET, SEATS, BLOCKS, RESERVES, ROUTER, MOST_WAITING, RETRIES, RETRY_AFTER, FIRST_LIMIT, WEIGHS,
+    USERS_NOW, USERS_WANTED, ASKED, NEXT_ASK, WIDTH, STRIDE, ONLY, CANCELS,
     CACHE_TOKENS, CACHE_BLOCKS, UNLIMITED, FREE_PIECE, FREE_PIECES, IMBALANCE,
     STATE_COLUMNS,
-) = range(34)  # fmt: skip
+) = range(36)  # fmt: skip
 
 # -- replica: a place -------------------------------------------------------------------------------------------------------------
 # STEP counts the steps since it opened. A request that decodes has computed STEP - OFFSET tokens: nothing is written where a step ends.
@@ -67,16 +69,17 @@ IN_ALL, BESIDE, DECODE_IN_ALL, DECODE_BESIDE, TABLE_ROWS = range(5)
 # GENERATED and COMPUTED tokens are those of a request that does not decode. HELD are its blocks of KV memory, of one that decodes only
 # where blocks are reserved. Of its HASHES, LISTED are computed or found in the cache, and SHARED of these are pieces that others may use,
 # which count as HELD too. READY tokens of it are there when it begins. BEGUN is when its prompt began to be computed for the first time
-# since it came. LEAVES is the How with which a running request will end at the end of its step, 0: it will not.
+# since it came. LEAVES is the How with which a running request will end at the end of its step, 0: it will not. THINK: so long after it
+# ended its user asks again (NONE: nobody does). A user who thinks keeps the slot, and stands in the queue of requests that come again.
 (
     PHASE, PLACE, PROMPT, OUTPUT, GENERATED, OFFSET, COMPUTED, HELD,
     NEXT, PREVIOUS, PRIORITY, TURN, FIRST, ARRIVAL, LEAVES, LEAVES_AT,
     NUMBER, FIRST_ARRIVAL, CANCEL, TAG, TRIES, CACHED, DRAW, RETRY_AT,
-    HASHES_FROM, HASHES, LISTED, SHARED, BEGUN, READY, WAY,
+    HASHES_FROM, HASHES, LISTED, SHARED, BEGUN, READY, WAY, THINK,
     SLOT_COLUMNS,
-) = range(32)  # fmt: skip
+) = range(33)  # fmt: skip
 # PHASE.
-NOWHERE, WAITING, PREFILLING, JOINING, DECODING, RETRYING = range(6)
+NOWHERE, WAITING, PREFILLING, JOINING, DECODING, RETRYING, THINKING = range(7)
 
 # -- seat: by place, those who decode as a heap with the first to finish on top, then those whose prompt is computed in this step
 FINISH, SLOT, SEAT_COLUMNS = range(3)
@@ -94,12 +97,12 @@ UNUSED = -2
 # -- queues of events: heaps of rows with the key, what decides between equal keys, and whose it is -------------------------------
 KEY, TIE, WHOSE, QUEUE_COLUMNS = range(4)
 
-# -- inbox: requests to come ------------------------------------------------------------------------------------------------------
+# -- inbox: requests to come; asks: what users ask next, without a time, and with that of the client from when it comes ----------------
 (
     IN_NUMBER, IN_ARRIVAL, IN_PROMPT, IN_OUTPUT, IN_PRIORITY, IN_CANCEL, IN_TAG, IN_DRAW, IN_HASHES_FROM, IN_HASHES, IN_READY,
-    IN_WAY,
+    IN_WAY, IN_THINK,
     INBOX_COLUMNS,
-) = range(13)  # fmt: skip
+) = range(14)  # fmt: skip
 
 # -- log: requests that ended, in the order of the columns of EndedRequests -------------------------------------------------------
 (
@@ -108,4 +111,4 @@ KEY, TIE, WHOSE, QUEUE_COLUMNS = range(4)
     LOG_COLUMNS,
 ) = range(16)  # fmt: skip
 # How a request ended; the same numbers as How.
-FINISHED, REJECTED, TIMED_OUT, CANCELLED, LOST = range(1, 6)
+FINISHED, REJECTED, TIMED_OUT, CANCELLED, LOST, TOO_LONG = range(1, 7)

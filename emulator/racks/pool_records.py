@@ -32,6 +32,7 @@ class How(IntEnum):
     TIMED_OUT = 3
     CANCELLED = 4
     LOST = 5
+    TOO_LONG = 6  # for a replica's KV memory; of users' requests, since a pool is given no others
 
 
 class DoesNotFit(ValueError):
@@ -42,15 +43,13 @@ class DoesNotFit(ValueError):
 class ReplicaLimits:
     """``tokens`` of a step, ``seats`` for requests at a time, ``blocks`` of KV memory (``BLOCK_TOKENS`` tokens each).
 
-    ``reserves``: a request gets the blocks of its whole length when it begins (TensorRT-LLM's way). ``closed``: whenever a request ends,
-    the next one that has not arrived does (a closed loop, as load generators with a fixed concurrency have it).
+    ``reserves``: a request gets the blocks of its whole length when it begins (TensorRT-LLM's way).
     """
 
     tokens: int
     seats: int
     blocks: int
     reserves: bool = False
-    closed: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +97,9 @@ class PoolRequests:
     start and each standing for all before it too, are ``hashes[hash_start[i]:hash_start[i + 1]]``. ``tag``: somebody follows its progress
     (-1: nobody). ``ready``: of so many tokens of the prompt, less than all, keys and values come with the request (None: of none). ``way``
     comes back with its end: the number of the way on which it comes (``racks.ways``; -1, and None of all: none).
+
+    Requests of users of a closed loop have ``think_ps`` (None: nobody's): so long after one has ended, whose it was asks the next. Their
+    numbers go on from 0, their ``arrival_ps`` says nothing, ``cancel_ps`` counts from when they come, and they have no hashes.
     """
 
     number: Int64
@@ -111,6 +113,7 @@ class PoolRequests:
     tag: Int64
     ready: Int64 | None = None
     way: Int64 | None = None
+    think_ps: Int64 | None = None
 
     @staticmethod
     def of(arrival_ps: Int64, prompt: Int64, output: Int64, *, first: int = 0) -> "PoolRequests":

@@ -9,7 +9,6 @@ from emulator.racks.pool_layout import (
     ARRIVES,
     CACHE_TOKENS,
     CANCELS,
-    CLOSED,
     COMING,
     DONE,
     DRAIN,
@@ -17,6 +16,7 @@ from emulator.racks.pool_layout import (
     DUE_AT,
     DUE_KEY,
     ENDED,
+    ENTER,
     FIRST_LIMIT,
     FREE_SLOTS,
     IN_ARRIVAL,
@@ -34,7 +34,6 @@ from emulator.racks.pool_layout import (
     ONLY,
     OPEN_PLACES,
     OUTSTANDING,
-    RELEASED,
     RETRYING_NOW,
     ROUTER,
     SEATS,
@@ -42,12 +41,13 @@ from emulator.racks.pool_layout import (
     STATUS,
     STRIDE,
     TURNS,
+    USERS_NOW,
     WHOSE,
     Ints,
 )
 from emulator.racks.pool_queues import put
 from emulator.racks.pool_routes import ROUND_ROBIN, first_in_turn
-from emulator.racks.pool_steps import drain, lose, run_events
+from emulator.racks.pool_steps import drain, enter, lose, run_events
 
 #: Requests for each replica that make it worth while to run replicas one by one.
 FEW = 8
@@ -59,7 +59,7 @@ def stands_apart(state: Ints) -> bool:
         state[ROUTER] == ROUND_ROBIN
         and state[OPEN_PLACES] > 1
         and state[CACHE_TOKENS] == 0
-        and state[CLOSED] == 0
+        and state[USERS_NOW] == 0
         and state[RETRYING_NOW] == 0
         and state[MAY_LEAVE] == 0
         and state[CANCELS] == 0
@@ -77,7 +77,7 @@ def room_of_all(state: Ints, replica: Ints, opened: Ints) -> int:
 
 def rows_before(key: int, state: Ints, inbox: Ints) -> int:
     """The row behind the requests to come whose arrival has a lower key."""
-    low, high = state[COMING], state[RELEASED]
+    low, high = state[COMING], len(inbox)
     while low < high:
         middle = (low + high) // 2
         if 4 * inbox[middle, IN_ARRIVAL] + ARRIVES < key:
@@ -96,6 +96,7 @@ def run_apart(  # noqa: PLR0913, PLR0917
     slot: Ints,
     seat: Ints,
     inbox: Ints,
+    asks: Ints,
     log: Ints,
     due: Ints,
     leaving: Ints,
@@ -120,10 +121,10 @@ def run_apart(  # noqa: PLR0913, PLR0917
         if replica[place, STATUS] == SHUT:
             continue
         state[DUE], state[ONLY], first = 0, place, replica[place, IN_TURN]
-        state[COMING], state[TURNS] = (state[RELEASED], turns) if first == NONE else (coming + first, turns + first)
+        state[COMING], state[TURNS] = (len(inbox), turns) if first == NONE else (coming + first, turns + first)
         if replica[place, DUE_KEY] != NEVER_PS:
             put(due, DUE, state, place, replica[place, DUE_KEY], place, replica, DUE_AT)
-        run_events(until, state, table, replica, slot, seat, inbox, log, due, leaving, again, opened, tree, hashed, piece, bucket)
+        run_events(until, state, table, replica, slot, seat, inbox, asks, log, due, leaving, again, opened, tree, hashed, piece, bucket)
         replica[place, DUE_KEY], replica[place, DUE_AT] = due[0, KEY] if state[DUE] > 0 else NEVER_PS, NONE
     state[DUE], state[ONLY], state[STRIDE] = 0, NONE, 1
     state[COMING], state[TURNS] = behind, turns + behind - coming
@@ -144,6 +145,7 @@ def run_pool(  # noqa: PLR0913, PLR0917
     slot: Ints,
     seat: Ints,
     inbox: Ints,
+    asks: Ints,
     log: Ints,
     due: Ints,
     leaving: Ints,
@@ -154,15 +156,20 @@ def run_pool(  # noqa: PLR0913, PLR0917
     piece: Ints,
     bucket: Ints,
 ) -> int:
-    """Do a task: RUN every event whose key is less than ``until``, or LOSE or DRAIN the replica at ``place`` at the time ``until``."""
+    """Do a task: RUN every event whose key is less than ``until``, or LOSE or DRAIN the replica at ``place`` at the time ``until``, or have
+    ``place`` users ENTER then.
+    """
     if task == LOSE:
-        lose(place, until, state, replica, slot, seat, inbox, log, due, leaving, again, tree, hashed, piece, bucket)
+        lose(place, until, state, replica, slot, seat, log, due, leaving, again, tree, hashed, piece, bucket)
         return DONE
     if task == DRAIN:
         drain(place, until, state, replica, slot, due, opened, tree, hashed, piece, bucket)
         return DONE
     if task == LINK:
         link_all(piece, bucket)
+        return DONE
+    if task == ENTER:
+        enter(place, until, state, slot, again)
         return DONE
     while stands_apart(state):
         behind = rows_before(until, state, inbox)
@@ -177,16 +184,32 @@ def run_pool(  # noqa: PLR0913, PLR0917
         room = room_of_all(state, replica, opened)
         least = min(behind, state[COMING] + few)
         if room < FEW:
-            upto = 4 * inbox[least, IN_ARRIVAL] + ARRIVES if least < state[RELEASED] else until
+            upto = 4 * inbox[least, IN_ARRIVAL] + ARRIVES if least < len(inbox) else until
             answer = run_events(
-                min(upto, until), state, table, replica, slot, seat, inbox, log, due, leaving, again, opened, tree, hashed, piece, bucket
+                min(upto, until),
+                state,
+                table,
+                replica,
+                slot,
+                seat,
+                inbox,
+                asks,
+                log,
+                due,
+                leaving,
+                again,
+                opened,
+                tree,
+                hashed,
+                piece,
+                bucket,
             )
             if answer != DONE:
                 return answer
             continue
         rows = min(behind - state[COMING], state[FREE_SLOTS], at_most)
         behind = state[COMING] + min(rows, min(room, rows) * state[OPEN_PLACES])
-        upto = 4 * inbox[behind, IN_ARRIVAL] + ARRIVES if behind < state[RELEASED] else until
+        upto = 4 * inbox[behind, IN_ARRIVAL] + ARRIVES if behind < len(inbox) else until
         upto = min(upto, until)
         run_apart(
             upto,
@@ -197,6 +220,7 @@ def run_pool(  # noqa: PLR0913, PLR0917
             slot,
             seat,
             inbox,
+            asks,
             log,
             due,
             leaving,
@@ -207,4 +231,4 @@ def run_pool(  # noqa: PLR0913, PLR0917
             piece,
             bucket,
         )
-    return run_events(until, state, table, replica, slot, seat, inbox, log, due, leaving, again, opened, tree, hashed, piece, bucket)
+    return run_events(until, state, table, replica, slot, seat, inbox, asks, log, due, leaving, again, opened, tree, hashed, piece, bucket)

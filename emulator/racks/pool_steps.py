@@ -2,20 +2,21 @@
 
 from emulator.racks.pool_batch import begin, join, leave_seat, steps_ended, write_down
 from emulator.racks.pool_cache import forget_all, leave_pieces, publish
-from emulator.racks.pool_ends import cut, end, go_away, may_leave, turn_away
+from emulator.racks.pool_ends import cut, end, give_slot_back, go_away, may_leave, turn_away
 from emulator.racks.pool_layout import (
     ARRIVAL,
     ARRIVES,
+    ASKED,
     AT_START,
     BEGINS,
     BEGUN,
     BLOCKED,
+    BLOCKS,
     BUDGET,
     CACHE_TOKENS,
     CACHED,
     CANCEL,
     CANCELLED,
-    CLOSED,
     COMING,
     COMPUTED,
     DECODES,
@@ -51,6 +52,7 @@ from emulator.racks.pool_layout import (
     IN_PROMPT,
     IN_READY,
     IN_TAG,
+    IN_THINK,
     IN_WAY,
     JOINING_NOW,
     KEY,
@@ -61,11 +63,13 @@ from emulator.racks.pool_layout import (
     LISTED,
     LOST,
     MAY_LEAVE,
+    NEEDS_ASKS,
     NEEDS_LOG,
     NEEDS_PIECES,
     NEEDS_SLOTS,
     NEVER_PS,
     NEXT,
+    NEXT_ASK,
     NONE,
     NOT_YET,
     NUMBER,
@@ -79,7 +83,6 @@ from emulator.racks.pool_layout import (
     PROMPT,
     READY,
     REJECTED,
-    RELEASED,
     RESTS,
     RETRY_AT,
     RETRYING_NOW,
@@ -94,11 +97,16 @@ from emulator.racks.pool_layout import (
     STEPS_ONCE,
     STRIDE,
     TAG,
+    THINK,
+    THINKING,
     TIE,
     TOKENS_OUT,
+    TOO_LONG,
     TRIES,
     TURN,
     TURNS,
+    USERS_NOW,
+    USERS_WANTED,
     WAITING,
     WAY,
     WEIGHS,
@@ -107,6 +115,7 @@ from emulator.racks.pool_layout import (
 )
 from emulator.racks.pool_queues import drop, line_up, put, sink, step_out
 from emulator.racks.pool_routes import route, weigh
+from emulator.workload.serving.costs import BLOCK_TOKENS
 
 
 def take_place(one: int, place: int, now: int, state: Ints, replica: Ints, slot: Ints, due: Ints, tree: Ints) -> None:
@@ -132,7 +141,6 @@ def arrive(  # noqa: PLR0913, PLR0917
     state: Ints,
     replica: Ints,
     slot: Ints,
-    inbox: Ints,
     log: Ints,
     due: Ints,
     leaving: Ints,
@@ -149,11 +157,14 @@ def arrive(  # noqa: PLR0913, PLR0917
     slot[one, TRIES] += 1
     slot[one, BEGUN], slot[one, CACHED] = NOT_YET, 0
     if slot[one, CANCEL] <= now:
-        end(one, now, CANCELLED, state, slot, inbox, log, leaving)
+        end(one, now, CANCELLED, state, slot, log, leaving, again)
+        return
+    if slot[one, PROMPT] + slot[one, OUTPUT] > BLOCK_TOKENS * state[BLOCKS]:
+        end(one, now, TOO_LONG, state, slot, log, leaving, again)
         return
     place = route(one, state, replica, slot, opened, tree, hashed, piece, bucket)
     if place == NONE:
-        turn_away(one, now, REJECTED, state, slot, inbox, log, leaving, again)
+        turn_away(one, now, REJECTED, state, slot, log, leaving, again)
         return
     take_place(one, place, now, state, replica, slot, due, tree)
     leaves_ps = slot[one, CANCEL]
@@ -163,19 +174,44 @@ def arrive(  # noqa: PLR0913, PLR0917
         may_leave(one, leaves_ps, state, slot, leaving)
 
 
-def take_in(row: int, state: Ints, slot: Ints, inbox: Ints) -> int:
-    """A request of the inbox gets a slot."""
+def take_slot(state: Ints, slot: Ints) -> int:
+    """A free slot, which there is."""
     one = state[FREE_SLOT]
     state[FREE_SLOT] = slot[one, NEXT]
     state[FREE_SLOTS] -= 1
+    return int(one)
+
+
+def take_in(one: int, row: int, slot: Ints, inbox: Ints) -> None:
+    """A request of the inbox, or of what users ask, gets a slot."""
     slot[one, NUMBER], slot[one, FIRST_ARRIVAL], slot[one, PROMPT] = inbox[row, IN_NUMBER], inbox[row, IN_ARRIVAL], inbox[row, IN_PROMPT]
     slot[one, OUTPUT], slot[one, PRIORITY], slot[one, CANCEL] = inbox[row, IN_OUTPUT], inbox[row, IN_PRIORITY], inbox[row, IN_CANCEL]
-    slot[one, TAG], slot[one, DRAW], slot[one, WAY] = inbox[row, IN_TAG], inbox[row, IN_DRAW], inbox[row, IN_WAY]
+    slot[one, TAG], slot[one, DRAW] = inbox[row, IN_TAG], inbox[row, IN_DRAW]
+    slot[one, WAY], slot[one, THINK] = inbox[row, IN_WAY], inbox[row, IN_THINK]
     slot[one, HASHES_FROM], slot[one, HASHES] = inbox[row, IN_HASHES_FROM], inbox[row, IN_HASHES]
     slot[one, GENERATED], slot[one, COMPUTED], slot[one, HELD], slot[one, LEAVES] = 0, 0, 0, 0
     slot[one, LISTED], slot[one, SHARED], slot[one, READY] = 0, 0, inbox[row, IN_READY]
     slot[one, FIRST], slot[one, PLACE], slot[one, TRIES], slot[one, LEAVES_AT], slot[one, RETRY_AT] = NOT_YET, NONE, 0, NONE, NONE
-    return int(one)
+
+
+def enter(count: int, now: int, state: Ints, slot: Ints, again: Ints) -> None:
+    """So many users come, for whom there are slots, and each asks at once."""
+    for _ in range(count):
+        one = take_slot(state, slot)
+        slot[one, PHASE], slot[one, TAG], slot[one, HASHES], slot[one, RETRY_AT] = THINKING, NONE, 0, NONE
+        put(again, RETRYING_NOW, state, one, 4 * now + ARRIVES, NONE, slot, RETRY_AT)
+    state[USERS_NOW] += count
+
+
+def ask(one: int, now: int, state: Ints, slot: Ints, asks: Ints) -> None:
+    """A user asks what comes next."""
+    row = state[NEXT_ASK]
+    asks[row, IN_ARRIVAL] = now
+    if asks[row, IN_CANCEL] != NEVER_PS:
+        asks[row, IN_CANCEL] += now
+    take_in(one, row, slot, asks)
+    state[NEXT_ASK] = row + 1
+    state[ASKED] += 1
 
 
 def settle(  # noqa: PLR0913, PLR0917
@@ -185,9 +221,9 @@ def settle(  # noqa: PLR0913, PLR0917
     replica: Ints,
     slot: Ints,
     seat: Ints,
-    inbox: Ints,
     log: Ints,
     leaving: Ints,
+    again: Ints,
     tree: Ints,
     hashed: Ints,
     piece: Ints,
@@ -212,7 +248,7 @@ def settle(  # noqa: PLR0913, PLR0917
             replica[place, LEAVERS] -= 1
         leave_seat(one, place, state, replica, slot, seat, hashed, piece)
         replica[place, OUTSTANDING] -= 1
-        end(one, now, FINISHED, state, slot, inbox, log, leaving)
+        end(one, now, FINISHED, state, slot, log, leaving, again)
     row = 0
     while replica[place, LEAVERS] > 0:
         one = replica[place, PARTIAL] if row == replica[place, DECODING_NOW] else seat[place, row, SLOT]
@@ -221,7 +257,7 @@ def settle(  # noqa: PLR0913, PLR0917
             replica[place, LEAVERS] -= 1
             leave_seat(one, place, state, replica, slot, seat, hashed, piece)
             replica[place, OUTSTANDING] -= 1
-            end(one, now, slot[one, LEAVES], state, slot, inbox, log, leaving)
+            end(one, now, slot[one, LEAVES], state, slot, log, leaving, again)
             row = 0  # the seats are in another order now
     if replica[place, OUTSTANDING] != outstanding:
         weigh(place, state, replica, tree)
@@ -235,7 +271,6 @@ def lose(  # noqa: PLR0913, PLR0917
     replica: Ints,
     slot: Ints,
     seat: Ints,
-    inbox: Ints,
     log: Ints,
     due: Ints,
     leaving: Ints,
@@ -264,13 +299,13 @@ def lose(  # noqa: PLR0913, PLR0917
         if state[CACHE_TOKENS] != 0:
             leave_pieces(one, place, state, replica, slot, hashed, piece)
         if slot[one, LEAVES] != 0:
-            end(one, now, slot[one, LEAVES], state, slot, inbox, log, leaving)
+            end(one, now, slot[one, LEAVES], state, slot, log, leaving, again)
         else:
-            turn_away(one, now, LOST, state, slot, inbox, log, leaving, again)
+            turn_away(one, now, LOST, state, slot, log, leaving, again)
     while replica[place, HEAD] != NONE:
         one = replica[place, HEAD]
         step_out(one, place, replica, slot)
-        turn_away(one, now, LOST, state, slot, inbox, log, leaving, again)
+        turn_away(one, now, LOST, state, slot, log, leaving, again)
     forget_all(place, state, replica, piece, bucket)
     weigh(place, state, replica, tree)
 
@@ -312,6 +347,7 @@ def run_events(  # noqa: C901, PLR0912, PLR0913, PLR0917
     slot: Ints,
     seat: Ints,
     inbox: Ints,
+    asks: Ints,
     log: Ints,
     due: Ints,
     leaving: Ints,
@@ -330,7 +366,7 @@ def run_events(  # noqa: C901, PLR0912, PLR0913, PLR0917
         if cached and state[FREE_PIECES] <= state[SEATS] + state[BUDGET] // state[CACHE_TOKENS]:
             return NEEDS_PIECES
         coming = state[COMING]
-        event = 4 * inbox[coming, IN_ARRIVAL] + ARRIVES if coming < state[RELEASED] else NEVER_PS
+        event = 4 * inbox[coming, IN_ARRIVAL] + ARRIVES if coming < len(inbox) else NEVER_PS
         new = True
         if state[RETRYING_NOW] > 0:
             key = again[0, KEY]
@@ -344,9 +380,9 @@ def run_events(  # noqa: C901, PLR0912, PLR0913, PLR0917
                 return DONE
             place, now = due[0, WHOSE], first // 4
             if first % 4 == ENDS:
-                settle(place, now, state, replica, slot, seat, inbox, log, leaving, tree, hashed, piece, bucket)
+                settle(place, now, state, replica, slot, seat, log, leaving, again, tree, hashed, piece, bucket)
                 first = 4 * now + BEGINS
-                if event <= first or first >= until or state[CLOSED] != 0:  # others come before it begins
+                if event <= first or first >= until or state[USERS_NOW] != 0:  # others come before it begins
                     due[0, KEY] = first
                     sink(due, 0, state[DUE], replica, DUE_AT)
                     continue
@@ -363,14 +399,24 @@ def run_events(  # noqa: C901, PLR0912, PLR0913, PLR0917
             return DONE
         now = event // 4
         if event % 4 != ARRIVES:
-            go_away(leaving[0, WHOSE], now, state, replica, slot, seat, inbox, log, due, leaving, again, tree, hashed, piece, bucket)
+            go_away(leaving[0, WHOSE], now, state, replica, slot, seat, log, due, leaving, again, tree, hashed, piece, bucket)
             continue
         if new:
             if state[FREE_SLOTS] == 0:
                 return NEEDS_SLOTS
-            one = take_in(coming, state, slot, inbox)
+            one = take_slot(state, slot)
+            take_in(one, coming, slot, inbox)
             state[COMING] = coming + state[STRIDE]
         else:
             one = again[0, WHOSE]
+            thinks, stops = slot[one, PHASE] == THINKING, state[USERS_NOW] > state[USERS_WANTED]
+            if thinks and not stops and state[NEXT_ASK] == len(asks):
+                return NEEDS_ASKS
             drop(again, RETRYING_NOW, state, one, slot, RETRY_AT)
-        arrive(one, now, state, replica, slot, inbox, log, due, leaving, again, opened, tree, hashed, piece, bucket)
+            if thinks and stops:
+                state[USERS_NOW] -= 1
+                give_slot_back(one, state, slot)
+                continue
+            if thinks:
+                ask(one, now, state, slot, asks)
+        arrive(one, now, state, replica, slot, log, due, leaving, again, opened, tree, hashed, piece, bucket)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +30,7 @@ from emulator.racks.split_pool import SplitPool
 from emulator.racks.step_tables import Steps, StepTables
 from emulator.racks.vllm_counts import VllmCounts
 from emulator.racks.ways import ONE_SITE, Mix, Ways
-from emulator.workload.requests import Arrivals, Source
+from emulator.workload.requests import Arrivals, ClosedLoop, Source
 from emulator.workload.serving.costs import BLOCK_TOKENS
 
 Int64 = NDArray[np.int64]
@@ -59,7 +60,7 @@ class Served:
     steps: Steps
     limits: ReplicaLimits
     pool: PoolSettings
-    source: Source
+    source: Source | ClosedLoop
     first_token_ps: int
     per_token_ps: int
     front_end_ps: int = 0
@@ -120,9 +121,12 @@ _HOW = {
     How.TIMED_OUT: Tally.TIMED_OUT,
     How.CANCELLED: Tally.CANCELLED,
     How.LOST: Tally.LOST,
+    How.TOO_LONG: Tally.TOO_LONG,
 }
-#: How a request ended that the replicas' memory could not hold; beyond ``How``.
-TOO_LONG = max(How) + 1
+#: In a closed loop the requests of those who are no users of it are numbered from here on.
+FIRST_OF_OTHERS = 1 << 31
+#: Nobody waits longer than this, 6.7 days, to go away or to ask again: then there is room for all times in 2**60 ps.
+LONGEST_PS = 1 << 59
 
 
 class ServingPool:
@@ -134,9 +138,16 @@ class ServingPool:
     def __init__(self, served: Served, tables: StepTables, seed: int, service: int, unit: int, number: int) -> None:
         self.number = number
         self._served, self._seed = served, seed
-        self._arrivals = Arrivals(served.source, seed, service, unit)
-        kind = SplitPool if served.split else Pool
-        self._pool: Pool | SplitPool = kind(tables, served.limits, replace(served.pool, seed=seed, entity=number))
+        settings = replace(served.pool, seed=seed, entity=number)
+        self._arrivals: Arrivals | None = None
+        self._loop: ClosedLoop | None = None
+        self._pool: Pool | SplitPool
+        if isinstance(served.source, ClosedLoop):
+            self._loop = served.source
+            self._pool = Pool(tables, served.limits, settings, asks=partial(self._asks, served.source, service, unit))
+        else:
+            self._arrivals = Arrivals(served.source, seed, service, unit)
+            self._pool = (SplitPool if served.split else Pool)(tables, served.limits, settings)
         self._fill_ps = tables.costs(FULL).fill_ps
         self._longest = served.limits.blocks * BLOCK_TOKENS
         self._base_ns = self._now_ns = 0
@@ -145,7 +156,8 @@ class ServingPool:
         self._mix = Mix()
         self._place: dict[int, int] = {}  # replica -> its place in the pool
         self._replica: dict[int, int] = {}  # the reverse
-        self._next_number = 0
+        self._next_number = 0 if self._loop is None else FIRST_OF_OTHERS
+        self._told_asked = 0
         self._tallies = np.zeros(TALLIES, np.int64)
         self._counts = np.zeros((LATENCIES, BINS), np.int64)
         self._vllm, self._gone_vllm = VllmCounts(), VllmCounts(1)  # by place, and of the replicas that are gone
@@ -172,6 +184,9 @@ class ServingPool:
         self._give(until_ns)
         self._pool.advance(self._ps(until_ns))
         self._now_ns = until_ns
+        if isinstance(self._pool, Pool):
+            self._tallies[Tally.ARRIVED] += self._pool.asked - self._told_asked
+            self._told_asked = self._pool.asked
         self._settle()
         if self._ps(until_ns) > REBASE_PS:
             self._pool.rebase(self._ps(until_ns))
@@ -179,6 +194,8 @@ class ServingPool:
 
     def _give(self, until_ns: int) -> None:
         """Its part of the arrivals."""
+        if self._arrivals is None:
+            return
         came = self._arrivals.take(until_ns, self._low, self._high)
         count = len(came)
         if not count:
@@ -195,7 +212,7 @@ class ServingPool:
             prompt=came.prompt,
             output=came.output,
             priority=came.priority,
-            cancel_ps=self._cancels(number, arrival_ps),
+            cancel_ps=np.minimum(arrival_ps + self._patience_ps(number), NEVER_PS),
             hash_start=came.hash_start,
             hashes=came.hashes,
             tag=np.full(count, -1, np.int64),
@@ -207,14 +224,32 @@ class ServingPool:
             requests = _without(requests, long)
         self._pool.give(requests)
 
-    def _cancels(self, number: Int64, arrival_ps: Int64) -> Int64:
-        """When the clients go away."""
+    def _asks(self, loop: ClosedLoop, service: int, unit: int, first: int, count: int) -> PoolRequests:
+        """What its users ask from request ``first`` on."""
+        number = first + np.arange(count)
+        asked = loop.requests(self._seed, service, unit, number)
+        return PoolRequests(
+            number=number,
+            arrival_ps=np.full(count, NEVER_PS),
+            prompt=asked.prompt,
+            output=asked.output,
+            priority=asked.priority,
+            cancel_ps=self._patience_ps(number),
+            hash_start=np.zeros(count + 1, np.int64),
+            hashes=np.zeros(0, np.int64),
+            tag=np.full(count, -1),
+            think_ps=np.minimum(asked.think_ns, LONGEST_PS // PS_PER_NS) * PS_PER_NS,
+        )
+
+    def _patience_ps(self, number: Int64) -> Int64:
+        """After how long the clients go away."""
         patience = self._served.patience
         if not patience.ratio:
             return np.full(len(number), NEVER_PS)
         goes = uniform(self._seed, Stream.REQUEST_PATIENCE, self.number, 2 * number) < patience.ratio
         after = exponential(self._seed, Stream.REQUEST_PATIENCE, self.number, 2 * number + 1) * patience.mean_seconds
-        return np.where(goes, arrival_ps + np.rint(after * 1e9).astype(np.int64) * PS_PER_NS, NEVER_PS)
+        after_ns = np.rint(after * 1e9).astype(np.int64)
+        return np.where(goes & (after_ns <= LONGEST_PS // PS_PER_NS), after_ns * PS_PER_NS, NEVER_PS)
 
     # -- orders ---------------------------------------------------------------------------------------------------------------------
 
@@ -237,6 +272,8 @@ class ServingPool:
                     self._close(replica)
             case ServingOrder.SHARE:
                 self._low, self._high, self._shift = low, high, value
+                if self._loop is not None and isinstance(self._pool, Pool):
+                    self._pool.set_users(self._loop.users(low, high), at_ps)
             case ServingOrder.WAY:
                 self._mix.tell(replica, value, high)
             case ServingOrder.ASK:
@@ -274,7 +311,7 @@ class ServingPool:
         self._tallies[Tally.ARRIVED] += 1
         if prompt + output > self._longest:
             self._tallies[Tally.TOO_LONG] += 1
-            self._followed[tag] = 0, -1, self._now_ns, TOO_LONG
+            self._followed[tag] = 0, -1, self._now_ns, How.TOO_LONG
             return
         self._followed[tag] = 0, -1, -1, -1
         lengths = np.array([prompt]), np.array([output])
@@ -323,9 +360,9 @@ class ServingPool:
         self._note_followed(ended)
 
     def _keep(self, ended: EndedRequests, delay_ps: Int64) -> None:
-        kept = np.ones(len(ended.number), np.bool_)
+        kept = ended.how != How.TOO_LONG
         if self._shift:
-            kept = bits(self._seed, Stream.REQUEST_KEPT, self.number, ended.number) >> np.uint64(64 - self._shift) == 0
+            kept &= bits(self._seed, Stream.REQUEST_KEPT, self.number, ended.number) >> np.uint64(64 - self._shift) == 0
         rows = np.flatnonzero(kept)
         replica = np.array([self._replica.get(place, -1) for place in ended.place[rows].tolist()], np.int64)
         self._kept.append(
@@ -434,7 +471,7 @@ class ServingPool:
     def state(self) -> dict[str, NDArray[Any]]:
         """The whole of it as arrays, by name; ``restore`` takes it."""
         own = {
-            "own.numbers": np.array([self._base_ns, self._now_ns, self._shift, self._next_number], np.int64),
+            "own.numbers": np.array([self._base_ns, self._now_ns, self._shift, self._next_number, self._told_asked], np.int64),
             "own.share": np.array([self._low, self._high], np.float64),
             "own.ways": self._mix.ways,
             "own.below": self._mix.below,
@@ -457,11 +494,12 @@ class ServingPool:
         self._kept = [kept]
         own |= {f"kept.{name}": getattr(kept, name) for name in KeptRequests.__dataclass_fields__}
         own |= {f"pool.{name}": array for name, array in self._pool.state().items()}
-        return own | {f"arrivals.{name}": array for name, array in self._arrivals.state().items()}
+        arrivals = {} if self._arrivals is None else self._arrivals.state()
+        return own | {f"arrivals.{name}": array for name, array in arrivals.items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take the state of ``state``."""
-        self._base_ns, self._now_ns, self._shift, self._next_number = state["own.numbers"].tolist()
+        self._base_ns, self._now_ns, self._shift, self._next_number, self._told_asked = state["own.numbers"].tolist()
         self._low, self._high = state["own.share"].tolist()
         self._mix = Mix(state["own.ways"].copy(), state["own.below"].copy())
         self._place = dict(zip(state["own.replica"].tolist(), state["own.place"].tolist(), strict=True))
@@ -476,7 +514,8 @@ class ServingPool:
         self._followed = {row[0]: (row[1], row[2], row[3], row[4]) for row in state["own.followed"].tolist()}
         self._kept = [KeptRequests(**{name: state[f"kept.{name}"].copy() for name in KeptRequests.__dataclass_fields__})]
         self._pool.restore(_part(state, "pool."))
-        self._arrivals.restore(_part(state, "arrivals."))
+        if self._arrivals is not None:
+            self._arrivals.restore(_part(state, "arrivals."))
 
 
 def _part(state: Mapping[str, NDArray[Any]], start: str) -> dict[str, NDArray[Any]]:
@@ -487,6 +526,6 @@ def _without(requests: PoolRequests, out: NDArray[np.bool_]) -> PoolRequests:
     """Those that are not ``out``."""
     stays, lengths = ~out, np.diff(requests.hash_start)
     hash_start = np.concatenate([[0], np.cumsum(lengths[stays])]).astype(np.int64)
-    names = [name for name in PoolRequests.__dataclass_fields__ if name not in {"hash_start", "hashes", "ready"}]
+    names = [name for name in PoolRequests.__dataclass_fields__ if name not in {"hash_start", "hashes", "ready", "think_ps"}]
     columns = {name: getattr(requests, name)[stays] for name in names}
     return PoolRequests(**columns, hash_start=hash_start, hashes=requests.hashes[np.repeat(stays, lengths)])

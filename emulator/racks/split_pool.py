@@ -53,8 +53,6 @@ class SplitPool:
     """As ``Pool``, but of two kinds of replicas. Places of those that compute prompts are even, of those that answer odd."""
 
     def __init__(self, tables: StepTables, limits: ReplicaLimits, settings: PoolSettings, *, compiled: bool = True) -> None:
-        if limits.closed:
-            raise ValueError("a closed loop over replicas of two kinds; allowed: with replicas that do both")
         answers = replace(
             settings,
             router=Router.LEAST_OUTSTANDING if settings.router == Router.PREFIX_AWARE else settings.router,

@@ -10,11 +10,10 @@ from emulator.engine.errors import ControlError
 from emulator.openai.serving import Progress
 from emulator.racks.pool_records import How
 from emulator.racks.serving_messages import Followed
-from emulator.racks.serving_pool import TOO_LONG
 from emulator.workload.jobs import SECOND
 from emulator.workload.serving.costs import BLOCK_TOKENS
 
-_HOW = {int(how): how.name.lower() for how in How} | {TOO_LONG: "too_long"}
+_HOW = {int(how): how.name.lower() for how in How}
 
 
 class Asking(Protocol):

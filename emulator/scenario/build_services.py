@@ -19,10 +19,21 @@ from emulator.scenario.services import RequestSettings, ServiceSettings
 from emulator.scenario.units import DAY
 from emulator.workload.jobs import LEVEL_NAMES, SECOND, SourceReport
 from emulator.workload.readers.errors import TraceError
-from emulator.workload.requests import NAMED_LENGTHS, Generator, GeneratorSettings, Length, Lengths, Prioritized, RequestTrace, Source
+from emulator.workload.requests import (
+    NAMED_LENGTHS,
+    ClosedLoop,
+    Generator,
+    GeneratorSettings,
+    Length,
+    Lengths,
+    Prioritized,
+    RequestTrace,
+    Source,
+)
 from emulator.workload.requests.generator import WORLD
 from emulator.workload.requests.lengths import constant, lognormal, uniform_between
 from emulator.workload.requests.open import open_request_trace
+from emulator.workload.requests.priorities import check_classes
 from emulator.workload.serving.costs import (
     ModelDoesNotFit,
     ReplicaSteps,
@@ -92,7 +103,10 @@ def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[So
     timeout = given.patience.timeout
     origins, ways = _origins(given, cluster, place)
     source, report = _source(given.requests, f"{place}.requests")
-    source = _prioritized(source, given.requests, f"{place}.requests")
+    if isinstance(source, ClosedLoop) and given.disaggregated is not None:
+        raise ScenarioError(f"{place}.requests.kind: closed with disaggregated; allowed: generated or trace, or replicas that do both")
+    if isinstance(source, ClosedLoop) and origins:
+        raise ScenarioError(f"{place}.requests.kind: closed with origins; allowed: generated or trace, or no origins")
     if report is not None:
         reports.append(report)
     served = Served(
@@ -105,7 +119,7 @@ def _service(scenario: Scenario, number: int, cluster: Cluster, reports: list[So
             retries=given.retries.most,
             retry_after_ps=given.retries.after * PS_PER_NS,
             first_token_limit_ps=NEVER_PS if timeout is None else timeout * PS_PER_NS,
-            cache_block_tokens=source.block_tokens if given.prefix_cache.enabled else 0,
+            cache_block_tokens=source.block_tokens if given.prefix_cache.enabled and not isinstance(source, ClosedLoop) else 0,
             unlimited_cache=given.prefix_cache.unlimited,
             seed=scenario.seed,
             entity=0,
@@ -226,13 +240,29 @@ def _origins(given: ServiceSettings, cluster: Cluster, place: str) -> tuple[dict
     return origins, Ways(np.rint(seconds * PS_PER_SECOND).astype(np.int64))
 
 
-def _source(given: RequestSettings, place: str) -> tuple[Source, SourceReport | None]:
+def _source(given: RequestSettings, place: str) -> tuple[Source | ClosedLoop, SourceReport | None]:
     """Where the requests come from; a report of what was read from a file."""
-    if given.kind == "trace":
-        try:
-            return open_request_trace(given.path or "", given.format or "", given.options)
-        except TraceError as error:
-            raise ScenarioError(f"{place}.path: {error}") from None
+    classes = tuple([(one.ratio, one.priority) for one in given.priorities])
+    try:
+        check_classes(classes)
+    except ValueError as error:
+        raise ScenarioError(f"{place}.priorities: {error}") from None
+    if given.kind == "closed":
+        return ClosedLoop(given.concurrency or 1, _lengths(given, place), given.think / SECOND, classes), None
+    source, report = _trace(given, place) if given.kind == "trace" else (_generator(given, place), None)
+    if isinstance(source, RequestTrace) and classes and source.requests.priority.any():
+        raise ScenarioError(f"{place}.priorities: the trace has a column priority; allowed: priorities here, or there")
+    return Prioritized(source, classes) if classes else source, report
+
+
+def _trace(given: RequestSettings, place: str) -> tuple[Source, SourceReport]:
+    try:
+        return open_request_trace(given.path or "", given.format or "", given.options)
+    except TraceError as error:
+        raise ScenarioError(f"{place}.path: {error}") from None
+
+
+def _generator(given: RequestSettings, place: str) -> Source:
     bursts, sessions = given.bursts, given.sessions
     per_second = given.per_second if given.per_day is None else given.per_day / (DAY / SECOND)
     try:
@@ -251,20 +281,9 @@ def _source(given: RequestSettings, place: str) -> tuple[Source, SourceReport | 
                 system_tokens=sessions.system_tokens,
                 context_tokens=given.context_tokens,
             )
-        ), None
+        )
     except ValueError as error:
         raise ScenarioError(f"{place}: {error}") from None
-
-
-def _prioritized(source: Source, given: RequestSettings, place: str) -> Source:
-    if not given.priorities:
-        return source
-    if isinstance(source, RequestTrace) and source.requests.priority.any():
-        raise ScenarioError(f"{place}.priorities: the trace has a column priority; allowed: priorities here, or there")
-    try:
-        return Prioritized(source, tuple([(one.ratio, one.priority) for one in given.priorities]))
-    except ValueError as error:
-        raise ScenarioError(f"{place}.priorities: {error}") from None
 
 
 def _lengths(given: RequestSettings, place: str) -> Lengths:

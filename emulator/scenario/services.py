@@ -76,11 +76,13 @@ class PrioritySettings(Section):
 
 
 class RequestSettings(Section):
-    """What is asked: ``generated``, or a ``trace`` file."""
+    """What is asked: ``generated``, a ``trace`` file, or by the users of a ``closed`` loop, each of whom asks again after an answer."""
 
-    kind: Literal["generated", "trace"] = "generated"
+    kind: Literal["generated", "trace", "closed"] = "generated"
     per_day: Annotated[Rate, Field(ge=0, le=1e13)] | None = None
     per_second: Annotated[Rate, Field(ge=0, le=1e8)] | None = None
+    concurrency: Annotated[Int, Field(ge=1, le=100_000_000)] | None = None  # users of a closed loop, in all of the service
+    think: Annotated[Duration, Field(ge=0, le=DAY)] = 0  # of such a user between an answer and the next request, in the mean
     diurnal_ratio: Annotated[Real, Field(ge=0, lt=1)] = 0.0
     peak_hour: Annotated[Real, Field(ge=0, le=24)] = 15.0  # by the clock of each zone
     zones: Literal["one", "world"] = "one"  # world: the people of the earth by time zone
@@ -99,6 +101,20 @@ class RequestSettings(Section):
             raise ValueError("generated requests need one of per_day and per_second")
         if self.kind == "trace" and not (self.path and self.format):
             raise ValueError("a trace needs both path and format")
+        for name, given, kinds, usual in (
+            ("concurrency", self.concurrency, ("closed",), None),
+            ("think", self.think, ("closed",), 0),
+            ("per_day", self.per_day, ("generated", "trace"), None),
+            ("per_second", self.per_second, ("generated", "trace"), None),
+            ("diurnal_ratio", self.diurnal_ratio, ("generated", "trace"), 0.0),
+            ("bursts.cv", self.bursts.cv, ("generated", "trace"), 0.0),
+            ("sessions.ratio", self.sessions.ratio, ("generated", "trace"), 0.0),
+            ("sessions.system_tokens", self.sessions.system_tokens, ("generated", "trace"), 0),
+        ):
+            if given != usual and self.kind not in kinds:
+                raise ValueError(f"{name} is {given} of requests that are {self.kind}; allowed: with kind {' or '.join(kinds)}")
+        if self.kind == "closed" and self.concurrency is None:
+            raise ValueError("a closed loop needs concurrency, its number of users")
         return self
 
 

@@ -18,6 +18,7 @@ class Request:
     cancel_ps: int = NEVER_PS
     hashes: tuple[int, ...] = ()
     ready: int = 0  # tokens of the prompt whose keys and values come with it
+    think_ps: int | None = None  # of the user who asks again after it; None: nobody does
     draw: int = 0  # 62 bits
     came_ps: int = 0  # last
     turn: int = 0
@@ -76,12 +77,22 @@ class Replica:
 
 
 class PlainPool:
-    def __init__(self, costs: tuple[StepCosts, StepCosts], limits: ReplicaLimits, settings: PoolSettings, requests: list[Request]) -> None:
+    def __init__(
+        self,
+        costs: tuple[StepCosts, StepCosts],
+        limits: ReplicaLimits,
+        settings: PoolSettings,
+        requests: list[Request],
+        asks: list[Request] | None = None,
+    ) -> None:
         """``costs``: at the full clock, and at a slow one."""
         self.costs, self.limits, self.settings = costs, limits, settings
         self.width = costs[0].width
         self.seats = min(limits.seats, limits.tokens // self.width) if self.width > 1 else limits.seats
         self.coming, self.again = list(requests), list[Request]()
+        self.asks = list(asks or [])  # what users ask, one after the other; the clients' times count from when they do
+        self.thinking: list[tuple[int, int]] = []  # when a user asks next, and the number of what was asked last
+        self.users = self.wanted_users = 0
         self.replicas: dict[int, Replica] = {}
         self.ended: list[Request] = []
         self.now_ps, self.last_place, self.turns, self.lost_tokens = 0, -1, 0, 0
@@ -92,7 +103,7 @@ class PlainPool:
         while True:
             times = [one.ends_ps for one in self.replicas.values() if one.ends_ps is not None]
             times += [self.now_ps for one in self.replicas.values() if one.ends_ps is None and one.outstanding]
-            times += [one.came_ps for one in self.again] + [one.arrival_ps for one in self.coming]
+            times += [one.came_ps for one in self.again] + [one.arrival_ps for one in self.coming] + [at for at, _ in self.thinking]
             times += [self.leaves_ps(one) for one in self.under_way()]
             now = min(times, default=NEVER_PS)
             if now >= until_ps:
@@ -100,13 +111,38 @@ class PlainPool:
             self.steps_end(now)
             for one in [one for one in self.under_way() if self.leaves_ps(one) <= now]:
                 self.goes_away(one, now)
-            while arriving := [one for one in self.again if one.came_ps == now] + [one for one in self.coming if one.arrival_ps == now]:
-                one = min(arriving, key=lambda one: one.number)
-                (self.again if one in self.again else self.coming).remove(one)
-                self.arrives(one, now)
+            while True:
+                arriving = [one for one in self.again if one.came_ps == now] + [one for one in self.coming if one.arrival_ps == now]
+                first = min(arriving, key=lambda one: one.number, default=None)
+                user = min([(at, last) for at, last in self.thinking if at == now], default=None)
+                if user is not None and (first is None or user[1] < first.number):
+                    self.thinking.remove(user)
+                    self.asks_next(now)
+                elif first is not None:
+                    (self.again if first in self.again else self.coming).remove(first)
+                    self.arrives(first, now)
+                else:
+                    break
             for replica in self.replicas.values():
                 if replica.ends_ps is None and replica.outstanding:
                     self.step_begins(replica, now)
+
+    def set_users(self, count: int, now: int) -> None:
+        self.run(now)
+        self.steps_end(now)
+        self.thinking += [(now, -1)] * (count - self.users)
+        self.users, self.wanted_users = max(self.users, count), count
+
+    def asks_next(self, now: int) -> None:
+        if not self.asks:
+            self.wanted_users = 0
+        if self.users > self.wanted_users:
+            self.users -= 1
+            return
+        one = self.asks.pop(0)
+        one.arrival_ps = now
+        one.cancel_ps = min(NEVER_PS, now + one.cancel_ps)
+        self.arrives(one, now)
 
     def steps_end(self, now: int) -> None:
         self.now_ps = now
@@ -132,6 +168,8 @@ class PlainPool:
         one.begun, one.cached = False, 0
         if one.cancel_ps <= now:
             self.ends(one, How.CANCELLED, now)
+        elif one.prompt + one.output > self.limits.blocks * BLOCK_TOKENS:
+            self.ends(one, How.TOO_LONG, now)
         elif (place := self.route(one)) < 0:
             self.turned_away(one, How.REJECTED, now)
         else:
@@ -161,8 +199,9 @@ class PlainPool:
         self.ended.append(one)
         if how != How.FINISHED:
             self.lost_tokens += one.generated
-        if self.limits.closed and (next_one := next((other for other in self.coming if other.arrival_ps == NEVER_PS), None)):
-            next_one.arrival_ps = max([now, *(other.arrival_ps for other in self.coming if other.arrival_ps != NEVER_PS)])
+        if one.think_ps is not None:
+            pause = 0 if how == How.FINISHED else self.settings.retry_after_ps
+            self.thinking.append((now + one.think_ps + pause, one.number))
 
     def goes_away(self, one: Request, now: int) -> None:
         how = How.CANCELLED if one.cancel_ps <= now else How.TIMED_OUT

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from emulator.draws import Stream, bits
 from emulator.power.clocks import FULL, LOWEST
-from emulator.racks.pool import Pool
+from emulator.racks.pool import Asks, Pool
 from emulator.racks.pool_layout import LATEST_PS, NEVER_PS, NOT_YET
 from emulator.racks.pool_records import DoesNotFit, EndedRequests, How, PoolRequests, PoolSettings, ReplicaLimits, Router
 from emulator.workload.serving.costs import BLOCK_TOKENS, StepCosts
@@ -30,6 +30,7 @@ class Case:
     limits: ReplicaLimits
     settings: PoolSettings
     requests: list[Request]
+    asks: list[Request]  # of users
     #: In order of time: what is done, and which of the places that are there it is done to.
     orders: list[tuple[int, str, int]]
 
@@ -45,7 +46,22 @@ def columns(requests: list[Request]) -> PoolRequests:
     return PoolRequests(number, arrival_ps, prompt, output, priority, cancel_ps, start, hashes, number, column("ready"), 2 * number)
 
 
-ORDERS = ("open", "drain", "lose", "read", "cut", "restore", "rebase", "pace")
+ORDERS = ("open", "drain", "lose", "read", "cut", "restore", "rebase", "pace", "users")
+
+
+def asks_of(asks: list[Request]) -> Asks:
+    think_ps = np.array([one.think_ps for one in asks], np.int64)
+
+    def next_ones(first: int, count: int) -> PoolRequests:
+        rows = slice(first, first + min(count, 3))  # few, so that there are more to be asked for
+        found = columns(asks[rows])
+        return replace(found, tag=np.full(len(found.tag), -1), think_ps=think_ps[rows])
+
+    return next_ones
+
+
+#: Users' requests are numbered from 0 on.
+FIRST_OF_OTHERS = 1000
 GAPS = st.sampled_from([0, 0, 1, 10, 50, 1000, 20_000])
 TIMES = st.one_of(st.integers(0, 3000), st.integers(0, 100_000))
 
@@ -73,26 +89,24 @@ def cases(draw: st.DrawFn, *, cached: bool = False) -> Case:
     costs = draw(step_costs(table, running, kv, width)), draw(step_costs(table + table // 3, running, kv, width))
     count = draw(st.integers(1, 14))
     at = np.cumsum([draw(GAPS) for _ in range(count)]).tolist()
-    closed = not cached and draw(st.booleans())
-    if closed:
-        at = at[: draw(st.integers(1, count))]
-        at += [NEVER_PS] * (count - len(at))
-    requests = []
+    requests, asks = list[Request](), list[Request]()
     for number, arrival in enumerate(at):
-        cancel = draw(st.one_of(st.just(NEVER_PS), TIMES)) if arrival != NEVER_PS else NEVER_PS
-        cancel = min(NEVER_PS, arrival + cancel)
-        requests.append(
-            Request(number, arrival, draw(st.integers(1, 90)), draw(st.integers(1, 70)), draw(st.sampled_from([0, 0, 0, 1, 2])), cancel)
-        )
+        cancel = min(NEVER_PS, arrival + draw(st.one_of(st.just(NEVER_PS), TIMES)))
+        lengths = draw(st.integers(1, 90)), draw(st.integers(1, 70))
+        requests.append(Request(FIRST_OF_OTHERS + number, arrival, *lengths, draw(st.sampled_from([0, 0, 0, 1, 2])), cancel))
+    for number in range(0 if cached else draw(st.sampled_from([0, 1, 5, 12]))):
+        lengths = draw(st.integers(1, 90)), draw(st.integers(1, 70))
+        cancel = draw(st.one_of(st.just(NEVER_PS), TIMES))
+        asks.append(Request(number, NEVER_PS, *lengths, draw(st.sampled_from([0, 0, 1])), cancel, think_ps=draw(GAPS)))
     if draw(st.booleans()):
-        for one in requests:
+        for one in (*requests, *asks):
             one.priority = 0
     if cached or draw(st.booleans()):
-        for one in requests:
+        for one in (*requests, *asks):
             one.cancel_ps = NEVER_PS
     longest = max(-(-(one.prompt + one.output) // BLOCK_TOKENS) for one in requests)
     limits = ReplicaLimits(
-        tokens, draw(st.integers(1, 6)), longest + draw(st.sampled_from([0, 0, 1, 2, 4, 12])), reserves=draw(st.booleans()), closed=closed
+        tokens, draw(st.integers(1, 6)), longest + draw(st.sampled_from([0, 0, 1, 2, 4, 12])), reserves=draw(st.booleans())
     )
     policy = PoolSettings(
         router=Router.PREFIX_AWARE if cached else draw(st.sampled_from(Router)),
@@ -115,15 +129,16 @@ def cases(draw: st.DrawFn, *, cached: bool = False) -> Case:
             most = draw(st.sampled_from([one.prompt // piece_tokens if cached else 0, one.prompt // piece_tokens]))
             one.hashes = tuple(1000 * text + at if at < leaves_at else 10**15 + 1000 * one.number + at for at in range(most))
     opened = [(0, "open", 0)] * draw(st.integers(1, 4))
-    arrivals = st.sampled_from([one for one in at if one != NEVER_PS])
+    opened += [(0, "users", draw(st.integers(0, 4)))] if asks else []
+    arrivals = st.sampled_from(at)
     times = st.one_of(TIMES, st.tuples(arrivals, st.sampled_from([0, 1, 10, 60, 300, 2000])).map(sum))
     orders = draw(
         st.lists(
-            st.tuples(times, st.sampled_from(["open", "drain", "lose", "read", "cut", "restore", "rebase", "pace"]), st.integers(0, 9)),
+            st.tuples(times, st.sampled_from(ORDERS), st.integers(0, 9)),
             max_size=10,
         )
     )
-    return Case(costs, limits, policy, requests, opened + sorted(orders, key=lambda order: order[0]))
+    return Case(costs, limits, policy, requests, asks, opened + sorted(orders, key=lambda order: order[0]))
 
 
 def check_reading(pool: Pool, plain: PlainPool, now: int, zero: int) -> None:
@@ -133,9 +148,9 @@ def check_reading(pool: Pool, plain: PlainPool, now: int, zero: int) -> None:
         replica = plain.replicas[place]
         found = [read.running[row], read.waiting[row], read.blocks[row], *(getattr(read, name)[row] for name in COUNTS)]
         assert found == [len(replica.running), len(replica.waiting), plain.used(replica), *replica.counts]
-    tags = np.arange(len(plain.ended) + len(plain.coming) + len(plain.under_way()) + sum(len(one.gone) for one in plain.replicas.values()))
-    under_way = {one.number: one.generated for replica in plain.replicas.values() for one in (*replica.running, *replica.waiting)}
-    under_way |= {one.number: one.generated for one in plain.again}
+    there = [one for replica in plain.replicas.values() for one in (*replica.running, *replica.waiting)] + plain.again
+    under_way = {one.number: one.generated for one in there if one.think_ps is None}
+    tags = np.array(sorted([*under_way, *(one.number for one in (*plain.ended, *plain.coming))]), np.int64)
     assert pool.progress(tags).tolist() == [under_way.get(tag, -1) for tag in tags.tolist()]
 
 
@@ -143,11 +158,13 @@ def play(  # noqa: C901 - one branch an order
     case: Case, *, compiled: bool
 ) -> tuple[PlainPool, Pool, dict[str, np.ndarray]]:
     """Both pools through the same orders, compared wherever they are read; gives both and the columns of the requests that ended."""
-    drawn = bits(case.settings.seed, Stream.ROUTE, case.settings.entity, np.array([one.number for one in case.requests])) >> np.uint64(2)
-    for one, bits_of_it in zip(case.requests, drawn.tolist(), strict=True):
+    every = [*case.requests, *case.asks]
+    drawn = bits(case.settings.seed, Stream.ROUTE, case.settings.entity, np.array([one.number for one in every])) >> np.uint64(2)
+    for one, bits_of_it in zip(every, drawn.tolist(), strict=True):
         one.draw = bits_of_it
-    plain = PlainPool(case.costs, case.limits, case.settings, case.requests)
-    pool = Pool(tables(*case.costs), case.limits, case.settings, compiled=compiled)
+    asks = asks_of([replace(one) for one in case.asks])
+    plain = PlainPool(case.costs, case.limits, case.settings, case.requests, case.asks)
+    pool = Pool(tables(*case.costs), case.limits, case.settings, asks=asks, compiled=compiled)
     pool.give(columns(case.requests))
     taken: list[dict[str, np.ndarray]] = []
     zero = 0
@@ -171,6 +188,9 @@ def play(  # noqa: C901 - one branch an order
         elif what == "pace" and place is not None:
             pool.set_pace(place, now - zero, LOWEST if which % 2 else FULL, which // 4)
             plain.set_pace(place, now, slow=which % 2 == 1, token_ps=which // 4)
+        elif what == "users":
+            pool.set_users(which, now - zero)
+            plain.set_users(which, now)
         else:
             pool.advance(now - zero)
             plain.run(now)
@@ -182,14 +202,14 @@ def play(  # noqa: C901 - one branch an order
             if which % 2:
                 take()
             kept = pool.state()
-            pool = Pool(tables(*case.costs), case.limits, case.settings, compiled=not compiled if which > 6 else compiled)
+            pool = Pool(tables(*case.costs), case.limits, case.settings, asks=asks, compiled=not compiled if which > 6 else compiled)
             pool.restore(kept)
         elif what == "rebase":
             take()
             pool.rebase(min(pool.now_ps, which * 100))
             zero = now - pool.now_ps
-    if not case.limits.closed:
-        there_is_more = plain.coming or plain.under_way() or any(one.gone for one in plain.replicas.values())
+    there_is_more = plain.coming or plain.under_way() or plain.thinking or any(one.gone for one in plain.replicas.values())
+    if not plain.users:
         assert pool.next_ps() != NEVER_PS if there_is_more else pool.next_ps() in {NEVER_PS, pool.now_ps}  # a step ended just now
     pool.advance(LATEST_PS)
     plain.run()

@@ -15,13 +15,15 @@ from emulator.racks.serving import Serving
 from emulator.racks.serving_messages import Latency, OrderRow, Role, ServingOrder, ServingReport, Tally, serving_orders
 from emulator.racks.serving_pool import Patience, Served
 from emulator.racks.ways import Mix, Ways
-from emulator.workload.requests import Generator, GeneratorSettings, Lengths, Prioritized
+from emulator.workload.requests import ClosedLoop, Generator, GeneratorSettings, Lengths, Prioritized
 from emulator.workload.requests.lengths import lognormal, uniform_between
 from emulator.workload.serving.costs import StepCosts
 from tests.racks.given_steps import GivenSteps
 
 SECOND = 10**9
 TOKENS, UNITS = 64, 3
+#: The pools of the service whose replicas are of two kinds.
+SPLIT = range(2 * UNITS, 3 * UNITS)
 END = 120 * SECOND
 #: A step takes 10 ms, and 0.2 ms for each token and request in it.
 _TABLE = np.arange(TOKENS + 1, dtype=np.int64) * 10**8
@@ -36,17 +38,30 @@ def served(name: str = "chat", rate: float = 3.0, **pool: object) -> Served:
 
 
 def with_classes(one: Served) -> Served:
+    assert isinstance(one.source, Generator)
     return replace(one, source=Prioritized(one.source, ((0.3, 2), (0.2, -1))), ways=WAYS)
+
+
+def closed(think_seconds: float) -> Served:
+    """Its users ask what no replica can hold, too."""
+    one = served("closed", router=Router.POWER_OF_TWO)
+    return replace(one, source=ClosedLoop(11, Lengths(lognormal(90, 2.0), lognormal(40, 2.0)), think_seconds, ((0.2, 1),)))
 
 
 #: Of two sites; requests of "code" and "split" enter at either, and have priorities.
 WAYS = Ways(np.array([[0, 4 * 10**11], [4 * 10**11, 0]]))
-SERVICES = (served(), with_classes(served("code", 1.5, router=Router.POWER_OF_TWO)), with_classes(replace(served("split"), split=True)))
+SERVICES = (
+    served(),
+    with_classes(served("code", 1.5, router=Router.POWER_OF_TWO)),
+    with_classes(replace(served("split"), split=True)),
+    closed(2.0),
+    closed(0.0),
+)
 
 
 def opened(pool: int, replica: int, at_ns: int = 0) -> OrderRow:
     """The first replica of a pool of two kinds computes prompts, the others answer."""
-    role = Role.BOTH if pool < 2 * UNITS else Role.DECODE if replica % 100 else Role.PREFILL
+    role = Role.BOTH if pool not in SPLIT else Role.DECODE if replica % 100 else Role.PREFILL
     return at_ns, ServingOrder.OPEN, pool, replica, role, 0, 0.0, 0.0
 
 
@@ -75,11 +90,11 @@ def days(draw: st.DrawFn) -> list[OrderRow]:
         rows.append(share(pool, place / UNITS, (place + 1) / UNITS))
         if draw(st.booleans()):
             rows.append(share(pool, 0.0, draw(st.sampled_from([0.0, 0.2, 0.9])), draw(st.integers(1, 100)) * SECOND))
-        if pool >= UNITS:
+        if UNITS <= pool < 3 * UNITS:
             for at_ns in sorted({0, *draw(st.lists(st.integers(1, 100), max_size=2))}):
                 here = draw(st.integers(0, 1))
                 rows += mix(pool, at_ns * SECOND, (here, draw(st.sampled_from([0.0, 0.3, 1.0]))), (2 + here, 1.0))
-        if pool >= 2 * UNITS:
+        if pool in SPLIT:
             speeds = st.tuples(st.integers(0, END), st.sampled_from([0, 10**6, 10**9, 10**10]), st.integers(1, 3))
             for at_ns, token_ps, ways in {one[0]: one for one in [(0, 10**7, 1), *draw(st.lists(speeds, max_size=3))]}.values():
                 rows.append((at_ns, ServingOrder.SPEED, pool, -1, token_ps, ways, 0.0, 0.0))
@@ -144,8 +159,8 @@ def test_pools_are_the_same_in_shards_of_their_own(rows: list[OrderRow]) -> None
 @given(days())
 def test_every_request_is_accounted_for(rows: list[OrderRow]) -> None:
     """What arrived has ended in one way or is still there, waits for another try included; and the kept requests are those that ended."""
-    moves = [(END, ServingOrder.SPEED, pool, -1, 10**6, 1, 0.0, 0.0) for pool in range(2 * UNITS, len(SERVICES) * UNITS)]
-    moves += [(END, ServingOrder.OPEN, pool, 99, Role.DECODE, 0, 0.0, 0.0) for pool in range(2 * UNITS, len(SERVICES) * UNITS)]
+    moves = [(END, ServingOrder.SPEED, pool, -1, 10**6, 1, 0.0, 0.0) for pool in SPLIT]
+    moves += [(END, ServingOrder.OPEN, pool, 99, Role.DECODE, 0, 0.0, 0.0) for pool in SPLIT]
     rest = run(
         Serving(SERVICES, UNITS, 7),
         [*rows, *(share(pool, 0.0, 0.0, END) for pool in range(len(SERVICES) * UNITS)), *moves],
@@ -164,6 +179,14 @@ def test_the_zero_of_time_moves_on(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = told(run(Serving(SERVICES, UNITS, 7), rows, range(10 * SECOND, END + 1, 10 * SECOND)))
     monkeypatch.setattr(serving_pool, "REBASE_PS", 15 * 10**12)
     assert told(run(Serving(SERVICES, UNITS, 7), rows, range(10 * SECOND, END + 1, 10 * SECOND))) == whole
+
+
+@pytest.mark.parametrize("source", [SERVICES[0].source, ClosedLoop(20, Lengths(lognormal(60, 1.0), lognormal(20, 1.0)), 1e4)])
+def test_whoever_would_wait_for_weeks_waits_for_ever(source: Generator | ClosedLoop) -> None:
+    """Drawn times have no end of their own, and those of a pool have."""
+    made = Serving((replace(SERVICES[0], source=source, patience=Patience(1.0, 1e7)),), UNITS, 7)
+    report = made.advance(20 * END, serving_orders([opened(0, 1), opened(0, 2), share(0, 0.0, 1.0)]))
+    assert report.tallies[0, Tally.FINISHED] > 0
 
 
 def test_a_followed_request_is_told_token_by_token_and_then_once() -> None:
@@ -198,7 +221,7 @@ def test_what_no_replica_can_hold_is_counted() -> None:
     made = Serving(SERVICES, UNITS, 7)
     report = made.advance(SECOND, serving_orders([opened(0, 1), (0, ServingOrder.ASK, 0, 5, 2000, 50, 0.0, 0.0)]))
     assert report.tallies[0, Tally.TOO_LONG] == 1
-    assert report.followed.how.tolist() == [serving_pool.TOO_LONG]
+    assert report.followed.how.tolist() == [How.TOO_LONG]
 
 
 def test_a_sample_is_a_part_of_all_that_is_kept() -> None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -311,12 +310,6 @@ def test_the_arithmetic_of_one_request() -> None:
     assert ended.first_ps.tolist() == [100, 100]
     assert ended.done_ps.tolist() == [440, 440]  # the second comes at 310, and waits for the step that began at 240
     assert (pool.busy_ps(), pool.moved_tokens) == (140, 20)
-
-
-def test_a_closed_loop_is_refused() -> None:
-    table = np.zeros(101, np.int64)
-    with pytest.raises(ValueError, match="closed loop"):
-        SplitPool(tables(StepCosts.plain(100, table, 0, 0, 0, table)), ReplicaLimits(100, 8, 10, closed=True), PoolSettings())
 
 
 def test_what_is_slower_than_the_slowest_does_not_move() -> None:

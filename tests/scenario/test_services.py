@@ -35,12 +35,12 @@ SCENARIO: dict[str, Any] = {
 }
 DURATIONS = {
     *("scaling.up_cooldown", "scaling.down_cooldown", "scaling.lead", "scaling.idle", "objectives.ttft", "objectives.tpot", "cold_start"),
-    *("patience.timeout", "patience.cancel_after", "retries.after", "requests.sessions.think", "requests.bursts.period"),
+    *("patience.timeout", "patience.cancel_after", "retries.after", "requests.sessions.think", "requests.bursts.period", "requests.think"),
 }
 #: Of these the upper end is a matter of how big a machine is at hand; below the lower one a step does not fit.
 LARGE = {
     *("requests.per_day", "requests.per_second", "replicas", "requests.lengths.prompt_tokens", "requests.lengths.output_tokens"),
-    "disaggregated.prefill_replicas",
+    *("disaggregated.prefill_replicas", "requests.concurrency"),
 }
 SLOW = {"objectives.ttft", "objectives.tpot", "tensor", "attention_data", "token_budget"}
 NUMBERS = {path: (kind, bounds) for path, kind, bounds in numbers(ServiceSettings)}
@@ -53,6 +53,8 @@ BESIDE: dict[str, dict[str, Any]] = {
     "requests.sessions.system_tokens": {"prefix_cache": {"enabled": True}},
     "patience.cancel_after": {"patience": {"cancel_ratio": 0.5}},
     "requests.bursts.period": {"requests": {"bursts": {"cv": 0.5}}},
+    "requests.concurrency": {"requests": {"kind": "closed", "per_second": None}},
+    "requests.think": {"requests": {"kind": "closed", "per_second": None, "concurrency": 10}},
 }
 
 
@@ -154,6 +156,31 @@ def test_what_lies_beyond_is_refused_by_name(tmp_path: Path, path: str, value: A
             {"requests": {"priorities": [{"ratio": 0.5, "priority": 1}, {"ratio": 0.6, "priority": 2}]}},
             {},
             ["services.0.requests.priorities: ratios of all classes: 1.1 together", "at most 1"],
+        ),
+        *(
+            ({"requests": {"kind": "closed", "concurrency": 9, "per_second": None} | change}, {}, ["services.0.requests", *words])
+            for change, words in (
+                ({"concurrency": None}, ["a closed loop needs concurrency"]),
+                ({"per_second": 4}, ["per_second is 4.0 of requests that are closed", "generated or trace"]),
+                ({"per_day": 1e6}, ["per_day is 1000000.0"]),
+                ({"diurnal_ratio": 0.3}, ["diurnal_ratio is 0.3"]),
+                ({"bursts": {"cv": 0.5}}, ["bursts.cv is 0.5"]),
+                ({"sessions": {"ratio": 0.5}}, ["sessions.ratio is 0.5"]),
+                ({"sessions": {"system_tokens": 100}}, ["sessions.system_tokens is 100"]),
+                ({"priorities": [{"ratio": 0.6, "priority": 1}] * 2}, [".priorities: ratios of all classes: 1.2"]),
+            )
+        ),
+        ({"requests": {"concurrency": 9}}, {}, ["services.0.requests", "concurrency is 9 of requests that are generated", "kind closed"]),
+        ({"requests": {"think": "5s"}}, {}, ["think is 5000000000 of requests that are generated"]),
+        (
+            {"requests": {"kind": "closed", "concurrency": 9, "per_second": None}, "origins": {"site": 1}},
+            {},
+            ["services.0.requests.kind: closed with origins", "no origins"],
+        ),
+        (
+            {"requests": {"kind": "closed", "concurrency": 9, "per_second": None}, "disaggregated": {"prefill_replicas": 1}},
+            {},
+            ["services.0.requests.kind: closed with disaggregated", "generated or trace"],
         ),
         ({"requests": {"priorities": [{"ratio": 0.5}]}}, {}, ["services.0.requests.priorities.0.priority"]),
         ({"weights_from": "disk"}, {}, ["services.0.weights_from", "'storage' or 'peers'"]),

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from emulator.draws import Stream, uniform
 from emulator.experiments.validation.compare import Comparison, Quantiles, Row, Sweep
 from emulator.experiments.validation.serving_rows import ServingRow, parse_serving_rows
-from emulator.racks.pool import Pool
+from emulator.racks.pool import Pool, asks_of
 from emulator.racks.pool_layout import NEVER_PS
-from emulator.racks.pool_records import EndedRequests, PoolRequests, PoolSettings, ReplicaLimits
+from emulator.racks.pool_records import EndedRequests, PoolSettings, ReplicaLimits
 from emulator.racks.step_tables import StepTables
 from emulator.workload.serving.costs import PS, ReplicaSteps, ServingPlan, kv_room
 from emulator.workload.serving.stacks import RESERVING, Stack, stack_of
@@ -55,9 +55,8 @@ def served(row: ServingRow, stack: Stack | None = None) -> Served:
     """Ours for a row: the loop that its source ran, on one replica."""
     stack = stack or stack_of(row.gpu, row.precision, row.engine, mixture=MODELS[row.model].experts > 0)
     count = REQUESTS_A_PLACE * row.concurrency
-    arrival_ps = np.where(np.arange(count) < row.concurrency, 0, NEVER_PS)
     inputs, outputs = (_lengths(longest, count, place) for place, longest in enumerate((row.input_tokens, row.output_tokens)))
-    ended = _ended(row, stack, (arrival_ps, inputs, outputs), closed=True)
+    ended = _ended(row, stack, inputs, outputs, users=row.concurrency)
     order = np.argsort(ended.number)
     ttft = float((ended.first_ps - ended.arrival_ps)[order].mean()) / PS + stack.front_end_seconds
     later = np.maximum(outputs - 1, 1)
@@ -71,15 +70,15 @@ def _lengths(longest: int, count: int, place: int) -> Int64:
     return lengths
 
 
-def _ended(row: "ServingRow | Throughput", stack: Stack, requests: tuple[Int64, Int64, Int64], *, closed: bool) -> EndedRequests:
-    """The requests, served by one replica."""
+def _ended(row: "ServingRow | Throughput", stack: Stack, inputs: Int64, outputs: Int64, *, users: int) -> EndedRequests:
+    """The requests, served by one replica to so many users at a time."""
     model, gpu = MODELS[row.model], GPUS[row.gpu]
     steps = ReplicaSteps(model, gpu, row.precision, row.plan, stack, BUDGET)
     room = kv_room(model, gpu, row.precision, row.plan, stack.kv_precision)
-    limits = ReplicaLimits(BUDGET, SEATS, room.blocks, reserves=row.engine in RESERVING, closed=closed)
-    pool = Pool(StepTables(steps), limits, PoolSettings())
+    limits = ReplicaLimits(BUDGET, SEATS, room.blocks, reserves=row.engine in RESERVING)
+    pool = Pool(StepTables(steps), limits, PoolSettings(), asks=asks_of(inputs, outputs))
     pool.open(0)
-    pool.give(PoolRequests.of(*requests))
+    pool.set_users(users, 0)
     pool.advance(NEVER_PS)
     return pool.take_ended()
 
@@ -170,8 +169,8 @@ def published_throughput() -> tuple[Throughput, ...]:
 def throughput(row: Throughput, stack: Stack | None = None) -> float:
     """Ours for a row: requests of one length that are all there at the start, until the last one is done."""
     stack = stack or stack_of(row.gpu, row.precision, row.engine, mixture=MODELS[row.model].experts > 0)
-    arrival_ps, inputs, outputs = (np.full(OFFLINE_REQUESTS, value, np.int64) for value in (0, row.input_tokens, row.output_tokens))
-    ended = _ended(row, stack, (arrival_ps, inputs, outputs), closed=False)
+    inputs, outputs = (np.full(OFFLINE_REQUESTS, value, np.int64) for value in (row.input_tokens, row.output_tokens))
+    ended = _ended(row, stack, inputs, outputs, users=OFFLINE_REQUESTS)
     return OFFLINE_REQUESTS * row.output_tokens / (int(ended.done_ps.max()) / PS) * row.gpus / row.plan.gpus
 
 

@@ -11,7 +11,6 @@ from emulator.workload.requests import (
     SLICE_NS,
     WORLD,
     Arrivals,
-    ClosedLoop,
     Generator,
     GeneratorSettings,
     Length,
@@ -188,16 +187,6 @@ def test_a_generator_can_be_sent_after_use() -> None:
     source = Generator(replace(PLAIN, lengths=NAMED_LENGTHS["azure-conv"], session_ratio=0.5))
     found = taken(source, [60 * SECOND])
     assert same(taken(pickle.loads(pickle.dumps(source)), [60 * SECOND]), found)
-
-
-def test_closed_loops_have_lengths_by_number() -> None:
-    loop = ClosedLoop(8, 80, Lengths(uniform_between(820, 1024), uniform_between(820, 1024)))
-    prompt, output = loop.lengths_of(1, 0, 3, np.arange(80))
-    assert loop.lengths_of(1, 0, 3, np.array([7]))[0][0] == prompt[7]
-    assert 820 <= min(prompt.min(), output.min()) <= max(prompt.max(), output.max()) <= 1024
-    assert not np.array_equal(prompt, loop.lengths_of(1, 0, 4, np.arange(80))[0])
-    with pytest.raises(ValueError, match=r"requests: 7 .allowed: from the concurrency, 8"):
-        ClosedLoop(8, 7, SHORT)
 
 
 @pytest.mark.parametrize(

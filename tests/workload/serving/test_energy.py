@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from emulator.racks.pool import Pool
-from emulator.racks.pool_layout import NEVER_PS
-from emulator.racks.pool_records import PoolRequests, PoolSettings, ReplicaLimits
+from emulator.racks.pool import Pool, asks_of
+from emulator.racks.pool_records import PoolSettings, ReplicaLimits
 from emulator.racks.step_tables import StepTables
 from emulator.workload.serving.costs import ReplicaSteps, ServingPlan, kv_room
 from emulator.workload.serving.energy import dynamic_ratio
@@ -24,12 +23,12 @@ def measured(batch: int) -> tuple[float, float]:
     """Watts of the four GPUs, and joules for each output token, of a closed loop with as many at a time."""
     model = MODELS["llama3.1-70b"]
     steps = ReplicaSteps(model, GPU, "bf16", PLAN, stack_of(GPU.name, "bf16", "vllm"), BUDGET)
-    limits = ReplicaLimits(BUDGET, 1024, kv_room(model, GPU, "bf16", PLAN).blocks, closed=True)
-    pool = Pool(StepTables(steps), limits, PoolSettings())
-    pool.open(0)
+    limits = ReplicaLimits(BUDGET, 1024, kv_room(model, GPU, "bf16", PLAN).blocks)
     count = 6 * batch
-    lengths = np.full(count, PROMPT), np.full(count, OUTPUT) + np.arange(count) % 100 - 50
-    pool.give(PoolRequests.of(np.where(np.arange(count) < batch, 0, NEVER_PS), *lengths))
+    asks = asks_of(np.full(count, PROMPT), np.full(count, OUTPUT) + np.arange(count) % 100 - 50)
+    pool = Pool(StepTables(steps), limits, PoolSettings(), asks=asks)
+    pool.open(0)
+    pool.set_users(batch, 0)
     pool.advance(10**16)
     read = pool.read(10**16)
     busy_ps = int(read.busy_ps[0])
