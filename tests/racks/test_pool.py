@@ -138,7 +138,9 @@ def cases(draw: st.DrawFn, *, cached: bool = False) -> Case:
             max_size=10,
         )
     )
-    return Case(costs, limits, policy, requests, asks, opened + sorted(orders, key=lambda order: order[0]))
+    # A reading is as of before an instant, and what else is done at it comes behind the steps that end then: so readings go first.
+    orders.sort(key=lambda order: (order[0], order[1] != "read"))
+    return Case(costs, limits, policy, requests, asks, opened + orders)
 
 
 def check_reading(pool: Pool, plain: PlainPool, now: int, zero: int) -> None:
