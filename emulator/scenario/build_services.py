@@ -36,12 +36,14 @@ from emulator.workload.requests.open import open_request_trace
 from emulator.workload.requests.priorities import check_classes
 from emulator.workload.serving.costs import (
     ModelDoesNotFit,
+    PlanDoesNotFit,
     ReplicaSteps,
     ServingPlan,
     Speculation,
     fabric_bytes,
     kv_bytes_per_token,
     kv_room,
+    plan_of,
     weight_bytes,
 )
 from emulator.workload.serving.stacks import RESERVING, stack_of
@@ -174,23 +176,11 @@ def _gpu(given: ServiceSettings, cluster: Cluster, place: str) -> tuple[int, Gpu
 
 def _plan(given: ServiceSettings, cluster: Cluster, host_type: int, place: str) -> ServingPlan:
     """How a replica lies: within a scale-up domain, or over whole ones."""
-    domain, host = cluster.level("domain"), cluster.host_types[host_type]
-    most = int(np.diff(domain.first_host).max()) * host.gpus
-    gpus = given.tensor * given.attention_data * given.pipeline
-    if gpus <= most:
-        return ServingPlan(given.tensor, given.attention_data, given.pipeline)
-    if given.tensor > most or most % given.tensor:
-        raise ScenarioError(
-            f"{place}.tensor: a replica of {gpus} GPUs, and {given.tensor} of them as one; allowed: at most {most}, those of a domain, "
-            "or a part of these"
-        )
-    domains = gpus // most
-    if gpus % most or (domains % given.pipeline and given.pipeline % domains):
-        raise ScenarioError(
-            f"{place}: a replica of {gpus} GPUs, in {given.pipeline} stages; allowed: at most {most}, those of a domain, or whole domains, "
-            f"and a whole number of domains for each stage or of stages for each domain"
-        )
-    return ServingPlan(given.tensor, given.attention_data, given.pipeline, domains)
+    most = int(np.diff(cluster.level("domain").first_host).max()) * cluster.host_types[host_type].gpus
+    try:
+        return plan_of(given.tensor, given.attention_data, given.pipeline, most)
+    except PlanDoesNotFit as error:
+        raise ScenarioError(f"{place}.tensor: {error}") from None
 
 
 def _can_be_met(given: ServiceSettings, steps: ReplicaSteps, front_end_ps: int, place: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from topology.catalog import GPUS, HOSTS
+from topology.catalog import GPUS, HOSTS, HostType
 
 MOST_BYTES, MOST_ROWS, MOST = 4 << 20, 10_000, 10**7
 NOTHING = {"", "-", "n/a", "na", "none"}
@@ -77,6 +77,11 @@ def _check_header(header: list[str], name: str, needed: Sequence[str], optional:
             raise RowsError(f"{name}:1: {column!r:.60}: unknown in the header; allowed: {allowed}")
         if header.count(column) > 1:
             raise RowsError(f"{name}:1: {column}: is there twice in the header; allowed: every column once")
+
+
+def host_of(gpu: str) -> HostType:
+    """The first of the hosts that we know which have this GPU."""
+    return next(host for host in HOSTS.values() if host.gpu.name == gpu)
 
 
 @dataclass(frozen=True)

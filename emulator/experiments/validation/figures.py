@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from emulator.experiments.validation.compare import NETWORK_RATIO, Comparison, Loss, Row, compare_training, published_rows
+from emulator.experiments.validation.fields import host_of
 from emulator.experiments.validation.serving import compare_published_serving, compare_throughput
 from emulator.jobs.ettr import expected_ettr, mttf
 from emulator.power.facility import water_litres
@@ -77,7 +78,7 @@ def published_teraflops() -> list[Published]:
 
 def teraflops(row: Published) -> float:
     """Ours, of one GPU: the operations that the paper counts, recomputation among them, over the step."""
-    host = next(host for host in HOSTS.values() if host.gpu.name == row.gpu)
+    host = host_of(row.gpu)
     model = MODELS[row.model]
     shape = training_shape(model, row.plan, host.gpu, domain_gpus=host.domain_gpus, recompute=row.recompute, overlap=row.overlap)
     seconds = step_seconds(shape, NETWORK_RATIO * host.lane_bytes_per_second)

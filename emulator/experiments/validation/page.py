@@ -29,7 +29,7 @@ own: of training steps with these columns,
 and of serving, where there are `isl`, `osl` and `concurrency`, with these:
 
     system model precision backend isl osl tp concurrency ttft_ms tpot_ms  needed; precision: bf16 where empty
-    id backend_version pp attn_dp moe_tp moe_ep source                     pp: 1; versions and the split of experts are not compared
+    id backend_version pp attn_dp moe_tp moe_ep source                     1 where empty; versions and the split of experts are not compared
 
 What would not fit the memory of the GPUs is taken as sharded over the replicas (ZeRO 3). Rows of one source that differ in GPUs alone are a
 series, and its scaling loss is compared too: what each GPU loses from the smallest size to a larger one.
@@ -95,8 +95,8 @@ _NOT_MODELLED = """\
   (`emulator/racks/power.py`).
 - **E[ETTR]** of the paper is for small losses; `emulator.jobs.ettr.daly_ettr` is exact. RSC's own rate does not predict its jobs of 1,024
   GPUs (28.8 hours to a fault by the rate, 7.9 measured): small jobs fail for other reasons.
-- **Serving in these rows**: a replica has no pipeline of stages, prefix cache or speculative decoding; every expert is as likely as any
-  other; prompts and decodes share the GPUs. Latencies of a closed loop include those of its start, when all places fill at once.
+- **Serving in these rows**: no row has a pipeline of stages, attention in groups, a prefix cache or speculative decoding; every expert is
+  as likely as any other; prompts and decodes share the GPUs. Latencies of a closed loop include those of its start, when all places fill at once.
 """
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from emulator.experiments.validation.fields import NOTHING, Fields, RowsError, read_text, records
+from emulator.experiments.validation.fields import NOTHING, Fields, RowsError, host_of, read_text, records
 from emulator.workload.training import (
     ALIASES,
     MODELS,
@@ -15,7 +15,7 @@ from emulator.workload.training import (
     peak_flops,
     state_bytes,
 )
-from topology.catalog import GPUS, HOSTS, HostType
+from topology.catalog import GPUS, HostType
 
 #: What every file of training rows has, and what it may have.
 NEEDED = ("model", "gpu", "gpus", "precision", "global_batch_sequences", "sequence")
@@ -48,7 +48,7 @@ class TrainingRow:
     @property
     def host(self) -> HostType:
         """The host that carries the GPU."""
-        return next(host for host in HOSTS.values() if host.gpu.name == self.gpu)
+        return host_of(self.gpu)
 
 
 def read_rows(path: Path) -> list[TrainingRow]:
@@ -118,7 +118,7 @@ class _Fields(Fields):
 
     def _plan(self, model_name: str, gpu: str, gpus: int, sequences: int) -> Parallelism:
         model = MODELS[model_name]
-        domain_gpus = next(host for host in HOSTS.values() if host.gpu.name == gpu).domain_gpus
+        domain_gpus = host_of(gpu).domain_gpus
         if all(self.given.get(name, "").lower() in NOTHING for name in ("tp", "pp", "cp", "ep")):
             return self._chosen(model, gpu, gpus, sequences, domain_gpus)
         tensor, pipeline, context, expert, micro = (self.whole(name, 1) for name in ("tp", "pp", "cp", "ep", "micro_batch"))

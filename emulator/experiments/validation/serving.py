@@ -16,13 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.draws import Stream, uniform
-from emulator.experiments.validation.compare import Comparison, Quantiles, Row, Sweep
+from emulator.experiments.validation.compare import NETWORK_RATIO, Comparison, Quantiles, Row, Sweep
+from emulator.experiments.validation.fields import host_of
 from emulator.experiments.validation.serving_rows import ServingRow, parse_serving_rows
+from emulator.power.clocks import FULL
 from emulator.racks.pool import Pool, asks_of
 from emulator.racks.pool_layout import NEVER_PS
 from emulator.racks.pool_records import EndedRequests, PoolSettings, ReplicaLimits
 from emulator.racks.step_tables import StepTables
-from emulator.workload.serving.costs import PS, ReplicaSteps, ServingPlan, kv_room
+from emulator.workload.serving.costs import PS, ReplicaSteps, ServingPlan, fabric_bytes, kv_room
 from emulator.workload.serving.stacks import RESERVING, Stack, stack_of
 from emulator.workload.training import MODELS
 from topology.catalog import GPUS
@@ -58,7 +60,8 @@ def served(row: ServingRow, stack: Stack | None = None) -> Served:
     inputs, outputs = (_lengths(longest, count, place) for place, longest in enumerate((row.input_tokens, row.output_tokens)))
     ended = _ended(row, stack, inputs, outputs, users=row.concurrency)
     order = np.argsort(ended.number)
-    ttft = float((ended.first_ps - ended.arrival_ps)[order].mean()) / PS + stack.front_end_seconds
+    fill = ReplicaSteps(MODELS[row.model], GPUS[row.gpu], row.precision, row.plan, stack, BUDGET).costs().fill_ps(inputs)
+    ttft = float(((ended.first_ps - ended.arrival_ps)[order] + fill).mean()) / PS + stack.front_end_seconds
     later = np.maximum(outputs - 1, 1)
     return Served(ttft, float(((ended.done_ps - ended.first_ps)[order] / later).mean()) / PS)
 
@@ -78,6 +81,9 @@ def _ended(row: "ServingRow | Throughput", stack: Stack, inputs: Int64, outputs:
     limits = ReplicaLimits(BUDGET, SEATS, room.blocks, reserves=row.engine in RESERVING)
     pool = Pool(StepTables(steps), limits, PoolSettings(), asks=asks_of(inputs, outputs))
     pool.open(0)
+    if row.plan.domains > 1:
+        crossing = fabric_bytes(model, row.precision, row.plan) / (NETWORK_RATIO * host_of(row.gpu).lane_bytes_per_second)
+        pool.set_pace(0, 0, FULL, round(crossing * PS))
     pool.set_users(users, 0)
     pool.advance(NEVER_PS)
     return pool.take_ended()

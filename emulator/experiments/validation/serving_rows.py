@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from emulator.experiments.validation.fields import NOTHING, Fields, RowsError, read_text, records
-from emulator.workload.serving.costs import ModelDoesNotFit, ServingPlan, kv_room
+from emulator.experiments.validation.fields import NOTHING, Fields, RowsError, host_of, read_text, records
+from emulator.workload.serving.costs import ModelDoesNotFit, PlanDoesNotFit, ServingPlan, kv_room, plan_of
 from emulator.workload.serving.stacks import ENGINES, stack_of
 from emulator.workload.training import MODELS, UnknownPrecision, peak_flops
 from topology.catalog import GPUS
@@ -72,7 +72,7 @@ class _Fields(Fields):
     def row(self, number: str) -> ServingRow:
         """The record as a row. Raises RowsError."""
         model, gpu = self._model(), self.gpu("system")
-        precision, plan, engine = self._precision(gpu), self._plan(), self._engine()
+        precision, plan, engine = self._precision(gpu), self._plan(gpu), self._engine()
         stack = stack_of(gpu, precision, engine, mixture=MODELS[model].experts > 0)
         inputs, outputs = self._count("isl", MOST_TOKENS), self._count("osl", MOST_TOKENS)
         if outputs < 2:  # a time between tokens takes two
@@ -133,10 +133,11 @@ class _Fields(Fields):
             raise self.wrong("backend", "is unknown", ", ".join(ENGINES))
         return name
 
-    def _plan(self) -> ServingPlan:
-        if self.whole("pp", 1) > 1:
-            raise self.wrong("pp", "is a pipeline, which a replica here has not", "1")
-        plan = ServingPlan(self.whole("tp"), self.whole("attn_dp", 1))
-        if plan.gpus > MOST_GPUS:
-            raise self.wrong("tp", f"makes {plan.gpus:,} GPUs a replica", f"up to {MOST_GPUS:,}")
-        return plan
+    def _plan(self, gpu: str) -> ServingPlan:
+        tensor, groups, stages = self.whole("tp"), self.whole("attn_dp", 1), self.whole("pp", 1)
+        if (gpus := tensor * groups * stages) > MOST_GPUS:
+            raise self.wrong("tp", f"makes {gpus:,} GPUs a replica", f"up to {MOST_GPUS:,}")
+        try:
+            return plan_of(tensor, groups, stages, host_of(gpu).domain_gpus)
+        except PlanDoesNotFit as error:
+            raise self.wrong("tp", f"makes {str(error).partition(';')[0]}", str(error).rpartition("allowed: ")[2]) from error

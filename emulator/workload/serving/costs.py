@@ -1,11 +1,11 @@
 """What a step of a replica takes, and how many blocks of KV memory it has: a roofline over a floor.
 
-    t = floor layers + max(weights, multiplications) + KV + attention + all-reduces + exchanges + c running
+    t = floor layers + max(weights, multiplications) + KV + attention + all-reduces + all-to-alls + c running
 
 The floor is what no bandwidth buys: launches, synchronisation, sampling. Weights are read once a step, whatever the number of tokens; of a
 mixture, those of the experts that its tokens are sent to. A decode reads the keys and values of its context, a prompt's tokens attend to
-those before them. A layer of tensor parallelism reduces twice. The last term is what the engine does for each request in
-the step; each of the groups over which attention is spread does it for its own.
+those before them. A layer of tensor parallelism reduces twice. Where attention is spread over groups, tokens go to the GPUs of their
+experts and come back. The last term is what the engine does for each request in the step; each of the groups does it for its own.
 
 Five numbers are fitted for each GPU, precision and engine (``workload.serving.stacks``); the shares below are the same for all.
 
@@ -16,7 +16,7 @@ is assumed to be the host's.
 a token, takes as long as one group takes through all stages: the multiplications, KV and so on of a p-th of the tokens, but the floor and
 the weights of all layers. A prompt's tokens are spread over the groups; what that hides of its own way is ``StepCosts.fill_ps``.
 
-**Over several domains** tokens go to experts and from stage to stage over the fabric (``fabric_bytes``).
+**Over several domains** tokens are reduced, and go to experts and from stage to stage, over the fabric (``fabric_bytes``).
 
 **Speculation**: a cheap draft proposes k tokens, the model verifies them at once, and in the mean (1 - a^(k+1)) / (1 - a) are right
 (Leviathan et al., "Fast Inference from Transformers via Speculative Decoding", ICML'23, equation 1; a is the part of drafted tokens that
@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from emulator.draws.exact import power
 from emulator.workload.serving.stacks import Stack
-from emulator.workload.training import Model, other_domains, peak_flops
+from emulator.workload.training import Model, inside_copies, other_domains, peak_flops
 from topology.catalog import GpuType
 
 Int64 = NDArray[np.int64]
@@ -59,7 +59,7 @@ PS = 1e12
 @dataclass(frozen=True)
 class ServingPlan:
     """GPUs of a replica: ``tensor`` times ``attention_data`` for each of ``pipeline`` stages, in ``domains`` scale-up domains, whole ones
-    where there are several. Experts are spread over all GPUs of a stage. A tensor group lies in one domain.
+    where there are several (``plan_of``). Experts are spread over all GPUs of a stage.
     """
 
     tensor: int = 1
@@ -74,6 +74,35 @@ class ServingPlan:
     @property
     def gpus(self) -> int:
         return self.stage_gpus * self.pipeline
+
+    @property
+    def stage_domains(self) -> int:
+        return max(1, self.domains // self.pipeline)
+
+    @property
+    def tensor_domains(self) -> int:
+        """In which one tensor group lies."""
+        return max(1, self.tensor * self.domains // self.gpus)
+
+
+class PlanDoesNotFit(ValueError):
+    """GPUs that do not divide into domains as they must; the message has the numbers."""
+
+
+def plan_of(tensor: int, attention_data: int, pipeline: int, domain_gpus: int) -> ServingPlan:
+    """Within a domain of so many GPUs, or over whole domains, of which a tensor group and a stage have a whole number or a whole part.
+    Raises PlanDoesNotFit.
+    """
+    gpus = tensor * attention_data * pipeline
+    if gpus <= domain_gpus:
+        return ServingPlan(tensor, attention_data, pipeline)
+    domains = gpus // domain_gpus
+    if gpus % domain_gpus or (tensor % domain_gpus and domain_gpus % tensor) or (pipeline % domains and domains % pipeline):
+        raise PlanDoesNotFit(
+            f"a replica of {gpus} GPUs, {tensor} x {attention_data} in each of {pipeline} stages; allowed: at most {domain_gpus}, those of "
+            "a domain, or whole domains, with tensor groups and stages that each have a whole number of them or a whole part of one"
+        )
+    return ServingPlan(tensor, attention_data, pipeline, domains)
 
 
 @dataclass(frozen=True)
@@ -123,7 +152,7 @@ class StepCosts:
     and one in which nobody decodes, ``base + table[p]`` and so on. ``table_ps`` and ``decode_ps`` have the shape (budget + 1,), and are
     the same without speculation, as are the bases. ``kv_ps`` is for each token of a context that a decode reads, and ``attention_ps``
     for each pair of a prompt's token with one that it attends to. ``weights_ps`` and ``decode_weights_ps``: what is left of the tables
-    beside multiplying: the reading of weights as far as multiplying does not hide it, and all-reduces.
+    beside multiplying: the reading of weights as far as multiplying does not hide it, all-reduces and all-to-alls.
     """
 
     base_ps: int
@@ -181,13 +210,26 @@ def kv_room(model: Model, gpu: GpuType, precision: str, plan: ServingPlan, kv_pr
 
 
 def fabric_bytes(model: Model, precision: str, plan: ServingPlan) -> float:
-    """That each GPU of a replica sends to other domains for a token of a step, in the mean: the token to its experts and back
-    (``other_domains``), and from stage to stage.
+    """That each GPU of a replica sends to other domains for a token of a step, in the mean: two all-reduces a layer of what a domain has
+    reduced (2 (d - 1) / d of it, in equal parts by its GPUs); the token to its experts and back (``other_domains``); from stage to stage.
     """
-    stage_domains, expert = max(1, plan.domains // plan.pipeline), 0.0
-    if model.experts and stage_domains > 1:
-        expert = model.expert_layers * model.hidden * (DISPATCH_BYTES[precision] + ACTIVATION_BYTES) * other_domains(model, stage_domains)
-    return (expert + (min(plan.pipeline, plan.domains) - 1) * model.hidden * ACTIVATION_BYTES) / plan.gpus
+    reduced = 2 * model.layers * 2 * (plan.tensor_domains - 1) * ACTIVATION_BYTES
+    exchanged, crossings = 0.0, min(plan.pipeline, plan.domains) - 1
+    if _exchanges(model, plan) and plan.stage_domains > 1:
+        exchanged = model.expert_layers * (DISPATCH_BYTES[precision] + ACTIVATION_BYTES) * other_domains(model, plan.stage_domains)
+    return (reduced + exchanged + crossings * ACTIVATION_BYTES) * model.hidden / plan.gpus
+
+
+def _exchanges(model: Model, plan: ServingPlan) -> bool:
+    """Tokens go to experts. Where attention is not spread every GPU has every token, and all-reduces add up what experts make of it."""
+    return model.experts > 0 and plan.attention_data > 1
+
+
+def _fabric_ways(model: Model, plan: ServingPlan) -> int:
+    """Over the fabric in a step, one behind the other."""
+    reduced = 2 * 2 * model.layers if plan.tensor_domains > 1 else 0
+    exchanged = 2 * model.expert_layers if _exchanges(model, plan) and plan.stage_domains > 1 else 0
+    return reduced + exchanged + min(plan.pipeline, plan.domains) - 1
 
 
 @dataclass(frozen=True)
@@ -231,20 +273,22 @@ class ReplicaSteps:
         read = _read_bytes(model, self.precision, plan, tokens) / (stack.memory_ratio * gpu.memory_bytes_per_second)
         active = 2.0 * (model.layer_parameters + model.vocabulary * model.hidden)
         multiplied = tokens * active / (plan.stage_gpus * stack.multiply_ratio * peak_flops(gpu, self.precision)) * slowdown
-        reduced = np.zeros(len(tokens))
-        if plan.tensor > 1:
-            each = 2.0 * model.layers * model.hidden * ACTIVATION_BYTES * 2.0 * (plan.tensor - 1) / plan.tensor
-            reduced = tokens / plan.attention_data * each / (LINK_RATIO * gpu.scale_up_bytes_per_second)
-        return np.maximum(read, multiplied) + reduced, np.maximum(read - multiplied, 0.0) + reduced
+        sent, together = np.zeros(len(tokens)), plan.tensor // plan.tensor_domains
+        if together > 1:
+            each = 2.0 * model.layers * model.hidden * ACTIVATION_BYTES * 2.0 * (together - 1) / together
+            sent = tokens / plan.attention_data * each / (LINK_RATIO * gpu.scale_up_bytes_per_second)
+        if _exchanges(model, plan):
+            copies = inside_copies(model, plan.stage_gpus // plan.stage_domains, together)
+            each = model.expert_layers * model.hidden * (DISPATCH_BYTES[self.precision] + ACTIVATION_BYTES) * copies
+            sent = sent + tokens / plan.stage_gpus * each / (LINK_RATIO * gpu.scale_up_bytes_per_second)
+        return np.maximum(read, multiplied) + sent, np.maximum(read - multiplied, 0.0) + sent
 
     def _scalars(self, slowdown: float) -> tuple[float, float, float, float]:
         """Seconds of a step, of each request in it, of each token of a context, and of each pair of attention."""
         model, gpu, plan, stack = self.model, self.gpu, self.plan, self.stack
-        stage_domains = max(1, plan.domains // plan.pipeline)
-        ways = 2 * model.expert_layers * (model.experts > 0 and stage_domains > 1) + min(plan.pipeline, plan.domains) - 1
         kv = kv_bytes_per_token(model, stack.kv_precision) / (plan.gpus * KV_RATIO * gpu.memory_bytes_per_second)
         pair = 4.0 * model.attention_width * model.layers / (plan.gpus * ATTENTION_RATIO * gpu.bf16_flops) * slowdown
-        base = stack.floor_seconds * model.layers + ways * CROSSING_SECONDS
+        base = stack.floor_seconds * model.layers + _fabric_ways(model, plan) * CROSSING_SECONDS
         return base, stack.running_seconds / (plan.attention_data * plan.pipeline), kv, pair
 
 

@@ -7,7 +7,7 @@ fabric's share.
 
 from emulator.workload.training.catalogue import GENERATED, MODELS, megatron_model
 from emulator.workload.training.choice import choose_parallelism, state_bytes
-from emulator.workload.training.communication import other_domains
+from emulator.workload.training.communication import inside_copies, other_domains
 from emulator.workload.training.kernels import ALIASES, PRECISIONS, UnknownPrecision, peak_flops
 from emulator.workload.training.model import Model, step_flops
 from emulator.workload.training.parallelism import ZERO_STAGES, Parallelism
@@ -24,6 +24,7 @@ __all__ = [
     "Parallelism",
     "UnknownPrecision",
     "choose_parallelism",
+    "inside_copies",
     "layer_seconds",
     "megatron_model",
     "other_domains",

@@ -80,6 +80,11 @@ def other_domains(model: Model, domains: float) -> float:
     return others if model.token_domains is None else min(others, model.token_domains)
 
 
+def inside_copies(model: Model, inside: float, tensor: int) -> float:
+    """Of a token for the experts on other GPUs of ``inside`` in a domain, of which ``tensor`` have it already: one for each expert."""
+    return model.token_experts * (inside - tensor) / inside
+
+
 def expert_exchange(model: Model, plan: Parallelism, domain_gpus: int) -> Exchange:
     """Of a layer of experts, in the mean of all layers: every token to its experts and back, in both passes: four all-to-alls."""
     group, tensor = plan.expert_gpus, plan.tensor
@@ -87,7 +92,7 @@ def expert_exchange(model: Model, plan: Parallelism, domain_gpus: int) -> Exchan
         return Exchange(0.0, 0.0)
     inside = min(group, domain_gpus)
     each = 4 * activation_bytes(model, plan) / tensor * model.expert_layers / model.layers
-    return Exchange(each * model.token_experts * (inside - tensor) / inside, each * other_domains(model, group / inside))
+    return Exchange(each * inside_copies(model, inside, tensor), each * other_domains(model, group / inside))
 
 
 def common_reduction(model: Model, plan: Parallelism, domain_gpus: int) -> Reduction:

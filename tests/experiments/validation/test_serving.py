@@ -86,7 +86,7 @@ WRONG = {
     "a request that does not fit": ({"isl": "900000"}, ["isl", "901,024", "up to"]),
     "one token": ({"osl": "1"}, ["osl", "two tokens", "2 to"]),
     "no tokens": ({"isl": "0"}, ["isl", "whole number"]),
-    "a pipeline": ({"pp": "2"}, ["pp", "pipeline", "allowed: 1"]),
+    "stages that do not divide": ({"pp": "3"}, ["tp", "makes a replica of 12 GPUs", "at most 8"]),
     "no concurrency": ({"concurrency": ""}, ["concurrency", "whole number"]),
     "too much of it": ({"concurrency": "1000000"}, ["concurrency", "10,000"]),
     "no time": ({"tpot_ms": ""}, ["tpot_ms", "empty"]),
