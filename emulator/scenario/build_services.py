@@ -176,6 +176,9 @@ def _gpu(given: ServiceSettings, cluster: Cluster, place: str) -> tuple[int, Gpu
 
 def _plan(given: ServiceSettings, cluster: Cluster, host_type: int, place: str) -> ServingPlan:
     """How a replica lies: within a scale-up domain, or over whole ones."""
+    layers = MODELS[given.model].layers
+    if given.pipeline > layers:
+        raise ScenarioError(f"{place}.pipeline: {given.pipeline} stages of {layers} layers; allowed: at most one for each layer")
     most = int(np.diff(cluster.level("domain").first_host).max()) * cluster.host_types[host_type].gpus
     try:
         return plan_of(given.tensor, given.attention_data, given.pipeline, most)

@@ -133,6 +133,7 @@ def test_what_lies_beyond_is_refused_by_name(tmp_path: Path, path: str, value: A
         ({"tensor": 1, "precision": "bf16"}, {}, ["services.0.tensor", "llama3.1-70b in bf16 takes 141", "74.4 GB", "more GPUs"]),
         ({"objectives": {"tpot": "5ms"}}, {}, ["services.0.objectives.tpot: 5 ms", "takes 11.", "or more"]),
         ({"objectives": {"ttft": "5ms"}}, {}, ["services.0.objectives.ttft: 5 ms", "or more"]),
+        ({"model": "llama3.1-8b", "pipeline": 33}, {}, ["services.0.pipeline: 33 stages of 32 layers", "at most one"]),
         ({"tensor": 12}, {}, ["services.0.tensor: a replica of 12 GPUs", "at most 8", "whole domains"]),
         ({"tensor": 3, "attention_data": 8}, {}, ["services.0.tensor: a replica of 24 GPUs, 3 x 8", "at most 8"]),
         ({"tensor": 4, "pipeline": 3}, {}, ["services.0.tensor: a replica of 12 GPUs, 4 x 1 in each of 3 stages", "whole domains"]),

@@ -96,7 +96,8 @@ _NOT_MODELLED = """\
 - **E[ETTR]** of the paper is for small losses; `emulator.jobs.ettr.daly_ettr` is exact. RSC's own rate does not predict its jobs of 1,024
   GPUs (28.8 hours to a fault by the rate, 7.9 measured): small jobs fail for other reasons.
 - **Serving in these rows**: no row has a pipeline of stages, attention in groups, a prefix cache or speculative decoding; every expert is
-  as likely as any other; prompts and decodes share the GPUs. Latencies of a closed loop include those of its start, when all places fill at once.
+  as likely as any other; prompts and decodes share the GPUs.
+  Latencies of a closed loop include those of its start, when all places fill at once.
 """
 
 
