@@ -153,11 +153,12 @@ def drawn(policy: PoolSettings, requests: list[Request]) -> list[Request]:
 def one_side(case: Case, policy: PoolSettings, requests: list[Request], kind: int) -> tuple[PlainPool, list[tuple[int, int, int]]]:
     """A plain pool through the orders of its kind, and which of its places were lost: when, in which order, which place."""
     plain, lost = PlainPool((case.costs, case.costs), case.limits, policy, drawn(policy, requests)), list[tuple[int, int, int]]()
+    of_lost = set[int]()  # requests of replicas that are gone, in whose places there may be others
     for row, (now, what, of, which) in enumerate(case.orders):
         plain.run(now)
         for place in plain.drained():
             for one in plain.ended:
-                one.turn = DRAINED if one.place == place else one.turn
+                one.turn = DRAINED if one.place == place and one.number not in of_lost else one.turn
         if of != kind and what in {"open", "drain", "lose"}:
             continue
         there = sorted(place for place, one in plain.replicas.items() if what == "lose" or not one.draining)
@@ -168,6 +169,7 @@ def one_side(case: Case, policy: PoolSettings, requests: list[Request], kind: in
             getattr(plain, what)(place, now)
             if what == "lose":
                 lost.append((now, row, place))
+                of_lost |= {one.number for one in plain.ended if one.place == place}
     plain.run()
     return plain, lost
 
