@@ -150,8 +150,7 @@ def test_two_actors_share_the_requests(row: Callable[..., None]) -> None:
     dearer = [made["1"]["wall_seconds"] / made["inline"]["wall_seconds"] for made in rounds]
     requests, cpu = rounds[0]["inline"]["requests"], median(made["inline"]["cpu_seconds"] for made in rounds)
     row(
-        TITLE,
-        run="4.3 million requests, whole emulation",
+        TITLE + ", whole emulation of 4.3 million",
         per_cpu_second=requests / cpu,
         two_actors_faster=median(faster),
         one_actor=median(dearer),
@@ -165,5 +164,5 @@ def test_memory_is_flat_over_a_week(row: Callable[..., None]) -> None:
     """Peaks of a day and of a week of two replicas: what is kept follows replicas and limits, not requests."""
     few = ("services.0.replicas=2", "services.0.requests.per_second=4", "serving.keep_requests=10000", "runtime.actors=inline")
     day, week = (whole_run(*few, f"clock.until={until}")["peak_bytes"] for until in ("1d", "7d"))
-    row(TITLE, run="2 replicas, peak of a week over a day", mib=week / 2**20, ratio=week / day)
+    row("Serving: memory, peak of a week of two replicas", mib=week / 2**20, over_a_day=week / day)
     assert week <= 1.1 * day  # the samples of the timeline
