@@ -22,16 +22,21 @@ POWER = (
     *("power.smoothing={gpu_floor: 50%, gpu_joules: 65}", "power.events=[{at: 1h, duration: 3h, reduce: 25%}]"),
 )
 EVERY_MODEL = LIVES + FAULTS + POWER
-#: Services whose replicas are preempted, break and scale.
+#: Services whose replicas are preempted, break and scale, get weights from each other, speculate, and send tokens to each other's hosts.
 _CHAT = (
     "{name: chat, model: llama3.1-70b, tensor: 4, replicas: 24, queue: serving, scaling: {metric: concurrency, target: 8, lead: 5m},"
-    " requests: {per_second: 60, bursts: {cv: 0.3}, sessions: {ratio: 0.3}}, prefix_cache: {enabled: true}, router: prefix-aware}"
+    " requests: {per_second: 60, bursts: {cv: 0.3}, sessions: {ratio: 0.3}, priorities: [{ratio: 0.2, priority: 1}]},"
+    " prefix_cache: {enabled: true}, router: prefix-aware, weights_from: peers}"
 )
 _CODE = (
     "{name: code, model: llama3.1-8b, tensor: 1, replicas: 16, router: power-of-two, run_one_in: 2, priority: 1,"
-    " requests: {per_second: 40}, patience: {timeout: 10s, cancel_ratio: 0.05}}"
+    " requests: {per_second: 40}, patience: {timeout: 10s, cancel_ratio: 0.05}, speculative: {tokens: 2}}"
+)
+_EXPERTS = (
+    "{name: experts, model: deepseek-v3, tensor: 1, attention_data: 16, pipeline: 2, replicas: 3, objectives: {ttft: 5s},"
+    " requests: {kind: closed, concurrency: 120, think: 2s}}"
 )
 SERVING = (
     *("serving.pool=pod", "serving.keep_requests=2000", "scheduler.queues=[{name: default}, {name: serving, priority: 100}]"),
-    f"services=[{_CHAT}, {_CODE}]",
+    f"services=[{_CHAT}, {_CODE}, {_EXPERTS}]",
 )
