@@ -165,9 +165,9 @@ class Runs:
             ahead_ns = self._start_up.of(table.job_id[slot]) if trains and self._start_up is not None else 0
         service = None if self.replicas is None else self.replicas.service_of(slot)
         read_ns = 0
-        if service is not None:
-            read_ns = self._storage.read_ns(rows, service.weight_bytes, gpus) if at_ns else 0
-            ahead_ns = service.cold_start_ns + read_ns if at_ns else 0
+        if service is not None and at_ns:  # those of the start are warm
+            read_ns = self._storage.read_ns(rows, service.weight_bytes, gpus)
+            ahead_ns = service.cold_start_ns + read_ns
         saving = None
         if every := table.checkpoint_ns[slot] or (0 if table.kind[slot] == JobKind.SERVICE else costs.checkpoint.interval_ns):
             state_bytes = table.shapes[table.shape[slot]].state_bytes if table.shape[slot] >= 0 else 0.0
@@ -305,8 +305,8 @@ class Runs:
 
     def _pace(self, slot: int, full_clock_speed: float) -> None:
         """A job's speed is what the network leaves it, and what its clock leaves of that. Of a replica it is its steps that get slower."""
-        steps = self.replicas is not None and slot in self.replicas.of
-        computing = 0.0 if steps else self._network.computing(slot)
+        serves = self.replicas is not None and slot in self.replicas.of
+        computing = 0.0 if serves else self._network.computing(slot)
         self._lives.set_speed(slot, speed_at(full_clock_speed, computing, self._clock_of(slot)), full_clock_speed)
 
     def _clock_of(self, slot: int) -> int:

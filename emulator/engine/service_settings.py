@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from emulator.engine.scaling import Scaling
-from emulator.racks.serving_pool import Served
+from emulator.racks.served import Served
 from emulator.workload.jobs import SECOND
 
 #: Ids of the replicas' jobs start here, above those of traces, generators and the API.

@@ -25,10 +25,11 @@ from emulator.engine.service_settings import REPLICA_FIRST_ID, Service, ServingS
 from emulator.engine.stops import Stops
 from emulator.engine.weight_loads import WeightLoads
 from emulator.racks.latencies import PS_PER_NS
-from emulator.racks.serving_messages import Followed, Int64, Role, ServingOrder, ServingReport
+from emulator.racks.serving_messages import Followed, Role, ServingOrder, ServingReport
 from emulator.scheduler.scheduler import Scheduler
 from emulator.scheduler.table import NEVER, State
 from emulator.workload.jobs import ANY_LEVEL, LEVEL_NAMES, JobColumns, JobKind, job_columns
+from emulator.workload.serving.costs import StepCosts
 from emulator.workload.serving.energy import dynamic_ratio
 
 DOMAIN = LEVEL_NAMES.index("domain")
@@ -79,7 +80,7 @@ class Services:
         self._work: dict[int, list[int]] = {}  # pool -> busy and multiplying picoseconds since the last look, and its replicas
         #: Number of a request that somebody follows -> its pool, and when it came as its client sees it.
         self._followed: dict[int, tuple[int, int]] = {}
-        self._fill_ps: dict[int, Callable[[Int64], Int64]] = {}  # by service
+        self._costs: dict[int, StepCosts] = {}  # by service, of those of which somebody follows a request
         self.on_followed: Callable[[Followed, Mapping[int, int]], None] | None = None  # with when each came
 
     # -- a look ---------------------------------------------------------------------------------------------------------------------
@@ -191,9 +192,9 @@ class Services:
     def _delay_ns(self, number: int, prompt_tokens: int) -> int:
         """By which a client sees each token later than its step ends."""
         served = self.settings.services[number].served
-        if number not in self._fill_ps:
-            self._fill_ps[number] = served.steps.costs().fill_ps
-        return (served.front_end_ps + int(self._fill_ps[number](np.array([prompt_tokens]))[0])) // PS_PER_NS
+        if number not in self._costs:
+            self._costs[number] = served.steps.costs()
+        return int(served.engine_delay_ps(self._costs[number], np.array([prompt_tokens]))[0]) // PS_PER_NS
 
     def go_away(self, number: int, at_ns: int) -> None:
         """Nobody follows this request any more: its client has gone."""

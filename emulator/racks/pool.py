@@ -180,7 +180,7 @@ class Pool:
         return rows
 
     def set_users(self, count: int, at_ps: int) -> None:
-        """So many users there are to be: more come, and ask at once; of too many each stops where he would ask next."""
+        """So many users there are to be: more come, and ask at once; where there are too many, they stop when they would ask next."""
         self._up_to(at_ps)
         more = max(0, count - int(self._state[at.USERS_NOW]))
         if more > self._state[at.FREE_SLOTS]:

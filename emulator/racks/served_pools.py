@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from emulator.racks.serving_pool import Served
+from emulator.racks.served import Served
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from emulator.racks.pool_kernel import compiled_pool
+from emulator.racks.served import Served
 from emulator.racks.serving_messages import (
     TALLIES,
     Followed,
@@ -21,7 +22,7 @@ from emulator.racks.serving_messages import (
     no_followed,
     no_kept_requests,
 )
-from emulator.racks.serving_pool import Served, ServingPool
+from emulator.racks.serving_pool import ServingPool
 from emulator.racks.shard import RackSettings
 from emulator.racks.step_tables import StepTables
 from emulator.racks.vllm_counts import BINS, HISTOGRAMS

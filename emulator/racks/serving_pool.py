@@ -1,7 +1,7 @@
 """One pool of a service in its shard: its arrivals, the replicas that run them, and what is counted of both."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,7 +13,8 @@ from emulator.power.clocks import FULL
 from emulator.racks.latencies import BINS, PS_PER_NS, bin_of
 from emulator.racks.pool import Pool
 from emulator.racks.pool_layout import CACHED_TOKENS, COUNTS, NEVER_PS, NOT_YET, PREEMPTIONS, STEPS, TOKENS_IN, TOKENS_OUT
-from emulator.racks.pool_records import EndedRequests, How, PoolReading, PoolRequests, PoolSettings, ReplicaLimits
+from emulator.racks.pool_records import EndedRequests, How, PoolReading, PoolRequests
+from emulator.racks.served import Served
 from emulator.racks.serving_messages import (
     LATENCIES,
     TALLIES,
@@ -27,10 +28,10 @@ from emulator.racks.serving_messages import (
     no_kept_requests,
 )
 from emulator.racks.split_pool import SplitPool
-from emulator.racks.step_tables import Steps, StepTables
+from emulator.racks.step_tables import StepTables
 from emulator.racks.vllm_counts import VllmCounts
-from emulator.racks.ways import ONE_SITE, Mix, Ways
-from emulator.workload.requests import Arrivals, ClosedLoop, Source
+from emulator.racks.ways import Mix
+from emulator.workload.requests import Arrivals, ClosedLoop
 from emulator.workload.serving.costs import BLOCK_TOKENS
 
 Int64 = NDArray[np.int64]
@@ -39,49 +40,6 @@ Int64 = NDArray[np.int64]
 REBASE_PS = 2**58
 #: Stands for all replicas of a pool that are gone, in what is read of it.
 GONE = -1
-
-
-@dataclass(frozen=True)
-class Patience:
-    """Of the clients, the part ``ratio`` goes away, after a time that is exponential with this mean."""
-
-    ratio: float = 0.0
-    mean_seconds: float = 10.0
-
-
-@dataclass(frozen=True, eq=False)
-class Served:
-    """What shards need to know of a service. ``first_token_ps`` and ``per_token_ps`` are its objectives; ``front_end_ps`` passes before a
-    request is with the engine, and on the way back. ``split``: some replicas compute prompts, and others answer. ``ways``: between the
-    sites at which its requests enter and those that serve them.
-    """
-
-    name: str
-    steps: Steps
-    limits: ReplicaLimits
-    pool: PoolSettings
-    source: Source | ClosedLoop
-    first_token_ps: int
-    per_token_ps: int
-    front_end_ps: int = 0
-    patience: Patience = Patience()
-    split: bool = False
-    ways: Ways = ONE_SITE
-
-    def answered(self, arrival_ps: Int64, first_ps: Int64, done_ps: Int64, output: Int64, delay_ps: Int64) -> "Answered":
-        """What clients saw of requests that finished, which came, had their first token and were done then, ``delay_ps`` later."""
-        ttft_ps, e2e_ps = first_ps - arrival_ps + delay_ps, done_ps - arrival_ps + delay_ps
-        tpot_ps = (done_ps - first_ps) // np.maximum(output - 1, 1)
-        return Answered(ttft_ps, tpot_ps, e2e_ps, (ttft_ps <= self.first_token_ps) & (tpot_ps <= self.per_token_ps))
-
-
-class Answered(NamedTuple):
-    """Requests that finished, shape (requests,) each: times as ``Latency`` has them, and who was within both objectives."""
-
-    ttft_ps: Int64
-    tpot_ps: Int64
-    e2e_ps: Int64
-    good: NDArray[np.bool_]
 
 
 class Load(NamedTuple):
@@ -126,7 +84,7 @@ _HOW = {
 #: In a closed loop the requests of those who are no users of it are numbered from here on.
 FIRST_OF_OTHERS = 1 << 31
 #: Nobody waits longer than this, 6.7 days, to go away or to ask again: then there is room for all times in 2**60 ps.
-LONGEST_PS = 1 << 59
+LONGEST_WAIT_PS = 1 << 59
 
 
 class ServingPool:
@@ -148,7 +106,7 @@ class ServingPool:
         else:
             self._arrivals = Arrivals(served.source, seed, service, unit)
             self._pool = (SplitPool if served.split else Pool)(tables, served.limits, settings)
-        self._fill_ps = tables.costs(FULL).fill_ps
+        self._costs = tables.costs(FULL)
         self._longest = served.limits.blocks * BLOCK_TOKENS
         self._base_ns = self._now_ns = 0
         self._low = self._high = 0.0
@@ -238,7 +196,7 @@ class ServingPool:
             hash_start=np.zeros(count + 1, np.int64),
             hashes=np.zeros(0, np.int64),
             tag=np.full(count, -1),
-            think_ps=np.minimum(asked.think_ns, LONGEST_PS // PS_PER_NS) * PS_PER_NS,
+            think_ps=np.minimum(asked.think_ns, LONGEST_WAIT_PS // PS_PER_NS) * PS_PER_NS,
         )
 
     def _patience_ps(self, number: Int64) -> Int64:
@@ -249,7 +207,7 @@ class ServingPool:
         goes = uniform(self._seed, Stream.REQUEST_PATIENCE, self.number, 2 * number) < patience.ratio
         after = exponential(self._seed, Stream.REQUEST_PATIENCE, self.number, 2 * number + 1) * patience.mean_seconds
         after_ns = np.rint(after * 1e9).astype(np.int64)
-        return np.where(goes & (after_ns <= LONGEST_PS // PS_PER_NS), after_ns * PS_PER_NS, NEVER_PS)
+        return np.where(goes & (after_ns <= LONGEST_WAIT_PS // PS_PER_NS), after_ns * PS_PER_NS, NEVER_PS)
 
     # -- orders ---------------------------------------------------------------------------------------------------------------------
 
@@ -343,7 +301,7 @@ class ServingPool:
         tallies[Tally.CACHED_TOKENS] += int(ended.cached[done].sum())
         tallies[Tally.OUTPUT_TOKENS] += int(output.sum())
         arrival, begun, first, last = (getattr(ended, name)[done] for name in ("arrival_ps", "begun_ps", "first_ps", "done_ps"))
-        engine_ps = served.front_end_ps + self._fill_ps(ended.prompt - ended.cached)  # later than its step a token leaves the engine
+        engine_ps = served.engine_delay_ps(self._costs, ended.prompt - ended.cached)
         delay_ps = engine_ps + served.ways.round_trip(ended.way)
         answered = served.answered(arrival, first, last, output, delay_ps[done])
         tallies[Tally.GOOD] += int(answered.good.sum())

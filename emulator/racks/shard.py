@@ -18,7 +18,7 @@ from emulator.racks.host_faults import HostEvents, HostFaults
 from emulator.racks.messages import HostEvent, RackOrder, RackOrders, RackReadings, RackReport
 from emulator.racks.occupancy import Occupancy, hosts_of
 from emulator.racks.power import idle_milliwatts
-from emulator.racks.serving_pool import Served
+from emulator.racks.served import Served
 from topology.cluster import BLOCK_HOSTS, Cluster
 
 Arrays = dict[str, NDArray[Any]]

@@ -28,8 +28,8 @@ from emulator.engine.service_control import ServiceView
 from emulator.engine.service_views import service_views, tally_names
 from emulator.racks.latencies import BINS, PS_PER_NS, bin_of, quantiles
 from emulator.racks.pool_records import How
+from emulator.racks.served import Served
 from emulator.racks.serving_messages import LATENCIES, TALLIES, KeptRequests, Latency, Tally, chosen
-from emulator.racks.serving_pool import Served
 from emulator.workload.jobs import SECOND
 
 #: How requests end, by ``KeptRequests.how``, which is never 0.

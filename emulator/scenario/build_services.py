@@ -11,7 +11,7 @@ from emulator.fabric.wan import WanRoutes
 from emulator.racks.latencies import PS_PER_NS, PS_PER_SECOND
 from emulator.racks.pool_layout import NEVER_PS
 from emulator.racks.pool_records import PoolSettings, ReplicaLimits, Router
-from emulator.racks.serving_pool import Patience, Served
+from emulator.racks.served import Patience, Served
 from emulator.racks.ways import ONE_SITE, Ways
 from emulator.scenario.load import ScenarioError
 from emulator.scenario.models import Scenario

@@ -167,7 +167,7 @@ class DisaggregatedSettings(Section):
 
 class SpeculativeSettings(Section):
     """So many ``tokens`` are drafted for each step, of which each is accepted, if those before it are, with the probability ``acceptance``;
-    a draft takes the part ``draft_ratio`` of a step.
+    a draft takes the part ``draft_ratio`` of a step. The defaults are assumed.
     """
 
     tokens: Annotated[Int, Field(ge=0, le=64)] = 0

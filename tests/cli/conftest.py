@@ -1,8 +1,11 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from emulator.cli import main
+from emulator.service.server import serve
+from tests.service.conftest import FakeControl
+from topology.catalog import HGX_H100
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -23,3 +26,13 @@ def gigawatt(capfd: pytest.CaptureFixture[str]) -> Run:
         return (code, *capfd.readouterr())
 
     return run
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeControl]:
+    """A server of a control that is none, which commands of a client ask."""
+    control = FakeControl()
+    server = serve(control, "127.0.0.1:0", host_type=HGX_H100)
+    monkeypatch.setenv("GIGAWATT_API", server.address)
+    yield control
+    server.stop()

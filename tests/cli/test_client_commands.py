@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,21 +10,10 @@ import yaml
 
 from emulator.engine.errors import QueueFull
 from emulator.engine.job_control import JobState
-from emulator.service.server import serve
 from tests.cli.conftest import Run
 from tests.service.conftest import FakeControl
-from topology.catalog import HGX_H100
 
 Served = tuple[FakeControl, str]
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeControl]:
-    control = FakeControl()
-    server = serve(control, "127.0.0.1:0", host_type=HGX_H100)
-    monkeypatch.setenv("GIGAWATT_API", server.address)
-    yield control
-    server.stop()
 
 
 def test_submit_list_get_explain_hold_release_cancel(gigawatt: Run, served: FakeControl) -> None:

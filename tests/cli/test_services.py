@@ -1,24 +1,11 @@
 """``gigawatt service`` against a running server."""
 
 import json
-from collections.abc import Iterator
 
-import pytest
 import yaml
 
-from emulator.service.server import serve
 from tests.cli.conftest import Run
 from tests.service.conftest import FakeControl
-from topology.catalog import HGX_H100
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeControl]:
-    control = FakeControl()
-    server = serve(control, "127.0.0.1:0", host_type=HGX_H100)
-    monkeypatch.setenv("GIGAWATT_API", server.address)
-    yield control
-    server.stop()
 
 
 def test_list(gigawatt: Run, served: FakeControl) -> None:

@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from emulator.racks.served import Patience
 from emulator.racks.serving import Serving
 from emulator.racks.serving_messages import ServingOrder, ServingReadings, Tally, serving_orders
-from emulator.racks.serving_pool import GONE, Patience
+from emulator.racks.serving_pool import GONE
 from tests.racks.test_serving import END, SERVICES, UNITS, opened, share
 
 COUNTERS = ("input_tokens", "output_tokens", "cached_tokens", "preemptions", "steps", "finished", "counts", "sums")

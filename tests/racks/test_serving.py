@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from emulator.racks import serving_pool
 from emulator.racks.latencies import BINS, PS_PER_NS, bin_of
 from emulator.racks.pool_records import How, PoolSettings, ReplicaLimits, Router
+from emulator.racks.served import Patience, Served
 from emulator.racks.serving import Serving
 from emulator.racks.serving_messages import Latency, OrderRow, Role, ServingOrder, ServingReport, Tally, serving_orders
-from emulator.racks.serving_pool import Patience, Served
 from emulator.racks.ways import Mix, Ways
 from emulator.workload.requests import ClosedLoop, Generator, GeneratorSettings, Lengths, Prioritized
 from emulator.workload.requests.lengths import lognormal, uniform_between

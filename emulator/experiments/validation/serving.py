@@ -58,9 +58,10 @@ def served(row: ServingRow, stack: Stack | None = None) -> Served:
     stack = stack or stack_of(row.gpu, row.precision, row.engine, mixture=MODELS[row.model].experts > 0)
     count = REQUESTS_A_PLACE * row.concurrency
     inputs, outputs = (_lengths(longest, count, place) for place, longest in enumerate((row.input_tokens, row.output_tokens)))
-    ended = _ended(row, stack, inputs, outputs, users=row.concurrency)
+    steps = _steps(row, stack)
+    ended = _ended(row, stack, steps, inputs, outputs, users=row.concurrency)
     order = np.argsort(ended.number)
-    fill = ReplicaSteps(MODELS[row.model], GPUS[row.gpu], row.precision, row.plan, stack, BUDGET).costs().fill_ps(inputs)
+    fill = steps.costs(FULL).fill_ps(inputs)
     ttft = float(((ended.first_ps - ended.arrival_ps)[order] + fill).mean()) / PS + stack.front_end_seconds
     later = np.maximum(outputs - 1, 1)
     return Served(ttft, float(((ended.done_ps - ended.first_ps)[order] / later).mean()) / PS)
@@ -73,13 +74,16 @@ def _lengths(longest: int, count: int, place: int) -> Int64:
     return lengths
 
 
-def _ended(row: "ServingRow | Throughput", stack: Stack, inputs: Int64, outputs: Int64, *, users: int) -> EndedRequests:
+def _steps(row: "ServingRow | Throughput", stack: Stack) -> StepTables:
+    return StepTables(ReplicaSteps(MODELS[row.model], GPUS[row.gpu], row.precision, row.plan, stack, BUDGET))
+
+
+def _ended(row: "ServingRow | Throughput", stack: Stack, steps: StepTables, inputs: Int64, outputs: Int64, *, users: int) -> EndedRequests:
     """The requests, served by one replica to so many users at a time."""
     model, gpu = MODELS[row.model], GPUS[row.gpu]
-    steps = ReplicaSteps(model, gpu, row.precision, row.plan, stack, BUDGET)
     room = kv_room(model, gpu, row.precision, row.plan, stack.kv_precision)
     limits = ReplicaLimits(BUDGET, SEATS, room.blocks, reserves=row.engine in RESERVING)
-    pool = Pool(StepTables(steps), limits, PoolSettings(), asks=asks_of(inputs, outputs))
+    pool = Pool(steps, limits, PoolSettings(), asks=asks_of(inputs, outputs))
     pool.open(0)
     if row.plan.domains > 1:
         crossing = fabric_bytes(model, row.precision, row.plan) / (NETWORK_RATIO * host_of(row.gpu).lane_bytes_per_second)
@@ -176,7 +180,7 @@ def throughput(row: Throughput, stack: Stack | None = None) -> float:
     """Ours for a row: requests of one length that are all there at the start, until the last one is done."""
     stack = stack or stack_of(row.gpu, row.precision, row.engine, mixture=MODELS[row.model].experts > 0)
     inputs, outputs = (np.full(OFFLINE_REQUESTS, value, np.int64) for value in (row.input_tokens, row.output_tokens))
-    ended = _ended(row, stack, inputs, outputs, users=OFFLINE_REQUESTS)
+    ended = _ended(row, stack, _steps(row, stack), inputs, outputs, users=OFFLINE_REQUESTS)
     return OFFLINE_REQUESTS * row.output_tokens / (int(ended.done_ps.max()) / PS) * row.gpus / row.plan.gpus
 
 

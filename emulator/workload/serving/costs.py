@@ -181,6 +181,8 @@ class StepCosts:
         """What the first token of a prompt is later than the step that ends with it: the way of its last part through the stages, of
         which its step has a p-th.
         """
+        if self.stages == 1:
+            return np.zeros_like(prompt_tokens)
         return (self.stages - 1) * self.table_ps[np.minimum(prompt_tokens, len(self.table_ps) - 1)]
 
 
@@ -250,7 +252,7 @@ class ReplicaSteps:
         table, weights = self._tables(tokens, slowdown)
         base, running, kv, pair = self._scalars(slowdown)
         width, ratio = self.speculation.width, self.speculation.step_ratio
-        decode, decode_weights = self._tables(np.minimum(tokens * width, self.budget), slowdown)
+        decode, decode_weights = self._tables(np.minimum(tokens * width, self.budget), slowdown) if width > 1 else (table, weights)
         return StepCosts(
             base_ps=round(base * PS),
             table_ps=_whole(table),
